@@ -1,0 +1,1 @@
+"""The Kopf operator that turns SandboxSession resources into bound, isolated pods."""

@@ -1,0 +1,161 @@
+"""Frames of the link: encode, and decode incrementally with bounds. Pure: no I/O, no state beyond a decoder's buffer.
+
+A frame on the wire, big endian:
+
+    u32 length   of what follows it: 5 + len(payload)
+    u8  type     FrameType
+    u32 channel  0 is the connection itself, others are chosen by the side that opens them
+    payload      JSON (UTF-8) for OPEN, EVENT, CLOSE; raw bytes for DATA; u32 for WINDOW; empty for CANCEL
+
+Errors: FrameError, for every violation of the above; the connection is then of no further use.
+"""
+
+from __future__ import annotations
+
+import enum
+import json
+import struct
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MAX_DATA: Final = 1 << 20
+"""Bytes of payload in a DATA frame at most, its stream tag included."""
+MAX_JSON: Final = 1 << 20
+"""Bytes of payload in an OPEN, EVENT or CLOSE frame at most. Larger content (code, results) travels as DATA."""
+INITIAL_WINDOW: Final = 4 << 20
+"""Bytes of DATA payload a side may send on a channel before the other side's first WINDOW frame."""
+
+_HEADER: Final = struct.Struct("!IBI")
+_WINDOW: Final = struct.Struct("!I")
+_LENGTH_OF_TYPE_AND_CHANNEL: Final = 5
+HEADER_SIZE: Final = _HEADER.size
+
+
+class FrameError(ValueError):
+    """The bytes are not frames, or break a bound."""
+
+
+class FrameType(enum.IntEnum):
+    """What a frame means; docs/link.md has the life of a channel."""
+
+    OPEN = 1
+    DATA = 2
+    EVENT = 3
+    CLOSE = 4
+    CANCEL = 5
+    WINDOW = 6
+
+
+class Stream(enum.IntEnum):
+    """First byte of a DATA payload: what the rest belongs to."""
+
+    BODY = 0
+    STDOUT = 1
+    STDERR = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One decoded frame."""
+
+    type: FrameType
+    channel: int
+    payload: bytes
+
+    def json(self) -> dict[str, Any]:
+        """The payload as a JSON object.
+
+        Raises:
+            FrameError: It is not one.
+        """
+        try:
+            value = json.loads(self.payload)
+        except (ValueError, RecursionError) as error:
+            raise FrameError("payload is not JSON") from error
+        if not isinstance(value, dict):
+            raise FrameError("payload is not a JSON object")
+        return value
+
+    def window(self) -> int:
+        """Bytes that a WINDOW frame grants."""
+        if len(self.payload) != _WINDOW.size:
+            raise FrameError("a WINDOW frame has 4 bytes")
+        granted: int = _WINDOW.unpack(self.payload)[0]
+        return granted
+
+
+def encode(type_: FrameType, channel: int, payload: bytes | bytearray | memoryview = b"") -> bytes:
+    """One frame as bytes."""
+    return _HEADER.pack(_LENGTH_OF_TYPE_AND_CHANNEL + len(payload), type_, channel) + payload
+
+
+def encode_json(type_: FrameType, channel: int, value: dict[str, Any]) -> bytes:
+    """An OPEN, EVENT or CLOSE frame.
+
+    Raises:
+        FrameError: The JSON is longer than MAX_JSON.
+    """
+    payload = json.dumps(value, separators=(",", ":")).encode()
+    if len(payload) > MAX_JSON:
+        raise FrameError(f"JSON of {len(payload)} bytes is over the limit of {MAX_JSON}")
+    return encode(type_, channel, payload)
+
+
+def encode_data(channel: int, stream: Stream, data: bytes | memoryview) -> bytes:
+    """One DATA frame. `data` is at most MAX_DATA - 1 bytes; use `split_data` for more."""
+    return _HEADER.pack(_LENGTH_OF_TYPE_AND_CHANNEL + 1 + len(data), FrameType.DATA, channel) + bytes((stream,)) + data
+
+
+def split_data(channel: int, stream: Stream, data: bytes | memoryview) -> Iterator[bytes]:
+    """DATA frames of at most MAX_DATA for any amount of data; nothing for none."""
+    view = memoryview(data)
+    for start in range(0, len(view), MAX_DATA - 1):
+        yield encode_data(channel, stream, view[start : start + MAX_DATA - 1])
+
+
+def encode_window(channel: int, granted: int) -> bytes:
+    """A WINDOW frame: the other side may send `granted` more bytes of DATA payload on this channel."""
+    return encode(FrameType.WINDOW, channel, _WINDOW.pack(granted))
+
+
+class FrameDecoder:
+    """Bytes in, frames out; never holds more than one frame that is not complete."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes | bytearray | memoryview) -> Iterator[Frame]:
+        """Add received bytes and yield each frame that is complete.
+
+        Raises:
+            FrameError: A length, type or size is out of bounds.
+        """
+        self._buffer += data
+        position = 0
+        try:
+            while len(self._buffer) - position >= HEADER_SIZE:
+                length, number, channel = _HEADER.unpack_from(self._buffer, position)
+                type_ = _check(length, number)
+                end = position + 4 + length
+                if end > len(self._buffer):
+                    break
+                payload = bytes(memoryview(self._buffer)[position + HEADER_SIZE : end])
+                position = end
+                yield Frame(type_, channel, payload)
+        finally:
+            del self._buffer[:position]
+
+
+def _check(length: int, number: int) -> FrameType:
+    try:
+        type_ = FrameType(number)
+    except ValueError:
+        raise FrameError(f"unknown frame type {number}") from None
+    size = length - _LENGTH_OF_TYPE_AND_CHANNEL
+    limit = MAX_DATA if type_ is FrameType.DATA else MAX_JSON
+    if not 0 <= size <= limit:
+        raise FrameError(f"a {type_.name} frame of {size} bytes is outside 0 to {limit}")
+    return type_

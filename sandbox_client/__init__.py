@@ -1,0 +1,1 @@
+"""The SDK and the CLI: sessions on this machine, in the cluster, or through a port-forward."""
