@@ -1,0 +1,58 @@
+# Everything a newcomer or CI runs. `make help` lists it.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SOURCES := sandbox_agent sandbox_client operator/sandbox_operator tests examples tools
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test e2e bench lint format verify proto crds lock images cluster clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(STAMP): constraints.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 ...")'
+	@echo "Setting up $(VENV) (about a minute, once)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r constraints.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	@touch $@
+
+setup: $(STAMP) ## Make .venv with everything pinned
+
+demo: $(STAMP) ## A local session: Python, JavaScript, TypeScript, shell, files, a chart
+	@$(BIN)/python -m sandbox_client.demo
+
+test: $(STAMP) ## Unit and integration tests: no root, no cluster
+	$(BIN)/python -m pytest
+
+e2e: $(STAMP) ## Tests on a real cluster: KUBECONFIG if set, else an own one-node cluster (root, Debian)
+	$(BIN)/python -m pytest tests/e2e -m e2e --timeout 900
+
+lint: $(STAMP) ## Format check, ruff, mypy, import contracts
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(STAMP) ## Format and apply safe fixes
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+verify: $(STAMP) ## Fail where generated files differ from what is checked in
+	$(BIN)/python tools/generate_proto.py --check
+	$(BIN)/python tools/generate_crds.py --check
+
+proto: $(STAMP) ## Regenerate the protocol's code
+	$(BIN)/python tools/generate_proto.py
+
+crds: $(STAMP) ## Regenerate the custom resource definitions
+	$(BIN)/python tools/generate_crds.py
+
+lock: $(STAMP) ## Pin the dependencies anew (needs uv)
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
+	  --no-header --extra dev pyproject.toml --output-file constraints.txt
+
+clean: ## Remove what the other targets made
+	rm -rf $(VENV) .demo .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
