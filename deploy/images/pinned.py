@@ -1,0 +1,63 @@
+# noqa: INP001 - a program, no package
+"""Print the part of constraints.txt that one image needs, hashes included.
+
+`constraints.txt` pins everything the project uses, and says behind each package who asked for it (`# via`). An image
+wants only what hangs below some extra of pyproject.toml, exactly as pinned, so that `pip install --require-hashes`
+takes nothing else. Standard library only: it runs in the image's build stage.
+
+Usage: pinned.py CONSTRAINTS PYPROJECT EXTRA [PACKAGE...] (PACKAGE: further packages, such as those of the base install)
+"""
+
+import re
+import sys
+import tomllib
+from pathlib import Path
+
+_NAME = re.compile(r"^([A-Za-z0-9][A-Za-z0-9._-]*)")
+
+
+def normalized(name: str) -> str:
+    """Return a package name as pip compares it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def read_pins(text: str) -> list[tuple[str, str, set[str]]]:
+    """Return for each pin (a package has several where they depend on Python's version): name, lines, who asked."""
+    pins = []
+    block: list[str] = []
+    for line in [*text.splitlines(), "end"]:
+        if block and not line.startswith((" ", "#")):
+            match = _NAME.match(block[0])
+            if match:
+                asked = {normalized(name) for row in block for name in re.findall(r"#\s+(?:via\s+)?([\w.-]+)", row)}
+                pins.append((normalized(match.group(1)), "\n".join(block), asked))
+            block = []
+        block.append(line)
+    return pins
+
+
+def select_below(roots: set[str], pins: list[tuple[str, str, set[str]]]) -> list[str]:
+    """Return the lines of all pins of `roots` and of what they need."""
+    selected = set(roots)
+    while True:
+        more = {name for name, _, asked in pins if asked & selected} - selected
+        if not more:
+            return [lines for name, lines, _ in pins if name in selected]
+        selected |= more
+
+
+def main() -> None:
+    """Print the requirements."""
+    constraints, pyproject, extra, *further = sys.argv[1:]
+    wanted = tomllib.loads(Path(pyproject).read_text())["project"]["optional-dependencies"][extra]
+    roots = {normalized(match.group(1)) for item in [*wanted, *further] if (match := _NAME.match(item))}
+    pins = read_pins(Path(constraints).read_text())
+    roots.discard("sandbox-operator")
+    missing = roots - {name for name, _, _ in pins}
+    if missing:
+        sys.exit(f"not in {constraints}: {', '.join(sorted(missing))}")
+    sys.stdout.writelines(lines + "\n" for lines in select_below(roots, pins))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,138 @@
+# Getting the parts: Debian packages where Debian has them, Go modules built here for the rest.
+# Sourced by sandbox-cluster.
+
+KUBERNETES=v1.36.3 CONTAINERD=v2.4.2 HELM=v4.2.4
+RUNC=v1.4.3 # Debian's 1.1.5 hides its errors
+GVISOR=v0.0.0-20260905035102-160fafc42237
+CALICO=v1.11.0-cni-plugin.0.20250813170300-a0db560f0520 # Calico 3.28, the newest that is a Go module
+CALICO_API=v0.0.0-20240708202104-e3f70b269c2c
+MINIO=v0.0.0-20260212201848-7aac2a2c5b7c
+DEBIAN_PACKAGES="etcd-server containernetworking-plugins iptables ipset libseccomp-dev pkg-config gcc libc6-dev debootstrap buildah curl openssl iproute2"
+
+build() {
+  timed "Debian packages" debian_packages
+  timed "kubernetes" kubernetes_binaries
+  go_binary helm helm.sh/helm/v4/cmd/helm@$HELM
+  local module=github.com/containerd/containerd/v2/cmd tags="no_btrfs no_zfs no_devmapper"
+  CGO_ENABLED=1 go_binary containerd "$module/containerd@$CONTAINERD" -tags "$tags"
+  CGO_ENABLED=1 go_binary ctr "$module/ctr@$CONTAINERD" -tags "$tags"
+  CGO_ENABLED=1 go_binary containerd-shim-runc-v2 "$module/containerd-shim-runc-v2@$CONTAINERD" -tags "$tags"
+  CGO_ENABLED=1 go_binary runc github.com/opencontainers/runc@$RUNC -tags seccomp
+  CGO_ENABLED=0 go_binary runsc gvisor.dev/gvisor/runsc@$GVISOR # static, or it cannot start itself again
+  CGO_ENABLED=0 go_binary minio github.com/minio/minio@$MINIO -ldflags "-s -w"
+  timed "calico" calico_binaries
+  runsc_wrapper
+  pause_root
+  timed "base image" base_image
+}
+
+debian_packages() {
+  local missing=() package
+  for package in $DEBIAN_PACKAGES; do
+    dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
+  done
+  [ ${#missing[@]} -gt 0 ] || return 0
+  apt-get update -q >/dev/null
+  DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${missing[@]}" >"$LOG/apt.log" 2>&1
+}
+
+# go_binary NAME MODULE@VERSION FLAG...: skipped where the binary is there.
+go_binary() {
+  local name=$1 module=$2
+  shift 2
+  [ -x "$BIN/$name" ] || timed "$name" env GOBIN="$BIN" go install -trimpath "$@" "$module" 2>"$LOG/$name-build.log"
+}
+
+module_file() { go mod download -json "$1" | python3 -c 'import json, sys; print(json.load(sys.stdin)["GoMod"])'; }
+
+# k8s.io/kubernetes is no module that `go install` takes: its staging modules have to be replaced by their published versions.
+kubernetes_binaries() {
+  local directory=$SRC/kubernetes names=(kube-apiserver kube-controller-manager kube-scheduler kubelet kube-proxy kubectl) name missing=()
+  for name in "${names[@]}"; do [ -x "$BIN/$name" ] || missing+=("$name"); done
+  [ ${#missing[@]} -gt 0 ] || return 0
+  mkdir -p "$directory"
+  (
+    cd "$directory"
+    local original staging=v0.${KUBERNETES#v1.} stamp=k8s.io/component-base/version module
+    original=$(module_file k8s.io/kubernetes@$KUBERNETES)
+    {
+      echo "module sandbox-e2e/kubernetes"
+      grep '^go ' "$original"
+      echo "require k8s.io/kubernetes $KUBERNETES"
+      for module in $(grep -oE 'k8s.io/[a-z-]+ v0.0.0( |$)' "$original" | awk '{print $1}' | sort -u); do
+        echo "replace $module => $module $staging"
+      done
+    } >go.mod
+    tools_file "${names[@]/#/k8s.io/kubernetes/cmd/}"
+    go mod tidy >"$LOG/kubernetes-build.log" 2>&1
+    go build -trimpath -ldflags "-s -w -X $stamp.gitVersion=$KUBERNETES -X $stamp.gitMajor=1 -X $stamp.gitMinor=36" \
+      -o "$BIN/" "${missing[@]/#/k8s.io/kubernetes/cmd/}" >>"$LOG/kubernetes-build.log" 2>&1
+  )
+}
+
+# A file that imports the programs, so that `go mod tidy` keeps what they need.
+tools_file() {
+  { printf '//go:build tools\n\npackage tools\n\nimport (\n'; printf '\t_ "%s"\n' "$@"; printf ')\n'; } >tools.go
+}
+
+calico_binaries() {
+  local directory=$SRC/calico module=github.com/projectcalico/calico
+  [ ! -x "$BIN/calico-felix" ] || [ ! -x "$BIN/calico" ] || [ ! -d "$directory/crds" ] || return 0
+  mkdir -p "$directory"
+  (
+    cd "$directory"
+    local original
+    original=$(module_file $module@$CALICO)
+    {
+      echo "module sandbox-e2e/calico"
+      grep '^go ' "$original"
+      echo "require $module $CALICO"
+      echo "replace github.com/projectcalico/api => github.com/projectcalico/api $CALICO_API"
+      grep -E '^\s+k8s.io/\S+ => ' "$original" | sed 's/^\s*/replace /'
+    } >go.mod
+    tools_file $module/felix/cmd/calico-felix $module/cni-plugin/cmd/calico
+    go mod tidy -e >"$LOG/calico-build.log" 2>&1 # -e: a Windows-only module is not to be had
+    CGO_ENABLED=0 go build -trimpath -ldflags "-s -w" -o "$BIN/" $module/felix/cmd/calico-felix $module/cni-plugin/cmd/calico \
+      >>"$LOG/calico-build.log" 2>&1
+    rm -rf crds
+    cp -r --no-preserve=mode "$(go list -m -f '{{.Dir}}' $module)/libcalico-go/config/crd" crds
+  )
+}
+
+# gVisor runs under runc's shim: its own lowers an OOM score, which needs CAP_SYS_RESOURCE. What `start` leaves running
+# keeps its output open and the shim would wait for it for ever, so that one writes to a file. Therefore, for gVisor pods
+# here: `kubectl logs` stays empty (exec works), and containerd must not be restarted under them.
+runsc_wrapper() {
+  cat >"$BIN/runsc-oci" <<'WRAPPER'
+#!/bin/sh
+case " $* " in
+*" start "*)
+  output=$(mktemp)
+  runsc --platform=systrap --host-uds=all "$@" >"$output" 2>&1 </dev/null
+  code=$?
+  cat "$output"
+  rm -f "$output"
+  exit $code
+  ;;
+esac
+exec runsc --platform=systrap --host-uds=all "$@"
+WRAPPER
+  chmod +x "$BIN/runsc-oci"
+}
+
+# The container that holds a pod's namespaces: it sleeps, and ends when told to.
+pause_root() {
+  [ ! -x "$SRC/pause/pause" ] || return 0
+  mkdir -p "$SRC/pause"
+  cat >"$SRC/pause.c" <<'C'
+#include <signal.h>
+#include <unistd.h>
+static void leave(int number) { _exit(0); }
+int main(void) {
+  signal(SIGINT, leave);
+  signal(SIGTERM, leave);
+  for (;;) pause();
+}
+C
+  cc -static -Os -o "$SRC/pause/pause" "$SRC/pause.c"
+}

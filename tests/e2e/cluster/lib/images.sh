@@ -1,0 +1,107 @@
+# Images: a Debian base by debootstrap, the Dockerfiles by buildah, archives that containerd imports.
+# Sourced by sandbox-cluster.
+
+BASE_IMAGE=localhost/sandbox-base:bookworm
+IMAGES=$STATE/images
+
+bud() { buildah --root "$STATE/buildah" --runroot "$STATE/buildah-run" --storage-driver overlay "$@"; }
+
+load() { ctr -a "$SOCK" -n k8s.io images import "$1" >/dev/null; }
+
+base_image() {
+  ! bud inspect --type image $BASE_IMAGE >/dev/null 2>&1 || return 0
+  local root=$STATE/base container
+  rm -rf "$root"
+  debootstrap --variant=minbase --include=ca-certificates bookworm "$root" >"$LOG/debootstrap.log"
+  rm -rf "$root"/var/cache/apt/archives/*.deb "$root"/var/lib/apt/lists/* "$root"/usr/share/{doc,man,locale}/*
+  container=$(bud from scratch)
+  bud add --quiet "$container" "$root" / >/dev/null
+  bud config --env PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin "$container"
+  bud commit --quiet "$container" $BASE_IMAGE >/dev/null
+  bud rm "$container" >/dev/null
+  rm -rf "$root"
+}
+
+# What an image is made of, as one word: when it is the same, the archive of the last build is as good.
+fingerprint() {
+  local name=$1 sources
+  sources=("deploy/images/$name" deploy/images/pinned.py constraints.txt pyproject.toml .dockerignore)
+  case $name in
+    operator) sources+=(operator proto) ;;
+    agent) sources+=(sandbox_agent proto) ;;
+    sandbox) sources+=(sandbox_agent/__init__.py sandbox_agent/link sandbox_agent/runtime) ;;
+  esac
+  (
+    cd "$REPOSITORY"
+    bud inspect --type image --format '{{.FromImageID}}' $BASE_IMAGE
+    find "${sources[@]}" -type f ! -name '*.pyc' -print0 | sort -z | xargs -0 sha256sum
+  ) | sha256sum | cut -c1-16
+}
+
+# The machine's way to the package registries: certificates, apt's sources and options, pip's settings. Mounted, so that
+# none of it ends up in an image.
+registry_mounts() {
+  local path
+  apt-config dump Acquire >"$STATE/apt-options.conf"
+  printf '%s\n' -v /etc/ssl/certs:/etc/ssl/certs:ro -v "$STATE/apt-options.conf:/etc/apt/apt.conf.d/99host:ro"
+  for path in /etc/pip.conf /etc/apt/sources.list.d; do
+    [ ! -e $path ] || printf '%s\n' -v "$path:$path:ro"
+  done
+}
+
+build_image() {
+  local name=$1 archive=$2 mounts
+  mapfile -t mounts < <(registry_mounts)
+  bud bud --quiet --layers --isolation chroot --network host "${mounts[@]}" --build-arg BASE=$BASE_IMAGE \
+    -f "$REPOSITORY/deploy/images/$name/Dockerfile" -t "localhost/sandbox-$name:e2e" "$REPOSITORY" >"$LOG/image-$name.log" 2>&1 ||
+    { tail -n 30 "$LOG/image-$name.log" >&2; return 1; }
+  rm -f "$archive" "$archive.part"
+  bud push --quiet --format oci "localhost/sandbox-$name:e2e" "docker-archive:$archive.part:localhost/sandbox-$name:e2e"
+  mv "$archive.part" "$archive"
+}
+
+images() {
+  local names=("$@") name archive
+  [ ${#names[@]} -gt 0 ] || names=(operator agent sandbox)
+  mkdir -p "$IMAGES"
+  base_image
+  for name in "${names[@]}"; do
+    archive=$IMAGES/$name-$(fingerprint "$name").tar
+    if [ ! -f "$archive" ]; then
+      timed "image $name" build_image "$name" "$archive"
+      find "$IMAGES" -name "$name-*.tar" ! -path "$archive" -delete
+    fi
+    [ ! -S "$SOCK" ] || import_once "$name" "$archive"
+  done
+}
+
+import_once() {
+  local mark=$RUN/imported-$1
+  [ "$(cat "$mark" 2>/dev/null)" != "$2" ] || return 0
+  timed "import $1" load "$2"
+  echo "$2" >"$mark"
+}
+
+# pack_root NAME ROOT ENTRYPOINT_JSON ARCHIVE: a root file system as a one-layer image archive.
+pack_root() {
+  python3 - "$@" <<'PY'
+import hashlib, io, json, sys, tarfile
+
+name, root, entrypoint, target = sys.argv[1:]
+layer = io.BytesIO()
+with tarfile.open(fileobj=layer, mode="w") as archive:
+    archive.add(root, ".")
+digest = hashlib.sha256(layer.getvalue()).hexdigest()
+config = json.dumps({
+    "architecture": "amd64", "os": "linux", "config": {"Entrypoint": json.loads(entrypoint)},
+    "rootfs": {"type": "layers", "diff_ids": [f"sha256:{digest}"]},
+}).encode()
+config_name = hashlib.sha256(config).hexdigest() + ".json"
+manifest = json.dumps([{"Config": config_name, "RepoTags": [name], "Layers": ["layer.tar"]}]).encode()
+with tarfile.open(target, "w") as archive:
+    for member, data in ((config_name, config), ("manifest.json", manifest), ("layer.tar", layer.getvalue())):
+        info = tarfile.TarInfo(member)
+        info.size = len(data)
+        archive.addfile(info, io.BytesIO(data))
+PY
+}
