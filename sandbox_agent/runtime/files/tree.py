@@ -1,0 +1,201 @@
+"""Going through a tree in the order of its paths as bytes, however deep it is, with two folders open at any time.
+
+The way back up is `..`, taken only where it leads to the very folder that was left (device and inode); where a folder
+was moved meanwhile, the way is walked again from the base, and what cannot be found any more is left out.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+import stat
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from sandbox_agent.runtime.files.paths import MAX_PATH_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+PART_NAME: Final = re.compile(rb"\.[0-9a-f]{16}\.sandbox-part")
+"""Name of a file that is being written; never listed, never saved."""
+FOLDER_FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+Identity = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """One thing found.
+
+    Attributes:
+        path: Relative to the base.
+        status: Of the thing itself.
+        target: Of a symlink.
+        leaving: A folder, after everything below it; each folder that was entered comes once more in this way.
+    """
+
+    path: bytes
+    status: os.stat_result
+    target: bytes = b""
+    leaving: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Walk:
+    """What to go through.
+
+    Attributes:
+        depth: Levels at most; 0 for all.
+        after: Only what sorts behind this path is visited.
+        is_skipped: Leaves out a path and everything below it.
+        is_strict: A folder that may not be read is an error, not left out.
+    """
+
+    depth: int = 0
+    after: bytes = b""
+    is_skipped: Callable[[bytes], bool] = field(default=lambda _path: False)
+    is_strict: bool = False
+
+
+@dataclass(slots=True)
+class _Level:
+    name: bytes
+    prefix: bytes
+    identity: Identity
+    status: os.stat_result
+    names: list[tuple[bytes, bool]]
+    """What is left, the next one last: a name, or a name and a slash for the folder's content."""
+
+
+def visit_tree(base: int, walk: Walk) -> Iterator[Visit]:
+    """Visit what is in the folder `base`, which stays the caller's to close.
+
+    Raises:
+        OSError: The base, or with `is_strict` a folder below it, cannot be read.
+    """
+    cursor = _Cursor(base, walk)
+    try:
+        yield from cursor.visit()
+    finally:
+        cursor.close()
+
+
+def identify(status: os.stat_result) -> Identity:
+    """What tells a folder from every other."""
+    return status.st_dev, status.st_ino
+
+
+class _Cursor:
+    def __init__(self, base: int, walk: Walk) -> None:
+        self._base = base
+        self._walk = walk
+        self._levels: list[_Level] = []
+        self._folder = os.open(b".", FOLDER_FLAGS, dir_fd=base)
+
+    def close(self) -> None:
+        os.close(self._folder)
+
+    def visit(self) -> Iterator[Visit]:
+        self._read_level(b"", b"")
+        while self._levels:
+            level = self._levels[-1]
+            if not level.names:
+                yield from self._leave()
+                continue
+            name, is_content = level.names.pop()
+            if is_content:
+                self._enter(level, name)
+            elif (found := self._look(level.prefix + name, name)) is not None:
+                yield found
+
+    def _look(self, path: bytes, name: bytes) -> Visit | None:
+        try:
+            status = os.stat(name, dir_fd=self._folder, follow_symlinks=False)
+            target = os.readlink(name, dir_fd=self._folder) if stat.S_ISLNK(status.st_mode) else b""
+        except OSError:
+            return None  # gone or replaced since the folder was read
+        return Visit(path, status, target)
+
+    def _enter(self, level: _Level, name: bytes) -> None:
+        try:
+            folder = os.open(name, FOLDER_FLAGS, dir_fd=self._folder)
+        except OSError as error:
+            if self._walk.is_strict and error.errno in (errno.EACCES, errno.EPERM):
+                error.filename = level.prefix + name
+                raise
+            return
+        os.close(self._folder)
+        self._folder = folder
+        self._read_level(name, level.prefix + name + b"/")
+
+    def _read_level(self, name: bytes, prefix: bytes) -> None:
+        status = os.fstat(self._folder)
+        names: list[tuple[bytes, bool]] = []
+        is_deepest = len(self._levels) + 1 == self._walk.depth
+        with os.scandir(self._folder) as entries:
+            for entry in entries:
+                names.extend(self._plan(prefix, entry, is_deepest=is_deepest))
+        # A folder's content sorts as "name/...", which may be behind its neighbour "name-2".
+        names.sort(key=lambda item: item[0] + b"/" if item[1] else item[0], reverse=True)
+        self._levels.append(_Level(name, prefix, identify(status), status, names))
+
+    def _plan(self, prefix: bytes, entry: os.DirEntry[str], *, is_deepest: bool) -> Iterator[tuple[bytes, bool]]:
+        name = os.fsencode(entry.name)
+        path = prefix + name
+        if PART_NAME.fullmatch(name) or len(path) > MAX_PATH_BYTES or self._walk.is_skipped(path):
+            return
+        after = self._walk.after
+        if path > after:
+            yield name, False
+        content = path + b"/"
+        if not is_deepest and (content > after or after.startswith(content)) and _is_folder(entry):
+            yield name, True
+
+    def _leave(self) -> Iterator[Visit]:
+        level = self._levels.pop()
+        if not self._levels:
+            return
+        yield Visit(level.prefix[:-1], level.status, leaving=True)
+        folder = reopen_parent(self._folder, self._levels[-1].identity)
+        while folder is None and self._levels:
+            folder = self._walk_again()
+        if folder is not None:
+            os.close(self._folder)
+            self._folder = folder
+
+    def _walk_again(self) -> int | None:
+        """The folder of the last level from the base; levels that are not where they were are dropped."""
+        folder = os.dup(self._base)
+        for number, level in enumerate(self._levels):
+            following = None
+            with contextlib.suppress(OSError):
+                following = os.open(level.name or b".", FOLDER_FLAGS, dir_fd=folder)
+            os.close(folder)
+            if following is None or identify(os.fstat(following)) != level.identity:
+                if following is not None:
+                    os.close(following)
+                del self._levels[number:]
+                return None
+            folder = following
+        return folder
+
+
+def reopen_parent(folder: int, identity: Identity) -> int | None:
+    """The parent of an open folder where it is still the one identified; else None."""
+    try:
+        parent = os.open(b"..", FOLDER_FLAGS, dir_fd=folder)
+    except OSError:
+        return None
+    if identify(os.fstat(parent)) == identity:
+        return parent
+    os.close(parent)
+    return None
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir(follow_symlinks=False)
+    except OSError:
+        return False
