@@ -50,8 +50,8 @@ class Event:
 class Call(Protocol):
     """One operation under way, seen from the agent.
 
-    Iterate for events and data; the iteration ends with the runtime's CLOSE, after which `result` is set, and raises OperationError where
-    the operation failed (RUNTIME_UNAVAILABLE, code UNAVAILABLE, where the link was lost).
+    Iterate for events and data; the iteration ends with the runtime's CLOSE, after which `result` is set, and raises
+    OperationError where the operation failed (RUNTIME_UNAVAILABLE, code UNAVAILABLE, where the link was lost).
     """
 
     @property
@@ -60,7 +60,20 @@ class Call(Protocol):
         ...
 
     def __aiter__(self) -> AsyncIterator[Data | Event]:
-        """Events and data in order. Credit is given back as items are consumed, so a slow consumer slows the runtime."""
+        """Events and data in order. Credit is given back as items are consumed: a slow consumer slows the runtime."""
+        ...
+
+    @property
+    def ended(self) -> bool:
+        """The call has ended and everything before its end was consumed."""
+        ...
+
+    async def batch(self) -> list[Data | Event]:
+        """As iteration, but all that waits at once, at least one item; empty at the end."""
+        ...
+
+    def break_off(self, reason: str) -> None:
+        """The runtime broke the protocol: close the connection, every call of it fails."""
         ...
 
     async def send(self, data: bytes) -> None:
@@ -102,7 +115,10 @@ class Runtime(Protocol):
 
 
 class Channel(Protocol):
-    """One operation, seen from the runtime. A handler is `async def handle(channel: Channel) -> dict[str, Any]` (the `ok` object)."""
+    """One operation, seen from the runtime.
+
+    A handler is `async def handle(channel: Channel) -> dict[str, Any]` (the `ok` object).
+    """
 
     @property
     def arguments(self) -> dict[str, Any]:

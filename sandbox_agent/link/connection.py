@@ -131,6 +131,10 @@ class LinkCall:
             while self._waiting:
                 self._give_back(self._waiting.popleft())
 
+    def break_off(self, reason: str) -> None:
+        """See calls.Call."""
+        self._connection.fail(f"the runtime broke the protocol: {reason}")
+
     def receive(self, frame: Frame) -> None:
         """Take a frame of this channel.
 

@@ -1,0 +1,71 @@
+"""`sandbox-agent serve`: the agent's process."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import signal
+import sys
+
+from sandbox_agent.logs import set_up_logs
+from sandbox_agent.settings import Settings, SettingsError, read_settings
+
+_DESCRIPTION = """\
+The agent of a sandbox: runs code, commands and file operations for clients (gRPC, TLS, bearer token), under the
+command of the operator (gRPC, mutual TLS). It needs a runtime (`sandbox-runtime`) on the same link folder.
+
+environment (defaults in brackets):
+  SANDBOX_LINK_DIR        folder of the runtime's socket [/run/sandbox]
+  SANDBOX_TLS_DIR         folder with tls.crt, tls.key and ca.crt [/etc/sandbox/tls];
+                          for a local session: python -m sandbox_agent.certificates FOLDER SERVER_NAME
+  SANDBOX_LISTEN_ADDRESS  [0.0.0.0]
+  SANDBOX_GRPC_PORT       clients [8443]; 0: any free port, as for the next two
+  SANDBOX_CONTROL_PORT    the operator [8444]
+  SANDBOX_HEALTH_PORT     plain HTTP, /livez and /readyz [8081]
+  SANDBOX_READY_FILE      where to write the ports as JSON once all are open [nowhere]
+  SANDBOX_LOG_LEVEL       debug, info, warning or error [info]
+"""
+
+
+def main() -> None:
+    """Entry point of the command."""
+    parser = argparse.ArgumentParser(
+        prog="sandbox-agent", description=_DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    commands.add_parser("serve", help="serve until SIGTERM; calls under way get 5 s to end")
+    parser.parse_args()
+    level = os.environ.get("SANDBOX_LOG_LEVEL") or "info"
+    if level not in {"debug", "info", "warning", "error"}:
+        parser.error(f"SANDBOX_LOG_LEVEL must be debug, info, warning or error, not {level!r}")
+    set_up_logs(level)
+    try:
+        settings = read_settings(os.environ)
+    except SettingsError as error:
+        parser.error(str(error))
+    sys.exit(asyncio.run(_serve(settings)))
+
+
+async def _serve(settings: Settings) -> int:
+    # gRPC takes a moment to import: --help does without it.
+    from sandbox_agent.server import Agent, StartError  # noqa: PLC0415
+
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    agent = Agent(settings)
+    try:
+        await agent.start()
+        await stop.wait()
+    except StartError as error:
+        sys.stderr.write(f"sandbox-agent: {error}\n")
+        return 1
+    finally:
+        await agent.stop()
+    return 0
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,135 @@
+"""Who may call: a server interceptor for each port, which also maps errors and counts activity.
+
+On the clients' port every method but those of grpc.health.v1 needs the session's bearer token. On the control port the
+caller's certificate (already verified against the CA by TLS) must be the operator's own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any, Final
+
+import grpc
+
+from sandbox_agent.errors import abort, abort_with
+from sandbox_agent.link.calls import OperationError
+
+if TYPE_CHECKING:
+    from sandbox_agent.binding import SessionGate
+
+OPERATOR_NAME: Final = b"sandbox-operator"
+OPEN_PREFIX: Final = "/grpc.health.v1.Health/"
+_BEARER: Final = "bearer "
+
+Context = grpc.aio.ServicerContext[Any, Any]
+Check = Callable[[Context], OperationError | None]
+Guard = Callable[[], AbstractContextManager[None]]
+
+
+class ClientInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in the stubs only
+    """For the clients' port."""
+
+    def __init__(self, gate: SessionGate) -> None:
+        self._gate = gate
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any]]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> grpc.RpcMethodHandler[Any, Any]:
+        """See grpc.aio.ServerInterceptor."""
+        handler = await continuation(handler_call_details)
+        method = handler_call_details.method
+        if method.startswith(OPEN_PREFIX):
+            return handler
+        return guarded(handler, method, self._check, self._gate.activity)
+
+    def _check(self, context: Context) -> OperationError | None:
+        shown = [value for name, value in context.invocation_metadata() or () if name == "authorization"]
+        if len(shown) == 1 and self._is_bearer(shown[0]):
+            return None
+        return OperationError("UNAUTHENTICATED", "UNAUTHENTICATED", "the call needs this session's access token")
+
+    def _is_bearer(self, value: str | bytes) -> bool:
+        if not isinstance(value, str) or value[: len(_BEARER)].lower() != _BEARER:
+            return False
+        token = value[len(_BEARER) :].strip()
+        return self._gate.is_token(hashlib.sha256(token.encode("utf-8", "replace")).digest())
+
+
+class OperatorInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in the stubs only
+    """For the control port."""
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any]]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> grpc.RpcMethodHandler[Any, Any]:
+        """See grpc.aio.ServerInterceptor."""
+        handler = await continuation(handler_call_details)
+        return guarded(handler, handler_call_details.method, _check_operator, contextlib.nullcontext)
+
+
+def _check_operator(context: Context) -> OperationError | None:
+    if list(context.auth_context().get("x509_common_name", ())) == [OPERATOR_NAME]:
+        return None
+    return OperationError("UNAUTHENTICATED", "UNAUTHENTICATED", "only the operator may call this port")
+
+
+def guarded(
+    handler: grpc.RpcMethodHandler[Any, Any] | None, method: str, check: Check, guard: Guard
+) -> grpc.RpcMethodHandler[Any, Any]:
+    """The handler with the check before it, the guard around it and errors mapped; None: a method nobody knows."""
+    if handler is None:
+        return grpc.unary_unary_rpc_method_handler(_unknown(check))
+    make = {
+        (False, False): grpc.unary_unary_rpc_method_handler,
+        (False, True): grpc.unary_stream_rpc_method_handler,
+        (True, False): grpc.stream_unary_rpc_method_handler,
+        (True, True): grpc.stream_stream_rpc_method_handler,
+    }[handler.request_streaming, handler.response_streaming]
+    behaviour = handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
+    wrap = _guard_stream if handler.response_streaming else _guard_unary
+    wrapped: Any = wrap(behaviour, method, check, guard)
+    return make(wrapped, handler.request_deserializer, handler.response_serializer)
+
+
+def _guard_unary(behaviour: Any, method: str, check: Check, guard: Guard) -> Callable[[Any, Context], Awaitable[Any]]:
+    async def call(request: Any, context: Context) -> Any:
+        refusal = check(context)
+        if refusal is not None:
+            await abort(context, refusal)
+        with guard():
+            try:
+                return await behaviour(request, context)
+            except Exception as error:  # noqa: BLE001 - everything is mapped
+                await abort_with(context, error, method)
+
+    return call
+
+
+def _guard_stream(behaviour: Any, method: str, check: Check, guard: Guard) -> Callable[[Any, Context], Any]:
+    async def call(request: Any, context: Context) -> AsyncIterator[Any]:
+        refusal = check(context)
+        if refusal is not None:
+            await abort(context, refusal)
+        with guard():
+            try:
+                async with contextlib.aclosing(behaviour(request, context)) as responses:
+                    async for response in responses:
+                        yield response
+            except Exception as error:  # noqa: BLE001 - everything is mapped
+                await abort_with(context, error, method)
+
+    return call
+
+
+def _unknown(check: Check) -> Callable[[Any, Context], Awaitable[Any]]:
+    async def call(_request: Any, context: Context) -> Any:
+        unknown = OperationError("UNIMPLEMENTED", "NOT_IMPLEMENTED", "this agent has no such method")
+        await abort(context, check(context) or unknown)
+
+    return call

@@ -1,0 +1,137 @@
+"""Checks of what clients ask for, shared by the services. Pure.
+
+Errors: OperationError INVALID_ARGUMENT (or UNKNOWN_LANGUAGE and so on), naming the request's field.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from copy import deepcopy
+from typing import TYPE_CHECKING, Any, Final
+
+from sandbox_agent.limits import LANGUAGE_NAMES, duration_seconds
+from sandbox_agent.link.calls import OperationError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sandbox_agent.limits import Limits
+    from sandbox_proto.v1 import interpreter_pb2, process_pb2, types_pb2
+
+MAX_ID: Final = 128
+MAX_PATH: Final = 4096
+MAX_STDIN: Final = 1 << 20
+MAX_ENV_BYTES: Final = 512 << 10
+
+
+def invalid(field: str, message: str, reason: str = "INVALID_ARGUMENT") -> OperationError:
+    """An INVALID_ARGUMENT that names the field."""
+    return OperationError("INVALID_ARGUMENT", reason, message, field)
+
+
+def check_request_id(request_id: str) -> None:
+    """Empty, or 1 to 128 characters."""
+    if len(request_id) > MAX_ID or "\0" in request_id:
+        raise invalid("request_id", f"request_id must have at most {MAX_ID} characters and no NUL")
+
+
+def read_timeout(request: interpreter_pb2.ExecuteRequest | process_pb2.RunRequest, limits: Limits) -> float:
+    """Seconds; the session's limit where the request says nothing."""
+    if not request.HasField("timeout"):
+        return limits.execution_timeout
+    seconds = duration_seconds(request.timeout)
+    if not 0 < seconds <= limits.execution_timeout:
+        message = f"timeout must be longer than 0 and at most {limits.execution_timeout:g} s, the limit of this session"
+        raise invalid("timeout", message, "INVALID_TIMEOUT")
+    return seconds
+
+
+def read_language(language: types_pb2.Language, limits: Limits) -> str:
+    """The language's name on the link."""
+    name = LANGUAGE_NAMES.get(language, "")
+    if name not in limits.languages:
+        message = f"language must be one of {', '.join(limits.languages)} in this session"
+        if not name:
+            message = f"language must be one of {', '.join(LANGUAGE_NAMES.values())}"
+        raise invalid("language", message, "UNKNOWN_LANGUAGE")
+    return name
+
+
+def check_context_id(context_id: str) -> str:
+    """A context's id, not empty."""
+    if not context_id:
+        raise invalid("context_id", "context_id must name a context; ListContexts has them")
+    if len(context_id) > MAX_ID:
+        raise OperationError("NOT_FOUND", "UNKNOWN_CONTEXT", "there is no such context", "context_id")
+    return context_id
+
+
+def check_path(path: str, field: str = "path", *, required: bool = True) -> str:
+    """A path as text; where it leads is the runtime's to judge."""
+    if required and not path:
+        raise invalid(field, f"{field} must not be empty; use . for the root")
+    if "\0" in path or len(path.encode()) > MAX_PATH:
+        raise invalid(field, f"{field} must have at most {MAX_PATH} bytes and no NUL")
+    return path
+
+
+def read_env(env: Mapping[str, str]) -> dict[str, str]:
+    """Environment variables."""
+    for name, value in env.items():
+        if not name or "=" in name or "\0" in name or "\0" in value:
+            raise invalid("env", f"{name!r} is no name of an environment variable, or its value has a NUL")
+    if sum(len(name.encode()) + len(value.encode()) for name, value in env.items()) > MAX_ENV_BYTES:
+        raise invalid("env", f"env must have at most {MAX_ENV_BYTES} bytes")
+    return dict(env)
+
+
+def fingerprint(request: interpreter_pb2.ExecuteRequest | process_pb2.RunRequest) -> bytes:
+    """Same for requests with the same body, request_id apart."""
+    copy = deepcopy(request)
+    copy.ClearField("request_id")
+    return hashlib.sha256(copy.SerializeToString(deterministic=True)).digest()
+
+
+def read_execute(request: interpreter_pb2.ExecuteRequest, limits: Limits) -> tuple[dict[str, Any], bytes]:
+    """Arguments of the link's `execute`, and the code."""
+    check_request_id(request.request_id)
+    if not request.code.strip():
+        raise invalid("code", "code must not be empty: send the source to run", "EMPTY_CODE")
+    if len(request.context_id) > MAX_ID:
+        raise OperationError("NOT_FOUND", "UNKNOWN_CONTEXT", "there is no such context", "context_id")
+    language = ""
+    if request.language or not request.context_id:
+        language = read_language(request.language, limits)
+    code = request.code.encode()
+    arguments = {
+        "context_id": request.context_id,
+        "language": language,
+        "timeout": read_timeout(request, limits),
+        "code_bytes": len(code),
+    }
+    return arguments, code
+
+
+def read_run(request: process_pb2.RunRequest, limits: Limits) -> dict[str, Any]:
+    """Arguments of the link's `run`."""
+    check_request_id(request.request_id)
+    command: dict[str, Any] = {}
+    if request.WhichOneof("command") == "shell":
+        if not request.shell.strip():
+            raise invalid("command", "command must not be empty: give a shell line or an argv")
+        command["shell"] = request.shell
+    elif request.WhichOneof("command") == "argv" and request.argv.args and request.argv.args[0]:
+        command["argv"] = list(request.argv.args)
+    else:
+        raise invalid("command", "command must not be empty: give a shell line or an argv")
+    if any("\0" in word for word in (request.shell, *request.argv.args)):
+        raise invalid("command", "command must have no NUL")
+    if len(request.stdin) > MAX_STDIN:
+        raise invalid("stdin", f"stdin must have at most {MAX_STDIN} bytes: write a file instead")
+    return {
+        **command,
+        "cwd": check_path(request.cwd, "cwd", required=False),
+        "env": read_env(request.env),
+        "timeout": read_timeout(request, limits),
+        "stdin_bytes": len(request.stdin),
+    }

@@ -1,0 +1,211 @@
+"""Puts the agent together and runs it: the link, two gRPC ports, the health port."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+from typing import TYPE_CHECKING, Any, Final
+
+import grpc
+from grpc_health.v1 import health_pb2_grpc
+from grpc_health.v1.health import aio as async_health
+
+from sandbox_agent.authentication import ClientInterceptor, OperatorInterceptor
+from sandbox_agent.binding import SessionGate
+from sandbox_agent.executions import ExecutionRegistry
+from sandbox_agent.health import HealthServer
+from sandbox_agent.link.client import RuntimeLink
+from sandbox_agent.services.file import FileServicer
+from sandbox_agent.services.interpreter import InterpreterServicer
+from sandbox_agent.services.process import ProcessServicer
+from sandbox_agent.services.session import SessionServicer
+from sandbox_proto.v1 import (
+    file_pb2_grpc,
+    interpreter_pb2,
+    interpreter_pb2_grpc,
+    process_pb2,
+    process_pb2_grpc,
+    session_pb2_grpc,
+    workspace_pb2_grpc,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sandbox_agent.link.calls import Runtime
+    from sandbox_agent.settings import Settings
+    from sandbox_agent.storage.workspace import Workspace
+    from sandbox_proto.v1.session_pb2 import WorkspaceBinding
+
+MAX_MESSAGE: Final = 4 << 20
+STOP_GRACE: Final = 5.0
+"""Seconds that calls under way get at SIGTERM."""
+OPTIONS: Final[Sequence[tuple[str, Any]]] = (
+    ("grpc.max_send_message_length", MAX_MESSAGE),
+    ("grpc.max_receive_message_length", MAX_MESSAGE),
+    ("grpc.max_concurrent_streams", 512),
+    ("grpc.so_reuseport", 0),
+    # A client that is half open is found within 30 s; executions go on without it.
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
+    ("grpc.http2.max_ping_strikes", 0),
+)
+
+_log = logging.getLogger(__name__)
+
+
+class StartError(RuntimeError):
+    """The agent cannot start; the message says what to change."""
+
+
+class Agent:
+    """One agent process.
+
+    Attributes:
+        grpc_port, control_port: Where it listens, once started.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.grpc_port = 0
+        self.control_port = 0
+        self._settings = settings
+        self._link = RuntimeLink(settings.socket_path)
+        self._gate = SessionGate(self._link, _build_workspace, settings.writer)
+        self._link.greet = self._gate.greet
+        self._cells: ExecutionRegistry[interpreter_pb2.ExecuteEvent] = ExecutionRegistry(self._gate)
+        self._commands: ExecutionRegistry[process_pb2.RunEvent] = ExecutionRegistry(self._gate)
+        self._sessions = SessionServicer(self._gate, lambda: self._cells.running + self._commands.running)
+        self._health = HealthServer(self._is_ready)
+        self._servers: list[grpc.aio.Server] = []
+
+    @property
+    def health_port(self) -> int:
+        """Where the health port is, once started."""
+        return self._health.port
+
+    async def start(self) -> None:
+        """Open all ports.
+
+        Raises:
+            StartError: A certificate or a port cannot be used.
+        """
+        settings = self._settings
+        plain, mutual = _read_credentials(settings)
+        self._link.start()
+        self.grpc_port = await self._serve(self._client_server(), settings.grpc_port, plain)
+        self.control_port = await self._serve(self._control_server(), settings.control_port, mutual)
+        try:
+            await self._health.start(settings.listen_address, settings.health_port)
+        except OSError as error:
+            raise StartError(f"cannot listen on the health port {settings.health_port}: {error}") from error
+        if settings.ready_file is not None:
+            self._tell_ready(settings)
+        _log.info("serving", extra={"grpc_port": self.grpc_port, "control_port": self.control_port})
+
+    async def stop(self) -> None:
+        """Refuse new calls, let those under way end for a while, then close everything."""
+        for server in self._servers:
+            await server.stop(STOP_GRACE)
+        await self._sessions.close()
+        await self._cells.close()
+        await self._commands.close()
+        await self._gate.close()
+        await self._health.close()
+        await self._link.close()
+
+    def _is_ready(self) -> bool:
+        return bool(self.control_port and self._link.runtime_id)
+
+    def _client_server(self) -> grpc.aio.Server:
+        server = grpc.aio.server(interceptors=[ClientInterceptor(self._gate)], options=OPTIONS)
+        from sandbox_agent.services.workspace import WorkspaceServicer  # noqa: PLC0415 - it may import storage
+
+        servicers: list[tuple[Any, Any]] = [
+            (
+                interpreter_pb2_grpc.add_InterpreterServiceServicer_to_server,
+                InterpreterServicer(self._gate, self._cells),
+            ),
+            (process_pb2_grpc.add_ProcessServiceServicer_to_server, ProcessServicer(self._gate, self._commands)),
+            (file_pb2_grpc.add_FileServiceServicer_to_server, FileServicer(self._gate)),
+            (workspace_pb2_grpc.add_WorkspaceServiceServicer_to_server, WorkspaceServicer(self._gate)),
+            (health_pb2_grpc.add_HealthServicer_to_server, async_health.HealthServicer()),
+        ]
+        for add, servicer in servicers:
+            add(servicer, server)
+        return server
+
+    def _control_server(self) -> grpc.aio.Server:
+        server = grpc.aio.server(interceptors=[OperatorInterceptor()], options=OPTIONS)
+        add: Any = session_pb2_grpc.add_SessionServiceServicer_to_server
+        add(self._sessions, server)
+        return server
+
+    async def _serve(self, server: grpc.aio.Server, port: int, credentials: grpc.ServerCredentials) -> int:
+        address = f"{self._settings.listen_address}:{port}"
+        try:
+            chosen = server.add_secure_port(address, credentials)
+        except RuntimeError as error:
+            raise StartError(f"cannot listen on {address}: is another agent running there?") from error
+        await server.start()
+        self._servers.append(server)
+        return chosen
+
+    def _tell_ready(self, settings: Settings) -> None:
+        if settings.ready_file is None:
+            return
+        told = {
+            "grpc_port": self.grpc_port,
+            "control_port": self.control_port,
+            "health_port": self.health_port,
+            "pid": os.getpid(),
+        }
+        # Renamed into place: whoever waits for it never reads half of it.
+        partial = settings.ready_file.with_name(f"{settings.ready_file.name}.partial")
+        partial.write_text(json.dumps(told))
+        partial.replace(settings.ready_file)
+
+
+def _build_workspace(binding: WorkspaceBinding, runtime: Runtime, writer: str) -> Workspace:
+    # At Bind and not before: the storage client is as large as the rest of the agent.
+    from sandbox_agent.storage.workspace import build_workspace  # noqa: PLC0415
+
+    return build_workspace(binding, runtime, writer)
+
+
+def _read_credentials(settings: Settings) -> tuple[grpc.ServerCredentials, grpc.ServerCredentials]:
+    """For the clients' port, and (mutual) for the control port."""
+    require_tls13()
+    try:
+        key, certificate, authority = (
+            (settings.tls_dir / name).read_bytes() for name in ("tls.key", "tls.crt", "ca.crt")
+        )
+    except OSError as error:
+        message = f"{error.filename}: {error.strerror}; SANDBOX_TLS_DIR must have tls.crt, tls.key and ca.crt"
+        raise StartError(message) from error
+    pair = [(key, certificate)]
+    plain = grpc.ssl_server_credentials(pair)
+    mutual = grpc.ssl_server_credentials(pair, root_certificates=authority, require_client_auth=True)
+    return plain, mutual
+
+
+def require_tls13() -> None:
+    """Leave TLS 1.2 without a cipher suite that could be agreed on (pre-shared keys, and there are none).
+
+    gRPC for Python has no setting for the lowest version; its TLS 1.3 suites are not affected by this one.
+    """
+    os.environ["GRPC_SSL_CIPHER_SUITES"] = "ECDHE-PSK-AES128-CBC-SHA"
+
+
+@contextlib.asynccontextmanager
+async def running_agent(settings: Settings) -> Any:
+    """An agent for the length of a block, for tests and embedding."""
+    agent = Agent(settings)
+    try:
+        await agent.start()
+        yield agent
+    finally:
+        await agent.stop()

@@ -1,0 +1,187 @@
+"""FileService: files of the workspace, all touched by the runtime, never by the agent."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+from sandbox_agent import checked
+from sandbox_agent.link.calls import Event, OperationError
+from sandbox_agent.link.frames import Stream
+from sandbox_agent.requests import check_path, invalid
+from sandbox_agent.services.answers import answer
+from sandbox_proto.v1 import file_pb2, file_pb2_grpc
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from sandbox_agent.authentication import Context
+    from sandbox_agent.binding import SessionGate
+    from sandbox_agent.link.calls import Call, Runtime
+    from sandbox_proto.v1 import types_pb2
+
+MAX_PAGE: Final = 10_000
+DEFAULT_PAGE: Final = 1_000
+MAX_ENTRIES: Final = 500
+MAX_DEPTH: Final = 4096
+MAX_ANSWER: Final = 3_900_000
+"""Bytes of a ListFilesResponse, below gRPC's limit."""
+_HEX_SHA256: Final = 64
+_MODE: Final = 0o7777
+
+
+class FileServicer(file_pb2_grpc.FileServiceServicer):
+    """See file.proto."""
+
+    def __init__(self, gate: SessionGate) -> None:
+        self._gate = gate
+
+    async def Read(  # noqa: N802 - gRPC's name
+        self, request: file_pb2.ReadRequest, _context: Context
+    ) -> AsyncIterator[file_pb2.ReadResponse]:
+        """See file.proto."""
+        for field in ("offset", "length"):
+            if getattr(request, field) < 0:
+                raise invalid(field, f"{field} must not be negative")
+        arguments = {"path": check_path(request.path), "offset": request.offset, "length": request.length}
+        runtime = (await self._gate.require_ready()).runtime
+        call = await runtime.open("file.read", arguments)
+        try:
+            async for item in call:
+                with answer():
+                    if isinstance(item, Event):
+                        yield file_pb2.ReadResponse(info=checked.file_info(checked.mapping(item.value, "info")))
+                    elif item.stream is Stream.BODY:
+                        yield file_pb2.ReadResponse(data=item.data)
+        except BaseException:
+            await call.cancel()
+            raise
+
+    async def Write(  # noqa: N802 - gRPC's name
+        self, requests: AsyncIterator[file_pb2.WriteRequest], context: Context
+    ) -> file_pb2.WriteResponse:
+        """See file.proto."""
+        arguments = _read_open(await anext(aiter(requests), None))
+        runtime = (await self._gate.require_ready()).runtime
+        call = await runtime.open("file.write", arguments)
+        try:
+            await _send_file(call, requests, context)
+            async for _ in call:
+                pass
+        except BaseException:
+            await call.cancel()
+            raise
+        with answer():
+            info = checked.file_info(checked.mapping(call.result, "info"))
+            return file_pb2.WriteResponse(info=info, sha256=checked.text(call.result, "sha256", _HEX_SHA256))
+
+    async def List(  # noqa: N802 - gRPC's name
+        self, request: file_pb2.ListFilesRequest, _context: Context
+    ) -> file_pb2.ListFilesResponse:
+        """See file.proto."""
+        if request.page_size > MAX_PAGE:
+            raise invalid("page_size", f"page_size must be at most {MAX_PAGE}")
+        page_size = request.page_size or DEFAULT_PAGE
+        arguments: dict[str, Any] = {
+            "path": check_path(request.path or "."),
+            "depth": min(max(request.depth, 1), MAX_DEPTH),
+            "page_size": page_size,
+            "page_token": check_path(request.page_token, "page_token", required=False),
+        }
+        runtime = (await self._gate.require_ready()).runtime
+        call = await runtime.open("file.list", arguments)
+        try:
+            return await _read_page(call, page_size)
+        except BaseException:
+            await call.cancel()
+            raise
+
+    async def Stat(self, request: file_pb2.StatRequest, _context: Context) -> types_pb2.FileInfo:  # noqa: N802
+        """See file.proto."""
+        return await _info(await self._runtime(), "file.stat", {"path": check_path(request.path)})
+
+    async def Remove(self, request: file_pb2.RemoveRequest, _context: Context) -> file_pb2.RemoveResponse:  # noqa: N802
+        """See file.proto."""
+        arguments = {"path": check_path(request.path), "recursive": request.recursive}
+        await (await self._runtime()).call("file.remove", arguments)
+        return file_pb2.RemoveResponse()
+
+    async def Move(self, request: file_pb2.MoveRequest, _context: Context) -> types_pb2.FileInfo:  # noqa: N802
+        """See file.proto."""
+        arguments = {
+            "source": check_path(request.source, "source"),
+            "destination": check_path(request.destination, "destination"),
+            "overwrite": request.overwrite,
+        }
+        return await _info(await self._runtime(), "file.move", arguments)
+
+    async def MakeDirectory(  # noqa: N802 - gRPC's name
+        self, request: file_pb2.MakeDirectoryRequest, _context: Context
+    ) -> types_pb2.FileInfo:
+        """See file.proto."""
+        return await _info(await self._runtime(), "file.mkdir", {"path": check_path(request.path)})
+
+    async def Search(self, _request: object, _context: Context) -> AsyncIterator[NoReturn]:  # noqa: N802 - gRPC's name
+        """See file.proto."""
+        raise _not_implemented("Search", "use ProcessService.Run with grep or find")
+        yield  # makes it a stream
+
+    async def Watch(self, _request: object, _context: Context) -> AsyncIterator[NoReturn]:  # noqa: N802 - gRPC's name
+        """See file.proto."""
+        raise _not_implemented("Watch", "use List from time to time")
+        yield  # makes it a stream
+
+    async def _runtime(self) -> Runtime:
+        return (await self._gate.require_ready()).runtime
+
+
+def _read_open(first: file_pb2.WriteRequest | None) -> dict[str, Any]:
+    if first is None or not first.HasField("open"):
+        raise invalid("open", "the first message of a Write must be `open`")
+    sha256 = first.open.sha256
+    if sha256 and (len(sha256) != _HEX_SHA256 or set(sha256) - set("0123456789abcdef")):
+        raise invalid("sha256", "sha256 must be 64 lower-case hexadecimal digits, or empty")
+    if first.open.mode > _MODE:
+        raise invalid("mode", "mode must have permission bits only, 0 to 07777")
+    return {"path": check_path(first.open.path), "mode": first.open.mode, "sha256": sha256}
+
+
+async def _send_file(call: Call, requests: AsyncIterator[file_pb2.WriteRequest], context: Context) -> None:
+    async for request in requests:
+        if not request.HasField("data"):
+            raise invalid("data", "after `open`, every message of a Write must be `data`")
+        await call.send(request.data)
+        if call.ended:  # refused: a full disk, or a limit
+            return
+    # A stream that broke off must never look like one that ended well.
+    if context.cancelled() or context.done():
+        raise OperationError("CANCELLED", "CANCELLED", "the client went away")
+    await call.end()
+
+
+async def _read_page(call: Call, page_size: int) -> file_pb2.ListFilesResponse:
+    answered = file_pb2.ListFilesResponse()
+    size = 0
+    async for item in call:
+        if not isinstance(item, Event):
+            continue
+        with answer():
+            for entry in checked.objects(item.value, "entries", MAX_ENTRIES):
+                info = checked.file_info(entry)
+                size += info.ByteSize() + 8
+                if len(answered.files) >= page_size or size > MAX_ANSWER:
+                    message = "the page does not fit into one message: ask for a smaller page_size"
+                    raise OperationError("RESOURCE_EXHAUSTED", "INVALID_ARGUMENT", message, "page_size")
+                answered.files.append(info)
+    with answer():
+        answered.next_page_token = checked.text(call.result, "next_page_token")
+    return answered
+
+
+async def _info(runtime: Runtime, op: str, arguments: dict[str, Any]) -> types_pb2.FileInfo:
+    value = await runtime.call(op, arguments)
+    with answer():
+        return checked.file_info(checked.mapping(value, "info"))
+
+
+def _not_implemented(method: str, instead: str) -> OperationError:
+    return OperationError("UNIMPLEMENTED", "NOT_IMPLEMENTED", f"{method} is not there yet: {instead}")

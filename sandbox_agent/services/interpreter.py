@@ -1,0 +1,120 @@
+"""InterpreterService: cells and contexts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sandbox_agent import checked
+from sandbox_agent.pumping import pump
+from sandbox_agent.requests import check_context_id, check_path, fingerprint, read_env, read_execute, read_language
+from sandbox_agent.services.answers import answer
+from sandbox_agent.translation import CellTranslator
+from sandbox_proto.v1 import interpreter_pb2, interpreter_pb2_grpc
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from sandbox_agent.authentication import Context
+    from sandbox_agent.binding import BoundSession, SessionGate
+    from sandbox_agent.executions import Execution, ExecutionRegistry
+
+MAX_CONTEXTS = 1024
+
+
+class InterpreterServicer(interpreter_pb2_grpc.InterpreterServiceServicer):
+    """See interpreter.proto."""
+
+    def __init__(self, gate: SessionGate, cells: ExecutionRegistry[interpreter_pb2.ExecuteEvent]) -> None:
+        self._gate = gate
+        self._cells = cells
+
+    async def Execute(  # noqa: N802 - gRPC's name
+        self, request: interpreter_pb2.ExecuteRequest, _context: Context
+    ) -> AsyncIterator[interpreter_pb2.ExecuteResponse]:
+        """See interpreter.proto."""
+        arguments, code = read_execute(request, self._gate.require_bound().limits)
+        body = fingerprint(request)
+        execution = self._cells.find(request.request_id, body) if request.request_id else None
+        if execution is None:
+            session = await self._gate.require_ready()
+
+            async def run(execution: Execution[interpreter_pb2.ExecuteEvent]) -> None:
+                await _run_cell(session, execution, arguments, code)
+
+            execution = self._cells.start(request.request_id, body, run)
+        async for events in execution.log.follow(_tell_skipped):
+            yield interpreter_pb2.ExecuteResponse(events=events)
+
+    async def Interrupt(  # noqa: N802 - gRPC's name
+        self, request: interpreter_pb2.InterruptRequest, _context: Context
+    ) -> interpreter_pb2.InterruptResponse:
+        """See interpreter.proto."""
+        # Also while draining: it makes the drain shorter.
+        runtime = self._gate.require_bound().runtime
+        value = await runtime.call("interrupt", {"context_id": check_context_id(request.context_id)})
+        with answer():
+            return interpreter_pb2.InterruptResponse(interrupted=checked.boolean(value, "interrupted"))
+
+    async def CreateContext(  # noqa: N802 - gRPC's name
+        self, request: interpreter_pb2.CreateContextRequest, _context: Context
+    ) -> interpreter_pb2.Context:
+        """See interpreter.proto."""
+        session = await self._gate.require_ready()
+        arguments = {
+            "language": read_language(request.language, session.limits),
+            "cwd": check_path(request.cwd, "cwd", required=False),
+            "env": read_env(request.env),
+        }
+        value = await session.runtime.call("context.create", arguments)
+        with answer():
+            return checked.context(value)
+
+    async def ListContexts(  # noqa: N802 - gRPC's name
+        self, _request: interpreter_pb2.ListContextsRequest, _context: Context
+    ) -> interpreter_pb2.ListContextsResponse:
+        """See interpreter.proto."""
+        session = await self._gate.require_ready()
+        value = await session.runtime.call("context.list", {})
+        with answer():
+            contexts = [checked.context(item) for item in checked.objects(value, "contexts", MAX_CONTEXTS)]
+        return interpreter_pb2.ListContextsResponse(contexts=contexts)
+
+    async def RestartContext(  # noqa: N802 - gRPC's name
+        self, request: interpreter_pb2.RestartContextRequest, _context: Context
+    ) -> interpreter_pb2.Context:
+        """See interpreter.proto."""
+        session = await self._gate.require_ready()
+        value = await session.runtime.call("context.restart", {"context_id": check_context_id(request.context_id)})
+        with answer():
+            return checked.context(value)
+
+    async def DeleteContext(  # noqa: N802 - gRPC's name
+        self, request: interpreter_pb2.DeleteContextRequest, _context: Context
+    ) -> interpreter_pb2.DeleteContextResponse:
+        """See interpreter.proto."""
+        session = await self._gate.require_ready()
+        await session.runtime.call("context.delete", {"context_id": check_context_id(request.context_id)})
+        return interpreter_pb2.DeleteContextResponse()
+
+
+async def _run_cell(
+    session: BoundSession,
+    execution: Execution[interpreter_pb2.ExecuteEvent],
+    arguments: dict[str, Any],
+    code: bytes,
+) -> None:
+    translator = CellTranslator(execution.id)
+    context_id = arguments["context_id"] or arguments["language"]
+    call = await session.runtime.open("execute", arguments)
+    await call.send(code)
+    await pump(call, execution.log, translator, translator.completed, lambda: translator.lost(context_id))
+
+
+def _tell_skipped(event: interpreter_pb2.ExecuteEvent, skipped: int) -> interpreter_pb2.ExecuteEvent:
+    """Count what this client did not get into the last event's truncation."""
+    if not skipped or not event.HasField("completed"):
+        return event
+    told = interpreter_pb2.ExecuteEvent()
+    told.CopyFrom(event)
+    told.completed.truncation.dropped_bytes += skipped
+    return told

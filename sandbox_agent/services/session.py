@@ -1,0 +1,157 @@
+"""SessionService: what the operator asks for, on the control port only."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from importlib import metadata
+from typing import TYPE_CHECKING, Final
+
+from sandbox_agent.binding import State
+from sandbox_agent.limits import duration_seconds, read_binding
+from sandbox_agent.link.calls import OperationError
+from sandbox_agent.requests import invalid
+from sandbox_agent.restoration import RestorePhase
+from sandbox_proto.v1 import session_pb2, session_pb2_grpc, workspace_pb2
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sandbox_agent.authentication import Context
+    from sandbox_agent.binding import BoundSession, SessionGate
+    from sandbox_agent.storage.workspace import Workspace
+
+MAX_WAIT: Final = 300.0
+STATUS_TIMEOUT: Final = 10.0
+_STATE: Final = {
+    State.BLANK: session_pb2.SessionDescription.STATE_BLANK,
+    State.BOUND: session_pb2.SessionDescription.STATE_BOUND,
+    State.DRAINING: session_pb2.SessionDescription.STATE_DRAINING,
+    State.DRAINED: session_pb2.SessionDescription.STATE_DRAINED,
+}
+_RESTORE: Final = {
+    RestorePhase.IDLE: session_pb2.SessionDescription.RESTORE_STATE_UNSPECIFIED,
+    RestorePhase.RUNNING: session_pb2.SessionDescription.RESTORE_STATE_RUNNING,
+    RestorePhase.DONE: session_pb2.SessionDescription.RESTORE_STATE_DONE,
+    RestorePhase.FAILED: session_pb2.SessionDescription.RESTORE_STATE_FAILED,
+}
+
+_log = logging.getLogger(__name__)
+
+
+class SessionServicer(session_pb2_grpc.SessionServiceServicer):
+    """See session.proto."""
+
+    def __init__(self, gate: SessionGate, count_running: Callable[[], int]) -> None:
+        self._gate = gate
+        self._count_running = count_running
+        self._version = metadata.version("sandbox-operator")
+        self._drain: asyncio.Task[None] | None = None
+
+    async def Bind(  # noqa: N802 - gRPC's name
+        self, request: session_pb2.BindRequest, _context: Context
+    ) -> session_pb2.SessionDescription:
+        """See session.proto."""
+        await self._gate.bind(read_binding(request))
+        return await self._describe()
+
+    async def Renew(  # noqa: N802 - gRPC's name
+        self, request: session_pb2.RenewRequest, _context: Context
+    ) -> session_pb2.SessionDescription:
+        """See session.proto."""
+        self._gate.renew(request.session_uid, request.s3)
+        return await self._describe()
+
+    async def Drain(  # noqa: N802 - gRPC's name
+        self, request: session_pb2.DrainRequest, _context: Context
+    ) -> session_pb2.SessionDescription:
+        """See session.proto."""
+        session = self._gate.require_uid(request.session_uid)
+        grace = duration_seconds(request.grace)
+        if not 0 <= grace < float("inf"):
+            raise invalid("grace", "grace must not be negative")
+        # Not this call's own task: an operator that gave up must not leave half a drain, and a repeat joins it.
+        if self._drain is None or (self._drain.done() and self._gate.state is not State.DRAINED):
+            self._drain = asyncio.create_task(self._drain_session(session, grace))
+            self._drain.add_done_callback(_log_drain)
+        await asyncio.shield(self._drain)
+        return await self._describe()
+
+    async def Describe(  # noqa: N802 - gRPC's name
+        self, request: session_pb2.DescribeRequest, _context: Context
+    ) -> session_pb2.SessionDescription:
+        """See session.proto."""
+        wait = duration_seconds(request.wait)
+        if wait > 0:
+            await self._gate.restoration.wait(min(wait, MAX_WAIT))
+        return await self._describe()
+
+    async def close(self) -> None:
+        """Stop a drain under way."""
+        if self._drain is not None:
+            self._drain.cancel()
+            await asyncio.gather(self._drain, return_exceptions=True)
+
+    async def _drain_session(self, session: BoundSession, grace: float) -> None:
+        gate = self._gate
+        gate.state = State.DRAINING
+        try:
+            await self._settle_and_push(session, grace)
+        except BaseException:
+            gate.state = State.BOUND
+            raise
+        gate.state = State.DRAINED
+
+    async def _settle_and_push(self, session: BoundSession, grace: float) -> None:
+        gate = self._gate
+        end = time.monotonic() + grace
+        phase = await gate.restoration.wait(grace)
+        if phase is RestorePhase.RUNNING:
+            message = "the workspace is still being restored: drain later"
+            raise OperationError("UNAVAILABLE", "STORAGE_UNAVAILABLE", message)
+        if not await gate.wait_until_quiet(max(0.0, end - time.monotonic())):
+            _log.warning("work goes on after the grace of a drain", extra={"active": gate.active})
+        # After a failed restore nothing was let in, and a push would replace what is stored by a part of it.
+        if session.stored is not None and phase is RestorePhase.DONE:
+            await _push(session.stored)
+
+    async def _describe(self) -> session_pb2.SessionDescription:
+        gate = self._gate
+        description = session_pb2.SessionDescription(
+            state=_STATE[gate.state],
+            session_uid=gate.session_uid,
+            restore=_RESTORE[gate.restoration.phase],
+            restore_error=gate.restoration.error,
+            running=self._count_running(),
+            runtime_ready=bool(gate.runtime.runtime_id),
+            runtime_id=gate.runtime.runtime_id,
+            agent_version=self._version,
+        )
+        last_active = time.time() if gate.active else gate.last_active
+        description.last_active.FromMilliseconds(int(last_active * 1000))
+        if gate.session is not None and gate.session.stored is not None:
+            description.workspace.CopyFrom(await _status(gate.session.stored))
+        return description
+
+
+def _log_drain(task: asyncio.Task[None]) -> None:
+    """Told here too, as the operator that asked may be gone."""
+    error = None if task.cancelled() else task.exception()
+    if error is not None:
+        _log.warning("drain failed: %s", error)
+
+
+async def _push(workspace: Workspace) -> None:
+    async for response in workspace.push([]):
+        if response.WhichOneof("event") == "done" and response.done.failed:
+            first = response.done.failed[0]
+            extra = {"files": len(response.done.failed), "first": first.path, "reason": first.reason}
+            _log.warning("files were not saved", extra=extra)
+
+
+async def _status(workspace: Workspace) -> workspace_pb2.WorkspaceStatus:
+    try:
+        return await asyncio.wait_for(workspace.status(), STATUS_TIMEOUT)
+    except (OperationError, TimeoutError) as error:
+        return workspace_pb2.WorkspaceStatus(last_error=str(error) or "no status within its time")

@@ -1,0 +1,248 @@
+"""What the runtime says of a cell or a command, as events of the API. Pure; one translator an execution.
+
+Errors: FrameError, for whatever docs/link.md does not allow.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from sandbox_agent import checked
+from sandbox_agent.link.calls import Data, Event
+from sandbox_agent.link.frames import FrameError, Stream
+from sandbox_proto.v1 import interpreter_pb2, process_pb2, types_pb2
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+MAX_RESULT: Final = 3 << 20
+"""Bytes of one result that fit into a message; larger parts are left out and named."""
+MAX_PARTS: Final = 64
+MAX_PART: Final = 1 << 30
+MAX_TRACEBACK: Final = 500
+MAX_OUTPUT: Final = 256 << 10
+"""Neighbouring output of one stream is joined up to this."""
+_STREAMS: Final = {Stream.STDOUT: types_pb2.Output.STREAM_STDOUT, Stream.STDERR: types_pb2.Output.STREAM_STDERR}
+
+
+def join_output(items: Iterable[Data | Event]) -> Iterator[Data | Event]:
+    """The same items with neighbouring output of one stream joined."""
+    stream = Stream.BODY
+    pieces: list[bytes] = []
+    size = 0
+    for item in items:
+        joins = isinstance(item, Data) and item.stream is stream and size + len(item.data) <= MAX_OUTPUT
+        if pieces and not joins:
+            yield Data(stream, b"".join(pieces))
+            pieces, size = [], 0
+        if isinstance(item, Data) and item.stream is not Stream.BODY:
+            stream = item.stream
+            pieces.append(item.data)
+            size += len(item.data)
+        else:
+            yield item
+    if pieces:
+        yield Data(stream, b"".join(pieces))
+
+
+class OutputCounter:
+    """Makes Output messages with their offsets."""
+
+    def __init__(self) -> None:
+        self._offset = 0
+
+    def output(self, data: Data) -> types_pb2.Output:
+        """One Output message."""
+        output = types_pb2.Output(stream=_STREAMS[data.stream], data=data.data, offset=self._offset)
+        self._offset += len(data.data)
+        return output
+
+
+class _ResultParts:
+    """A result whose parts are still arriving as BODY."""
+
+    def __init__(self, value: dict[str, Any]) -> None:
+        self.result = interpreter_pb2.Result(
+            is_main=checked.boolean(value, "is_main"),
+            display_id=_optional_text(value, "display_id"),
+            is_update=checked.boolean(value, "is_update"),
+        )
+        self._parts = [_read_part(part) for part in _list(value, "parts")]
+        self._room = MAX_RESULT
+        self._buffer = bytearray()
+        self._skip_empty()
+
+    @property
+    def is_complete(self) -> bool:
+        return not self._parts
+
+    def feed(self, data: bytes) -> None:
+        view = memoryview(data)
+        while view:
+            if not self._parts:
+                raise FrameError("more content than the result's parts have")
+            name, size, taken = self._parts[0]
+            piece = view[: size - taken]
+            view = view[len(piece) :]
+            if size <= self._room:
+                self._buffer += piece
+            self._parts[0] = (name, size, taken + len(piece))
+            self._skip_empty()
+
+    def _skip_empty(self) -> None:
+        """Take over every part that is complete."""
+        while self._parts and self._parts[0][2] == self._parts[0][1]:
+            name, size, _ = self._parts.pop(0)
+            if size <= self._room:
+                self.result.data[name] = bytes(self._buffer)
+                self._room -= size
+            else:
+                note = f"<{name} of {size} bytes is over the limit of {MAX_RESULT} bytes a result: write it to a file>"
+                if "text/plain" not in self.result.data:
+                    self.result.data["text/plain"] = note.encode()
+            self._buffer = bytearray()
+
+
+class CellTranslator:
+    """Turns what a call of `execute` yields into events."""
+
+    def __init__(self, execution_id: str) -> None:
+        self._execution_id = execution_id
+        self._counter = OutputCounter()
+        self._parts: _ResultParts | None = None
+        self.has_started = False
+
+    def events(self, items: Iterable[Data | Event]) -> Iterator[interpreter_pb2.ExecuteEvent]:
+        """Events of what arrived together."""
+        for item in join_output(items):
+            if isinstance(item, Data):
+                yield from self._data(item)
+            else:
+                yield from self._event(item.value)
+
+    def completed(self, result: dict[str, Any]) -> interpreter_pb2.ExecuteEvent:
+        """The last event, from the call's `ok`."""
+        completed = interpreter_pb2.ExecutionCompleted(
+            status=checked.exit_status(result),
+            exit_code=checked.integer(result, "exit_code", -(1 << 31), (1 << 31) - 1),
+            duration=checked.seconds(result, "duration"),
+            context_restarted=checked.boolean(result, "context_restarted"),
+            execution_count=checked.integer(result, "execution_count"),
+        )
+        dropped = checked.count(result, "dropped_bytes")
+        if dropped:
+            completed.truncation.dropped_bytes = dropped
+        return interpreter_pb2.ExecuteEvent(completed=completed)
+
+    def started(self, context_id: str) -> interpreter_pb2.ExecuteEvent:
+        """The first event."""
+        self.has_started = True
+        started = interpreter_pb2.ExecutionStarted(execution_id=self._execution_id, context_id=context_id)
+        return interpreter_pb2.ExecuteEvent(started=started)
+
+    def lost(self, context_id: str) -> Iterator[interpreter_pb2.ExecuteEvent]:
+        """What ends an execution whose link was lost."""
+        if not self.has_started:
+            yield self.started(context_id)
+        completed = interpreter_pb2.ExecutionCompleted(status=types_pb2.EXIT_STATUS_LOST)
+        yield interpreter_pb2.ExecuteEvent(completed=completed)
+
+    def _data(self, item: Data) -> Iterator[interpreter_pb2.ExecuteEvent]:
+        if item.stream is not Stream.BODY:
+            yield interpreter_pb2.ExecuteEvent(output=self._counter.output(item))
+            return
+        if self._parts is None:
+            raise FrameError("content without a result")
+        self._parts.feed(item.data)
+        yield from self._finished_result()
+
+    def _event(self, value: dict[str, Any]) -> Iterator[interpreter_pb2.ExecuteEvent]:
+        if self._parts is not None:
+            raise FrameError("an event in the middle of a result")
+        kind = value.get("type")
+        if kind == "started":
+            if self.has_started:
+                raise FrameError("started twice")
+            yield self.started(checked.text(value, "context_id"))
+        elif kind == "result":
+            self._parts = _ResultParts(value)
+            yield from self._finished_result()
+        elif kind == "error":
+            error = interpreter_pb2.ExecutionError(
+                name=checked.text(value, "name"),
+                value=checked.text(value, "value"),
+                traceback=checked.strings(value, "traceback", MAX_TRACEBACK),
+            )
+            yield interpreter_pb2.ExecuteEvent(error=error)
+        else:
+            raise FrameError("an unknown event of an execution")
+
+    def _finished_result(self) -> Iterator[interpreter_pb2.ExecuteEvent]:
+        if self._parts is not None and self._parts.is_complete:
+            yield interpreter_pb2.ExecuteEvent(result=self._parts.result)
+            self._parts = None
+
+
+class CommandTranslator:
+    """Turns what a call of `run` yields into events."""
+
+    def __init__(self, process_id: str) -> None:
+        self._process_id = process_id
+        self._counter = OutputCounter()
+        self.has_started = False
+
+    def events(self, items: Iterable[Data | Event]) -> Iterator[process_pb2.RunEvent]:
+        """Events of what arrived together."""
+        for item in join_output(items):
+            if isinstance(item, Event):
+                if item.value.get("type") != "started" or self.has_started:
+                    raise FrameError("an unknown event of a command")
+                yield self.started(checked.integer(item.value, "pid", 0, (1 << 31) - 1))
+            elif item.stream is Stream.BODY:
+                raise FrameError("a command has no content but its output")
+            else:
+                yield process_pb2.RunEvent(output=self._counter.output(item))
+
+    def started(self, pid: int) -> process_pb2.RunEvent:
+        """The first event."""
+        self.has_started = True
+        return process_pb2.RunEvent(started=process_pb2.ProcessStarted(process_id=self._process_id, pid=pid))
+
+    def exited(self, result: dict[str, Any]) -> process_pb2.RunEvent:
+        """The last event, from the call's `ok`."""
+        exited = process_pb2.ProcessExited(
+            status=checked.exit_status(result),
+            exit_code=checked.integer(result, "exit_code", -255, 255),
+            signal=checked.integer(result, "signal", 0, 255),
+            duration=checked.seconds(result, "duration"),
+        )
+        dropped = checked.count(result, "dropped_bytes")
+        if dropped:
+            exited.truncation.dropped_bytes = dropped
+        return process_pb2.RunEvent(exited=exited)
+
+    def lost(self) -> Iterator[process_pb2.RunEvent]:
+        """What ends a command whose link was lost."""
+        if not self.has_started:
+            yield self.started(0)
+        yield process_pb2.RunEvent(exited=process_pb2.ProcessExited(status=types_pb2.EXIT_STATUS_LOST))
+
+
+def _read_part(part: Any) -> tuple[str, int, int]:
+    if not isinstance(part, list) or len(part) != 2:  # noqa: PLR2004 - a pair
+        raise FrameError("a result's part is no pair")
+    name, size = part
+    if not isinstance(name, str) or not isinstance(size, int) or isinstance(size, bool) or not 0 <= size <= MAX_PART:
+        raise FrameError("a result's part is no MIME type and size")
+    return checked.printable(name, 256), size, 0
+
+
+def _list(value: dict[str, Any], name: str) -> list[Any]:
+    found = value.get(name, [])
+    if not isinstance(found, list) or len(found) > MAX_PARTS:
+        raise FrameError(f"{name} is no list of at most {MAX_PARTS}")
+    return found
+
+
+def _optional_text(value: dict[str, Any], name: str) -> str:
+    return "" if value.get(name) is None else checked.text(value, name)
