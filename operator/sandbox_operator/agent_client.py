@@ -1,0 +1,195 @@
+"""The operator's calls of SessionService: mutual TLS to a pod's address, the certificate's name decides who answered.
+
+Every call has a deadline and none blocks the loop. Errors: AgentUnreachableError (try again), AgentError (refused).
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import grpc
+import grpc.aio
+from google.protobuf.duration_pb2 import Duration
+from google.rpc import error_details_pb2, status_pb2
+
+from sandbox_operator.errors import AgentError, AgentUnreachableError, NotLeadingError
+from sandbox_proto.v1 import session_pb2, session_pb2_grpc
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from google.protobuf.timestamp_pb2 import Timestamp
+
+    from sandbox_operator.certificates import Authority
+    from sandbox_operator.faults import FaultHook
+
+_CERTIFICATE_MAX_AGE: Final = 86400.0
+_DETAILS: Final = "grpc-status-details-bin"
+# grpc's own first retry comes after a second, which is longer than an agent takes to start.
+_CHANNEL_OPTIONS: Final[list[tuple[str, Any]]] = [
+    ("grpc.initial_reconnect_backoff_ms", 50),
+    ("grpc.min_reconnect_backoff_ms", 50),
+    ("grpc.max_reconnect_backoff_ms", 500),
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.enable_http_proxy", 0),
+]
+_UNREACHABLE: Final = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED}
+
+
+@dataclass(frozen=True, slots=True)
+class AgentAddress:
+    """Where an agent's control port is, and the name its certificate has to have."""
+
+    target: str
+    server_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class AgentView:
+    """What an agent said of itself. States are the names of the proto's enums without their prefix."""
+
+    state: str = "BLANK"
+    session_uid: str = ""
+    restore: str = "UNSPECIFIED"
+    restore_error: str = ""
+    runtime_ready: bool = True
+    running: int = 0
+    last_active: datetime | None = None
+    generation: int = 0
+    files: int = 0
+    bytes: int = 0
+    synced_at: datetime | None = None
+    dirty: bool = False
+    workspace_error: str = ""
+
+
+class Agents(Protocol):
+    """What the operator asks of agents; `testing.FakeAgents` is another one."""
+
+    async def describe(self, address: AgentAddress, wait: float = 0.0, timeout: float = 2.0) -> AgentView:
+        """What an agent knows of itself; `wait` lets it wait for the end of a restore, `timeout` for its start."""
+        ...
+
+    async def bind(self, address: AgentAddress, request: session_pb2.BindRequest) -> AgentView:
+        """Give a blank agent its session."""
+        ...
+
+    async def drain(self, address: AgentAddress, session_uid: str, grace: float, timeout: float) -> AgentView:
+        """Refuse new work, wait, push; returns when the push is durable."""
+        ...
+
+    async def forget(self, address: AgentAddress) -> None:
+        """Close what is open to an agent that is gone."""
+        ...
+
+
+class AgentClient:
+    """Agents over gRPC, one channel an agent."""
+
+    def __init__(self, authority: Authority, faults: FaultHook, may_write: Callable[[], bool]) -> None:
+        self._authority, self._faults, self._may_write = authority, faults, may_write
+        self._credentials: tuple[float, grpc.ChannelCredentials] | None = None
+        self._channels: dict[AgentAddress, grpc.aio.Channel] = {}
+
+    async def describe(self, address: AgentAddress, wait: float = 0.0, timeout: float = 2.0) -> AgentView:
+        """See Agents."""
+        request = session_pb2.DescribeRequest(wait=_duration(wait))
+        stub = self._stub(address)
+        return _view(await _call(stub.Describe(request, timeout=timeout + wait, wait_for_ready=True)))
+
+    async def bind(self, address: AgentAddress, request: session_pb2.BindRequest) -> AgentView:
+        """See Agents."""
+        return await self._write(lambda: self._stub(address).Bind(request, timeout=10.0))
+
+    async def drain(self, address: AgentAddress, session_uid: str, grace: float, timeout: float) -> AgentView:
+        """See Agents."""
+        request = session_pb2.DrainRequest(session_uid=session_uid, grace=_duration(grace))
+        return await self._write(lambda: self._stub(address).Drain(request, timeout=timeout + grace))
+
+    async def forget(self, address: AgentAddress) -> None:
+        """See Agents."""
+        if channel := self._channels.pop(address, None):
+            await channel.close()
+
+    async def close(self) -> None:
+        """Close every channel."""
+        for address in list(self._channels):
+            await self.forget(address)
+
+    async def _write(self, call: Callable[[], Awaitable[Any]]) -> AgentView:
+        if not self._may_write():
+            raise NotLeadingError("an agent's session is changed by the leader only")
+        number = self._faults.before_write()
+        answer = await _call(call())
+        self._faults.after_write(number)
+        return _view(answer)
+
+    def _stub(self, address: AgentAddress) -> Any:
+        channel = self._channels.get(address)
+        if channel is None:
+            options = [*_CHANNEL_OPTIONS, ("grpc.ssl_target_name_override", address.server_name)]
+            channel = grpc.aio.secure_channel(address.target, self._channel_credentials(), options=options)
+            self._channels[address] = channel
+        return session_pb2_grpc.SessionServiceStub(channel)  # type: ignore[no-untyped-call]
+
+    def _channel_credentials(self) -> grpc.ChannelCredentials:
+        now = time.monotonic()
+        if self._credentials is None or now - self._credentials[0] > _CERTIFICATE_MAX_AGE:
+            pair = self._authority.sign_operator(datetime.now(UTC))
+            self._credentials = (now, grpc.ssl_channel_credentials(self._authority.pem, pair.key, pair.certificate))
+        return self._credentials[1]
+
+
+async def _call(call: Awaitable[Any]) -> Any:
+    try:
+        return await call
+    except grpc.aio.AioRpcError as error:
+        reason = _reason(error) or error.code().name
+        kind = AgentUnreachableError if error.code() in _UNREACHABLE else AgentError
+        raise kind(reason, error.details() or error.code().name) from error
+
+
+def _reason(error: grpc.aio.AioRpcError) -> str:
+    """The ErrorInfo's reason. What does not parse is no reason: the agent is not trusted to be well-behaved."""
+    try:
+        for key, value in error.trailing_metadata() or ():
+            if key == _DETAILS:
+                raw = value if isinstance(value, bytes) else value.encode()
+                for detail in status_pb2.Status.FromString(raw).details:
+                    information = error_details_pb2.ErrorInfo()
+                    if detail.Unpack(information):
+                        return information.reason[:64]
+    except ValueError:
+        return ""
+    return ""
+
+
+def _view(description: session_pb2.SessionDescription) -> AgentView:
+    states, restores = session_pb2.SessionDescription.State, session_pb2.SessionDescription.RestoreState
+    workspace = description.workspace
+    return AgentView(
+        state=states.Name(description.state).removeprefix("STATE_"),
+        session_uid=description.session_uid,
+        restore=restores.Name(description.restore).removeprefix("RESTORE_STATE_"),
+        restore_error=description.restore_error[:500],
+        runtime_ready=description.runtime_ready,
+        running=description.running,
+        last_active=_moment(description.last_active) if description.HasField("last_active") else None,
+        generation=workspace.generation,
+        files=workspace.files,
+        bytes=workspace.bytes,
+        synced_at=_moment(workspace.synced_at) if workspace.HasField("synced_at") else None,
+        dirty=workspace.dirty,
+        workspace_error=workspace.last_error[:500],
+    )
+
+
+def _moment(stamp: Timestamp) -> datetime:
+    return stamp.ToDatetime(tzinfo=UTC)
+
+
+def _duration(seconds: float) -> Duration:
+    return Duration(seconds=int(seconds), nanos=int(seconds % 1 * 1e9))

@@ -1,0 +1,1 @@
+"""The custom resources: models that parse them, and the definitions the API server checks them by. Pure."""

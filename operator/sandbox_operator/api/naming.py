@@ -1,0 +1,57 @@
+"""Names and labels that docs/pod-contract.md fixes. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from sandbox_operator.api.models import Egress, Session
+
+DOMAIN: Final = "sandboxsessions.dev"
+MANAGED_BY: Final = f"{DOMAIN}/managed-by"
+MANAGER: Final = "sandbox-operator"
+STATE: Final = f"{DOMAIN}/state"
+TEMPLATE: Final = f"{DOMAIN}/template"
+EGRESS: Final = f"{DOMAIN}/egress"
+SESSION: Final = f"{DOMAIN}/session"
+CLIENT: Final = f"{DOMAIN}/client"
+SUSPENDED_BY: Final = f"{DOMAIN}/suspended-by"
+"""Annotation on a session that the operator suspended: `<reason>/<generation after that>`. A later change of the spec
+makes it void, so what a user suspends by hand is never taken for an expired session."""
+
+GRPC_PORT: Final = 8443
+CONTROL_PORT: Final = 8444
+HEALTH_PORT: Final = 8081
+_NAME_PART: Final = 40
+
+
+def pod_name(session: Session) -> str:
+    """The name of a session's pod: the same one each time, of no other session ever."""
+    digest = hashlib.sha256(session.metadata.uid.encode()).hexdigest()[:8]
+    return f"sbx-{session.metadata.name[:_NAME_PART].strip('.-').replace('.', '-')}-{digest}"
+
+
+def server_name(pod: str, namespace: str) -> str:
+    """The DNS name in the certificate of a pod's agent."""
+    return f"{pod}.{namespace}.{DOMAIN}"
+
+
+def tls_secret_name(pod: str) -> str:
+    """The Secret with a pod's certificate."""
+    return f"{pod}-tls"
+
+
+def access_secret_name(session: str) -> str:
+    """The Secret with what a client needs to reach a session."""
+    return f"{session}-access"
+
+
+def policy_name(template: str, egress: Egress) -> str:
+    """The NetworkPolicy for sessions of a template with this egress."""
+    return f"sandbox-{template}-{egress.value.lower()}"
+
+
+def key_prefix(prefix: str, namespace: str, workspace: str) -> str:
+    """What every key of a workspace in object storage begins with."""
+    return "/".join(part for part in (prefix, namespace, workspace) if part) + "/"

@@ -1,0 +1,77 @@
+"""Value types of the custom resources: durations, quantities, names. Pure; a wrong value is a ValueError."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Annotated, Any, Final
+
+from pydantic import BeforeValidator
+
+SHORTEST: Final = timedelta(seconds=1)
+LONGEST: Final = timedelta(days=30)
+DURATION_PATTERN: Final = r"^([0-9]+(\.[0-9]+)?(h|m|s|ms))+$"
+QUANTITY_PATTERN: Final = r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$"
+NAME_PATTERN: Final = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
+ENV_NAME_PATTERN: Final = r"^[A-Za-z_][A-Za-z0-9_]*$"
+
+_PART: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|h|m|s)")
+_UNITS: Final = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
+_SUFFIXES: Final = {
+    "m": Decimal("0.001"),
+    "": Decimal(1),
+    "k": Decimal(10**3),
+    "M": Decimal(10**6),
+    "G": Decimal(10**9),
+    "T": Decimal(10**12),
+    "Ki": Decimal(2**10),
+    "Mi": Decimal(2**20),
+    "Gi": Decimal(2**30),
+    "Ti": Decimal(2**40),
+}
+
+
+def parse_duration(value: Any) -> Any:
+    """A duration such as `15m` or `1h30m`, between a second and 30 days."""
+    if not isinstance(value, str):
+        return value
+    if not re.fullmatch(DURATION_PATTERN, value):
+        raise ValueError("write a duration such as 90s, 15m or 8h")
+    seconds = sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(value))
+    if not SHORTEST.total_seconds() <= seconds <= LONGEST.total_seconds():
+        raise ValueError("has to be between 1s and 720h")
+    return timedelta(seconds=seconds)
+
+
+def parse_quantity(value: str) -> Decimal:
+    """A quantity such as `500m` or `2Gi` as a number."""
+    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)([a-zA-Z]*)", str(value))
+    if not match or match[2] not in _SUFFIXES:
+        raise ValueError(f"{value!r} is not a quantity such as 500m or 2Gi")
+    return Decimal(match[1]) * _SUFFIXES[match[2]]
+
+
+def _check_quantity(value: Any) -> str:
+    parse_quantity(str(value))
+    return str(value)
+
+
+Seconds = Annotated[timedelta, BeforeValidator(parse_duration)]
+Quantity = Annotated[str, BeforeValidator(_check_quantity)]
+
+
+def parse_time(value: Any) -> datetime | None:
+    """An RFC 3339 time of the API, or None for what is none."""
+    if not isinstance(value, str):
+        return None
+    try:
+        moment = datetime.fromisoformat(value)
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def format_time(moment: datetime | None) -> str | None:
+    """A time as the API writes it, whole seconds in UTC."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if moment else None

@@ -1,0 +1,158 @@
+"""The operator's certificate authority and what it signs. Docs: docs/pod-contract.md, section TLS."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from sandbox_operator.errors import AlreadyExistsError, NotFoundError, SettingsError
+from sandbox_operator.kube.resources import SECRETS
+
+if TYPE_CHECKING:
+    from sandbox_operator.kube.client import KubeApi, Object
+
+OPERATOR_NAME: Final = "sandbox-operator"
+"""Common name of the client certificate that agents accept on their control port."""
+_CA_LIFETIME: Final = timedelta(days=3650)
+# A session lives 30 days at most after its pod was made, so a pod's certificate outlives its pod.
+_LIFETIME: Final = timedelta(days=31)
+_CLOCK_SKEW: Final = timedelta(minutes=15)
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPair:
+    """A certificate and its key, PEM."""
+
+    certificate: bytes
+    key: bytes = field(repr=False)
+
+
+class Authority:
+    """A CA: signs servers' certificates, and the operator's own."""
+
+    def __init__(self, pair: KeyPair) -> None:
+        key = serialization.load_pem_private_key(pair.key, password=None)
+        if not isinstance(key, ec.EllipticCurvePrivateKey):
+            raise SettingsError("the CA's key has to be an elliptic curve key")
+        self._certificate = x509.load_pem_x509_certificate(pair.certificate)
+        if self._certificate.public_key() != key.public_key():
+            raise SettingsError("the CA's key does not belong to its certificate")
+        self._key = key
+        self.pem = pair.certificate
+
+    def sign_server(self, dns_name: str, now: datetime) -> KeyPair:
+        """A server certificate for one DNS name."""
+        extension = x509.SubjectAlternativeName([x509.DNSName(dns_name)])
+        # A common name has at most 64 characters, and nobody looks at a server's.
+        return self._sign("sandbox-agent", ExtendedKeyUsageOID.SERVER_AUTH, extension, now)
+
+    def sign_operator(self, now: datetime) -> KeyPair:
+        """The client certificate that agents accept on their control port."""
+        return self._sign(OPERATOR_NAME, ExtendedKeyUsageOID.CLIENT_AUTH, None, now)
+
+    def _sign(
+        self, name: str, usage: x509.ObjectIdentifier, names: x509.SubjectAlternativeName | None, now: datetime
+    ) -> KeyPair:
+        key = ec.generate_private_key(ec.SECP256R1())
+        builder = (
+            _builder(name, self._certificate.subject, key.public_key(), now, _LIFETIME)
+            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .add_extension(_key_usage(ca=False), critical=True)
+            .add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
+        )
+        if names:
+            builder = builder.add_extension(names, critical=False)
+        return _pair(builder.sign(self._key, hashes.SHA256()), key)
+
+
+def create_authority(now: datetime) -> KeyPair:
+    """A new self-signed CA."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "sandbox-operator CA")])
+    builder = (
+        _builder("sandbox-operator CA", subject, key.public_key(), now, _CA_LIFETIME)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_key_usage(ca=True), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+    )
+    return _pair(builder.sign(key, hashes.SHA256()), key)
+
+
+async def load_authority(api: KubeApi, namespace: str, name: str) -> Authority:
+    """The CA in its Secret, made at the first start. Two replicas that start together agree on the one that was first."""
+    try:
+        secret = await api.get(SECRETS, namespace, name)
+    except NotFoundError:
+        pair = create_authority(datetime.now(UTC))
+        try:
+            secret = await api.create(SECRETS, namespace, _secret(namespace, name, pair))
+        except AlreadyExistsError:
+            secret = await api.get(SECRETS, namespace, name)
+    data = secret.get("data") or {}
+    try:
+        pair = KeyPair(base64.b64decode(data["tls.crt"]), base64.b64decode(data["tls.key"]))
+        return Authority(pair)
+    except (KeyError, ValueError) as error:
+        raise SettingsError(f"Secret {namespace}/{name} is not a CA: tls.crt and tls.key are needed") from error
+
+
+def _secret(namespace: str, name: str, pair: KeyPair) -> Object:
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "type": "kubernetes.io/tls",
+        "metadata": {
+            "name": name,
+            "namespace": namespace,
+            "labels": {"app.kubernetes.io/managed-by": "sandbox-operator"},
+        },
+        "data": {
+            "tls.crt": base64.b64encode(pair.certificate).decode(),
+            "tls.key": base64.b64encode(pair.key).decode(),
+        },
+    }
+
+
+def _builder(
+    name: str, issuer: x509.Name, public: ec.EllipticCurvePublicKey, now: datetime, lifetime: timedelta
+) -> x509.CertificateBuilder:
+    return (
+        x509.CertificateBuilder()
+        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
+        .issuer_name(issuer)
+        .public_key(public)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - _CLOCK_SKEW)
+        .not_valid_after(now + lifetime)
+    )
+
+
+def _key_usage(*, ca: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=True,
+        key_cert_sign=ca,
+        crl_sign=ca,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def _pair(certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> KeyPair:
+    return KeyPair(
+        certificate.public_bytes(serialization.Encoding.PEM),
+        key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        ),
+    )

@@ -1,0 +1,129 @@
+"""Every error of the operator.
+
+    OperatorError
+    |-- SettingsError            the environment is wrong; the process does not start
+    |-- SpecError                a resource's value is wrong; names its field
+    |-- NotLeadingError          a write was tried without the lease
+    |-- Blocked                  a session cannot go on now; becomes a condition
+    |-- AgentError               an agent refused a call
+    |   `-- AgentUnreachableError    ... or did not answer
+    `-- ApiError                 the API server refused a call
+        |-- NotFoundError, AlreadyExistsError, ConflictError, InvalidError, ForbiddenError
+        `-- UnavailableError     it did not answer, or asked to come back later
+"""
+
+from __future__ import annotations
+
+
+class OperatorError(Exception):
+    """Base of the tree above."""
+
+
+class SettingsError(OperatorError):
+    """An environment variable is missing or wrong; the message names it."""
+
+
+class SpecError(OperatorError):
+    """A value of a resource is wrong.
+
+    Attributes:
+        field: Path of the field, such as `spec.lifecycle.idleTimeout`.
+    """
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(f"{field}: {message}")
+        self.field = field
+
+
+class NotLeadingError(OperatorError):
+    """This replica does not hold the lease, so it may not write."""
+
+
+class Blocked(OperatorError):  # noqa: N818 - a state of a session, not a fault of the operator
+    """A session cannot go on for a reason that its user or administrator can see and change.
+
+    Attributes:
+        reason: CamelCase reason of the condition Ready.
+        failed: Whether the phase becomes Failed (the resource has to be changed) or stays what it is.
+        retry_after: Seconds until the next try.
+    """
+
+    def __init__(self, reason: str, message: str, *, failed: bool = False, retry_after: float = 5.0) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.failed = failed
+        self.retry_after = retry_after
+
+
+class AgentError(OperatorError):
+    """An agent answered a call with an error.
+
+    Attributes:
+        reason: The UPPER_SNAKE reason of docs/pod-contract.md, or the gRPC status code's name.
+    """
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class AgentUnreachableError(AgentError):
+    """An agent did not answer in time, or says that it cannot yet."""
+
+
+class ApiError(OperatorError):
+    """The API server answered with a status that is not a success.
+
+    Attributes:
+        status: HTTP status; 0 where there was no answer.
+        reason: `reason` of the Status object, or "".
+    """
+
+    def __init__(self, status: int, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.reason = reason
+
+
+class NotFoundError(ApiError):
+    """404."""
+
+
+class AlreadyExistsError(ApiError):
+    """409 to a create."""
+
+
+class ConflictError(ApiError):
+    """409: another resourceVersion or uid."""
+
+
+class InvalidError(ApiError):
+    """422 or 400: a value is not allowed, or the `test` of a JSON patch failed."""
+
+
+class ForbiddenError(ApiError):
+    """403: RBAC, a quota, or an admission policy."""
+
+
+class UnavailableError(ApiError):
+    """No answer, 429 or 5xx: the write may or may not have happened.
+
+    Attributes:
+        retry_after: Seconds the server asked for, or None.
+    """
+
+    def __init__(self, status: int, reason: str, message: str, retry_after: float | None = None) -> None:
+        super().__init__(status, reason, message)
+        self.retry_after = retry_after
+
+
+def api_error(status: int, body: object, retry_after: float | None = None) -> ApiError:
+    """The error for an answer of the API server; `body` is its Status object where it sent one."""
+    fields = body if isinstance(body, dict) else {}
+    reason, message = str(fields.get("reason") or ""), str(fields.get("message") or f"HTTP status {status}")
+    if status == 429 or status >= 500:  # noqa: PLR2004 - HTTP
+        return UnavailableError(status, reason, message, retry_after)
+    if status == 409 and reason == "AlreadyExists":  # noqa: PLR2004 - HTTP
+        return AlreadyExistsError(status, reason, message)
+    kinds = {400: InvalidError, 403: ForbiddenError, 404: NotFoundError, 409: ConflictError, 422: InvalidError}
+    return kinds.get(status, ApiError)(status, reason, message)

@@ -1,0 +1,229 @@
+"""A small API client on one bounded HTTP session: typed errors, counted calls, writes gated by the lease.
+
+RBAC that the operator needs, all of it:
+    sandboxsessions.dev  sandboxsessions                   get list watch patch delete
+    sandboxsessions.dev  sandboxsessions/status            patch
+    sandboxsessions.dev  sandboxtemplates sandboxwarmpools get list watch
+    ""                   pods                              get list watch create patch delete
+    ""                   secrets                           get create patch   (session namespaces; never list or watch)
+    ""                   events                            create
+    networking.k8s.io    networkpolicies                   create patch       (server-side apply)
+    coordination.k8s.io  leases                            get create patch   (own namespace only)
+    ""                   secrets                           get create         (own namespace: the CA)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
+
+import aiohttp
+
+from sandbox_operator.errors import NotLeadingError, UnavailableError, api_error
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sandbox_operator.faults import FaultHook
+    from sandbox_operator.kube.connection import Connection
+    from sandbox_operator.kube.resources import Resource
+
+PatchKind = Literal["json", "merge", "apply"]
+Object = dict[str, Any]
+
+FIELD_MANAGER: Final = "sandbox-operator"
+_CONTENT: Final = {
+    "json": "application/json-patch+json",
+    "merge": "application/merge-patch+json",
+    "apply": "application/apply-patch+yaml",
+}
+_PAGE: Final = 500
+_CONNECTIONS: Final = 20
+_TIMEOUT: Final = 15.0
+_TRIES: Final = 3
+_MAX_RETRY_AFTER: Final = 5.0
+
+
+class KubeApi(Protocol):
+    """What the operator asks of an API server; `testing.FakeKube` is another one."""
+
+    async def get(self, resource: Resource, namespace: str, name: str) -> Object:
+        """One object."""
+        ...
+
+    async def list(self, resource: Resource, namespace: str | None, labels: str = "") -> tuple[list[Object], str]:
+        """All objects (of a namespace) that a label selector matches, and the list's resourceVersion."""
+        ...
+
+    async def create(self, resource: Resource, namespace: str, body: Object) -> Object:
+        """Create an object; AlreadyExistsError where the name is taken."""
+        ...
+
+    async def patch(  # noqa: PLR0913 - the API's own coordinates
+        self,
+        resource: Resource,
+        namespace: str,
+        name: str,
+        body: object,
+        kind: PatchKind = "merge",
+        subresource: str = "",
+    ) -> Object:
+        """Patch an object; `apply` is a forced server-side apply."""
+        ...
+
+    async def delete(
+        self, resource: Resource, namespace: str, name: str, uid: str = "", grace: int | None = None
+    ) -> Object:
+        """Delete an object, only if it still is the one with this uid; what the server answered."""
+        ...
+
+
+def _always() -> bool:
+    return True
+
+
+class KubeClient:
+    """KubeApi over HTTP. Use as an async context manager."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        faults: FaultHook,
+        may_write: Callable[[], bool] = _always,
+        on_call: Callable[[str, str, int], None] = lambda *_: None,
+    ) -> None:
+        self._connection, self._faults = connection, faults
+        self._may_write, self._on_call = may_write, on_call
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> KubeClient:
+        self._session = self._connection.open_session(_CONNECTIONS, total=_TIMEOUT)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._session:
+            await self._session.close()
+
+    async def get(self, resource: Resource, namespace: str, name: str) -> Object:
+        """See KubeApi."""
+        return await self._read(resource, resource.path(namespace, name), {})
+
+    async def list(self, resource: Resource, namespace: str | None, labels: str = "") -> tuple[list[Object], str]:
+        """See KubeApi; read in pages."""
+        items: list[Object] = []
+        parameters = {"limit": str(_PAGE), **({"labelSelector": labels} if labels else {})}
+        while True:
+            page = await self._read(resource, resource.path(namespace), parameters)
+            items += page.get("items") or []
+            metadata = page.get("metadata") or {}
+            if not metadata.get("continue"):
+                return items, str(metadata.get("resourceVersion") or "0")
+            parameters["continue"] = metadata["continue"]
+
+    async def create(self, resource: Resource, namespace: str, body: Object) -> Object:
+        """See KubeApi."""
+        return await self._write("POST", resource, resource.path(namespace), body, "application/json")
+
+    async def patch(  # noqa: PLR0913 - as in KubeApi
+        self,
+        resource: Resource,
+        namespace: str,
+        name: str,
+        body: object,
+        kind: PatchKind = "merge",
+        subresource: str = "",
+    ) -> Object:
+        """See KubeApi."""
+        parameters = {"force": "true"} if kind == "apply" else {}
+        path = resource.path(namespace, name, subresource)
+        return await self._write("PATCH", resource, path, body, _CONTENT[kind], parameters)
+
+    async def delete(
+        self, resource: Resource, namespace: str, name: str, uid: str = "", grace: int | None = None
+    ) -> Object:
+        """See KubeApi."""
+        options: Object = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": "Background"}
+        if uid:
+            options["preconditions"] = {"uid": uid}
+        if grace is not None:
+            options["gracePeriodSeconds"] = grace
+        return await self._write("DELETE", resource, resource.path(namespace, name), options, "application/json")
+
+    async def _read(self, resource: Resource, path: str, parameters: dict[str, str]) -> Object:
+        for attempt in range(1, _TRIES + 1):
+            try:
+                return await self._request("GET", resource, path, parameters)
+            except UnavailableError as error:
+                if attempt == _TRIES:
+                    raise
+                await asyncio.sleep(min(error.retry_after or 0.1 * attempt, _MAX_RETRY_AFTER))
+        raise AssertionError("unreachable")
+
+    async def _write(  # noqa: PLR0913 - one place for all writes
+        self,
+        method: str,
+        resource: Resource,
+        path: str,
+        body: object,
+        content: str,
+        parameters: dict[str, str] | None = None,
+    ) -> Object:
+        """Send one write. Only 429 is repeated here: after anything else it may have happened, and the plan must look."""
+        parameters = {} if method == "DELETE" else {"fieldManager": FIELD_MANAGER, **(parameters or {})}
+        for attempt in range(1, _TRIES + 1):
+            if not self._may_write() and resource.plural != "leases":
+                raise NotLeadingError(f"{method} {resource.plural} without the lease")
+            counted = resource.plural not in {"leases", "events"}
+            number = self._faults.before_write() if counted else 0
+            try:
+                answer = await self._request(method, resource, path, parameters, body, content)
+            except UnavailableError as error:
+                if error.status != 429 or attempt == _TRIES:  # noqa: PLR2004 - HTTP
+                    raise
+                await asyncio.sleep(min(error.retry_after or 0.2 * attempt, _MAX_RETRY_AFTER))
+            else:
+                if counted:
+                    self._faults.after_write(number)
+                return answer
+        raise AssertionError("unreachable")
+
+    async def _request(  # noqa: PLR0913 - one place for all requests
+        self,
+        method: str,
+        resource: Resource,
+        path: str,
+        parameters: dict[str, str],
+        body: object = None,
+        content: str = "",
+    ) -> Object:
+        if self._session is None:
+            raise RuntimeError("use the client as a context manager")
+        headers = {**self._connection.headers(), "Accept": "application/json"}
+        data = None
+        if body is not None:
+            headers["Content-Type"] = content
+            data = json.dumps(body, separators=(",", ":")).encode()
+        status = 0
+        try:
+            async with self._session.request(
+                method, self._connection.server + path, params=parameters, data=data, headers=headers
+            ) as response:
+                status, text = response.status, await response.read()
+                after = response.headers.get("Retry-After", "")
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise UnavailableError(0, "NoAnswer", f"{method} {path}: {error!r}") from error
+        finally:
+            self._on_call(method, resource.plural, status)
+        answer = _decode(text)
+        if status >= 400:  # noqa: PLR2004 - HTTP
+            raise api_error(status, answer, float(after) if after.isdigit() else None)
+        return answer
+
+
+def _decode(text: bytes) -> Object:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return {"message": text[:200].decode(errors="replace")}
+    return value if isinstance(value, dict) else {}

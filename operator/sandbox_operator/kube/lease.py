@@ -1,0 +1,140 @@
+"""Leader election with a Lease of our own: renewed every second, void after four, given back at the end.
+
+The gate (`is_leading`) closes by our own monotonic clock before another replica may take the lease, also while the API
+server does not answer; another replica judges by how long the lease stayed unchanged on *its* monotonic clock, so the
+machines' wall clocks may differ.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from sandbox_operator.errors import AlreadyExistsError, ApiError, ConflictError, InvalidError, NotFoundError
+from sandbox_operator.kube.resources import LEASES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sandbox_operator.kube.client import KubeApi
+
+_LOG: Final = logging.getLogger(__name__)
+DURATION: Final = 4.0
+RENEW: Final = 1.0
+_MARGIN: Final = 1.0
+"""Seconds before the end of the lease at which the gate closes: longer than a write may still be under way at our end."""
+_CALL: Final = 2.0
+
+
+class LeaderLease:
+    """One replica's view of the lease."""
+
+    def __init__(  # noqa: PLR0913 - clock and callback are arguments
+        self,
+        api: KubeApi,
+        namespace: str,
+        name: str,
+        identity: str,
+        on_change: Callable[[bool], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._api, self._namespace, self._name, self._identity = api, namespace, name, identity
+        self._on_change, self._clock = on_change, clock
+        self._valid_until = float("-inf")
+        self._seen: tuple[str, float] = ("", float("-inf"))
+        self._was_leading = False
+
+    @property
+    def is_leading(self) -> bool:
+        """Whether writes are allowed at this moment."""
+        return self._clock() < self._valid_until
+
+    async def run(self) -> None:
+        """Acquire and renew until cancelled. Never raises but CancelledError."""
+        while True:
+            started = self._clock()
+            try:
+                async with asyncio.timeout(_CALL):
+                    if await self.step():
+                        self._valid_until = started + DURATION - _MARGIN
+            except (TimeoutError, ApiError) as error:
+                _LOG.warning("lease not renewed: %s", error)
+            self._tell()
+            await asyncio.sleep(RENEW)
+
+    async def step(self) -> bool:
+        """One attempt; whether the lease is ours now."""
+        try:
+            lease = await self._api.get(LEASES, self._namespace, self._name)
+        except NotFoundError:
+            return await self._create()
+        spec = lease.get("spec") or {}
+        version = lease["metadata"]["resourceVersion"]
+        if spec.get("holderIdentity") not in (self._identity, "", None) and not self._has_expired(version, spec):
+            self._valid_until = float("-inf")
+            return False
+        return await self._take(version, spec)
+
+    async def release(self) -> None:
+        """Give the lease back, so that another replica need not wait for its end."""
+        if not self.is_leading:
+            return
+        self._valid_until = float("-inf")
+        self._tell()
+        try:
+            lease = await self._api.get(LEASES, self._namespace, self._name)
+            if (lease.get("spec") or {}).get("holderIdentity") == self._identity:
+                body = {
+                    "metadata": {"resourceVersion": lease["metadata"]["resourceVersion"]},
+                    "spec": {"holderIdentity": ""},
+                }
+                await self._api.patch(LEASES, self._namespace, self._name, body)
+        except ApiError as error:
+            _LOG.warning("lease not released: %s", error)
+
+    def _has_expired(self, version: str, spec: dict[str, Any]) -> bool:
+        now = self._clock()
+        if self._seen[0] != version:
+            self._seen = (version, now)
+        return now - self._seen[1] > float(spec.get("leaseDurationSeconds") or DURATION)
+
+    async def _create(self) -> bool:
+        body = {
+            "apiVersion": LEASES.api_version,
+            "kind": LEASES.kind,
+            "metadata": {"name": self._name, "namespace": self._namespace},
+            "spec": self._spec({}),
+        }
+        try:
+            await self._api.create(LEASES, self._namespace, body)
+        except AlreadyExistsError:
+            return False
+        return True
+
+    async def _take(self, version: str, spec: dict[str, Any]) -> bool:
+        body = {"metadata": {"resourceVersion": version}, "spec": self._spec(spec)}
+        try:
+            await self._api.patch(LEASES, self._namespace, self._name, body)
+        except (ConflictError, InvalidError, NotFoundError):
+            return False
+        return True
+
+    def _spec(self, old: dict[str, Any]) -> dict[str, Any]:
+        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        kept = old.get("holderIdentity") == self._identity
+        return {
+            "holderIdentity": self._identity,
+            "leaseDurationSeconds": int(DURATION),
+            "renewTime": now,
+            "acquireTime": old.get("acquireTime") if kept else now,
+            "leaseTransitions": int(old.get("leaseTransitions") or 0) + (0 if kept or not old else 1),
+        }
+
+    def _tell(self) -> None:
+        if self.is_leading != self._was_leading:
+            self._was_leading = self.is_leading
+            _LOG.info("this replica %s", "leads" if self._was_leading else "does not lead")
+            self._on_change(self._was_leading)

@@ -1,0 +1,1 @@
+"""Kubernetes objects as plain dicts, built from models and settings. Pure."""

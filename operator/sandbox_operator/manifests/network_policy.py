@@ -1,0 +1,122 @@
+"""The NetworkPolicy for the sessions of one template with one egress. Pure.
+
+It is there before the first pod it selects, so that a pod is never reachable, nor reaches anything, without it.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import TYPE_CHECKING, Any, Final
+
+from sandbox_operator.api import naming
+from sandbox_operator.api.models import Egress
+from sandbox_operator.errors import SpecError
+
+if TYPE_CHECKING:
+    from sandbox_operator.api.models import EgressRule, Template
+    from sandbox_operator.settings import Settings
+
+NEVER: Final = tuple(
+    ipaddress.ip_network(cidr)
+    for cidr in (
+        "0.0.0.0/8",
+        "10.0.0.0/8",
+        "100.64.0.0/10",
+        "127.0.0.0/8",
+        "169.254.0.0/16",
+        "172.16.0.0/12",
+        "192.168.0.0/16",
+        "::1/128",
+        "::ffff:0:0/96",
+        "64:ff9b::/96",
+        "fc00::/7",
+        "fe80::/10",
+    )
+)
+"""Metadata services, the cluster, and private networks: no template allows these. The storage's own addresses are the
+operator's settings, not a template's."""
+_DNS_PORTS: Final = [{"protocol": "UDP", "port": 53}, {"protocol": "TCP", "port": 53}]
+
+
+def build_network_policy(template: Template, egress: Egress, settings: Settings) -> dict[str, Any]:
+    """The policy.
+
+    Raises:
+        SpecError: The template's allowlist names addresses that are never allowed.
+    """
+    selector = {
+        naming.MANAGED_BY: naming.MANAGER,
+        naming.TEMPLATE: template.metadata.name,
+        naming.EGRESS: egress.value.lower(),
+    }
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": {
+            "name": naming.policy_name(template.metadata.name, egress),
+            "namespace": template.metadata.namespace,
+            "labels": {naming.MANAGED_BY: naming.MANAGER, naming.TEMPLATE: template.metadata.name},
+        },
+        "spec": {
+            "podSelector": {"matchLabels": selector},
+            "policyTypes": ["Ingress", "Egress"],
+            "ingress": _build_ingress(template, settings),
+            "egress": _build_egress(template, egress, settings),
+        },
+    }
+
+
+def _build_ingress(template: Template, settings: Settings) -> list[dict[str, Any]]:
+    clients = [{"podSelector": {"matchLabels": {naming.CLIENT: "true"}}}, *template.spec.ingress_from]
+    operator = {
+        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": settings.namespace}},
+        "podSelector": {"matchLabels": dict(settings.pod_labels)},
+    }
+    return [
+        {"from": clients, "ports": [_port(naming.GRPC_PORT)]},
+        {"from": [operator], "ports": [_port(naming.GRPC_PORT), _port(naming.CONTROL_PORT)]},
+    ]
+
+
+def _build_egress(template: Template, egress: Egress, settings: Settings) -> list[dict[str, Any]]:
+    rules: list[dict[str, Any]] = []
+    if settings.storage_cidrs:
+        blocks = [{"ipBlock": {"cidr": cidr}} for cidr in settings.storage_cidrs]
+        rules.append({"to": blocks, "ports": [_port(settings.storage_port)]})
+    if egress is not Egress.NONE or settings.storage_needs_dns:
+        dns = {
+            "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}},
+            "podSelector": {"matchLabels": {"k8s-app": "kube-dns"}},
+        }
+        rules.append({"to": [dns], "ports": _DNS_PORTS})
+    if egress is Egress.PUBLIC:
+        rules.append({"to": [_block("0.0.0.0/0"), _block("::/0")]})
+    if egress is Egress.ALLOWLIST:
+        rules += [_build_allowed(index, rule) for index, rule in enumerate(template.spec.egress.allow)]
+    return rules
+
+
+def _build_allowed(index: int, rule: EgressRule) -> dict[str, Any]:
+    field = f"spec.egress.allow.{index}.cidr"
+    try:
+        network = ipaddress.ip_network(rule.cidr)
+    except ValueError as error:
+        raise SpecError(field, str(error)) from error
+    if any(network.version == never.version and network.subnet_of(never) for never in NEVER):  # type: ignore[arg-type]
+        raise SpecError(field, f"{rule.cidr} is private, link-local or the cluster's, which is never allowed")
+    ports = [{"protocol": "TCP", **port} for port in rule.ports]
+    return {"to": [_block(rule.cidr)], **({"ports": ports} if ports else {})}
+
+
+def _block(cidr: str) -> dict[str, Any]:
+    network = ipaddress.ip_network(cidr)
+    inside = [
+        str(never)
+        for never in NEVER
+        if never.version == network.version and never.subnet_of(network)  # type: ignore[arg-type]
+    ]
+    return {"ipBlock": {"cidr": cidr, **({"except": inside} if inside else {})}}
+
+
+def _port(port: int) -> dict[str, Any]:
+    return {"protocol": "TCP", "port": port}

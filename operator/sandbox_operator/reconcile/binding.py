@@ -1,0 +1,177 @@
+"""What an agent is told at Bind, and what a client is told in the access Secret. The token is made here."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import re
+import secrets
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from google.protobuf.duration_pb2 import Duration
+
+from sandbox_operator.api import naming
+from sandbox_operator.api.models import Egress
+from sandbox_operator.errors import AlreadyExistsError, Blocked, NotFoundError
+from sandbox_operator.kube.resources import SECRETS
+from sandbox_operator.manifests.ownership import controller_uid
+from sandbox_operator.manifests.secrets import Access, build_access_secret
+from sandbox_proto.v1 import session_pb2, types_pb2
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import timedelta
+
+    from sandbox_operator.api.models import EnvVar, Session, Template
+    from sandbox_operator.credentials import CredentialSource
+    from sandbox_operator.kube.client import KubeApi, Object
+    from sandbox_operator.reconcile.model import BindAgent, EnsureAccessSecret
+    from sandbox_operator.settings import Settings
+
+_TOKEN = re.compile(rb"[A-Za-z0-9_-]{43}")
+_LANGUAGES = {"python": 1, "javascript": 2, "typescript": 3}
+
+
+@dataclass(frozen=True, slots=True)
+class Binder:
+    """Builds Bind requests and keeps access Secrets."""
+
+    api: KubeApi
+    settings: Settings
+    credentials: CredentialSource
+    ca: bytes
+
+    async def ensure_access(self, session: Session, action: EnsureAccessSecret) -> bytes:
+        """Make the access Secret, or bring its address up to date; the token in it. A token is never changed.
+
+        Raises:
+            Blocked: The Secret's name is taken by one that is not this session's.
+        """
+        namespace, name = session.metadata.namespace, naming.access_secret_name(session.metadata.name)
+        access = Access(secrets.token_urlsafe(32), self.ca, action.endpoint, action.server_name, action.pod_name)
+        wanted = build_access_secret(session, access)
+        try:
+            found = await self.api.get(SECRETS, namespace, name)
+        except NotFoundError:
+            try:
+                await self.api.create(SECRETS, namespace, wanted)
+            except AlreadyExistsError:
+                found = await self.api.get(SECRETS, namespace, name)
+            else:
+                return access.token.encode()
+        token = _own_token(session, found)
+        changed = {key: value for key, value in wanted["data"].items() if (found.get("data") or {}).get(key) != value}
+        if token:
+            changed.pop("token", None)
+        if changed:
+            await self.api.patch(SECRETS, namespace, name, {"data": changed})
+        return token or access.token.encode()
+
+    async def build_request(self, session: Session, template: Template, action: BindAgent) -> session_pb2.BindRequest:
+        """The Bind request.
+
+        Raises:
+            Blocked: A Secret that the environment refers to, or the storage's credentials, are not there.
+        """
+        metadata = session.metadata
+        secret = await self.api.get(SECRETS, metadata.namespace, naming.access_secret_name(metadata.name))
+        token = _own_token(session, secret)
+        if not token:
+            raise Blocked("SecretNameTaken", "the access Secret holds no token", retry_after=1)
+        request = session_pb2.BindRequest(
+            session_uid=metadata.uid,
+            session_name=f"{metadata.namespace}/{metadata.name}",
+            token_sha256=hashlib.sha256(token).digest(),
+            env=await self._resolve_env(session, template),
+            limits=_build_limits(template, action.egress),
+            lifecycle=session_pb2.Lifecycle(max_lifetime=Duration(seconds=int(action.lifetime))),
+        )
+        if self.settings.storage_bucket:
+            request.workspace.CopyFrom(await self._build_workspace(session))
+        return request
+
+    async def _resolve_env(self, session: Session, template: Template) -> dict[str, str]:
+        env = {variable.name: variable.value for variable in template.spec.env.defaults}
+        found: dict[str, Object] = {}
+        for index, variable in enumerate(session.spec.env):
+            env[variable.name] = await self._resolve(session.metadata.namespace, index, variable, found)
+        return env
+
+    async def _resolve(self, namespace: str, index: int, variable: EnvVar, found: dict[str, Object]) -> str:
+        reference = variable.secret_key_ref
+        if reference is None:
+            return variable.value
+        field = f"spec.env.{index}.secretKeyRef"
+        if reference.name not in found:
+            try:
+                found[reference.name] = await self.api.get(SECRETS, namespace, reference.name)
+            except NotFoundError:
+                raise Blocked("SecretKeyNotFound", f"{field}.name: there is no Secret {reference.name}") from None
+        secret = found[reference.name]
+        # Otherwise a session could read what belongs to another one, or to the operator.
+        labels = secret["metadata"].get("labels") or {}
+        is_ours = labels.get(naming.MANAGED_BY) or reference.name == self.settings.ca_secret
+        if is_ours or secret.get("type") == "kubernetes.io/service-account-token":
+            raise Blocked("EnvNotAllowed", f"{field}.name: Secret {reference.name} is not for sessions", failed=True)
+        value = (secret.get("data") or {}).get(reference.key)
+        if value is None:
+            raise Blocked("SecretKeyNotFound", f"{field}.key: Secret {reference.name} has no key {reference.key}")
+        try:
+            return base64.b64decode(value).decode()
+        except UnicodeDecodeError:
+            message = f"{field}.key: {reference.name}/{reference.key} is not UTF-8"
+            raise Blocked("SecretKeyNotFound", message) from None
+
+    async def _build_workspace(self, session: Session) -> session_pb2.WorkspaceBinding:
+        settings, metadata = self.settings, session.metadata
+        prefix = naming.key_prefix(settings.storage_prefix, metadata.namespace, session.workspace_name)
+        credentials = await self.credentials.credentials_for(prefix)
+        authorities = ""
+        if settings.storage_ca_file:
+            authorities = await asyncio.to_thread(settings.storage_ca_file.read_text, encoding="utf-8")
+        store = session_pb2.S3Store(
+            bucket=settings.storage_bucket,
+            endpoint=settings.storage_endpoint,
+            region=settings.storage_region,
+            access_key_id=credentials.access_key_id,
+            secret_access_key=credentials.secret_access_key,
+            session_token=credentials.session_token,
+            path_style=settings.storage_path_style,
+            ca_certificates=authorities,
+        )
+        if credentials.expires_at:
+            store.expires_at.FromDatetime(credentials.expires_at)
+        return session_pb2.WorkspaceBinding(s3=store, key_prefix=prefix, exclude=session.spec.workspace.exclude)
+
+
+def _own_token(session: Session, secret: Mapping[str, Any]) -> bytes:
+    """The token in a session's access Secret; empty where there is none that is one."""
+    if controller_uid(secret) != session.metadata.uid:
+        # Also right after a session was deleted and made anew, until the old one's Secret is collected.
+        name = secret["metadata"]["name"]
+        raise Blocked("SecretNameTaken", f"Secret {name} is not this session's", retry_after=1)
+    try:
+        token = base64.b64decode((secret.get("data") or {}).get("token") or "")
+    except ValueError:
+        return b""
+    return token if _TOKEN.fullmatch(token) else b""
+
+
+def _build_limits(template: Template, egress: Egress) -> session_pb2.Limits:
+    limits = template.spec.limits
+    return session_pb2.Limits(
+        execution_timeout=_duration(limits.execution_timeout) if limits.execution_timeout else None,
+        output_bytes=limits.output_bytes,
+        processes=limits.processes,
+        file_bytes=limits.file_bytes,
+        languages=[types_pb2.Language.ValueType(_LANGUAGES[name]) for name in template.spec.languages],
+        deny_network=egress is Egress.NONE,
+    )
+
+
+def _duration(value: timedelta) -> Duration:
+    result = Duration()
+    result.FromTimedelta(value)
+    return result

@@ -1,0 +1,124 @@
+"""The loop that joins observe, plan and apply for one session. Status is written once, at the end, if it differs."""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from sandbox_operator.api.models import Session, parse
+from sandbox_operator.errors import Blocked, NotFoundError, SpecError
+from sandbox_operator.kube.resources import SESSIONS
+from sandbox_operator.reconcile import model
+from sandbox_operator.reconcile.observe import find_session
+from sandbox_operator.reconcile.plan import Timing, plan_blocked, plan_session
+from sandbox_operator.reconcile.status import build_patch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from sandbox_operator.kube.client import KubeApi
+    from sandbox_operator.metrics import Metrics
+    from sandbox_operator.reconcile.apply import Applier
+    from sandbox_operator.reconcile.model import Observation, Plan
+    from sandbox_operator.reconcile.observe import Observer
+    from sandbox_operator.store import Store
+    from sandbox_operator.work_queue import Key
+
+_LOG: Final = logging.getLogger(__name__)
+_ROUNDS: Final = 4
+"""Looks in one go at most; more of them wait in the queue like everybody."""
+
+
+class Reconciler:
+    """Brings one session a step or several closer to what it should be."""
+
+    def __init__(  # noqa: PLR0913 - the seams
+        self,
+        api: KubeApi,
+        store: Store,
+        observer: Observer,
+        applier: Applier,
+        timing: Timing,
+        requeue: Callable[[Key, float], None],
+        metrics: Metrics,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._api, self._store, self._observer, self._applier = api, store, observer, applier
+        self._timing, self._requeue, self._metrics, self._clock = timing, requeue, metrics, clock
+
+    async def reconcile(self, key: Key) -> None:
+        """One session; nothing where it is gone."""
+        for _ in range(_ROUNDS):
+            raw = find_session(self._store, key)
+            if raw is None:
+                self._observer.forget(key)
+                return
+            try:
+                session = parse(Session, raw)
+            except SpecError as error:
+                await self._refuse(key, raw, error)
+                return
+            observation, plan, look_again = await self._step(key, session)
+            if not look_again:
+                break
+        else:
+            self._requeue(key, 0.0)
+        await self._finish(key, observation, plan)
+
+    async def _step(self, key: Key, session: Session) -> tuple[Observation, Plan, bool]:
+        observation = await self._observer.observe(key, session)
+        now = self._clock()
+        plan = plan_session(observation, now, self._timing)
+        self._note(key, plan)
+        try:
+            look_again = await self._applier.apply(key, observation, plan.actions)
+        except Blocked as blocked:
+            return observation, plan_blocked(observation, blocked, now), False
+        return observation, plan, look_again
+
+    def _note(self, key: Key, plan: Plan) -> None:
+        for action in plan.actions:
+            if isinstance(action, model.CreatePod):
+                self._observer.note_start(key)
+            elif isinstance(action, model.BindAgent):
+                self._observer.note_bind(key)
+            elif isinstance(action, model.DeletePod):
+                self._observer.forget(key)
+
+    async def _finish(self, key: Key, observation: Observation, plan: Plan) -> None:
+        if any(isinstance(action, model.DeleteSession) for action in plan.actions):
+            return
+        await self._write_status(key, observation.session.metadata, observation.session.status, plan.status)
+        if plan.status.get("phase") == "Ready":
+            self._observe_start(key, observation, plan)
+        if plan.requeue_at:
+            self._requeue(key, max(0.0, (plan.requeue_at - self._clock()).total_seconds()))
+
+    def _observe_start(self, key: Key, observation: Observation, plan: Plan) -> None:
+        startup = plan.status.get("startup") or {}
+        if startup and startup != observation.session.status.get("startup"):
+            self._metrics.start_seconds.labels(startup["source"]).observe(startup["milliseconds"] / 1000)
+            _LOG.info("session is ready", extra={"session": "/".join(key[1:]), "milliseconds": startup["milliseconds"]})
+        self._observer.note_ready(key)
+
+    async def _write_status(
+        self, key: Key, metadata: Any, old: Mapping[str, Any], new: Mapping[str, Any]
+    ) -> None:
+        patch = build_patch(old, new)
+        if not patch:
+            return
+        # The uid makes it a refusal, not a status of another session, where the name was reused meanwhile.
+        body = {"metadata": {"uid": metadata.uid}, "status": patch}
+        try:
+            answer = await self._api.patch(SESSIONS, key[1], key[2], body, subresource="status")
+        except NotFoundError:
+            return
+        self._store.put(SESSIONS, answer)
+
+    async def _refuse(self, key: Key, raw: Mapping[str, Any], error: SpecError) -> None:
+        """A session that cannot be parsed: only possible where it was stored under other rules."""
+        _LOG.warning("session is not valid: %s", error, extra={"session": "/".join(key[1:])})
+        bare = parse(Session, {"metadata": raw["metadata"], "status": raw.get("status") or {}})
+        plan = plan_blocked(model.Observation(bare), Blocked("InvalidSpec", str(error), failed=True), self._clock())
+        await self._write_status(key, bare.metadata, bare.status, plan.status)

@@ -1,0 +1,88 @@
+"""What a session may ask of its template. Pure; every refusal names the session's field."""
+
+from __future__ import annotations
+
+import re
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Final
+
+from sandbox_operator.api.models import Egress, Resources
+from sandbox_operator.api.values import ENV_NAME_PATTERN, parse_quantity
+from sandbox_operator.errors import Blocked
+
+if TYPE_CHECKING:
+    from sandbox_operator.api.models import EnvVar, Session, Template
+
+_KINDS: Final = ("cpu", "memory", "ephemeral-storage")
+_RESERVED: Final = "SANDBOX_"
+
+
+def choose_egress(session: Session, template: Template) -> Egress:
+    """The session's egress.
+
+    Raises:
+        Blocked: It is wider than the template's.
+    """
+    widest = template.spec.egress.mode
+    chosen = session.spec.egress or widest
+    if chosen.is_wider_than(widest):
+        raise _refusal("EgressNotAllowed", "spec.egress", f"{chosen} is wider than the template's {widest}")
+    return chosen
+
+
+def choose_resources(session: Session, template: Template) -> Resources:
+    """The sandbox container's requests and limits: the template's, changed by what the session asks for.
+
+    Raises:
+        Blocked: The template allows none, not this one, or not that much.
+    """
+    asked, default = session.spec.resources, template.spec.resources.default
+    for part, values in (("requests", asked.requests), ("limits", asked.limits)):
+        for kind, value in values.items():
+            _check_resource(f"spec.resources.{part}.{kind}", kind, value, template.spec.resources.maximum)
+    limits = default.limits | asked.limits
+    requests = default.requests | asked.requests
+    for kind, value in requests.items():
+        if kind not in limits or parse_quantity(value) <= parse_quantity(limits[kind]):
+            continue
+        if kind in asked.requests:
+            raise _refusal("ResourcesNotAllowed", f"spec.resources.requests.{kind}", "is more than the limit")
+        requests = requests | {kind: limits[kind]}
+    return Resources(requests=requests, limits=limits)
+
+
+def check_env(session: Session, template: Template) -> None:
+    """Check names and Secrets of the session's environment.
+
+    Raises:
+        Blocked: One of them is not allowed.
+    """
+    for index, variable in enumerate(session.spec.env):
+        _check_variable(f"spec.env.{index}", variable, template)
+
+
+def _check_variable(field: str, variable: EnvVar, template: Template) -> None:
+    policy = template.spec.env
+    if not re.fullmatch(ENV_NAME_PATTERN, variable.name):
+        raise _refusal("EnvNotAllowed", f"{field}.name", "is not a name of an environment variable")
+    if variable.name.startswith(_RESERVED):
+        raise _refusal("EnvNotAllowed", f"{field}.name", f"{_RESERVED}* is reserved")
+    if any(fnmatchcase(variable.name, pattern) for pattern in policy.forbidden):
+        raise _refusal("EnvNotAllowed", f"{field}.name", f"{variable.name} is forbidden by the template")
+    reference = variable.secret_key_ref
+    if reference and not any(fnmatchcase(reference.name, pattern) for pattern in policy.allowed_secrets):
+        message = f"Secret {reference.name} is not among those that the template allows"
+        raise _refusal("EnvNotAllowed", f"{field}.secretKeyRef.name", message)
+
+
+def _check_resource(field: str, kind: str, value: str, maximum: dict[str, str] | None) -> None:
+    if maximum is None:
+        raise _refusal("ResourcesNotAllowed", field, "the template lets sessions choose no resources")
+    if kind not in _KINDS or kind not in maximum:
+        raise _refusal("ResourcesNotAllowed", field, "the template has no maximum for it, so it cannot be chosen")
+    if parse_quantity(value) > parse_quantity(maximum[kind]):
+        raise _refusal("ResourcesNotAllowed", field, f"{value} is above the template's maximum of {maximum[kind]}")
+
+
+def _refusal(reason: str, field: str, message: str) -> Blocked:
+    return Blocked(reason, f"{field}: {message}", failed=True, retry_after=60.0)

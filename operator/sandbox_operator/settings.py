@@ -1,0 +1,134 @@
+"""The operator's settings: `SANDBOX_OPERATOR_<NAME>` in the environment, checked once at the edge.
+
+Lists are separated by commas, labels are written `key=value`. Errors: SettingsError, naming the variable.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from sandbox_operator.errors import SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+PREFIX: Final = "SANDBOX_OPERATOR_"
+
+
+def _split(value: Any) -> Any:
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+def _labels(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    pairs = [part.partition("=") for part in _split(value)]
+    if any(not separator for _, separator, _ in pairs):
+        raise ValueError("write labels as key=value, separated by commas")
+    return {key: content for key, _, content in pairs}
+
+
+Words = Annotated[tuple[str, ...], BeforeValidator(_split)]
+Labels = Annotated[dict[str, str], BeforeValidator(_labels)]
+
+
+class Settings(BaseModel):
+    """What the chart (or a developer's shell) tells the operator; each field is the variable of the same name."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    namespace: str = "sandbox-operator"
+    """The operator's own namespace: lease and CA live there."""
+    pod_name: str = ""
+    """Identity in the lease; the host's name with a random end where empty."""
+    pod_labels: Labels = {"app.kubernetes.io/name": "sandbox-operator"}
+    """Labels of the operator's pods, which the sessions' NetworkPolicies let in."""
+    watch_namespaces: Words = ()
+    """Where sessions are served; empty: everywhere."""
+    agent_image: str = "sandbox-agent:latest"
+    default_template: str = "default"
+    ca_secret: str = "sandbox-operator-ca"  # noqa: S105 - a name
+    lease: str = "sandbox-operator"
+    health_port: int = Field(8081, ge=0, le=65535)
+    metrics_port: int = Field(8080, ge=0, le=65535)
+    workers: int = Field(64, ge=1, le=1000)
+    resync_seconds: float = Field(60.0, ge=1)
+    start_timeout: float = Field(300.0, ge=1)
+    """Seconds after which a pod that does not start makes its session Failed (the pod is kept and may still recover)."""
+    drain_grace: float = Field(10.0, ge=0)
+    """Seconds that running work gets before a suspend pushes and stops it."""
+    drain_timeout: float = Field(900.0, ge=1)
+    """Seconds that a push at suspend may take."""
+    log_level: str = "INFO"
+
+    storage_bucket: str = ""
+    storage_endpoint: str = ""
+    storage_region: str = "us-east-1"
+    storage_prefix: str = "sandboxes"
+    storage_path_style: bool = False
+    storage_credentials_dir: Path = Path("/etc/sandbox-operator/storage")
+    """Folder with the files `access_key_id` and `secret_access_key`; read anew at each Bind."""
+    storage_access_key_id: str = ""
+    storage_secret_access_key: str = Field("", repr=False)
+    storage_ca_file: Path | None = None
+    storage_cidrs: Words = ()
+    """Addresses of the storage endpoint, let through by every NetworkPolicy."""
+    storage_port: int = Field(443, ge=1, le=65535)
+    storage_sts_role_arn: str = ""
+
+    @field_validator("storage_cidrs")
+    @classmethod
+    def _check_cidrs(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for cidr in value:
+            ipaddress.ip_network(cidr)
+        return value
+
+    @field_validator("storage_prefix")
+    @classmethod
+    def _check_prefix(cls, value: str) -> str:
+        return value.strip("/")
+
+    @model_validator(mode="after")
+    def _refuse_sts(self) -> Settings:
+        # Handing out the shared credentials although a role was asked for would be the opposite of what was asked.
+        if self.storage_sts_role_arn:
+            raise ValueError("STORAGE_STS_ROLE_ARN is not supported by this version; leave it empty")
+        return self
+
+    @property
+    def storage_needs_dns(self) -> bool:
+        """Whether the agent has to resolve the storage endpoint's name."""
+        if not self.storage_bucket:
+            return False
+        host = urlsplit(self.storage_endpoint).hostname
+        if not host:
+            return True
+        try:
+            ipaddress.ip_address(host)
+        except ValueError:
+            return True
+        return False
+
+
+def load_settings(environment: Mapping[str, str]) -> Settings:
+    """Settings from environment variables; unknown `SANDBOX_OPERATOR_*` names are refused, so that a typo is seen.
+
+    Raises:
+        SettingsError: A variable is unknown or its value is wrong.
+    """
+    values = {
+        name.removeprefix(PREFIX).lower(): value
+        for name, value in environment.items()
+        if name.startswith(PREFIX) and not name.startswith(f"{PREFIX}FAULT_") and value
+    }
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        name = "_".join(str(part) for part in first["loc"]).upper()
+        raise SettingsError(f"{PREFIX}{name}: {first['msg']}") from None

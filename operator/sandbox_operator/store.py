@@ -1,0 +1,120 @@
+"""What the watches have seen: objects in memory, by kind and name, never older than what is there already."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any, Final
+
+from sandbox_operator.kube.resources import PODS, POOLS, SESSIONS, TEMPLATES
+from sandbox_operator.manifests.ownership import controller_uid
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from sandbox_operator.kube.resources import Resource
+
+WATCHED: Final = (SESSIONS, TEMPLATES, POOLS, PODS)
+Name = tuple[str, str]
+"""Namespace and name."""
+
+
+def version_of(raw: Mapping[str, Any]) -> int:
+    """An object's resourceVersion as a number; objects of one kind are ordered by it."""
+    text = str((raw.get("metadata") or {}).get("resourceVersion") or "0")
+    return int(text) if text.isdigit() else 0
+
+
+def name_of(raw: Mapping[str, Any]) -> Name:
+    """An object's namespace and name."""
+    metadata = raw["metadata"]
+    return str(metadata.get("namespace") or ""), str(metadata["name"])
+
+
+class Store:
+    """Objects of the watched kinds."""
+
+    def __init__(self) -> None:
+        self._objects: dict[str, dict[Name, Mapping[str, Any]]] = {kind.plural: {} for kind in WATCHED}
+        self._by_workspace: dict[Name, set[Name]] = defaultdict(set)
+        self.synced = False
+
+    def get(self, kind: Resource, name: Name) -> Mapping[str, Any] | None:
+        """An object, or None."""
+        return self._objects[kind.plural].get(name)
+
+    def all(self, kind: Resource) -> list[Mapping[str, Any]]:
+        """All objects of a kind."""
+        return list(self._objects[kind.plural].values())
+
+    def put(self, kind: Resource, raw: Mapping[str, Any]) -> bool:
+        """Remember an object; False where what is known is newer (a watch that lags behind our own writes)."""
+        name = name_of(raw)
+        old = self._objects[kind.plural].get(name)
+        if old is not None and version_of(old) > version_of(raw):
+            return False
+        self._objects[kind.plural][name] = raw
+        if kind is SESSIONS:
+            self._index(name, old, raw)
+        return True
+
+    def remove(self, kind: Resource, raw: Mapping[str, Any]) -> bool:
+        """Forget an object that was deleted; False where another of its name is there by now."""
+        name = name_of(raw)
+        old = self._objects[kind.plural].get(name)
+        if old is None or old["metadata"].get("uid") != raw["metadata"].get("uid"):
+            return False
+        del self._objects[kind.plural][name]
+        if kind is SESSIONS:
+            self._index(name, old, None)
+        return True
+
+    def replace(self, kind: Resource, items: Iterable[Mapping[str, Any]], version: str) -> list[Name]:
+        """Take over a LIST: newer objects in, ghosts out (a watch that was interrupted reports no deletions).
+
+        An object that is not in the list but newer than it was created after it.
+
+        Returns:
+            Names of the ghosts.
+        """
+        listed = set()
+        for raw in items:
+            listed.add(name_of(raw))
+            self.put(kind, raw)
+        limit = int(version) if version.isdigit() else 0
+        ghosts = [
+            raw
+            for name, raw in self._objects[kind.plural].items()
+            if name not in listed and version_of(raw) <= limit
+        ]
+        for raw in ghosts:
+            self.remove(kind, raw)
+        return [name_of(raw) for raw in ghosts]
+
+    def pods_of(self, namespace: str, uid: str) -> list[Mapping[str, Any]]:
+        """Pods that a session controls."""
+        pods = self._objects[PODS.plural]
+        return [raw for name, raw in pods.items() if name[0] == namespace and controller_uid(raw) == uid]
+
+    def claimants(self, namespace: str, workspace: str) -> Iterator[Mapping[str, Any]]:
+        """Sessions that name a workspace."""
+        for name in sorted(self._by_workspace.get((namespace, workspace), ())):
+            yield self._objects[SESSIONS.plural][name]
+
+    def _index(self, name: Name, old: Mapping[str, Any] | None, new: Mapping[str, Any] | None) -> None:
+        for raw, is_new in ((old, False), (new, True)):
+            if raw is None:
+                continue
+            key = (name[0], workspace_of(raw))
+            if is_new:
+                self._by_workspace[key].add(name)
+                continue
+            self._by_workspace[key].discard(name)
+            if not self._by_workspace[key]:
+                del self._by_workspace[key]
+
+
+def workspace_of(raw: Mapping[str, Any]) -> str:
+    """The workspace's name of a session that may not be well-formed."""
+    workspace = (raw.get("spec") or {}).get("workspace")
+    name = workspace.get("name") if isinstance(workspace, dict) else None
+    return str(name or raw["metadata"]["name"])
