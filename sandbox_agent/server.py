@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 from grpc_health.v1 import health_pb2_grpc
-from grpc_health.v1.health import aio as async_health
+from grpc_health.v1.health import aio as async_health  # type: ignore[attr-defined]  # bound by version check
 
 from sandbox_agent.authentication import ClientInterceptor, OperatorInterceptor
 from sandbox_agent.binding import SessionGate
@@ -32,8 +32,9 @@ from sandbox_proto.v1 import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import AsyncIterator, Sequence
 
+    from sandbox_agent.binding import WorkspaceBuilder
     from sandbox_agent.link.calls import Runtime
     from sandbox_agent.settings import Settings
     from sandbox_agent.storage.workspace import Workspace
@@ -65,16 +66,20 @@ class StartError(RuntimeError):
 class Agent:
     """One agent process.
 
+    Args:
+        settings: Where it listens and finds what.
+        build_workspace: Makes the workspace at Bind; the default is the real one.
+
     Attributes:
         grpc_port, control_port: Where it listens, once started.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, build_workspace: WorkspaceBuilder | None = None) -> None:
         self.grpc_port = 0
         self.control_port = 0
         self._settings = settings
         self._link = RuntimeLink(settings.socket_path)
-        self._gate = SessionGate(self._link, _build_workspace, settings.writer)
+        self._gate = SessionGate(self._link, build_workspace or _build_workspace, settings.writer)
         self._link.greet = self._gate.greet
         self._cells: ExecutionRegistry[interpreter_pb2.ExecuteEvent] = ExecutionRegistry(self._gate)
         self._commands: ExecutionRegistry[process_pb2.RunEvent] = ExecutionRegistry(self._gate)
@@ -201,9 +206,9 @@ def require_tls13() -> None:
 
 
 @contextlib.asynccontextmanager
-async def running_agent(settings: Settings) -> Any:
+async def running_agent(settings: Settings, build_workspace: WorkspaceBuilder | None = None) -> AsyncIterator[Agent]:
     """An agent for the length of a block, for tests and embedding."""
-    agent = Agent(settings)
+    agent = Agent(settings, build_workspace)
     try:
         await agent.start()
         yield agent
