@@ -1,0 +1,37 @@
+"""`sandbox-runtime`: the process that the sandbox container starts, and that a local session starts as its child."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from sandbox_agent.runtime import home, kernel
+from sandbox_agent.runtime.node import find_node
+from sandbox_agent.runtime.settings import Settings
+from sandbox_agent.runtime.zygote_protocol import launch_zygote
+
+
+def main() -> None:
+    """Run the runtime until SIGTERM."""
+    settings = Settings.from_environment(os.environ)
+    if os.getpid() != 1:
+        kernel.become_subreaper()
+    node = find_node(settings.node)
+    environment = home.build_environment(os.environ, settings.home, node)
+    settings.workspace.mkdir(parents=True, exist_ok=True)
+    home.prepare_home(settings.home)
+    light = launch_zygote((), environment)
+    # Late, so that the zygote starts while this process imports asyncio and the rest.
+    import asyncio  # noqa: PLC0415
+
+    from sandbox_agent.runtime.supervisor import Supervisor  # noqa: PLC0415
+
+    async def serve() -> None:
+        await Supervisor(settings, environment, node, light).run()
+
+    asyncio.run(serve())
+
+
+if __name__ == "__main__":
+    main()
+    sys.exit(0)

@@ -1,0 +1,205 @@
+"""The link's listening side: one agent at a time, frames to operations and back.
+
+Errors of an operation end its channel; a violation of the framing ends the connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+import traceback
+from typing import TYPE_CHECKING, Any, Final
+
+from sandbox_agent.link.calls import OperationError
+from sandbox_agent.link.frames import Frame, FrameDecoder, FrameError, FrameType, encode_json
+from sandbox_agent.runtime.channel import LinkChannel
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    Handler = Callable[[Any], Awaitable[dict[str, Any]]]
+
+_MAX_CHANNELS: Final = 4096
+
+
+class Link:
+    """Accepts agents, and knows the one that is connected.
+
+    Args:
+        handlers: Operation to coroutine function; cancelled when the connection is lost, unless named in `lasting`.
+        starters: Operation to a function that takes the channel and goes on by itself (executions, where a task would cost time).
+        hello: Makes the hello event.
+        lasting: Operations that go on to their end when the connection is lost.
+    """
+
+    def __init__(
+        self,
+        handlers: Mapping[str, Handler],
+        starters: Mapping[str, Callable[[LinkChannel], None]],
+        hello: Callable[[], dict[str, Any]],
+        lasting: frozenset[str],
+    ) -> None:
+        self.handlers = handlers
+        self.starters = starters
+        self.hello = hello
+        self.lasting = lasting
+        self._current: LinkConnection | None = None
+
+    def accept(self) -> LinkConnection:
+        """A protocol for a new connection; it replaces the one before."""
+        return LinkConnection(self)
+
+    def replace(self, connection: LinkConnection | None) -> None:
+        """Make a connection the current one, and end the one before."""
+        previous, self._current = self._current, connection
+        if previous is not None and previous is not connection:
+            previous.close()
+
+    def forget(self, connection: LinkConnection) -> None:
+        """A connection ended."""
+        if self._current is connection:
+            self._current = None
+
+    def announce(self, event: dict[str, Any]) -> None:
+        """Send an event on channel 0 to the agent that is connected, if any."""
+        if self._current is not None:
+            self._current.transmit(encode_json(FrameType.EVENT, 0, event))
+
+    def flush(self) -> None:
+        """Send now what is queued, instead of in the loop's next round."""
+        if self._current is not None:
+            self._current.flush()
+
+
+class LinkConnection(asyncio.Protocol):
+    """One agent."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self._loop = asyncio.get_running_loop()
+        self._decoder = FrameDecoder()
+        self._channels: dict[int, LinkChannel] = {}
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._transport: asyncio.Transport | None = None
+        self._out: list[bytes] = []
+        self._scheduled = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Greet the agent."""
+        if isinstance(transport, asyncio.Transport):
+            self._transport = transport
+        self._link.replace(self)
+        self.transmit(encode_json(FrameType.EVENT, 0, self._link.hello()))
+        self.flush()
+
+    def data_received(self, data: bytes) -> None:
+        """Handle every frame that is complete."""
+        try:
+            for frame in self._decoder.feed(data):
+                self._dispatch(frame)
+        except FrameError:
+            self.close()
+        self.flush()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Detach what goes on, cancel the rest."""
+        del exc
+        self._link.forget(self)
+        self._transport = None
+        for number, channel in list(self._channels.items()):
+            channel.detach()
+            task = self._tasks.get(number)
+            if task is not None and channel.arguments.get("op") not in self._link.lasting:
+                task.cancel()
+        self._channels.clear()
+
+    def close(self) -> None:
+        """End the connection."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def transmit(self, frame: bytes) -> None:
+        """Queue a frame; it is sent by `flush`, in the loop's next round at the latest."""
+        self._out.append(frame)
+        if not self._scheduled:
+            self._scheduled = True
+            self._loop.call_soon(self._flush_scheduled)
+
+    def flush(self) -> None:
+        """Send what is queued."""
+        if self._out:
+            frames, self._out = self._out, []
+            if self._transport is not None:
+                self._transport.write(b"".join(frames))
+
+    def _flush_scheduled(self) -> None:
+        self._scheduled = False
+        self.flush()
+
+    def _dispatch(self, frame: Frame) -> None:
+        if frame.type is FrameType.OPEN:
+            self._open(frame)
+            return
+        channel = self._channels.get(frame.channel)
+        if channel is None:
+            return
+        if frame.type is FrameType.DATA:
+            channel.feed(frame.payload)
+        elif frame.type is FrameType.WINDOW:
+            channel.grant(frame.window())
+        elif frame.type is FrameType.CLOSE:
+            channel.end_input()
+        elif frame.type is FrameType.CANCEL and (task := self._tasks.get(frame.channel)) is not None:
+            task.cancel()
+
+    def _open(self, frame: Frame) -> None:
+        arguments = frame.json()
+        if frame.channel == 0 or frame.channel in self._channels or len(self._channels) >= _MAX_CHANNELS:
+            raise FrameError("channel number in use, or too many channels")
+        channel = LinkChannel(frame.channel, arguments, self.transmit)
+        self._channels[frame.channel] = channel
+        operation = str(arguments.get("op", ""))
+        if (start := self._link.starters.get(operation)) is not None:
+            self._start(start, channel)
+        elif (handler := self._link.handlers.get(operation)) is not None:
+            task = self._loop.create_task(self._run(handler, channel))
+            self._tasks[frame.channel] = task
+        else:
+            self.end(
+                channel, OperationError("UNIMPLEMENTED", "NOT_IMPLEMENTED", f"unknown operation `{operation[:64]}`")
+            )
+
+    def _start(self, start: Callable[[LinkChannel], None], channel: LinkChannel) -> None:
+        channel.on_end = self.release
+        try:
+            start(channel)
+        except OperationError as error:
+            self.end(channel, error)
+
+    async def _run(self, handler: Handler, channel: LinkChannel) -> None:
+        outcome: dict[str, Any] | OperationError
+        try:
+            outcome = await handler(channel)
+        except OperationError as error:
+            outcome = error
+        except asyncio.CancelledError:
+            outcome = OperationError("CANCELLED", "CANCELLED", "the operation was cancelled")
+        except Exception as error:  # noqa: BLE001 - one operation must not take the runtime with it
+            traceback.print_exc(file=sys.stderr)
+            outcome = OperationError("INTERNAL", "INTERNAL", f"{type(error).__name__}: {error}")
+        self._tasks.pop(channel.number, None)
+        self.end(channel, outcome)
+
+    def end(self, channel: LinkChannel, outcome: dict[str, Any] | OperationError) -> None:
+        """Send an operation's outcome and forget its channel once that is under way."""
+        channel.on_end = self.release
+        if isinstance(outcome, OperationError):
+            channel.fail(outcome)
+        else:
+            channel.finish(outcome)
+
+    def release(self, channel: LinkChannel) -> None:
+        """A channel's CLOSE has been sent."""
+        with contextlib.suppress(KeyError):
+            del self._channels[channel.number]

@@ -1,0 +1,93 @@
+"""One execution: its code, its deadline, its output under the limit, and what the link is told of it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Final
+
+from sandbox_agent.link.frames import Stream
+from sandbox_agent.runtime.output import OutputLimit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sandbox_agent.runtime.channel import LinkChannel
+
+INTERRUPT_GRACE: Final = 2.0
+"""Seconds between the interrupt at a deadline and the kill."""
+
+
+class Execution:
+    """A cell on its way through a context.
+
+    Args:
+        channel: Where it came from and its output goes.
+        language: `python`, `javascript` or `typescript`.
+        code: What to run, UTF-8.
+        timeout: Seconds from its start.
+        output_bytes: Limit of its output.
+    """
+
+    def __init__(self, channel: LinkChannel, language: str, code: bytes, timeout: float, output_bytes: int) -> None:
+        self.channel = channel
+        self.language = language
+        self.code = code
+        self.timeout = timeout
+        self.timed_out = False
+        self.interrupted = False
+        self._limit = OutputLimit(output_bytes)
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+        self._started = 0.0
+        self._done = False
+        self._announced = False
+
+    @property
+    def is_blocked(self) -> bool:
+        """Whether the interpreter should wait because the agent does not read."""
+        # Past its deadline an execution has to be able to end: what the agent does not read is kept, up to the limit.
+        return self.channel.is_blocked and not self.timed_out and not self.interrupted
+
+    def begin(self, on_deadline: Callable[[], None]) -> None:
+        """The cell is handed to the interpreter now."""
+        self._started = self._loop.time()
+        self._timer = self._loop.call_later(self.timeout, on_deadline)
+
+    def later(self, delay: float, callback: Callable[[], None]) -> None:
+        """Call back unless it has ended by then."""
+        self._cancel_timer()
+        self._timer = self._loop.call_later(delay, callback)
+
+    def announce(self, context_id: str, number: int) -> None:
+        """Tell the agent that it runs; once."""
+        if not self._announced:
+            self._announced = True
+            self.channel.send_event({"type": "started", "context_id": context_id, "execution_count": number})
+
+    def output(self, stream: Stream, data: bytes | memoryview) -> None:
+        """Output; BODY is a result's content, which the limit does not count."""
+        view = memoryview(data)
+        self.channel.write(stream, view if stream is Stream.BODY else self._limit.admit(stream, view))
+
+    def finish(self, status: str, number: int, exit_code: int = 0, *, context_restarted: bool = False) -> None:
+        """Tell the agent how it ended; once."""
+        if self._done:
+            return
+        self._done = True
+        self._cancel_timer()
+        for stream, data in self._limit.take_tail():
+            self.channel.write(stream, data)
+        result: dict[str, Any] = {
+            "status": "TIMED_OUT" if self.timed_out else status,
+            "exit_code": exit_code,
+            "duration": self._loop.time() - self._started if self._started else 0.0,
+            "context_restarted": context_restarted,
+            "dropped_bytes": self._limit.dropped,
+            "execution_count": number,
+        }
+        self.channel.finish(result)
+
+    def _cancel_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None

@@ -1,0 +1,125 @@
+"""HOME of user code: a venv that `pip install` writes to, an npm prefix, and the environment that makes both effective.
+
+The venv is laid out by hand, not by the `venv` module, because that costs milliseconds instead of a good part of a second.
+"""
+
+from __future__ import annotations
+
+import os
+import site
+import sys
+import sysconfig
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+_PASSED_NAMES: Final = frozenset(
+    {
+        "CURL_CA_BUNDLE",
+        "HTTPS_PROXY",
+        "HTTP_PROXY",
+        "JAVA_HOME",
+        "LANG",
+        "LD_LIBRARY_PATH",
+        "NO_PROXY",
+        "NLTK_DATA",
+        "NODE_EXTRA_CA_CERTS",
+        "REQUESTS_CA_BUNDLE",
+        "SSL_CERT_DIR",
+        "SSL_CERT_FILE",
+        "TZ",
+        "http_proxy",
+        "https_proxy",
+        "no_proxy",
+    },
+)
+_PASSED_PREFIXES: Final = ("CUDA_", "LC_", "MKL_", "NPM_CONFIG_", "NVIDIA_", "OMP_", "OPENBLAS_", "PIP_", "npm_config_")
+_DEFAULT_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_PIP: Final = '#!/bin/sh\nexec "{python}" -m pip "$@"\n'
+
+
+def venv_site_packages(home: Path) -> Path:
+    """Where `pip install` of the session puts modules."""
+    return home / "venv" / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages"
+
+
+def prepare_home(home: Path) -> None:
+    """Make what is missing in `home`: the venv with pip, the npm prefix, cache and temporary folders.
+
+    Raises:
+        OSError: The folder cannot be written.
+    """
+    site_packages = venv_site_packages(home)
+    binaries = home / "venv" / "bin"
+    for folder in (
+        site_packages,
+        binaries,
+        home / "npm" / "bin",
+        home / "npm" / "lib" / "node_modules",
+        home / ".cache",
+    ):
+        folder.mkdir(parents=True, exist_ok=True)
+    base = getattr(sys, "_base_executable", sys.executable) or sys.executable
+    version = ".".join(str(part) for part in sys.version_info[:3])
+    _write(
+        home / "venv" / "pyvenv.cfg",
+        f"home = {os.path.dirname(base)}\ninclude-system-site-packages = true\nversion = {version}\nexecutable = {base}\n",
+    )
+    for name in ("python", "python3", f"python3.{sys.version_info.minor}"):
+        _link(binaries / name, base)
+    # The runtime may itself run in a venv, whose packages "system site packages" would not include.
+    _write(site_packages / "runtime-site-packages.pth", "".join(f"{folder}\n" for folder in _own_site_packages()))
+    for name in ("pip", "pip3"):
+        _write(binaries / name, _PIP.format(python=binaries / "python"))
+        (binaries / name).chmod(0o755)
+
+
+def build_environment(environ: Mapping[str, str], home: Path, node: str) -> dict[str, str]:
+    """The environment that every interpreter and command starts from.
+
+    What the runtime itself was started with passes only by an allow list, because a local session's parent may hold credentials;
+    `SANDBOX_PASS_ENVIRONMENT` (names, comma separated) adds to it.
+    """
+    extra = set(environ.get("SANDBOX_PASS_ENVIRONMENT", "").split(","))
+    passed = {
+        name: value
+        for name, value in environ.items()
+        if name in _PASSED_NAMES or name.startswith(_PASSED_PREFIXES) or name in extra
+    }
+    path = [str(home / "venv" / "bin"), str(home / "npm" / "bin"), environ.get("PATH") or _DEFAULT_PATH]
+    if node:
+        path.append(os.path.dirname(node))
+    return {
+        "LANG": "C.UTF-8",
+        "MPLBACKEND": "Agg",
+        "MPLCONFIGDIR": str(home / ".cache" / "matplotlib"),
+        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+        "PIP_NO_INPUT": "1",
+        "PIP_ROOT_USER_ACTION": "ignore",
+        "npm_config_update_notifier": "false",
+        **passed,
+        "HOME": str(home),
+        "NODE_PATH": str(home / "npm" / "lib" / "node_modules"),
+        "NPM_CONFIG_PREFIX": str(home / "npm"),
+        "PATH": os.pathsep.join(path),
+        "PIP_CACHE_DIR": str(home / ".cache" / "pip"),
+        "VIRTUAL_ENV": str(home / "venv"),
+        "npm_config_cache": str(home / ".cache" / "npm"),
+    }
+
+
+def _own_site_packages() -> list[str]:
+    folders = [sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), *site.getsitepackages()]
+    return list(dict.fromkeys(folder for folder in folders if os.path.isdir(folder)))
+
+
+def _write(path: Path, text: str) -> None:
+    if not path.exists() or path.read_text() != text:
+        path.write_text(text)
+
+
+def _link(path: Path, target: str) -> None:
+    if not path.is_symlink():
+        path.symlink_to(target)

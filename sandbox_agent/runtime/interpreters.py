@@ -1,0 +1,168 @@
+"""One interpreter process as the supervisor sees it: control socket, output pipes, interrupt, end. Knows nothing of the link."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from sandbox_agent.link.frames import FrameType, Stream, encode_json, split_data
+from sandbox_agent.runtime.frame_socket import FrameSocket
+from sandbox_agent.runtime.kernel import TREE_VARIABLE
+from sandbox_agent.runtime.pipe import OutputPipe
+from sandbox_agent.runtime.process_tree import kill_tree
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sandbox_agent.link.frames import Frame
+    from sandbox_agent.runtime.spawner import Child, Zygote
+
+_EXIT_GRACE: Final = 1.0
+
+
+class Listener(Protocol):
+    """Whoever uses an interpreter."""
+
+    def on_frame(self, frame: Frame) -> None:
+        """A frame from the interpreter."""
+
+    def on_output(self, stream: Stream, data: bytes) -> None:
+        """Something appeared on file descriptor 1 or 2."""
+
+    def on_round(self) -> None:
+        """The frames of one read have all been given."""
+
+    def on_exit(self, status: int | None) -> None:
+        """The process is gone; its wait status, or None where it never started or nobody knows."""
+
+
+class Interpreter:
+    """A process that speaks frames on its descriptor 3.
+
+    Args:
+        zygote: Forks it.
+        request: What the zygote is asked, see `zygote`.
+        language: `python` or `javascript`: how it is interrupted.
+    """
+
+    def __init__(self, zygote: Zygote, request: Mapping[str, Any], language: str) -> None:
+        self.language = language
+        self.listener: Listener | None = None
+        self._gone = False
+        self._initialized = False
+        ours, theirs = socket.socketpair()
+        self._control = FrameSocket(ours, self._on_frame, self._on_round, self._on_socket_end)
+        self._pipes = [
+            OutputPipe(lambda data, s=stream: self._on_output(s, data)) for stream in (Stream.STDOUT, Stream.STDERR)
+        ]  # type: ignore[misc]
+        null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        self.child: Child = zygote.spawn(request, [null, *(pipe.write_fd for pipe in self._pipes), theirs.fileno()])
+        # The descriptors are in flight to the zygote, which holds its own copies.
+        os.close(null)
+        theirs.close()
+        for pipe in self._pipes:
+            pipe.close_write()
+        self.child.started.add_done_callback(self._on_started)
+        self.child.ended.add_done_callback(lambda ended: self._end(ended.result()))
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether the process has ended."""
+        return self._gone
+
+    @property
+    def is_initialized(self) -> bool:
+        """Whether it has its environment; what is configured later does not reach it."""
+        return self._initialized
+
+    def initialize(self, arguments: Mapping[str, Any], environment: Mapping[str, str]) -> None:
+        """Give it environment and working directory; before the first cell."""
+        self._initialized = True
+        env = {**environment, TREE_VARIABLE: self.child.tree}
+        message = {"op": "init", **arguments, "env": env}
+        # Not encode_json: an environment may be longer than what the agent may send.
+        self._control.send(encode_json(FrameType.OPEN, 0, message))
+
+    def execute(self, channel: int, arguments: Mapping[str, Any], code: bytes) -> None:
+        """Start a cell."""
+        frames = [encode_json(FrameType.OPEN, channel, {"op": "execute", **arguments, "code_bytes": len(code)})]
+        frames.extend(split_data(channel, Stream.BODY, code))
+        self._control.send(b"".join(frames))
+
+    def interrupt(self) -> None:
+        """Interrupt the cell that runs."""
+        if self.language == "python":
+            pid = self.child.pid
+            if pid is not None and not self._gone:
+                # The group, as a terminal does it, so that a command which the cell waits for ends too.
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.killpg(pid, signal.SIGINT)
+        else:
+            self._control.send(encode_json(FrameType.EVENT, 0, {"type": "interrupt"}))
+
+    def pause(self) -> None:
+        """Stop reading its output."""
+        self._control.pause()
+        for pipe in self._pipes:
+            pipe.pause()
+
+    def resume(self) -> None:
+        """Read its output again."""
+        self._control.resume()
+        for pipe in self._pipes:
+            pipe.resume()
+
+    def drain_pipes(self) -> None:
+        """Read what children and C code have printed so far."""
+        for pipe in self._pipes:
+            pipe.drain()
+
+    async def kill(self) -> None:
+        """Kill the process and all its descendants."""
+        with contextlib.suppress(Exception):
+            await asyncio.wait_for(asyncio.shield(self.child.started), _EXIT_GRACE)
+        await kill_tree(self.child.tree, self.child.pid)
+
+    def _on_started(self, started: asyncio.Future[int]) -> None:
+        if started.exception() is not None:
+            self._end(None)
+
+    def _on_frame(self, frame: Frame) -> None:
+        if self.listener is not None:
+            self.listener.on_frame(frame)
+
+    def _on_output(self, stream: Stream, data: bytes) -> None:
+        if self.listener is not None:
+            self.listener.on_output(stream, data)
+
+    def _on_round(self) -> None:
+        if self.listener is not None:
+            self.listener.on_round()
+
+    def _on_socket_end(self) -> None:
+        # Its end is told by the zygote; without a control socket it is of no use, whatever keeps it alive.
+        if not self._gone:
+            asyncio.get_running_loop().call_later(_EXIT_GRACE, self._kill_if_alive)
+
+    def _kill_if_alive(self) -> None:
+        pid = self.child.pid
+        if not self._gone and pid is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    def _end(self, status: int | None) -> None:
+        if self._gone:
+            return
+        self._control.drain()
+        self._gone = True
+        self.drain_pipes()
+        self._control.close()
+        for pipe in self._pipes:
+            pipe.discard()
+        listener, self.listener = self.listener, None
+        if listener is not None:
+            listener.on_exit(status)

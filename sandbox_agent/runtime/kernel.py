@@ -1,0 +1,66 @@
+"""The few Linux calls that the standard library lacks. Each is best effort where a comment says so."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+import signal
+from pathlib import Path
+from typing import Final
+
+_PR_SET_PDEATHSIG: Final = 1
+_PR_SET_CHILD_SUBREAPER: Final = 36
+_ENV_START: Final = 49
+"""Index of env_start among the fields of /proc/self/stat, counted from 0."""
+
+TREE_VARIABLE: Final = "SANDBOX_TREE"
+"""Environment variable that marks every process of one tree; see `process_tree`."""
+TREE_PLACEHOLDER: Final = "0" * 16
+
+libc = ctypes.CDLL(None, use_errno=True)
+
+
+def become_subreaper() -> None:
+    """Make orphans of this process tree children of this process, as they are of PID 1."""
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def die_with_parent() -> None:
+    """Have the kernel kill this process when its parent dies, so that a killed runtime leaves nothing behind."""
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def limit_processes(processes: int) -> None:
+    """Set RLIMIT_NPROC, which counts all processes of the user id.
+
+    Callers apply it only where the user id belongs to the sandbox alone. Best effort: a lower hard limit stays.
+    """
+    hard = resource.getrlimit(resource.RLIMIT_NPROC)[1]
+    limit = processes if hard == resource.RLIM_INFINITY else min(processes, hard)
+    resource.setrlimit(resource.RLIMIT_NPROC, (limit, limit))
+
+
+def mark_tree(tree: str) -> None:
+    """Write `tree` over the placeholder in this process's initial environment.
+
+    A forked process shows its parent's environment in /proc/PID/environ whatever it puts into os.environ; children that it forks and that
+    daemonize would carry no mark. Best effort: without /proc the other ways of finding a tree remain.
+    """
+    try:
+        environment = Path("/proc/self/environ").read_bytes()
+        fields = Path("/proc/self/stat").read_text().rsplit(") ", 1)[1].split()
+        # The fields after the command name start with the third of all.
+        start = int(fields[_ENV_START - 2])
+    except (OSError, IndexError, ValueError):
+        return
+    marker = f"{TREE_VARIABLE}=".encode()
+    position = environment.find(marker + TREE_PLACEHOLDER.encode())
+    if start and position >= 0 and len(tree) == len(TREE_PLACEHOLDER):
+        ctypes.memmove(start + position + len(marker), tree.encode(), len(tree))
+
+
+def _prctl(option: int, value: int) -> None:
+    if libc.prctl(option, ctypes.c_ulong(value), 0, 0, 0) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))

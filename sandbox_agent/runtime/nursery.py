@@ -1,0 +1,112 @@
+"""Where interpreters come from: the light zygote at once, the preloaded one when it is ready, a standby from it where there is one."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from typing import TYPE_CHECKING, Any, Final
+
+from sandbox_agent.runtime.interpreters import Interpreter
+from sandbox_agent.runtime.memory import OomCounter
+from sandbox_agent.runtime.zygote_protocol import CONTROL_FD
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from sandbox_agent.runtime.spawner import Zygote
+    from sandbox_agent.runtime.state import State
+
+_REFILL_AFTER: Final = 0.25
+
+
+class Nursery:
+    """Makes interpreters for contexts.
+
+    Args:
+        state: The session.
+        light: The zygote without preloads; also starts Node.
+        loaded: The zygote with preloads.
+        site_packages: The session's own packages, for Python.
+        node: Path of node.
+        flush: Sends what is queued for the agent.
+    """
+
+    def __init__(
+        self,
+        state: State,
+        light: Zygote,
+        loaded: Zygote,
+        site_packages: Path,
+        node: str,
+        flush: Callable[[], None],
+    ) -> None:
+        self._state = state
+        self._light = light
+        self._loaded = loaded
+        self._site_packages = site_packages
+        self._node = node
+        self._standby: Interpreter | None = None
+        self._refill: asyncio.TimerHandle | None = None
+        self.flush = flush
+        self.oom = OomCounter()
+
+    def take(self, language: str) -> Interpreter:
+        """An interpreter that nobody uses yet."""
+        return self._take_python() if language == "python" else self._start_node()
+
+    def initialize(self, interpreter: Interpreter, cwd: str, env: dict[str, str]) -> None:
+        """Give an interpreter its environment, as it is now."""
+        folder = self._state.root
+        # A folder that has gone since the context was made: the root will do.
+        with contextlib.suppress(Exception):
+            folder = self._state.resolve_cwd(cwd)
+        arguments: dict[str, Any] = {"cwd": str(folder), "deny_network": self._state.limits.deny_network}
+        if interpreter.language == "python":
+            arguments["site_packages"] = str(self._site_packages)
+            arguments["python"] = str(self._site_packages.parents[2] / "bin" / "python")
+        interpreter.initialize(arguments, self._state.environment(env))
+
+    def prepare_standby(self) -> None:
+        """Have a preloaded Python interpreter wait for whoever needs one next."""
+        self._refill = None
+        if self._loaded.ready and (self._standby is None or self._standby.is_gone):
+            self._standby = Interpreter(self._loaded, self._python_request(), "python")
+
+    async def close(self) -> None:
+        """End the standby."""
+        if self._refill is not None:
+            self._refill.cancel()
+        if self._standby is not None:
+            await self._standby.kill()
+
+    def _take_python(self) -> Interpreter:
+        standby, self._standby = self._standby, None
+        if self._loaded.ready and self._refill is None:
+            self._refill = asyncio.get_running_loop().call_later(_REFILL_AFTER, self.prepare_standby)
+        if standby is not None and not standby.is_gone:
+            return standby
+        return Interpreter(self._loaded if self._loaded.ready else self._light, self._python_request(), "python")
+
+    def _python_request(self) -> dict[str, Any]:
+        return {"kind": "python", "processes": process_limit(self._state)}
+
+    def _start_node(self) -> Interpreter:
+        # Late, because a session's first cell, which is mostly Python, should not wait for it.
+        from sandbox_agent.runtime.javascript import node_command  # noqa: PLC0415
+
+        request = {
+            "kind": "exec",
+            "argv": node_command(self._node),
+            "env": {**self._state.environment({}), "SANDBOX_CONTROL_FD": str(CONTROL_FD)},
+            "cwd": str(self._state.root),
+            "deny_network": self._state.limits.deny_network,
+            "processes": process_limit(self._state),
+        }
+        return Interpreter(self._light, request, "javascript")
+
+
+def process_limit(state: State) -> int:
+    """RLIMIT_NPROC for children, or 0: it counts the user's processes of the whole machine, so it is set in a container only."""
+    return state.limits.processes if os.getpid() == 1 and os.getuid() != 0 else 0

@@ -1,0 +1,84 @@
+"""The reading end of a pipe that a child's output arrives on."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_RECEIVE: Final = 1 << 18
+_DRAIN_ROUNDS: Final = 8
+
+
+class OutputPipe:
+    """A pipe; `write_fd` is for the child and closed by `close_write` once the child has it.
+
+    Args:
+        on_data: Called with what arrives; may call `pause`.
+    """
+
+    def __init__(self, on_data: Callable[[bytes], None]) -> None:
+        self._on_data = on_data
+        self._read, self.write_fd = os.pipe2(os.O_CLOEXEC)
+        os.set_blocking(self._read, False)
+        self._loop = asyncio.get_running_loop()
+        self._paused = False
+        self._open = True
+        self._loop.add_reader(self._read, self._receive)
+
+    def close_write(self) -> None:
+        """Close the child's end here."""
+        if self.write_fd >= 0:
+            os.close(self.write_fd)
+            self.write_fd = -1
+
+    def pause(self) -> None:
+        """Stop reading, so that writers have to wait."""
+        if self._open and not self._paused:
+            self._paused = True
+            self._loop.remove_reader(self._read)
+
+    def resume(self) -> None:
+        """Read again."""
+        if self._open and self._paused:
+            self._paused = False
+            self._loop.add_reader(self._read, self._receive)
+
+    def drain(self) -> None:
+        """Read what is there now, without blocking and without end where somebody writes faster than we read."""
+        for _ in range(_DRAIN_ROUNDS):
+            if not self._receive():
+                return
+
+    def discard(self) -> None:
+        """Nobody wants the rest, but who still writes shall not fail: read it to its end into nothing."""
+        self._on_data = _ignore
+        self.resume()
+
+    def close(self) -> None:
+        """Close both ends."""
+        self.close_write()
+        if self._open:
+            self._open = False
+            self._loop.remove_reader(self._read)
+            os.close(self._read)
+
+    def _receive(self) -> bool:
+        if not self._open:
+            return False
+        try:
+            data = os.read(self._read, _RECEIVE)
+        except BlockingIOError:
+            return False
+        if not data:
+            self.close()
+            return False
+        self._on_data(data)
+        return True
+
+
+def _ignore(data: bytes) -> None:
+    del data

@@ -1,0 +1,74 @@
+"""Finding and killing everything that one process started, however it tried to get away.
+
+A process belongs to a tree by its process group, its session, its parent (followed down) or its mark: the environment variable SANDBOX_TREE
+in /proc/PID/environ, which survives setsid and double forks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from typing import TYPE_CHECKING, Final
+
+from sandbox_agent.runtime.kernel import TREE_VARIABLE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_ROUND: Final = 0.01
+_DEADLINE: Final = 3.0
+
+
+def find_tree(tree: str, root: int | None) -> set[int]:
+    """Process ids of a tree, zombies left out. `root` is the pid that leads its group and session, if it is known."""
+    mark = f"{TREE_VARIABLE}={tree}\0".encode()
+    parents: dict[int, int] = {}
+    found: set[int] = set()
+    for pid, parent, group, session in _processes():
+        parents[pid] = parent
+        if (root is not None and root in (pid, group, session)) or _has_mark(pid, mark):
+            found.add(pid)
+    grown = True
+    while grown:
+        children = {pid for pid, parent in parents.items() if parent in found and pid not in found}
+        found |= children
+        grown = bool(children)
+    found.discard(os.getpid())
+    return found
+
+
+async def kill_tree(tree: str, root: int | None) -> None:
+    """SIGKILL a tree, again and again until nothing of it is left (3 s at most)."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + _DEADLINE
+    while loop.time() < deadline:
+        pids = find_tree(tree, root)
+        if not pids:
+            return
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        await asyncio.sleep(_ROUND)
+
+
+def _processes() -> Iterator[tuple[int, int, int, int]]:
+    for name in os.listdir("/proc"):
+        if not name.isdigit():
+            continue
+        try:
+            with open(f"/proc/{name}/stat", "rb") as file:  # noqa: PTH123 - hundreds of times in a row
+                state, parent, group, session = file.read().rsplit(b") ", 1)[1].split(b" ", 4)[:4]
+        except (OSError, ValueError, IndexError):
+            continue
+        if state not in b"ZX":
+            yield int(name), int(parent), int(group), int(session)
+
+
+def _has_mark(pid: int, mark: bytes) -> bool:
+    try:
+        with open(f"/proc/{pid}/environ", "rb") as file:  # noqa: PTH123 - hundreds of times in a row
+            return mark in file.read()
+    except OSError:
+        return False

@@ -1,0 +1,110 @@
+"""Compiling and running a cell in a namespace that persists: last expression, top-level await, `!command` and `%pip` lines."""
+
+from __future__ import annotations
+
+import __future__
+import ast
+import builtins
+import inspect
+import linecache
+import re
+import subprocess
+import sys
+import types
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    import asyncio
+
+MISSING: Final = object()
+"""The value of a cell that has none."""
+_FUTURES: Final = {name: getattr(__future__, name).compiler_flag for name in __future__.all_feature_names}
+_SHELL_LINE: Final = re.compile(r"^(\s*)(!|%(?=pip\b|npm\b))(.*)$")
+
+
+class Namespace:
+    """The `__main__` of a context: what its cells define lives here."""
+
+    def __init__(self) -> None:
+        # A real module, so that pickle, dataclasses and typing find what a cell defined.
+        self.module = types.ModuleType("__main__")
+        self.module.__dict__.update(__builtins__=builtins, __name__="__main__", __doc__=None)
+        sys.modules["__main__"] = self.module
+        self._flags = 0
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def run(self, source: str, number: int) -> Any:
+        """Run a cell; the value of its last expression, or MISSING.
+
+        Raises:
+            BaseException: Whatever the cell raises, SyntaxError included.
+        """
+        filename = f"<cell {number}>"
+        # An entry without a time stamp is never dropped by linecache.checkcache.
+        linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
+        tree = self._parse(source, filename)
+        last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
+        if tree.body:
+            self._evaluate(self._compile(tree, filename, "exec"))
+        if not isinstance(last, ast.Expr):
+            return MISSING
+        value = self._evaluate(self._compile(ast.Expression(last.value), filename, "eval"))
+        if value is None or source.rstrip().endswith(";"):
+            return MISSING
+        self.module.__dict__["_"] = value
+        return value
+
+    def _parse(self, source: str, filename: str) -> ast.Module:
+        try:
+            return self._compile(source, filename, "exec", ast.PyCF_ONLY_AST)
+        except SyntaxError:
+            rewritten = rewrite_shell_lines(source)
+            if rewritten == source:
+                raise
+            self.module.__dict__["__sandbox_shell__"] = run_shell_line
+            return self._compile(rewritten, filename, "exec", ast.PyCF_ONLY_AST)
+
+    def _compile(self, source: Any, filename: str, mode: str, flags: int = 0) -> Any:
+        code = compile(source, filename, mode, self._flags | flags | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
+        if isinstance(code, types.CodeType):
+            for flag in _FUTURES.values():
+                self._flags |= code.co_flags & flag
+        return code
+
+    def _evaluate(self, code: types.CodeType) -> Any:
+        value = eval(code, self.module.__dict__)  # noqa: S307 - running user code is the purpose
+        return self._await(value) if code.co_flags & inspect.CO_COROUTINE else value
+
+    def _await(self, coroutine: Any) -> Any:
+        # Late, because importing asyncio costs as much as starting Python, and few cells await.
+        import asyncio  # noqa: PLC0415
+
+        if self._loop is None or self._loop.is_closed():
+            self._loop = asyncio.new_event_loop()
+        asyncio.set_event_loop(self._loop)
+        task = self._loop.create_task(coroutine)
+        try:
+            return self._loop.run_until_complete(task)
+        except BaseException:
+            if not task.done():
+                task.cancel()
+                self._loop.run_until_complete(asyncio.gather(task, return_exceptions=True))
+            raise
+
+
+def rewrite_shell_lines(source: str) -> str:
+    """Lines that start with `!` or `%pip` as calls of `__sandbox_shell__`; only for source that is no Python as it is."""
+    lines = []
+    for line in source.split("\n"):
+        match = _SHELL_LINE.match(line)
+        lines.append(f"{match[1]}__sandbox_shell__({match[3].strip()!r})" if match else line)
+    return "\n".join(lines)
+
+
+def run_shell_line(command: str) -> None:
+    """Run a command with this interpreter's output; a failure is printed, as a notebook does."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    code = subprocess.run(command, shell=True, check=False).returncode  # noqa: S602 - the user's own shell line
+    if code:
+        print(f"command exited with {code}", file=sys.stderr)  # noqa: T201

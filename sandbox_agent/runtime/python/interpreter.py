@@ -1,0 +1,171 @@
+"""The main loop of a Python context: frames from the supervisor in, cells run, frames out. Entry: `run_interpreter`."""
+
+from __future__ import annotations
+
+
+import contextlib
+import importlib
+import os
+import signal
+import site
+import socket
+import sys
+from typing import TYPE_CHECKING, Any, Final
+
+from sandbox_agent.link.frames import Frame, FrameDecoder, FrameType
+from sandbox_agent.runtime import seccomp
+from sandbox_agent.runtime.python.cells import MISSING, Namespace
+from sandbox_agent.runtime.python.display import Displays, build_bundle
+from sandbox_agent.runtime.python.interrupts import Interrupts
+from sandbox_agent.runtime.python.sender import FrameSender
+from sandbox_agent.runtime.python.streams import Streams
+from sandbox_agent.runtime.python.tracebacks import describe_error
+
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+_RECEIVE: Final = 1 << 18
+
+
+def run_interpreter(control_fd: int) -> NoReturn:
+    """Serve the control socket until the supervisor closes it; never returns."""
+    control = socket.socket(fileno=control_fd)
+    os.register_at_fork(after_in_child=control.close)
+    interpreter = Interpreter(control)
+    try:
+        interpreter.serve()
+    finally:
+        # Not sys.exit: atexit handlers of user code have no time limit.
+        os._exit(0)
+
+
+class Interpreter:
+    """One context's process."""
+
+    def __init__(self, control: socket.socket) -> None:
+        self._control = control
+        self._decoder = FrameDecoder()
+        self._sender = FrameSender(control)
+        self._streams = Streams(self._sender)
+        self._interrupts = Interrupts()
+        self._displays = Displays(self._sender, self._streams)
+        self._namespace = Namespace()
+        self._venv_site: str = ""
+        self._venv_changed = 0
+        self._cell: tuple[int, dict[str, Any]] | None = None
+        self._code = bytearray()
+
+    def serve(self) -> None:
+        """Handle frames until end of file."""
+        self._interrupts.install()
+        self._streams.install(self._interrupts.retry)
+        self._displays.install()
+        while data := self._control.recv(_RECEIVE):
+            for frame in self._decoder.feed(data):
+                self._handle(frame)
+
+    def _handle(self, frame: Frame) -> None:
+        if frame.type is FrameType.OPEN:
+            arguments = frame.json()
+            if arguments["op"] == "init":
+                self._initialize(arguments)
+                return
+            self._cell = (frame.channel, arguments)
+            self._code.clear()
+        elif frame.type is FrameType.DATA and self._cell is not None:
+            self._code += memoryview(frame.payload)[1:]
+        if self._cell is not None and len(self._code) >= self._cell[1]["code_bytes"]:
+            (channel, arguments), self._cell = self._cell, None
+            self._execute(channel, arguments, self._code.decode(errors="replace"))
+            self._code = bytearray()
+
+    def _initialize(self, arguments: dict[str, Any]) -> None:
+        os.environ.clear()
+        os.environ.update(arguments["env"])
+        with contextlib.suppress(OSError):
+            os.chdir(arguments["cwd"])
+        self._use_venv(arguments.get("site_packages", ""), arguments.get("python", ""))
+        if arguments.get("deny_network"):
+            # Fails closed: the process ends where the filter cannot be installed.
+            seccomp.deny_network()
+        self._sender.control_event({"type": "ready"})
+
+    def _use_venv(self, site_packages: str, python: str) -> None:
+        self._venv_site = site_packages
+        if site_packages:
+            known = list(sys.path)
+            site.addsitedir(site_packages)
+            # Before the runtime's own packages, so that a version the session installed wins.
+            sys.path[:] = ["", *(path for path in sys.path if path not in known), *(path for path in known if path)]
+            self._venv_changed = _changed_at(site_packages)
+        if python:
+            sys.executable = python
+            sys.prefix = sys.exec_prefix = os.path.dirname(os.path.dirname(python))
+        sys.argv = [""]
+
+    def _execute(self, channel: int, arguments: dict[str, Any], code: str) -> None:
+        self._streams.restore()
+        self._displays.adopt_ipython()
+        if self._venv_site and (changed := _changed_at(self._venv_site)) != self._venv_changed:
+            self._venv_changed = changed
+            importlib.invalidate_caches()
+        self._interrupts.install()
+        self._sender.begin(channel)
+        self._sender.queue_event({"type": "started"})
+        self._streams.resume()
+        status, error = self._run_guarded(code, int(arguments.get("execution_count", 0)))
+        self._streams.pause()
+        self._sender.hold()
+        self._streams.flush()
+        if error is not None:
+            self._sender.queue_event(describe_error(error))
+        self._sender.end({"ok": {"status": status, "exit_code": 0}})
+
+    def _run_guarded(self, code: str, number: int) -> tuple[str, BaseException | None]:
+        try:
+            try:
+                self._interrupts.arm()
+                self._run(code, number)
+            finally:
+                self._interrupts.disarm()
+        except SystemExit as error:
+            self._interrupts.disarm()
+            return ("OK", None) if error.code in (None, 0) else ("ERROR", error)
+        except KeyboardInterrupt as error:
+            self._interrupts.disarm()
+            return "INTERRUPTED", error
+        except BaseException as error:  # noqa: BLE001 - whatever user code raises is a result
+            self._interrupts.disarm()
+            return "ERROR", error
+        return "OK", None
+
+    def _run(self, code: str, number: int) -> None:
+        try:
+            value = self._namespace.run(code, number)
+            if value is not MISSING:
+                bundle = build_bundle(value)
+                self._close_shown(value)
+                # Held back, so that the result of a short cell travels with its end.
+                self._sender.hold()
+                self._displays.send(bundle, is_main=True)
+        finally:
+            self._displays.show_figures()
+
+    def _close_shown(self, value: Any) -> None:
+        pyplot = sys.modules.get("matplotlib.pyplot")
+        if pyplot is not None and type(value).__name__ == "Figure":
+            pyplot.close(value)
+
+
+def _changed_at(path: str) -> int:
+    try:
+        return os.stat(path).st_mtime_ns
+    except OSError:
+        return 0
+
+
+def reset_signals() -> None:
+    """Undo the zygote's signal handlers in a forked child."""
+    signal.set_wakeup_fd(-1)
+    for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)

@@ -1,0 +1,51 @@
+"""An exception of user code as the `error` event: name, text and a traceback of the user's own frames."""
+
+from __future__ import annotations
+
+import os
+import traceback
+from typing import Any, Final
+
+_OWN_FOLDER: Final = os.path.dirname(__file__) + os.sep
+_MAX_LINES: Final = 400
+_MAX_LINE: Final = 2_000
+_MAX_VALUE: Final = 64 << 10
+
+
+def describe_error(error: BaseException) -> dict[str, Any]:
+    """The `error` event (docs/link.md) of an exception; never fails, whatever the exception's methods do."""
+    try:
+        summary = traceback.TracebackException.from_exception(error, compact=True)
+        _drop_own_frames(summary, set())
+        lines = "".join(summary.format()).splitlines()
+    except Exception:  # noqa: BLE001 - __str__ of user code
+        lines = [type(error).__name__]
+    if len(lines) > _MAX_LINES:
+        half = _MAX_LINES // 2
+        lines = [*lines[:half], f"  ... {len(lines) - 2 * half} lines left out ...", *lines[-half:]]
+    return {
+        "type": "error",
+        "name": type(error).__name__,
+        "value": _text_of(error)[:_MAX_VALUE],
+        "traceback": [line[:_MAX_LINE] for line in lines],
+    }
+
+
+def _text_of(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001 - __str__ of user code
+        return "<exception str() failed>"
+
+
+def _drop_own_frames(summary: traceback.TracebackException, seen: set[int]) -> None:
+    if id(summary) in seen:
+        return
+    seen.add(id(summary))
+    summary.stack = traceback.StackSummary.from_list(
+        [f for f in summary.stack if not f.filename.startswith(_OWN_FOLDER)]
+    )
+    related = [summary.__cause__, summary.__context__, *(getattr(summary, "exceptions", None) or ())]
+    for other in related:
+        if other is not None:
+            _drop_own_frames(other, seen)

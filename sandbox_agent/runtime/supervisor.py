@@ -1,0 +1,120 @@
+"""The runtime's main process: builds the parts, serves the link, reaps what others left, and ends everything on SIGTERM."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from typing import TYPE_CHECKING, Any, Final
+
+from sandbox_agent.runtime import home
+from sandbox_agent.runtime.commands import Commands
+from sandbox_agent.runtime.connection import Link
+from sandbox_agent.runtime.files import build_handlers
+from sandbox_agent.runtime.nursery import Nursery
+from sandbox_agent.runtime.operations import Operations
+from sandbox_agent.runtime.spawner import Child, Zygote, reap
+from sandbox_agent.runtime.state import State
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Mapping
+
+    from sandbox_agent.runtime.settings import Settings
+
+_PROTOCOL: Final = 1
+_END_WITHIN: Final = 4.0
+_LASTING: Final = frozenset({"run", "execute"})
+
+
+class Supervisor:
+    """One runtime.
+
+    Args:
+        settings: From the environment.
+        environment: What interpreters and commands start from.
+        node: Path of node, or "".
+        light: The light zygote, started already.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        environment: Mapping[str, str],
+        node: str,
+        light: tuple[int, socket.socket],
+    ) -> None:
+        self._settings = settings
+        self._children: dict[int, Child] = {}
+        self._state = State(settings.workspace.resolve(), dict(environment))
+        self._light = Zygote((), self._children, environment, light)
+        self._loaded = Zygote(settings.preload, self._children, environment)
+        site_packages = home.venv_site_packages(settings.home)
+        self._nursery = Nursery(self._state, self._light, self._loaded, site_packages, node, self._flush)
+        self._commands = Commands(self._state, self._light, self._nursery.oom)
+        self._operations = Operations(self._state, self._nursery, self._commands, self._announce)
+        handlers = {**build_handlers(self._state.root, self._state.limits), **self._operations.handlers()}
+        self._link = Link(handlers, {"execute": self._operations.execute}, self._hello, _LASTING)
+        self._stop = asyncio.Event()
+
+    async def run(self) -> None:
+        """Serve until SIGTERM or SIGINT, then end everything."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+        loop.add_signal_handler(signal.SIGCHLD, reap, self._children)
+        self._light.attach(self._on_light_ready)
+        self._operations.python.warm()
+        path = self._settings.link_dir / "runtime.sock"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Only the two containers' common group may connect, from the first moment on.
+        mask = os.umask(0o117)
+        try:
+            server = await loop.create_unix_server(self._link.accept, str(path))
+        finally:
+            os.umask(mask)
+        try:
+            await self._stop.wait()
+        finally:
+            server.close()
+            self._link.replace(None)
+            with contextlib.suppress(OSError):
+                path.unlink()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._end(), _END_WITHIN)
+
+    def _on_light_ready(self) -> None:
+        # Not earlier: on few cores the preloads would delay the first cell.
+        if not self._loaded.pid:
+            self._loaded.attach(self._on_loaded_ready)
+
+    def _on_loaded_ready(self) -> None:
+        self._operations.python.exchange()
+        self._nursery.prepare_standby()
+        with contextlib.suppress(Exception):
+            self._operations.javascript.warm()
+
+    async def _end(self) -> None:
+        await asyncio.gather(self._operations.close(), self._commands.close(), self._nursery.close())
+        self._light.close()
+        self._loaded.close()
+        if os.getpid() == 1:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(-1, signal.SIGKILL)
+
+    def _hello(self) -> dict[str, Any]:
+        return {
+            "type": "hello",
+            "protocol": _PROTOCOL,
+            "runtime_id": self._state.runtime_id,
+            "session_uid": self._state.session_uid,
+            "restored": self._state.restored,
+            "workspace_root": str(self._state.root),
+        }
+
+    def _announce(self, event: dict[str, Any]) -> None:
+        self._link.announce(event)
+
+    def _flush(self) -> None:
+        self._link.flush()
