@@ -1,0 +1,160 @@
+/**
+ * Source of a cell in, code for the engine out: types stripped, modules turned into statements, the value of the last
+ * expression handed over, top-level awaits made interruptible. Pure but for the kinds of names it is given.
+ */
+'use strict';
+
+const acorn = require('internal/deps/acorn/acorn/dist/acorn');
+const { Declarations, LEXICAL } = require('./declarations.cjs');
+const { Edits } = require('./edits.cjs');
+const { CellSyntaxError } = require('./syntax_error.cjs');
+const { walk } = require('./syntax_tree.cjs');
+const { stripTypes } = require('./typescript.cjs');
+
+/** Name of the global object whose methods compiled cells call; see user_environment.cjs. */
+const HELPER = '__sandbox__';
+
+/** Code behind an await runs as a task of its own, where a loop can be terminated; inside of the evaluation it cannot. */
+const YIELD = 'await void 0;';
+
+const OPTIONS = { ecmaVersion: 'latest', allowAwaitOutsideFunction: true, allowHashBang: true };
+
+/**
+ * @param {{source: string, language: string, fileName: string, known: Map<string, string>}} cell
+ * @returns {{code: string, declared: Map<string, string>, original: Function}}
+ * @throws {CellSyntaxError}
+ */
+function compileCell({ source, language, fileName, known }) {
+  const isTypeScript = language === 'typescript';
+  const stripped = isTypeScript ? stripTypes(source) : { code: source, original: (line, column) => ({ line, column }) };
+  const tree = parse(stripped, source);
+  const edits = new Edits(stripped.code);
+  const declarations = new Declarations(known, edits, HELPER);
+  rewrite(tree, stripped.code, edits, declarations, { isTypeScript });
+  if (stripped.code.startsWith('#!')) edits.replace(0, 2, '//');
+  const { code, original } = edits.apply(YIELD + declarations.prologue);
+  return {
+    code: `${code}\n;void 0\n//# sourceURL=${fileName}`,
+    declared: declarations.declared,
+    original: (line, column) => {
+      const position = original(line, column);
+      return stripped.original(position.line, position.column);
+    },
+  };
+}
+
+function parse({ code, original }, source) {
+  let failure;
+  // Code that is fine as a sloppy script (`with`, octal numbers) is no module; try it second.
+  for (const sourceType of ['module', 'script']) {
+    try {
+      return acorn.parse(code, { ...OPTIONS, sourceType });
+    } catch (error) {
+      if (!error.loc) throw error;
+      failure ??= error;
+    }
+  }
+  const { line, column } = original(failure.loc.line, failure.loc.column);
+  const isDecorator = code[failure.pos] === '@';
+  const message = isDecorator ? 'Decorators are not supported' : failure.message.replace(/ \(\d+:\d+\)$/, '');
+  throw new CellSyntaxError(message, source, line, column);
+}
+
+function rewrite(tree, code, edits, declarations, options) {
+  const last = tree.body.at(-1);
+  const value = last && valueOf(last);
+  if (value) {
+    edits.open(value.start, `${HELPER}.result(`);
+    edits.close(value.end, ')');
+  }
+  walk(tree, (node, parent, isNested) => {
+    const isTop = parent === tree || (parent?.type.startsWith('Export') && parent.declaration === node);
+    const visitor = VISITORS[node.type];
+    if (visitor) visitor(node, { parent, isNested, isTop, code, edits, declarations, ...options });
+  });
+}
+
+/** The expression whose value is the cell's, if its last statement is one. */
+function valueOf(statement) {
+  if (statement.type === 'ExpressionStatement') return statement.expression;
+  if (statement.type !== 'ExportDefaultDeclaration') return null;
+  const { declaration } = statement;
+  return declaration.type.endsWith('Declaration') ? null : declaration;
+}
+
+const VISITORS = {
+  VariableDeclaration(node, { parent, isNested, isTop, declarations }) {
+    if (isNested) return;
+    if (node.kind === 'var' || (isTop && (node.kind === 'let' || node.kind === 'const'))) {
+      declarations.variable(node, parent);
+    }
+  },
+  FunctionDeclaration(node, { isTop, declarations }) {
+    if (isTop && node.id) declarations.function(node);
+  },
+  ClassDeclaration(node, { isTop, declarations }) {
+    if (isTop && node.id) declarations.class(node);
+  },
+  AwaitExpression(node, { isNested, edits }) {
+    if (isNested) return;
+    edits.open(node.start, `${HELPER}.value(${HELPER}.isStale(${HELPER}.epoch(), `);
+    edits.close(node.end, `) ? await ${HELPER}.never : 0)`);
+  },
+  ImportExpression(node, { edits }) {
+    edits.replace(node.start, node.start + 'import'.length, `${HELPER}.import`);
+  },
+  MetaProperty(node, { edits }) {
+    if (node.meta.name === 'import') edits.replace(node.start, node.end, `${HELPER}.meta`);
+  },
+  ImportDeclaration(node, { edits, declarations, isTypeScript }) {
+    edits.replace(node.start, node.end, importStatement(node, declarations, isTypeScript));
+  },
+  ExportAllDeclaration(node, { edits }) {
+    edits.replace(node.start, node.end, `await ${HELPER}.import(${node.source.raw});`);
+  },
+  ExportNamedDeclaration(node, { edits }) {
+    if (node.declaration) edits.replace(node.start, node.declaration.start, '');
+    else edits.replace(node.start, node.end, node.source ? `await ${HELPER}.import(${node.source.raw});` : ';');
+  },
+  ExportDefaultDeclaration(node, { edits }) {
+    const { declaration } = node;
+    const isAnonymous = declaration.type.endsWith('Declaration') && !declaration.id;
+    edits.replace(node.start, declaration.start, isAnonymous ? 'void ' : '');
+    if (isAnonymous) edits.close(declaration.end, ';');
+  },
+};
+
+/** A static import as a statement that binds the same names. */
+function importStatement(node, declarations, isTypeScript) {
+  const names = [];
+  const members = [];
+  let namespace = null;
+  const required = [];
+  for (const { type, local, imported } of node.specifiers) {
+    names.push(local.name);
+    if (type === 'ImportNamespaceSpecifier') {
+      namespace = local.name;
+      continue;
+    }
+    const name = type === 'ImportDefaultSpecifier' ? 'default' : (imported.name ?? imported.value);
+    required.push(name);
+    members.push(`${JSON.stringify(name)}: ${local.name}`);
+  }
+  const attributes = node.attributes?.length ? attributesOf(node.attributes) : 'undefined';
+  // What TypeScript imports may be a type only, which is nothing at run time.
+  const checked = isTypeScript ? [] : required;
+  const call = `await ${HELPER}.import(${node.source.raw}, ${attributes}, ${JSON.stringify(checked)})`;
+  if (!names.length) return `${call};`;
+  const pattern = `{${members.join(', ')}}`;
+  const isAssignment = declarations.claim(names, LEXICAL);
+  if (!namespace) return isAssignment ? `void (${pattern} = ${call});` : `let ${pattern} = ${call};`;
+  if (isAssignment) return `void (${namespace} = ${call}, ${pattern} = ${namespace});`;
+  return `let ${namespace} = ${call}, ${pattern} = ${namespace};`;
+}
+
+function attributesOf(attributes) {
+  const pairs = attributes.map(({ key, value }) => `${JSON.stringify(key.name ?? key.value)}: ${value.raw}`);
+  return `{with: {${pairs.join(', ')}}}`;
+}
+
+module.exports = { HELPER, compileCell };

@@ -1,0 +1,121 @@
+/**
+ * Runs one cell after the other: compile, evaluate on the main thread, say how it ended.
+ */
+'use strict';
+
+const { compileCell } = require('./cell_compiler.cjs');
+const { CellSyntaxError } = require('./syntax_error.cjs');
+
+const EXTENSIONS = Object.freeze({ javascript: 'js', typescript: 'ts' });
+const LONGEST_VALUE = 64 << 10;
+
+class CellRunner {
+  #main;
+  #output;
+  #tracebacks;
+  #known = new Map();
+  #count = 0;
+  #running = null;
+
+  /**
+   * @param {import('./main_thread.cjs').MainThread} main
+   * @param {import('./output.cjs').Output} output
+   * @param {import('./tracebacks.cjs').Tracebacks} tracebacks
+   */
+  constructor(main, output, tracebacks) {
+    this.#main = main;
+    this.#output = output;
+    this.#tracebacks = tracebacks;
+  }
+
+  /** Runs a cell to its end; its output, events and CLOSE go to `channel`. */
+  async run({ channel, language, source }) {
+    const start = performance.now();
+    this.#count += 1;
+    const cell = { channel, source, language, fileName: `cell-${this.#count}.${EXTENSIONS[language] ?? 'js'}` };
+    const { status, error } = await this.#outcome(cell);
+    const duration = (performance.now() - start) / 1000;
+    if (error) error.type = 'error';
+    this.#output.finish(channel, error, { status, duration, execution_count: this.#count });
+    if (error) this.#main.release();
+  }
+
+  /** Ends the running cell from outside, as an interrupt. */
+  interrupt() {
+    this.#stop({ status: 'INTERRUPTED', error: null });
+  }
+
+  /** Ends the running cell because it called process.exit. */
+  exit(code) {
+    const error = { name: 'ProcessExit', value: String(code), traceback: [] };
+    this.#stop(code === 0 ? { status: 'OK', error: null } : { status: 'ERROR', error });
+  }
+
+  async #outcome(cell) {
+    let compiled;
+    try {
+      compiled = compileCell({ ...cell, known: this.#known });
+    } catch (error) {
+      if (!(error instanceof CellSyntaxError)) return failure(error);
+      return { status: 'ERROR', error: error.describe(cell.fileName) };
+    }
+    this.#tracebacks.remember(cell.fileName, compiled.original);
+    const running = this.#start(cell.channel);
+    const details = await Promise.race([this.#main.evaluate(compiled.code), running.stopped]);
+    this.#output.collect(); // process.exit may be among what the cell left behind
+    this.#running = null;
+    const outcome = await this.#judge(cell, compiled, details, running);
+    this.#output.end();
+    return outcome;
+  }
+
+  #start(channel) {
+    const running = { ending: null };
+    running.stopped = new Promise((resolve) => (running.resolve = resolve));
+    this.#running = running;
+    this.#output.begin(channel);
+    return running;
+  }
+
+  #stop(ending) {
+    const running = this.#running;
+    if (!running || running.ending) return;
+    running.ending = ending;
+    this.#output.countInterrupt();
+    this.#main.stop().then(() => running.resolve(null));
+  }
+
+  async #judge(cell, compiled, details, running) {
+    const isEarly = isEarlyError(details);
+    if (!isEarly) for (const [name, kind] of compiled.declared) this.#known.set(name, kind);
+    if (running.ending && (details || running.ending.status !== 'OK')) return running.ending;
+    if (!details) return { status: 'OK', error: null };
+    return { status: 'ERROR', error: await this.#describe(cell, details) };
+  }
+
+  async #describe(cell, details) {
+    const { exception } = details;
+    const place = () => this.#tracebacks.place(cell.fileName, details.lineNumber + 1, details.columnNumber + 1);
+    if (!exception?.objectId) {
+      const value = String(exception?.value ?? exception?.description ?? details.text).slice(0, LONGEST_VALUE);
+      return { name: 'Error', value, traceback: [`Uncaught ${value}`] };
+    }
+    const described = await this.#main.describe(exception.objectId);
+    if (!described) return { name: 'ProcessExit', value: '', traceback: [] };
+    const { name, value, stack } = described;
+    const lines = this.#tracebacks.lines(stack || `Uncaught ${value}`);
+    if (isEarlyError(details)) lines.push(`    at ${place()}`);
+    return { name, value, traceback: lines };
+  }
+}
+
+/** The engine refused the code before any of it ran. */
+function isEarlyError(details) {
+  return details?.exception?.className === 'SyntaxError' && details.scriptId !== undefined && !details.stackTrace;
+}
+
+function failure(error) {
+  return { status: 'ERROR', error: { name: String(error?.name), value: String(error?.message), traceback: [] } };
+}
+
+module.exports = { CellRunner, EXTENSIONS };

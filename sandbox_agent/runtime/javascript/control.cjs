@@ -1,0 +1,92 @@
+/**
+ * The control thread: owns the socket to the supervisor, takes cells and interrupts from it, and hands cells to the runner
+ * one after the other. It answers whatever user code does to the main thread.
+ */
+'use strict';
+
+const net = require('node:net');
+const { parentPort, workerData } = require('node:worker_threads');
+const { compileCell } = require('./cell_compiler.cjs');
+const { CellRunner, EXTENSIONS } = require('./cell_runner.cjs');
+const { FrameDecoder, FrameType, Stream, encodeJson } = require('./frames.cjs');
+const { MainThread } = require('./main_thread.cjs');
+const { Output } = require('./output.cjs');
+const { Tracebacks } = require('./tracebacks.cjs');
+
+class Control {
+  #socket;
+  #main = new MainThread(parentPort);
+  #runner;
+  #incoming = new Map(); // channel to the cell whose code is not complete
+  #work;
+
+  constructor(fd, shared) {
+    this.#socket = new net.Socket({ fd, readable: true, writable: true });
+    const tracebacks = new Tracebacks(__dirname);
+    const output = new Output(this.#socket, shared, tracebacks);
+    this.#runner = new CellRunner(this.#main, output, tracebacks);
+    output.onExit = (code) => this.#runner.exit(code);
+    this.#work = this.#warmUp();
+    const decoder = new FrameDecoder();
+    this.#socket.on('data', (data) => decoder.feed(data).forEach((frame) => this.#receive(frame)));
+    // Without its supervisor the process has no purpose, and the main thread may be in a loop that nothing ends.
+    this.#socket.on('close', () => process.kill(process.pid, 'SIGKILL'));
+    this.#socket.on('error', () => {}); // `close` follows
+  }
+
+  /** One cell of each kind, so that the first one of the user is not the one that loads everything. */
+  async #warmUp() {
+    const known = new Map();
+    const { code } = compileCell({ source: 'await 1', language: 'javascript', fileName: 'warm-up.js', known });
+    await this.#main.evaluate(code.replace('.result(', '.isStale(0,'));
+    setImmediate(() => compileCell({ source: '1 as any', language: 'typescript', fileName: 'warm-up.ts', known }));
+  }
+
+  /** Jobs run in the order they came. */
+  #enqueue(job) {
+    this.#work = this.#work.then(job);
+  }
+
+  #receive({ type, channel, payload }) {
+    if (type === FrameType.OPEN) this.#open(channel, JSON.parse(payload));
+    else if (type === FrameType.DATA) this.#data(channel, payload);
+    else if (type === FrameType.EVENT && channel === 0 && JSON.parse(payload).type === 'interrupt') {
+      this.#runner.interrupt();
+    }
+  }
+
+  #open(channel, message) {
+    if (message.op === 'init') {
+      this.#enqueue(() => this.#initialize(message));
+    } else if (message.op === 'execute' && Object.hasOwn(EXTENSIONS, message.language)) {
+      this.#incoming.set(channel, { language: message.language, missing: message.code_bytes, parts: [] });
+      this.#startIfComplete(channel);
+    } else {
+      const error = { code: 'UNIMPLEMENTED', reason: 'NOT_IMPLEMENTED', message: 'no such operation', field: 'op' };
+      this.#socket.write(Buffer.concat(encodeJson(FrameType.CLOSE, channel, { error })));
+    }
+  }
+
+  async #initialize({ env = {}, cwd = '' }) {
+    await this.#main.request({ type: 'init', env, cwd });
+    this.#socket.write(Buffer.concat(encodeJson(FrameType.EVENT, 0, { type: 'ready' })));
+  }
+
+  #data(channel, payload) {
+    const cell = this.#incoming.get(channel);
+    if (!cell || payload[0] !== Stream.BODY) return;
+    cell.parts.push(Buffer.from(payload.subarray(1)));
+    cell.missing -= payload.length - 1;
+    this.#startIfComplete(channel);
+  }
+
+  #startIfComplete(channel) {
+    const { language, missing, parts } = this.#incoming.get(channel);
+    if (missing > 0) return;
+    this.#incoming.delete(channel);
+    const source = Buffer.concat(parts).toString();
+    this.#enqueue(() => this.#runner.run({ channel, language, source }));
+  }
+}
+
+new Control(workerData.controlFd, workerData.shared);

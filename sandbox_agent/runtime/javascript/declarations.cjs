@@ -1,0 +1,112 @@
+/**
+ * Declaring a name again, as in a notebook: the engine accepts `let` after `let` and `var` after `var`, and refuses all
+ * mixtures. So each name keeps the kind it was first declared with, and a declaration of the other kind becomes an
+ * assignment to the name that is there. `const` becomes `let`.
+ */
+'use strict';
+
+const { boundNames } = require('./syntax_tree.cjs');
+
+const LEXICAL = 'lexical'; // let, const, class, import
+const VARIABLE = 'variable'; // var, function
+
+/** Globals that are accessors without a setter: assigning to them as a `var` does would do nothing, silently. */
+const READ_ONLY_GLOBALS = new Set(
+  Object.entries(Object.getOwnPropertyDescriptors(globalThis))
+    .filter(([, descriptor]) => descriptor.get && !descriptor.set)
+    .map(([name]) => name),
+);
+READ_ONLY_GLOBALS.add('crypto').add('navigator');
+
+/** The declarations of one cell: rewrites them, and collects what has to be declared at its start. */
+class Declarations {
+  #known;
+  #edits;
+  #declared = new Map();
+  #prologue = [];
+
+  /**
+   * @param {Map<string, string>} known  kinds of the names of earlier cells
+   * @param {import('./edits.cjs').Edits} edits
+   * @param {string} helper  the expression of the object with `rename`
+   */
+  constructor(known, edits, helper) {
+    this.#known = known;
+    this.#edits = edits;
+    this.helper = helper;
+  }
+
+  /** Kinds of the names that this cell declares first. */
+  get declared() {
+    return this.#declared;
+  }
+
+  /** Code for the start of the cell. */
+  get prologue() {
+    return this.#prologue.join('');
+  }
+
+  #kind(name) {
+    return this.#known.get(name) ?? this.#declared.get(name);
+  }
+
+  #isOther(name, kind) {
+    const known = this.#kind(name);
+    return known ? known !== kind : kind === VARIABLE && READ_ONLY_GLOBALS.has(name);
+  }
+
+  #declare(name, kind) {
+    if (!this.#kind(name)) this.#declared.set(name, kind);
+  }
+
+  /** Makes sure that `name` exists before the cell's first statement, for a declaration that becomes an assignment. */
+  #declareAhead(name, kind) {
+    if (this.#kind(name)) return;
+    const actual = kind === VARIABLE && READ_ONLY_GLOBALS.has(name) ? LEXICAL : kind;
+    this.#prologue.push(`${actual === LEXICAL ? 'let' : 'var'} ${name};`);
+    this.#declare(name, actual);
+  }
+
+  /** Registers names; true where they have to be assigned because one of them has the other kind. */
+  claim(names, kind) {
+    const isAssignment = names.some((name) => this.#isOther(name, kind));
+    for (const name of names) {
+      if (isAssignment) this.#declareAhead(name, kind);
+      else this.#declare(name, kind);
+    }
+    return isAssignment;
+  }
+
+  /** `var` anywhere outside of functions, `let` and `const` at the top level. */
+  variable(node, parent) {
+    const names = node.declarations.flatMap((declarator) => boundNames(declarator.id));
+    if (!this.claim(names, node.kind === 'var' ? VARIABLE : LEXICAL)) {
+      if (node.kind === 'const') this.#edits.replace(node.start, node.start + 'const'.length, 'let');
+      return;
+    }
+    const isLoopHead = /^For(In|Of)Statement$/.test(parent.type) && parent.left === node;
+    const first = node.declarations[0];
+    this.#edits.replace(node.start, first.start, isLoopHead ? '' : 'void (');
+    if (isLoopHead) return;
+    this.#edits.close(node.declarations.at(-1).end, ')');
+    for (const { id, init } of node.declarations) {
+      if (!init && node.kind !== 'var') this.#edits.close(id.end, ' = void 0');
+    }
+  }
+
+  class(node) {
+    if (!this.claim([node.id.name], LEXICAL)) return;
+    this.#edits.open(node.start, `${node.id.name} = `);
+    this.#edits.close(node.end, ';');
+  }
+
+  /** A function stays hoisted: it gets another name, and the cell starts with an assignment of it. */
+  function(node) {
+    const { name } = node.id;
+    if (!this.claim([name], VARIABLE)) return;
+    this.#edits.replace(node.id.start, node.id.end, `__${name}__`);
+    this.#prologue.push(`${name} = ${this.helper}.rename(__${name}__, "${name}");`);
+  }
+}
+
+module.exports = { Declarations, LEXICAL };

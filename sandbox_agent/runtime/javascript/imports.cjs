@@ -1,0 +1,119 @@
+/**
+ * `import` and `require` of cells: built-in modules, packages of node_modules upward from the working directory and of
+ * NODE_PATH, and files relative to the working directory.
+ */
+'use strict';
+
+const fs = require('node:fs');
+const Module = require('node:module');
+const path = require('node:path');
+const { pathToFileURL } = require('node:url');
+const vm = require('node:vm');
+
+const EXTENSIONS = ['', '.ts', '.mts', '.js', '.mjs', '.cjs', '.cts', '.json'];
+
+const importers = new Map();
+/** Resolved path to the modification time it was first imported with. */
+const firstImported = new Map();
+
+/** `import()` as a module in the folder `base` would do it. */
+function importerOf(base) {
+  let importer = importers.get(base);
+  if (!importer) {
+    const script = new vm.Script('(specifier, options) => import(specifier, options)', {
+      filename: path.join(base, 'cell.js'),
+      importModuleDynamically: vm.constants.USE_MAIN_CONTEXT_DEFAULT_LOADER,
+    });
+    importers.set(base, (importer = script.runInThisContext()));
+  }
+  return importer;
+}
+
+/**
+ * @param {string} specifier
+ * @param {object} [options]  `{with: {...}}`
+ * @param {string[]} [names]  exports that must be there
+ * @returns {Promise<object>} the module's namespace
+ */
+async function importModule(specifier, options, names = []) {
+  const text = String(specifier);
+  const isFile = /^(\.{0,2}\/|\.{1,2}$|file:)/.test(text);
+  const namespace = await (isFile ? importFile(text, options) : importPackage(text, options));
+  for (const name of names) {
+    if (!(name in namespace)) {
+      throw new SyntaxError(`The requested module '${text}' does not provide an export named '${name}'`);
+    }
+  }
+  return namespace;
+}
+
+function importFile(specifier, options) {
+  const url = specifier.startsWith('file:') ? new URL(specifier) : fileUrl(specifier);
+  return importerOf(process.cwd())(url.href, options);
+}
+
+function fileUrl(specifier) {
+  const [, name, query] = /^([^?#]*)(.*)$/s.exec(specifier);
+  const file = existing(path.resolve(name));
+  const url = new URL(pathToFileURL(file).href + query);
+  let changed = '';
+  try {
+    changed = String(fs.statSync(file, { bigint: true }).mtimeNs);
+  } catch {
+    return url; // the import says what is wrong with it
+  }
+  // A file that was edited since is imported anew; the loader knows modules by their URL alone.
+  if (!firstImported.has(file)) firstImported.set(file, changed);
+  else if (firstImported.get(file) !== changed) {
+    delete require.cache[file];
+    url.searchParams.set('modified', changed);
+  }
+  return url;
+}
+
+function existing(file) {
+  const candidates = [...EXTENSIONS, ...EXTENSIONS.slice(1).map((extension) => `${path.sep}index${extension}`)];
+  const isFile = (candidate) => fs.statSync(candidate, { throwIfNoEntry: false })?.isFile();
+  return candidates.map((extension) => file + extension).find(isFile) ?? file;
+}
+
+async function importPackage(specifier, options) {
+  try {
+    return await importerOf(process.cwd())(specifier, options);
+  } catch (error) {
+    const isMissing = error?.code === 'ERR_MODULE_NOT_FOUND' && error.message.includes(`'${packageOf(specifier)}'`);
+    if (!isMissing) throw error;
+    for (const folder of (process.env.NODE_PATH ?? '').split(path.delimiter).filter(Boolean)) {
+      if (!fs.existsSync(path.join(folder, packageOf(specifier)))) continue;
+      if (path.basename(folder) === 'node_modules') return importerOf(path.dirname(folder))(specifier, options);
+      const file = Module.createRequire(path.join(folder, 'cell.js')).resolve(`./${specifier}`);
+      return importerOf(folder)(pathToFileURL(file).href, options);
+    }
+    // The stack has no frame of the cell, and names this file as the importer.
+    throw Object.assign(new Error(`Cannot find package '${packageOf(specifier)}'`), { code: error.code });
+  }
+}
+
+function packageOf(specifier) {
+  return specifier.split('/', specifier.startsWith('@') ? 2 : 1).join('/');
+}
+
+/** A `require` that always resolves from the working directory of the moment. */
+function createCellRequire(mainModule) {
+  const current = () => Module.createRequire(path.join(process.cwd(), 'cell.js'));
+  const cellRequire = (specifier) => current()(specifier);
+  cellRequire.resolve = Object.assign((...given) => current().resolve(...given), {
+    paths: (specifier) => current().resolve.paths(specifier),
+  });
+  cellRequire.cache = require.cache;
+  cellRequire.extensions = require.extensions;
+  cellRequire.main = mainModule; // so that `require.main === module` is true in a cell
+  return cellRequire;
+}
+
+/** Takes over NODE_PATH after the environment changed. */
+function refreshModulePaths() {
+  Module._initPaths();
+}
+
+module.exports = { createCellRequire, importModule, refreshModulePaths };

@@ -1,0 +1,87 @@
+/**
+ * Entry point of the JavaScript interpreter: user code runs on this thread; the control thread (control.cjs) owns the
+ * socket and evaluates cells here through the inspector.
+ */
+'use strict';
+
+const fs = require('node:fs');
+const path = require('node:path');
+const { Worker } = require('node:worker_threads');
+const { refreshModulePaths } = require('./imports.cjs');
+const { RingWriter, createRing } = require('./ring.cjs');
+const { installUserEnvironment } = require('./user_environment.cjs');
+
+const FATAL = 70; // EX_SOFTWARE
+const exitProcess = process.reallyExit.bind(process);
+
+function main() {
+  const controlFd = Number(process.env.SANDBOX_CONTROL_FD);
+  delete process.env.SANDBOX_CONTROL_FD;
+  if (!Number.isInteger(controlFd) || controlFd < 3) throw new Error('SANDBOX_CONTROL_FD is not a descriptor');
+  const shared = createRing();
+  const control = new Worker(path.join(__dirname, 'control.cjs'), {
+    // Node's own parser; the flag holds for that thread only.
+    execArgv: ['--expose-internals'],
+    workerData: { controlFd, shared },
+    env: {},
+    // Not piped to this process's streams: opening those here would make the pipes non-blocking for children.
+    stdout: true,
+    stderr: true,
+  });
+  control.on('message', (message) => answer(control, message));
+  control.on('error', (error) => fail(`control thread: ${error.stack}`));
+  control.on('exit', () => exitProcess(FATAL));
+  keepFromChildren(controlFd);
+  installUserEnvironment(new RingWriter(shared));
+  hideTraces();
+}
+
+function answer(control, message) {
+  if (message.type === 'init') initialize(message);
+  control.postMessage({ type: 'done', id: message.id });
+}
+
+function initialize({ env, cwd }) {
+  Object.assign(process.env, env);
+  refreshModulePaths();
+  if (!cwd) return;
+  try {
+    process.chdir(cwd);
+  } catch (error) {
+    fs.writeSync(2, `cannot enter ${cwd}: ${error.message}\n`);
+  }
+}
+
+function fail(message) {
+  fs.writeSync(2, `${message}\n`);
+  exitProcess(FATAL);
+}
+
+/**
+ * Node marks the descriptors it starts with as close-on-exec, up to the first gap above 15. A descriptor behind a gap
+ * would be inherited by every child, so there /dev/null takes its place.
+ */
+function keepFromChildren(controlFd) {
+  if (controlFd <= 15) return;
+  const nullFd = fs.openSync('/dev/null', 'r+');
+  const { prototype } = process.binding('process_wrap').Process;
+  const { spawn } = prototype;
+  prototype.spawn = function spawnWithoutControl(options) {
+    const stdio = [...(options.stdio ?? [])];
+    while (stdio.length < controlFd) stdio.push({ type: 'ignore' });
+    stdio[controlFd] ??= { type: 'fd', fd: nullFd };
+    return Reflect.apply(spawn, this, [{ ...options, stdio }]);
+  };
+}
+
+/** User code sees a Node without arguments and without modules of ours. */
+function hideTraces() {
+  process.execArgv.splice(0);
+  process.argv.splice(1);
+  process.mainModule = undefined;
+  for (const file of Object.keys(require.cache)) {
+    if (path.dirname(file) === __dirname) delete require.cache[file];
+  }
+}
+
+main();

@@ -1,0 +1,102 @@
+/**
+ * The main thread as the control thread sees it: evaluate code there, stop it, and ask whether it answers.
+ */
+'use strict';
+
+const { Session } = require('node:inspector');
+const { HELPER } = require('./cell_compiler.cjs');
+
+const OBJECTS = 'cell';
+const PATIENCE_MILLISECONDS = 25; // a main thread that is not computing answers sooner
+const GRACE_MILLISECONDS = 10; // for the evaluation's own end after the thread answers again
+
+class MainThread {
+  #session = new Session();
+  #port;
+  #lastId = 0;
+  #waiting = new Map();
+
+  /** @param {import('node:worker_threads').MessagePort} port  answered by main.cjs */
+  constructor(port) {
+    this.#port = port;
+    this.#session.connectToMainThread();
+    port.on('message', ({ id }) => {
+      this.#waiting.get(id)?.();
+      this.#waiting.delete(id);
+    });
+  }
+
+  /** Sends a message; resolves when the main thread's event loop handled it. */
+  request(message) {
+    const id = (this.#lastId += 1);
+    return new Promise((resolve) => {
+      this.#waiting.set(id, resolve);
+      this.#port.postMessage({ ...message, id });
+    });
+  }
+
+  /**
+   * Evaluates a compiled cell to its end, top-level awaits included.
+   *
+   * @returns {Promise<object | null>} the inspector's exceptionDetails, or null
+   */
+  async evaluate(code) {
+    const answer = await this.#post('Runtime.evaluate', {
+      expression: code,
+      replMode: true,
+      awaitPromise: true,
+      silent: true,
+      objectGroup: OBJECTS,
+    });
+    return answer.exceptionDetails ?? null;
+  }
+
+  /** What main knows of a thrown object; null for the one that process.exit throws. */
+  async describe(objectId) {
+    const answer = await this.#post('Runtime.callFunctionOn', {
+      objectId,
+      functionDeclaration: `function () { return ${HELPER}.describe(this); }`,
+      returnByValue: true,
+      silent: true,
+    });
+    return answer.result?.value ?? null;
+  }
+
+  /** Forgets the objects that answers referred to, so that they can be collected. */
+  release() {
+    this.#session.post('Runtime.releaseObjectGroup', { objectGroup: OBJECTS });
+  }
+
+  /** Ends whatever runs; resolves when the event loop turns again, which native calls that block can delay. */
+  async stop() {
+    while (!(await this.#answersWithin(PATIENCE_MILLISECONDS))) {
+      await this.#post('Runtime.terminateExecution', {}, PATIENCE_MILLISECONDS);
+    }
+    await new Promise((resolve) => setTimeout(resolve, GRACE_MILLISECONDS));
+  }
+
+  #answersWithin(milliseconds) {
+    return within(this.request({ type: 'ping' }).then(() => true), milliseconds, false);
+  }
+
+  #post(method, parameters, milliseconds) {
+    const answer = new Promise((resolve) => {
+      this.#session.post(method, parameters, (error, result) =>
+        resolve(error ? { exceptionDetails: { text: error.message } } : result),
+      );
+    });
+    return milliseconds === undefined ? answer : within(answer, milliseconds, null);
+  }
+}
+
+function within(promise, milliseconds, otherwise) {
+  return new Promise((resolve) => {
+    const timer = setTimeout(resolve, milliseconds, otherwise);
+    promise.then((value) => {
+      clearTimeout(timer);
+      resolve(value);
+    });
+  });
+}
+
+module.exports = { MainThread };

@@ -1,0 +1,119 @@
+/**
+ * From the ring to the socket: frames of the running cell's channel, in the order the main thread printed.
+ */
+'use strict';
+
+const { FrameType, Stream, encodeData, encodeJson } = require('./frames.cjs');
+const { Kind, RingReader } = require('./ring.cjs');
+
+const COALESCE_MILLISECONDS = 2; // a cell shorter than this is one write
+const BATCH = 1 << 20;
+
+class Output {
+  #socket;
+  #reader;
+  #tracebacks;
+  #channel = null;
+  #timer = null;
+  #isStalled = false;
+
+  /** Called with the code where user code called process.exit. */
+  onExit = () => {};
+
+  constructor(socket, shared, tracebacks) {
+    this.#socket = socket;
+    this.#reader = new RingReader(shared);
+    this.#tracebacks = tracebacks;
+    socket.on('drain', () => {
+      this.#isStalled = false;
+      this.#forward();
+    });
+  }
+
+  /** From now on, output goes to `channel`; what was printed since the last cell goes first. */
+  begin(channel) {
+    this.#channel = channel;
+    this.#reader.setActive(true);
+    this.#rearm();
+  }
+
+  /** No more waiting for room in the ring: the cell is over. */
+  end() {
+    this.#reader.setActive(false);
+  }
+
+  countInterrupt() {
+    this.#reader.countInterrupt();
+  }
+
+  /** Sends what is in the ring, however slow the other side reads: it is bounded by the ring's size. */
+  collect() {
+    this.#send(this.#take(Infinity));
+  }
+
+  /** Sends what is left, an error if there is one, and CLOSE, in one write. */
+  finish(channel, error, ok) {
+    clearTimeout(this.#timer);
+    this.#timer = null;
+    const buffers = this.#channel === null ? [] : this.#take(Infinity);
+    if (error) buffers.push(...encodeJson(FrameType.EVENT, channel, error));
+    buffers.push(...encodeJson(FrameType.CLOSE, channel, { ok }));
+    this.#channel = null;
+    this.#send(buffers);
+  }
+
+  #rearm() {
+    this.#reader.arm(() => {
+      if (this.#channel === null) return;
+      this.#timer ??= setTimeout(() => this.#forward(), COALESCE_MILLISECONDS);
+    });
+  }
+
+  #forward() {
+    clearTimeout(this.#timer);
+    this.#timer = null;
+    while (this.#channel !== null && !this.#isStalled) {
+      const buffers = this.#take(BATCH);
+      if (!buffers.length) {
+        this.#rearm();
+        return;
+      }
+      this.#send(buffers);
+    }
+  }
+
+  #send(buffers) {
+    if (buffers.length && !this.#socket.write(Buffer.concat(buffers))) this.#isStalled = true;
+  }
+
+  /** Frames of what is in the ring, runs of one stream put together. */
+  #take(atLeast) {
+    const buffers = [];
+    let run = [];
+    let runStream = null;
+    const flush = () => {
+      if (run.length) buffers.push(...encodeData(this.#channel, runStream, Buffer.concat(run)));
+      run = [];
+    };
+    for (const [kind, data] of this.#reader.read(atLeast)) {
+      const [stream, bytes] = this.#asData(kind, data);
+      if (stream !== runStream) flush();
+      runStream = stream;
+      if (stream !== null) run.push(bytes);
+      else if (kind === Kind.EVENT) buffers.push(...encodeJson(FrameType.EVENT, this.#channel, JSON.parse(data)));
+      else if (kind === Kind.EXIT) this.onExit(Number(data.toString()));
+    }
+    flush();
+    return buffers;
+  }
+
+  #asData(kind, data) {
+    if (kind === Kind.UNCAUGHT) {
+      return [Stream.STDERR, Buffer.from(`${this.#tracebacks.lines(data.toString()).join('\n')}\n`)];
+    }
+    const streams = { [Kind.BODY]: Stream.BODY, [Kind.STDOUT]: Stream.STDOUT, [Kind.STDERR]: Stream.STDERR };
+    return [streams[kind] ?? null, data];
+  }
+}
+
+module.exports = { Output };

@@ -1,0 +1,74 @@
+/**
+ * process.stdout, process.stderr and console of user code, on the ring: one order for all of them.
+ */
+'use strict';
+
+const { Console } = require('node:console');
+const { Writable } = require('node:stream');
+const { Kind } = require('./ring.cjs');
+
+/**
+ * Writes at once and keeps no state of its own: a Writable whose write is terminated half way would wait for ever for its
+ * callback, and everything printed later would be lost.
+ */
+class OutputStream extends Writable {
+  #ring;
+  #kind;
+
+  constructor(ring, kind, fd) {
+    super({ decodeStrings: false });
+    this.#ring = ring;
+    this.#kind = kind;
+    this.fd = fd;
+    this._isStdio = true;
+    this._type = 'pipe';
+  }
+
+  write(chunk, encoding, callback) {
+    if (typeof encoding === 'function') [encoding, callback] = [undefined, encoding];
+    if (typeof chunk !== 'string' && !ArrayBuffer.isView(chunk)) {
+      throw Object.assign(new TypeError('The "chunk" argument must be a string, Buffer, TypedArray or DataView'), {
+        code: 'ERR_INVALID_ARG_TYPE',
+      });
+    }
+    this.#ring.write(this.#kind, asBytes(chunk, encoding));
+    if (typeof callback === 'function') process.nextTick(callback);
+    return true;
+  }
+
+  /** The stream of a process has no end before the process has. */
+  end(chunk, encoding, callback) {
+    if (typeof chunk === 'function') [chunk, callback] = [undefined, chunk];
+    else if (typeof encoding === 'function') [encoding, callback] = [undefined, encoding];
+    if (chunk !== undefined && chunk !== null) this.write(chunk, encoding);
+    if (typeof callback === 'function') process.nextTick(callback);
+    return this;
+  }
+
+  destroy() {
+    return this;
+  }
+}
+
+function asBytes(chunk, encoding) {
+  if (typeof chunk === 'string') return Buffer.from(chunk, encoding);
+  return new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.byteLength);
+}
+
+/** Puts the streams into `process`, and `console` on top of them. */
+function installOutput(ring) {
+  const streams = {
+    stdout: new OutputStream(ring, Kind.STDOUT, 1),
+    stderr: new OutputStream(ring, Kind.STDERR, 2),
+  };
+  for (const [name, stream] of Object.entries(streams)) {
+    Object.defineProperty(process, name, { configurable: true, enumerable: true, get: () => stream });
+  }
+  // The inspector keeps the arguments of what passes the engine's own console; these methods do not go through it.
+  const fresh = new Console({ ...streams, ignoreErrors: false });
+  for (const name of Object.keys(console)) {
+    if (typeof fresh[name] === 'function' && typeof console[name] === 'function') console[name] = fresh[name];
+  }
+}
+
+module.exports = { installOutput };

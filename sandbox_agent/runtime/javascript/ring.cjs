@@ -1,0 +1,154 @@
+/**
+ * What the main thread prints, on its way to the control thread: a ring in shared memory with one writer and one reader.
+ *
+ * Only the control thread writes to the socket, so frames are never torn. A record becomes visible by one atomic store;
+ * code that is terminated in the middle of printing therefore loses its last record and never the order of the others.
+ *
+ * A record: u8 kind, u32 size (little endian), bytes.
+ */
+'use strict';
+
+const Kind = Object.freeze({ BODY: 0, STDOUT: 1, STDERR: 2, EVENT: 3, EXIT: 4, UNCAUGHT: 5 });
+
+const HEAD = 0; // bytes written, modulo 2^32
+const TAIL = 1; // bytes read, modulo 2^32
+const ARMED = 2; // 1 while the reader wants to be woken; only the reader changes it
+const ACTIVE = 3; // 1 while a cell runs; only the reader changes it
+const EPOCH = 4; // interrupts so far; only the reader changes it
+
+const DATA_OFFSET = 64;
+const CAPACITY = 4 << 20; // a power of two, so that it divides 2^32
+const RECORD_HEADER = 5;
+const LARGEST_PART = 256 << 10;
+const LATE_LIMIT = 64 << 10; // what is kept of output between cells
+const FULL_POLL_MILLISECONDS = 50; // a wait this short lets an interrupt through
+
+function createRing() {
+  return new SharedArrayBuffer(DATA_OFFSET + CAPACITY);
+}
+
+/** The main thread's end. */
+class RingWriter {
+  #state;
+  #bytes;
+
+  constructor(shared) {
+    this.#state = new Int32Array(shared, 0, DATA_OFFSET / 4);
+    this.#bytes = new Uint8Array(shared, DATA_OFFSET);
+  }
+
+  get isActive() {
+    return Atomics.load(this.#state, ACTIVE) === 1;
+  }
+
+  get epoch() {
+    return Atomics.load(this.#state, EPOCH);
+  }
+
+  /** Writes output of any size; waits for room while a cell runs, drops what is over the limit between cells. */
+  write(kind, data) {
+    for (let start = 0; start < data.length; start += LARGEST_PART) {
+      this.writeTogether([[kind, data.subarray(start, start + LARGEST_PART)]]);
+    }
+  }
+
+  /** Writes records so that all of them become visible or none. Together they must fit into the ring. */
+  writeTogether(records) {
+    let size = 0;
+    for (const [, data] of records) size += RECORD_HEADER + data.length;
+    if (!this.#waitForRoom(size)) return;
+    let position = Atomics.load(this.#state, HEAD);
+    const head = new Uint8Array(RECORD_HEADER);
+    for (const [kind, data] of records) {
+      head[0] = kind;
+      new DataView(head.buffer).setUint32(1, data.length, true);
+      position = this.#copy(position, head);
+      position = this.#copy(position, data);
+    }
+    Atomics.store(this.#state, HEAD, position);
+    if (Atomics.load(this.#state, ARMED) === 1) Atomics.notify(this.#state, HEAD);
+  }
+
+  #waitForRoom(size) {
+    for (;;) {
+      const tail = Atomics.load(this.#state, TAIL);
+      const used = (Atomics.load(this.#state, HEAD) - tail) >>> 0;
+      if (!this.isActive) return used + size <= LATE_LIMIT;
+      if (CAPACITY - used >= size) return true;
+      Atomics.wait(this.#state, TAIL, tail, FULL_POLL_MILLISECONDS);
+    }
+  }
+
+  #copy(position, data) {
+    const at = (position >>> 0) % CAPACITY;
+    const room = CAPACITY - at;
+    if (data.length <= room) {
+      this.#bytes.set(data, at);
+    } else {
+      this.#bytes.set(data.subarray(0, room), at);
+      this.#bytes.set(data.subarray(room), 0);
+    }
+    return (position + data.length) | 0;
+  }
+}
+
+/** The control thread's end. */
+class RingReader {
+  #state;
+  #bytes;
+  #waiting = false;
+
+  constructor(shared) {
+    this.#state = new Int32Array(shared, 0, DATA_OFFSET / 4);
+    this.#bytes = Buffer.from(shared, DATA_OFFSET);
+  }
+
+  setActive(active) {
+    Atomics.store(this.#state, ACTIVE, active ? 1 : 0);
+    Atomics.notify(this.#state, TAIL);
+  }
+
+  countInterrupt() {
+    Atomics.add(this.#state, EPOCH, 1);
+  }
+
+  /** Calls `wake` once, when there is something to read. A second call before that is ignored. */
+  arm(wake) {
+    if (this.#waiting) return;
+    this.#waiting = true;
+    Atomics.store(this.#state, ARMED, 1);
+    const { value } = Atomics.waitAsync(this.#state, HEAD, Atomics.load(this.#state, TAIL));
+    Promise.resolve(value).then(() => {
+      this.#waiting = false;
+      Atomics.store(this.#state, ARMED, 0);
+      wake();
+    });
+  }
+
+  /** Takes records off until at least `atLeast` bytes are taken or none is left: `[kind, bytes]` each. */
+  read(atLeast) {
+    const start = Atomics.load(this.#state, TAIL);
+    const head = Atomics.load(this.#state, HEAD);
+    const records = [];
+    let position = start;
+    while (position !== head && ((position - start) >>> 0) < atLeast) {
+      const header = this.#copy(position, RECORD_HEADER);
+      const size = header.readUInt32LE(1);
+      records.push([header[0], this.#copy(position + RECORD_HEADER, size)]);
+      position = (position + RECORD_HEADER + size) | 0;
+    }
+    Atomics.store(this.#state, TAIL, position);
+    Atomics.notify(this.#state, TAIL);
+    return records;
+  }
+
+  #copy(position, size) {
+    const copy = Buffer.allocUnsafe(size);
+    const at = (position >>> 0) % CAPACITY;
+    const taken = this.#bytes.copy(copy, 0, at, Math.min(at + size, CAPACITY));
+    if (taken < size) this.#bytes.copy(copy, taken, 0, size - taken);
+    return copy;
+  }
+}
+
+module.exports = { Kind, RingReader, RingWriter, createRing };

@@ -1,0 +1,44 @@
+/**
+ * TypeScript to JavaScript: types become white space where that is enough, which keeps every position; enums, namespaces
+ * and parameter properties need a real transformation, whose source map is used to give positions back. Checks no types.
+ */
+'use strict';
+
+const { SourceMap } = require('node:module');
+const { transformSync } = require('internal/deps/amaro/dist/index');
+const { CellSyntaxError } = require('./syntax_error.cjs');
+
+/**
+ * @param {string} source
+ * @returns {{code: string, original: (line: number, column: number) => {line: number, column: number}}}
+ * @throws {CellSyntaxError}
+ */
+function stripTypes(source) {
+  try {
+    const { code } = transformSync(source, { mode: 'strip-only', filename: '' });
+    return { code, original: (line, column) => ({ line, column }) };
+  } catch (error) {
+    if (error?.code !== 'UnsupportedSyntax') throw asSyntaxError(error, source);
+  }
+  try {
+    const { code, map } = transformSync(source, { mode: 'transform', sourceMap: true, filename: '' });
+    return { code, original: mapWith(new SourceMap(JSON.parse(map))) };
+  } catch (error) {
+    throw asSyntaxError(error, source);
+  }
+}
+
+function mapWith(sourceMap) {
+  return (line, column) => {
+    const entry = sourceMap.findEntry(line - 1, column);
+    if (entry.originalLine === undefined) return { line, column };
+    return { line: entry.originalLine + 1, column: entry.originalColumn };
+  };
+}
+
+function asSyntaxError(error, source) {
+  if (typeof error?.startLine !== 'number') return error;
+  return new CellSyntaxError(error.message, source, error.startLine, error.startColumn);
+}
+
+module.exports = { stripTypes };

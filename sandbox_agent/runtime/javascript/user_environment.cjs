@@ -1,0 +1,95 @@
+/**
+ * What user code finds on the main thread beside Node's own globals, and what is done about its ends: exit, uncaught
+ * errors and rejections end a cell at most, never the process.
+ */
+'use strict';
+
+const path = require('node:path');
+const { pathToFileURL } = require('node:url');
+const { createCellRequire, importModule } = require('./imports.cjs');
+const { installOutput } = require('./output_streams.cjs');
+const { describeError, sendResult } = require('./results.cjs');
+const { Kind } = require('./ring.cjs');
+
+/** Name of the object that compiled cells call, as in cell_compiler.cjs. */
+const HELPER = '__sandbox__';
+
+/** What process.exit throws; not an Error, so that it is told from one in a catch block. */
+const EXIT = Object.freeze({ toString: () => 'process.exit' });
+
+function installUserEnvironment(ring) {
+  installOutput(ring);
+  defineHidden(HELPER, Object.freeze(createHelper(ring)));
+  installModuleGlobals();
+  installExit(ring);
+  process.setUncaughtExceptionCaptureCallback((error) => reportUncaught(ring, error));
+  process.on('SIGINT', () => {}); // an interrupt of the process group is meant for the children
+}
+
+function defineHidden(name, value) {
+  Object.defineProperty(globalThis, name, { value });
+}
+
+/** Each `await` of a cell's top level is `value(isStale(epoch(), await x) ? await never : 0)`. */
+function createHelper(ring) {
+  let awaited;
+  return {
+    result: (value) => sendResult(ring, value),
+    import: importModule,
+    rename: (target, name) => Object.defineProperty(target, 'name', { value: name }),
+    epoch: () => ring.epoch,
+    /** True if an interrupt came since `epoch`: the cell is over, and its code behind the await must not go on. */
+    isStale(epoch, value) {
+      awaited = value;
+      return ring.epoch !== epoch;
+    },
+    value() {
+      const value = awaited;
+      awaited = undefined;
+      return value;
+    },
+    get never() {
+      return new Promise(() => {});
+    },
+    get meta() {
+      const filename = path.join(process.cwd(), 'cell.js');
+      const url = pathToFileURL(filename).href;
+      const resolve = (specifier) => pathToFileURL(globalThis.require.resolve(specifier)).href;
+      return { url, filename, dirname: process.cwd(), main: true, resolve };
+    },
+    describe(thrown) {
+      return thrown === EXIT ? null : describeError(thrown);
+    },
+  };
+}
+
+function installModuleGlobals() {
+  const cellModule = { id: '.', exports: {}, loaded: true, children: [], paths: [] };
+  const define = (name, descriptor) => Object.defineProperty(globalThis, name, { configurable: true, ...descriptor });
+  define('require', { value: createCellRequire(cellModule), writable: true });
+  define('module', { value: cellModule, writable: true });
+  define('exports', { value: cellModule.exports, writable: true });
+  const setter = (name) => (value) => define(name, { value, writable: true });
+  define('__dirname', { get: () => process.cwd(), set: setter('__dirname') });
+  define('__filename', { get: () => path.join(process.cwd(), 'cell.js'), set: setter('__filename') });
+}
+
+function installExit(ring) {
+  process.exit = function exit(code = process.exitCode ?? 0) {
+    process.exitCode = undefined;
+    if (ring.isActive) ring.writeTogether([[Kind.EXIT, Buffer.from(String(Number(code) || 0))]]);
+    throw EXIT;
+  };
+}
+
+function reportUncaught(ring, error) {
+  if (error === EXIT) return;
+  if (process.listenerCount('uncaughtException') > 0) {
+    process.emit('uncaughtException', error, 'uncaughtException');
+    return;
+  }
+  const { name, value, stack } = describeError(error);
+  ring.write(Kind.UNCAUGHT, Buffer.from(`Uncaught ${stack || `${name}: ${value}`}`));
+}
+
+module.exports = { installUserEnvironment };
