@@ -1,0 +1,227 @@
+"""The sync face of the SDK, derived from the async one: each method runs its namesake on a loop thread.
+
+Nothing is written twice: `blocking` and `iterating` take a method of the async class and keep its signature and
+docstring.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import threading
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Self, TypeVar
+
+from sandbox_client.contexts import AsyncContexts
+from sandbox_client.files import AsyncFiles
+from sandbox_client.session import AsyncSandbox
+from sandbox_client.workspace import AsyncWorkspace
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
+    from types import TracebackType
+
+P = ParamSpec("P")
+T = TypeVar("T")
+CoreT = TypeVar("CoreT")
+
+
+class LoopThread:
+    """An event loop on its own daemon thread."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="sandbox-client", daemon=True)
+        self._thread.start()
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether it was stopped."""
+        return self._loop.is_closed()
+
+    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine to its end. Ctrl-C stops waiting, cancels it, and is raised here.
+
+        Raises:
+            RuntimeError: Called from a callback, which runs on the loop itself: that would wait forever.
+        """
+        if threading.current_thread() is self._thread or self._loop.is_closed():
+            coroutine.close()
+            why = "the sandbox is closed" if self._loop.is_closed() else "use AsyncSandbox inside callbacks"
+            raise RuntimeError(f"this call cannot be made here: {why}")
+        future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()
+            raise
+
+    def stop(self) -> None:
+        """Cancel what still runs and end the thread. Idempotent."""
+        if self._loop.is_closed():
+            return
+        self.run(self._cancel_all())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+        self._loop.run_until_complete(self._loop.shutdown_default_executor())
+        self._loop.close()
+
+    @staticmethod
+    async def _cancel_all() -> None:
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+class Face(Generic[CoreT]):
+    """An async object, seen from a thread that waits."""
+
+    def __init__(self, core: CoreT, loop: LoopThread) -> None:
+        self._core = core
+        self._loop = loop
+
+
+def blocking(
+    method: Callable[Concatenate[Any, P], Coroutine[Any, Any, T]],
+) -> Callable[Concatenate[Face[Any], P], T]:
+    """The sync namesake of an async method."""
+
+    @functools.wraps(method)
+    def call(self: Face[Any], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return self._loop.run(method(self._core, *args, **kwargs))
+
+    return call
+
+
+def iterating(
+    method: Callable[Concatenate[Any, P], AsyncGenerator[T, None]],
+) -> Callable[Concatenate[Face[Any], P], Iterator[T]]:
+    """The sync namesake of an async generator."""
+
+    @functools.wraps(method)
+    def call(self: Face[Any], /, *args: P.args, **kwargs: P.kwargs) -> Iterator[T]:
+        items = method(self._core, *args, **kwargs)
+        try:
+            while True:
+                try:
+                    item = self._loop.run(_next(items))
+                except StopAsyncIteration:
+                    return
+                yield item
+        finally:
+            self._loop.run(_close(items))
+
+    return call
+
+
+def opening(
+    method: Callable[P, Coroutine[Any, Any, AsyncSandbox]],
+) -> Callable[Concatenate[type[Sandbox], P], Sandbox]:
+    """The sync namesake of a classmethod that makes an AsyncSandbox."""
+
+    @functools.wraps(method)
+    def call(cls: type[Sandbox], /, *args: P.args, **kwargs: P.kwargs) -> Sandbox:
+        loop = LoopThread()
+        try:
+            return cls(loop.run(method(*args, **kwargs)), loop)
+        except BaseException:
+            loop.stop()
+            raise
+
+    return call
+
+
+async def _next(items: AsyncGenerator[T, None]) -> T:
+    return await anext(items)
+
+
+async def _close(items: AsyncGenerator[Any, None]) -> None:
+    await items.aclose()
+
+
+class Files(Face[AsyncFiles]):
+    """Files of one sandbox. Paths are relative to the workspace root."""
+
+    read = blocking(AsyncFiles.read)
+    read_text = blocking(AsyncFiles.read_text)
+    stream = iterating(AsyncFiles.stream)
+    write = blocking(AsyncFiles.write)
+    upload = blocking(AsyncFiles.upload)
+    download = blocking(AsyncFiles.download)
+    list = blocking(AsyncFiles.list)
+    stat = blocking(AsyncFiles.stat)
+    exists = blocking(AsyncFiles.exists)
+    remove = blocking(AsyncFiles.remove)
+    move = blocking(AsyncFiles.move)
+    make_directory = blocking(AsyncFiles.make_directory)
+
+
+class Workspace(Face[AsyncWorkspace]):
+    """Object storage of one sandbox."""
+
+    push = blocking(AsyncWorkspace.push)
+    restore = blocking(AsyncWorkspace.restore)
+    status = blocking(AsyncWorkspace.status)
+    list = blocking(AsyncWorkspace.list)
+    read = blocking(AsyncWorkspace.read)
+    stream = iterating(AsyncWorkspace.stream)
+
+
+class Contexts(Face[AsyncContexts]):
+    """Interpreters of one sandbox."""
+
+    create = blocking(AsyncContexts.create)
+    list = blocking(AsyncContexts.list)
+    interrupt = blocking(AsyncContexts.interrupt)
+    restart = blocking(AsyncContexts.restart)
+    delete = blocking(AsyncContexts.delete)
+
+
+class Sandbox(Face[AsyncSandbox]):
+    """One session: an isolated place that runs code and keeps its variables and files.
+
+    Make it with `Sandbox.local()`, `Sandbox.connect(name)` or `Sandbox.create()`, and use it as a context
+    manager. Callbacks run on another thread and must not call the sandbox; any number of threads may use one Sandbox.
+
+    Attributes:
+        files: Files of the workspace.
+        workspace: The workspace in object storage.
+        contexts: Interpreters beside the default ones.
+    """
+
+    def __init__(self, core: AsyncSandbox, loop: LoopThread) -> None:
+        super().__init__(core, loop)
+        self.files = Files(core.files, loop)
+        self.workspace = Workspace(core.workspace, loop)
+        self.contexts = Contexts(core.contexts, loop)
+
+    local = classmethod(opening(AsyncSandbox.local))
+    connect = classmethod(opening(AsyncSandbox.connect))
+    create = classmethod(opening(AsyncSandbox.create))
+    run_code = blocking(AsyncSandbox.run_code)
+    execute = iterating(AsyncSandbox.execute)
+    run = blocking(AsyncSandbox.run)
+    stream_command = iterating(AsyncSandbox.stream_command)
+
+    @property
+    def name(self) -> str:
+        """The session's name."""
+        return self._core.name
+
+    def close(self) -> None:
+        """End the connection, and a local session with it; one of the cluster goes on. Idempotent."""
+        if self._loop.is_closed:
+            return
+        try:
+            self._loop.run(self._core.close())
+        finally:
+            self._loop.stop()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, type_: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()

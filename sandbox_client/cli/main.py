@@ -1,0 +1,40 @@
+"""The `sandbox` command group."""
+
+from __future__ import annotations
+
+import click
+
+from sandbox_client.cli import filing, running, sessions
+
+
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="""\b
+Examples:
+  sandbox run script.py                          in a local session
+  sandbox create my-session                      in the cluster
+  sandbox run --session my-session script.py
+  sandbox push my-session && sandbox suspend my-session
+
+\b
+Exit codes: 0 done, 1 the code or the call failed, 2 the command line is wrong, 3 no sandbox to talk to;
+`exec` exits with the command's own.""",
+)
+@click.version_option(package_name="sandbox-operator")
+def main() -> None:
+    """Run code in isolated sessions, on this machine or in a cluster."""
+
+
+for _command in (
+    running.run,
+    running.exec_,
+    sessions.create,
+    sessions.list_,
+    sessions.suspend,
+    sessions.resume,
+    sessions.delete,
+    sessions.logs,
+    filing.files,
+    filing.push,
+):
+    main.add_command(_command)

@@ -1,0 +1,182 @@
+"""`sandbox create`, `list`, `suspend`, `resume`, `delete`, `logs`: sessions of the cluster."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from sandbox_client.cli.target import Target, with_target
+from sandbox_client.errors import SessionFailed
+from sandbox_client.kubernetes import Cluster, ClusterOptions, SessionRequest, describe_failure
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_TIMEOUT: Final = click.option("--timeout", default=120.0, show_default=True, help="Seconds to wait.")
+
+
+async def _cluster(target: Target) -> Cluster:
+    return await Cluster.open(ClusterOptions(target.namespace, target.kubeconfig, target.kube_context))
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  sandbox create my-session
+  sandbox create my-session --template data-science --env TZ=UTC --env LEVEL=3"""
+)
+@click.argument("name", required=False)
+@click.option("--template", default="default", show_default=True, help="Name of a SandboxTemplate.")
+@click.option("--env", multiple=True, metavar="KEY=VALUE", help="Environment variable of code and commands.")
+@click.option("--wait/--no-wait", default=True, show_default=True, help="Until it is Ready.")
+@_TIMEOUT
+@with_target
+def create(  # noqa: PLR0917 - click passes by name
+    target: Target,
+    name: str | None,
+    template: str,
+    env: tuple[str, ...],
+    wait: bool,  # noqa: FBT001 - click passes it by name
+    timeout: float,
+) -> None:
+    """Create a session, and wait until it is Ready."""
+    pairs = dict(_pair(word) for word in env)
+
+    async def work() -> str:
+        cluster = await _cluster(target)
+        created = await cluster.create(SessionRequest(name, template, pairs))
+        if wait:
+            with target.terminal.steps(f"Creating {created}") as step:
+                await cluster.wait_ready(created, timeout=timeout, on_phase=lambda phase: step(f"{created}: {phase}"))
+        return created
+
+    created = asyncio.run(work())
+    if target.terminal.is_json:
+        target.terminal.show({"name": created, "status": "ready" if wait else "created"})
+    target.terminal.say(created)
+
+
+def _pair(word: str) -> tuple[str, str]:
+    key, separator, value = word.partition("=")
+    if not separator or not key:
+        raise click.BadParameter(f"{word!r} is not KEY=VALUE", param_hint="--env")
+    return key, value
+
+
+@click.command(
+    name="list",
+    epilog="""\b
+Examples:
+  sandbox list
+  sandbox list -n team-a --output json""",
+)
+@with_target
+def list_(target: Target) -> None:
+    """List the namespace's sessions."""
+
+    async def work() -> list[dict[str, Any]]:
+        return await (await _cluster(target)).list()
+
+    rows = [_row(session) for session in asyncio.run(work())]
+    if target.terminal.is_json:
+        target.terminal.show(rows)
+        return
+    table = Table("NAME", "PHASE", "TEMPLATE", "POD", "EXPIRES", box=None)
+    for row in rows:
+        table.add_row(*(str(value or "") for value in row.values()))
+    Console(highlight=False).print(table)
+
+
+def _row(session: Mapping[str, Any]) -> dict[str, Any]:
+    status = session.get("status", {})
+    return {
+        "name": session["metadata"]["name"],
+        "phase": status.get("phase"),
+        "template": session.get("spec", {}).get("templateRef", {}).get("name"),
+        "pod": status.get("podName"),
+        "expires": status.get("expiresAt"),
+    }
+
+
+@click.command(epilog="\b\nExample:\n  sandbox suspend my-session")
+@click.argument("name")
+@_TIMEOUT
+@with_target
+def suspend(target: Target, name: str, timeout: float) -> None:
+    """Save a session's workspace and remove its pod; variables are lost, files are not."""
+    _change(target, name, "Suspended", timeout)
+
+
+@click.command(epilog="\b\nExample:\n  sandbox resume my-session")
+@click.argument("name")
+@_TIMEOUT
+@with_target
+def resume(target: Target, name: str, timeout: float) -> None:
+    """Bring a suspended session back with its files."""
+    _change(target, name, "Ready", timeout)
+
+
+def _change(target: Target, name: str, phase: str, timeout: float) -> None:
+    async def work() -> None:
+        cluster = await _cluster(target)
+        await cluster.suspend(name, is_suspended=phase == "Suspended")
+        with target.terminal.steps(f"{name}: waiting for {phase}") as step:
+            session = await cluster.wait_for(
+                name,
+                lambda seen: seen.get("status", {}).get("phase") in (phase, "Failed"),
+                timeout=timeout,
+                on_phase=lambda now: step(f"{name}: {now}"),
+            )
+        if session.get("status", {}).get("phase") != phase:
+            raise SessionFailed(f"session {name} is not {phase}: {describe_failure(session)}", reason="NOT_READY")
+
+    asyncio.run(work())
+    if target.terminal.is_json:
+        target.terminal.show({"name": name, "status": phase.lower()})
+    target.terminal.say(f"{name} is {phase}")
+
+
+@click.command(epilog="\b\nExample:\n  sandbox delete my-session")
+@click.argument("name")
+@with_target
+def delete(target: Target, name: str) -> None:
+    """Delete a session. What was pushed stays in storage."""
+
+    async def work() -> None:
+        await (await _cluster(target)).delete(name)
+
+    asyncio.run(work())
+    if target.terminal.is_json:
+        target.terminal.show({"name": name, "status": "deleted"})
+    target.terminal.say(f"{name} is being deleted")
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  sandbox logs my-session
+  sandbox logs my-session --container agent --tail 50"""
+)
+@click.argument("name")
+@click.option("--container", type=click.Choice(["agent", "sandbox"]), help="Both by default.")
+@click.option("--tail", default=200, show_default=True, type=click.IntRange(min=1), help="Lines at most.")
+@with_target
+def logs(target: Target, name: str, container: str | None, tail: int) -> None:
+    """Print the logs of a session's containers."""
+    wanted = [container] if container else ["agent", "sandbox"]
+
+    async def work() -> dict[str, str]:
+        cluster = await _cluster(target)
+        return {each: await cluster.logs(name, each, tail=tail) for each in wanted}
+
+    texts = asyncio.run(work())
+    if target.terminal.is_json:
+        target.terminal.show(texts)
+        return
+    for each, text in texts.items():
+        for line in text.splitlines():
+            target.terminal.say(line if container else f"{each}: {line}")

@@ -1,0 +1,168 @@
+"""One TLS connection to an agent: dialing, the bearer token, errors and safe retries. Knows no service's messages.
+
+The address is never trusted: the certificate must be signed by the session's CA and carry the session's server name.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+import grpc
+
+from sandbox_client.errors import SandboxUnavailable, from_rpc_error
+from sandbox_proto.v1.file_pb2_grpc import FileServiceStub
+from sandbox_proto.v1.interpreter_pb2_grpc import InterpreterServiceStub
+from sandbox_proto.v1.process_pb2_grpc import ProcessServiceStub
+from sandbox_proto.v1.workspace_pb2_grpc import WorkspaceServiceStub
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Sequence
+
+MAX_MESSAGE: Final = 4 << 20
+"""Bytes of one gRPC message at most, either way."""
+CONNECT_TIMEOUT: Final = 15.0
+"""Seconds that a call waits for a connection."""
+UNARY_TIMEOUT: Final = 60.0
+"""Seconds that a call with one answer may take."""
+_ATTEMPTS: Final = 4
+_FIRST_PAUSE: Final = 0.1
+_OPTIONS: Final = (
+    ("grpc.max_send_message_length", MAX_MESSAGE),
+    ("grpc.max_receive_message_length", MAX_MESSAGE),
+    # A quiet cell may run for minutes: without pings a dead peer would never be noticed.
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.http2.max_pings_without_data", 0),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 1_000),
+    ("grpc.max_reconnect_backoff_ms", 2_000),
+    # Retries are ours: only calls that may run twice are repeated.
+    ("grpc.enable_retries", 0),
+    # Sessions are short and many: no connection of one is ever another's.
+    ("grpc.use_local_subchannel_pool", 1),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where an agent is and how to trust it.
+
+    Attributes:
+        address: `host:port`.
+        server_name: The DNS name that the server's certificate must carry.
+        ca_certificate: PEM of the CA that signed it.
+        token: The session's access token; never shown in a repr.
+    """
+
+    address: str
+    server_name: str
+    ca_certificate: bytes = field(repr=False)
+    token: str = field(repr=False)
+
+
+def channel_options(server_name: str) -> Sequence[tuple[str, Any]]:
+    """What every channel to an agent is made with."""
+    return (*_OPTIONS, ("grpc.ssl_target_name_override", server_name), ("grpc.default_authority", server_name))
+
+
+class Connection:
+    """A channel to one agent. Make it on the event loop that uses it."""
+
+    def __init__(self, endpoint: Endpoint, *, connect_timeout: float = CONNECT_TIMEOUT) -> None:
+        self.endpoint = endpoint
+        self._connect_timeout = connect_timeout
+        self._metadata = (("authorization", f"Bearer {endpoint.token}"),)
+        self._channel = grpc.aio.secure_channel(
+            endpoint.address,
+            grpc.ssl_channel_credentials(root_certificates=endpoint.ca_certificate),
+            options=channel_options(endpoint.server_name),
+        )
+        self.interpreter: Any = _stub(InterpreterServiceStub, self._channel)
+        self.process: Any = _stub(ProcessServiceStub, self._channel)
+        self.file: Any = _stub(FileServiceStub, self._channel)
+        self.workspace: Any = _stub(WorkspaceServiceStub, self._channel)
+
+    async def ready(self) -> None:
+        """Wait until the agent answers.
+
+        Raises:
+            SandboxUnavailable: It did not within the connect timeout; the message says why.
+        """
+        if self._channel.get_state(try_to_connect=True) is grpc.ChannelConnectivity.READY:
+            return
+        try:
+            await asyncio.wait_for(self._channel.channel_ready(), self._connect_timeout)
+        except TimeoutError:
+            why = await self._why_not()
+            raise SandboxUnavailable(
+                f"no agent answered at {self.endpoint.address} within {self._connect_timeout:g} s ({why}). "
+                "Check that the session is Ready and that this machine may reach it.",
+                reason="UNREACHABLE",
+            ) from None
+
+    async def _why_not(self) -> str:
+        from sandbox_proto.v1.interpreter_pb2 import ListContextsRequest  # noqa: PLC0415 - only on this path
+
+        try:
+            await self.interpreter.ListContexts(ListContextsRequest(), metadata=self._metadata, timeout=2)
+        except grpc.RpcError as error:
+            return str(error.details())
+        return "it answers now"
+
+    async def unary(
+        self, method: Callable[..., Any], request: Any, *, repeatable: bool, seconds: float | None = UNARY_TIMEOUT
+    ) -> Any:
+        """One request (or an iterator of requests), one answer.
+
+        Args:
+            method: A method of one of the stubs.
+            request: Its message.
+            repeatable: Whether running it twice does no harm; only then it is tried again after UNAVAILABLE.
+            seconds: Time for each attempt; None: any.
+
+        Raises:
+            SandboxError: As the table in errors.py has it.
+        """
+        pause = _FIRST_PAUSE
+        for attempt in range(1, _ATTEMPTS + 1):
+            await self.ready()
+            try:
+                return await method(request, metadata=self._metadata, timeout=seconds)
+            except grpc.RpcError as error:
+                failure = from_rpc_error(error)
+                if not (repeatable and isinstance(failure, SandboxUnavailable)) or attempt == _ATTEMPTS:
+                    raise failure from error
+            await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - jitter, no secret
+            pause *= 2
+        raise AssertionError("unreachable")  # pragma: no cover
+
+    async def stream(
+        self, method: Callable[..., Any], request: Any, *, metadata: Sequence[tuple[str, str]] = ()
+    ) -> AsyncGenerator[Any, None]:
+        """One request, many answers; no retry.
+
+        Raises:
+            SandboxError: As the table in errors.py has it.
+        """
+        await self.ready()
+        call = method(request, metadata=(*self._metadata, *metadata))
+        try:
+            async for response in call:
+                yield response
+        except grpc.RpcError as error:
+            raise from_rpc_error(error) from error
+        finally:
+            # Harmless after the end; it frees the call where the consumer went away early.
+            call.cancel()
+
+    async def close(self) -> None:
+        """End the connection; calls under way fail."""
+        await self._channel.close(grace=None)
+
+
+def _stub(factory: Callable[..., Any], channel: grpc.aio.Channel) -> Any:
+    # The generated stubs carry no types.
+    return factory(channel)

@@ -1,0 +1,66 @@
+"""Interpreters of a session: create, list, interrupt, restart, delete."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sandbox_client.values import Context, context, language_number
+from sandbox_proto.v1 import interpreter_pb2
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import PurePosixPath
+
+    from sandbox_client.connection import Connection
+
+
+class AsyncContexts:
+    """Interpreters of one sandbox. The default ones are called `python`, `javascript` and `typescript`.
+
+    Every method that takes a `context_id` raises NotFound where there is none of that id.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def create(
+        self, language: str = "python", *, cwd: str | PurePosixPath = "", env: Mapping[str, str] | None = None
+    ) -> Context:
+        """Start another interpreter with its own variables.
+
+        Args:
+            language: `python`, `javascript` or `typescript`.
+            cwd: Its working directory, relative to the workspace root.
+            env: Added to the session's environment.
+        """
+        request = interpreter_pb2.CreateContextRequest(language=language_number(language), cwd=str(cwd), env=env or {})
+        call = self._connection.interpreter.CreateContext
+        # Not repeated: each attempt would leave another interpreter.
+        return context(await self._connection.unary(call, request, repeatable=False))
+
+    async def list(self) -> list[Context]:
+        """All of them, the default ones included."""
+        request = interpreter_pb2.ListContextsRequest()
+        response = await self._connection.unary(self._connection.interpreter.ListContexts, request, repeatable=True)
+        return [context(message) for message in response.contexts]
+
+    async def interrupt(self, context_id: str = "python") -> bool:
+        """Interrupt the running cell; variables are kept.
+
+        Returns:
+            False where nothing was running.
+        """
+        request = interpreter_pb2.InterruptRequest(context_id=context_id)
+        call = self._connection.interpreter.Interrupt
+        return bool((await self._connection.unary(call, request, repeatable=False)).interrupted)
+
+    async def restart(self, context_id: str) -> Context:
+        """Replace the interpreter's process; its variables are gone."""
+        request = interpreter_pb2.RestartContextRequest(context_id=context_id)
+        call = self._connection.interpreter.RestartContext
+        return context(await self._connection.unary(call, request, repeatable=True))
+
+    async def delete(self, context_id: str) -> None:
+        """End the interpreter and all its processes."""
+        request = interpreter_pb2.DeleteContextRequest(context_id=context_id)
+        await self._connection.unary(self._connection.interpreter.DeleteContext, request, repeatable=False)

@@ -1,0 +1,385 @@
+"""Sessions of a cluster: create, find, wait, connect, suspend, delete. The `kubernetes` package is used in threads.
+
+What is agreed on with the operator is docs/pod-contract.md: the SandboxSession's status and its access Secret.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import json
+import os
+import secrets
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from sandbox_client.connection import Endpoint
+from sandbox_client.errors import (
+    Conflict,
+    InvalidArgument,
+    NotFound,
+    SandboxError,
+    SandboxUnavailable,
+    SessionFailed,
+    Unauthenticated,
+)
+from sandbox_client.portforward import PortForward
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+GROUP: Final = "sandboxsessions.dev"
+VERSION: Final = "v1alpha1"
+PLURAL: Final = "sandboxsessions"
+AGENT_PORT: Final = 8443
+_NAMESPACE_FILE: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+_WATCH_SECONDS: Final = 30
+"""One watch's length: a hanging one is noticed after it."""
+_REQUEST_TIMEOUT: Final = 30
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterOptions:
+    """Which cluster and namespace; `AsyncSandbox.connect` describes each field."""
+
+    namespace: str | None = None
+    kubeconfig: str | None = None
+    kube_context: str | None = None
+    in_cluster: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRequest:
+    """A session to create; `AsyncSandbox.create` describes each field."""
+
+    name: str | None = None
+    template: str = "default"
+    env: Mapping[str, str] = field(default_factory=dict)
+    spec: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_object(self, name: str) -> dict[str, Any]:
+        """The custom resource."""
+        env = [{"name": key, "value": value} for key, value in self.env.items()]
+        spec = {**self.spec, "templateRef": {"name": self.template}, **({"env": env} if env else {})}
+        return {"apiVersion": f"{GROUP}/{VERSION}", "kind": "SandboxSession", "metadata": {"name": name}, "spec": spec}
+
+
+def describe_failure(session: Mapping[str, Any]) -> str:
+    """Why a session is not Ready, from its phase and conditions, in one line."""
+    status = session.get("status", {})
+    bad = [
+        f"{condition.get('type')}: {condition.get('reason', '')} {condition.get('message', '')}".strip()
+        for condition in status.get("conditions", [])
+        if condition.get("status") != "True" and (condition.get("message") or condition.get("reason"))
+    ]
+    phase = status.get("phase") or "not seen by the operator yet"
+    return f"it is {phase}" + (f" ({'; '.join(bad)})" if bad else "")
+
+
+def is_ready(session: Mapping[str, Any]) -> bool:
+    """Whether clients may connect."""
+    return bool(session.get("status", {}).get("phase") == "Ready")
+
+
+class Cluster:
+    """The sessions of one namespace."""
+
+    def __init__(self, client: Any, namespace: str, *, is_inside: bool) -> None:
+        self.namespace = namespace
+        self._client = client
+        self._is_inside = is_inside
+
+    @classmethod
+    async def open(cls, options: ClusterOptions) -> Cluster:
+        """Read the kubeconfig, or this pod's service account.
+
+        Raises:
+            SandboxUnavailable: There is neither.
+        """
+        return await asyncio.to_thread(_open, options)
+
+    async def create(self, request: SessionRequest) -> str:
+        """Create a session and return its name, without waiting.
+
+        Raises:
+            Conflict: There is one of that name.
+            InvalidArgument: The API server refused the spec; the message names the field.
+        """
+        name = request.name or f"sandbox-{secrets.token_hex(4)}"
+        api = self._objects()
+        await _call(
+            f"session {name}",
+            api.create_namespaced_custom_object,
+            GROUP, VERSION, self.namespace, PLURAL, request.to_object(name),
+        )  # fmt: skip
+        return name
+
+    async def get(self, name: str) -> dict[str, Any]:
+        """The custom resource.
+
+        Raises:
+            NotFound: There is none of that name.
+        """
+        api = self._objects()
+        found: dict[str, Any] = await _call(
+            f"session {name}", api.get_namespaced_custom_object, GROUP, VERSION, self.namespace, PLURAL, name
+        )
+        return found
+
+    async def list(self) -> list[dict[str, Any]]:
+        """All sessions of the namespace."""
+        api = self._objects()
+        answer = await _call("sessions", api.list_namespaced_custom_object, GROUP, VERSION, self.namespace, PLURAL)
+        items: list[dict[str, Any]] = answer["items"]
+        return items
+
+    async def suspend(self, name: str, *, is_suspended: bool = True) -> None:
+        """Suspend a session, or resume it: the operator pushes its workspace and removes, or makes, the pod."""
+        patch = {"spec": {"suspended": is_suspended}}
+        api = self._objects()
+        await _call(
+            f"session {name}",
+            api.patch_namespaced_custom_object,
+            GROUP, VERSION, self.namespace, PLURAL, name, patch,
+        )  # fmt: skip
+
+    async def delete(self, name: str) -> None:
+        """Delete a session; what was pushed stays in storage."""
+        api = self._objects()
+        await _call(
+            f"session {name}", api.delete_namespaced_custom_object, GROUP, VERSION, self.namespace, PLURAL, name
+        )
+
+    async def wait_ready(self, name: str, *, timeout: float, on_phase: Callable[[str], object]) -> dict[str, Any]:  # noqa: ASYNC109 - it ends a watch
+        """Wait until a session is Ready.
+
+        Args:
+            name: The session.
+            timeout: Seconds.
+            on_phase: Told each phase.
+
+        Raises:
+            SessionFailed: It became Failed, or was not Ready in time; the message has its conditions.
+            NotFound: It is not there (any more).
+        """
+
+        def is_over(session: Mapping[str, Any]) -> bool:
+            return is_ready(session) or session.get("status", {}).get("phase") == "Failed"
+
+        session = await self.wait_for(name, is_over, timeout=timeout, on_phase=on_phase)
+        if not is_ready(session):
+            raise SessionFailed(f"session {name} is not ready: {describe_failure(session)}", reason="NOT_READY")
+        return session
+
+    async def wait_for(
+        self,
+        name: str,
+        is_over: Callable[[Mapping[str, Any]], bool],
+        *,
+        timeout: float,  # noqa: ASYNC109 - it ends a watch
+        on_phase: Callable[[str], object],
+    ) -> dict[str, Any]:
+        """Watch a session until a predicate holds, or the time is over; the session as seen last."""
+        loop = asyncio.get_running_loop()
+
+        def tell(phase: str) -> None:
+            loop.call_soon_threadsafe(on_phase, phase)
+
+        def watch() -> dict[str, Any]:
+            last: dict[str, Any] = {}
+            phase = ""
+            for session in self._versions(name, time.monotonic() + timeout):
+                last = session
+                if (now := session.get("status", {}).get("phase", "")) and now != phase:
+                    phase = now
+                    tell(phase)
+                if is_over(session):
+                    break
+            return last
+
+        return await _call(f"session {name}", watch)  # type: ignore[no-any-return]
+
+    def _versions(self, name: str, deadline: float) -> Iterator[dict[str, Any]]:
+        """Each version of a session as it appears. A watch that ends, hangs or is too old begins again with a read."""
+        from kubernetes.client import ApiException  # noqa: PLC0415 - slow to import
+        from kubernetes.watch import Watch  # noqa: PLC0415 - same
+        from urllib3.exceptions import ProtocolError, ReadTimeoutError  # noqa: PLC0415 - same
+
+        make_watch: Any = Watch
+
+        api = self._objects()
+        while True:
+            session = api.get_namespaced_custom_object(
+                GROUP, VERSION, self.namespace, PLURAL, name, _request_timeout=_REQUEST_TIMEOUT
+            )
+            yield session
+            left = int(min(_WATCH_SECONDS, deadline - time.monotonic()))
+            if left < 1:
+                return
+            watch = make_watch()
+            try:
+                for event in watch.stream(
+                    api.list_namespaced_custom_object,
+                    GROUP, VERSION, self.namespace, PLURAL,
+                    field_selector=f"metadata.name={name}",
+                    resource_version=session["metadata"]["resourceVersion"],
+                    timeout_seconds=left,
+                    _request_timeout=left + 5,
+                ):  # fmt: skip
+                    if event["type"] in ("ADDED", "MODIFIED"):
+                        yield event["object"]
+                    elif event["type"] == "DELETED":
+                        break
+            except ApiException as error:
+                if error.status != 410:  # noqa: PLR2004 - Gone: the version is too old for a watch
+                    raise
+            except (ProtocolError, ReadTimeoutError):
+                # A watch that was cut or hangs: the read at the top tells whether the API server is there.
+                continue
+            finally:
+                watch.stop()
+
+    async def connect(self, name: str) -> tuple[Endpoint, contextlib.AsyncExitStack]:
+        """Where a session answers, and what ends the port-forward to it.
+
+        Raises:
+            NotFound: There is no such session.
+            SessionFailed: It is not Ready.
+        """
+        session = await self.get(name)
+        if not is_ready(session):
+            advice = "Resume it with `sandbox resume`." if session.get("spec", {}).get("suspended") else ""
+            raise SessionFailed(
+                f"session {name} is not ready: {describe_failure(session)}. {advice}".strip(), reason="NOT_READY"
+            )
+        secret_name = session["status"].get("accessSecretName") or f"{name}-access"
+        core = self._core()
+        secret = await _call(f"secret {secret_name}", core.read_namespaced_secret, secret_name, self.namespace)
+        access = _access(secret_name, secret.data or {})
+        resources = contextlib.AsyncExitStack()
+        address = access["endpoint"].decode()
+        if not self._is_inside:
+            forward = PortForward(lambda: self._dial_pod(access["podName"].decode()))
+            resources.push_async_callback(asyncio.to_thread, forward.close)
+            address = forward.address
+        endpoint = Endpoint(address, access["serverName"].decode(), access["ca.crt"], access["token"].decode())
+        return endpoint, resources
+
+    async def logs(self, name: str, container: str, *, tail: int = 200) -> str:
+        """The last lines of a session's container, `agent` or `sandbox`.
+
+        Args:
+            name: The session.
+            container: Which one.
+            tail: Lines at most.
+
+        Raises:
+            NotFound: It has no pod now.
+        """
+        session = await self.get(name)
+        pod = session.get("status", {}).get("podName")
+        if not pod:
+            raise NotFound(f"session {name} has no pod: {describe_failure(session)}", reason="NO_POD")
+        core = self._core()
+        text: str = await _call(
+            f"pod {pod}", core.read_namespaced_pod_log, pod, self.namespace, container=container, tail_lines=tail
+        )
+        return text
+
+    def _objects(self) -> Any:
+        from kubernetes.client import CustomObjectsApi  # noqa: PLC0415 - slow to import
+
+        return CustomObjectsApi(self._client)
+
+    def _core(self) -> Any:
+        from kubernetes.client import CoreV1Api  # noqa: PLC0415 - slow to import
+
+        return CoreV1Api(self._client)
+
+    def _dial_pod(self, pod: str) -> Any:
+        from kubernetes.client import ApiClient, CoreV1Api  # noqa: PLC0415 - slow to import
+        from kubernetes.stream import portforward  # noqa: PLC0415 - same
+
+        # Its own client: `portforward` replaces a method of the client while it dials, which no other thread may see.
+        client = ApiClient(self._client.configuration)
+        stream = portforward(
+            CoreV1Api(client).connect_get_namespaced_pod_portforward, pod, self.namespace, ports=str(AGENT_PORT)
+        )
+        return stream.socket(AGENT_PORT)
+
+
+def _open(options: ClusterOptions) -> Cluster:
+    import kubernetes  # noqa: PLC0415 - slow to import
+
+    client: Any = kubernetes.client
+    config: Any = kubernetes.config
+
+    is_inside = options.in_cluster
+    if is_inside is None:
+        is_inside = _NAMESPACE_FILE.exists() and options.kubeconfig is None and options.kube_context is None
+    configuration = client.Configuration()
+    try:
+        if is_inside:
+            config.load_incluster_config(client_configuration=configuration)
+            default = _NAMESPACE_FILE.read_text().strip() if _NAMESPACE_FILE.exists() else "default"
+        else:
+            path = options.kubeconfig or os.environ.get("KUBECONFIG") or None
+            config.load_kube_config(path, options.kube_context, configuration, persist_config=False)
+            default = _namespace_of(config, path, options.kube_context)
+    except config.ConfigException as error:
+        raise SandboxUnavailable(
+            f"no cluster to talk to: {error}. Give --kubeconfig or set KUBECONFIG.", reason="NO_KUBECONFIG"
+        ) from error
+    return Cluster(client.ApiClient(configuration), options.namespace or default, is_inside=is_inside)
+
+
+def _namespace_of(config: Any, path: str | None, kube_context: str | None) -> str:
+    contexts, current = config.list_kube_config_contexts(path)
+    chosen = next((context for context in contexts if context["name"] == kube_context), current)
+    return str(chosen.get("context", {}).get("namespace") or "default")
+
+
+def _access(secret_name: str, data: Mapping[str, str]) -> dict[str, bytes]:
+    access = {key: base64.b64decode(value) for key, value in data.items()}
+    missing = [key for key in ("token", "ca.crt", "endpoint", "serverName", "podName") if not access.get(key)]
+    if missing:
+        raise SessionFailed(
+            f"secret {secret_name} has no {', '.join(missing)}: the operator has not filled it yet", reason="NOT_READY"
+        )
+    return access
+
+
+async def _call(what: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Run a call of the kubernetes package in a thread, its errors made ours."""
+    from kubernetes.client import ApiException  # noqa: PLC0415 - slow to import
+    from urllib3.exceptions import HTTPError  # noqa: PLC0415 - same
+
+    try:
+        return await asyncio.to_thread(function, *args, **kwargs)
+    except ApiException as error:
+        raise _from_api_error(what, error) from error
+    except (HTTPError, OSError) as error:
+        raise SandboxUnavailable(f"the API server does not answer: {error}", reason="API_SERVER") from error
+
+
+def _from_api_error(what: str, error: Any) -> SandboxError:
+    message = f"{what}: {_api_message(error)}"
+    classes: dict[int, type[SandboxError]] = {
+        400: InvalidArgument,
+        401: Unauthenticated,
+        403: Unauthenticated,
+        404: NotFound,
+        409: Conflict,
+        422: InvalidArgument,
+    }
+    class_ = classes.get(error.status, SandboxUnavailable)
+    return class_(message, reason=str(error.reason or "API_SERVER").upper().replace(" ", "_"))
+
+
+def _api_message(error: Any) -> str:
+    with contextlib.suppress(ValueError, TypeError, KeyError):
+        return str(json.loads(error.body)["message"])
+    return f"{error.status} {error.reason}"

@@ -1,0 +1,346 @@
+"""The sandbox, async: code, commands, files, workspace, contexts. blocking.py derives the sync face."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from sandbox_client.attach import ExecutionLostError, attached_events
+from sandbox_client.connection import Connection, Endpoint
+from sandbox_client.contexts import AsyncContexts
+from sandbox_client.errors import InvalidArgument
+from sandbox_client.events import (
+    CommandFold,
+    Completed,
+    EventReader,
+    ExecuteEvent,
+    ExecutionFold,
+    Exited,
+    RunEvent,
+)
+from sandbox_client.files import AsyncFiles
+from sandbox_client.values import CommandResult, Execution, Status, language_number
+from sandbox_client.workspace import AsyncWorkspace
+from sandbox_proto.v1 import interpreter_pb2, process_pb2
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+    from pathlib import PurePosixPath
+    from types import TracebackType
+
+
+class AsyncSandbox:
+    """One session: an isolated place that runs code and keeps its variables and files.
+
+    Make it with `await AsyncSandbox.local()`, `.connect(name)` or `.create()`, and use it as an async context manager.
+
+    Attributes:
+        files: Files of the workspace.
+        workspace: The workspace in object storage.
+        contexts: Interpreters beside the default ones.
+        name: The session's name.
+    """
+
+    def __init__(
+        self, endpoint: Endpoint, *, name: str = "", resources: contextlib.AsyncExitStack | None = None
+    ) -> None:
+        self.name = name
+        self._resources = resources or contextlib.AsyncExitStack()
+        self._connection = Connection(endpoint)
+        self.files = AsyncFiles(self._connection)
+        self.workspace = AsyncWorkspace(self._connection)
+        self.contexts = AsyncContexts(self._connection)
+
+    @classmethod
+    async def local(
+        cls,
+        workspace: str | os.PathLike[str] | None = None,
+        store: str | os.PathLike[str] | None = None,
+        *,
+        name: str = "default",
+        env: Mapping[str, str] | None = None,
+        egress: Literal["public", "none"] = "public",
+        execution_timeout: float | None = None,
+        on_progress: Callable[[str], object] | None = None,
+    ) -> Self:
+        """Start a session on this machine, without a cluster. It ends with `close`, or with this process.
+
+        Code runs as the user who calls this: a local session is for trusted code.
+
+        Args:
+            workspace: The folder that code works in; a temporary one by default.
+            store: The folder that stands in for object storage; a temporary one by default.
+            name: The workspace's name in the store: sessions of the same store and name share what is pushed.
+            env: Environment variables of code and commands.
+            egress: `none` refuses user code the network.
+            execution_timeout: Seconds a cell or command may take; the agent's default otherwise.
+            on_progress: Told each step of the start.
+
+        Raises:
+            SessionFailed: The [local] extra is missing, or a process did not start; the message has its log's end.
+        """
+        from sandbox_client.local import LocalOptions, start_local  # noqa: PLC0415 - only for local sessions
+
+        options = LocalOptions(
+            workspace=None if workspace is None else Path(workspace),
+            store=None if store is None else Path(store),
+            name=name,
+            env=dict(env or {}),
+            egress=egress,
+            execution_timeout=execution_timeout,
+        )
+        endpoint, resources = await start_local(options, on_progress or _ignore)
+        return cls(endpoint, name=name, resources=resources)
+
+    @classmethod
+    async def connect(
+        cls,
+        name: str,
+        *,
+        namespace: str | None = None,
+        kubeconfig: str | None = None,
+        kube_context: str | None = None,
+        in_cluster: bool | None = None,
+    ) -> Self:
+        """Connect to a session of the cluster: directly inside a cluster, else through a port-forward.
+
+        Args:
+            name: The SandboxSession's name.
+            namespace: Its namespace; the kubeconfig's (or this pod's) by default.
+            kubeconfig: Path of a kubeconfig; the usual one by default.
+            kube_context: A context of it; the current one by default.
+            in_cluster: Whether this runs in a pod; found out by default.
+
+        Raises:
+            NotFound: There is no such session.
+            SessionFailed: It is not Ready; the message has its conditions.
+        """
+        from sandbox_client.kubernetes import Cluster, ClusterOptions  # noqa: PLC0415 - the package is slow to import
+
+        cluster = await Cluster.open(ClusterOptions(namespace, kubeconfig, kube_context, in_cluster))
+        endpoint, resources = await cluster.connect(name)
+        return cls(endpoint, name=name, resources=resources)
+
+    @classmethod
+    async def create(
+        cls,
+        name: str | None = None,
+        *,
+        template: str = "default",
+        env: Mapping[str, str] | None = None,
+        spec: Mapping[str, Any] | None = None,
+        timeout: float = 120.0,  # noqa: ASYNC109 - it is a watch that ends
+        on_phase: Callable[[str], object] | None = None,
+        namespace: str | None = None,
+        kubeconfig: str | None = None,
+        kube_context: str | None = None,
+        in_cluster: bool | None = None,
+    ) -> Self:
+        """Create a session in the cluster, wait until it is Ready, and connect.
+
+        Args:
+            name: Its name; one is made up by default.
+            template: The SandboxTemplate's name.
+            env: Environment variables of code and commands.
+            spec: Further fields of the SandboxSession's spec, such as `{"lifecycle": {"idleTimeout": "1h"}}`.
+            timeout: Seconds to wait.
+            on_phase: Told each phase it goes through.
+            namespace: As for `connect`.
+            kubeconfig: As for `connect`.
+            kube_context: As for `connect`.
+            in_cluster: As for `connect`.
+
+        Raises:
+            Conflict: There is a session of that name.
+            SessionFailed: It did not become Ready; the message has its conditions.
+        """
+        from sandbox_client.kubernetes import Cluster, ClusterOptions, SessionRequest  # noqa: PLC0415 - same
+
+        cluster = await Cluster.open(ClusterOptions(namespace, kubeconfig, kube_context, in_cluster))
+        created = await cluster.create(SessionRequest(name, template, dict(env or {}), dict(spec or {})))
+        await cluster.wait_ready(created, timeout=timeout, on_phase=on_phase or _ignore)
+        endpoint, resources = await cluster.connect(created)
+        return cls(endpoint, name=created, resources=resources)
+
+    async def run_code(  # noqa: PLR0917 - the signature is the product's
+        self,
+        code: str,
+        language: str = "python",
+        timeout: float | None = None,  # noqa: ASYNC109 - the server enforces it
+        on_stdout: Callable[[str], object] | None = None,
+        on_stderr: Callable[[str], object] | None = None,
+        context: str | None = None,
+        request_id: str | None = None,
+    ) -> Execution:
+        """Run a cell and wait for its end. Variables persist from call to call, also after an exception.
+
+        Args:
+            code: What to run.
+            language: `python`, `javascript` or `typescript`.
+            timeout: Seconds; the session's limit by default.
+            on_stdout: Called with text as it comes.
+            on_stderr: Called with text as it comes.
+            context: Id of a context from `contexts.create`; the language's default one otherwise.
+            request_id: 1 to 128 characters; a repeat with the same id and code attaches instead of running twice.
+
+        Returns:
+            What it did. An exception of the code is `error`, a limit that was hit is `status`: neither is raised.
+
+        Raises:
+            InvalidArgument: `code` is empty, or `language`, `timeout` or `context_id` is wrong.
+            Conflict: The request id was used with other code.
+            SandboxUnavailable: Nobody answers.
+        """
+        request_id = request_id or uuid.uuid4().hex
+        fold = ExecutionFold(request_id, on_stdout, on_stderr)
+        events = self.execute(code, language, timeout=timeout, context=context, request_id=request_id)
+        async with contextlib.aclosing(events):
+            async for event in events:
+                fold.add(event)
+        return fold.finish()
+
+    async def execute(
+        self,
+        code: str,
+        language: str = "python",
+        *,
+        timeout: float | None = None,  # noqa: ASYNC109 - the server enforces it
+        context: str | None = None,
+        request_id: str | None = None,
+    ) -> AsyncGenerator[ExecuteEvent, None]:
+        """Run a cell and yield what happens as it happens; leaving the iteration does not cancel the cell.
+
+        Args and errors are those of `run_code`.
+
+        Yields:
+            One Started, then Stdout, Stderr, Result and at most one CodeError in their order, then one Completed.
+        """
+        request = interpreter_pb2.ExecuteRequest(
+            code=code,
+            language=language_number(language) if context is None else _language_of(language),
+            context_id=context or "",
+            timeout=_duration(timeout),
+            request_id=request_id or uuid.uuid4().hex,
+        )
+        reader = EventReader()
+        messages = attached_events(self._connection, self._connection.interpreter.Execute, request)
+        async with contextlib.aclosing(messages):
+            try:
+                async for message in messages:
+                    for event in reader.execute_events(message):
+                        yield event
+            except ExecutionLostError as error:
+                if not error.has_started:
+                    raise
+                yield Completed(Status.LOST)
+
+    async def run(
+        self,
+        command: str | Sequence[str],
+        *,
+        cwd: str | PurePosixPath = "",
+        env: Mapping[str, str] | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109 - the server enforces it
+        stdin: bytes | str = b"",
+        on_stdout: Callable[[str], object] | None = None,
+        on_stderr: Callable[[str], object] | None = None,
+        request_id: str | None = None,
+    ) -> CommandResult:
+        """Run a command to its end. A non-zero exit code is a result, not an error.
+
+        Args:
+            command: A line for bash, or a list that no shell looks at.
+            cwd: Relative to the workspace root.
+            env: Added to the session's environment.
+            timeout: Seconds, after which the whole process tree is killed; the session's limit by default.
+            stdin: All of its standard input, at most 1 MiB.
+            on_stdout: Called with text as it comes.
+            on_stderr: Called with text as it comes.
+            request_id: As for `run_code`.
+
+        Raises:
+            InvalidArgument: `command`, `cwd` or `timeout` is wrong.
+            NotFound: The program of a list, or `cwd`, is not there.
+        """
+        request_id = request_id or uuid.uuid4().hex
+        fold = CommandFold(request_id, on_stdout, on_stderr)
+        events = self.stream_command(command, cwd=cwd, env=env, timeout=timeout, stdin=stdin, request_id=request_id)
+        async with contextlib.aclosing(events):
+            async for event in events:
+                fold.add(event)
+        return fold.finish()
+
+    async def stream_command(
+        self,
+        command: str | Sequence[str],
+        *,
+        cwd: str | PurePosixPath = "",
+        env: Mapping[str, str] | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109 - the server enforces it
+        stdin: bytes | str = b"",
+        request_id: str | None = None,
+    ) -> AsyncGenerator[RunEvent, None]:
+        """Run a command and yield what happens as it happens. Args and errors are those of `run`.
+
+        Yields:
+            One Started, then Stdout and Stderr in their order, then one Exited.
+        """
+        if not command:
+            raise InvalidArgument("give a command line or a list of words", reason="INVALID_ARGUMENT", field="command")
+        request = process_pb2.RunRequest(
+            shell=command if isinstance(command, str) else None,
+            argv=None if isinstance(command, str) else process_pb2.Argv(args=list(command)),
+            cwd=str(cwd),
+            env=env or {},
+            timeout=_duration(timeout),
+            stdin=stdin.encode() if isinstance(stdin, str) else stdin,
+            request_id=request_id or uuid.uuid4().hex,
+        )
+        reader = EventReader()
+        messages = attached_events(self._connection, self._connection.process.Run, request)
+        async with contextlib.aclosing(messages):
+            try:
+                async for message in messages:
+                    for event in reader.run_events(message):
+                        yield event
+            except ExecutionLostError as error:
+                if not error.has_started:
+                    raise
+                yield Exited(Status.LOST)
+
+    async def close(self) -> None:
+        """End the connection, and what was started for it: a local session ends, one of the cluster goes on."""
+        try:
+            await self._connection.close()
+        finally:
+            await self._resources.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, type_: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+
+def _language_of(name: str) -> Any:
+    # The context knows its language; naming one matters only to choose TypeScript in a JavaScript context.
+    return language_number("" if name == "python" else name, is_optional=True)
+
+
+def _duration(seconds: float | None) -> dt.timedelta | None:
+    if seconds is None:
+        return None
+    try:
+        return dt.timedelta(seconds=seconds)
+    except (ValueError, OverflowError) as error:
+        raise InvalidArgument(f"{seconds} is no time in seconds", reason="INVALID_TIMEOUT", field="timeout") from error
+
+
+def _ignore(_word: str) -> None:
+    pass

@@ -1,0 +1,339 @@
+"""An agent in this process, for tests of what uses the SDK: real gRPC over real TLS, answers as scripted. Needs `cryptography`.
+
+    async with FakeAgent() as agent, AsyncSandbox(agent.endpoint) as sandbox:
+        agent.script("1 + 1", [result({"text/plain": b"2"}, is_main=True), completed()])
+        assert (await sandbox.run_code("1 + 1")).text == "2"
+
+Files and stored files are dictionaries; `refuse` and `break_after` inject faults.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Final, Self
+
+import grpc
+from google.protobuf import any_pb2
+from google.rpc import code_pb2, error_details_pb2, status_pb2
+
+from sandbox_client.connection import MAX_MESSAGE, Endpoint
+from sandbox_proto.v1 import file_pb2, interpreter_pb2, process_pb2, types_pb2, workspace_pb2
+from sandbox_proto.v1.file_pb2_grpc import FileServiceServicer, add_FileServiceServicer_to_server
+from sandbox_proto.v1.interpreter_pb2_grpc import InterpreterServiceServicer, add_InterpreterServiceServicer_to_server
+from sandbox_proto.v1.process_pb2_grpc import ProcessServiceServicer, add_ProcessServiceServicer_to_server
+from sandbox_proto.v1.workspace_pb2_grpc import WorkspaceServiceServicer, add_WorkspaceServiceServicer_to_server
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Sequence
+    from types import TracebackType
+
+TOKEN: Final = "a-token-for-tests"  # noqa: S105 - of no other use
+SERVER_NAME: Final = "fake.sandboxsessions.dev"
+_STDOUT: Final = types_pb2.Output.STREAM_STDOUT
+_STDERR: Final = types_pb2.Output.STREAM_STDERR
+
+
+def started(execution_id: str = "e1", context_id: str = "python") -> interpreter_pb2.ExecuteEvent:
+    """A cell's first event."""
+    event = interpreter_pb2.ExecutionStarted(execution_id=execution_id, context_id=context_id)
+    return interpreter_pb2.ExecuteEvent(started=event)
+
+
+def output(data: bytes, *, offset: int = 0, is_stderr: bool = False) -> interpreter_pb2.ExecuteEvent:
+    """Output of a cell; `offset` in bytes."""
+    stream = _STDERR if is_stderr else _STDOUT
+    return interpreter_pb2.ExecuteEvent(output=types_pb2.Output(stream=stream, data=data, offset=offset))
+
+
+def result(
+    data: dict[str, bytes], *, is_main: bool = False, display_id: str = "", is_update: bool = False
+) -> interpreter_pb2.ExecuteEvent:
+    """Something that a cell shows."""
+    shown = interpreter_pb2.Result(data=data, is_main=is_main, display_id=display_id, is_update=is_update)
+    return interpreter_pb2.ExecuteEvent(result=shown)
+
+
+def error(name: str, value: str, traceback: Sequence[str] = ()) -> interpreter_pb2.ExecuteEvent:
+    """An exception of a cell."""
+    raised = interpreter_pb2.ExecutionError(name=name, value=value, traceback=traceback)
+    return interpreter_pb2.ExecuteEvent(error=raised)
+
+
+def completed(
+    status: types_pb2.ExitStatus = types_pb2.EXIT_STATUS_OK, *, seconds: float = 0.5
+) -> interpreter_pb2.ExecuteEvent:
+    """A cell's last event."""
+    end = interpreter_pb2.ExecutionCompleted(status=status, duration=dt.timedelta(seconds=seconds), execution_count=1)
+    return interpreter_pb2.ExecuteEvent(completed=end)
+
+
+async def refuse(context: Any, code: grpc.StatusCode, reason: str, message: str, field: str = "") -> None:
+    """End a call with a status and ErrorInfo, as the agent does."""
+    info = error_details_pb2.ErrorInfo(domain="sandboxsessions.dev", reason=reason)
+    if field:
+        info.metadata["field"] = field
+    detail = any_pb2.Any()
+    detail.Pack(info)
+    status = status_pb2.Status(code=code_pb2.Code.Value(code.name), message=message, details=[detail])
+    context.set_trailing_metadata((("grpc-status-details-bin", status.SerializeToString()),))
+    await context.abort(code, message)
+
+
+class FakeAgent:
+    """The agent. Use it as an async context manager.
+
+    Attributes:
+        endpoint: Where it answers; set once it runs.
+        files: The workspace: path to content.
+        stored: Object storage: path to content.
+        calls: How often each method was called.
+        commands: Every RunRequest it got.
+    """
+
+    endpoint: Endpoint
+
+    def __init__(self) -> None:
+        self.files: dict[str, bytes] = {}
+        self.stored: dict[str, bytes] = {}
+        self.calls: Counter[str] = Counter()
+        self.commands: list[process_pb2.RunRequest] = []
+        self.scripts: dict[str, list[interpreter_pb2.ExecuteEvent]] = {}
+        self.known: set[str] = set()
+        self.faults: dict[str, list[Callable[[Any], Any]]] = {}
+        self.broken_after: int | None = None
+        self._server: Any = None
+
+    def script(self, code: str, events: Sequence[interpreter_pb2.ExecuteEvent]) -> None:
+        """What running this code does."""
+        self.scripts[code] = list(events)
+
+    def refuse(self, method: str, code: grpc.StatusCode, reason: str, *, field: str = "", times: int = 1) -> None:
+        """Let the next calls of a method, such as `Stat`, fail."""
+
+        def fault(context: Any) -> Any:
+            return refuse(context, code, reason, f"{method} was told to fail", field)
+
+        self.faults.setdefault(method, []).extend([fault] * times)
+
+    def break_after(self, events: int) -> None:
+        """Let the next stream of a cell break (UNAVAILABLE) after so many events."""
+        self.broken_after = events
+
+    def forget(self) -> None:
+        """Be as after a restart: no request id is known any more."""
+        self.known.clear()
+
+    async def enter(self, method: str, context: Any) -> None:
+        """What every method does first: count, check the token, fail where told to."""
+        self.calls[method] += 1
+        if dict(context.invocation_metadata()).get("authorization") != f"Bearer {TOKEN}":
+            await refuse(context, grpc.StatusCode.UNAUTHENTICATED, "UNAUTHENTICATED", "the token is not this session's")
+        if self.faults.get(method):
+            await self.faults[method].pop(0)(context)
+
+    async def __aenter__(self) -> Self:
+        ca, certificate, key = make_certificates(SERVER_NAME)
+        options = [("grpc.max_receive_message_length", MAX_MESSAGE), ("grpc.max_send_message_length", MAX_MESSAGE)]
+        self._server = grpc.aio.server(options=options)
+        add_InterpreterServiceServicer_to_server(_Interpreter(self), self._server)  # type: ignore[no-untyped-call]
+        add_ProcessServiceServicer_to_server(_Process(self), self._server)  # type: ignore[no-untyped-call]
+        add_FileServiceServicer_to_server(_File(self), self._server)  # type: ignore[no-untyped-call]
+        add_WorkspaceServiceServicer_to_server(_Workspace(self), self._server)  # type: ignore[no-untyped-call]
+        port = self._server.add_secure_port("127.0.0.1:0", grpc.ssl_server_credentials([(key, certificate)]))
+        await self._server.start()
+        self.endpoint = Endpoint(f"127.0.0.1:{port}", SERVER_NAME, ca, TOKEN)
+        return self
+
+    async def __aexit__(
+        self, type_: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._server.stop(None)
+
+
+def make_certificates(server_name: str) -> tuple[bytes, bytes, bytes]:
+    """A CA's certificate, and a server's certificate and key of it, all PEM, for an hour."""
+    from cryptography import x509  # noqa: PLC0415 - of the [agent] extra
+    from cryptography.hazmat.primitives import hashes, serialization  # noqa: PLC0415 - same
+    from cryptography.hazmat.primitives.asymmetric import ec  # noqa: PLC0415 - same
+    from cryptography.x509.oid import NameOID  # noqa: PLC0415 - same
+
+    def name(text: str) -> x509.Name:
+        return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
+
+    now = dt.datetime.now(dt.UTC)
+    ca_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+
+    def builder(subject: str, public_key: Any) -> x509.CertificateBuilder:
+        return (
+            x509.CertificateBuilder()
+            .subject_name(name(subject))
+            .issuer_name(name("test CA"))
+            .public_key(public_key)
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - dt.timedelta(minutes=5))
+            .not_valid_after(now + dt.timedelta(hours=1))
+        )
+
+    authority = x509.BasicConstraints(ca=True, path_length=None)
+    ca = builder("test CA", ca_key.public_key()).add_extension(authority, critical=True).sign(ca_key, hashes.SHA256())
+    names = x509.SubjectAlternativeName([x509.DNSName(server_name)])
+    leaf = builder(server_name, key.public_key()).add_extension(names, critical=False).sign(ca_key, hashes.SHA256())
+    pem = serialization.Encoding.PEM
+    private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    return ca.public_bytes(pem), leaf.public_bytes(pem), private
+
+
+class _Interpreter(InterpreterServiceServicer):
+    def __init__(self, agent: FakeAgent) -> None:
+        self._agent = agent
+
+    async def Execute(  # noqa: N802 - gRPC's name
+        self, request: interpreter_pb2.ExecuteRequest, context: Any
+    ) -> AsyncIterator[interpreter_pb2.ExecuteResponse]:
+        agent = self._agent
+        await agent.enter("Execute", context)
+        if not request.code.strip():
+            await refuse(context, grpc.StatusCode.INVALID_ARGUMENT, "EMPTY_CODE", "there is nothing to run", "code")
+        is_repeat = "sandbox-attach-only" in dict(context.invocation_metadata())
+        if is_repeat and request.request_id not in agent.known:
+            await refuse(context, grpc.StatusCode.NOT_FOUND, "UNKNOWN_REQUEST", "no such request", "request_id")
+        agent.known.add(request.request_id)
+        for sent, event in enumerate(agent.scripts.get(request.code, [started(), completed()])):
+            if sent == agent.broken_after:
+                agent.broken_after = None
+                await context.abort(grpc.StatusCode.UNAVAILABLE, "the connection broke")
+            yield interpreter_pb2.ExecuteResponse(events=[event])
+
+    async def Interrupt(self, _request: Any, context: Any) -> interpreter_pb2.InterruptResponse:  # noqa: N802 - same
+        await self._agent.enter("Interrupt", context)
+        return interpreter_pb2.InterruptResponse(interrupted=True)
+
+    async def CreateContext(  # noqa: N802 - same
+        self, request: interpreter_pb2.CreateContextRequest, context: Any
+    ) -> interpreter_pb2.Context:
+        await self._agent.enter("CreateContext", context)
+        return interpreter_pb2.Context(id="c1", language=request.language, cwd=request.cwd)
+
+    async def ListContexts(self, _request: Any, context: Any) -> interpreter_pb2.ListContextsResponse:  # noqa: N802 - same
+        await self._agent.enter("ListContexts", context)
+        python = interpreter_pb2.Context(id="python", language=types_pb2.LANGUAGE_PYTHON)
+        return interpreter_pb2.ListContextsResponse(contexts=[python])
+
+
+class _Process(ProcessServiceServicer):
+    def __init__(self, agent: FakeAgent) -> None:
+        self._agent = agent
+
+    async def Run(  # noqa: N802 - gRPC's name
+        self, request: process_pb2.RunRequest, context: Any
+    ) -> AsyncIterator[process_pb2.RunResponse]:
+        await self._agent.enter("Run", context)
+        self._agent.commands.append(request)
+        out = types_pb2.Output(stream=_STDOUT, data=request.stdin or b"out\n")
+        err = types_pb2.Output(stream=_STDERR, data=b"err\n", offset=len(out.data))
+        exited = process_pb2.ProcessExited(status=types_pb2.EXIT_STATUS_OK, exit_code=3)
+        yield process_pb2.RunResponse(
+            events=[
+                process_pb2.RunEvent(started=process_pb2.ProcessStarted(process_id="p1", pid=7)),
+                process_pb2.RunEvent(output=out),
+                process_pb2.RunEvent(output=err),
+                process_pb2.RunEvent(exited=exited),
+            ]
+        )
+
+
+def _info(path: str, content: bytes) -> types_pb2.FileInfo:
+    return types_pb2.FileInfo(path=path, type=types_pb2.FILE_TYPE_FILE, size=len(content), mode=0o644)
+
+
+class _File(FileServiceServicer):
+    def __init__(self, agent: FakeAgent) -> None:
+        self._agent = agent
+
+    async def _content(self, path: str, context: Any) -> bytes:
+        if path not in self._agent.files:
+            await refuse(context, grpc.StatusCode.NOT_FOUND, "FILE_NOT_FOUND", f"{path} is not there", "path")
+        return self._agent.files[path]
+
+    async def Read(self, request: file_pb2.ReadRequest, context: Any) -> AsyncIterator[file_pb2.ReadResponse]:  # noqa: N802 - gRPC's name
+        await self._agent.enter("Read", context)
+        content = await self._content(request.path, context)
+        yield file_pb2.ReadResponse(info=_info(request.path, content))
+        wanted = content[request.offset :][: request.length or None]
+        for start in range(0, len(wanted), 100_000):
+            yield file_pb2.ReadResponse(data=wanted[start : start + 100_000])
+
+    async def Write(self, requests: AsyncIterator[file_pb2.WriteRequest], context: Any) -> file_pb2.WriteResponse:  # noqa: N802 - same
+        await self._agent.enter("Write", context)
+        opening = (await anext(requests)).open
+        content = b"".join([request.data async for request in requests])
+        digest = hashlib.sha256(content).hexdigest()
+        if opening.sha256 and opening.sha256 != digest:
+            await refuse(context, grpc.StatusCode.DATA_LOSS, "DIGEST_MISMATCH", "the digest differs", "sha256")
+        self._agent.files[opening.path] = content
+        return file_pb2.WriteResponse(info=_info(opening.path, content), sha256=digest)
+
+    async def List(self, request: file_pb2.ListFilesRequest, context: Any) -> file_pb2.ListFilesResponse:  # noqa: N802 - same
+        await self._agent.enter("List", context)
+        names = sorted(self._agent.files)
+        start = int(request.page_token or 0)
+        # Pages of two, whatever was asked for: clients must follow the tokens.
+        rest = str(start + 2) if start + 2 < len(names) else ""
+        infos = [_info(name, self._agent.files[name]) for name in names[start : start + 2]]
+        return file_pb2.ListFilesResponse(files=infos, next_page_token=rest)
+
+    async def Stat(self, request: file_pb2.StatRequest, context: Any) -> types_pb2.FileInfo:  # noqa: N802 - same
+        await self._agent.enter("Stat", context)
+        return _info(request.path, await self._content(request.path, context))
+
+    async def Remove(self, request: file_pb2.RemoveRequest, context: Any) -> file_pb2.RemoveResponse:  # noqa: N802 - same
+        await self._agent.enter("Remove", context)
+        await self._content(request.path, context)
+        del self._agent.files[request.path]
+        return file_pb2.RemoveResponse()
+
+    async def Move(self, request: file_pb2.MoveRequest, context: Any) -> types_pb2.FileInfo:  # noqa: N802 - same
+        await self._agent.enter("Move", context)
+        content = await self._content(request.source, context)
+        if request.destination in self._agent.files and not request.overwrite:
+            await refuse(context, grpc.StatusCode.ALREADY_EXISTS, "ALREADY_EXISTS", "it is there", "destination")
+        self._agent.files[request.destination] = self._agent.files.pop(request.source)
+        return _info(request.destination, content)
+
+
+class _Workspace(WorkspaceServiceServicer):
+    def __init__(self, agent: FakeAgent) -> None:
+        self._agent = agent
+
+    async def Push(  # noqa: N802 - gRPC's name
+        self, request: workspace_pb2.PushRequest, context: Any
+    ) -> AsyncIterator[workspace_pb2.PushResponse]:
+        await self._agent.enter("Push", context)
+        paths = list(request.paths) or sorted(self._agent.files)
+        there = [path for path in paths if path in self._agent.files]
+        failed = [workspace_pb2.FileFailure(path=path, reason="not there") for path in paths if path not in there]
+        for number, path in enumerate(there, start=1):
+            self._agent.stored[f"code-interpreter/{path}"] = self._agent.files[path]
+            progress = workspace_pb2.Progress(files_done=number, files_total=len(there))
+            yield workspace_pb2.PushResponse(progress=progress)
+        done = workspace_pb2.PushDone(generation=1, files_saved=len(there), files_moved=len(there), failed=failed)
+        yield workspace_pb2.PushResponse(done=done)
+
+    async def Status(self, _request: Any, context: Any) -> workspace_pb2.WorkspaceStatus:  # noqa: N802 - same
+        await self._agent.enter("Status", context)
+        status = workspace_pb2.WorkspaceStatus(generation=1, files=len(self._agent.stored), dirty=True)
+        status.synced_at.FromDatetime(dt.datetime(2026, 1, 2, tzinfo=dt.UTC))
+        return status
+
+    async def Read(  # noqa: N802 - same
+        self, request: workspace_pb2.ReadStoredRequest, context: Any
+    ) -> AsyncIterator[workspace_pb2.ReadStoredResponse]:
+        await self._agent.enter("ReadStored", context)
+        content = self._agent.stored.get(request.path)
+        if content is None:
+            await refuse(context, grpc.StatusCode.NOT_FOUND, "FILE_NOT_FOUND", "nothing is stored there", "path")
+            return
+        yield workspace_pb2.ReadStoredResponse(info=workspace_pb2.StoredFile(path=request.path, size=len(content)))
+        yield workspace_pb2.ReadStoredResponse(data=content)
