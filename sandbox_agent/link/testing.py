@@ -34,6 +34,8 @@ class MemoryChannel:
         self._ended = ended
         self._window = window
         self._changed = asyncio.Event()
+        self._sent = asyncio.Event()
+        self._starving = asyncio.Event()
         self.items: list[Data | Event] = []
 
     @property
@@ -46,6 +48,7 @@ class MemoryChannel:
         while not self._input:
             if self._ended:
                 return None
+            self._starving.set()
             await self._wait()
         return self._input.popleft()
 
@@ -57,7 +60,7 @@ class MemoryChannel:
                 await self._wait()
             if self._window is not None:
                 self._window -= len(payload)
-            self.items.append(Data(stream, payload))
+            self._keep(Data(stream, payload))
 
     def send_event(self, value: dict[str, Any]) -> None:
         """Keep an event.
@@ -66,11 +69,12 @@ class MemoryChannel:
             FrameError: The link could not carry it.
         """
         encode_json(FrameType.EVENT, 1, value)
-        self.items.append(Event(value))
+        self._keep(Event(value))
 
     def feed(self, data: bytes) -> None:
         """More input."""
         self._input.append(data)
+        self._starving.clear()
         self._changed.set()
 
     def end(self) -> None:
@@ -83,6 +87,16 @@ class MemoryChannel:
         self._window = (self._window or 0) + count
         self._changed.set()
 
+    async def until(self, count: int) -> None:
+        """Wait until so many items were sent."""
+        while len(self.items) < count:
+            self._sent.clear()
+            await self._sent.wait()
+
+    async def until_waiting(self) -> None:
+        """Wait until the handler has taken all input and waits for more."""
+        await self._starving.wait()
+
     @property
     def events(self) -> list[dict[str, Any]]:
         """The events alone."""
@@ -91,6 +105,10 @@ class MemoryChannel:
     def output(self, stream: Stream = Stream.BODY) -> bytes:
         """The data of one stream, joined."""
         return b"".join(item.data for item in self.items if isinstance(item, Data) and item.stream is stream)
+
+    def _keep(self, item: Data | Event) -> None:
+        self.items.append(item)
+        self._sent.set()
 
     async def _wait(self) -> None:
         self._changed.clear()

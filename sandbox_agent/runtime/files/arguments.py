@@ -12,16 +12,16 @@ if TYPE_CHECKING:
 
 Arguments = dict[str, Any]
 PERMISSION_BITS: Final = 0o777
-_LARGEST: Final = (1 << 63) - 1
+LARGEST: Final = (1 << 63) - 1
 _SHA256: Final = re.compile(r"[0-9a-f]{64}\Z")
 _MAX_STRINGS: Final = 100_000
 
 
-def take_int(arguments: Mapping[str, Any], field: str, high: int = _LARGEST) -> int:
-    """An integer from 0 to `high`; 0 where there is none."""
+def take_int(arguments: Mapping[str, Any], field: str, high: int = LARGEST, low: int = 0) -> int:
+    """An integer from `low` to `high`; 0 where there is none."""
     value = arguments.get(field, 0)
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= high:
-        raise invalid(f"`{field}` is an integer from 0 to {high}.", field)
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise invalid(f"`{field}` is an integer from {low} to {high}.", field)
     return value
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import os
 import stat
-from typing import TYPE_CHECKING
+import time
+from typing import TYPE_CHECKING, Final
 
 from sandbox_agent.runtime.files.errors import to_operation_error
 from sandbox_agent.runtime.files.info import Info, build_info
@@ -17,6 +20,10 @@ if TYPE_CHECKING:
 
     from sandbox_agent.runtime.files.globs import Globs
     from sandbox_agent.runtime.files.resolve import Location, Workspace
+
+
+_STALE: Final = 3600
+"""Seconds after which nobody writes to a part file any more: its runtime was killed."""
 
 
 def scan(workspace: Workspace, tops: Iterable[Parts], excluded: Globs) -> Iterator[Info]:
@@ -71,7 +78,9 @@ def _scan_folder(base: int, prefix: bytes, excluded: Globs) -> Iterator[Info]:
         return excluded.matches_itself(to_text(prefix + path))
 
     last = b""
-    walk = Walk(is_skipped=is_skipped, is_strict=True) if excluded else Walk(is_strict=True)
+    walk = Walk(is_strict=True, on_part=_remove_stale)
+    if excluded:
+        walk = dataclasses.replace(walk, is_skipped=is_skipped)
     try:
         for visit in visit_tree(base, walk):
             if stat.S_ISDIR(visit.status.st_mode):
@@ -86,6 +95,13 @@ def _scan_folder(base: int, prefix: bytes, excluded: Globs) -> Iterator[Info]:
     except PermissionError as error:
         subject = to_text(prefix + os.fsencode(error.filename or b""))
         raise to_operation_error(error, "paths", subject) from error
+
+
+def _remove_stale(folder: int, name: bytes) -> None:
+    with contextlib.suppress(OSError):
+        status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+        if time.time() - status.st_mtime > _STALE:
+            os.unlink(name, dir_fd=folder)
 
 
 def _keep(visit: Visit, prefix: bytes) -> Iterator[Info]:

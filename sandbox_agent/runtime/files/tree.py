@@ -51,12 +51,14 @@ class Walk:
         after: Only what sorts behind this path is visited.
         is_skipped: Leaves out a path and everything below it.
         is_strict: A folder that may not be read is an error, not left out.
+        on_part: Called with each part file's open folder and name.
     """
 
     depth: int = 0
     after: bytes = b""
     is_skipped: Callable[[bytes], bool] = field(default=lambda _path: False)
     is_strict: bool = False
+    on_part: Callable[[int, bytes], None] = field(default=lambda _folder, _name: None)
 
 
 @dataclass(slots=True)
@@ -144,7 +146,10 @@ class _Cursor:
     def _plan(self, prefix: bytes, entry: os.DirEntry[str], *, is_deepest: bool) -> Iterator[tuple[bytes, bool]]:
         name = os.fsencode(entry.name)
         path = prefix + name
-        if PART_NAME.fullmatch(name) or len(path) > MAX_PATH_BYTES or self._walk.is_skipped(path):
+        if PART_NAME.fullmatch(name):
+            self._walk.on_part(self._folder, name)
+            return
+        if len(path) > MAX_PATH_BYTES or self._walk.is_skipped(path):
             return
         after = self._walk.after
         if path > after:

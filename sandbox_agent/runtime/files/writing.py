@@ -7,7 +7,7 @@ import os
 import stat
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from sandbox_agent.runtime.files.arguments import PERMISSION_BITS, take_int, take_sha256, take_text
+from sandbox_agent.runtime.files.arguments import LARGEST, PERMISSION_BITS, take_int, take_sha256, take_text
 from sandbox_agent.runtime.files.errors import invalid, is_a_directory
 from sandbox_agent.runtime.files.info import Info, observe
 from sandbox_agent.runtime.files.part import PartFile, Target, part_name
@@ -60,7 +60,7 @@ class Writing:
         kind = take_text(arguments, "type") or "file"
         # Bits such as setuid, which a manifest may claim, are not restored.
         mode = take_int(arguments, "mode", 0o7777) & PERMISSION_BITS
-        mtime_ns = take_int(arguments, "mtime_ns")
+        mtime_ns = take_int(arguments, "mtime_ns", low=-LARGEST)  # before 1970 it is negative; 0 is now
         parts = self._workspace.confine(arguments.get("path"))
         if kind == "file":
             target = Target(parts, _RESTORED, mode, take_sha256(arguments), mtime_ns=mtime_ns or None, is_restored=True)
