@@ -1,0 +1,43 @@
+"""The command `sandbox-operator`."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import sys
+
+from sandbox_operator import json_logs
+from sandbox_operator.application import run
+from sandbox_operator.errors import ApiError, SettingsError
+from sandbox_operator.settings import PREFIX, Settings, load_settings
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    variables = "\n".join(f"  {PREFIX}{name.upper()}" for name in Settings.model_fields)
+    parser = argparse.ArgumentParser(
+        prog="sandbox-operator",
+        description="Turns SandboxSession resources into isolated pods.",
+        epilog=f"Settings come from the environment:\n{variables}\n  KUBECONFIG (outside a cluster)",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("run", help="run the operator until SIGTERM")
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; the process's exit code."""
+    build_parser().parse_args(arguments)
+    try:
+        settings = load_settings(os.environ)
+        json_logs.configure(settings.log_level)
+        return asyncio.run(run(settings))
+    except (SettingsError, ApiError, ValueError) as error:
+        sys.stderr.write(f"sandbox-operator: {error}\n")
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

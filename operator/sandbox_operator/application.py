@@ -1,0 +1,202 @@
+"""Wiring: everything is made here once and handed to whoever needs it; the order of start and stop is here too."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import secrets
+import signal
+import socket
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+import kopf
+
+from sandbox_operator.agent_client import AgentClient
+from sandbox_operator.certificates import load_authority
+from sandbox_operator.credentials import StaticCredentials
+from sandbox_operator.errors import ApiError
+from sandbox_operator.event_recorder import EventRecorder
+from sandbox_operator.faults import FaultHook
+from sandbox_operator.handlers import POD_SELECTOR, Handlers, build_kopf_settings, register, session_key
+from sandbox_operator.health import serve_health
+from sandbox_operator.kube.client import KubeClient
+from sandbox_operator.kube.connection import load_connection
+from sandbox_operator.kube.lease import LeaderLease
+from sandbox_operator.kube.resources import PODS, SESSIONS
+from sandbox_operator.metrics import PHASES, Metrics
+from sandbox_operator.session_controller import SessionController
+from sandbox_operator.store import WATCHED, Store, name_of
+
+if TYPE_CHECKING:
+    from sandbox_operator.kube.connection import Connection
+    from sandbox_operator.settings import Settings
+
+_LOG: Final = logging.getLogger(__name__)
+_WATCH_CONNECTIONS: Final = 20
+_SYNC_RETRY: Final = 1.0
+_MAX_SYNC_AGE: Final = 5
+"""Resyncs that may be missed before /readyz says so."""
+_LAST_WORK: Final = 3.0
+
+
+class Application:
+    """One replica of the operator."""
+
+    def __init__(self, settings: Settings, environment: dict[str, str]) -> None:
+        self._settings = settings
+        self._connection: Connection = load_connection(environment)
+        self._faults = FaultHook.from_environment(environment)
+        self._metrics, self._store = Metrics(), Store()
+        self._stop = asyncio.Event()
+        self._synced_at = float("-inf")
+        self._api = KubeClient(self._connection, self._faults, self._may_write, self._metrics.count_call)
+        identity = settings.pod_name or f"{socket.gethostname()}-{secrets.token_hex(4)}"
+        self._lease = LeaderLease(self._api, settings.namespace, settings.lease, identity, self._on_leading)
+        self._controller: SessionController | None = None
+        self._handlers = Handlers(self._store, self._enqueue, self._metrics, settings.default_template)
+
+    async def run(self) -> int:
+        """Run until a signal (0) or until kopf or a part of ours stops by itself (1)."""
+        settings = self._settings
+        async with contextlib.AsyncExitStack() as stack:
+            await stack.enter_async_context(self._api)
+            await stack.enter_async_context(
+                serve_health(
+                    settings.health_port, settings.metrics_port, self._find_problem, self._metrics, self._refresh_metrics
+                )
+            )
+            authority = await load_authority(self._api, settings.namespace, settings.ca_secret)
+            agents = AgentClient(authority, self._faults, self._may_write)
+            stack.push_async_callback(agents.close)
+            recorder = EventRecorder(self._api)
+            self._controller = SessionController(
+                self._api, agents, self._store, settings, authority, StaticCredentials(settings), recorder, self._metrics
+            )
+            return await self._run_tasks(recorder)
+
+    async def _run_tasks(self, recorder: EventRecorder) -> int:
+        while not await self._sync():
+            await asyncio.sleep(_SYNC_RETRY)
+        ours = [
+            asyncio.create_task(self._lease.run(), name="lease"),
+            asyncio.create_task(recorder.run(), name="events"),
+            asyncio.create_task(self._resync(), name="resync"),
+        ]
+        kopf_stop = asyncio.Event()
+        watching = asyncio.create_task(self._run_kopf(kopf_stop), name="kopf")
+        stopping = asyncio.create_task(self._stop.wait(), name="stop")
+        done, _ = await asyncio.wait({watching, stopping, *ours}, return_when=asyncio.FIRST_COMPLETED)
+        for task in done - {stopping}:
+            _LOG.error("%s stopped by itself: %r", task.get_name(), task.exception())
+        code = 0 if self._stop.is_set() else 1
+        await self._shut_down(ours, watching, kopf_stop)
+        stopping.cancel()
+        return code
+
+    async def _shut_down(self, ours: list[asyncio.Task[None]], watching: asyncio.Task[None], kopf_stop: Any) -> None:
+        """Finish what is under way, give the lease back so that another replica goes on at once, then end the rest."""
+        lease, *_ = ours
+        if self._controller:
+            await self._controller.stop(_LAST_WORK)
+        lease.cancel()
+        await asyncio.gather(lease, return_exceptions=True)
+        await self._lease.release()
+        kopf_stop.set()
+        await asyncio.wait({watching}, timeout=8)
+        for task in (*ours, watching):
+            task.cancel()
+        await asyncio.gather(*ours, watching, return_exceptions=True)
+
+    async def _run_kopf(self, stop: asyncio.Event) -> None:
+        registry = kopf.OperatorRegistry()
+        register(registry, self._handlers)
+        kopf.on.login(registry=registry, id="login")(self._log_in)
+        namespaces = list(self._settings.watch_namespaces)
+        before = asyncio.all_tasks()
+        tasks = await kopf.spawn_tasks(
+            registry=registry,
+            settings=build_kopf_settings(),
+            standalone=True,
+            clusterwide=not namespaces,
+            namespaces=namespaces,
+            stop_flag=stop,
+        )
+        loop = asyncio.get_running_loop()
+        # After kopf, which takes the signals for itself: the lease has to be given back before the watches end.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self._stop.set)
+        await kopf.run_tasks(tasks, ignored=before)
+
+    async def _log_in(self, **_: Any) -> kopf.AiohttpSession:
+        session = self._connection.open_session(_WATCH_CONNECTIONS, total=None)
+        session.headers.update(self._connection.headers())
+        return kopf.AiohttpSession(server=self._connection.server, aiohttp_session=session)
+
+    async def _resync(self) -> None:
+        while True:
+            await asyncio.sleep(self._settings.resync_seconds)
+            await self._sync()
+
+    async def _sync(self) -> bool:
+        """LIST everything: heals what a watch missed. Whether it worked."""
+        namespaces: tuple[str | None, ...] = self._settings.watch_namespaces or (None,)
+        try:
+            for kind in WATCHED:
+                labels = POD_SELECTOR if kind is PODS else ""
+                lists = [await self._api.list(kind, namespace, labels) for namespace in namespaces]
+                items = [item for listed, _ in lists for item in listed]
+                version = str(min(int(version) for _, version in lists))
+                for namespace, name in self._store.replace(kind, items, version):
+                    _LOG.info("%s was deleted unseen", kind.kind, extra={"key": f"{namespace}/{name}"})
+        except ApiError as error:
+            _LOG.warning("list failed: %s", error)
+            return False
+        self._store.synced, self._synced_at = True, time.monotonic()
+        self._enqueue_all()
+        return True
+
+    def _enqueue_all(self) -> None:
+        for raw in self._store.all(SESSIONS):
+            self._enqueue(session_key(*name_of(raw)))
+
+    def _enqueue(self, key: tuple[str, str, str]) -> None:
+        if self._controller and self._lease.is_leading:
+            self._controller.enqueue(key)
+
+    def _may_write(self) -> bool:
+        # The CA is made before the first election: creating it is safe for two replicas at once.
+        return self._controller is None or self._lease.is_leading
+
+    def _on_leading(self, leading: bool) -> None:  # noqa: FBT001 - a callback's only argument
+        self._metrics.is_leader.set(leading)
+        if self._controller is None:
+            return
+        if leading:
+            self._controller.start()
+            self._enqueue_all()
+        else:
+            self._controller.pause()
+
+    def _find_problem(self) -> str:
+        if not self._store.synced:
+            return "the first list is not done"
+        if time.monotonic() - self._synced_at > self._settings.resync_seconds * _MAX_SYNC_AGE:
+            return "the API server was not listed for a long time"
+        return ""
+
+    def _refresh_metrics(self) -> None:
+        counts = dict.fromkeys(PHASES, 0)
+        for raw in self._store.all(SESSIONS):
+            phase = (raw.get("status") or {}).get("phase", "Pending")
+            counts[phase] = counts.get(phase, 0) + 1
+        for phase, count in counts.items():
+            self._metrics.sessions.labels(phase).set(count)
+        self._metrics.queue_depth.set(len(self._controller) if self._controller else 0)
+
+
+async def run(settings: Settings) -> int:
+    """Run one replica; its exit code."""
+    return await Application(settings, dict(os.environ)).run()

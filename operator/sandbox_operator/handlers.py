@@ -1,0 +1,112 @@
+"""What kopf calls: copy each object into the store and put the sessions it concerns on the queue. Nothing else happens here.
+
+Only on.event: the other handlers add finalizers and annotations, and repeat or are quadratic where it is not wanted.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+import kopf
+
+from sandbox_operator.api import naming
+from sandbox_operator.kube.resources import PODS, SESSIONS, TEMPLATES
+from sandbox_operator.manifests.ownership import controller_uid
+from sandbox_operator.store import WATCHED, name_of, workspace_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from sandbox_operator.kube.resources import Resource
+    from sandbox_operator.metrics import Metrics
+    from sandbox_operator.store import Store
+    from sandbox_operator.work_queue import Key
+
+POD_SELECTOR: Final = f"{naming.MANAGED_BY}={naming.MANAGER}"
+
+
+def session_key(namespace: str, name: str) -> Key:
+    """The queue's key of a session."""
+    return SESSIONS.plural, namespace, name
+
+
+class Handlers:
+    """The event handlers, apart from kopf so that tests need none."""
+
+    def __init__(self, store: Store, enqueue: Callable[[Key], None], metrics: Metrics, default_template: str) -> None:
+        self._store, self._enqueue, self._metrics = store, enqueue, metrics
+        self._default_template = default_template
+        self.last_event = time.monotonic()
+
+    def handle(self, kind: Resource, type_: str | None, raw: Mapping[str, Any]) -> None:
+        """One watch event; type None is kopf's for an object that was there when the watch began."""
+        self.last_event = time.monotonic()
+        self._metrics.watch_events.labels(kind.plural).inc()
+        if type_ == "DELETED":
+            changed = self._store.remove(kind, raw)
+        else:
+            changed = self._store.put(kind, raw)
+        if changed:
+            self.enqueue_for(kind, raw)
+
+    def enqueue_for(self, kind: Resource, raw: Mapping[str, Any]) -> None:
+        """Put every session on the queue that an object concerns."""
+        namespace, name = name_of(raw)
+        if kind is SESSIONS:
+            self._enqueue(session_key(namespace, name))
+            self._enqueue_claimants(namespace, raw)
+        elif kind is PODS:
+            self._enqueue_owner(namespace, raw)
+        elif kind is TEMPLATES:
+            for session in self._store.all(SESSIONS):
+                reference = (session.get("spec") or {}).get("templateRef") or {}
+                wanted = reference.get("name") or self._default_template
+                if name_of(session)[0] == namespace and wanted == name:
+                    self._enqueue(session_key(*name_of(session)))
+
+    def _enqueue_owner(self, namespace: str, pod: Mapping[str, Any]) -> None:
+        for reference in pod["metadata"].get("ownerReferences") or []:
+            if reference.get("kind") == SESSIONS.kind and reference.get("controller"):
+                self._enqueue(session_key(namespace, reference["name"]))
+                session = self._store.get(SESSIONS, (namespace, reference["name"]))
+                if session is not None and session["metadata"].get("uid") == controller_uid(pod):
+                    self._enqueue_claimants(namespace, session)
+
+    def _enqueue_claimants(self, namespace: str, session: Mapping[str, Any]) -> None:
+        """Others that may wait for the same workspace."""
+        for other in self._store.claimants(namespace, workspace_of(session)):
+            self._enqueue(session_key(*name_of(other)))
+
+
+def register(registry: kopf.OperatorRegistry, handlers: Handlers) -> None:
+    """Register the handlers with kopf."""
+    for kind in WATCHED:
+        labels: Any = {naming.MANAGED_BY: naming.MANAGER} if kind is PODS else None
+        group, version, plural = kind.group, kind.version, kind.plural
+        kopf.on.event(group, version, plural, registry=registry, labels=labels, id=plural)(_handler(kind, handlers))
+
+
+def _handler(kind: Resource, handlers: Handlers) -> Any:
+    async def on_event(event: Any, **_: Any) -> None:
+        # kopf's body is a view that changes; the raw object is ours to keep.
+        handlers.handle(kind, event["type"], event["object"])
+
+    return on_event
+
+
+def build_kopf_settings() -> kopf.OperatorSettings:
+    """kopf's settings: nothing written, nothing scanned, quick reconnects."""
+    settings = kopf.OperatorSettings()
+    settings.posting.enabled = False
+    settings.scanning.disabled = True
+    settings.watching.server_timeout = 300
+    settings.watching.client_timeout = 330
+    settings.watching.connect_timeout = 5
+    settings.watching.chunk_size = 500
+    settings.watching.label_selectors["v1/pods"] = POD_SELECTOR
+    settings.networking.request_timeout = 15
+    settings.networking.connect_timeout = 5
+    settings.networking.error_backoffs = [0.1, 0.5, 1, 2, 5, 5, 5]
+    settings.execution.default_backoff = 1
+    return settings
