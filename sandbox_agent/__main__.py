@@ -47,8 +47,18 @@ def main() -> None:
     sys.exit(asyncio.run(_serve(settings)))
 
 
+def _require_tls13() -> None:
+    """Leave TLS 1.2 without a cipher suite that could be agreed on: pre-shared keys, and there are none.
+
+    gRPC for Python has no setting for the lowest version. It reads this one when it is imported, and its TLS 1.3 suites
+    are not affected by it.
+    """
+    os.environ["GRPC_SSL_CIPHER_SUITES"] = "ECDHE-PSK-AES128-CBC-SHA"
+
+
 async def _serve(settings: Settings) -> int:
-    # gRPC takes a moment to import: --help does without it.
+    _require_tls13()
+    # After that, and not for --help, which would wait for it.
     from sandbox_agent.server import Agent, StartError  # noqa: PLC0415
 
     stop = asyncio.Event()

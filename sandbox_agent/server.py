@@ -183,7 +183,6 @@ def _build_workspace(binding: WorkspaceBinding, runtime: Runtime, writer: str) -
 
 def _read_credentials(settings: Settings) -> tuple[grpc.ServerCredentials, grpc.ServerCredentials]:
     """For the clients' port, and (mutual) for the control port."""
-    require_tls13()
     try:
         key, certificate, authority = (
             (settings.tls_dir / name).read_bytes() for name in ("tls.key", "tls.crt", "ca.crt")
@@ -195,14 +194,6 @@ def _read_credentials(settings: Settings) -> tuple[grpc.ServerCredentials, grpc.
     plain = grpc.ssl_server_credentials(pair)
     mutual = grpc.ssl_server_credentials(pair, root_certificates=authority, require_client_auth=True)
     return plain, mutual
-
-
-def require_tls13() -> None:
-    """Leave TLS 1.2 without a cipher suite that could be agreed on (pre-shared keys, and there are none).
-
-    gRPC for Python has no setting for the lowest version; its TLS 1.3 suites are not affected by this one.
-    """
-    os.environ["GRPC_SSL_CIPHER_SUITES"] = "ECDHE-PSK-AES128-CBC-SHA"
 
 
 @contextlib.asynccontextmanager

@@ -1,0 +1,283 @@
+from __future__ import annotations
+
+import asyncio
+import json
+
+import grpc
+import pytest
+
+from sandbox_agent.link.calls import OperationError
+from sandbox_agent.server import running_agent
+from sandbox_agent.settings import Settings
+from sandbox_proto.v1 import file_pb2, file_pb2_grpc, interpreter_pb2, interpreter_pb2_grpc, session_pb2
+from sandbox_proto.v1 import session_pb2_grpc, workspace_pb2
+
+Description = session_pb2.SessionDescription
+
+
+class FakeWorkspace:
+    """A workspace whose storage does as it is told."""
+
+    def __init__(self):
+        self.may_restore = asyncio.Event()
+        self.may_restore.set()
+        self.error = None
+        self.pushes = 0
+        self.renewed = []
+
+    async def restore(self):
+        await self.may_restore.wait()
+        if self.error:
+            raise self.error
+        yield workspace_pb2.RestoreResponse(done=workspace_pb2.RestoreDone(generation=7))
+
+    async def push(self, paths):
+        if self.error:
+            raise self.error
+        self.pushes += 1
+        yield workspace_pb2.PushResponse(done=workspace_pb2.PushDone(generation=8))
+
+    async def status(self):
+        return workspace_pb2.WorkspaceStatus(generation=7 + self.pushes)
+
+    def renew(self, store):
+        self.renewed.append(store.access_key_id)
+
+
+@pytest.fixture
+async def workspace():
+    return FakeWorkspace()
+
+
+@pytest.fixture
+async def agent(runtime, certificates, tmp_path, workspace):
+    settings = Settings(
+        link_dir=tmp_path,
+        tls_dir=certificates,
+        listen_address="127.0.0.1",
+        grpc_port=0,
+        control_port=0,
+        health_port=0,
+        ready_file=tmp_path / "ready.json",
+    )
+    async with running_agent(settings, lambda binding, runtime, writer: workspace) as running:
+        yield running
+
+
+@pytest.fixture
+def stored_request(bind_request):
+    bind_request.workspace.s3.bucket = "b"
+    bind_request.workspace.key_prefix = "p/"
+    return bind_request
+
+
+def execute(channel, **fields):
+    request = interpreter_pb2.ExecuteRequest(code="1", language=1, **fields)
+    return interpreter_pb2_grpc.InterpreterServiceStub(channel).Execute(request)
+
+
+async def drained(call):
+    return [event async for response in call for event in response.events]
+
+
+async def test_a_blank_agent_describes_itself(control):
+    description = await control.Describe(session_pb2.DescribeRequest())
+    assert description.state == Description.STATE_BLANK
+    assert description.session_uid == ""
+    assert description.restore == Description.RESTORE_STATE_UNSPECIFIED
+    assert description.agent_version
+
+
+async def test_bind_configures_the_runtime_with_env_and_default_limits(control, bind_request, runtime):
+    bind_request.env["A"] = "1"
+    description = await control.Bind(bind_request)
+    assert (description.state, description.session_uid) == (Description.STATE_BOUND, "uid-1")
+    assert (description.runtime_ready, description.runtime_id) == (True, "r1")
+    assert runtime.opened[0] == {
+        "op": "configure",
+        "session_uid": "uid-1",
+        "env": {"A": "1"},
+        "limits": {
+            "execution_timeout": 300.0,
+            "output_bytes": 128 << 20,
+            "processes": 512,
+            "file_bytes": 5 << 30,
+            "languages": ["python", "javascript", "typescript"],
+            "deny_network": False,
+        },
+    }
+
+
+async def test_bind_may_be_repeated_for_the_same_session_only(control, bind_request, error_of):
+    first = await control.Bind(bind_request)
+    again = await control.Bind(bind_request)
+    assert (first.session_uid, again.session_uid) == ("uid-1", "uid-1")
+    bind_request.session_uid = "uid-2"
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await control.Bind(bind_request)
+    assert error_of(caught.value) == ("FAILED_PRECONDITION", "ALREADY_BOUND", "session_uid")
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"session_uid": ""}, "session_uid"),
+        ({"token_sha256": b"short"}, "token_sha256"),
+        ({"env": {"A=B": ""}}, "env"),
+        ({"limits": {"languages": [9]}}, "limits.languages"),
+        ({"limits": {"execution_timeout": {"seconds": -1}}}, "limits.execution_timeout"),
+        ({"lifecycle": {"max_lifetime": {"seconds": 0}}}, "lifecycle.max_lifetime"),
+    ],
+)
+async def test_a_bad_bind_is_refused_by_the_fields_name(control, bind_request, error_of, change, field):
+    for name in change:
+        bind_request.ClearField(name)
+    bind_request.MergeFrom(session_pb2.BindRequest(**change))
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await control.Bind(bind_request)
+    assert error_of(caught.value) == ("INVALID_ARGUMENT", "INVALID_ARGUMENT", field)
+    assert (await control.Describe(session_pb2.DescribeRequest())).state == Description.STATE_BLANK
+
+
+async def test_client_calls_wait_for_the_restore(control, stored_request, workspace, connect, runtime):
+    workspace.may_restore.clear()
+    bound = await control.Bind(stored_request)
+    assert bound.restore == Description.RESTORE_STATE_RUNNING
+    async with connect() as channel:
+        waiting = asyncio.ensure_future(drained(execute(channel)))
+        described = await control.Describe(session_pb2.DescribeRequest())
+        assert not waiting.done()
+        assert "execute" not in [opened["op"] for opened in runtime.opened]
+        assert described.restore == Description.RESTORE_STATE_RUNNING
+        workspace.may_restore.set()
+        assert len(await waiting) == 3
+    waited = await control.Describe(session_pb2.DescribeRequest(wait={"seconds": 10}))
+    assert waited.restore == Description.RESTORE_STATE_DONE
+    assert waited.workspace.generation == 7
+    assert [opened["op"] for opened in runtime.opened] == ["configure", "restored", "execute"]
+
+
+async def test_a_runtime_that_was_restored_is_not_restored_again(control, stored_request, workspace, runtime):
+    runtime.hello["restored"] = True
+    workspace.may_restore.clear()
+    assert (await control.Bind(stored_request)).restore == Description.RESTORE_STATE_DONE
+
+
+async def test_after_a_failed_restore_nobody_may_write_until_it_worked(
+    control, stored_request, workspace, connect, error_of
+):
+    workspace.error = OperationError("PERMISSION_DENIED", "STORAGE_UNAVAILABLE", "access denied")
+    await control.Bind(stored_request)
+    described = await control.Describe(session_pb2.DescribeRequest(wait={"seconds": 10}))
+    assert described.restore == Description.RESTORE_STATE_FAILED
+    assert described.restore_error == "STORAGE_UNAVAILABLE: access denied"
+    async with connect() as channel:
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await drained(execute(channel))
+        assert error_of(caught.value) == ("UNAVAILABLE", "STORAGE_UNAVAILABLE", "")
+        workspace.error = None
+        await control.Renew(session_pb2.RenewRequest(session_uid="uid-1", s3={"access_key_id": "new"}))
+        assert len(await drained(execute(channel))) == 3
+    assert workspace.renewed == ["new"]
+
+
+async def test_drain_waits_for_work_then_pushes_then_refuses(
+    control, stored_request, workspace, connect, runtime, scripted, error_of
+):
+    release = asyncio.Event()
+    begun = asyncio.Event()
+
+    async def slow(peer, channel, arguments):
+        begun.set()
+        await release.wait()
+        await scripted.print_hello(peer, channel, arguments)
+
+    runtime.handlers["execute"] = slow
+    await control.Bind(stored_request)
+    async with connect() as channel:
+        running = asyncio.ensure_future(drained(execute(channel)))
+        await begun.wait()
+        draining = asyncio.ensure_future(
+            control.Drain(session_pb2.DrainRequest(session_uid="uid-1", grace={"seconds": 30}))
+        )
+        while (await control.Describe(session_pb2.DescribeRequest())).state != Description.STATE_DRAINING:
+            pass
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await drained(execute(channel))
+        assert error_of(caught.value) == ("FAILED_PRECONDITION", "DRAINING", "")
+        assert workspace.pushes == 0
+        release.set()
+        description = await draining
+        assert len(await running) == 3
+    assert (description.state, description.workspace.generation) == (Description.STATE_DRAINED, 8)
+    again = await control.Drain(session_pb2.DrainRequest(session_uid="uid-1"))
+    assert (again.state, workspace.pushes) == (Description.STATE_DRAINED, 1)
+
+
+async def test_an_agent_whose_push_failed_serves_again(control, stored_request, workspace, connect, error_of):
+    await control.Bind(stored_request)
+    await control.Describe(session_pb2.DescribeRequest(wait={"seconds": 10}))
+    workspace.error = OperationError("UNAVAILABLE", "STORAGE_UNAVAILABLE", "storage is down")
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await control.Drain(session_pb2.DrainRequest(session_uid="uid-1"))
+    assert error_of(caught.value) == ("UNAVAILABLE", "STORAGE_UNAVAILABLE", "")
+    async with connect() as channel:
+        assert len(await drained(execute(channel))) == 3
+    workspace.error = None
+    assert (await control.Drain(session_pb2.DrainRequest(session_uid="uid-1"))).state == Description.STATE_DRAINED
+
+
+async def test_calls_of_another_session_are_refused(control, bind_request, error_of):
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await control.Drain(session_pb2.DrainRequest(session_uid="uid-1"))
+    assert error_of(caught.value) == ("FAILED_PRECONDITION", "NOT_BOUND", "session_uid")
+    await control.Bind(bind_request)
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await control.Renew(session_pb2.RenewRequest(session_uid="uid-2"))
+    assert error_of(caught.value) == ("FAILED_PRECONDITION", "ALREADY_BOUND", "session_uid")
+
+
+async def test_a_session_ends_with_its_lifetime_even_without_an_operator(control, bind_request, connect, error_of):
+    bind_request.lifecycle.max_lifetime.nanos = 1
+    await control.Bind(bind_request)
+    async with connect() as channel:
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await file_pb2_grpc.FileServiceStub(channel).Stat(file_pb2.StatRequest(path="."))
+    assert error_of(caught.value) == ("FAILED_PRECONDITION", "LIFETIME_EXPIRED", "")
+
+
+async def test_a_runtime_that_restarted_is_configured_again_and_not_restored(
+    control, stored_request, client, runtime, workspace
+):
+    await control.Bind(stored_request)
+    await control.Describe(session_pb2.DescribeRequest(wait={"seconds": 10}))
+    await runtime.stop()
+    runtime.hello.update(runtime_id="r2", session_uid="")
+    runtime.opened.clear()
+    workspace.may_restore.clear()
+    await runtime.start()
+    assert len(await drained(execute(client))) == 3
+    assert [opened["op"] for opened in runtime.opened] == ["configure", "restored", "execute"]
+    assert (await control.Describe(session_pb2.DescribeRequest())).runtime_id == "r2"
+
+
+async def get(port, path):
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    answer = await reader.read()
+    writer.close()
+    return answer.split(b"\r\n")[0]
+
+
+async def test_health_port_and_ready_file_tell_the_truth(agent, control, runtime, tmp_path):
+    told = json.loads((tmp_path / "ready.json").read_text())
+    assert (told["grpc_port"], told["control_port"]) == (agent.grpc_port, agent.control_port)
+    while not (await control.Describe(session_pb2.DescribeRequest())).runtime_ready:
+        pass
+    assert await get(told["health_port"], "/readyz") == b"HTTP/1.1 200 OK"
+    await runtime.stop()
+    while (await control.Describe(session_pb2.DescribeRequest())).runtime_ready:
+        pass
+    assert await get(told["health_port"], "/readyz") == b"HTTP/1.1 503 Service Unavailable"
+    assert await get(told["health_port"], "/livez") == b"HTTP/1.1 200 OK"
+    assert await get(told["health_port"], "/etc/passwd") == b"HTTP/1.1 404 Not Found"
