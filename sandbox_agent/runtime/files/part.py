@@ -68,6 +68,11 @@ class PartFile:
         self._written = 0
         self._digest = hashlib.sha256()
 
+    @property
+    def is_open(self) -> bool:
+        """Whether `abort` has something to do."""
+        return self._folder >= 0 or self._descriptor >= 0
+
     def begin(self) -> None:
         """Make the parents and the part file.
 
@@ -76,10 +81,10 @@ class PartFile:
         """
         with self._workspace.locate(self._target.parts, self._target.lookup) as location:
             self._replaced_mode(location)
+            self._folder = os.dup(location.folder)
             part = part_name()
             self._descriptor = os.open(part, _CREATE, 0o600, dir_fd=location.folder)
             self._part = part
-            self._folder = os.dup(location.folder)
             self._name = location.name
 
     def write(self, data: bytes) -> None:

@@ -92,13 +92,17 @@ class Writing:
             info, digest = await self._threads.run(part.commit)
             return {"info": info, "sha256": digest}
         finally:
-            await self._threads.run(part.abort)
+            if part.is_open:
+                await self._threads.run(part.abort)
 
 
 def _write_at_once(part: PartFile, content: bytes) -> tuple[Info, str]:
-    part.begin()
-    part.write(content)
-    return part.commit()
+    try:
+        part.begin()
+        part.write(content)
+        return part.commit()
+    finally:
+        part.abort()
 
 
 def _take_link_target(arguments: dict[str, Any]) -> bytes:
