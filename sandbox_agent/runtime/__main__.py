@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 
 from sandbox_agent.runtime import home, kernel
-from sandbox_agent.runtime.node import find_node
+from sandbox_agent.runtime.javascript import find_node
 from sandbox_agent.runtime.settings import Settings
 from sandbox_agent.runtime.zygote_protocol import launch_zygote
 
@@ -16,7 +17,10 @@ def main() -> None:
     settings = Settings.from_environment(os.environ)
     if os.getpid() != 1:
         kernel.become_subreaper()
-    node = find_node(settings.node)
+    node = ""
+    # Without Node the other languages still work.
+    with contextlib.suppress(FileNotFoundError):
+        node = find_node()
     environment = home.build_environment(os.environ, settings.home, node)
     settings.workspace.mkdir(parents=True, exist_ok=True)
     home.prepare_home(settings.home)

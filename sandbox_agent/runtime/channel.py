@@ -1,6 +1,7 @@
-"""One operation on the link, the runtime's side: input in order, output under the agent's credit. Implements `link.calls.Channel`.
+"""One operation on the link, the runtime's side: input in order, output under the agent's credit.
 
-No I/O of its own: frames go to the `transmit` function it is given. When the connection is lost it is detached: output is then
+Implements `link.calls.Channel`. No I/O of its own: frames go to the `transmit` function it is given. When the
+connection is lost it is detached: output is then
 discarded without waiting, so that an execution goes on to its end.
 """
 
@@ -102,7 +103,7 @@ class LinkChannel:
             await waiter
 
     def write(self, stream: Stream, data: bytes | bytearray | memoryview) -> None:
-        """Send output, keeping what there is no credit for; watch `is_blocked`. The data must not change afterwards."""
+        """Send output, keeping what there is no credit for; watch `is_blocked`. The data must not change later."""
         if self.detached or not len(data):
             return
         self._outbox.append((stream, memoryview(data)))
@@ -113,7 +114,7 @@ class LinkChannel:
         self._send_json(FrameType.EVENT, value)
 
     def finish(self, result: dict[str, Any]) -> None:
-        """End the channel well. Its CLOSE waits for output that waits for credit; `on_end` is called once it is sent."""
+        """End the channel well. CLOSE waits for output that waits for credit; `on_end` is called once it is sent."""
         self._end({"ok": result})
 
     def fail(self, error: OperationError) -> None:

@@ -215,9 +215,9 @@ def _open_input(data: bytes) -> int:
     return descriptor
 
 
-async def _wait(child: Child, timeout: float) -> bool:
+async def _wait(child: Child, seconds: float) -> bool:
     with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(asyncio.shield(child.ended), timeout)
+        await asyncio.wait_for(asyncio.shield(child.ended), seconds)
     return child.ended.done()
 
 

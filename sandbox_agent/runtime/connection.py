@@ -28,7 +28,7 @@ class Link:
 
     Args:
         handlers: Operation to coroutine function; cancelled when the connection is lost, unless named in `lasting`.
-        starters: Operation to a function that takes the channel and goes on by itself (executions, where a task would cost time).
+        starters: Operation to a function that takes the channel and goes on by itself (executions: a task costs time).
         hello: Makes the hello event.
         lasting: Operations that go on to their end when the connection is lost.
     """

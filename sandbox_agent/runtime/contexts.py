@@ -1,4 +1,4 @@
-"""A context: one interpreter after another under one id, and the executions that wait for it, first come, first served."""
+"""A context: one interpreter after another under one id, and the executions that wait for it, in order."""
 
 from __future__ import annotations
 
@@ -41,6 +41,7 @@ class Context:
         context_id: str,
         language: str,
         nursery: Nursery,
+        *,
         cwd: str = "",
         env: dict[str, str] | None = None,
         on_exit: Callable[[Context, str], None] = lambda *_: None,
@@ -145,6 +146,7 @@ class Context:
                 stream = Stream(frame.payload[0])
             except ValueError:
                 return
+            execution.announce(self.id, self.execution_count)
             execution.output(stream, memoryview(frame.payload)[1:])
             self._apply_pressure(execution)
         elif frame.type is FrameType.EVENT:
@@ -176,8 +178,8 @@ class Context:
         if self._current is not None:
             self._finish(self._current, reason, exit_code, restarted=True)
         self._on_exit(self, reason)
+        self._start_next()
         if status is not None:
-            self._start_next()
             self.warm()
 
     # Its executions.
@@ -206,9 +208,8 @@ class Context:
             event = frame.json()
         except FrameError:
             return
-        if event.get("type") == "started":
-            execution.announce(self.id, self.execution_count)
-        else:
+        execution.announce(self.id, self.execution_count)
+        if event.get("type") != "started":
             execution.channel.send_event(event)
 
     def _finish(self, execution: Execution, status: str, exit_code: int = 0, *, restarted: bool = False) -> None:

@@ -1,4 +1,4 @@
-"""A non-blocking socket that speaks frames, on the running loop: the supervisor's end of an interpreter's control socket.
+"""A non-blocking socket that speaks frames: the supervisor's end of an interpreter's control socket.
 
 Neither side grants credit on it: the socket's own back pressure does, because an interpreter runs one cell at a time.
 """
@@ -35,7 +35,7 @@ class FrameSocket:
         on_round: Callable[[], None],
         on_end: Callable[[], None],
     ) -> None:
-        sock.setblocking(False)
+        sock.setblocking(False)  # noqa: FBT003 - the standard library's signature
         self._socket = sock
         self._on_frame = on_frame
         self._on_round = on_round

@@ -1,6 +1,7 @@
 """HOME of user code: a venv that `pip install` writes to, an npm prefix, and the environment that makes both effective.
 
-The venv is laid out by hand, not by the `venv` module, because that costs milliseconds instead of a good part of a second.
+The venv is laid out by hand, not by the `venv` module, because that costs milliseconds instead of a good part of a
+second.
 """
 
 from __future__ import annotations
@@ -9,11 +10,11 @@ import os
 import site
 import sys
 import sysconfig
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
 _PASSED_NAMES: Final = frozenset(
     {
@@ -35,7 +36,18 @@ _PASSED_NAMES: Final = frozenset(
         "no_proxy",
     },
 )
-_PASSED_PREFIXES: Final = ("CUDA_", "LC_", "MKL_", "NPM_CONFIG_", "NVIDIA_", "OMP_", "OPENBLAS_", "PIP_", "npm_config_")
+_PASSED_PREFIXES: Final = (
+    "CUDA_",
+    "LC_",
+    "MKL_",
+    "MPL",
+    "NPM_CONFIG_",
+    "NVIDIA_",
+    "OMP_",
+    "OPENBLAS_",
+    "PIP_",
+    "npm_config_",
+)
 _DEFAULT_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _PIP: Final = '#!/bin/sh\nexec "{python}" -m pip "$@"\n'
 
@@ -65,7 +77,7 @@ def prepare_home(home: Path) -> None:
     version = ".".join(str(part) for part in sys.version_info[:3])
     _write(
         home / "venv" / "pyvenv.cfg",
-        f"home = {os.path.dirname(base)}\ninclude-system-site-packages = true\nversion = {version}\nexecutable = {base}\n",
+        f"home = {Path(base).parent}\ninclude-system-site-packages = true\nversion = {version}\nexecutable = {base}\n",
     )
     for name in ("python", "python3", f"python3.{sys.version_info.minor}"):
         _link(binaries / name, base)
@@ -79,7 +91,8 @@ def prepare_home(home: Path) -> None:
 def build_environment(environ: Mapping[str, str], home: Path, node: str) -> dict[str, str]:
     """The environment that every interpreter and command starts from.
 
-    What the runtime itself was started with passes only by an allow list, because a local session's parent may hold credentials;
+    What the runtime itself was started with passes only by an allow list, because a local session's parent may hold
+    credentials;
     `SANDBOX_PASS_ENVIRONMENT` (names, comma separated) adds to it.
     """
     extra = set(environ.get("SANDBOX_PASS_ENVIRONMENT", "").split(","))
@@ -90,7 +103,7 @@ def build_environment(environ: Mapping[str, str], home: Path, node: str) -> dict
     }
     path = [str(home / "venv" / "bin"), str(home / "npm" / "bin"), environ.get("PATH") or _DEFAULT_PATH]
     if node:
-        path.append(os.path.dirname(node))
+        path.append(str(Path(node).parent))
     return {
         "LANG": "C.UTF-8",
         "MPLBACKEND": "Agg",
@@ -112,7 +125,7 @@ def build_environment(environ: Mapping[str, str], home: Path, node: str) -> dict
 
 def _own_site_packages() -> list[str]:
     folders = [sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), *site.getsitepackages()]
-    return list(dict.fromkeys(folder for folder in folders if os.path.isdir(folder)))
+    return list(dict.fromkeys(folder for folder in folders if Path(folder).is_dir()))
 
 
 def _write(path: Path, text: str) -> None:

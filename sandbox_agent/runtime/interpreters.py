@@ -1,4 +1,7 @@
-"""One interpreter process as the supervisor sees it: control socket, output pipes, interrupt, end. Knows nothing of the link."""
+"""One interpreter process as the supervisor sees it: control socket, output pipes, interrupt, end.
+
+Knows nothing of the link.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import contextlib
 import os
 import signal
 import socket
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from sandbox_agent.link.frames import FrameType, Stream, encode_json, split_data
@@ -56,9 +60,7 @@ class Interpreter:
         self._initialized = False
         ours, theirs = socket.socketpair()
         self._control = FrameSocket(ours, self._on_frame, self._on_round, self._on_socket_end)
-        self._pipes = [
-            OutputPipe(lambda data, s=stream: self._on_output(s, data)) for stream in (Stream.STDOUT, Stream.STDERR)
-        ]  # type: ignore[misc]
+        self._pipes = [OutputPipe(partial(self._on_output, stream)) for stream in (Stream.STDOUT, Stream.STDERR)]
         null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         self.child: Child = zygote.spawn(request, [null, *(pipe.write_fd for pipe in self._pipes), theirs.fileno()])
         # The descriptors are in flight to the zygote, which holds its own copies.

@@ -44,7 +44,8 @@ def limit_processes(processes: int) -> None:
 def mark_tree(tree: str) -> None:
     """Write `tree` over the placeholder in this process's initial environment.
 
-    A forked process shows its parent's environment in /proc/PID/environ whatever it puts into os.environ; children that it forks and that
+    A forked process shows its parent's environment in /proc/PID/environ whatever it puts into os.environ; children
+    that it forks and that
     daemonize would carry no mark. Best effort: without /proc the other ways of finding a tree remain.
     """
     try:

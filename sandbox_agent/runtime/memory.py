@@ -1,4 +1,4 @@
-"""Whether the kernel has ended something for lack of memory: the oom_kill counter of this process's cgroup, v1 or v2. Best effort."""
+"""Whether the kernel has ended something for lack of memory: oom_kill counter of the cgroup (v1, v2). Best effort."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where interpreters come from: the light zygote at once, the preloaded one when it is ready, a standby from it where there is one."""
+"""Where interpreters come from: the light zygote at once, the preloaded one when it is ready, or a standby of it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import os
 from typing import TYPE_CHECKING, Any, Final
 
 from sandbox_agent.runtime.interpreters import Interpreter
+from sandbox_agent.runtime.javascript import node_command
 from sandbox_agent.runtime.memory import OomCounter
 from sandbox_agent.runtime.zygote_protocol import CONTROL_FD
 
@@ -38,6 +39,7 @@ class Nursery:
         state: State,
         light: Zygote,
         loaded: Zygote,
+        *,
         site_packages: Path,
         node: str,
         flush: Callable[[], None],
@@ -51,6 +53,11 @@ class Nursery:
         self._refill: asyncio.TimerHandle | None = None
         self.flush = flush
         self.oom = OomCounter()
+
+    @property
+    def has_node(self) -> bool:
+        """Whether JavaScript can run at all."""
+        return bool(self._node)
 
     def take(self, language: str) -> Interpreter:
         """An interpreter that nobody uses yet."""
@@ -93,9 +100,6 @@ class Nursery:
         return {"kind": "python", "processes": process_limit(self._state)}
 
     def _start_node(self) -> Interpreter:
-        # Late, because a session's first cell, which is mostly Python, should not wait for it.
-        from sandbox_agent.runtime.javascript import node_command  # noqa: PLC0415
-
         request = {
             "kind": "exec",
             "argv": node_command(self._node),
@@ -108,5 +112,8 @@ class Nursery:
 
 
 def process_limit(state: State) -> int:
-    """RLIMIT_NPROC for children, or 0: it counts the user's processes of the whole machine, so it is set in a container only."""
+    """RLIMIT_NPROC for children, or 0.
+
+    It counts the user's processes of the whole machine, so it is set in a container only.
+    """
     return state.limits.processes if os.getpid() == 1 and os.getuid() != 0 else 0

@@ -88,9 +88,16 @@ class Operations:
         self._state.limits.update(limits)
         self._state.session_uid, self._state.env = uid, env
         if denied is not self._state.limits.deny_network:
-            # Node cannot take the filter on itself later.
-            self.javascript.exchange()
+            await self._renew_processes()
         return {"restored": self._state.restored, "runtime_id": self._state.runtime_id}
+
+    async def _renew_processes(self) -> None:
+        # Node cannot take the socket filter on itself, and what a process opened before is beyond any filter.
+        for context in {id(context): context for context in self._contexts.values()}.values():
+            if context.is_untouched:
+                context.exchange()
+            else:
+                await context.restart()
 
     async def restored(self, channel: LinkChannel) -> dict[str, Any]:
         """Remember that the workspace was restored."""
@@ -161,7 +168,9 @@ class Operations:
             raise OperationError("RESOURCE_EXHAUSTED", "INVALID_ARGUMENT", message)
         relative = "" if folder == self._state.root else str(folder.relative_to(self._state.root))
         kind = "python" if language == "python" else "javascript"
-        context = Context(f"ctx-{secrets.token_hex(6)}", kind, self._nursery, relative, env, self._on_exit)
+        context = Context(
+            f"ctx-{secrets.token_hex(6)}", kind, self._nursery, cwd=relative, env=env, on_exit=self._on_exit
+        )
         context.shown_language = language
         self._contexts[context.id] = context
         context.warm()
@@ -217,6 +226,8 @@ class Operations:
         if not isinstance(language, str) or language not in LANGUAGES:
             names = ", ".join(LANGUAGES)
             message = f"unknown language `{str(language)[:64]}`; the languages are {names}"
+        elif language != "python" and not self._nursery.has_node:
+            message = f"{language} cannot run: there is no Node in the sandbox"
         elif language not in allowed:
             message = f"{language} is not allowed in this session; allowed: {', '.join(allowed)}"
         else:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
+from typing import TYPE_CHECKING, Final
 
-from sandbox_agent.link.frames import Stream
+if TYPE_CHECKING:
+    from sandbox_agent.link.frames import Stream
 
-_MERGE = 64 << 10
+_MERGE: Final = 64 << 10
 
 
 class OutputLimit:

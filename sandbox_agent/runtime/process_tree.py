@@ -1,6 +1,7 @@
 """Finding and killing everything that one process started, however it tried to get away.
 
-A process belongs to a tree by its process group, its session, its parent (followed down) or its mark: the environment variable SANDBOX_TREE
+A process belongs to a tree by its process group, its session, its parent (followed down) or its mark: the environment
+variable SANDBOX_TREE
 in /proc/PID/environ, which survives setsid and double forks.
 """
 
@@ -54,7 +55,7 @@ async def kill_tree(tree: str, root: int | None) -> None:
 
 
 def _processes() -> Iterator[tuple[int, int, int, int]]:
-    for name in os.listdir("/proc"):
+    for name in os.listdir("/proc"):  # noqa: PTH208 - hundreds of names, no Path needed
         if not name.isdigit():
             continue
         try:

@@ -1,6 +1,7 @@
-"""A seccomp filter that refuses user code every socket but AF_UNIX: egress None, also where no network policy is enforced.
+"""A seccomp filter that refuses every socket but AF_UNIX: egress None, also where no network policy is enforced.
 
-Refused with EACCES: socket and socketpair of any other family, io_uring (which opens sockets without those calls) and system calls of a
+Refused with EACCES: socket and socketpair of any other family, io_uring (which opens sockets without those calls) and
+system calls of a
 foreign ABI (whose numbers the filter would misread). The filter is inherited by fork and exec, and cannot be taken off.
 """
 
@@ -53,7 +54,8 @@ def build_filter(machine: str) -> bytes:
     refused = [(_IF_EQUAL, number) for number in _IO_URING]
     if machine == "x86_64":
         refused.append((_IF_AT_LEAST, _X32_BIT))
-    # Laid out as: arch, refused numbers, socket numbers, allow, family check, refuse. Jumps are relative to the next instruction.
+    # Laid out as: arch, refused numbers, socket numbers, allow, family check, refuse. Jumps are relative to the next
+    # instruction.
     checks = [*refused, *((_IF_EQUAL, number) for number in socket_calls)]
     program = [(_LOAD, 0, 0, _OFFSET_ARCH), (_IF_EQUAL, 0, 1 + len(checks) + 3, arch), (_LOAD, 0, 0, _OFFSET_NUMBER)]
     for index, (operation, number) in enumerate(checks):

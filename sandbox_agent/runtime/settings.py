@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from sandbox_agent.link.calls import OperationError
 
@@ -27,14 +27,12 @@ class Settings:
         workspace: Root of the workspace.
         home: HOME of user code; gets a venv and an npm prefix.
         preload: Modules that the preloading zygote imports; missing ones are skipped.
-        node: Path of node, or "" to look for one.
     """
 
     link_dir: Path
     workspace: Path
     home: Path
     preload: tuple[str, ...]
-    node: str
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> Settings:
@@ -45,7 +43,6 @@ class Settings:
             workspace=Path(environ.get("SANDBOX_WORKSPACE") or "/workspace"),
             home=Path(environ.get("SANDBOX_HOME") or "/home/sandbox"),
             preload=tuple(name.strip() for name in preload.split(",") if name.strip()),
-            node=environ.get("SANDBOX_NODE", ""),
         )
 
 
@@ -104,11 +101,14 @@ def read_env(value: Any) -> dict[str, str]:
 
 
 def _number(values: Mapping[str, Any], name: str, types: tuple[type, ...]) -> float:
-    value = values.get(name) or 0
-    # `not value >= 0` also refuses NaN.
-    if isinstance(value, bool) or not isinstance(value, types) or not value >= 0 or value == float("inf"):
+    value: Any = values.get(name) or 0
+    if isinstance(value, bool) or not isinstance(value, types):
         raise _invalid(name)
-    return float(value) if float in types else int(value)
+    number = cast("float", value)
+    # The comparison also refuses NaN.
+    if not 0 <= number < float("inf"):
+        raise _invalid(name)
+    return number
 
 
 def _invalid(field: str) -> OperationError:

@@ -81,7 +81,8 @@ class Zygote:
         self._pending: dict[int, Child] = {}
         self._next = 0
         self._buffer = bytearray()
-        self.pid, self._socket = launched or (0, None)
+        self.pid = launched[0] if launched else 0
+        self._socket: socket.socket | None = launched[1] if launched else None
         self._on_ready: Callable[[], None] = lambda: None
         self.ready = False
 

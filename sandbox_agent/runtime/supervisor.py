@@ -1,4 +1,4 @@
-"""The runtime's main process: builds the parts, serves the link, reaps what others left, and ends everything on SIGTERM."""
+"""The runtime's main process: builds the parts, serves the link, reaps orphans, ends everything on SIGTERM."""
 
 from __future__ import annotations
 
@@ -51,7 +51,9 @@ class Supervisor:
         self._light = Zygote((), self._children, environment, light)
         self._loaded = Zygote(settings.preload, self._children, environment)
         site_packages = home.venv_site_packages(settings.home)
-        self._nursery = Nursery(self._state, self._light, self._loaded, site_packages, node, self._flush)
+        self._nursery = Nursery(
+            self._state, self._light, self._loaded, site_packages=site_packages, node=node, flush=self._flush
+        )
         self._commands = Commands(self._state, self._light, self._nursery.oom)
         self._operations = Operations(self._state, self._nursery, self._commands, self._announce)
         handlers = {**build_handlers(self._state.root, self._state.limits), **self._operations.handlers()}
@@ -92,7 +94,7 @@ class Supervisor:
     def _on_loaded_ready(self) -> None:
         self._operations.python.exchange()
         self._nursery.prepare_standby()
-        with contextlib.suppress(Exception):
+        if self._nursery.has_node:
             self._operations.javascript.warm()
 
     async def _end(self) -> None:

@@ -1,11 +1,16 @@
 """A process that forks others on request: `python -m sandbox_agent.runtime.zygote`, started by the supervisor.
 
-Its own exec'd process with one thread, because forking the supervisor would copy its event loop and its descriptors. Two run side by side: a
-light one, ready at once, which also starts commands and Node; and one that imports the preload modules first, for later Python contexts.
+Its own exec'd process with one thread, because forking the supervisor would copy its event loop and its descriptors.
+Two run side by side: a
+light one, ready at once, which also starts commands and Node; and one that imports the preload modules first, for
+later Python contexts.
 
-Protocol on the stream socket SANDBOX_ZYGOTE_FD: u32 length and JSON, both ways. Requests carry the child's descriptors (stdin, stdout,
-stderr, control) with their first byte: `{"id", "kind": "python"|"exec", "tree", "processes", "argv", "env", "cwd", "deny_network"}`. Answers:
-`{"ready": true}`, `{"id", "pid"}`, `{"id", "error": errno, "stage"}`, `{"exited": pid, "status": wait status}`. End of file ends it.
+Protocol on the stream socket SANDBOX_ZYGOTE_FD: u32 length and JSON, both ways. Requests carry the child's
+descriptors (stdin, stdout,
+stderr, control) with their first byte: `{"id", "kind": "python"|"exec", "tree", "processes", "argv", "env", "cwd",
+"deny_network"}`. Answers:
+`{"ready": true}`, `{"id", "pid"}`, `{"id", "error": errno, "stage"}`, `{"exited": pid, "status": wait status}`. End
+of file ends it.
 """
 
 from __future__ import annotations
@@ -19,6 +24,7 @@ import select
 import signal
 import socket
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sandbox_agent.runtime import kernel, seccomp
@@ -43,10 +49,10 @@ def main() -> None:
     gc.freeze()
     _reply(control, {"ready": True})
     while True:
-        readable = select.select([control, wake_read], [], [])[0]
+        readable = select.select([control.fileno(), wake_read], [], [])[0]
         if wake_read in readable:
             os.read(wake_read, 4096)
-        if control in readable and not _serve(control, (wake_read, wake_write)):
+        if control.fileno() in readable and not _serve(control, (wake_read, wake_write)):
             return
         # Also after a request, so that a child's end is told only after its pid.
         _report_exits(control)
@@ -139,12 +145,12 @@ def _become_child(
         kernel.mark_tree(request["tree"])
         _limit(request.get("processes", 0))
         # Above everything that is about to be overwritten.
-        high = [os.dup2(descriptor, 64 + index, inheritable=False) for index, descriptor in enumerate(descriptors)]
+        high = [os.dup2(descriptor, 64 + index) for index, descriptor in enumerate(descriptors)]
         for index, descriptor in enumerate(high):
-            os.dup2(descriptor, index, inheritable=True)
+            os.dup2(descriptor, index)
             os.close(descriptor)
         if request["kind"] == "python":
-            os.set_inheritable(CONTROL_FD, False)
+            os.set_inheritable(CONTROL_FD, False)  # noqa: FBT003 - the standard library's signature
             _close_from(CONTROL_FD + 1)
             run_interpreter(CONTROL_FD)
         if request.get("deny_network"):
@@ -167,7 +173,7 @@ def _limit(processes: int) -> None:
 
 
 def _close_from(first: int) -> None:
-    os.closerange(first, max(int(name) for name in os.listdir("/proc/self/fd")) + 1)
+    os.closerange(first, max(int(path.name) for path in Path("/proc/self/fd").iterdir()) + 1)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""Compiling and running a cell in a namespace that persists: last expression, top-level await, `!command` and `%pip` lines."""
+"""Compiling and running a cell in a namespace that persists: last value, top-level await, `!command` lines."""
 
 from __future__ import annotations
-
 import __future__
+
 import ast
 import builtins
 import inspect
@@ -44,17 +44,18 @@ class Namespace:
         linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
         tree = self._parse(source, filename)
         last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
-        if tree.body:
-            self._evaluate(self._compile(tree, filename, "exec"))
-        if not isinstance(last, ast.Expr):
+        codes = [self._compile(tree, filename, "exec")] if tree.body else []
+        if isinstance(last, ast.Expr):
+            codes.append(self._compile(ast.Expression(last.value), filename, "eval"))
+        value = self._evaluate(codes)
+        if last is None:
             return MISSING
-        value = self._evaluate(self._compile(ast.Expression(last.value), filename, "eval"))
         if value is None or source.rstrip().endswith(";"):
             return MISSING
         self.module.__dict__["_"] = value
         return value
 
-    def _parse(self, source: str, filename: str) -> ast.Module:
+    def _parse(self, source: str, filename: str) -> Any:
         try:
             return self._compile(source, filename, "exec", ast.PyCF_ONLY_AST)
         except SyntaxError:
@@ -71,9 +72,22 @@ class Namespace:
                 self._flags |= code.co_flags & flag
         return code
 
-    def _evaluate(self, code: types.CodeType) -> Any:
-        value = eval(code, self.module.__dict__)  # noqa: S307 - running user code is the purpose
-        return self._await(value) if code.co_flags & inspect.CO_COROUTINE else value
+    def _evaluate(self, codes: list[types.CodeType]) -> Any:
+        # A cell that awaits somewhere runs within the loop from its first line to its last.
+        if any(code.co_flags & inspect.CO_COROUTINE for code in codes):
+            return self._await(self._evaluate_in_loop(codes))
+        value = None
+        for code in codes:
+            value = eval(code, self.module.__dict__)  # noqa: S307 - running user code is the purpose
+        return value
+
+    async def _evaluate_in_loop(self, codes: list[types.CodeType]) -> Any:
+        value = None
+        for code in codes:
+            value = eval(code, self.module.__dict__)  # noqa: S307 - running user code is the purpose
+            if code.co_flags & inspect.CO_COROUTINE:
+                value = await value
+        return value
 
     def _await(self, coroutine: Any) -> Any:
         # Late, because importing asyncio costs as much as starting Python, and few cells await.
@@ -93,7 +107,7 @@ class Namespace:
 
 
 def rewrite_shell_lines(source: str) -> str:
-    """Lines that start with `!` or `%pip` as calls of `__sandbox_shell__`; only for source that is no Python as it is."""
+    """Lines that start with `!` or `%pip` as calls of `__sandbox_shell__`; for source that is no Python as it is."""
     lines = []
     for line in source.split("\n"):
         match = _SHELL_LINE.match(line)

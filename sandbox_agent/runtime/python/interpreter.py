@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 import contextlib
 import importlib
 import os
@@ -10,6 +9,7 @@ import signal
 import site
 import socket
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from sandbox_agent.link.frames import Frame, FrameDecoder, FrameType
@@ -100,7 +100,7 @@ class Interpreter:
             self._venv_changed = _changed_at(site_packages)
         if python:
             sys.executable = python
-            sys.prefix = sys.exec_prefix = os.path.dirname(os.path.dirname(python))
+            sys.prefix = sys.exec_prefix = str(Path(python).parents[1])
         sys.argv = [""]
 
     def _execute(self, channel: int, arguments: dict[str, Any], code: str) -> None:
@@ -159,7 +159,7 @@ class Interpreter:
 
 def _changed_at(path: str) -> int:
     try:
-        return os.stat(path).st_mtime_ns
+        return Path(path).stat().st_mtime_ns
     except OSError:
         return 0
 

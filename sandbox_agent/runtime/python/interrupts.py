@@ -1,6 +1,7 @@
 """SIGINT as KeyboardInterrupt in the running cell, and nowhere else.
 
-The handler looks at the stack it interrupted: within functions that must not be left half done the signal is remembered and sent again a
+The handler looks at the stack it interrupted: within functions that must not be left half done the signal is
+remembered and sent again a
 little later (`retry`).
 """
 

@@ -1,7 +1,9 @@
 """sys.stdout, sys.stderr and sys.stdin of an interpreter: text streams that become DATA frames on the control socket.
 
-stdout is buffered (a system call a print would be 20 times slower) and flushed by a thread every 20 ms while cells run; stderr is not, and
-flushes stdout first, so that the two stay in order. In a child that user code forks, both fall back to file descriptors 1 and 2.
+stdout is buffered (a system call a print would be 20 times slower) and flushed by a thread every 20 ms while cells
+run; stderr is not, and
+flushes stdout first, so that the two stay in order. In a child that user code forks, both fall back to file
+descriptors 1 and 2.
 """
 
 from __future__ import annotations
@@ -56,7 +58,7 @@ class _RawStream(io.RawIOBase):
 
 
 class _RawStderr(_RawStream):
-    def __init__(self, sender: FrameSender, stdout: io.BufferedWriter) -> None:
+    def __init__(self, sender: FrameSender, stdout: Any) -> None:
         super().__init__(sender, Stream.STDERR)
         self._stdout = stdout
 
@@ -98,10 +100,10 @@ class Streams:
         self.stderr = _text(_RawStderr(self._sender, self._stdout_buffer))
 
     def install(self, tick: Callable[[], None]) -> None:
-        """Take over the process's streams; `tick` is called by the flushing thread every 20 ms while a cell runs."""
+        """Take over the process's streams; `tick` is called every 20 ms while a cell runs, by the flushing thread."""
         self._tick = tick
         builtins.input = _refuse_input
-        sys.stdin = sys.__stdin__ = _NoInput()  # type: ignore[misc]
+        sys.stdin = _NoInput()
         self.restore()
         os.register_at_fork(before=self._before_fork, after_in_child=_after_fork)
         threading.Thread(target=self._flush_regularly, name="sandbox-output", daemon=True).start()
@@ -110,8 +112,8 @@ class Streams:
         """Undo what an earlier cell did to sys.stdout and sys.stderr."""
         if self.stdout.closed or self.stderr.closed or self._stdout_buffer.closed:
             self._make()
-        sys.stdout = sys.__stdout__ = self.stdout  # type: ignore[misc]
-        sys.stderr = sys.__stderr__ = self.stderr  # type: ignore[misc]
+        sys.stdout = self.stdout
+        sys.stderr = self.stderr
 
     def resume(self) -> None:
         """A cell begins: flush regularly from now on."""
@@ -120,7 +122,7 @@ class Streams:
             self._wake.set()
 
     def pause(self) -> None:
-        """No cell runs: the thread goes to sleep after a while (not at once, since waking it costs a short cell more than it does)."""
+        """No cell runs: the thread goes to sleep after a while, since waking it costs more than a short cell."""
         self._active = False
 
     def flush(self) -> None:
@@ -153,8 +155,8 @@ class Streams:
 
 
 def _after_fork() -> None:
-    sys.stdout = sys.__stdout__ = open(1, "w", encoding="utf-8", errors="backslashreplace", closefd=False)  # type: ignore[misc]  # noqa: PTH123, SIM115 - a descriptor
-    sys.stderr = sys.__stderr__ = open(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False)  # type: ignore[misc]  # noqa: PTH123, SIM115 - a descriptor
+    sys.stdout = open(1, "w", encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115 - for good
+    sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115 - for good
 
 
 def _text(buffer: Any) -> io.TextIOWrapper:

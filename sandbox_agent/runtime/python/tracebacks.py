@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import traceback
+from pathlib import Path
 from typing import Any, Final
 
-_OWN_FOLDER: Final = os.path.dirname(__file__) + os.sep
+_OWN_FOLDER: Final = str(Path(__file__).parent) + os.sep
 _MAX_LINES: Final = 400
 _MAX_LINE: Final = 2_000
 _MAX_VALUE: Final = 64 << 10
