@@ -24,7 +24,9 @@ def link_node() -> None:
     for name, target in commands.items():
         (PROGRAMS / name).unlink(missing_ok=True)
         (PROGRAMS / name).symlink_to(target)
-        target.chmod(0o755)
+        # A chmod that changes nothing would still copy the file into this layer (Node: 120 MB).
+        if not os.access(target, os.X_OK):
+            target.chmod(0o755)
 
 
 def make_runtime_importable() -> None:

@@ -40,7 +40,13 @@ debian_packages() {
 go_binary() {
   local name=$1 module=$2
   shift 2
-  [ -x "$BIN/$name" ] || timed "$name" env GOBIN="$BIN" go install -trimpath "$@" "$module" 2>"$LOG/$name-build.log"
+  [ -x "$BIN/$name" ] || timed "$name" go_install "$name" "$@" "$module"
+}
+
+go_install() {
+  local log=$LOG/$1-build.log
+  shift
+  GOBIN=$BIN go install -trimpath "$@" >"$log" 2>&1 || { tail -n 20 "$log" >&2; return 1; }
 }
 
 module_file() { go mod download -json "$1" | python3 -c 'import json, sys; print(json.load(sys.stdin)["GoMod"])'; }

@@ -6,14 +6,14 @@ IMAGES=$STATE/images
 
 bud() { buildah --root "$STATE/buildah" --runroot "$STATE/buildah-run" --storage-driver overlay "$@"; }
 
-load() { ctr -a "$SOCK" -n k8s.io images import "$1" >/dev/null; }
+load() { ctr -a "$SOCK" -n k8s.io images import "$1" >/dev/null 2>"$LOG/import.log" || { cat "$LOG/import.log" >&2; return 1; }; }
 
 base_image() {
   ! bud inspect --type image $BASE_IMAGE >/dev/null 2>&1 || return 0
   local root=$STATE/base container
   rm -rf "$root"
   debootstrap --variant=minbase --include=ca-certificates bookworm "$root" >"$LOG/debootstrap.log"
-  rm -rf "$root"/var/cache/apt/archives/*.deb "$root"/var/lib/apt/lists/* "$root"/usr/share/{doc,man,locale}/*
+  rm -rf "$root"/var/cache/apt/* "$root"/var/lib/apt/lists/* "$root"/usr/share/{doc,man,locale}/*
   container=$(bud from scratch)
   bud add --quiet "$container" "$root" / >/dev/null
   bud config --env PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin "$container"
@@ -38,25 +38,33 @@ fingerprint() {
   ) | sha256sum | cut -c1-16
 }
 
-# The machine's way to the package registries: certificates, apt's sources and options, pip's settings. Mounted, so that
+# The machine's way to the package registries: its certificates, apt's sources and options, pip's index. Mounted, so that
 # none of it ends up in an image.
 registry_mounts() {
-  local path
-  apt-config dump Acquire >"$STATE/apt-options.conf"
-  printf '%s\n' -v /etc/ssl/certs:/etc/ssl/certs:ro -v "$STATE/apt-options.conf:/etc/apt/apt.conf.d/99host:ro"
-  for path in /etc/pip.conf /etc/apt/sources.list.d; do
-    [ ! -e $path ] || printf '%s\n' -v "$path:$path:ro"
-  done
+  local directory=$STATE/registry bundle=/etc/ssl/registry.pem index
+  mkdir -p "$directory"
+  cp "${SSL_CERT_FILE:-/etc/ssl/certs/ca-certificates.crt}" "$directory/registry.pem"
+  {
+    apt-config dump Acquire | grep -E '^Acquire::(Check-|https?::Proxy )' || true
+    echo "Acquire::https::CAInfo \"$bundle\";"
+  } >"$directory/apt.conf"
+  index=${PIP_INDEX_URL:-$(python3 -m pip config get global.index-url 2>/dev/null || true)}
+  { printf '[global]\ncert = %s\n' $bundle; [ -z "$index" ] || echo "index-url = $index"; } >"$directory/pip.conf"
+  printf '%s\n' -v "$directory/registry.pem:$bundle:ro" -v "$directory/apt.conf:/etc/apt/apt.conf.d/99registry:ro" \
+    -v "$directory/pip.conf:/etc/pip.conf:ro"
+  [ ! -e /etc/apt/sources.list.d/debian.sources ] ||
+    printf '%s\n' -v /etc/apt/sources.list.d/debian.sources:/etc/apt/sources.list.d/debian.sources:ro
 }
 
 build_image() {
-  local name=$1 archive=$2 mounts
+  local name=$1 archive=$2 tag=localhost/sandbox-$1:e2e mounts
+  [ "$name" != sandbox ] || tag=localhost/sandbox-slim:e2e
   mapfile -t mounts < <(registry_mounts)
-  bud bud --quiet --layers --isolation chroot --network host "${mounts[@]}" --build-arg BASE=$BASE_IMAGE \
-    -f "$REPOSITORY/deploy/images/$name/Dockerfile" -t "localhost/sandbox-$name:e2e" "$REPOSITORY" >"$LOG/image-$name.log" 2>&1 ||
+  bud bud --layers --isolation chroot --network host "${mounts[@]}" --build-arg BASE=$BASE_IMAGE \
+    -f "$REPOSITORY/deploy/images/$name/Dockerfile" -t "$tag" "$REPOSITORY" >"$LOG/image-$name.log" 2>&1 ||
     { tail -n 30 "$LOG/image-$name.log" >&2; return 1; }
   rm -f "$archive" "$archive.part"
-  bud push --quiet --format oci "localhost/sandbox-$name:e2e" "docker-archive:$archive.part:localhost/sandbox-$name:e2e"
+  bud push --quiet "$tag" "docker-archive:$archive.part:$tag"
   mv "$archive.part" "$archive"
 }
 
@@ -76,7 +84,7 @@ images() {
 }
 
 import_once() {
-  local mark=$RUN/imported-$1
+  local mark=$STATE/containerd/imported-$1
   [ "$(cat "$mark" 2>/dev/null)" != "$2" ] || return 0
   timed "import $1" load "$2"
   echo "$2" >"$mark"

@@ -2,7 +2,7 @@
 
 start_node() {
   cd "$RUN"
-  mkdir -p containerd/root containerd/state cni kubelet
+  mkdir -p "$STATE/containerd" containerd cni kubelet
   write_containerd_config >containerd/config.toml
   write_network_config >cni/10-calico.conflist
   write_kubelet_config >kubelet/config.yaml
@@ -37,7 +37,7 @@ start_network() {
 write_containerd_config() {
   cat <<TOML
 version = 3
-root = "$RUN/containerd/root"
+root = "$STATE/containerd/root"
 state = "$RUN/containerd/state"
 [grpc]
   address = "$SOCK"
@@ -108,6 +108,7 @@ stop_node() {
   local pid
   "$BIN/kube-proxy" --cleanup >/dev/null 2>&1
   timeout 10 "$BIN/ctr" -a "$SOCK" -n k8s.io tasks ls 2>/dev/null | awk 'NR > 1 {print $2}' | xargs -r kill -9 2>/dev/null
+  forget_containers
   stop containerd
   for pid in /proc/[0-9]*; do
     case $(readlink "$pid/exe") in "$BIN"/containerd-shim-runc-v2 | "$BIN"/runsc*) kill -9 "${pid#/proc/}" ;; esac
@@ -115,4 +116,13 @@ stop_node() {
   iptables-save 2>/dev/null | grep -vE 'cali[-:]' | iptables-restore 2>/dev/null
   ipset list -n 2>/dev/null | grep '^cali' | xargs -r -n1 ipset destroy 2>/dev/null
   awk -v run="$RUN/" 'index($2, run) == 1 {print $2}' /proc/mounts | sort -r | xargs -r -n1 umount -l
+}
+
+# Images stay for the next start (importing them takes a minute); of containers nothing does.
+forget_containers() {
+  local containerd=(timeout 20 "$BIN/ctr" -a "$SOCK" -n k8s.io) name
+  for name in $("${containerd[@]}" tasks ls -q 2>/dev/null); do "${containerd[@]}" tasks rm -f "$name"; done >/dev/null 2>&1
+  "${containerd[@]}" containers ls -q 2>/dev/null | xargs -r "${containerd[@]}" containers rm >/dev/null 2>&1
+  "${containerd[@]}" sandboxes ls -q 2>/dev/null | xargs -r "${containerd[@]}" sandboxes rm -f >/dev/null 2>&1
+  rm -rf "$STATE"/containerd/root/io.containerd.grpc.v1.cri/{containers,sandboxes}
 }
