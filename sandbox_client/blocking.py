@@ -120,7 +120,8 @@ def opening(
 ) -> Callable[Concatenate[type[Sandbox], P], Sandbox]:
     """The sync namesake of a classmethod that makes an AsyncSandbox."""
 
-    @functools.wraps(method)
+    # A bound method has lost its first parameter, which `classmethod` takes off once more.
+    @functools.wraps(getattr(method, "__func__", method))
     def call(cls: type[Sandbox], /, *args: P.args, **kwargs: P.kwargs) -> Sandbox:
         loop = LoopThread()
         try:

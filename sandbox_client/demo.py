@@ -1,4 +1,4 @@
-"""A tour in half a minute, without a cluster: `make demo`. Each step's result is checked: exit code 1 where one is wrong."""
+"""A tour in half a minute, without a cluster: `make demo`. Each result is checked: exit code 1 where one is wrong."""
 
 from __future__ import annotations
 

@@ -22,6 +22,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 import grpc
+from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
 
 if TYPE_CHECKING:
@@ -153,13 +154,11 @@ def _error_info(metadata: Iterable[Any]) -> error_details_pb2.ErrorInfo | None:
     for key, value in metadata:
         if key != _DETAILS_KEY or not isinstance(value, bytes):
             continue
+        info = error_details_pb2.ErrorInfo()
         try:
-            status = status_pb2.Status.FromString(value)
-        except ValueError:
-            # DecodeError: somebody else's header; the status itself still tells what happened.
-            return None
-        for detail in status.details:
-            info = error_details_pb2.ErrorInfo()
-            if detail.Unpack(info):
+            if any(detail.Unpack(info) for detail in status_pb2.Status.FromString(value).details):
                 return info
+        except DecodeError:
+            # Not ours, or damaged: the status itself still tells what happened.
+            return None
     return None

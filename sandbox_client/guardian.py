@@ -1,6 +1,6 @@
 """The parent of a local session's processes: it starts them and ends all of them with the session, however that ends.
 
-Run as a script, alone: `python -I guardian.py`, with one line of JSON on standard input, see `Plan`. When standard input
+Run as a script, alone: `python -I guardian.py`, with one line of JSON (a `Plan`) on standard input. When standard input
 ends (the SDK closed it, or its process died, even by SIGKILL), every process below is killed and the folder removed.
 Standard library only, and no threads: it forks with a death signal, which is not safe beside them.
 """

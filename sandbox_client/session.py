@@ -220,7 +220,7 @@ class AsyncSandbox:
             One Started, then Stdout, Stderr, Result and at most one CodeError in their order, then one Completed.
         """
         request = interpreter_pb2.ExecuteRequest(
-            code=code,
+            code=_checked_text(code, "code"),
             language=language_number(language) if context is None else _language_of(language),
             context_id=context or "",
             timeout=_duration(timeout),
@@ -292,7 +292,7 @@ class AsyncSandbox:
         if not command:
             raise InvalidArgument("give a command line or a list of words", reason="INVALID_ARGUMENT", field="command")
         request = process_pb2.RunRequest(
-            shell=command if isinstance(command, str) else None,
+            shell=_checked_text(command, "command") if isinstance(command, str) else None,
             argv=None if isinstance(command, str) else process_pb2.Argv(args=list(command)),
             cwd=str(cwd),
             env=env or {},
@@ -331,6 +331,16 @@ class AsyncSandbox:
 def _language_of(name: str) -> Any:
     # The context knows its language; naming one matters only to choose TypeScript in a JavaScript context.
     return language_number("" if name == "python" else name, is_optional=True)
+
+
+def _checked_text(text: str, field: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidArgument(
+            f"it is no Unicode text: {error.reason}", reason="INVALID_ARGUMENT", field=field
+        ) from error
+    return text
 
 
 def _duration(seconds: float | None) -> dt.timedelta | None:

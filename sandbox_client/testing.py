@@ -1,4 +1,4 @@
-"""An agent in this process, for tests of what uses the SDK: real gRPC over real TLS, answers as scripted. Needs `cryptography`.
+"""An agent in this process, for tests of what uses the SDK: real gRPC over TLS, scripted answers. Needs `cryptography`.
 
     async with FakeAgent() as agent, AsyncSandbox(agent.endpoint) as sandbox:
         agent.script("1 + 1", [result({"text/plain": b"2"}, is_main=True), completed()])

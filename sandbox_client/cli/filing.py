@@ -13,7 +13,7 @@ from sandbox_client.cli.target import Target, with_target
 _SESSION = click.option("--session", required=True, help="Name of a session in the cluster.")
 
 
-@click.group()
+@click.group(epilog="\b\nExample:\n  sandbox files put --session my-session data.csv")
 def files() -> None:
     """Files of a session's workspace."""
 

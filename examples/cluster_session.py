@@ -1,0 +1,46 @@
+"""A session of a cluster, async: create, run, save, suspend, resume.
+
+Run it with `python examples/cluster_session.py [NAMESPACE]`; the kubeconfig's cluster must have the operator installed.
+"""
+
+import asyncio
+import sys
+
+from sandbox_client import AsyncSandbox, SessionFailed
+from sandbox_client.kubernetes import Cluster, ClusterOptions
+
+
+async def main(namespace: str | None) -> None:
+    # Waits until the session is Ready, at most `timeout` seconds, and connects: directly inside a cluster, else
+    # through a port-forward.
+    try:
+        sandbox = await AsyncSandbox.create("example", namespace=namespace, timeout=180, on_phase=print)
+    except SessionFailed as error:
+        # The message has the conditions, such as an image that cannot be pulled.
+        sys.exit(f"the session did not start: {error}")
+
+    async with sandbox:
+        async for event in sandbox.execute("for n in range(3): print(n)\n'done'"):
+            print(event)
+        await sandbox.files.write("notes.txt", "kept")
+        report = await sandbox.workspace.push(
+            on_progress=lambda at: print(at.files_done, "of", at.files_total, "files")
+        )
+        print("generation", report.generation, "is durable")
+
+    cluster = await Cluster.open(ClusterOptions(namespace=namespace))
+    await cluster.suspend("example")
+    await cluster.wait_for(
+        "example", lambda seen: seen.get("status", {}).get("phase") == "Suspended", timeout=120, on_phase=print
+    )
+    await cluster.suspend("example", is_suspended=False)
+    await cluster.wait_ready("example", timeout=180, on_phase=print)
+
+    # The files are back; variables are not.
+    async with await AsyncSandbox.connect("example", namespace=namespace) as sandbox:
+        print(await sandbox.files.read_text("notes.txt"))
+    await cluster.delete("example")
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1] if len(sys.argv) > 1 else None))

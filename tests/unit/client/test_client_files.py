@@ -1,0 +1,122 @@
+"""Files, workspace and contexts against the scripted agent."""
+
+import datetime as dt
+import types
+
+import pytest
+
+from sandbox_client import (
+    Conflict,
+    Context,
+    DataCorrupted,
+    FileFailure,
+    FileInfo,
+    NotFound,
+    Progress,
+    PushReport,
+    WorkspaceStatus,
+)
+
+CONTENTS = {
+    "empty": b"",
+    "binary": bytes(range(256)) * 3,
+    "text": "Grüße, 世界\r\n\0\\'\"".encode(),
+    "larger than a message": b"0123456789abcdef" * (5 << 16),
+}
+
+
+@pytest.mark.parametrize("content", CONTENTS.values(), ids=CONTENTS)
+async def test_what_is_written_is_read_back(sandbox, content):
+    info = await sandbox.files.write("a/b.bin", content)
+    assert info == FileInfo("a/b.bin", "file", len(content), 0o644)
+    assert await sandbox.files.read("a/b.bin") == content
+
+
+@pytest.mark.parametrize("content", CONTENTS.values(), ids=CONTENTS)
+async def test_an_upload_and_a_download_keep_every_byte(sandbox, tmp_path, content):
+    (tmp_path / "source").write_bytes(content)
+    sent, received = [], []
+    await sandbox.files.upload(tmp_path / "source", "there", on_progress=lambda *at: sent.append(at))
+    local = await sandbox.files.download("there", tmp_path / "target", on_progress=lambda *at: received.append(at))
+    assert local.read_bytes() == content
+    if content:
+        assert sent[-1] == received[-1] == (len(content), len(content))
+
+
+async def test_text_is_utf_8(agent, sandbox):
+    await sandbox.files.write("t", "ü\n")
+    assert agent.files["t"] == "ü\n".encode()
+    assert await sandbox.files.read_text("t") == "ü\n"
+
+
+async def test_a_range_can_be_read(agent, sandbox):
+    agent.files["r"] = b"0123456789"
+    assert await sandbox.files.read("r", offset=3, length=4) == b"3456"
+
+
+async def test_a_download_that_fails_leaves_the_old_file_and_nothing_else(sandbox, tmp_path):
+    (tmp_path / "kept").write_text("old")
+    with pytest.raises(NotFound):
+        await sandbox.files.download("missing", tmp_path / "kept")
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("kept", "old")]
+
+
+async def test_a_download_into_a_folder_keeps_its_name(agent, sandbox, tmp_path):
+    agent.files["deep/name.txt"] = b"x"
+    assert await sandbox.files.download("deep/name.txt", tmp_path) == tmp_path / "name.txt"
+
+
+async def test_an_upload_whose_digest_differs_is_reported(sandbox, tmp_path, monkeypatch):
+    (tmp_path / "f").write_bytes(b"data")
+    monkeypatch.setattr("sandbox_client.files.hashlib", types.SimpleNamespace(sha256=FixedDigest))
+    with pytest.raises(DataCorrupted):
+        await sandbox.files.upload(tmp_path / "f")
+
+
+class FixedDigest:
+    def update(self, _data):
+        pass
+
+    def hexdigest(self):
+        return "0" * 64
+
+
+async def test_a_listing_follows_every_page(agent, sandbox):
+    agent.files = {f"f{number}": b"" for number in range(5)}
+    assert [entry.path for entry in await sandbox.files.list()] == ["f0", "f1", "f2", "f3", "f4"]
+
+
+async def test_existence_is_asked_without_an_error(agent, sandbox):
+    agent.files["a"] = b""
+    assert (await sandbox.files.exists("a"), await sandbox.files.exists("b")) == (True, False)
+
+
+async def test_a_move_onto_a_file_is_a_conflict_that_names_it(agent, sandbox):
+    agent.files = {"a": b"1", "b": b"2"}
+    with pytest.raises(Conflict) as caught:
+        await sandbox.files.move("a", "b")
+    assert caught.value.field == "destination"
+    await sandbox.files.move("a", "b", overwrite=True)
+    await sandbox.files.remove("b")
+    assert agent.files == {}
+
+
+async def test_a_push_reports_what_is_saved_and_what_is_not(agent, sandbox):
+    agent.files["a"] = b"1"
+    told = []
+    report = await sandbox.workspace.push(["a", "b"], on_progress=told.append)
+    assert report == PushReport(1, 1, 1, 0, (FileFailure("b", "not there"),))
+    assert told == [Progress(files_done=1, files_total=1)]
+    assert await sandbox.workspace.read("code-interpreter/a") == b"1"
+
+
+async def test_the_workspaces_status_has_times_with_a_zone(sandbox):
+    assert await sandbox.workspace.status() == WorkspaceStatus(
+        generation=1, files=0, bytes=0, synced_at=dt.datetime(2026, 1, 2, tzinfo=dt.UTC), dirty=True, last_error=""
+    )
+
+
+async def test_contexts_are_made_listed_and_interrupted(sandbox):
+    assert await sandbox.contexts.create("typescript", cwd="sub") == Context("c1", "typescript", "sub")
+    assert await sandbox.contexts.list() == [Context("python", "python")]
+    assert await sandbox.contexts.interrupt("python") is True

@@ -1,0 +1,233 @@
+"""What the SDK reads from and writes to a cluster, and the port-forward's bridge, without a cluster."""
+
+import base64
+import contextlib
+import json
+import socket
+import socketserver
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+import yaml
+
+from sandbox_client import Conflict, InvalidArgument, NotFound, SandboxUnavailable, SessionFailed
+from sandbox_client.kubernetes import Cluster, ClusterOptions, SessionRequest, describe_failure
+from sandbox_client.portforward import PortForward
+
+SESSIONS = "/apis/sandboxsessions.dev/v1alpha1/namespaces/team/sandboxsessions"
+
+
+class ApiServer(ThreadingHTTPServer):
+    """Just enough of an API server: sessions, secrets and one watch, from dictionaries."""
+
+    daemon_threads = True
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.sessions = {}
+        self.secrets = {}
+        self.watch_events = []
+        self.refusal = None
+
+
+class Handler(BaseHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+    def answer(self, status, value):
+        body = b"".join(json.dumps(each).encode() + b"\n" for each in (value if isinstance(value, list) else [value]))
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def failure(self, status, message):
+        self.answer(status, {"kind": "Status", "message": message, "code": status})
+
+    def do_GET(self):
+        path, _, query = self.path.partition("?")
+        name = path.rsplit("/", 1)[-1]
+        if path == SESSIONS and "watch=" in query:
+            self.answer(200, self.server.watch_events)
+        elif path == SESSIONS:
+            self.answer(200, {"items": list(self.server.sessions.values())})
+        elif path.startswith(SESSIONS) and name in self.server.sessions:
+            self.answer(200, self.server.sessions[name])
+        elif "/secrets/" in path and name in self.server.secrets:
+            self.answer(200, {"kind": "Secret", "apiVersion": "v1", "data": self.server.secrets[name]})
+        else:
+            self.failure(404, f'"{name}" not found')
+
+    def do_POST(self):
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if self.server.refusal:
+            self.failure(*self.server.refusal)
+            return
+        self.server.sessions[body["metadata"]["name"]] = body
+        self.answer(201, body)
+
+
+def session(phase, **status):
+    metadata = {"name": "s", "resourceVersion": "1"}
+    return {"metadata": metadata, "spec": {"templateRef": {"name": "default"}}, "status": {"phase": phase, **status}}
+
+
+@pytest.fixture
+def api():
+    server = ApiServer()
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture
+def options(api, tmp_path):
+    cluster = {"name": "c", "cluster": {"server": f"http://127.0.0.1:{api.server_port}"}}
+    context = {"name": "x", "context": {"cluster": "c", "user": "u", "namespace": "team"}}
+    config = {
+        "clusters": [cluster],
+        "contexts": [context],
+        "users": [{"name": "u", "user": {}}],
+        "current-context": "x",
+    }
+    (tmp_path / "kubeconfig").write_text(yaml.safe_dump(config))
+    return ClusterOptions(kubeconfig=str(tmp_path / "kubeconfig"))
+
+
+@pytest.fixture
+async def cluster(options):
+    return await Cluster.open(options)
+
+
+async def test_a_session_is_created_as_asked_in_the_kubeconfigs_namespace(api, cluster):
+    request = SessionRequest("s", "science", {"A": "1"}, {"lifecycle": {"idleTimeout": "1h"}})
+    assert await cluster.create(request) == "s"
+    assert api.sessions["s"] == {
+        "apiVersion": "sandboxsessions.dev/v1alpha1",
+        "kind": "SandboxSession",
+        "metadata": {"name": "s"},
+        "spec": {
+            "templateRef": {"name": "science"},
+            "env": [{"name": "A", "value": "1"}],
+            "lifecycle": {"idleTimeout": "1h"},
+        },
+    }
+
+
+@pytest.mark.parametrize(("status", "class_"), [(409, Conflict), (422, InvalidArgument), (500, SandboxUnavailable)])
+async def test_a_refusal_of_the_api_server_keeps_its_words(api, cluster, status, class_):
+    api.refusal = (status, "spec.templateRef: no")
+    with pytest.raises(class_, match=r"spec\.templateRef: no"):
+        await cluster.create(SessionRequest("s"))
+
+
+async def test_waiting_follows_the_watch_until_ready(api, cluster):
+    api.sessions["s"] = session("Pending")
+    api.watch_events = [{"type": "MODIFIED", "object": session(phase)} for phase in ("Starting", "Ready")]
+    phases = []
+    ready = await cluster.wait_ready("s", timeout=10, on_phase=phases.append)
+    assert (ready["status"]["phase"], phases) == ("Ready", ["Pending", "Starting", "Ready"])
+
+
+async def test_a_failed_session_tells_its_conditions(api, cluster):
+    condition = {"type": "Scheduled", "status": "False", "reason": "ImagePullBackOff", "message": "no such image"}
+    api.sessions["s"] = session("Failed", conditions=[condition])
+    with pytest.raises(SessionFailed, match=r"it is Failed \(Scheduled: ImagePullBackOff no such image\)"):
+        await cluster.wait_ready("s", timeout=10, on_phase=print)
+
+
+async def test_a_session_that_stays_unready_is_reported_in_time(api, cluster):
+    api.sessions["s"] = session("Starting")
+    with pytest.raises(SessionFailed, match="it is Starting"):
+        await cluster.wait_ready("s", timeout=0.5, on_phase=print)
+
+
+async def test_a_missing_session_is_not_found(cluster):
+    with pytest.raises(NotFound, match="session s"):
+        await cluster.connect("s")
+
+
+async def test_a_session_without_a_complete_secret_is_not_ready(api, cluster):
+    api.sessions["s"] = session("Ready", accessSecretName="s-access")
+    api.secrets["s-access"] = {"token": base64.b64encode(b"t").decode()}
+    with pytest.raises(SessionFailed, match=r"s-access has no ca\.crt, endpoint, serverName, podName"):
+        await cluster.connect("s")
+
+
+async def test_a_connection_from_outside_goes_through_a_local_port(api, cluster):
+    access = {"token": b"t", "ca.crt": b"ca", "endpoint": b"10.0.0.1:8443", "serverName": b"n", "podName": b"p"}
+    api.sessions["s"] = session("Ready")
+    api.secrets["s-access"] = {key: base64.b64encode(value).decode() for key, value in access.items()}
+    endpoint, resources = await cluster.connect("s")
+    async with resources:
+        assert endpoint.address.startswith("127.0.0.1:")
+        assert (endpoint.server_name, endpoint.ca_certificate, endpoint.token) == ("n", b"ca", "t")
+
+
+async def test_no_kubeconfig_is_an_error_that_says_what_to_do(tmp_path):
+    with pytest.raises(SandboxUnavailable, match="--kubeconfig"):
+        await Cluster.open(ClusterOptions(kubeconfig=str(tmp_path / "none")))
+
+
+def test_a_session_the_operator_never_saw_says_so():
+    assert describe_failure({"metadata": {}}) == "it is not seen by the operator yet"
+
+
+class Echo(socketserver.BaseRequestHandler):
+    def handle(self):
+        with contextlib.suppress(ConnectionError):
+            while data := self.request.recv(65536):
+                self.request.sendall(data)
+
+
+@pytest.fixture
+def echo_address():
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Echo) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield server.server_address
+        server.shutdown()
+        thread.join()
+
+
+def exchange(client, sent):
+    sender = threading.Thread(target=client.sendall, args=(sent,))
+    sender.start()
+    received = bytearray()
+    while len(received) < len(sent):
+        received += client.recv(65536)
+    sender.join()
+    return bytes(received)
+
+
+def test_a_port_forward_carries_bytes_both_ways_on_many_connections(echo_address):
+    with contextlib.ExitStack() as clients, PortForward(lambda: socket.create_connection(echo_address)) as forward:
+        host, port = forward.address.split(":")
+        for number in range(4):
+            client = clients.enter_context(socket.create_connection((host, int(port)), timeout=10))
+            sent = bytes([number]) * 300_000
+            assert exchange(client, sent) == sent
+
+
+def test_a_closed_port_forward_ends_its_connections(echo_address):
+    with PortForward(lambda: socket.create_connection(echo_address)) as forward:
+        host, port = forward.address.split(":")
+        client = socket.create_connection((host, int(port)), timeout=10)
+        assert exchange(client, b"x") == b"x"
+    with client:
+        assert client.recv(1) == b""
+
+
+def test_a_port_forward_that_cannot_reach_the_pod_closes_the_connection():
+    def dial():
+        raise OSError("no pod")
+
+    with PortForward(dial) as forward:
+        host, port = forward.address.split(":")
+        with socket.create_connection((host, int(port)), timeout=10) as client:
+            assert client.recv(1) == b""
