@@ -1,0 +1,191 @@
+"""A push's claim on the workspace: HEAD says what is about to change, so that whoever comes after a crash can undo it.
+
+The order of steps is that of docs/pod-contract.md, section Storage.
+
+Errors: StorageError; PreconditionFailedError: somebody else has the workspace.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import logging
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from sandbox_agent.storage.generations import LEASE
+from sandbox_agent.storage.head import Before, Head, Pushing
+from sandbox_agent.storage.object_store import ObjectNotFoundError, PreconditionFailedError, StorageError
+from sandbox_agent.storage.transfers import for_each
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterable, Mapping, MutableMapping
+
+    from sandbox_agent.storage.generations import Generations, HeadState
+    from sandbox_agent.storage.manifest import Entry
+    from sandbox_agent.storage.names import Keys
+    from sandbox_agent.storage.object_store import ObjectInfo, ObjectStore
+
+_BEAT: Final = LEASE / 5
+_log = logging.getLogger(__name__)
+
+
+class Claim:
+    """One push's hold on the workspace, from `take` to `release`.
+
+    Attributes:
+        state: HEAD as it is now.
+        has_garbage: Something must be cleaned behind the commit.
+    """
+
+    def __init__(
+        self, store: ObjectStore, keys: Keys, generations: Generations, writer: str, now: Callable[[], str]
+    ) -> None:
+        self._store = store
+        self._keys = keys
+        self._generations = generations
+        self._writer = writer
+        self._now = now
+        self._undo: dict[str, Before] = {}
+        self._interrupted: Mapping[str, Before] = {}
+        self._previous: Mapping[str, ObjectInfo] = {}
+        self.state: HeadState
+        self.has_garbage = False
+
+    async def take(self, state: HeadState, uploads: Mapping[str, Before]) -> None:
+        """Say in HEAD what will be uploaded, over what. An interrupted push's undo goes on to hold."""
+        interrupted = state.head.interrupted
+        self._interrupted = interrupted.undo if interrupted else {}
+        self._undo = {**uploads, **self._interrupted}
+        self.has_garbage = state.head.pushing is not None
+        leftovers = state.head.removed
+        self.state = state
+        await self._announce()
+        if interrupted:
+            self._previous = await self._generations.list_previous()
+        if leftovers:
+            await self._remove_leftovers(leftovers, state.modified)
+
+    async def keep_replaced(self, paths: Iterable[str]) -> None:
+        """Copy what will be replaced to where it can be taken from after a crash."""
+        moved: list[str] = []
+
+        async def keep(path: str) -> None:
+            before = self._undo[path]
+            if before == Before() or before.sha256 in self._previous:
+                return
+            self.has_garbage = True
+            try:
+                await self._copy_aside(path, before)
+            except (PreconditionFailedError, ObjectNotFoundError):
+                moved.append(path)
+
+        await for_each(paths, keep)
+        if not moved:
+            return
+        # Somebody put another object there since the last restore: it is what a crash has to bring back.
+        await for_each(moved, self._look_anew)
+        await self._announce()
+        for path in moved:
+            if self._undo[path] != Before():
+                await self._copy_aside(path, self._undo[path])
+
+    async def repair(self, known: MutableMapping[str, Entry], uploaded: Iterable[str]) -> None:
+        """Undo what an interrupted push did to files that this one has not uploaded again."""
+        done = set(uploaded)
+        paths = [path for path in self._interrupted if path not in done]
+        added = [path for path in paths if self._undo[path] == Before()]
+        await self._store.delete_many([self._keys.of_file(path) for path in added])
+
+        async def bring_back(path: str) -> None:
+            before, entry = self._undo[path], known.get(path)
+            if before == Before() or before.sha256 not in self._previous:
+                return
+            etag = await self._store.copy(self._keys.of_previous(before.sha256), self._keys.of_file(path))
+            if entry is not None and entry.sha256 == before.sha256:
+                known[path] = replace(entry, etag=etag)
+
+        await for_each(paths, bring_back)
+
+    @contextlib.asynccontextmanager
+    async def kept_alive(self) -> AsyncIterator[None]:
+        """While the body runs, HEAD is written from time to time, so that nobody takes this push for interrupted."""
+        ended = asyncio.Event()
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._beat(ended))
+                yield
+                ended.set()
+        except BaseExceptionGroup as errors:
+            raise errors.exceptions[0] from None
+
+    async def commit(self, head: Head) -> None:
+        """The one step that makes a new generation count."""
+        if self.has_garbage or head.removed:
+            pushing = Pushing(head.generation, self._writer, self._now())
+            head = replace(head, pushing=pushing)
+        self.state = await self._generations.move_head(self.state, head)
+
+    async def release(self, old_manifest: str) -> None:
+        """Remove what only older generations needed. Whatever fails here is left to the next push."""
+        head = self.state.head
+        try:
+            if old_manifest and old_manifest != head.manifest:
+                await self._store.delete_many([self._keys.of_manifest(old_manifest)])
+            if head.pushing is None:
+                return
+            await self._store.delete_many([self._keys.of_file(path) for path in head.removed])
+            if self.has_garbage:
+                await self._remove_previous()
+            self.state = await self._generations.move_head(self.state, replace(head, pushing=None, removed={}))
+        except StorageError as error:
+            _log.warning("cleaning up behind a push failed", extra={"error": str(error)})
+
+    async def abandon(self) -> None:
+        """Give the claim back with nothing changed."""
+        await self._remove_previous()
+        self.state = await self._generations.move_head(self.state, replace(self.state.head, pushing=None, removed={}))
+
+    async def _announce(self) -> None:
+        head = self.state.head
+        pushing = Pushing(head.generation + 1, self._writer, self._now(), dict(self._undo))
+        self.state = await self._generations.move_head(self.state, replace(head, pushing=pushing))
+
+    async def _beat(self, ended: asyncio.Event) -> None:
+        while True:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(ended.wait(), _BEAT)
+            if ended.is_set():
+                return
+            await self._announce()
+
+    async def _copy_aside(self, path: str, before: Before) -> None:
+        kept = self._keys.of_previous(before.sha256)
+        await self._store.copy(self._keys.of_file(path), kept, if_match=before.etag)
+
+    async def _look_anew(self, path: str) -> None:
+        digest = hashlib.sha256()
+        try:
+            async with self._store.get(self._keys.of_file(path)) as stored:
+                async for chunk in stored.chunks:
+                    digest.update(chunk)
+                self._undo[path] = Before(digest.hexdigest(), stored.info.etag)
+        except ObjectNotFoundError:
+            self._undo[path] = Before()
+
+    async def _remove_leftovers(self, removed: Mapping[str, str], modified: float) -> None:
+        garbage: list[str] = []
+
+        async def look(path: str) -> None:
+            with contextlib.suppress(ObjectNotFoundError):
+                info = await self._store.stat(self._keys.of_file(path))
+                if info.etag == removed[path] and info.last_modified.timestamp() <= modified:
+                    garbage.append(info.key)
+
+        await for_each(removed, look)
+        await self._store.delete_many(garbage)
+
+    async def _remove_previous(self) -> None:
+        kept = await self._generations.list_previous()
+        await self._store.delete_many([info.key for info in kept.values()])

@@ -1,0 +1,257 @@
+"""A folder that stands in for the bucket: for local sessions. An object's key is its path below the folder.
+
+Whole objects appear by rename; conditions are checked under a lock file, so that processes of one machine may share
+the folder. What is not a regular file is not there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import functools
+import os
+import secrets
+import shutil
+import stat
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from sandbox_agent.storage.names import is_confined
+from sandbox_agent.storage.object_store import (
+    AccessDeniedError,
+    ObjectInfo,
+    ObjectNotFoundError,
+    PreconditionFailedError,
+    StorageError,
+    StorageUnavailableError,
+    StoredObject,
+)
+from sandbox_agent.storage.threads import BoundedThreads
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+
+_CHUNK: Final = 1 << 20
+_PAGE: Final = 1000
+_INCOMING: Final = ".incoming"
+_LOCK: Final = ".lock"
+_NOT_THERE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EISDIR})
+_T = TypeVar("_T")
+
+
+class DirectoryStore:
+    """A `ObjectStore` in a folder, which is made where it is missing."""
+
+    def __init__(self, root: Path | str) -> None:
+        self._root = Path(root)
+        self._threads = BoundedThreads("directory-store")
+
+    @contextlib.asynccontextmanager
+    async def get(self, key: str) -> AsyncIterator[StoredObject]:
+        """See ObjectStore."""
+        descriptor, info = await self._run(self._open, key)
+        try:
+            yield StoredObject(info, datetime.now(UTC), self._chunks(descriptor))
+        finally:
+            os.close(descriptor)
+
+    async def put(
+        self, key: str, body: bytes | AsyncIterator[bytes], *, if_match: str = "", if_none_match: bool = False
+    ) -> str:
+        """See ObjectStore."""
+        condition = functools.partial(self._check, key, if_match, if_none_match=if_none_match)
+        if isinstance(body, bytes):
+            return await self._run(self._put_bytes, key, body, condition)
+        part, descriptor = await self._run(self._begin)
+        try:
+            async for chunk in body:
+                await self._run(_write, descriptor, chunk)
+            await self._run(os.fsync, descriptor)
+            return await self._run(self._commit, part, key, condition)
+        finally:
+            os.close(descriptor)
+            part.unlink(missing_ok=True)
+
+    async def stat(self, key: str) -> ObjectInfo:
+        """See ObjectStore."""
+        return await self._run(self._stat, key)
+
+    async def copy(self, source: str, destination: str, *, if_match: str = "") -> str:
+        """See ObjectStore."""
+        return await self._run(self._copy, source, destination, if_match)
+
+    async def delete_many(self, keys: Sequence[str]) -> None:
+        """See ObjectStore."""
+        for start in range(0, len(keys), _PAGE):
+            await self._run(self._delete, keys[start : start + _PAGE])
+
+    async def pages(self, prefix: str, *, after: str = "") -> AsyncIterator[Sequence[ObjectInfo]]:
+        """See ObjectStore."""
+        keys = await self._run(self._keys, prefix, after)
+        for start in range(0, len(keys), _PAGE):
+            yield await self._run(self._infos, keys[start : start + _PAGE])
+
+    async def close(self) -> None:
+        """See ObjectStore."""
+        await self._threads.close()
+
+    async def _run(self, function: Callable[..., _T], *arguments: Any) -> _T:
+        try:
+            return await self._threads.run(functools.partial(function, *arguments))
+        except OSError as error:
+            raise _translated(error) from error
+
+    async def _chunks(self, descriptor: int) -> AsyncIterator[bytes]:
+        while chunk := await self._run(os.read, descriptor, _CHUNK):
+            yield chunk
+
+    def _path(self, key: str) -> Path:
+        if not is_confined(key) or "\0" in key or key.split("/", 1)[0] in {_INCOMING, _LOCK}:
+            raise StorageError(f"{key!r} is no key")
+        return self._root / key
+
+    def _open(self, key: str) -> tuple[int, ObjectInfo]:
+        descriptor = os.open(self._path(key), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            return descriptor, _info(key, os.fstat(descriptor))
+        except BaseException:
+            os.close(descriptor)
+            raise
+
+    def _stat(self, key: str) -> ObjectInfo:
+        return _info(key, self._path(key).lstat())
+
+    def _begin(self) -> tuple[Path, int]:
+        folder = self._root / _INCOMING
+        folder.mkdir(parents=True, exist_ok=True)
+        part = folder / secrets.token_hex(16)
+        return part, os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+
+    def _put_bytes(self, key: str, body: bytes, condition: Callable[[], None]) -> str:
+        part, descriptor = self._begin()
+        try:
+            _write(descriptor, body)
+            os.fsync(descriptor)
+            return self._commit(part, key, condition)
+        finally:
+            os.close(descriptor)
+            part.unlink(missing_ok=True)
+
+    def _commit(self, part: Path, key: str, condition: Callable[[], None]) -> str:
+        path = self._path(key)
+        etag = _info(key, part.stat()).etag
+        with self._lock():
+            condition()
+            path.parent.mkdir(parents=True, exist_ok=True)
+            part.rename(path)
+        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+        return etag
+
+    def _check(self, key: str, if_match: str, *, if_none_match: bool) -> None:
+        if not if_match and not if_none_match:
+            return
+        try:
+            etag = self._stat(key).etag
+        except OSError as error:
+            if error.errno not in _NOT_THERE:
+                raise
+            etag = ""
+        if (if_match and etag != if_match) or (if_none_match and etag):
+            raise PreconditionFailedError(key)
+
+    def _copy(self, source: str, destination: str, if_match: str) -> str:
+        descriptor, info = self._open(source)
+        try:
+            if if_match and info.etag != if_match:
+                raise PreconditionFailedError(source)
+            part, target = self._begin()
+            try:
+                with os.fdopen(os.dup(descriptor), "rb") as reader, os.fdopen(target, "wb") as writer:
+                    shutil.copyfileobj(reader, writer, _CHUNK)
+                    writer.flush()
+                    os.fsync(writer.fileno())
+                return self._commit(part, destination, lambda: None)
+            finally:
+                part.unlink(missing_ok=True)
+        finally:
+            os.close(descriptor)
+
+    def _delete(self, keys: Sequence[str]) -> None:
+        for key in keys:
+            path = self._path(key)
+            try:
+                path.unlink()
+            except OSError as error:
+                if error.errno not in _NOT_THERE:
+                    raise
+            for folder in path.parents:
+                # A folder in the way of a later file of its name; one that is not empty stays.
+                if folder == self._root or not _remove_empty(folder):
+                    break
+
+    def _keys(self, prefix: str, after: str) -> list[str]:
+        top = self._root / prefix.rpartition("/")[0]
+        base = len(os.fspath(self._root)) + 1
+        found = []
+        for folder, folders, names in os.walk(top):
+            if Path(folder) == self._root:
+                folders[:] = [name for name in folders if name != _INCOMING]
+            found += [os.path.join(folder, name)[base:] for name in names]  # noqa: PTH118 - a Path a file is slow
+        kept = (key for key in found if key.startswith(prefix) and key != _LOCK)
+        return sorted((key for key in kept if not after or _order(key) > _order(after)), key=_order)
+
+    def _infos(self, keys: Sequence[str]) -> list[ObjectInfo]:
+        infos = []
+        for key in keys:
+            with contextlib.suppress(FileNotFoundError, IsADirectoryError, NotADirectoryError):
+                infos.append(self._stat(key))
+        return infos
+
+    @contextlib.contextmanager
+    def _lock(self) -> Iterator[None]:
+        descriptor = os.open(self._root / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
+
+def _order(key: str) -> bytes:
+    return key.encode("utf-8", "surrogateescape")
+
+
+def _info(key: str, status: os.stat_result) -> ObjectInfo:
+    if not stat.S_ISREG(status.st_mode):
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), key)
+    etag = f"{status.st_size:x}-{status.st_mtime_ns:x}-{status.st_ino:x}"
+    return ObjectInfo(key, status.st_size, etag, datetime.fromtimestamp(status.st_mtime, UTC))
+
+
+def _write(descriptor: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def _remove_empty(folder: Path) -> bool:
+    try:
+        folder.rmdir()
+    except OSError:
+        return False
+    return True
+
+
+def _translated(error: OSError) -> StorageError:
+    message = f"{error.strerror or error}: {error.filename}" if error.filename else str(error)
+    if error.errno in _NOT_THERE:
+        return ObjectNotFoundError(message)
+    if error.errno in {errno.EACCES, errno.EPERM}:
+        return AccessDeniedError(message)
+    return StorageUnavailableError(message)

@@ -1,0 +1,144 @@
+"""HEAD and manifests in the store: read them, and move HEAD from one state to the next if nobody else did.
+
+Errors: StorageError; ManifestError where what is stored is not usable.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from sandbox_agent.storage.head import Head, decode_head, encode_head
+from sandbox_agent.storage.manifest import (
+    MAX_BYTES,
+    MAX_FILES,
+    Manifest,
+    ManifestError,
+    decode_manifest,
+    encode_manifest,
+    manifest_name,
+)
+from sandbox_agent.storage.names import NameRefusedError
+from sandbox_agent.storage.object_store import (
+    ObjectNotFoundError,
+    PreconditionFailedError,
+    StorageError,
+    StorageUnavailableError,
+    read_all,
+)
+from sandbox_agent.storage.sync_plan import Stored
+
+if TYPE_CHECKING:
+    from sandbox_agent.storage.names import Keys
+    from sandbox_agent.storage.object_store import ObjectInfo, ObjectStore
+
+LEASE: Final = 300.0
+"""Seconds after which a push that no longer says that it goes on counts as interrupted."""
+
+
+@dataclass(frozen=True, slots=True)
+class HeadState:
+    """HEAD as it was read or written."""
+
+    head: Head = field(default_factory=Head)
+    etag: str = ""
+    """Empty: there is no HEAD."""
+    modified: float = 0.0
+    """Unix time, by the store's clock."""
+    age: float = 0.0
+    """Seconds since then, by the store's clock, so that the clocks of two writers do not matter."""
+
+    def is_claimed_by_other(self, writer: str) -> bool:
+        """Whether another writer is pushing."""
+        pushing = self.head.pushing
+        return pushing is not None and pushing.writer != writer and self.age < LEASE
+
+
+class Generations:
+    """The bookkeeping of one workspace."""
+
+    def __init__(self, store: ObjectStore, keys: Keys) -> None:
+        self._store = store
+        self._keys = keys
+
+    async def read_head(self) -> HeadState:
+        """HEAD; the empty one where there is none. An access that fails is never read as that."""
+        try:
+            async with self._store.get(self._keys.head) as stored:
+                content = await read_all(stored, MAX_BYTES)
+                modified = stored.info.last_modified.timestamp()
+                age = stored.served_at.timestamp() - modified
+                etag = stored.info.etag
+        except ObjectNotFoundError:
+            return HeadState()
+        return HeadState(await asyncio.to_thread(decode_head, content), etag, modified, age)
+
+    async def move_head(self, old: HeadState, new: Head) -> HeadState:
+        """Replace HEAD if it is still the old one.
+
+        An answer that was lost on its way is found out: what is there now is compared.
+
+        Raises:
+            PreconditionFailedError: Somebody else replaced it.
+        """
+        body = await asyncio.to_thread(encode_head, new)
+        try:
+            etag = await self._store.put(self._keys.head, body, if_match=old.etag, if_none_match=not old.etag)
+        except (PreconditionFailedError, StorageUnavailableError):
+            now = await self.read_head()
+            if now.head != new:
+                raise
+            etag = now.etag
+        return HeadState(new, etag)
+
+    async def read_manifest(self, head: Head) -> Manifest:
+        """The manifest that HEAD names; the empty one where it names none.
+
+        Raises:
+            StorageError: It is not there.
+        """
+        if not head.generation:
+            return Manifest(0, "", "")
+        try:
+            async with self._store.get(self._keys.of_manifest(head.manifest)) as stored:
+                content = await read_all(stored, MAX_BYTES)
+        except ObjectNotFoundError as error:
+            raise ManifestMissingError(f"{head.manifest}, which HEAD names, is not there") from error
+        return await asyncio.to_thread(decode_manifest, content, head.generation)
+
+    async def write_manifest(self, manifest: Manifest) -> str:
+        """Store a manifest; its name."""
+        name = manifest_name(manifest.generation)
+        body = await asyncio.to_thread(encode_manifest, manifest)
+        await self._store.put(self._keys.of_manifest(name), body)
+        return name
+
+    async def observe(self, state: HeadState) -> tuple[Stored, list[tuple[str, str]]]:
+        """All that a restore needs to know, and the keys whose names are refused, with the reason."""
+        manifest = await self.read_manifest(state.head)
+        objects: dict[str, ObjectInfo] = {}
+        refused = []
+        async for page in self._store.pages(self._keys.files):
+            for info in page:
+                if info.key.endswith("/"):
+                    continue  # how consoles of object stores show a folder
+                try:
+                    objects[self._keys.path_of(info.key)] = info
+                except NameRefusedError as error:
+                    refused.append((info.key.removeprefix(self._keys.files), str(error)))
+            if len(objects) + len(refused) > 2 * MAX_FILES:
+                raise ManifestError(f"more than {2 * MAX_FILES} objects are stored")
+        previous = await self.list_previous() if state.head.interrupted else {}
+        return Stored(state.head, manifest, objects, previous, state.modified), refused
+
+    async def list_previous(self) -> dict[str, ObjectInfo]:
+        """What pushes have kept of replaced objects, by sha256."""
+        found = {}
+        async for page in self._store.pages(self._keys.previous):
+            found.update({info.key.removeprefix(self._keys.previous): info for info in page})
+        return found
+
+
+class ManifestMissingError(StorageError):
+    """HEAD names a manifest that is not there: a newer commit removed it, or somebody else did."""

@@ -1,0 +1,153 @@
+"""HEAD: which generation counts, and what a push that is under way must be able to undo. Pure: no I/O.
+
+    pushing null                         the generation is what it says
+    pushing.generation > generation      a push is under way, or was interrupted: `undo` tells what was there before
+    pushing.generation == generation     committed; its writer is removing what only older generations needed
+
+Errors: ManifestError.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from sandbox_agent.storage.manifest import (
+    MAX_FILES,
+    VERSION,
+    ManifestError,
+    decode_object,
+    is_sha256,
+    manifest_name,
+    take_generation,
+    take_text,
+)
+from sandbox_agent.storage.names import NameRefusedError, check_path, printable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """What an object was before a push touched it; empty texts: it was not there."""
+
+    sha256: str = ""
+    etag: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Pushing:
+    """A push's claim on the workspace."""
+
+    generation: int
+    """The one it makes."""
+    writer: str
+    since: str
+    undo: Mapping[str, Before] = field(default_factory=dict)
+    """By path: every object the push may replace or add."""
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """HEAD; the default is what an empty workspace has."""
+
+    generation: int = 0
+    manifest: str = ""
+    writer: str = ""
+    committed_at: str = ""
+    pushing: Pushing | None = None
+    removed: Mapping[str, str] = field(default_factory=dict)
+    """Etags by path of objects that the generation no longer has, while they may not be deleted yet."""
+
+    @property
+    def commit(self) -> tuple[int, str, str]:
+        """What tells one commit from another."""
+        return (self.generation, self.writer, self.committed_at)
+
+    @property
+    def interrupted(self) -> Pushing | None:
+        """The push that is not committed, if there is one."""
+        return self.pushing if self.pushing and self.pushing.generation > self.generation else None
+
+
+def encode_head(head: Head) -> bytes:
+    """HEAD as it is stored."""
+    pushing: dict[str, Any] | None = None
+    if head.pushing is not None:
+        pushing = {
+            "generation": head.pushing.generation,
+            "writer": head.pushing.writer,
+            "since": head.pushing.since,
+            "undo": {
+                path: {"sha256": before.sha256, "etag": before.etag} for path, before in head.pushing.undo.items()
+            },
+        }
+    value = {
+        "version": VERSION,
+        "generation": head.generation,
+        "manifest": head.manifest,
+        "writer": head.writer,
+        "committed_at": head.committed_at,
+        "pushing": pushing,
+        "removed": dict(head.removed),
+    }
+    return json.dumps(value, separators=(",", ":")).encode()
+
+
+def decode_head(data: bytes) -> Head:
+    """HEAD as it was stored.
+
+    Raises:
+        ManifestError: It is not a HEAD.
+    """
+    value = decode_object(data, "HEAD")
+    generation = take_generation(value)
+    manifest = take_text(value, "manifest", 64)
+    if manifest != (manifest_name(generation) if generation else ""):
+        raise ManifestError("HEAD names a manifest that is not its generation's")
+    removed = _paths(value, "removed")
+    if not all(isinstance(etag, str) for etag in removed.values()):
+        raise ManifestError("HEAD's `removed` does not hold etags")
+    return Head(
+        generation,
+        manifest,
+        take_text(value, "writer", 512),
+        take_text(value, "committed_at", 64),
+        _read_pushing(value.get("pushing"), generation),
+        removed,
+    )
+
+
+def _read_pushing(value: Any, generation: int) -> Pushing | None:
+    if value is None:
+        return None
+    if not isinstance(value, dict):
+        raise ManifestError("HEAD's `pushing` is neither null nor an object")
+    pushing_generation = take_generation(value)
+    if pushing_generation not in {generation, generation + 1}:
+        raise ManifestError("HEAD's `pushing` is not about this generation or the next")
+    undo = {path: _read_before(item) for path, item in _paths(value, "undo").items()}
+    return Pushing(pushing_generation, take_text(value, "writer", 512), take_text(value, "since", 64), undo)
+
+
+def _read_before(item: Any) -> Before:
+    if not isinstance(item, dict):
+        raise ManifestError("HEAD's `undo` does not hold objects")
+    before = Before(take_text(item, "sha256", 64), take_text(item, "etag", 1024))
+    if (before.sha256 or before.etag) and not (is_sha256(before.sha256) and before.etag):
+        raise ManifestError("HEAD's `undo` does not hold digests with etags")
+    return before
+
+
+def _paths(value: Mapping[str, Any], name: str) -> dict[str, Any]:
+    found = value.get(name) or {}
+    if not isinstance(found, dict) or len(found) > 2 * MAX_FILES:
+        raise ManifestError(f"HEAD's `{name}` is not an object of at most {2 * MAX_FILES} paths")
+    for path in found:
+        try:
+            check_path(path)
+        except NameRefusedError as error:
+            raise ManifestError(f"HEAD's `{name}`, {printable(path)!r}: {error}") from error
+    return found

@@ -1,0 +1,147 @@
+"""What a workspace needs of a bucket. Implementations: s3_store, directory_store.
+
+Errors, all of them a StorageError:
+
+    StorageError
+    ├── StorageUnavailableError   down, slow, full: try again later
+    ├── AccessDeniedError         credentials are wrong, expired, or not for this prefix
+    ├── PreconditionFailedError   the object is not, or no longer, what the condition says
+    └── ObjectNotFoundError       no such object
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+    from contextlib import AbstractAsyncContextManager
+    from datetime import datetime
+
+PART_SIZE: Final = 16 << 20
+"""Bytes of a part of a large upload."""
+TRANSFERS: Final = 16
+"""Requests at a time."""
+
+
+class StorageError(Exception):
+    """Storage did not do what was asked."""
+
+
+class StorageUnavailableError(StorageError):
+    """It may work later."""
+
+
+class AccessDeniedError(StorageError):
+    """These credentials may not do that."""
+
+
+class PreconditionFailedError(StorageError):
+    """Somebody else changed the object."""
+
+
+class ObjectNotFoundError(StorageError):
+    """There is no such object."""
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectInfo:
+    """What is known of an object."""
+
+    key: str
+    size: int
+    etag: str
+    """Opaque; another one for another content."""
+    last_modified: datetime
+    """By the store's clock."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """An object that is being read."""
+
+    info: ObjectInfo
+    served_at: datetime
+    """When the answer was given, by the store's clock."""
+    chunks: AsyncIterator[bytes]
+    """At most 1 MiB each."""
+
+
+class ObjectStore(Protocol):
+    """A bucket. Every method raises StorageError; a call that is cancelled has ended in every sense when it returns."""
+
+    def get(self, key: str) -> AbstractAsyncContextManager[StoredObject]:
+        """Read an object.
+
+        Raises:
+            ObjectNotFoundError: There is none.
+        """
+        ...
+
+    async def put(
+        self, key: str, body: bytes | AsyncIterator[bytes], *, if_match: str = "", if_none_match: bool = False
+    ) -> str:
+        """Write an object; it is there as a whole or not at all. What iterating raises ends the upload.
+
+        Args:
+            key: Where.
+            body: The content. Conditions are for bytes only.
+            if_match: The etag that the object must have.
+            if_none_match: There must be none.
+
+        Returns:
+            The new etag.
+
+        Raises:
+            PreconditionFailedError: A condition does not hold.
+        """
+        ...
+
+    async def stat(self, key: str) -> ObjectInfo:
+        """What is known of an object.
+
+        Raises:
+            ObjectNotFoundError: There is none.
+        """
+        ...
+
+    async def copy(self, source: str, destination: str, *, if_match: str = "") -> str:
+        """Copy an object within the store; the copy's etag.
+
+        Raises:
+            ObjectNotFoundError: There is no source.
+            PreconditionFailedError: The source does not have the etag `if_match`.
+        """
+        ...
+
+    async def delete_many(self, keys: Sequence[str]) -> None:
+        """Delete objects; those that are not there are no error."""
+        ...
+
+    def pages(self, prefix: str, *, after: str = "") -> AsyncIterator[Sequence[ObjectInfo]]:
+        """Objects whose key begins with `prefix`, sorted by their key's bytes, in pages of at most 1,000.
+
+        Args:
+            prefix: Any text.
+            after: Only keys behind this one.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Give up connections and threads."""
+        ...
+
+
+async def read_all(stored: StoredObject, limit: int) -> bytes:
+    """The whole content.
+
+    Raises:
+        StorageError: It is longer than `limit` bytes.
+    """
+    content = bytearray()
+    async for chunk in stored.chunks:
+        content += chunk
+        if len(content) > limit:
+            raise StorageError(f"{stored.info.key} is larger than {limit} bytes")
+    return bytes(content)

@@ -1,0 +1,195 @@
+"""One restore: the stored generation, and what others put beside it, into the sandbox.
+
+It may be interrupted anywhere and run again: what is there already is left alone.
+
+Errors: OperationError of the runtime, StorageError of the store, ManifestError. A file that cannot be restored is a
+failure of its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Final
+
+from sandbox_agent.link.calls import OperationError
+from sandbox_agent.storage.generations import ManifestMissingError
+from sandbox_agent.storage.object_store import ObjectNotFoundError, StorageUnavailableError
+from sandbox_agent.storage.pushing import Knowledge, Parts
+from sandbox_agent.storage.sync_plan import Fetch, Local, RestorePlan, is_same, is_unchanged, plan_restore, sign
+from sandbox_agent.storage.transfers import Memory, Meter, for_each
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sandbox_agent.storage.generations import HeadState
+    from sandbox_agent.storage.manifest import Entry
+    from sandbox_agent.storage.sync_plan import Stored
+
+ATTEMPTS: Final = 6
+"""Looks at a workspace that others change meanwhile."""
+_SHARE: Final = 2 << 20
+"""Bytes that one streamed download holds."""
+
+
+@dataclass(slots=True)
+class RestoreResult:
+    """What a restore did."""
+
+    knowledge: Knowledge
+    committed_at: str
+    files: int = 0
+    """Written; those that were there already are not counted."""
+    size: int = 0
+    failed: list[tuple[str, str]] = field(default_factory=list)
+
+
+class Restore:
+    """One restore.
+
+    Args:
+        parts: Of the workspace.
+        known: What is known so far.
+        meter: Is told how far it is.
+        only_news: Bring only what changed in storage since then, and not over files that changed here too.
+    """
+
+    def __init__(self, parts: Parts, known: Knowledge | None, meter: Meter, *, only_news: bool = False) -> None:
+        self._parts = parts
+        self._meter = meter
+        self._only_news = only_news
+        self._memory = Memory()
+        self._known = dict(known.entries) if known else {}
+        self._signatures = dict(known.signatures) if known else {}
+        self._locals: dict[str, Local] = {}
+        self._held: set[str] = set()
+        self._failed: dict[str, str] = {}
+        self._moved = False
+        self._files = 0
+        self._size = 0
+
+    async def run(self) -> RestoreResult:
+        """Restore what HEAD names when this ends."""
+        self._locals = {local.path: local for local in await self._parts.files.scan((), ())}
+        for _ in range(ATTEMPTS):
+            observed = await self._observe()
+            if observed is None:
+                continue
+            state, stored, refused = observed
+            self._failed = dict(refused)
+            self._moved = False
+            plan = plan_restore(stored)
+            entries = await self._apply(plan)
+            if not self._moved:
+                knowledge = Knowledge(state.head.commit, entries, self._signatures, frozenset(self._held))
+                failed = sorted(self._failed.items())
+                return RestoreResult(knowledge, state.head.committed_at, self._files, self._size, failed)
+        raise StorageUnavailableError("others keep changing the stored workspace; try again")
+
+    async def _observe(self) -> tuple[HeadState, Stored, list[tuple[str, str]]] | None:
+        """A state of storage that fits together; None where it changed while it was looked at."""
+        generations = self._parts.generations
+        state = await generations.read_head()
+        try:
+            stored, refused = await generations.observe(state)
+        except ManifestMissingError:
+            if (await generations.read_head()).etag == state.etag:
+                raise
+            return None
+        if (await generations.read_head()).etag != state.etag:
+            return None
+        return state, stored, refused
+
+    async def _apply(self, plan: RestorePlan) -> dict[str, Entry]:
+        """Carry a plan out; what is known to be stored then."""
+        entries: dict[str, Entry] = {entry.path: entry for entry in plan.make}
+        self._held = set()
+        self._meter.expect(len(plan.fetch) + len(plan.make), sum(fetch.entry.size for fetch in plan.fetch))
+
+        async def fetch(item: Fetch) -> None:
+            if item.entry.sha256:
+                entries[item.path] = item.entry
+            with self._failing_alone(item.path):
+                known = await self._bring(item)
+                if known is not None:
+                    entries[item.path] = known
+                    self._held.add(item.path)
+
+        await for_each(plan.fetch, fetch)
+        for entry in plan.make:
+            with self._failing_alone(entry.path):
+                await self._make(entry)
+        return entries
+
+    async def _bring(self, item: Fetch) -> Entry | None:
+        """Have the file in the sandbox; its entry, or None where the object is another one by now."""
+        local, known = self._locals.get(item.path), self._known.get(item.path)
+        signature = self._signatures.get(item.path)
+        if self._only_news and known is not None and known.type == "file":
+            if known.etag == item.entry.etag:
+                return known
+            if local is not None and (signature is None or signature.times != local.times):
+                self._failed[item.path] = "it changed both in the sandbox and in storage; the sandbox's stays"
+                return known
+        if known is not None and is_unchanged(local, item.entry, known, signature):
+            return known
+        if local is not None and await self._has_content(local, item.entry):
+            return item.entry
+        return await self._download(item)
+
+    async def _has_content(self, local: Local, entry: Entry) -> bool:
+        """Whether the sandbox's file is as stored, by its digest."""
+        if not entry.sha256 or local.type != "file" or (local.size, local.mode) != (entry.size, entry.mode & 0o777):
+            return False
+        seen = time.time_ns()
+        digest, now = await self._parts.files.hash(local.path)
+        if digest != entry.sha256:
+            return False
+        self._signatures[local.path] = sign(now, seen)
+        return True
+
+    async def _download(self, item: Fetch) -> Entry | None:
+        try:
+            async with (
+                self._memory.share(min(item.entry.size, _SHARE)),
+                self._parts.store.get(item.key) as stored,
+            ):
+                if stored.info.etag != item.etag:
+                    self._moved = True
+                    return None
+                written = await self._parts.files.write(item.entry, stored.chunks)
+        except ObjectNotFoundError:
+            self._moved = True
+            return None
+        self._locals[item.path] = written.local
+        self._signatures[item.path] = written.signature
+        entry = replace(item.entry, sha256=written.sha256, size=written.size)
+        self._known[item.path] = entry
+        self._count(written.size)
+        return entry
+
+    async def _make(self, entry: Entry) -> None:
+        """An empty folder or a symlink."""
+        local = self._locals.get(entry.path)
+        is_there = local is not None and is_same(local.as_entry(), entry)
+        if not is_there and not (self._only_news and entry.path in self._known):
+            written = await self._parts.files.write(entry, None)
+            self._locals[entry.path] = written.local
+            if entry.type == "symlink":
+                self._count(0)
+        self._held.add(entry.path)
+
+    def _count(self, size: int) -> None:
+        self._files += 1
+        self._size += size
+        self._meter.add(size)
+
+    @contextlib.contextmanager
+    def _failing_alone(self, path: str) -> Iterator[None]:
+        try:
+            yield
+        except OperationError as error:
+            if error.code == "UNAVAILABLE":
+                raise
+            self._failed[path] = f"{error.reason}: {error.message}"

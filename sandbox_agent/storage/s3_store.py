@@ -1,0 +1,287 @@
+"""S3 and what speaks its protocol, by botocore in a bounded pool of threads.
+
+botocore is imported with the first client: it costs more than the rest of the agent. Logs and errors never have
+credentials in them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import tempfile
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+
+from sandbox_agent.storage.object_store import (
+    PART_SIZE,
+    TRANSFERS,
+    ObjectInfo,
+    StorageUnavailableError,
+    StoredObject,
+)
+from sandbox_agent.storage.s3_errors import translated
+from sandbox_agent.storage.threads import BoundedThreads
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+
+    from mypy_boto3_s3 import S3Client
+
+_CHUNK: Final = 1 << 20
+_PAGE: Final = 1000
+_PARTS_AT_A_TIME: Final = 2
+"""Of one upload; with the one that is being filled it holds so many parts and one more in memory."""
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class S3Settings:
+    """Where a bucket is and how to reach it."""
+
+    bucket: str
+    endpoint: str = ""
+    """URL; empty: AWS's own."""
+    region: str = ""
+    access_key_id: str = ""
+    """Empty: botocore looks for credentials itself."""
+    secret_access_key: str = field(default="", repr=False)
+    session_token: str = field(default="", repr=False)
+    path_style: bool = False
+    ca_certificates: str = field(default="", repr=False)
+    """PEM; empty: the system's."""
+    attempts: int = 4
+    """Of each request, the first one included."""
+    connect_timeout: float = 5.0
+    """Seconds."""
+    read_timeout: float = 60.0
+    """Seconds without a byte."""
+
+
+class _Connection:
+    """A client and what belongs to it."""
+
+    def __init__(self, settings: S3Settings) -> None:
+        self.settings = settings
+        self._ca_path = ""
+        if settings.ca_certificates:
+            with tempfile.NamedTemporaryFile("w", suffix=".pem", delete=False) as bundle:
+                bundle.write(settings.ca_certificates)
+                self._ca_path = bundle.name
+        try:
+            self.client = _build_client(settings, self._ca_path)
+        except BaseException:
+            self.close_files()
+            raise
+
+    def close_files(self) -> None:
+        if self._ca_path:
+            Path(self._ca_path).unlink(missing_ok=True)
+
+    def close(self) -> None:
+        self.client.close()
+        self.close_files()
+
+
+def _build_client(settings: S3Settings, ca_path: str) -> S3Client:
+    import botocore.session  # noqa: PLC0415 - see the module's docstring
+    from botocore.config import Config  # noqa: PLC0415
+
+    config = Config(
+        retries={"mode": "standard", "max_attempts": settings.attempts},
+        connect_timeout=settings.connect_timeout,
+        read_timeout=settings.read_timeout,
+        max_pool_connections=TRANSFERS,
+        s3={"addressing_style": "path" if settings.path_style else "auto"},
+        tcp_keepalive=True,
+    )
+    session = botocore.session.Session()
+    client = session.create_client(
+        "s3",
+        region_name=settings.region or "us-east-1",
+        endpoint_url=settings.endpoint or None,
+        verify=ca_path or None,
+        aws_access_key_id=settings.access_key_id or None,
+        aws_secret_access_key=settings.secret_access_key or None,
+        aws_session_token=settings.session_token or None,
+        config=config,
+    )
+    return cast("S3Client", client)
+
+
+class S3Store:
+    """A `ObjectStore` in a bucket."""
+
+    def __init__(self, settings: S3Settings) -> None:
+        self._settings = settings
+        self._current: _Connection | None = None
+        self._old: list[_Connection] = []
+        self._connecting = asyncio.Lock()
+        self._threads = BoundedThreads("s3")
+
+    def renew(self, settings: S3Settings) -> None:
+        """Use these settings, such as new credentials, from the next request on; running requests end undisturbed."""
+        self._settings = replace(settings)
+
+    @contextlib.asynccontextmanager
+    async def get(self, key: str) -> AsyncIterator[StoredObject]:
+        """See ObjectStore."""
+        answer = await self._call("get_object", Key=key)
+        body = answer["Body"]
+        info = ObjectInfo(key, answer["ContentLength"], answer["ETag"], answer["LastModified"])
+        try:
+            yield StoredObject(info, _served_at(answer), self._chunks(body))
+        finally:
+            body.close()
+
+    async def put(
+        self, key: str, body: bytes | AsyncIterator[bytes], *, if_match: str = "", if_none_match: bool = False
+    ) -> str:
+        """See ObjectStore."""
+        conditions: dict[str, Any] = {}
+        if if_match:
+            conditions["IfMatch"] = if_match
+        if if_none_match:
+            conditions["IfNoneMatch"] = "*"
+        if isinstance(body, bytes):
+            answer = await self._call("put_object", Key=key, Body=body, **conditions)
+            return str(answer["ETag"])
+        async with contextlib.aclosing(_cut(body)) as parts:
+            first = await anext(parts, b"")
+            if len(first) == PART_SIZE:
+                return await self._put_parts(key, first, parts)
+            return await self.put(key, first)
+
+    async def stat(self, key: str) -> ObjectInfo:
+        """See ObjectStore."""
+        answer = await self._call("head_object", Key=key)
+        return ObjectInfo(key, answer["ContentLength"], answer["ETag"], answer["LastModified"])
+
+    async def copy(self, source: str, destination: str, *, if_match: str = "") -> str:
+        """See ObjectStore."""
+        condition = {"CopySourceIfMatch": if_match} if if_match else {}
+        origin = {"Bucket": self._settings.bucket, "Key": source}
+        answer = await self._call("copy_object", Key=destination, CopySource=origin, **condition)
+        return str(answer["CopyObjectResult"]["ETag"])
+
+    async def delete_many(self, keys: Sequence[str]) -> None:
+        """See ObjectStore."""
+        for start in range(0, len(keys), _PAGE):
+            objects = [{"Key": key} for key in keys[start : start + _PAGE]]
+            answer = await self._call("delete_objects", Delete={"Objects": objects, "Quiet": True})
+            failed = [error for error in answer.get("Errors", ()) if error.get("Code") != "NoSuchKey"]
+            if failed:
+                raise StorageUnavailableError(f"{len(failed)} objects were not deleted: {failed[0].get('Code')}")
+
+    async def pages(self, prefix: str, *, after: str = "") -> AsyncIterator[Sequence[ObjectInfo]]:
+        """See ObjectStore."""
+        position: dict[str, Any] = {"StartAfter": after} if after else {}
+        while True:
+            answer = await self._call("list_objects_v2", Prefix=prefix, MaxKeys=_PAGE, **position)
+            items = answer.get("Contents", ())
+            yield [ObjectInfo(item["Key"], item["Size"], item["ETag"], item["LastModified"]) for item in items]
+            if not answer.get("IsTruncated"):
+                return
+            position = {"ContinuationToken": answer["NextContinuationToken"]}
+
+    async def close(self) -> None:
+        """See ObjectStore."""
+        await self._threads.close()
+        for connection in (*self._old, self._current):
+            if connection is not None:
+                connection.close()
+        self._old, self._current = [], None
+
+    async def _put_parts(self, key: str, first: bytes, following: AsyncIterator[bytes]) -> str:
+        answer = await self._call("create_multipart_upload", Key=key, ChecksumAlgorithm="CRC32")
+        upload = {"Key": key, "UploadId": answer["UploadId"]}
+        running: set[asyncio.Task[None]] = set()
+        parts: list[dict[str, Any]] = []
+        try:
+            part, number = first, 1
+            while part:
+                running.add(asyncio.create_task(self._put_part(upload, number, part, parts)))
+                number += 1
+                if len(running) >= _PARTS_AT_A_TIME:
+                    running = await _one_done(running)
+                part = await anext(following, b"")
+            while running:
+                running = await _one_done(running)
+            parts.sort(key=lambda item: int(item["PartNumber"]))
+            done = await self._call("complete_multipart_upload", **upload, MultipartUpload={"Parts": parts})
+            return str(done["ETag"])
+        except BaseException:
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
+            with contextlib.suppress(Exception):
+                await self._call("abort_multipart_upload", **upload)
+            raise
+
+    async def _put_part(self, upload: dict[str, str], number: int, part: bytes, parts: list[dict[str, Any]]) -> None:
+        answer = await self._call("upload_part", **upload, PartNumber=number, Body=part, ChecksumAlgorithm="CRC32")
+        done = {"PartNumber": number, "ETag": answer["ETag"]}
+        if answer.get("ChecksumCRC32"):
+            done["ChecksumCRC32"] = answer["ChecksumCRC32"]
+        parts.append(done)
+
+    async def _chunks(self, body: Any) -> AsyncIterator[bytes]:
+        while chunk := await self._run(functools.partial(body.read, _CHUNK)):
+            yield chunk
+
+    async def _call(self, operation: str, **arguments: Any) -> Any:
+        client = await self._client()
+        method = getattr(client, operation)
+        return await self._run(functools.partial(method, Bucket=self._settings.bucket, **arguments))
+
+    async def _client(self) -> S3Client:
+        async with self._connecting:
+            settings = self._settings
+            if self._current is None or self._current.settings != settings:
+                fresh = await self._run(functools.partial(_Connection, settings))
+                if self._current is not None:
+                    self._old.append(self._current)
+                    for old in self._old[:-1]:  # by now nothing of the one before the last is running any more
+                        old.close()
+                    del self._old[:-1]
+                self._current = fresh
+            return self._current.client
+
+    async def _run(self, function: Callable[[], _T]) -> _T:
+        try:
+            return await self._threads.run(function)
+        except Exception as error:
+            known = translated(error)
+            if known is None:
+                raise
+            raise known from error
+
+
+async def _cut(body: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
+    """The body in parts of PART_SIZE; only the last one is shorter, as some stores demand."""
+    buffer = bytearray()
+    async for chunk in body:
+        buffer += chunk
+        while len(buffer) >= PART_SIZE:
+            yield bytes(buffer[:PART_SIZE])
+            del buffer[:PART_SIZE]
+    if buffer:
+        yield bytes(buffer)
+
+
+async def _one_done(running: set[asyncio.Task[None]]) -> set[asyncio.Task[None]]:
+    done, rest = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+    for task in done:
+        task.result()
+    return rest
+
+
+def _served_at(answer: Any) -> datetime:
+    text = answer["ResponseMetadata"]["HTTPHeaders"].get("date", "")
+    try:
+        return parsedate_to_datetime(text)
+    except (TypeError, ValueError):
+        return datetime.now(UTC)

@@ -1,0 +1,264 @@
+"""The workspace's files, as the runtime gives and takes them. No path is opened here.
+
+Everything the runtime says is hostile: types, counts and names are checked before use.
+
+Errors: OperationError, as the runtime said it, or INTERNAL for an answer that breaks docs/link.md. FileChangedError
+where a file changed while it was read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from sandbox_agent.link.calls import Data, Event, OperationError
+from sandbox_agent.link.frames import Stream
+from sandbox_agent.storage.manifest import MAX_FILES, MAX_TARGET, EntryType, is_sha256
+from sandbox_agent.storage.names import is_confined, printable
+from sandbox_agent.storage.sync_plan import Local, Signature, sign
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+
+    from sandbox_agent.link.calls import Call, Runtime
+    from sandbox_agent.storage.manifest import Entry
+
+_MAX_SIZE: Final = 1 << 50
+_PATIENCE: Final = 10.0
+"""Seconds."""
+_I64: Final = (1 << 63) - 1
+_U64: Final = (1 << 64) - 1
+_MODE: Final = 0o777
+"""Set-id and sticky bits are not stored: a folder's come from the volume, and no restore grants them."""
+_TYPES: Final = frozenset({"file", "symlink", "directory"})
+
+
+class FileChangedError(Exception):
+    """A file was not the same before and after it was read."""
+
+
+class SandboxFiles:
+    """Files of one sandbox."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+
+    async def scan(self, paths: Sequence[str], exclude: Sequence[str]) -> list[Local]:
+        """Files, symlinks and empty folders at or below `paths`; empty: all.
+
+        Raises:
+            OperationError: NOT_FOUND, FILE_NOT_FOUND, `paths`; RESOURCE_EXHAUSTED, TOO_MANY_FILES.
+        """
+        call = await self._runtime.open("workspace.scan", {"paths": list(paths), "exclude": list(exclude)})
+        found: dict[str, Local] = {}
+        try:
+            await call.end()
+            async for item in call:
+                for info in _entries(item):
+                    local = read_local(info)
+                    found[local.path] = local
+                _check_count(len(found))
+        except BaseException:
+            await _give_up(call)
+            raise
+        return list(found.values())
+
+    async def exists(self, path: str) -> bool:
+        """Whether something has that name; a symlink is not followed."""
+        try:
+            await self._runtime.call("file.stat", {"path": path})
+        except OperationError as error:
+            if error.code == "NOT_FOUND" or error.reason in {"NOT_A_DIRECTORY", "PATH_OUTSIDE_WORKSPACE"}:
+                return False
+            raise
+        return True
+
+    async def hash(self, path: str) -> tuple[str, Local]:
+        """The SHA-256 of a file, and what it was then."""
+        answer = await self._runtime.call("workspace.hash", {"path": path})
+        digest = answer.get("sha256")
+        if not isinstance(digest, str) or not is_sha256(digest):
+            raise breach("a hash has no `sha256`")
+        return digest, read_local(answer.get("info"), path)
+
+    async def open(self, local: Local) -> FileReading:
+        """Read a file that a scan found."""
+        call = await self._runtime.open("workspace.read", {"path": local.path})
+        return FileReading(call, local)
+
+    async def write(self, entry: Entry, body: AsyncIterator[bytes] | None) -> Written:
+        """Write what a restore brings; the file appears under its name when all of it is there.
+
+        Raises:
+            OperationError: DATA_LOSS, DIGEST_MISMATCH: the body is not what `entry` says.
+        """
+        arguments = {
+            "path": entry.path,
+            "mode": entry.mode & _MODE,
+            "mtime_ns": max(entry.mtime_ns, 0),
+            "sha256": entry.sha256,
+            "type": entry.type,
+            "symlink_target": entry.symlink_target,
+        }
+        call = await self._runtime.open("workspace.write", arguments)
+        digest, size = hashlib.sha256(), 0
+        try:
+            if body is not None:
+                async for chunk in body:
+                    digest.update(chunk)
+                    size += len(chunk)
+                    await call.send(chunk)
+            _check_digest(entry.sha256, digest.hexdigest())
+            await call.end()
+            async for _ in call:
+                pass
+        except BaseException:
+            await _give_up(call)
+            raise
+        local = read_local(call.result.get("info"), entry.path)
+        return Written(digest.hexdigest() if body is not None else "", size, local, sign(local, time.time_ns()))
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A file as it was restored."""
+
+    sha256: str
+    size: int
+    local: Local
+    signature: Signature
+
+
+class FileReading:
+    """One reading of a file; iterate `chunks` to its end, then `local`, `sha256` and `signature` hold."""
+
+    def __init__(self, call: Call, expected: Local) -> None:
+        self._call = call
+        self._digest = hashlib.sha256()
+        self._started_ns = time.time_ns()
+        self.local = expected
+        self.size = 0
+
+    @property
+    def sha256(self) -> str:
+        """Of what was read so far."""
+        return self._digest.hexdigest()
+
+    @property
+    def signature(self) -> Signature:
+        """Of the file that was read."""
+        return sign(self.local, self._started_ns)
+
+    async def chunks(self) -> AsyncGenerator[bytes, None]:
+        """The content. Ends well only where the file was the same before and behind it.
+
+        Raises:
+            FileChangedError: It was not.
+        """
+        before: Local | None = None
+        try:
+            await self._call.end()
+            async for item in self._call:
+                if isinstance(item, Event):
+                    if item.value.get("type") == "info":
+                        before = read_local(item.value.get("info"), self.local.path)
+                        self._check_size(before.size)
+                elif item.stream is Stream.BODY:
+                    self.size += len(item.data)
+                    self._check_size(self.size)
+                    self._digest.update(item.data)
+                    yield item.data
+        except BaseException:
+            await _give_up(self._call)
+            raise
+        after = read_local(self._call.result.get("info_after"), self.local.path)
+        if before is None or after != before or self.size != after.size or after.type != "file":
+            raise FileChangedError(self.local.path)
+        self.local = after
+
+    async def close(self) -> None:
+        """Stop reading."""
+        await _give_up(self._call)
+
+    def _check_size(self, size: int) -> None:
+        """Memory was set aside for what the scan found: a file that has grown needs another start."""
+        if size > self.local.size:
+            raise FileChangedError(self.local.path)
+
+
+def read_local(info: Any, path: str | None = None) -> Local:
+    """An `info` object, checked.
+
+    Args:
+        info: As the runtime sent it.
+        path: What it must be about; None for any path inside the workspace.
+
+    Raises:
+        OperationError: INTERNAL: it breaks the contract.
+    """
+    if not isinstance(info, dict):
+        raise breach("an info is no object")
+    name = info.get("path")
+    if not isinstance(name, str) or len(name) > MAX_TARGET or not is_confined(name):
+        raise breach("an info has a path outside the workspace")
+    if path is not None and name != path:
+        raise breach("an info is about another path than was asked for")
+    kind = info.get("type")
+    target = info.get("symlink_target", "") or ""
+    if kind not in _TYPES or not isinstance(target, str) or len(target) > MAX_TARGET:
+        raise breach(f"the info of {printable(name)} is malformed")
+    return Local(
+        path=name,
+        type=cast("EntryType", kind),
+        size=_integer(info, "size", 0, _MAX_SIZE),
+        mode=_integer(info, "mode", 0, 0o7777) & _MODE,
+        mtime_ns=_integer(info, "mtime_ns", -_I64, _I64),
+        ctime_ns=_integer(info, "ctime_ns", -_I64, _I64),
+        ino=_integer(info, "ino", 0, _U64),
+        symlink_target=target if kind == "symlink" else "",
+    )
+
+
+def breach(what: str) -> OperationError:
+    """The error for an answer of the runtime that breaks the link's contract."""
+    return OperationError("INTERNAL", "RUNTIME_UNAVAILABLE", f"the sandbox's answer is not usable: {what}")
+
+
+def _check_count(count: int) -> None:
+    if count > MAX_FILES:
+        message = f"the workspace has more than {MAX_FILES} files: remove some, or exclude their folder"
+        raise OperationError("RESOURCE_EXHAUSTED", "TOO_MANY_FILES", message)
+
+
+def _check_digest(wanted: str, found: str) -> None:
+    if wanted and found != wanted:
+        raise OperationError("DATA_LOSS", "DIGEST_MISMATCH", "what is stored has another digest than was saved")
+
+
+def _entries(item: Data | Event) -> list[Any]:
+    if not isinstance(item, Event) or item.value.get("type") != "entries":
+        return []
+    entries = item.value.get("entries")
+    if not isinstance(entries, list):
+        raise breach("a scan has no list of entries")
+    return entries
+
+
+def _integer(value: Mapping[str, Any], name: str, low: int, high: int) -> int:
+    found = value.get(name, 0)
+    if isinstance(found, bool) or not isinstance(found, int) or not low <= found <= high:
+        raise breach(f"`{name}` is out of bounds")
+    return found
+
+
+async def _give_up(call: Call) -> None:
+    """Cancel a call and wait for its end, so that nothing of it goes on; not for ever."""
+    with contextlib.suppress(OperationError, TimeoutError):
+        async with asyncio.timeout(_PATIENCE):
+            await call.cancel()
+            async for _ in call:
+                pass

@@ -1,0 +1,291 @@
+"""What a push or a restore has to do. Pure: no I/O, no clock.
+
+Both compare three things: what the sandbox holds (Local), what this sandbox knows to be stored (Entry), and the
+signatures of files whose content is known to be the stored one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Literal
+
+from sandbox_agent.storage.head import Before
+from sandbox_agent.storage.manifest import Entry, EntryType
+from sandbox_agent.storage.names import ancestors
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from sandbox_agent.storage.head import Head
+    from sandbox_agent.storage.manifest import Manifest
+    from sandbox_agent.storage.object_store import ObjectInfo
+
+RACY_NS = 100_000_000
+"""A file that changed less than this before it was looked at may change again without another signature: kernels
+tick their file times in steps of some milliseconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Local:
+    """One thing in the sandbox, as a scan found it."""
+
+    path: str
+    type: EntryType
+    size: int
+    mode: int
+    mtime_ns: int
+    ctime_ns: int
+    ino: int
+    symlink_target: str = ""
+
+    @property
+    def times(self) -> tuple[int, int, int, int]:
+        """What changes whenever a file's content does."""
+        return (self.size, self.mtime_ns, self.ctime_ns, self.ino)
+
+    def as_entry(self, sha256: str = "", etag: str = "") -> Entry:
+        """As it is described in a manifest."""
+        size = self.size if self.type == "file" else 0
+        return Entry(self.path, self.type, size, self.mode, self.mtime_ns, sha256, etag, self.symlink_target)
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """A file that had the stored content when it had these times."""
+
+    times: tuple[int, int, int, int]
+    is_settled: bool
+    """False where a later change might have left the times alone: the content is compared before it is relied on."""
+
+
+def sign(local: Local, seen_ns: int) -> Signature:
+    """The signature of a file that was looked at, or read, at `seen_ns` (Unix time, the sandbox's clock)."""
+    return Signature(local.times, seen_ns - max(local.ctime_ns, local.mtime_ns) > RACY_NS)
+
+
+@dataclass(slots=True)
+class PushPlan:
+    """What a push does. A file stands in exactly one of `upload`, `compare` and `keep`."""
+
+    upload: list[Local] = field(default_factory=list)
+    """Content differs, or is new."""
+    compare: list[Local] = field(default_factory=list)
+    """May be unchanged: its digest decides."""
+    keep: list[Entry] = field(default_factory=list)
+    """Content is stored; described as it is now."""
+    describe: list[Entry] = field(default_factory=list)
+    """Symlinks and empty folders."""
+    gone: list[str] = field(default_factory=list)
+    """Stored before and not in the scan; they may still be there, outside of what was scanned."""
+
+
+def plan_push(
+    scanned: Iterable[Local], known: Mapping[str, Entry], signatures: Mapping[str, Signature], held: Iterable[str]
+) -> PushPlan:
+    """Compare the sandbox with what is stored.
+
+    Args:
+        scanned: What the sandbox has, of what is to be pushed.
+        known: What is stored.
+        signatures: Of files known to have the stored content.
+        held: Stored paths the sandbox has had: one that is not scanned was removed. Empty for a push of some paths.
+    """
+    plan = PushPlan()
+    seen = set()
+    for local in scanned:
+        seen.add(local.path)
+        stored = known.get(local.path)
+        if local.type != "file":
+            plan.describe.append(local.as_entry())
+        elif stored is None or stored.type != "file" or stored.size != local.size:
+            plan.upload.append(local)
+        else:
+            signature = signatures.get(local.path)
+            if signature is not None and signature.is_settled and signature.times == local.times:
+                plan.keep.append(local.as_entry(stored.sha256, stored.etag))
+            else:
+                plan.compare.append(local)
+    plan.gone = [path for path in held if path in known and path not in seen]
+    return plan
+
+
+def is_same(new: Entry, old: Entry | None) -> bool:
+    """Whether a manifest need not be written for the difference. A new time alone is none."""
+    if old is None:
+        return False
+    if new.type == "symlink":
+        return replace(new, mtime_ns=0, mode=0) == replace(old, mtime_ns=0, mode=0)
+    return replace(new, mtime_ns=0) == replace(old, mtime_ns=0)
+
+
+def merge_entries(known: Mapping[str, Entry], local: Mapping[str, Entry], dropped: Iterable[str]) -> dict[str, Entry]:
+    """The next generation: what was stored, without what was dropped, under what the sandbox has.
+
+    Where both cannot be (a file that is a folder now), what the sandbox has wins.
+    """
+    folders = {ancestor for path in local for ancestor in ancestors(path)}
+    leaves = {path for path, entry in local.items() if entry.type != "directory"}
+    gone = set(dropped)
+    merged = {
+        path: entry
+        for path, entry in known.items()
+        if path not in gone and path not in folders and not any(above in leaves for above in ancestors(path))
+    }
+    merged.update(local)
+    filled = {ancestor for path in merged for ancestor in ancestors(path)}
+    return {path: merged[path] for path in sorted(merged) if path not in filled}
+
+
+def before_of(entry: Entry | None) -> Before:
+    """What a push has to remember of a path that it is about to upload."""
+    if entry is None or entry.type != "file":
+        return Before()
+    return Before(entry.sha256, entry.etag)
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """A file to bring into the sandbox."""
+
+    path: str
+    key: str
+    etag: str
+    """What the object has while this plan holds."""
+    entry: Entry
+    """What it is to be; where somebody else wrote the object, sha256 is empty: nothing is known of the content."""
+
+
+@dataclass(slots=True)
+class RestorePlan:
+    """What a restore does."""
+
+    fetch: list[Fetch] = field(default_factory=list)
+    make: list[Entry] = field(default_factory=list)
+    """Empty folders, then symlinks."""
+    missing: list[str] = field(default_factory=list)
+    """In the manifest, but somebody removed the object."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What storage holds."""
+
+    head: Head
+    manifest: Manifest
+    objects: Mapping[str, ObjectInfo]
+    """By path."""
+    previous: Mapping[str, ObjectInfo]
+    """By sha256."""
+    head_modified: float
+    """Unix time of HEAD, by the store's clock."""
+
+
+def plan_restore(stored: Stored) -> RestorePlan:
+    """What the sandbox has to get for the generation that HEAD names, and what others added to it."""
+    plan = RestorePlan()
+    known = stored.manifest.by_path()
+    undo = stored.head.interrupted.undo if stored.head.interrupted else {}
+    for entry in stored.manifest.files:
+        if entry.type == "file":
+            _plan_known(plan, stored, entry)
+    for path, info in stored.objects.items():
+        entry_of_path = known.get(path)
+        if entry_of_path is not None and entry_of_path.type == "file":
+            continue
+        before = undo.get(path)
+        if before is not None:
+            _plan_undone(plan, stored, path, before)
+        elif not _is_leftover(stored, path, info):
+            plan.fetch.append(_as_it_is(info, path))
+    taken = {fetch.path for fetch in plan.fetch}
+    order: tuple[Literal["directory", "symlink"], ...] = ("directory", "symlink")
+    for kind in order:
+        plan.make += [entry for entry in stored.manifest.files if entry.type == kind and entry.path not in taken]
+    return plan
+
+
+def _plan_known(plan: RestorePlan, stored: Stored, entry: Entry) -> None:
+    info = stored.objects.get(entry.path)
+    if info is not None and info.etag == entry.etag:
+        plan.fetch.append(Fetch(entry.path, info.key, info.etag, entry))
+        return
+    before = Before(entry.sha256, entry.etag)
+    if stored.head.interrupted:
+        before = stored.head.interrupted.undo.get(entry.path, before)
+    if before.sha256 and stored.head.interrupted and _fetch_previous(plan, stored, before, entry):
+        return
+    if before != Before() and info is not None:
+        plan.fetch.append(_as_it_is(info, entry.path, entry))
+    else:
+        plan.missing.append(entry.path)
+
+
+def _plan_undone(plan: RestorePlan, stored: Stored, path: str, before: Before) -> None:
+    """An object that the manifest does not know, and that the interrupted push may have written."""
+    if before == Before():
+        return
+    info = stored.objects[path]
+    entry = _as_it_is(info, path).entry
+    if info.etag != before.etag and _fetch_previous(plan, stored, before, entry):
+        return
+    plan.fetch.append(_as_it_is(info, path))
+
+
+def _fetch_previous(plan: RestorePlan, stored: Stored, before: Before, entry: Entry) -> bool:
+    kept = stored.previous.get(before.sha256)
+    if kept is None:
+        return False
+    wanted = replace(entry, sha256=before.sha256, etag=before.etag, size=kept.size)
+    plan.fetch.append(Fetch(entry.path, kept.key, kept.etag, wanted))
+    return True
+
+
+def _as_it_is(info: ObjectInfo, path: str, entry: Entry | None = None) -> Fetch:
+    """Somebody else wrote this object."""
+    mode = entry.mode if entry else 0o644
+    mtime_ns = int(info.last_modified.timestamp()) * 1_000_000_000
+    return Fetch(path, info.key, info.etag, Entry(path, "file", info.size, mode, mtime_ns, "", info.etag))
+
+
+def _is_leftover(stored: Stored, path: str, info: ObjectInfo) -> bool:
+    """Dropped by the commit, and not deleted yet; what was written after the commit is somebody's new file."""
+    etag = stored.head.removed.get(path)
+    return etag is not None and etag == info.etag and info.last_modified.timestamp() <= stored.head_modified
+
+
+def is_unchanged(local: Local | None, entry: Entry, known: Entry | None, signature: Signature | None) -> bool:
+    """Whether the sandbox has a file as it is stored, as far as that can be told without reading."""
+    if local is None or known is None or signature is None:
+        return False
+    if local.type != "file" or local.times != signature.times or not signature.is_settled:
+        return False
+    same_content = known.etag == entry.etag and entry.sha256 in {"", known.sha256}
+    return same_content and local.mode & 0o777 == entry.mode & 0o777
+
+
+def list_differing(
+    scanned: Iterable[Local], known: Mapping[str, Entry], signatures: Mapping[str, Signature]
+) -> Iterable[str]:
+    """Paths that look other than what is stored; cheap, and may name a file whose content is the same."""
+    for local in scanned:
+        stored = known.get(local.path)
+        if local.type != "file":
+            if not is_same(local.as_entry(), stored):
+                yield local.path
+            continue
+        signature = signatures.get(local.path)
+        if stored is None or stored.type != "file" or stored.mode != local.mode:
+            yield local.path
+        elif signature is not None:
+            if signature.times != local.times:
+                yield local.path
+        elif (stored.size, stored.mtime_ns) != (local.size, local.mtime_ns):
+            yield local.path
+
+
+def cut(failures: list[tuple[str, str]], most: int) -> list[tuple[str, str]]:
+    """At most so many failures, the last one saying how many were left out."""
+    if len(failures) <= most:
+        return failures
+    rest = len(failures) - most + 1
+    return [*failures[: most - 1], ("", f"{rest} more files failed")]
