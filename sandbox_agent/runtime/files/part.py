@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import secrets
 import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -52,7 +51,7 @@ class Target:
 
 def part_name() -> bytes:
     """A new name that `tree.PART_NAME` matches."""
-    return f".{secrets.token_hex(8)}.sandbox-part".encode()
+    return f".{os.urandom(8).hex()}.sandbox-part".encode()
 
 
 class PartFile:
