@@ -38,7 +38,14 @@ def duration(description: str, **more: Any) -> Schema:
 
 def quantity(description: str = "", **more: Any) -> Schema:
     """An amount such as `500m` or `2Gi`."""
-    return text(description, longest=32, pattern=QUANTITY_PATTERN, **more)
+    schema: Schema = {
+        "anyOf": [{"type": "integer"}, {"type": "string"}],
+        "maxLength": 32,
+        "pattern": QUANTITY_PATTERN,
+        "x-kubernetes-int-or-string": True,
+        **more,
+    }
+    return _described(schema, description)
 
 
 def integer(description: str = "", **more: Any) -> Schema:

@@ -208,7 +208,7 @@ def _plan_ready(observation: Observation, pod: PodView, expires: datetime, now: 
     session, agent = observation.session, observation.agent
     lifecycle, deadline = session.spec.lifecycle, expires
     if agent is not None and lifecycle.idle_timeout:
-        since = max(pod.created, min(agent.last_active or now, now))
+        since = max(pod.created, min(agent.last_active or pod.created, now))
         idle_at = (now if agent.running else since) + lifecycle.idle_timeout
         if now >= idle_at:
             return _plan_end(observation, pod, lifecycle.on_idle, "Idle", now)

@@ -1,0 +1,289 @@
+"""An API server and agents in memory, for tests of the operator (and of what builds on it). Ships with the code.
+
+FakeKube does what the operator relies on: uid, resourceVersion, generation, status as a subresource, merge and JSON patches,
+forced apply, uid preconditions, label selectors, graceful deletion of pods, and collection of what a deleted owner owned.
+It checks no schema. A test plays the kubelet with `run_pod` and `finish_deletion`.
+"""
+
+from __future__ import annotations
+
+import copy
+import itertools
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from sandbox_operator.agent_client import AgentAddress, AgentView
+from sandbox_operator.api.values import format_time
+from sandbox_operator.errors import (
+    AgentError,
+    AgentUnreachableError,
+    AlreadyExistsError,
+    ConflictError,
+    InvalidError,
+    NotFoundError,
+)
+from sandbox_operator.faults import FaultHook
+from sandbox_operator.kube.resources import EVENTS, LEASES, PODS, SECRETS, SESSIONS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sandbox_operator.kube.client import Object, PatchKind
+    from sandbox_operator.kube.resources import Resource
+    from sandbox_proto.v1 import session_pb2
+
+
+
+class FakeKube:
+    """KubeApi in memory."""
+
+    def __init__(self, faults: FaultHook | None = None, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self.faults = faults or FaultHook()
+        self.objects: dict[tuple[str, str, str], Object] = {}
+        self.watchers: list[Callable[[Resource, str, Object], None]] = []
+        self.calls: list[tuple[str, str, str]] = []
+        self._clock, self._versions, self._uids = clock, itertools.count(100), itertools.count(1)
+
+    async def get(self, resource: Resource, namespace: str, name: str) -> Object:
+        """See KubeApi."""
+        return copy.deepcopy(self._find(resource, namespace, name))
+
+    async def list(self, resource: Resource, namespace: str | None, labels: str = "") -> tuple[list[Object], str]:
+        """See KubeApi; equality selectors only."""
+        wanted = dict(part.split("=", 1) for part in labels.split(",") if part)
+        items = [
+            copy.deepcopy(found)
+            for (plural, where, _), found in self.objects.items()
+            if plural == resource.plural
+            and namespace in {None, where}
+            and wanted.items() <= (found["metadata"].get("labels") or {}).items()
+        ]
+        return items, str(next(self._versions))
+
+    async def create(self, resource: Resource, namespace: str, body: Object) -> Object:
+        """See KubeApi."""
+        number = self._before("create", resource, body["metadata"].get("name", ""))
+        created = self.put(resource, namespace, body)
+        self._after(resource, number)
+        return created
+
+    async def patch(
+        self,
+        resource: Resource,
+        namespace: str,
+        name: str,
+        body: Any,
+        kind: PatchKind = "merge",
+        subresource: str = "",
+    ) -> Object:
+        """See KubeApi."""
+        number = self._before("patch", resource, name)
+        key = (resource.plural, namespace, name)
+        if kind == "apply" and key not in self.objects:
+            self.put(resource, namespace, body)
+        old = self._find(resource, namespace, name)
+        new = copy.deepcopy(old)
+        if kind == "json":
+            _apply_json_patch(new, body)
+        else:
+            _check_preconditions(old, body)
+            _merge(new, {"status": body.get("status", {})} if subresource == "status" else _spec_part(resource, body))
+        self._store(resource, old, new)
+        self._after(resource, number)
+        return copy.deepcopy(self.objects[key])
+
+    async def delete(
+        self, resource: Resource, namespace: str, name: str, uid: str = "", grace: int | None = None
+    ) -> Object:
+        """See KubeApi."""
+        number = self._before("delete", resource, name)
+        found = self._find(resource, namespace, name)
+        if uid and found["metadata"]["uid"] != uid:
+            raise ConflictError(409, "Conflict", "the uid differs")
+        answer: Object = {"kind": "Status"}
+        if resource is PODS and grace != 0 and (found.get("spec") or {}).get("nodeName"):
+            new = copy.deepcopy(found)
+            new["metadata"].setdefault("deletionTimestamp", format_time(self._clock() + timedelta(seconds=30)))
+            self._store(resource, found, new)
+            answer = copy.deepcopy(new)
+        else:
+            self.remove(resource, namespace, name)
+        self._after(resource, number)
+        return answer
+
+    def put(self, resource: Resource, namespace: str, body: Object) -> Object:
+        """Create an object as somebody else would; not counted as a write."""
+        created = copy.deepcopy(body)
+        number = next(self._uids)
+        metadata = created.setdefault("metadata", {})
+        metadata.setdefault("name", f"{metadata.get('generateName', 'object-')}{number}")
+        key = (resource.plural, namespace, metadata["name"])
+        if key in self.objects:
+            raise AlreadyExistsError(409, "AlreadyExists", f"{resource.plural} {metadata['name']} already exists")
+        metadata |= {"namespace": namespace, "resourceVersion": str(next(self._versions)), "generation": 1}
+        metadata.setdefault("uid", f"00000000-0000-4000-8000-{number:012d}")
+        metadata.setdefault("creationTimestamp", format_time(self._clock()))
+        self.objects[key] = created
+        self._tell(resource, "ADDED", created)
+        return copy.deepcopy(created)
+
+    def change(self, resource: Resource, namespace: str, name: str, change: Object) -> Object:
+        """Merge a change, status included, as somebody else would; not counted as a write."""
+        old = self._find(resource, namespace, name)
+        new = copy.deepcopy(old)
+        _merge(new, change)
+        self._store(resource, old, new)
+        return new
+
+    def remove(self, resource: Resource, namespace: str, name: str) -> None:
+        """Remove an object at once, and what it owned."""
+        found = self.objects.pop((resource.plural, namespace, name), None)
+        if found is None:
+            return
+        found["metadata"]["resourceVersion"] = str(next(self._versions))
+        self._tell(resource, "DELETED", found)
+        uid = found["metadata"]["uid"]
+        for (plural, where, child), body in list(self.objects.items()):
+            owners = body["metadata"].get("ownerReferences") or []
+            if any(owner["uid"] == uid for owner in owners):
+                self.remove(_RESOURCES.get(plural, resource), where, child)
+
+    def run_pod(self, namespace: str, name: str, ip: str = "10.1.0.1", **status: Any) -> None:
+        """Play scheduler and kubelet: the pod's containers run."""
+        running = [
+            {"name": part, "restartCount": 0, "state": {"running": {}}, "image": part} for part in ("agent", "sandbox")
+        ]
+        change = {"phase": "Running", "podIP": ip, "containerStatuses": running, **status}
+        self.change(PODS, namespace, name, {"spec": {"nodeName": "node1"}, "status": change})
+
+    def named(self, resource: Resource) -> dict[str, Object]:
+        """Objects of a kind by name."""
+        return {name: found for (plural, _, name), found in self.objects.items() if plural == resource.plural}
+
+    def _find(self, resource: Resource, namespace: str, name: str) -> Object:
+        try:
+            return self.objects[resource.plural, namespace, name]
+        except KeyError:
+            raise NotFoundError(404, "NotFound", f"{resource.plural} {name} not found") from None
+
+    def _store(self, resource: Resource, old: Object, new: Object) -> None:
+        if new == old:
+            return
+        new["metadata"]["resourceVersion"] = str(next(self._versions))
+        if new.get("spec") != old.get("spec"):
+            new["metadata"]["generation"] = old["metadata"].get("generation", 1) + 1
+        metadata = new["metadata"]
+        self.objects[resource.plural, metadata["namespace"], metadata["name"]] = new
+        self._tell(resource, "MODIFIED", new)
+
+    def _tell(self, resource: Resource, type_: str, raw: Object) -> None:
+        for watcher in self.watchers:
+            watcher(resource, type_, copy.deepcopy(raw))
+
+    def _before(self, verb: str, resource: Resource, name: str) -> int:
+        self.calls.append((verb, resource.plural, name))
+        return 0 if resource in {EVENTS, LEASES} else self.faults.before_write()
+
+    def _after(self, resource: Resource, number: int) -> None:
+        if resource not in {EVENTS, LEASES}:
+            self.faults.after_write(number)
+
+
+_RESOURCES = {resource.plural: resource for resource in (PODS, SECRETS, SESSIONS)}
+
+
+def _spec_part(resource: Resource, body: Object) -> Object:
+    return {key: value for key, value in body.items() if resource is not SESSIONS or key != "status"}
+
+
+def _check_preconditions(old: Object, body: Object) -> None:
+    for name in ("resourceVersion", "uid"):
+        wanted = (body.get("metadata") or {}).get(name)
+        if wanted is not None and wanted != old["metadata"][name]:
+            raise ConflictError(409, "Conflict", f"{name} differs")
+
+
+def _merge(target: Object, patch: Object) -> None:
+    for key, value in patch.items():
+        if value is None:
+            target.pop(key, None)
+        elif isinstance(value, dict):
+            inner = target.get(key)
+            target[key] = inner if isinstance(inner, dict) else {}
+            _merge(target[key], value)
+        else:
+            target[key] = copy.deepcopy(value)
+
+
+def _apply_json_patch(target: Object, operations: list[Object]) -> None:
+    for operation in operations:
+        *parents, last = [part.replace("~1", "/").replace("~0", "~") for part in operation["path"][1:].split("/")]
+        place: Any = target
+        for part in parents:
+            place = place[int(part)] if isinstance(place, list) else place[part]
+        where: Any = int(last) if isinstance(place, list) else last
+        if operation["op"] == "test":
+            present = place.get(where) if isinstance(place, dict) else place[where]
+            if present != operation["value"]:
+                raise InvalidError(422, "Invalid", f"test of {operation['path']} failed")
+        elif operation["op"] == "remove":
+            del place[where]
+        else:
+            place[where] = copy.deepcopy(operation["value"])
+
+
+class FakeAgents:
+    """Agents in memory, one an address; each starts blank when it is first asked.
+
+    Attributes:
+        views: What each agent says; a test may replace an entry.
+        unreachable: Targets that do not answer.
+        bind_error, drain_error: Raised by the next calls where set.
+        requests: The Bind requests that were accepted.
+    """
+
+    def __init__(self, faults: FaultHook | None = None) -> None:
+        self.faults = faults or FaultHook()
+        self.views: dict[str, AgentView] = {}
+        self.unreachable: set[str] = set()
+        self.bind_error: AgentError | None = None
+        self.drain_error: AgentError | None = None
+        self.requests: list[session_pb2.BindRequest] = []
+        self.drains = 0
+
+    async def describe(self, address: AgentAddress, wait: float = 0.0, timeout: float = 2.0) -> AgentView:
+        """See Agents."""
+        del wait, timeout
+        if address.server_name in self.unreachable:
+            raise AgentUnreachableError("UNAVAILABLE", "no answer")
+        return self.views.setdefault(address.server_name, AgentView())
+
+    async def bind(self, address: AgentAddress, request: session_pb2.BindRequest) -> AgentView:
+        """See Agents."""
+        number = self.faults.before_write()
+        view = await self.describe(address)
+        if self.bind_error:
+            raise self.bind_error
+        if view.session_uid not in {"", request.session_uid}:
+            raise AgentError("ALREADY_BOUND", "this agent serves another session")
+        self.requests.append(request)
+        bound = replace(view, state="BOUND", session_uid=request.session_uid, restore="DONE")
+        self.views[address.server_name] = bound
+        self.faults.after_write(number)
+        return bound
+
+    async def drain(self, address: AgentAddress, session_uid: str, grace: float, timeout: float) -> AgentView:
+        """See Agents."""
+        del session_uid, grace, timeout
+        number = self.faults.before_write()
+        view = await self.describe(address)
+        if self.drain_error:
+            raise self.drain_error
+        self.drains += 1
+        self.views[address.server_name] = replace(view, state="DRAINED", dirty=False, generation=view.generation + 1)
+        self.faults.after_write(number)
+        return self.views[address.server_name]
+
+    async def forget(self, address: AgentAddress) -> None:
+        """See Agents; the agent itself is still there."""

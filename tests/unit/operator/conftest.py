@@ -1,0 +1,180 @@
+"""An operator without kopf, on the shipped fakes: the watch is a callback, the kubelet a test's line."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from sandbox_operator.certificates import Authority, create_authority
+from sandbox_operator.credentials import StaticCredentials
+from sandbox_operator.event_recorder import EventRecorder
+from sandbox_operator.faults import FaultHook
+from sandbox_operator.handlers import Handlers, session_key
+from sandbox_operator.kube.resources import EVENTS, PODS, SECRETS, SESSIONS, TEMPLATES
+from sandbox_operator.metrics import Metrics
+from sandbox_operator.reconcile.apply import Applier
+from sandbox_operator.reconcile.binding import Binder
+from sandbox_operator.reconcile.drains import Drains
+from sandbox_operator.reconcile.observe import Observer
+from sandbox_operator.reconcile.plan import Timing
+from sandbox_operator.reconcile.reconciler import Reconciler
+from sandbox_operator.settings import Settings
+from sandbox_operator.store import WATCHED, Store
+from sandbox_operator.testing import FakeAgents, FakeKube
+
+NAMESPACE = "team"
+AUTHORITY = Authority(create_authority(datetime.now(UTC)))
+SETTINGS = Settings(
+    storage_bucket="files",
+    storage_endpoint="http://10.9.9.9:9000",
+    storage_access_key_id="key",
+    storage_secret_access_key="canary-secret",
+    storage_cidrs=("10.9.9.9/32",),
+    storage_port=9000,
+    agent_image="agent:1",
+)
+
+
+class Clock:
+    """A wall clock that a test moves."""
+
+    def __init__(self):
+        self.now = datetime.now(UTC).replace(microsecond=0)
+
+    def __call__(self):
+        return self.now
+
+    def advance(self, **parts):
+        self.now += timedelta(**parts)
+
+
+class Operator:
+    """One process of the operator; a new one after a crash shares only the cluster."""
+
+    def __init__(self, kube, agents, clock, settings=SETTINGS):
+        self.kube, self.agents, self.clock = kube, agents, clock
+        self.store, self.metrics = Store(), Metrics()
+        self.queue: list = []
+        self.later: dict = {}
+        drains = self.drains = Drains(self._enqueue)
+        binder = Binder(kube, settings, StaticCredentials(settings), AUTHORITY.pem)
+        observer = Observer(self.store, agents, drains, settings)
+        self.recorder = EventRecorder(kube)
+        applier = Applier(kube, agents, self.store, settings, AUTHORITY, binder, drains, self.recorder)
+        self.reconciler = Reconciler(
+            kube, self.store, observer, applier, Timing(), self._requeue, self.metrics, clock
+        )
+        self.handlers = Handlers(self.store, self._enqueue, self.metrics, "default")
+        kube.watchers[:] = [self._watch]
+
+    def _watch(self, resource, type_, raw):
+        if resource in WATCHED:
+            self.handlers.handle(resource, type_, raw)
+
+    def _enqueue(self, key):
+        if key not in self.queue:
+            self.queue.append(key)
+
+    def _requeue(self, key, seconds):
+        self.later[key] = seconds
+        if seconds == 0.0:
+            self._enqueue(key)
+
+    async def list_all(self):
+        for kind in WATCHED:
+            items, version = await self.kube.list(kind, None)
+            self.store.replace(kind, items, version)
+        for raw in self.store.all(SESSIONS):
+            self._enqueue(session_key(raw["metadata"]["namespace"], raw["metadata"]["name"]))
+
+    async def settle(self, play=lambda: False):
+        """Work until nothing is left to do; `play` is the rest of the cluster, and says whether it did something."""
+        for _ in range(60):
+            while self.queue:
+                await self.reconciler.reconcile(self.queue.pop(0))
+            for _ in range(10):
+                await asyncio.sleep(0)
+            if not self.queue and not play():
+                return
+        raise AssertionError("the operator does not come to rest")
+
+
+class World:
+    """A cluster in memory with one operator."""
+
+    def __init__(self, settings=SETTINGS):
+        self.clock = Clock()
+        self.settings = settings
+        self.faults = FaultHook()
+        self.kube = FakeKube(self.faults, self.clock)
+        self.agents = FakeAgents(self.faults)
+        self.operator = Operator(self.kube, self.agents, self.clock, settings)
+
+    def restart(self, faults=None):
+        self.faults = faults or FaultHook()
+        self.kube.faults = self.agents.faults = self.faults
+        self.operator = Operator(self.kube, self.agents, self.clock, self.settings)
+        return self.operator
+
+    def add_template(self, name="default", **spec):
+        spec = {"image": "sandbox:1", **spec}
+        return self.kube.put(TEMPLATES, NAMESPACE, {"metadata": {"name": name}, "spec": spec})
+
+    def add_session(self, name="one", **spec):
+        spec = {"templateRef": {"name": "default"}, **spec}
+        body = {"apiVersion": SESSIONS.api_version, "kind": SESSIONS.kind, "metadata": {"name": name}, "spec": spec}
+        return self.kube.put(SESSIONS, NAMESPACE, body)
+
+    def session(self, name="one"):
+        return self.kube.objects[SESSIONS.plural, NAMESPACE, name]
+
+    def status(self, name="one"):
+        return self.session(name).get("status") or {}
+
+    def condition(self, type_="Ready", name="one"):
+        found = {c["type"]: c for c in self.status(name).get("conditions", [])}
+        return found[type_]["status"], found[type_]["reason"], found[type_]["message"]
+
+    def pods(self):
+        return self.kube.named(PODS)
+
+    def pod(self):
+        (name,) = self.pods()
+        return name
+
+    def secrets(self):
+        return sorted(self.kube.named(SECRETS))
+
+    def events(self):
+        return [event["reason"] for event in self.kube.named(EVENTS).values()]
+
+    def play_kubelet(self):
+        """Start pods that wait, end pods that are being deleted; whether there were any."""
+        changed = False
+        for name, pod in list(self.pods().items()):
+            if pod["metadata"].get("deletionTimestamp"):
+                self.kube.remove(PODS, NAMESPACE, name)
+                self.agents.views.clear()
+                changed = True
+            elif not pod.get("status"):
+                self.agents.views.clear()
+                self.kube.run_pod(NAMESPACE, name)
+                changed = True
+        return changed
+
+    async def settle(self):
+        await self.operator.settle(self.play_kubelet)
+
+    async def start(self, **spec):
+        """A session that is Ready."""
+        self.add_template()
+        self.add_session(**spec)
+        await self.settle()
+        assert self.status()["phase"] == "Ready"
+
+
+@pytest.fixture
+def world():
+    return World()

@@ -1,0 +1,74 @@
+"""A crash before and after every write: the next process brings the session to the same end, and nothing is left over."""
+
+import contextlib
+
+import pytest
+
+from sandbox_operator.faults import FaultHook
+from sandbox_operator.kube.resources import SECRETS, SESSIONS
+
+NAMESPACE = "team"
+
+
+class Killed(BaseException):
+    """The process died here."""
+
+
+def die():
+    raise Killed
+
+
+async def run_until_killed(world, faults):
+    operator = world.restart(faults)
+    await operator.list_all()
+    with contextlib.suppress(Killed):
+        await operator.settle(world.play_kubelet)
+
+
+async def converge(world):
+    operator = world.restart()
+    await operator.list_all()
+    await operator.settle(world.play_kubelet)
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("n", range(1, 9))
+async def test_a_crash_at_each_write_of_a_start_ends_in_one_ready_session(world, n, after):
+    world.add_template()
+    world.add_session()
+    await run_until_killed(world, FaultHook(kill_after=n, kill=die) if after else FaultHook(kill_at=n, kill=die))
+    await converge(world)
+    assert world.status()["phase"] == "Ready"
+    assert len(world.pods()) == 1
+    assert world.secrets() == ["one-access", f"{world.pod()}-tls"]
+    (token,) = {request.token_sha256 for request in world.agents.requests}
+    assert len(token) == 32
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("n", range(1, 6))
+async def test_a_crash_at_each_write_of_a_suspend_loses_nothing(world, n, after):
+    await world.start()
+    world.kube.change(SESSIONS, NAMESPACE, "one", {"spec": {"suspended": True}})
+    await run_until_killed(world, FaultHook(kill_after=n, kill=die) if after else FaultHook(kill_at=n, kill=die))
+    await converge(world)
+    assert world.status()["phase"] == "Suspended"
+    assert world.pods() == {}
+    assert world.agents.drains >= 1
+
+
+async def test_a_crash_between_idle_and_suspended_still_says_idle(world):
+    await world.start()
+    world.clock.advance(minutes=20)
+    await run_until_killed(world, FaultHook(kill_after=1, kill=die))
+    assert world.session()["spec"]["suspended"] is True
+    await converge(world)
+    assert world.condition()[1] == "Idle"
+
+
+async def test_a_session_deleted_while_no_operator_ran_leaves_nothing(world):
+    await world.start()
+    world.kube.remove(SESSIONS, NAMESPACE, "one")
+    await converge(world)
+    assert world.pods() == {}
+    assert world.kube.named(SECRETS) == {}
