@@ -61,7 +61,7 @@ function parse({ code, original }, source) {
 }
 
 function rewrite(tree, code, edits, declarations, options) {
-  const last = tree.body.at(-1);
+  const last = tree.body.findLast((statement) => !isNothing(statement));
   const value = last && valueOf(last);
   if (value) {
     edits.open(value.start, `${HELPER}.result(`);
@@ -72,6 +72,13 @@ function rewrite(tree, code, edits, declarations, options) {
     const visitor = VISITORS[node.type];
     if (visitor) visitor(node, { parent, isNested, isTop, code, edits, declarations, ...options });
   });
+}
+
+/** `;`, and what the TypeScript transformation leaves at the end: `export {}` for types, `var Name;` for namespaces. */
+function isNothing({ type, kind, declaration, declarations, source, specifiers }) {
+  if (type === 'EmptyStatement') return true;
+  if (type === 'VariableDeclaration') return kind === 'var' && declarations.every(({ init }) => !init);
+  return type === 'ExportNamedDeclaration' && !declaration && !source && !specifiers.length;
 }
 
 /** The expression whose value is the cell's, if its last statement is one. */

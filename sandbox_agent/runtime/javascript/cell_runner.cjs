@@ -28,10 +28,15 @@ class CellRunner {
     this.#tracebacks = tracebacks;
   }
 
-  /** Runs a cell to its end; its output, events and CLOSE go to `channel`. */
-  async run({ channel, language, source }) {
+  /**
+   * Runs a cell to its end; its output, events and CLOSE go to `channel`.
+   *
+   * @param {{channel: number, language: string, source: string, count?: number}} cell  `count` is its number in the
+   *   context, where the supervisor keeps it
+   */
+  async run({ channel, language, source, count }) {
     const start = performance.now();
-    this.#count += 1;
+    this.#count = Number.isSafeInteger(count) ? count : this.#count + 1;
     const cell = { channel, source, language, fileName: `cell-${this.#count}.${EXTENSIONS[language] ?? 'js'}` };
     const { status, error } = await this.#outcome(cell);
     const duration = (performance.now() - start) / 1000;
@@ -97,7 +102,7 @@ class CellRunner {
     const { exception } = details;
     const place = () => this.#tracebacks.place(cell.fileName, details.lineNumber + 1, details.columnNumber + 1);
     if (!exception?.objectId) {
-      const value = String(exception?.value ?? exception?.description ?? details.text).slice(0, LONGEST_VALUE);
+      const value = textOfPrimitive(exception, details.text).slice(0, LONGEST_VALUE);
       return { name: 'Error', value, traceback: [`Uncaught ${value}`] };
     }
     const described = await this.#main.describe(exception.objectId);
@@ -107,6 +112,12 @@ class CellRunner {
     if (isEarlyError(details)) lines.push(`    at ${place()}`);
     return { name, value, traceback: lines };
   }
+}
+
+/** What was thrown, where it is no object: the inspector gives the value itself. */
+function textOfPrimitive(exception, otherwise) {
+  if (!exception) return otherwise;
+  return 'value' in exception ? String(exception.value) : (exception.description ?? exception.type);
 }
 
 /** The engine refused the code before any of it ran. */

@@ -59,7 +59,8 @@ class Control {
     if (message.op === 'init') {
       this.#enqueue(() => this.#initialize(message));
     } else if (message.op === 'execute' && Object.hasOwn(EXTENSIONS, message.language)) {
-      this.#incoming.set(channel, { language: message.language, missing: message.code_bytes, parts: [] });
+      const { language, code_bytes: missing, execution_count: count } = message;
+      this.#incoming.set(channel, { language, count, missing, parts: [] });
       this.#startIfComplete(channel);
     } else {
       const error = { code: 'UNIMPLEMENTED', reason: 'NOT_IMPLEMENTED', message: 'no such operation', field: 'op' };
@@ -81,11 +82,11 @@ class Control {
   }
 
   #startIfComplete(channel) {
-    const { language, missing, parts } = this.#incoming.get(channel);
+    const { language, count, missing, parts } = this.#incoming.get(channel);
     if (missing > 0) return;
     this.#incoming.delete(channel);
     const source = Buffer.concat(parts).toString();
-    this.#enqueue(() => this.#runner.run({ channel, language, source }));
+    this.#enqueue(() => this.#runner.run({ channel, language, source, count }));
   }
 }
 

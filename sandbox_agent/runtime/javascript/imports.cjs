@@ -39,12 +39,20 @@ async function importModule(specifier, options, names = []) {
   const text = String(specifier);
   const isFile = /^(\.{0,2}\/|\.{1,2}$|file:)/.test(text);
   const namespace = await (isFile ? importFile(text, options) : importPackage(text, options));
-  for (const name of names) {
-    if (!(name in namespace)) {
-      throw new SyntaxError(`The requested module '${text}' does not provide an export named '${name}'`);
+  const missing = names.filter((name) => !(name in namespace));
+  return missing.length ? withMembersOfDefault(text, namespace, missing) : namespace;
+}
+
+/** Names that only the default export has: a CommonJS module whose exports the loader could not tell from its text. */
+function withMembersOfDefault(specifier, namespace, missing) {
+  const found = { ...namespace };
+  for (const name of missing) {
+    if (!(name in Object(namespace.default))) {
+      throw new SyntaxError(`The requested module '${specifier}' does not provide an export named '${name}'`);
     }
+    found[name] = namespace.default[name];
   }
-  return namespace;
+  return found;
 }
 
 function importFile(specifier, options) {

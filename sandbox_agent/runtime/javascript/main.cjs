@@ -64,13 +64,23 @@ function fail(message) {
 function keepFromChildren(controlFd) {
   if (controlFd <= 15) return;
   const nullFd = fs.openSync('/dev/null', 'r+');
-  const { prototype } = process.binding('process_wrap').Process;
-  const { spawn } = prototype;
-  prototype.spawn = function spawnWithoutControl(options) {
+  const withoutControl = (options) => {
     const stdio = [...(options.stdio ?? [])];
     while (stdio.length < controlFd) stdio.push({ type: 'ignore' });
     stdio[controlFd] ??= { type: 'fd', fd: nullFd };
-    return Reflect.apply(spawn, this, [{ ...options, stdio }]);
+    return { ...options, stdio };
+  };
+  const { prototype } = process.binding('process_wrap').Process;
+  const { spawn } = prototype;
+  prototype.spawn = function spawnWithoutControl(options) {
+    return Reflect.apply(spawn, this, [withoutControl(options)]);
+  };
+  const synchronous = process.binding('spawn_sync');
+  const { spawn: spawnSync } = synchronous;
+  synchronous.spawn = (options) => {
+    const result = spawnSync(withoutControl(options));
+    result.output?.splice(options.stdio.length);
+    return result;
   };
 }
 

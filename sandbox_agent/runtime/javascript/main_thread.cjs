@@ -3,12 +3,15 @@
  */
 'use strict';
 
+const fs = require('node:fs');
 const { Session } = require('node:inspector');
 const { HELPER } = require('./cell_compiler.cjs');
 
 const OBJECTS = 'cell';
 const PATIENCE_MILLISECONDS = 25; // a main thread that is not computing answers sooner
 const GRACE_MILLISECONDS = 10; // for the evaluation's own end after the thread answers again
+
+const BLOCKED_AFTER_ROUNDS = 6; // of up to twice the patience each
 
 class MainThread {
   #session = new Session();
@@ -55,7 +58,7 @@ class MainThread {
   async describe(objectId) {
     const answer = await this.#post('Runtime.callFunctionOn', {
       objectId,
-      functionDeclaration: `function () { return ${HELPER}.describe(this); }`,
+      functionDeclaration: `function () { 'use strict'; return ${HELPER}.describe(this); }`,
       returnByValue: true,
       silent: true,
     });
@@ -69,8 +72,9 @@ class MainThread {
 
   /** Ends whatever runs; resolves when the event loop turns again, which native calls that block can delay. */
   async stop() {
-    while (!(await this.#answersWithin(PATIENCE_MILLISECONDS))) {
+    for (let round = 1; !(await this.#answersWithin(PATIENCE_MILLISECONDS)); round += 1) {
       await this.#post('Runtime.terminateExecution', {}, PATIENCE_MILLISECONDS);
+      if (round % BLOCKED_AFTER_ROUNDS === 0) interruptChildren();
     }
     await new Promise((resolve) => setTimeout(resolve, GRACE_MILLISECONDS));
   }
@@ -87,6 +91,13 @@ class MainThread {
     });
     return milliseconds === undefined ? answer : within(answer, milliseconds, null);
   }
+}
+
+/** As a terminal does it: a command that the main thread waits for, in execSync, ends too. */
+function interruptChildren() {
+  const afterName = fs.readFileSync('/proc/self/stat', 'latin1').split(') ').at(-1);
+  const group = Number(afterName.split(' ')[2]);
+  if (group === process.pid) process.kill(0, 'SIGINT'); // this process has a handler that does nothing
 }
 
 function within(promise, milliseconds, otherwise) {

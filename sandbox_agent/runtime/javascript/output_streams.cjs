@@ -41,7 +41,10 @@ class OutputStream extends Writable {
     if (typeof chunk === 'function') [chunk, callback] = [undefined, chunk];
     else if (typeof encoding === 'function') [encoding, callback] = [undefined, encoding];
     if (chunk !== undefined && chunk !== null) this.write(chunk, encoding);
-    if (typeof callback === 'function') process.nextTick(callback);
+    process.nextTick(() => {
+      this.emit('finish'); // a pipeline into this stream waits for it
+      if (typeof callback === 'function') callback();
+    });
     return this;
   }
 
