@@ -13,11 +13,13 @@ from sandbox_agent.limits import LANGUAGE_NAMES, duration_seconds
 from sandbox_agent.link.calls import OperationError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from sandbox_agent.limits import Limits
     from sandbox_proto.v1 import interpreter_pb2, process_pb2, types_pb2
 
+ATTACH_ONLY: Final = "sandbox-attach-only"
+"""Metadata of a client that repeats a call to attach to it, and never to run it again."""
 MAX_ID: Final = 128
 MAX_PATH: Final = 4096
 MAX_STDIN: Final = 1 << 20
@@ -33,6 +35,17 @@ def check_request_id(request_id: str) -> None:
     """Empty, or 1 to 128 characters."""
     if len(request_id) > MAX_ID or "\0" in request_id:
         raise invalid("request_id", f"request_id must have at most {MAX_ID} characters and no NUL")
+
+
+def check_may_start(metadata: Iterable[tuple[str, str | bytes]] | None) -> None:
+    """Refuse to start what a client only wants to attach to: it was started, and this agent knows nothing of it.
+
+    Raises:
+        OperationError: NOT_FOUND, UNKNOWN_REQUEST.
+    """
+    if any(key == ATTACH_ONLY for key, _ in metadata or ()):
+        message = "this agent does not know that request_id: it restarted, or never got the request"
+        raise OperationError("NOT_FOUND", "UNKNOWN_REQUEST", message, "request_id")
 
 
 def read_timeout(request: interpreter_pb2.ExecuteRequest | process_pb2.RunRequest, limits: Limits) -> float:

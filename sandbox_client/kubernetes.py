@@ -331,7 +331,8 @@ def _open(options: ClusterOptions) -> Cluster:
             default = _namespace_of(config, path, options.kube_context)
     except config.ConfigException as error:
         raise SandboxUnavailable(
-            f"no cluster to talk to: {error}. Give --kubeconfig or set KUBECONFIG.", reason="NO_KUBECONFIG"
+            f"no cluster to talk to: {str(error).rstrip('.')}. Give --kubeconfig or set KUBECONFIG.",
+            reason="NO_KUBECONFIG",
         ) from error
     return Cluster(client.ApiClient(configuration), options.namespace or default, is_inside=is_inside)
 

@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 from sandbox_agent import checked
 from sandbox_agent.pumping import pump
-from sandbox_agent.requests import check_context_id, check_path, fingerprint, read_env, read_execute, read_language
+from sandbox_agent.requests import (
+    check_context_id,
+    check_may_start,
+    check_path,
+    fingerprint,
+    read_env,
+    read_execute,
+    read_language,
+)
 from sandbox_agent.services.answers import answer
 from sandbox_agent.translation import CellTranslator
 from sandbox_proto.v1 import interpreter_pb2, interpreter_pb2_grpc
@@ -29,13 +37,14 @@ class InterpreterServicer(interpreter_pb2_grpc.InterpreterServiceServicer):
         self._cells = cells
 
     async def Execute(  # noqa: N802 - gRPC's name
-        self, request: interpreter_pb2.ExecuteRequest, _context: Context
+        self, request: interpreter_pb2.ExecuteRequest, context: Context
     ) -> AsyncIterator[interpreter_pb2.ExecuteResponse]:
         """See interpreter.proto."""
         arguments, code = read_execute(request, self._gate.require_bound().limits)
         body = fingerprint(request)
         execution = self._cells.find(request.request_id, body) if request.request_id else None
         if execution is None:
+            check_may_start(context.invocation_metadata())
             session = await self._gate.require_ready()
 
             async def run(execution: Execution[interpreter_pb2.ExecuteEvent]) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from sandbox_agent.link.calls import OperationError
 from sandbox_agent.pumping import pump
-from sandbox_agent.requests import fingerprint, read_run
+from sandbox_agent.requests import check_may_start, fingerprint, read_run
 from sandbox_agent.translation import CommandTranslator
 from sandbox_proto.v1 import process_pb2, process_pb2_grpc
 
@@ -26,13 +26,14 @@ class ProcessServicer(process_pb2_grpc.ProcessServiceServicer):
         self._commands = commands
 
     async def Run(  # noqa: N802 - gRPC's name
-        self, request: process_pb2.RunRequest, _context: Context
+        self, request: process_pb2.RunRequest, context: Context
     ) -> AsyncIterator[process_pb2.RunResponse]:
         """See process.proto."""
         arguments = read_run(request, self._gate.require_bound().limits)
         body = fingerprint(request)
         execution = self._commands.find(request.request_id, body) if request.request_id else None
         if execution is None:
+            check_may_start(context.invocation_metadata())
             session = await self._gate.require_ready()
             stdin = request.stdin
 

@@ -19,6 +19,8 @@ from sandbox_client import (
     SessionFailed,
     Status,
 )
+from sandbox_client.attach import ATTACH_ONLY
+from sandbox_proto.v1 import interpreter_pb2, process_pb2
 
 
 @pytest.fixture(scope="module")
@@ -148,6 +150,24 @@ def test_a_repeated_request_runs_once_and_another_body_is_a_conflict(sandbox):
     assert (first.stdout, second.stdout) == ("1\n", "1\n")
     with pytest.raises(Conflict):
         sandbox.run_code("other", request_id="once")
+
+
+def test_a_repeat_that_only_attaches_never_starts_anything(sandbox):
+    core = sandbox._core._connection
+
+    async def repeat(method, request):
+        return [response async for response in core.stream(method, request, metadata=ATTACH_ONLY)]
+
+    cell = interpreter_pb2.ExecuteRequest(code="1", language=1, request_id="never seen")
+    command = process_pb2.RunRequest(shell="true", request_id="never seen")
+    for method, request in ((core.interpreter.Execute, cell), (core.process.Run, command)):
+        with pytest.raises(NotFound) as caught:
+            sandbox._loop.run(repeat(method, request))
+        assert (caught.value.reason, caught.value.field) == ("UNKNOWN_REQUEST", "request_id")
+    sandbox.run_code("2 + 3", request_id="seen")
+    cell = interpreter_pb2.ExecuteRequest(code="2 + 3", language=1, request_id="seen")
+    events = [event for each in sandbox._loop.run(repeat(core.interpreter.Execute, cell)) for event in each.events]
+    assert events[-1].completed.status == 1
 
 
 def test_the_time_limit_is_named_and_variables_are_kept(sandbox):
