@@ -79,6 +79,10 @@ class RuntimeLink:
         return await connection.call(op, arguments)
 
     async def _connected(self) -> Connection:
+        if self._connection is not None and self._connection.is_lost:
+            # Its task in `_run` has not come to that yet.
+            self._connection = None
+            self._up.clear()
         if self._connection is None:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._up.wait(), self._patience)

@@ -254,6 +254,11 @@ class Connection(asyncio.Protocol):
         """See calls.Runtime."""
         return self.hello.runtime_id
 
+    @property
+    def is_lost(self) -> bool:
+        """Of no further use."""
+        return self._lost.done()
+
     async def wait_for_hello(self) -> Hello:
         """The hello, or OperationError where the connection was lost before it."""
         return await asyncio.shield(self._hello)
@@ -354,9 +359,10 @@ class Connection(asyncio.Protocol):
             return
         call = self._calls.get(frame.channel)
         if call is not None:
+            # Forgotten only afterwards: a malformed CLOSE must fail this call too.
+            call.receive(frame)
             if frame.type is FrameType.CLOSE:
                 del self._calls[frame.channel]
-            call.receive(frame)
         elif frame.channel == 0:
             _receive_notice(frame)
         elif frame.type is not FrameType.WINDOW or frame.channel > self._last_channel:

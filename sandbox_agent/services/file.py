@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from sandbox_agent import checked
@@ -152,10 +153,20 @@ async def _send_file(call: Call, requests: AsyncIterator[file_pb2.WriteRequest],
         await call.send(request.data)
         if call.ended:  # refused: a full disk, or a limit
             return
-    # A stream that broke off must never look like one that ended well.
+    await _require_whole_stream(context)
+    await call.end()
+
+
+async def _require_whole_stream(context: Context) -> None:
+    """Tell a stream that broke off from one that ended well: gRPC ends the iteration for both.
+
+    The news of a cancellation may come right behind that end. A round trip through gRPC's own queue lets it arrive: this
+    task is then cancelled, or the context says so.
+    """
+    await context.send_initial_metadata(())
+    await asyncio.sleep(0)
     if context.cancelled() or context.done():
         raise OperationError("CANCELLED", "CANCELLED", "the client went away")
-    await call.end()
 
 
 async def _read_page(call: Call, page_size: int) -> file_pb2.ListFilesResponse:

@@ -29,15 +29,6 @@ def _load_scripted_runtime():
     return sys.modules[name]
 
 
-if importlib.util.find_spec("sandbox_agent.services.workspace") is None:
-    import types
-
-    from sandbox_proto.v1 import workspace_pb2_grpc
-
-    stub = types.ModuleType("sandbox_agent.services.workspace")
-    stub.WorkspaceServicer = lambda gate: workspace_pb2_grpc.WorkspaceServiceServicer()
-    sys.modules[stub.__name__] = stub
-
 SERVER_NAME = "agent.test"
 TOKEN = "t" * 43
 

@@ -7,8 +7,14 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from sandbox_agent.certificates import issue_local_certificates
-from sandbox_proto.v1 import file_pb2, file_pb2_grpc, interpreter_pb2, interpreter_pb2_grpc, session_pb2
-from sandbox_proto.v1 import session_pb2_grpc
+from sandbox_proto.v1 import (
+    file_pb2,
+    file_pb2_grpc,
+    interpreter_pb2,
+    interpreter_pb2_grpc,
+    session_pb2,
+    session_pb2_grpc,
+)
 
 UNAUTHENTICATED = ("UNAUTHENTICATED", "UNAUTHENTICATED", "")
 

@@ -9,8 +9,7 @@ import pytest
 from sandbox_agent.link.calls import OperationError
 from sandbox_agent.server import running_agent
 from sandbox_agent.settings import Settings
-from sandbox_proto.v1 import file_pb2, file_pb2_grpc, interpreter_pb2, interpreter_pb2_grpc, session_pb2
-from sandbox_proto.v1 import session_pb2_grpc, workspace_pb2
+from sandbox_proto.v1 import file_pb2, file_pb2_grpc, interpreter_pb2, interpreter_pb2_grpc, session_pb2, workspace_pb2
 
 Description = session_pb2.SessionDescription
 
