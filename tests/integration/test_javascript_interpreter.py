@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -22,7 +23,6 @@ from sandbox_agent.runtime.javascript import find_node, node_command
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 _DEADLINE = 30.0
 
@@ -203,9 +203,7 @@ def test_a_var_without_a_value_keeps_the_one_that_is_there(shared: Interpreter) 
 
 def test_a_function_that_replaces_a_constant_can_be_called_before_its_declaration(shared: Interpreter) -> None:
     shared.run("const early = 1")
-    assert shared.value("early() + early.name\nfunction early() { return 'called ' }".replace("\n", ";") + "; early()") == (
-        "called "
-    )
+    assert shared.value("var r = early() + early.name; function early() { return 'called ' }; r") == "called early"
 
 
 def test_names_of_builtin_globals_can_be_declared(own: Interpreter) -> None:
@@ -223,7 +221,9 @@ def test_sloppy_code_runs(shared: Interpreter) -> None:
 
 
 def test_exported_declarations_are_plain_declarations(shared: Interpreter) -> None:
-    assert shared.run("export const exported = 1; export default function main() { return exported + 1 }").status == "OK"
+    assert (
+        shared.run("export const exported = 1; export default function main() { return exported + 1 }").status == "OK"
+    )
     assert shared.value("main()") == 2
 
 
@@ -242,6 +242,8 @@ def test_exported_declarations_are_plain_declarations(shared: Interpreter) -> No
         ("const circle = {}; circle.self = circle; circle", "<ref *1> { self: [Circular *1] }", None),
         ("10n", "10n", None),
         ("null", "null", "null"),
+        ("1, 2", "2", "2"),
+        ("5; var nothing", "5", "5"),
         ("'use strict'", "'use strict'", '"use strict"'),
         ("/* nothing */ 7 // comment", "7", "7"),
         ("#!/usr/bin/env node\n8", "8", "8"),
@@ -288,7 +290,9 @@ def test_packages_come_from_node_modules_upward_and_from_node_path(tmp_path: Pat
     work.mkdir()
     interpreter = Interpreter(work, env={"NODE_PATH": str(tmp_path / "lib" / "node_modules")})
     try:
-        code = "import near, {named as one} from 'near'; import {named as two} from 'common'; import {named} from 'far';"
+        code = (
+            "import near, {named as one} from 'near'; import {named as two} from 'common'; import {named} from 'far';"
+        )
         assert interpreter.value(f"{code} [near, one, two, named]") == ["near", 1, 2, 3]
         assert interpreter.value("[require('common').named, require('far').named]") == [2, 3]
         missing = interpreter.run("import 'no-such-package'").error
@@ -362,8 +366,7 @@ def test_a_reader_that_pauses_loses_nothing(own: Interpreter) -> None:
     # Nothing is read until the process waits for room, which shows in that it stops to consume processor time.
     seen = -1
     while not paused.wait(0.1):
-        with open(f"/proc/{own.process.pid}/stat") as file:
-            ticks = int(file.read().rsplit(") ", 1)[1].split()[11])
+        ticks = int(Path(f"/proc/{own.process.pid}/stat").read_text().rsplit(") ", 1)[1].split()[11])
         if ticks == seen:
             paused.set()
         seen = ticks
@@ -378,13 +381,18 @@ def test_output_of_child_processes_is_on_the_descriptors_of_the_process(own: Int
     assert (stdout, stderr) == (b"from-child\n", b"err\n")
 
 
+def test_process_stdout_can_be_piped_into_any_number_of_times(own: Interpreter) -> None:
+    code = "await require('stream/promises').pipeline(require('stream').Readable.from(['a', 'b']), process.stdout)"
+    assert own.run(code).stdout + own.run(code).stdout == "abab"
+
+
 def test_what_a_timer_prints_between_cells_comes_with_the_next_cell(own: Interpreter) -> None:
-    own.run("setTimeout(() => { console.log('late'); globalThis.done = true }, 1)")
-    late = ""
-    while not own.value("globalThis.done ?? false"):
-        pass
-    late = own.run("1").stdout
-    assert late in ("", "late\n")
+    own.run("setTimeout(() => console.log('late'), 200); void 0")
+    printed = ""
+    deadline = time.monotonic() + _DEADLINE
+    while not printed and time.monotonic() < deadline:
+        printed = own.run("1").stdout
+    assert printed == "late\n"
 
 
 def test_a_short_cell_is_one_write(own: Interpreter) -> None:
@@ -397,7 +405,9 @@ def test_a_short_cell_is_one_write(own: Interpreter) -> None:
 
 
 def test_an_exception_has_the_lines_of_the_cell_and_keeps_the_state(shared: Interpreter) -> None:
-    outcome = shared.run("let before = 1;\nfunction fail() {\n  throw new RangeError('too far');\n}\nbefore = 2; fail()")
+    outcome = shared.run(
+        "let before = 1;\nfunction fail() {\n  throw new RangeError('too far');\n}\nbefore = 2; fail()"
+    )
     file = f"cell-{outcome.ok['execution_count']}.js"
     assert outcome.status == "ERROR"
     assert outcome.error == {
@@ -440,7 +450,14 @@ def test_causes_are_part_of_the_traceback(shared: Interpreter) -> None:
 
 @pytest.mark.parametrize(
     ("thrown", "name", "value"),
-    [("'text'", "Error", "text"), ("5", "Error", "5"), ("null", "Error", "null"), ("{a: 1}", "Object", "{ a: 1 }")],
+    [
+        ("'text'", "Error", "text"),
+        ("5", "Error", "5"),
+        ("null", "Error", "null"),
+        ("undefined", "Error", "undefined"),
+        ("Symbol('s')", "Error", "Symbol(s)"),
+        ("{a: 1}", "Object", "{ a: 1 }"),
+    ],
 )
 def test_anything_can_be_thrown(shared: Interpreter, thrown: str, name: str, value: str) -> None:
     error = shared.run(f"throw {thrown}").error
@@ -448,7 +465,8 @@ def test_anything_can_be_thrown(shared: Interpreter, thrown: str, name: str, val
 
 
 @pytest.mark.parametrize(
-    ("code", "where"), [("let a = = 1", "1:9"), ("let ok = 1;\n  foo bar", "2:7"), ("x = {\n", "2:1"), ("return 5", "1:1")]
+    ("code", "where"),
+    [("let a = = 1", "1:9"), ("let ok = 1;\n  foo bar", "2:7"), ("x = {\n", "2:1"), ("return 5", "1:1")],
 )
 def test_a_syntax_error_says_where(shared: Interpreter, code: str, where: str) -> None:
     outcome = shared.run(code)
@@ -457,11 +475,11 @@ def test_a_syntax_error_says_where(shared: Interpreter, code: str, where: str) -
     assert outcome.error["value"].endswith(f"({place})")
 
 
-def test_a_syntax_error_that_only_the_engine_finds_says_where_too(shared: Interpreter) -> None:
-    outcome = shared.run("let fine = 1;\nundefined: for (;;) { let undefined2; break }\nlet undefined = 5;")
-    assert outcome.status == "ERROR"
-    assert outcome.error["name"] == "SyntaxError"
+def test_a_syntax_error_that_only_the_engine_finds_declares_nothing(shared: Interpreter) -> None:
+    outcome = shared.run("let fine = 1;\nlet undefined = 5;")
+    assert (outcome.status, outcome.error["name"]) == ("ERROR", "SyntaxError")
     assert shared.value("typeof fine") == "undefined"
+    assert shared.value("var fine = 3; fine") == 3
 
 
 def test_errors_outside_of_the_cells_own_code_are_told_on_stderr_and_end_nothing(own: Interpreter) -> None:
@@ -524,7 +542,11 @@ const pair: Pair<string> = ['a', 'b'] satisfies string[];
 
 @pytest.mark.parametrize("extra", ["", "enum Extra { A }\n"])
 def test_lines_are_those_of_the_typescript_that_was_written(shared: Interpreter, extra: str) -> None:
-    code = extra + "interface I {\n  a: number\n}\n\nfunction thrower(x: I): never {\n  throw new Error('typed')\n}\nthrower({a: 1})"
+    code = (
+        extra
+        + "interface I {\n  a: number\n}\n\nfunction thrower(x: I): never {\n  throw new Error('typed')\n}\n"
+        + "thrower({a: 1})"
+    )
     outcome = shared.run(code, "typescript")
     file = f"cell-{outcome.ok['execution_count']}.ts"
     shift = extra.count("\n")
@@ -585,7 +607,9 @@ def test_an_interrupt_without_a_cell_changes_nothing(own: Interpreter) -> None:
 
 
 def test_environment_and_working_directory_are_those_of_init(shared: Interpreter) -> None:
-    assert shared.value("[process.env.GREETING, process.cwd() === __dirname, process.env.SANDBOX_CONTROL_FD ?? null]") == [
+    assert shared.value(
+        "[process.env.GREETING, process.cwd() === __dirname, process.env.SANDBOX_CONTROL_FD ?? null]"
+    ) == [
         "hello",
         True,
         None,

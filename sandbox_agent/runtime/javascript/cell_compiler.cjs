@@ -64,8 +64,8 @@ function rewrite(tree, code, edits, declarations, options) {
   const last = tree.body.findLast((statement) => !isNothing(statement));
   const value = last && valueOf(last);
   if (value) {
-    edits.open(value.start, `${HELPER}.result(`);
-    edits.close(value.end, ')');
+    edits.open(value.start, `${HELPER}.result((`);
+    edits.close(value.end, '))');
   }
   walk(tree, (node, parent, isNested) => {
     const isTop = parent === tree || (parent?.type.startsWith('Export') && parent.declaration === node);

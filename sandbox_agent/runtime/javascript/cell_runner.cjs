@@ -100,7 +100,6 @@ class CellRunner {
 
   async #describe(cell, details) {
     const { exception } = details;
-    const place = () => this.#tracebacks.place(cell.fileName, details.lineNumber + 1, details.columnNumber + 1);
     if (!exception?.objectId) {
       const value = textOfPrimitive(exception, details.text).slice(0, LONGEST_VALUE);
       return { name: 'Error', value, traceback: [`Uncaught ${value}`] };
@@ -109,7 +108,10 @@ class CellRunner {
     if (!described) return { name: 'ProcessExit', value: '', traceback: [] };
     const { name, value, stack } = described;
     const lines = this.#tracebacks.lines(stack || `Uncaught ${value}`);
-    if (isEarlyError(details)) lines.push(`    at ${place()}`);
+    if (isEarlyError(details) && details.lineNumber + details.columnNumber > 0) {
+      const { lineNumber, columnNumber } = details;
+      lines.push(`    at ${this.#tracebacks.place(cell.fileName, lineNumber + 1, columnNumber + 1)}`);
+    }
     return { name, value, traceback: lines };
   }
 }

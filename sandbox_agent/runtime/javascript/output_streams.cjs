@@ -16,7 +16,7 @@ class OutputStream extends Writable {
   #kind;
 
   constructor(ring, kind, fd) {
-    super({ decodeStrings: false });
+    super({ decodeStrings: false, autoDestroy: false, emitClose: false });
     this.#ring = ring;
     this.#kind = kind;
     this.fd = fd;
