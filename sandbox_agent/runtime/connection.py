@@ -66,6 +66,11 @@ class Link:
         if self._current is not None:
             self._current.transmit(encode_json(FrameType.EVENT, 0, event))
 
+    def hold(self) -> None:
+        """`flush` follows within this round of the loop."""
+        if self._current is not None:
+            self._current.hold()
+
     def flush(self) -> None:
         """Send now what is queued, instead of in the loop's next round."""
         if self._current is not None:
@@ -84,6 +89,7 @@ class LinkConnection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._out: list[bytes] = []
         self._scheduled = False
+        self._held = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Greet the agent."""
@@ -95,6 +101,7 @@ class LinkConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Handle every frame that is complete."""
+        self._held = True
         try:
             for frame in self._decoder.feed(data):
                 self._dispatch(frame)
@@ -122,12 +129,17 @@ class LinkConnection(asyncio.Protocol):
     def transmit(self, frame: bytes) -> None:
         """Queue a frame; it is sent by `flush`, in the loop's next round at the latest."""
         self._out.append(frame)
-        if not self._scheduled:
+        if not self._scheduled and not self._held:
             self._scheduled = True
             self._loop.call_soon(self._flush_scheduled)
 
+    def hold(self) -> None:
+        """Schedule nothing: `flush` will be called."""
+        self._held = True
+
     def flush(self) -> None:
         """Send what is queued."""
+        self._held = False
         if self._out:
             frames, self._out = self._out, []
             if self._transport is not None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 from collections import deque
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from sandbox_agent.link.calls import OperationError
@@ -131,7 +133,7 @@ class Context:
         waiting, self._waiting = list(self._waiting), deque()
         await self._replace("KILLED", _SIGNAL_EXIT + signal.SIGKILL)
         for execution in waiting:
-            execution.finish("KILLED", 0, context_restarted=True)
+            execution.finish("KILLED", context_restarted=True)
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     # What its interpreter says.
@@ -146,14 +148,14 @@ class Context:
                 stream = Stream(frame.payload[0])
             except ValueError:
                 return
-            execution.announce(self.id, self.execution_count)
+            execution.announce()
             execution.output(stream, memoryview(frame.payload)[1:])
             self._apply_pressure(execution)
         elif frame.type is FrameType.EVENT:
             self._relay_event(execution, frame)
         elif frame.type is FrameType.CLOSE:
             self._interpreter.drain_pipes()
-            self._finish(execution, _read_status(frame))
+            self._finish(execution, _read_status(frame.payload))
 
     def on_output(self, stream: Stream, data: bytes) -> None:
         """What children and C code print goes to the running cell, or the next one."""
@@ -163,9 +165,13 @@ class Context:
             self._current.output(stream, data)
             self._apply_pressure(self._current)
 
+    def on_read(self) -> None:
+        """Frames follow, then `on_round`."""
+        self._nursery.outlet.hold()
+
     def on_round(self) -> None:
         """Send what the last frames brought, without waiting for the loop's next round."""
-        self._nursery.flush()
+        self._nursery.outlet.flush()
 
     def on_exit(self, status: int | None) -> None:
         """The process ended by itself."""
@@ -194,9 +200,9 @@ class Context:
         if not self._interpreter.is_initialized:
             self._nursery.initialize(self._interpreter, self.cwd, self.env)
         self.execution_count += 1
-        execution.begin(self._on_deadline)
+        execution.begin(self.id, self.execution_count, self._on_deadline)
         for stream, data in self._backlog:
-            execution.announce(self.id, self.execution_count)
+            execution.announce()
             execution.output(stream, data)
         self._backlog.clear()
         execution.channel.on_writable = self._on_writable
@@ -208,14 +214,13 @@ class Context:
             event = frame.json()
         except FrameError:
             return
-        execution.announce(self.id, self.execution_count)
+        execution.announce()
         if event.get("type") != "started":
             execution.channel.send_event(event)
 
     def _finish(self, execution: Execution, status: str, exit_code: int = 0, *, restarted: bool = False) -> None:
         self._current = None
-        execution.announce(self.id, self.execution_count)
-        execution.finish(status, self.execution_count, exit_code, context_restarted=restarted)
+        execution.finish(status, exit_code, context_restarted=restarted)
         if restarted:
             self.execution_count = 0
         elif self._interpreter is not None:
@@ -293,6 +298,9 @@ class _LastOutput:
         """Output that was in the pipes."""
         self._context.on_output(stream, data)
 
+    def on_read(self) -> None:
+        """Nothing to hold."""
+
     def on_round(self) -> None:
         """Nothing to send."""
 
@@ -300,9 +308,10 @@ class _LastOutput:
         """Expected."""
 
 
-def _read_status(frame: Frame) -> str:
+@lru_cache(maxsize=16)
+def _read_status(payload: bytes) -> str:
     try:
-        status = frame.json().get("ok", {}).get("status")
-    except (FrameError, AttributeError):
+        status = json.loads(payload)["ok"]["status"]
+    except (ValueError, TypeError, KeyError, RecursionError):
         return "ERROR"
     return status if status in _STATUSES else "ERROR"

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from sandbox_agent.runtime.channel import LinkChannel
 
+_ANNOUNCE_AFTER: Final = 0.02
 INTERRUPT_GRACE: Final = 2.0
 """Seconds between the interrupt at a deadline and the kill."""
 
@@ -40,7 +41,8 @@ class Execution:
         self._timer: asyncio.TimerHandle | None = None
         self._started = 0.0
         self._done = False
-        self._announced = False
+        self._announcement: asyncio.TimerHandle | None = None
+        self._context_id, self._number = "", 0
 
     @property
     def is_blocked(self) -> bool:
@@ -48,33 +50,39 @@ class Execution:
         # Past its deadline an execution has to be able to end: what the agent does not read is kept, up to the limit.
         return self.channel.is_blocked and not self.timed_out and not self.interrupted
 
-    def begin(self, on_deadline: Callable[[], None]) -> None:
-        """The cell is handed to the interpreter now."""
+    def begin(self, context_id: str, number: int, on_deadline: Callable[[], None]) -> None:
+        """The cell is handed to the interpreter now, as the context's cell `number`."""
+        self._context_id, self._number = context_id, number
         self._started = self._loop.time()
         self._timer = self._loop.call_later(self.timeout, on_deadline)
+        # A short cell's `started` travels with its end, which saves a wake-up of the agent.
+        self._announcement = self._loop.call_later(_ANNOUNCE_AFTER, self.announce)
 
     def later(self, delay: float, callback: Callable[[], None]) -> None:
         """Call back unless it has ended by then."""
         self._cancel_timer()
         self._timer = self._loop.call_later(delay, callback)
 
-    def announce(self, context_id: str, number: int) -> None:
+    def announce(self) -> None:
         """Tell the agent that it runs; once."""
-        if not self._announced:
-            self._announced = True
-            self.channel.send_event({"type": "started", "context_id": context_id, "execution_count": number})
+        if self._announcement is not None:
+            self._announcement.cancel()
+            self._announcement = None
+            event = {"type": "started", "context_id": self._context_id, "execution_count": self._number}
+            self.channel.send_event(event)
 
     def output(self, stream: Stream, data: bytes | memoryview) -> None:
         """Output; BODY is a result's content, which the limit does not count."""
         view = memoryview(data)
         self.channel.write(stream, view if stream is Stream.BODY else self._limit.admit(stream, view))
 
-    def finish(self, status: str, number: int, exit_code: int = 0, *, context_restarted: bool = False) -> None:
+    def finish(self, status: str, exit_code: int = 0, *, context_restarted: bool = False) -> None:
         """Tell the agent how it ended; once."""
         if self._done:
             return
         self._done = True
         self._cancel_timer()
+        self.announce()
         for stream, data in self._limit.take_tail():
             self.channel.write(stream, data)
         result: dict[str, Any] = {
@@ -83,7 +91,7 @@ class Execution:
             "duration": self._loop.time() - self._started if self._started else 0.0,
             "context_restarted": context_restarted,
             "dropped_bytes": self._limit.dropped,
-            "execution_count": number,
+            "execution_count": self._number,
         }
         self.channel.finish(result)
 

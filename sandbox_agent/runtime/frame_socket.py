@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from sandbox_agent.link.frames import Frame, FrameDecoder, FrameError
 
@@ -18,27 +18,37 @@ _RECEIVE: Final = 1 << 20
 _PEEK: Final = socket.MSG_PEEK
 
 
+class Receiver(Protocol):
+    """Whoever the frames are for."""
+
+    def on_read(self) -> None:
+        """Frames of one read follow."""
+
+    def on_frame(self, frame: Frame) -> None:
+        """A frame."""
+
+    def on_round(self) -> None:
+        """The frames of one read have all been given."""
+
+
 class FrameSocket:
     """Sends bytes, and hands on frames.
 
     Args:
         sock: A connected stream socket; owned from here on.
-        on_frame: Called with each frame.
-        on_round: Called after the frames of one read.
+        receiver: Gets the frames.
         on_end: Called once, at end of file or a violation of the framing.
     """
 
     def __init__(
         self,
         sock: socket.socket,
-        on_frame: Callable[[Frame], None],
-        on_round: Callable[[], None],
+        receiver: Receiver,
         on_end: Callable[[], None],
     ) -> None:
         sock.setblocking(False)  # noqa: FBT003 - the standard library's signature
         self._socket = sock
-        self._on_frame = on_frame
-        self._on_round = on_round
+        self._receiver = receiver
         self._on_end = on_end
         self._loop = asyncio.get_running_loop()
         self._decoder = FrameDecoder()
@@ -81,12 +91,13 @@ class FrameSocket:
             return
         except OSError:
             data = b""
+        self._receiver.on_read()
         try:
             for frame in self._decoder.feed(data):
-                self._on_frame(frame)
+                self._receiver.on_frame(frame)
         except FrameError:
             data = b""
-        self._on_round()
+        self._receiver.on_round()
         if not data:
             self._end()
 

@@ -37,6 +37,9 @@ class Listener(Protocol):
     def on_output(self, stream: Stream, data: bytes) -> None:
         """Something appeared on file descriptor 1 or 2."""
 
+    def on_read(self) -> None:
+        """Frames of one read follow."""
+
     def on_round(self) -> None:
         """The frames of one read have all been given."""
 
@@ -58,8 +61,9 @@ class Interpreter:
         self.listener: Listener | None = None
         self._gone = False
         self._initialized = False
+        self._interrupted = False
         ours, theirs = socket.socketpair()
-        self._control = FrameSocket(ours, self._on_frame, self._on_round, self._on_socket_end)
+        self._control = FrameSocket(ours, self, self._on_socket_end)
         self._pipes = [OutputPipe(partial(self._on_output, stream)) for stream in (Stream.STDOUT, Stream.STDERR)]
         null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         self.child: Child = zygote.spawn(request, [null, *(pipe.write_fd for pipe in self._pipes), theirs.fileno()])
@@ -91,20 +95,29 @@ class Interpreter:
 
     def execute(self, channel: int, arguments: Mapping[str, Any], code: bytes) -> None:
         """Start a cell."""
-        frames = [encode_json(FrameType.OPEN, channel, {"op": "execute", **arguments, "code_bytes": len(code)})]
+        opened = {"op": "execute", **arguments, "code_bytes": len(code), "after_interrupt": self._interrupted}
+        self._interrupted = False
+        frames = [encode_json(FrameType.OPEN, channel, opened)]
         frames.extend(split_data(channel, Stream.BODY, code))
         self._control.send(b"".join(frames))
 
     def interrupt(self) -> None:
         """Interrupt the cell that runs."""
+        self._interrupted = True
         if self.language == "python":
-            pid = self.child.pid
-            if pid is not None and not self._gone:
-                # The group, as a terminal does it, so that a command which the cell waits for ends too.
-                with contextlib.suppress(ProcessLookupError, PermissionError):
-                    os.killpg(pid, signal.SIGINT)
+            # At once where the process is there, else as soon as it is.
+            if self.child.started.done():
+                self._send_interrupt(self.child.started)
+            else:
+                self.child.started.add_done_callback(self._send_interrupt)
         else:
             self._control.send(encode_json(FrameType.EVENT, 0, {"type": "interrupt"}))
+
+    def _send_interrupt(self, started: asyncio.Future[int]) -> None:
+        if started.exception() is None and not self._gone:
+            # The group, as a terminal does it, so that a command which the cell waits for ends too.
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(started.result(), signal.SIGINT)
 
     def pause(self) -> None:
         """Stop reading its output."""
@@ -133,7 +146,8 @@ class Interpreter:
         if started.exception() is not None:
             self._end(None)
 
-    def _on_frame(self, frame: Frame) -> None:
+    def on_frame(self, frame: Frame) -> None:
+        """A frame from the process."""
         if self.listener is not None:
             self.listener.on_frame(frame)
 
@@ -141,7 +155,13 @@ class Interpreter:
         if self.listener is not None:
             self.listener.on_output(stream, data)
 
-    def _on_round(self) -> None:
+    def on_read(self) -> None:
+        """Frames follow."""
+        if self.listener is not None:
+            self.listener.on_read()
+
+    def on_round(self) -> None:
+        """The frames of one read have all been given."""
         if self.listener is not None:
             self.listener.on_round()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from sandbox_agent.runtime.interpreters import Interpreter
 from sandbox_agent.runtime.javascript import node_command
@@ -13,13 +13,22 @@ from sandbox_agent.runtime.memory import OomCounter
 from sandbox_agent.runtime.zygote_protocol import CONTROL_FD
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from sandbox_agent.runtime.spawner import Zygote
     from sandbox_agent.runtime.state import State
 
 _REFILL_AFTER: Final = 0.25
+
+
+class Outlet(Protocol):
+    """The way to the agent."""
+
+    def hold(self) -> None:
+        """Keep frames until `flush`."""
+
+    def flush(self) -> None:
+        """Send what is queued now, instead of in the loop's next round."""
 
 
 class Nursery:
@@ -31,7 +40,7 @@ class Nursery:
         loaded: The zygote with preloads.
         site_packages: The session's own packages, for Python.
         node: Path of node.
-        flush: Sends what is queued for the agent.
+        outlet: What goes to the agent.
     """
 
     def __init__(
@@ -42,7 +51,7 @@ class Nursery:
         *,
         site_packages: Path,
         node: str,
-        flush: Callable[[], None],
+        outlet: Outlet,
     ) -> None:
         self._state = state
         self._light = light
@@ -51,7 +60,7 @@ class Nursery:
         self._node = node
         self._standby: Interpreter | None = None
         self._refill: asyncio.TimerHandle | None = None
-        self.flush = flush
+        self.outlet = outlet
         self.oom = OomCounter()
 
     @property

@@ -52,7 +52,7 @@ class Supervisor:
         self._loaded = Zygote(settings.preload, self._children, environment)
         site_packages = home.venv_site_packages(settings.home)
         self._nursery = Nursery(
-            self._state, self._light, self._loaded, site_packages=site_packages, node=node, flush=self._flush
+            self._state, self._light, self._loaded, site_packages=site_packages, node=node, outlet=self
         )
         self._commands = Commands(self._state, self._light, self._nursery.oom)
         self._operations = Operations(self._state, self._nursery, self._commands, self._announce)
@@ -118,5 +118,10 @@ class Supervisor:
     def _announce(self, event: dict[str, Any]) -> None:
         self._link.announce(event)
 
-    def _flush(self) -> None:
+    def hold(self) -> None:
+        """Keep frames for the agent until `flush`."""
+        self._link.hold()
+
+    def flush(self) -> None:
+        """Send what is queued for the agent."""
         self._link.flush()

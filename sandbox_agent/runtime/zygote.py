@@ -42,7 +42,8 @@ def main() -> None:
     names = os.environ.pop("SANDBOX_ZYGOTE_PRELOAD", "")
     wake_read, wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     signal.signal(signal.SIGCHLD, lambda *_: None)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Blocked, not ignored: a child that is still starting gets it when it is ready.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
     preload(names.split(",") if names else [])
     gc.collect()
@@ -153,6 +154,7 @@ def _become_child(
             os.set_inheritable(CONTROL_FD, False)  # noqa: FBT003 - the standard library's signature
             _close_from(CONTROL_FD + 1)
             run_interpreter(CONTROL_FD)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         if request.get("deny_network"):
             seccomp.deny_network()
         stage = "cwd"

@@ -536,3 +536,11 @@ def test_json_of_every_event_is_ascii_safe(client):
     assert json.dumps(outcome.event("error"))
     with contextlib.suppress(KeyError):
         assert outcome["status"] == "ERROR"
+
+
+def test_an_interrupt_before_the_cell_began_is_not_lost_and_hits_no_other_cell(client):
+    for _ in range(10):
+        number = client.start("import time\ntime.sleep(1000)")
+        client.call("interrupt", context_id="python")
+        assert client.take(number)["status"] == "INTERRUPTED"
+        assert client.execute("1")["status"] == "OK"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any, Final
 
-from sandbox_agent.link.frames import FrameType, Stream, encode_json, split_data
+from sandbox_agent.link.frames import FrameType, Stream, encode, encode_json, split_data
 
 if TYPE_CHECKING:
     import socket
@@ -41,11 +41,11 @@ class FrameSender:
             self._backlog.clear()
             self._backlog_size = 0
 
-    def end(self, value: dict[str, Any]) -> None:
-        """The cell ended: send its CLOSE and all that was held, in one call of the kernel where it fits."""
+    def end(self, close: bytes) -> None:
+        """The cell ended: send its CLOSE (JSON) and all that was held, in one call of the kernel where it fits."""
         with self._lock:
             if self._channel is not None:
-                self._queue.append(encode_json(FrameType.CLOSE, self._channel, value))
+                self._queue.append(encode(FrameType.CLOSE, self._channel, close))
             self._channel = None
             self.release()
 

@@ -1,0 +1,270 @@
+"""Pure parts of the runtime, and the seccomp filter in a forked child."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import os
+import platform
+import socket
+import subprocess
+import sys
+import traceback
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sandbox_agent.link.calls import OperationError
+from sandbox_agent.link.frames import INITIAL_WINDOW, FrameDecoder, FrameType, Stream
+from sandbox_agent.runtime import home, seccomp
+from sandbox_agent.runtime.channel import LinkChannel
+from sandbox_agent.runtime.memory import OomCounter
+from sandbox_agent.runtime.output import OutputLimit
+from sandbox_agent.runtime.process_tree import find_tree, kill_tree
+from sandbox_agent.runtime.python.cells import rewrite_shell_lines
+from sandbox_agent.runtime.python.display import build_bundle
+from sandbox_agent.runtime.python.tracebacks import describe_error
+from sandbox_agent.runtime.settings import Limits, Settings, read_env
+from sandbox_agent.runtime.state import State
+
+
+@given(st.lists(st.binary(max_size=50), max_size=30), st.integers(min_value=0, max_value=200))
+def test_the_output_limit_keeps_the_first_half_and_the_end(pieces, limit):
+    output = OutputLimit(limit)
+    kept = b"".join(bytes(output.admit(Stream.STDOUT, memoryview(piece))) for piece in pieces)
+    kept += b"".join(bytes(data) for _, data in output.take_tail())
+    whole = b"".join(pieces)
+    head = limit // 2
+    expected = whole if len(whole) <= limit else whole[:head] + whole[len(whole) - (limit - head) :]
+    assert kept == expected
+    assert output.dropped == len(whole) - len(kept)
+
+
+def test_settings_have_the_defaults_of_the_pod_contract():
+    settings = Settings.from_environment({})
+    assert [str(settings.link_dir), str(settings.workspace), str(settings.home)] == [
+        "/run/sandbox",
+        "/workspace",
+        "/home/sandbox",
+    ]
+    assert settings.preload == ("numpy", "pandas", "matplotlib.pyplot")
+    assert Settings.from_environment({"SANDBOX_ZYGOTE_PRELOAD": ""}).preload == ()
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"execution_timeout": -1},
+        {"execution_timeout": float("nan")},
+        {"output_bytes": 1.5},
+        {"processes": True},
+        {"languages": ["ruby"]},
+    ],
+)
+def test_limits_that_make_no_sense_are_refused_by_name_and_change_nothing(values):
+    limits = Limits()
+    with pytest.raises(OperationError) as caught:
+        limits.update({"file_bytes": 5, **values})
+    assert caught.value.field in values
+    assert limits == Limits()
+
+
+@pytest.mark.parametrize("value", [[], {"A": 1}, {"A=B": ""}, {"": ""}, {"A": "\0"}])
+def test_an_environment_that_no_process_could_have_is_refused(value):
+    with pytest.raises(OperationError):
+        read_env(value)
+
+
+def test_credentials_of_the_parent_do_not_reach_user_code(tmp_path):
+    parent = {"AWS_SECRET_ACCESS_KEY": "x", "TOKEN": "x", "LC_ALL": "C", "PATH": "/bin", "MINE": "y"}
+    built = home.build_environment({**parent, "SANDBOX_PASS_ENVIRONMENT": "MINE"}, tmp_path, "")
+    assert "x" not in built.values()
+    assert (built["LC_ALL"], built["MINE"], built["MPLBACKEND"]) == ("C", "y", "Agg")
+    assert built["PATH"].split(":")[:2] == [str(tmp_path / "venv" / "bin"), str(tmp_path / "npm" / "bin")]
+
+
+def test_the_venv_is_one_to_its_own_python_and_sees_the_runtimes_packages(tmp_path):
+    home.prepare_home(tmp_path)
+    home.prepare_home(tmp_path)
+    code = "import sys, pytest, sysconfig; print(sys.prefix); print(sysconfig.get_path('purelib'))"
+    python = tmp_path / "venv" / "bin" / "python"
+    output = subprocess.run([python, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert output == [str(tmp_path / "venv"), str(home.venv_site_packages(tmp_path))]
+
+
+def run_forked(function) -> str:
+    """What a forked child of one thread reports; "" where all went well."""
+    read, write = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            function()
+        except BaseException:  # noqa: BLE001 - reported to the parent
+            os.write(write, traceback.format_exc().encode()[:4000])
+        finally:
+            os._exit(0)
+    os.close(write)
+    with os.fdopen(read, "rb") as file:
+        report = file.read().decode()
+    os.waitpid(pid, 0)
+    return report
+
+
+def check_filter():
+    server = socket.socket(socket.AF_UNIX)
+    seccomp.deny_network()
+    server.close()
+    socket.socket(socket.AF_UNIX).close()
+    for left in socket.socketpair():
+        left.close()
+    for family in (socket.AF_INET, socket.AF_INET6, socket.AF_NETLINK, socket.AF_PACKET, 40):
+        for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM, socket.SOCK_RAW):
+            with pytest.raises(PermissionError):
+                socket.socket(family, kind)
+    libc = ctypes.CDLL(None, use_errno=True)
+    assert libc.syscall(425, 1, None) == -1
+    assert ctypes.get_errno() == 13
+    # The upper half of the register does not fool the filter.
+    number = {"x86_64": 41, "aarch64": 198}[platform.machine()]
+    assert libc.syscall(number, ctypes.c_ulong((1 << 32) | socket.AF_INET), 1, 0) == -1
+    if platform.machine() == "x86_64":
+        assert libc.syscall(0x40000000 | 41, 2, 1, 0) == -1
+    with pytest.raises(subprocess.CalledProcessError):
+        subprocess.run([sys.executable, "-c", "import socket; socket.socket()"], check=True, stderr=subprocess.DEVNULL)
+
+
+def test_the_filter_refuses_every_socket_but_unix_also_to_children():
+    assert run_forked(check_filter) == ""
+
+
+def test_a_machine_without_a_filter_is_refused():
+    with pytest.raises(OSError, match="riscv64"):
+        seccomp.build_filter("riscv64")
+
+
+def test_both_machines_have_a_filter_of_whole_instructions():
+    assert {len(seccomp.build_filter(machine)) % 8 for machine in ("x86_64", "aarch64")} == {0}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("oom_kill_disable 0\nunder_oom 0\noom_kill {}\n", True), ("low 0\noom 0\noom_kill {}\noom_group_kill 0\n", True)],
+)
+def test_a_risen_oom_counter_is_told_once(tmp_path, text, expected):
+    file = tmp_path / "events"
+    file.write_text(text.format(1))
+    counter = OomCounter((file,))
+    assert not counter.has_risen()
+    file.write_text(text.format(2))
+    assert counter.has_risen() is expected
+    assert not counter.has_risen()
+    assert not OomCounter(()).has_risen()
+
+
+def test_a_tree_is_found_by_its_mark_after_setsid_and_killed():
+    tree = "f" * 8 + f"{os.getpid():08x}"
+    environment = {**os.environ, "SANDBOX_TREE": tree}
+    process = subprocess.Popen(["sleep", "1000"], env=environment, start_new_session=True)
+    try:
+        while find_tree(tree, None) != {process.pid}:
+            assert process.poll() is None
+        asyncio.run(kill_tree(tree, None))
+        assert process.wait(5) == -9
+    finally:
+        process.kill()
+
+
+def frames_of(sent):
+    decoder = FrameDecoder()
+    return [frame for data in sent for frame in decoder.feed(data)]
+
+
+async def test_output_waits_for_credit_and_keeps_its_order_with_events():
+    sent, ended = [], []
+    channel = LinkChannel(3, {}, sent.append)
+    channel.on_end = ended.append
+    channel.write(Stream.STDOUT, b"x" * (INITIAL_WINDOW + 10))
+    channel.send_event({"type": "late"})
+    channel.finish({})
+    assert channel.is_blocked
+    assert sum(len(frame.payload) for frame in frames_of(sent)) <= INITIAL_WINDOW
+    assert not ended
+    channel.grant(1000)
+    frames = frames_of(sent)
+    assert [frame.type for frame in frames[-2:]] == [FrameType.EVENT, FrameType.CLOSE]
+    assert sum(len(frame.payload) - 1 for frame in frames if frame.type is FrameType.DATA) == INITIAL_WINDOW + 10
+    assert ended == [channel]
+
+
+async def test_a_detached_channel_discards_output_and_releases_who_waits():
+    channel = LinkChannel(3, {}, lambda _: None)
+    sending = asyncio.ensure_future(channel.send(Stream.BODY, b"x" * (INITIAL_WINDOW * 2)))
+    await asyncio.sleep(0)
+    channel.detach()
+    await sending
+    channel.write(Stream.BODY, b"x" * (INITIAL_WINDOW * 2))
+    assert not channel.is_blocked
+    assert await channel.receive() is None
+
+
+async def test_input_is_granted_again_as_it_is_consumed():
+    sent = []
+    channel = LinkChannel(3, {}, sent.append)
+    for _ in range(4):
+        channel.feed(b"\0" + b"y" * (1 << 19))
+    channel.end_input()
+    total = 0
+    while (data := await channel.receive()) is not None:
+        total += len(data)
+    assert total == 4 << 19
+    assert sum(frame.window() for frame in frames_of(sent)) == total + 4
+
+
+class Rich:
+    def _repr_html_(self):
+        return "<b>rich</b>"
+
+    def _repr_png_(self):
+        return b"\x89PNG"
+
+    def _repr_svg_(self):
+        raise RuntimeError("broken")
+
+    def __repr__(self):
+        return "Rich()"
+
+
+def test_a_bundle_has_what_the_value_offers_and_nothing_that_fails():
+    assert build_bundle(Rich()) == {"text/html": b"<b>rich</b>", "image/png": b"\x89PNG", "text/plain": b"Rich()"}
+    assert build_bundle(Rich) == {"text/plain": repr(Rich).encode()}
+
+
+class UnprintableError(Exception):
+    def __str__(self):
+        raise RuntimeError
+
+
+def test_an_exception_that_cannot_be_printed_is_still_described():
+    described = describe_error(UnprintableError())
+    assert (described["name"], described["value"]) == ("UnprintableError", "<exception str() failed>")
+
+
+def test_shell_lines_become_calls_and_other_lines_stay():
+    assert rewrite_shell_lines("x = 1\n  !ls -l 'a'\n%pip install y\nx % 2") == (
+        "x = 1\n  __sandbox_shell__(\"ls -l 'a'\")\n__sandbox_shell__('pip install y')\nx % 2"
+    )
+
+
+def test_timeouts_and_folders_are_checked_with_the_field_named(tmp_path):
+    state = State(tmp_path, {})
+    assert state.read_timeout(None) == 300
+    for value in (0, -1, 301, float("nan"), True, "1"):
+        with pytest.raises(OperationError) as caught:
+            state.read_timeout(value)
+        assert (caught.value.reason, caught.value.field) == ("INVALID_TIMEOUT", "timeout")
+    assert state.resolve_cwd("") == tmp_path
+    assert state.resolve_cwd(str(tmp_path)) == tmp_path
+    with pytest.raises(OperationError) as caught:
+        state.resolve_cwd("..")
+    assert caught.value.reason == "PATH_OUTSIDE_WORKSPACE"
