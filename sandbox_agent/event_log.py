@@ -86,8 +86,8 @@ class EventLog(Generic[E]):
         """Events from the first on, as many at once as wait, until the end.
 
         Args:
-            on_skipped: Given an event and how many bytes of content were dropped before this reader came to them
-                (0 for most), returns the event to hand over.
+            on_skipped: Called only once something was dropped before this reader came to it: given an event and how
+                many bytes of content that was, returns the event to hand over.
         """
         reader: Reader[E] = Reader()
         self._readers.add(reader)

@@ -160,8 +160,8 @@ async def _send_file(call: Call, requests: AsyncIterator[file_pb2.WriteRequest],
 async def _require_whole_stream(context: Context) -> None:
     """Tell a stream that broke off from one that ended well: gRPC ends the iteration for both.
 
-    The news of a cancellation may come right behind that end. A round trip through gRPC's own queue lets it arrive: this
-    task is then cancelled, or the context says so.
+    The news of a cancellation may come right behind that end. A round trip through gRPC's own queue lets it arrive:
+    this task is then cancelled, or the context says so.
     """
     await context.send_initial_metadata(())
     await asyncio.sleep(0)

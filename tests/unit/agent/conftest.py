@@ -11,6 +11,8 @@ from types import SimpleNamespace
 
 import grpc
 import pytest
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
 
 from sandbox_agent.certificates import issue_local_certificates
 from sandbox_agent.server import running_agent
@@ -109,9 +111,6 @@ async def client(control, bind_request, connect):
 
 @pytest.fixture
 def error_of():
-    from google.rpc import error_details_pb2
-    from grpc_status import rpc_status
-
     def read(error: grpc.aio.AioRpcError):
         status = rpc_status.from_call(
             SimpleNamespace(trailing_metadata=error.trailing_metadata, code=error.code, details=error.details)
@@ -119,6 +118,6 @@ def error_of():
         info = error_details_pb2.ErrorInfo()
         assert status.details[0].Unpack(info)
         assert info.domain == "sandboxsessions.dev"
-        return error.code().name, info.reason, info.metadata["field"] if "field" in info.metadata else ""
+        return error.code().name, info.reason, info.metadata.get("field", "")
 
     return read

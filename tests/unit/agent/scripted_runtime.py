@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
 from sandbox_agent.link.frames import (
     Frame,
@@ -16,6 +15,9 @@ from sandbox_agent.link.frames import (
     encode_data,
     encode_json,
 )
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 HELLO = {
     "type": "hello",
@@ -42,7 +44,7 @@ class ScriptedRuntime:
         self.peers: list[Peer] = []
         self._server: asyncio.Server | None = None
 
-    async def __aenter__(self) -> ScriptedRuntime:
+    async def __aenter__(self) -> Self:
         await self.start()
         return self
 
