@@ -6,49 +6,29 @@ What is agreed on with the operator is docs/pod-contract.md: the SandboxSession'
 from __future__ import annotations
 
 import asyncio
-import base64
 import contextlib
-import json
-import os
 import secrets
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from sandbox_client.connection import Endpoint
-from sandbox_client.errors import (
-    Conflict,
-    InvalidArgument,
-    NotFound,
-    SandboxError,
-    SandboxUnavailable,
-    SessionFailed,
-    Unauthenticated,
-)
+from sandbox_client.errors import NotFound, SessionFailed
+from sandbox_client.kubernetes_api import ClusterOptions, call_api, open_client, read_access
 from sandbox_client.portforward import PortForward
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+__all__ = ["Cluster", "ClusterOptions", "SessionRequest", "describe_failure", "is_ready"]
+
 GROUP: Final = "sandboxsessions.dev"
 VERSION: Final = "v1alpha1"
 PLURAL: Final = "sandboxsessions"
 AGENT_PORT: Final = 8443
-_NAMESPACE_FILE: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 _WATCH_SECONDS: Final = 30
 """One watch's length: a hanging one is noticed after it."""
 _REQUEST_TIMEOUT: Final = 30
-
-
-@dataclass(frozen=True, slots=True)
-class ClusterOptions:
-    """Which cluster and namespace; `AsyncSandbox.connect` describes each field."""
-
-    namespace: str | None = None
-    kubeconfig: str | None = None
-    kube_context: str | None = None
-    in_cluster: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +79,8 @@ class Cluster:
         Raises:
             SandboxUnavailable: There is neither.
         """
-        return await asyncio.to_thread(_open, options)
+        client, namespace, is_inside = await asyncio.to_thread(open_client, options)
+        return cls(client, namespace, is_inside=is_inside)
 
     async def create(self, request: SessionRequest) -> str:
         """Create a session and return its name, without waiting.
@@ -110,7 +91,7 @@ class Cluster:
         """
         name = request.name or f"sandbox-{secrets.token_hex(4)}"
         api = self._objects()
-        await _call(
+        await call_api(
             f"session {name}",
             api.create_namespaced_custom_object,
             GROUP, VERSION, self.namespace, PLURAL, request.to_object(name),
@@ -124,7 +105,7 @@ class Cluster:
             NotFound: There is none of that name.
         """
         api = self._objects()
-        found: dict[str, Any] = await _call(
+        found: dict[str, Any] = await call_api(
             f"session {name}", api.get_namespaced_custom_object, GROUP, VERSION, self.namespace, PLURAL, name
         )
         return found
@@ -132,7 +113,7 @@ class Cluster:
     async def list(self) -> list[dict[str, Any]]:
         """All sessions of the namespace."""
         api = self._objects()
-        answer = await _call("sessions", api.list_namespaced_custom_object, GROUP, VERSION, self.namespace, PLURAL)
+        answer = await call_api("sessions", api.list_namespaced_custom_object, GROUP, VERSION, self.namespace, PLURAL)
         items: list[dict[str, Any]] = answer["items"]
         return items
 
@@ -140,7 +121,7 @@ class Cluster:
         """Suspend a session, or resume it: the operator pushes its workspace and removes, or makes, the pod."""
         patch = {"spec": {"suspended": is_suspended}}
         api = self._objects()
-        await _call(
+        await call_api(
             f"session {name}",
             api.patch_namespaced_custom_object,
             GROUP, VERSION, self.namespace, PLURAL, name, patch,
@@ -149,7 +130,7 @@ class Cluster:
     async def delete(self, name: str) -> None:
         """Delete a session; what was pushed stays in storage."""
         api = self._objects()
-        await _call(
+        await call_api(
             f"session {name}", api.delete_namespaced_custom_object, GROUP, VERSION, self.namespace, PLURAL, name
         )
 
@@ -200,7 +181,7 @@ class Cluster:
                     break
             return last
 
-        return await _call(f"session {name}", watch)  # type: ignore[no-any-return]
+        return await call_api(f"session {name}", watch)  # type: ignore[no-any-return]
 
     def _versions(self, name: str, deadline: float) -> Iterator[dict[str, Any]]:
         """Each version of a session as it appears. A watch that ends, hangs or is too old begins again with a read."""
@@ -257,8 +238,8 @@ class Cluster:
             )
         secret_name = session["status"].get("accessSecretName") or f"{name}-access"
         core = self._core()
-        secret = await _call(f"secret {secret_name}", core.read_namespaced_secret, secret_name, self.namespace)
-        access = _access(secret_name, secret.data or {})
+        secret = await call_api(f"secret {secret_name}", core.read_namespaced_secret, secret_name, self.namespace)
+        access = read_access(secret_name, secret.data or {})
         resources = contextlib.AsyncExitStack()
         address = access["endpoint"].decode()
         if not self._is_inside:
@@ -284,7 +265,7 @@ class Cluster:
         if not pod:
             raise NotFound(f"session {name} has no pod: {describe_failure(session)}", reason="NO_POD")
         core = self._core()
-        text: str = await _call(
+        text: str = await call_api(
             f"pod {pod}", core.read_namespaced_pod_log, pod, self.namespace, container=container, tail_lines=tail
         )
         return text
@@ -309,78 +290,3 @@ class Cluster:
             CoreV1Api(client).connect_get_namespaced_pod_portforward, pod, self.namespace, ports=str(AGENT_PORT)
         )
         return stream.socket(AGENT_PORT)
-
-
-def _open(options: ClusterOptions) -> Cluster:
-    import kubernetes  # noqa: PLC0415 - slow to import
-
-    client: Any = kubernetes.client
-    config: Any = kubernetes.config
-
-    is_inside = options.in_cluster
-    if is_inside is None:
-        is_inside = _NAMESPACE_FILE.exists() and options.kubeconfig is None and options.kube_context is None
-    configuration = client.Configuration()
-    try:
-        if is_inside:
-            config.load_incluster_config(client_configuration=configuration)
-            default = _NAMESPACE_FILE.read_text().strip() if _NAMESPACE_FILE.exists() else "default"
-        else:
-            path = options.kubeconfig or os.environ.get("KUBECONFIG") or None
-            config.load_kube_config(path, options.kube_context, configuration, persist_config=False)
-            default = _namespace_of(config, path, options.kube_context)
-    except config.ConfigException as error:
-        raise SandboxUnavailable(
-            f"no cluster to talk to: {str(error).rstrip('.')}. Give --kubeconfig or set KUBECONFIG.",
-            reason="NO_KUBECONFIG",
-        ) from error
-    return Cluster(client.ApiClient(configuration), options.namespace or default, is_inside=is_inside)
-
-
-def _namespace_of(config: Any, path: str | None, kube_context: str | None) -> str:
-    contexts, current = config.list_kube_config_contexts(path)
-    chosen = next((context for context in contexts if context["name"] == kube_context), current)
-    return str(chosen.get("context", {}).get("namespace") or "default")
-
-
-def _access(secret_name: str, data: Mapping[str, str]) -> dict[str, bytes]:
-    access = {key: base64.b64decode(value) for key, value in data.items()}
-    missing = [key for key in ("token", "ca.crt", "endpoint", "serverName", "podName") if not access.get(key)]
-    if missing:
-        raise SessionFailed(
-            f"secret {secret_name} has no {', '.join(missing)}: the operator has not filled it yet", reason="NOT_READY"
-        )
-    return access
-
-
-async def _call(what: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    """Run a call of the kubernetes package in a thread, its errors made ours."""
-    from kubernetes.client import ApiException  # noqa: PLC0415 - slow to import
-    from urllib3.exceptions import HTTPError  # noqa: PLC0415 - same
-
-    try:
-        return await asyncio.to_thread(function, *args, **kwargs)
-    except ApiException as error:
-        raise _from_api_error(what, error) from error
-    except (HTTPError, OSError) as error:
-        raise SandboxUnavailable(f"the API server does not answer: {error}", reason="API_SERVER") from error
-
-
-def _from_api_error(what: str, error: Any) -> SandboxError:
-    message = f"{what}: {_api_message(error)}"
-    classes: dict[int, type[SandboxError]] = {
-        400: InvalidArgument,
-        401: Unauthenticated,
-        403: Unauthenticated,
-        404: NotFound,
-        409: Conflict,
-        422: InvalidArgument,
-    }
-    class_ = classes.get(error.status, SandboxUnavailable)
-    return class_(message, reason=str(error.reason or "API_SERVER").upper().replace(" ", "_"))
-
-
-def _api_message(error: Any) -> str:
-    with contextlib.suppress(ValueError, TypeError, KeyError):
-        return str(json.loads(error.body)["message"])
-    return f"{error.status} {error.reason}"
