@@ -69,7 +69,7 @@ class AgentView:
 class Agents(Protocol):
     """What the operator asks of agents; `testing.FakeAgents` is another one."""
 
-    async def describe(self, address: AgentAddress, wait: float = 0.0, timeout: float = 2.0) -> AgentView:
+    async def describe(self, address: AgentAddress, wait: float = 0.0, timeout: float = 2.0) -> AgentView:  # noqa: ASYNC109 - gRPC has deadlines of its own
         """What an agent knows of itself; `wait` lets it wait for the end of a restore, `timeout` for its start."""
         ...
 
@@ -77,7 +77,7 @@ class Agents(Protocol):
         """Give a blank agent its session."""
         ...
 
-    async def drain(self, address: AgentAddress, session_uid: str, grace: float, timeout: float) -> AgentView:
+    async def drain(self, address: AgentAddress, session_uid: str, grace: float, timeout: float) -> AgentView:  # noqa: ASYNC109 - as above
         """Refuse new work, wait, push; returns when the push is durable."""
         ...
 
@@ -94,7 +94,7 @@ class AgentClient:
         self._credentials: tuple[float, grpc.ChannelCredentials] | None = None
         self._channels: dict[AgentAddress, grpc.aio.Channel] = {}
 
-    async def describe(self, address: AgentAddress, wait: float = 0.0, timeout: float = 2.0) -> AgentView:
+    async def describe(self, address: AgentAddress, wait: float = 0.0, timeout: float = 2.0) -> AgentView:  # noqa: ASYNC109 - gRPC has deadlines of its own
         """See Agents."""
         request = session_pb2.DescribeRequest(wait=_duration(wait))
         stub = self._stub(address)
@@ -104,7 +104,7 @@ class AgentClient:
         """See Agents."""
         return await self._write(lambda: self._stub(address).Bind(request, timeout=10.0))
 
-    async def drain(self, address: AgentAddress, session_uid: str, grace: float, timeout: float) -> AgentView:
+    async def drain(self, address: AgentAddress, session_uid: str, grace: float, timeout: float) -> AgentView:  # noqa: ASYNC109 - as above
         """See Agents."""
         request = session_pb2.DrainRequest(session_uid=session_uid, grace=_duration(grace))
         return await self._write(lambda: self._stub(address).Drain(request, timeout=timeout + grace))
@@ -112,7 +112,7 @@ class AgentClient:
     async def forget(self, address: AgentAddress) -> None:
         """See Agents."""
         if channel := self._channels.pop(address, None):
-            await channel.close()
+            await channel.close(None)
 
     async def close(self) -> None:
         """Close every channel."""
@@ -155,13 +155,14 @@ async def _call(call: Awaitable[Any]) -> Any:
 def _reason(error: grpc.aio.AioRpcError) -> str:
     """The ErrorInfo's reason. What does not parse is no reason: the agent is not trusted to be well-behaved."""
     try:
-        for key, value in error.trailing_metadata() or ():
+        trailing: Any = error.trailing_metadata() or ()
+        for key, value in trailing:
             if key == _DETAILS:
                 raw = value if isinstance(value, bytes) else value.encode()
                 for detail in status_pb2.Status.FromString(raw).details:
                     information = error_details_pb2.ErrorInfo()
                     if detail.Unpack(information):
-                        return information.reason[:64]
+                        return str(information.reason)[:64]
     except ValueError:
         return ""
     return ""

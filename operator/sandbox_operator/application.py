@@ -65,7 +65,11 @@ class Application:
             await stack.enter_async_context(self._api)
             await stack.enter_async_context(
                 serve_health(
-                    settings.health_port, settings.metrics_port, self._find_problem, self._metrics, self._refresh_metrics
+                    settings.health_port,
+                    settings.metrics_port,
+                    self._find_problem,
+                    self._metrics,
+                    self._refresh_metrics,
                 )
             )
             authority = await load_authority(self._api, settings.namespace, settings.ca_secret)
@@ -73,7 +77,14 @@ class Application:
             stack.push_async_callback(agents.close)
             recorder = EventRecorder(self._api)
             self._controller = SessionController(
-                self._api, agents, self._store, settings, authority, StaticCredentials(settings), recorder, self._metrics
+                self._api,
+                agents,
+                self._store,
+                settings,
+                authority,
+                StaticCredentials(settings),
+                recorder,
+                self._metrics,
             )
             return await self._run_tasks(recorder)
 
@@ -99,7 +110,7 @@ class Application:
     async def _shut_down(self, ours: list[asyncio.Task[None]], watching: asyncio.Task[None], kopf_stop: Any) -> None:
         """Finish what is under way, give the lease back so that another replica goes on at once, then end the rest."""
         lease, *_ = ours
-        if self._controller:
+        if self._controller is not None:
             await self._controller.stop(_LAST_WORK)
         lease.cancel()
         await asyncio.gather(lease, return_exceptions=True)
@@ -163,7 +174,7 @@ class Application:
             self._enqueue(session_key(*name_of(raw)))
 
     def _enqueue(self, key: tuple[str, str, str]) -> None:
-        if self._controller and self._lease.is_leading:
+        if self._controller is not None and self._lease.is_leading:
             self._controller.enqueue(key)
 
     def _may_write(self) -> bool:
@@ -194,7 +205,7 @@ class Application:
             counts[phase] = counts.get(phase, 0) + 1
         for phase, count in counts.items():
             self._metrics.sessions.labels(phase).set(count)
-        self._metrics.queue_depth.set(len(self._controller) if self._controller else 0)
+        self._metrics.queue_depth.set(len(self._controller) if self._controller is not None else 0)
 
 
 async def run(settings: Settings) -> int:

@@ -1,15 +1,15 @@
 """Every error of the operator.
 
-    OperatorError
-    |-- SettingsError            the environment is wrong; the process does not start
-    |-- SpecError                a resource's value is wrong; names its field
-    |-- NotLeadingError          a write was tried without the lease
-    |-- Blocked                  a session cannot go on now; becomes a condition
-    |-- AgentError               an agent refused a call
-    |   `-- AgentUnreachableError    ... or did not answer
-    `-- ApiError                 the API server refused a call
-        |-- NotFoundError, AlreadyExistsError, ConflictError, InvalidError, ForbiddenError
-        `-- UnavailableError     it did not answer, or asked to come back later
+OperatorError
+|-- SettingsError            the environment is wrong; the process does not start
+|-- SpecError                a resource's value is wrong; names its field
+|-- NotLeadingError          a write was tried without the lease
+|-- Blocked                  a session cannot go on now; becomes a condition
+|-- AgentError               an agent refused a call
+|   `-- AgentUnreachableError    ... or did not answer
+`-- ApiError                 the API server refused a call
+    |-- NotFoundError, AlreadyExistsError, ConflictError, InvalidError, ForbiddenError
+    `-- UnavailableError     it did not answer, or asked to come back later
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What kopf calls: copy each object into the store and put the sessions it concerns on the queue. Nothing else happens here.
+"""What kopf calls: copy each object into the store and put the sessions it concerns on the queue. Nothing else.
 
 Only on.event: the other handlers add finalizers and annotations, and repeat or are quadratic where it is not wanted.
 """
@@ -43,10 +43,7 @@ class Handlers:
         """One watch event; type None is kopf's for an object that was there when the watch began."""
         self.last_event = time.monotonic()
         self._metrics.watch_events.labels(kind.plural).inc()
-        if type_ == "DELETED":
-            changed = self._store.remove(kind, raw)
-        else:
-            changed = self._store.put(kind, raw)
+        changed = self._store.remove(kind, raw) if type_ == "DELETED" else self._store.put(kind, raw)
         if changed:
             self.enqueue_for(kind, raw)
 
@@ -96,7 +93,7 @@ def _handler(kind: Resource, handlers: Handlers) -> Any:
 
 
 def build_kopf_settings() -> kopf.OperatorSettings:
-    """kopf's settings: nothing written, nothing scanned, quick reconnects."""
+    """Kopf's settings: nothing written, nothing scanned, quick reconnects."""
     settings = kopf.OperatorSettings()
     settings.posting.enabled = False
     settings.scanning.disabled = True

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 class SessionController:
     """Reconciles sessions while this replica leads."""
 
-    def __init__(  # noqa: PLR0913 - the seams of the whole
+    def __init__(
         self,
         api: KubeApi,
         agents: Agents,

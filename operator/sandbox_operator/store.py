@@ -82,9 +82,7 @@ class Store:
             self.put(kind, raw)
         limit = int(version) if version.isdigit() else 0
         ghosts = [
-            raw
-            for name, raw in self._objects[kind.plural].items()
-            if name not in listed and version_of(raw) <= limit
+            raw for name, raw in self._objects[kind.plural].items() if name not in listed and version_of(raw) <= limit
         ]
         for raw in ghosts:
             self.remove(kind, raw)

@@ -1,7 +1,8 @@
 """An API server and agents in memory, for tests of the operator (and of what builds on it). Ships with the code.
 
-FakeKube does what the operator relies on: uid, resourceVersion, generation, status as a subresource, merge and JSON patches,
-forced apply, uid preconditions, label selectors, graceful deletion of pods, and collection of what a deleted owner owned.
+FakeKube does what the operator relies on: uid, resourceVersion, generation, status as a subresource, merge and JSON
+patches, forced apply, uid preconditions, label selectors, graceful deletion of pods, and collection of what a deleted
+owner owned.
 It checks no schema. A test plays the kubelet with `run_pod` and `finish_deletion`.
 """
 
@@ -34,11 +35,12 @@ if TYPE_CHECKING:
     from sandbox_proto.v1 import session_pb2
 
 
-
 class FakeKube:
     """KubeApi in memory."""
 
-    def __init__(self, faults: FaultHook | None = None, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+    def __init__(
+        self, faults: FaultHook | None = None, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    ) -> None:
         self.faults = faults or FaultHook()
         self.objects: dict[tuple[str, str, str], Object] = {}
         self.watchers: list[Callable[[Resource, str, Object], None]] = []
@@ -151,7 +153,7 @@ class FakeKube:
 
     def run_pod(self, namespace: str, name: str, ip: str = "10.1.0.1", **status: Any) -> None:
         """Play scheduler and kubelet: the pod's containers run."""
-        running = [
+        running: list[Object] = [
             {"name": part, "restartCount": 0, "state": {"running": {}}, "image": part} for part in ("agent", "sandbox")
         ]
         change = {"phase": "Running", "podIP": ip, "containerStatuses": running, **status}
@@ -252,7 +254,7 @@ class FakeAgents:
         self.requests: list[session_pb2.BindRequest] = []
         self.drains = 0
 
-    async def describe(self, address: AgentAddress, wait: float = 0.0, timeout: float = 2.0) -> AgentView:
+    async def describe(self, address: AgentAddress, wait: float = 0.0, timeout: float = 2.0) -> AgentView:  # noqa: ASYNC109 - as in Agents
         """See Agents."""
         del wait, timeout
         if address.server_name in self.unreachable:
@@ -273,7 +275,7 @@ class FakeAgents:
         self.faults.after_write(number)
         return bound
 
-    async def drain(self, address: AgentAddress, session_uid: str, grace: float, timeout: float) -> AgentView:
+    async def drain(self, address: AgentAddress, session_uid: str, grace: float, timeout: float) -> AgentView:  # noqa: ASYNC109 - as in Agents
         """See Agents."""
         del session_uid, grace, timeout
         number = self.faults.before_write()

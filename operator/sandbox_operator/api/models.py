@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping  # noqa: TC003 - pydantic looks at it
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final, TypeVar
@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
-from sandbox_operator.api.values import Quantity, Seconds
+from sandbox_operator.api.values import Quantity, Seconds  # noqa: TC001 - pydantic looks at them
 from sandbox_operator.errors import SpecError
 
 
@@ -162,7 +162,7 @@ class TemplateSpec(Model):
     ingress_from: tuple[dict[str, Any], ...] = ()
     env: TemplateEnv = TemplateEnv()
     languages: tuple[str, ...] = ()
-    limits: TemplateLimits = TemplateLimits()
+    limits: TemplateLimits = Field(default_factory=lambda: TemplateLimits.model_validate({}))
     volumes: Volumes = Volumes()
 
 

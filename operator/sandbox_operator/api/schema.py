@@ -31,9 +31,7 @@ def duration(description: str, **more: Any) -> Schema:
         "rule": "duration(self) >= duration('1s') && duration(self) <= duration('720h')",
         "message": "has to be between 1s and 720h",
     }
-    return text(
-        description, longest=32, pattern=DURATION_PATTERN, **{"x-kubernetes-validations": [rule]}, **more
-    )
+    return text(description, longest=32, pattern=DURATION_PATTERN, **{"x-kubernetes-validations": [rule]}, **more)
 
 
 def quantity(description: str = "", **more: Any) -> Schema:

@@ -13,7 +13,6 @@ from sandbox_operator.api.schema import (
     fields,
     integer,
     mapping,
-    name,
     quantity,
     rules,
     text,
@@ -44,9 +43,7 @@ _SELECTOR: Final = fields(
     {
         "matchLabels": mapping(text()),
         "matchExpressions": array(
-            fields(
-                {"key": text(), "operator": text(longest=32), "values": array(text())}, required=("key", "operator")
-            )
+            fields({"key": text(), "operator": text(longest=32), "values": array(text())}, required=("key", "operator"))
         ),
     }
 )
@@ -121,12 +118,11 @@ TEMPLATE_SPEC: Final[Schema] = fields(
             },
             "The environment of all sessions, and what they may add.",
         ),
-        "languages": array(
-            choice("python", "javascript", "typescript"), "Allowed languages; empty: all.", longest=8
-        ),
+        "languages": array(choice("python", "javascript", "typescript"), "Allowed languages; empty: all.", longest=8),
         "limits": _LIMITS,
         "volumes": fields(
-            {"workspace": quantity(), "home": quantity(), "tmp": quantity()}, "Sizes of the folders user code writes to."
+            {"workspace": quantity(), "home": quantity(), "tmp": quantity()},
+            "Sizes of the folders user code writes to.",
         ),
     },
     required=("image",),

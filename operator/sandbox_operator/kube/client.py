@@ -60,7 +60,7 @@ class KubeApi(Protocol):
         """Create an object; AlreadyExistsError where the name is taken."""
         ...
 
-    async def patch(  # noqa: PLR0913 - the API's own coordinates
+    async def patch(
         self,
         resource: Resource,
         namespace: str,
@@ -125,7 +125,7 @@ class KubeClient:
         """See KubeApi."""
         return await self._write("POST", resource, resource.path(namespace), body, "application/json")
 
-    async def patch(  # noqa: PLR0913 - as in KubeApi
+    async def patch(
         self,
         resource: Resource,
         namespace: str,
@@ -160,7 +160,7 @@ class KubeClient:
                 await asyncio.sleep(min(error.retry_after or 0.1 * attempt, _MAX_RETRY_AFTER))
         raise AssertionError("unreachable")
 
-    async def _write(  # noqa: PLR0913 - one place for all writes
+    async def _write(
         self,
         method: str,
         resource: Resource,
@@ -188,7 +188,7 @@ class KubeClient:
                 return answer
         raise AssertionError("unreachable")
 
-    async def _request(  # noqa: PLR0913 - one place for all requests
+    async def _request(
         self,
         method: str,
         resource: Resource,

@@ -1,7 +1,7 @@
 """Leader election with a Lease of our own: renewed every second, void after four, given back at the end.
 
-The gate (`is_leading`) closes by our own monotonic clock before another replica may take the lease, also while the API
-server does not answer; another replica judges by how long the lease stayed unchanged on *its* monotonic clock, so the
+The gate (`is_leading`) closes by our own monotonic clock before another replica may take the lease, also while the
+API server does not answer; another replica judges by how long the lease stayed unchanged on *its* monotonic clock, so the
 machines' wall clocks may differ.
 """
 
@@ -32,7 +32,7 @@ _CALL: Final = 2.0
 class LeaderLease:
     """One replica's view of the lease."""
 
-    def __init__(  # noqa: PLR0913 - clock and callback are arguments
+    def __init__(
         self,
         api: KubeApi,
         namespace: str,

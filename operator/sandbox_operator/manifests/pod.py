@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from sandbox_operator.api import naming
-from sandbox_operator.api.models import Egress, Resources
 from sandbox_operator.manifests.ownership import owner_reference
 
 if TYPE_CHECKING:
-    from sandbox_operator.api.models import Session, Template
+    from sandbox_operator.api.models import Egress, Resources, Session, Template
 
 AGENT_UID: Final = 10001
 SANDBOX_UID: Final = 10002

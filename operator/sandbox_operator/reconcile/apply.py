@@ -46,7 +46,7 @@ _POLICY_MAX_AGE: Final = 60.0
 class Applier:
     """Carries out plans."""
 
-    def __init__(  # noqa: PLR0913 - the writers' seams
+    def __init__(
         self,
         api: KubeApi,
         agents: Agents,
@@ -136,9 +136,7 @@ class Applier:
         self._store.put(PODS, pod)
         return controller_uid(pod) != observation.session.metadata.uid
 
-    async def _ensure_access_secret(
-        self, _: Key, observation: Observation, action: model.EnsureAccessSecret
-    ) -> bool:
+    async def _ensure_access_secret(self, _: Key, observation: Observation, action: model.EnsureAccessSecret) -> bool:
         await self._binder.ensure_access(observation.session, action)
         return False
 
@@ -152,7 +150,9 @@ class Applier:
             # An agent whose runtime is not there yet says UNAVAILABLE: that is a matter of milliseconds.
             is_early = error.reason in {"RUNTIME_UNAVAILABLE", "UNAVAILABLE"}
             message = f"{error.reason}: {error}"
-            raise Blocked("Connecting" if is_early else "BindFailed", message, retry_after=0.1 if is_early else 5) from error
+            raise Blocked(
+                "Connecting" if is_early else "BindFailed", message, retry_after=0.1 if is_early else 5
+            ) from error
         return True
 
     async def _drain_agent(self, key: Key, observation: Observation, action: model.DrainAgent) -> bool:

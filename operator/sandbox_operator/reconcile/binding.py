@@ -31,7 +31,11 @@ if TYPE_CHECKING:
     from sandbox_operator.settings import Settings
 
 _TOKEN = re.compile(rb"[A-Za-z0-9_-]{43}")
-_LANGUAGES = {"python": 1, "javascript": 2, "typescript": 3}
+_LANGUAGES: dict[str, types_pb2.Language] = {
+    "python": types_pb2.LANGUAGE_PYTHON,
+    "javascript": types_pb2.LANGUAGE_JAVASCRIPT,
+    "typescript": types_pb2.LANGUAGE_TYPESCRIPT,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +170,7 @@ def _build_limits(template: Template, egress: Egress) -> session_pb2.Limits:
         output_bytes=limits.output_bytes,
         processes=limits.processes,
         file_bytes=limits.file_bytes,
-        languages=[types_pb2.Language.ValueType(_LANGUAGES[name]) for name in template.spec.languages],
+        languages=[_LANGUAGES[name] for name in template.spec.languages],
         deny_network=egress is Egress.NONE,
     )
 

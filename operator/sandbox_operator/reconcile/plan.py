@@ -7,7 +7,7 @@ Nothing here remembers anything: after a crash the same observation gives the sa
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from sandbox_operator.api import naming
@@ -20,8 +20,6 @@ from sandbox_operator.reconcile.rules import check_env, choose_egress, choose_re
 from sandbox_operator.reconcile.status import Standing, build_status, endpoint_of, ready_since
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from sandbox_operator.reconcile.model import Action, Observation, PodView
 
 
@@ -112,9 +110,7 @@ def _plan_pod_ending(observation: Observation, pod: PodView, now: datetime, timi
     overdue = (pod.deleted or now) + timing.force_after
     if now < overdue:
         return _say(observation, now, standing, at=overdue)
-    return _say(
-        observation, now, standing, model.DeletePod(pod.name, pod.uid, force=True), at=now + timing.force_after
-    )
+    return _say(observation, now, standing, model.DeletePod(pod.name, pod.uid, force=True), at=now + timing.force_after)
 
 
 def _plan_pod_lost(observation: Observation, pod: PodView, now: datetime, timing: Timing) -> Plan:
@@ -190,7 +186,12 @@ def _plan_serving(observation: Observation, pod: PodView, expires: datetime, now
         return _with_start_deadline(observation, pod, standing, now, timing)
     if agent.state == "BLANK":
         return _bind(observation, pod, now, timing, Standing("Starting", "Binding"))
-    if agent.session_uid != observation.session.metadata.uid or agent.state == "DRAINED":
+    lifecycle = observation.session.spec.lifecycle
+    # Also where it is drained by now: that was the first half of deleting it.
+    is_ours = agent.session_uid == observation.session.metadata.uid
+    if is_ours and lifecycle.on_idle is EndAction.DELETE and now >= idle_at(observation, pod, now):
+        return _plan_end(observation, pod, EndAction.DELETE, "Idle", now)
+    if not is_ours or agent.state == "DRAINED":
         event = model.EmitEvent("PodReplaced", "the agent serves no more; another pod takes its place")
         delete = model.DeletePod(pod.name, pod.uid)
         return _say(observation, now, Standing("Starting", "PodEnding"), delete, event)
@@ -205,18 +206,23 @@ def _plan_serving(observation: Observation, pod: PodView, expires: datetime, now
 
 
 def _plan_ready(observation: Observation, pod: PodView, expires: datetime, now: datetime) -> Plan:
-    session, agent = observation.session, observation.agent
-    lifecycle, deadline = session.spec.lifecycle, expires
-    if agent is not None and lifecycle.idle_timeout:
-        since = max(pod.created, min(agent.last_active or pod.created, now))
-        idle_at = (now if agent.running else since) + lifecycle.idle_timeout
-        if now >= idle_at:
-            return _plan_end(observation, pod, lifecycle.on_idle, "Idle", now)
-        deadline = min(deadline, idle_at)
+    session = observation.session
+    idle = idle_at(observation, pod, now)
+    if now >= idle:
+        return _plan_end(observation, pod, session.spec.lifecycle.on_idle, "Idle", now)
     actions: tuple[Action, ...] = ()
     if session.status.get("endpoint") != endpoint_of(pod.ip):
         actions = (_access(observation, pod), model.EmitEvent("Ready", f"pod {pod.name} serves the session"))
-    return _say(observation, now, Standing("Ready", "Ready"), *actions, at=deadline)
+    return _say(observation, now, Standing("Ready", "Ready"), *actions, at=min(expires, idle))
+
+
+def idle_at(observation: Observation, pod: PodView, now: datetime) -> datetime:
+    """When the session is idle if nothing uses it from now on. An agent's clock that is ahead of ours counts as now."""
+    agent, timeout = observation.agent, observation.session.spec.lifecycle.idle_timeout
+    if agent is None or timeout is None:
+        return datetime.max.replace(tzinfo=UTC)
+    since = max(pod.created, min(agent.last_active or pod.created, now))
+    return (now if agent.running else since) + timeout
 
 
 def _plan_starting(observation: Observation, pod: PodView, now: datetime, timing: Timing) -> Plan:

@@ -33,7 +33,7 @@ _ROUNDS: Final = 4
 class Reconciler:
     """Brings one session a step or several closer to what it should be."""
 
-    def __init__(  # noqa: PLR0913 - the seams
+    def __init__(
         self,
         api: KubeApi,
         store: Store,
@@ -102,9 +102,7 @@ class Reconciler:
             _LOG.info("session is ready", extra={"session": "/".join(key[1:]), "milliseconds": startup["milliseconds"]})
         self._observer.note_ready(key)
 
-    async def _write_status(
-        self, key: Key, metadata: Any, old: Mapping[str, Any], new: Mapping[str, Any]
-    ) -> None:
+    async def _write_status(self, key: Key, metadata: Any, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
         patch = build_patch(old, new)
         if not patch:
             return

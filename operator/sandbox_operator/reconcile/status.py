@@ -132,9 +132,7 @@ def build_patch(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any
     return patch
 
 
-def _conditions(
-    observation: Observation, standing: Standing, now: datetime, *, is_bound: bool
-) -> list[dict[str, Any]]:
+def _conditions(observation: Observation, standing: Standing, now: datetime, *, is_bound: bool) -> list[dict[str, Any]]:
     wanted = [
         ("Ready", str(standing.is_ready), standing.reason, standing.message),
         ("Scheduled", *_scheduled(observation)),

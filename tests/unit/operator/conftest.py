@@ -63,9 +63,7 @@ class Operator:
         observer = Observer(self.store, agents, drains, settings)
         self.recorder = EventRecorder(kube)
         applier = Applier(kube, agents, self.store, settings, AUTHORITY, binder, drains, self.recorder)
-        self.reconciler = Reconciler(
-            kube, self.store, observer, applier, Timing(), self._requeue, self.metrics, clock
-        )
+        self.reconciler = Reconciler(kube, self.store, observer, applier, Timing(), self._requeue, self.metrics, clock)
         self.handlers = Handlers(self.store, self._enqueue, self.metrics, "default")
         kube.watchers[:] = [self._watch]
 

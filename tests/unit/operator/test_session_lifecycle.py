@@ -229,7 +229,10 @@ async def test_what_the_template_does_not_allow_is_refused_and_the_others_go_on(
     world.add_session("missing", env=[{"name": "A", "secretKeyRef": {"name": "none", "key": "k"}}])
     world.add_session("good", resources={"limits": {"cpu": "2"}})
     await world.settle()
-    assert world.condition(name="wide")[1:] == ("EgressNotAllowed", "spec.egress: Public is wider than the template's None")
+    assert world.condition(name="wide")[1:] == (
+        "EgressNotAllowed",
+        "spec.egress: Public is wider than the template's None",
+    )
     assert world.condition(name="large")[2].startswith("spec.resources.limits.cpu: 3 is above")
     assert world.condition(name="env")[2].startswith("spec.env.0.name: LD_PRELOAD is forbidden")
     assert world.condition(name="missing")[1:] == (
