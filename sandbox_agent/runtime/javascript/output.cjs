@@ -16,6 +16,7 @@ class Output {
   #channel = null;
   #timer = null;
   #isStalled = false;
+  #held = []; // frames that go out with the next ones
 
   /** Called with the code where user code called process.exit. */
   onExit = () => {};
@@ -46,9 +47,9 @@ class Output {
     this.#reader.countInterrupt();
   }
 
-  /** Sends what is in the ring, however slow the other side reads: it is bounded by the ring's size. */
+  /** Takes over what is in the ring, however slow the other side reads: it is bounded by the ring's size. */
   collect() {
-    this.#send(this.#take(Infinity));
+    this.#held.push(...this.#take(Infinity));
   }
 
   /** Sends what is left, an error if there is one, and CLOSE, in one write. */
@@ -83,7 +84,9 @@ class Output {
   }
 
   #send(buffers) {
-    if (buffers.length && !this.#socket.write(Buffer.concat(buffers))) this.#isStalled = true;
+    const all = [...this.#held, ...buffers];
+    this.#held = [];
+    if (all.length && !this.#socket.write(Buffer.concat(all))) this.#isStalled = true;
   }
 
   /** Frames of what is in the ring, runs of one stream put together. */
