@@ -5,8 +5,15 @@
 'use strict';
 
 const { SourceMap } = require('node:module');
-const { transformSync } = require('internal/deps/amaro/dist/index');
 const { CellSyntaxError } = require('./syntax_error.cjs');
+
+/** Node's own TypeScript stripper, loaded when it is needed: it takes longer than all the rest of the start. */
+let amaro;
+
+function transform(source, options) {
+  amaro ??= require('internal/deps/amaro/dist/index');
+  return amaro.transformSync(source, { ...options, filename: '' });
+}
 
 /**
  * @param {string} source
@@ -15,13 +22,13 @@ const { CellSyntaxError } = require('./syntax_error.cjs');
  */
 function stripTypes(source) {
   try {
-    const { code } = transformSync(source, { mode: 'strip-only', filename: '' });
+    const { code } = transform(source, { mode: 'strip-only' });
     return { code, original: (line, column) => ({ line, column }) };
   } catch (error) {
     if (error?.code !== 'UnsupportedSyntax') throw asSyntaxError(error, source);
   }
   try {
-    const { code, map } = transformSync(source, { mode: 'transform', sourceMap: true, filename: '' });
+    const { code, map } = transform(source, { mode: 'transform', sourceMap: true });
     return { code, original: mapWith(new SourceMap(JSON.parse(map))) };
   } catch (error) {
     throw asSyntaxError(error, source);
