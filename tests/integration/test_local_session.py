@@ -1,6 +1,8 @@
 """A local session for real: agent and runtime as processes, Python and Node, a directory as the store."""
 
+import dataclasses
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -10,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from sandbox_client import (
+    AsyncSandbox,
     Conflict,
     FailedPrecondition,
     InvalidArgument,
@@ -20,6 +23,7 @@ from sandbox_client import (
     Status,
 )
 from sandbox_client.attach import ATTACH_ONLY
+from sandbox_client.portforward import PortForward, _shut
 from sandbox_proto.v1 import interpreter_pb2, process_pb2
 
 
@@ -168,6 +172,28 @@ def test_a_repeat_that_only_attaches_never_starts_anything(sandbox):
     cell = interpreter_pb2.ExecuteRequest(code="2 + 3", language=1, request_id="seen")
     events = [event for each in sandbox._loop.run(repeat(core.interpreter.Execute, cell)) for event in each.events]
     assert events[-1].completed.status == 1
+
+
+async def test_a_connection_that_breaks_in_the_middle_loses_and_repeats_nothing(sandbox):
+    endpoint = sandbox._core._connection.endpoint
+    host, port = endpoint.address.split(":")
+    with PortForward(lambda: socket.create_connection((host, int(port)))) as forward:
+
+        def cut(text):
+            if "first" in text:
+                for connection in list(forward._open):
+                    _shut(connection)
+                # The cell goes on only now, so that its end is told on another connection.
+                opener.start()
+
+        opener = threading.Thread(target=sandbox.files.write, args=("gate-for-breaking", ""))
+        async with AsyncSandbox(dataclasses.replace(endpoint, address=forward.address)) as through:
+            wait = "while not os.path.exists('gate-for-breaking'): time.sleep(0.01)"
+            code = f"import os, time\nprint('first', flush=True)\n{wait}\nprint('second')\n'value'"
+            execution = await through.run_code(code, timeout=30, on_stdout=cut)
+        opener.join()
+    assert (execution.stdout, execution.text, execution.status) == ("first\nsecond\n", "'value'", Status.OK)
+    assert len(execution.results) == 1
 
 
 def test_the_time_limit_is_named_and_variables_are_kept(sandbox):
