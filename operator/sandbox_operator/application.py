@@ -89,7 +89,7 @@ class Application:
             return await self._run_tasks(recorder)
 
     async def _run_tasks(self, recorder: EventRecorder) -> int:
-        while not await self._sync():
+        while not await self._sync():  # noqa: ASYNC110 - a retry, not a wait for a flag
             await asyncio.sleep(_SYNC_RETRY)
         ours = [
             asyncio.create_task(self._lease.run(), name="lease"),

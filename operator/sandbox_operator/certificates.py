@@ -87,7 +87,7 @@ def create_authority(now: datetime) -> KeyPair:
 
 
 async def load_authority(api: KubeApi, namespace: str, name: str) -> Authority:
-    """The CA in its Secret, made at the first start. Two replicas that start together agree on the one that was first."""
+    """The CA in its Secret, made at the first start. Of two replicas that start together, the first one's counts."""
     try:
         secret = await api.get(SECRETS, namespace, name)
     except NotFoundError:

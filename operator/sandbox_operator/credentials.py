@@ -1,7 +1,7 @@
 """Storage credentials for a session: where they come from is decided here and nowhere else.
 
-Only the administrator's shared static credentials so far. Credentials made for one prefix (STS AssumeRole with a session
-policy) are another implementation of `CredentialSource`; `expires_at` and the agent's Renew are ready for it.
+Only the administrator's shared static credentials so far. Credentials made for one prefix (STS AssumeRole with a
+session policy) are another implementation of `CredentialSource`; `expires_at` and the agent's Renew are ready for it.
 """
 
 from __future__ import annotations

@@ -59,7 +59,7 @@ class Settings(BaseModel):
     workers: int = Field(64, ge=1, le=1000)
     resync_seconds: float = Field(60.0, ge=1)
     start_timeout: float = Field(300.0, ge=1)
-    """Seconds after which a pod that does not start makes its session Failed (the pod is kept and may still recover)."""
+    """Seconds after which a pod that does not start makes its session Failed (the pod is kept)."""
     drain_grace: float = Field(10.0, ge=0)
     """Seconds that running work gets before a suspend pushes and stops it."""
     drain_timeout: float = Field(900.0, ge=1)

@@ -1,7 +1,7 @@
 """A level-triggered queue: a key is worked on by one worker at a time, and once more if it was added meanwhile.
 
-A key whose work raises comes back after an exponential backoff; a key may also be added for later, which is how deadlines
-are kept (the loop's timers are the heap). Nothing a key's work does can stop another key's.
+A key whose work raises comes back after an exponential backoff; a key may also be added for later, which is how
+deadlines are kept (the loop's timers are the heap). Nothing a key's work does can stop another key's.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class WorkQueue:
         self._failures.clear()
         self._ready = asyncio.Queue()
         deadline = asyncio.get_running_loop().time() + grace
-        while self._busy and asyncio.get_running_loop().time() < deadline:
+        while self._busy and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110 - at the end only
             await asyncio.sleep(0.02)
         workers, self._workers = self._workers, []
         for worker in workers:

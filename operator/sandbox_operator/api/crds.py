@@ -87,9 +87,8 @@ _CONDITION: Final = fields(
     },
     required=("type", "status", "reason", "message", "lastTransitionTime"),
 )
-_CONDITIONS: Final = array(
-    _CONDITION, longest=16, **{"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]}
-)
+_MAP_BY_TYPE: Final[dict[str, Any]] = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]}
+_CONDITIONS: Final = array(_CONDITION, longest=16, **_MAP_BY_TYPE)
 _SESSION_STATUS: Final = fields(
     {
         "observedGeneration": integer("The generation that this status is about."),
@@ -167,14 +166,12 @@ def build_definitions() -> dict[str, dict[str, Any]]:
         "statusReplicasPath": ".status.replicas",
         "labelSelectorPath": ".status.selector",
     }
-    return {
-        f"{resource.plural}.yaml": _build(resource, *parts)
-        for resource, parts in {
-            SESSIONS: ("sbx", _SESSION_SPEC, _SESSION_STATUS, {"status": {}}, _SESSION_COLUMNS),
-            TEMPLATES: ("sbt", TEMPLATE_SPEC, None, {}, _TEMPLATE_COLUMNS),
-            POOLS: ("swp", _POOL_SPEC, _POOL_STATUS, {"status": {}, "scale": scale}, _POOL_COLUMNS),
-        }.items()
+    table: dict[Resource, tuple[Any, ...]] = {
+        SESSIONS: ("sbx", _SESSION_SPEC, _SESSION_STATUS, {"status": {}}, _SESSION_COLUMNS),
+        TEMPLATES: ("sbt", TEMPLATE_SPEC, None, {}, _TEMPLATE_COLUMNS),
+        POOLS: ("swp", _POOL_SPEC, _POOL_STATUS, {"status": {}, "scale": scale}, _POOL_COLUMNS),
     }
+    return {f"{resource.plural}.yaml": _build(resource, *parts) for resource, parts in table.items()}
 
 
 def _build(  # noqa: PLR0917, RUF100 - the columns of the table above

@@ -127,4 +127,4 @@ TEMPLATE_SPEC: Final[Schema] = fields(
     },
     required=("image",),
 )
-"""Everything an administrator decides. There is no field for capabilities, volumes, service accounts or more containers."""
+"""Everything an administrator decides: no field for capabilities, volumes, service accounts or more containers."""

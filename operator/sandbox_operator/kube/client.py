@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, Self
 
 import aiohttp
 
@@ -97,7 +97,7 @@ class KubeClient:
         self._may_write, self._on_call = may_write, on_call
         self._session: aiohttp.ClientSession | None = None
 
-    async def __aenter__(self) -> KubeClient:
+    async def __aenter__(self) -> Self:
         self._session = self._connection.open_session(_CONNECTIONS, total=_TIMEOUT)
         return self
 
@@ -169,7 +169,7 @@ class KubeClient:
         content: str,
         parameters: dict[str, str] | None = None,
     ) -> Object:
-        """Send one write. Only 429 is repeated here: after anything else it may have happened, and the plan must look."""
+        """Send one write. Only 429 is repeated: after anything else it may have happened, and the plan must look."""
         parameters = {} if method == "DELETE" else {"fieldManager": FIELD_MANAGER, **(parameters or {})}
         for attempt in range(1, _TRIES + 1):
             if not self._may_write() and resource.plural != "leases":

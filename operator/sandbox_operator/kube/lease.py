@@ -1,8 +1,8 @@
 """Leader election with a Lease of our own: renewed every second, void after four, given back at the end.
 
 The gate (`is_leading`) closes by our own monotonic clock before another replica may take the lease, also while the
-API server does not answer; another replica judges by how long the lease stayed unchanged on *its* monotonic clock, so the
-machines' wall clocks may differ.
+API server does not answer; another replica judges by how long the lease stayed unchanged on *its* monotonic clock, so
+the machines' wall clocks may differ.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _LOG: Final = logging.getLogger(__name__)
 DURATION: Final = 4.0
 RENEW: Final = 1.0
 _MARGIN: Final = 1.0
-"""Seconds before the end of the lease at which the gate closes: longer than a write may still be under way at our end."""
+"""Seconds before the end of the lease at which the gate closes, for writes that are under way."""
 _CALL: Final = 2.0
 
 

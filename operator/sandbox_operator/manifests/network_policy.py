@@ -27,7 +27,6 @@ NEVER: Final = tuple(
         "172.16.0.0/12",
         "192.168.0.0/16",
         "::1/128",
-        "::ffff:0:0/96",
         "64:ff9b::/96",
         "fc00::/7",
         "fe80::/10",
@@ -102,6 +101,8 @@ def _build_allowed(index: int, rule: EgressRule) -> dict[str, Any]:
         network = ipaddress.ip_network(rule.cidr)
     except ValueError as error:
         raise SpecError(field, str(error)) from error
+    if isinstance(network, ipaddress.IPv6Network) and network.network_address.ipv4_mapped:
+        raise SpecError(field, f"{rule.cidr}: write IPv4 addresses as such")
     if any(network.version == never.version and network.subnet_of(never) for never in NEVER):  # type: ignore[arg-type]
         raise SpecError(field, f"{rule.cidr} is private, link-local or the cluster's, which is never allowed")
     ports = [{"protocol": "TCP", **port} for port in rule.ports]

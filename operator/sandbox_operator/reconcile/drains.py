@@ -1,4 +1,4 @@
-"""Drain calls under way. A push may take minutes, so no worker waits for it: its end puts the session back on the queue.
+"""Drain calls under way. A push may take minutes, so no worker waits: its end puts the session back on the queue.
 
 Nothing here must survive a crash: Drain is idempotent and the agent remembers that it drained.
 """

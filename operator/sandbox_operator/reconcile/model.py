@@ -1,4 +1,4 @@
-"""What `observe` sees, what `plan` wants done, and what it says of the session. Plain frozen data, no logic but views."""
+"""What `observe` sees, what `plan` wants done, and what it says of the session. Plain frozen data."""
 
 from __future__ import annotations
 

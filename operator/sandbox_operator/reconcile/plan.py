@@ -32,9 +32,9 @@ class Timing:
     bind_retry: timedelta = timedelta(seconds=15)
     push_retry: timedelta = timedelta(seconds=30)
     recreate_after: timedelta = timedelta(seconds=10)
-    """Age of a pod that ended by itself before it is replaced, so that one that ends at once is not made all the time."""
+    """Age of a pod that ended by itself before it is replaced: one that ends at once is not made all the time."""
     force_after: timedelta = timedelta(seconds=30)
-    """After the time a deletion may take; its node is then taken for lost. Two writers are kept apart by the storage."""
+    """After the time a deletion may take; its node is then lost. Two writers are kept apart by the storage."""
     claim_retry: timedelta = timedelta(seconds=10)
 
 
@@ -176,7 +176,9 @@ def _drain_then(
     return _say(observation, now, standing, model.DrainAgent(pod.uid))
 
 
-def _plan_serving(observation: Observation, pod: PodView, expires: datetime, now: datetime, timing: Timing) -> Plan:
+def _plan_serving(  # noqa: PLR0911 - one return a state of the agent
+    observation: Observation, pod: PodView, expires: datetime, now: datetime, timing: Timing
+) -> Plan:
     agent = observation.agent
     if not pod.is_agent_running or not pod.ip:
         return _plan_starting(observation, pod, now, timing)

@@ -1,4 +1,4 @@
-"""A crash before and after every write: the next process brings the session to the same end, and nothing is left over."""
+"""A crash before and after every write: the next process reaches the same end, and nothing is left over."""
 
 import contextlib
 

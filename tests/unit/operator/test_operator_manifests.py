@@ -1,0 +1,179 @@
+"""Whole manifests, as docs/pod-contract.md has them."""
+
+import pytest
+
+from sandbox_operator.api.models import Egress, Resources, Session, Template, parse
+from sandbox_operator.errors import SpecError
+from sandbox_operator.manifests.network_policy import build_network_policy
+from sandbox_operator.manifests.pod import PodRequest, build_pod
+from sandbox_operator.settings import Settings
+
+META = {"namespace": "team", "uid": "u-1", "creationTimestamp": "2026-01-01T00:00:00Z"}
+SESSION = parse(Session, {"metadata": {"name": "one", **META}})
+OWNER = {
+    "apiVersion": "sandboxsessions.dev/v1alpha1",
+    "kind": "SandboxSession",
+    "name": "one",
+    "uid": "u-1",
+    "controller": True,
+}
+
+
+def make_template(**spec):
+    return parse(Template, {"metadata": {"name": "default", **META}, "spec": {"image": "sandbox:1", **spec}})
+
+
+def security_context(uid):
+    return {
+        "runAsUser": uid,
+        "runAsGroup": uid,
+        "runAsNonRoot": True,
+        "privileged": False,
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+
+
+def build(template):
+    resources = Resources(requests={"cpu": "1"}, limits={"cpu": "2"})
+    return build_pod(PodRequest(SESSION, template, Egress.NONE, resources, "agent:1"))
+
+
+def test_the_pod_is_the_one_of_the_contract():
+    pod = build(make_template())
+    name = pod["metadata"]["name"]
+    assert pod["metadata"] == {
+        "name": name,
+        "namespace": "team",
+        "labels": {
+            "sandboxsessions.dev/managed-by": "sandbox-operator",
+            "sandboxsessions.dev/state": "bound",
+            "sandboxsessions.dev/template": "default",
+            "sandboxsessions.dev/egress": "none",
+            "sandboxsessions.dev/session": "u-1",
+        },
+        "ownerReferences": [OWNER],
+    }
+    spec = pod["spec"]
+    agent, sandbox = spec.pop("containers")
+    volumes = spec.pop("volumes")
+    assert spec == {
+        "restartPolicy": "Always",
+        "terminationGracePeriodSeconds": 10,
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "shareProcessNamespace": False,
+        "hostNetwork": False,
+        "hostPID": False,
+        "hostIPC": False,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "fsGroup": 10000,
+            "fsGroupChangePolicy": "OnRootMismatch",
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+    }
+    assert sandbox == {
+        "name": "sandbox",
+        "image": "sandbox:1",
+        "imagePullPolicy": "IfNotPresent",
+        "command": ["sandbox-runtime"],
+        "resources": {"requests": {"cpu": "1"}, "limits": {"cpu": "2"}},
+        "securityContext": security_context(10002),
+        "volumeMounts": [
+            {"name": "link", "mountPath": "/run/sandbox"},
+            {"name": "workspace", "mountPath": "/workspace"},
+            {"name": "home", "mountPath": "/home/sandbox"},
+            {"name": "sandbox-tmp", "mountPath": "/tmp"},
+        ],
+    }
+    assert (agent["image"], agent["command"]) == ("agent:1", ["sandbox-agent", "serve"])
+    assert agent["securityContext"] == security_context(10001)
+    assert [mount["mountPath"] for mount in agent["volumeMounts"]] == ["/run/sandbox", "/etc/sandbox/tls", "/tmp"]
+    assert {port["name"]: port["containerPort"] for port in agent["ports"]} == {
+        "grpc": 8443,
+        "control": 8444,
+        "health": 8081,
+    }
+    assert all("sizeLimit" in volume["emptyDir"] for volume in volumes if "emptyDir" in volume)
+    assert volumes[-1] == {"name": "tls", "secret": {"secretName": f"{name}-tls", "defaultMode": 0o440}}
+
+
+def test_the_pods_name_is_the_same_each_time_and_bounded():
+    name = build(make_template())["metadata"]["name"]
+    assert name == build(make_template())["metadata"]["name"]
+    assert name.startswith("sbx-one-")
+    long = parse(Session, {"metadata": {"name": "n" * 63, **META}})
+    pod = build_pod(PodRequest(long, make_template(), Egress.NONE, Resources(), "agent:1"))
+    assert len(pod["metadata"]["name"]) == 4 + 40 + 9
+
+
+def test_placement_and_runtime_come_from_the_template_only():
+    toleration = {"key": "sandbox", "operator": "Exists"}
+    template = make_template(
+        runtimeClassName="gvisor", hostUsers=False, nodeSelector={"pool": "x"}, tolerations=[toleration]
+    )
+    spec = build(template)["spec"]
+    assert spec["runtimeClassName"] == "gvisor"
+    assert spec["hostUsers"] is False
+    assert spec["nodeSelector"] == {"pool": "x"}
+    assert spec["tolerations"] == [toleration]
+
+
+def policy(egress, template=None, **settings):
+    return build_network_policy(template or make_template(), egress, Settings(namespace="system", **settings))["spec"]
+
+
+def test_without_egress_only_the_storage_is_reached():
+    storage = {
+        "storage_bucket": "b",
+        "storage_endpoint": "http://10.9.9.9:9000",
+        "storage_cidrs": ("10.9.9.9/32",),
+        "storage_port": 9000,
+    }
+    spec = policy(Egress.NONE, **storage)
+    assert spec["policyTypes"] == ["Ingress", "Egress"]
+    assert spec["egress"] == [
+        {"to": [{"ipBlock": {"cidr": "10.9.9.9/32"}}], "ports": [{"protocol": "TCP", "port": 9000}]}
+    ]
+    assert spec["ingress"] == [
+        {
+            "from": [{"podSelector": {"matchLabels": {"sandboxsessions.dev/client": "true"}}}],
+            "ports": [{"protocol": "TCP", "port": 8443}],
+        },
+        {
+            "from": [
+                {
+                    "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "system"}},
+                    "podSelector": {"matchLabels": {"app.kubernetes.io/name": "sandbox-operator"}},
+                }
+            ],
+            "ports": [{"protocol": "TCP", "port": 8443}, {"protocol": "TCP", "port": 8444}],
+        },
+    ]
+    assert policy(Egress.NONE)["egress"] == []
+
+
+def test_public_egress_leaves_out_what_is_private():
+    blocks = policy(Egress.PUBLIC)["egress"][-1]["to"]
+    assert [block["ipBlock"]["cidr"] for block in blocks] == ["0.0.0.0/0", "::/0"]
+    v4, v6 = (block["ipBlock"]["except"] for block in blocks)
+    assert {"169.254.0.0/16", "100.64.0.0/10", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"} <= set(v4)
+    assert {"fc00::/7", "fe80::/10"} <= set(v6)
+
+
+def test_an_allowlist_is_what_the_template_says_without_private_parts():
+    template = make_template(egress={"mode": "Allowlist", "allow": [{"cidr": "8.0.0.0/6", "ports": [{"port": 443}]}]})
+    assert policy(Egress.ALLOWLIST, template)["egress"][-1] == {
+        "to": [{"ipBlock": {"cidr": "8.0.0.0/6", "except": ["10.0.0.0/8"]}}],
+        "ports": [{"protocol": "TCP", "port": 443}],
+    }
+
+
+@pytest.mark.parametrize("cidr", ["169.254.169.254/32", "10.1.0.0/16", "fd00::/8", "nonsense", "1.2.3.4/8"])
+def test_an_allowlist_with_a_forbidden_address_names_the_field(cidr):
+    template = make_template(egress={"mode": "Allowlist", "allow": [{"cidr": cidr}]})
+    with pytest.raises(SpecError, match=r"spec\.egress\.allow\.0\.cidr"):
+        policy(Egress.ALLOWLIST, template)

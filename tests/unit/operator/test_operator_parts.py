@@ -1,0 +1,233 @@
+# ruff: noqa: ASYNC110 - polling with a deadline is how these tests wait
+"""Lease, queue, store, certificates, settings and definitions, each by itself."""
+
+import asyncio
+import re
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+
+from sandbox_operator.api import models
+from sandbox_operator.api.crds import build_definitions
+from sandbox_operator.certificates import Authority, create_authority, load_authority
+from sandbox_operator.errors import SettingsError, SpecError
+from sandbox_operator.kube.lease import LeaderLease
+from sandbox_operator.kube.resources import LEASES, PODS, SESSIONS
+from sandbox_operator.reconcile import plan, rules, status
+from sandbox_operator.settings import load_settings
+from sandbox_operator.store import Store
+from sandbox_operator.testing import FakeKube
+from sandbox_operator.work_queue import WorkQueue
+
+KEY = ("sandboxsessions", "team", "one")
+
+
+class Ticks:
+    now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+async def test_a_lease_has_one_holder_and_passes_on_after_its_end():
+    kube, clock = FakeKube(), Ticks()
+    first, second = (LeaderLease(kube, "system", "lease", name, lambda _: None, clock) for name in ("a", "b"))
+    assert await first.step()
+    assert not await second.step()
+    clock.now = 3.9
+    assert not await second.step()
+    clock.now = 4.1
+    assert await second.step()
+    assert not await first.step()
+
+
+async def test_a_released_lease_is_taken_at_once():
+    kube = FakeKube()
+    first, second = (LeaderLease(kube, "system", "lease", name, lambda _: None) for name in ("a", "b"))
+    running = asyncio.create_task(first.run())
+    while not first.is_leading:
+        await asyncio.sleep(0)
+    running.cancel()
+    await first.release()
+    assert not first.is_leading
+    assert await second.step()
+    assert kube.named(LEASES)["lease"]["spec"]["holderIdentity"] == "b"
+
+
+async def test_the_gate_closes_before_the_lease_ends_when_it_cannot_be_renewed():
+    kube, clock = FakeKube(), Ticks()
+    lease = LeaderLease(kube, "system", "lease", "a", lambda _: None, clock)
+    running = asyncio.create_task(lease.run())
+    while not lease.is_leading:
+        await asyncio.sleep(0)
+    running.cancel()
+    clock.now = 2.9
+    assert lease.is_leading
+    clock.now = 3.1
+    assert not lease.is_leading
+
+
+async def test_the_queue_works_on_a_key_serially_and_once_more_when_it_changed_meanwhile():
+    running, runs, gate = 0, [], asyncio.Event()
+
+    async def work(key):
+        nonlocal running
+        running += 1
+        assert running == 1
+        runs.append(key)
+        await gate.wait()
+        running -= 1
+
+    queue = WorkQueue(work, 4)
+    queue.start()
+    queue.add(KEY)
+    while not runs:
+        await asyncio.sleep(0)
+    for _ in range(3):
+        queue.add(KEY)
+    gate.set()
+    while len(runs) < 2 or running:
+        await asyncio.sleep(0)
+    await queue.stop()
+    assert runs == [KEY, KEY]
+
+
+async def test_a_key_that_fails_is_tried_again_and_others_go_on():
+    seen = []
+
+    async def work(key):
+        seen.append(key[2])
+        if key[2] == "bad" and seen.count("bad") < 2:
+            raise ValueError("poison")
+
+    queue = WorkQueue(work, 1)
+    queue.start()
+    queue.add(("k", "n", "bad"))
+    queue.add(("k", "n", "good"))
+    async with asyncio.timeout(5):
+        while seen.count("bad") < 2:
+            await asyncio.sleep(0.01)
+    await queue.stop()
+    assert seen == ["bad", "good", "bad"]
+
+
+async def test_the_earlier_of_two_times_for_a_key_wins():
+    seen = asyncio.Event()
+
+    async def work(_):
+        seen.set()
+
+    queue = WorkQueue(work, 1)
+    queue.start()
+    queue.add_after(KEY, 0.0)
+    queue.add_after(KEY, 3600.0)
+    async with asyncio.timeout(5):
+        await seen.wait()
+    await queue.stop()
+
+
+def make(version, name="one", uid="u"):
+    return {"metadata": {"name": name, "namespace": "team", "resourceVersion": str(version), "uid": uid}}
+
+
+def test_the_store_keeps_the_newest_and_drops_ghosts_but_not_what_is_newer_than_the_list():
+    store = Store()
+    assert store.put(SESSIONS, make(5))
+    assert not store.put(SESSIONS, make(4))
+    store.put(SESSIONS, make(20, "younger"))
+    store.put(SESSIONS, make(7, "ghost"))
+    assert store.replace(SESSIONS, [make(5)], "10") == [("team", "ghost")]
+    assert [raw["metadata"]["name"] for raw in store.all(SESSIONS)] == ["one", "younger"]
+
+
+def test_a_late_deletion_of_a_former_pod_does_not_remove_the_new_one():
+    store = Store()
+    store.put(PODS, make(9, uid="new"))
+    assert not store.remove(PODS, make(5, uid="old"))
+    assert store.get(PODS, ("team", "one"))
+
+
+async def test_two_replicas_that_start_together_share_one_authority():
+    kube = FakeKube()
+    first, second = await asyncio.gather(*(load_authority(kube, "system", "ca") for _ in range(2)))
+    assert first.pem == second.pem
+
+
+def test_certificates_have_the_contracts_names():
+    now = datetime.now(UTC)
+    authority = Authority(create_authority(now))
+    server = x509.load_pem_x509_certificate(authority.sign_server("p.team.sandboxsessions.dev", now).certificate)
+    names = server.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert names.get_values_for_type(x509.DNSName) == ["p.team.sandboxsessions.dev"]
+    client = x509.load_pem_x509_certificate(authority.sign_operator(now).certificate)
+    assert client.subject.rfc4514_string() == "CN=sandbox-operator"
+    client.verify_directly_issued_by(x509.load_pem_x509_certificate(authority.pem))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("WORKERS", "0"), ("STORAGE_CIDRS", "x"), ("TYPO", "1"), ("STORAGE_STS_ROLE_ARN", "arn"), ("POD_LABELS", "a")],
+)
+def test_a_wrong_setting_is_named(name, value):
+    with pytest.raises(SettingsError, match=name):
+        load_settings({f"SANDBOX_OPERATOR_{name}": value})
+
+
+def test_lists_and_labels_are_read_from_the_environment():
+    settings = load_settings(
+        {
+            "SANDBOX_OPERATOR_STORAGE_CIDRS": "10.0.0.1/32, 10.0.0.2/32",
+            "SANDBOX_OPERATOR_POD_LABELS": "a=b,c=d",
+            "SANDBOX_OPERATOR_FAULT_KILL_AT": "1",
+        }
+    )
+    assert settings.storage_cidrs == ("10.0.0.1/32", "10.0.0.2/32")
+    assert settings.pod_labels == {"a": "b", "c": "d"}
+
+
+@pytest.mark.parametrize(
+    ("definition", "model"),
+    [
+        ("sandboxsessions.yaml", models.SessionSpec),
+        ("sandboxtemplates.yaml", models.TemplateSpec),
+        ("sandboxwarmpools.yaml", models.PoolSpec),
+    ],
+)
+def test_every_field_of_a_definition_is_parsed_and_the_other_way_round(definition, model):
+    version = build_definitions()[definition]["spec"]["versions"][0]
+    schema = version["schema"]["openAPIV3Schema"]["properties"]["spec"]
+    assert set(schema["properties"]) == {field.alias for field in model.model_fields.values()}
+
+
+def test_the_charts_definitions_are_the_generated_ones(monkeypatch):
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[3] / "tools"))
+    monkeypatch.setattr(sys, "argv", ["generate_crds.py", "--check"])
+    import generate_crds  # noqa: PLC0415 - found only with the path above
+
+    generate_crds.main()
+
+
+def test_every_reason_is_documented():
+    sources = "".join(Path(module.__file__).read_text() for module in (plan, rules, status))
+    used = set(re.findall(r'(?:Blocked|_refusal|Standing)\(\s*(?:"[A-Z]\w+", )?"([A-Z]\w+)"', sources))
+    assert used
+    assert used - {"Failed"} <= set(status.REASONS)  # Failed: a phase on the way to a reason that is computed
+
+
+def test_a_patch_removes_what_is_gone_and_keeps_lists_whole():
+    old = {"a": 1, "b": {"c": 1, "d": 2}, "conditions": [1, 2]}
+    new = {"b": {"c": 1, "d": 3}, "conditions": [1]}
+    assert status.build_patch(old, new) == {"a": None, "b": {"d": 3}, "conditions": [1]}
+    assert status.build_patch(new, new) == {}
+
+
+def test_a_duration_out_of_bounds_is_refused_by_its_field():
+    raw = {
+        "metadata": {"name": "a", "namespace": "b", "uid": "c", "creationTimestamp": "2026-01-01T00:00:00Z"},
+        "spec": {"lifecycle": {"maxLifetime": "721h"}},
+    }
+    with pytest.raises(SpecError, match=r"spec\.lifecycle\.maxLifetime"):
+        models.parse(models.Session, raw)
