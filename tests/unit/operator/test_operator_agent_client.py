@@ -1,0 +1,61 @@
+"""The agent client against a real gRPC server with mutual TLS."""
+
+from datetime import UTC, datetime
+
+import grpc
+import pytest
+
+from sandbox_operator.agent_client import AgentAddress, AgentClient
+from sandbox_operator.certificates import Authority, create_authority
+from sandbox_operator.errors import AgentError, AgentUnreachableError, NotLeadingError
+from sandbox_operator.faults import FaultHook
+from sandbox_proto.v1 import session_pb2, session_pb2_grpc
+
+NAME = "pod.team.sandboxsessions.dev"
+
+
+class Servicer(session_pb2_grpc.SessionServiceServicer):
+    async def Describe(self, request, context):  # noqa: N802 - gRPC's name
+        assert context.auth_context()["x509_common_name"] == [b"sandbox-operator"]
+        return session_pb2.SessionDescription(state=2, session_uid="u", restore=2)
+
+    async def Bind(self, request, context):  # noqa: N802 - gRPC's name
+        await context.abort(grpc.StatusCode.FAILED_PRECONDITION, "another session")
+
+
+@pytest.fixture
+async def agent():
+    authority = Authority(create_authority(datetime.now(UTC)))
+    pair = authority.sign_server(NAME, datetime.now(UTC))
+    credentials = grpc.ssl_server_credentials(
+        [(pair.key, pair.certificate)], root_certificates=authority.pem, require_client_auth=True
+    )
+    server = grpc.aio.server()
+    session_pb2_grpc.add_SessionServiceServicer_to_server(Servicer(), server)
+    port = server.add_secure_port("127.0.0.1:0", credentials)
+    await server.start()
+    client = AgentClient(authority, FaultHook(), lambda: True)
+    yield authority, client, f"127.0.0.1:{port}"
+    await client.close()
+    await server.stop(None)
+
+
+async def test_the_operator_is_known_by_its_certificate_and_the_agent_by_its_name(agent):
+    _, client, target = agent
+    view = await client.describe(AgentAddress(target, NAME), timeout=10)
+    assert (view.state, view.session_uid, view.restore) == ("BOUND", "u", "DONE")
+
+
+async def test_an_agent_with_another_name_is_not_spoken_to(agent):
+    _, client, target = agent
+    with pytest.raises(AgentUnreachableError):
+        await client.describe(AgentAddress(target, "other.team.sandboxsessions.dev"), timeout=1)
+
+
+async def test_a_refusal_is_an_agent_error_and_a_write_needs_the_lease(agent):
+    authority, client, target = agent
+    with pytest.raises(AgentError, match="another session"):
+        await client.bind(AgentAddress(target, NAME), session_pb2.BindRequest(session_uid="x"))
+    standby = AgentClient(authority, FaultHook(), lambda: False)
+    with pytest.raises(NotLeadingError):
+        await standby.bind(AgentAddress(target, NAME), session_pb2.BindRequest(session_uid="x"))
