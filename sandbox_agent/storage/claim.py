@@ -131,20 +131,19 @@ class Claim:
         """Remove what only older generations needed. Whatever fails here is left to the next push."""
         head = self.state.head
         try:
-            if old_manifest and old_manifest != head.manifest:
-                await self._store.delete_many([self._keys.of_manifest(old_manifest)])
             if head.pushing is None:
+                if old_manifest:
+                    await self._store.delete_many([self._keys.of_manifest(old_manifest)])
                 return
             await self._store.delete_many([self._keys.of_file(path) for path in head.removed])
-            if self.has_garbage:
-                await self._remove_previous()
+            await self._remove_garbage()
             self.state = await self._generations.move_head(self.state, replace(head, pushing=None, removed={}))
         except StorageError as error:
             _log.warning("cleaning up behind a push failed", extra={"error": str(error)})
 
     async def abandon(self) -> None:
         """Give the claim back with nothing changed."""
-        await self._remove_previous()
+        await self._remove_garbage()
         self.state = await self._generations.move_head(self.state, replace(self.state.head, pushing=None, removed={}))
 
     async def _announce(self) -> None:
@@ -186,6 +185,10 @@ class Claim:
         await for_each(removed, look)
         await self._store.delete_many(garbage)
 
-    async def _remove_previous(self) -> None:
-        kept = await self._generations.list_previous()
-        await self._store.delete_many([info.key for info in kept.values()])
+    async def _remove_garbage(self) -> None:
+        """What no generation needs: only while the workspace is claimed, so that it is nobody else's undo."""
+        garbage = [info.key for info in (await self._generations.list_previous()).values()]
+        manifest = self._keys.of_manifest(self.state.head.manifest)
+        async for page in self._store.pages(self._keys.of_manifest("manifest-")):
+            garbage += [info.key for info in page if info.key != manifest]
+        await self._store.delete_many(garbage)

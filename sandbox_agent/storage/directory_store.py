@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from sandbox_agent.storage.names import is_confined
 from sandbox_agent.storage.object_store import (
     AccessDeniedError,
+    KeyObstructedError,
     ObjectInfo,
     ObjectNotFoundError,
     PreconditionFailedError,
@@ -144,8 +145,11 @@ class DirectoryStore:
         etag = _info(key, part.stat()).etag
         with self._lock():
             condition()
-            path.parent.mkdir(parents=True, exist_ok=True)
-            part.rename(path)
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                part.rename(path)
+            except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
+                raise KeyObstructedError(key) from error
         folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
         try:
             os.fsync(folder)
@@ -183,17 +187,19 @@ class DirectoryStore:
             os.close(descriptor)
 
     def _delete(self, keys: Sequence[str]) -> None:
-        for key in keys:
-            path = self._path(key)
-            try:
-                path.unlink()
-            except OSError as error:
-                if error.errno not in _NOT_THERE:
-                    raise
-            for folder in path.parents:
-                # A folder in the way of a later file of its name; one that is not empty stays.
-                if folder == self._root or not _remove_empty(folder):
-                    break
+        self._root.mkdir(parents=True, exist_ok=True)
+        with self._lock():
+            for key in keys:
+                path = self._path(key)
+                try:
+                    path.unlink()
+                except OSError as error:
+                    if error.errno not in _NOT_THERE:
+                        raise
+                for folder in path.parents:
+                    # An empty folder would be in the way of a later file of its name.
+                    if folder == self._root or not _remove_empty(folder):
+                        break
 
     def _keys(self, prefix: str, after: str) -> list[str]:
         top = self._root / prefix.rpartition("/")[0]

@@ -6,7 +6,8 @@ Errors, all of them a StorageError:
     ├── StorageUnavailableError   down, slow, full: try again later
     ├── AccessDeniedError         credentials are wrong, expired, or not for this prefix
     ├── PreconditionFailedError   the object is not, or no longer, what the condition says
-    └── ObjectNotFoundError       no such object
+    ├── ObjectNotFoundError       no such object
+    └── KeyObstructedError        where keys are paths: a file is where a folder must be, or the other way round
 """
 
 from __future__ import annotations
@@ -43,6 +44,10 @@ class PreconditionFailedError(StorageError):
 
 class ObjectNotFoundError(StorageError):
     """There is no such object."""
+
+
+class KeyObstructedError(StorageError):
+    """Another object has to be deleted first."""
 
 
 @dataclass(frozen=True, slots=True)

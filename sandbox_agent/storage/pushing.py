@@ -15,6 +15,7 @@ from sandbox_agent.storage.claim import Claim
 from sandbox_agent.storage.head import Head
 from sandbox_agent.storage.manifest import Manifest, manifest_name
 from sandbox_agent.storage.names import NameRefusedError
+from sandbox_agent.storage.object_store import KeyObstructedError
 from sandbox_agent.storage.sandbox_files import FileChangedError
 from sandbox_agent.storage.sync_plan import Local, Signature, before_of, is_same, merge_entries, plan_push, sign
 from sandbox_agent.storage.transfers import Memory, Meter, for_each
@@ -81,6 +82,8 @@ class PushResult:
     moved: int = 0
     moved_bytes: int = 0
     failed: list[tuple[str, str]] = field(default_factory=list)
+    obstructed: bool = False
+    """A file was not saved for another one that is gone now: one more push saves it."""
 
 
 class Push:
@@ -100,6 +103,7 @@ class Push:
         self._current: dict[str, Entry] = {}
         self._uploaded: dict[str, Entry] = {}
         self._failed: list[tuple[str, str]] = []
+        self._obstructed = False
         self.intended: Knowledge | None = None
 
     async def run(self, paths: Sequence[str], state: HeadState) -> PushResult:
@@ -201,7 +205,7 @@ class Push:
         dropped: list[str] = []
 
         async def look(path: str) -> None:
-            if not await self._parts.files.exists(path):
+            if not await self._parts.files.is_there(path, self._known[path].type):
                 dropped.append(path)
 
         await for_each(gone, look)
@@ -241,6 +245,9 @@ class Push:
             if error.code == "UNAVAILABLE":
                 raise
             self._failed.append((path, f"{error.reason}: {error.message}"))
+        except KeyObstructedError:
+            self._obstructed = True
+            self._failed.append((path, "a stored file or folder is in the way of its name; push it again"))
 
     def _has_changed(self, dropped: Sequence[str]) -> bool:
         entries = merge_entries(self._known, self._current, dropped)
@@ -258,4 +265,5 @@ class Push:
             moved=len(self._uploaded),
             moved_bytes=sum(entry.size for entry in self._uploaded.values()),
             failed=sorted(self._failed),
+            obstructed=self._obstructed and knowledge.generation > self._old.generation,
         )

@@ -20,6 +20,7 @@ from sandbox_agent.storage.object_store import (
     PART_SIZE,
     TRANSFERS,
     ObjectInfo,
+    PreconditionFailedError,
     StorageUnavailableError,
     StoredObject,
 )
@@ -162,7 +163,12 @@ class S3Store:
 
     async def copy(self, source: str, destination: str, *, if_match: str = "") -> str:
         """See ObjectStore."""
-        condition = {"CopySourceIfMatch": if_match} if if_match else {}
+        condition = {}
+        if if_match:
+            # Some stores ignore the condition; asking first leaves them only a short race.
+            if (await self.stat(source)).etag != if_match:
+                raise PreconditionFailedError(source)
+            condition = {"CopySourceIfMatch": if_match}
         origin = {"Bucket": self._settings.bucket, "Key": source}
         answer = await self._call("copy_object", Key=destination, CopySource=origin, **condition)
         return str(answer["CopyObjectResult"]["ETag"])

@@ -67,15 +67,16 @@ class SandboxFiles:
             raise
         return list(found.values())
 
-    async def exists(self, path: str) -> bool:
-        """Whether something has that name; a symlink is not followed."""
+    async def is_there(self, path: str, kind: EntryType) -> bool:
+        """Whether a stored path is still there; where a file or symlink was, a folder is something else."""
         try:
-            await self._runtime.call("file.stat", {"path": path})
+            answer = await self._runtime.call("file.stat", {"path": path})
         except OperationError as error:
             if error.code == "NOT_FOUND" or error.reason in {"NOT_A_DIRECTORY", "PATH_OUTSIDE_WORKSPACE"}:
                 return False
             raise
-        return True
+        info = answer.get("info")
+        return not (isinstance(info, dict) and info.get("type") == "directory" and kind != "directory")
 
     async def hash(self, path: str) -> tuple[str, Local]:
         """The SHA-256 of a file, and what it was then."""
@@ -208,7 +209,8 @@ def read_local(info: Any, path: str | None = None) -> Local:
     if path is not None and name != path:
         raise breach("an info is about another path than was asked for")
     kind = info.get("type")
-    target = info.get("symlink_target", "") or ""
+    target = info.get("symlink_target")
+    target = "" if target is None else target
     if kind not in _TYPES or not isinstance(target, str) or len(target) > MAX_TARGET:
         raise breach(f"the info of {printable(name)} is malformed")
     return Local(

@@ -66,7 +66,8 @@ class Meter:
         self.progress = workspace_pb2.Progress()
 
     def expect(self, files: int, size: int) -> None:
-        """So much is to be done in all."""
+        """So much is to be done in all, and nothing of it is done."""
+        self.progress.Clear()
         self.progress.files_total = files
         self.progress.bytes_total = size
 

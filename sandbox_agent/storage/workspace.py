@@ -188,25 +188,32 @@ class Workspace:
         async with self._lock:
             try:
                 with _translating():
-                    state = await self._parts.generations.read_head()
-                    knowledge = self._match(state) or await self._adopt(state)
-                    self._check_free(state, knowledge)
-                    result = await self._run_push(Push(self._parts, knowledge, meter), paths, state)
+                    result = await self._push_once(paths, meter)
+                    if result.obstructed:
+                        moved, size = result.moved, result.moved_bytes
+                        result = await self._push_once(paths, meter)
+                        result.moved += moved
+                        result.moved_bytes += size
             except OperationError as error:
                 self._push_failed = self._push_failed or error.code != "NOT_FOUND"
                 self._last_error = f"{error.reason}: {error.message}"
                 raise
-            self._learn(result.knowledge)
             self._push_failed = False
             self._last_error = ""
             return result
 
-    async def _run_push(self, push: Push, paths: Sequence[str], state: HeadState) -> PushResult:
+    async def _push_once(self, paths: Sequence[str], meter: Meter) -> PushResult:
+        state = await self._parts.generations.read_head()
+        knowledge = self._match(state) or await self._adopt(state)
+        self._check_free(state, knowledge)
+        push = Push(self._parts, knowledge, meter)
         try:
-            return await push.run(paths, state)
+            result = await push.run(paths, state)
         except BaseException:
             self._uncertain = push.intended
             raise
+        self._learn(result.knowledge)
+        return result
 
     async def _restore(self, meter: Meter, *, only_news: bool) -> RestoreResult:
         async with self._lock:
@@ -267,7 +274,8 @@ class Workspace:
             return True
         seen = {local.path for local in scanned}
         for path in knowledge.held - seen:
-            if not await files.exists(path):
+            entry = knowledge.entries.get(path)
+            if entry is not None and not await files.is_there(path, entry.type):
                 return True
         return False
 

@@ -1,0 +1,302 @@
+"""Others who write to the same bucket: other sandboxes, other tools, and what is poisoned."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from sandbox_agent.link.calls import OperationError
+from sandbox_agent.storage.object_store import AccessDeniedError
+from sandbox_agent.storage.s3_store import S3Store
+from sandbox_agent.storage.testing import Fault
+
+FILES = "clusters/t1/work/code-interpreter/"
+HEAD = "clusters/t1/work/.workspace/HEAD"
+CONFLICT = ("ABORTED", "WORKSPACE_CONFLICT")
+
+
+async def expect_error(awaitable):
+    with pytest.raises(OperationError) as caught:
+        await awaitable
+    return caught.value.code, caught.value.reason
+
+
+def contents(sandbox):
+    return {path: entry[2] for path, entry in sandbox.tree().items()}
+
+
+async def test_what_another_tool_adds_or_replaces_is_seen_after_a_restore(new_sandbox, new_store):
+    one = new_sandbox()
+    one.write("f", b"mine")
+    one.write("g", b"mine")
+    await one.push()
+    store = new_store()
+    await store.put(FILES + "f", b"theirs, and longer")
+    await store.put(FILES + "added/by hand.csv", b"a,b")
+    if isinstance(store, S3Store):
+        await store.put(FILES + "folder/", b"")  # how consoles show a folder
+
+    fresh = new_sandbox("pod-b")
+    done = await fresh.restore()
+    assert list(done.failed) == []
+    assert contents(fresh) == {"f": b"theirs, and longer", "g": b"mine", "added/by hand.csv": b"a,b"}
+    assert (await one.restore()).files_restored == 2
+    assert contents(one) == contents(fresh)
+    assert (await one.push()).generation == 1, "nothing here is new"
+
+
+async def test_what_another_tool_added_is_replaced_and_removed_like_any_other_file(new_sandbox, new_store):
+    one = new_sandbox()
+    one.write("f", b"mine")
+    await one.push()
+    store = new_store()
+    await store.put(FILES + "a", b"theirs")
+    await store.put(FILES + "b", b"theirs")
+    await one.restore()
+    one.write("a", b"changed")
+    (one.root / "b").unlink()
+    assert (await one.push()).generation == 2
+    fresh = new_sandbox("pod-b")
+    await fresh.restore()
+    assert contents(fresh) == {"f": b"mine", "a": b"changed"}
+
+
+async def test_a_crash_brings_back_what_another_tool_had_put_there(new_sandbox, new_store):
+    """Replaced in storage after the last restore, then replaced by a push that is cut off."""
+    store = new_store()
+    for number in range(3, 30):
+        prefix = f"c{number}/"
+        one = new_sandbox(prefix=prefix)
+        one.write("f", b"mine")
+        one.write("gone", b"mine")
+        await one.push()
+        await store.put(f"{prefix}code-interpreter/f", b"theirs, longer")
+        await store.delete_many([f"{prefix}code-interpreter/gone"])
+        one.write("f", b"mine, changed")
+        one.write("gone", b"here again")
+        one.store.fail_after(number, Fault.AFTER)
+        try:
+            await one.push()
+        except OperationError:
+            through = False
+        else:
+            through = True
+        one.store.heal()
+        fresh = new_sandbox("pod-b", prefix=prefix)
+        await fresh.restore()
+        assert contents(fresh) in ({"f": b"theirs, longer"}, {"f": b"mine, changed", "gone": b"here again"})
+        if through:
+            break
+    assert through
+
+
+async def test_a_file_that_somebody_deleted_in_storage_is_not_restored(new_sandbox, new_store):
+    one = new_sandbox()
+    one.write("f", b"1")
+    one.write("g", b"2")
+    await one.push()
+    await new_store().delete_many([FILES + "f"])
+    fresh = new_sandbox("pod-b")
+    assert list((await fresh.restore()).failed) == []
+    assert contents(fresh) == {"g": b"2"}
+
+
+async def test_of_two_writers_one_gets_a_conflict_and_nothing_is_touched(new_sandbox):
+    one, other = new_sandbox("pod-a"), new_sandbox("pod-b")
+    one.write("f", b"base")
+    await one.push()
+    await other.restore()
+    one.write("f", b"of one")
+    other.write("f", b"of the other")
+    await one.push()
+
+    assert await expect_error(other.push()) == CONFLICT
+    status = await other.workspace.status()
+    assert (status.dirty, status.generation) == (True, 1)
+    assert "restore first" in status.last_error
+    fresh = new_sandbox("pod-c")
+    await fresh.restore()
+    assert contents(fresh) == {"f": b"of one"}
+
+    await other.restore()
+    other.write("f", b"after a restore")
+    assert (await other.push()).generation == 3
+
+
+async def test_a_push_that_is_under_way_keeps_other_writers_out_until_it_counts_as_dead(new_sandbox, monkeypatch):
+    one, other = new_sandbox("pod-a"), new_sandbox("pod-b")
+    one.write("f", b"base")
+    await one.push()
+    await other.restore()
+    one.write("f", b"half way")
+    one.store.fail_after(4)
+    assert await expect_error(one.push()) == ("UNAVAILABLE", "STORAGE_UNAVAILABLE")
+    other.write("g", b"other")
+    assert await expect_error(other.push()) == CONFLICT
+    monkeypatch.setattr("sandbox_agent.storage.generations.LEASE", -1.0)
+    assert (await other.push()).generation == 2
+    one.store.heal()
+    assert await expect_error(one.push()) == CONFLICT
+    fresh = new_sandbox("pod-c")
+    await fresh.restore()
+    assert contents(fresh) == {"f": b"base", "g": b"other"}
+
+
+async def test_a_writer_that_lost_its_claim_meanwhile_does_not_commit(new_sandbox, monkeypatch):
+    monkeypatch.setattr("sandbox_agent.storage.generations.LEASE", -1.0)
+    one, other = new_sandbox("pod-a"), new_sandbox("pod-b")
+    one.write("f", b"base")
+    await one.push()
+    await other.restore()
+    one.write("f", b"slow")
+    other.write("f", b"fast")
+    original = one.store.put
+
+    async def slow_put(key, body, **conditions):
+        if key.endswith("manifest-0000000002.json"):
+            await other.push()
+        return await original(key, body, **conditions)
+
+    one.store.put = slow_put
+    assert await expect_error(one.push()) == CONFLICT
+    fresh = new_sandbox("pod-c")
+    await fresh.restore()
+    assert contents(fresh) == {"f": b"fast"}
+
+
+async def test_a_new_agent_does_not_drop_what_another_writer_saved(new_sandbox):
+    one = new_sandbox("pod-a")
+    one.write("f", b"1")
+    await one.push()
+    other = new_sandbox("pod-b")
+    other.write("g", b"2")
+    assert (await other.push()).generation == 2  # never restored: it cannot know of f
+    fresh = new_sandbox("pod-c")
+    await fresh.restore()
+    assert contents(fresh) == {"f": b"1", "g": b"2"}
+
+
+async def test_a_denied_access_is_never_an_empty_workspace(new_sandbox):
+    sandbox = new_sandbox()
+    sandbox.write("f", b"1")
+    await sandbox.push()
+
+    class Denied:
+        async def __aenter__(self):
+            raise AccessDeniedError("GetObject was answered with AccessDenied")
+
+        async def __aexit__(self, *_):
+            return None
+
+    fresh = new_sandbox("pod-b")
+    fresh.store.get = lambda key: Denied()
+    assert await expect_error(fresh.restore()) == ("UNAVAILABLE", "STORAGE_UNAVAILABLE")
+    assert await expect_error(fresh.push()) == ("UNAVAILABLE", "STORAGE_UNAVAILABLE")
+    status = await fresh.workspace.status()
+    assert (status.generation, status.dirty) == (0, True)
+    assert "AccessDenied" in status.last_error
+
+
+@pytest.mark.parametrize("key", ["../../t2/x", "a//b", "a/../../x", "/etc/passwd", "line\nbreak", "%2e%2e/../x"])
+async def test_a_hostile_key_is_refused_by_name_and_the_rest_is_restored(new_sandbox, new_store, request, key):
+    if ("directory" in request.node.callspec.id) is (key != "line\nbreak"):
+        pytest.skip("this store cannot hold such a key")
+    sandbox = new_sandbox()
+    sandbox.write("f", b"1")
+    await sandbox.push()
+    await new_store().put(FILES + key, b"evil")
+    fresh = new_sandbox("pod-b")
+    done = await fresh.restore()
+    assert len(done.failed) == 1
+    assert contents(fresh) == {"f": b"1"}
+    assert sorted(path.name for path in fresh.root.parent.iterdir() if path.name.startswith("t2")) == []
+
+
+async def test_a_poisoned_manifest_is_refused_with_a_clear_error(new_sandbox, new_store):
+    sandbox = new_sandbox()
+    sandbox.write("f", b"1")
+    await sandbox.push()
+    store = new_store()
+    key = "clusters/t1/work/.workspace/manifest-0000000001.json"
+    async with store.get(key) as stored:
+        manifest = json.loads(b"".join([chunk async for chunk in stored.chunks]))
+    manifest["files"][0]["path"] = "../../../etc/cron.d/x"
+    await store.put(key, json.dumps(manifest).encode())
+    with pytest.raises(OperationError) as caught:
+        await new_sandbox("pod-b").restore()
+    assert (caught.value.code, caught.value.reason) == ("DATA_LOSS", "STORAGE_UNAVAILABLE")
+    assert "not a plain relative path" in caught.value.message
+
+
+async def test_content_that_is_not_what_the_manifest_says_is_a_failure_of_its_file(new_sandbox, new_store):
+    sandbox = new_sandbox()
+    sandbox.write("bad", b"1")
+    sandbox.write("good", b"2")
+    await sandbox.push()
+    store = new_store()
+    key = "clusters/t1/work/.workspace/manifest-0000000001.json"
+    async with store.get(key) as stored:
+        manifest = json.loads(b"".join([chunk async for chunk in stored.chunks]))
+    manifest["files"][0]["sha256"] = "0" * 64
+    await store.put(key, json.dumps(manifest).encode())
+    fresh = new_sandbox("pod-b")
+    done = await fresh.restore()
+    assert [failure.path for failure in done.failed] == ["bad"]
+    assert "DIGEST_MISMATCH" in done.failed[0].reason
+    assert contents(fresh) == {"good": b"2"}
+    # What could not be restored is not taken for removed.
+    fresh.write("new", b"3")
+    await fresh.push()
+    assert "code-interpreter/bad" in await fresh.keys()
+
+
+async def test_a_refresh_brings_news_and_leaves_what_changed_here(new_sandbox, new_store):
+    one = new_sandbox()
+    for name in ("f", "g", "h"):
+        one.write(name, b"base")
+    await one.push()
+    store = new_store()
+    await store.put(FILES + "f", b"theirs f")
+    await store.put(FILES + "h", b"theirs h")
+    await store.put(FILES + "new", b"theirs new")
+    one.write("g", b"mine g")
+    one.write("h", b"mine h")
+
+    done = await one.workspace.refresh()
+
+    assert done.files_restored == 2
+    assert [failure.path for failure in done.failed] == ["h"]
+    assert contents(one) == {"f": b"theirs f", "g": b"mine g", "h": b"mine h", "new": b"theirs new"}
+    assert (await one.push()).files_moved == 2
+    fresh = new_sandbox("pod-b")
+    await fresh.restore()
+    assert contents(fresh) == contents(one)
+
+
+@pytest.mark.parametrize(
+    "info",
+    [
+        {"path": "../x", "type": "file"},
+        {"path": "/x", "type": "file"},
+        {"path": "a//b", "type": "file"},
+        {"path": 7, "type": "file"},
+        {"path": "x", "type": "socket"},
+        {"path": "x", "type": "file", "size": -1},
+        {"path": "x", "type": "file", "size": True},
+        {"path": "x", "type": "file", "mode": "0644"},
+        {"path": "x", "type": "symlink", "symlink_target": []},
+        "x",
+    ],
+)
+async def test_a_hostile_sandbox_ends_its_own_push_only(new_sandbox, info):
+    sandbox = new_sandbox()
+    handlers = sandbox.runtime._handlers
+
+    async def lie(channel):
+        channel.send_event({"type": "entries", "entries": [info]})
+        return {}
+
+    sandbox.runtime._handlers = {**handlers, "workspace.scan": lie}
+    assert await expect_error(sandbox.push()) == ("INTERNAL", "RUNTIME_UNAVAILABLE")
+    assert await sandbox.keys() == []

@@ -1,0 +1,338 @@
+"""What is pushed comes back, and nothing moves that need not."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+
+import pytest
+
+from sandbox_agent.link.calls import OperationError
+from sandbox_proto.v1 import workspace_pb2
+
+
+def fill(sandbox):
+    sandbox.write("empty.txt")
+    sandbox.write("binary.bin", bytes(range(256)) * 5)
+    sandbox.write("big.bin", random.Random(1).randbytes(20 << 20))
+    sandbox.write("übung/naïve 文件 🎉.txt", "text".encode())
+    sandbox.write("nested/a/b/c/d.txt", b"deep")
+    sandbox.write("run.sh", b"#!/bin/sh\n", 0o755)
+    sandbox.write("secret", b"s", 0o600)
+    sandbox.write("read-only", b"r", 0o444)
+    (sandbox.root / "nothing here").mkdir(mode=0o750)
+    os.symlink("nested/a", sandbox.root / "link")
+    os.symlink("/nowhere/at all", sandbox.root / "dangling")
+    os.utime(sandbox.root / "run.sh", ns=(1, 1_234_567_890_123_456_789))
+
+
+async def test_everything_comes_back_byte_exact_in_a_fresh_sandbox(new_sandbox):
+    one, other = new_sandbox(), new_sandbox("pod-b")
+    fill(one)
+
+    done = await one.push()
+    assert (done.generation, done.files_saved, done.files_moved, list(done.failed)) == (1, 10, 8, [])
+
+    restored = await other.restore()
+    assert (restored.generation, restored.files_restored, list(restored.failed)) == (1, 10, [])
+    assert restored.bytes_restored == done.bytes_moved
+    assert other.tree() == one.tree()
+    assert (other.root / "run.sh").stat().st_mtime_ns == 1_234_567_890_123_456_789
+
+
+async def test_composed_and_decomposed_names_are_two_files(new_sandbox):
+    one, other = new_sandbox(), new_sandbox("pod-b")
+    one.write("caf\u00e9", b"composed")
+    one.write("cafe\u0301", b"decomposed")
+
+    await one.push()
+    await other.restore()
+
+    assert sorted(os.listdir(os.fsencode(other.root))) == sorted(["cafe\u0301".encode(), "caf\u00e9".encode()])
+    assert other.tree() == one.tree()
+
+
+async def test_a_name_that_cannot_be_stored_fails_alone_and_by_name(new_sandbox):
+    sandbox = new_sandbox()
+    sandbox.write("good", b"1")
+    for name in (b"bad\xff", b"line\nbreak", b"esc\x1b[31m"):
+        (sandbox.root / os.fsdecode(name)).write_bytes(b"2")
+
+    done = await sandbox.push()
+
+    assert done.files_saved == 1
+    assert {failure.path: failure.reason for failure in done.failed} == {
+        "bad\\udcff": "the name is not valid UTF-8",
+        "line\\nbreak": "the name contains the control character U+000A",
+        "esc\\x1b[31m": "the name contains the control character U+001B",
+    }
+
+
+async def test_a_push_of_nothing_new_writes_nothing(new_sandbox):
+    sandbox = new_sandbox()
+    fill(sandbox)
+    await sandbox.push()
+    sandbox.store.log.clear()
+
+    done = await sandbox.push()
+
+    assert (done.generation, done.files_saved, done.files_moved) == (1, 10, 0)
+    assert {name for name, _ in sandbox.store.log} == {"get"}
+    assert (await sandbox.workspace.status()).dirty is False
+
+
+async def test_a_push_from_an_empty_sandbox_writes_nothing(new_sandbox):
+    sandbox = new_sandbox()
+    await sandbox.restore()
+    assert await sandbox.push() == workspace_pb2.PushDone()
+    assert {name for name, _ in sandbox.store.log} == {"get", "pages"}
+
+
+async def test_only_what_changed_is_moved(new_sandbox):
+    one, other = new_sandbox(), new_sandbox("pod-b")
+    for number in range(5):
+        one.write(f"f{number}", b"%d" % number)
+    await one.push()
+    one.write("f3", b"x")
+    (one.root / "f1").unlink()
+    one.write("new", b"n")
+
+    done = await one.push()
+
+    assert (done.generation, done.files_saved, done.files_moved, done.bytes_moved) == (2, 5, 2, 2)
+    await other.restore()
+    assert other.tree() == one.tree()
+    listed = await other.workspace.list_stored()
+    assert [file.path for file in listed.files] == [f"code-interpreter/{name}" for name in sorted(one.tree())]
+
+
+async def test_a_touched_file_is_compared_and_not_moved(new_sandbox):
+    sandbox = new_sandbox()
+    sandbox.write("f", b"same")
+    await sandbox.push()
+    os.utime(sandbox.root / "f", ns=(5, 5))
+
+    done = await sandbox.push()
+
+    assert (done.generation, done.files_saved, done.files_moved) == (1, 1, 0)
+
+
+async def test_a_new_mode_alone_makes_a_generation_and_moves_nothing(new_sandbox):
+    one, other = new_sandbox(), new_sandbox("pod-b")
+    one.write("f", b"same")
+    await one.push()
+    (one.root / "f").chmod(0o755)
+    done = await one.push()
+    assert (done.generation, done.files_moved) == (2, 0)
+    await other.restore()
+    assert other.tree() == one.tree()
+
+
+async def test_an_agent_that_started_anew_compares_instead_of_moving(new_sandbox):
+    one = new_sandbox()
+    fill(one)
+    await one.push()
+    again = new_sandbox(root=one.root)
+    assert (await again.workspace.status()).dirty is False
+    (one.root / "secret").unlink()
+    again.write("run.sh", b"#!/bin/sg\n", 0o755)
+    assert (await again.workspace.status()).dirty is True
+
+    done = await again.push()
+
+    assert (done.generation, done.files_saved, done.files_moved) == (2, 9, 1)
+    fresh = new_sandbox("pod-b")
+    await fresh.restore()
+    assert fresh.tree() == one.tree()
+
+
+async def test_chosen_paths_leave_the_rest_of_the_generation_alone(new_sandbox):
+    one, other = new_sandbox(), new_sandbox("pod-b")
+    one.write("a/1", b"1")
+    one.write("a/2", b"2")
+    one.write("b", b"b")
+    await one.push()
+    one.write("a/1", b"changed")
+    one.write("b", b"changed too")
+    (one.root / "a/2").unlink()
+
+    done = await one.push("a")
+
+    assert (done.generation, done.files_saved, done.files_moved) == (2, 1, 1)
+    await other.restore()
+    assert {path: entry[2] for path, entry in other.tree().items()} == {"a/1": b"changed", "a/2": b"2", "b": b"b"}
+
+
+async def test_a_chosen_path_that_is_missing_is_named(new_sandbox):
+    sandbox = new_sandbox()
+    sandbox.write("there", b"1")
+    with pytest.raises(OperationError) as caught:
+        await sandbox.push("there", "not there")
+    assert (caught.value.code, caught.value.reason, caught.value.field) == ("NOT_FOUND", "FILE_NOT_FOUND", "paths")
+    assert "not there" in caught.value.message
+    assert (await sandbox.workspace.status()).generation == 0
+
+
+async def test_caches_and_excluded_patterns_stay_out_unless_they_are_named(new_sandbox):
+    one, other = new_sandbox(exclude=("*.log",)), new_sandbox("pod-b")
+    for path in ("keep", "x.log", "node_modules/m.js", "a/__pycache__/c.pyc", ".cache/z", ".venv/bin/p"):
+        one.write(path, b"1")
+    assert (await one.push()).files_saved == 1
+    assert (await one.push("x.log")).generation == 2
+    one.write("keep", b"22")
+    assert (await one.push()).generation == 3
+    await other.restore()
+    assert sorted(other.tree()) == ["a", "keep", "x.log"]
+
+
+async def test_a_file_that_becomes_a_folder_and_back(new_sandbox):
+    one = new_sandbox()
+    one.write("thing", b"file")
+    await one.push()
+    (one.root / "thing").unlink()
+    one.write("thing/inside", b"folder")
+    done = await one.push()
+    assert list(done.failed) == []
+    fresh = new_sandbox("pod-b")
+    await fresh.restore()
+    assert fresh.tree() == one.tree()
+
+
+async def test_a_restore_leaves_local_files_and_what_is_there_already(new_sandbox):
+    one, other = new_sandbox(), new_sandbox("pod-b")
+    one.write("f", b"stored")
+    one.write("g", b"stored")
+    await one.push()
+    other.write("mine", b"local")
+    other.write("f", b"stored")
+    restored = await other.restore()
+    assert restored.files_restored == 1
+    again = await other.restore()
+    assert (again.files_restored, again.generation) == (0, 1)
+    assert {path: entry[2] for path, entry in other.tree().items()} == {
+        "mine": b"local",
+        "f": b"stored",
+        "g": b"stored",
+    }
+
+
+async def test_a_restore_brings_a_changed_file_back(new_sandbox):
+    one = new_sandbox()
+    one.write("f", b"stored")
+    await one.push()
+    one.write("f", b"spoilt")
+    assert (await one.restore()).files_restored == 1
+    assert (one.root / "f").read_bytes() == b"stored"
+
+
+async def test_a_growing_file_is_read_again_and_then_listed(new_sandbox):
+    sandbox = new_sandbox()
+    sandbox.write("steady", b"1")
+    sandbox.write("growing.log", b"line\n")
+    sandbox.write("once", b"a")
+    touched = []
+
+    def grow(op, arguments):
+        if op == "workspace.read" and arguments["path"] == "growing.log":
+            with (sandbox.root / "growing.log").open("ab") as log:
+                log.write(b"line\n")
+        if op == "workspace.read" and arguments["path"] == "once" and not touched:
+            touched.append(1)
+            sandbox.write("once", b"bb")
+
+    sandbox.runtime.before = grow
+    done = await sandbox.push()
+
+    assert done.files_saved == 2
+    assert [failure.path for failure in done.failed] == ["growing.log"]
+    assert "FILE_CHANGED" in done.failed[0].reason
+    assert len(sandbox.runtime.ops("workspace.read")) == 1 + 3 + 2
+    listed = await sandbox.workspace.list_stored("code-interpreter/")
+    assert [file.path for file in listed.files] == ["code-interpreter/once", "code-interpreter/steady"]
+    assert (await sandbox.workspace.status()).dirty is True
+
+
+async def test_stored_files_are_listed_in_pages_and_read(new_sandbox):
+    sandbox = new_sandbox()
+    names = sorted((f"d/{number:03d}" for number in range(25)), key=str.encode) + ["z"]
+    for name in names:
+        sandbox.write(name, name.encode())
+    await sandbox.push()
+    found, token = [], ""
+    while True:
+        page = await sandbox.workspace.list_stored("code-interpreter/", 10, token)
+        found += [file.path for file in page.files]
+        token = page.next_page_token
+        if not token:
+            break
+    assert found == [f"code-interpreter/{name}" for name in names]
+    assert [f.path for f in (await sandbox.workspace.list_stored("code-interpreter/z")).files] == ["code-interpreter/z"]
+    parts = [part async for part in sandbox.workspace.read_stored("code-interpreter/z")]
+    assert parts[0].info.path == "code-interpreter/z"
+    assert parts[0].info.size == 1
+    assert b"".join(part.data for part in parts[1:]) == b"z"
+
+
+@pytest.mark.parametrize(
+    ("path", "code"),
+    [
+        ("code-interpreter/missing", "NOT_FOUND"),
+        (".workspace/HEAD", "NOT_FOUND"),
+        ("../work/code-interpreter/f", "INVALID_ARGUMENT"),
+        ("/etc/passwd", "INVALID_ARGUMENT"),
+        ("code-interpreter//f", "INVALID_ARGUMENT"),
+        ("", "INVALID_ARGUMENT"),
+    ],
+)
+async def test_reading_outside_of_the_stored_files_is_refused(new_sandbox, path, code):
+    sandbox = new_sandbox()
+    sandbox.write("f", b"1")
+    await sandbox.push()
+    with pytest.raises(OperationError) as caught:
+        [part async for part in sandbox.workspace.read_stored(path)]
+    assert (caught.value.code, caught.value.field) == (code, "path")
+
+
+async def test_status_tells_what_is_saved(new_sandbox):
+    sandbox = new_sandbox()
+    assert await sandbox.workspace.status() == workspace_pb2.WorkspaceStatus()
+    sandbox.write("f", b"12345")
+    assert (await sandbox.workspace.status()).dirty is True
+    await sandbox.push()
+    status = await sandbox.workspace.status()
+    assert (status.generation, status.files, status.bytes, status.dirty, status.last_error) == (1, 1, 5, False, "")
+    assert status.synced_at.seconds > 0
+    (sandbox.root / "f").unlink()
+    assert (await sandbox.workspace.status()).dirty is True
+
+
+async def test_a_push_reports_progress_and_then_done(new_sandbox):
+    sandbox = new_sandbox()
+    for number in range(40):
+        sandbox.write(f"f{number}", b"1234")
+    steps = [step async for step in sandbox.workspace.push()]
+    assert [step.WhichOneof("event") for step in steps][-2:] == ["progress", "done"]
+    last = steps[-2].progress
+    assert (last.files_done, last.files_total, last.bytes_done, last.bytes_total) == (40, 40, 160, 160)
+
+
+async def test_nothing_of_a_large_upload_that_fails_is_left(new_sandbox, new_store):
+    sandbox = new_sandbox()
+    content = random.Random(2).randbytes(20 << 20)
+    sandbox.write("big", content)
+
+    def change(op, arguments):
+        if op == "workspace.read":
+            os.utime(sandbox.root / "big")
+
+    sandbox.runtime.before = change
+    await sandbox.push()
+    store = new_store()
+    async for page in store.pages("clusters/t1/work/code-interpreter/"):
+        for info in page:
+            async with store.get(info.key) as stored:
+                digest = hashlib.sha256()
+                async for chunk in stored.chunks:
+                    digest.update(chunk)
+            assert digest.hexdigest() == hashlib.sha256(content).hexdigest()
