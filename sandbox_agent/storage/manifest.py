@@ -122,7 +122,7 @@ def _read_entry(item: Any) -> Entry:
 
 def _read_checked(path: str, item: Mapping[str, Any]) -> Entry:
     kind = item.get("type")
-    if kind not in _TYPES:
+    if not isinstance(kind, str) or kind not in _TYPES:
         raise ManifestError("`type` is neither file, symlink nor directory")
     entry = Entry(
         path=path,

@@ -211,7 +211,7 @@ def read_local(info: Any, path: str | None = None) -> Local:
     kind = info.get("type")
     target = info.get("symlink_target")
     target = "" if target is None else target
-    if kind not in _TYPES or not isinstance(target, str) or len(target) > MAX_TARGET:
+    if not isinstance(kind, str) or kind not in _TYPES or not isinstance(target, str) or len(target) > MAX_TARGET:
         raise breach(f"the info of {printable(name)} is malformed")
     return Local(
         path=name,

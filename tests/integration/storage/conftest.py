@@ -8,7 +8,7 @@ import stat
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import botocore.session
 import pytest
@@ -21,7 +21,9 @@ from sandbox_agent.storage.names import Keys
 from sandbox_agent.storage.s3_store import S3Settings, S3Store
 from sandbox_agent.storage.testing import FaultyStore
 from sandbox_agent.storage.workspace import Workspace
-from sandbox_proto.v1 import workspace_pb2
+
+if TYPE_CHECKING:
+    from sandbox_proto.v1 import workspace_pb2
 
 PREFIX = "clusters/t1/work/"
 
@@ -164,7 +166,7 @@ def read_tree(root: Path, *, times: bool = False) -> Tree:
             key = str(path.relative_to(root))
             when = (status.st_mtime_ns,) if times else ()
             if stat.S_ISLNK(status.st_mode):
-                tree[key] = ("symlink", os.readlink(path), *when)
+                tree[key] = ("symlink", str(path.readlink()), *when)
             elif stat.S_ISDIR(status.st_mode):
                 if not any(path.iterdir()):
                     tree[key] = ("directory", stat.S_IMODE(status.st_mode), *when)

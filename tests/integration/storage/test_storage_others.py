@@ -282,6 +282,7 @@ async def test_a_refresh_brings_news_and_leaves_what_changed_here(new_sandbox, n
         {"path": "a//b", "type": "file"},
         {"path": 7, "type": "file"},
         {"path": "x", "type": "socket"},
+        {"path": "x", "type": ["file"]},
         {"path": "x", "type": "file", "size": -1},
         {"path": "x", "type": "file", "size": True},
         {"path": "x", "type": "file", "mode": "0644"},
