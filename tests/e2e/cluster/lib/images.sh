@@ -25,7 +25,7 @@ base_image() {
 # What an image is made of, as one word: when it is the same, the archive of the last build is as good.
 fingerprint() {
   local name=$1 sources
-  sources=("deploy/images/$name" deploy/images/pinned.py constraints.txt pyproject.toml .dockerignore)
+  sources=("deploy/images/$name" deploy/images/pinned.py deploy/images/metadata.py constraints.txt pyproject.toml .dockerignore)
   case $name in
     operator) sources+=(operator proto) ;;
     agent) sources+=(sandbox_agent proto) ;;
