@@ -166,7 +166,7 @@ class AsyncSandbox:
         endpoint, resources = await cluster.connect(created)
         return cls(endpoint, name=created, resources=resources)
 
-    async def run_code(  # noqa: PLR0917 - the signature is the product's
+    async def run_code(
         self,
         code: str,
         language: str = "python",

@@ -42,7 +42,7 @@ Examples:
 @click.option("--save-figures", type=click.Path(file_okay=False), help="Folder for the pictures it shows.")
 @where
 @with_target
-def run(  # noqa: PLR0917 - click passes by name
+def run(
     target: Target,
     file: str | None,
     code: str | None,
@@ -146,7 +146,7 @@ Examples:
 @click.option("--timeout", type=click.FloatRange(min=0, min_open=True), help="Seconds it may take.")
 @where
 @with_target
-def exec_(  # noqa: PLR0917 - click passes by name
+def exec_(
     target: Target,
     command: tuple[str, ...],
     shell: bool,  # noqa: FBT001 - click passes it by name

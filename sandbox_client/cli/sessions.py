@@ -35,7 +35,7 @@ Examples:
 @click.option("--wait/--no-wait", default=True, show_default=True, help="Until it is Ready.")
 @_TIMEOUT
 @with_target
-def create(  # noqa: PLR0917 - click passes by name
+def create(
     target: Target,
     name: str | None,
     template: str,

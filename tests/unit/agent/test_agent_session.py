@@ -180,7 +180,7 @@ async def test_after_a_failed_restore_nobody_may_write_until_it_worked(
     assert workspace.renewed == ["new"]
 
 
-async def test_drain_waits_for_work_then_pushes_then_refuses(  # noqa: PLR0917 - fixtures
+async def test_drain_waits_for_work_then_pushes_then_refuses(
     control, stored_request, workspace, connect, runtime, scripted, error_of
 ):
     release = asyncio.Event()
