@@ -214,6 +214,8 @@ class SessionGate:
     async def close(self) -> None:
         """Stop what runs in the background."""
         await self.restoration.close()
+        if self._session is not None and self._session.stored is not None:
+            await self._session.stored.close()
 
     def _require_serving(self) -> BoundSession:
         session = self.require_bound()

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _MAX_CODE: Final = 256 << 20
 _MAX_CONTEXTS: Final = 64
+_MAX_COMMIT: Final = 1024
 
 
 class Operations:
@@ -54,6 +55,7 @@ class Operations:
         return {
             "configure": self.configure,
             "restored": self.restored,
+            "workspace.commit": self.commit,
             "status": self.status,
             "interrupt": self.interrupt,
             "context.create": self.create_context,
@@ -87,9 +89,10 @@ class Operations:
         denied = self._state.limits.deny_network
         self._state.limits.update(limits)
         self._state.session_uid, self._state.env = uid, env
+        self._state.marks.bind(uid)
         if denied is not self._state.limits.deny_network:
             await self._renew_processes()
-        return {"restored": self._state.restored, "runtime_id": self._state.runtime_id}
+        return {"restored": self._state.marks.restored, "runtime_id": self._state.runtime_id}
 
     async def _renew_processes(self) -> None:
         # Node cannot take the socket filter on itself, and what a process opened before is beyond any filter.
@@ -105,8 +108,17 @@ class Operations:
             raise OperationError(
                 "FAILED_PRECONDITION", "NOT_BOUND", "this runtime is not bound to that session", "session_uid"
             )
-        self._state.restored = True
+        self._state.marks.note(restored=True)
         return {}
+
+    async def commit(self, channel: LinkChannel) -> dict[str, Any]:
+        """Remember which commit of storage the workspace holds, or say it."""
+        commit = channel.arguments.get("commit")
+        if commit is not None:
+            if not isinstance(commit, str) or len(commit) > _MAX_COMMIT:
+                raise OperationError("INVALID_ARGUMENT", "INVALID_ARGUMENT", "`commit` is no short text", "commit")
+            self._state.marks.note(commit=commit)
+        return {"commit": self._state.marks.commit}
 
     async def status(self, _channel: LinkChannel) -> dict[str, Any]:
         """Count what runs."""

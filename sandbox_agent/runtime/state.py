@@ -12,6 +12,8 @@ from sandbox_agent.runtime.settings import Limits
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from sandbox_agent.runtime.marks import Marks
+
 
 @dataclass(slots=True)
 class State:
@@ -22,16 +24,16 @@ class State:
         base_environment: What every interpreter and command starts from.
         runtime_id: New at each start.
         session_uid: Empty until `configure`.
-        restored: Whether the workspace was restored.
+        marks: What outlives this process.
         env: The session's environment.
         limits: The session's limits, changed in place.
     """
 
     root: Path
     base_environment: dict[str, str]
+    marks: Marks
     runtime_id: str = field(default_factory=lambda: secrets.token_hex(8))
     session_uid: str = ""
-    restored: bool = False
     env: dict[str, str] = field(default_factory=dict)
     limits: Limits = field(default_factory=Limits)
 

@@ -12,6 +12,7 @@ from sandbox_agent.runtime import home
 from sandbox_agent.runtime.commands import Commands
 from sandbox_agent.runtime.connection import Link
 from sandbox_agent.runtime.files import build_handlers
+from sandbox_agent.runtime.marks import Marks
 from sandbox_agent.runtime.nursery import Nursery
 from sandbox_agent.runtime.operations import Operations
 from sandbox_agent.runtime.spawner import Child, Zygote, reap
@@ -47,7 +48,8 @@ class Supervisor:
     ) -> None:
         self._settings = settings
         self._children: dict[int, Child] = {}
-        self._state = State(settings.workspace.resolve(), dict(environment))
+        marks = Marks(settings.home / ".sandbox-marks.json")
+        self._state = State(settings.workspace.resolve(), dict(environment), marks)
         self._light = Zygote((), self._children, environment, light)
         self._loaded = Zygote(settings.preload, self._children, environment)
         site_packages = home.venv_site_packages(settings.home)
@@ -111,7 +113,7 @@ class Supervisor:
             "protocol": _PROTOCOL,
             "runtime_id": self._state.runtime_id,
             "session_uid": self._state.session_uid,
-            "restored": self._state.restored,
+            "restored": self._state.marks.restored,
             "workspace_root": str(self._state.root),
         }
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import json
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -39,6 +40,15 @@ _TYPES: Final = frozenset({"file", "symlink", "directory"})
 
 class FileChangedError(Exception):
     """A file was not the same before and after it was read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """What a sandbox has of storage."""
+
+    commit: tuple[int, str, str]
+    is_whole: bool
+    """It has had every file of that commit, so that one which is missing was removed there."""
 
 
 class SandboxFiles:
@@ -85,6 +95,21 @@ class SandboxFiles:
         if not isinstance(digest, str) or not is_sha256(digest):
             raise breach("a hash has no `sha256`")
         return digest, read_local(answer.get("info"), path)
+
+    async def remember(self, holding: Holding) -> None:
+        """Have the sandbox remember which commit it holds: it outlives this agent."""
+        await self._runtime.call("workspace.commit", {"commit": json.dumps([*holding.commit, holding.is_whole])})
+
+    async def recall(self) -> Holding | None:
+        """Which commit the sandbox holds; None where nobody ever told it."""
+        text = (await self._runtime.call("workspace.commit", {})).get("commit")
+        if not text:
+            return None
+        with contextlib.suppress(ValueError, TypeError, RecursionError):
+            generation, writer, committed_at, is_whole = json.loads(text)
+            if isinstance(generation, int) and isinstance(writer, str) and isinstance(committed_at, str):
+                return Holding((generation, writer, committed_at), is_whole is True)
+        raise breach("a commit is not what was told")
 
     async def open(self, local: Local) -> FileReading:
         """Read a file that a scan found."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -20,7 +21,7 @@ from sandbox_agent.storage.object_store import AccessDeniedError, PreconditionFa
 from sandbox_agent.storage.pushing import DEFAULT_EXCLUDE, Knowledge, Parts, Push, PushResult
 from sandbox_agent.storage.restoring import Restore
 from sandbox_agent.storage.s3_store import S3Settings, S3Store
-from sandbox_agent.storage.sandbox_files import SandboxFiles
+from sandbox_agent.storage.sandbox_files import Holding, SandboxFiles
 from sandbox_agent.storage.stored_files import StoredFiles
 from sandbox_agent.storage.sync_plan import cut, list_differing
 from sandbox_agent.storage.transfers import Meter
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 MAX_FAILURES: Final = 500
 """Failures that one answer names."""
 _T = TypeVar("_T")
+_log = logging.getLogger(__name__)
 
 
 def build_workspace(binding: session_pb2.WorkspaceBinding, runtime: Runtime, writer: str) -> Workspace:
@@ -212,7 +214,7 @@ class Workspace:
         except BaseException:
             self._uncertain = push.intended
             raise
-        self._learn(result.knowledge)
+        await self._keep(result.knowledge)
         return result
 
     async def _restore(self, meter: Meter, *, only_news: bool) -> RestoreResult:
@@ -223,9 +225,18 @@ class Workspace:
             except OperationError as error:
                 self._last_error = f"{error.reason}: {error.message}"
                 raise
-            self._learn(result.knowledge)
+            await self._keep(result.knowledge)
             self._last_error = ""
             return result
+
+    async def _keep(self, knowledge: Knowledge) -> None:
+        self._learn(knowledge)
+        holding = Holding(knowledge.commit, is_whole=knowledge.held >= knowledge.entries.keys())
+        try:
+            await self._parts.files.remember(holding)
+        except OperationError as error:
+            # The next agent then sees an older commit: it goes on where that is our own, and else asks for a restore.
+            _log.warning("the sandbox does not know its commit", extra={"reason": error.reason, "error": error.message})
 
     def _learn(self, knowledge: Knowledge) -> None:
         self._knowledge, self._uncertain = knowledge, None
@@ -248,11 +259,18 @@ class Workspace:
     async def _adopt(self, state: HeadState) -> Knowledge:
         """Take over what is stored: this agent is new, the sandbox is not.
 
-        Only where we wrote it can a file that is missing here have been removed here.
+        A file that is missing here was removed here only if the sandbox had it. What another writer saved since the
+        sandbox's commit is not taken over: a push would replace it unseen.
         """
+        holding = await self._parts.files.recall()
+        is_own = state.head.writer == self._parts.writer
+        if holding is not None and holding.commit != state.head.commit and not is_own:
+            knowledge = Knowledge(holding.commit)
+            self._learn(knowledge)
+            return knowledge
         manifest = await self._parts.generations.read_manifest(state.head)
         entries = manifest.by_path()
-        held = frozenset(entries) if state.head.writer == self._parts.writer else frozenset()
+        held = frozenset(entries) if (is_own if holding is None else holding.is_whole) else frozenset()
         knowledge = Knowledge(state.head.commit, entries, {}, held)
         self._learn(knowledge)
         return knowledge

@@ -97,9 +97,15 @@ class FolderRuntime:
     runtime_id: str = "r1"
     before: Callable[[str, dict[str, Any]], None] = lambda op, arguments: None
     calls: list[tuple[str, str]] = field(default_factory=list)
+    commits: dict[Path, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._handlers = build_handlers(self.root, Limits())
+        self._handlers = {**build_handlers(self.root, Limits()), "workspace.commit": self._keep_commit}
+
+    async def _keep_commit(self, channel: MemoryCall) -> dict[str, Any]:
+        if "commit" in channel.arguments:
+            self.commits[self.root] = channel.arguments["commit"]
+        return {"commit": self.commits.get(self.root, "")}
 
     async def open(self, op: str, arguments: dict[str, Any]) -> MemoryCall:
         self.before(op, arguments)
@@ -229,13 +235,14 @@ def new_sandbox(new_store: StoreFactory, tmp_path: Path) -> Callable[..., Sandbo
     """Makes sandboxes that share one bucket; with `root` of another: its agent started anew."""
     shared = new_store()
     numbers = iter(range(1_000_000))
+    commits: dict[Path, str] = {}
 
     def factory(
         writer: str = "pod-a", root: Path | None = None, exclude: tuple[str, ...] = (), prefix: str = PREFIX
     ) -> Sandbox:
         folder = root or tmp_path / f"sandbox-{next(numbers)}"
         folder.mkdir(exist_ok=True)
-        runtime = FolderRuntime(folder)
+        runtime = FolderRuntime(folder, commits=commits)
         store = FaultyStore(shared)
         return Sandbox(folder, runtime, store, Workspace(store, Keys(prefix), runtime, writer, exclude))
 

@@ -46,6 +46,43 @@ async def test_what_another_tool_adds_or_replaces_is_seen_after_a_restore(new_sa
     assert (await one.push()).generation == 1, "nothing here is new"
 
 
+async def test_an_agent_that_restarts_never_replaces_unseen_what_another_writer_saved_meanwhile(new_sandbox):
+    one = new_sandbox("pod-a")
+    one.write("f", b"mine")
+    await one.push()
+    other = new_sandbox("pod-b")
+    await other.restore()
+    other.write("f", b"theirs")
+    await other.push()
+
+    restarted = new_sandbox("pod-a", root=one.root)
+    restarted.write("f", b"mine, changed")
+    assert (await restarted.workspace.status()).dirty
+    assert await expect_error(restarted.push()) == CONFLICT
+    fresh = new_sandbox("pod-c")
+    await fresh.restore()
+    assert contents(fresh) == {"f": b"theirs"}
+    await restarted.restore()
+    restarted.write("f", b"mine, after all")
+    assert (await restarted.push()).generation == 3
+
+
+async def test_an_agent_that_restarts_goes_on_where_it_was_and_sees_what_was_removed(new_sandbox):
+    one = new_sandbox("pod-a")
+    one.write("f", b"mine")
+    one.write("g", b"mine")
+    await one.push()
+    heir = new_sandbox("pod-b")
+    await heir.restore()
+
+    restarted = new_sandbox("pod-b", root=heir.root)
+    (restarted.root / "g").unlink()
+    assert (await restarted.push()).generation == 2
+    fresh = new_sandbox("pod-c")
+    await fresh.restore()
+    assert contents(fresh) == {"f": b"mine"}
+
+
 async def test_what_another_tool_added_is_replaced_and_removed_like_any_other_file(new_sandbox, new_store):
     one = new_sandbox()
     one.write("f", b"mine")

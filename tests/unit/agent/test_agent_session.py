@@ -24,6 +24,9 @@ class FakeWorkspace:
         self.pushes = 0
         self.renewed = []
 
+    async def close(self):
+        self.is_closed = True
+
     async def restore(self):
         await self.may_restore.wait()
         if self.error:

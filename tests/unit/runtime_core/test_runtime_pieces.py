@@ -19,6 +19,7 @@ from sandbox_agent.link.calls import OperationError
 from sandbox_agent.link.frames import INITIAL_WINDOW, FrameDecoder, FrameType, Stream
 from sandbox_agent.runtime import home, seccomp
 from sandbox_agent.runtime.channel import LinkChannel
+from sandbox_agent.runtime.marks import Marks
 from sandbox_agent.runtime.memory import OomCounter
 from sandbox_agent.runtime.output import OutputLimit
 from sandbox_agent.runtime.process_tree import find_tree, kill_tree
@@ -257,7 +258,7 @@ def test_shell_lines_become_calls_and_other_lines_stay():
 
 
 def test_timeouts_and_folders_are_checked_with_the_field_named(tmp_path):
-    state = State(tmp_path, {})
+    state = State(tmp_path, {}, Marks(tmp_path / "marks.json"))
     assert state.read_timeout(None) == 300
     for value in (0, -1, 301, float("nan"), True, "1"):
         with pytest.raises(OperationError) as caught:
