@@ -4,8 +4,10 @@ An existing cluster has to have the images (SANDBOX_E2E_REGISTRY, SANDBOX_E2E_TA
 (SANDBOX_E2E_S3_ENDPOINT, _CIDR, _ACCESS_KEY, _SECRET_KEY). Tests that act on the node itself are skipped there.
 """
 
+import contextlib
 import os
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -76,6 +78,15 @@ class Platform:
         container_id = next(status["containerID"] for status in statuses if status["name"] == container)
         run(str(TOOL), "kill-task", container_id.removeprefix("containerd://"))
 
+    @contextlib.contextmanager
+    def storage_outage(self) -> Iterator[None]:
+        """Object storage is down inside; it comes back with all that it had."""
+        run(str(TOOL), "storage-stop")
+        try:
+            yield
+        finally:
+            run(str(TOOL), "storage-start")
+
 
 def open_platform() -> Platform:
     """Use the cluster of KUBECONFIG, or start ours; then see to the images."""
@@ -87,7 +98,8 @@ def open_platform() -> Platform:
     if started:
         run(str(TOOL), "build", timeout=7200)
         run(str(TOOL), "up")
-    run(str(TOOL), "images", timeout=3600)
+    if not os.environ.get("SANDBOX_E2E_SAME_IMAGES"):
+        run(str(TOOL), "images", timeout=3600)
     storage = Storage(f"http://{NODE_IP}:9000", f"{NODE_IP}/32", "sandbox-e2e", "sandbox-e2e-secret")
     return Platform(str(OWN_KUBECONFIG), storage, "localhost/", "e2e", is_own=True, _started=started)
 
@@ -96,9 +108,13 @@ def _existing(kubeconfig: str) -> Platform:
     missing = [name for name in ("kubectl", "helm") if not shutil.which(name)]
     if missing:
         raise RuntimeError(f"with KUBECONFIG set, these have to be on PATH: {', '.join(missing)}")
-    settings = {name: os.environ.get(f"SANDBOX_E2E_S3_{name}", "") for name in ("ENDPOINT", "CIDR", "ACCESS_KEY", "SECRET_KEY")}
+    settings = {
+        name: os.environ.get(f"SANDBOX_E2E_S3_{name}", "") for name in ("ENDPOINT", "CIDR", "ACCESS_KEY", "SECRET_KEY")
+    }
     if not all(settings.values()):
-        raise RuntimeError(f"with KUBECONFIG set, SANDBOX_E2E_S3_* have to name a bucket's endpoint: {', '.join(settings)}")
+        raise RuntimeError(
+            f"with KUBECONFIG set, SANDBOX_E2E_S3_* have to name a bucket's endpoint: {', '.join(settings)}"
+        )
     storage = Storage(settings["ENDPOINT"], settings["CIDR"], settings["ACCESS_KEY"], settings["SECRET_KEY"])
     registry, tag = os.environ.get("SANDBOX_E2E_REGISTRY", ""), os.environ.get("SANDBOX_E2E_TAG", "latest")
     return Platform(kubeconfig, storage, registry, tag, is_own=False)
