@@ -87,7 +87,9 @@ def test_a_session_that_asks_too_much_is_told_so_and_others_go_on(sessions: Sess
     good = sessions.create()
     condition = poll(
         "a condition names what is wrong",
-        lambda: (found := sessions.condition(name, "Ready")).get("status") == "False" and expected in str(found) and found,
+        lambda: (
+            (found := sessions.condition(name, "Ready")).get("status") == "False" and expected in str(found) and found
+        ),
         timeout=30,
     )
     assert condition["reason"] not in {"", "Unknown"}
@@ -95,7 +97,9 @@ def test_a_session_that_asks_too_much_is_told_so_and_others_go_on(sessions: Sess
     sessions.wait_phase(good, "Ready")
 
 
-def test_a_cold_start_costs_little_more_than_a_bare_pod(kubectl: Kubectl, sessions: Sessions, image: str, record_property):
+def test_a_cold_start_costs_little_more_than_a_bare_pod(
+    kubectl: Kubectl, sessions: Sessions, image: str, record_property
+):
     bare, cold = [], []
     for number in range(3):
         began = time.monotonic()

@@ -39,7 +39,9 @@ def run(*command: str, stdin: str | None = None, env: dict[str, str] | None = No
         check=False,
     )
     if done.returncode:
-        raise RefusedError(f"{' '.join(command)[:300]}: exit {done.returncode}\n{done.stdout[-2000:]}{done.stderr[-4000:]}")
+        raise RefusedError(
+            f"{' '.join(command)[:300]}: exit {done.returncode}\n{done.stdout[-2000:]}{done.stderr[-4000:]}"
+        )
     return done.stdout
 
 

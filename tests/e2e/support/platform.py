@@ -5,6 +5,7 @@ An existing cluster has to have the images (SANDBOX_E2E_REGISTRY, SANDBOX_E2E_TA
 """
 
 import contextlib
+import hashlib
 import os
 import shutil
 from collections.abc import Iterator
@@ -54,6 +55,16 @@ class Storage:
             aws_secret_access_key=self.secret_key,
             config=Config(s3={"addressing_style": "path"}, proxies={}),
         )
+
+    def digests(self, namespace: str, workspace: str) -> dict[str, str]:
+        """SHA-256 of each saved file of a workspace, by its path: what is below `code-interpreter/`."""
+        client = self.client()
+        prefix = f"{self.prefix}/{namespace}/{workspace}/code-interpreter/"
+        listed = client.list_objects_v2(Bucket=self.bucket, Prefix=prefix).get("Contents", [])
+        contents = {
+            item["Key"]: client.get_object(Bucket=self.bucket, Key=item["Key"])["Body"].read() for item in listed
+        }
+        return {key.removeprefix(prefix): hashlib.sha256(content).hexdigest() for key, content in contents.items()}
 
 
 @dataclass

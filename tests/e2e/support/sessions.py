@@ -1,11 +1,12 @@
 """Sessions of the test namespace: make, wait for, connect to, and leave nothing behind."""
 
+import contextlib
 import secrets
 from dataclasses import dataclass, field
 from typing import Any
 
 from sandbox_client import Sandbox, SandboxError
-from tests.e2e.support.kubectl import Kubectl, poll
+from tests.e2e.support.kubectl import Kubectl, RefusedError, poll
 
 SESSION = "sandboxsession"
 
@@ -60,6 +61,27 @@ class Sessions:
         pods = self.kubectl.list("pods", f"sandboxsessions.dev/session={uid}")
         return pods[0] if pods else {}
 
+    def suspend(self, name: str, *, suspended: bool = True) -> None:
+        """Suspend a session, or resume it, without waiting."""
+        self.kubectl.patch(SESSION, name, {"spec": {"suspended": suspended}})
+
+    def owned(self, kind: str, name: str) -> list[dict[str, Any]]:
+        """What a session of this name owns."""
+        return [
+            item
+            for item in self.kubectl.list(kind)
+            if any(owner["name"] == name for owner in item["metadata"].get("ownerReferences", []))
+        ]
+
+    def leftovers(self, name: str) -> list[str]:
+        """Names of the session, pods and Secrets that are there: owned by it, or called like it."""
+        found = [name] if self.kubectl.get(SESSION, name) else []
+        for kind in ("pods", "secrets"):
+            names = {item["metadata"]["name"] for item in self.owned(kind, name)}
+            everything = {item["metadata"]["name"] for item in self.kubectl.list(kind)}
+            found += names | {each for each in everything if each.startswith((f"sbx-{name}-", f"{name}-access"))}
+        return found
+
     def connect(self, name: str) -> Sandbox:
         """The SDK, connected."""
         return Sandbox.connect(name, namespace=self.kubectl.namespace, kubeconfig=self.kubectl.kubeconfig)
@@ -95,7 +117,11 @@ class Sessions:
     def _describe(self, name: str) -> str:
         pod = self.pod(name)
         events = self.kubectl("get", "events", "--sort-by=.lastTimestamp").splitlines()[-15:]
-        return "\n".join([f"pod: {pod.get('status')}", *events])
+        lines = [f"{item['name']}: {item['state']}" for item in pod.get("status", {}).get("containerStatuses", [])]
+        for container in ("agent", "sandbox") if pod else ():
+            with contextlib.suppress(RefusedError):
+                lines.append(self.kubectl("logs", pod["metadata"]["name"], "-c", container, "--tail=10"))
+        return "\n".join([*lines, *events])
 
 
 def build(name: str, **spec: Any) -> dict[str, Any]:
