@@ -105,7 +105,7 @@ def open_platform() -> Platform:
     given = os.environ.get("KUBECONFIG")
     if given and Path(given) != OWN_KUBECONFIG:
         return _existing(given)
-    started = not (STATE / "run/etcd.pid").exists()
+    started = "not running" in run(str(TOOL), "status")
     if started:
         run(str(TOOL), "build", timeout=7200)
         run(str(TOOL), "up")
