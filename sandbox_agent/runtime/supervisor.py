@@ -78,6 +78,12 @@ class Supervisor:
             server = await loop.create_unix_server(self._link.accept, str(path))
         finally:
             os.umask(mask)
+        # A set-group-id folder hands its group to a socket on Linux, not on gVisor; the agent gets in by that group.
+        group = path.parent.stat().st_gid
+        if path.stat().st_gid != group:
+            # Local mode: both sides are one user, whose folder may belong to a group that is not theirs.
+            with contextlib.suppress(PermissionError):
+                os.chown(path, -1, group)
         try:
             await self._stop.wait()
         finally:
