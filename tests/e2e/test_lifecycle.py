@@ -1,12 +1,13 @@
 """Files and variables across suspend, resume, killed containers, a deleted pod, deadlines, and storage that is down."""
 
+import contextlib
 import hashlib
 import os
 import unicodedata
 
 import pytest
 
-from sandbox_client import SandboxUnavailable
+from sandbox_client import SandboxError, SandboxUnavailable, Status
 from tests.e2e.support.kubectl import Kubectl, Object, poll
 from tests.e2e.support.platform import REPOSITORY, Platform
 from tests.e2e.support.sessions import SESSION, Sessions
@@ -128,7 +129,9 @@ def test_the_maximum_lifetime_ends_a_session_that_is_used_after_saving_it(
     name = sessions.ready(lifecycle={"maxLifetime": "15s", "onExpiry": "Delete"})
     with sessions.connect(name) as sandbox:
         sandbox.files.write("last.txt", "last words")
-        assert sandbox.run_code("import time\nfor _ in range(600): time.sleep(0.1)").status != "OK"
+        # What its end looks like from here depends on who is gone first, interpreter or agent.
+        with contextlib.suppress(SandboxError):
+            assert sandbox.run_code("import time\nfor _ in range(600): time.sleep(0.1)").status is not Status.OK
     poll("session, pod and Secrets are gone", lambda: not sessions.leftovers(name), timeout=60)
     assert platform.storage.digests(kubectl.namespace, name) == {"last.txt": digest(b"last words")}
 

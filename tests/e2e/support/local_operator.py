@@ -14,6 +14,8 @@ from pathlib import Path
 from tests.e2e.support.kubectl import Kubectl
 from tests.e2e.support.platform import REPOSITORY, Platform
 
+_START_SECONDS = 60
+"""The first one waits for the imports."""
 _STOP_SECONDS = 15
 
 
@@ -38,7 +40,9 @@ class LocalOperator:
         variables = {f"SANDBOX_OPERATOR_FAULT_{name.upper()}": str(number) for name, number in faults.items()}
         assert self.nursery.stdin
         self.nursery.stdin.write(json.dumps({**self.environment, **variables}).encode() + b"\n")
-        self._pid = int(self._read_line(_STOP_SECONDS))
+        line = self._read_line(_START_SECONDS)
+        assert line, f"no operator was started:\n{self.tail()}"
+        self._pid = int(line)
         self.starts += 1
 
     @property
@@ -79,7 +83,7 @@ def open_local_operator(platform: Platform, system: Kubectl, folder: Path, relea
     with (
         log.open("wb") as output,
         subprocess.Popen(
-            [sys.executable, str(Path(__file__).with_name("operator_nursery.py"))],
+            [sys.executable, "-m", "tests.e2e.support.operator_nursery"],
             env={**kept, "PYTHONPATH": roots},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -1,0 +1,99 @@
+"""Who reaches whom: places that listen, every one an address of this machine, and a probe that tries to connect."""
+
+import http.server
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tests.e2e.support.kubectl import Kubectl, Object, poll, run
+
+Places = dict[str, tuple[str, int]]
+
+CLIENT_LABEL = {"sandboxsessions.dev/client": "true"}
+PROBE = """
+import json, socket, sys
+def attempt(address):
+    try:
+        socket.create_connection(tuple(address), 2).close()
+    except OSError as error:
+        return type(error).__name__
+    return "connected"
+print(json.dumps([attempt(address) for address in json.loads(sys.argv[1])]))
+"""
+"""A Python program: tries each address of its argument, prints what became of each."""
+
+
+@contextmanager
+def on_loopback(address: str) -> Iterator[None]:
+    """Make an address this machine's own, so that nothing sent to it leaves the machine."""
+    run("ip", "addr", "replace", f"{address}/32", "dev", "lo")
+    try:
+        assert run("ip", "route", "get", address).startswith("local "), f"{address} is not this machine's"
+        yield
+    finally:
+        run("ip", "addr", "del", f"{address}/32", "dev", "lo")
+
+
+@contextmanager
+def serving(address: str, port: int) -> Iterator[None]:
+    """Listen there."""
+    server = http.server.ThreadingHTTPServer((address, port), http.server.BaseHTTPRequestHandler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@contextmanager
+def plain_pod(kubectl: Kubectl, name: str, image: str, labels: dict[str, str] | None = None) -> Iterator[str]:
+    """A pod that no policy of ours selects, listening on port 8000; its address."""
+    kubectl.apply(_build_pod(name, image, labels or {}))
+    try:
+        yield poll(f"pod {name} listens", lambda: _ready_address(kubectl, name), timeout=90)
+    finally:
+        kubectl.delete("pod", name, "--grace-period=0", "--force")
+
+
+def reached_from(kubectl: Kubectl, pod: str, container: str, python: str, places: Places) -> set[str]:
+    """What a process in a container reaches; in a sandbox it is started beside the runtime, without its socket filter."""
+    return connected(kubectl.execute(pod, container, python, "-c", PROBE, argument(places), timeout=90), places)
+
+
+def argument(places: Places) -> str:
+    """The probe's argument."""
+    return json.dumps(list(places.values()))
+
+
+def connected(output: str, places: Places) -> set[str]:
+    """The names of those places that the probe reached."""
+    return {name for name, answer in zip(places, json.loads(output), strict=True) if answer == "connected"}
+
+
+def _build_pod(name: str, image: str, labels: dict[str, str]) -> Object:
+    restricted = {
+        "allowPrivilegeEscalation": False,
+        "capabilities": {"drop": ["ALL"]},
+        "runAsNonRoot": True,
+        "runAsUser": 10003,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+    container = {
+        "name": "main",
+        "image": image,
+        "command": ["python3", "-m", "http.server", "8000", "--directory", "/var/empty"],
+        "readinessProbe": {"tcpSocket": {"port": 8000}, "periodSeconds": 1},
+        "securityContext": restricted,
+    }
+    spec = {"containers": [container], "automountServiceAccountToken": False, "enableServiceLinks": False}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": labels}, "spec": spec}
+
+
+def _ready_address(kubectl: Kubectl, name: str) -> str:
+    status = kubectl.get("pod", name).get("status", {})
+    ready = any(item["type"] == "Ready" and item["status"] == "True" for item in status.get("conditions", []))
+    return status.get("podIP", "") if ready else ""
