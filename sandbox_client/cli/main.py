@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from sandbox_client.cli import filing, running, sessions
+from sandbox_client.cli import filing, running, serving, sessions
 
 
 @click.group(
@@ -36,5 +36,6 @@ for _command in (
     sessions.logs,
     filing.files,
     filing.push,
+    serving.mcp,
 ):
     main.add_command(_command)

@@ -1,0 +1,66 @@
+"""`sandbox mcp`: the tools for agents that speak the Model Context Protocol."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib.util
+from typing import TYPE_CHECKING, Literal
+
+import click
+
+from sandbox_client.cli.target import Target, where, with_target
+from sandbox_client.errors import SessionFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from sandbox_client.session import AsyncSandbox
+
+
+@click.command(
+    name="mcp",
+    epilog="""\b
+Examples:
+  sandbox mcp                                    over stdio, in a local session
+  sandbox mcp --session my-session -n team-a     in the cluster
+  sandbox mcp --http 127.0.0.1:8765              for http://127.0.0.1:8765/mcp""",
+)
+@click.option("--http", metavar="HOST:PORT", help="Serve streamable HTTP, on loopback, instead of stdio.")
+@where
+@with_target
+def mcp(
+    target: Target,
+    http: str | None,
+    session: str | None,
+    workspace: str | None,
+    store: str | None,
+    egress: Literal["public", "none"],
+) -> None:
+    """Serve the tools to an agent, by the Model Context Protocol.
+
+    The session is made with the first call. One of the cluster is created where it is not there, and resumed where it
+    is suspended; a local one runs code as you, so it is for code you trust.
+    """
+    if importlib.util.find_spec("mcp") is None:
+        raise SessionFailed("this needs the mcp package: pip install 'sandbox-operator[mcp]'", reason="EXTRA_MISSING")
+    from sandbox_client.mcp_server import parse_address, serve_http, serve_stdio  # noqa: PLC0415 - of an extra
+    from sandbox_client.tools import SandboxTools  # noqa: PLC0415 - not for other commands
+
+    if http:
+        parse_address(http)
+    tools = SandboxTools(_opener(target, session, workspace, store, egress))
+    # Ctrl-C is the way to end it.
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(serve_http(tools, http) if http else serve_stdio(tools))
+
+
+def _opener(
+    target: Target, session: str | None, workspace: str | None, store: str | None, egress: Literal["public", "none"]
+) -> Callable[[], Awaitable[AsyncSandbox]]:
+    from sandbox_client.kubernetes_api import ClusterOptions  # noqa: PLC0415 - not for other commands
+    from sandbox_client.tools import cluster_sessions, local_sessions  # noqa: PLC0415 - same
+
+    if session:
+        return cluster_sessions(session, ClusterOptions(target.namespace, target.kubeconfig, target.kube_context))
+    return local_sessions(store, workspace=workspace, egress=egress)
