@@ -90,6 +90,7 @@ class FakeAgent:
         stored: Object storage: path to content.
         calls: How often each method was called.
         commands: Every RunRequest it got.
+        executions: Cells that ran since the start, or since `forget`.
     """
 
     endpoint: Endpoint
@@ -101,6 +102,7 @@ class FakeAgent:
         self.commands: list[process_pb2.RunRequest] = []
         self.scripts: dict[str, list[interpreter_pb2.ExecuteEvent]] = {}
         self.known: set[str] = set()
+        self.executions = 0
         self.faults: dict[str, list[Callable[[Any], Any]]] = {}
         self.broken_after: int | None = None
         self._server: Any = None
@@ -122,8 +124,9 @@ class FakeAgent:
         self.broken_after = events
 
     def forget(self) -> None:
-        """Be as after a restart: no request id is known any more."""
+        """Be as after a restart: no request id is known any more, and no cell has run."""
         self.known.clear()
+        self.executions = 0
 
     async def enter(self, method: str, context: Any) -> None:
         """What every method does first: count, check the token, fail where told to."""
@@ -200,6 +203,7 @@ class _Interpreter(InterpreterServiceServicer):
         if is_repeat and request.request_id not in agent.known:
             await refuse(context, grpc.StatusCode.NOT_FOUND, "UNKNOWN_REQUEST", "no such request", "request_id")
         agent.known.add(request.request_id)
+        agent.executions += not is_repeat
         for sent, event in enumerate(agent.scripts.get(request.code, [started(), completed()])):
             if sent == agent.broken_after:
                 agent.broken_after = None
@@ -218,7 +222,9 @@ class _Interpreter(InterpreterServiceServicer):
 
     async def ListContexts(self, _request: Any, context: Any) -> interpreter_pb2.ListContextsResponse:  # noqa: N802 - same
         await self._agent.enter("ListContexts", context)
-        python = interpreter_pb2.Context(id="python", language=types_pb2.LANGUAGE_PYTHON)
+        python = interpreter_pb2.Context(
+            id="python", language=types_pb2.LANGUAGE_PYTHON, execution_count=self._agent.executions
+        )
         return interpreter_pb2.ListContextsResponse(contexts=[python])
 
 
