@@ -116,9 +116,9 @@ def test_r2_another_language_is_refused_naming_the_three(tools):
         ),
         (
             "typescript",
-            "import { join } from 'node:path'; let m: number = 2; const twice = (x: number) => 2 * x; class Crate { v = 3 }",
+            "import { join } from 'node:path'; let m: number = 2; const twice = (x: number) => 2 * x; class C {v = 3}",
             "m = 3; throw new Error('no')",
-            "console.log(m, twice(4), new Crate().v, join('1', '..', '1'))",
+            "console.log(m, twice(4), new C().v, join('1', '..', '1'))",
         ),
     ],
 )
