@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 _LOG: Final = logging.getLogger(__name__)
 _WATCH_CONNECTIONS: Final = 20
 _SYNC_RETRY: Final = 1.0
+_EARLY_SYNCS: Final = (1.0, 2.0, 7.0)
+"""Seconds between the first lists: what is deleted after ours and before kopf's own, no watch reports."""
 _MAX_SYNC_AGE: Final = 5
 """Resyncs that may be missed before /readyz says so."""
 _LAST_WORK: Final = 3.0
@@ -147,26 +149,33 @@ class Application:
         return kopf.AiohttpSession(server=self._connection.server, aiohttp_session=session)
 
     async def _resync(self) -> None:
+        for pause in _EARLY_SYNCS:
+            await asyncio.sleep(pause)
+            await self._sync(is_early=True)
         while True:
             await asyncio.sleep(self._settings.resync_seconds)
             await self._sync()
 
-    async def _sync(self) -> bool:
+    async def _sync(self, *, is_early: bool = False) -> bool:
         """LIST everything: heals what a watch missed. Whether it worked."""
         namespaces: tuple[str | None, ...] = self._settings.watch_namespaces or (None,)
+        ghosts: list[tuple[str, str]] = []
         try:
             for kind in WATCHED:
                 labels = POD_SELECTOR if kind is PODS else ""
                 lists = [await self._api.list(kind, namespace, labels) for namespace in namespaces]
                 items = [item for listed, _ in lists for item in listed]
                 version = str(min(int(version) for _, version in lists))
-                for namespace, name in self._store.replace(kind, items, version):
+                gone = self._store.replace(kind, items, version)
+                for namespace, name in gone:
                     _LOG.info("%s was deleted unseen", kind.kind, extra={"key": f"{namespace}/{name}"})
+                ghosts += gone
         except ApiError as error:
             _LOG.warning("list failed: %s", error)
             return False
         self._store.synced, self._synced_at = True, time.monotonic()
-        self._enqueue_all()
+        if ghosts or not is_early:
+            self._enqueue_all()
         return True
 
     def _enqueue_all(self) -> None:

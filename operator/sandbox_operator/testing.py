@@ -243,6 +243,7 @@ class FakeAgents:
         unreachable: Targets that do not answer.
         bind_error, drain_error: Raised by the next calls where set.
         requests: The Bind requests that were accepted.
+        forgotten: Targets that nobody wants to ask any more.
     """
 
     def __init__(self, faults: FaultHook | None = None) -> None:
@@ -252,6 +253,7 @@ class FakeAgents:
         self.bind_error: AgentError | None = None
         self.drain_error: AgentError | None = None
         self.requests: list[session_pb2.BindRequest] = []
+        self.forgotten: set[str] = set()
         self.drains = 0
 
     async def describe(self, address: AgentAddress, wait: float = 0.0, timeout: float = 2.0) -> AgentView:  # noqa: ASYNC109 - as in Agents
@@ -289,3 +291,4 @@ class FakeAgents:
 
     async def forget(self, address: AgentAddress) -> None:
         """See Agents; the agent itself is still there."""
+        self.forgotten.add(address.server_name)

@@ -29,18 +29,21 @@ _RESTORE_WAIT = 2.0
 
 
 class Observer:
-    """Makes observations; remembers only when starts and binds began."""
+    """Makes observations; remembers only when starts and binds began, and which agents were asked."""
 
     def __init__(self, store: Store, agents: Agents, drains: Drains, settings: Settings) -> None:
         self._store, self._agents, self._drains, self._settings = store, agents, drains, settings
         self._starts: dict[Key, float] = {}
         self._binds: dict[Key, float] = {}
+        self._addresses: dict[Key, set[AgentAddress]] = {}
 
     async def observe(self, key: Key, session: Session) -> Observation:
         """All that the session's plan depends on."""
         template, template_problem = self._find_template(session)
         pod, is_foreign = self._find_pod(session)
         address = self._address(session, pod)
+        if address is not None:
+            self._addresses.setdefault(key, set()).add(address)
         agent, agent_problem = await self._ask(address)
         now = time.monotonic()
         return Observation(
@@ -71,8 +74,14 @@ class Observer:
         """The start is over."""
         self._starts.pop(key, None)
 
+    async def release(self, key: Key) -> None:
+        """The session is gone: so are its agents."""
+        self.forget(key)
+        for address in self._addresses.pop(key, ()):
+            await self._agents.forget(address)
+
     def forget(self, key: Key) -> None:
-        """The session is gone, or has no pod any more."""
+        """The session has no pod any more."""
         self._starts.pop(key, None)
         self._binds.pop(key, None)
 

@@ -52,7 +52,7 @@ class Reconciler:
         for _ in range(_ROUNDS):
             raw = find_session(self._store, key)
             if raw is None:
-                self._observer.forget(key)
+                await self._observer.release(key)
                 return
             try:
                 session = parse(Session, raw)

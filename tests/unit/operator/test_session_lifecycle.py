@@ -114,6 +114,7 @@ async def test_deleting_a_session_leaves_nothing_of_it(world):
     await world.settle()
     assert world.pods() == {}
     assert world.secrets() == []
+    assert world.agents.forgotten == set(world.agents.views)
 
 
 async def test_an_agent_that_restarted_is_bound_again(world):
