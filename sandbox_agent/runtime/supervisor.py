@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import stat
 from typing import TYPE_CHECKING, Any, Final
 
 from sandbox_agent.runtime import home
@@ -21,6 +22,7 @@ from sandbox_agent.runtime.state import State
 if TYPE_CHECKING:
     import socket
     from collections.abc import Mapping
+    from pathlib import Path
 
     from sandbox_agent.runtime.settings import Settings
 
@@ -78,12 +80,7 @@ class Supervisor:
             server = await loop.create_unix_server(self._link.accept, str(path))
         finally:
             os.umask(mask)
-        # A set-group-id folder hands its group to a socket on Linux, not on gVisor; the agent gets in by that group.
-        group = path.parent.stat().st_gid
-        if path.stat().st_gid != group:
-            # Local mode: both sides are one user, whose folder may belong to a group that is not theirs.
-            with contextlib.suppress(PermissionError):
-                os.chown(path, -1, group)
+        _admit_agent(path)
         try:
             await self._stop.wait()
         finally:
@@ -133,3 +130,15 @@ class Supervisor:
     def flush(self) -> None:
         """Send what is queued for the agent."""
         self._link.flush()
+
+
+def _admit_agent(path: Path) -> None:
+    """Let the agent's container connect under gVisor, which does not hand a folder's group to a new socket.
+
+    There, the group alone would not do: gVisor opens the socket on the node with rights of its own. The folder is
+    mounted into the pod's two containers only, and everything in this one has the same user id.
+    """
+    folder = path.parent.stat()
+    if folder.st_mode & stat.S_ISGID and path.stat().st_gid != folder.st_gid:
+        os.chown(path, -1, folder.st_gid)
+        path.chmod(0o666)
