@@ -1,4 +1,4 @@
-# ruff: noqa: INP001 - a script, no package
+
 """Write the chart's CustomResourceDefinitions from their definitions, or (`--check`) fail where they differ."""
 
 from __future__ import annotations
