@@ -1,40 +1,46 @@
-"""What a sandbox cannot reach, who cannot reach a sandbox, and what is not to be found in one."""
+"""What a sandbox cannot reach, and who cannot reach a sandbox: network, tokens, certificates."""
 
-import http.server
-import json
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import grpc
 import pytest
 
 from sandbox_client import Sandbox
-from sandbox_proto.v1 import interpreter_pb2, interpreter_pb2_grpc
-from tests.e2e.support.kubectl import Kubectl, poll, run
+from sandbox_proto.v1 import file_pb2, interpreter_pb2, process_pb2, session_pb2, workspace_pb2
+from tests.e2e.support.forgery import client_certificate
+from tests.e2e.support.kubectl import Kubectl, poll
 from tests.e2e.support.platform import NODE_IP, SECOND_IP, Platform
+from tests.e2e.support.reach import (
+    CLIENT_LABEL,
+    PROBE,
+    Places,
+    argument,
+    connected,
+    on_loopback,
+    plain_pod,
+    reached_from,
+    serving,
+)
 from tests.e2e.support.sessions import Sessions, build_template
-from tests.e2e.test_install import bare_pod
 
-# Set aside for documentation: nobody's address. It is put on this machine's loopback interface for the time of a test.
+# Set aside for documentation: nobody's address. It and the metadata address are this machine's own while a test runs.
 ALLOWED_IP, METADATA_IP = "203.0.113.10", "169.254.169.254"
-CONNECT = """
-import json, socket, sys
-def attempt(address):
-    try:
-        socket.create_connection(tuple(address), 2).close()
-    except OSError as error:
-        return type(error).__name__
-    return "connected"
-print(json.dumps([attempt(address) for address in json.loads(sys.argv[1])]))
+JAVASCRIPT_PROBE = """
+import net from "node:net"
+const attempt = ([host, port]) => new Promise((resolve) => {{
+  const socket = net.connect({{ host, port, timeout: 2000 }})
+  socket.on("connect", () => {{ socket.destroy(); resolve("connected") }})
+  socket.on("timeout", () => {{ socket.destroy(); resolve("TIMEOUT") }})
+  socket.on("error", (error) => resolve(error.code))
+}})
+console.log(JSON.stringify(await Promise.all({places}.map(attempt))))
 """
 
 
 @pytest.fixture
-def listeners(own_node: Platform, kubectl: Kubectl, image: str) -> Iterator[dict[str, tuple[str, int]]]:
-    """Places that listen, by name. Every one is an address of this machine."""
-    kubectl.apply(serving_pod("listener", image))
-    address = poll("the listener runs", lambda: running_ip(kubectl, "listener"))
+def listeners(own_node: Platform, kubectl: Kubectl, image: str) -> Iterator[Places]:
+    """Places that listen, by name."""
+    service = kubectl.within("default").get("service", "kubernetes")["spec"]["clusterIP"]
     with (
         on_loopback(ALLOWED_IP),
         on_loopback(METADATA_IP),
@@ -42,6 +48,7 @@ def listeners(own_node: Platform, kubectl: Kubectl, image: str) -> Iterator[dict
         serving(ALLOWED_IP, 8001),
         serving(METADATA_IP, 80),
         serving(SECOND_IP, 8000),
+        plain_pod(kubectl, "listener", image, CLIENT_LABEL) as address,
     ):
         yield {
             "allowed": (ALLOWED_IP, 8000),
@@ -50,181 +57,162 @@ def listeners(own_node: Platform, kubectl: Kubectl, image: str) -> Iterator[dict
             "node": (SECOND_IP, 8000),
             "metadata": (METADATA_IP, 80),
             "API server": (NODE_IP, 6443),
-            "API server's Service": ("10.97.0.1", 443),
+            "API server's Service": (service, 443),
             "kubelet": (NODE_IP, 10250),
             "etcd": (NODE_IP, 2379),
             "storage": (NODE_IP, 9000),
         }
-    kubectl.delete("pod", "listener", "--grace-period=0", "--force")
 
 
-def serving_pod(name: str, image: str, **labels: str) -> dict:
-    """A pod that answers HTTP on port 8000."""
-    pod = bare_pod(name, image)
-    pod["metadata"]["labels"] = labels
-    pod["spec"]["containers"][0]["command"] = ["python3", "-m", "http.server", "8000", "--directory", "/var/empty"]
-    return pod
-
-
-def running_ip(kubectl: Kubectl, name: str) -> str:
-    """A running pod's address."""
-    status = kubectl.get("pod", name).get("status", {})
-    ready = any(item["type"] == "Ready" and item["status"] == "True" for item in status.get("conditions", []))
-    return status.get("podIP", "") if ready else ""
-
-
-@contextmanager
-def on_loopback(address: str) -> Iterator[None]:
-    """Make an address this machine's own."""
-    run("ip", "addr", "replace", f"{address}/32", "dev", "lo")
-    try:
-        yield
-    finally:
-        run("ip", "addr", "del", f"{address}/32", "dev", "lo")
-
-
-@contextmanager
-def serving(address: str, port: int) -> Iterator[None]:
-    """Answer HTTP there."""
-    server = http.server.ThreadingHTTPServer((address, port), http.server.BaseHTTPRequestHandler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-
-
-def reach(sandbox: Sandbox, listeners: dict[str, tuple[str, int]]) -> set[str]:
-    """Which of the listeners user code reaches."""
-    sandbox.files.write("connect.py", CONNECT)
-    done = sandbox.run(f"python3 connect.py '{json.dumps(list(listeners.values()))}'")
-    assert done.ok, done
-    return connected(done.stdout, listeners)
-
-
-def connected(output: str, listeners: dict[str, tuple[str, int]]) -> set[str]:
-    """The names of those that were reached."""
-    return {name for name, answer in zip(listeners, json.loads(output), strict=True) if answer == "connected"}
-
-
-def test_with_egress_none_user_code_reaches_nothing_and_the_pod_only_storage(
-    listeners: dict[str, tuple[str, int]], kubectl: Kubectl, sessions: Sessions
+def test_with_egress_none_user_code_reaches_nothing_and_the_policy_alone_leaves_only_storage(
+    listeners: Places, kubectl: Kubectl, sessions: Sessions
 ):
-    name = sessions.ready()
+    name, other = sessions.create(), sessions.create()
+    sessions.wait_phase(name, "Ready")
+    sessions.wait_phase(other, "Ready")
+    listeners["other session"] = (sessions.pod(other)["status"]["podIP"], 8443)
+    # Everything does listen, and the probe does see it: from a pod that no policy selects.
+    assert reached_from(kubectl, "listener", "main", "python3", listeners) == set(listeners)
     with sessions.connect(name) as sandbox:
-        assert reach(sandbox, listeners) == set()
-    # The agent's container shares the network but not the socket filter: what the NetworkPolicy says, seen alone.
+        assert_refused_by_the_kernel(sandbox, listeners)
+    # A process beside the runtime is without its socket filter: what the NetworkPolicy says, seen alone.
     pod = sessions.pod(name)["metadata"]["name"]
-    addresses = json.dumps(list(listeners.values()))
-    output = kubectl.execute(pod, "agent", "/opt/venv/bin/python", "-c", CONNECT, addresses)
-    assert connected(output, listeners) == {"storage"}
+    assert reached_from(kubectl, pod, "sandbox", "python3", listeners) == {"storage"}
 
 
-def test_an_allowlist_lets_through_just_that(
-    listeners: dict[str, tuple[str, int]], kubectl: Kubectl, sessions: Sessions, image: str
-):
+def assert_refused_by_the_kernel(sandbox: Sandbox, places: Places) -> None:
+    """User code of every kind gets no socket at all, which tells the filter from a policy's silence."""
+    sandbox.files.write("probe.py", PROBE)
+    command = sandbox.run(["python3", "probe.py", argument(places)])
+    assert command.stdout.count("PermissionError") == len(places), command
+    cell = sandbox.run_code(f"import sys\nsys.argv = ['', {argument(places)!r}]\n{PROBE}")
+    assert cell.stdout.count("PermissionError") == len(places), cell
+    script = sandbox.run_code(JAVASCRIPT_PROBE.format(places=argument(places)), language="javascript")
+    assert script.stdout.count("EACCES") == len(places), script
+    shell = sandbox.run("for host in 127.0.0.1 localhost; do exec 3<>/dev/tcp/$host/8443 && echo connected; done")
+    assert "connected" not in shell.stdout
+
+
+def test_an_allowlist_lets_through_just_that(listeners: Places, kubectl: Kubectl, sessions: Sessions, image: str):
     allow = [{"cidr": f"{ALLOWED_IP}/32", "ports": [{"port": 8000}]}]
-    kubectl.apply(build_template("allowlist", image, egress={"mode": "Allowlist", "allow": allow}))
-    name = sessions.ready(templateRef={"name": "allowlist"})
+    kubectl.apply(build_template("e2e-allowlist", image, egress={"mode": "Allowlist", "allow": allow}))
+    name = sessions.ready(templateRef={"name": "e2e-allowlist"})
     with sessions.connect(name) as sandbox:
-        assert reach(sandbox, listeners) == {"allowed", "storage"}
+        sandbox.files.write("probe.py", PROBE)
+        done = sandbox.run(["python3", "probe.py", argument(listeners)])
+        assert connected(done.stdout, listeners) == {"allowed", "storage"}
+
+
+def test_an_allowlist_never_holds_the_metadata_address_nor_the_clusters(
+    kubectl: Kubectl, sessions: Sessions, image: str
+):
+    for number, cidr in enumerate((f"{METADATA_IP}/32", f"{NODE_IP}/32")):
+        template = f"e2e-forbidden-{number}"
+        kubectl.apply(build_template(template, image, egress={"mode": "Allowlist", "allow": [{"cidr": cidr}]}))
+        name = sessions.create(templateRef={"name": template})
+        poll(
+            "a condition names the address",
+            lambda name=name, cidr=cidr: cidr in sessions.condition(name, "Ready").get("message", ""),
+            timeout=30,
+        )
+        assert not sessions.pod(name)
 
 
 def test_only_clients_of_the_namespace_reach_a_session_and_only_its_client_port(
-    own_node: Platform, kubectl: Kubectl, sessions: Sessions, image: str
+    kubectl: Kubectl, sessions: Sessions, image: str
 ):
     name = sessions.ready()
     address = sessions.pod(name)["status"]["podIP"]
     ports = {"grpc": (address, 8443), "control": (address, 8444), "health": (address, 8081)}
     elsewhere = kubectl.within("default")
-    client = {"sandboxsessions.dev/client": "true"}
-    pods = [(kubectl, "friend", client), (kubectl, "stranger", {}), (elsewhere, "outsider", client)]
-    reached = {}
-    for where, pod, labels in pods:
-        where.apply(serving_pod(pod, image, **labels))
-    for where, pod, _ in pods:
-        poll(f"{pod} runs", lambda where=where, pod=pod: running_ip(where, pod))
-        output = where.execute(pod, "main", "python3", "-c", CONNECT, json.dumps(list(ports.values())))
-        reached[pod] = connected(output, ports)
-        where.delete("pod", pod, "--grace-period=0", "--force")
-    assert reached == {"friend": {"grpc"}, "stranger": set(), "outsider": set()}
+    with (
+        plain_pod(kubectl, "friend", image, CLIENT_LABEL),
+        plain_pod(kubectl, "stranger", image),
+        plain_pod(elsewhere, "outsider", image, CLIENT_LABEL),
+    ):
+        assert reached_from(kubectl, "friend", "main", "python3", ports) == {"grpc"}
+        assert reached_from(kubectl, "stranger", "main", "python3", ports) == set()
+        assert reached_from(elsewhere, "outsider", "main", "python3", ports) == set()
 
 
-def access(kubectl: Kubectl, sessions: Sessions, name: str) -> tuple[str, dict[str, bytes]]:
-    """Where a session's agent listens, as seen from the node, and its access Secret."""
-    return f"{sessions.pod(name)['status']['podIP']}:8443", kubectl.secret(f"{name}-access")
+CLIENT_METHODS = [
+    f"/{service.full_name}/{method.name}"
+    for module in (file_pb2, interpreter_pb2, process_pb2, workspace_pb2)
+    for service in module.DESCRIPTOR.services_by_name.values()
+    for method in service.methods
+]
+CONTROL_METHODS = [
+    f"/{service.full_name}/{method.name}"
+    for service in session_pb2.DESCRIPTOR.services_by_name.values()
+    for method in service.methods
+]
+LIST_CONTEXTS, DESCRIBE = "/sandbox.v1.InterpreterService/ListContexts", "/sandbox.v1.SessionService/Describe"
 
 
-def call(channel: grpc.Channel, token: str | None) -> grpc.StatusCode:
-    """How an Execute ends."""
-    stub = interpreter_pb2_grpc.InterpreterServiceStub(channel)
+def call(channel: grpc.Channel, method: str, token: str | None = None) -> grpc.StatusCode:
+    """How a call with an empty request ends, whatever kind of call it is."""
     metadata = () if token is None else (("authorization", f"Bearer {token}"),)
     try:
-        list(stub.Execute(interpreter_pb2.ExecuteRequest(code="1", language=1), metadata=metadata, timeout=10))
+        list(channel.stream_stream(method)(iter([b""]), metadata=metadata, timeout=15))
     except grpc.RpcError as error:
         return error.code()
     return grpc.StatusCode.OK
 
 
-def test_calls_without_the_sessions_own_token_or_tls_are_refused(
+def open_channel(
+    address: str, secret: dict[str, bytes], certificate: tuple[bytes, bytes] | None = None
+) -> grpc.Channel:
+    """A channel over TLS to an agent's port, with or without a client's certificate (key, chain)."""
+    key, chain = certificate or (None, None)
+    options = (("grpc.ssl_target_name_override", secret["serverName"].decode()), ("grpc.enable_http_proxy", 0))
+    return grpc.secure_channel(address, grpc.ssl_channel_credentials(secret["ca.crt"], key, chain), options)
+
+
+def test_calls_without_the_sessions_own_token_or_without_tls_are_refused(
     own_node: Platform, kubectl: Kubectl, sessions: Sessions
 ):
     first, second = sessions.create(), sessions.create()
-    for name in (first, second):
-        sessions.wait_phase(name, "Ready")
-    address, secret = access(kubectl, sessions, first)
-    _, other = access(kubectl, sessions, second)
-    options = (("grpc.ssl_target_name_override", secret["serverName"].decode()), ("grpc.enable_http_proxy", 0))
-    credentials = grpc.ssl_channel_credentials(secret["ca.crt"])
-    with grpc.secure_channel(address, credentials, options) as channel:
-        answers = [call(channel, token) for token in (None, "wrong", other["token"].decode(), secret["token"].decode())]
+    sessions.wait_phase(first, "Ready")
+    sessions.wait_phase(second, "Ready")
+    address = f"{sessions.pod(first)['status']['podIP']}:8443"
+    secret, other = kubectl.secret(f"{first}-access"), kubectl.secret(f"{second}-access")
+    token = secret["token"].decode()
     refused = grpc.StatusCode.UNAUTHENTICATED
-    assert answers == [refused, refused, refused, grpc.StatusCode.OK]
+    with open_channel(address, secret) as channel:
+        assert call(channel, LIST_CONTEXTS, token) == grpc.StatusCode.OK
+        for wrong in (None, "", "wrong", token[:-1], other["token"].decode()):
+            methods = CLIENT_METHODS + CONTROL_METHODS if wrong is None else CLIENT_METHODS
+            assert {method: call(channel, method, wrong) for method in methods} == dict.fromkeys(methods, refused)
+        # The operator's calls are not on this port, not even for the session's own client.
+        assert call(channel, DESCRIBE, token) == grpc.StatusCode.UNIMPLEMENTED
     with grpc.insecure_channel(address, (("grpc.enable_http_proxy", 0),)) as channel:
-        assert call(channel, secret["token"].decode()) == grpc.StatusCode.UNAVAILABLE
+        assert call(channel, LIST_CONTEXTS, token) == grpc.StatusCode.UNAVAILABLE
+    # The second session's certificate is of the same CA, and still not taken for the first's.
+    with open_channel(address, {**secret, "serverName": other["serverName"]}) as channel:
+        assert call(channel, LIST_CONTEXTS, token) == grpc.StatusCode.UNAVAILABLE
 
 
-SCAN = """
-import os, sys
-needles = [bytes.fromhex(word) for word in sys.argv[1:]]
-hits = []
-def look(path):
-    try:
-        with open(path, "rb") as file:
-            content = file.read(4 << 20)
-    except OSError:
-        return
-    hits.extend(path for needle in needles if needle in content)
-for process in filter(str.isdigit, os.listdir("/proc")):
-    for name in ("environ", "status"):
-        look(f"/proc/{process}/{name}")
-for root in "/etc /run /var /tmp /home /workspace /opt /root /usr/local/bin /usr/local/lib/sandbox".split():
-    for folder, _, names in os.walk(root):
-        for name in names:
-            path = os.path.join(folder, name)
-            if os.path.isfile(path):
-                look(path)
-hits.extend(name for name, value in os.environ.items() for needle in needles if needle in value.encode())
-print(sorted(set(hits)))
-"""
-
-
-def test_no_credential_is_to_be_found_inside_a_sandbox(platform: Platform, kubectl: Kubectl, sessions: Sessions):
+def test_the_control_port_takes_the_operators_certificate_only(
+    own_node: Platform, system: Kubectl, kubectl: Kubectl, sessions: Sessions
+):
     name = sessions.ready()
-    secret, pod = kubectl.secret(f"{name}-access"), sessions.pod(name)["metadata"]["name"]
-    key = kubectl.secret(f"{pod}-tls")["tls.key"].splitlines()[1]
-    needles = [platform.storage.secret_key.encode(), secret["token"], key]
-    with sessions.connect(name) as sandbox:
-        sandbox.files.write("scan.py", SCAN)
-        words = " ".join(needle.hex() for needle in needles)
-        assert sandbox.run(f"python3 scan.py {words}").stdout == "[]\n"
-        assert not sandbox.run("ls /var/run/secrets/kubernetes.io/serviceaccount").ok
-        assert not sandbox.run("ls /etc/sandbox/tls").ok
-        environment = sandbox.run("env").stdout
-        processes = sandbox.run("ps -eo args").stdout
-    assert "KUBERNETES_" not in environment
-    assert "sandbox_agent serve" not in processes
-    assert "sandbox-agent" not in processes
+    pod = sessions.pod(name)
+    address, secret = f"{pod['status']['podIP']}:8444", kubectl.secret(f"{name}-access")
+    authority = system.secret("sandbox-operator-ca")
+    ours = (authority["tls.crt"], authority["tls.key"])
+    server = kubectl.secret(f"{pod['metadata']['name']}-tls")
+    with open_channel(address, secret, client_certificate("sandbox-operator", ours)) as channel:
+        assert call(channel, DESCRIBE) == grpc.StatusCode.OK
+    strangers = {
+        "none": None,
+        "of another authority": client_certificate("sandbox-operator", None),
+        "with another name": client_certificate("sandbox-operator.evil", ours),
+        "the pod's own": (server["tls.key"], server["tls.crt"]),
+    }
+    refused = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.UNAUTHENTICATED}
+    for what, certificate in strangers.items():
+        with open_channel(address, secret, certificate) as channel:
+            for method in CONTROL_METHODS:
+                assert call(channel, method, secret["token"].decode()) in refused, (what, method)
+    with grpc.insecure_channel(address, (("grpc.enable_http_proxy", 0),)) as channel:
+        assert call(channel, DESCRIBE, secret["token"].decode()) == grpc.StatusCode.UNAVAILABLE

@@ -60,7 +60,7 @@ def plain_pod(kubectl: Kubectl, name: str, image: str, labels: dict[str, str] | 
 
 
 def reached_from(kubectl: Kubectl, pod: str, container: str, python: str, places: Places) -> set[str]:
-    """What a process in a container reaches; in a sandbox it is started beside the runtime, without its socket filter."""
+    """What a process started in a container by hand reaches: in a sandbox, without the runtime's socket filter."""
     return connected(kubectl.execute(pod, container, python, "-c", PROBE, argument(places), timeout=90), places)
 
 
