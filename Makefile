@@ -6,7 +6,7 @@ SOURCES := sandbox_agent sandbox_client operator/sandbox_operator tests examples
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test e2e bench lint format verify proto crds lock images cluster clean
+.PHONY: help setup demo test e2e lint format verify proto crds lock images cluster clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,6 +29,13 @@ test: $(STAMP) ## Unit and integration tests: no root, no cluster
 
 e2e: $(STAMP) ## Tests on a real cluster: KUBECONFIG if set, else an own one-node cluster (root, Debian)
 	$(BIN)/python -m pytest tests/e2e -m e2e --timeout 900
+
+cluster: ## Start the one-node test cluster and leave it running (root, Debian; the first build takes half an hour)
+	tests/e2e/cluster/sandbox-cluster build
+	tests/e2e/cluster/sandbox-cluster up
+
+images: ## Build the three images with buildah and load them into the test cluster
+	tests/e2e/cluster/sandbox-cluster images
 
 lint: $(STAMP) ## Format check, ruff, mypy, import contracts
 	$(BIN)/ruff format --check .
