@@ -1,4 +1,4 @@
-"""How the tools come to a session of the cluster: as it is, resumed, or created. The cluster is a recording stand-in."""
+"""How the tools come to a session of the cluster: as it is, resumed, or created. The cluster is a stand-in."""
 
 import contextlib
 
@@ -28,12 +28,12 @@ class StandIn:
     async def suspend(self, name, *, is_suspended):
         self.calls.append(f"suspended={is_suspended}")
 
-    async def wait_for(self, name, is_over, *, timeout, on_phase):
+    async def wait_for(self, name, is_over, **_options):
         assert not is_over({"status": {"phase": "Suspended"}})
         assert is_over({"status": {"phase": "Starting"}})
         self.calls.append("left suspension")
 
-    async def wait_ready(self, name, *, timeout, on_phase):
+    async def wait_ready(self, name, **_options):
         self.calls.append("ready")
 
     async def connect(self, name):
