@@ -6,6 +6,8 @@ start_node() {
   write_containerd_config >containerd/config.toml
   write_network_config >cni/10-calico.conflist
   write_kubelet_config >kubelet/config.yaml
+  # What is sent to a pod that is gone must not leave the machine by the default route.
+  ip route replace blackhole $POD_CIDR
   mkdir -p /var/lib/calico
   printf node1 >/var/lib/calico/nodename
   background containerd "$BIN/containerd" -c containerd/config.toml
@@ -107,6 +109,7 @@ YAML
 stop_node() {
   local pid
   "$BIN/kube-proxy" --cleanup >/dev/null 2>&1
+  ip route del blackhole $POD_CIDR 2>/dev/null
   timeout 10 "$BIN/ctr" -a "$SOCK" -n k8s.io tasks ls 2>/dev/null | awk 'NR > 1 {print $2}' | xargs -r kill -9 2>/dev/null
   forget_containers
   stop containerd
