@@ -1,11 +1,17 @@
 """Sessions of the test namespace: make, wait for, connect to, and leave nothing behind."""
 
 import contextlib
+import functools
+import http
 import secrets
 from dataclasses import dataclass, field
 from typing import Any
 
+from kubernetes.client import ApiException, CustomObjectsApi
+
 from sandbox_client import Sandbox, SandboxError
+from sandbox_client.kubernetes import GROUP, PLURAL, VERSION
+from sandbox_client.kubernetes_api import ClusterOptions, open_client
 from tests.e2e.support.kubectl import Kubectl, RefusedError, poll
 
 SESSION = "sandboxsession"
@@ -32,8 +38,22 @@ class Sessions:
         return name
 
     def status(self, name: str) -> dict[str, Any]:
-        """A session's status."""
-        return self.kubectl.get(SESSION, name).get("status", {})
+        """A session's status; empty where there is no session."""
+        return self.read(name).get("status", {})
+
+    def read(self, name: str) -> dict[str, Any]:
+        """A session as it is now, without the start of a kubectl: for polling."""
+        try:
+            return self._api.get_namespaced_custom_object(GROUP, VERSION, self.kubectl.namespace, PLURAL, name)
+        except ApiException as error:
+            if error.status == http.HTTPStatus.NOT_FOUND:
+                return {}
+            raise
+
+    @functools.cached_property
+    def _api(self) -> CustomObjectsApi:
+        client, _, _ = open_client(ClusterOptions(self.kubectl.namespace, self.kubectl.kubeconfig))
+        return CustomObjectsApi(client)
 
     def wait_phase(self, name: str, phase: str, *, timeout: float = 90) -> dict[str, Any]:
         """Wait for a phase; what is known otherwise is the failure's text."""
