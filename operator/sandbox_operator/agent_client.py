@@ -123,8 +123,10 @@ class AgentClient:
         if not self._may_write():
             raise NotLeadingError("an agent's session is changed by the leader only")
         number = self._faults.before_write()
-        answer = await _call(call())
-        self._faults.after_write(number)
+        try:
+            answer = await _call(call())
+        finally:
+            self._faults.after_write(number)
         return _view(answer)
 
     def _stub(self, address: AgentAddress) -> Any:

@@ -39,6 +39,6 @@ class FaultHook:
         return self.writes
 
     def after_write(self, number: int) -> None:
-        """A write was answered."""
-        if number == self._kill_after:
+        """A write was answered, with an error perhaps. 0 is one that does not count."""
+        if number and number == self._kill_after:
             self._kill()

@@ -177,15 +177,14 @@ class KubeClient:
             counted = resource.plural not in {"leases", "events"}
             number = self._faults.before_write() if counted else 0
             try:
-                answer = await self._request(method, resource, path, parameters, body, content)
+                return await self._request(method, resource, path, parameters, body, content)
             except UnavailableError as error:
                 if error.status != 429 or attempt == _TRIES:  # noqa: PLR2004 - HTTP
                     raise
                 await asyncio.sleep(min(error.retry_after or 0.2 * attempt, _MAX_RETRY_AFTER))
-            else:
-                if counted:
-                    self._faults.after_write(number)
-                return answer
+            finally:
+                # A refusal is an answer too.
+                self._faults.after_write(number)
         raise AssertionError("unreachable")
 
     async def _request(
