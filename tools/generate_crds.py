@@ -1,4 +1,3 @@
-
 """Write the chart's CustomResourceDefinitions from their definitions, or (`--check`) fail where they differ."""
 
 from __future__ import annotations
