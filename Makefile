@@ -28,7 +28,7 @@ test: $(STAMP) ## Unit and integration tests: no root, no cluster
 	$(BIN)/python -m pytest
 
 e2e: $(STAMP) ## Tests on a real cluster: KUBECONFIG if set, else an own one-node cluster (root, Debian)
-	$(BIN)/python -m pytest tests/e2e -m e2e --timeout 900
+	$(BIN)/python -m pytest tests/e2e -m e2e --timeout 900 --capture=tee-sys
 
 cluster: ## Start the one-node test cluster and leave it running (root, Debian; the first build takes half an hour)
 	tests/e2e/cluster/sandbox-cluster build
