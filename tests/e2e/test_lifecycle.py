@@ -173,6 +173,7 @@ def test_while_storage_is_down_nothing_is_lost_and_a_suspend_waits_for_it(
     }
 
 
+@pytest.mark.unproven  # the SDK's port-forward does not reach gVisor pods of the test cluster
 def test_a_gvisor_session_runs_three_languages_and_pushes(platform: Platform, kubectl: Kubectl, sessions: Sessions):
     sessions.names.append("hello-gvisor")
     kubectl("apply", "-f", str(REPOSITORY / "examples/session-gvisor.yaml"))
