@@ -15,7 +15,7 @@ from tests.e2e.support.local_operator import LocalOperator, open_local_operator
 from tests.e2e.support.platform import Platform
 from tests.e2e.support.sessions import SESSION, Sessions
 
-pytestmark = pytest.mark.unproven  # passed alone or failed in the last whole run, on a loaded machine
+pytestmark = pytest.mark.unproven  # one failed in the last whole run, the others were not reached
 
 MOST_WRITES = 40
 QUIET_SECONDS = 1.0
