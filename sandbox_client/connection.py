@@ -55,12 +55,14 @@ class Endpoint:
         server_name: The DNS name that the server's certificate must carry.
         ca_certificate: PEM of the CA that signed it.
         token: The session's access token; never shown in a repr.
+        describe_failure: What the way to `address` has to say when nothing answers there; "" for nothing.
     """
 
     address: str
     server_name: str
     ca_certificate: bytes = field(repr=False)
     token: str = field(repr=False)
+    describe_failure: Callable[[], str] = field(default=str, repr=False, compare=False)
 
 
 def channel_options(server_name: str) -> Sequence[tuple[str, Any]]:
@@ -96,7 +98,7 @@ class Connection:
         try:
             await asyncio.wait_for(self._channel.channel_ready(), self._connect_timeout)
         except TimeoutError:
-            why = await self._why_not()
+            why = self.endpoint.describe_failure() or await self._why_not()
             raise SandboxUnavailable(
                 f"no agent answered at {self.endpoint.address} within {self._connect_timeout:g} s ({why}). "
                 "Check that the session is Ready and that this machine may reach it.",

@@ -9,12 +9,13 @@ import asyncio
 import contextlib
 import secrets
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from sandbox_client.connection import Endpoint
 from sandbox_client.errors import NotFound, SessionFailed
 from sandbox_client.kubernetes_api import ClusterOptions, call_api, open_client, read_access
+from sandbox_client.pod_stream import PodStream, open_pod_stream
 from sandbox_client.portforward import PortForward
 
 if TYPE_CHECKING:
@@ -67,10 +68,10 @@ def is_ready(session: Mapping[str, Any]) -> bool:
 class Cluster:
     """The sessions of one namespace."""
 
-    def __init__(self, client: Any, namespace: str, *, is_inside: bool) -> None:
+    def __init__(self, client: Any, namespace: str, *, is_direct: bool) -> None:
         self.namespace = namespace
         self._client = client
-        self._is_inside = is_inside
+        self._is_direct = is_direct
 
     @classmethod
     async def open(cls, options: ClusterOptions) -> Cluster:
@@ -79,8 +80,8 @@ class Cluster:
         Raises:
             SandboxUnavailable: There is neither.
         """
-        client, namespace, is_inside = await asyncio.to_thread(open_client, options)
-        return cls(client, namespace, is_inside=is_inside)
+        client, namespace, is_direct = await asyncio.to_thread(open_client, options)
+        return cls(client, namespace, is_direct=is_direct)
 
     async def create(self, request: SessionRequest) -> str:
         """Create a session and return its name, without waiting.
@@ -241,12 +242,13 @@ class Cluster:
         secret = await call_api(f"secret {secret_name}", core.read_namespaced_secret, secret_name, self.namespace)
         access = read_access(secret_name, secret.data or {})
         resources = contextlib.AsyncExitStack()
-        address = access["endpoint"].decode()
-        if not self._is_inside:
+        endpoint = Endpoint(
+            access["endpoint"].decode(), access["serverName"].decode(), access["ca.crt"], access["token"].decode()
+        )
+        if not self._is_direct:
             forward = PortForward(lambda: self._dial_pod(access["podName"].decode()))
             resources.push_async_callback(asyncio.to_thread, forward.close)
-            address = forward.address
-        endpoint = Endpoint(address, access["serverName"].decode(), access["ca.crt"], access["token"].decode())
+            endpoint = replace(endpoint, address=forward.address, describe_failure=forward.describe_failure)
         return endpoint, resources
 
     async def logs(self, name: str, container: str, *, tail: int = 200) -> str:
@@ -280,13 +282,5 @@ class Cluster:
 
         return CoreV1Api(self._client)
 
-    def _dial_pod(self, pod: str) -> Any:
-        from kubernetes.client import ApiClient, CoreV1Api  # noqa: PLC0415 - slow to import
-        from kubernetes.stream import portforward  # noqa: PLC0415 - same
-
-        # Its own client: `portforward` replaces a method of the client while it dials, which no other thread may see.
-        client = ApiClient(self._client.configuration)
-        stream = portforward(
-            CoreV1Api(client).connect_get_namespaced_pod_portforward, pod, self.namespace, ports=str(AGENT_PORT)
-        )
-        return stream.socket(AGENT_PORT)
+    def _dial_pod(self, pod: str) -> PodStream:
+        return open_pod_stream(self._client, self.namespace, pod, AGENT_PORT)

@@ -38,7 +38,7 @@ class ClusterOptions:
 
 
 def open_client(options: ClusterOptions) -> tuple[Any, str, bool]:
-    """The API client, the namespace, and whether this runs inside the cluster.
+    """The API client, the namespace, and whether pods are dialled at their own addresses.
 
     Raises:
         SandboxUnavailable: There is no kubeconfig and no service account.
@@ -48,9 +48,7 @@ def open_client(options: ClusterOptions) -> tuple[Any, str, bool]:
     client: Any = kubernetes.client
     config: Any = kubernetes.config
 
-    is_inside = options.in_cluster
-    if is_inside is None:
-        is_inside = _NAMESPACE_FILE.exists() and options.kubeconfig is None and options.kube_context is None
+    is_inside = _NAMESPACE_FILE.exists() and options.kubeconfig is None and options.kube_context is None
     configuration = client.Configuration()
     try:
         if is_inside:
@@ -65,7 +63,8 @@ def open_client(options: ClusterOptions) -> tuple[Any, str, bool]:
             f"no cluster to talk to: {str(error).rstrip('.')}. Give --kubeconfig or set KUBECONFIG.",
             reason="NO_KUBECONFIG",
         ) from error
-    return client.ApiClient(configuration), options.namespace or default, is_inside
+    is_direct = is_inside if options.in_cluster is None else options.in_cluster
+    return client.ApiClient(configuration), options.namespace or default, is_direct
 
 
 def _namespace_of(config: Any, path: str | None, kube_context: str | None) -> str:

@@ -113,7 +113,8 @@ class AsyncSandbox:
             namespace: Its namespace; the kubeconfig's (or this pod's) by default.
             kubeconfig: Path of a kubeconfig; the usual one by default.
             kube_context: A context of it; the current one by default.
-            in_cluster: Whether this runs in a pod; found out by default.
+            in_cluster: Whether the pod's own address is dialled; by default only from inside a pod. A session under
+                gVisor takes no port-forward.
 
         Raises:
             NotFound: There is no such session.

@@ -58,9 +58,8 @@ def mcp(
 def _opener(
     target: Target, session: str | None, workspace: str | None, store: str | None, egress: Literal["public", "none"]
 ) -> Callable[[], Awaitable[AsyncSandbox]]:
-    from sandbox_client.kubernetes_api import ClusterOptions  # noqa: PLC0415 - not for other commands
-    from sandbox_client.tools import cluster_sessions, local_sessions  # noqa: PLC0415 - same
+    from sandbox_client.tools import cluster_sessions, local_sessions  # noqa: PLC0415 - not for other commands
 
     if session:
-        return cluster_sessions(session, ClusterOptions(target.namespace, target.kubeconfig, target.kube_context))
+        return cluster_sessions(session, target.cluster)
     return local_sessions(store, workspace=workspace, egress=egress)

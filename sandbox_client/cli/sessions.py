@@ -11,7 +11,7 @@ from rich.table import Table
 
 from sandbox_client.cli.target import Target, with_target
 from sandbox_client.errors import SessionFailed
-from sandbox_client.kubernetes import Cluster, ClusterOptions, SessionRequest, describe_failure
+from sandbox_client.kubernetes import Cluster, SessionRequest, describe_failure
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,7 +20,7 @@ _TIMEOUT: Final = click.option("--timeout", default=120.0, show_default=True, he
 
 
 async def _cluster(target: Target) -> Cluster:
-    return await Cluster.open(ClusterOptions(target.namespace, target.kubeconfig, target.kube_context))
+    return await Cluster.open(target.cluster)
 
 
 @click.command(

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,27 +14,24 @@ import click
 from sandbox_client.blocking import Sandbox
 from sandbox_client.cli.output import Terminal
 from sandbox_client.errors import SandboxError
+from sandbox_client.kubernetes_api import ClusterOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 
-@dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class Target:
     """The shared options, as given."""
 
     terminal: Terminal
-    namespace: str | None
-    kubeconfig: str | None
-    kube_context: str | None
+    cluster: ClusterOptions
 
     @contextlib.contextmanager
     def session(self, name: str) -> Iterator[Sandbox]:
         """A session of the cluster."""
         with self.terminal.steps(f"Connecting to {name}"):
-            sandbox = Sandbox.connect(
-                name, namespace=self.namespace, kubeconfig=self.kubeconfig, kube_context=self.kube_context
-            )
+            sandbox = Sandbox.connect(name, **dataclasses.asdict(self.cluster))
         with sandbox:
             yield sandbox
 
@@ -64,13 +61,25 @@ def with_target(function: Callable[..., int | None]) -> Callable[..., None]:
     @click.option("-n", "--namespace", help="Namespace; the kubeconfig's by default.")
     @click.option("--kubeconfig", type=click.Path(dir_okay=False), help="Path of a kubeconfig.")
     @click.option("--context", "kube_context", help="Context of the kubeconfig.")
+    @click.option(
+        "--direct/--port-forward",
+        "in_cluster",
+        default=None,
+        help="How to reach a session: its pod's address (from inside a pod, by default), or through the API server.",
+    )
     @click.option("--output", type=click.Choice(["text", "json"]), default="text", help="Form of results and errors.")
     @functools.wraps(function)
     def command(
-        *args: Any, namespace: str | None, kubeconfig: str | None, kube_context: str | None, output: str, **kwargs: Any
+        *args: Any,
+        namespace: str | None,
+        kubeconfig: str | None,
+        kube_context: str | None,
+        in_cluster: bool | None,
+        output: str,
+        **kwargs: Any,
     ) -> None:
         terminal = Terminal(is_json=output == "json")
-        target = Target(terminal, namespace, kubeconfig, kube_context)
+        target = Target(terminal, ClusterOptions(namespace, kubeconfig, kube_context, in_cluster))
         try:
             code = function(target, *args, **kwargs)
         except SandboxError as error:

@@ -2,7 +2,6 @@
 
 import dataclasses
 import os
-import socket
 import subprocess
 import sys
 import threading
@@ -25,6 +24,7 @@ from sandbox_client import (
 from sandbox_client.attach import ATTACH_ONLY
 from sandbox_client.portforward import PortForward, _shut
 from sandbox_proto.v1 import interpreter_pb2, process_pb2
+from tests.support.socket_stream import dial
 
 
 @pytest.fixture(scope="module")
@@ -177,7 +177,7 @@ def test_a_repeat_that_only_attaches_never_starts_anything(sandbox):
 async def test_a_connection_that_breaks_in_the_middle_loses_and_repeats_nothing(sandbox):
     endpoint = sandbox._core._connection.endpoint
     host, port = endpoint.address.split(":")
-    with PortForward(lambda: socket.create_connection((host, int(port)))) as forward:
+    with PortForward(lambda: dial((host, int(port)))) as forward:
 
         def cut(text):
             if "first" in text:

@@ -14,6 +14,7 @@ import yaml
 from sandbox_client import Conflict, InvalidArgument, NotFound, SandboxUnavailable, SessionFailed
 from sandbox_client.kubernetes import Cluster, ClusterOptions, SessionRequest, describe_failure
 from sandbox_client.portforward import PortForward
+from tests.support.socket_stream import dial
 
 SESSIONS = "/apis/sandboxsessions.dev/v1alpha1/namespaces/team/sandboxsessions"
 
@@ -206,7 +207,7 @@ def exchange(client, sent):
 
 
 def test_a_port_forward_carries_bytes_both_ways_on_many_connections(echo_address):
-    with contextlib.ExitStack() as clients, PortForward(lambda: socket.create_connection(echo_address)) as forward:
+    with contextlib.ExitStack() as clients, PortForward(lambda: dial(echo_address)) as forward:
         host, port = forward.address.split(":")
         for number in range(4):
             client = clients.enter_context(socket.create_connection((host, int(port)), timeout=10))
@@ -215,7 +216,7 @@ def test_a_port_forward_carries_bytes_both_ways_on_many_connections(echo_address
 
 
 def test_a_closed_port_forward_ends_its_connections(echo_address):
-    with PortForward(lambda: socket.create_connection(echo_address)) as forward:
+    with PortForward(lambda: dial(echo_address)) as forward:
         host, port = forward.address.split(":")
         client = socket.create_connection((host, int(port)), timeout=10)
         assert exchange(client, b"x") == b"x"
@@ -224,10 +225,11 @@ def test_a_closed_port_forward_ends_its_connections(echo_address):
 
 
 def test_a_port_forward_that_cannot_reach_the_pod_closes_the_connection():
-    def dial():
+    def refuse():
         raise OSError("no pod")
 
-    with PortForward(dial) as forward:
+    with PortForward(refuse) as forward:
         host, port = forward.address.split(":")
         with socket.create_connection((host, int(port)), timeout=10) as client:
             assert client.recv(1) == b""
+        assert forward.describe_failure() == "no pod"
