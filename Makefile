@@ -6,7 +6,7 @@ SOURCES := sandbox_agent sandbox_client operator/sandbox_operator tests examples
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test e2e e2e-unproven lint format verify proto crds lock images cluster clean
+.PHONY: help setup demo test e2e lint format verify proto crds lock images cluster clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,10 +28,7 @@ test: $(STAMP) ## Unit and integration tests: no root, no cluster
 	$(BIN)/python -m pytest
 
 e2e: $(STAMP) ## Tests on a real cluster: KUBECONFIG if set, else an own one-node cluster (root, Debian)
-	$(BIN)/python -m pytest tests/e2e -m "e2e and not unproven" --timeout 900 --capture=tee-sys
-
-e2e-unproven: $(STAMP) ## The cluster tests that are not green yet: see docs/requirements.md
-	$(BIN)/python -m pytest tests/e2e -m "e2e and unproven" --timeout 900 --capture=tee-sys
+	$(BIN)/python -m pytest tests/e2e -m e2e --timeout 900 --capture=tee-sys
 
 cluster: ## Start the one-node test cluster and leave it running (root, Debian; the first build takes half an hour)
 	tests/e2e/cluster/sandbox-cluster build

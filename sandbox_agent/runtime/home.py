@@ -49,6 +49,7 @@ _PASSED_PREFIXES: Final = (
     "npm_config_",
 )
 _DEFAULT_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_USER: Final = "sandbox"
 _PIP: Final = '#!/bin/sh\nexec "{python}" -m pip "$@"\n'
 
 
@@ -114,10 +115,13 @@ def build_environment(environ: Mapping[str, str], home: Path, node: str) -> dict
         "npm_config_update_notifier": "false",
         **passed,
         "HOME": str(home),
+        # The user id may be one of the pod's own, which no passwd file names.
+        "LOGNAME": _USER,
         "NODE_PATH": str(home / "npm" / "lib" / "node_modules"),
         "NPM_CONFIG_PREFIX": str(home / "npm"),
         "PATH": os.pathsep.join(path),
         "PIP_CACHE_DIR": str(home / ".cache" / "pip"),
+        "USER": _USER,
         "VIRTUAL_ENV": str(home / "venv"),
         "npm_config_cache": str(home / ".cache" / "npm"),
     }

@@ -173,17 +173,21 @@ def test_while_storage_is_down_nothing_is_lost_and_a_suspend_waits_for_it(
     }
 
 
-@pytest.mark.unproven  # the SDK's port-forward does not reach gVisor pods of the test cluster
-def test_a_gvisor_session_runs_three_languages_and_pushes(platform: Platform, kubectl: Kubectl, sessions: Sessions):
+def test_a_gvisor_session_runs_three_languages_and_pushes(own_node: Platform, kubectl: Kubectl, sessions: Sessions):
     sessions.names.append("hello-gvisor")
     kubectl("apply", "-f", str(REPOSITORY / "examples/session-gvisor.yaml"))
     sessions.wait_phase("hello-gvisor", "Ready", timeout=120)
-    with sessions.connect("hello-gvisor") as sandbox:
+    with (
+        pytest.raises(SandboxUnavailable, match="under gVisor takes no port-forward"),
+        sessions.connect("hello-gvisor") as forwarded,
+    ):
+        forwarded.run("true")
+    with sessions.connect("hello-gvisor", is_direct=True) as sandbox:
         assert "gVisor" in sandbox.run("dmesg").stdout
         assert_languages_keep_variables(sandbox)
         sandbox.files.write("saved.txt", "saved under gVisor")
         assert sandbox.workspace.push().failed == ()
-    stored = platform.storage.digests(kubectl.namespace, "hello-gvisor")
+    stored = own_node.storage.digests(kubectl.namespace, "hello-gvisor")
     assert stored["saved.txt"] == digest(b"saved under gVisor")
 
 

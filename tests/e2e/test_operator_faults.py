@@ -15,8 +15,6 @@ from tests.e2e.support.local_operator import LocalOperator, open_local_operator
 from tests.e2e.support.platform import Platform
 from tests.e2e.support.sessions import SESSION, Sessions
 
-pytestmark = pytest.mark.unproven  # one failed in the last whole run, the others were not reached
-
 MOST_WRITES = 40
 QUIET_SECONDS = 1.0
 """An operator that wrote nothing for so long after a goal is reached has nothing more to write for it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
 
 AGENT_UID: Final = 10001
 SANDBOX_UID: Final = 10002
+"""The sandbox image's own user and group."""
+_OWN_UIDS: Final = range(1_000_000_000, 2_000_000_000)
 GROUP: Final = 10000
 _AGENT_RESOURCES: Final = {
     "requests": {"cpu": "50m", "memory": "96Mi", "ephemeral-storage": "64Mi"},
@@ -78,7 +81,7 @@ def _build_spec(request: PodRequest, name: str, template: Template) -> dict[str,
             "fsGroupChangePolicy": "OnRootMismatch",
             "seccompProfile": {"type": "RuntimeDefault"},
         },
-        "containers": [_build_agent(request), _build_sandbox(request)],
+        "containers": [_build_agent(request), _build_sandbox(request, name)],
         "volumes": _build_volumes(name, template),
     }
     optional: dict[str, Any] = {
@@ -104,7 +107,7 @@ def _build_agent(request: PodRequest) -> dict[str, Any]:
             {"name": "health", "containerPort": naming.HEALTH_PORT, "protocol": "TCP"},
         ],
         "resources": _AGENT_RESOURCES,
-        "securityContext": _build_security_context(AGENT_UID),
+        "securityContext": _build_security_context(AGENT_UID, AGENT_UID),
         "startupProbe": _build_probe("/livez", period=1, failures=60),
         "readinessProbe": _build_probe("/readyz", period=5, failures=3),
         "livenessProbe": _build_probe("/livez", period=10, failures=6),
@@ -116,7 +119,7 @@ def _build_agent(request: PodRequest) -> dict[str, Any]:
     }
 
 
-def _build_sandbox(request: PodRequest) -> dict[str, Any]:
+def _build_sandbox(request: PodRequest, name: str) -> dict[str, Any]:
     spec = request.template.spec
     return {
         "name": "sandbox",
@@ -124,7 +127,7 @@ def _build_sandbox(request: PodRequest) -> dict[str, Any]:
         "imagePullPolicy": spec.image_pull_policy,
         "command": ["sandbox-runtime"],
         "resources": {"requests": request.resources.requests, "limits": request.resources.limits},
-        "securityContext": _build_security_context(SANDBOX_UID),
+        "securityContext": _build_security_context(_choose_uid(request, name), SANDBOX_UID),
         "volumeMounts": [
             {"name": "link", "mountPath": "/run/sandbox"},
             {"name": "workspace", "mountPath": "/workspace"},
@@ -134,10 +137,22 @@ def _build_sandbox(request: PodRequest) -> dict[str, Any]:
     }
 
 
-def _build_security_context(uid: int) -> dict[str, Any]:
+def _choose_uid(request: PodRequest, name: str) -> int:
+    """The sandbox's user id, of no other pod.
+
+    The kernel counts processes (RLIMIT_NPROC) by user id over the whole node: with one id for all, a session that
+    forks up to its limit would leave its neighbours none. A user namespace has a count of its own, and small ids only.
+    """
+    if request.template.spec.host_users is False:
+        return SANDBOX_UID
+    digest = hashlib.sha256(f"{request.session.metadata.namespace}/{name}".encode()).digest()
+    return _OWN_UIDS[int.from_bytes(digest[:8]) % len(_OWN_UIDS)]
+
+
+def _build_security_context(uid: int, gid: int) -> dict[str, Any]:
     return {
         "runAsUser": uid,
-        "runAsGroup": uid,
+        "runAsGroup": gid,
         "runAsNonRoot": True,
         "privileged": False,
         "allowPrivilegeEscalation": False,

@@ -102,9 +102,10 @@ class Sessions:
             found += names | {each for each in everything if each.startswith((f"sbx-{name}-", f"{name}-access"))}
         return found
 
-    def connect(self, name: str) -> Sandbox:
-        """The SDK, connected."""
-        return Sandbox.connect(name, namespace=self.kubectl.namespace, kubeconfig=self.kubectl.kubeconfig)
+    def connect(self, name: str, *, is_direct: bool | None = None) -> Sandbox:
+        """The SDK, connected: through a port-forward, or to the pod's own address."""
+        namespace, kubeconfig = self.kubectl.namespace, self.kubectl.kubeconfig
+        return Sandbox.connect(name, namespace=namespace, kubeconfig=kubeconfig, in_cluster=is_direct)
 
     def run_soon(self, name: str, code: str, *, timeout: float = 60) -> str:
         """Run code as soon as the session lets it, over as many connections as it takes; its output."""

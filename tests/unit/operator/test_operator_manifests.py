@@ -23,10 +23,10 @@ def make_template(**spec):
     return parse(Template, {"metadata": {"name": "default", **META}, "spec": {"image": "sandbox:1", **spec}})
 
 
-def security_context(uid):
+def security_context(uid, gid=None):
     return {
         "runAsUser": uid,
-        "runAsGroup": uid,
+        "runAsGroup": gid or uid,
         "runAsNonRoot": True,
         "privileged": False,
         "allowPrivilegeEscalation": False,
@@ -36,9 +36,13 @@ def security_context(uid):
     }
 
 
-def build(template):
+def build(template, session=SESSION):
     resources = Resources(requests={"cpu": "1"}, limits={"cpu": "2"})
-    return build_pod(PodRequest(SESSION, template, Egress.NONE, resources, "agent:1"))
+    return build_pod(PodRequest(session, template, Egress.NONE, resources, "agent:1"))
+
+
+def sandbox_uid(pod):
+    return pod["spec"]["containers"][1]["securityContext"]["runAsUser"]
 
 
 def test_the_pod_is_the_one_of_the_contract():
@@ -75,13 +79,15 @@ def test_the_pod_is_the_one_of_the_contract():
             "seccompProfile": {"type": "RuntimeDefault"},
         },
     }
+    uid = sandbox["securityContext"]["runAsUser"]
+    assert 10**9 <= uid < 2 * 10**9
     assert sandbox == {
         "name": "sandbox",
         "image": "sandbox:1",
         "imagePullPolicy": "IfNotPresent",
         "command": ["sandbox-runtime"],
         "resources": {"requests": {"cpu": "1"}, "limits": {"cpu": "2"}},
-        "securityContext": security_context(10002),
+        "securityContext": security_context(uid, gid=10002),
         "volumeMounts": [
             {"name": "link", "mountPath": "/run/sandbox"},
             {"name": "workspace", "mountPath": "/workspace"},
@@ -99,6 +105,21 @@ def test_the_pod_is_the_one_of_the_contract():
     }
     assert all("sizeLimit" in volume["emptyDir"] for volume in volumes if "emptyDir" in volume)
     assert volumes[-1] == {"name": "tls", "secret": {"secretName": f"{name}-tls", "defaultMode": 0o440}}
+
+
+def test_each_pods_sandbox_has_a_user_id_of_its_own_that_stays_the_same():
+    uids = {
+        sandbox_uid(
+            build(make_template(), parse(Session, {"metadata": {"name": f"s{number}", **META, "uid": f"{number}"}}))
+        )
+        for number in range(500)
+    }
+    assert len(uids) == 500
+    assert sandbox_uid(build(make_template())) == sandbox_uid(build(make_template()))
+
+
+def test_in_a_user_namespace_of_its_own_the_sandbox_has_the_images_user_id():
+    assert sandbox_uid(build(make_template(hostUsers=False))) == 10002
 
 
 def test_the_pods_name_is_the_same_each_time_and_bounded():
