@@ -51,6 +51,8 @@ class Settings(BaseModel):
     watch_namespaces: Words = ()
     """Where sessions are served; empty: everywhere."""
     agent_image: str = "sandbox-agent:latest"
+    sandbox_image: str = "sandbox:latest"
+    """Of templates that name none."""
     default_template: str = "default"
     ca_secret: str = "sandbox-operator-ca"  # noqa: S105 - a name
     lease: str = "sandbox-operator"

@@ -149,7 +149,7 @@ class Volumes(Model):
 class TemplateSpec(Model):
     """What an administrator allows."""
 
-    image: str
+    image: str = ""
     agent_image: str = ""
     image_pull_policy: str = "IfNotPresent"
     image_pull_secrets: tuple[NameRef, ...] = ()

@@ -89,7 +89,7 @@ _LIMITS: Final = fields(
 
 TEMPLATE_SPEC: Final[Schema] = fields(
     {
-        "image": text("Image of the container in which user code runs.", longest=1024, minLength=1),
+        "image": text("Image in which user code runs; default: the operator's setting.", longest=1024),
         "agentImage": text("Image of the agent; default: the operator's setting.", longest=1024),
         "imagePullPolicy": choice("Always", "IfNotPresent", "Never", default="IfNotPresent"),
         "imagePullSecrets": array(_PULL_SECRET),
@@ -124,7 +124,6 @@ TEMPLATE_SPEC: Final[Schema] = fields(
             {"workspace": quantity(), "home": quantity(), "tmp": quantity()},
             "Sizes of the folders user code writes to.",
         ),
-    },
-    required=("image",),
+    }
 )
 """Everything an administrator decides: no field for capabilities, volumes, service accounts or more containers."""

@@ -34,6 +34,7 @@ class PodRequest:
     egress: Egress
     resources: Resources
     agent_image: str
+    sandbox_image: str
 
 
 def build_pod(request: PodRequest) -> dict[str, Any]:
@@ -123,7 +124,7 @@ def _build_sandbox(request: PodRequest, name: str) -> dict[str, Any]:
     spec = request.template.spec
     return {
         "name": "sandbox",
-        "image": spec.image,
+        "image": spec.image or request.sandbox_image,
         "imagePullPolicy": spec.image_pull_policy,
         "command": ["sandbox-runtime"],
         "resources": {"requests": request.resources.requests, "limits": request.resources.limits},

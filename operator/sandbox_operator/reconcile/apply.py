@@ -123,6 +123,7 @@ class Applier:
             action.egress,
             action.resources,
             self._settings.agent_image,
+            self._settings.sandbox_image,
         )
         body = build_pod(request)
         namespace, name = observation.session.metadata.namespace, body["metadata"]["name"]

@@ -38,7 +38,7 @@ def security_context(uid, gid=None):
 
 def build(template, session=SESSION):
     resources = Resources(requests={"cpu": "1"}, limits={"cpu": "2"})
-    return build_pod(PodRequest(session, template, Egress.NONE, resources, "agent:1"))
+    return build_pod(PodRequest(session, template, Egress.NONE, resources, "agent:1", "sandbox:default"))
 
 
 def sandbox_uid(pod):
@@ -107,6 +107,10 @@ def test_the_pod_is_the_one_of_the_contract():
     assert volumes[-1] == {"name": "tls", "secret": {"secretName": f"{name}-tls", "defaultMode": 0o440}}
 
 
+def test_a_template_without_an_image_has_the_operators():
+    assert build(make_template(image=""))["spec"]["containers"][1]["image"] == "sandbox:default"
+
+
 def test_each_pods_sandbox_has_a_user_id_of_its_own_that_stays_the_same():
     uids = {
         sandbox_uid(
@@ -127,7 +131,7 @@ def test_the_pods_name_is_the_same_each_time_and_bounded():
     assert name == build(make_template())["metadata"]["name"]
     assert name.startswith("sbx-one-")
     long = parse(Session, {"metadata": {"name": "n" * 63, **META}})
-    pod = build_pod(PodRequest(long, make_template(), Egress.NONE, Resources(), "agent:1"))
+    pod = build_pod(PodRequest(long, make_template(), Egress.NONE, Resources(), "agent:1", "sandbox:default"))
     assert len(pod["metadata"]["name"]) == 4 + 40 + 9
 
 
