@@ -6,7 +6,7 @@ SOURCES := sandbox_agent sandbox_client operator/sandbox_operator tests examples
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test e2e lint format verify proto crds lock images cluster clean
+.PHONY: help setup demo test bench e2e lint format verify proto crds lock images cluster clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,6 +26,9 @@ demo: $(STAMP) ## A local session: Python, JavaScript, TypeScript, shell, files,
 
 test: $(STAMP) ## Unit and integration tests: no root, no cluster
 	$(BIN)/python -m pytest
+
+bench: $(STAMP) ## Speed beside a Jupyter kernel and bare gRPC; ARGS="--quick --only execute", ARGS=--help
+	@$(BIN)/python -m benchmarks $(ARGS)
 
 e2e: $(STAMP) ## Tests on a real cluster: KUBECONFIG if set, else an own one-node cluster (root, Debian)
 	$(BIN)/python -m pytest tests/e2e -m e2e --timeout 900 --capture=tee-sys

@@ -1,0 +1,64 @@
+"""Runs the benchmarks. It reports; it never fails on a time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from benchmarks.groups import GROUPS
+from benchmarks.lab import Lab
+from benchmarks.machine import describe_machine
+from benchmarks.measuring import judge
+from benchmarks.reporting import build_table, write_json
+from benchmarks.running import rounds_of, take_samples
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from benchmarks.measuring import Measure, Row
+
+RESULTS: Final = Path(__file__).parent / "results" / "interpreter.json"
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--only", multiple=True, type=click.Choice(list(GROUPS)), help="Only these groups; may be repeated.")
+@click.option("--quick", "is_quick", is_flag=True, help="Fewer rounds and smaller files: minutes become seconds.")
+@click.option(
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=None,
+    help="Where the JSON goes. By default benchmarks/results/interpreter.json, and nowhere with --only or --quick.",
+)
+def main(only: Sequence[str], is_quick: bool, output: Path | None) -> None:  # noqa: FBT001 - click's
+    """Measure a local session beside a Jupyter kernel (peer) and bare gRPC (floor), in turns, in one run."""
+    rows: list[Row] = []
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Lab(is_quick=is_quick) as lab, Progress(*columns, console=console) as progress:
+        for name in only or GROUPS:
+            task = progress.add_task(f"{name}: preparing", total=None)
+            for measure in GROUPS[name](lab):
+                rows += _run(measure, progress, is_quick=is_quick)
+            progress.remove_task(task)
+    wide = Console(width=None if Console().is_terminal else 200)
+    wide.print(build_table(rows))
+    if output is None and not only and not is_quick:
+        output = RESULTS
+    if output is not None:
+        write_json(rows, output)
+        console.print(f"written to {output}")
+
+
+def _run(measure: Measure, progress: Progress, *, is_quick: bool) -> list[Row]:
+    total = sum(rounds_of(measure, side, is_quick=is_quick) for side in measure.sides)
+    task = progress.add_task(measure.name, total=total)
+    samples = take_samples(measure, is_quick=is_quick, on_sample=lambda: progress.advance(task))
+    return judge(measure, samples, describe_machine())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,25 @@
+"""The measures, one module a group. Each has `build(lab)`, which prepares what it needs and returns its measures."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from benchmarks.groups import contexts, execute, figures, files, interrupt, javascript, memory, output
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from benchmarks.lab import Lab
+    from benchmarks.measuring import Measure
+
+GROUPS: Final[Mapping[str, Callable[[Lab], list[Measure]]]] = {
+    "execute": execute.build,
+    "contexts": contexts.build,
+    "output": output.build,
+    "figures": figures.build,
+    "interrupt": interrupt.build,
+    "javascript": javascript.build,
+    "files": files.build,
+    "memory": memory.build,
+}
+"""Name, as `--only` takes it, to what builds the group."""

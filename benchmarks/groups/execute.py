@@ -1,0 +1,58 @@
+"""Short cells: what a call costs beside what it runs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from benchmarks.measuring import Measure, faster_than_peer, within_floor
+
+if TYPE_CHECKING:
+    from benchmarks.lab import Lab
+
+SHORT: Final = "x=1;print(x)"
+STATEMENTS: Final = "\n".join(f"v{number} = {number} * 2" for number in range(200))
+
+
+def build(lab: Lab) -> list[Measure]:
+    """From the call to its completion at the client, in milliseconds."""
+    session, kernel, bare = lab.session, lab.kernel, lab.bare
+    return [
+        Measure(
+            name="execute x=1;print(x)",
+            unit="ms",
+            sides={
+                "ours": lambda: session.timed(SHORT),
+                "peer": lambda: kernel.timed(SHORT),
+                "floor": bare.echo,
+            },
+            goals=[faster_than_peer(5, 8), within_floor(2, 1.25)],
+            rounds=500,
+            quick_rounds=100,
+            warmup=20,
+        ),
+        Measure(
+            name="execute x=1;print(x), asyncio client",
+            unit="ms",
+            sides={
+                "ours": lambda: session.timed_async(SHORT),
+                "peer": lambda: kernel.timed(SHORT),
+                "floor": bare.echo_async,
+            },
+            goals=[faster_than_peer(5, 8), within_floor(2, 1.25)],
+            rounds=500,
+            quick_rounds=100,
+            warmup=20,
+        ),
+        Measure(
+            name="cell of 200 statements",
+            unit="ms",
+            sides={
+                "ours": lambda: session.timed(STATEMENTS),
+                "peer": lambda: kernel.timed(STATEMENTS),
+            },
+            goals=[faster_than_peer(4, 8)],
+            rounds=200,
+            quick_rounds=40,
+            warmup=10,
+        ),
+    ]

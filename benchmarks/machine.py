@@ -1,0 +1,18 @@
+"""What the figures were made on, without naming the machine."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib.metadata import version
+
+
+def describe_machine() -> str:
+    """Cores, processor type, kernel, Python and the versions that matter."""
+    cores = len(os.sched_getaffinity(0))
+    packages = ", ".join(f"{name} {version(name)}" for name in ("grpcio", "ipykernel", "jupyter-client"))
+    release = ".".join(platform.release().split("-")[0].split(".")[:2])
+    return (
+        f"{cores} cores, {platform.machine()}, {platform.system()} {release}, "
+        f"Python {platform.python_version()}, {packages}"
+    )
