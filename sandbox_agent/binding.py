@@ -68,6 +68,7 @@ class SessionGate:
     Attributes:
         state: Where in its life the agent is.
         restoration: The restore that runs behind Bind.
+        runtime_uid: Session that the runtime was bound to when it was last dialled.
         last_active: Unix time of the last end of a client call or execution; see `active`.
     """
 
@@ -81,6 +82,7 @@ class SessionGate:
         self.state = State.BLANK
         self.runtime = runtime
         self.restoration = Restoration()
+        self.runtime_uid = ""
         self.last_active = time.time()
         self._build_workspace = build_workspace
         self._writer = writer
@@ -205,6 +207,7 @@ class SessionGate:
 
         Its workspace outlives the runtime's process: a restore that was done is never done again over newer files.
         """
+        self.runtime_uid = session_uid
         if self._binding is None or session_uid == self._binding.session_uid:
             return
         await connection.call("configure", _configure_arguments(self._binding))

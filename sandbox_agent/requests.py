@@ -98,10 +98,11 @@ def read_env(env: Mapping[str, str]) -> dict[str, str]:
     return dict(env)
 
 
-def fingerprint(request: interpreter_pb2.ExecuteRequest | process_pb2.RunRequest) -> bytes:
+def fingerprint(request: interpreter_pb2.ExecuteRequest | process_pb2.RunRequest | process_pb2.StartRequest) -> bytes:
     """Same for requests with the same body, request_id apart."""
-    copy = deepcopy(request)
-    copy.ClearField("request_id")
+    copy: Any = deepcopy(request)
+    inner = copy.run if "run" in copy.DESCRIPTOR.fields_by_name else copy
+    inner.ClearField("request_id")
     return hashlib.sha256(copy.SerializeToString(deterministic=True)).digest()
 
 
@@ -127,6 +128,11 @@ def read_execute(request: interpreter_pb2.ExecuteRequest, limits: Limits) -> tup
 
 def read_run(request: process_pb2.RunRequest, limits: Limits) -> dict[str, Any]:
     """Arguments of the link's `run`."""
+    return {**read_command(request), "timeout": read_timeout(request, limits)}
+
+
+def read_command(request: process_pb2.RunRequest) -> dict[str, Any]:
+    """What `run` and `process.start` have in common: all but the time."""
     check_request_id(request.request_id)
     command: dict[str, Any] = {}
     if request.WhichOneof("command") == "shell":
@@ -145,6 +151,5 @@ def read_run(request: process_pb2.RunRequest, limits: Limits) -> dict[str, Any]:
         **command,
         "cwd": check_path(request.cwd, "cwd", required=False),
         "env": read_env(request.env),
-        "timeout": read_timeout(request, limits),
         "stdin_bytes": len(request.stdin),
     }

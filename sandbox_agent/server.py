@@ -13,6 +13,7 @@ from grpc_health.v1 import health_pb2_grpc
 from grpc_health.v1.health import aio as async_health  # type: ignore[attr-defined]  # bound by version check
 
 from sandbox_agent.authentication import ClientInterceptor, OperatorInterceptor
+from sandbox_agent.background_registry import BackgroundRegistry
 from sandbox_agent.binding import SessionGate
 from sandbox_agent.executions import ExecutionRegistry
 from sandbox_agent.health import HealthServer
@@ -83,7 +84,10 @@ class Agent:
         self._link.greet = self._gate.greet
         self._cells: ExecutionRegistry[interpreter_pb2.ExecuteEvent] = ExecutionRegistry(self._gate)
         self._commands: ExecutionRegistry[process_pb2.RunEvent] = ExecutionRegistry(self._gate)
-        self._sessions = SessionServicer(self._gate, lambda: self._cells.running + self._commands.running)
+        self._processes = BackgroundRegistry(self._gate)
+        self._sessions = SessionServicer(
+            self._gate, lambda: self._cells.running + self._commands.running, self._processes
+        )
         self._health = HealthServer(self._is_ready)
         self._servers: list[grpc.aio.Server] = []
 
@@ -118,6 +122,7 @@ class Agent:
         await self._sessions.close()
         await self._cells.close()
         await self._commands.close()
+        await self._processes.close()
         await self._gate.close()
         await self._health.close()
         await self._link.close()
@@ -134,7 +139,10 @@ class Agent:
                 interpreter_pb2_grpc.add_InterpreterServiceServicer_to_server,
                 InterpreterServicer(self._gate, self._cells),
             ),
-            (process_pb2_grpc.add_ProcessServiceServicer_to_server, ProcessServicer(self._gate, self._commands)),
+            (
+                process_pb2_grpc.add_ProcessServiceServicer_to_server,
+                ProcessServicer(self._gate, self._commands, self._processes),
+            ),
             (file_pb2_grpc.add_FileServiceServicer_to_server, FileServicer(self._gate)),
             (workspace_pb2_grpc.add_WorkspaceServiceServicer_to_server, WorkspaceServicer(self._gate)),
             (health_pb2_grpc.add_HealthServicer_to_server, async_health.HealthServicer()),

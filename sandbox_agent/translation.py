@@ -22,7 +22,7 @@ MAX_PART: Final = 1 << 30
 MAX_TRACEBACK: Final = 500
 MAX_OUTPUT: Final = 256 << 10
 """Neighbouring output of one stream is joined up to this."""
-_STREAMS: Final = {Stream.STDOUT: types_pb2.Output.STREAM_STDOUT, Stream.STDERR: types_pb2.Output.STREAM_STDERR}
+STREAMS: Final = {Stream.STDOUT: types_pb2.Output.STREAM_STDOUT, Stream.STDERR: types_pb2.Output.STREAM_STDERR}
 
 
 def join_output(items: Iterable[Data | Event]) -> Iterator[Data | Event]:
@@ -53,7 +53,7 @@ class OutputCounter:
 
     def output(self, data: Data) -> types_pb2.Output:
         """One Output message."""
-        output = types_pb2.Output(stream=_STREAMS[data.stream], data=data.data, offset=self._offset)
+        output = types_pb2.Output(stream=STREAMS[data.stream], data=data.data, offset=self._offset)
         self._offset += len(data.data)
         return output
 
@@ -210,22 +210,27 @@ class CommandTranslator:
 
     def exited(self, result: dict[str, Any]) -> process_pb2.RunEvent:
         """The last event, from the call's `ok`."""
-        exited = process_pb2.ProcessExited(
-            status=checked.exit_status(result),
-            exit_code=checked.integer(result, "exit_code", -255, 255),
-            signal=checked.integer(result, "signal", 0, 255),
-            duration=checked.seconds(result, "duration"),
-        )
-        dropped = checked.count(result, "dropped_bytes")
-        if dropped:
-            exited.truncation.dropped_bytes = dropped
-        return process_pb2.RunEvent(exited=exited)
+        return process_pb2.RunEvent(exited=read_exited(result))
 
     def lost(self) -> Iterator[process_pb2.RunEvent]:
         """What ends a command whose link was lost."""
         if not self.has_started:
             yield self.started(0)
         yield process_pb2.RunEvent(exited=process_pb2.ProcessExited(status=types_pb2.EXIT_STATUS_LOST))
+
+
+def read_exited(result: dict[str, Any]) -> process_pb2.ProcessExited:
+    """How a process ended, from the `ok` of its call."""
+    exited = process_pb2.ProcessExited(
+        status=checked.exit_status(result),
+        exit_code=checked.integer(result, "exit_code", -255, 255),
+        signal=checked.integer(result, "signal", 0, 255),
+        duration=checked.seconds(result, "duration"),
+    )
+    dropped = checked.count(result, "dropped_bytes")
+    if dropped:
+        exited.truncation.dropped_bytes = dropped
+    return exited
 
 
 def _read_part(part: Any) -> tuple[str, int, int]:

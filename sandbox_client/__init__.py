@@ -1,6 +1,6 @@
 """The SDK and the CLI: sessions on this machine, in the cluster, or through a port-forward."""
 
-from sandbox_client.blocking import Contexts, Files, Sandbox, Workspace
+from sandbox_client.blocking import Contexts, Files, Process, Processes, Sandbox, Workspace
 from sandbox_client.connection import Endpoint
 from sandbox_client.errors import (
     Conflict,
@@ -17,6 +17,8 @@ from sandbox_client.errors import (
     Unauthenticated,
 )
 from sandbox_client.events import Completed, Exited, Started, Stderr, Stdout
+from sandbox_client.process_values import ProcessInfo, ProcessOutput
+from sandbox_client.processes import AsyncProcess, AsyncProcesses
 from sandbox_client.session import AsyncSandbox
 from sandbox_client.values import (
     CodeError,
@@ -35,6 +37,8 @@ from sandbox_client.values import (
 )
 
 __all__ = [
+    "AsyncProcess",
+    "AsyncProcesses",
     "AsyncSandbox",
     "CodeError",
     "CommandResult",
@@ -54,6 +58,10 @@ __all__ = [
     "InvalidArgument",
     "NotFound",
     "NotSupported",
+    "Process",
+    "ProcessInfo",
+    "ProcessOutput",
+    "Processes",
     "Progress",
     "PushReport",
     "ResourceExhausted",

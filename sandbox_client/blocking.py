@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Self, Ty
 
 from sandbox_client.contexts import AsyncContexts
 from sandbox_client.files import AsyncFiles
+from sandbox_client.processes import AsyncProcess, AsyncProcesses
 from sandbox_client.session import AsyncSandbox
 from sandbox_client.workspace import AsyncWorkspace
 
@@ -115,6 +116,18 @@ def iterating(
     return call
 
 
+def facing(
+    method: Callable[Concatenate[Any, P], Coroutine[Any, Any, AsyncProcess]],
+) -> Callable[Concatenate[Face[Any], P], Process]:
+    """The sync namesake of an async method that gives a process."""
+
+    @functools.wraps(method)
+    def call(self: Face[Any], /, *args: P.args, **kwargs: P.kwargs) -> Process:
+        return Process(self._loop.run(method(self._core, *args, **kwargs)), self._loop)
+
+    return call
+
+
 def opening(
     method: Callable[P, Coroutine[Any, Any, AsyncSandbox]],
 ) -> Callable[Concatenate[type[Sandbox], P], Sandbox]:
@@ -179,6 +192,41 @@ class Contexts(Face[AsyncContexts]):
     delete = blocking(AsyncContexts.delete)
 
 
+class Process(Face[AsyncProcess]):
+    """A background process. It goes on when this client goes away; `processes.get(id)` finds it again."""
+
+    info = blocking(AsyncProcess.info)
+    output = iterating(AsyncProcess.output)
+    wait = blocking(AsyncProcess.wait)
+    send_input = blocking(AsyncProcess.send_input)
+    signal = blocking(AsyncProcess.signal)
+    kill = blocking(AsyncProcess.kill)
+    resize = blocking(AsyncProcess.resize)
+
+    @property
+    def id(self) -> str:
+        """The agent's id of it."""
+        return self._core.id
+
+    @property
+    def pid(self) -> int:
+        """The process id inside the sandbox."""
+        return self._core.pid
+
+    @property
+    def command(self) -> str:
+        """What it was started with, as text."""
+        return self._core.command
+
+
+class Processes(Face[AsyncProcesses]):
+    """Background processes of one sandbox."""
+
+    start = facing(AsyncProcesses.start)
+    get = facing(AsyncProcesses.get)
+    list = blocking(AsyncProcesses.list)
+
+
 class Sandbox(Face[AsyncSandbox]):
     """One session: an isolated place that runs code and keeps its variables and files.
 
@@ -189,6 +237,7 @@ class Sandbox(Face[AsyncSandbox]):
         files: Files of the workspace.
         workspace: The workspace in object storage.
         contexts: Interpreters beside the default ones.
+        processes: Background processes.
     """
 
     def __init__(self, core: AsyncSandbox, loop: LoopThread) -> None:
@@ -196,6 +245,7 @@ class Sandbox(Face[AsyncSandbox]):
         self.files = Files(core.files, loop)
         self.workspace = Workspace(core.workspace, loop)
         self.contexts = Contexts(core.contexts, loop)
+        self.processes = Processes(core.processes, loop)
 
     local = classmethod(opening(AsyncSandbox.local))
     connect = classmethod(opening(AsyncSandbox.connect))

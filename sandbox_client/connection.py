@@ -115,7 +115,13 @@ class Connection:
         return "it answers now"
 
     async def unary(
-        self, method: Callable[..., Any], request: Any, *, repeatable: bool, seconds: float | None = UNARY_TIMEOUT
+        self,
+        method: Callable[..., Any],
+        request: Any,
+        *,
+        repeatable: bool,
+        seconds: float | None = UNARY_TIMEOUT,
+        metadata: Sequence[tuple[str, str]] = (),
     ) -> Any:
         """One request (or an iterator of requests), one answer.
 
@@ -124,6 +130,7 @@ class Connection:
             request: Its message.
             repeatable: Whether running it twice does no harm; only then it is tried again after UNAVAILABLE.
             seconds: Time for each attempt; None: any.
+            metadata: Sent beside the token.
 
         Raises:
             SandboxError: As the table in errors.py has it.
@@ -132,7 +139,7 @@ class Connection:
         for attempt in range(1, _ATTEMPTS + 1):
             await self.ready()
             try:
-                return await method(request, metadata=self._metadata, timeout=seconds)
+                return await method(request, metadata=(*self._metadata, *metadata), timeout=seconds)
             except grpc.RpcError as error:
                 failure = from_rpc_error(error)
                 if not (repeatable and isinstance(failure, SandboxUnavailable)) or attempt == _ATTEMPTS:

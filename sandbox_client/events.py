@@ -53,13 +53,14 @@ class Completed:
 
 @dataclass(frozen=True, slots=True)
 class Exited:
-    """The end of a command. Duration in seconds."""
+    """The end of a command or process. Duration in seconds; `message` says why where it was not its own doing."""
 
     status: Status
     exit_code: int = 0
     signal: int = 0
     duration: float = 0.0
     dropped_bytes: int = 0
+    message: str = ""
 
 
 ExecuteEvent = Started | Stdout | Stderr | Result | CodeError | FileInfo | Completed
@@ -105,7 +106,7 @@ class EventReader:
             yield Started(message.started.process_id)
         elif kind == "exited":
             yield from self._rest()
-            yield _exited(message.exited)
+            yield read_exited(message.exited)
 
     def _output(self, message: types_pb2.Output) -> Iterator[Stdout | Stderr]:
         if message.stream == _IS_STDERR:
@@ -132,13 +133,15 @@ def _completed(message: interpreter_pb2.ExecutionCompleted) -> Completed:
     )
 
 
-def _exited(message: process_pb2.ProcessExited) -> Exited:
+def read_exited(message: process_pb2.ProcessExited) -> Exited:
+    """The end that a message tells."""
     return Exited(
         status=Status.from_message(message.status),
         exit_code=message.exit_code,
         signal=message.signal,
         duration=_seconds(message.duration),
         dropped_bytes=message.truncation.dropped_bytes,
+        message=message.message,
     )
 
 

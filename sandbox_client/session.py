@@ -1,9 +1,8 @@
-"""The sandbox, async: code, commands, files, workspace, contexts. blocking.py derives the sync face."""
+"""The sandbox, async: code, commands, files, workspace, contexts, processes. blocking.py derives the sync face."""
 
 from __future__ import annotations
 
 import contextlib
-import datetime as dt
 import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -11,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from sandbox_client.attach import ExecutionLostError, attached_events
 from sandbox_client.connection import Connection, Endpoint
 from sandbox_client.contexts import AsyncContexts
-from sandbox_client.errors import InvalidArgument
 from sandbox_client.events import (
     CommandFold,
     Completed,
@@ -22,9 +20,11 @@ from sandbox_client.events import (
     RunEvent,
 )
 from sandbox_client.files import AsyncFiles
+from sandbox_client.processes import AsyncProcesses
+from sandbox_client.requests import checked_text, command_request, duration
 from sandbox_client.values import CommandResult, Execution, Status, language_number
 from sandbox_client.workspace import AsyncWorkspace
-from sandbox_proto.v1 import interpreter_pb2, process_pb2
+from sandbox_proto.v1 import interpreter_pb2
 
 if TYPE_CHECKING:
     import os
@@ -42,6 +42,7 @@ class AsyncSandbox:
         files: Files of the workspace.
         workspace: The workspace in object storage.
         contexts: Interpreters beside the default ones.
+        processes: Background processes.
         name: The session's name.
     """
 
@@ -54,6 +55,7 @@ class AsyncSandbox:
         self.files = AsyncFiles(self._connection)
         self.workspace = AsyncWorkspace(self._connection)
         self.contexts = AsyncContexts(self._connection)
+        self.processes = AsyncProcesses(self._connection)
 
     @classmethod
     async def local(
@@ -221,10 +223,10 @@ class AsyncSandbox:
             One Started, then Stdout, Stderr, Result and at most one CodeError in their order, then one Completed.
         """
         request = interpreter_pb2.ExecuteRequest(
-            code=_checked_text(code, "code"),
+            code=checked_text(code, "code"),
             language=language_number(language) if context is None else _language_of(language),
             context_id=context or "",
-            timeout=_duration(timeout),
+            timeout=duration(timeout),
             request_id=request_id or uuid.uuid4().hex,
         )
         reader = EventReader()
@@ -290,17 +292,7 @@ class AsyncSandbox:
         Yields:
             One Started, then Stdout and Stderr in their order, then one Exited.
         """
-        if not command:
-            raise InvalidArgument("give a command line or a list of words", reason="INVALID_ARGUMENT", field="command")
-        request = process_pb2.RunRequest(
-            shell=_checked_text(command, "command") if isinstance(command, str) else None,
-            argv=None if isinstance(command, str) else process_pb2.Argv(args=list(command)),
-            cwd=str(cwd),
-            env=env or {},
-            timeout=_duration(timeout),
-            stdin=stdin.encode() if isinstance(stdin, str) else stdin,
-            request_id=request_id or uuid.uuid4().hex,
-        )
+        request = command_request(command, cwd=cwd, env=env, timeout=timeout, stdin=stdin, request_id=request_id)
         reader = EventReader()
         messages = attached_events(self._connection, self._connection.process.Run, request)
         async with contextlib.aclosing(messages):
@@ -332,25 +324,6 @@ class AsyncSandbox:
 def _language_of(name: str) -> Any:
     # The context knows its language; naming one matters only to choose TypeScript in a JavaScript context.
     return language_number("" if name == "python" else name, is_optional=True)
-
-
-def _checked_text(text: str, field: str) -> str:
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise InvalidArgument(
-            f"it is no Unicode text: {error.reason}", reason="INVALID_ARGUMENT", field=field
-        ) from error
-    return text
-
-
-def _duration(seconds: float | None) -> dt.timedelta | None:
-    if seconds is None:
-        return None
-    try:
-        return dt.timedelta(seconds=seconds)
-    except (ValueError, OverflowError) as error:
-        raise InvalidArgument(f"{seconds} is no time in seconds", reason="INVALID_TIMEOUT", field="timeout") from error
 
 
 def _ignore(_word: str) -> None:

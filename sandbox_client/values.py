@@ -178,7 +178,8 @@ class CommandResult:
         exit_code: 0 to 255; 128 + the signal's number where a signal ended it.
         signal: The signal's number, or 0.
         duration: Seconds.
-        dropped_bytes: Output that a limit swallowed in the middle.
+        dropped_bytes: Output that a limit swallowed in the middle (of a background process: at the beginning).
+        message: Why it ended where that was not its own doing, such as a session that was suspended.
     """
 
     stdout: str = ""
@@ -189,6 +190,7 @@ class CommandResult:
     duration: float = 0.0
     dropped_bytes: int = 0
     request_id: str = ""
+    message: str = ""
 
     @property
     def ok(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import resource
@@ -17,6 +18,7 @@ _ENV_START: Final = 49
 TREE_VARIABLE: Final = "SANDBOX_TREE"
 """Environment variable that marks every process of one tree; see `process_tree`."""
 TREE_PLACEHOLDER: Final = "0" * 16
+_LIMIT_BASE: Final = 1 << 61
 
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -59,6 +61,32 @@ def mark_tree(tree: str) -> None:
     position = environment.find(marker + TREE_PLACEHOLDER.encode())
     if start and position >= 0 and len(tree) == len(TREE_PLACEHOLDER):
         ctypes.memmove(start + position + len(marker), tree.encode(), len(tree))
+
+
+def mark_limit(tree: str) -> None:
+    """Write `tree` into the limit on a file's size, where it limits nothing: it is beyond any file.
+
+    Children inherit it through fork and exec, and unlike an environment it cannot be cleared: a process may only lower
+    it. Best effort: where the limit is lower already, the environment's mark remains.
+    """
+    number = tree_limit(tree)
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (number, number))
+
+
+def tree_limit(tree: str) -> int:
+    """The limit that marks a tree."""
+    return _LIMIT_BASE | int(tree, 16) % _LIMIT_BASE
+
+
+def read_limit(pid: int) -> int:
+    """The limit that marks a process's tree, or 0 where it has none.
+
+    Raises:
+        OSError: The process is gone, or another user's.
+    """
+    number = resource.prlimit(pid, resource.RLIMIT_FSIZE)[1]
+    return number if _LIMIT_BASE <= number < 2 * _LIMIT_BASE else 0
 
 
 def _prctl(option: int, value: int) -> None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from sandbox_agent.runtime.commands import Commands
     from sandbox_agent.runtime.connection import Handler
     from sandbox_agent.runtime.nursery import Nursery
+    from sandbox_agent.runtime.processes import Processes
     from sandbox_agent.runtime.state import State
 
 _MAX_CODE: Final = 256 << 20
@@ -31,6 +32,7 @@ class Operations:
         state: The session.
         nursery: Makes interpreters.
         commands: Runs commands.
+        processes: Runs background processes.
         announce: Sends an event on channel 0.
     """
 
@@ -39,11 +41,13 @@ class Operations:
         state: State,
         nursery: Nursery,
         commands: Commands,
+        processes: Processes,
         announce: Callable[[dict[str, Any]], None],
     ) -> None:
         self._state = state
         self._nursery = nursery
         self._commands = commands
+        self._processes = processes
         self._announce = announce
         self.python = Context("python", "python", nursery, on_exit=self._on_exit)
         self.javascript = Context("javascript", "javascript", nursery, on_exit=self._on_exit)
@@ -63,6 +67,7 @@ class Operations:
             "context.restart": self.restart_context,
             "context.delete": self.delete_context,
             "run": self._commands.run,
+            **self._processes.handlers(),
         }
 
     async def close(self) -> None:
@@ -123,7 +128,7 @@ class Operations:
     async def status(self, _channel: LinkChannel) -> dict[str, Any]:
         """Count what runs."""
         contexts = {id(context): context for context in self._contexts.values()}.values()
-        commands = len(self._commands.running)
+        commands = len(self._commands.running) + self._processes.running
         return {
             "running": sum(context.is_busy for context in contexts) + commands,
             "contexts": len(self._contexts),

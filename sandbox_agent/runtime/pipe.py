@@ -1,8 +1,9 @@
-"""The reading end of a pipe that a child's output arrives on."""
+"""The reading end of a pipe or terminal that a child's output arrives on."""
 
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 from typing import TYPE_CHECKING, Final
 
@@ -13,27 +14,22 @@ _RECEIVE: Final = 1 << 18
 _DRAIN_ROUNDS: Final = 8
 
 
-class OutputPipe:
-    """A pipe; `write_fd` is for the child and closed by `close_write` once the child has it.
+class OutputReader:
+    """What arrives on a descriptor, which it owns.
 
     Args:
+        descriptor: Where output is read.
         on_data: Called with what arrives; may call `pause`.
     """
 
-    def __init__(self, on_data: Callable[[bytes], None]) -> None:
+    def __init__(self, descriptor: int, on_data: Callable[[bytes], None]) -> None:
         self._on_data = on_data
-        self._read, self.write_fd = os.pipe2(os.O_CLOEXEC)
+        self._read = descriptor
         os.set_blocking(self._read, False)
         self._loop = asyncio.get_running_loop()
         self._paused = False
         self._open = True
         self._loop.add_reader(self._read, self._receive)
-
-    def close_write(self) -> None:
-        """Close the child's end here."""
-        if self.write_fd >= 0:
-            os.close(self.write_fd)
-            self.write_fd = -1
 
     def pause(self) -> None:
         """Stop reading, so that writers have to wait."""
@@ -59,8 +55,7 @@ class OutputPipe:
         self.resume()
 
     def close(self) -> None:
-        """Close both ends."""
-        self.close_write()
+        """Close the descriptor."""
         if self._open:
             self._open = False
             self._loop.remove_reader(self._read)
@@ -73,11 +68,39 @@ class OutputPipe:
             data = os.read(self._read, _RECEIVE)
         except BlockingIOError:
             return False
+        except OSError as error:
+            # A terminal that nobody has open any more says it so.
+            if error.errno != errno.EIO:
+                raise
+            data = b""
         if not data:
             self.close()
             return False
         self._on_data(data)
         return True
+
+
+class OutputPipe(OutputReader):
+    """A pipe; `write_fd` is for the child and closed by `close_write` once the child has it.
+
+    Args:
+        on_data: Called with what arrives; may call `pause`.
+    """
+
+    def __init__(self, on_data: Callable[[bytes], None]) -> None:
+        read, self.write_fd = os.pipe2(os.O_CLOEXEC)
+        super().__init__(read, on_data)
+
+    def close_write(self) -> None:
+        """Close the child's end here."""
+        if self.write_fd >= 0:
+            os.close(self.write_fd)
+            self.write_fd = -1
+
+    def close(self) -> None:
+        """Close both ends."""
+        self.close_write()
+        super().close()
 
 
 def _ignore(data: bytes) -> None:

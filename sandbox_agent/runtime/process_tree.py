@@ -1,8 +1,8 @@
 """Finding and killing everything that one process started, however it tried to get away.
 
-A process belongs to a tree by its process group, its session, its parent (followed down) or its mark: the environment
-variable SANDBOX_TREE
-in /proc/PID/environ, which survives setsid and double forks.
+A process belongs to a tree by its process group, its session, its parent (followed down) or its marks, which survive
+setsid and double forks: the limit on a file's size (see `kernel.mark_limit`), and the environment variable SANDBOX_TREE
+in /proc/PID/environ. An orphan that has neither mark got rid of them, and goes with the next tree that is killed.
 """
 
 from __future__ import annotations
@@ -13,23 +13,24 @@ import os
 import signal
 from typing import TYPE_CHECKING, Final
 
-from sandbox_agent.runtime.kernel import TREE_VARIABLE
+from sandbox_agent.runtime import kernel
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+_ANY_MARK: Final = f"{kernel.TREE_VARIABLE}=".encode()
 _ROUND: Final = 0.01
 _DEADLINE: Final = 3.0
 
 
 def find_tree(tree: str, root: int | None) -> set[int]:
     """Process ids of a tree, zombies left out. `root` is the pid that leads its group and session, if it is known."""
-    mark = f"{TREE_VARIABLE}={tree}\0".encode()
+    marks = kernel.tree_limit(tree), f"{kernel.TREE_VARIABLE}={tree}\0".encode()
     parents: dict[int, int] = {}
     found: set[int] = set()
     for pid, parent, group, session in _processes():
         parents[pid] = parent
-        if (root is not None and root in (pid, group, session)) or _has_mark(pid, mark):
+        if (root is not None and root in (pid, group, session)) or _is_marked(pid, parent, *marks):
             found.add(pid)
     grown = True
     while grown:
@@ -67,9 +68,14 @@ def _processes() -> Iterator[tuple[int, int, int, int]]:
             yield int(name), int(parent), int(group), int(session)
 
 
-def _has_mark(pid: int, mark: bytes) -> bool:
+def _is_marked(pid: int, parent: int, limit: int, mark: bytes) -> bool:
     try:
+        found = kernel.read_limit(pid)
+        if found:
+            return found == limit
         with open(f"/proc/{pid}/environ", "rb") as file:  # noqa: PTH123 - hundreds of times in a row
-            return mark in file.read()
+            environment = file.read()
     except OSError:
         return False
+    is_hidden = parent == os.getpid() and _ANY_MARK not in environment
+    return mark in environment or is_hidden

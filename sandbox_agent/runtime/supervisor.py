@@ -10,12 +10,14 @@ import stat
 from typing import TYPE_CHECKING, Any, Final
 
 from sandbox_agent.runtime import home
+from sandbox_agent.runtime.command_start import Starter
 from sandbox_agent.runtime.commands import Commands
 from sandbox_agent.runtime.connection import Link
 from sandbox_agent.runtime.files import build_handlers
 from sandbox_agent.runtime.marks import Marks
 from sandbox_agent.runtime.nursery import Nursery
 from sandbox_agent.runtime.operations import Operations
+from sandbox_agent.runtime.processes import LASTING, Processes
 from sandbox_agent.runtime.spawner import Child, Zygote, reap
 from sandbox_agent.runtime.state import State
 
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
 
 _PROTOCOL: Final = 1
 _END_WITHIN: Final = 4.0
-_LASTING: Final = frozenset({"run", "execute"})
+_LASTING: Final = frozenset({"run", "execute"}) | LASTING
 
 
 class Supervisor:
@@ -58,8 +60,10 @@ class Supervisor:
         self._nursery = Nursery(
             self._state, self._light, self._loaded, site_packages=site_packages, node=node, outlet=self
         )
-        self._commands = Commands(self._state, self._light, self._nursery.oom)
-        self._operations = Operations(self._state, self._nursery, self._commands, self._announce)
+        starter = Starter(self._state, self._light, self._nursery.oom)
+        self._commands = Commands(starter)
+        self._processes = Processes(starter, self._commands)
+        self._operations = Operations(self._state, self._nursery, self._commands, self._processes, self._announce)
         handlers = {**build_handlers(self._state.root, self._state.limits), **self._operations.handlers()}
         self._link = Link(handlers, {"execute": self._operations.execute}, self._hello, _LASTING)
         self._stop = asyncio.Event()
@@ -103,7 +107,8 @@ class Supervisor:
             self._operations.javascript.warm()
 
     async def _end(self) -> None:
-        await asyncio.gather(self._operations.close(), self._commands.close(), self._nursery.close())
+        parts = (self._operations, self._commands, self._processes, self._nursery)
+        await asyncio.gather(*(part.close() for part in parts))
         self._light.close()
         self._loaded.close()
         if os.getpid() == 1:

@@ -8,7 +8,7 @@ later Python contexts.
 Protocol on the stream socket SANDBOX_ZYGOTE_FD: u32 length and JSON, both ways. Requests carry the child's
 descriptors (stdin, stdout,
 stderr, control) with their first byte: `{"id", "kind": "python"|"exec", "tree", "processes", "argv", "env", "cwd",
-"deny_network"}`. Answers:
+"deny_network", "terminal"}` (terminal: descriptor 0 is the one that controls the child's session). Answers:
 `{"ready": true}`, `{"id", "pid"}`, `{"id", "error": errno, "stage"}`, `{"exited": pid, "status": wait status}`. End
 of file ends it.
 """
@@ -16,6 +16,7 @@ of file ends it.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import gc
 import importlib
 import json
@@ -24,6 +25,7 @@ import select
 import signal
 import socket
 import sys
+import termios
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -144,12 +146,15 @@ def _become_child(
             os.close(descriptor)
         # Forked children show the zygote's environment; those that exec get the mark in the usual way.
         kernel.mark_tree(request["tree"])
+        kernel.mark_limit(request["tree"])
         _limit(request.get("processes", 0))
         # Above everything that is about to be overwritten.
         high = [os.dup2(descriptor, 64 + index) for index, descriptor in enumerate(descriptors)]
         for index, descriptor in enumerate(high):
             os.dup2(descriptor, index)
             os.close(descriptor)
+        if request.get("terminal"):
+            fcntl.ioctl(0, termios.TIOCSCTTY, 0)
         if request["kind"] == "python":
             os.set_inheritable(CONTROL_FD, False)  # noqa: FBT003 - the standard library's signature
             _close_from(CONTROL_FD + 1)

@@ -1,12 +1,17 @@
-"""ProcessService: commands. Background processes come with a later version of the agent."""
+"""ProcessService: commands and background processes."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NoReturn
+import asyncio
+import contextlib
+import time
+from typing import TYPE_CHECKING, Any, Final
 
+from sandbox_agent.background import Start, describe_command
 from sandbox_agent.link.calls import OperationError
 from sandbox_agent.pumping import pump
 from sandbox_agent.requests import check_may_start, fingerprint, read_run
+from sandbox_agent.requests_process import read_input, read_offset, read_signal, read_size, read_start
 from sandbox_agent.translation import CommandTranslator
 from sandbox_proto.v1 import process_pb2, process_pb2_grpc
 
@@ -14,16 +19,28 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from sandbox_agent.authentication import Context
+    from sandbox_agent.background_registry import BackgroundRegistry
     from sandbox_agent.binding import BoundSession, SessionGate
     from sandbox_agent.executions import Execution, ExecutionRegistry
+
+_KILL: Final = 9
+_KILL_ATTEMPTS: Final = 50
+_KILL_PAUSE: Final = 0.1
 
 
 class ProcessServicer(process_pb2_grpc.ProcessServiceServicer):
     """See process.proto."""
 
-    def __init__(self, gate: SessionGate, commands: ExecutionRegistry[process_pb2.RunEvent]) -> None:
+    def __init__(
+        self,
+        gate: SessionGate,
+        commands: ExecutionRegistry[process_pb2.RunEvent],
+        processes: BackgroundRegistry,
+    ) -> None:
         self._gate = gate
         self._commands = commands
+        self._processes = processes
+        self._kills: set[asyncio.Task[None]] = set()
 
     async def Run(  # noqa: N802 - gRPC's name
         self, request: process_pb2.RunRequest, context: Context
@@ -41,44 +58,122 @@ class ProcessServicer(process_pb2_grpc.ProcessServiceServicer):
                 await _run_command(session, execution, arguments, stdin)
 
             execution = self._commands.start(request.request_id, body, run)
-        async for events in execution.log.follow(_tell_skipped):
-            yield process_pb2.RunResponse(events=events)
+        try:
+            async for events in execution.log.follow(_tell_skipped):
+                yield process_pb2.RunResponse(events=events)
+        finally:
+            if request.end_with_client and execution.ended_at is None:
+                task = asyncio.create_task(self._kill(execution))
+                self._kills.add(task)
+                task.add_done_callback(self._kills.discard)
 
-    async def Start(self, _request: object, _context: Context) -> NoReturn:  # noqa: N802 - gRPC's name
+    async def Start(  # noqa: N802 - gRPC's name
+        self, request: process_pb2.StartRequest, context: Context
+    ) -> process_pb2.Process:
         """See process.proto."""
-        raise _not_implemented("Start")
+        self._gate.require_bound()
+        arguments = read_start(request)
+        body = fingerprint(request)
+        process = self._processes.find(request.run.request_id, body)
+        if process is None:
+            check_may_start(context.invocation_metadata())
+            session = await self._gate.require_ready()
+            start = Start(
+                request.run.request_id,
+                body,
+                describe_command(request.run),
+                time.time(),
+                has_terminal=request.HasField("terminal"),
+            )
+            process = self._processes.start(session, start, arguments, request.run.stdin)
+        await asyncio.shield(process.started)
+        return process.describe()
 
-    async def Get(self, _request: object, _context: Context) -> NoReturn:  # noqa: N802 - gRPC's name
+    async def Get(  # noqa: N802 - gRPC's name
+        self, request: process_pb2.GetProcessRequest, _context: Context
+    ) -> process_pb2.Process:
         """See process.proto."""
-        raise _not_implemented("Get")
+        self._gate.require_bound()
+        return self._processes.get(request.process_id).describe()
 
-    async def List(self, _request: object, _context: Context) -> NoReturn:  # noqa: N802 - gRPC's name
+    async def List(  # noqa: N802 - gRPC's name
+        self, _request: process_pb2.ListProcessesRequest, _context: Context
+    ) -> process_pb2.ListProcessesResponse:
         """See process.proto."""
-        raise _not_implemented("List")
+        self._gate.require_bound()
+        known = [process.describe() for process in self._processes.list() if process.started.done()]
+        return process_pb2.ListProcessesResponse(processes=known)
 
-    async def Attach(self, _request: object, _context: Context) -> AsyncIterator[process_pb2.RunResponse]:  # noqa: N802
+    async def Attach(  # noqa: N802 - gRPC's name
+        self, request: process_pb2.AttachRequest, _context: Context
+    ) -> AsyncIterator[process_pb2.RunResponse]:
         """See process.proto."""
-        raise _not_implemented("Attach")
-        yield  # makes it a stream
+        self._gate.require_bound()
+        process = self._processes.get(request.process_id)
+        await asyncio.shield(process.started)
+        offset = read_offset(request, process.output.end)
+        async with contextlib.aclosing(process.follow(offset)) as batches:
+            async for events in batches:
+                yield process_pb2.RunResponse(events=events)
 
-    async def SendInput(self, _request: object, _context: Context) -> NoReturn:  # noqa: N802 - gRPC's name
+    async def SendInput(  # noqa: N802 - gRPC's name
+        self, request: process_pb2.SendInputRequest, _context: Context
+    ) -> process_pb2.SendInputResponse:
         """See process.proto."""
-        raise _not_implemented("SendInput")
+        session = self._gate.require_bound()
+        arguments = read_input(request)
+        process = self._processes.get_running(request.process_id)
+        await asyncio.shield(process.started)
+        call = await session.runtime.open("process.input", arguments)
+        try:
+            await call.send(request.data)
+            while await call.batch():
+                pass
+        except BaseException:
+            await call.cancel()
+            raise
+        return process_pb2.SendInputResponse()
 
-    async def Signal(self, _request: object, _context: Context) -> NoReturn:  # noqa: N802 - gRPC's name
+    async def Signal(  # noqa: N802 - gRPC's name
+        self, request: process_pb2.SignalRequest, _context: Context
+    ) -> process_pb2.SignalResponse:
         """See process.proto."""
-        raise _not_implemented("Signal")
+        session = self._gate.require_bound()
+        arguments = read_signal(request)
+        # Other ids may be those of commands, which the runtime knows.
+        if self._processes.has(request.process_id):
+            process = self._processes.get_running(request.process_id)
+            await asyncio.shield(process.started)
+        await session.runtime.call("process.signal", arguments)
+        return process_pb2.SignalResponse()
 
-    async def Resize(self, _request: object, _context: Context) -> NoReturn:  # noqa: N802 - gRPC's name
+    async def Resize(  # noqa: N802 - gRPC's name
+        self, request: process_pb2.ResizeRequest, _context: Context
+    ) -> process_pb2.ResizeResponse:
         """See process.proto."""
-        raise _not_implemented("Resize")
+        session = self._gate.require_bound()
+        size = read_size(request.terminal)
+        process = self._processes.get_running(request.process_id)
+        await asyncio.shield(process.started)
+        await session.runtime.call("process.resize", {"process_id": process.id, **size})
+        return process_pb2.ResizeResponse()
+
+    async def _kill(self, execution: Execution[process_pb2.RunEvent]) -> None:
+        """Kill a command whose client went away, and wanted that."""
+        for _ in range(_KILL_ATTEMPTS):
+            with contextlib.suppress(OperationError):
+                await self._gate.runtime.call("process.signal", {"process_id": execution.id, "signal": _KILL})
+            # It may be about to start.
+            await asyncio.sleep(_KILL_PAUSE)
+            if execution.ended_at is not None:
+                return
 
 
 async def _run_command(
     session: BoundSession, execution: Execution[process_pb2.RunEvent], arguments: dict[str, Any], stdin: bytes
 ) -> None:
     translator = CommandTranslator(execution.id)
-    call = await session.runtime.open("run", arguments)
+    call = await session.runtime.open("run", {**arguments, "process_id": execution.id})
     await call.send(stdin)
     await pump(call, execution.log, translator, translator.exited, translator.lost)
 
@@ -91,8 +186,3 @@ def _tell_skipped(event: process_pb2.RunEvent, skipped: int) -> process_pb2.RunE
     told.CopyFrom(event)
     told.exited.truncation.dropped_bytes += skipped
     return told
-
-
-def _not_implemented(method: str) -> OperationError:
-    message = f"{method} is not there yet: use Run, with `&` or nohup in a shell line for the background"
-    return OperationError("UNIMPLEMENTED", "NOT_IMPLEMENTED", message)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sandbox_agent.authentication import Context
+    from sandbox_agent.background_registry import BackgroundRegistry
     from sandbox_agent.binding import BoundSession, SessionGate
     from sandbox_agent.storage.workspace import Workspace
 
@@ -43,9 +44,10 @@ _log = logging.getLogger(__name__)
 class SessionServicer(session_pb2_grpc.SessionServiceServicer):
     """See session.proto."""
 
-    def __init__(self, gate: SessionGate, count_running: Callable[[], int]) -> None:
+    def __init__(self, gate: SessionGate, count_running: Callable[[], int], processes: BackgroundRegistry) -> None:
         self._gate = gate
         self._count_running = count_running
+        self._processes = processes
         self._version = metadata.version("sandbox-operator")
         self._drain: asyncio.Task[None] | None = None
 
@@ -54,6 +56,9 @@ class SessionServicer(session_pb2_grpc.SessionServiceServicer):
     ) -> session_pb2.SessionDescription:
         """See session.proto."""
         await self._gate.bind(read_binding(request))
+        # A runtime that was bound before this agent was may have processes of the agent before it.
+        if self._gate.session is not None and self._gate.runtime_uid == self._gate.session_uid:
+            await self._processes.adopt(self._gate.session)
         return await self._describe()
 
     async def Renew(  # noqa: N802 - gRPC's name
@@ -110,6 +115,7 @@ class SessionServicer(session_pb2_grpc.SessionServiceServicer):
         if phase is RestorePhase.RUNNING:
             message = "the workspace is still being restored: drain later"
             raise OperationError("UNAVAILABLE", "STORAGE_UNAVAILABLE", message)
+        await self._processes.end_all(max(0.0, end - time.monotonic()))
         if not await gate.wait_until_quiet(max(0.0, end - time.monotonic())):
             _log.warning("work goes on after the grace of a drain", extra={"active": gate.active})
         # After a failed restore nothing was let in, and a push would replace what is stored by a part of it.
@@ -123,7 +129,9 @@ class SessionServicer(session_pb2_grpc.SessionServiceServicer):
             session_uid=gate.session_uid,
             restore=_RESTORE[gate.restoration.phase],
             restore_error=gate.restoration.error,
-            running=self._count_running(),
+            running=self._count_running() + self._processes.running,
+            processes=self._processes.running,
+            processes_ended=self._processes.ended_by_drain,
             runtime_ready=bool(gate.runtime.runtime_id),
             runtime_id=gate.runtime.runtime_id,
             agent_version=self._version,

@@ -12,7 +12,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class RunRequest(_message.Message):
-    __slots__ = ("shell", "argv", "cwd", "env", "timeout", "stdin", "request_id")
+    __slots__ = ("shell", "argv", "cwd", "env", "timeout", "stdin", "request_id", "end_with_client")
     class EnvEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -27,6 +27,7 @@ class RunRequest(_message.Message):
     TIMEOUT_FIELD_NUMBER: _ClassVar[int]
     STDIN_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    END_WITH_CLIENT_FIELD_NUMBER: _ClassVar[int]
     shell: str
     argv: Argv
     cwd: str
@@ -34,7 +35,8 @@ class RunRequest(_message.Message):
     timeout: _duration_pb2.Duration
     stdin: bytes
     request_id: str
-    def __init__(self, shell: _Optional[str] = ..., argv: _Optional[_Union[Argv, _Mapping]] = ..., cwd: _Optional[str] = ..., env: _Optional[_Mapping[str, str]] = ..., timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., stdin: _Optional[bytes] = ..., request_id: _Optional[str] = ...) -> None: ...
+    end_with_client: bool
+    def __init__(self, shell: _Optional[str] = ..., argv: _Optional[_Union[Argv, _Mapping]] = ..., cwd: _Optional[str] = ..., env: _Optional[_Mapping[str, str]] = ..., timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., stdin: _Optional[bytes] = ..., request_id: _Optional[str] = ..., end_with_client: _Optional[bool] = ...) -> None: ...
 
 class Argv(_message.Message):
     __slots__ = ("args",)
@@ -67,26 +69,30 @@ class ProcessStarted(_message.Message):
     def __init__(self, process_id: _Optional[str] = ..., pid: _Optional[int] = ...) -> None: ...
 
 class ProcessExited(_message.Message):
-    __slots__ = ("status", "exit_code", "signal", "duration", "truncation")
+    __slots__ = ("status", "exit_code", "signal", "duration", "truncation", "message")
     STATUS_FIELD_NUMBER: _ClassVar[int]
     EXIT_CODE_FIELD_NUMBER: _ClassVar[int]
     SIGNAL_FIELD_NUMBER: _ClassVar[int]
     DURATION_FIELD_NUMBER: _ClassVar[int]
     TRUNCATION_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
     status: _types_pb2.ExitStatus
     exit_code: int
     signal: int
     duration: _duration_pb2.Duration
     truncation: _types_pb2.Truncation
-    def __init__(self, status: _Optional[_Union[_types_pb2.ExitStatus, str]] = ..., exit_code: _Optional[int] = ..., signal: _Optional[int] = ..., duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., truncation: _Optional[_Union[_types_pb2.Truncation, _Mapping]] = ...) -> None: ...
+    message: str
+    def __init__(self, status: _Optional[_Union[_types_pb2.ExitStatus, str]] = ..., exit_code: _Optional[int] = ..., signal: _Optional[int] = ..., duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., truncation: _Optional[_Union[_types_pb2.Truncation, _Mapping]] = ..., message: _Optional[str] = ...) -> None: ...
 
 class StartRequest(_message.Message):
-    __slots__ = ("run", "terminal")
+    __slots__ = ("run", "terminal", "end_input")
     RUN_FIELD_NUMBER: _ClassVar[int]
     TERMINAL_FIELD_NUMBER: _ClassVar[int]
+    END_INPUT_FIELD_NUMBER: _ClassVar[int]
     run: RunRequest
     terminal: TerminalSize
-    def __init__(self, run: _Optional[_Union[RunRequest, _Mapping]] = ..., terminal: _Optional[_Union[TerminalSize, _Mapping]] = ...) -> None: ...
+    end_input: bool
+    def __init__(self, run: _Optional[_Union[RunRequest, _Mapping]] = ..., terminal: _Optional[_Union[TerminalSize, _Mapping]] = ..., end_input: _Optional[bool] = ...) -> None: ...
 
 class TerminalSize(_message.Message):
     __slots__ = ("rows", "columns")
@@ -97,7 +103,7 @@ class TerminalSize(_message.Message):
     def __init__(self, rows: _Optional[int] = ..., columns: _Optional[int] = ...) -> None: ...
 
 class Process(_message.Message):
-    __slots__ = ("process_id", "pid", "command", "started_at", "running", "exited", "output_bytes")
+    __slots__ = ("process_id", "pid", "command", "started_at", "running", "exited", "output_bytes", "output_start", "has_terminal")
     PROCESS_ID_FIELD_NUMBER: _ClassVar[int]
     PID_FIELD_NUMBER: _ClassVar[int]
     COMMAND_FIELD_NUMBER: _ClassVar[int]
@@ -105,6 +111,8 @@ class Process(_message.Message):
     RUNNING_FIELD_NUMBER: _ClassVar[int]
     EXITED_FIELD_NUMBER: _ClassVar[int]
     OUTPUT_BYTES_FIELD_NUMBER: _ClassVar[int]
+    OUTPUT_START_FIELD_NUMBER: _ClassVar[int]
+    HAS_TERMINAL_FIELD_NUMBER: _ClassVar[int]
     process_id: str
     pid: int
     command: str
@@ -112,7 +120,9 @@ class Process(_message.Message):
     running: bool
     exited: ProcessExited
     output_bytes: int
-    def __init__(self, process_id: _Optional[str] = ..., pid: _Optional[int] = ..., command: _Optional[str] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., running: _Optional[bool] = ..., exited: _Optional[_Union[ProcessExited, _Mapping]] = ..., output_bytes: _Optional[int] = ...) -> None: ...
+    output_start: int
+    has_terminal: bool
+    def __init__(self, process_id: _Optional[str] = ..., pid: _Optional[int] = ..., command: _Optional[str] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., running: _Optional[bool] = ..., exited: _Optional[_Union[ProcessExited, _Mapping]] = ..., output_bytes: _Optional[int] = ..., output_start: _Optional[int] = ..., has_terminal: _Optional[bool] = ...) -> None: ...
 
 class GetProcessRequest(_message.Message):
     __slots__ = ("process_id",)
@@ -153,12 +163,14 @@ class SendInputResponse(_message.Message):
     def __init__(self) -> None: ...
 
 class SignalRequest(_message.Message):
-    __slots__ = ("process_id", "signal")
+    __slots__ = ("process_id", "signal", "name")
     PROCESS_ID_FIELD_NUMBER: _ClassVar[int]
     SIGNAL_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
     process_id: str
     signal: int
-    def __init__(self, process_id: _Optional[str] = ..., signal: _Optional[int] = ...) -> None: ...
+    name: str
+    def __init__(self, process_id: _Optional[str] = ..., signal: _Optional[int] = ..., name: _Optional[str] = ...) -> None: ...
 
 class SignalResponse(_message.Message):
     __slots__ = ()

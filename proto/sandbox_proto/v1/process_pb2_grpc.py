@@ -27,6 +27,9 @@ if _version_not_supported:
 
 class ProcessServiceStub:
     """Commands and background processes in the workspace's folder. Every process leads its own group and dies with it.
+
+    A process id is what `started` of Run or the answer of Start tells; ended processes are remembered for a while (the
+    last 64). Errors of all calls that take one: NOT_FOUND, UNKNOWN_PROCESS (`process_id`).
     """
 
     def __init__(self, channel):
@@ -79,6 +82,9 @@ class ProcessServiceStub:
 
 class ProcessServiceServicer:
     """Commands and background processes in the workspace's folder. Every process leads its own group and dies with it.
+
+    A process id is what `started` of Run or the answer of Start tells; ended processes are remembered for a while (the
+    last 64). Errors of all calls that take one: NOT_FOUND, UNKNOWN_PROCESS (`process_id`).
     """
 
     def Run(self, request, context):
@@ -92,7 +98,10 @@ class ProcessServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Start(self, request, context):
-        """Starts a command in the background and returns at once.
+        """Starts a command in the background and returns once it runs. It goes on when the client goes away, ends with the
+        session at the latest, and counts as activity until then. When it exits, what it left running is killed.
+
+        Errors: as for Run; INVALID_ARGUMENT (`terminal`); RESOURCE_EXHAUSTED, TOO_MANY_PROCESSES.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -106,28 +115,39 @@ class ProcessServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def List(self, request, context):
-        """All processes of this session, the ended ones that are still remembered included.
+        """All background processes of this session, oldest first, the ended ones that are still remembered included.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Attach(self, request, context):
-        """Streams a process's output from an offset, and goes on until it exits.
+        """Streams a background process's output from an offset, and goes on until it exits: `started`, output, then one
+        `exited`. Any number of clients may attach, as often as they like. While one is attached that does not read, the
+        process waits once its kept output is full; while nobody is, the oldest output is dropped.
+
+        Errors: INVALID_ARGUMENT (`offset`: beyond what was written).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def SendInput(self, request, context):
-        """Writes to a process's standard input.
+        """Writes to a background process's standard input: all of `data` is taken, in the order of the calls, or none. Waits
+        while a process does not read what it was sent before.
+
+        Errors: INVALID_ARGUMENT (`data`: more than 1 MiB); FAILED_PRECONDITION, PROCESS_ENDED (`process_id`) or
+        INPUT_CLOSED (`data`).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Signal(self, request, context):
-        """Sends a signal to a process's whole group.
+        """Sends a signal to a process's whole group, and to the job in the foreground of its terminal; KILL goes to
+        everything it started, sessions of their own included. Also for the commands of Run.
+
+        Errors: INVALID_ARGUMENT (`signal`); FAILED_PRECONDITION, PROCESS_ENDED (`process_id`).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -135,6 +155,9 @@ class ProcessServiceServicer:
 
     def Resize(self, request, context):
         """Changes the size of a process's terminal.
+
+        Errors: INVALID_ARGUMENT (`terminal`); FAILED_PRECONDITION, PROCESS_ENDED (`process_id`) or NO_TERMINAL
+        (`terminal`).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -193,6 +216,9 @@ def add_ProcessServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class ProcessService:
     """Commands and background processes in the workspace's folder. Every process leads its own group and dies with it.
+
+    A process id is what `started` of Run or the answer of Start tells; ended processes are remembered for a while (the
+    last 64). Errors of all calls that take one: NOT_FOUND, UNKNOWN_PROCESS (`process_id`).
     """
 
     @staticmethod

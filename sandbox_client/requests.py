@@ -1,0 +1,70 @@
+"""Messages made from what callers give, checked as far as a message cannot hold it. Pure: no I/O."""
+
+from __future__ import annotations
+
+import datetime as dt
+import uuid
+from typing import TYPE_CHECKING
+
+from sandbox_client.errors import InvalidArgument
+from sandbox_proto.v1 import process_pb2
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import PurePosixPath
+
+
+def command_request(
+    command: str | Sequence[str],
+    *,
+    cwd: str | PurePosixPath = "",
+    env: Mapping[str, str] | None = None,
+    timeout: float | None = None,
+    stdin: bytes | str = b"",
+    request_id: str | None = None,
+) -> process_pb2.RunRequest:
+    """The message for a command.
+
+    Raises:
+        InvalidArgument: It is empty, no Unicode text, or `timeout` is no time.
+    """
+    if not command:
+        raise InvalidArgument("give a command line or a list of words", reason="INVALID_ARGUMENT", field="command")
+    return process_pb2.RunRequest(
+        shell=checked_text(command, "command") if isinstance(command, str) else None,
+        argv=None if isinstance(command, str) else process_pb2.Argv(args=list(command)),
+        cwd=str(cwd),
+        env=env or {},
+        timeout=duration(timeout),
+        stdin=stdin.encode() if isinstance(stdin, str) else stdin,
+        request_id=request_id or uuid.uuid4().hex,
+    )
+
+
+def checked_text(text: str, field: str) -> str:
+    """Text that can be sent.
+
+    Raises:
+        InvalidArgument: It holds half of a surrogate pair.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidArgument(
+            f"it is no Unicode text: {error.reason}", reason="INVALID_ARGUMENT", field=field
+        ) from error
+    return text
+
+
+def duration(seconds: float | None) -> dt.timedelta | None:
+    """Seconds for a message.
+
+    Raises:
+        InvalidArgument: It is no time.
+    """
+    if seconds is None:
+        return None
+    try:
+        return dt.timedelta(seconds=seconds)
+    except (ValueError, OverflowError) as error:
+        raise InvalidArgument(f"{seconds} is no time in seconds", reason="INVALID_TIMEOUT", field="timeout") from error
