@@ -23,7 +23,7 @@ def main() -> None:
         node = find_node()
     environment = home.build_environment(os.environ, settings.home, node)
     settings.workspace.mkdir(parents=True, exist_ok=True)
-    home.prepare_home(settings.home)
+    home.prepare_home(settings.home, node)
     light = launch_zygote((), environment)
     # Late, so that the zygote starts while this process imports asyncio and the rest.
     import asyncio  # noqa: PLC0415

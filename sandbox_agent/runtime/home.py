@@ -51,6 +51,7 @@ _PASSED_PREFIXES: Final = (
 _DEFAULT_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _USER: Final = "sandbox"
 _PIP: Final = '#!/bin/sh\nexec "{python}" -m pip "$@"\n'
+_NPM: Final = '#!/bin/sh\nexec "{node}" "{script}" "$@"\n'
 
 
 def venv_site_packages(home: Path) -> Path:
@@ -58,8 +59,12 @@ def venv_site_packages(home: Path) -> Path:
     return home / "venv" / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages"
 
 
-def prepare_home(home: Path) -> None:
+def prepare_home(home: Path, node: str = "") -> None:
     """Make what is missing in `home`: the venv with pip, the npm prefix, cache and temporary folders.
+
+    Args:
+        home: HOME of user code.
+        node: Path of the interpreter's Node, so that the shell has the same one, and the npm that came with it.
 
     Raises:
         OSError: The folder cannot be written.
@@ -87,6 +92,19 @@ def prepare_home(home: Path) -> None:
     for name in ("pip", "pip3"):
         _write(binaries / name, _PIP.format(python=binaries / "python"))
         (binaries / name).chmod(0o755)
+    if node:
+        _prepare_node(binaries, node)
+
+
+def _prepare_node(binaries: Path, node: str) -> None:
+    (binaries / "node").unlink(missing_ok=True)
+    _link(binaries / "node", node)
+    # In the wheel, bin/npm is a copy that does not find its library; this is where that is.
+    scripts = Path(node).parent.parent / "lib" / "node_modules" / "npm" / "bin"
+    for name in ("npm", "npx"):
+        if (scripts / f"{name}-cli.js").exists():
+            _write(binaries / name, _NPM.format(node=node, script=scripts / f"{name}-cli.js"))
+            (binaries / name).chmod(0o755)
 
 
 def build_environment(environ: Mapping[str, str], home: Path, node: str) -> dict[str, str]:

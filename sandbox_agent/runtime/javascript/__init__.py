@@ -19,6 +19,8 @@ _FLAGS: Final = (
     # An interrupt terminates code wherever it is; the strict checks would then end the process.
     "--no-force-async-hooks-checks",
     "--disable-warning=ExperimentalWarning",
+    # Enums and the like also in the files that a cell imports.
+    "--experimental-transform-types",
 )
 
 

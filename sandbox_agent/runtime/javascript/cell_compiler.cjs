@@ -7,6 +7,7 @@
 const acorn = require('internal/deps/acorn/acorn/dist/acorn');
 const { Declarations, LEXICAL } = require('./declarations.cjs');
 const { Edits } = require('./edits.cjs');
+const { createLocator } = require('./positions.cjs');
 const { CellSyntaxError } = require('./syntax_error.cjs');
 const { walk } = require('./syntax_tree.cjs');
 const { stripTypes } = require('./typescript.cjs');
@@ -21,29 +22,28 @@ const OPTIONS = { ecmaVersion: 'latest', allowAwaitOutsideFunction: true, allowH
 
 /**
  * @param {{source: string, language: string, fileName: string, known: Map<string, string>}} cell
- * @returns {{code: string, declared: Map<string, string>, original: Function}}
+ * @returns {{code: string, declared: Map<string, string>, maps: object[]}}  maps as in positions.cjs
  * @throws {CellSyntaxError}
  */
 function compileCell({ source, language, fileName, known }) {
   const isTypeScript = language === 'typescript';
-  const stripped = isTypeScript ? stripTypes(source) : { code: source, original: (line, column) => ({ line, column }) };
+  const stripped = isTypeScript ? stripTypes(source) : { code: source, maps: [] };
   const tree = parse(stripped, source);
   const edits = new Edits(stripped.code);
   const declarations = new Declarations(known, edits, HELPER);
-  rewrite(tree, stripped.code, edits, declarations, { isTypeScript });
+  rewrite(tree, stripped.code, edits, declarations, { isTypeScript, isTransformed: stripped.maps.length > 0 });
   if (stripped.code.startsWith('#!')) edits.replace(0, 2, '//');
-  const { code, original } = edits.apply(YIELD + declarations.prologue);
+  const { code, map } = edits.apply(YIELD + declarations.prologue);
   return {
     code: `${code}\n;void 0\n//# sourceURL=${fileName}`,
     declared: declarations.declared,
-    original: (line, column) => {
-      const position = original(line, column);
-      return stripped.original(position.line, position.column);
-    },
+    maps: [map, ...stripped.maps],
   };
 }
 
-function parse({ code, original }, source) {
+function parse({ code, maps }, source) {
+  const object = parseObject(code);
+  if (object) return object;
   let failure;
   // Code that is fine as a sloppy script (`with`, octal numbers) is no module; try it second.
   for (const sourceType of ['module', 'script']) {
@@ -54,10 +54,25 @@ function parse({ code, original }, source) {
       failure ??= error;
     }
   }
-  const { line, column } = original(failure.loc.line, failure.loc.column);
+  const { line, column } = createLocator(maps)(failure.loc.line, failure.loc.column);
   const isDecorator = code[failure.pos] === '@';
   const message = isDecorator ? 'Decorators are not supported' : failure.message.replace(/ \(\d+:\d+\)$/, '');
   throw new CellSyntaxError(message, source, line, column);
+}
+
+/** A cell that is nothing but `{a: 1}` means an object, as it does to whoever types it; else null. */
+function parseObject(code) {
+  const start = code.search(/\S/);
+  if (code[start] !== '{' || !code.trimEnd().endsWith('}')) return null;
+  try {
+    const expression = acorn.parseExpressionAt(code, start, { ...OPTIONS, sourceType: 'module' });
+    const isAll = expression.end === code.trimEnd().length && expression.properties?.length > 0;
+    if (!isAll) return null;
+    const { end } = expression;
+    return { type: 'Program', start, end, body: [{ type: 'ExpressionStatement', start, end, expression }] };
+  } catch {
+    return null;
+  }
 }
 
 function rewrite(tree, code, edits, declarations, options) {
@@ -107,6 +122,10 @@ const VISITORS = {
     edits.open(node.start, `${HELPER}.value(${HELPER}.isStale(${HELPER}.epoch(), `);
     edits.close(node.end, `) ? await ${HELPER}.never : 0)`);
   },
+  CallExpression(node, { isNested, isTransformed, declarations }) {
+    const name = isTransformed && !isNested ? transformedName(node) : null;
+    if (name) declarations.renew(name);
+  },
   ImportExpression(node, { edits }) {
     edits.replace(node.start, node.start + 'import'.length, `${HELPER}.import`);
   },
@@ -130,6 +149,14 @@ const VISITORS = {
     if (isAnonymous) edits.close(declaration.end, ';');
   },
 };
+
+/** The name of an enum or a namespace as the TypeScript transformation writes it: `function(E) {...}(E || {})`. */
+function transformedName({ callee, arguments: [argument] }) {
+  if (callee.type !== 'FunctionExpression' || argument?.type !== 'LogicalExpression' || argument.operator !== '||') return null;
+  const { left, right } = argument;
+  const empty = right.type === 'AssignmentExpression' && right.left.name === left.name ? right.right : right;
+  return left.type === 'Identifier' && empty.type === 'ObjectExpression' && !empty.properties.length ? left.name : null;
+}
 
 /** A static import as a statement that binds the same names. */
 function importStatement(node, declarations, isTypeScript) {

@@ -8,6 +8,7 @@ const { CellSyntaxError } = require('./syntax_error.cjs');
 
 const EXTENSIONS = Object.freeze({ javascript: 'js', typescript: 'ts' });
 const LONGEST_VALUE = 64 << 10;
+const CELLS_BETWEEN_CALLS = 64; // what the main thread is sent of cells is taken over when it is called
 
 class CellRunner {
   #main;
@@ -43,6 +44,7 @@ class CellRunner {
     if (error) error.type = 'error';
     this.#output.finish(channel, error, { status, duration, execution_count: this.#count });
     if (error) this.#main.release();
+    if (this.#count % CELLS_BETWEEN_CALLS === 0) this.#main.request({ type: 'ping' });
   }
 
   /** Ends the running cell from outside, as an interrupt. */
@@ -64,7 +66,7 @@ class CellRunner {
       if (!(error instanceof CellSyntaxError)) return failure(error);
       return { status: 'ERROR', error: error.describe(cell.fileName) };
     }
-    this.#tracebacks.remember(cell.fileName, compiled.original);
+    this.#tracebacks.remember(cell.fileName, compiled.maps);
     const running = this.#start(cell.channel);
     const details = await Promise.race([this.#main.evaluate(compiled.code), running.stopped]);
     this.#output.collect(); // process.exit may be among what the cell left behind
@@ -95,10 +97,10 @@ class CellRunner {
     if (!isEarly) for (const [name, kind] of compiled.declared) this.#known.set(name, kind);
     if (running.ending && (details || running.ending.status !== 'OK')) return running.ending;
     if (!details) return { status: 'OK', error: null };
-    return { status: 'ERROR', error: await this.#describe(cell, details) };
+    return { status: 'ERROR', error: await this.#describe(cell, compiled, details) };
   }
 
-  async #describe(cell, details) {
+  async #describe({ fileName }, { maps }, details) {
     const { exception } = details;
     if (!exception?.objectId) {
       const value = textOfPrimitive(exception, details.text).slice(0, LONGEST_VALUE);
@@ -110,7 +112,7 @@ class CellRunner {
     const lines = this.#tracebacks.lines(stack || `Uncaught ${value}`);
     if (isEarlyError(details) && details.lineNumber + details.columnNumber > 0) {
       const { lineNumber, columnNumber } = details;
-      lines.push(`    at ${this.#tracebacks.place(cell.fileName, lineNumber + 1, columnNumber + 1)}`);
+      lines.push(`    at ${this.#tracebacks.place(fileName, maps, lineNumber + 1, columnNumber + 1)}`);
     }
     return { name, value, traceback: lines };
   }

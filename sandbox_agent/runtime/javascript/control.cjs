@@ -22,9 +22,9 @@ class Control {
   #incoming = new Map(); // channel to the cell whose code is not complete
   #work;
 
-  constructor(fd, shared) {
+  constructor({ controlFd: fd, shared, traces }) {
     this.#socket = new net.Socket({ fd, readable: true, writable: true });
-    const tracebacks = new Tracebacks(__dirname);
+    const tracebacks = new Tracebacks(traces);
     const output = new Output(this.#socket, shared, tracebacks);
     this.#runner = new CellRunner(this.#main, output, tracebacks);
     output.onExit = (code) => this.#runner.exit(code);
@@ -96,4 +96,4 @@ class Control {
   }
 }
 
-new Control(workerData.controlFd, workerData.shared);
+new Control(workerData);

@@ -24,6 +24,8 @@ class Declarations {
   #edits;
   #declared = new Map();
   #prologue = [];
+  #bodies = new Set(); // names of classes and functions
+  #renewed = new Set();
 
   /**
    * @param {Map<string, string>} known  kinds of the names of earlier cells
@@ -94,7 +96,18 @@ class Declarations {
     }
   }
 
+  /**
+   * An enum or a namespace is added to the object of its name. That is meant inside of a cell; one of an earlier cell is
+   * replaced, unless this cell declares a function or class that the namespace belongs to.
+   */
+  renew(name) {
+    if (this.#renewed.has(name) || !this.#known.has(name) || this.#bodies.has(name)) return;
+    this.#renewed.add(name);
+    this.#prologue.push(`${name} = void 0;`);
+  }
+
   class(node) {
+    this.#bodies.add(node.id.name);
     if (!this.claim([node.id.name], LEXICAL)) return;
     this.#edits.open(node.start, `${node.id.name} = `);
     this.#edits.close(node.end, ';');
@@ -103,6 +116,7 @@ class Declarations {
   /** A function stays hoisted: it gets another name, and the cell starts with an assignment of it. */
   function(node) {
     const { name } = node.id;
+    this.#bodies.add(name);
     if (!this.claim([name], VARIABLE)) return;
     this.#edits.replace(node.id.start, node.id.end, `__${name}__`);
     this.#prologue.push(`${name} = ${this.helper}.rename(__${name}__, "${name}");`);

@@ -4,30 +4,7 @@
  */
 'use strict';
 
-/** Line starts of a text; turns offsets into `{line, column}` (line from 1, column from 0) and back. */
-class Lines {
-  #starts = [0];
-
-  constructor(text) {
-    for (let at = text.indexOf('\n'); at !== -1; at = text.indexOf('\n', at + 1)) this.#starts.push(at + 1);
-  }
-
-  offset(line, column) {
-    const index = Math.min(Math.max(line, 1), this.#starts.length) - 1;
-    return this.#starts[index] + column;
-  }
-
-  position(offset) {
-    let low = 0;
-    let high = this.#starts.length - 1;
-    while (low < high) {
-      const middle = (low + high + 1) >> 1;
-      if (this.#starts[middle] <= offset) low = middle;
-      else high = middle - 1;
-    }
-    return { line: low + 1, column: offset - this.#starts[low] };
-  }
-}
+const { lineStarts } = require('./positions.cjs');
 
 /** Collects insertions and replacements, then applies them at once. Replacements must not overlap. */
 class Edits {
@@ -59,7 +36,7 @@ class Edits {
     this.#point(start).replaced = { end, text };
   }
 
-  /** `prefix` and the edited text, and `original(line, column)`, which maps a position in them back. */
+  /** `prefix` and the edited text, and the map (see positions.cjs) of positions in them to the original ones. */
   apply(prefix = '') {
     let code = '';
     let taken = 0;
@@ -84,20 +61,8 @@ class Edits {
       }
     }
     keepUntil(this.#text.length);
-    return { code, original: buildMap(pieces, new Lines(code), new Lines(this.#text)) };
+    return { code, map: { pieces, edited: lineStarts(code), original: lineStarts(this.#text) } };
   }
 }
 
-function buildMap(pieces, editedLines, originalLines) {
-  return (line, column) => {
-    const offset = editedLines.offset(line, column);
-    let piece = pieces[0];
-    for (const next of pieces) {
-      if (next[0] > offset) break;
-      piece = next;
-    }
-    return originalLines.position(piece[2] ? piece[1] : piece[1] + offset - piece[0]);
-  };
-}
-
-module.exports = { Edits, Lines };
+module.exports = { Edits };

@@ -38,9 +38,27 @@ function importerOf(base) {
 async function importModule(specifier, options, names = []) {
   const text = String(specifier);
   const isFile = /^(\.{0,2}\/|\.{1,2}$|file:)/.test(text);
-  const namespace = await (isFile ? importFile(text, options) : importPackage(text, options));
+  let namespace;
+  try {
+    namespace = await (isFile ? importFile(text, options) : importPackage(text, options));
+  } catch (error) {
+    throw withPlace(error);
+  }
   const missing = names.filter((name) => !(name in namespace));
   return missing.length ? withMembersOfDefault(text, namespace, missing) : namespace;
+}
+
+/** An error of the loader itself has no frame of user code: it gets those of the cell that imports. */
+function withPlace(error) {
+  if (!(error instanceof Error) || !String(error.code).startsWith('ERR_')) return error;
+  const { stack } = error;
+  if (/^ +at (?!.*\bnode:)/m.test(stack)) return error;
+  error.message = error.message.replace(/ imported from .*[/\\]cell\.js$/, '');
+  Error.captureStackTrace(error, importModule);
+  // The loader puts the place of a syntax error before the error's own lines.
+  const [place] = stack.split(`\n${error.name} [${error.code}]`, 1);
+  if (place !== stack) error.stack = `${place}\n${error.stack}`;
+  return error;
 }
 
 /** Names that only the default export has: a CommonJS module whose exports the loader could not tell from its text. */
@@ -57,7 +75,9 @@ function withMembersOfDefault(specifier, namespace, missing) {
 
 function importFile(specifier, options) {
   const url = specifier.startsWith('file:') ? new URL(specifier) : fileUrl(specifier);
-  return importerOf(process.cwd())(url.href, options);
+  // What TypeScript and bundlers take without being told.
+  const isJson = !options && url.pathname.endsWith('.json');
+  return importerOf(process.cwd())(url.href, isJson ? { with: { type: 'json' } } : options);
 }
 
 function fileUrl(specifier) {

@@ -6,9 +6,10 @@
 
 const fs = require('node:fs');
 const path = require('node:path');
-const { Worker } = require('node:worker_threads');
+const { MessageChannel, Worker } = require('node:worker_threads');
 const { refreshModulePaths } = require('./imports.cjs');
 const { RingWriter, createRing } = require('./ring.cjs');
+const { StackTraces } = require('./stack_traces.cjs');
 const { installUserEnvironment } = require('./user_environment.cjs');
 
 const FATAL = 70; // EX_SOFTWARE
@@ -19,20 +20,27 @@ function main() {
   delete process.env.SANDBOX_CONTROL_FD;
   if (!Number.isInteger(controlFd) || controlFd < 3) throw new Error('SANDBOX_CONTROL_FD is not a descriptor');
   const shared = createRing();
+  const { port1, port2: traces } = new MessageChannel();
+  const stackTraces = new StackTraces(port1, __dirname);
   const control = new Worker(path.join(__dirname, 'control.cjs'), {
     // Node's own parser; the flag holds for that thread only.
     execArgv: ['--expose-internals'],
-    workerData: { controlFd, shared },
+    workerData: { controlFd, shared, traces },
+    transferList: [traces],
     env: {},
     // Not piped to this process's streams: opening those here would make the pipes non-blocking for children.
     stdout: true,
     stderr: true,
   });
-  control.on('message', (message) => answer(control, message));
+  control.on('message', (message) => {
+    stackTraces.receive();
+    answer(control, message);
+  });
   control.on('error', (error) => fail(`control thread: ${error.stack}`));
   control.on('exit', () => exitProcess(FATAL));
   keepFromChildren(controlFd);
   installUserEnvironment(new RingWriter(shared));
+  stackTraces.install();
   hideTraces();
 }
 

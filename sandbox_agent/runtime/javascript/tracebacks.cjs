@@ -1,54 +1,43 @@
 /**
- * Stack texts as the user should see them: positions of the cells as they were written, frames of the sandbox and of
- * Node's inside left out.
+ * Stack texts as the user should see them: frames of Node's inside left out. The positions in them are those of the cells
+ * as they were written already: the main thread (stack_traces.cjs) is sent what it needs to give them so.
  */
 'use strict';
 
-const MOST_CELLS = 2000;
+const { createLocator } = require('./positions.cjs');
+
 const MOST_LINES = 100;
 
 class Tracebacks {
-  #folder;
-  #cells = new Map();
+  #port;
 
-  /** @param {string} folder  frames of files in it are not shown */
-  constructor(folder) {
-    this.#folder = folder;
+  /** @param {import('node:worker_threads').MessagePort} port  read by stack_traces.cjs */
+  constructor(port) {
+    this.#port = port;
   }
 
-  /** Remembers how to map positions in a cell's compiled code back. */
-  remember(fileName, original) {
-    this.#cells.set(fileName, original);
-    if (this.#cells.size > MOST_CELLS) this.#cells.delete(this.#cells.keys().next().value);
+  /** Has the main thread know how to map positions in a cell's compiled code back. */
+  remember(fileName, maps) {
+    this.#port.postMessage({ fileName, maps });
   }
 
-  /** Lines of a stack text, mapped and filtered. */
+  /** Lines of a stack text. */
   lines(stack) {
     return stack
       .split('\n')
-      .filter((line) => line !== '' && !this.#isHidden(line))
-      .map((line) => this.#mapped(line))
+      .filter((line) => line !== '' && !isInside(line))
       .slice(0, MOST_LINES);
   }
 
   /** `file:line:column` of a position in a compiled cell; line and column from 1. */
-  place(fileName, line, column) {
-    return this.#mapped(`${fileName}:${line}:${column}`);
+  place(fileName, maps, line, column) {
+    const position = createLocator(maps)(line, column - 1);
+    return `${fileName}:${position.line}:${position.column + 1}`;
   }
+}
 
-  #isHidden(line) {
-    if (!/^\s+at /.test(line)) return false;
-    return line.includes(this.#folder) || /node:|\bnative\b|<anonymous>\)?$/.test(line);
-  }
-
-  #mapped(line) {
-    return line.replace(/\b(cell-\d+\.[jt]s):(\d+):(\d+)/g, (match, fileName, atLine, atColumn) => {
-      const original = this.#cells.get(fileName);
-      if (!original) return match;
-      const position = original(Number(atLine), Number(atColumn) - 1);
-      return `${fileName}:${position.line}:${position.column + 1}`;
-    });
-  }
+function isInside(line) {
+  return /^\s+at /.test(line) && /node:|\bnative\b|<anonymous>\)?$/.test(line);
 }
 
 module.exports = { Tracebacks };

@@ -4,7 +4,6 @@
  */
 'use strict';
 
-const { SourceMap } = require('node:module');
 const { CellSyntaxError } = require('./syntax_error.cjs');
 
 /** Node's own TypeScript stripper, loaded when it is needed: it takes longer than all the rest of the start. */
@@ -17,30 +16,21 @@ function transform(source, options) {
 
 /**
  * @param {string} source
- * @returns {{code: string, original: (line: number, column: number) => {line: number, column: number}}}
+ * @returns {{code: string, maps: object[]}}  maps as in positions.cjs
  * @throws {CellSyntaxError}
  */
 function stripTypes(source) {
   try {
-    const { code } = transform(source, { mode: 'strip-only' });
-    return { code, original: (line, column) => ({ line, column }) };
+    return { code: transform(source, { mode: 'strip-only' }).code, maps: [] };
   } catch (error) {
     if (error?.code !== 'UnsupportedSyntax') throw asSyntaxError(error, source);
   }
   try {
     const { code, map } = transform(source, { mode: 'transform', sourceMap: true });
-    return { code, original: mapWith(new SourceMap(JSON.parse(map))) };
+    return { code, maps: [{ sourceMap: map }] };
   } catch (error) {
     throw asSyntaxError(error, source);
   }
-}
-
-function mapWith(sourceMap) {
-  return (line, column) => {
-    const entry = sourceMap.findEntry(line - 1, column);
-    if (entry.originalLine === undefined) return { line, column };
-    return { line: entry.originalLine + 1, column: entry.originalColumn };
-  };
 }
 
 function asSyntaxError(error, source) {

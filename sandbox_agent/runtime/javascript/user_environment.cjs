@@ -6,9 +6,10 @@
 
 const path = require('node:path');
 const { pathToFileURL } = require('node:url');
+const { describeError } = require('./error_texts.cjs');
 const { createCellRequire, importModule } = require('./imports.cjs');
 const { installOutput } = require('./output_streams.cjs');
-const { describeError, sendResult } = require('./results.cjs');
+const { createDisplay, sendResult } = require('./results.cjs');
 const { Kind } = require('./ring.cjs');
 
 /** Name of the object that compiled cells call, as in cell_compiler.cjs. */
@@ -21,6 +22,7 @@ function installUserEnvironment(ring) {
   installOutput(ring);
   defineHidden(HELPER, Object.freeze(createHelper(ring)));
   installModuleGlobals();
+  Object.defineProperty(globalThis, 'display', { value: createDisplay(ring), writable: true, configurable: true });
   installExit(ring);
   process.setUncaughtExceptionCaptureCallback((error) => reportUncaught(ring, error));
   process.on('SIGINT', () => {}); // an interrupt of the process group is meant for the children

@@ -6,6 +6,7 @@ import asyncio
 import ctypes
 import os
 import platform
+import re
 import socket
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from sandbox_agent.link.calls import OperationError
 from sandbox_agent.link.frames import INITIAL_WINDOW, FrameDecoder, FrameType, Stream
 from sandbox_agent.runtime import home, seccomp
 from sandbox_agent.runtime.channel import LinkChannel
+from sandbox_agent.runtime.javascript import find_node
 from sandbox_agent.runtime.marks import Marks
 from sandbox_agent.runtime.memory import OomCounter
 from sandbox_agent.runtime.output import OutputLimit
@@ -92,6 +94,19 @@ def test_the_venv_is_one_to_its_own_python_and_sees_the_runtimes_packages(tmp_pa
     python = tmp_path / "venv" / "bin" / "python"
     output = subprocess.run([python, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert output == [str(tmp_path / "venv"), str(home.venv_site_packages(tmp_path))]
+
+
+def test_the_shell_has_the_interpreters_node_and_the_npm_that_came_with_it(tmp_path):
+    node = find_node()
+    for _ in range(2):
+        home.prepare_home(tmp_path, node)
+    environment = home.build_environment({"PATH": "/usr/bin:/bin"}, tmp_path, node)
+    command = "node -p process.execPath; npm prefix --global; npx --version"
+    output = subprocess.run(
+        ["bash", "-c", command], capture_output=True, text=True, check=True, env=environment, cwd=tmp_path
+    ).stdout.split()
+    assert output[:2] == [os.path.realpath(node), str(tmp_path / "npm")]
+    assert re.fullmatch(r"\d+\.\d+\.\d+", output[2])
 
 
 def run_forked(function) -> str:

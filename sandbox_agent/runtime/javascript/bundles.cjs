@@ -1,0 +1,124 @@
+/**
+ * Values as MIME bundles: `[type, bytes]` pairs, text first. Runs on the main thread, where the values live.
+ */
+'use strict';
+
+const { inspect } = require('node:util');
+
+const LARGEST_TEXT = 1 << 20;
+const LARGEST_BUNDLE = 3 << 20; // what a message of the agent takes, and the ring too
+const MOST_JSON_NODES = 100_000;
+const DEEPEST_JSON = 64;
+/** A method of this name gives an object of MIME types and contents; notebooks of other JavaScript engines have it too. */
+const BUNDLE_METHOD = Symbol.for('Jupyter.display');
+
+const IMAGE_STARTS = [
+  ['image/png', '89504e470d0a1a0a'],
+  ['image/jpeg', 'ffd8ff'],
+  ['image/gif', '474946383761'],
+  ['image/gif', '474946383961'],
+];
+
+/** The bundle of any value. */
+function buildBundle(value) {
+  const own = ownBundle(value);
+  if (own) return encodeBundle(own, value);
+  const parts = [['text/plain', textOf(value)]];
+  const image = imageType(value);
+  if (image) return withinLimit([...parts, [image, asBytes(value)]]);
+  const json = plainJson(value);
+  return json ? [...parts, ['application/json', json]] : parts;
+}
+
+/**
+ * A bundle as user code gives it: strings, bytes, or for JSON types any value. Images as base64 are understood too.
+ *
+ * @throws {TypeError | RangeError}
+ */
+function encodeBundle(bundle, value = undefined) {
+  const entries = Object.entries(bundle).filter(([, content]) => content !== undefined && content !== null);
+  const parts = entries.map(([type, content]) => [type, encodePart(type, content)]);
+  if (value !== undefined && !('text/plain' in bundle)) parts.unshift(['text/plain', textOf(value)]);
+  return withinLimit(parts);
+}
+
+function encodePart(type, content) {
+  if (isBytes(content)) return asBytes(content);
+  if (typeof content === 'string') {
+    const isBase64 = /^(image\/(?!svg)|application\/pdf$)/.test(type);
+    return Buffer.from(content, isBase64 ? 'base64' : 'utf8');
+  }
+  if (!/[/+]json$/.test(type)) throw new TypeError(`display: ${type} has to be a string or bytes`);
+  return Buffer.from(JSON.stringify(content));
+}
+
+function withinLimit(parts) {
+  let total = 0;
+  for (const [type, data] of parts) {
+    total += data.length;
+    if (total <= LARGEST_BUNDLE) continue;
+    throw new RangeError(`display: ${type} has ${data.length} bytes, and a result at most ${LARGEST_BUNDLE}: write a file`);
+  }
+  return parts;
+}
+
+function ownBundle(value) {
+  if (value === null || (typeof value !== 'object' && typeof value !== 'function')) return null;
+  if (typeof value[BUNDLE_METHOD] !== 'function') return null;
+  const bundle = value[BUNDLE_METHOD]();
+  return bundle !== null && typeof bundle === 'object' && typeof bundle.then !== 'function' ? bundle : null;
+}
+
+/** The MIME type of bytes that are a picture by their first ones, or null. */
+function imageType(value) {
+  if (!isBytes(value)) return null;
+  const start = asBytes(value).subarray(0, 12);
+  if (start.toString('latin1', 0, 4) === 'RIFF' && start.toString('latin1', 8, 12) === 'WEBP') return 'image/webp';
+  const hex = start.toString('hex');
+  return IMAGE_STARTS.find(([, begin]) => hex.startsWith(begin))?.[0] ?? null;
+}
+
+function isBytes(value) {
+  return value instanceof Uint8Array || value instanceof ArrayBuffer;
+}
+
+function asBytes(value) {
+  return value instanceof ArrayBuffer ? Buffer.from(value) : Buffer.from(value.buffer, value.byteOffset, value.byteLength);
+}
+
+function textOf(value) {
+  const bytes = Buffer.from(inspect(value, { depth: 4, colors: false }));
+  if (bytes.length <= LARGEST_TEXT) return bytes;
+  const mark = Buffer.from('\n... (truncated)');
+  let end = LARGEST_TEXT - mark.length;
+  while ((bytes[end] & 0xc0) === 0x80) end -= 1; // not inside of a character
+  return Buffer.concat([bytes.subarray(0, end), mark]);
+}
+
+/** JSON of a value that survives it unchanged, within bounds; otherwise null. */
+function plainJson(value) {
+  const budget = { nodes: MOST_JSON_NODES };
+  if (!isPlain(value, budget, DEEPEST_JSON)) return null;
+  const bytes = Buffer.from(JSON.stringify(value));
+  return bytes.length <= LARGEST_TEXT ? bytes : null;
+}
+
+function isPlain(value, budget, depth) {
+  if ((budget.nodes -= 1) < 0 || depth === 0) return false;
+  if (value === null || typeof value === 'boolean') return true;
+  if (typeof value === 'string') return value.length <= LARGEST_TEXT;
+  if (typeof value === 'number') return Number.isFinite(value);
+  if (typeof value !== 'object') return false;
+  if (Array.isArray(value)) {
+    for (let index = 0; index < value.length; index += 1) {
+      if (!isPlain(value[index], budget, depth - 1)) return false;
+    }
+    return true;
+  }
+  const prototype = Object.getPrototypeOf(value);
+  if (prototype !== null && prototype !== Object.prototype) return false;
+  if (Object.getOwnPropertySymbols(value).length) return false;
+  return Object.keys(value).every((key) => isPlain(value[key], budget, depth - 1));
+}
+
+module.exports = { buildBundle, encodeBundle, imageType };

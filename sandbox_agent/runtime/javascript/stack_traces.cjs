@@ -1,0 +1,68 @@
+/**
+ * `stack` of errors on the main thread: positions in cells as they were written, frames of this folder left out. So they
+ * are right wherever user code shows them: in console.log, in a result, in its own texts.
+ */
+'use strict';
+
+const { findSourceMap } = require('node:module');
+const { receiveMessageOnPort } = require('node:worker_threads');
+const { createLocator } = require('./positions.cjs');
+
+const standardFormat = Error.prepareStackTrace;
+const MOST_CELLS = 2000;
+const POSITION = /\b(cell-\d+\.[jt]s):(\d+):(\d+)/g;
+
+class StackTraces {
+  #port;
+  #folder;
+  #cells = new Map();
+
+  /**
+   * @param {import('node:worker_threads').MessagePort} port  brings what tracebacks.cjs remembers
+   * @param {string} folder  frames of files in it are not shown
+   */
+  constructor(port, folder) {
+    this.#port = port;
+    this.#folder = folder;
+  }
+
+  /** Takes over what the control thread has sent. Synchronous, because the error may be of the cell that runs. */
+  receive() {
+    for (let received; (received = receiveMessageOnPort(this.#port)); ) {
+      const { fileName, maps } = received.message;
+      this.#cells.set(fileName, createLocator(maps));
+      if (this.#cells.size > MOST_CELLS) this.#cells.delete(this.#cells.keys().next().value);
+    }
+  }
+
+  install() {
+    const value = (error, sites) => this.#format(error, sites);
+    Object.defineProperty(Error, 'prepareStackTrace', { value, writable: true, configurable: true });
+  }
+
+  #format(error, sites) {
+    this.receive();
+    const lines = sites.map((site) => `\n    at ${withOriginal(site)}`).filter((line) => !line.includes(this.#folder));
+    return standardFormat(error, []) + lines.join('').replace(POSITION, (...match) => this.#original(...match));
+  }
+
+  #original(match, fileName, line, column) {
+    const locate = this.#cells.get(fileName);
+    if (!locate) return match;
+    const position = locate(Number(line), Number(column) - 1);
+    return `${fileName}:${position.line}:${position.column + 1}`;
+  }
+}
+
+/** A frame as text; of a TypeScript file that was imported, with the position in it as it was written. */
+function withOriginal(site) {
+  const text = String(site);
+  const file = site.getFileName?.();
+  if (typeof file !== 'string' || !/\.[cm]?ts$/.test(file)) return text;
+  const [line, column] = [site.getLineNumber(), site.getColumnNumber()];
+  const entry = findSourceMap(file)?.findEntry(line - 1, column - 1);
+  if (entry?.originalLine === undefined) return text;
+  return text.replace(`:${line}:${column}`, `:${entry.originalLine + 1}:${entry.originalColumn + 1}`);
+}
+
+module.exports = { StackTraces };

@@ -1,0 +1,81 @@
+"""The interpreter as a process."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import time
+
+import pytest
+
+from sandbox_agent.runtime.javascript import find_node
+
+
+def test_environment_and_working_directory_are_those_of_init(shared):
+    assert shared.value(
+        "[process.env.GREETING, process.cwd() === __dirname, process.env.SANDBOX_CONTROL_FD ?? null]"
+    ) == [
+        "hello",
+        True,
+        None,
+    ]
+
+
+def test_user_code_sees_a_plain_node(shared):
+    assert shared.value("[process.argv.length, process.execArgv, require.main === module]") == [1, [], True]
+    assert shared.run("require('internal/deps/acorn/acorn/dist/acorn')").error["value"].startswith("Cannot find module")
+
+
+@pytest.mark.parametrize("control_fd", [None, 60])
+def test_children_do_not_inherit_the_control_socket(start, control_fd):
+    interpreter = start(control_fd=control_fd)
+    listing = interpreter.value(
+        "require('child_process').execFileSync("
+        f"{json.dumps(sys.executable)}, ['-c', `import os, stat\n"
+        "for fd in range(3, 100):\n"
+        "    try: print(stat.S_ISSOCK(os.fstat(fd).st_mode))\n"
+        "    except OSError: pass`]).toString()"
+    )
+    assert "True" not in listing
+
+
+def test_the_process_ends_when_its_supervisor_is_gone(own):
+    own.begin("for (;;) {}")
+    own.socket.close()
+    assert own.process.wait(timeout=30) == -signal.SIGKILL
+
+
+def test_an_unknown_operation_is_refused(own):
+    own._send_open(7, {"op": "nonsense"})
+    assert own._next().json()["error"]["code"] == "UNIMPLEMENTED"
+    assert own.value("1") == 1
+
+
+def test_cells_sent_at_once_run_one_after_the_other(own):
+    own.begin("let order = []; await new Promise((resolve) => setTimeout(resolve, 5)); order.push('first')")
+    own.begin("order.push('second'); order")
+    own._channel = 1
+    own.finish()
+    own._channel = 2
+    assert json.loads(own.finish().parts["application/json"]) == ["first", "second"]
+
+
+def test_latency_of_a_small_cell_is_reported(own, record_property):
+    times = []
+    for _ in range(200):
+        start = time.perf_counter()
+        own.run("1 + 1")
+        times.append(time.perf_counter() - start)
+    record_property("p50_ms", round(sorted(times)[100] * 1000, 3))
+
+
+def test_node_is_found_where_the_environment_says(monkeypatch: pytest.MonkeyPatch, tmp_path):
+    node = tmp_path / "node"
+    node.write_text("#!/bin/sh\n")
+    node.chmod(0o755)
+    monkeypatch.setenv("SANDBOX_NODE", str(node))
+    assert find_node() == str(node)
+    monkeypatch.setenv("SANDBOX_NODE", str(tmp_path / "missing"))
+    with pytest.raises(FileNotFoundError, match="SANDBOX_NODE"):
+        find_node()
