@@ -16,18 +16,19 @@ import kopf
 
 from sandbox_operator.agent_client import AgentClient
 from sandbox_operator.certificates import load_authority
+from sandbox_operator.controller import Controller
 from sandbox_operator.credentials import StaticCredentials
 from sandbox_operator.errors import ApiError
 from sandbox_operator.event_recorder import EventRecorder
 from sandbox_operator.faults import FaultHook
-from sandbox_operator.handlers import POD_SELECTOR, Handlers, build_kopf_settings, register, session_key
+from sandbox_operator.handlers import POD_SELECTOR, Handlers, build_kopf_settings, pool_key, register, session_key
 from sandbox_operator.health import serve_health
 from sandbox_operator.kube.client import KubeClient
 from sandbox_operator.kube.connection import load_connection
 from sandbox_operator.kube.lease import LeaderLease
-from sandbox_operator.kube.resources import PODS, SESSIONS
+from sandbox_operator.kube.resources import PODS, POOLS, SESSIONS
 from sandbox_operator.metrics import PHASES, Metrics
-from sandbox_operator.session_controller import SessionController
+from sandbox_operator.reconcile.assembly import Environment
 from sandbox_operator.store import WATCHED, Store, name_of
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class Application:
         self._api = KubeClient(self._connection, self._faults, self._may_write, self._metrics.count_call)
         identity = settings.pod_name or f"{socket.gethostname()}-{secrets.token_hex(4)}"
         self._lease = LeaderLease(self._api, settings.namespace, settings.lease, identity, self._on_leading)
-        self._controller: SessionController | None = None
+        self._controller: Controller | None = None
         self._handlers = Handlers(self._store, self._enqueue, self._metrics, settings.default_template)
 
     async def run(self) -> int:
@@ -78,15 +79,17 @@ class Application:
             agents = AgentClient(authority, self._faults, self._may_write)
             stack.push_async_callback(agents.close)
             recorder = EventRecorder(self._api)
-            self._controller = SessionController(
-                self._api,
-                agents,
-                self._store,
-                settings,
-                authority,
-                StaticCredentials(settings),
-                recorder,
-                self._metrics,
+            self._controller = Controller(
+                Environment(
+                    self._api,
+                    agents,
+                    self._store,
+                    settings,
+                    authority,
+                    StaticCredentials(settings),
+                    recorder,
+                    self._metrics,
+                )
             )
             return await self._run_tasks(recorder)
 
@@ -179,6 +182,8 @@ class Application:
         return True
 
     def _enqueue_all(self) -> None:
+        for raw in self._store.all(POOLS):
+            self._enqueue(pool_key(*name_of(raw)))
         for raw in self._store.all(SESSIONS):
             self._enqueue(session_key(*name_of(raw)))
 
@@ -214,7 +219,8 @@ class Application:
             counts[phase] = counts.get(phase, 0) + 1
         for phase, count in counts.items():
             self._metrics.sessions.labels(phase).set(count)
-        self._metrics.queue_depth.set(len(self._controller) if self._controller is not None else 0)
+        if self._controller is not None:
+            self._controller.refresh_metrics()
 
 
 async def run(settings: Settings) -> int:

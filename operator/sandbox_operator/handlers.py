@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import kopf
 
 from sandbox_operator.api import naming
-from sandbox_operator.kube.resources import PODS, SESSIONS, TEMPLATES
+from sandbox_operator.kube.resources import PODS, POOLS, SESSIONS, TEMPLATES
 from sandbox_operator.manifests.ownership import controller_uid
 from sandbox_operator.store import WATCHED, name_of, workspace_of
 
@@ -31,6 +31,11 @@ def session_key(namespace: str, name: str) -> Key:
     return SESSIONS.plural, namespace, name
 
 
+def pool_key(namespace: str, name: str) -> Key:
+    """The queue's key of a pool."""
+    return POOLS.plural, namespace, name
+
+
 class Handlers:
     """The event handlers, apart from kopf so that tests need none."""
 
@@ -48,14 +53,20 @@ class Handlers:
             self.enqueue_for(kind, raw)
 
     def enqueue_for(self, kind: Resource, raw: Mapping[str, Any]) -> None:
-        """Put every session on the queue that an object concerns."""
+        """Put every session and pool on the queue that an object concerns."""
         namespace, name = name_of(raw)
         if kind is SESSIONS:
             self._enqueue(session_key(namespace, name))
             self._enqueue_claimants(namespace, raw)
         elif kind is PODS:
             self._enqueue_owner(namespace, raw)
+        elif kind is POOLS:
+            self._enqueue(pool_key(namespace, name))
         elif kind is TEMPLATES:
+            for pool in self._store.all(POOLS):
+                reference = (pool.get("spec") or {}).get("templateRef") or {}
+                if name_of(pool)[0] == namespace and (reference.get("name") or "default") == name:
+                    self._enqueue(pool_key(*name_of(pool)))
             for session in self._store.all(SESSIONS):
                 reference = (session.get("spec") or {}).get("templateRef") or {}
                 wanted = reference.get("name") or self._default_template
@@ -63,6 +74,9 @@ class Handlers:
                     self._enqueue(session_key(*name_of(session)))
 
     def _enqueue_owner(self, namespace: str, pod: Mapping[str, Any]) -> None:
+        # A pod keeps this label when it is claimed: that is how its pool hears of it.
+        if pool := (pod["metadata"].get("labels") or {}).get(naming.POOL):
+            self._enqueue(pool_key(namespace, pool))
         for reference in pod["metadata"].get("ownerReferences") or []:
             if reference.get("kind") == SESSIONS.kind and reference.get("controller"):
                 self._enqueue(session_key(namespace, reference["name"]))

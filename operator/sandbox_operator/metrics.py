@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Final
+import contextlib
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import generate_latest
 
-_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+_TALLY: Final[ContextVar[list[int] | None]] = ContextVar("tally", default=None)
+_BUCKETS: Final = (0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 PHASES: Final = ("Pending", "Starting", "Ready", "Suspending", "Suspended", "Failed", "Terminating")
 
 
@@ -29,11 +35,54 @@ class Metrics:
         self.start_seconds = Histogram(
             f"{prefix}start_seconds", "From start to ready", ["source"], registry=self.registry, buckets=_BUCKETS
         )
+        self.start_calls = Histogram(
+            f"{prefix}start_api_calls",
+            "Calls of the API server for one start",
+            ["source"],
+            registry=self.registry,
+            buckets=(2, 3, 4, 5, 6, 8, 10, 15, 20, 50),
+        )
+        self.claim_seconds = Histogram(
+            f"{prefix}claim_seconds",
+            "From the choice of a blank pod to its claim",
+            registry=self.registry,
+            buckets=_BUCKETS,
+        )
+        self.claim_conflicts = Counter(
+            f"{prefix}claim_conflicts", "Claims of a pod that was not to be had", registry=self.registry
+        )
+        self.warm_pods = Gauge(
+            f"{prefix}warm_pods",
+            "Blank pods that can be claimed now",
+            ["namespace", "template"],
+            registry=self.registry,
+        )
+        self.queue_age = Gauge(
+            f"{prefix}queue_age_seconds", "Time that the longest waiting key has waited", registry=self.registry
+        )
         self.watch_events = Counter(f"{prefix}watch_events", "Watch events", ["resource"], registry=self.registry)
 
     def count_call(self, verb: str, resource: str, code: int) -> None:
         """One call of the API server; code 0: no answer."""
+        if (tally := _TALLY.get()) is not None:
+            tally[0] += 1
         self.api_calls.labels(verb, resource, str(code)).inc()
+
+    @contextlib.contextmanager
+    def tally_calls(self) -> Iterator[list[int]]:
+        """Counts the calls that the code in this context makes, in the list's only element."""
+        tally = [0]
+        token = _TALLY.set(tally)
+        try:
+            yield tally
+        finally:
+            _TALLY.reset(token)
+
+    def show_warm_pods(self, counts: Mapping[tuple[str, str, str], int]) -> None:
+        """How many pods of each namespace, template and hash can be claimed."""
+        self.warm_pods.clear()
+        for (namespace, template, _), count in counts.items():
+            self.warm_pods.labels(namespace, template).inc(count)
 
     def render(self) -> bytes:
         """The text format."""

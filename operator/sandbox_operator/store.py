@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from sandbox_operator.kube.resources import PODS, POOLS, SESSIONS, TEMPLATES
 from sandbox_operator.manifests.ownership import controller_uid
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator
 
     from sandbox_operator.kube.resources import Resource
 
 WATCHED: Final = (SESSIONS, TEMPLATES, POOLS, PODS)
 Name = tuple[str, str]
 """Namespace and name."""
+PodListener = Callable[[Mapping[str, Any] | None, Mapping[str, Any] | None], None]
+"""Called with what a pod was and is; None: not there."""
 
 
 def version_of(raw: Mapping[str, Any]) -> int:
@@ -36,6 +39,8 @@ class Store:
     def __init__(self) -> None:
         self._objects: dict[str, dict[Name, Mapping[str, Any]]] = {kind.plural: {} for kind in WATCHED}
         self._by_workspace: dict[Name, set[Name]] = defaultdict(set)
+        self._by_owner: dict[str, set[Name]] = defaultdict(set)
+        self.pod_listeners: list[PodListener] = []
         self.synced = False
 
     def get(self, kind: Resource, name: Name) -> Mapping[str, Any] | None:
@@ -47,14 +52,13 @@ class Store:
         return list(self._objects[kind.plural].values())
 
     def put(self, kind: Resource, raw: Mapping[str, Any]) -> bool:
-        """Remember an object; False where what is known is newer (a watch that lags behind our own writes)."""
+        """Remember an object; False where it is known: an echo of our own write, or a watch that lags behind one."""
         name = name_of(raw)
         old = self._objects[kind.plural].get(name)
-        if old is not None and version_of(old) > version_of(raw):
+        if old is not None and version_of(old) >= version_of(raw) > 0:
             return False
         self._objects[kind.plural][name] = raw
-        if kind is SESSIONS:
-            self._index(name, old, raw)
+        self._index(kind, name, old, raw)
         return True
 
     def remove(self, kind: Resource, raw: Mapping[str, Any]) -> bool:
@@ -64,8 +68,7 @@ class Store:
         if old is None or old["metadata"].get("uid") != raw["metadata"].get("uid"):
             return False
         del self._objects[kind.plural][name]
-        if kind is SESSIONS:
-            self._index(name, old, None)
+        self._index(kind, name, old, None)
         return True
 
     def replace(self, kind: Resource, items: Iterable[Mapping[str, Any]], version: str) -> list[Name]:
@@ -89,26 +92,37 @@ class Store:
         return [name_of(raw) for raw in ghosts]
 
     def pods_of(self, namespace: str, uid: str) -> list[Mapping[str, Any]]:
-        """Pods that a session controls."""
+        """Pods that a session or a pool controls."""
         pods = self._objects[PODS.plural]
-        return [raw for name, raw in pods.items() if name[0] == namespace and controller_uid(raw) == uid]
+        return [pods[name] for name in sorted(self._by_owner.get(uid, ())) if name[0] == namespace]
 
     def claimants(self, namespace: str, workspace: str) -> Iterator[Mapping[str, Any]]:
         """Sessions that name a workspace."""
         for name in sorted(self._by_workspace.get((namespace, workspace), ())):
             yield self._objects[SESSIONS.plural][name]
 
-    def _index(self, name: Name, old: Mapping[str, Any] | None, new: Mapping[str, Any] | None) -> None:
-        for raw, is_new in ((old, False), (new, True)):
-            if raw is None:
-                continue
-            key = (name[0], workspace_of(raw))
-            if is_new:
-                self._by_workspace[key].add(name)
-                continue
-            self._by_workspace[key].discard(name)
-            if not self._by_workspace[key]:
-                del self._by_workspace[key]
+    def _index(self, kind: Resource, name: Name, old: Mapping[str, Any] | None, new: Mapping[str, Any] | None) -> None:
+        if kind is SESSIONS:
+            before, after = ((name[0], workspace_of(raw)) if raw else None for raw in (old, new))
+            _move(self._by_workspace, name, before, after)
+        elif kind is PODS:
+            _move(self._by_owner, name, controller_uid(old or {}), controller_uid(new or {}))
+            for listener in self.pod_listeners:
+                listener(old, new)
+
+
+IndexKey = TypeVar("IndexKey", str, Name)
+
+
+def _move(index: dict[IndexKey, set[Name]], name: Name, before: IndexKey | None, after: IndexKey | None) -> None:
+    if before == after:
+        return
+    if before:
+        index[before].discard(name)
+        if not index[before]:
+            del index[before]
+    if after:
+        index[after].add(name)
 
 
 def workspace_of(raw: Mapping[str, Any]) -> str:

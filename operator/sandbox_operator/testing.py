@@ -25,7 +25,7 @@ from sandbox_operator.errors import (
     NotFoundError,
 )
 from sandbox_operator.faults import FaultHook
-from sandbox_operator.kube.resources import EVENTS, LEASES, PODS, SECRETS, SESSIONS
+from sandbox_operator.kube.resources import EVENTS, LEASES, PODS, POOLS, SECRETS, SESSIONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -96,13 +96,14 @@ class FakeKube:
         return copy.deepcopy(self.objects[key])
 
     async def delete(
-        self, resource: Resource, namespace: str, name: str, uid: str = "", grace: int | None = None
+        self, resource: Resource, namespace: str, name: str, uid: str = "", grace: int | None = None, version: str = ""
     ) -> Object:
         """See KubeApi."""
         number = self._before("delete", resource, name)
         found = self._find(resource, namespace, name)
-        if uid and found["metadata"]["uid"] != uid:
-            raise ConflictError(409, "Conflict", "the uid differs")
+        for field, wanted in (("uid", uid), ("resourceVersion", version)):
+            if wanted and found["metadata"][field] != wanted:
+                raise ConflictError(409, "Conflict", f"the {field} differs")
         answer: Object = {"kind": "Status"}
         if resource is PODS and grace != 0 and (found.get("spec") or {}).get("nodeName"):
             new = copy.deepcopy(found)
@@ -156,7 +157,8 @@ class FakeKube:
         running: list[Object] = [
             {"name": part, "restartCount": 0, "state": {"running": {}}, "image": part} for part in ("agent", "sandbox")
         ]
-        change = {"phase": "Running", "podIP": ip, "containerStatuses": running, **status}
+        ready = [{"type": "Ready", "status": "True"}]
+        change = {"phase": "Running", "podIP": ip, "containerStatuses": running, "conditions": ready, **status}
         self.change(PODS, namespace, name, {"spec": {"nodeName": "node1"}, "status": change})
 
     def named(self, resource: Resource) -> dict[str, Object]:
@@ -192,11 +194,11 @@ class FakeKube:
             self.faults.after_write(number)
 
 
-_RESOURCES = {resource.plural: resource for resource in (PODS, SECRETS, SESSIONS)}
+_RESOURCES = {resource.plural: resource for resource in (PODS, POOLS, SECRETS, SESSIONS)}
 
 
 def _spec_part(resource: Resource, body: Object) -> Object:
-    return {key: value for key, value in body.items() if resource is not SESSIONS or key != "status"}
+    return {key: value for key, value in body.items() if resource not in {SESSIONS, POOLS} or key != "status"}
 
 
 def _check_preconditions(old: Object, body: Object) -> None:

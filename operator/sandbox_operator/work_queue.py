@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import time
 from typing import TYPE_CHECKING, Final
 
 from sandbox_operator.errors import NotLeadingError, OperatorError
@@ -29,7 +30,7 @@ class WorkQueue:
     def __init__(self, work: Callable[[Key], Awaitable[None]], workers: int) -> None:
         self._work, self._count = work, workers
         self._ready: asyncio.Queue[Key] = asyncio.Queue()
-        self._waiting: set[Key] = set()
+        self._waiting: dict[Key, float] = {}
         self._busy: set[Key] = set()
         self._again: set[Key] = set()
         self._timers: dict[Key, asyncio.TimerHandle] = {}
@@ -39,6 +40,16 @@ class WorkQueue:
     def __len__(self) -> int:
         """Keys that wait for a worker."""
         return len(self._waiting) + len(self._again)
+
+    @property
+    def load(self) -> int:
+        """Keys that wait for a worker or are worked on."""
+        return len(self) + len(self._busy)
+
+    @property
+    def oldest(self) -> float:
+        """Seconds that the key has waited which waits longest."""
+        return time.monotonic() - next(iter(self._waiting.values())) if self._waiting else 0.0
 
     def start(self) -> None:
         """Start the workers; what was added before is worked on now."""
@@ -68,7 +79,7 @@ class WorkQueue:
         if key in self._busy:
             self._again.add(key)
         elif key not in self._waiting:
-            self._waiting.add(key)
+            self._waiting[key] = time.monotonic()
             self._ready.put_nowait(key)
 
     def add_after(self, key: Key, seconds: float) -> None:
@@ -95,7 +106,7 @@ class WorkQueue:
     async def _run(self) -> None:
         while True:
             key = await self._ready.get()
-            self._waiting.discard(key)
+            self._waiting.pop(key, None)
             self._busy.add(key)
             try:
                 await self._work(key)

@@ -114,17 +114,31 @@ _SESSION_STATUS: Final = fields(
 )
 _POOL_SPEC: Final = fields(
     {
-        "templateRef": fields({"name": name("Its name.", default="default")}, default={}),
-        "replicas": {"type": "integer", "format": "int32", "minimum": 0, "maximum": 1000, "default": 0},
+        "templateRef": fields(
+            {"name": name("Its name.", default="default")}, "The SandboxTemplate, in the same namespace.", default={}
+        ),
+        "replicas": {
+            "description": "Blank pods that are kept ready.",
+            "type": "integer",
+            "format": "int32",
+            "minimum": 0,
+            "maximum": 5000,
+            "default": 0,
+        },
     },
+    "How many blank pods of a template wait for sessions.",
     default={},
 )
 _POOL_STATUS: Final = fields(
     {
         "observedGeneration": integer(),
-        "replicas": {"type": "integer", "format": "int32"},
-        "readyReplicas": {"type": "integer", "format": "int32"},
-        "selector": text(longest=1024),
+        "replicas": {"description": "Blank pods there are.", "type": "integer", "format": "int32"},
+        "readyReplicas": {
+            "description": "Blank pods that a session can claim now.",
+            "type": "integer",
+            "format": "int32",
+        },
+        "selector": text("Selects the blank pods.", longest=1024),
         "conditions": _CONDITIONS,
     }
 )
@@ -156,6 +170,7 @@ _POOL_COLUMNS: Final = [
     _column("Replicas", ".spec.replicas", "integer"),
     _column("Ready", ".status.readyReplicas", "integer"),
     _AGE,
+    _column("Reason", '.status.conditions[?(@.type=="Ready")].reason', priority=1),
 ]
 
 

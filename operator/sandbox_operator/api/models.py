@@ -207,6 +207,14 @@ class Template(Model):
     spec: TemplateSpec
 
 
+class Pool(Model):
+    """A SandboxWarmPool."""
+
+    metadata: Metadata
+    spec: PoolSpec = Field(default_factory=lambda: PoolSpec.model_validate({}))
+    status: dict[str, Any] = {}
+
+
 ModelT = TypeVar("ModelT", bound=Model)
 _MAX_MESSAGE: Final = 200
 

@@ -16,6 +16,14 @@ TEMPLATE: Final = f"{DOMAIN}/template"
 EGRESS: Final = f"{DOMAIN}/egress"
 SESSION: Final = f"{DOMAIN}/session"
 CLIENT: Final = f"{DOMAIN}/client"
+POOL: Final = f"{DOMAIN}/pool"
+"""Label with the warm pool that a pod was made for; it stays when a session claims the pod."""
+POD_HASH: Final = f"{DOMAIN}/pod-hash"
+"""Label of a pool's pod: a hash of what of its template is in it. Only pods with the hash of now are claimed."""
+CLAIMED_AT: Final = f"{DOMAIN}/claimed-at"
+"""Annotation of a pool's pod: when a session claimed it; empty while it is blank."""
+BLANK: Final = "blank"
+BOUND: Final = "bound"
 SUSPENDED_BY: Final = f"{DOMAIN}/suspended-by"
 """Annotation on a session that the operator suspended: `<reason>/<generation after that>`. A later change of the spec
 makes it void, so what a user suspends by hand is never taken for an expired session."""
@@ -30,6 +38,16 @@ def pod_name(session: Session) -> str:
     """The name of a session's pod: the same one each time, of no other session ever."""
     digest = hashlib.sha256(session.metadata.uid.encode()).hexdigest()[:8]
     return f"sbx-{session.metadata.name[:_NAME_PART].strip('.-').replace('.', '-')}-{digest}"
+
+
+def pool_pod_name(pool: str, unique: str) -> str:
+    """The name of a pool's pod; it keeps it when a session claims it."""
+    return f"sbx-{pool[:_NAME_PART].strip('-')}-{unique}"
+
+
+def pool_selector(pool: str) -> str:
+    """What selects the blank pods of a pool, for its scale subresource."""
+    return f"{POOL}={pool},{STATE}={BLANK}"
 
 
 def server_name(pod: str, namespace: str) -> str:
@@ -50,6 +68,10 @@ def access_secret_name(session: str) -> str:
 def policy_name(template: str, egress: Egress) -> str:
     """The NetworkPolicy for sessions of a template with this egress."""
     return f"sandbox-{template}-{egress.value.lower()}"
+
+
+BLANK_POLICY: Final = "sandbox-blank"
+"""The NetworkPolicy for all blank pods of a namespace; no template's policy can have this name."""
 
 
 def key_prefix(prefix: str, namespace: str, workspace: str) -> str:

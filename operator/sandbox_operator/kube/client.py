@@ -4,6 +4,7 @@ RBAC that the operator needs, all of it:
     sandboxsessions.dev  sandboxsessions                   get list watch patch delete
     sandboxsessions.dev  sandboxsessions/status            patch
     sandboxsessions.dev  sandboxtemplates sandboxwarmpools get list watch
+    sandboxsessions.dev  sandboxwarmpools/status           patch
     ""                   pods                              get list watch create patch delete
     ""                   secrets                           get create patch   (session namespaces; never list or watch)
     ""                   events                            create
@@ -73,9 +74,9 @@ class KubeApi(Protocol):
         ...
 
     async def delete(
-        self, resource: Resource, namespace: str, name: str, uid: str = "", grace: int | None = None
+        self, resource: Resource, namespace: str, name: str, uid: str = "", grace: int | None = None, version: str = ""
     ) -> Object:
-        """Delete an object, only if it still is the one with this uid; what the server answered."""
+        """Delete an object, only if it has this uid (and resourceVersion) still; what the server answered."""
         ...
 
 
@@ -140,12 +141,13 @@ class KubeClient:
         return await self._write("PATCH", resource, path, body, _CONTENT[kind], parameters)
 
     async def delete(
-        self, resource: Resource, namespace: str, name: str, uid: str = "", grace: int | None = None
+        self, resource: Resource, namespace: str, name: str, uid: str = "", grace: int | None = None, version: str = ""
     ) -> Object:
         """See KubeApi."""
         options: Object = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": "Background"}
-        if uid:
-            options["preconditions"] = {"uid": uid}
+        conditions = {"uid": uid, "resourceVersion": version}
+        if uid or version:
+            options["preconditions"] = {name: value for name, value in conditions.items() if value}
         if grace is not None:
             options["gracePeriodSeconds"] = grace
         return await self._write("DELETE", resource, resource.path(namespace, name), options, "application/json")

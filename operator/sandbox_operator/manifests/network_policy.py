@@ -65,33 +65,64 @@ def build_network_policy(template: Template, egress: Egress, settings: Settings)
     }
 
 
+def build_blank_policy(namespace: str, settings: Settings) -> dict[str, Any]:
+    """The policy for the namespace's blank pods: the operator alone comes in, and only the storage is reached.
+
+    A claim changes the labels, so a pod goes from this policy to its template's, which is never narrower.
+    """
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": {
+            "name": naming.BLANK_POLICY,
+            "namespace": namespace,
+            "labels": {naming.MANAGED_BY: naming.MANAGER},
+        },
+        "spec": {
+            "podSelector": {"matchLabels": {naming.MANAGED_BY: naming.MANAGER, naming.STATE: naming.BLANK}},
+            "policyTypes": ["Ingress", "Egress"],
+            "ingress": [{"from": [_operator(settings)], "ports": [_port(naming.CONTROL_PORT)]}],
+            "egress": _build_base_egress(settings),
+        },
+    }
+
+
 def _build_ingress(template: Template, settings: Settings) -> list[dict[str, Any]]:
     clients = [{"podSelector": {"matchLabels": {naming.CLIENT: "true"}}}, *template.spec.ingress_from]
-    operator = {
-        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": settings.namespace}},
-        "podSelector": {"matchLabels": dict(settings.pod_labels)},
-    }
     return [
         {"from": clients, "ports": [_port(naming.GRPC_PORT)]},
-        {"from": [operator], "ports": [_port(naming.GRPC_PORT), _port(naming.CONTROL_PORT)]},
+        {"from": [_operator(settings)], "ports": [_port(naming.GRPC_PORT), _port(naming.CONTROL_PORT)]},
     ]
 
 
+def _operator(settings: Settings) -> dict[str, Any]:
+    return {
+        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": settings.namespace}},
+        "podSelector": {"matchLabels": dict(settings.pod_labels)},
+    }
+
+
 def _build_egress(template: Template, egress: Egress, settings: Settings) -> list[dict[str, Any]]:
+    rules = _build_base_egress(settings, needs_dns=egress is not Egress.NONE)
+    if egress is Egress.PUBLIC:
+        rules.append({"to": [_block("0.0.0.0/0"), _block("::/0")]})
+    if egress is Egress.ALLOWLIST:
+        rules += [_build_allowed(index, rule) for index, rule in enumerate(template.spec.egress.allow)]
+    return rules
+
+
+def _build_base_egress(settings: Settings, *, needs_dns: bool = False) -> list[dict[str, Any]]:
+    """What every pod may reach: the storage."""
     rules: list[dict[str, Any]] = []
     if settings.storage_cidrs:
         blocks = [{"ipBlock": {"cidr": cidr}} for cidr in settings.storage_cidrs]
         rules.append({"to": blocks, "ports": [_port(settings.storage_port)]})
-    if egress is not Egress.NONE or settings.storage_needs_dns:
+    if needs_dns or settings.storage_needs_dns:
         dns = {
             "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}},
             "podSelector": {"matchLabels": {"k8s-app": "kube-dns"}},
         }
         rules.append({"to": [dns], "ports": _DNS_PORTS})
-    if egress is Egress.PUBLIC:
-        rules.append({"to": [_block("0.0.0.0/0"), _block("::/0")]})
-    if egress is Egress.ALLOWLIST:
-        rules += [_build_allowed(index, rule) for index, rule in enumerate(template.spec.egress.allow)]
     return rules
 
 

@@ -4,24 +4,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sandbox_operator.kube.resources import SESSIONS
-
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from sandbox_operator.api.models import Session
+    from sandbox_operator.api.models import Metadata
+    from sandbox_operator.kube.resources import Resource
 
 
-def owner_reference(session: Session) -> dict[str, Any]:
-    """Makes the garbage collector remove an object with its session.
+def owner_reference(kind: Resource, owner: Metadata) -> dict[str, Any]:
+    """Makes the garbage collector remove an object with its owner.
 
-    Without blockOwnerDeletion: setting it needs the right to update the session's finalizers.
+    Without blockOwnerDeletion: setting it needs the right to update the owner's finalizers.
     """
     return {
-        "apiVersion": SESSIONS.api_version,
-        "kind": SESSIONS.kind,
-        "name": session.metadata.name,
-        "uid": session.metadata.uid,
+        "apiVersion": kind.api_version,
+        "kind": kind.kind,
+        "name": owner.name,
+        "uid": owner.uid,
         "controller": True,
     }
 

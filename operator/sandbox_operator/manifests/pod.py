@@ -1,16 +1,20 @@
-"""The pod of a session: docs/pod-contract.md in one object, hardened by default. Pure."""
+"""The pod of a session or a pool: docs/pod-contract.md in one object, hardened by default. Pure."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from sandbox_operator.api import naming
+from sandbox_operator.kube.resources import POOLS, SESSIONS
 from sandbox_operator.manifests.ownership import owner_reference
 
 if TYPE_CHECKING:
-    from sandbox_operator.api.models import Egress, Resources, Session, Template
+    from collections.abc import Mapping
+
+    from sandbox_operator.api.models import Egress, Pool, Resources, Session, Template
 
 AGENT_UID: Final = 10001
 SANDBOX_UID: Final = 10002
@@ -21,13 +25,14 @@ _AGENT_RESOURCES: Final = {
     "requests": {"cpu": "50m", "memory": "96Mi", "ephemeral-storage": "64Mi"},
     "limits": {"cpu": "1", "memory": "512Mi", "ephemeral-storage": "512Mi"},
 }
+_HASH_LENGTH: Final = 16
 _TERMINATION_GRACE: Final = 10
 """Seconds. The operator drains before it deletes, so nothing is waited for here that matters."""
 
 
 @dataclass(frozen=True, slots=True)
 class PodRequest:
-    """Everything a pod is built from."""
+    """Everything a session's own pod is built from."""
 
     session: Session
     template: Template
@@ -37,20 +42,40 @@ class PodRequest:
     sandbox_image: str
 
 
+@dataclass(frozen=True, slots=True)
+class BlankPodRequest:
+    """Everything a pool's pod is built from."""
+
+    pool: Pool
+    name: str
+    template: Template
+    resources: Resources
+    agent_image: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Spec:
+    name: str
+    namespace: str
+    template: Template
+    resources: Resources
+    agent_image: str
+
+
 def build_pod(request: PodRequest) -> dict[str, Any]:
     """The pod, blank as every pod is, and already its session's."""
     session, template = request.session, request.template
-    name = naming.pod_name(session)
+    name, namespace = naming.pod_name(session), session.metadata.namespace
     return {
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": {
             "name": name,
-            "namespace": session.metadata.namespace,
+            "namespace": namespace,
             "labels": build_labels(request),
-            "ownerReferences": [owner_reference(session)],
+            "ownerReferences": [owner_reference(SESSIONS, session.metadata)],
         },
-        "spec": _build_spec(request, name, template),
+        "spec": _build_spec(_Spec(name, namespace, template, request.resources, request.agent_image)),
     }
 
 
@@ -58,14 +83,65 @@ def build_labels(request: PodRequest) -> dict[str, str]:
     """Labels that NetworkPolicies, watches and claims select by."""
     return {
         naming.MANAGED_BY: naming.MANAGER,
-        naming.STATE: "bound",
+        naming.STATE: naming.BOUND,
         naming.TEMPLATE: request.template.metadata.name,
         naming.EGRESS: request.egress.value.lower(),
         naming.SESSION: request.session.metadata.uid,
     }
 
 
-def _build_spec(request: PodRequest, name: str, template: Template) -> dict[str, Any]:
+def build_blank_pod(request: BlankPodRequest) -> dict[str, Any]:
+    """A pool's pod. It has no label for egress: until a claim adds it, only the policy for blank pods selects it."""
+    pool, template = request.pool, request.template
+    namespace = pool.metadata.namespace
+    spec = _build_spec(_Spec(request.name, namespace, template, request.resources, request.agent_image))
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "name": request.name,
+            "namespace": namespace,
+            "labels": {
+                naming.MANAGED_BY: naming.MANAGER,
+                naming.STATE: naming.BLANK,
+                naming.TEMPLATE: template.metadata.name,
+                naming.POOL: pool.metadata.name,
+                naming.POD_HASH: hash_pod(template, request.resources, request.agent_image),
+            },
+            # There from the start: a JSON patch cannot add to annotations that are not there.
+            "annotations": {naming.CLAIMED_AT: ""},
+            "ownerReferences": [owner_reference(POOLS, pool.metadata)],
+        },
+        "spec": spec,
+    }
+
+
+def hash_pod(template: Template, resources: Resources, agent_image: str) -> str:
+    """What of a template is in a pod, as a label's value. What arrives at Bind (environment, limits) is not."""
+    spec = _build_spec(_Spec("", "", template, resources, agent_image))
+    text = json.dumps(spec, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:_HASH_LENGTH]
+
+
+def build_claim(session: Session, pod: Mapping[str, Any], egress: Egress, claimed_at: str) -> list[dict[str, Any]]:
+    """The JSON patch that makes a blank pod a session's, with the label of its egress, all at once or not at all."""
+    metadata = pod["metadata"]
+    owner = metadata["ownerReferences"][0]
+    labels = "/metadata/labels/" + naming.DOMAIN + "~1"
+    return [
+        {"op": "test", "path": "/metadata/uid", "value": metadata["uid"]},
+        {"op": "test", "path": f"{labels}state", "value": naming.BLANK},
+        {"op": "test", "path": "/metadata/ownerReferences/0/uid", "value": owner["uid"]},
+        {"op": "replace", "path": f"{labels}state", "value": naming.BOUND},
+        {"op": "add", "path": f"{labels}egress", "value": egress.value.lower()},
+        {"op": "add", "path": f"{labels}session", "value": session.metadata.uid},
+        {"op": "replace", "path": "/metadata/ownerReferences", "value": [owner_reference(SESSIONS, session.metadata)]},
+        {"op": "add", "path": f"/metadata/annotations/{naming.DOMAIN}~1claimed-at", "value": claimed_at},
+    ]
+
+
+def _build_spec(request: _Spec) -> dict[str, Any]:
+    template, name = request.template, request.name
     spec = template.spec
     result: dict[str, Any] = {
         "restartPolicy": "Always",
@@ -82,7 +158,7 @@ def _build_spec(request: PodRequest, name: str, template: Template) -> dict[str,
             "fsGroupChangePolicy": "OnRootMismatch",
             "seccompProfile": {"type": "RuntimeDefault"},
         },
-        "containers": [_build_agent(request), _build_sandbox(request, name)],
+        "containers": [_build_agent(request), _build_sandbox(request)],
         "volumes": _build_volumes(name, template),
     }
     optional: dict[str, Any] = {
@@ -95,7 +171,7 @@ def _build_spec(request: PodRequest, name: str, template: Template) -> dict[str,
     return result | {key: value for key, value in optional.items() if value is not None}
 
 
-def _build_agent(request: PodRequest) -> dict[str, Any]:
+def _build_agent(request: _Spec) -> dict[str, Any]:
     spec = request.template.spec
     return {
         "name": "agent",
@@ -120,7 +196,7 @@ def _build_agent(request: PodRequest) -> dict[str, Any]:
     }
 
 
-def _build_sandbox(request: PodRequest, name: str) -> dict[str, Any]:
+def _build_sandbox(request: _Spec) -> dict[str, Any]:
     spec = request.template.spec
     return {
         "name": "sandbox",
@@ -128,7 +204,7 @@ def _build_sandbox(request: PodRequest, name: str) -> dict[str, Any]:
         "imagePullPolicy": spec.image_pull_policy,
         "command": ["sandbox-runtime"],
         "resources": {"requests": request.resources.requests, "limits": request.resources.limits},
-        "securityContext": _build_security_context(_choose_uid(request, name), SANDBOX_UID),
+        "securityContext": _build_security_context(_choose_uid(request), SANDBOX_UID),
         "volumeMounts": [
             {"name": "link", "mountPath": "/run/sandbox"},
             {"name": "workspace", "mountPath": "/workspace"},
@@ -138,7 +214,7 @@ def _build_sandbox(request: PodRequest, name: str) -> dict[str, Any]:
     }
 
 
-def _choose_uid(request: PodRequest, name: str) -> int:
+def _choose_uid(request: _Spec) -> int:
     """The sandbox's user id, of no other pod.
 
     The kernel counts processes (RLIMIT_NPROC) by user id over the whole node: with one id for all, a session that
@@ -146,7 +222,7 @@ def _choose_uid(request: PodRequest, name: str) -> int:
     """
     if request.template.spec.host_users is False:
         return SANDBOX_UID
-    digest = hashlib.sha256(f"{request.session.metadata.namespace}/{name}".encode()).digest()
+    digest = hashlib.sha256(f"{request.namespace}/{request.name}".encode()).digest()
     return _OWN_UIDS[int.from_bytes(digest[:8]) % len(_OWN_UIDS)]
 
 

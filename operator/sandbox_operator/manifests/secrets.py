@@ -1,4 +1,4 @@
-"""The two Secrets of a session. Pure."""
+"""The Secret of a pod, and the one of a session. Pure."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from sandbox_operator.api import naming
+from sandbox_operator.kube.resources import PODS, SESSIONS
 from sandbox_operator.manifests.ownership import owner_reference
 
 if TYPE_CHECKING:
-    from sandbox_operator.api.models import Session
+    from sandbox_operator.api.models import Metadata, Session
     from sandbox_operator.certificates import KeyPair
 
 
@@ -26,9 +27,15 @@ class Access:
 
 
 def build_tls_secret(session: Session, pair: KeyPair, ca: bytes) -> dict[str, Any]:
-    """The certificate of a session's agent; mounted into the agent container only."""
-    content = {"tls.crt": pair.certificate, "tls.key": pair.key, "ca.crt": ca}
-    return _build(session, naming.tls_secret_name(naming.pod_name(session)), content)
+    """The certificate of the agent in a session's own pod; mounted into the agent container only."""
+    name = naming.tls_secret_name(naming.pod_name(session))
+    return _build(name, session.metadata.namespace, _owned_by(session), _certificate(pair, ca))
+
+
+def build_blank_tls_secret(pod: Metadata, pair: KeyPair, ca: bytes) -> dict[str, Any]:
+    """The certificate of the agent in a pool's pod: the pod's own, so that it goes with it whoever claimed it."""
+    owned = {"labels": {naming.MANAGED_BY: naming.MANAGER}, "ownerReferences": [owner_reference(PODS, pod)]}
+    return _build(naming.tls_secret_name(pod.name), pod.namespace, owned, _certificate(pair, ca))
 
 
 def build_access_secret(session: Session, access: Access) -> dict[str, Any]:
@@ -40,19 +47,26 @@ def build_access_secret(session: Session, access: Access) -> dict[str, Any]:
         "serverName": access.server_name.encode(),
         "podName": access.pod_name.encode(),
     }
-    return _build(session, naming.access_secret_name(session.metadata.name), content)
+    name = naming.access_secret_name(session.metadata.name)
+    return _build(name, session.metadata.namespace, _owned_by(session), content)
 
 
-def _build(session: Session, name: str, content: dict[str, bytes]) -> dict[str, Any]:
+def _certificate(pair: KeyPair, ca: bytes) -> dict[str, bytes]:
+    return {"tls.crt": pair.certificate, "tls.key": pair.key, "ca.crt": ca}
+
+
+def _owned_by(session: Session) -> dict[str, Any]:
+    return {
+        "labels": {naming.MANAGED_BY: naming.MANAGER, naming.SESSION: session.metadata.uid},
+        "ownerReferences": [owner_reference(SESSIONS, session.metadata)],
+    }
+
+
+def _build(name: str, namespace: str, owned: dict[str, Any], content: dict[str, bytes]) -> dict[str, Any]:
     return {
         "apiVersion": "v1",
         "kind": "Secret",
         "type": "Opaque",
-        "metadata": {
-            "name": name,
-            "namespace": session.metadata.namespace,
-            "labels": {naming.MANAGED_BY: naming.MANAGER, naming.SESSION: session.metadata.uid},
-            "ownerReferences": [owner_reference(session)],
-        },
+        "metadata": {"name": name, "namespace": namespace, **owned},
         "data": {key: base64.b64encode(value).decode() for key, value in content.items()},
     }

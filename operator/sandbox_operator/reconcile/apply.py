@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
+from sandbox_operator.agent_client import AgentView
 from sandbox_operator.api import naming
 from sandbox_operator.errors import (
     AgentError,
@@ -17,8 +17,7 @@ from sandbox_operator.errors import (
     InvalidError,
     NotFoundError,
 )
-from sandbox_operator.kube.resources import NETWORK_POLICIES, PODS, SECRETS, SESSIONS
-from sandbox_operator.manifests.network_policy import build_network_policy
+from sandbox_operator.kube.resources import PODS, SECRETS, SESSIONS
 from sandbox_operator.manifests.ownership import controller_uid
 from sandbox_operator.manifests.pod import PodRequest, build_pod
 from sandbox_operator.manifests.secrets import build_tls_secret
@@ -28,19 +27,19 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from sandbox_operator.agent_client import Agents
-    from sandbox_operator.api.models import Egress, Template
+    from sandbox_operator.api.models import Template
     from sandbox_operator.certificates import Authority
     from sandbox_operator.event_recorder import EventRecorder
     from sandbox_operator.kube.client import KubeApi
+    from sandbox_operator.reconcile.agent_news import AgentNews
     from sandbox_operator.reconcile.binding import Binder
+    from sandbox_operator.reconcile.claims import Claimer
     from sandbox_operator.reconcile.drains import Drains
     from sandbox_operator.reconcile.model import Action, Observation
+    from sandbox_operator.reconcile.policies import Policies
     from sandbox_operator.settings import Settings
     from sandbox_operator.store import Store
     from sandbox_operator.work_queue import Key
-
-_POLICY_MAX_AGE: Final = 60.0
-"""Seconds after which a policy is applied again though we know of no change: somebody may have deleted it."""
 
 
 class Applier:
@@ -56,14 +55,18 @@ class Applier:
         binder: Binder,
         drains: Drains,
         recorder: EventRecorder,
+        policies: Policies,
+        claimer: Claimer,
+        news: AgentNews,
     ) -> None:
         self._api, self._agents, self._store, self._settings = api, agents, store, settings
         self._authority, self._binder, self._drains, self._recorder = authority, binder, drains, recorder
-        self._policies: dict[tuple[str, str], tuple[float, dict[str, Any]]] = {}
+        self._policies, self._claimer, self._news = policies, claimer, news
         self._perform: dict[type, Callable[[Key, Observation, Any], Awaitable[bool]]] = {
             model.ApplyNetworkPolicy: self._apply_network_policy,
             model.CreateTlsSecret: self._create_tls_secret,
             model.CreatePod: self._create_pod,
+            model.ClaimPod: self._claim_pod,
             model.EnsureAccessSecret: self._ensure_access_secret,
             model.BindAgent: self._bind_agent,
             model.DrainAgent: self._drain_agent,
@@ -84,19 +87,9 @@ class Applier:
             look_again |= await self._perform[type(action)](key, observation, action)
         return look_again
 
-    async def apply_policy(self, template: Template, egress: Egress) -> None:
-        """Make sure of one NetworkPolicy."""
-        manifest = build_network_policy(template, egress, self._settings)
-        namespace, name = manifest["metadata"]["namespace"], manifest["metadata"]["name"]
-        applied = self._policies.get((namespace, name))
-        if applied and applied[1] == manifest and time.monotonic() - applied[0] < _POLICY_MAX_AGE:
-            return
-        await self._api.patch(NETWORK_POLICIES, namespace, name, manifest, "apply")
-        self._policies[namespace, name] = (time.monotonic(), manifest)
-
     async def _apply_network_policy(self, _: Key, observation: Observation, action: model.ApplyNetworkPolicy) -> bool:
         try:
-            await self.apply_policy(_template(observation), action.egress)
+            await self._policies.apply(_template(observation), action.egress)
         except InvalidError as error:
             raise Blocked("TemplateInvalid", f"its NetworkPolicy is refused: {error}", retry_after=60) from error
         return False
@@ -137,16 +130,26 @@ class Applier:
         self._store.put(PODS, pod)
         return controller_uid(pod) != observation.session.metadata.uid
 
+    async def _claim_pod(self, key: Key, observation: Observation, action: model.ClaimPod) -> bool:
+        session, template = observation.session, _template(observation)
+        kind = (session.metadata.namespace, template.metadata.name, action.pod_hash)
+        pod = await self._claimer.claim(key, session, kind, action.egress)
+        if pod is not None:
+            # A pool's pod is ready only while its agent says so, and what is bound is not blank: no need to ask it.
+            metadata = pod["metadata"]
+            self._news.put(key, naming.server_name(metadata["name"], metadata["namespace"]), AgentView())
+        return True
+
     async def _ensure_access_secret(self, _: Key, observation: Observation, action: model.EnsureAccessSecret) -> bool:
         await self._binder.ensure_access(observation.session, action)
         return False
 
-    async def _bind_agent(self, _: Key, observation: Observation, action: model.BindAgent) -> bool:
+    async def _bind_agent(self, key: Key, observation: Observation, action: model.BindAgent) -> bool:
         if observation.address is None:
             return False
         request = await self._binder.build_request(observation.session, _template(observation), action)
         try:
-            await self._agents.bind(observation.address, request)
+            view = await self._agents.bind(observation.address, request)
         except AgentError as error:
             # An agent whose runtime is not there yet says UNAVAILABLE: that is a matter of milliseconds.
             is_early = error.reason in {"RUNTIME_UNAVAILABLE", "UNAVAILABLE"}
@@ -154,6 +157,7 @@ class Applier:
             raise Blocked(
                 "Connecting" if is_early else "BindFailed", message, retry_after=0.1 if is_early else 5
             ) from error
+        self._news.put(key, observation.address.server_name, view)
         return True
 
     async def _drain_agent(self, key: Key, observation: Observation, action: model.DrainAgent) -> bool:
@@ -173,9 +177,10 @@ class Applier:
             answer = await self._api.delete(PODS, namespace, action.name, uid=action.uid, grace=grace)
         except (NotFoundError, ConflictError):
             answer = {}
-        self._drains.forget(key)
-        if observation.address is not None:
-            await self._agents.forget(observation.address)
+        if observation.pod is not None and observation.pod.uid == action.uid:
+            self._drains.forget(key)
+            if observation.address is not None:
+                await self._agents.forget(observation.address)
         if answer.get("kind") == "Pod" and answer["metadata"].get("deletionTimestamp") and not action.force:
             self._store.put(PODS, answer)
             return False

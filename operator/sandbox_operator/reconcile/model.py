@@ -20,6 +20,7 @@ class PodView:
     name: str
     uid: str
     created: datetime
+    """When it became the session's: was made for it, or claimed by it."""
     deleted: datetime | None = None
     """Until when it may take to end; None: it is not being deleted."""
     ip: str = ""
@@ -33,6 +34,7 @@ class PodView:
     """Reason and message of what keeps it from starting."""
     end: str = ""
     """Why it ended, where it did."""
+    is_from_pool: bool = False
 
     @property
     def has_ended(self) -> bool:
@@ -58,6 +60,12 @@ class Observation:
     template: Template | None = None
     template_problem: str = ""
     pod: PodView | None = None
+    extra_pods: tuple[PodView, ...] = ()
+    """Pods of the session beside `pod`: a claim of a former leader that came late."""
+    warm_pods: int = 0
+    """Blank pods of the template that could be claimed."""
+    pod_hash: str = ""
+    """What such pods are labelled with."""
     is_pod_foreign: bool = False
     """Something else has the pod's name."""
     address: AgentAddress | None = None
@@ -92,6 +100,14 @@ class CreatePod:
 
     egress: Egress
     resources: Resources
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimPod:
+    """Make a pool's blank pod the session's, if there still is one."""
+
+    egress: Egress
+    pod_hash: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +169,7 @@ Action = (
     ApplyNetworkPolicy
     | CreateTlsSecret
     | CreatePod
+    | ClaimPod
     | EnsureAccessSecret
     | BindAgent
     | DrainAgent

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from sandbox_operator.agent_client import AgentAddress
 from sandbox_operator.api import naming
-from sandbox_operator.api.models import Session, Template, parse
+from sandbox_operator.api.models import Session, parse
 from sandbox_operator.errors import AgentError, SpecError
-from sandbox_operator.kube.resources import PODS, SESSIONS, TEMPLATES
-from sandbox_operator.manifests.network_policy import build_network_policy
+from sandbox_operator.kube.resources import PODS, SESSIONS
 from sandbox_operator.manifests.ownership import controller_uid
 from sandbox_operator.reconcile.model import Observation
 from sandbox_operator.reconcile.pod_view import view_pod
@@ -19,8 +18,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from sandbox_operator.agent_client import Agents, AgentView
+    from sandbox_operator.reconcile.agent_news import AgentNews
     from sandbox_operator.reconcile.drains import Drains
     from sandbox_operator.reconcile.model import PodView
+    from sandbox_operator.reconcile.templates import FoundTemplate, Templates
+    from sandbox_operator.reconcile.warm_pods import WarmPods
     from sandbox_operator.settings import Settings
     from sandbox_operator.store import Store
     from sandbox_operator.work_queue import Key
@@ -31,27 +33,41 @@ _RESTORE_WAIT = 2.0
 class Observer:
     """Makes observations; remembers only when starts and binds began, and which agents were asked."""
 
-    def __init__(self, store: Store, agents: Agents, drains: Drains, settings: Settings) -> None:
+    def __init__(
+        self,
+        store: Store,
+        agents: Agents,
+        drains: Drains,
+        settings: Settings,
+        templates: Templates,
+        warm_pods: WarmPods,
+        news: AgentNews,
+    ) -> None:
         self._store, self._agents, self._drains, self._settings = store, agents, drains, settings
+        self._templates, self._warm_pods, self._news = templates, warm_pods, news
         self._starts: dict[Key, float] = {}
         self._binds: dict[Key, float] = {}
-        self._addresses: dict[Key, set[AgentAddress]] = {}
+        self._addresses: dict[Key, AgentAddress] = {}
 
     async def observe(self, key: Key, session: Session) -> Observation:
         """All that the session's plan depends on."""
-        template, template_problem = self._find_template(session)
-        pod, is_foreign = self._find_pod(session)
+        name = session.spec.template_ref.name or self._settings.default_template
+        found = self._templates.find(session.metadata.namespace, name)
+        pods = self._find_pods(session)
+        pod = pods[0] if pods else None
         address = self._address(session, pod)
-        if address is not None:
-            self._addresses.setdefault(key, set()).add(address)
-        agent, agent_problem = await self._ask(address)
+        await self._remember(key, address)
+        agent, agent_problem = await self._ask(key, address)
         now = time.monotonic()
         return Observation(
             session=session,
-            template=template,
-            template_problem=template_problem,
+            template=found.template,
+            template_problem=found.problem,
             pod=pod,
-            is_pod_foreign=is_foreign,
+            extra_pods=tuple(each for each in pods[1:] if not each.deleted),
+            warm_pods=self._count_warm(key, session, found) if pod is None else 0,
+            pod_hash=found.pod_hash,
+            is_pod_foreign=pod is None and self._is_name_foreign(session),
             address=address,
             agent=agent,
             agent_problem=agent_problem,
@@ -75,34 +91,33 @@ class Observer:
         self._starts.pop(key, None)
 
     async def release(self, key: Key) -> None:
-        """The session is gone: so are its agents."""
+        """The session is gone: so is its agent."""
         self.forget(key)
-        for address in self._addresses.pop(key, ()):
-            await self._agents.forget(address)
+        self._warm_pods.give_back(key)
+        await self._remember(key, None)
 
     def forget(self, key: Key) -> None:
         """The session has no pod any more."""
         self._starts.pop(key, None)
         self._binds.pop(key, None)
 
-    def _find_template(self, session: Session) -> tuple[Template | None, str]:
-        name = session.spec.template_ref.name or self._settings.default_template
-        raw = self._store.get(TEMPLATES, (session.metadata.namespace, name))
-        if raw is None:
-            return None, ""
-        try:
-            template = parse(Template, raw)
-            build_network_policy(template, template.spec.egress.mode, self._settings)
-        except SpecError as error:
-            return None, str(error)
-        return template, ""
+    def _find_pods(self, session: Session) -> list[PodView]:
+        """The session's pods, the one that serves it first. More than one: a former leader's claim came late."""
+        metadata = session.metadata
+        pods = [view_pod(raw) for raw in self._store.pods_of(metadata.namespace, metadata.uid)]
+        served_by = session.status.get("podName")
+        return sorted(pods, key=lambda pod: (pod.deleted is not None, pod.name != served_by, pod.created, pod.name))
 
-    def _find_pod(self, session: Session) -> tuple[PodView | None, bool]:
-        namespace, uid = session.metadata.namespace, session.metadata.uid
-        raw = self._store.get(PODS, (namespace, naming.pod_name(session)))
-        if raw is not None and controller_uid(raw) != uid:
-            return None, True
-        return (view_pod(raw) if raw is not None else None), False
+    def _is_name_foreign(self, session: Session) -> bool:
+        """Whether another owner's pod has the name that a pod of the session's own would get."""
+        raw = self._store.get(PODS, (session.metadata.namespace, naming.pod_name(session)))
+        return raw is not None and controller_uid(raw) != session.metadata.uid
+
+    def _count_warm(self, key: Key, session: Session, found: FoundTemplate) -> int:
+        if found.template is None:
+            return 0
+        kind = (session.metadata.namespace, found.template.metadata.name, found.pod_hash)
+        return self._warm_pods.count(key, kind)
 
     def _address(self, session: Session, pod: PodView | None) -> AgentAddress | None:
         if pod is None or pod.deleted or pod.has_ended or not pod.ip or not pod.is_agent_running:
@@ -111,11 +126,19 @@ class Observer:
         name = naming.server_name(pod.name, session.metadata.namespace)
         return AgentAddress(f"{host}:{naming.CONTROL_PORT}", name)
 
-    async def _ask(self, address: AgentAddress | None) -> tuple[AgentView | None, str]:
+    async def _remember(self, key: Key, address: AgentAddress | None) -> None:
+        """Keep the connection to one agent a session; one that it had before is closed."""
+        old = self._addresses.pop(key, None)
+        if old is not None and old != address:
+            await self._agents.forget(old)
+        if address is not None:
+            self._addresses[key] = address
+
+    async def _ask(self, key: Key, address: AgentAddress | None) -> tuple[AgentView | None, str]:
         if address is None:
             return None, ""
         try:
-            agent = await self._agents.describe(address)
+            agent = self._news.take(key, address.server_name) or await self._agents.describe(address)
             if agent.state == "BOUND" and agent.restore == "RUNNING":
                 agent = await self._agents.describe(address, wait=_RESTORE_WAIT)
         except AgentError as error:

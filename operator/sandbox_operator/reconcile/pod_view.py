@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from sandbox_operator.api import naming
 from sandbox_operator.api.values import parse_time
 from sandbox_operator.reconcile.model import PodView
 
@@ -26,10 +27,11 @@ def view_pod(raw: Mapping[str, Any]) -> PodView:
     metadata, status = raw["metadata"], raw.get("status") or {}
     containers = [c for c in status.get("containerStatuses") or [] if isinstance(c, dict)]
     agent = next((c for c in containers if c.get("name") == "agent"), {})
+    claimed = parse_time((metadata.get("annotations") or {}).get(naming.CLAIMED_AT))
     return PodView(
         name=metadata["name"],
         uid=metadata["uid"],
-        created=parse_time(metadata.get("creationTimestamp")) or datetime.now(UTC),
+        created=claimed or parse_time(metadata.get("creationTimestamp")) or datetime.now(UTC),
         deleted=parse_time(metadata.get("deletionTimestamp")),
         ip=str(status.get("podIP") or ""),
         phase=str(status.get("phase") or "Pending"),
@@ -39,6 +41,7 @@ def view_pod(raw: Mapping[str, Any]) -> PodView:
         is_scheduled=bool((raw.get("spec") or {}).get("nodeName")),
         problem=_find_problem(status, containers),
         end=_describe_end(status),
+        is_from_pool=naming.POOL in (metadata.get("labels") or {}),
     )
 
 

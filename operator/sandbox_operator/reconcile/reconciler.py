@@ -11,7 +11,7 @@ from sandbox_operator.errors import Blocked, NotFoundError, SpecError
 from sandbox_operator.kube.resources import SESSIONS
 from sandbox_operator.reconcile import model
 from sandbox_operator.reconcile.observe import find_session
-from sandbox_operator.reconcile.plan import Timing, plan_blocked, plan_session
+from sandbox_operator.reconcile.plan import plan_blocked, plan_session
 from sandbox_operator.reconcile.status import build_patch
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from sandbox_operator.reconcile.apply import Applier
     from sandbox_operator.reconcile.model import Observation, Plan
     from sandbox_operator.reconcile.observe import Observer
+    from sandbox_operator.reconcile.plan_steps import Timing
     from sandbox_operator.store import Store
     from sandbox_operator.work_queue import Key
 
@@ -46,25 +47,39 @@ class Reconciler:
     ) -> None:
         self._api, self._store, self._observer, self._applier = api, store, observer, applier
         self._timing, self._requeue, self._metrics, self._clock = timing, requeue, metrics, clock
+        self._calls: dict[Key, int] = {}
 
     async def reconcile(self, key: Key) -> None:
         """One session; nothing where it is gone."""
+        source = ""
+        with self._metrics.tally_calls() as tally:
+            try:
+                source = await self._reconcile(key)
+            finally:
+                if key in self._calls:
+                    self._calls[key] += tally[0]
+        if source and key in self._calls:
+            self._metrics.start_calls.labels(source).observe(self._calls.pop(key))
+
+    async def _reconcile(self, key: Key) -> str:
+        """One session; how it started, where it has just become ready."""
         for _ in range(_ROUNDS):
             raw = find_session(self._store, key)
             if raw is None:
+                self._calls.pop(key, None)
                 await self._observer.release(key)
-                return
+                return ""
             try:
                 session = parse(Session, raw)
             except SpecError as error:
                 await self._refuse(key, raw, error)
-                return
+                return ""
             observation, plan, look_again = await self._step(key, session)
             if not look_again:
                 break
         else:
             self._requeue(key, 0.0)
-        await self._finish(key, observation, plan)
+        return await self._finish(key, observation, plan)
 
     async def _step(self, key: Key, session: Session) -> tuple[Observation, Plan, bool]:
         observation = await self._observer.observe(key, session)
@@ -79,28 +94,33 @@ class Reconciler:
 
     def _note(self, key: Key, plan: Plan) -> None:
         for action in plan.actions:
-            if isinstance(action, model.CreatePod):
+            if isinstance(action, model.CreatePod | model.ClaimPod):
                 self._observer.note_start(key)
+                self._calls.setdefault(key, 0)
             elif isinstance(action, model.BindAgent):
                 self._observer.note_bind(key)
             elif isinstance(action, model.DeletePod):
                 self._observer.forget(key)
 
-    async def _finish(self, key: Key, observation: Observation, plan: Plan) -> None:
+    async def _finish(self, key: Key, observation: Observation, plan: Plan) -> str:
+        source = ""
         if any(isinstance(action, model.DeleteSession) for action in plan.actions):
-            return
+            return source
         await self._write_status(key, observation.session.metadata, observation.session.status, plan.status)
         if plan.status.get("phase") == "Ready":
-            self._observe_start(key, observation, plan)
+            source = self._observe_start(key, observation, plan)
         if plan.requeue_at:
             self._requeue(key, max(0.0, (plan.requeue_at - self._clock()).total_seconds()))
+        return source
 
-    def _observe_start(self, key: Key, observation: Observation, plan: Plan) -> None:
-        startup = plan.status.get("startup") or {}
+    def _observe_start(self, key: Key, observation: Observation, plan: Plan) -> str:
+        startup, source = plan.status.get("startup") or {}, ""
         if startup and startup != observation.session.status.get("startup"):
+            source = str(startup["source"])
             self._metrics.start_seconds.labels(startup["source"]).observe(startup["milliseconds"] / 1000)
             _LOG.info("session is ready", extra={"session": "/".join(key[1:]), "milliseconds": startup["milliseconds"]})
         self._observer.note_ready(key)
+        return source
 
     async def _write_status(self, key: Key, metadata: Any, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
         patch = build_patch(old, new)

@@ -40,6 +40,10 @@ def choose_resources(session: Session, template: Template) -> Resources:
     for part, values in (("requests", asked.requests), ("limits", asked.limits)):
         for kind, value in values.items():
             _check_resource(f"spec.resources.{part}.{kind}", kind, value, template.spec.resources.maximum)
+    return _fit(default, asked)
+
+
+def _fit(default: Resources, asked: Resources) -> Resources:
     limits = default.limits | asked.limits
     requests = default.requests | asked.requests
     for kind, value in requests.items():
@@ -49,6 +53,11 @@ def choose_resources(session: Session, template: Template) -> Resources:
             raise _refusal("ResourcesNotAllowed", f"spec.resources.requests.{kind}", "is more than the limit")
         requests = requests | {kind: limits[kind]}
     return Resources(requests=requests, limits=limits)
+
+
+def default_resources(template: Template) -> Resources:
+    """What a session gets that asks for nothing; a pool's pods have it."""
+    return _fit(template.spec.resources.default, Resources())
 
 
 def check_env(session: Session, template: Template) -> None:

@@ -234,4 +234,4 @@ def _startup(observation: Observation, standing: Standing, now: datetime) -> dic
     seconds = observation.start_seconds
     if seconds is None:
         seconds = max(0.0, (now - pod.created).total_seconds())
-    return {"source": "Cold", "milliseconds": round(seconds * 1000)}
+    return {"source": "Warm" if pod.is_from_pool else "Cold", "milliseconds": round(seconds * 1000)}

@@ -7,19 +7,16 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from sandbox_operator.api import naming
 from sandbox_operator.certificates import Authority, create_authority
 from sandbox_operator.credentials import StaticCredentials
 from sandbox_operator.event_recorder import EventRecorder
 from sandbox_operator.faults import FaultHook
-from sandbox_operator.handlers import Handlers, session_key
-from sandbox_operator.kube.resources import EVENTS, PODS, SECRETS, SESSIONS, TEMPLATES
+from sandbox_operator.handlers import Handlers, pool_key, session_key
+from sandbox_operator.kube.resources import EVENTS, PODS, POOLS, SECRETS, SESSIONS, TEMPLATES
 from sandbox_operator.metrics import Metrics
-from sandbox_operator.reconcile.apply import Applier
-from sandbox_operator.reconcile.binding import Binder
-from sandbox_operator.reconcile.drains import Drains
-from sandbox_operator.reconcile.observe import Observer
-from sandbox_operator.reconcile.plan import Timing
-from sandbox_operator.reconcile.reconciler import Reconciler
+from sandbox_operator.reconcile.assembly import Environment, Scheduling, build_reconcilers
+from sandbox_operator.reconcile.plan_steps import Timing
 from sandbox_operator.settings import Settings
 from sandbox_operator.store import WATCHED, Store
 from sandbox_operator.testing import FakeAgents, FakeKube
@@ -35,6 +32,10 @@ SETTINGS = Settings(
     storage_port=9000,
     agent_image="agent:1",
 )
+
+
+def server_name(pod):
+    return naming.server_name(pod, NAMESPACE)
 
 
 class Clock:
@@ -58,12 +59,13 @@ class Operator:
         self.store, self.metrics = Store(), Metrics()
         self.queue: list = []
         self.later: dict = {}
-        drains = self.drains = Drains(self._enqueue)
-        binder = Binder(kube, settings, StaticCredentials(settings), AUTHORITY.pem)
-        observer = Observer(self.store, agents, drains, settings)
         self.recorder = EventRecorder(kube)
-        applier = Applier(kube, agents, self.store, settings, AUTHORITY, binder, drains, self.recorder)
-        self.reconciler = Reconciler(kube, self.store, observer, applier, Timing(), self._requeue, self.metrics, clock)
+        environment = Environment(
+            kube, agents, self.store, settings, AUTHORITY, StaticCredentials(settings), self.recorder, self.metrics
+        )
+        scheduling = Scheduling(self._enqueue, self._requeue, self._pause, clock)
+        reconcilers = build_reconcilers(environment, scheduling, Timing())
+        self.reconciler, self.pools, self.warm_pods = reconcilers.sessions, reconcilers.pools, reconcilers.warm_pods
         self.handlers = Handlers(self.store, self._enqueue, self.metrics, "default")
         kube.watchers[:] = [self._watch]
 
@@ -74,6 +76,9 @@ class Operator:
     def _enqueue(self, key):
         if key not in self.queue:
             self.queue.append(key)
+
+    async def _pause(self):
+        await asyncio.sleep(0)
 
     def _requeue(self, key, seconds):
         self.later[key] = seconds
@@ -86,12 +91,17 @@ class Operator:
             self.store.replace(kind, items, version)
         for raw in self.store.all(SESSIONS):
             self._enqueue(session_key(raw["metadata"]["namespace"], raw["metadata"]["name"]))
+        for raw in self.store.all(POOLS):
+            self._enqueue(pool_key(raw["metadata"]["namespace"], raw["metadata"]["name"]))
+
+    async def work(self, key):
+        await (self.pools if key[0] == POOLS.plural else self.reconciler).reconcile(key)
 
     async def settle(self, play=lambda: False):
         """Work until nothing is left to do; `play` is the rest of the cluster, and says whether it did something."""
         for _ in range(60):
             while self.queue:
-                await self.reconciler.reconcile(self.queue.pop(0))
+                await self.work(self.queue.pop(0))
             for _ in range(10):
                 await asyncio.sleep(0)
             if not self.queue and not play():
@@ -125,6 +135,17 @@ class World:
         body = {"apiVersion": SESSIONS.api_version, "kind": SESSIONS.kind, "metadata": {"name": name}, "spec": spec}
         return self.kube.put(SESSIONS, NAMESPACE, body)
 
+    def add_pool(self, name="pool", replicas=2, template="default"):
+        spec = {"templateRef": {"name": template}, "replicas": replicas}
+        body = {"apiVersion": POOLS.api_version, "kind": POOLS.kind, "metadata": {"name": name}, "spec": spec}
+        return self.kube.put(POOLS, NAMESPACE, body)
+
+    def pool(self, name="pool"):
+        return self.kube.objects[POOLS.plural, NAMESPACE, name]
+
+    def blank(self):
+        return {name for name, pod in self.pods().items() if pod["metadata"]["labels"][naming.STATE] == naming.BLANK}
+
     def session(self, name="one"):
         return self.kube.objects[SESSIONS.plural, NAMESPACE, name]
 
@@ -134,6 +155,10 @@ class World:
     def condition(self, type_="Ready", name="one"):
         found = {c["type"]: c for c in self.status(name).get("conditions", [])}
         return found[type_]["status"], found[type_]["reason"], found[type_]["message"]
+
+    def new_ip(self):
+        used = {(pod.get("status") or {}).get("podIP") for pod in self.pods().values()}
+        return next(ip for number in range(1, 250) if (ip := f"10.1.0.{number}") not in used)
 
     def pods(self):
         return self.kube.named(PODS)
@@ -154,11 +179,11 @@ class World:
         for name, pod in list(self.pods().items()):
             if pod["metadata"].get("deletionTimestamp"):
                 self.kube.remove(PODS, NAMESPACE, name)
-                self.agents.views.clear()
+                self.agents.views.pop(server_name(name), None)
                 changed = True
-            elif not pod.get("status"):
-                self.agents.views.clear()
-                self.kube.run_pod(NAMESPACE, name)
+            elif not pod.get("status") and f"{name}-tls" in self.kube.named(SECRETS):
+                self.agents.views.pop(server_name(name), None)
+                self.kube.run_pod(NAMESPACE, name, ip=self.new_ip())
                 changed = True
         return changed
 

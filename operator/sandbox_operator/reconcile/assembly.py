@@ -1,0 +1,99 @@
+"""Makes the reconcilers and what they share: the operator's own wiring, and its tests'."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from sandbox_operator.reconcile.agent_news import AgentNews
+from sandbox_operator.reconcile.apply import Applier
+from sandbox_operator.reconcile.binding import Binder
+from sandbox_operator.reconcile.blank_pods import BlankPods
+from sandbox_operator.reconcile.claims import Claimer
+from sandbox_operator.reconcile.drains import Drains
+from sandbox_operator.reconcile.observe import Observer
+from sandbox_operator.reconcile.policies import Policies
+from sandbox_operator.reconcile.pool_reconciler import PoolReconciler
+from sandbox_operator.reconcile.reconciler import Reconciler
+from sandbox_operator.reconcile.templates import Templates
+from sandbox_operator.reconcile.warm_pods import WarmPods
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from sandbox_operator.agent_client import Agents
+    from sandbox_operator.certificates import Authority
+    from sandbox_operator.credentials import CredentialSource
+    from sandbox_operator.event_recorder import EventRecorder
+    from sandbox_operator.kube.client import KubeApi
+    from sandbox_operator.metrics import Metrics
+    from sandbox_operator.reconcile.plan_steps import Timing
+    from sandbox_operator.settings import Settings
+    from sandbox_operator.store import Store
+    from sandbox_operator.work_queue import Key
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """What the reconcilers work with: the cluster, what is known of it, and what they tell."""
+
+    api: KubeApi
+    agents: Agents
+    store: Store
+    settings: Settings
+    authority: Authority
+    credentials: CredentialSource
+    recorder: EventRecorder
+    metrics: Metrics
+
+
+@dataclass(frozen=True, slots=True)
+class Scheduling:
+    """How reconcilers are called again."""
+
+    enqueue: Callable[[Key], None]
+    requeue: Callable[[Key, float], None]
+    """After some seconds."""
+    pause: Callable[[], Awaitable[None]]
+    """Lets sessions go first, between two batches of a pool."""
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Reconcilers:
+    """The reconcilers, and what has to be stopped with them."""
+
+    sessions: Reconciler
+    pools: PoolReconciler
+    drains: Drains
+    warm_pods: WarmPods
+
+
+def build_reconcilers(environment: Environment, scheduling: Scheduling, timing: Timing) -> Reconcilers:
+    """Wire them up."""
+    api, store, settings, metrics = environment.api, environment.store, environment.settings, environment.metrics
+    drains, news = Drains(scheduling.enqueue), AgentNews()
+    templates, warm_pods, policies = Templates(store, settings), WarmPods(store), Policies(api, settings)
+    binder = Binder(api, settings, environment.credentials, environment.authority.pem)
+    observer = Observer(store, environment.agents, drains, settings, templates, warm_pods, news)
+    claimer = Claimer(api, store, warm_pods, metrics, scheduling.clock)
+    applier = Applier(
+        api,
+        environment.agents,
+        store,
+        settings,
+        environment.authority,
+        binder,
+        drains,
+        environment.recorder,
+        policies,
+        claimer,
+        news,
+    )
+    sessions = Reconciler(api, store, observer, applier, timing, scheduling.requeue, metrics, scheduling.clock)
+    blank_pods = BlankPods(api, store, settings, environment.authority, policies)
+    pools = PoolReconciler(
+        api, store, templates, warm_pods, blank_pods, scheduling.requeue, scheduling.pause, scheduling.clock
+    )
+    return Reconcilers(sessions, pools, drains, warm_pods)

@@ -1,0 +1,91 @@
+"""Making a pool's pods: the policy first, then the pod, then its certificate, which the pod owns."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from sandbox_operator.api import naming
+from sandbox_operator.api.models import Metadata
+from sandbox_operator.errors import AlreadyExistsError, Blocked, ForbiddenError, InvalidError, NotFoundError
+from sandbox_operator.kube.resources import PODS, SECRETS
+from sandbox_operator.manifests.ownership import controller_uid
+from sandbox_operator.manifests.pod import BlankPodRequest, build_blank_pod
+from sandbox_operator.manifests.secrets import build_blank_tls_secret
+from sandbox_operator.reconcile.rules import default_resources
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sandbox_operator.api.models import Pool, Template
+    from sandbox_operator.certificates import Authority
+    from sandbox_operator.kube.client import KubeApi
+    from sandbox_operator.reconcile.policies import Policies
+    from sandbox_operator.settings import Settings
+    from sandbox_operator.store import Store
+
+
+class BlankPods:
+    """Creates blank pods, each call safe to repeat."""
+
+    def __init__(
+        self, api: KubeApi, store: Store, settings: Settings, authority: Authority, policies: Policies
+    ) -> None:
+        self._api, self._store, self._settings = api, store, settings
+        self._authority, self._policies = authority, policies
+        self._certified: set[str] = set()
+        store.pod_listeners.append(self._forget)
+
+    async def prepare(self, pool: Pool) -> None:
+        """What has to be there before any blank pod is."""
+        await self._policies.apply_blank(pool.metadata.namespace)
+
+    async def create(self, pool: Pool, template: Template, name: str) -> None:
+        """Create a pod under a name that only this pool uses.
+
+        Raises:
+            Blocked: The API server refuses the pod, or the name is somebody else's.
+        """
+        request = BlankPodRequest(pool, name, template, default_resources(template), self._settings.agent_image)
+        namespace = pool.metadata.namespace
+        try:
+            pod: Mapping[str, Any] = await self._api.create(PODS, namespace, build_blank_pod(request))
+        except AlreadyExistsError:
+            # Our own, whose answer was lost; a session may have claimed it since.
+            pod = await self._get(namespace, name)
+        except (ForbiddenError, InvalidError) as error:
+            raise Blocked("PodRefused", str(error), retry_after=15) from error
+        if pod:
+            self._store.put(PODS, pod)
+            if controller_uid(pod) == pool.metadata.uid:
+                await self.ensure_certificate(pod)
+
+    async def ensure_certificate(self, pod: Mapping[str, Any]) -> None:
+        """Make the Secret that the pod mounts, if this process has not made it already."""
+        uid = pod["metadata"]["uid"]
+        if uid in self._certified:
+            return
+        metadata = Metadata.model_validate(pod["metadata"])
+        server_name = naming.server_name(metadata.name, metadata.namespace)
+        # Making a key takes a millisecond or two of CPU, which many starts at once would add up on the loop.
+        pair = await asyncio.to_thread(self._authority.sign_server, server_name, datetime.now(UTC))
+        body = build_blank_tls_secret(metadata, pair, self._authority.pem)
+        name = body["metadata"]["name"]
+        try:
+            await self._api.create(SECRETS, metadata.namespace, body)
+        except AlreadyExistsError:
+            found = await self._api.get(SECRETS, metadata.namespace, name)
+            if controller_uid(found) != uid:
+                raise Blocked("PodRefused", f"Secret {name} is not this pool's", retry_after=15) from None
+        self._certified.add(uid)
+
+    def _forget(self, old: Mapping[str, Any] | None, new: Mapping[str, Any] | None) -> None:
+        if old is not None and new is None:
+            self._certified.discard(old["metadata"]["uid"])
+
+    async def _get(self, namespace: str, name: str) -> Mapping[str, Any]:
+        try:
+            return await self._api.get(PODS, namespace, name)
+        except NotFoundError:
+            return {}

@@ -1,0 +1,102 @@
+"""Claiming a blank pod: reserved in memory, then one JSON patch that makes it the session's or changes nothing."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING, Final
+
+from sandbox_operator.api.values import format_time
+from sandbox_operator.errors import ConflictError, InvalidError, NotFoundError
+from sandbox_operator.kube.resources import PODS
+from sandbox_operator.manifests.ownership import controller_uid
+from sandbox_operator.manifests.pod import build_claim
+from sandbox_operator.reconcile.warm_pods import is_blank, is_ready
+from sandbox_operator.store import name_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from datetime import datetime
+    from typing import Any
+
+    from sandbox_operator.api.models import Egress, Session
+    from sandbox_operator.kube.client import KubeApi
+    from sandbox_operator.metrics import Metrics
+    from sandbox_operator.reconcile.warm_pods import Kind, WarmPods
+    from sandbox_operator.store import Store
+    from sandbox_operator.work_queue import Key
+
+_LOG: Final = logging.getLogger(__name__)
+_TRIES: Final = 5
+"""Pods that are tried in one go."""
+
+
+class Claimer:
+    """Claims pods for sessions."""
+
+    def __init__(
+        self, api: KubeApi, store: Store, warm_pods: WarmPods, metrics: Metrics, clock: Callable[[], datetime]
+    ) -> None:
+        self._api, self._store, self._warm_pods, self._metrics, self._clock = api, store, warm_pods, metrics, clock
+
+    async def claim(self, key: Key, session: Session, kind: Kind, egress: Egress) -> Mapping[str, Any] | None:
+        """Make a blank pod the session's; None where there is none any more.
+
+        An error of the API server whose outcome is unknown leaves the reservation: the next try is for the same pod,
+        and finds out whether it is the session's already.
+        """
+        started = time.perf_counter()
+        for _ in range(_TRIES):
+            raw = self._warm_pods.reserve(key, kind)
+            if raw is None:
+                return None
+            pod = await self._try(key, session, raw, egress)
+            if pod is not None:
+                self._metrics.claim_seconds.observe(time.perf_counter() - started)
+                return pod
+            self._metrics.claim_conflicts.inc()
+        return None
+
+    async def _try(
+        self, key: Key, session: Session, raw: Mapping[str, Any], egress: Egress
+    ) -> Mapping[str, Any] | None:
+        namespace, name = name_of(raw)
+        patch = build_claim(session, raw, egress, format_time(self._clock()) or "")
+        try:
+            pod = await self._api.patch(PODS, namespace, name, patch, "json")
+        except (InvalidError, ConflictError):
+            return await self._find_out(key, session, raw)
+        except NotFoundError:
+            self._warm_pods.settle(key)
+            self._store.remove(PODS, raw)
+            return None
+        self._warm_pods.settle(key)
+        self._store.put(PODS, pod)
+        return pod
+
+    async def _find_out(self, key: Key, session: Session, raw: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """Why a claim was refused: the pod is somebody else's, or gone, or ours by a try whose answer was lost."""
+        namespace, name = name_of(raw)
+        try:
+            pod = await self._api.get(PODS, namespace, name)
+        except NotFoundError:
+            self._warm_pods.settle(key)
+            self._store.remove(PODS, raw)
+            return None
+        self._warm_pods.settle(key)
+        self._store.put(PODS, pod)
+        if controller_uid(pod) == session.metadata.uid:
+            return pod
+        if is_blank(pod) and is_ready(pod):
+            # Nobody took it and yet it cannot be had, as without its annotations. The pool makes a better one.
+            _LOG.warning("blank pod cannot be claimed", extra={"pod": f"{namespace}/{name}"})
+            await self._discard(pod)
+        return None
+
+    async def _discard(self, pod: Mapping[str, Any]) -> None:
+        namespace, name = name_of(pod)
+        metadata = pod["metadata"]
+        try:
+            await self._api.delete(PODS, namespace, name, uid=metadata["uid"], version=metadata["resourceVersion"])
+        except (NotFoundError, ConflictError):
+            return

@@ -1,0 +1,46 @@
+"""NetworkPolicies, applied before the first pod that they select, and once in a while as somebody may delete them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any, Final
+
+from sandbox_operator.kube.resources import NETWORK_POLICIES
+from sandbox_operator.manifests.network_policy import build_blank_policy, build_network_policy
+
+if TYPE_CHECKING:
+    from sandbox_operator.api.models import Egress, Template
+    from sandbox_operator.kube.client import KubeApi
+    from sandbox_operator.settings import Settings
+
+_MAX_AGE: Final = 60.0
+"""Seconds after which a policy is applied again though we know of no change: somebody may have deleted it."""
+
+
+class Policies:
+    """Makes sure of policies; remembers when it last did."""
+
+    def __init__(self, api: KubeApi, settings: Settings) -> None:
+        self._api, self._settings = api, settings
+        self._applied: dict[tuple[str, str], tuple[float, dict[str, Any]]] = {}
+        self._locks: defaultdict[tuple[str, str], asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    async def apply(self, template: Template, egress: Egress) -> None:
+        """The policy for a template's pods with this egress."""
+        await self._apply(build_network_policy(template, egress, self._settings))
+
+    async def apply_blank(self, namespace: str) -> None:
+        """The policy for a namespace's blank pods."""
+        await self._apply(build_blank_policy(namespace, self._settings))
+
+    async def _apply(self, manifest: dict[str, Any]) -> None:
+        key = (manifest["metadata"]["namespace"], manifest["metadata"]["name"])
+        # Of many sessions that start at once the first one applies it and the others wait for that.
+        async with self._locks[key]:
+            known = self._applied.get(key)
+            if known and known[1] == manifest and time.monotonic() - known[0] < _MAX_AGE:
+                return
+            await self._api.patch(NETWORK_POLICIES, *key, manifest, "apply")
+            self._applied[key] = (time.monotonic(), manifest)

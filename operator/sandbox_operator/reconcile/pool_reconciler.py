@@ -1,0 +1,186 @@
+"""The loop for one warm pool: observe, plan, create and delete in batches, write the status once.
+
+Nothing is created twice. The API server's answer is in the store before the next plan; a creation whose answer was
+lost is tried again under the same name.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from datetime import UTC, datetime
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from sandbox_operator.api import naming
+from sandbox_operator.api.models import Pool, parse
+from sandbox_operator.api.values import parse_time
+from sandbox_operator.errors import Blocked, ConflictError, NotFoundError, SpecError
+from sandbox_operator.kube.resources import PODS, POOLS
+from sandbox_operator.reconcile.pod_view import view_pod
+from sandbox_operator.reconcile.pool_plan import BlankPod, PoolObservation, plan_pool, plan_refused
+from sandbox_operator.reconcile.status import build_patch
+from sandbox_operator.reconcile.warm_pods import is_blank, is_ready
+from sandbox_operator.store import name_of
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from sandbox_operator.api.models import Template
+    from sandbox_operator.kube.client import KubeApi
+    from sandbox_operator.reconcile.blank_pods import BlankPods
+    from sandbox_operator.reconcile.pool_plan import PoolPlan
+    from sandbox_operator.reconcile.templates import FoundTemplate, Templates
+    from sandbox_operator.reconcile.warm_pods import WarmPods
+    from sandbox_operator.store import Store
+    from sandbox_operator.work_queue import Key
+
+_LARGEST_BATCH: Final = 16
+"""Creations or deletions at a time. A batch begins with one and doubles, so that a quota is not run into 16 times."""
+_MOST_AT_ONCE: Final = 64
+"""Creations in one reconcile: after them the status is told, and another look is taken."""
+
+
+class PoolReconciler:
+    """Keeps pools filled."""
+
+    def __init__(
+        self,
+        api: KubeApi,
+        store: Store,
+        templates: Templates,
+        warm_pods: WarmPods,
+        blank_pods: BlankPods,
+        requeue: Callable[[Key, float], None],
+        pause: Callable[[], Awaitable[None]],
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._api, self._store, self._templates, self._warm_pods = api, store, templates, warm_pods
+        self._blank_pods, self._requeue, self._pause, self._clock = blank_pods, requeue, pause, clock
+        self._expected: dict[Key, set[str]] = {}
+
+    async def reconcile(self, key: Key) -> None:
+        """One pool; nothing where it is gone: its blank pods are collected with it."""
+        raw = self._store.get(POOLS, (key[1], key[2]))
+        if raw is None or raw["metadata"].get("deletionTimestamp"):
+            self._expected.pop(key, None)
+            return
+        try:
+            pool = parse(Pool, raw)
+        except SpecError as error:
+            pool = parse(Pool, {"metadata": raw["metadata"], "status": raw.get("status") or {}})
+            plan = plan_refused(self._observe(key, pool, None), "InvalidSpec", str(error), self._clock())
+            await self._finish(key, pool, plan)
+            return
+        found = self._templates.find(key[1], pool.spec.template_ref.name)
+        plan = plan_pool(self._observe(key, pool, found), self._clock())
+        try:
+            await self._apply(key, pool, found, plan)
+        except Blocked as blocked:
+            plan = plan_refused(self._observe(key, pool, found), blocked.reason, str(blocked), self._clock())
+        else:
+            plan = plan_pool(self._observe(key, pool, found), self._clock())
+            if plan.create:
+                self._requeue(key, 0.0)
+        await self._finish(key, pool, plan)
+
+    def _pods(self, pool: Pool) -> list[Mapping[str, Any]]:
+        pods = self._store.pods_of(pool.metadata.namespace, pool.metadata.uid)
+        return [raw for raw in pods if is_blank(raw) and not raw["metadata"].get("deletionTimestamp")]
+
+    def _observe(self, key: Key, pool: Pool, found: FoundTemplate | None) -> PoolObservation:
+        pods = tuple(self._view(raw) for raw in self._pods(pool))
+        expected = self._expected.get(key, set())
+        expected -= {pod.name for pod in pods}
+        return PoolObservation(
+            pool=pool,
+            pods=pods,
+            pod_hash=found.pod_hash if found else "",
+            template_problem=found.problem if found else "",
+            expected=len(expected),
+        )
+
+    def _view(self, raw: Mapping[str, Any]) -> BlankPod:
+        metadata, ready = raw["metadata"], is_ready(raw)
+        view = None if ready else view_pod(raw)
+        return BlankPod(
+            name=metadata["name"],
+            created=parse_time(metadata.get("creationTimestamp")) or self._clock(),
+            pod_hash=(metadata.get("labels") or {}).get(naming.POD_HASH, ""),
+            is_ready=ready,
+            has_ended=view is not None and view.has_ended,
+            is_held=self._warm_pods.is_held(raw),
+            problem=view.problem if view else None,
+        )
+
+    async def _apply(self, key: Key, pool: Pool, found: FoundTemplate, plan: PoolPlan) -> None:
+        pods = {name_of(raw)[1]: raw for raw in self._pods(pool)}
+        await self._in_batches([partial(self._delete, pods[name]) for name in plan.delete])
+        if found.template is None:
+            return
+        for raw in self._pods(pool):
+            if not is_ready(raw) and not self._warm_pods.is_held(raw):
+                await self._blank_pods.ensure_certificate(raw)
+        expected = self._expected.setdefault(key, set())
+        count, prefix = min(plan.create, _MOST_AT_ONCE), pool.metadata.name
+        names = sorted(expected) + [naming.pool_pod_name(prefix, secrets.token_hex(5)) for _ in range(count)]
+        template = found.template
+        if names:
+            await self._blank_pods.prepare(pool)
+        await self._in_batches([partial(self._create, key, pool, template, name) for name in names])
+
+    async def _create(self, key: Key, pool: Pool, template: Template, name: str) -> None:
+        # Expected from before the call until its outcome is known; an unknown one leaves it expected.
+        self._expected[key].add(name)
+        try:
+            await self._blank_pods.create(pool, template, name)
+        except Blocked:
+            self._expected[key].discard(name)
+            raise
+        self._expected[key].discard(name)
+
+    async def _delete(self, raw: Mapping[str, Any]) -> None:
+        """Delete a blank pod, unless a session has claimed it meanwhile: then its resourceVersion is another one."""
+        if self._warm_pods.is_held(raw):
+            return
+        namespace, name = name_of(raw)
+        metadata = raw["metadata"]
+        self._warm_pods.hold(raw)
+        try:
+            answer = await self._api.delete(
+                PODS, namespace, name, uid=metadata["uid"], version=metadata["resourceVersion"]
+            )
+        except NotFoundError:
+            self._store.remove(PODS, raw)
+        except ConflictError:
+            # Also a mere status from its kubelet: its next event brings the pool back.
+            self._warm_pods.release(raw)
+        else:
+            if answer.get("kind") == "Pod" and answer["metadata"].get("deletionTimestamp"):
+                self._store.put(PODS, answer)
+            else:
+                self._store.remove(PODS, raw)
+
+    async def _in_batches(self, calls: list[Callable[[], Awaitable[None]]]) -> None:
+        """Run calls in batches that double; the first error ends it, after its batch."""
+        size = 1
+        while calls:
+            batch, calls = calls[:size], calls[size:]
+            results = await asyncio.gather(*(call() for call in batch), return_exceptions=True)
+            for result in results:
+                if isinstance(result, BaseException):
+                    raise result
+            size = min(2 * size, _LARGEST_BATCH)
+            if calls:
+                await self._pause()
+
+    async def _finish(self, key: Key, pool: Pool, plan: PoolPlan) -> None:
+        patch = build_patch(pool.status, plan.status)
+        if patch:
+            body = {"metadata": {"uid": pool.metadata.uid}, "status": patch}
+            try:
+                self._store.put(POOLS, await self._api.patch(POOLS, key[1], key[2], body, subresource="status"))
+            except NotFoundError:
+                return
+        if plan.requeue_at:
+            self._requeue(key, max(0.0, (plan.requeue_at - self._clock()).total_seconds()))
