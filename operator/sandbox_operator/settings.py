@@ -6,6 +6,7 @@ Lists are separated by commas, labels are written `key=value`. Errors: SettingsE
 from __future__ import annotations
 
 import ipaddress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 from urllib.parse import urlsplit
@@ -35,6 +36,14 @@ def _labels(value: Any) -> Any:
 
 Words = Annotated[tuple[str, ...], BeforeValidator(_split)]
 Labels = Annotated[dict[str, str], BeforeValidator(_labels)]
+
+
+@dataclass(frozen=True, slots=True)
+class Images:
+    """The images of pods whose template names none."""
+
+    agent: str
+    sandbox: str
 
 
 class Settings(BaseModel):
@@ -101,6 +110,11 @@ class Settings(BaseModel):
         if self.storage_sts_role_arn:
             raise ValueError("STORAGE_STS_ROLE_ARN is not supported by this version; leave it empty")
         return self
+
+    @property
+    def images(self) -> Images:
+        """The images of pods whose template names none."""
+        return Images(self.agent_image, self.sandbox_image)
 
     @property
     def storage_needs_dns(self) -> bool:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from sandbox_operator.api.models import Egress, Pool, Resources, Session, Template
+    from sandbox_operator.settings import Images
 
 AGENT_UID: Final = 10001
 SANDBOX_UID: Final = 10002
@@ -38,8 +39,7 @@ class PodRequest:
     template: Template
     egress: Egress
     resources: Resources
-    agent_image: str
-    sandbox_image: str
+    images: Images
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class BlankPodRequest:
     name: str
     template: Template
     resources: Resources
-    agent_image: str
+    images: Images
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class _Spec:
     namespace: str
     template: Template
     resources: Resources
-    agent_image: str
+    images: Images
 
 
 def build_pod(request: PodRequest) -> dict[str, Any]:
@@ -75,7 +75,7 @@ def build_pod(request: PodRequest) -> dict[str, Any]:
             "labels": build_labels(request),
             "ownerReferences": [owner_reference(SESSIONS, session.metadata)],
         },
-        "spec": _build_spec(_Spec(name, namespace, template, request.resources, request.agent_image)),
+        "spec": _build_spec(_Spec(name, namespace, template, request.resources, request.images)),
     }
 
 
@@ -94,7 +94,7 @@ def build_blank_pod(request: BlankPodRequest) -> dict[str, Any]:
     """A pool's pod. It has no label for egress: until a claim adds it, only the policy for blank pods selects it."""
     pool, template = request.pool, request.template
     namespace = pool.metadata.namespace
-    spec = _build_spec(_Spec(request.name, namespace, template, request.resources, request.agent_image))
+    spec = _build_spec(_Spec(request.name, namespace, template, request.resources, request.images))
     return {
         "apiVersion": "v1",
         "kind": "Pod",
@@ -106,7 +106,7 @@ def build_blank_pod(request: BlankPodRequest) -> dict[str, Any]:
                 naming.STATE: naming.BLANK,
                 naming.TEMPLATE: template.metadata.name,
                 naming.POOL: pool.metadata.name,
-                naming.POD_HASH: hash_pod(template, request.resources, request.agent_image),
+                naming.POD_HASH: hash_pod(template, request.resources, request.images),
             },
             # There from the start: a JSON patch cannot add to annotations that are not there.
             "annotations": {naming.CLAIMED_AT: ""},
@@ -116,9 +116,9 @@ def build_blank_pod(request: BlankPodRequest) -> dict[str, Any]:
     }
 
 
-def hash_pod(template: Template, resources: Resources, agent_image: str) -> str:
+def hash_pod(template: Template, resources: Resources, images: Images) -> str:
     """What of a template is in a pod, as a label's value. What arrives at Bind (environment, limits) is not."""
-    spec = _build_spec(_Spec("", "", template, resources, agent_image))
+    spec = _build_spec(_Spec("", "", template, resources, images))
     text = json.dumps(spec, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:_HASH_LENGTH]
 
@@ -175,7 +175,7 @@ def _build_agent(request: _Spec) -> dict[str, Any]:
     spec = request.template.spec
     return {
         "name": "agent",
-        "image": spec.agent_image or request.agent_image,
+        "image": spec.agent_image or request.images.agent,
         "imagePullPolicy": spec.image_pull_policy,
         "command": ["sandbox-agent", "serve"],
         "ports": [
@@ -200,7 +200,7 @@ def _build_sandbox(request: _Spec) -> dict[str, Any]:
     spec = request.template.spec
     return {
         "name": "sandbox",
-        "image": spec.image or request.sandbox_image,
+        "image": spec.image or request.images.sandbox,
         "imagePullPolicy": spec.image_pull_policy,
         "command": ["sandbox-runtime"],
         "resources": {"requests": request.resources.requests, "limits": request.resources.limits},

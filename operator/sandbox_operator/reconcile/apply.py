@@ -115,8 +115,7 @@ class Applier:
             _template(observation),
             action.egress,
             action.resources,
-            self._settings.agent_image,
-            self._settings.sandbox_image,
+            self._settings.images,
         )
         body = build_pod(request)
         namespace, name = observation.session.metadata.namespace, body["metadata"]["name"]

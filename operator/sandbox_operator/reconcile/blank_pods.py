@@ -47,7 +47,7 @@ class BlankPods:
         Raises:
             Blocked: The API server refuses the pod, or the name is somebody else's.
         """
-        request = BlankPodRequest(pool, name, template, default_resources(template), self._settings.agent_image)
+        request = BlankPodRequest(pool, name, template, default_resources(template), self._settings.images)
         namespace = pool.metadata.namespace
         try:
             pod: Mapping[str, Any] = await self._api.create(PODS, namespace, build_blank_pod(request))

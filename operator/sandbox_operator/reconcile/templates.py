@@ -58,5 +58,5 @@ class Templates:
             build_network_policy(template, template.spec.egress.mode, self._settings)
         except SpecError as error:
             return FoundTemplate(problem=str(error))
-        digest = hash_pod(template, default_resources(template), self._settings.agent_image)
+        digest = hash_pod(template, default_resources(template), self._settings.images)
         return FoundTemplate(template, pod_hash=digest)

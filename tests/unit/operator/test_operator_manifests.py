@@ -6,7 +6,7 @@ from sandbox_operator.api.models import Egress, Resources, Session, Template, pa
 from sandbox_operator.errors import SpecError
 from sandbox_operator.manifests.network_policy import build_network_policy
 from sandbox_operator.manifests.pod import PodRequest, build_pod
-from sandbox_operator.settings import Settings
+from sandbox_operator.settings import Images, Settings
 
 META = {"namespace": "team", "uid": "u-1", "creationTimestamp": "2026-01-01T00:00:00Z"}
 SESSION = parse(Session, {"metadata": {"name": "one", **META}})
@@ -38,7 +38,7 @@ def security_context(uid, gid=None):
 
 def build(template, session=SESSION):
     resources = Resources(requests={"cpu": "1"}, limits={"cpu": "2"})
-    return build_pod(PodRequest(session, template, Egress.NONE, resources, "agent:1", "sandbox:default"))
+    return build_pod(PodRequest(session, template, Egress.NONE, resources, Images("agent:1", "sandbox:default")))
 
 
 def sandbox_uid(pod):
@@ -131,7 +131,7 @@ def test_the_pods_name_is_the_same_each_time_and_bounded():
     assert name == build(make_template())["metadata"]["name"]
     assert name.startswith("sbx-one-")
     long = parse(Session, {"metadata": {"name": "n" * 63, **META}})
-    pod = build_pod(PodRequest(long, make_template(), Egress.NONE, Resources(), "agent:1", "sandbox:default"))
+    pod = build_pod(PodRequest(long, make_template(), Egress.NONE, Resources(), Images("agent:1", "sandbox:default")))
     assert len(pod["metadata"]["name"]) == 4 + 40 + 9
 
 
