@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from sandbox_proto.v1.session_pb2 import S3Store, WorkspaceBinding
 
 WorkspaceBuilder = Callable[["WorkspaceBinding", Runtime, str], "Workspace"]
-"""sandbox_agent.storage.workspace.build_workspace: binding, runtime, writer."""
+"""sandbox_agent.storage.opening.build_workspace: binding, runtime, writer."""
 
 _log = logging.getLogger(__name__)
 
@@ -110,8 +110,11 @@ class SessionGate:
         """Client calls and executions under way."""
         return self._active
 
-    async def require_ready(self) -> BoundSession:
+    async def require_ready(self, *, fresh: bool = True) -> BoundSession:
         """The session, once its workspace is restored and new work may start.
+
+        Args:
+            fresh: And once the workspace has what others stored by now.
 
         Raises:
             OperationError: FAILED_PRECONDITION with NOT_BOUND, DRAINING or LIFETIME_EXPIRED; UNAVAILABLE with
@@ -123,6 +126,9 @@ class SessionGate:
         if phase is RestorePhase.FAILED:
             message = f"the workspace could not be restored: {self.restoration.error}"
             raise OperationError("UNAVAILABLE", "STORAGE_UNAVAILABLE", message)
+        if fresh and session.stored is not None and not session.stored.is_fresh():
+            await session.stored.freshen()
+            session = self._require_serving()
         return session
 
     def require_bound(self) -> BoundSession:

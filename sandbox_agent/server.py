@@ -184,7 +184,7 @@ class Agent:
 
 def _build_workspace(binding: WorkspaceBinding, runtime: Runtime, writer: str) -> Workspace:
     # At Bind and not before: the storage client is as large as the rest of the agent.
-    from sandbox_agent.storage.workspace import build_workspace  # noqa: PLC0415
+    from sandbox_agent.storage.opening import build_workspace  # noqa: PLC0415
 
     return build_workspace(binding, runtime, writer)
 

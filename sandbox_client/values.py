@@ -270,7 +270,11 @@ class RestoreReport:
 
 @dataclass(frozen=True, slots=True)
 class WorkspaceStatus:
-    """What is saved; `dirty` says that files differ from it."""
+    """What is saved; `dirty` says that files differ from it.
+
+    Attributes:
+        conflicts: Files that changed here and in storage: not saved until they are renamed, removed or restored.
+    """
 
     generation: int
     files: int
@@ -278,6 +282,7 @@ class WorkspaceStatus:
     synced_at: datetime | None
     dirty: bool
     last_error: str
+    conflicts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,7 +49,7 @@ class AsyncWorkspace:
 
         Raises:
             NotFound: A named path is not there.
-            Conflict: Another session saved to the same workspace since: restore first.
+            Conflict: Another session is saving to the same workspace, or saved to it at the same time.
         """
         request = workspace_pb2.PushRequest(paths=[str(path) for path in paths])
         done = await self._to_end(self._connection.workspace.Push, request, on_progress)
@@ -76,6 +76,7 @@ class AsyncWorkspace:
             synced_at=utc(message, "synced_at"),
             dirty=message.dirty,
             last_error=message.last_error,
+            conflicts=tuple(message.conflicts),
         )
 
     async def list(self, prefix: str = "") -> list[StoredFile]:

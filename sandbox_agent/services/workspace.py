@@ -40,7 +40,7 @@ class WorkspaceServicer(workspace_pb2_grpc.WorkspaceServiceServicer):
         self, _request: workspace_pb2.RestoreRequest, _context: Context
     ) -> AsyncIterator[workspace_pb2.RestoreResponse]:
         """See workspace.proto."""
-        workspace = (await self._gate.require_ready()).workspace
+        workspace = (await self._gate.require_ready(fresh=False)).workspace
         async with contextlib.aclosing(workspace.restore()) as responses:
             async for response in responses:
                 yield response
@@ -49,20 +49,20 @@ class WorkspaceServicer(workspace_pb2_grpc.WorkspaceServiceServicer):
         self, _request: workspace_pb2.WorkspaceStatusRequest, _context: Context
     ) -> workspace_pb2.WorkspaceStatus:
         """See workspace.proto."""
-        return await (await self._gate.require_ready()).workspace.status()
+        return await (await self._gate.require_ready(fresh=False)).workspace.status()
 
     async def List(  # noqa: N802 - gRPC's name
         self, request: workspace_pb2.ListStoredRequest, _context: Context
     ) -> workspace_pb2.ListStoredResponse:
         """See workspace.proto."""
-        workspace = (await self._gate.require_ready()).workspace
+        workspace = (await self._gate.require_ready(fresh=False)).workspace
         return await workspace.list_stored(request.prefix, request.page_size, request.page_token)
 
     async def Read(  # noqa: N802 - gRPC's name
         self, request: workspace_pb2.ReadStoredRequest, _context: Context
     ) -> AsyncIterator[workspace_pb2.ReadStoredResponse]:
         """See workspace.proto."""
-        workspace = (await self._gate.require_ready()).workspace
+        workspace = (await self._gate.require_ready(fresh=False)).workspace
         async with contextlib.aclosing(workspace.read_stored(request.path)) as parts:
             async for part in parts:
                 yield part

@@ -50,6 +50,7 @@ class Claim:
         self._undo: dict[str, Before] = {}
         self._interrupted: Mapping[str, Before] = {}
         self._previous: Mapping[str, ObjectInfo] = {}
+        self._announcing = asyncio.Lock()
         self.state: HeadState
         self.has_garbage = False
 
@@ -84,12 +85,24 @@ class Claim:
         await for_each(paths, keep)
         if not moved:
             return
-        # Somebody put another object there since the last restore: it is what a crash has to bring back.
-        await for_each(moved, self._look_anew)
+        await self.give_way(moved)
+
+    def is_free(self, path: str) -> bool:
+        """Whether an upload may replace whatever is there: an interrupted push may have left anything."""
+        return path in self._interrupted
+
+    async def give_way(self, paths: Iterable[str]) -> None:
+        """Somebody put another object there since this sandbox looked: it is what a crash has to bring back."""
+        await for_each(paths, self._look_anew)
         await self._announce()
-        for path in moved:
-            if self._undo[path] != Before():
-                await self._copy_aside(path, self._undo[path])
+
+    def digest_of(self, path: str) -> str:
+        """SHA-256 of what was there before this push, as far as is known; empty where nothing was."""
+        return self._undo[path].sha256
+
+    def etag_of(self, path: str) -> str:
+        """The etag of the same."""
+        return self._undo[path].etag
 
     async def repair(self, known: MutableMapping[str, Entry], uploaded: Iterable[str]) -> None:
         """Undo what an interrupted push did to files that this one has not uploaded again."""
@@ -135,7 +148,9 @@ class Claim:
                 if old_manifest:
                     await self._store.delete_many([self._keys.of_manifest(old_manifest)])
                 return
-            await self._store.delete_many([self._keys.of_file(path) for path in head.removed])
+            if head.removed:
+                committed = (await self._store.stat(self._keys.head)).last_modified
+                await self._remove_leftovers(head.removed, committed.timestamp())
             await self._remove_garbage()
             self.state = await self._generations.move_head(self.state, replace(head, pushing=None, removed={}))
         except StorageError as error:
@@ -147,9 +162,10 @@ class Claim:
         self.state = await self._generations.move_head(self.state, replace(self.state.head, pushing=None, removed={}))
 
     async def _announce(self) -> None:
-        head = self.state.head
-        pushing = Pushing(head.generation + 1, self._writer, self._now(), dict(self._undo))
-        self.state = await self._generations.move_head(self.state, replace(head, pushing=pushing))
+        async with self._announcing:
+            head = self.state.head
+            pushing = Pushing(head.generation + 1, self._writer, self._now(), dict(self._undo))
+            self.state = await self._generations.move_head(self.state, replace(head, pushing=pushing))
 
     async def _beat(self, ended: asyncio.Event) -> None:
         while True:
@@ -174,6 +190,7 @@ class Claim:
             self._undo[path] = Before()
 
     async def _remove_leftovers(self, removed: Mapping[str, str], modified: float) -> None:
+        """Delete what a generation dropped, unless somebody wrote it since: that is another file."""
         garbage: list[str] = []
 
         async def look(path: str) -> None:

@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from sandbox_agent.storage.folder_watch import FolderWatch
 from sandbox_agent.storage.names import is_confined
 from sandbox_agent.storage.object_store import (
     AccessDeniedError,
@@ -48,6 +49,7 @@ class DirectoryStore:
     def __init__(self, root: Path | str) -> None:
         self._root = Path(root)
         self._threads = BoundedThreads("directory-store")
+        self._watch: FolderWatch | None = None
 
     @contextlib.asynccontextmanager
     async def get(self, key: str) -> AsyncIterator[StoredObject]:
@@ -94,8 +96,21 @@ class DirectoryStore:
         for start in range(0, len(keys), _PAGE):
             yield await self._run(self._infos, keys[start : start + _PAGE])
 
+    def is_quiet(self, prefix: str) -> bool:  # noqa: ARG002 - the one that is attended to
+        """See ObjectStore."""
+        return self._watch is not None and self._watch.is_quiet()
+
+    async def attend(self, prefix: str) -> bool:
+        """See ObjectStore."""
+        if self._watch is None:
+            self._watch = FolderWatch(self._root / prefix)
+        await self._run(self._watch.attend)
+        return self._watch.is_watching
+
     async def close(self) -> None:
         """See ObjectStore."""
+        if self._watch is not None:
+            self._watch.close()
         await self._threads.close()
 
     async def _run(self, function: Callable[..., _T], *arguments: Any) -> _T:

@@ -91,7 +91,7 @@ class ObjectStore(Protocol):
 
         Args:
             key: Where.
-            body: The content. Conditions are for bytes only.
+            body: The content.
             if_match: The etag that the object must have.
             if_none_match: There must be none.
 
@@ -100,6 +100,7 @@ class ObjectStore(Protocol):
 
         Raises:
             PreconditionFailedError: A condition does not hold.
+            ObjectNotFoundError: Perhaps instead of it, where there is no object that could have the etag.
         """
         ...
 
@@ -131,6 +132,14 @@ class ObjectStore(Protocol):
             prefix: Any text.
             after: Only keys behind this one.
         """
+        ...
+
+    def is_quiet(self, prefix: str) -> bool:
+        """Whether surely nothing below a prefix changed since `attend` was called for it. Never blocks."""
+        ...
+
+    async def attend(self, prefix: str) -> bool:
+        """Watch a prefix from now on; whether `is_quiet` can say so. One prefix a store."""
         ...
 
     async def close(self) -> None:

@@ -8,69 +8,24 @@ from __future__ import annotations
 import contextlib
 import time
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from sandbox_agent.link.calls import OperationError
 from sandbox_agent.storage.claim import Claim
 from sandbox_agent.storage.head import Head
+from sandbox_agent.storage.knowledge import CONFLICT, DEFAULT_EXCLUDE, Knowledge, Parts
 from sandbox_agent.storage.manifest import Manifest, manifest_name
 from sandbox_agent.storage.names import NameRefusedError
 from sandbox_agent.storage.object_store import KeyObstructedError
-from sandbox_agent.storage.sandbox_files import FileChangedError
-from sandbox_agent.storage.sync_plan import Local, Signature, before_of, is_same, merge_entries, plan_push, sign
-from sandbox_agent.storage.transfers import Memory, Meter, for_each
+from sandbox_agent.storage.sync_plan import Local, before_of, is_same, merge_entries, plan_push, sign
+from sandbox_agent.storage.transfers import Meter, for_each
+from sandbox_agent.storage.uploading import Uploads
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
-    from sandbox_agent.storage.generations import Generations, HeadState
+    from sandbox_agent.storage.generations import HeadState
     from sandbox_agent.storage.manifest import Entry
-    from sandbox_agent.storage.names import Keys
-    from sandbox_agent.storage.object_store import ObjectStore
-    from sandbox_agent.storage.sandbox_files import SandboxFiles
-
-ATTEMPTS: Final = 3
-"""Readings of a file that changes meanwhile."""
-DEFAULT_EXCLUDE: Final = (
-    ".cache",
-    "__pycache__",
-    "node_modules",
-    ".venv",
-    ".ipynb_checkpoints",
-    "*.sandbox-part",
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """What pushes and restores of a workspace work with."""
-
-    store: ObjectStore
-    keys: Keys
-    generations: Generations
-    files: SandboxFiles
-    writer: str
-    exclude: tuple[str, ...]
-    now: Callable[[], str]
-    """ISO 8601 with a zone."""
-
-
-@dataclass(frozen=True, slots=True)
-class Knowledge:
-    """What this sandbox knows of storage. Replaced as a whole, never changed."""
-
-    commit: tuple[int, str, str]
-    """Which commit it is about."""
-    entries: dict[str, Entry] = field(default_factory=dict)
-    """What is stored, others' additions included, by path."""
-    signatures: dict[str, Signature] = field(default_factory=dict)
-    held: frozenset[str] = frozenset()
-    """Paths of it that the sandbox has had."""
-
-    @property
-    def generation(self) -> int:
-        """The generation it is about."""
-        return self.commit[0]
 
 
 @dataclass(slots=True)
@@ -91,20 +46,24 @@ class Push:
 
     Attributes:
         intended: What will be known if the commit holds; set just before it, for when its answer is lost.
+        uploads: Paths that it writes in storage, once that is known.
     """
 
     def __init__(self, parts: Parts, known: Knowledge, meter: Meter) -> None:
         self._parts = parts
         self._old = known
         self._meter = meter
-        self._memory = Memory()
         self._known = dict(known.entries)
         self._signatures = dict(known.signatures)
         self._current: dict[str, Entry] = {}
-        self._uploaded: dict[str, Entry] = {}
         self._failed: list[tuple[str, str]] = []
+        self._conflicts: set[str] = set()
+        self._forgotten: set[str] = set()
         self._obstructed = False
+        self._uploaded: dict[str, Entry] = {}
+        self._uploads: Uploads | None = None
         self.intended: Knowledge | None = None
+        self.uploads: frozenset[str] = frozenset()
 
     async def run(self, paths: Sequence[str], state: HeadState) -> PushResult:
         """Push `paths`, or everything where there are none.
@@ -114,6 +73,8 @@ class Push:
             state: HEAD, of the commit that the knowledge is about.
         """
         scanned = [local for local in await self._scan(paths) if self._is_storable(local)]
+        await self._settle_conflicts({local.path: local for local in scanned}, is_whole=not paths)
+        scanned = [local for local in scanned if local.path not in self._conflicts]
         held = self._old.held if not paths else ()
         plan = plan_push(scanned, self._known, self._signatures, held)
         self._current = {entry.path: entry for entry in (*plan.keep, *plan.describe)}
@@ -122,12 +83,16 @@ class Push:
         self._meter.expect(len(scanned), sum(local.size for local in uploads))
         self._meter.add(0, len(scanned) - len(uploads))
         if not uploads and not state.head.pushing and not self._has_changed(dropped):
-            return self._result(replace(self._old, signatures=self._signatures, held=self._held(dropped)))
+            held_now, conflicts = self._held(dropped), frozenset(self._conflicts)
+            return self._result(replace(self._old, signatures=self._signatures, held=held_now, conflicts=conflicts))
         return await self._save(state, uploads, dropped)
 
     async def _save(self, state: HeadState, uploads: Sequence[Local], dropped: Sequence[str]) -> PushResult:
         parts = self._parts
         claim = Claim(parts.store, parts.keys, parts.generations, parts.writer, parts.now)
+        self._uploads = Uploads(parts, claim, self._known, self._signatures, self._meter)
+        self.uploads = frozenset(local.path for local in uploads)
+        self._uploaded = self._uploads.entries
         await claim.take(state, {local.path: before_of(self._known.get(local.path)) for local in uploads})
         async with claim.kept_alive():
             await claim.keep_replaced([local.path for local in uploads])
@@ -136,7 +101,10 @@ class Push:
         self._current.update(self._uploaded)
         if not self._has_changed(dropped) and self._known == self._old.entries:
             await claim.abandon()
-            return self._result(replace(self._old, entries=self._known, signatures=self._signatures))
+            conflicts = frozenset(self._conflicts)
+            return self._result(
+                replace(self._old, entries=self._known, signatures=self._signatures, conflicts=conflicts)
+            )
         knowledge, head = await self._describe(state.head.generation + 1, dropped)
         self.intended = knowledge
         await claim.commit(head)
@@ -156,7 +124,8 @@ class Push:
         }
         head = Head(generation, manifest_name(generation), writer, now, removed=removed)
         held = self._held(dropped) & entries.keys()
-        return Knowledge(head.commit, entries, self._signatures, held), head
+        conflicts = frozenset(self._conflicts & entries.keys())
+        return Knowledge(head.commit, entries, self._signatures, held, conflicts), head
 
     def _refresh_etags(self) -> None:
         """An object that was brought back after an interrupted push has another etag than when the plan was made."""
@@ -211,31 +180,41 @@ class Push:
         await for_each(gone, look)
         return dropped
 
+    async def _settle_conflicts(self, scanned: Mapping[str, Local], *, is_whole: bool) -> None:
+        """Tell those that are still there; one is over where both are the same, or the sandbox's is gone.
+
+        Args:
+            scanned: What the sandbox has, of what is to be pushed.
+            is_whole: All of the sandbox was scanned.
+        """
+
+        async def settle(path: str) -> None:
+            local = scanned.get(path)
+            if local is None:
+                if not is_whole or await self._parts.files.is_there(path, "file"):
+                    self._conflicts.add(path)
+                else:
+                    self._forgotten.add(path)
+                return
+            known = self._known[path]
+            with self._failing_alone(path):
+                if local.type == known.type == "file":
+                    is_settled = (await self._parts.files.hash(path))[0] == known.sha256
+                else:
+                    is_settled = is_same(local.as_entry(), known)
+                if not is_settled:
+                    self._note_conflict(path)
+
+        await for_each([path for path in self._old.conflicts if path in self._known], settle)
+
+    def _note_conflict(self, path: str) -> None:
+        self._conflicts.add(path)
+        self._failed.append((path, CONFLICT))
+
     async def _upload(self, local: Local) -> None:
         with self._failing_alone(local.path):
-            for _ in range(ATTEMPTS):
-                try:
-                    await self._upload_once(local)
-                except FileChangedError:
-                    local = await self._look_again(local.path)
-                else:
-                    return
-            raise OperationError("ABORTED", "FILE_CHANGED", "it kept changing while it was read; push it again")
-
-    async def _upload_once(self, local: Local) -> None:
-        async with self._memory.share(local.size):
-            reading = await self._parts.files.open(local)
-            async with contextlib.aclosing(reading.chunks()) as chunks:
-                etag = await self._parts.store.put(self._parts.keys.of_file(local.path), chunks)
-        self._uploaded[local.path] = reading.local.as_entry(reading.sha256, etag)
-        self._signatures[local.path] = reading.signature
-        self._meter.add(local.size)
-
-    async def _look_again(self, path: str) -> Local:
-        for local in await self._parts.files.scan([path], ()):
-            if local.path == path and local.type == "file":
-                return local
-        raise OperationError("FAILED_PRECONDITION", "NOT_A_FILE", "it is no regular file any more")
+            if self._uploads is not None and not await self._uploads.upload(local):
+                self._note_conflict(local.path)
 
     @contextlib.contextmanager
     def _failing_alone(self, path: str) -> Iterator[None]:
@@ -259,6 +238,10 @@ class Push:
         return (self._old.held | self._current.keys()).difference(dropped)
 
     def _result(self, knowledge: Knowledge) -> PushResult:
+        if self._forgotten:
+            # The sandbox's version is gone: the next look finds the stored one to be news.
+            entries = {path: entry for path, entry in knowledge.entries.items() if path not in self._forgotten}
+            knowledge = replace(knowledge, entries=entries)
         return PushResult(
             knowledge,
             saved=sum(1 for entry in self._current.values() if entry.type != "directory"),

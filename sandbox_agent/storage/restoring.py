@@ -9,14 +9,15 @@ failure of its own.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from sandbox_agent.link.calls import OperationError
 from sandbox_agent.storage.generations import ManifestMissingError
+from sandbox_agent.storage.knowledge import CONFLICT, Knowledge, Parts
 from sandbox_agent.storage.object_store import ObjectNotFoundError, StorageUnavailableError
-from sandbox_agent.storage.pushing import Knowledge, Parts
 from sandbox_agent.storage.sync_plan import Fetch, Local, RestorePlan, is_same, is_unchanged, plan_restore, sign
 from sandbox_agent.storage.transfers import Memory, Meter, for_each
 
@@ -62,6 +63,9 @@ class Restore:
         self._memory = Memory()
         self._known = dict(known.entries) if known else {}
         self._signatures = dict(known.signatures) if known else {}
+        self._had = known.held if known else frozenset()
+        self._disputed = known.conflicts if known else frozenset()
+        self._conflicts: set[str] = set()
         self._locals: dict[str, Local] = {}
         self._held: set[str] = set()
         self._failed: dict[str, str] = {}
@@ -79,10 +83,12 @@ class Restore:
             state, stored, refused = observed
             self._failed = dict(refused)
             self._moved = False
+            self._conflicts = set()
             plan = plan_restore(stored)
             entries = await self._apply(plan)
             if not self._moved:
-                knowledge = Knowledge(state.head.commit, entries, self._signatures, frozenset(self._held))
+                held, conflicts = frozenset(self._held), frozenset(self._conflicts)
+                knowledge = Knowledge(state.head.commit, entries, self._signatures, held, conflicts)
                 failed = sorted(self._failed.items())
                 return RestoreResult(knowledge, state.head.committed_at, self._files, self._size, failed)
         raise StorageUnavailableError("others keep changing the stored workspace; try again")
@@ -111,10 +117,9 @@ class Restore:
             if item.entry.sha256:
                 entries[item.path] = item.entry
             with self._failing_alone(item.path):
-                known = await self._bring(item)
+                known = await (self._bring_news(item) if self._only_news else self._bring(item))
                 if known is not None:
                     entries[item.path] = known
-                    self._held.add(item.path)
 
         await for_each(plan.fetch, fetch)
         for entry in plan.make:
@@ -125,18 +130,62 @@ class Restore:
     async def _bring(self, item: Fetch) -> Entry | None:
         """Have the file in the sandbox; its entry, or None where the object is another one by now."""
         local, known = self._locals.get(item.path), self._known.get(item.path)
-        signature = self._signatures.get(item.path)
-        if self._only_news and known is not None and known.type == "file":
-            if known.etag == item.entry.etag:
-                return known
-            if local is not None and (signature is None or signature.times != local.times):
-                self._failed[item.path] = "it changed both in the sandbox and in storage; the sandbox's stays"
-                return known
-        if known is not None and is_unchanged(local, item.entry, known, signature):
+        if known is not None and is_unchanged(local, item.entry, known, self._signatures.get(item.path)):
+            entry: Entry | None = known
+        elif local is not None and await self._has_content(local, item.entry):
+            entry = item.entry
+        else:
+            entry = await self._download(item)
+        if entry is not None:
+            self._held.add(item.path)
+        return entry
+
+    async def _bring_news(self, item: Fetch) -> Entry | None:
+        """The same, over no version of the sandbox that storage never had."""
+        path = item.path
+        local, known = self._locals.get(path), self._known.get(path)
+        is_known = known is not None and known.type == "file" and known.etag == item.entry.etag
+        if is_known and path not in self._disputed:
+            if path in self._had:
+                self._held.add(path)
             return known
-        if local is not None and await self._has_content(local, item.entry):
+        if local is None or (path not in self._disputed and await self._is_as_known(local, known)):
+            return await self._bring(item)
+        theirs = await self._identify(item)
+        if theirs is not None and await self._digest_of(local) == theirs.sha256:
+            self._held.add(path)
+        elif theirs is not None:
+            self._conflicts.add(path)
+            self._failed[path] = CONFLICT
+        return theirs
+
+    async def _is_as_known(self, local: Local, known: Entry | None) -> bool:
+        """Whether the sandbox's file is the version that was stored before."""
+        if known is None or local.type != "file" or known.type != "file":
+            return known is not None and is_same(local.as_entry(), known)
+        signature = self._signatures.get(local.path)
+        if signature is not None and signature.is_settled and signature.times == local.times:
+            return True
+        return local.size == known.size and await self._digest_of(local) == known.sha256
+
+    async def _digest_of(self, local: Local) -> str:
+        return (await self._parts.files.hash(local.path))[0] if local.type == "file" else ""
+
+    async def _identify(self, item: Fetch) -> Entry | None:
+        """What is stored, with its digest; None where the object is another one by now."""
+        if item.entry.sha256:
             return item.entry
-        return await self._download(item)
+        digest = hashlib.sha256()
+        try:
+            async with self._parts.store.get(item.key) as stored:
+                async for chunk in stored.chunks:
+                    digest.update(chunk)
+                if stored.info.etag == item.etag:
+                    return replace(item.entry, sha256=digest.hexdigest())
+        except ObjectNotFoundError:
+            pass
+        self._moved = True
+        return None
 
     async def _has_content(self, local: Local, entry: Entry) -> bool:
         """Whether the sandbox's file is as stored, by its digest."""
@@ -171,9 +220,18 @@ class Restore:
 
     async def _make(self, entry: Entry) -> None:
         """An empty folder or a symlink."""
-        local = self._locals.get(entry.path)
+        local, known = self._locals.get(entry.path), self._known.get(entry.path)
         is_there = local is not None and is_same(local.as_entry(), entry)
-        if not is_there and not (self._only_news and entry.path in self._known):
+        if not is_there and self._only_news:
+            if known is not None and is_same(entry, known):
+                if entry.path in self._had:
+                    self._held.add(entry.path)
+                return
+            if local is not None and not await self._is_as_known(local, known):
+                self._conflicts.add(entry.path)
+                self._failed[entry.path] = CONFLICT
+                return
+        if not is_there:
             written = await self._parts.files.write(entry, None)
             self._locals[entry.path] = written.local
             if entry.type == "symlink":

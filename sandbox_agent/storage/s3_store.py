@@ -1,29 +1,23 @@
-"""S3 and what speaks its protocol, by botocore in a bounded pool of threads.
-
-botocore is imported with the first client: it costs more than the rest of the agent. Logs and errors never have
-credentials in them.
-"""
+"""S3 and what speaks its protocol as an ObjectStore, by botocore in a bounded pool of threads."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import functools
-import tempfile
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from sandbox_agent.storage.object_store import (
     PART_SIZE,
-    TRANSFERS,
     ObjectInfo,
     PreconditionFailedError,
     StorageUnavailableError,
     StoredObject,
 )
+from sandbox_agent.storage.s3_client import Connection
 from sandbox_agent.storage.s3_errors import translated
 from sandbox_agent.storage.threads import BoundedThreads
 
@@ -32,6 +26,8 @@ if TYPE_CHECKING:
 
     from mypy_boto3_s3 import S3Client
 
+    from sandbox_agent.storage.s3_client import S3Settings
+
 _CHUNK: Final = 1 << 20
 _PAGE: Final = 1000
 _PARTS_AT_A_TIME: Final = 2
@@ -39,87 +35,13 @@ _PARTS_AT_A_TIME: Final = 2
 _T = TypeVar("_T")
 
 
-@dataclass(frozen=True, slots=True)
-class S3Settings:
-    """Where a bucket is and how to reach it."""
-
-    bucket: str
-    endpoint: str = ""
-    """URL; empty: AWS's own."""
-    region: str = ""
-    access_key_id: str = ""
-    """Empty: botocore looks for credentials itself."""
-    secret_access_key: str = field(default="", repr=False)
-    session_token: str = field(default="", repr=False)
-    path_style: bool = False
-    ca_certificates: str = field(default="", repr=False)
-    """PEM; empty: the system's."""
-    attempts: int = 4
-    """Of each request, the first one included."""
-    connect_timeout: float = 5.0
-    """Seconds."""
-    read_timeout: float = 60.0
-    """Seconds without a byte."""
-
-
-class _Connection:
-    """A client and what belongs to it."""
-
-    def __init__(self, settings: S3Settings) -> None:
-        self.settings = settings
-        self._ca_path = ""
-        if settings.ca_certificates:
-            with tempfile.NamedTemporaryFile("w", suffix=".pem", delete=False) as bundle:
-                bundle.write(settings.ca_certificates)
-                self._ca_path = bundle.name
-        try:
-            self.client = _build_client(settings, self._ca_path)
-        except BaseException:
-            self.close_files()
-            raise
-
-    def close_files(self) -> None:
-        if self._ca_path:
-            Path(self._ca_path).unlink(missing_ok=True)
-
-    def close(self) -> None:
-        self.client.close()
-        self.close_files()
-
-
-def _build_client(settings: S3Settings, ca_path: str) -> S3Client:
-    import botocore.session  # noqa: PLC0415 - see the module's docstring
-    from botocore.config import Config  # noqa: PLC0415
-
-    config = Config(
-        retries={"mode": "standard", "max_attempts": settings.attempts},
-        connect_timeout=settings.connect_timeout,
-        read_timeout=settings.read_timeout,
-        max_pool_connections=TRANSFERS,
-        s3={"addressing_style": "path" if settings.path_style else "auto"},
-        tcp_keepalive=True,
-    )
-    session = botocore.session.Session()
-    client = session.create_client(
-        "s3",
-        region_name=settings.region or "us-east-1",
-        endpoint_url=settings.endpoint or None,
-        verify=ca_path or None,
-        aws_access_key_id=settings.access_key_id or None,
-        aws_secret_access_key=settings.secret_access_key or None,
-        aws_session_token=settings.session_token or None,
-        config=config,
-    )
-    return cast("S3Client", client)
-
-
 class S3Store:
     """A `ObjectStore` in a bucket."""
 
     def __init__(self, settings: S3Settings) -> None:
         self._settings = settings
-        self._current: _Connection | None = None
-        self._old: list[_Connection] = []
+        self._current: Connection | None = None
+        self._old: list[Connection] = []
         self._connecting = asyncio.Lock()
         self._threads = BoundedThreads("s3")
 
@@ -153,8 +75,8 @@ class S3Store:
         async with contextlib.aclosing(_cut(body)) as parts:
             first = await anext(parts, b"")
             if len(first) == PART_SIZE:
-                return await self._put_parts(key, first, parts)
-            return await self.put(key, first)
+                return await self._put_parts(key, first, parts, conditions)
+            return await self.put(key, first, if_match=if_match, if_none_match=if_none_match)
 
     async def stat(self, key: str) -> ObjectInfo:
         """See ObjectStore."""
@@ -193,6 +115,14 @@ class S3Store:
                 return
             position = {"ContinuationToken": answer["NextContinuationToken"]}
 
+    def is_quiet(self, prefix: str) -> bool:  # noqa: ARG002 - the protocol's
+        """See ObjectStore. A bucket tells nothing unasked."""
+        return False
+
+    async def attend(self, prefix: str) -> bool:  # noqa: ARG002 - the protocol's
+        """See ObjectStore."""
+        return False
+
     async def close(self) -> None:
         """See ObjectStore."""
         await self._threads.close()
@@ -201,7 +131,9 @@ class S3Store:
                 connection.close()
         self._old, self._current = [], None
 
-    async def _put_parts(self, key: str, first: bytes, following: AsyncIterator[bytes]) -> str:
+    async def _put_parts(
+        self, key: str, first: bytes, following: AsyncIterator[bytes], conditions: dict[str, Any]
+    ) -> str:
         answer = await self._call("create_multipart_upload", Key=key, ChecksumAlgorithm="CRC32")
         upload = {"Key": key, "UploadId": answer["UploadId"]}
         running: set[asyncio.Task[None]] = set()
@@ -217,7 +149,8 @@ class S3Store:
             while running:
                 running = await _one_done(running)
             parts.sort(key=lambda item: int(item["PartNumber"]))
-            done = await self._call("complete_multipart_upload", **upload, MultipartUpload={"Parts": parts})
+            assembly = {"MultipartUpload": {"Parts": parts}, **conditions}
+            done = await self._call("complete_multipart_upload", **upload, **assembly)
             return str(done["ETag"])
         except BaseException:
             for task in running:
@@ -247,7 +180,7 @@ class S3Store:
         async with self._connecting:
             settings = self._settings
             if self._current is None or self._current.settings != settings:
-                fresh = await self._run(functools.partial(_Connection, settings))
+                fresh = await self._run(functools.partial(Connection, settings))
                 if self._current is not None:
                     self._old.append(self._current)
                     for old in self._old[:-1]:  # by now nothing of the one before the last is running any more

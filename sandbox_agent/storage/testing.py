@@ -92,6 +92,14 @@ class FaultyStore:
         async for page in self._store.pages(prefix, after=after):
             yield page
 
+    def is_quiet(self, prefix: str) -> bool:
+        """See ObjectStore."""
+        return self._store.is_quiet(prefix)
+
+    async def attend(self, prefix: str) -> bool:
+        """See ObjectStore."""
+        return await self._store.attend(prefix)
+
     async def close(self) -> None:
         """See ObjectStore."""
         await self._store.close()

@@ -1,4 +1,4 @@
-"""A session's workspace in object storage: push, restore, status, and what is stored.
+"""A session's workspace in object storage: push, restore, what others put there, status, and what is stored.
 
 Errors: OperationError alone. UNAVAILABLE, STORAGE_UNAVAILABLE: nothing is lost, try again; ABORTED,
 WORKSPACE_CONFLICT: another writer has been there, restore first.
@@ -8,75 +8,39 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from sandbox_agent.link.calls import OperationError
-from sandbox_agent.storage.directory_store import DirectoryStore
+from sandbox_agent.storage.dirtiness import is_dirty
+from sandbox_agent.storage.freshness import Freshness, Looking
 from sandbox_agent.storage.generations import Generations, HeadState
-from sandbox_agent.storage.manifest import ManifestError
-from sandbox_agent.storage.names import Keys, NameRefusedError, printable
-from sandbox_agent.storage.object_store import AccessDeniedError, PreconditionFailedError, StorageError
-from sandbox_agent.storage.pushing import DEFAULT_EXCLUDE, Knowledge, Parts, Push, PushResult
+from sandbox_agent.storage.knowing import Recollection
+from sandbox_agent.storage.knowledge import Knowledge, Parts
+from sandbox_agent.storage.names import Keys, printable
+from sandbox_agent.storage.news import News, Sight
+from sandbox_agent.storage.pushing import Push, PushResult
 from sandbox_agent.storage.restoring import Restore
-from sandbox_agent.storage.s3_store import S3Settings, S3Store
-from sandbox_agent.storage.sandbox_files import Holding, SandboxFiles
+from sandbox_agent.storage.s3_client import read_settings
+from sandbox_agent.storage.s3_store import S3Store
+from sandbox_agent.storage.sandbox_files import SandboxFiles
 from sandbox_agent.storage.stored_files import StoredFiles
-from sandbox_agent.storage.sync_plan import cut, list_differing
+from sandbox_agent.storage.sync_plan import cut
 from sandbox_agent.storage.transfers import Meter
-from sandbox_proto.v1 import session_pb2, workspace_pb2
+from sandbox_agent.storage.translation import translating
+from sandbox_proto.v1 import workspace_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
+    from collections.abc import AsyncGenerator, Iterable, Sequence
 
     from sandbox_agent.link.calls import Runtime
     from sandbox_agent.storage.object_store import ObjectStore
     from sandbox_agent.storage.restoring import RestoreResult
+    from sandbox_proto.v1 import session_pb2
 
 MAX_FAILURES: Final = 500
 """Failures that one answer names."""
 _T = TypeVar("_T")
-_log = logging.getLogger(__name__)
-
-
-def build_workspace(binding: session_pb2.WorkspaceBinding, runtime: Runtime, writer: str) -> Workspace:
-    """The workspace that a binding names.
-
-    Args:
-        binding: With a store.
-        runtime: Has the files.
-        writer: Name of this pod or session: what tells its own interrupted push from another's.
-
-    Raises:
-        OperationError: INVALID_ARGUMENT, field `workspace.key_prefix` or `workspace.store`.
-    """
-    store: ObjectStore
-    if binding.WhichOneof("store") == "s3":
-        store = S3Store(read_settings(binding.s3))
-    elif binding.WhichOneof("store") == "directory" and binding.directory.path:
-        store = DirectoryStore(binding.directory.path)
-    else:
-        raise OperationError("INVALID_ARGUMENT", "INVALID_ARGUMENT", "a workspace needs a store", "workspace.store")
-    try:
-        keys = Keys(binding.key_prefix)
-    except NameRefusedError as error:
-        raise OperationError("INVALID_ARGUMENT", "INVALID_ARGUMENT", str(error), "workspace.key_prefix") from error
-    return Workspace(store, keys, runtime, writer, tuple(binding.exclude))
-
-
-def read_settings(store: session_pb2.S3Store) -> S3Settings:
-    """The settings in a message."""
-    return S3Settings(
-        bucket=store.bucket,
-        endpoint=store.endpoint,
-        region=store.region,
-        access_key_id=store.access_key_id,
-        secret_access_key=store.secret_access_key,
-        session_token=store.session_token,
-        path_style=store.path_style,
-        ca_certificates=store.ca_certificates,
-    )
 
 
 class Workspace:
@@ -86,23 +50,45 @@ class Workspace:
         store: The bucket.
         keys: Where in it.
         runtime: Has the files.
-        writer: As for `build_workspace`.
+        writer: As for `opening.build_workspace`.
         exclude: What a push of everything leaves out, besides the default.
+        interval: Seconds that a look for what others stored is good for; 0: every call looks; negative: none does.
     """
 
     def __init__(
-        self, store: ObjectStore, keys: Keys, runtime: Runtime, writer: str, exclude: tuple[str, ...] = ()
+        self,
+        store: ObjectStore,
+        keys: Keys,
+        runtime: Runtime,
+        writer: str,
+        exclude: tuple[str, ...] = (),
+        interval: float = 0.0,
     ) -> None:
         self._store = store
         files, generations = SandboxFiles(runtime), Generations(store, keys)
         self._parts = Parts(store, keys, generations, files, writer, exclude, _now)
         self._stored = StoredFiles(store, keys)
+        self._recollection = Recollection(self._parts)
+        self._news = News(store, keys, generations)
+        self._sight: Sight | None = None
+        self._push_under_way: Push | None = None
+        self._freshness: Freshness | None = None
+        if interval >= 0:
+            looking = Looking(self._is_quiet, self._look, self._bring, self._look_failed, interval)
+            self._freshness = Freshness(looking)
         self._lock = asyncio.Lock()
-        self._knowledge: Knowledge | None = None
-        self._uncertain: Knowledge | None = None
-        self._synced_at = ""
         self._push_failed = False
         self._last_error = ""
+        self._look_error = ""
+
+    def is_fresh(self) -> bool:
+        """Whether nothing was stored by others since the last look, surely; else a call awaits `freshen` first."""
+        return self._freshness is None or self._freshness.is_fresh()
+
+    async def freshen(self) -> None:
+        """Bring what others stored before this call began. Never fails: see freshness.py."""
+        if self._freshness is not None:
+            await self._freshness.freshen()
 
     async def push(self, paths: Sequence[str] = ()) -> AsyncGenerator[workspace_pb2.PushResponse, None]:
         """Save `paths`, or everything; progress, then exactly one `done`."""
@@ -138,13 +124,13 @@ class Workspace:
 
     async def status(self) -> workspace_pb2.WorkspaceStatus:
         """What is saved and what is not. Never fails: what cannot be found out counts as not saved."""
-        error = self._last_error
+        error = self._last_error or self._look_error
         try:
-            with _translating():
+            with translating():
                 knowledge = await self._known()
-            dirty = self._push_failed or await self._is_dirty(knowledge)
+            dirty = self._push_failed or await is_dirty(self._parts, knowledge)
         except OperationError as failure:
-            knowledge, dirty = self._knowledge or Knowledge((0, "", "")), True
+            knowledge, dirty = self._recollection.knowledge or Knowledge((0, "", "")), True
             error = error or f"{failure.reason}: {failure.message}"
         files = [entry for entry in knowledge.entries.values() if entry.type == "file"]
         status = workspace_pb2.WorkspaceStatus(
@@ -153,9 +139,10 @@ class Workspace:
             bytes=sum(entry.size for entry in files),
             dirty=dirty,
             last_error=printable(error),
+            conflicts=[printable(path) for path in sorted(knowledge.conflicts)[:MAX_FAILURES]],
         )
         with contextlib.suppress(ValueError):
-            status.synced_at.FromJsonString(self._synced_at)
+            status.synced_at.FromJsonString(self._recollection.synced_at)
         return status
 
     def renew(self, s3: session_pb2.S3Store) -> None:
@@ -172,24 +159,26 @@ class Workspace:
         self, prefix: str = "", page_size: int = 0, page_token: str = ""
     ) -> workspace_pb2.ListStoredResponse:
         """A page of what is stored; see ListStoredRequest."""
-        with _translating():
+        with translating():
             return await self._stored.list(prefix, page_size, page_token)
 
     async def read_stored(self, path: str) -> AsyncGenerator[workspace_pb2.ReadStoredResponse, None]:
         """A stored file: `info`, then its content."""
-        with _translating():
+        with translating():
             async with contextlib.aclosing(self._stored.read(path)) as parts:
                 async for part in parts:
                     yield part
 
     async def close(self) -> None:
         """Give up connections and threads."""
+        if self._freshness is not None:
+            await self._freshness.close()
         await self._store.close()
 
     async def _push(self, paths: Sequence[str], meter: Meter) -> PushResult:
         async with self._lock:
             try:
-                with _translating():
+                with translating():
                     result = await self._push_once(paths, meter)
                     if result.obstructed:
                         moved, size = result.moved, result.moved_bytes
@@ -206,74 +195,61 @@ class Workspace:
 
     async def _push_once(self, paths: Sequence[str], meter: Meter) -> PushResult:
         state = await self._parts.generations.read_head()
-        knowledge = self._match(state) or await self._adopt(state)
+        knowledge = self._recollection.match(state) or await self._recollection.adopt(state)
         self._check_free(state, knowledge)
-        push = Push(self._parts, knowledge, meter)
+        push = self._push_under_way = Push(self._parts, knowledge, meter)
         try:
             result = await push.run(paths, state)
         except BaseException:
-            self._uncertain = push.intended
+            self._recollection.uncertain = push.intended
             raise
-        await self._keep(result.knowledge)
+        finally:
+            self._push_under_way = None
+        await self._recollection.keep(result.knowledge)
         return result
 
     async def _restore(self, meter: Meter, *, only_news: bool) -> RestoreResult:
         async with self._lock:
             try:
-                with _translating():
-                    result = await Restore(self._parts, self._knowledge, meter, only_news=only_news).run()
+                with translating():
+                    known = await self._recollection.recall() if only_news else self._recollection.knowledge
+                    result = await Restore(self._parts, known, meter, only_news=only_news).run()
             except OperationError as error:
                 self._last_error = f"{error.reason}: {error.message}"
                 raise
-            await self._keep(result.knowledge)
+            await self._recollection.keep(result.knowledge)
             self._last_error = ""
             return result
 
-    async def _keep(self, knowledge: Knowledge) -> None:
-        self._learn(knowledge)
-        holding = Holding(knowledge.commit, is_whole=knowledge.held >= knowledge.entries.keys())
-        try:
-            await self._parts.files.remember(holding)
-        except OperationError as error:
-            # The next agent then sees an older commit: it goes on where that is our own, and else asks for a restore.
-            _log.warning("the sandbox does not know its commit", extra={"reason": error.reason, "error": error.message})
-
-    def _learn(self, knowledge: Knowledge) -> None:
-        self._knowledge, self._uncertain = knowledge, None
-        self._synced_at = knowledge.commit[2]
-
     async def _known(self) -> Knowledge:
-        if self._knowledge is None:
+        if self._recollection.knowledge is None:
             async with self._lock:
-                if self._knowledge is None:
-                    await self._adopt(await self._parts.generations.read_head())
-        assert self._knowledge is not None  # noqa: S101 - set by _adopt
-        return self._knowledge
+                return await self._recollection.recall()
+        return self._recollection.knowledge
 
-    def _match(self, state: HeadState) -> Knowledge | None:
-        """What is known, brought up to a commit of our own whose answer was lost."""
-        if self._uncertain is not None and self._uncertain.commit == state.head.commit:
-            self._learn(self._uncertain)
-        return self._knowledge
+    def _is_quiet(self) -> bool:
+        return self._store.is_quiet(self._parts.keys.prefix)
 
-    async def _adopt(self, state: HeadState) -> Knowledge:
-        """Take over what is stored: this agent is new, the sandbox is not.
+    async def _look(self) -> tuple[bool, bool]:
+        can_tell = await self._store.attend(self._parts.keys.prefix)
+        with translating():
+            sight = self._sight = await self._news.look()
+            knowledge = await self._known()
+            push = self._push_under_way
+            is_news = await self._news.is_news(sight, knowledge, push.uploads if push else None)
+        self._look_error = ""
+        if not is_news and push is None and knowledge is self._recollection.knowledge:
+            self._news.handled(sight)
+        return sight.requests > 1 and not can_tell, is_news
 
-        A file that is missing here was removed here only if the sandbox had it. What another writer saved since the
-        sandbox's commit is not taken over: a push would replace it unseen.
-        """
-        holding = await self._parts.files.recall()
-        is_own = state.head.writer == self._parts.writer
-        if holding is not None and holding.commit != state.head.commit and not is_own:
-            knowledge = Knowledge(holding.commit)
-            self._learn(knowledge)
-            return knowledge
-        manifest = await self._parts.generations.read_manifest(state.head)
-        entries = manifest.by_path()
-        held = frozenset(entries) if (is_own if holding is None else holding.is_whole) else frozenset()
-        knowledge = Knowledge(state.head.commit, entries, {}, held)
-        self._learn(knowledge)
-        return knowledge
+    async def _bring(self) -> None:
+        await self._restore(Meter(), only_news=True)
+        if self._sight is not None:
+            self._news.handled(self._sight)
+
+    def _look_failed(self, error: Exception) -> None:
+        told = f"{error.reason}: {error.message}" if isinstance(error, OperationError) else "INTERNAL: see the log"
+        self._look_error = f"what others stored could not be looked for: {told}"
 
     def _check_free(self, state: HeadState, knowledge: Knowledge) -> None:
         if state.head.commit != knowledge.commit:
@@ -284,18 +260,6 @@ class Workspace:
             raise OperationError("ABORTED", "WORKSPACE_CONFLICT", message)
         if state.is_claimed_by_other(self._parts.writer):
             raise OperationError("ABORTED", "WORKSPACE_CONFLICT", "another writer is pushing this workspace: try later")
-
-    async def _is_dirty(self, knowledge: Knowledge) -> bool:
-        files = self._parts.files
-        scanned = await files.scan((), (*DEFAULT_EXCLUDE, *self._parts.exclude))
-        if any(True for _ in list_differing(scanned, knowledge.entries, knowledge.signatures)):
-            return True
-        seen = {local.path for local in scanned}
-        for path in knowledge.held - seen:
-            entry = knowledge.entries.get(path)
-            if entry is not None and not await files.is_there(path, entry.type):
-                return True
-        return False
 
 
 def _now() -> str:
@@ -327,21 +291,3 @@ async def _attended(task: asyncio.Task[_T], meter: Meter) -> AsyncGenerator[work
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-
-
-@contextlib.contextmanager
-def _translating() -> Iterator[None]:
-    """Errors of storage as OperationError, the one place."""
-    try:
-        yield
-    except PreconditionFailedError as error:
-        message = "another writer changed this workspace at the same time: restore first, then push again"
-        raise OperationError("ABORTED", "WORKSPACE_CONFLICT", message) from error
-    except AccessDeniedError as error:
-        message = f"storage refuses these credentials: {error}"
-        raise OperationError("UNAVAILABLE", "STORAGE_UNAVAILABLE", message) from error
-    except StorageError as error:
-        raise OperationError("UNAVAILABLE", "STORAGE_UNAVAILABLE", f"storage is not available: {error}") from error
-    except ManifestError as error:
-        message = f"what is stored is not usable: {error}"
-        raise OperationError("DATA_LOSS", "STORAGE_UNAVAILABLE", message) from error

@@ -86,20 +86,22 @@ class WorkspaceStatusRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class WorkspaceStatus(_message.Message):
-    __slots__ = ("generation", "files", "bytes", "synced_at", "dirty", "last_error")
+    __slots__ = ("generation", "files", "bytes", "synced_at", "dirty", "last_error", "conflicts")
     GENERATION_FIELD_NUMBER: _ClassVar[int]
     FILES_FIELD_NUMBER: _ClassVar[int]
     BYTES_FIELD_NUMBER: _ClassVar[int]
     SYNCED_AT_FIELD_NUMBER: _ClassVar[int]
     DIRTY_FIELD_NUMBER: _ClassVar[int]
     LAST_ERROR_FIELD_NUMBER: _ClassVar[int]
+    CONFLICTS_FIELD_NUMBER: _ClassVar[int]
     generation: int
     files: int
     bytes: int
     synced_at: _timestamp_pb2.Timestamp
     dirty: bool
     last_error: str
-    def __init__(self, generation: _Optional[int] = ..., files: _Optional[int] = ..., bytes: _Optional[int] = ..., synced_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., dirty: _Optional[bool] = ..., last_error: _Optional[str] = ...) -> None: ...
+    conflicts: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, generation: _Optional[int] = ..., files: _Optional[int] = ..., bytes: _Optional[int] = ..., synced_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., dirty: _Optional[bool] = ..., last_error: _Optional[str] = ..., conflicts: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class ListStoredRequest(_message.Message):
     __slots__ = ("prefix", "page_size", "page_token")

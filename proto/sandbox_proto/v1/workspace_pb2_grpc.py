@@ -69,6 +69,7 @@ class WorkspaceServiceServicer:
     def Push(self, request, context):
         """Saves files (all, or the named ones) and commits a new generation. Progress events, then exactly one `done`. What
         `done` counts is durable; a file that failed is listed and never counted.
+        What somebody else stored since this sandbox looked is never replaced: that file fails with WORKSPACE_CONFLICT.
         Errors: NOT_FOUND (a named path), UNAVAILABLE (storage down: nothing is lost, the workspace stays dirty),
         ABORTED (another writer committed: restore first).
         """

@@ -18,7 +18,8 @@ from sandbox_agent.link.calls import Data, Event, OperationError
 from sandbox_agent.runtime.files import build_handlers
 from sandbox_agent.storage.directory_store import DirectoryStore
 from sandbox_agent.storage.names import Keys
-from sandbox_agent.storage.s3_store import S3Settings, S3Store
+from sandbox_agent.storage.s3_client import S3Settings
+from sandbox_agent.storage.s3_store import S3Store
 from sandbox_agent.storage.testing import FaultyStore
 from sandbox_agent.storage.workspace import Workspace
 

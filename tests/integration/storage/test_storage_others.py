@@ -99,8 +99,8 @@ async def test_what_another_tool_added_is_replaced_and_removed_like_any_other_fi
     assert contents(fresh) == {"f": b"mine", "a": b"changed"}
 
 
-async def test_a_crash_brings_back_what_another_tool_had_put_there(new_sandbox, new_store, stride):
-    """Replaced in storage after the last restore, then replaced by a push that is cut off."""
+async def test_a_push_that_is_cut_off_leaves_what_another_tool_had_put_there(new_sandbox, new_store, stride):
+    """Replaced in storage after the last restore, and changed in the sandbox too."""
     store = new_store()
     for number in range(3, 30, stride):
         prefix = f"c{number}/"
@@ -122,7 +122,8 @@ async def test_a_crash_brings_back_what_another_tool_had_put_there(new_sandbox, 
         one.store.heal()
         fresh = new_sandbox("pod-b", prefix=prefix)
         await fresh.restore()
-        assert contents(fresh) in ({"f": b"theirs, longer"}, {"f": b"mine, changed", "gone": b"here again"})
+        # Neither the push nor the crash replaces what the other tool put there.
+        assert contents(fresh) in ({"f": b"theirs, longer"}, {"f": b"theirs, longer", "gone": b"here again"})
         if through:
             break
     assert through
@@ -311,10 +312,95 @@ async def test_a_refresh_brings_news_and_leaves_what_changed_here(new_sandbox, n
     assert done.files_restored == 2
     assert [failure.path for failure in done.failed] == ["h"]
     assert contents(one) == {"f": b"theirs f", "g": b"mine g", "h": b"mine h", "new": b"theirs new"}
-    assert (await one.push()).files_moved == 2
+    pushed = await one.push()
+    assert (pushed.files_moved, [failure.path for failure in pushed.failed]) == (1, ["h"])
+    assert "rename yours to keep both" in pushed.failed[0].reason
+    assert list((await one.workspace.status()).conflicts) == ["h"]
     fresh = new_sandbox("pod-b")
     await fresh.restore()
-    assert contents(fresh) == contents(one)
+    assert contents(fresh) == {"f": b"theirs f", "g": b"mine g", "h": b"theirs h", "new": b"theirs new"}
+
+
+@pytest.mark.parametrize("how", ["rename", "restore", "agree"])
+async def test_a_conflict_is_over_once_there_is_one_version_of_the_file(new_sandbox, new_store, how):
+    one = new_sandbox()
+    one.write("f", b"base")
+    await one.push()
+    await new_store().put(FILES + "f", b"theirs")
+    one.write("f", b"mine")
+    assert [failure.path for failure in (await one.push()).failed] == ["f"]
+    await one.workspace.freshen()
+    assert [failure.path for failure in (await one.push()).failed] == ["f"]
+    assert contents(one) == {"f": b"mine"}
+
+    expected = {"f": b"theirs"}
+    if how == "rename":
+        (one.root / "f").rename(one.root / "mine")
+        expected["mine"] = b"mine"
+        assert list((await one.push()).failed) == []
+        assert not one.workspace.is_fresh()
+        await one.workspace.freshen()
+    elif how == "restore":
+        await one.restore()
+    else:
+        one.write("f", b"theirs")
+    assert list((await one.push()).failed) == []
+    assert contents(one) == expected
+    status = await one.workspace.status()
+    assert (list(status.conflicts), status.dirty) == ([], False)
+    fresh = new_sandbox("pod-b")
+    await fresh.restore()
+    assert contents(fresh) == expected
+
+
+async def test_a_file_that_another_tool_stored_first_is_never_replaced_unseen(new_sandbox, new_store):
+    one = new_sandbox()
+    one.write("other", b"1")
+    await one.push()
+    await new_store().put(FILES + "report", b"theirs")
+    one.write("report", b"mine")
+    pushed = await one.push()
+    assert [failure.path for failure in pushed.failed] == ["report"]
+    assert (await one.workspace.status()).dirty
+    async with new_store().get(FILES + "report") as stored:
+        assert b"".join([chunk async for chunk in stored.chunks]) == b"theirs"
+
+
+async def test_a_file_that_another_tool_replaced_is_not_deleted_with_the_old_one(new_sandbox, new_store):
+    one = new_sandbox()
+    one.write("f", b"mine")
+    one.write("g", b"mine")
+    await one.push()
+    await new_store().put(FILES + "f", b"theirs")
+    (one.root / "f").unlink()
+    (one.root / "g").unlink()
+    assert (await one.push()).generation == 2
+    assert "code-interpreter/g" not in await one.keys()
+    await one.workspace.freshen()
+    assert contents(one) == {"f": b"theirs"}
+
+
+async def test_what_could_not_be_restored_is_not_dropped_after_a_refresh(new_sandbox, new_store):
+    one = new_sandbox("pod-a")
+    one.write("bad", b"1")
+    await one.push()
+    heir = new_sandbox("pod-b")
+    heir.runtime.before = _refuse_to_write("bad")
+    assert [failure.path for failure in (await heir.restore()).failed] == ["bad"]
+    await new_store().put(FILES + "new", b"theirs")
+    await heir.workspace.refresh()
+    assert contents(heir) == {"new": b"theirs"}
+    heir.write("mine", b"2")
+    await heir.push()
+    assert "code-interpreter/bad" in await heir.keys()
+
+
+def _refuse_to_write(path):
+    def before(op, arguments):
+        if op == "workspace.write" and arguments["path"] == path:
+            raise OperationError("RESOURCE_EXHAUSTED", "DISK_FULL", "no room")
+
+    return before
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,9 @@ class FakeWorkspace:
         self.pushes = 0
         self.renewed = []
 
+    def is_fresh(self):
+        return True
+
     async def close(self):
         self.is_closed = True
 

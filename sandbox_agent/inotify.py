@@ -1,0 +1,109 @@
+"""inotify, which Python does not have: watches on open folders, and events without blocking. Standard library only.
+
+Both sides of the link use it, each for folders of its own. Linux only: elsewhere `Inotify` raises OSError (ENOSYS).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import struct
+from dataclasses import dataclass
+from typing import Final
+
+MODIFY: Final = 0x0000_0002
+ATTRIB: Final = 0x0000_0004
+CLOSE_WRITE: Final = 0x0000_0008
+MOVED_FROM: Final = 0x0000_0040
+MOVED_TO: Final = 0x0000_0080
+CREATE: Final = 0x0000_0100
+DELETE: Final = 0x0000_0200
+DELETE_SELF: Final = 0x0000_0400
+MOVE_SELF: Final = 0x0000_0800
+OVERFLOW: Final = 0x0000_4000
+"""The kernel dropped events: whoever relies on them must look anew."""
+IGNORED: Final = 0x0000_8000
+"""The watch is gone."""
+IS_FOLDER: Final = 0x4000_0000
+CHANGES: Final = MODIFY | ATTRIB | CLOSE_WRITE | MOVED_FROM | MOVED_TO | CREATE | DELETE | DELETE_SELF | MOVE_SELF
+"""Whatever changes a folder's entries or their contents."""
+
+_ONLY_FOLDERS: Final = 0x0100_0000
+_HEADER: Final = struct.Struct("iIII")
+_BUFFER: Final = 256 << 10
+_libc: Final = ctypes.CDLL(None, use_errno=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One event."""
+
+    watch: int
+    """The watch's number; -1 for OVERFLOW."""
+    mask: int
+    name: bytes
+    """Of the folder's entry; empty where the folder itself is meant."""
+
+
+class Inotify:
+    """One queue of events.
+
+    Raises:
+        OSError: There is no inotify, or this user has too many queues (EMFILE).
+    """
+
+    def __init__(self) -> None:
+        try:
+            self._descriptor: int = _libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
+        except AttributeError:
+            raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS)) from None
+        if self._descriptor < 0:
+            _raise()
+
+    def fileno(self) -> int:
+        """The descriptor, readable when there are events."""
+        return self._descriptor
+
+    def add(self, folder: int, mask: int = CHANGES) -> int:
+        """Watch an open folder, whatever its name is by now; its number, the same one for the same folder.
+
+        Raises:
+            OSError: ENOSPC: this user has too many watches.
+        """
+        path = f"/proc/self/fd/{folder}".encode()
+        number: int = _libc.inotify_add_watch(self._descriptor, path, ctypes.c_uint32(mask | _ONLY_FOLDERS))
+        if number < 0:
+            _raise()
+        return number
+
+    def remove(self, watch: int) -> None:
+        """Watch no more; one that is gone is no error."""
+        _libc.inotify_rm_watch(self._descriptor, watch)
+
+    def read(self) -> list[Event]:
+        """The events that wait, at most a buffer of them; none where there are none."""
+        try:
+            data = os.read(self._descriptor, _BUFFER)
+        except BlockingIOError:
+            return []
+        events: list[Event] = []
+        position = 0
+        while position < len(data):
+            watch, mask, _cookie, length = _HEADER.unpack_from(data, position)
+            position += _HEADER.size
+            name = data[position : position + length].rstrip(b"\0")
+            position += length
+            events.append(Event(watch, mask, name))
+        return events
+
+    def close(self) -> None:
+        """Give up the queue and its watches. Idempotent."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+def _raise() -> None:
+    number = ctypes.get_errno()
+    raise OSError(number, os.strerror(number))

@@ -1,0 +1,63 @@
+"""What pushes and restores of a workspace share: what they work with, and what is known of storage. No I/O."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sandbox_agent.storage.generations import Generations
+    from sandbox_agent.storage.manifest import Entry
+    from sandbox_agent.storage.names import Keys
+    from sandbox_agent.storage.object_store import ObjectStore
+    from sandbox_agent.storage.sandbox_files import SandboxFiles
+    from sandbox_agent.storage.sync_plan import Signature
+
+CONFLICT: Final = (
+    "WORKSPACE_CONFLICT: it changed here and in storage, and neither replaces the other: "
+    "rename yours to keep both, or restore to take the stored one"
+)
+DEFAULT_EXCLUDE: Final = (
+    ".cache",
+    "__pycache__",
+    "node_modules",
+    ".venv",
+    ".ipynb_checkpoints",
+    "*.sandbox-part",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What pushes and restores of a workspace work with."""
+
+    store: ObjectStore
+    keys: Keys
+    generations: Generations
+    files: SandboxFiles
+    writer: str
+    exclude: tuple[str, ...]
+    now: Callable[[], str]
+    """ISO 8601 with a zone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Knowledge:
+    """What this sandbox knows of storage. Replaced as a whole, never changed."""
+
+    commit: tuple[int, str, str]
+    """Which commit it is about."""
+    entries: dict[str, Entry] = field(default_factory=dict)
+    """What is stored, others' additions included, by path."""
+    signatures: dict[str, Signature] = field(default_factory=dict)
+    held: frozenset[str] = frozenset()
+    """Paths of it that the sandbox has had."""
+    conflicts: frozenset[str] = frozenset()
+    """Paths of it of which the sandbox has another version, which nothing saves until the two are one again."""
+
+    @property
+    def generation(self) -> int:
+        """The generation it is about."""
+        return self.commit[0]
