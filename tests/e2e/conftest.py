@@ -93,7 +93,7 @@ def replicas_ready(system: Kubectl) -> int:
     return system.get("deployment", RELEASE).get("status", {}).get("readyReplicas", 0)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def kubectl(system: Kubectl) -> Kubectl:
     """kubectl in the test namespace."""
     return system.within(NAMESPACE)

@@ -1,4 +1,7 @@
-"""The seven tools against a local session for real: a test or more for each row of docs/requirements.md."""
+"""The seven tools for real: a test or more for each row of docs/requirements.md.
+
+Here they run against a local session; `tests/e2e/test_requirements_in_a_pod.py` runs the same ones against a pod.
+"""
 
 import asyncio
 import base64
@@ -38,6 +41,32 @@ def store(tmp_path_factory):
 def tools(store):
     with BlockingSandboxTools(local_sessions(store)) as tools:
         yield tools
+
+
+@pytest.fixture(scope="module")
+def other_tools():
+    """Those of another session."""
+    with BlockingSandboxTools(local_sessions()) as tools:
+        yield tools
+
+
+@pytest.fixture(scope="module")
+def stored(store):
+    """Reads a file of the tools' workspace as object storage has it."""
+    return lambda path: (store / "local/default" / path).read_bytes()
+
+
+@pytest.fixture(scope="module")
+def plant(store):
+    """Puts a file into another session's workspace, and gives that workspace's name."""
+
+    def put(path, content):
+        place = store / "local/another" / path
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(content)
+        return "another"
+
+    return put
 
 
 def run(tools, code, language="python"):
@@ -130,15 +159,14 @@ def test_r3_variables_imports_functions_and_classes_persist_and_survive_an_excep
     assert run(tools, use, language) == "3 8 3 1\n"
 
 
-def test_r4_sessions_share_no_memory_no_files_and_no_workspace(tools):
+def test_r4_sessions_share_no_memory_no_files_and_no_workspace(tools, other_tools):
     run(tools, "secret = 1")
     tools.file_operations("write", content=[{"path": "secret.txt", "text": "s"}])
     tools.ci_push_to_workspace(["secret.txt"])
-    with BlockingSandboxTools(local_sessions()) as other:
-        assert run(other, "'secret' in globals()") == "False"
-        assert other.file_operations("list").value == []
-        assert other.workspace_list().value["files"] == []
-        assert other.workspace_read("code-interpreter/secret.txt").is_error
+    assert run(other_tools, "'secret' in globals()") == "False"
+    assert other_tools.file_operations("list").value == []
+    assert other_tools.workspace_list().value["files"] == []
+    assert other_tools.workspace_read("code-interpreter/secret.txt").is_error
 
 
 def test_r5_stdout_is_returned_a_silent_cell_says_so_and_stderr_is_not_lost(tools):
@@ -171,13 +199,13 @@ def test_r6_an_interpreter_that_dies_is_told_with_what_was_lost_and_runs_again(t
 
 
 @pytest.mark.parametrize("content", [AWKWARD.encode(), bytes(range(256)) * 40, b""], ids=["text", "binary", "empty"])
-def test_r7_output_filename_is_saved_byte_for_byte(tools, store, content):
+def test_r7_output_filename_is_saved_byte_for_byte(tools, stored, content):
     code = f"open('out.data', 'wb').write({content!r}); print('done')"
     result = tools.execute_code(code, output_filename="out.data")
     size = f"{len(content) / 1024:.1f} KB"
     assert result.value.startswith("done\n")
     assert f"Saved out.data ({size})" in result.value
-    assert (store / "local/default/code-interpreter/out.data").read_bytes() == content
+    assert stored("code-interpreter/out.data") == content
 
 
 def test_r7_a_missing_output_file_is_a_partial_result_with_the_output(tools):
@@ -365,10 +393,8 @@ def test_r17_the_workspace_is_listed_by_namespace_past_a_thousand_files(tools):
     tools.file_operations("remove", ["many"])
 
 
-def test_r18_traversal_symlinks_out_and_other_workspaces_are_refused(tools, store):
-    other = store / "local/another/code-interpreter"
-    other.mkdir(parents=True)
-    (other / "theirs.txt").write_text("theirs")
+def test_r18_traversal_symlinks_out_and_other_workspaces_are_refused(tools, plant):
+    other = plant("code-interpreter/theirs.txt", b"theirs")
     tools.execute_command("ln -s /etc outside; ln -s /etc/passwd passwd")
     refused = [
         tools.file_operations("read", ["../../etc/passwd"]),
@@ -384,10 +410,10 @@ def test_r18_traversal_symlinks_out_and_other_workspaces_are_refused(tools, stor
         tools.ci_push_to_workspace(["../x"]),
         tools.ci_push_to_workspace(["outside/passwd"]),
         tools.ci_push_to_workspace(["passwd"]),
-        tools.workspace_read("../another/code-interpreter/theirs.txt"),
-        tools.workspace_read("code-interpreter/../../another/code-interpreter/theirs.txt"),
+        tools.workspace_read(f"../{other}/code-interpreter/theirs.txt"),
+        tools.workspace_read(f"code-interpreter/../../{other}/code-interpreter/theirs.txt"),
         tools.workspace_read(".workspace/HEAD"),
-        tools.workspace_list("../another/"),
+        tools.workspace_list(f"../{other}/"),
         tools.workspace_write("code-interpreter/../x", "x"),
         tools.execute_code("1", output_filename="../x"),
     ]
