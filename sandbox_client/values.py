@@ -82,6 +82,23 @@ class Result:
         """The `image/png` form."""
         return self.data.get("image/png")
 
+    @property
+    def table(self) -> dict[str, Any] | None:
+        """A DataFrame as data: `schema`, `data` (rows), `rows` (of the whole), `truncated`; see docs/results.md."""
+        return self._json("application/vnd.dataresource+json")
+
+    @property
+    def chart(self) -> dict[str, Any] | None:
+        """A matplotlib figure as data; see docs/results.md."""
+        return self._json("application/vnd.sandbox.chart+json")
+
+    def _json(self, mime: str) -> dict[str, Any] | None:
+        try:
+            value = json.loads(self.data.get(mime, b"null"))
+        except ValueError:
+            return None
+        return value if isinstance(value, dict) else None
+
     def figure(self) -> tuple[str, bytes] | None:
         """File suffix and content of the picture, where this is one."""
         for mime, suffix in _IMAGE_SUFFIXES.items():
@@ -94,7 +111,7 @@ class Result:
 
 
 def _for_notebook(mime: str, content: bytes) -> Any:
-    if mime.startswith("image/") and mime != "image/svg+xml":
+    if (mime.startswith("image/") and mime != "image/svg+xml") or mime == "application/pdf":
         return base64.b64encode(content).decode()
     text = content.decode(errors="replace")
     if mime == "application/json" or mime.endswith("+json"):
@@ -164,9 +181,11 @@ class Execution:
         return tuple(figure for result in self.results if (figure := result.figure()) is not None)
 
     def _repr_mimebundle_(self, **options: object) -> dict[str, Any]:
-        main = next((result for result in self.results if result.is_main), None)
-        if main is not None:
-            return main._repr_mimebundle_(**options)
+        shown = next((result for result in self.results if result.is_main), None)
+        if shown is None and self.results and not self.error:
+            shown = self.results[-1]
+        if shown is not None:
+            return shown._repr_mimebundle_(**options)
         return {"text/plain": str(self.error) if self.error else self.stdout}
 
 

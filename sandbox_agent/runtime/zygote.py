@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sandbox_agent.runtime import kernel, seccomp
+from sandbox_agent.runtime.python import shell
 from sandbox_agent.runtime.python.interpreter import reset_signals, run_interpreter
 from sandbox_agent.runtime.zygote_protocol import CONTROL_FD, LENGTH, MAX_DESCRIPTORS
 
@@ -63,9 +64,12 @@ def main() -> None:
 
 def preload(names: list[str]) -> None:
     """Import what later contexts should not wait for; what is missing or broken is skipped."""
-    for name in [*names, *(["asyncio", "IPython", "IPython.display"] if names else [])]:
+    for name in [*names, *(["asyncio", "IPython.display"] if names else [])]:
         with contextlib.suppress(Exception):
             importlib.import_module(name)
+    if names:
+        with contextlib.suppress(Exception):
+            shell.prepare()
 
 
 def _reply(control: socket.socket, value: dict[str, Any]) -> None:

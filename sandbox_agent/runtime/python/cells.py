@@ -1,35 +1,34 @@
-"""Compiling and running a cell in a namespace that persists: last value, top-level await, `!command` lines."""
+"""Compiling and running a cell in a namespace that persists: last value, top-level await, IPython's syntax."""
 
 from __future__ import annotations
 import __future__
 
 import ast
-import builtins
 import inspect
 import linecache
-import re
-import subprocess
-import sys
 import types
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     import asyncio
 
+    from sandbox_agent.runtime.python.shell import Shell
+
 MISSING: Final = object()
 """The value of a cell that has none."""
 _FUTURES: Final = {name: getattr(__future__, name).compiler_flag for name in __future__.all_feature_names}
-_SHELL_LINE: Final = re.compile(r"^(\s*)(!|%(?=pip\b|npm\b))(.*)$")
 
 
 class Namespace:
-    """The `__main__` of a context: what its cells define lives here."""
+    """Runs cells in the `__main__` of a context.
 
-    def __init__(self) -> None:
-        # A real module, so that pickle, dataclasses and typing find what a cell defined.
-        self.module = types.ModuleType("__main__")
-        self.module.__dict__.update(__builtins__=builtins, __name__="__main__", __doc__=None)
-        sys.modules["__main__"] = self.module
+    Args:
+        shell: Owns the module, and knows IPython's syntax.
+    """
+
+    def __init__(self, shell: Shell) -> None:
+        self.module = shell.module
+        self._shell = shell
         self._flags = 0
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -59,10 +58,9 @@ class Namespace:
         try:
             return self._compile(source, filename, "exec", ast.PyCF_ONLY_AST)
         except SyntaxError:
-            rewritten = rewrite_shell_lines(source)
+            rewritten = self._shell.translate(source)
             if rewritten == source:
                 raise
-            self.module.__dict__["__sandbox_shell__"] = run_shell_line
             return self._compile(rewritten, filename, "exec", ast.PyCF_ONLY_AST)
 
     def _compile(self, source: Any, filename: str, mode: str, flags: int = 0) -> Any:
@@ -104,21 +102,3 @@ class Namespace:
                 task.cancel()
                 self._loop.run_until_complete(asyncio.gather(task, return_exceptions=True))
             raise
-
-
-def rewrite_shell_lines(source: str) -> str:
-    """Lines that start with `!` or `%pip` as calls of `__sandbox_shell__`; for source that is no Python as it is."""
-    lines = []
-    for line in source.split("\n"):
-        match = _SHELL_LINE.match(line)
-        lines.append(f"{match[1]}__sandbox_shell__({match[3].strip()!r})" if match else line)
-    return "\n".join(lines)
-
-
-def run_shell_line(command: str) -> None:
-    """Run a command with this interpreter's output; a failure is printed, as a notebook does."""
-    for stream in (sys.stdout, sys.stderr):
-        stream.flush()
-    code = subprocess.run(command, shell=True, check=False).returncode  # noqa: S602 - the user's own shell line
-    if code:
-        print(f"command exited with {code}", file=sys.stderr)  # noqa: T201

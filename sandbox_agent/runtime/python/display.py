@@ -1,167 +1,104 @@
-"""Values as MIME bundles, `display()`, and matplotlib figures that a cell leaves open."""
+"""`display()` and what a cell leaves open, sent in order with its output."""
 
 from __future__ import annotations
 
-import base64
 import builtins
-import io
 import itertools
-import json
 import sys
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
+
+from sandbox_agent.runtime.python import charts
+from sandbox_agent.runtime.python.bundles import Bundle, build_bundle, encode_bundle, is_figure
+from sandbox_agent.runtime.python.imports import after_import
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
     from sandbox_agent.runtime.python.sender import FrameSender
+    from sandbox_agent.runtime.python.shell import Shell
     from sandbox_agent.runtime.python.streams import Streams
 
-Bundle = dict[str, bytes]
-_METHODS: Final = {
-    "_repr_html_": "text/html",
-    "_repr_markdown_": "text/markdown",
-    "_repr_latex_": "text/latex",
-    "_repr_json_": "application/json",
-    "_repr_javascript_": "application/javascript",
-    "_repr_svg_": "image/svg+xml",
-    "_repr_png_": "image/png",
-    "_repr_jpeg_": "image/jpeg",
-    "_repr_pdf_": "application/pdf",
-}
-_BINARY: Final = frozenset({"image/png", "image/jpeg", "application/pdf", "image/gif", "image/webp"})
-_MAX_PART: Final = 32 << 20
-_MAX_TEXT: Final = 4 << 20
 
+class DisplayHandle:
+    """What `display(..., display_id=...)` answers, as IPython's does.
 
-def build_bundle(value: Any) -> Bundle:
-    """MIME type to content of a value; methods of user code that fail are left out, except `repr`."""
-    if _is_figure(value):
-        return {"text/plain": repr(value).encode(errors="backslashreplace"), "image/png": render_figure(value)}
-    bundle: dict[str, Any] = {}
-    if not isinstance(value, type):
-        bundle |= _from_mimebundle(value)
-        for method, mime in _METHODS.items():
-            if mime not in bundle:
-                bundle[mime] = _call(value, method)
-    if "text/plain" not in bundle:
-        bundle["text/plain"] = repr(value)
-    return encode_bundle(bundle)
+    Attributes:
+        display_id: The display's name.
+    """
 
+    def __init__(self, displays: Displays, display_id: str) -> None:
+        self._displays = displays
+        self.display_id = display_id
 
-def encode_bundle(bundle: dict[str, Any]) -> Bundle:
-    """Contents of a bundle as bytes; None, and what is too large, left out."""
-    encoded = {mime: _encode(mime, content) for mime, content in bundle.items() if content is not None}
-    return {mime: content for mime, content in encoded.items() if content is not None}
+    def display(self, value: Any) -> None:
+        """Show a value under this name again."""
+        self._displays.display(value, display_id=self.display_id)
 
-
-def render_figure(figure: Any) -> bytes:
-    """A matplotlib figure as PNG."""
-    target = io.BytesIO()
-    figure.savefig(target, format="png", bbox_inches="tight")
-    return target.getvalue()
-
-
-def _is_figure(value: Any) -> bool:
-    module = sys.modules.get("matplotlib.figure")
-    return module is not None and isinstance(value, module.Figure)
-
-
-def _from_mimebundle(value: Any) -> dict[str, Any]:
-    found = _call(value, "_repr_mimebundle_", include=None, exclude=None)
-    return (
-        {mime: content for mime, content in found.items() if isinstance(mime, str)} if isinstance(found, dict) else {}
-    )
-
-
-def _call(value: Any, name: str, **arguments: Any) -> Any:
-    try:
-        method = getattr(value, name, None)
-        found = method(**arguments) if callable(method) else None
-    except Exception:  # noqa: BLE001 - user code; the other representations remain
-        return None
-    # Some methods answer (data, metadata).
-    return found[0] if isinstance(found, tuple) and found else found
-
-
-def _encode(mime: str, content: Any) -> bytes | None:
-    try:
-        if isinstance(content, bytes | bytearray | memoryview):
-            data = bytes(content)
-        elif isinstance(content, str):
-            data = base64.b64decode(content) if mime in _BINARY else content.encode(errors="backslashreplace")
-        else:
-            data = json.dumps(content).encode()
-    except (ValueError, TypeError):
-        return None
-    if mime == "text/plain" and len(data) > _MAX_TEXT:
-        return (
-            data[:_MAX_TEXT].decode(errors="ignore").encode() + f"... ({len(data) - _MAX_TEXT} bytes left out)".encode()
-        )
-    return data if len(data) <= _MAX_PART else None
+    def update(self, value: Any) -> None:
+        """Replace what is shown under this name."""
+        self._displays.display(value, display_id=self.display_id, update=True)
 
 
 class Displays:
     """Sends results of one interpreter, in order with its output."""
 
-    def __init__(self, sender: FrameSender, streams: Streams) -> None:
+    def __init__(self, sender: FrameSender, streams: Streams, shell: Shell) -> None:
         self._sender = sender
         self._streams = streams
+        self._shell = shell
         self._numbers = itertools.count(1)
-        self._patched = False
 
     def install(self) -> None:
-        """Make `display` a builtin."""
-        builtins.display = self.display  # type: ignore[attr-defined]
-        self.adopt_ipython()
-
-    def adopt_ipython(self) -> None:
-        """Where IPython has been imported, have its `display` arrive here; without its shell it would only print."""
-        functions = sys.modules.get("IPython.core.display_functions")
-        if functions is None or self._patched:
-            return
-        public = sys.modules.get("IPython.display")
-        replacements = {
-            "display": self.display,
-            "update_display": self.update_display,
-            "publish_display_data": self._publish,
-        }
-        for module in (functions, public):
-            for name, function in replacements.items():
-                if module is not None and hasattr(module, name):
-                    setattr(module, name, function)
-        self._patched = public is not None
+        """Make `display` a builtin (IPython's own, where that is there) and let figures be captured."""
+        if self._shell.ipython is None:
+            builtins.display = self.display  # type: ignore[attr-defined]
+        after_import("matplotlib.axes", charts.record_boxes)
+        after_import("matplotlib.pyplot", self._adopt_pyplot)
 
     def display(
         self, *values: Any, display_id: Any = None, raw: bool = False, update: bool = False, **_options: Any
-    ) -> None:
+    ) -> DisplayHandle | None:
         """Show values now, in order with what is printed. `display_id` names the output for `update_display`."""
         name = f"display-{next(self._numbers)}" if display_id is True else str(display_id or "")
         for value in values:
-            self.send(
-                encode_bundle(value) if raw and isinstance(value, dict) else build_bundle(value), name, is_update=update
-            )
+            bundle = encode_bundle(value) if raw and isinstance(value, dict) else self.bundle(value)
+            self.send(bundle, name, is_update=update)
+        return DisplayHandle(self, name) if name and not update else None
 
-    def update_display(self, value: Any, *, display_id: str, **options: Any) -> None:
-        """Change what was shown under `display_id`."""
-        self.display(value, display_id=display_id, update=True, **options)
-
-    def _publish(
-        self, data: dict[str, Any], *_arguments: Any, transient: dict[str, Any] | None = None, **options: Any
-    ) -> None:
+    def publish(self, data: dict[str, Any], *, transient: dict[str, Any] | None = None, **options: Any) -> None:
+        """What IPython displays."""
         name = str((transient or {}).get("display_id", ""))
         self.send(encode_bundle(data), name, is_update=bool(options.get("update", False)))
 
+    def bundle(self, value: Any) -> Bundle:
+        """MIME type to content of a value."""
+        return build_bundle(value, self._shell.format)
+
+    def show_value(self, value: Any) -> None:
+        """The value of a cell's last expression."""
+        bundle = self.bundle(value)
+        if is_figure(value):
+            # Shown now, so not again at the end of the cell.
+            sys.modules["matplotlib.pyplot"].close(value)
+        # Held back, so that the result of a short cell travels with its end.
+        self._sender.hold()
+        self.send(bundle, is_main=True)
+
     def show_figures(self) -> None:
-        """Show and close the figures that are still open."""
+        """Show and close the figures that are open."""
         pyplot = sys.modules.get("matplotlib.pyplot")
-        if pyplot is None:
+        if pyplot is None or not hasattr(pyplot, "get_fignums"):
             return
         try:
             for number in pyplot.get_fignums():
-                self.send(build_bundle(pyplot.figure(number)))
+                self.send(self.bundle(pyplot.figure(number)))
         finally:
             pyplot.close("all")
 
     def send(self, bundle: Bundle, display_id: str = "", *, is_main: bool = False, is_update: bool = False) -> None:
-        """One result."""
+        """One result; none where the value has displayed itself."""
+        if not bundle:
+            return
         self._streams.flush()
         self._sender.result(
             {
@@ -173,3 +110,11 @@ class Displays:
             },
             bundle.values(),
         )
+
+    def _adopt_pyplot(self, pyplot: ModuleType) -> None:
+        # A function, because matplotlib sets its signature; a method has none to be set.
+        def show(*_arguments: Any, **_options: Any) -> None:
+            self.show_figures()
+
+        # Agg's own does nothing, and the next plot would be drawn over this one.
+        pyplot.show = show  # type: ignore[attr-defined]

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sandbox_agent.link.frames import Frame, FrameDecoder, FrameType
 from sandbox_agent.runtime import seccomp
+from sandbox_agent.runtime.python import shell
 from sandbox_agent.runtime.python.cells import MISSING, Namespace
-from sandbox_agent.runtime.python.display import Displays, build_bundle
+from sandbox_agent.runtime.python.display import Displays
 from sandbox_agent.runtime.python.interrupts import Interrupts
 from sandbox_agent.runtime.python.sender import FrameSender
 from sandbox_agent.runtime.python.streams import Streams
@@ -53,8 +54,9 @@ class Interpreter:
         self._sender = FrameSender(control)
         self._streams = Streams(self._sender)
         self._interrupts = Interrupts()
-        self._displays = Displays(self._sender, self._streams)
-        self._namespace = Namespace()
+        self._shell = shell.take()
+        self._displays = Displays(self._sender, self._streams, self._shell)
+        self._namespace = Namespace(self._shell)
         self._venv_site: str = ""
         self._venv_changed = 0
         self._cell: tuple[int, dict[str, Any]] | None = None
@@ -64,6 +66,7 @@ class Interpreter:
         """Handle frames until end of file."""
         self._interrupts.install()
         self._streams.install(self._interrupts.retry)
+        self._shell.attach(self._displays.publish)
         self._displays.install()
         while data := self._control.recv(_RECEIVE):
             for frame in self._decoder.feed(data):
@@ -110,7 +113,6 @@ class Interpreter:
 
     def _execute(self, channel: int, arguments: dict[str, Any], code: str) -> None:
         self._streams.restore()
-        self._displays.adopt_ipython()
         if self._venv_site and (changed := _changed_at(self._venv_site)) != self._venv_changed:
             self._venv_changed = changed
             importlib.invalidate_caches()
@@ -123,7 +125,7 @@ class Interpreter:
         self._sender.hold()
         self._streams.flush()
         if error is not None:
-            self._sender.queue_event(describe_error(error))
+            self._sender.queue_event(describe_error(error, self._shell.format_error))
         self._sender.end(_CLOSE[status])
 
     def _run_guarded(self, code: str, number: int) -> tuple[str, BaseException | None]:
@@ -145,21 +147,14 @@ class Interpreter:
         return "OK", None
 
     def _run(self, code: str, number: int) -> None:
+        self._shell.trigger("pre_run_cell", "pre_execute")
         try:
             value = self._namespace.run(code, number)
             if value is not MISSING:
-                bundle = build_bundle(value)
-                self._close_shown(value)
-                # Held back, so that the result of a short cell travels with its end.
-                self._sender.hold()
-                self._displays.send(bundle, is_main=True)
+                self._displays.show_value(value)
         finally:
             self._displays.show_figures()
-
-    def _close_shown(self, value: Any) -> None:
-        pyplot = sys.modules.get("matplotlib.pyplot")
-        if pyplot is not None and type(value).__name__ == "Figure":
-            pyplot.close(value)
+            self._shell.trigger("post_execute", "post_run_cell")
 
 
 def _changed_at(path: str) -> int:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import traceback
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _OWN_FOLDER: Final = str(Path(__file__).parent) + os.sep
 _MAX_LINES: Final = 400
@@ -13,12 +16,17 @@ _MAX_LINE: Final = 2_000
 _MAX_VALUE: Final = 64 << 10
 
 
-def describe_error(error: BaseException) -> dict[str, Any]:
-    """The `error` event (docs/link.md) of an exception; never fails, whatever the exception's methods do."""
+def describe_error(
+    error: BaseException, formatter: Callable[[BaseException], list[str] | None] = lambda _: None
+) -> dict[str, Any]:
+    """The `error` event (docs/link.md) of an exception; never fails, whatever the exception's methods do.
+
+    Args:
+        error: What the cell raised.
+        formatter: Makes the lines where it does not answer None.
+    """
     try:
-        summary = traceback.TracebackException.from_exception(error, compact=True)
-        _drop_own_frames(summary, set())
-        lines = "".join(summary.format()).splitlines()
+        lines = formatter(error) or _format(error)
     except Exception:  # noqa: BLE001 - __str__ of user code
         lines = [type(error).__name__]
     if len(lines) > _MAX_LINES:
@@ -30,6 +38,12 @@ def describe_error(error: BaseException) -> dict[str, Any]:
         "value": _text_of(error)[:_MAX_VALUE],
         "traceback": [line[:_MAX_LINE] for line in lines],
     }
+
+
+def _format(error: BaseException) -> list[str]:
+    summary = traceback.TracebackException.from_exception(error, compact=True)
+    _drop_own_frames(summary, set())
+    return "".join(summary.format()).splitlines()
 
 
 def _text_of(error: BaseException) -> str:

@@ -25,8 +25,8 @@ from sandbox_agent.runtime.marks import Marks
 from sandbox_agent.runtime.memory import OomCounter
 from sandbox_agent.runtime.output import OutputLimit
 from sandbox_agent.runtime.process_tree import find_tree, kill_tree
-from sandbox_agent.runtime.python.cells import rewrite_shell_lines
-from sandbox_agent.runtime.python.display import build_bundle
+from sandbox_agent.runtime.python.bundles import build_bundle
+from sandbox_agent.runtime.python.shell_lines import rewrite_shell_lines
 from sandbox_agent.runtime.python.tracebacks import describe_error
 from sandbox_agent.runtime.settings import Limits, Settings, read_env
 from sandbox_agent.runtime.state import State

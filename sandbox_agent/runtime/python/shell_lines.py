@@ -1,0 +1,86 @@
+"""`!command` lines: a command with the cell's own output, so that what it prints stays in order and can be captured."""
+
+from __future__ import annotations
+
+import codecs
+import os
+import re
+import selectors
+import subprocess
+import sys
+from typing import Any, Final
+
+_SHELL_LINE: Final = re.compile(r"^(\s*)(!|%(?=pip\b|npm\b))(.*)$")
+_SPECIAL_SYNTAX: Final = re.compile(r"^\s*(?:[%!?,;/]|.*\?\s*$|[\w\s.,\[\]'\"]+=\s*[%!])", re.MULTILINE)
+_BASH: Final = "/bin/bash"
+_RECEIVE: Final = 1 << 16
+_ROUND: Final = 0.05
+
+
+def has_special_syntax(source: str) -> bool:
+    """Whether source that is no Python may be magics, shell lines or a question for help."""
+    return _SPECIAL_SYNTAX.search(source) is not None
+
+
+def rewrite_shell_lines(source: str) -> str:
+    """Lines that start with `!` or `%pip` as calls of `__sandbox_shell__`: what there is without IPython."""
+    lines = []
+    for line in source.split("\n"):
+        match = _SHELL_LINE.match(line)
+        lines.append(f"{match[1]}__sandbox_shell__({match[3].strip()!r})" if match else line)
+    return "\n".join(lines)
+
+
+def run_shell_line(command: str) -> int:
+    """Run a command, its output to `sys.stdout` and `sys.stderr`; its exit code, a failure of which is told there.
+
+    A background child that keeps the pipes open is not waited for.
+    """
+    process = subprocess.Popen(  # noqa: S602 - the user's own shell line
+        command,
+        shell=True,
+        executable=_BASH if os.path.exists(_BASH) else None,  # noqa: PTH110 - no Path for one question
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    with process, selectors.DefaultSelector() as selector:
+        for pipe, target in ((process.stdout, sys.stdout), (process.stderr, sys.stderr)):
+            if pipe is not None:
+                selector.register(pipe, selectors.EVENT_READ, _Relay(target))
+        try:
+            _relay_until_end(process, selector)
+        except BaseException:
+            process.kill()
+            raise
+        code = process.wait()
+    if code:
+        print(f"command exited with {code}", file=sys.stderr)  # noqa: T201
+    return code
+
+
+def _relay_until_end(process: subprocess.Popen[bytes], selector: selectors.BaseSelector) -> None:
+    while selector.get_map():
+        has_ended = process.poll() is not None
+        ready = selector.select(_ROUND)
+        if has_ended and not ready:
+            return
+        for key, _ in ready:
+            data = os.read(key.fd, _RECEIVE)
+            key.data.write(data)
+            if not data:
+                selector.unregister(key.fileobj)
+
+
+class _Relay:
+    """Bytes of a command to a text stream, which may be one that captures."""
+
+    def __init__(self, target: Any) -> None:
+        self._target = target
+        self._decoder = codecs.getincrementaldecoder("utf-8")(errors="backslashreplace")
+
+    def write(self, data: bytes) -> None:
+        text = self._decoder.decode(data, final=not data)
+        if text:
+            self._target.write(text)
+            self._target.flush()
