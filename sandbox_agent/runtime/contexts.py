@@ -138,6 +138,11 @@ class Context:
 
     # What its interpreter says.
 
+    def on_ready(self) -> None:
+        """The time of a cell that waited for the process begins."""
+        if self._current is not None:
+            self._current.start_clock()
+
     def on_frame(self, frame: Frame) -> None:
         """Relay a frame of the running cell."""
         execution = self._current
@@ -200,7 +205,7 @@ class Context:
         if not self._interpreter.is_initialized:
             self._nursery.initialize(self._interpreter, self.cwd, self.env)
         self.execution_count += 1
-        execution.begin(self.id, self.execution_count, self._on_deadline)
+        execution.begin(self.id, self.execution_count, self._on_deadline, is_ready=self._interpreter.is_ready)
         for stream, data in self._backlog:
             execution.announce()
             execution.output(stream, data)
@@ -290,6 +295,9 @@ class _LastOutput:
 
     def __init__(self, context: Context) -> None:
         self._context = context
+
+    def on_ready(self) -> None:
+        """Too late."""
 
     def on_frame(self, frame: Frame) -> None:
         """Too late."""

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 _ANNOUNCE_AFTER: Final = 0.02
 INTERRUPT_GRACE: Final = 2.0
 """Seconds between the interrupt at a deadline and the kill."""
+_START_ALLOWANCE: Final = 30.0
+"""Seconds in which an interpreter has to have started; they do not count as the cell's time."""
 
 
 class Execution:
@@ -25,7 +27,7 @@ class Execution:
         channel: Where it came from and its output goes.
         language: `python`, `javascript` or `typescript`.
         code: What to run, UTF-8.
-        timeout: Seconds from its start.
+        timeout: Seconds from when the interpreter can run it.
         output_bytes: Limit of its output.
     """
 
@@ -40,6 +42,7 @@ class Execution:
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._started = 0.0
+        self._on_deadline: Callable[[], None] | None = None
         self._done = False
         self._announcement: asyncio.TimerHandle | None = None
         self._context_id, self._number = "", 0
@@ -50,13 +53,27 @@ class Execution:
         # Past its deadline an execution has to be able to end: what the agent does not read is kept, up to the limit.
         return self.channel.is_blocked and not self.timed_out and not self.interrupted
 
-    def begin(self, context_id: str, number: int, on_deadline: Callable[[], None]) -> None:
-        """The cell is handed to the interpreter now, as the context's cell `number`."""
-        self._context_id, self._number = context_id, number
+    def begin(self, context_id: str, number: int, on_deadline: Callable[[], None], *, is_ready: bool) -> None:
+        """The cell is handed to the interpreter now, as the context's cell `number`.
+
+        Args:
+            context_id: The context's.
+            number: The cell's.
+            on_deadline: Called when its time is over.
+            is_ready: Whether the interpreter runs it at once; if not, `start_clock` follows when it does.
+        """
+        self._context_id, self._number, self._on_deadline = context_id, number, on_deadline
         self._started = self._loop.time()
-        self._timer = self._loop.call_later(self.timeout, on_deadline)
+        allowed = self.timeout if is_ready else self.timeout + _START_ALLOWANCE
+        self._timer = self._loop.call_later(allowed, on_deadline)
         # A short cell's `started` travels with its end, which saves a wake-up of the agent.
         self._announcement = self._loop.call_later(_ANNOUNCE_AFTER, self.announce)
+
+    def start_clock(self) -> None:
+        """The interpreter has started: the cell's own time begins."""
+        if self._on_deadline is not None and not self.timed_out and not self._done:
+            self._started = self._loop.time()
+            self.later(self.timeout, self._on_deadline)
 
     def later(self, delay: float, callback: Callable[[], None]) -> None:
         """Call back unless it has ended by then."""

@@ -31,6 +31,9 @@ _EXIT_GRACE: Final = 1.0
 class Listener(Protocol):
     """Whoever uses an interpreter."""
 
+    def on_ready(self) -> None:
+        """It has started and runs its first cell from now on."""
+
     def on_frame(self, frame: Frame) -> None:
         """A frame from the interpreter."""
 
@@ -61,6 +64,7 @@ class Interpreter:
         self.listener: Listener | None = None
         self._gone = False
         self._initialized = False
+        self._ready = False
         self._interrupted = False
         ours, theirs = socket.socketpair()
         self._control = FrameSocket(ours, self, self._on_socket_end)
@@ -84,6 +88,11 @@ class Interpreter:
     def is_initialized(self) -> bool:
         """Whether it has its environment; what is configured later does not reach it."""
         return self._initialized
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it has started: a cell that it gets before that waits."""
+        return self._ready
 
     def initialize(self, arguments: Mapping[str, Any], environment: Mapping[str, str]) -> None:
         """Give it environment and working directory; before the first cell."""
@@ -148,8 +157,15 @@ class Interpreter:
 
     def on_frame(self, frame: Frame) -> None:
         """A frame from the process."""
-        if self.listener is not None:
-            self.listener.on_frame(frame)
+        if self.listener is None:
+            return
+        if frame.channel == 0:
+            # Its answer to `init`. Nothing else on this channel matters, and no second one does.
+            if not self._ready:
+                self._ready = True
+                self.listener.on_ready()
+            return
+        self.listener.on_frame(frame)
 
     def _on_output(self, stream: Stream, data: bytes) -> None:
         if self.listener is not None:
