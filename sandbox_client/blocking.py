@@ -225,6 +225,7 @@ class Processes(Face[AsyncProcesses]):
     start = facing(AsyncProcesses.start)
     get = facing(AsyncProcesses.get)
     list = blocking(AsyncProcesses.list)
+    signal = blocking(AsyncProcesses.signal)
 
 
 class Sandbox(Face[AsyncSandbox]):

@@ -234,6 +234,20 @@ class AsyncProcesses:
         response = await self._connection.unary(self._connection.process.List, request, repeatable=True)
         return [process_info(message) for message in response.processes]
 
+    async def signal(self, process_id: str, signal: int | str) -> None:
+        """Signal a process by its id, or a command of `stream_command` that is under way, whose id is in `Started`.
+
+        Args:
+            process_id: The agent's id of it.
+            signal: Linux's number, or a name such as `TERM` or `SIGINT`.
+
+        Raises:
+            InvalidArgument: There is no such signal.
+            NotFound: There is no such process.
+            FailedPrecondition: It has ended.
+        """
+        await send_signal(self._connection, process_id, signal)
+
     async def _start(self, request: process_pb2.StartRequest) -> Any:
         for attempt in range(1, _ATTEMPTS + 1):
             metadata = ATTACH_ONLY if attempt > 1 else ()

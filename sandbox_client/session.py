@@ -252,6 +252,7 @@ class AsyncSandbox:
         on_stdout: Callable[[str], object] | None = None,
         on_stderr: Callable[[str], object] | None = None,
         request_id: str | None = None,
+        end_with_client: bool = False,
     ) -> CommandResult:
         """Run a command to its end. A non-zero exit code is a result, not an error.
 
@@ -264,6 +265,7 @@ class AsyncSandbox:
             on_stdout: Called with text as it comes.
             on_stderr: Called with text as it comes.
             request_id: As for `run_code`.
+            end_with_client: Kill the command when this client goes away or its connection breaks; it goes on otherwise.
 
         Raises:
             InvalidArgument: `command`, `cwd` or `timeout` is wrong.
@@ -271,7 +273,15 @@ class AsyncSandbox:
         """
         request_id = request_id or uuid.uuid4().hex
         fold = CommandFold(request_id, on_stdout, on_stderr)
-        events = self.stream_command(command, cwd=cwd, env=env, timeout=timeout, stdin=stdin, request_id=request_id)
+        events = self.stream_command(
+            command,
+            cwd=cwd,
+            env=env,
+            timeout=timeout,
+            stdin=stdin,
+            request_id=request_id,
+            end_with_client=end_with_client,
+        )
         async with contextlib.aclosing(events):
             async for event in events:
                 fold.add(event)
@@ -286,6 +296,7 @@ class AsyncSandbox:
         timeout: float | None = None,  # noqa: ASYNC109 - the server enforces it
         stdin: bytes | str = b"",
         request_id: str | None = None,
+        end_with_client: bool = False,
     ) -> AsyncGenerator[RunEvent, None]:
         """Run a command and yield what happens as it happens. Args and errors are those of `run`.
 
@@ -293,6 +304,7 @@ class AsyncSandbox:
             One Started, then Stdout and Stderr in their order, then one Exited.
         """
         request = command_request(command, cwd=cwd, env=env, timeout=timeout, stdin=stdin, request_id=request_id)
+        request.end_with_client = end_with_client
         reader = EventReader()
         messages = attached_events(self._connection, self._connection.process.Run, request)
         async with contextlib.aclosing(messages):

@@ -15,14 +15,14 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import grpc
-from google.protobuf import any_pb2
-from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from sandbox_client.connection import MAX_MESSAGE, Endpoint
+from sandbox_client.testing_processes import FakeProcess, ProcessFake
+from sandbox_client.testing_status import refuse
 from sandbox_proto.v1 import file_pb2, interpreter_pb2, process_pb2, types_pb2, workspace_pb2
 from sandbox_proto.v1.file_pb2_grpc import FileServiceServicer, add_FileServiceServicer_to_server
 from sandbox_proto.v1.interpreter_pb2_grpc import InterpreterServiceServicer, add_InterpreterServiceServicer_to_server
-from sandbox_proto.v1.process_pb2_grpc import ProcessServiceServicer, add_ProcessServiceServicer_to_server
+from sandbox_proto.v1.process_pb2_grpc import add_ProcessServiceServicer_to_server
 from sandbox_proto.v1.workspace_pb2_grpc import WorkspaceServiceServicer, add_WorkspaceServiceServicer_to_server
 
 if TYPE_CHECKING:
@@ -69,18 +69,6 @@ def completed(
     return interpreter_pb2.ExecuteEvent(completed=end)
 
 
-async def refuse(context: Any, code: grpc.StatusCode, reason: str, message: str, field: str = "") -> None:
-    """End a call with a status and ErrorInfo, as the agent does."""
-    info = error_details_pb2.ErrorInfo(domain="sandboxsessions.dev", reason=reason)
-    if field:
-        info.metadata["field"] = field
-    detail = any_pb2.Any()
-    detail.Pack(info)
-    status = status_pb2.Status(code=code_pb2.Code.Value(code.name), message=message, details=[detail])
-    context.set_trailing_metadata((("grpc-status-details-bin", status.SerializeToString()),))
-    await context.abort(code, message)
-
-
 class FakeAgent:
     """The agent. Use it as an async context manager.
 
@@ -90,6 +78,7 @@ class FakeAgent:
         stored: Object storage: path to content.
         calls: How often each method was called.
         commands: Every RunRequest it got.
+        processes: Background processes by id; they echo their input until it ends, or do what `script_process` says.
         executions: Cells that ran since the start, or since `forget`.
     """
 
@@ -100,6 +89,8 @@ class FakeAgent:
         self.stored: dict[str, bytes] = {}
         self.calls: Counter[str] = Counter()
         self.commands: list[process_pb2.RunRequest] = []
+        self.processes: dict[str, FakeProcess] = {}
+        self.process_scripts: dict[str, tuple[bytes, int]] = {}
         self.scripts: dict[str, list[interpreter_pb2.ExecuteEvent]] = {}
         self.known: set[str] = set()
         self.executions = 0
@@ -110,6 +101,10 @@ class FakeAgent:
     def script(self, code: str, events: Sequence[interpreter_pb2.ExecuteEvent]) -> None:
         """What running this code does."""
         self.scripts[code] = list(events)
+
+    def script_process(self, command: str, output: bytes, exit_code: int = 0) -> None:
+        """What starting this command in the background writes before it ends at once."""
+        self.process_scripts[command] = output, exit_code
 
     def refuse(self, method: str, code: grpc.StatusCode, reason: str, *, field: str = "", times: int = 1) -> None:
         """Let the next calls of a method, such as `Stat`, fail."""
@@ -141,7 +136,7 @@ class FakeAgent:
         options = [("grpc.max_receive_message_length", MAX_MESSAGE), ("grpc.max_send_message_length", MAX_MESSAGE)]
         self._server = grpc.aio.server(options=options)
         add_InterpreterServiceServicer_to_server(_Interpreter(self), self._server)  # type: ignore[no-untyped-call]
-        add_ProcessServiceServicer_to_server(_Process(self), self._server)  # type: ignore[no-untyped-call]
+        add_ProcessServiceServicer_to_server(ProcessFake(self), self._server)  # type: ignore[no-untyped-call]
         add_FileServiceServicer_to_server(_File(self), self._server)  # type: ignore[no-untyped-call]
         add_WorkspaceServiceServicer_to_server(_Workspace(self), self._server)  # type: ignore[no-untyped-call]
         port = self._server.add_secure_port("127.0.0.1:0", grpc.ssl_server_credentials([(key, certificate)]))
@@ -226,28 +221,6 @@ class _Interpreter(InterpreterServiceServicer):
             id="python", language=types_pb2.LANGUAGE_PYTHON, execution_count=self._agent.executions
         )
         return interpreter_pb2.ListContextsResponse(contexts=[python])
-
-
-class _Process(ProcessServiceServicer):
-    def __init__(self, agent: FakeAgent) -> None:
-        self._agent = agent
-
-    async def Run(  # noqa: N802 - gRPC's name
-        self, request: process_pb2.RunRequest, context: Any
-    ) -> AsyncIterator[process_pb2.RunResponse]:
-        await self._agent.enter("Run", context)
-        self._agent.commands.append(request)
-        out = types_pb2.Output(stream=_STDOUT, data=request.stdin or b"out\n")
-        err = types_pb2.Output(stream=_STDERR, data=b"err\n", offset=len(out.data))
-        exited = process_pb2.ProcessExited(status=types_pb2.EXIT_STATUS_OK, exit_code=3)
-        yield process_pb2.RunResponse(
-            events=[
-                process_pb2.RunEvent(started=process_pb2.ProcessStarted(process_id="p1", pid=7)),
-                process_pb2.RunEvent(output=out),
-                process_pb2.RunEvent(output=err),
-                process_pb2.RunEvent(exited=exited),
-            ]
-        )
 
 
 def _info(path: str, content: bytes) -> types_pb2.FileInfo:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from sandbox_client.cli import filing, running, serving, sessions
+from sandbox_client.cli import commands, filing, processes, running, serving, sessions
 
 
 @click.group(
@@ -14,6 +14,7 @@ Examples:
   sandbox run script.py                          in a local session
   sandbox create my-session                      in the cluster
   sandbox run --session my-session script.py
+  sandbox exec --session my-session -it -- bash
   sandbox push my-session && sandbox suspend my-session
 
 \b
@@ -27,7 +28,10 @@ def main() -> None:
 
 for _command in (
     running.run,
-    running.exec_,
+    commands.exec_,
+    processes.ps,
+    processes.attach,
+    processes.kill,
     sessions.create,
     sessions.list_,
     sessions.suspend,

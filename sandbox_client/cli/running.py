@@ -1,4 +1,4 @@
-"""`sandbox run` and `sandbox exec`: code and commands."""
+"""`sandbox run`: code."""
 
 from __future__ import annotations
 
@@ -130,47 +130,3 @@ def _to_json(execution: Execution) -> dict[str, Any]:
     value = dataclasses.asdict(dataclasses.replace(execution, results=()))
     value["results"] = [result._repr_mimebundle_() for result in execution.results]  # Jupyter's form of MIME bundles
     return value
-
-
-@click.command(
-    name="exec",
-    context_settings={"ignore_unknown_options": True},
-    epilog="""\b
-Examples:
-  sandbox exec --session my-session -- pip install tqdm
-  sandbox exec --shell -- 'ls -l | head -3'""",
-)
-@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
-@click.option("--shell", is_flag=True, help="Give the words to bash as one line.")
-@click.option("--cwd", default="", help="Folder in the workspace.")
-@click.option("--timeout", type=click.FloatRange(min=0, min_open=True), help="Seconds it may take.")
-@where
-@with_target
-def exec_(
-    target: Target,
-    command: tuple[str, ...],
-    shell: bool,  # noqa: FBT001 - click passes it by name
-    cwd: str,
-    timeout: float | None,
-    session: str | None,
-    workspace: str | None,
-    store: str | None,
-    egress: Literal["public", "none"],
-) -> int:
-    """Run COMMAND and exit with its exit code. Put -- before it."""
-    with target.session_or_local(session, workspace, store, egress) as sandbox:
-        result = sandbox.run(
-            " ".join(command) if shell else list(command),
-            cwd=cwd,
-            timeout=timeout,
-            on_stdout=target.terminal.write_stdout,
-            on_stderr=target.terminal.write_stderr,
-        )
-    if target.terminal.is_json:
-        target.terminal.show(dataclasses.asdict(result))
-    elif result.status is not Status.OK:
-        target.terminal.write_stderr(f"it ended with {result.status}\n")
-    return result.exit_code or (0 if result.status is Status.OK else EXIT_FAILED)
-
-
-__all__ = ["exec_", "run"]

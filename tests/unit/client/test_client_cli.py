@@ -129,3 +129,65 @@ def test_every_command_has_help_with_an_example(command):
     done = sandbox(command, "--help")
     assert done.exit_code == 0
     assert "sandbox" in done.stdout
+
+
+def test_a_detached_command_prints_its_id_and_is_listed(agent):
+    started = sandbox("exec", "--session", "s", "--detach", "--cwd", "src", "--", "sleep", "60")
+    assert (started.exit_code, started.stdout) == (0, "p1\n")
+    (process,) = agent.processes.values()
+    assert (process.request.run.cwd, process.request.end_input) == ("src", True)
+    listed = sandbox("ps", "--session", "s")
+    assert listed.stdout.splitlines()[1].split() == ["p1", "101", "running", "sleep", "60"]
+    (told,) = json.loads(sandbox("ps", "--session", "s", "--output", "json").stdout)
+    assert (told["id"], told["running"], told["command"]) == ("p1", True, "sleep 60")
+
+
+def test_options_behind_the_command_are_the_commands_own(agent):
+    assert sandbox("exec", "--session", "s", "-d", "-i", "ls", "-t", "--detach").exit_code == 0
+    (process,) = agent.processes.values()
+    assert list(process.request.run.argv.args) == ["ls", "-t", "--detach"]
+    assert not process.request.end_input
+
+
+@pytest.mark.parametrize(
+    ("words", "part"),
+    [
+        (["--detach", "--", "true"], "--session"),
+        (["--tty", "--", "bash"], "terminal"),
+        (["--tty", "--output", "json", "--", "bash"], "JSON"),
+    ],
+)
+def test_a_command_that_cannot_be_detached_or_have_a_terminal_says_why(agent, words, part):
+    done = sandbox("exec", *words)
+    assert done.exit_code == 2
+    assert part in done.stderr
+
+
+def test_attach_shows_the_output_from_an_offset_and_exits_as_the_process_did(agent):
+    agent.script_process("seq 3", b"1\n2\n3\n", exit_code=4)
+    sandbox("exec", "--session", "s", "--detach", "--", "seq", "3")
+    attached = sandbox("attach", "--session", "s", "p", "--offset", "2")
+    assert (attached.exit_code, attached.stdout) == (4, "2\n3\n")
+    told = sandbox("attach", "--session", "s", "p1", "--output", "json")
+    assert told.exit_code == 4
+    assert json.loads(told.stdout)["stdout"] == "1\n2\n3\n"
+
+
+def test_kill_sends_the_signal_it_is_told_and_kill_by_itself(agent):
+    for _ in range(2):
+        sandbox("exec", "--session", "s", "--detach", "--", "sleep", "60")
+    assert sandbox("kill", "--session", "s", "p1").exit_code == 0
+    assert sandbox("kill", "--session", "s", "--signal", "15", "p2").exit_code == 0
+    assert [process.signals for process in agent.processes.values()] == [["KILL"], [15]]
+    ended = sandbox("ps", "--session", "s").stdout.splitlines()
+    assert "killed by signal 9" in ended[1]
+    assert "killed by signal 15" in ended[2]
+    again = sandbox("kill", "--session", "s", "p1")
+    assert (again.exit_code, "has ended" in again.stderr) == (1, True)
+
+
+@pytest.mark.parametrize(("words", "code"), [(["nobody"], 1), (["p"], 2)])
+def test_an_id_that_is_unknown_or_not_alone_is_refused(agent, words, code):
+    for _ in range(2):
+        sandbox("exec", "--session", "s", "--detach", "--", "sleep", "60")
+    assert sandbox("kill", "--session", "s", *words).exit_code == code
