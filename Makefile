@@ -17,6 +17,7 @@ $(STAMP): constraints.txt pyproject.toml
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r constraints.txt
 	@PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	@$(BIN)/python -m sandbox_agent.runtime.typecheck || echo "No type checker: TypeScript runs, and its types are not checked"
 	@touch $@
 
 setup: $(STAMP) ## Make .venv with everything pinned

@@ -11,15 +11,22 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sandbox_agent.limits import LANGUAGE_NAMES, duration_seconds
 from sandbox_agent.link.calls import OperationError
+from sandbox_proto.v1 import interpreter_pb2
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from sandbox_agent.limits import Limits
-    from sandbox_proto.v1 import interpreter_pb2, process_pb2, types_pb2
+    from sandbox_proto.v1 import process_pb2, types_pb2
 
 ATTACH_ONLY: Final = "sandbox-attach-only"
 """Metadata of a client that repeats a call to attach to it, and never to run it again."""
+_TYPE_CHECKS: Final = {
+    interpreter_pb2.TYPE_CHECK_UNSPECIFIED: "",
+    interpreter_pb2.TYPE_CHECK_REPORT: "report",
+    interpreter_pb2.TYPE_CHECK_REQUIRE: "require",
+    interpreter_pb2.TYPE_CHECK_ONLY: "only",
+}
 MAX_ID: Final = 128
 MAX_PATH: Final = 4096
 MAX_STDIN: Final = 1 << 20
@@ -106,6 +113,15 @@ def fingerprint(request: interpreter_pb2.ExecuteRequest | process_pb2.RunRequest
     return hashlib.sha256(copy.SerializeToString(deterministic=True)).digest()
 
 
+def read_type_check(number: interpreter_pb2.TypeCheck, language: str) -> str:
+    """The type check's name on the link, "" for none; `language` is "" where the context has it."""
+    if number not in _TYPE_CHECKS:
+        raise invalid("type_check", f"type_check {number} is not known")
+    if number and language not in ("", "typescript"):
+        raise invalid("type_check", f"type_check is for typescript; this cell is {language}")
+    return _TYPE_CHECKS[number]
+
+
 def read_execute(request: interpreter_pb2.ExecuteRequest, limits: Limits) -> tuple[dict[str, Any], bytes]:
     """Arguments of the link's `execute`, and the code."""
     check_request_id(request.request_id)
@@ -118,6 +134,7 @@ def read_execute(request: interpreter_pb2.ExecuteRequest, limits: Limits) -> tup
         language = read_language(request.language, limits)
     code = request.code.encode()
     arguments = {
+        "type_check": read_type_check(request.type_check, language),
         "context_id": request.context_id,
         "language": language,
         "timeout": read_timeout(request, limits),

@@ -20,6 +20,8 @@ MAX_RESULT: Final = 3 << 20
 MAX_PARTS: Final = 64
 MAX_PART: Final = 1 << 30
 MAX_TRACEBACK: Final = 500
+MAX_DIAGNOSTICS: Final = 200
+MAX_DIAGNOSTIC: Final = 4000
 MAX_OUTPUT: Final = 256 << 10
 """Neighbouring output of one stream is joined up to this."""
 STREAMS: Final = {Stream.STDOUT: types_pb2.Output.STREAM_STDOUT, Stream.STDERR: types_pb2.Output.STREAM_STDERR}
@@ -174,6 +176,8 @@ class CellTranslator:
                 traceback=checked.strings(value, "traceback", MAX_TRACEBACK),
             )
             yield interpreter_pb2.ExecuteEvent(error=error)
+        elif kind == "type_check":
+            yield interpreter_pb2.ExecuteEvent(type_checked=_read_type_check(value))
         else:
             raise FrameError("an unknown event of an execution")
 
@@ -231,6 +235,23 @@ def read_exited(result: dict[str, Any]) -> process_pb2.ProcessExited:
     if dropped:
         exited.truncation.dropped_bytes = dropped
     return exited
+
+
+def _read_type_check(value: dict[str, Any]) -> interpreter_pb2.TypeChecked:
+    found = value.get("diagnostics")
+    if not isinstance(found, list) or len(found) > MAX_DIAGNOSTICS or not all(isinstance(item, dict) for item in found):
+        raise FrameError(f"diagnostics is no list of at most {MAX_DIAGNOSTICS} objects")
+    places = ("line", "column", "end_line", "end_column", "code")
+    return interpreter_pb2.TypeChecked(
+        diagnostics=[
+            interpreter_pb2.Diagnostic(
+                **{name: checked.integer(item, name) for name in places},
+                message=checked.text(item, "message", MAX_DIAGNOSTIC),
+            )
+            for item in found
+        ],
+        omitted=checked.integer(value, "omitted"),
+    )
 
 
 def _read_part(part: Any) -> tuple[str, int, int]:

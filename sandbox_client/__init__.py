@@ -16,7 +16,7 @@ from sandbox_client.errors import (
     SessionFailed,
     Unauthenticated,
 )
-from sandbox_client.events import Completed, Exited, Started, Stderr, Stdout
+from sandbox_client.events import Completed, Exited, Started, Stderr, Stdout, TypesChecked
 from sandbox_client.process_values import ProcessInfo, ProcessOutput
 from sandbox_client.processes import AsyncProcess, AsyncProcesses
 from sandbox_client.session import AsyncSandbox
@@ -24,6 +24,7 @@ from sandbox_client.values import (
     CodeError,
     CommandResult,
     Context,
+    Diagnostic,
     Execution,
     FileFailure,
     FileInfo,
@@ -48,6 +49,7 @@ __all__ = [
     "Contexts",
     "DataCorrupted",
     "DeadlineExceeded",
+    "Diagnostic",
     "Endpoint",
     "Execution",
     "Exited",
@@ -76,6 +78,7 @@ __all__ = [
     "Stderr",
     "Stdout",
     "StoredFile",
+    "TypesChecked",
     "Unauthenticated",
     "Workspace",
     "WorkspaceStatus",

@@ -252,6 +252,7 @@ class Sandbox(Face[AsyncSandbox]):
     connect = classmethod(opening(AsyncSandbox.connect))
     create = classmethod(opening(AsyncSandbox.create))
     run_code = blocking(AsyncSandbox.run_code)
+    check_types = blocking(AsyncSandbox.check_types)
     execute = iterating(AsyncSandbox.execute)
     run = blocking(AsyncSandbox.run)
     stream_command = iterating(AsyncSandbox.stream_command)

@@ -6,7 +6,7 @@ import codecs
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from sandbox_client.values import CodeError, CommandResult, Execution, FileInfo, Result, Status, file_info
+from sandbox_client.values import CodeError, CommandResult, Diagnostic, Execution, FileInfo, Result, Status, file_info
 from sandbox_proto.v1 import types_pb2
 
 if TYPE_CHECKING:
@@ -63,7 +63,15 @@ class Exited:
     message: str = ""
 
 
-ExecuteEvent = Started | Stdout | Stderr | Result | CodeError | FileInfo | Completed
+@dataclass(frozen=True, slots=True)
+class TypesChecked:
+    """What a type check found, before the cell does anything; `omitted` counts what is beyond the limit."""
+
+    diagnostics: tuple[Diagnostic, ...]
+    omitted: int = 0
+
+
+ExecuteEvent = Started | TypesChecked | Stdout | Stderr | Result | CodeError | FileInfo | Completed
 """What `execute` yields: one Started, then anything, then one Completed."""
 RunEvent = Started | Stdout | Stderr | Exited
 """What a command's stream yields: one Started, output, then one Exited."""
@@ -91,6 +99,8 @@ class EventReader:
             yield Result(dict(result.data), result.is_main, result.display_id, result.is_update)
         elif kind == "error":
             yield CodeError(message.error.name, message.error.value, tuple(message.error.traceback))
+        elif kind == "type_checked":
+            yield _types_checked(message.type_checked)
         elif kind == "file":
             yield file_info(message.file.info)
         elif kind == "completed":
@@ -120,6 +130,16 @@ class EventReader:
             yield Stdout(text)
         if text := self._stderr.decode(b"", final=True):
             yield Stderr(text)
+
+
+def _types_checked(message: interpreter_pb2.TypeChecked) -> TypesChecked:
+    return TypesChecked(
+        tuple(
+            Diagnostic(item.line, item.column, item.end_line, item.end_column, item.code, item.message)
+            for item in message.diagnostics
+        ),
+        message.omitted,
+    )
 
 
 def _completed(message: interpreter_pb2.ExecutionCompleted) -> Completed:
@@ -204,6 +224,8 @@ class ExecutionFold(OutputFold):
             self._show(event)
         elif isinstance(event, CodeError):
             self._execution = replace(self._execution, error=event)
+        elif isinstance(event, TypesChecked):
+            self._execution = replace(self._execution, diagnostics=event.diagnostics)
         elif isinstance(event, Started):
             self._execution = replace(self._execution, context_id=event.context_id)
         elif isinstance(event, Completed):

@@ -42,6 +42,7 @@ RESTORE_TIMEOUT: Final = 600.0
 _NEEDED: Final = ("sandbox_agent", "cryptography", "boto3", "IPython")
 _INHERITED: Final = frozenset({
     "PATH", "LANG", "LANGUAGE", "TZ", "PYTHONPATH", "TMPDIR", "SANDBOX_NODE", "SANDBOX_ZYGOTE_PRELOAD",
+    "SANDBOX_TYPE_CHECKER",
     "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy",
     "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS",
 })  # fmt: skip

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sandbox_client.errors import InvalidArgument
-from sandbox_proto.v1 import process_pb2
+from sandbox_proto.v1 import interpreter_pb2, process_pb2
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import PurePosixPath
+
+_TYPE_CHECKS: Final = {
+    "report": interpreter_pb2.TYPE_CHECK_REPORT,
+    "require": interpreter_pb2.TYPE_CHECK_REQUIRE,
+    "only": interpreter_pb2.TYPE_CHECK_ONLY,
+}
 
 
 def command_request(
@@ -39,6 +45,18 @@ def command_request(
         stdin=stdin.encode() if isinstance(stdin, str) else stdin,
         request_id=request_id or uuid.uuid4().hex,
     )
+
+
+def type_check_number(mode: str | None) -> interpreter_pb2.TypeCheck:
+    """The protocol's number of a type check.
+
+    Raises:
+        InvalidArgument: There is none of that name.
+    """
+    if mode is not None and mode not in _TYPE_CHECKS:
+        message = f"{mode!r} is none of {', '.join(_TYPE_CHECKS)}"
+        raise InvalidArgument(message, reason="INVALID_ARGUMENT", field="type_check")
+    return interpreter_pb2.TYPE_CHECK_UNSPECIFIED if mode is None else _TYPE_CHECKS[mode]
 
 
 def checked_text(text: str, field: str) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from sandbox_client.attach import ExecutionLostError, attached_events
 from sandbox_client.connection import Connection, Endpoint
 from sandbox_client.contexts import AsyncContexts
+from sandbox_client.errors import FailedPrecondition
 from sandbox_client.events import (
     CommandFold,
     Completed,
@@ -21,8 +22,8 @@ from sandbox_client.events import (
 )
 from sandbox_client.files import AsyncFiles
 from sandbox_client.processes import AsyncProcesses
-from sandbox_client.requests import checked_text, command_request, duration
-from sandbox_client.values import CommandResult, Execution, Status, language_number
+from sandbox_client.requests import checked_text, command_request, duration, type_check_number
+from sandbox_client.values import CommandResult, Diagnostic, Execution, Status, language_number
 from sandbox_client.workspace import AsyncWorkspace
 from sandbox_proto.v1 import interpreter_pb2
 
@@ -178,6 +179,7 @@ class AsyncSandbox:
         on_stderr: Callable[[str], object] | None = None,
         context: str | None = None,
         request_id: str | None = None,
+        type_check: Literal["report", "require"] | None = None,
     ) -> Execution:
         """Run a cell and wait for its end. Variables persist from call to call, also after an exception.
 
@@ -189,22 +191,56 @@ class AsyncSandbox:
             on_stderr: Called with text as it comes.
             context: Id of a context from `contexts.create`; the language's default one otherwise.
             request_id: 1 to 128 characters; a repeat with the same id and code attaches instead of running twice.
+            type_check: TypeScript only: find type errors first, which are `diagnostics` of the result; with `require`
+                the cell runs only where there are none. The declarations of earlier cells are known.
 
         Returns:
             What it did. An exception of the code is `error`, a limit that was hit is `status`: neither is raised.
 
         Raises:
             InvalidArgument: `code` is empty, or `language`, `timeout` or `context_id` is wrong.
+            FailedPrecondition: The sandbox has no type checker; the message says how to get it.
             Conflict: The request id was used with other code.
             SandboxUnavailable: Nobody answers.
         """
         request_id = request_id or uuid.uuid4().hex
         fold = ExecutionFold(request_id, on_stdout, on_stderr)
-        events = self.execute(code, language, timeout=timeout, context=context, request_id=request_id)
+        options: dict[str, Any] = {"timeout": timeout, "context": context, "request_id": request_id}
+        events = self.execute(code, language, **options, type_check=type_check)
         async with contextlib.aclosing(events):
             async for event in events:
                 fold.add(event)
         return fold.finish()
+
+    async def check_types(
+        self,
+        code: str,
+        *,
+        context: str | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109 - the server enforces it
+    ) -> tuple[Diagnostic, ...]:
+        """Type errors of a TypeScript cell, which does not run. The declarations of earlier cells are known.
+
+        Args:
+            code: The cell.
+            context: Id of the context that it would run in; the default one otherwise.
+            timeout: Seconds; the session's limit by default.
+
+        Raises:
+            InvalidArgument: As for `run_code`.
+            FailedPrecondition: The sandbox has no checker (the message says how to get it), or it gave no answer.
+            SandboxUnavailable: Nobody answers.
+        """
+        fold = ExecutionFold()
+        events = self.execute(code, "typescript", timeout=timeout, context=context, type_check="only")
+        async with contextlib.aclosing(events):
+            async for event in events:
+                fold.add(event)
+        checked = fold.finish()
+        if not checked.ok and not checked.diagnostics:
+            message = checked.error.value if checked.error else f"the check ended as {checked.status}"
+            raise FailedPrecondition(message, reason="NO_TYPE_CHECK", field="type_check")
+        return checked.diagnostics
 
     async def execute(
         self,
@@ -214,13 +250,15 @@ class AsyncSandbox:
         timeout: float | None = None,  # noqa: ASYNC109 - the server enforces it
         context: str | None = None,
         request_id: str | None = None,
+        type_check: Literal["report", "require", "only"] | None = None,
     ) -> AsyncGenerator[ExecuteEvent, None]:
         """Run a cell and yield what happens as it happens; leaving the iteration does not cancel the cell.
 
-        Args and errors are those of `run_code`.
+        Args and errors are those of `run_code`; with the type check `only`, nothing runs.
 
         Yields:
-            One Started, then Stdout, Stderr, Result and at most one CodeError in their order, then one Completed.
+            One Started, TypesChecked where it was asked for, then Stdout, Stderr, Result and at most one CodeError in
+            their order, then one Completed.
         """
         request = interpreter_pb2.ExecuteRequest(
             code=checked_text(code, "code"),
@@ -228,6 +266,7 @@ class AsyncSandbox:
             context_id=context or "",
             timeout=duration(timeout),
             request_id=request_id or uuid.uuid4().hex,
+            type_check=type_check_number(type_check),
         )
         reader = EventReader()
         messages = attached_events(self._connection, self._connection.interpreter.Execute, request)

@@ -79,6 +79,7 @@ class FakeAgent:
         calls: How often each method was called.
         commands: Every RunRequest it got.
         processes: Background processes by id; they echo their input until it ends, or do what `script_process` says.
+        cells: Every ExecuteRequest it got.
         executions: Cells that ran since the start, or since `forget`.
     """
 
@@ -91,6 +92,7 @@ class FakeAgent:
         self.commands: list[process_pb2.RunRequest] = []
         self.processes: dict[str, FakeProcess] = {}
         self.process_scripts: dict[str, tuple[bytes, int]] = {}
+        self.cells: list[interpreter_pb2.ExecuteRequest] = []
         self.scripts: dict[str, list[interpreter_pb2.ExecuteEvent]] = {}
         self.known: set[str] = set()
         self.executions = 0
@@ -192,6 +194,7 @@ class _Interpreter(InterpreterServiceServicer):
     ) -> AsyncIterator[interpreter_pb2.ExecuteResponse]:
         agent = self._agent
         await agent.enter("Execute", context)
+        agent.cells.append(request)
         if not request.code.strip():
             await refuse(context, grpc.StatusCode.INVALID_ARGUMENT, "EMPTY_CODE", "there is nothing to run", "code")
         is_repeat = "sandbox-attach-only" in dict(context.invocation_metadata())

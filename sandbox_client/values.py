@@ -141,10 +141,30 @@ class CodeError:
 
 
 @dataclass(frozen=True, slots=True)
+class Diagnostic:
+    """A type error. Lines and columns count from 1, columns in UTF-16 code units; the end is exclusive.
+
+    Attributes:
+        code: TypeScript's number of it, such as 2322.
+    """
+
+    line: int
+    column: int
+    end_line: int
+    end_column: int
+    code: int
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.line}:{self.column} - error TS{self.code}: {self.message}"
+
+
+@dataclass(frozen=True, slots=True)
 class Execution:
     """What one cell did.
 
     Attributes:
+        diagnostics: Type errors, where a type check was asked for; the first 200.
         duration: Seconds.
         context_restarted: The context's process was replaced: its variables are gone.
         dropped_bytes: Output that a limit swallowed in the middle.
@@ -164,6 +184,7 @@ class Execution:
     execution_count: int = 0
     context_id: str = ""
     request_id: str = ""
+    diagnostics: tuple[Diagnostic, ...] = ()
 
     @property
     def ok(self) -> bool:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 from sandbox_agent.link.calls import OperationError
 from sandbox_agent.link.frames import Frame, FrameError, FrameType, Stream
 from sandbox_agent.runtime.executions import INTERRUPT_GRACE, Execution
+from sandbox_agent.runtime.typecheck.gate import ONLY
+from sandbox_agent.runtime.typecheck.history import Cell, CellHistory
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,6 +63,8 @@ class Context:
         self._waiting: deque[Execution] = deque()
         self._backlog: deque[tuple[Stream, bytes]] = deque(maxlen=64)
         self._replacing = False
+        self._history = CellHistory()
+        self._checking: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
@@ -111,6 +115,9 @@ class Context:
         if self._current is None or self._interpreter is None:
             return False
         self._current.interrupted = True
+        if self._checking is not None:
+            self._checking.cancel()
+            return True
         self._interpreter.resume()
         self._interpreter.interrupt()
         return True
@@ -204,15 +211,44 @@ class Context:
         execution = self._current = self._waiting.popleft()
         if not self._interpreter.is_initialized:
             self._nursery.initialize(self._interpreter, self.cwd, self.env)
-        self.execution_count += 1
+        self._history.follow(self._interpreter)
+        if execution.check is None or execution.check.mode != ONLY:
+            self.execution_count += 1
         execution.begin(self.id, self.execution_count, self._on_deadline, is_ready=self._interpreter.is_ready)
         for stream, data in self._backlog:
             execution.announce()
             execution.output(stream, data)
         self._backlog.clear()
         execution.channel.on_writable = self._on_writable
+        if execution.check is None:
+            self._hand_over(execution, self._interpreter)
+        else:
+            self._checking = asyncio.get_running_loop().create_task(self._check(execution, self._interpreter))
+            self._keep(self._checking)
+
+    def _hand_over(self, execution: Execution, interpreter: Interpreter) -> None:
+        if self.language == "javascript":
+            cell = Cell(self.execution_count, execution.language, execution.code.decode(errors="replace"))
+            self._history.add(cell)
         arguments = {"context_id": self.id, "language": execution.language, "execution_count": self.execution_count}
-        self._interpreter.execute(execution.channel.number, {**arguments, "timeout": execution.timeout}, execution.code)
+        interpreter.execute(execution.channel.number, {**arguments, "timeout": execution.timeout}, execution.code)
+
+    async def _check(self, execution: Execution, interpreter: Interpreter) -> None:
+        status = "INTERRUPTED"
+        try:
+            if execution.check is not None:
+                status = await execution.check.pass_through(execution, self.id, self._history)
+        except asyncio.CancelledError:
+            # By an interrupt or the deadline, which the execution knows.
+            pass
+        finally:
+            self._checking = None
+        if execution is not self._current or interpreter is not self._interpreter:
+            return
+        if status:
+            self._finish(execution, status)
+        else:
+            self._hand_over(execution, interpreter)
 
     def _relay_event(self, execution: Execution, frame: Frame) -> None:
         try:
@@ -237,6 +273,9 @@ class Context:
         if execution is None or self._interpreter is None:
             return
         execution.timed_out = True
+        if self._checking is not None:
+            self._checking.cancel()
+            return
         execution.later(INTERRUPT_GRACE, self._on_grace_over)
         self._interpreter.resume()
         self._interpreter.interrupt()

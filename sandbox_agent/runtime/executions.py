@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sandbox_agent.runtime.channel import LinkChannel
+    from sandbox_agent.runtime.typecheck.gate import TypeCheck
 
 _ANNOUNCE_AFTER: Final = 0.02
 INTERRUPT_GRACE: Final = 2.0
@@ -29,13 +30,23 @@ class Execution:
         code: What to run, UTF-8.
         timeout: Seconds from when the interpreter can run it.
         output_bytes: Limit of its output.
+        check: A type check that goes first.
     """
 
-    def __init__(self, channel: LinkChannel, language: str, code: bytes, timeout: float, output_bytes: int) -> None:
+    def __init__(
+        self,
+        channel: LinkChannel,
+        language: str,
+        code: bytes,
+        timeout: float,
+        output_bytes: int,
+        check: TypeCheck | None = None,
+    ) -> None:
         self.channel = channel
         self.language = language
         self.code = code
         self.timeout = timeout
+        self.check = check
         self.timed_out = False
         self.interrupted = False
         self._limit = OutputLimit(output_bytes)
@@ -87,6 +98,11 @@ class Execution:
             self._announcement = None
             event = {"type": "started", "context_id": self._context_id, "execution_count": self._number}
             self.channel.send_event(event)
+
+    def tell(self, event: dict[str, Any]) -> None:
+        """Send the agent an event of it."""
+        self.announce()
+        self.channel.send_event(event)
 
     def output(self, stream: Stream, data: bytes | memoryview) -> None:
         """Output; BODY is a result's content, which the limit does not count."""

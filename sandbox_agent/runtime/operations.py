@@ -9,6 +9,7 @@ from sandbox_agent.link.calls import OperationError
 from sandbox_agent.runtime.contexts import Context
 from sandbox_agent.runtime.executions import Execution
 from sandbox_agent.runtime.settings import LANGUAGES, read_env
+from sandbox_agent.runtime.typecheck.gate import read_type_check
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from sandbox_agent.runtime.nursery import Nursery
     from sandbox_agent.runtime.processes import Processes
     from sandbox_agent.runtime.state import State
+    from sandbox_agent.runtime.typecheck.checker import Checker
 
 _MAX_CODE: Final = 256 << 20
 _MAX_CONTEXTS: Final = 64
@@ -33,6 +35,7 @@ class Operations:
         nursery: Makes interpreters.
         commands: Runs commands.
         processes: Runs background processes.
+        checker: Checks types.
         announce: Sends an event on channel 0.
     """
 
@@ -42,12 +45,14 @@ class Operations:
         nursery: Nursery,
         commands: Commands,
         processes: Processes,
+        checker: Checker,
         announce: Callable[[dict[str, Any]], None],
     ) -> None:
         self._state = state
         self._nursery = nursery
         self._commands = commands
         self._processes = processes
+        self._checker = checker
         self._announce = announce
         self.python = Context("python", "python", nursery, on_exit=self._on_exit)
         self.javascript = Context("javascript", "javascript", nursery, on_exit=self._on_exit)
@@ -74,6 +79,7 @@ class Operations:
         """End every context."""
         for context in {id(context): context for context in self._contexts.values()}.values():
             await context.close()
+        await self._checker.close()
 
     # The session.
 
@@ -142,6 +148,7 @@ class Operations:
         arguments = channel.arguments
         context, language = self._find(arguments)
         timeout = self._state.read_timeout(arguments.get("timeout"))
+        check = read_type_check(arguments, language, self._checker, self._state.root / context.cwd)
         size = arguments.get("code_bytes")
         if isinstance(size, bool) or not isinstance(size, int) or not 0 <= size <= _MAX_CODE:
             raise OperationError(
@@ -159,7 +166,8 @@ class Operations:
             try:
                 if not code.strip():
                     raise _empty_code()
-                context.submit(Execution(channel, language, bytes(code), timeout, self._state.limits.output_bytes))
+                limit = self._state.limits.output_bytes
+                context.submit(Execution(channel, language, bytes(code), timeout, limit, check))
             except OperationError as error:
                 channel.fail(error)
 

@@ -15,18 +15,21 @@ from sandbox_agent.runtime.commands import Commands
 from sandbox_agent.runtime.connection import Link
 from sandbox_agent.runtime.files import build_handlers
 from sandbox_agent.runtime.marks import Marks
-from sandbox_agent.runtime.nursery import Nursery
+from sandbox_agent.runtime.nursery import Nursery, process_limit
 from sandbox_agent.runtime.operations import Operations
 from sandbox_agent.runtime.processes import LASTING, Processes
 from sandbox_agent.runtime.spawner import Child, Zygote, reap
 from sandbox_agent.runtime.state import State
+from sandbox_agent.runtime.typecheck.checker import Checker
+from sandbox_agent.runtime.typecheck.server import SOFT_MEMORY
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from sandbox_agent.runtime.settings import Settings
+    from sandbox_agent.runtime.typecheck import Installation
 
 _PROTOCOL: Final = 1
 _END_WITHIN: Final = 4.0
@@ -63,7 +66,10 @@ class Supervisor:
         starter = Starter(self._state, self._light, self._nursery.oom)
         self._commands = Commands(starter)
         self._processes = Processes(starter, self._commands)
-        self._operations = Operations(self._state, self._nursery, self._commands, self._processes, self._announce)
+        checker = Checker(settings.home, self._spawn_checker)
+        self._operations = Operations(
+            self._state, self._nursery, self._commands, self._processes, checker, self._announce
+        )
         handlers = {**build_handlers(self._state.root, self._state.limits), **self._operations.handlers()}
         self._link = Link(handlers, {"execute": self._operations.execute}, self._hello, _LASTING)
         self._stop = asyncio.Event()
@@ -105,6 +111,19 @@ class Supervisor:
         self._nursery.prepare_standby()
         if self._nursery.has_node:
             self._operations.javascript.warm()
+
+    def _spawn_checker(self, installation: Installation, folder: Path, descriptors: Sequence[int]) -> Child:
+        # A soft limit makes it collect garbage more eagerly; the hard one is the checker's own.
+        environment = self._state.environment({"GOMEMLIMIT": str(SOFT_MEMORY), "GOMAXPROCS": "2"})
+        request = {
+            "kind": "exec",
+            "argv": [str(installation.program), "--lsp", "--stdio"],
+            "env": environment,
+            "cwd": str(folder),
+            "deny_network": self._state.limits.deny_network,
+            "processes": process_limit(self._state),
+        }
+        return self._light.spawn(request, descriptors)
 
     async def _end(self) -> None:
         parts = (self._operations, self._commands, self._processes, self._nursery)

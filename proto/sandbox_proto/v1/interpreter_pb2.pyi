@@ -3,6 +3,7 @@ import datetime
 from google.protobuf import duration_pb2 as _duration_pb2
 from sandbox_proto.v1 import types_pb2 as _types_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Iterable as _Iterable, Mapping as _Mapping
@@ -10,19 +11,32 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class TypeCheck(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    TYPE_CHECK_UNSPECIFIED: _ClassVar[TypeCheck]
+    TYPE_CHECK_REPORT: _ClassVar[TypeCheck]
+    TYPE_CHECK_REQUIRE: _ClassVar[TypeCheck]
+    TYPE_CHECK_ONLY: _ClassVar[TypeCheck]
+TYPE_CHECK_UNSPECIFIED: TypeCheck
+TYPE_CHECK_REPORT: TypeCheck
+TYPE_CHECK_REQUIRE: TypeCheck
+TYPE_CHECK_ONLY: TypeCheck
+
 class ExecuteRequest(_message.Message):
-    __slots__ = ("code", "language", "context_id", "timeout", "request_id")
+    __slots__ = ("code", "language", "context_id", "timeout", "request_id", "type_check")
     CODE_FIELD_NUMBER: _ClassVar[int]
     LANGUAGE_FIELD_NUMBER: _ClassVar[int]
     CONTEXT_ID_FIELD_NUMBER: _ClassVar[int]
     TIMEOUT_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    TYPE_CHECK_FIELD_NUMBER: _ClassVar[int]
     code: str
     language: _types_pb2.Language
     context_id: str
     timeout: _duration_pb2.Duration
     request_id: str
-    def __init__(self, code: _Optional[str] = ..., language: _Optional[_Union[_types_pb2.Language, str]] = ..., context_id: _Optional[str] = ..., timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., request_id: _Optional[str] = ...) -> None: ...
+    type_check: TypeCheck
+    def __init__(self, code: _Optional[str] = ..., language: _Optional[_Union[_types_pb2.Language, str]] = ..., context_id: _Optional[str] = ..., timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., request_id: _Optional[str] = ..., type_check: _Optional[_Union[TypeCheck, str]] = ...) -> None: ...
 
 class ExecuteResponse(_message.Message):
     __slots__ = ("events",)
@@ -31,20 +45,22 @@ class ExecuteResponse(_message.Message):
     def __init__(self, events: _Optional[_Iterable[_Union[ExecuteEvent, _Mapping]]] = ...) -> None: ...
 
 class ExecuteEvent(_message.Message):
-    __slots__ = ("started", "output", "result", "error", "completed", "file")
+    __slots__ = ("started", "output", "result", "error", "completed", "file", "type_checked")
     STARTED_FIELD_NUMBER: _ClassVar[int]
     OUTPUT_FIELD_NUMBER: _ClassVar[int]
     RESULT_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]
     COMPLETED_FIELD_NUMBER: _ClassVar[int]
     FILE_FIELD_NUMBER: _ClassVar[int]
+    TYPE_CHECKED_FIELD_NUMBER: _ClassVar[int]
     started: ExecutionStarted
     output: _types_pb2.Output
     result: Result
     error: ExecutionError
     completed: ExecutionCompleted
     file: FileChanged
-    def __init__(self, started: _Optional[_Union[ExecutionStarted, _Mapping]] = ..., output: _Optional[_Union[_types_pb2.Output, _Mapping]] = ..., result: _Optional[_Union[Result, _Mapping]] = ..., error: _Optional[_Union[ExecutionError, _Mapping]] = ..., completed: _Optional[_Union[ExecutionCompleted, _Mapping]] = ..., file: _Optional[_Union[FileChanged, _Mapping]] = ...) -> None: ...
+    type_checked: TypeChecked
+    def __init__(self, started: _Optional[_Union[ExecutionStarted, _Mapping]] = ..., output: _Optional[_Union[_types_pb2.Output, _Mapping]] = ..., result: _Optional[_Union[Result, _Mapping]] = ..., error: _Optional[_Union[ExecutionError, _Mapping]] = ..., completed: _Optional[_Union[ExecutionCompleted, _Mapping]] = ..., file: _Optional[_Union[FileChanged, _Mapping]] = ..., type_checked: _Optional[_Union[TypeChecked, _Mapping]] = ...) -> None: ...
 
 class ExecutionStarted(_message.Message):
     __slots__ = ("execution_id", "context_id")
@@ -98,6 +114,30 @@ class ExecutionCompleted(_message.Message):
     truncation: _types_pb2.Truncation
     execution_count: int
     def __init__(self, status: _Optional[_Union[_types_pb2.ExitStatus, str]] = ..., exit_code: _Optional[int] = ..., duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., context_restarted: _Optional[bool] = ..., truncation: _Optional[_Union[_types_pb2.Truncation, _Mapping]] = ..., execution_count: _Optional[int] = ...) -> None: ...
+
+class TypeChecked(_message.Message):
+    __slots__ = ("diagnostics", "omitted")
+    DIAGNOSTICS_FIELD_NUMBER: _ClassVar[int]
+    OMITTED_FIELD_NUMBER: _ClassVar[int]
+    diagnostics: _containers.RepeatedCompositeFieldContainer[Diagnostic]
+    omitted: int
+    def __init__(self, diagnostics: _Optional[_Iterable[_Union[Diagnostic, _Mapping]]] = ..., omitted: _Optional[int] = ...) -> None: ...
+
+class Diagnostic(_message.Message):
+    __slots__ = ("line", "column", "end_line", "end_column", "code", "message")
+    LINE_FIELD_NUMBER: _ClassVar[int]
+    COLUMN_FIELD_NUMBER: _ClassVar[int]
+    END_LINE_FIELD_NUMBER: _ClassVar[int]
+    END_COLUMN_FIELD_NUMBER: _ClassVar[int]
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    line: int
+    column: int
+    end_line: int
+    end_column: int
+    code: int
+    message: str
+    def __init__(self, line: _Optional[int] = ..., column: _Optional[int] = ..., end_line: _Optional[int] = ..., end_column: _Optional[int] = ..., code: _Optional[int] = ..., message: _Optional[str] = ...) -> None: ...
 
 class FileChanged(_message.Message):
     __slots__ = ("info",)

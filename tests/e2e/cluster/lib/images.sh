@@ -38,10 +38,10 @@ fingerprint() {
   ) | sha256sum | cut -c1-16
 }
 
-# The machine's way to the package registries: its certificates, apt's sources and options, pip's index. Mounted, so that
-# none of it ends up in an image.
+# The machine's way to the package registries: its certificates, apt's sources and options, pip's index, npm's registry.
+# Mounted, so that none of it ends up in an image.
 registry_mounts() {
-  local directory=$STATE/registry bundle=/etc/ssl/registry.pem index
+  local directory=$STATE/registry bundle=/etc/ssl/registry.pem index registry
   mkdir -p "$directory"
   cp "${SSL_CERT_FILE:-/etc/ssl/certs/ca-certificates.crt}" "$directory/registry.pem"
   {
@@ -50,8 +50,10 @@ registry_mounts() {
   } >"$directory/apt.conf"
   index=${PIP_INDEX_URL:-$(python3 -m pip config get global.index-url 2>/dev/null || true)}
   { printf '[global]\ncert = %s\n' $bundle; [ -z "$index" ] || echo "index-url = $index"; } >"$directory/pip.conf"
+  registry=$(npm config get registry 2>/dev/null || true)
+  { printf 'cafile=%s\n' $bundle; [ -z "$registry" ] || echo "registry=$registry"; } >"$directory/npmrc"
   printf '%s\n' -v "$directory/registry.pem:$bundle:ro" -v "$directory/apt.conf:/etc/apt/apt.conf.d/99registry:ro" \
-    -v "$directory/pip.conf:/etc/pip.conf:ro"
+    -v "$directory/pip.conf:/etc/pip.conf:ro" -v "$directory/npmrc:/root/.npmrc:ro"
   [ ! -e /etc/apt/sources.list.d/debian.sources ] ||
     printf '%s\n' -v /etc/apt/sources.list.d/debian.sources:/etc/apt/sources.list.d/debian.sources:ro
 }
