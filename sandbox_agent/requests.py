@@ -133,13 +133,14 @@ def read_execute(request: interpreter_pb2.ExecuteRequest, limits: Limits) -> tup
     if request.language or not request.context_id:
         language = read_language(request.language, limits)
     code = request.code.encode()
-    arguments = {
-        "type_check": read_type_check(request.type_check, language),
+    arguments: dict[str, Any] = {
         "context_id": request.context_id,
         "language": language,
         "timeout": read_timeout(request, limits),
         "code_bytes": len(code),
     }
+    if type_check := read_type_check(request.type_check, language):
+        arguments["type_check"] = type_check
     return arguments, code
 
 
