@@ -25,6 +25,8 @@ ENDED_BYTES: Final = 32 << 20
 """The same for those that ended."""
 _MAX_ADOPTED: Final = 512
 _MAX_LABEL: Final = 32 << 10
+_LAST_MS: Final = 253_402_300_799_000
+"""The year 9999, where Timestamps end."""
 _HANG_UP: Final = 1
 _KILL: Final = 9
 _TERMINATE: Final = 15
@@ -218,7 +220,7 @@ def write_label(start: Start) -> str:
             "request_id": start.request_id,
             "fingerprint": start.fingerprint.hex(),
             "command": start.command,
-            "started_at": start.started_at,
+            "started_ms": int(start.started_at * 1000),
             "has_terminal": start.has_terminal,
         }
     )
@@ -234,7 +236,7 @@ def _read_found(value: dict[str, Any]) -> tuple[str, Start]:
         fingerprint = bytes.fromhex(label.get("fingerprint", ""))
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise FrameError("a process's label is not what it was") from error
-    started_at = checked.seconds(label, "started_at").ToNanoseconds() / 1e9 or time.time()
+    started_at = checked.integer(label, "started_ms", 0, _LAST_MS) / 1000 or time.time()
     start = Start(
         request_id=checked.text(label, "request_id", 128),
         fingerprint=fingerprint,

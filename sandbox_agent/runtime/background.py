@@ -151,6 +151,7 @@ async def signal_group(child: Child, number: int, job: int = 0) -> None:
         OperationError: FAILED_PRECONDITION: PROCESS_ENDED.
     """
     if number == signal.SIGKILL:
+        child.killed = True
         await kill_tree(child.tree, child.pid)
         return
     if child.pid is None or child.ended.done():

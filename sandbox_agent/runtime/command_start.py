@@ -109,7 +109,7 @@ class Starter:
         if timed_out:
             word = "TIMED_OUT"
         elif number:
-            oom = number == signal.SIGKILL and self._oom.has_risen()
+            oom = number == signal.SIGKILL and not child.killed and self._oom.has_risen()
             word = "OOM_KILLED" if oom else "KILLED"
         return {"status": word, "exit_code": _SIGNAL_EXIT + number if number else code, "signal": number}
 

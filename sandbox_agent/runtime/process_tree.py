@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 from sandbox_agent.runtime import kernel
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 _ANY_MARK: Final = f"{kernel.TREE_VARIABLE}=".encode()
 _ROUND: Final = 0.01
@@ -25,19 +25,29 @@ _DEADLINE: Final = 3.0
 
 def find_tree(tree: str, root: int | None) -> set[int]:
     """Process ids of a tree, zombies left out. `root` is the pid that leads its group and session, if it is known."""
-    marks = kernel.tree_limit(tree), f"{kernel.TREE_VARIABLE}={tree}\0".encode()
-    parents: dict[int, int] = {}
+    processes = list(_processes())
+    children: dict[int, list[int]] = {}
+    for pid, parent, _, _ in processes:
+        children.setdefault(parent, []).append(pid)
+    # Orphans come to this process, so that whatever it started can be reached from it; the others need no look.
+    ours = _below({os.getpid()}, children)
+    limit, mark = kernel.tree_limit(tree), f"{kernel.TREE_VARIABLE}={tree}\0".encode()
+    found = {
+        pid
+        for pid, parent, group, session in processes
+        if pid in ours
+        and ((root is not None and root in (pid, group, session)) or _is_marked(pid, parent, limit, mark))
+    }
+    return found | _below(found, children)
+
+
+def _below(roots: set[int], children: Mapping[int, list[int]]) -> set[int]:
     found: set[int] = set()
-    for pid, parent, group, session in _processes():
-        parents[pid] = parent
-        if (root is not None and root in (pid, group, session)) or _is_marked(pid, parent, *marks):
-            found.add(pid)
-    grown = True
-    while grown:
-        children = {pid for pid, parent in parents.items() if parent in found and pid not in found}
-        found |= children
-        grown = bool(children)
-    found.discard(os.getpid())
+    waiting = list(roots)
+    while waiting:
+        new = [pid for pid in children.get(waiting.pop(), ()) if pid not in found]
+        found.update(new)
+        waiting.extend(new)
     return found
 
 

@@ -46,11 +46,13 @@ class Child:
         tree: The mark of all its descendants, see `process_tree`.
         started: Its pid, or SpawnError.
         ended: Its wait status; never set where it could not be started.
+        killed: Whether it was killed on request, so that nobody takes it for a lack of memory.
     """
 
     tree: str = field(default_factory=lambda: secrets.token_hex(8))
     started: asyncio.Future[int] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     ended: asyncio.Future[int] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    killed: bool = False
 
     @property
     def pid(self) -> int | None:

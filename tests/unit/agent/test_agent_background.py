@@ -335,7 +335,13 @@ async def until_relinked(control, runtime):
         await asyncio.sleep(0.01)
 
 
-LABEL = {"request_id": "r1", "fingerprint": "00ff", "command": "sleep 60", "started_at": 1.7e9, "has_terminal": True}
+LABEL = {
+    "request_id": "r1",
+    "fingerprint": "00ff",
+    "command": "sleep 60",
+    "started_ms": 1_700_000_000_000,
+    "has_terminal": True,
+}
 
 
 @pytest.mark.parametrize(
@@ -346,7 +352,7 @@ LABEL = {"request_id": "r1", "fingerprint": "00ff", "command": "sleep 60", "star
         ({"process_id": "p1", "label": "[]"}, False),
         ({"process_id": "p1", "label": "{"}, False),
         ({"process_id": "p1", "label": json.dumps({**LABEL, "fingerprint": 7})}, False),
-        ({"process_id": "p1", "label": json.dumps({**LABEL, "started_at": "x"})}, False),
+        ({"process_id": "p1", "label": json.dumps({**LABEL, "started_ms": 1 << 60})}, False),
         ({"process_id": "p1", "label": json.dumps({**LABEL, "request_id": 7})}, False),
         ({"process_id": "", "label": ""}, False),
         ({"process_id": 7}, False),
