@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 OPERATOR_NAME: Final = b"sandbox-operator"
 OPEN_PREFIX: Final = "/grpc.health.v1.Health/"
+WATCHING: Final = frozenset({"/sandbox.v1.FileService/Watch"})
 _BEARER: Final = "bearer "
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -45,7 +46,9 @@ class ClientInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  
         method = handler_call_details.method
         if method.startswith(OPEN_PREFIX):
             return handler
-        return guarded(handler, method, self._check, self._gate.activity)
+        # Whoever only watches does no work: the session may become idle, and a drain does not wait for it.
+        guard = contextlib.nullcontext if method in WATCHING else self._gate.activity
+        return guarded(handler, method, self._check, guard)
 
     def _check(self, context: Context) -> OperationError | None:
         shown = [value for name, value in context.invocation_metadata() or () if name == "authorization"]

@@ -86,12 +86,12 @@ def check_context_id(context_id: str) -> str:
     return context_id
 
 
-def check_path(path: str, field: str = "path", *, required: bool = True) -> str:
+def check_path(path: str, field: str = "path", *, required: bool = True, most: int = MAX_PATH) -> str:
     """A path as text; where it leads is the runtime's to judge."""
     if required and not path:
         raise invalid(field, f"{field} must not be empty; use . for the root")
-    if "\0" in path or len(path.encode()) > MAX_PATH:
-        raise invalid(field, f"{field} must have at most {MAX_PATH} bytes and no NUL")
+    if "\0" in path or len(path.encode()) > most:
+        raise invalid(field, f"{field} must have at most {most} bytes and no NUL")
     return path
 
 

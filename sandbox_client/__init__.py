@@ -19,7 +19,9 @@ from sandbox_client.errors import (
 from sandbox_client.events import Completed, Exited, Started, Stderr, Stdout, TypesChecked
 from sandbox_client.process_values import ProcessInfo, ProcessOutput
 from sandbox_client.processes import AsyncProcess, AsyncProcesses
+from sandbox_client.searches import FileChange, LineMatch, SearchReport
 from sandbox_client.session import AsyncSandbox
+from sandbox_client.trees import TreeReport
 from sandbox_client.values import (
     CodeError,
     CommandResult,
@@ -54,10 +56,12 @@ __all__ = [
     "Execution",
     "Exited",
     "FailedPrecondition",
+    "FileChange",
     "FileFailure",
     "FileInfo",
     "Files",
     "InvalidArgument",
+    "LineMatch",
     "NotFound",
     "NotSupported",
     "Process",
@@ -72,6 +76,7 @@ __all__ = [
     "Sandbox",
     "SandboxError",
     "SandboxUnavailable",
+    "SearchReport",
     "SessionFailed",
     "Started",
     "Status",
@@ -79,6 +84,7 @@ __all__ = [
     "Stdout",
     "StoredFile",
     "TypesChecked",
+    "TreeReport",
     "Unauthenticated",
     "Workspace",
     "WorkspaceStatus",

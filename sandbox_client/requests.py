@@ -74,6 +74,15 @@ def checked_text(text: str, field: str) -> str:
     return text
 
 
+def checked_path(path: str | PurePosixPath, field: str = "path") -> str:
+    """A path that can be sent.
+
+    Raises:
+        InvalidArgument: It holds half of a surrogate pair, as the names of files that are not UTF-8 do.
+    """
+    return checked_text(str(path), field)
+
+
 def duration(seconds: float | None) -> dt.timedelta | None:
     """Seconds for a message.
 

@@ -10,6 +10,7 @@ Files and stored files are dictionaries; `refuse` and `break_after` inject fault
 from __future__ import annotations
 
 import datetime as dt
+import fnmatch
 import hashlib
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -81,6 +82,7 @@ class FakeAgent:
         processes: Background processes by id; they echo their input until it ends, or do what `script_process` says.
         cells: Every ExecuteRequest it got.
         executions: Cells that ran since the start, or since `forget`.
+        changes: What a watch tells before its end: pairs such as `("added", "a.csv")`.
     """
 
     endpoint: Endpoint
@@ -96,6 +98,7 @@ class FakeAgent:
         self.scripts: dict[str, list[interpreter_pb2.ExecuteEvent]] = {}
         self.known: set[str] = set()
         self.executions = 0
+        self.changes: list[tuple[str, str]] = []
         self.faults: dict[str, list[Callable[[Any], Any]]] = {}
         self.broken_after: int | None = None
         self._server: Any = None
@@ -283,6 +286,30 @@ class _File(FileServiceServicer):
             await refuse(context, grpc.StatusCode.ALREADY_EXISTS, "ALREADY_EXISTS", "it is there", "destination")
         self._agent.files[request.destination] = self._agent.files.pop(request.source)
         return _info(request.destination, content)
+
+    async def Search(  # noqa: N802 - same
+        self, request: file_pb2.SearchRequest, context: Any
+    ) -> AsyncIterator[file_pb2.SearchResponse]:
+        await self._agent.enter("Search", context)
+        names = [name for name in sorted(self._agent.files) if fnmatch.fnmatch(name, request.name_pattern or "*")]
+        matches = 0
+        for name in names:
+            if not request.content_pattern:
+                matches += 1
+                yield file_pb2.SearchResponse(path=name, info=_info(name, self._agent.files[name]))
+                continue
+            for number, line in enumerate(self._agent.files[name].decode().splitlines(), start=1):
+                # Plain text, whatever was asked for: patterns are the agent's to understand.
+                if request.content_pattern in line:
+                    matches += 1
+                    yield file_pb2.SearchResponse(path=name, line=number, text=line)
+        yield file_pb2.SearchResponse(summary=file_pb2.SearchSummary(files=len(names), matches=matches))
+
+    async def Watch(self, _request: Any, context: Any) -> AsyncIterator[file_pb2.WatchResponse]:  # noqa: N802 - same
+        await self._agent.enter("Watch", context)
+        yield file_pb2.WatchResponse(change=file_pb2.WatchResponse.CHANGE_WATCHING)
+        for change, path in self._agent.changes:
+            yield file_pb2.WatchResponse(change=f"CHANGE_{change.upper()}", path=path)
 
 
 class _Workspace(WorkspaceServiceServicer):

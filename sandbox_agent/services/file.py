@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+import contextlib
+from typing import TYPE_CHECKING, Any, Final
 
 from sandbox_agent import checked
 from sandbox_agent.link.calls import Event, OperationError
 from sandbox_agent.link.frames import Stream
 from sandbox_agent.requests import check_path, invalid
+from sandbox_agent.services import searching
 from sandbox_agent.services.answers import answer
 from sandbox_proto.v1 import file_pb2, file_pb2_grpc
 
@@ -24,6 +26,8 @@ MAX_PAGE: Final = 10_000
 DEFAULT_PAGE: Final = 1_000
 MAX_ENTRIES: Final = 500
 MAX_DEPTH: Final = 4096
+MAX_TOKEN: Final = 8192
+"""Bytes: the base64 of a path of 4,096 bytes, and room."""
 MAX_ANSWER: Final = 3_900_000
 """Bytes of a ListFilesResponse, below gRPC's limit."""
 _HEX_SHA256: Final = 64
@@ -86,7 +90,7 @@ class FileServicer(file_pb2_grpc.FileServiceServicer):
             "path": check_path(request.path or "."),
             "depth": min(max(request.depth, 1), MAX_DEPTH),
             "page_size": page_size,
-            "page_token": check_path(request.page_token, "page_token", required=False),
+            "page_token": check_path(request.page_token, "page_token", required=False, most=MAX_TOKEN),
         }
         runtime = (await self._gate.require_ready()).runtime
         call = await runtime.open("file.list", arguments)
@@ -121,15 +125,23 @@ class FileServicer(file_pb2_grpc.FileServiceServicer):
         """See file.proto."""
         return await _info(await self._runtime(), "file.mkdir", {"path": check_path(request.path)})
 
-    async def Search(self, _request: object, _context: Context) -> AsyncIterator[NoReturn]:  # noqa: N802 - gRPC's name
+    async def Search(  # noqa: N802 - gRPC's name
+        self, request: file_pb2.SearchRequest, _context: Context
+    ) -> AsyncIterator[file_pb2.SearchResponse]:
         """See file.proto."""
-        raise _not_implemented("Search", "use ProcessService.Run with grep or find")
-        yield  # makes it a stream
+        arguments = searching.read_search(request)
+        async with contextlib.aclosing(searching.search(await self._runtime(), arguments)) as responses:
+            async for response in responses:
+                yield response
 
-    async def Watch(self, _request: object, _context: Context) -> AsyncIterator[NoReturn]:  # noqa: N802 - gRPC's name
+    async def Watch(  # noqa: N802 - gRPC's name
+        self, request: file_pb2.WatchRequest, _context: Context
+    ) -> AsyncIterator[file_pb2.WatchResponse]:
         """See file.proto."""
-        raise _not_implemented("Watch", "use List from time to time")
-        yield  # makes it a stream
+        arguments = {"path": check_path(request.path or "."), "recursive": request.recursive}
+        async with contextlib.aclosing(searching.watch(await self._runtime(), arguments)) as responses:
+            async for response in responses:
+                yield response
 
     async def _runtime(self) -> Runtime:
         return (await self._gate.require_ready()).runtime
@@ -192,7 +204,3 @@ async def _info(runtime: Runtime, op: str, arguments: dict[str, Any]) -> types_p
     value = await runtime.call(op, arguments)
     with answer():
         return checked.file_info(checked.mapping(value, "info"))
-
-
-def _not_implemented(method: str, instead: str) -> OperationError:
-    return OperationError("UNIMPLEMENTED", "NOT_IMPLEMENTED", f"{method} is not there yet: {instead}")

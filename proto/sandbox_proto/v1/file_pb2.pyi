@@ -1,5 +1,6 @@
 import datetime
 
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from sandbox_proto.v1 import types_pb2 as _types_pb2
 from google.protobuf.internal import containers as _containers
@@ -110,26 +111,58 @@ class MakeDirectoryRequest(_message.Message):
     def __init__(self, path: _Optional[str] = ...) -> None: ...
 
 class SearchRequest(_message.Message):
-    __slots__ = ("path", "name_pattern", "content_pattern", "max_results")
+    __slots__ = ("path", "name_pattern", "content_pattern", "max_results", "literal", "ignore_case", "exclude", "timeout")
     PATH_FIELD_NUMBER: _ClassVar[int]
     NAME_PATTERN_FIELD_NUMBER: _ClassVar[int]
     CONTENT_PATTERN_FIELD_NUMBER: _ClassVar[int]
     MAX_RESULTS_FIELD_NUMBER: _ClassVar[int]
+    LITERAL_FIELD_NUMBER: _ClassVar[int]
+    IGNORE_CASE_FIELD_NUMBER: _ClassVar[int]
+    EXCLUDE_FIELD_NUMBER: _ClassVar[int]
+    TIMEOUT_FIELD_NUMBER: _ClassVar[int]
     path: str
     name_pattern: str
     content_pattern: str
     max_results: int
-    def __init__(self, path: _Optional[str] = ..., name_pattern: _Optional[str] = ..., content_pattern: _Optional[str] = ..., max_results: _Optional[int] = ...) -> None: ...
+    literal: bool
+    ignore_case: bool
+    exclude: _containers.RepeatedScalarFieldContainer[str]
+    timeout: _duration_pb2.Duration
+    def __init__(self, path: _Optional[str] = ..., name_pattern: _Optional[str] = ..., content_pattern: _Optional[str] = ..., max_results: _Optional[int] = ..., literal: _Optional[bool] = ..., ignore_case: _Optional[bool] = ..., exclude: _Optional[_Iterable[str]] = ..., timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class SearchResponse(_message.Message):
-    __slots__ = ("path", "line", "text")
+    __slots__ = ("path", "line", "text", "info", "summary")
     PATH_FIELD_NUMBER: _ClassVar[int]
     LINE_FIELD_NUMBER: _ClassVar[int]
     TEXT_FIELD_NUMBER: _ClassVar[int]
+    INFO_FIELD_NUMBER: _ClassVar[int]
+    SUMMARY_FIELD_NUMBER: _ClassVar[int]
     path: str
     line: int
     text: str
-    def __init__(self, path: _Optional[str] = ..., line: _Optional[int] = ..., text: _Optional[str] = ...) -> None: ...
+    info: _types_pb2.FileInfo
+    summary: SearchSummary
+    def __init__(self, path: _Optional[str] = ..., line: _Optional[int] = ..., text: _Optional[str] = ..., info: _Optional[_Union[_types_pb2.FileInfo, _Mapping]] = ..., summary: _Optional[_Union[SearchSummary, _Mapping]] = ...) -> None: ...
+
+class SearchSummary(_message.Message):
+    __slots__ = ("files", "skipped", "matches", "limit")
+    class Limit(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        LIMIT_UNSPECIFIED: _ClassVar[SearchSummary.Limit]
+        LIMIT_MAX_RESULTS: _ClassVar[SearchSummary.Limit]
+        LIMIT_TIMEOUT: _ClassVar[SearchSummary.Limit]
+    LIMIT_UNSPECIFIED: SearchSummary.Limit
+    LIMIT_MAX_RESULTS: SearchSummary.Limit
+    LIMIT_TIMEOUT: SearchSummary.Limit
+    FILES_FIELD_NUMBER: _ClassVar[int]
+    SKIPPED_FIELD_NUMBER: _ClassVar[int]
+    MATCHES_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    files: int
+    skipped: int
+    matches: int
+    limit: SearchSummary.Limit
+    def __init__(self, files: _Optional[int] = ..., skipped: _Optional[int] = ..., matches: _Optional[int] = ..., limit: _Optional[_Union[SearchSummary.Limit, str]] = ...) -> None: ...
 
 class WatchRequest(_message.Message):
     __slots__ = ("path", "recursive")
@@ -147,10 +180,14 @@ class WatchResponse(_message.Message):
         CHANGE_ADDED: _ClassVar[WatchResponse.Change]
         CHANGE_MODIFIED: _ClassVar[WatchResponse.Change]
         CHANGE_REMOVED: _ClassVar[WatchResponse.Change]
+        CHANGE_WATCHING: _ClassVar[WatchResponse.Change]
+        CHANGE_OVERFLOW: _ClassVar[WatchResponse.Change]
     CHANGE_UNSPECIFIED: WatchResponse.Change
     CHANGE_ADDED: WatchResponse.Change
     CHANGE_MODIFIED: WatchResponse.Change
     CHANGE_REMOVED: WatchResponse.Change
+    CHANGE_WATCHING: WatchResponse.Change
+    CHANGE_OVERFLOW: WatchResponse.Change
     CHANGE_FIELD_NUMBER: _ClassVar[int]
     PATH_FIELD_NUMBER: _ClassVar[int]
     AT_FIELD_NUMBER: _ClassVar[int]

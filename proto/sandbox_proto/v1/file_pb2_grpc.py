@@ -143,14 +143,18 @@ class FileServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Search(self, request, context):
-        """Finds files by name pattern and content.
+        """Finds paths by name, or lines of text files by content, in the order of their paths: matches, then one `summary`.
+        Binary files are skipped, no symlink is followed. A limit that ends it early is told in the summary.
+        Errors: NOT_FOUND (`path`), INVALID_ARGUMENT (a pattern).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Watch(self, request, context):
-        """Streams changes below a folder.
+        """Streams changes below a folder until the client goes away: first CHANGE_WATCHING, from which on everything is told.
+        Ends well where the folder itself is removed. Several changes of one path within some milliseconds are told as one.
+        Errors: NOT_FOUND (`path`), RESOURCE_EXHAUSTED (too many folders or watches, or a client that is too slow).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -14,6 +14,8 @@ from sandbox_agent.runtime.files.entries import Entries
 from sandbox_agent.runtime.files.listing import Listing
 from sandbox_agent.runtime.files.reading import Reading
 from sandbox_agent.runtime.files.resolve import Workspace
+from sandbox_agent.runtime.files.searching import Searching
+from sandbox_agent.runtime.files.watching import Watching
 from sandbox_agent.runtime.files.writing import FileLimits, Writing
 
 if TYPE_CHECKING:
@@ -36,6 +38,8 @@ def build_handlers(root: pathlib.Path, limits: FileLimits) -> dict[str, Handler]
     writing = Writing(workspace, threads, limits)
     listing = Listing(workspace, threads)
     entries = Entries(workspace, threads)
+    searching = Searching(workspace, threads)
+    watching = Watching(workspace, threads)
     return {
         "file.read": reading.read,
         "file.write": writing.write,
@@ -44,6 +48,9 @@ def build_handlers(root: pathlib.Path, limits: FileLimits) -> dict[str, Handler]
         "file.mkdir": entries.make_directory,
         "file.remove": entries.remove,
         "file.move": entries.move,
+        "file.search": searching.search,
+        "file.watch": watching.watch,
+        "workspace.watch": watching.watch_all,
         "workspace.scan": listing.scan,
         "workspace.hash": reading.hash,
         "workspace.read": reading.read_for_storage,

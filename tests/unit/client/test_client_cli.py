@@ -112,6 +112,38 @@ def test_files_go_there_and_back(agent, tmp_path):
     assert agent.files == {}
 
 
+def test_folders_go_there_and_back(agent, tmp_path):
+    (tmp_path / "in/deep").mkdir(parents=True)
+    (tmp_path / "in/a").write_bytes(b"1")
+    (tmp_path / "in/deep/b").write_bytes(b"22")
+    (tmp_path / "in/link").symlink_to("a")
+    sent = sandbox("files", "put", "--session", "s", "-r", str(tmp_path / "in"), "data")
+    assert (sent.stdout, sent.stderr) == ("data: 2 files, 3 bytes\n", "skipped, no regular file: link\n")
+    assert agent.files == {"data/a": b"1", "data/deep/b": b"22"}
+    (tmp_path / "out/deep").mkdir(parents=True)  # the scripted agent lists no folders
+    got = sandbox("files", "get", "--session", "s", "-r", "data", str(tmp_path / "out"))
+    assert got.exit_code == 0, got.output
+    assert (tmp_path / "out/deep/b").read_bytes() == b"22"
+    refused = sandbox("files", "put", "--session", "s", str(tmp_path / "in"))
+    assert refused.exit_code == 2
+    assert "use -r" in refused.stderr
+
+
+def test_files_are_found_by_name_and_lines_by_content(agent):
+    agent.files.update({"a.txt": b"one\ntwo\n", "b.py": b"two\x1b\n"})
+    assert sandbox("files", "find", "--session", "s", "*.txt").stdout == "a.txt\n"
+    assert sandbox("files", "grep", "--session", "s", "-F", "two").stdout == "a.txt:2:two\nb.py:1:two\\x1b\n"
+    nothing = sandbox("files", "grep", "--session", "s", "three")
+    assert (nothing.exit_code, nothing.stdout) == (1, "")
+
+
+def test_a_watch_tells_changes(agent):
+    agent.changes = [("added", "a"), ("removed", "b"), ("overflow", "")]
+    done = sandbox("files", "watch", "--session", "s")
+    assert done.stdout == "added    a\nremoved  b\n"
+    assert "changes were lost" in done.stderr
+
+
 def test_a_name_cannot_write_control_characters_to_the_terminal(agent):
     agent.files["evil\x1b[31m\n"] = b""
     assert "\x1b" not in sandbox("files", "ls", "--session", "s").stdout

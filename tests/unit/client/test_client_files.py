@@ -11,9 +11,12 @@ from sandbox_client import (
     DataCorrupted,
     FileFailure,
     FileInfo,
+    InvalidArgument,
+    LineMatch,
     NotFound,
     Progress,
     PushReport,
+    SearchReport,
     WorkspaceStatus,
 )
 
@@ -68,7 +71,7 @@ async def test_a_download_into_a_folder_keeps_its_name(agent, sandbox, tmp_path)
 
 async def test_an_upload_whose_digest_differs_is_reported(sandbox, tmp_path, monkeypatch):
     (tmp_path / "f").write_bytes(b"data")
-    monkeypatch.setattr("sandbox_client.files.hashlib", types.SimpleNamespace(sha256=FixedDigest))
+    monkeypatch.setattr("sandbox_client.transfers.hashlib", types.SimpleNamespace(sha256=FixedDigest))
     with pytest.raises(DataCorrupted):
         await sandbox.files.upload(tmp_path / "f")
 
@@ -120,3 +123,48 @@ async def test_contexts_are_made_listed_and_interrupted(sandbox):
     assert await sandbox.contexts.create("typescript", cwd="sub") == Context("c1", "typescript", "sub")
     assert await sandbox.contexts.list() == [Context("python", "python")]
     assert await sandbox.contexts.interrupt("python") is True
+
+
+async def test_a_search_reports_matches_and_what_it_went_through(agent, sandbox):
+    agent.files.update({"a.txt": b"one\ntwo\n", "b.py": b"two\n"})
+    found = await sandbox.files.find("*.py")
+    assert [info.path for info in found.matches] == ["b.py"]
+    assert await sandbox.files.grep("two", literal=True) == SearchReport(
+        (LineMatch("a.txt", 2, "two"), LineMatch("b.py", 1, "two")), files=2
+    )
+
+
+async def test_a_watch_tells_when_it_is_in_force_and_then_changes(agent, sandbox):
+    agent.changes = [("added", "a"), ("modified", "a")]
+    ready = []
+    changes = [change async for change in sandbox.files.watch(on_ready=lambda: ready.append(1))]
+    assert (ready, [(change.change, change.path) for change in changes]) == ([1], [("added", "a"), ("modified", "a")])
+
+
+async def test_a_path_that_is_no_text_is_refused_by_field(sandbox):
+    with pytest.raises(InvalidArgument) as caught:
+        await sandbox.files.write("\udcff", b"")
+    assert caught.value.field == "path"
+    with pytest.raises(InvalidArgument) as caught:
+        await sandbox.files.move("a", "\udcff")
+    assert caught.value.field == "destination"
+
+
+async def test_a_folder_of_small_and_large_files_goes_there_and_back_with_progress(agent, sandbox, tmp_path):
+    (tmp_path / "in").mkdir()
+    contents = {"small": b"1", "empty": b"", "large": bytes(3 << 20)}
+    for name, content in contents.items():
+        (tmp_path / "in" / name).write_bytes(content)
+    told = []
+    report = await sandbox.files.upload_tree(tmp_path / "in", "d", on_progress=lambda *at: told.append(at))
+    assert (report.files, report.bytes, told[-1]) == (3, (3 << 20) + 1, ((3 << 20) + 1, (3 << 20) + 1))
+    assert agent.files == {f"d/{name}": content for name, content in contents.items()}
+    await sandbox.files.download_tree("d", tmp_path / "out")
+    assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == contents
+
+
+async def test_a_hostile_name_is_not_fetched_to_a_place_outside(agent, sandbox, tmp_path):
+    agent.files["../evil"] = b"1"
+    with pytest.raises(InvalidArgument):
+        await sandbox.files.download_tree(".", tmp_path / "out")
+    assert not (tmp_path / "evil").exists()

@@ -1,0 +1,75 @@
+"""Searching, watching and whole folders, through a local session for real."""
+
+import threading
+
+import pytest
+
+from sandbox_client import InvalidArgument, NotFound, Sandbox
+
+
+@pytest.fixture(scope="module")
+def sandbox():
+    with Sandbox.local() as sandbox:
+        yield sandbox
+
+
+def test_names_and_lines_are_found(sandbox):
+    sandbox.files.write("find/a.py", "x = 1\nneedle = 2\n")
+    sandbox.files.write("find/deep/b.txt", "needle\n")
+    assert [info.path for info in sandbox.files.find("*.py", "find").matches] == ["find/a.py"]
+    report = sandbox.files.grep("^needle", "find")
+    assert [(match.path, match.line, match.text) for match in report.matches] == [
+        ("find/a.py", 2, "needle = 2"),
+        ("find/deep/b.txt", 1, "needle"),
+    ]
+    assert (report.files, report.limit) == (2, "")
+
+
+def test_a_pattern_that_never_ends_holds_up_nobody(sandbox):
+    sandbox.files.write("bomb", "a" * 64 + "!")
+    report = sandbox.files.grep("(a|a)*$", timeout=0.5)
+    assert (report.matches, report.limit) == ((), "timeout")
+    assert sandbox.run_code("1 + 1").text == "2"
+
+
+def test_what_is_wrong_with_a_search_is_named(sandbox):
+    with pytest.raises(InvalidArgument) as caught:
+        sandbox.files.grep("(")
+    assert caught.value.field == "content_pattern"
+    with pytest.raises(InvalidArgument) as caught:
+        sandbox.files.find("x", timeout=301)
+    assert caught.value.field == "timeout"
+    with pytest.raises(NotFound):
+        sandbox.files.find("x", "missing")
+    with pytest.raises(NotFound):
+        list(sandbox.files.watch("missing"))
+
+
+def test_what_code_writes_is_told_to_a_watcher(sandbox):
+    sandbox.files.make_directory("seen")
+    ready, told = threading.Event(), []
+
+    def watch():
+        for change in sandbox.files.watch("seen", on_ready=ready.set):
+            told.append((change.change, change.path))
+            if change.path == "seen/last":
+                return
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    assert ready.wait(30)
+    sandbox.run_code("import os; os.makedirs('seen/deep'); open('seen/deep/f', 'w').write('1'); open('seen/last', 'w')")
+    watcher.join(30)
+    assert {("added", "seen/deep"), ("added", "seen/deep/f"), ("added", "seen/last")} <= set(told)
+
+
+def test_a_folder_of_many_small_files_goes_there_and_back(sandbox, tmp_path):
+    contents = {f"{number % 7}/file-{number}": bytes([number % 251]) * 4096 for number in range(300)}
+    for name, content in contents.items():
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "in" / name).write_bytes(content)
+    assert sandbox.files.upload_tree(tmp_path / "in", "tree").files == 300
+    report = sandbox.files.download_tree("tree", tmp_path / "out")
+    assert (report.files, report.bytes) == (300, 300 * 4096)
+    found = {str(path.relative_to(tmp_path / "out")): path for path in (tmp_path / "out").rglob("*") if path.is_file()}
+    assert {name: path.read_bytes() for name, path in found.items()} == contents
