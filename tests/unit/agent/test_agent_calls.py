@@ -251,12 +251,42 @@ async def test_a_bad_command_is_refused_by_the_fields_name(commands, error_of, r
     assert error_of(caught.value) == ("INVALID_ARGUMENT", "INVALID_ARGUMENT", field)
 
 
-async def test_what_is_not_there_yet_says_what_to_use(files, error_of):
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"type": "matches", "matches": [{"path": 1}]},
+        {"type": "matches", "matches": [{"path": "a"}] * 501},
+        {"type": "matches", "matches": [{"info": {"type": "nothing"}}]},
+        {"type": "matches", "matches": "a"},
+    ],
+)
+async def test_a_search_that_is_answered_with_nonsense_fails(runtime, files, error_of, event):
+    async def nonsense(peer, channel, _arguments):
+        peer.event(channel, event)
+        peer.ok(channel, {})
+
+    runtime.handlers["file.search"] = nonsense
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         async for _ in files.Search(file_pb2.SearchRequest()):
             pass
-    assert error_of(caught.value) == ("UNIMPLEMENTED", "NOT_IMPLEMENTED", "")
-    assert "Run" in caught.value.details()
+    assert error_of(caught.value) == ("UNAVAILABLE", "RUNTIME_UNAVAILABLE", "")
+
+
+async def test_a_watch_is_no_work_and_ends_with_its_client(runtime, agent, files):
+    async def watch(peer, channel, _arguments):
+        peer.event(channel, {"type": "watching"})
+        assert (await peer.receive(channel)).type is FrameType.CLOSE
+        assert (await peer.receive(channel)).type is FrameType.CANCEL
+        peer.error(channel, "CANCELLED", "CANCELLED", "ended")
+        ended.set()
+
+    ended = asyncio.Event()
+    runtime.handlers["file.watch"] = watch
+    call = files.Watch(file_pb2.WatchRequest(recursive=True))
+    assert (await call.read()).change == file_pb2.WatchResponse.CHANGE_WATCHING
+    assert agent._gate.active == 0
+    call.cancel()
+    await ended.wait()
 
 
 async def test_a_file_is_written_and_read(files, runtime):
