@@ -101,8 +101,9 @@ def _plan_serving(  # noqa: PLR0911 - one return a state of the agent
     if not pod.is_agent_running or not pod.ip:
         return _plan_starting(observation, pod, now, timing)
     if agent is None:
-        reason = "AgentUnreachable" if has_served(observation) else "Connecting"
-        standing = Standing("Starting", reason, observation.agent_problem)
+        # A container that does not start is the cause of what the agent says, which has no runtime to speak to.
+        connecting = "AgentUnreachable" if has_served(observation) else "Connecting"
+        standing = Standing("Starting", *(pod.problem or (connecting, observation.agent_problem)))
         return _with_start_deadline(observation, pod, standing, now, timing)
     if agent.state == "BLANK":
         return bind(observation, pod, now, timing, Standing("Starting", "Binding"))

@@ -111,6 +111,7 @@ def _settings(platform: Platform, system: Kubectl, release: str) -> dict[str, st
         "LEASE": release,
         "CA_SECRET": f"{release}-ca",
         "AGENT_IMAGE": f"{platform.registry}sandbox-agent:{platform.tag}",
+        "SANDBOX_IMAGE": f"{platform.registry}sandbox-slim:{platform.tag}",
         "HEALTH_PORT": "18081",
         "METRICS_PORT": "18080",
         "STORAGE_BUCKET": storage.bucket,

@@ -4,6 +4,7 @@ import base64
 import hashlib
 from dataclasses import replace
 
+from sandbox_operator.api import naming
 from sandbox_operator.errors import AgentError
 from sandbox_operator.kube.resources import NETWORK_POLICIES, PODS, SECRETS, SESSIONS, TEMPLATES
 
@@ -302,6 +303,21 @@ async def test_an_image_that_cannot_be_pulled_is_named_and_fails_at_the_deadline
     world.kube.run_pod(NAMESPACE, world.pod())
     await world.settle()
     assert world.status()["phase"] == "Ready"
+
+
+async def test_an_image_that_cannot_be_pulled_is_named_also_while_the_agent_runs_already(world):
+    world.add_template()
+    world.add_session()
+    await world.operator.settle()
+    statuses = [
+        {"name": "agent", "state": {"running": {}}},
+        {"name": "sandbox", "image": "none:1", "state": {"waiting": {"reason": "ImagePullBackOff"}}},
+    ]
+    status = {"phase": "Pending", "podIP": "10.9.9.9", "containerStatuses": statuses}
+    world.agents.unreachable.add(naming.server_name(world.pod(), NAMESPACE))
+    world.kube.change(PODS, NAMESPACE, world.pod(), {"status": status})
+    await world.operator.settle()
+    assert world.condition() == ("False", "ImagePullFailed", "container sandbox: image none:1: cannot be pulled")
 
 
 async def test_a_template_that_is_gone_does_not_disturb_a_running_session(world):
