@@ -38,6 +38,8 @@ class Limits:
     file_bytes: int = 5 << 30
     languages: tuple[str, ...] = ALL_LANGUAGES
     deny_network: bool = False
+    memory_bytes: int = 0
+    """0: what the container allows."""
 
     def as_arguments(self) -> dict[str, Any]:
         """The `limits` object of the link's `configure` operation."""
@@ -48,6 +50,7 @@ class Limits:
             "file_bytes": self.file_bytes,
             "languages": list(self.languages),
             "deny_network": self.deny_network,
+            "memory_bytes": self.memory_bytes,
         }
 
 
@@ -114,6 +117,7 @@ def read_limits(limits: session_pb2.Limits) -> Limits:
         file_bytes=limits.file_bytes or default.file_bytes,
         languages=languages or default.languages,
         deny_network=limits.deny_network,
+        memory_bytes=limits.memory_bytes,
     )
 
 

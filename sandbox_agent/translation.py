@@ -22,6 +22,7 @@ MAX_PART: Final = 1 << 30
 MAX_TRACEBACK: Final = 500
 MAX_DIAGNOSTICS: Final = 200
 MAX_DIAGNOSTIC: Final = 4000
+MAX_LIMIT_NAME: Final = 32
 MAX_OUTPUT: Final = 256 << 10
 """Neighbouring output of one stream is joined up to this."""
 STREAMS: Final = {Stream.STDOUT: types_pb2.Output.STREAM_STDOUT, Stream.STDERR: types_pb2.Output.STREAM_STDERR}
@@ -174,6 +175,7 @@ class CellTranslator:
                 name=checked.text(value, "name"),
                 value=checked.text(value, "value"),
                 traceback=checked.strings(value, "traceback", MAX_TRACEBACK),
+                limit=_optional_text(value, "limit")[:MAX_LIMIT_NAME],
             )
             yield interpreter_pb2.ExecuteEvent(error=error)
         elif kind == "type_check":

@@ -98,7 +98,8 @@ class EventReader:
             result = message.result
             yield Result(dict(result.data), result.is_main, result.display_id, result.is_update)
         elif kind == "error":
-            yield CodeError(message.error.name, message.error.value, tuple(message.error.traceback))
+            error = message.error
+            yield CodeError(error.name, error.value, tuple(error.traceback), error.limit)
         elif kind == "type_checked":
             yield _types_checked(message.type_checked)
         elif kind == "file":

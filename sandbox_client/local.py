@@ -61,6 +61,8 @@ class LocalOptions:
     env: Mapping[str, str] = field(default_factory=dict)
     egress: Literal["public", "none"] = "public"
     execution_timeout: float | None = None
+    memory_bytes: int | None = None
+    file_bytes: int | None = None
 
 
 async def start_local(
@@ -106,6 +108,10 @@ def _check(options: LocalOptions) -> None:
         )
     if options.egress not in ("public", "none"):
         raise InvalidArgument(f"{options.egress!r} is neither 'public' nor 'none'", field="egress")
+    for field_name in ("memory_bytes", "file_bytes"):
+        value = getattr(options, field_name)
+        if value is not None and value <= 0:
+            raise InvalidArgument(f"{value} is no number of bytes above 0", field=field_name)
     if not options.name or options.name in (".", "..") or any(c in options.name for c in "/\\\0"):
         raise InvalidArgument(f"{options.name!r} cannot name a workspace", field="name")
     if options.workspace is not None and options.workspace.exists() and not options.workspace.is_dir():
@@ -238,12 +244,19 @@ def _binding(folder: Path, options: LocalOptions, token: str) -> session_pb2.Bin
         limits=session_pb2.Limits(
             execution_timeout=None if timeout is None else dt.timedelta(seconds=timeout),
             deny_network=options.egress == "none",
+            memory_bytes=options.memory_bytes or _default_memory(),
+            file_bytes=options.file_bytes or 0,
         ),
         workspace=session_pb2.WorkspaceBinding(
             directory=session_pb2.DirectoryStore(path=str(_folder_of(options.store, folder / "store"))),
             key_prefix=f"local/{options.name}/",
         ),
     )
+
+
+def _default_memory() -> int:
+    """Three quarters of what the machine has, so that a cell which goes astray takes nothing else with it."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") * 3 // 4
 
 
 async def _bind(

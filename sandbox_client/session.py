@@ -68,6 +68,8 @@ class AsyncSandbox:
         env: Mapping[str, str] | None = None,
         egress: Literal["public", "none"] = "public",
         execution_timeout: float | None = None,
+        memory_bytes: int | None = None,
+        file_bytes: int | None = None,
         on_progress: Callable[[str], object] | None = None,
     ) -> Self:
         """Start a session on this machine, without a cluster. It ends with `close`, or with this process.
@@ -81,6 +83,8 @@ class AsyncSandbox:
             env: Environment variables of code and commands.
             egress: `none` refuses user code the network.
             execution_timeout: Seconds a cell or command may take; the agent's default otherwise.
+            memory_bytes: What all of it may use together; three quarters of the machine's by default.
+            file_bytes: How large one file may get; the agent's default otherwise.
             on_progress: Told each step of the start.
 
         Raises:
@@ -95,6 +99,8 @@ class AsyncSandbox:
             env=dict(env or {}),
             egress=egress,
             execution_timeout=execution_timeout,
+            memory_bytes=memory_bytes,
+            file_bytes=file_bytes,
         )
         endpoint, resources = await start_local(options, on_progress or _ignore)
         return cls(endpoint, name=name, resources=resources)

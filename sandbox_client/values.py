@@ -50,6 +50,9 @@ class Status(enum.StrEnum):
         return members[number] if 0 <= number < len(members) else cls.UNKNOWN
 
 
+_LIMIT_OF: Final = {Status.TIMED_OUT: "execution_time", Status.OOM_KILLED: "memory"}
+
+
 @dataclass(frozen=True, slots=True)
 class Result:
     """Something to show: the value of a cell's last expression, or what a display call showed.
@@ -130,11 +133,13 @@ class CodeError:
         name: Its class, such as `ZeroDivisionError`.
         value: Its message.
         traceback: Lines, without colour codes.
+        limit: Which limit it is a sign of: `memory`, `disk`, `file_bytes`, `processes`, `open_files`, or "".
     """
 
     name: str
     value: str
     traceback: tuple[str, ...] = ()
+    limit: str = ""
 
     def __str__(self) -> str:
         return "\n".join(self.traceback) or f"{self.name}: {self.value}"
@@ -187,6 +192,12 @@ class Execution:
     diagnostics: tuple[Diagnostic, ...] = ()
 
     @property
+    def limit(self) -> str:
+        """Which limit was hit, or "": `execution_time`, `memory`, `output_bytes`, or one that `error` is a sign of."""
+        by_error = self.error.limit if self.error else ""
+        return _LIMIT_OF.get(self.status, "") or by_error or ("output_bytes" if self.dropped_bytes else "")
+
+    @property
     def ok(self) -> bool:
         """True where the code ran to its end."""
         return self.status is Status.OK
@@ -231,6 +242,11 @@ class CommandResult:
     dropped_bytes: int = 0
     request_id: str = ""
     message: str = ""
+
+    @property
+    def limit(self) -> str:
+        """Which limit was hit, or "": `execution_time`, `memory` or `output_bytes`."""
+        return _LIMIT_OF.get(self.status, "") or ("output_bytes" if self.dropped_bytes else "")
 
     @property
     def ok(self) -> bool:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sandbox_agent.runtime.channel import LinkChannel
-    from sandbox_agent.runtime.memory import OomCounter
+    from sandbox_agent.runtime.memory_watch import MemoryWatch
     from sandbox_agent.runtime.state import State
 
 MAX_INPUT: Final = 64 << 20
@@ -43,13 +43,13 @@ class Starter:
     Args:
         state: The session.
         zygote: Forks them.
-        oom: Tells whether the kernel killed for memory.
+        memory: Watches what they use.
     """
 
-    def __init__(self, state: State, zygote: Zygote, oom: OomCounter) -> None:
+    def __init__(self, state: State, zygote: Zygote, memory: MemoryWatch) -> None:
         self.state = state
         self._zygote = zygote
-        self._oom = oom
+        self._memory = memory
 
     def read(self, arguments: dict[str, Any]) -> Command:
         """The command of an operation's arguments.
@@ -91,9 +91,11 @@ class Starter:
             "cwd": command.cwd,
             "deny_network": self.state.limits.deny_network,
             "processes": process_limit(self.state),
+            "file_bytes": self.state.limits.file_bytes,
             "terminal": has_terminal,
         }
         child = self._zygote.spawn(request, descriptors)
+        self._memory.wake()
         try:
             await asyncio.shield(child.started)
         except SpawnError as error:
@@ -109,7 +111,7 @@ class Starter:
         if timed_out:
             word = "TIMED_OUT"
         elif number:
-            oom = number == signal.SIGKILL and not child.killed and self._oom.has_risen()
+            oom = number == signal.SIGKILL and not child.killed and self._memory.explains(child.pid)
             word = "OOM_KILLED" if oom else "KILLED"
         return {"status": word, "exit_code": _SIGNAL_EXIT + number if number else code, "signal": number}
 

@@ -190,7 +190,8 @@ class Context:
         gone = self._release()
         self._spawn_kill(gone)
         code = -1 if status is None else os.waitstatus_to_exitcode(status)
-        oom = code == -signal.SIGKILL and self._nursery.oom.has_risen()
+        pid = None if gone is None else gone.child.pid
+        oom = code == -signal.SIGKILL and self._nursery.memory.explains(pid)
         exit_code = _SIGNAL_EXIT - code if code < 0 and status is not None else max(code, 0)
         reason = "OOM_KILLED" if oom else "KILLED"
         if self._current is not None:
@@ -215,6 +216,7 @@ class Context:
         if execution.check is None or execution.check.mode != ONLY:
             self.execution_count += 1
         execution.begin(self.id, self.execution_count, self._on_deadline, is_ready=self._interpreter.is_ready)
+        self._nursery.memory.wake()
         for stream, data in self._backlog:
             execution.announce()
             execution.output(stream, data)

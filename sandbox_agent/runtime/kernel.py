@@ -79,6 +79,23 @@ def tree_limit(tree: str) -> int:
     return _LIMIT_BASE | int(tree, 16) % _LIMIT_BASE
 
 
+def limit_files(pid: int, size: int) -> None:
+    """Have a process fail with EFBIG where it would make a file larger than `size` bytes.
+
+    The soft limit only: the hard one may be the mark of its tree. Best effort: a lower limit stays.
+    """
+    with contextlib.suppress(OSError, ValueError):
+        hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)[1]
+        soft = size if hard == resource.RLIM_INFINITY else min(size, hard)
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def die_first() -> None:
+    """Have the kernel prefer this process, and what it starts, when memory runs out: never the runtime itself."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000")
+
+
 def read_limit(pid: int) -> int:
     """The limit that marks a process's tree, or 0 where it has none.
 

@@ -7,14 +7,15 @@ import contextlib
 import os
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from sandbox_agent.runtime import kernel
 from sandbox_agent.runtime.interpreters import Interpreter
 from sandbox_agent.runtime.javascript import node_command
-from sandbox_agent.runtime.memory import OomCounter
 from sandbox_agent.runtime.zygote_protocol import CONTROL_FD
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from sandbox_agent.runtime.memory_watch import MemoryWatch
     from sandbox_agent.runtime.spawner import Zygote
     from sandbox_agent.runtime.state import State
 
@@ -41,6 +42,7 @@ class Nursery:
         site_packages: The session's own packages, for Python.
         node: Path of node.
         outlet: What goes to the agent.
+        memory: Watches what the interpreters use.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class Nursery:
         site_packages: Path,
         node: str,
         outlet: Outlet,
+        memory: MemoryWatch,
     ) -> None:
         self._state = state
         self._light = light
@@ -61,7 +64,7 @@ class Nursery:
         self._standby: Interpreter | None = None
         self._refill: asyncio.TimerHandle | None = None
         self.outlet = outlet
-        self.oom = OomCounter()
+        self.memory = memory
 
     @property
     def has_node(self) -> bool:
@@ -83,6 +86,9 @@ class Nursery:
             arguments["site_packages"] = str(self._site_packages)
             arguments["python"] = str(self._site_packages.parents[2] / "bin" / "python")
         interpreter.initialize(arguments, self._state.environment(env))
+        if interpreter.child.pid is not None:
+            # It may have been forked before the session's limits were known.
+            kernel.limit_files(interpreter.child.pid, self._state.limits.file_bytes)
 
     def prepare_standby(self) -> None:
         """Have a preloaded Python interpreter wait for whoever needs one next."""
@@ -106,7 +112,7 @@ class Nursery:
         return Interpreter(self._loaded if self._loaded.ready else self._light, self._python_request(), "python")
 
     def _python_request(self) -> dict[str, Any]:
-        return {"kind": "python", "processes": process_limit(self._state)}
+        return {"kind": "python", "processes": process_limit(self._state), "file_bytes": self._state.limits.file_bytes}
 
     def _start_node(self) -> Interpreter:
         request = {
@@ -116,6 +122,7 @@ class Nursery:
             "cwd": str(self._state.root),
             "deny_network": self._state.limits.deny_network,
             "processes": process_limit(self._state),
+            "file_bytes": self._state.limits.file_bytes,
         }
         return Interpreter(self._light, request, "javascript")
 

@@ -75,6 +75,12 @@ class Operations:
             **self._processes.handlers(),
         }
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether a cell or command runs."""
+        cells = any(context.is_busy for context in self._contexts.values())
+        return cells or bool(self._commands.running) or self._processes.running > 0
+
     async def close(self) -> None:
         """End every context."""
         for context in {id(context): context for context in self._contexts.values()}.values():

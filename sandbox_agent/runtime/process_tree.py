@@ -21,11 +21,13 @@ if TYPE_CHECKING:
 _ANY_MARK: Final = f"{kernel.TREE_VARIABLE}=".encode()
 _ROUND: Final = 0.01
 _DEADLINE: Final = 3.0
+_PATIENCE: Final = 0.25
+"""Seconds until a tree whose processes are slow to end is looked at as a whole again."""
 
 
 def find_tree(tree: str, root: int | None) -> set[int]:
     """Process ids of a tree, zombies left out. `root` is the pid that leads its group and session, if it is known."""
-    processes = list(_processes())
+    processes = list(list_processes())
     children: dict[int, list[int]] = {}
     for pid, parent, _, _ in processes:
         children.setdefault(parent, []).append(pid)
@@ -62,20 +64,33 @@ async def kill_tree(tree: str, root: int | None) -> None:
         for pid in pids:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
+        await _wait_gone(pids, loop.time() + _PATIENCE)
+
+
+async def _wait_gone(pids: set[int], deadline: float) -> None:
+    # Looking at these only: looking for a whole tree again costs as much as there are processes on the machine.
+    while pids and asyncio.get_running_loop().time() < deadline:
         await asyncio.sleep(_ROUND)
+        pids = {pid for pid in pids if _read_stat(str(pid)) is not None}
 
 
-def _processes() -> Iterator[tuple[int, int, int, int]]:
+def list_processes() -> Iterator[tuple[int, int, int, int]]:
+    """Pid, parent, group and session of every process but zombies."""
     for name in os.listdir("/proc"):  # noqa: PTH208 - hundreds of names, no Path needed
         if not name.isdigit():
             continue
-        try:
-            with open(f"/proc/{name}/stat", "rb") as file:  # noqa: PTH123 - hundreds of times in a row
-                state, parent, group, session = file.read().rsplit(b") ", 1)[1].split(b" ", 4)[:4]
-        except (OSError, ValueError, IndexError):
-            continue
-        if state not in b"ZX":
-            yield int(name), int(parent), int(group), int(session)
+        found = _read_stat(name)
+        if found is not None:
+            yield found
+
+
+def _read_stat(name: str) -> tuple[int, int, int, int] | None:
+    try:
+        with open(f"/proc/{name}/stat", "rb") as file:  # noqa: PTH123 - hundreds of times in a row
+            state, parent, group, session = file.read().rsplit(b") ", 1)[1].split(b" ", 4)[:4]
+    except (OSError, ValueError, IndexError):
+        return None
+    return None if state in b"ZX" else (int(name), int(parent), int(group), int(session))
 
 
 def _is_marked(pid: int, parent: int, limit: int, mark: bytes) -> bool:

@@ -55,6 +55,7 @@ class Limits:
         output_bytes: Output of an execution or command; more is dropped in the middle.
         processes: Processes of the sandbox's user (best effort, see `Supervisor`).
         file_bytes: Bytes of one file.
+        memory_bytes: Memory of all processes together; 0: what the container's cgroup allows.
         languages: Allowed languages; empty: all.
         deny_network: Refuse user code all sockets but AF_UNIX.
     """
@@ -63,6 +64,7 @@ class Limits:
     output_bytes: int = 128 << 20
     processes: int = 512
     file_bytes: int = 5 << 30
+    memory_bytes: int = 0
     languages: tuple[str, ...] = ()
     deny_network: bool = False
 
@@ -73,7 +75,9 @@ class Limits:
             OperationError: A value has the wrong type or sign; nothing was changed then.
         """
         timeout = _number(values, "execution_timeout", (int, float))
-        numbers = {name: _number(values, name, (int,)) for name in ("output_bytes", "processes", "file_bytes")}
+        numbers = {
+            name: _number(values, name, (int,)) for name in ("output_bytes", "processes", "file_bytes", "memory_bytes")
+        }
         languages = values.get("languages") or ()
         if not isinstance(languages, list | tuple) or any(name not in LANGUAGES for name in languages):
             raise _invalid("languages")

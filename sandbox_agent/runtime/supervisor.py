@@ -15,6 +15,7 @@ from sandbox_agent.runtime.commands import Commands
 from sandbox_agent.runtime.connection import Link
 from sandbox_agent.runtime.files import build_handlers
 from sandbox_agent.runtime.marks import Marks
+from sandbox_agent.runtime.memory_watch import MemoryWatch
 from sandbox_agent.runtime.nursery import Nursery, process_limit
 from sandbox_agent.runtime.operations import Operations
 from sandbox_agent.runtime.processes import LASTING, Processes
@@ -59,11 +60,18 @@ class Supervisor:
         self._state = State(settings.workspace.resolve(), dict(environment), marks)
         self._light = Zygote((), self._children, environment, light)
         self._loaded = Zygote(settings.preload, self._children, environment)
+        self._memory = MemoryWatch(self._state.limits, self._children)
         site_packages = home.venv_site_packages(settings.home)
         self._nursery = Nursery(
-            self._state, self._light, self._loaded, site_packages=site_packages, node=node, outlet=self
+            self._state,
+            self._light,
+            self._loaded,
+            site_packages=site_packages,
+            node=node,
+            outlet=self,
+            memory=self._memory,
         )
-        starter = Starter(self._state, self._light, self._nursery.oom)
+        starter = Starter(self._state, self._light, self._memory)
         self._commands = Commands(starter)
         self._processes = Processes(starter, self._commands)
         checker = Checker(settings.home, self._spawn_checker)
@@ -82,6 +90,7 @@ class Supervisor:
         loop.add_signal_handler(signal.SIGCHLD, reap, self._children)
         self._light.attach(self._on_light_ready)
         self._operations.python.warm()
+        self._memory.start(lambda: self._operations.is_busy, lambda: self._loaded.pid or self._light.pid)
         path = self._settings.link_dir / "runtime.sock"
         path.parent.mkdir(parents=True, exist_ok=True)
         # Only the two containers' common group may connect, from the first moment on.
@@ -126,6 +135,7 @@ class Supervisor:
         return self._light.spawn(request, descriptors)
 
     async def _end(self) -> None:
+        self._memory.close()
         parts = (self._operations, self._commands, self._processes, self._nursery)
         await asyncio.gather(*(part.close() for part in parts))
         self._light.close()

@@ -151,7 +151,10 @@ def _become_child(
         # Forked children show the zygote's environment; those that exec get the mark in the usual way.
         kernel.mark_tree(request["tree"])
         kernel.mark_limit(request["tree"])
+        kernel.die_first()
         _limit(request.get("processes", 0))
+        if request.get("file_bytes"):
+            kernel.limit_files(0, request["file_bytes"])
         # Above everything that is about to be overwritten.
         high = [os.dup2(descriptor, 64 + index) for index, descriptor in enumerate(descriptors)]
         for index, descriptor in enumerate(high):

@@ -155,6 +155,8 @@ def execution_failure(execution: Execution, code: str) -> ToolResult:
         if execution.status is Status.ERROR:
             message = f"{execution.error.name}: {execution.error.value}"
         details["traceback"] = shorten(str(execution.error))
+    if execution.limit:
+        details["limit"] = execution.limit
     if execution.dropped_bytes:
         details["output_limit"] = _dropped(execution.dropped_bytes)
     if execution.context_restarted:

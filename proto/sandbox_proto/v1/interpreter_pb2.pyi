@@ -90,14 +90,16 @@ class Result(_message.Message):
     def __init__(self, data: _Optional[_Mapping[str, bytes]] = ..., is_main: _Optional[bool] = ..., display_id: _Optional[str] = ..., is_update: _Optional[bool] = ...) -> None: ...
 
 class ExecutionError(_message.Message):
-    __slots__ = ("name", "value", "traceback")
+    __slots__ = ("name", "value", "traceback", "limit")
     NAME_FIELD_NUMBER: _ClassVar[int]
     VALUE_FIELD_NUMBER: _ClassVar[int]
     TRACEBACK_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
     name: str
     value: str
     traceback: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, name: _Optional[str] = ..., value: _Optional[str] = ..., traceback: _Optional[_Iterable[str]] = ...) -> None: ...
+    limit: str
+    def __init__(self, name: _Optional[str] = ..., value: _Optional[str] = ..., traceback: _Optional[_Iterable[str]] = ..., limit: _Optional[str] = ...) -> None: ...
 
 class ExecutionCompleted(_message.Message):
     __slots__ = ("status", "exit_code", "duration", "context_restarted", "truncation", "execution_count")

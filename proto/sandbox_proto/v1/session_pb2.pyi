@@ -39,20 +39,22 @@ class BindRequest(_message.Message):
     def __init__(self, session_uid: _Optional[str] = ..., session_name: _Optional[str] = ..., token_sha256: _Optional[bytes] = ..., env: _Optional[_Mapping[str, str]] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., workspace: _Optional[_Union[WorkspaceBinding, _Mapping]] = ..., lifecycle: _Optional[_Union[Lifecycle, _Mapping]] = ...) -> None: ...
 
 class Limits(_message.Message):
-    __slots__ = ("execution_timeout", "output_bytes", "processes", "file_bytes", "languages", "deny_network")
+    __slots__ = ("execution_timeout", "output_bytes", "processes", "file_bytes", "languages", "deny_network", "memory_bytes")
     EXECUTION_TIMEOUT_FIELD_NUMBER: _ClassVar[int]
     OUTPUT_BYTES_FIELD_NUMBER: _ClassVar[int]
     PROCESSES_FIELD_NUMBER: _ClassVar[int]
     FILE_BYTES_FIELD_NUMBER: _ClassVar[int]
     LANGUAGES_FIELD_NUMBER: _ClassVar[int]
     DENY_NETWORK_FIELD_NUMBER: _ClassVar[int]
+    MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
     execution_timeout: _duration_pb2.Duration
     output_bytes: int
     processes: int
     file_bytes: int
     languages: _containers.RepeatedScalarFieldContainer[_types_pb2.Language]
     deny_network: bool
-    def __init__(self, execution_timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., output_bytes: _Optional[int] = ..., processes: _Optional[int] = ..., file_bytes: _Optional[int] = ..., languages: _Optional[_Iterable[_Union[_types_pb2.Language, str]]] = ..., deny_network: _Optional[bool] = ...) -> None: ...
+    memory_bytes: int
+    def __init__(self, execution_timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., output_bytes: _Optional[int] = ..., processes: _Optional[int] = ..., file_bytes: _Optional[int] = ..., languages: _Optional[_Iterable[_Union[_types_pb2.Language, str]]] = ..., deny_network: _Optional[bool] = ..., memory_bytes: _Optional[int] = ...) -> None: ...
 
 class Lifecycle(_message.Message):
     __slots__ = ("max_lifetime",)

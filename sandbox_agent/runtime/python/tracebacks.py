@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import traceback
 from pathlib import Path
@@ -11,6 +12,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _OWN_FOLDER: Final = str(Path(__file__).parent) + os.sep
+_LIMITS: Final = {
+    errno.ENOSPC: "disk",
+    errno.EDQUOT: "disk",
+    errno.EFBIG: "file_bytes",
+    errno.EMFILE: "open_files",
+    errno.ENFILE: "open_files",
+    errno.ENOMEM: "memory",
+}
+_FORKING: Final = frozenset({"_execute_child", "_launch", "_spawnvef"})
 _MAX_LINES: Final = 400
 _MAX_LINE: Final = 2_000
 _MAX_VALUE: Final = 64 << 10
@@ -32,12 +42,35 @@ def describe_error(
     if len(lines) > _MAX_LINES:
         half = _MAX_LINES // 2
         lines = [*lines[:half], f"  ... {len(lines) - 2 * half} lines left out ...", *lines[-half:]]
+    limit = name_limit(error)
+    if limit:
+        lines.append(f"  a limit of the sandbox was hit: {limit}")
     return {
+        **({"limit": limit} if limit else {}),
         "type": "error",
         "name": type(error).__name__,
         "value": _text_of(error)[:_MAX_VALUE],
         "traceback": [line[:_MAX_LINE] for line in lines],
     }
+
+
+def name_limit(error: BaseException) -> str:
+    """Which limit an exception is a sign of, or ""."""
+    if isinstance(error, MemoryError):
+        return "memory"
+    if isinstance(error, RuntimeError) and "can't start new thread" in _text_of(error):
+        return "processes"
+    if not isinstance(error, OSError):
+        return ""
+    if error.errno == errno.EAGAIN:
+        # Also what reading without blocking says: only a fork makes it a limit.
+        return "processes" if _was_forking(error) else ""
+    return _LIMITS.get(error.errno or 0, "")
+
+
+def _was_forking(error: BaseException) -> bool:
+    frames = traceback.extract_tb(error.__traceback__)
+    return bool(frames) and ("fork" in (frames[-1].line or "") or frames[-1].name in _FORKING)
 
 
 def _format(error: BaseException) -> list[str]:

@@ -109,6 +109,7 @@ async def test_bind_configures_the_runtime_with_env_and_default_limits(control, 
             "file_bytes": 5 << 30,
             "languages": ["python", "javascript", "typescript"],
             "deny_network": False,
+            "memory_bytes": 0,
         },
     }
 

@@ -1,0 +1,154 @@
+"""Ends whatever takes the session over its memory limit, before the kernel ends something else.
+
+The limit is the session's (`configure`), else that of the container's cgroup. The kernel would kill by its own choice,
+and where it kills a whole cgroup at once, every variable of the session with it; so the largest process tree is ended
+a little earlier, and who ran in it is told OOM_KILLED. What grows faster than this looks is the kernel's: its counter
+tells of it afterwards.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+from sandbox_agent.runtime.memory import (
+    Cgroup,
+    OomCounter,
+    find_members,
+    private_pages,
+    proportional_bytes,
+)
+from sandbox_agent.runtime.process_tree import kill_tree, list_processes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from sandbox_agent.runtime.settings import Limits
+    from sandbox_agent.runtime.spawner import Child
+
+_BUSY_EVERY: Final = 0.05
+_IDLE_EVERY: Final = 1.0
+_SCAN_EVERY: Final = 10
+"""Rounds between two looks at the children of the session's processes."""
+_SUSPICIOUS: Final = 0.75
+"""Part of the limit from which on it is measured exactly."""
+_MARGIN: Final = 1 / 16
+_LEAST_MARGIN: Final = 24 << 20
+
+
+class MemoryWatch:
+    """Looks at the session's processes, often while something runs.
+
+    Args:
+        limits: The session's limits.
+        children: Running children by pid: the first processes of all trees.
+    """
+
+    def __init__(self, limits: Limits, children: Mapping[int, Child]) -> None:
+        self._limits = limits
+        self._children = children
+        self._cgroup = Cgroup()
+        self._counter = OomCounter()
+        self._is_busy: Callable[[], bool] = lambda: False
+        self._zygote: Callable[[], int] = lambda: 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._is_slow = False
+        self._round = 0
+        self._baselines: dict[int, int] = {}
+        self._members: dict[int, list[int]] = {}
+        self._victims: set[int] = set()
+        self._kills: set[asyncio.Task[None]] = set()
+
+    def start(self, is_busy: Callable[[], bool], zygote: Callable[[], int]) -> None:
+        """Begin to look, on the running loop.
+
+        Args:
+            is_busy: Whether a cell or command runs.
+            zygote: Pid of the process that interpreters share most with; 0: none yet.
+        """
+        self._is_busy = is_busy
+        self._zygote = zygote
+        self._look()
+
+    def close(self) -> None:
+        """Look no more."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def wake(self) -> None:
+        """Something begins to run."""
+        if self._is_slow and self._timer is not None:
+            self._timer.cancel()
+            self._schedule(_BUSY_EVERY)
+
+    def explains(self, pid: int | None) -> bool:
+        """Whether a process that SIGKILL ended was ended for lack of memory."""
+        if pid in self._victims:
+            self._victims.discard(pid)
+            return True
+        return self._counter.has_risen()
+
+    @property
+    def limit(self) -> int:
+        """Bytes; 0: none."""
+        return self._limits.memory_bytes or self._cgroup.limit
+
+    def _schedule(self, delay: float) -> None:
+        self._is_slow = delay > _BUSY_EVERY
+        self._timer = asyncio.get_running_loop().call_later(delay, self._look)
+
+    def _look(self) -> None:
+        limit = self.limit
+        if limit and self._children:
+            self._round += 1
+            if self._round % _SCAN_EVERY == 0 or self._is_slow:
+                self._scan()
+            if self._limits.memory_bytes:
+                self._check_session(limit)
+            else:
+                self._check_cgroup(limit)
+        self._schedule(_BUSY_EVERY if self._is_busy() else _IDLE_EVERY)
+
+    def _check_session(self, limit: int) -> None:
+        if self._estimate() < limit * _SUSPICIOUS:
+            return
+        self._scan()
+        used = self._measure()
+        if sum(used.values()) > limit:
+            self._end_largest(used)
+
+    def _check_cgroup(self, limit: int) -> None:
+        if self._cgroup.used() > limit - max(_LEAST_MARGIN, int(limit * _MARGIN)):
+            self._scan()
+            self._end_largest(self._measure())
+
+    def _estimate(self) -> int:
+        """Growth since each process was first seen: what a fork still shares with its zygote is nobody's own."""
+        total = 0
+        seen = {pid for members in self._members.values() for pid in members} | set(self._children)
+        for pid in seen:
+            size = private_pages(pid)
+            if pid not in self._baselines:
+                self._victims.discard(pid)
+                self._baselines[pid] = min(size, private_pages(self._zygote()))
+            total += max(0, size - self._baselines[pid])
+        return total
+
+    def _scan(self) -> None:
+        trees = {pid: child.tree for pid, child in self._children.items()}
+        self._members = find_members(trees, list_processes())
+        known = {pid for members in self._members.values() for pid in members}
+        self._baselines = {pid: size for pid, size in self._baselines.items() if pid in known}
+
+    def _measure(self) -> dict[int, int]:
+        return {leader: sum(map(proportional_bytes, members)) for leader, members in self._members.items()}
+
+    def _end_largest(self, used: Mapping[int, int]) -> None:
+        candidates = {pid: size for pid, size in used.items() if pid in self._children and pid not in self._victims}
+        if not candidates or self._kills:
+            return
+        pid = max(candidates, key=lambda each: candidates[each])
+        self._victims.add(pid)
+        task = asyncio.get_running_loop().create_task(kill_tree(self._children[pid].tree, pid))
+        self._kills.add(task)
+        task.add_done_callback(self._kills.discard)

@@ -1,0 +1,68 @@
+"""What the runtime reads of cgroups and processes to keep a session within its memory."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from sandbox_agent.runtime.memory import Cgroup, find_members, private_pages, proportional_bytes
+from sandbox_agent.runtime.process_tree import list_processes
+
+V2 = {"memory.max": "1000", "memory.current": "900", "memory.stat": "anon 500\ninactive_file 200\nactive_file 100\n"}
+V1 = {
+    "memory.limit_in_bytes": "1000",
+    "memory.usage_in_bytes": "900",
+    "memory.stat": "inactive_file 1\ntotal_inactive_file 200\ntotal_active_file 100\n",
+}
+
+
+@pytest.mark.parametrize("files", [V1, V2])
+def test_memory_in_use_is_what_the_kernel_could_not_drop(tmp_path, files):
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    group = Cgroup(tmp_path)
+    assert (group.limit, group.used()) == (1000, 600)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("memory.max", "max"), ("memory.limit_in_bytes", "9223372036854771712"), ("other", "")]
+)
+def test_a_group_without_a_limit_has_none(tmp_path, name, text):
+    (tmp_path / name).write_text(text)
+    assert Cgroup(tmp_path).limit == 0
+
+
+def test_a_process_that_left_its_session_still_counts_by_its_mark():
+    tree = "00000000000000ab"
+    code = f"""import os, time
+from sandbox_agent.runtime import kernel
+kernel.mark_limit({tree!r})
+if os.fork() == 0:
+    os.setsid()
+    time.sleep(60)
+print(flush=True)
+time.sleep(60)"""
+    child = subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+    )
+    try:
+        child.stdout.readline()
+        members = find_members({child.pid: tree, 1: "0" * 16}, list_processes())
+        assert len(members[child.pid]) == 2
+        assert child.pid in members[child.pid]
+    finally:
+        for pid in members[child.pid]:
+            os.kill(pid, 9)
+        child.wait()
+        child.stdout.close()
+
+
+def test_memory_of_a_process_grows_with_what_it_holds_and_a_gone_one_has_none():
+    before = private_pages(os.getpid()), proportional_bytes(os.getpid())
+    held = b"x" * (32 << 20)
+    after = private_pages(os.getpid()), proportional_bytes(os.getpid())
+    assert all(new - old > (24 << 20) for new, old in zip(after, before, strict=True)), len(held)
+    assert private_pages(1 << 30) == proportional_bytes(1 << 30) == 0
