@@ -142,6 +142,7 @@ class BackgroundRegistry:
         _log.info("ending background processes", extra={"processes": len(running)})
         for process in running:
             process.ending = _SUSPENDED
+            process.output.release()
         tasks = [self._tasks[process.id] for process in running]
         self.ended_by_drain += len(running)
         # A shell with a terminal ignores TERM.
@@ -195,7 +196,7 @@ class BackgroundRegistry:
     def _share_memory(self, session: BoundSession) -> None:
         share = min(CAPACITY, RUNNING_BYTES // max(1, self.running), max(session.limits.output_bytes, 1 << 16))
         for process_id in self._tasks:
-            self._processes[process_id].output.capacity = share
+            self._processes[process_id].output.share(share)
 
     def _forget(self, process: BackgroundProcess) -> None:
         self._processes.pop(process.id, None)

@@ -7,6 +7,7 @@ makes the producer wait. While nobody is attached, the oldest is.
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -59,7 +60,7 @@ class OutputRing:
     """Output with its positions.
 
     Args:
-        capacity: Bytes to keep; may change any time.
+        capacity: Bytes to keep; see `share` and `release`.
 
     Attributes:
         end: Bytes written in all.
@@ -102,6 +103,16 @@ class OutputRing:
         """No more output."""
         self._ended = True
         self._appended.set()
+
+    def share(self, capacity: int) -> None:
+        """Change the capacity, unless it was released."""
+        if self.capacity != sys.maxsize:
+            self.capacity = capacity
+
+    def release(self) -> None:
+        """The producer waits no longer: it is ending, and the little that still comes is kept."""
+        self.capacity = sys.maxsize
+        self._moved.set()
 
     def forget(self) -> None:
         """Drop everything that no reader waits for."""

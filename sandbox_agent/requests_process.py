@@ -28,6 +28,8 @@ def read_start(request: process_pb2.StartRequest) -> dict[str, Any]:
         if not 0 < seconds < float("inf"):
             raise invalid("timeout", "timeout must be longer than 0; leave it out for none", "INVALID_TIMEOUT")
         arguments["timeout"] = seconds
+    if request.run.end_with_client:
+        raise invalid("end_with_client", "a background process does not end with its client: use Run")
     if request.HasField("terminal"):
         if request.end_input:
             raise invalid("end_input", "a terminal's input does not end: send ^D, or start it with pipes")

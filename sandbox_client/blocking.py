@@ -111,7 +111,9 @@ def iterating(
                     return
                 yield item
         finally:
-            self._loop.run(_close(items))
+            # Whoever closed the sandbox closed what was under way with it.
+            if not self._loop.is_closed:
+                self._loop.run(_close(items))
 
     return call
 

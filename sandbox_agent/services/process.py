@@ -144,6 +144,8 @@ class ProcessServicer(process_pb2_grpc.ProcessServiceServicer):
         if self._processes.has(request.process_id):
             process = self._processes.get_running(request.process_id)
             await asyncio.shield(process.started)
+            if arguments["signal"] == _KILL:
+                process.output.release()
         await session.runtime.call("process.signal", arguments)
         return process_pb2.SignalResponse()
 

@@ -80,7 +80,7 @@ def exec_(
             process = sandbox.processes.start(
                 asked.words, cwd=cwd, timeout=timeout, env=env, terminal=size, keep_input=True
             )
-            result = relay(process, is_raw=tty, passes_input=True)
+            result = relay(process, is_raw=tty, passes_input=True, shows=not target.terminal.is_json)
             return 0 if result is None else report(target, result)
         return report(target, _run(target, sandbox, asked))
 

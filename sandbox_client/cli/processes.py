@@ -69,10 +69,9 @@ def attach(
     with target.session(session) as sandbox:
         info = _find(sandbox, process_id)
         process = sandbox.processes.get(info.id)
-        if target.terminal.is_json:
-            return report(target, process.wait())
-        is_raw = info.has_terminal and info.running and sys.stdin.isatty() and sys.stdout.isatty()
-        result = relay(process, is_raw=is_raw, passes_input=is_raw or interactive, offset=offset)
+        shows = not target.terminal.is_json
+        is_raw = shows and info.has_terminal and info.running and sys.stdin.isatty() and sys.stdout.isatty()
+        result = relay(process, is_raw=is_raw, passes_input=is_raw or interactive, offset=offset, shows=shows)
     return 0 if result is None else report(target, result)
 
 

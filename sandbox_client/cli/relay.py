@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import select
 import signal
@@ -35,7 +36,9 @@ def terminal_size() -> tuple[int, int]:
     return _FALLBACK
 
 
-def relay(process: Process, *, is_raw: bool, passes_input: bool, offset: int = 0) -> CommandResult | None:
+def relay(
+    process: Process, *, is_raw: bool, passes_input: bool, offset: int = 0, shows: bool = True
+) -> CommandResult | None:
     """Pass input and output on until the process ends.
 
     Args:
@@ -43,11 +46,12 @@ def relay(process: Process, *, is_raw: bool, passes_input: bool, offset: int = 0
         passes_input: Whether standard input is passed on, its end included.
         is_raw: It has a terminal, and so have we: every key is passed on but Ctrl-], which leaves it running.
         offset: Output to begin with.
+        shows: Whether output is written here; else it is in the result.
 
     Returns:
-        How it ended, without the output; None where the user left.
+        How it ended; None where the user left.
     """
-    output = _Output(process, offset)
+    output = _Output(process, offset, shows=shows)
     with contextlib.ExitStack() as stack:
         stack.enter_context(output)
         if is_raw:
@@ -59,13 +63,15 @@ def relay(process: Process, *, is_raw: bool, passes_input: bool, offset: int = 0
     if has_left:
         return None
     output.check()
-    return _result(process)
+    return dataclasses.replace(_result(process), stdout=_text(output.kept[False]), stderr=_text(output.kept[True]))
 
 
 class _Output:
-    """A thread that writes what the process does; `done` is readable once there is no more."""
+    """A thread that writes (or keeps) what the process does; `done` is readable once there is no more."""
 
-    def __init__(self, process: Process, offset: int) -> None:
+    def __init__(self, process: Process, offset: int, *, shows: bool) -> None:
+        self.kept = {False: bytearray(), True: bytearray()}
+        self._shows = shows
         self._process = process
         self._offset = offset
         self._error: BaseException | None = None
@@ -88,6 +94,9 @@ class _Output:
     def _write(self) -> None:
         try:
             for piece in self._process.output(self._offset):
+                if not self._shows:
+                    self.kept[piece.is_stderr] += piece.data
+                    continue
                 stream = sys.stderr.buffer if piece.is_stderr else sys.stdout.buffer
                 stream.write(piece.data)
                 stream.flush()
@@ -142,6 +151,10 @@ def _following_size(process: Process) -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGWINCH, previous)
+
+
+def _text(data: bytes | bytearray) -> str:
+    return data.decode(errors="replace")
 
 
 def _result(process: Process) -> CommandResult:

@@ -212,18 +212,22 @@ def test_an_unknown_id_is_not_found(sandbox):
 
 
 ESCAPES = """
-import os, sys, time
-def escape(name, clear):
+import os, resource, sys, time
+def escape(name, clear=False, lower=False):
     if os.fork():
         return
     os.setsid()
     if os.fork():
         os._exit(0)
+    if lower:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10**9, 10**9))
     code = "import sys, os, time; open(sys.argv[1], 'w').write(str(os.getpid())); time.sleep(600)"
     argv = [sys.executable, "-c", code, name]
     os.execve(argv[0], argv, {} if clear else dict(os.environ))
-escape("marked.pid", False)
-escape("cleared.pid", True)
+escape("marked.pid")
+escape("cleared.pid", clear=True)
+escape("lowered.pid", lower=True)
+escape("bare.pid", clear=True, lower=True)
 time.sleep(600)
 """
 
@@ -231,7 +235,7 @@ time.sleep(600)
 def test_everything_that_a_process_started_is_killed_whatever_it_did_to_get_away(sandbox, workspace):
     (workspace / "escapes.py").write_text(ESCAPES)
     process = sandbox.processes.start("python3 escapes.py & sleep 600")
-    files = [workspace / "marked.pid", workspace / "cleared.pid"]
+    files = [workspace / f"{name}.pid" for name in ("marked", "cleared", "lowered", "bare")]
     until(lambda: all(file.exists() and file.read_text() for file in files))
     pids = [int(file.read_text()) for file in files]
     assert all(map(is_alive, pids))

@@ -127,6 +127,10 @@ async def test_a_process_is_started_listed_and_attached_to_from_an_offset(servic
             process_pb2.StartRequest(run={"shell": "true", "timeout": {"seconds": 0}}),
             ("INVALID_ARGUMENT", "INVALID_TIMEOUT", "timeout"),
         ),
+        (
+            process_pb2.StartRequest(run={"shell": "true", "end_with_client": True}),
+            ("INVALID_ARGUMENT", "INVALID_ARGUMENT", "end_with_client"),
+        ),
         (start("x" * 129), ("INVALID_ARGUMENT", "INVALID_ARGUMENT", "request_id")),
     ],
 )

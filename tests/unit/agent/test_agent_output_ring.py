@@ -80,6 +80,23 @@ async def test_a_reader_that_goes_away_is_waited_for_no_longer():
     assert ring.size <= 100_000
 
 
+async def test_a_producer_that_is_ending_waits_for_no_reader_and_its_last_output_is_kept():
+    ring = OutputRing(capacity=100_000)
+    following = ring.follow(Reader(0))
+    ring.append(OUT, b"a" * 90_000)
+    await anext(following)
+    ring.append(ERR, b"b" * 90_000)
+    ring.append(OUT, b"c" * 90_000)
+    waiting = asyncio.create_task(ring.room())
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    ring.release()
+    ring.share(100_000)
+    await waiting
+    ring.finish()
+    assert sum([len(output.data) async for outputs in following for output in outputs]) == 180_000
+
+
 async def test_a_gap_that_went_by_unseen_is_skipped():
     ring = OutputRing()
     ring.append(OUT, b"abc")

@@ -2,6 +2,9 @@
 
 import contextlib
 import json
+import os
+import sys
+import termios
 
 import grpc
 import pytest
@@ -10,6 +13,7 @@ from click.testing import CliRunner
 from sandbox_client import AsyncSandbox, Sandbox
 from sandbox_client.blocking import LoopThread
 from sandbox_client.cli import main
+from sandbox_client.cli.relay import relay
 from sandbox_client.testing import FakeAgent, completed, error, output, result, started
 from sandbox_proto.v1 import types_pb2
 
@@ -223,3 +227,28 @@ def test_an_id_that_is_unknown_or_not_alone_is_refused(agent, words, code):
     for _ in range(2):
         sandbox("exec", "--session", "s", "--detach", "--", "sleep", "60")
     assert sandbox("kill", "--session", "s", *words).exit_code == code
+
+
+def test_in_a_terminal_every_key_goes_to_the_process_but_the_one_that_leaves(agent, monkeypatch):
+    keyboard, slave = os.openpty()
+    before = termios.tcgetattr(slave)
+    with os.fdopen(slave, "r") as stdin, Sandbox.connect("s") as session:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        process = session.processes.start(["bash"], terminal=(24, 80))
+        os.write(keyboard, b"ls\r\x03\x1dnot for it")
+        assert relay(process, is_raw=True, passes_input=True, shows=False) is None
+        assert b"".join(agent.processes[process.id].inputs) == b"ls\r\x03"
+        assert agent.processes[process.id].exited is None
+        assert termios.tcgetattr(slave) == before
+    os.close(keyboard)
+
+
+def test_standard_input_that_ends_ends_the_process_input_and_its_output_is_told(agent, monkeypatch):
+    read, write = os.pipe()
+    os.write(write, b"words")
+    os.close(write)
+    with os.fdopen(read) as stdin, Sandbox.connect("s") as session:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        process = session.processes.start(["cat"])
+        result = relay(process, is_raw=False, passes_input=True, shows=False)
+    assert (result.stdout, result.exit_code) == ("words", 0)
