@@ -5,7 +5,10 @@ Every call has a deadline and none blocks the loop. Errors: AgentUnreachableErro
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import time
+from collections import OrderedDict
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -19,7 +22,7 @@ from sandbox_operator.errors import AgentError, AgentUnreachableError, NotLeadin
 from sandbox_proto.v1 import session_pb2, session_pb2_grpc
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterator
 
     from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
     from sandbox_operator.faults import FaultHook
 
 _CERTIFICATE_MAX_AGE: Final = 86400.0
+_MOST_CHANNELS: Final = 256
 _DETAILS: Final = "grpc-status-details-bin"
 # grpc's own first retry comes after a second, which is longer than an agent takes to start.
 _CHANNEL_OPTIONS: Final[list[tuple[str, Any]]] = [
@@ -86,38 +90,49 @@ class Agents(Protocol):
         ...
 
 
+@dataclass(slots=True)
+class _Link:
+    channel: grpc.aio.Channel
+    calls: int = 0
+    """Under way."""
+
+
 class AgentClient:
-    """Agents over gRPC, one channel an agent."""
+    """Agents over gRPC, one channel an agent, and the channels that were used last kept open."""
 
     def __init__(self, authority: Authority, faults: FaultHook, may_write: Callable[[], bool]) -> None:
         self._authority, self._faults, self._may_write = authority, faults, may_write
         self._credentials: tuple[float, grpc.ChannelCredentials] | None = None
-        self._channels: dict[AgentAddress, grpc.aio.Channel] = {}
+        self._closing: set[asyncio.Task[None]] = set()
+        self._links: OrderedDict[AgentAddress, _Link] = OrderedDict()
 
     async def describe(self, address: AgentAddress, wait: float = 0.0, timeout: float = 2.0) -> AgentView:  # noqa: ASYNC109 - gRPC has deadlines of its own
         """See Agents."""
         request = session_pb2.DescribeRequest(wait=_duration(wait))
-        stub = self._stub(address)
-        return _view(await _call(stub.Describe(request, timeout=timeout + wait, wait_for_ready=True)))
+        with self._use(address) as stub:
+            return _view(await _call(stub.Describe(request, timeout=timeout + wait, wait_for_ready=True)))
 
     async def bind(self, address: AgentAddress, request: session_pb2.BindRequest) -> AgentView:
         """See Agents."""
-        return await self._write(lambda: self._stub(address).Bind(request, timeout=10.0))
+        with self._use(address) as stub:
+            return await self._write(lambda: stub.Bind(request, timeout=10.0))
 
     async def drain(self, address: AgentAddress, session_uid: str, grace: float, timeout: float) -> AgentView:  # noqa: ASYNC109 - as above
         """See Agents."""
         request = session_pb2.DrainRequest(session_uid=session_uid, grace=_duration(grace))
-        return await self._write(lambda: self._stub(address).Drain(request, timeout=timeout + grace))
+        with self._use(address) as stub:
+            return await self._write(lambda: stub.Drain(request, timeout=timeout + grace))
 
     async def forget(self, address: AgentAddress) -> None:
         """See Agents."""
-        if channel := self._channels.pop(address, None):
-            await channel.close(None)
+        if link := self._links.pop(address, None):
+            await link.channel.close(None)
 
     async def close(self) -> None:
         """Close every channel."""
-        for address in list(self._channels):
+        for address in list(self._links):
             await self.forget(address)
+        await asyncio.gather(*self._closing)
 
     async def _write(self, call: Callable[[], Awaitable[Any]]) -> AgentView:
         if not self._may_write():
@@ -129,13 +144,32 @@ class AgentClient:
             self._faults.after_write(number)
         return _view(answer)
 
-    def _stub(self, address: AgentAddress) -> Any:
-        channel = self._channels.get(address)
-        if channel is None:
+    @contextlib.contextmanager
+    def _use(self, address: AgentAddress) -> Iterator[Any]:
+        """A stub for one call, over the connection that is open already where there is one."""
+        link = self._links.get(address)
+        if link is None:
             options = [*_CHANNEL_OPTIONS, ("grpc.ssl_target_name_override", address.server_name)]
-            channel = grpc.aio.secure_channel(address.target, self._channel_credentials(), options=options)
-            self._channels[address] = channel
-        return session_pb2_grpc.SessionServiceStub(channel)  # type: ignore[no-untyped-call]
+            link = _Link(grpc.aio.secure_channel(address.target, self._channel_credentials(), options=options))
+            self._links[address] = link
+            self._close_oldest()
+        self._links.move_to_end(address)
+        link.calls += 1
+        try:
+            yield session_pb2_grpc.SessionServiceStub(link.channel)  # type: ignore[no-untyped-call]
+        finally:
+            link.calls -= 1
+
+    def _close_oldest(self) -> None:
+        """Close what was not used for longest, where too many are open: a channel costs 85 KiB."""
+        for address, link in list(self._links.items())[:-1]:
+            if len(self._links) <= _MOST_CHANNELS:
+                return
+            if not link.calls:
+                del self._links[address]
+                closing = asyncio.create_task(link.channel.close(None), name="close-channel")
+                self._closing.add(closing)
+                closing.add_done_callback(self._closing.discard)
 
     def _channel_credentials(self) -> grpc.ChannelCredentials:
         now = time.monotonic()

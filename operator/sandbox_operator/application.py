@@ -154,31 +154,29 @@ class Application:
     async def _resync(self) -> None:
         for pause in _EARLY_SYNCS:
             await asyncio.sleep(pause)
-            await self._sync(is_early=True)
+            await self._sync()
         while True:
             await asyncio.sleep(self._settings.resync_seconds)
             await self._sync()
 
-    async def _sync(self, *, is_early: bool = False) -> bool:
+    async def _sync(self) -> bool:
         """LIST everything: heals what a watch missed. Whether it worked."""
         namespaces: tuple[str | None, ...] = self._settings.watch_namespaces or (None,)
-        ghosts: list[tuple[str, str]] = []
+        is_first = not self._store.synced
         try:
             for kind in WATCHED:
                 labels = POD_SELECTOR if kind is PODS else ""
                 lists = [await self._api.list(kind, namespace, labels) for namespace in namespaces]
                 items = [item for listed, _ in lists for item in listed]
                 version = str(min(int(version) for _, version in lists))
-                gone = self._store.replace(kind, items, version)
-                for namespace, name in gone:
-                    _LOG.info("%s was deleted unseen", kind.kind, extra={"key": f"{namespace}/{name}"})
-                ghosts += gone
+                missed = self._store.replace(kind, items, version)
+                for raw in () if is_first else missed:
+                    _LOG.debug("change of a %s was not seen", kind.kind, extra={"key": "/".join(name_of(raw))})
+                    self._handlers.enqueue_for(kind, raw)
         except ApiError as error:
             _LOG.warning("list failed: %s", error)
             return False
         self._store.synced, self._synced_at = True, time.monotonic()
-        if ghosts or not is_early:
-            self._enqueue_all()
         return True
 
     def _enqueue_all(self) -> None:

@@ -46,6 +46,7 @@ class Controller:
 
     def start(self) -> None:
         """Begin to work."""
+        self._reconcilers.sessions.begin()
         self._sessions.start()
         self._pools.start()
 

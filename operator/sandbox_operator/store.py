@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 WATCHED: Final = (SESSIONS, TEMPLATES, POOLS, PODS)
 Name = tuple[str, str]
 """Namespace and name."""
+_POD_STATUS: Final = ("phase", "podIP", "conditions", "containerStatuses", "reason", "message")
 PodListener = Callable[[Mapping[str, Any] | None, Mapping[str, Any] | None], None]
 """Called with what a pod was and is; None: not there."""
 
@@ -47,6 +48,10 @@ class Store:
         """An object, or None."""
         return self._objects[kind.plural].get(name)
 
+    def count(self, kind: Resource) -> int:
+        """How many objects of a kind there are."""
+        return len(self._objects[kind.plural])
+
     def all(self, kind: Resource) -> list[Mapping[str, Any]]:
         """All objects of a kind."""
         return list(self._objects[kind.plural].values())
@@ -57,6 +62,7 @@ class Store:
         old = self._objects[kind.plural].get(name)
         if old is not None and version_of(old) >= version_of(raw) > 0:
             return False
+        raw = _slim(kind, raw)
         self._objects[kind.plural][name] = raw
         self._index(kind, name, old, raw)
         return True
@@ -71,25 +77,26 @@ class Store:
         self._index(kind, name, old, None)
         return True
 
-    def replace(self, kind: Resource, items: Iterable[Mapping[str, Any]], version: str) -> list[Name]:
+    def replace(self, kind: Resource, items: Iterable[Mapping[str, Any]], version: str) -> list[Mapping[str, Any]]:
         """Take over a LIST: newer objects in, ghosts out (a watch that was interrupted reports no deletions).
 
         An object that is not in the list but newer than it was created after it.
 
         Returns:
-            Names of the ghosts.
+            What has changed by it: new or newer objects, and the ghosts.
         """
-        listed = set()
+        listed, changed = set(), []
         for raw in items:
             listed.add(name_of(raw))
-            self.put(kind, raw)
+            if self.put(kind, raw):
+                changed.append(raw)
         limit = int(version) if version.isdigit() else 0
         ghosts = [
             raw for name, raw in self._objects[kind.plural].items() if name not in listed and version_of(raw) <= limit
         ]
         for raw in ghosts:
             self.remove(kind, raw)
-        return [name_of(raw) for raw in ghosts]
+        return changed + ghosts
 
     def pods_of(self, namespace: str, uid: str) -> list[Mapping[str, Any]]:
         """Pods that a session or a pool controls."""
@@ -109,6 +116,19 @@ class Store:
             _move(self._by_owner, name, controller_uid(old or {}), controller_uid(new or {}))
             for listener in self.pod_listeners:
                 listener(old, new)
+
+
+def _slim(kind: Resource, raw: Mapping[str, Any]) -> Mapping[str, Any]:
+    """An object without what nobody here reads: of thousands of pods that is most of the memory."""
+    metadata = {key: value for key, value in raw["metadata"].items() if key != "managedFields"}
+    if kind is not PODS:
+        return {**raw, "metadata": metadata}
+    spec, status = raw.get("spec") or {}, raw.get("status") or {}
+    return {
+        "metadata": metadata,
+        "spec": {"nodeName": spec.get("nodeName")},
+        "status": {key: status[key] for key in _POD_STATUS if key in status},
+    }
 
 
 IndexKey = TypeVar("IndexKey", str, Name)

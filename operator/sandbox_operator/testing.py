@@ -245,6 +245,7 @@ class FakeAgents:
         unreachable: Targets that do not answer.
         bind_error, drain_error: Raised by the next calls where set.
         requests: The Bind requests that were accepted.
+        drains, asked: How often they were drained, and described (Bind and Drain do that too).
         forgotten: Targets that nobody wants to ask any more.
     """
 
@@ -256,11 +257,12 @@ class FakeAgents:
         self.drain_error: AgentError | None = None
         self.requests: list[session_pb2.BindRequest] = []
         self.forgotten: set[str] = set()
-        self.drains = 0
+        self.drains = self.asked = 0
 
     async def describe(self, address: AgentAddress, wait: float = 0.0, timeout: float = 2.0) -> AgentView:  # noqa: ASYNC109 - as in Agents
         """See Agents."""
         del wait, timeout
+        self.asked += 1
         if address.server_name in self.unreachable:
             raise AgentUnreachableError("UNAVAILABLE", "no answer")
         return self.views.setdefault(address.server_name, AgentView())

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import logging
+import random
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from sandbox_operator.api.models import Session, parse
+from sandbox_operator.api.values import parse_time
 from sandbox_operator.errors import Blocked, NotFoundError, SpecError
 from sandbox_operator.kube.resources import SESSIONS
 from sandbox_operator.reconcile import model
 from sandbox_operator.reconcile.observe import find_session
 from sandbox_operator.reconcile.plan import plan_blocked, plan_session
 from sandbox_operator.reconcile.status import build_patch
+from sandbox_operator.reconcile.sweep import choose_interval, is_undisturbed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -27,6 +30,8 @@ if TYPE_CHECKING:
     from sandbox_operator.work_queue import Key
 
 _LOG: Final = logging.getLogger(__name__)
+_FIRST_LOOK: Final = 300.0
+"""Seconds within which every session's agent is asked after a start of the operator."""
 _ROUNDS: Final = 4
 """Looks in one go at most; more of them wait in the queue like everybody."""
 
@@ -48,6 +53,11 @@ class Reconciler:
         self._api, self._store, self._observer, self._applier = api, store, observer, applier
         self._timing, self._requeue, self._metrics, self._clock = timing, requeue, metrics, clock
         self._calls: dict[Key, int] = {}
+        self._seen: set[Key] = set()
+
+    def begin(self) -> None:
+        """This replica has begun to lead: what it knew of sessions may be old."""
+        self._seen.clear()
 
     async def reconcile(self, key: Key) -> None:
         """One session; nothing where it is gone."""
@@ -67,6 +77,7 @@ class Reconciler:
             raw = find_session(self._store, key)
             if raw is None:
                 self._calls.pop(key, None)
+                self._seen.discard(key)
                 await self._observer.release(key)
                 return ""
             try:
@@ -74,12 +85,30 @@ class Reconciler:
             except SpecError as error:
                 await self._refuse(key, raw, error)
                 return ""
+            if self._may_wait(key, session):
+                return ""
             observation, plan, look_again = await self._step(key, session)
             if not look_again:
                 break
         else:
             self._requeue(key, 0.0)
         return await self._finish(key, observation, plan)
+
+    def _may_wait(self, key: Key, session: Session) -> bool:
+        """Whether the first look at a session since this process started can come later; it is scheduled then."""
+        if key in self._seen:
+            return False
+        self._seen.add(key)
+        pods = self._store.pods_of(session.metadata.namespace, session.metadata.uid)
+        if len(pods) != 1 or not is_undisturbed(session, pods[0]):
+            return False
+        expires, active = (parse_time(session.status.get(name)) for name in ("expiresAt", "lastActiveAt"))
+        idle = session.spec.lifecycle.idle_timeout
+        times = [expires, active + idle if active and idle else None]
+        deadlines = [(moment - self._clock()).total_seconds() for moment in times if moment]
+        interval = min(_FIRST_LOOK, choose_interval(self._store.count(SESSIONS)))
+        self._requeue(key, max(0.0, min([random.uniform(0, interval), *deadlines])))  # noqa: S311 - no secret
+        return True
 
     async def _step(self, key: Key, session: Session) -> tuple[Observation, Plan, bool]:
         observation = await self._observer.observe(key, session)
@@ -109,8 +138,10 @@ class Reconciler:
         await self._write_status(key, observation.session.metadata, observation.session.status, plan.status)
         if plan.status.get("phase") == "Ready":
             source = self._observe_start(key, observation, plan)
+        seconds = choose_interval(self._store.count(SESSIONS)) * random.uniform(0.75, 1.25)  # noqa: S311 - no secret
         if plan.requeue_at:
-            self._requeue(key, max(0.0, (plan.requeue_at - self._clock()).total_seconds()))
+            seconds = max(0.0, min(seconds, (plan.requeue_at - self._clock()).total_seconds()))
+        self._requeue(key, seconds)
         return source
 
     def _observe_start(self, key: Key, observation: Observation, plan: Plan) -> str:

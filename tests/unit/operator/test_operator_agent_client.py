@@ -59,3 +59,19 @@ async def test_a_refusal_is_an_agent_error_and_a_write_needs_the_lease(agent):
     standby = AgentClient(authority, FaultHook(), lambda: False)
     with pytest.raises(NotLeadingError):
         await standby.bind(AgentAddress(target, NAME), session_pb2.BindRequest(session_uid="x"))
+
+
+async def test_only_the_connections_used_last_stay_open(agent, monkeypatch):
+    _, client, target = agent
+    monkeypatch.setattr("sandbox_operator.agent_client._MOST_CHANNELS", 2)
+    host, _, port = target.rpartition(":")
+    addresses = [AgentAddress(f"127.0.0.{number}:{port}" if number > 1 else target, NAME) for number in (1, 2, 3)]
+    assert host == "127.0.0.1"
+    for address in (addresses[0], addresses[0]):
+        await client.describe(address, timeout=10)
+    for address in addresses[1:]:
+        with pytest.raises(AgentUnreachableError):
+            await client.describe(address, timeout=0.2)
+    assert list(client._links) == addresses[1:]
+    assert (await client.describe(addresses[0], timeout=10)).state == "BOUND"
+    assert list(client._links) == [addresses[2], addresses[0]]

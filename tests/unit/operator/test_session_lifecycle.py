@@ -3,8 +3,10 @@
 import base64
 import hashlib
 from dataclasses import replace
+from datetime import timedelta
 
 from sandbox_operator.api import naming
+from sandbox_operator.api.values import format_time
 from sandbox_operator.errors import AgentError
 from sandbox_operator.kube.resources import NETWORK_POLICIES, PODS, SECRETS, SESSIONS, TEMPLATES
 
@@ -68,6 +70,39 @@ async def test_a_session_at_rest_is_not_written_again(world):
     await world.operator.list_all()
     await world.settle()
     assert world.kube.calls[before:] == []
+
+
+async def test_after_a_restart_sessions_that_are_as_they_were_are_not_asked_all_at_once(world):
+    await world.start()
+    since = world.status()["conditions"][0]["lastTransitionTime"]
+    running = [{**each, "state": {"running": {"startedAt": since}}} for each in container_statuses(world)]
+    world.kube.change(PODS, NAMESPACE, world.pod(), {"status": {"containerStatuses": running}})
+    await world.settle()
+    world.restart()
+    world.agents.asked = 0
+    await world.operator.list_all()
+    await world.settle()
+    assert world.agents.asked == 0
+    assert 0 <= world.operator.later[SESSIONS.plural, NAMESPACE, "one"] <= 60
+    await world.operator.work((SESSIONS.plural, NAMESPACE, "one"))
+    assert world.agents.asked == 1
+    assert world.status()["phase"] == "Ready"
+
+
+async def test_after_a_restart_an_agent_that_started_again_is_bound_at_once(world):
+    await world.start()
+    later = format_time(world.clock.now + timedelta(seconds=30))
+    running = [{**each, "state": {"running": {"startedAt": later}}} for each in container_statuses(world)]
+    world.kube.change(PODS, NAMESPACE, world.pod(), {"status": {"containerStatuses": running}})
+    world.agents.views.clear()
+    world.restart()
+    await world.operator.list_all()
+    await world.settle()
+    assert len(world.agents.requests) == 2
+
+
+def container_statuses(world):
+    return world.pods()[world.pod()]["status"]["containerStatuses"]
 
 
 async def test_suspending_drains_before_the_pod_goes(world):
