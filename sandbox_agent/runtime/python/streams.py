@@ -1,8 +1,8 @@
 """sys.stdout, sys.stderr and sys.stdin of an interpreter: text streams that become DATA frames on the control socket.
 
-stdout is buffered (a system call a print would be 20 times slower) and flushed by a thread every 20 ms while cells
-run; stderr is not, and
-flushes stdout first, so that the two stay in order. In a child that user code forks, both fall back to file
+stdout is buffered twice, as text and as bytes (a system call a print would be 20 times slower, a call of the byte
+buffer a print three times), and flushed by a thread every 20 ms while cells run; stderr is not, and flushes stdout
+first, so that the two stay in order. In a child that user code forks, both fall back to file
 descriptors 1 and 2.
 """
 
@@ -97,7 +97,7 @@ class Streams:
     def _make(self) -> None:
         self._stdout_buffer = io.BufferedWriter(_RawStream(self._sender, Stream.STDOUT), _BUFFER)
         self.stdout = _text(self._stdout_buffer)
-        self.stderr = _text(_RawStderr(self._sender, self._stdout_buffer))
+        self.stderr = _text(_RawStderr(self._sender, self.stdout), write_through=True)
 
     def install(self, tick: Callable[[], None]) -> None:
         """Take over the process's streams; `tick` is called every 20 ms while a cell runs, by the flushing thread."""
@@ -145,13 +145,13 @@ class Streams:
             time.sleep(_FLUSH_EVERY)
             if self._active:
                 with contextlib.suppress(ValueError, RuntimeError):
-                    self._stdout_buffer.flush()
+                    self.stdout.flush()
                 self._sender.release_if_running()
                 self._tick()
 
     def _before_fork(self) -> None:
         with contextlib.suppress(ValueError, RuntimeError):
-            self._stdout_buffer.flush()
+            self.stdout.flush()
 
 
 def _after_fork() -> None:
@@ -159,8 +159,10 @@ def _after_fork() -> None:
     sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115 - for good
 
 
-def _text(buffer: Any) -> io.TextIOWrapper:
-    return io.TextIOWrapper(buffer, encoding="utf-8", errors="backslashreplace", newline="\n", write_through=True)
+def _text(buffer: Any, *, write_through: bool = False) -> io.TextIOWrapper:
+    return io.TextIOWrapper(
+        buffer, encoding="utf-8", errors="backslashreplace", newline="\n", write_through=write_through
+    )
 
 
 def protected_code() -> frozenset[CodeType]:
