@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable
     from pathlib import Path
 
+    from sandbox_agent.link.call import LinkCall
     from sandbox_agent.link.calls import Runtime
-    from sandbox_agent.link.connection import LinkCall
 
 FIRST_BACKOFF: Final = 0.05
 LAST_BACKOFF: Final = 1.0
@@ -104,8 +104,7 @@ class RuntimeLink:
 
     async def _serve_one_connection(self) -> bool:
         """Dial, greet, serve until it is lost; whether it came as far as serving."""
-        loop = asyncio.get_running_loop()
-        _, connection = await loop.create_unix_connection(Connection, str(self._path))
+        connection = await Connection.dial(self._path)
         try:
             hello = await asyncio.wait_for(connection.wait_for_hello(), HELLO_TIMEOUT)
             if self.greet is not None:

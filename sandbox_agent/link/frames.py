@@ -29,6 +29,9 @@ INITIAL_WINDOW: Final = 4 << 20
 """Bytes of DATA payload a side may send on a channel before the other side's first WINDOW frame."""
 
 _HEADER: Final = struct.Struct("!IBI")
+_DATA_HEADER: Final = struct.Struct("!IBIB")
+_SMALL: Final = 4 << 10
+"""Data up to this is copied behind its header; more travels as a piece of its own."""
 _WINDOW: Final = struct.Struct("!I")
 _LENGTH_OF_TYPE_AND_CHANNEL: Final = 5
 HEADER_SIZE: Final = _HEADER.size
@@ -49,6 +52,12 @@ class FrameType(enum.IntEnum):
     WINDOW = 6
 
 
+# Calling the enum costs several times as much, and each frame is looked up.
+_TYPES: Final = {int(type_): type_ for type_ in FrameType}
+# json.dumps would make an encoder each time.
+_encode_json: Final = json.JSONEncoder(separators=(",", ":")).encode
+
+
 class Stream(enum.IntEnum):
     """First byte of a DATA payload: what the rest belongs to."""
 
@@ -59,11 +68,20 @@ class Stream(enum.IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One decoded frame."""
+    """One decoded frame.
+
+    Attributes:
+        body: Its payload; of DATA a view of the bytes received, which keeps all of them in memory: copy what is kept.
+    """
 
     type: FrameType
     channel: int
-    payload: bytes
+    body: bytes | memoryview
+
+    @property
+    def payload(self) -> bytes:
+        """A copy of the payload."""
+        return bytes(self.body)
 
     def json(self) -> dict[str, Any]:
         """The payload as a JSON object.
@@ -72,7 +90,7 @@ class Frame:
             FrameError: It is not one.
         """
         try:
-            value = json.loads(self.payload)
+            value = json.loads(bytes(self.body))
         except (ValueError, RecursionError) as error:
             raise FrameError("payload is not JSON") from error
         if not isinstance(value, dict):
@@ -81,9 +99,9 @@ class Frame:
 
     def window(self) -> int:
         """Bytes that a WINDOW frame grants."""
-        if len(self.payload) != _WINDOW.size:
+        if len(self.body) != _WINDOW.size:
             raise FrameError("a WINDOW frame has 4 bytes")
-        granted: int = _WINDOW.unpack(self.payload)[0]
+        granted: int = _WINDOW.unpack(self.body)[0]
         return granted
 
 
@@ -98,7 +116,7 @@ def encode_json(type_: FrameType, channel: int, value: dict[str, Any]) -> bytes:
     Raises:
         FrameError: The JSON is longer than MAX_JSON.
     """
-    payload = json.dumps(value, separators=(",", ":")).encode()
+    payload = _encode_json(value).encode()
     if len(payload) > MAX_JSON:
         raise FrameError(f"JSON of {len(payload)} bytes is over the limit of {MAX_JSON}")
     return encode(type_, channel, payload)
@@ -106,7 +124,18 @@ def encode_json(type_: FrameType, channel: int, value: dict[str, Any]) -> bytes:
 
 def encode_data(channel: int, stream: Stream, data: bytes | memoryview) -> bytes:
     """One DATA frame. `data` is at most MAX_DATA - 1 bytes; use `split_data` for more."""
-    return _HEADER.pack(_LENGTH_OF_TYPE_AND_CHANNEL + 1 + len(data), FrameType.DATA, channel) + bytes((stream,)) + data
+    return _data_header(channel, stream, len(data)) + data
+
+
+def data_pieces(channel: int, stream: Stream, data: memoryview) -> tuple[bytes | memoryview, ...]:
+    """As `encode_data`, without copying much: send the pieces one behind the other, and leave the data as it is."""
+    if len(data) <= _SMALL:
+        return (encode_data(channel, stream, data),)
+    return (_data_header(channel, stream, len(data)), data)
+
+
+def _data_header(channel: int, stream: Stream, size: int) -> bytes:
+    return _DATA_HEADER.pack(_LENGTH_OF_TYPE_AND_CHANNEL + 1 + size, FrameType.DATA, channel, stream)
 
 
 def split_data(channel: int, stream: Stream, data: bytes | memoryview) -> Iterator[bytes]:
@@ -125,35 +154,42 @@ class FrameDecoder:
     """Bytes in, frames out; never holds more than one frame that is not complete."""
 
     def __init__(self) -> None:
-        self._buffer = bytearray()
+        self._partial = bytearray()
+        self._needed = HEADER_SIZE
 
-    def feed(self, data: bytes | bytearray | memoryview) -> Iterator[Frame]:
-        """Add received bytes and yield each frame that is complete.
+    def feed(self, data: bytes | bytearray) -> Iterator[Frame]:
+        """Add received bytes, which must not change any more, and yield each frame that is complete.
 
         Raises:
             FrameError: A length, type or size is out of bounds.
         """
-        self._buffer += data
-        position = 0
-        try:
-            while len(self._buffer) - position >= HEADER_SIZE:
-                length, number, channel = _HEADER.unpack_from(self._buffer, position)
-                type_ = _check(length, number)
-                end = position + 4 + length
-                if end > len(self._buffer):
-                    break
-                payload = bytes(memoryview(self._buffer)[position + HEADER_SIZE : end])
-                position = end
-                yield Frame(type_, channel, payload)
-        finally:
-            del self._buffer[:position]
+        if self._partial:
+            self._partial += data
+            if len(self._partial) < self._needed:
+                return
+            # Handed over, not emptied: frames look into it.
+            data, self._partial = self._partial, bytearray()
+        view, position = memoryview(data), 0
+        while True:
+            self._needed = HEADER_SIZE
+            if len(view) - position < HEADER_SIZE:
+                break
+            length, number, channel = _HEADER.unpack_from(view, position)
+            type_ = _check(length, number)
+            end = position + 4 + length
+            if end > len(view):
+                self._needed = 4 + length
+                break
+            body = view[position + HEADER_SIZE : end]
+            position = end
+            yield Frame(type_, channel, body if type_ is FrameType.DATA else bytes(body))
+        self._partial += view[position:]
 
 
 def _check(length: int, number: int) -> FrameType:
-    try:
-        type_ = FrameType(number)
-    except ValueError:
-        raise FrameError(f"unknown frame type {number}") from None
+    type_ = _TYPES.get(number)
+    if type_ is None:
+        raise FrameError(f"unknown frame type {number}")
     size = length - _LENGTH_OF_TYPE_AND_CHANNEL
     limit = MAX_DATA if type_ is FrameType.DATA else MAX_JSON
     if not 0 <= size <= limit:

@@ -17,7 +17,7 @@ from sandbox_agent.link.frames import (
     FrameError,
     FrameType,
     Stream,
-    encode_data,
+    data_pieces,
     encode_json,
     encode_window,
 )
@@ -36,10 +36,10 @@ class LinkChannel:
     Args:
         number: Its number on the link.
         arguments: The OPEN frame's object.
-        transmit: Takes an encoded frame.
+        transmit: Takes an encoded frame, or a piece of one.
     """
 
-    def __init__(self, number: int, arguments: dict[str, Any], transmit: Callable[[bytes], None]) -> None:
+    def __init__(self, number: int, arguments: dict[str, Any], transmit: Callable[[bytes | memoryview], None]) -> None:
         self.number = number
         self._arguments = arguments
         self._transmit = transmit
@@ -66,10 +66,10 @@ class LinkChannel:
         """Whether output waits for credit; `on_writable` is called when it no longer does."""
         return bool(self._outbox)
 
-    def feed(self, payload: bytes) -> None:
+    def feed(self, payload: bytes | memoryview) -> None:
         """A DATA frame arrived."""
         self._consumed += len(payload)
-        data = payload[1:]
+        data = bytes(payload[1:])
         if self.on_input is not None:
             self._grant()
             self.on_input(data)
@@ -170,7 +170,8 @@ class LinkChannel:
                 was_blocked = True
                 break
             self._credit -= size + 1
-            self._transmit(encode_data(self.number, stream, data[:size]))
+            for piece in data_pieces(self.number, stream, data[:size]):
+                self._transmit(piece)
             if size == len(data):
                 self._outbox.popleft()
             else:

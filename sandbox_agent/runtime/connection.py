@@ -7,16 +7,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import socket
 import sys
 import traceback
 from typing import TYPE_CHECKING, Any, Final
 
 from sandbox_agent.link.calls import OperationError
-from sandbox_agent.link.frames import Frame, FrameDecoder, FrameError, FrameType, encode_json
+from sandbox_agent.link.frame_socket import FrameSocket
+from sandbox_agent.link.frames import Frame, FrameError, FrameType, encode_json
 from sandbox_agent.runtime.channel import LinkChannel
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
+    from pathlib import Path
 
     Handler = Callable[[Any], Awaitable[dict[str, Any]]]
 
@@ -46,9 +50,38 @@ class Link:
         self.lasting = lasting
         self._current: LinkConnection | None = None
 
-    def accept(self) -> LinkConnection:
-        """A protocol for a new connection; it replaces the one before."""
-        return LinkConnection(self)
+    def listen(self, path: Path) -> Callable[[], None]:
+        """Listen there from now on; each new connection replaces the one before.
+
+        Returns:
+            Stops listening.
+        """
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        # Only the two containers' common group may connect, from the first moment on.
+        mask = os.umask(0o117)
+        try:
+            with contextlib.suppress(FileNotFoundError):
+                path.unlink()
+            listener.bind(str(path))
+            listener.listen()
+        except BaseException:
+            listener.close()
+            raise
+        finally:
+            os.umask(mask)
+        loop = asyncio.get_running_loop()
+        loop.add_reader(listener, self._accept, listener)
+
+        def stop() -> None:
+            loop.remove_reader(listener)
+            listener.close()
+
+        return stop
+
+    def _accept(self, listener: socket.socket) -> None:
+        # It may have gone again.
+        with contextlib.suppress(OSError):
+            self.replace(LinkConnection(self, listener.accept()[0]))
 
     def replace(self, connection: LinkConnection | None) -> None:
         """Make a connection the current one, and end the one before."""
@@ -77,43 +110,34 @@ class Link:
             self._current.flush()
 
 
-class LinkConnection(asyncio.Protocol):
-    """One agent."""
+class LinkConnection:
+    """One agent, who is greeted at once."""
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: Link, sock: socket.socket) -> None:
         self._link = link
         self._loop = asyncio.get_running_loop()
-        self._decoder = FrameDecoder()
         self._channels: dict[int, LinkChannel] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
-        self._transport: asyncio.Transport | None = None
-        self._out: list[bytes] = []
         self._scheduled = False
         self._held = False
+        self._frames = FrameSocket(sock, self, self._on_end)
+        self._frames.send(encode_json(FrameType.EVENT, 0, self._link.hello()))
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Greet the agent."""
-        if isinstance(transport, asyncio.Transport):
-            self._transport = transport
-        self._link.replace(self)
-        self.transmit(encode_json(FrameType.EVENT, 0, self._link.hello()))
-        self.flush()
-
-    def data_received(self, data: bytes) -> None:
-        """Handle every frame that is complete."""
+    def on_read(self) -> None:
+        """Hold what the frames of this read lead to."""
         self._held = True
-        try:
-            for frame in self._decoder.feed(data):
-                self._dispatch(frame)
-        except FrameError:
-            self.close()
+
+    def on_frame(self, frame: Frame) -> None:
+        """Handle a frame."""
+        self._dispatch(frame)
+
+    def on_round(self) -> None:
+        """Send what they led to."""
         self.flush()
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def _on_end(self, _reason: str) -> None:
         """Detach what goes on, cancel the rest."""
-        del exc
         self._link.forget(self)
-        self._transport = None
         for number, channel in list(self._channels.items()):
             channel.detach()
             task = self._tasks.get(number)
@@ -123,12 +147,12 @@ class LinkConnection(asyncio.Protocol):
 
     def close(self) -> None:
         """End the connection."""
-        if self._transport is not None:
-            self._transport.abort()
+        self._frames.close()
+        self._on_end("closed")
 
-    def transmit(self, frame: bytes) -> None:
-        """Queue a frame; it is sent by `flush`, in the loop's next round at the latest."""
-        self._out.append(frame)
+    def transmit(self, frame: bytes | memoryview) -> None:
+        """Queue a frame or a piece of one; it is sent by `flush`, in the loop's next round at the latest."""
+        self._frames.write(frame)
         if not self._scheduled and not self._held:
             self._scheduled = True
             self._loop.call_soon(self._flush_scheduled)
@@ -140,10 +164,7 @@ class LinkConnection(asyncio.Protocol):
     def flush(self) -> None:
         """Send what is queued."""
         self._held = False
-        if self._out:
-            frames, self._out = self._out, []
-            if self._transport is not None:
-                self._transport.write(b"".join(frames))
+        self._frames.flush()
 
     def _flush_scheduled(self) -> None:
         self._scheduled = False
@@ -157,7 +178,7 @@ class LinkConnection(asyncio.Protocol):
         if channel is None:
             return
         if frame.type is FrameType.DATA:
-            channel.feed(frame.payload)
+            channel.feed(frame.body)
         elif frame.type is FrameType.WINDOW:
             channel.grant(frame.window())
         elif frame.type is FrameType.CLOSE:

@@ -155,13 +155,14 @@ class Context:
         execution = self._current
         if execution is None or frame.channel != execution.channel.number or self._interpreter is None:
             return
-        if frame.type is FrameType.DATA and frame.payload:
+        if frame.type is FrameType.DATA and frame.body:
+            data = memoryview(frame.body)
             try:
-                stream = Stream(frame.payload[0])
+                stream = Stream(data[0])
             except ValueError:
                 return
             execution.announce()
-            execution.output(stream, memoryview(frame.payload)[1:])
+            execution.output(stream, data[1:])
             self._apply_pressure(execution)
         elif frame.type is FrameType.EVENT:
             self._relay_event(execution, frame)

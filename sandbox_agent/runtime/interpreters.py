@@ -13,8 +13,8 @@ import socket
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from sandbox_agent.link.frame_socket import FrameSocket, enlarge_buffer
 from sandbox_agent.link.frames import FrameType, Stream, encode_json, split_data
-from sandbox_agent.runtime.frame_socket import FrameSocket
 from sandbox_agent.runtime.kernel import TREE_VARIABLE
 from sandbox_agent.runtime.pipe import OutputPipe
 from sandbox_agent.runtime.process_tree import kill_tree
@@ -67,6 +67,7 @@ class Interpreter:
         self._ready = False
         self._interrupted = False
         ours, theirs = socket.socketpair()
+        enlarge_buffer(theirs)
         self._control = FrameSocket(ours, self, self._on_socket_end)
         self._pipes = [OutputPipe(partial(self._on_output, stream)) for stream in (Stream.STDOUT, Stream.STDERR)]
         null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
@@ -181,7 +182,7 @@ class Interpreter:
         if self.listener is not None:
             self.listener.on_round()
 
-    def _on_socket_end(self) -> None:
+    def _on_socket_end(self, _reason: str) -> None:
         # Its end is told by the zygote; without a control socket it is of no use, whatever keeps it alive.
         if not self._gone:
             asyncio.get_running_loop().call_later(_EXIT_GRACE, self._kill_if_alive)

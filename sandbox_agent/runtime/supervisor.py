@@ -93,17 +93,12 @@ class Supervisor:
         self._memory.start(lambda: self._operations.is_busy, lambda: self._loaded.pid or self._light.pid)
         path = self._settings.link_dir / "runtime.sock"
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Only the two containers' common group may connect, from the first moment on.
-        mask = os.umask(0o117)
-        try:
-            server = await loop.create_unix_server(self._link.accept, str(path))
-        finally:
-            os.umask(mask)
+        stop_listening = self._link.listen(path)
         _admit_agent(path)
         try:
             await self._stop.wait()
         finally:
-            server.close()
+            stop_listening()
             self._link.replace(None)
             with contextlib.suppress(OSError):
                 path.unlink()

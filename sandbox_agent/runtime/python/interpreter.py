@@ -81,7 +81,7 @@ class Interpreter:
             self._cell = (frame.channel, arguments)
             self._code.clear()
         elif frame.type is FrameType.DATA and self._cell is not None:
-            self._code += memoryview(frame.payload)[1:]
+            self._code += memoryview(frame.body)[1:]
         if self._cell is not None and len(self._code) >= self._cell[1]["code_bytes"]:
             (channel, arguments), self._cell = self._cell, None
             self._execute(channel, arguments, self._code.decode(errors="replace"))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any, Final
 
-from sandbox_agent.link.frames import FrameType, Stream, encode, encode_json, split_data
+from sandbox_agent.link.frames import FrameType, Stream, data_pieces, encode, encode_json, split_data
 
 if TYPE_CHECKING:
     import socket
@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from types import CodeType
 
 _BACKLOG: Final = 256 << 10
+_LARGE: Final = 64 << 10
+"""Output from here on is sent piece by piece, without a copy."""
+_FRAME: Final = 256 << 10
+"""Bytes of output in a frame at most: about what a socket holds, so that nobody waits long for a whole one."""
 
 
 class FrameSender:
@@ -27,7 +31,7 @@ class FrameSender:
         self._lock = threading.RLock()
         self._sending = False
         self._held = False
-        self._queue: list[bytes] = []
+        self._queue: list[bytes | memoryview] = []
         self._backlog: list[tuple[Stream, bytes]] = []
         self._backlog_size = 0
         self._channel: int | None = None
@@ -74,8 +78,12 @@ class FrameSender:
         with self._lock:
             if self._channel is None:
                 self._keep(stream, bytes(data))
-            else:
+            elif len(data) < _LARGE or self._held or self._sending:
                 self._transmit(split_data(self._channel, stream, data))
+            else:
+                view = memoryview(data)
+                for start in range(0, len(view), _FRAME):
+                    self._transmit(data_pieces(self._channel, stream, view[start : start + _FRAME]))
 
     def result(self, event: dict[str, Any], parts: Iterable[bytes]) -> None:
         """A result event and its parts behind it."""
@@ -96,7 +104,7 @@ class FrameSender:
         while self._backlog_size > _BACKLOG:
             self._backlog_size -= len(self._backlog.pop(0)[1])
 
-    def _transmit(self, frames: Iterable[bytes]) -> None:
+    def _transmit(self, frames: Iterable[bytes | memoryview]) -> None:
         with self._lock:
             self._queue.extend(frames)
             if self._held or self._sending:
@@ -104,9 +112,11 @@ class FrameSender:
             self._sending = True
             try:
                 while self._queue:
-                    frame = b"".join(self._queue) if len(self._queue) > 1 else self._queue[0]
-                    self._queue.clear()
-                    self._control.sendall(frame)
+                    pieces, self._queue = self._queue, []
+                    if sum(map(len, pieces)) < _LARGE:
+                        pieces = [b"".join(pieces)]
+                    for piece in pieces:
+                        self._control.sendall(piece)
             finally:
                 self._sending = False
 
