@@ -97,7 +97,16 @@ def guarded(
     behaviour = handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
     wrap = _guard_stream if handler.response_streaming else _guard_unary
     wrapped: Any = wrap(behaviour, method, check, guard)
-    return make(wrapped, handler.request_deserializer, handler.response_serializer)
+    return make(wrapped, handler.request_deserializer, _passing_bytes(handler.response_serializer))
+
+
+def _passing_bytes(serialize: Any) -> Callable[[Any], bytes]:
+    """A serializer for handlers that may answer what is encoded already; see wire.py."""
+
+    def encode(response: Any) -> bytes:
+        return response if isinstance(response, bytes) else serialize(response)
+
+    return encode
 
 
 def _guard_unary(behaviour: Any, method: str, check: Check, guard: Guard) -> Callable[[Any, Context], Awaitable[Any]]:

@@ -10,7 +10,7 @@ import asyncio
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncGenerator, Callable
 
 CAPACITY: Final = 64 << 20
 BATCH_BYTES: Final = 1 << 20
@@ -82,7 +82,7 @@ class EventLog(Generic[E]):
                 self._moved.clear()
                 await self._moved.wait()
 
-    async def follow(self, on_skipped: Callable[[E, int], E]) -> AsyncIterator[list[E]]:
+    async def follow(self, on_skipped: Callable[[E, int], E]) -> AsyncGenerator[list[E], None]:
         """Events from the first on, as many at once as wait, until the end.
 
         Args:

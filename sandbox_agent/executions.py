@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
@@ -54,11 +55,13 @@ class ExecutionRegistry(Generic[E]):
         self._gate = gate
         self._monotonic = monotonic
         self._by_request: dict[str, Execution[E]] = {}
+        self._ended: deque[Execution[E]] = deque()
+        self._ended_bytes = 0
 
     @property
     def running(self) -> int:
         """How many are under way."""
-        return sum(execution.ended_at is None for execution in self._by_request.values())
+        return len(self._by_request) - len(self._ended)
 
     def find(self, request_id: str, fingerprint: bytes) -> Execution[E] | None:
         """The execution of a repeated request.
@@ -104,25 +107,32 @@ class ExecutionRegistry(Generic[E]):
             except asyncio.CancelledError:
                 message = "the agent is stopping; what runs goes on, its output is lost"
                 execution.log.end(OperationError("UNAVAILABLE", "RUNTIME_UNAVAILABLE", message))
+                self._keep(execution)
                 raise
             except Exception as error:  # noqa: BLE001 - raised again in each reader, which maps it
                 # Nothing ran, so a repeat may try again.
                 del self._by_request[execution.request_id]
                 execution.log.end(error)
+                execution.ended_at = self._monotonic()
             else:
                 execution.log.end()
-            finally:
-                execution.ended_at = self._monotonic()
+                self._keep(execution)
         self._forget_old()
 
+    def _keep(self, execution: Execution[E]) -> None:
+        execution.ended_at = self._monotonic()
+        self._ended.append(execution)
+        self._ended_bytes += execution.log.size
+
     def _forget_old(self) -> None:
-        ended = [execution for execution in self._by_request.values() if execution.ended_at is not None]
-        ended.sort(key=lambda execution: execution.ended_at or 0.0, reverse=True)
         oldest = self._monotonic() - KEEP_SECONDS
-        kept_bytes = 0
-        for position, execution in enumerate(ended):
-            kept_bytes += execution.log.size
-            is_old = (execution.ended_at or 0.0) < oldest
+        while self._ended:
+            first = self._ended[0]
+            is_old = (first.ended_at or 0.0) < oldest
             # The newest is kept whatever its size: its client may be about to attach again.
-            if is_old or position >= KEEP_ENDED or (position and kept_bytes > KEEP_BYTES):
-                del self._by_request[execution.request_id]
+            is_much = len(self._ended) > 1 and self._ended_bytes > KEEP_BYTES
+            if not is_old and not is_much and len(self._ended) <= KEEP_ENDED:
+                return
+            self._ended.popleft()
+            self._ended_bytes -= first.log.size
+            del self._by_request[first.request_id]

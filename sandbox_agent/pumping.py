@@ -11,33 +11,32 @@ from sandbox_agent.link.frames import FrameError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from google.protobuf.message import Message
-
     from sandbox_agent.event_log import EventLog
     from sandbox_agent.link.calls import Call, Data, Event
+    from sandbox_agent.wire import Wire
 
 _log = logging.getLogger(__name__)
 
-M = TypeVar("M", bound="Message")
-M_co = TypeVar("M_co", bound="Message", covariant=True)
+W = TypeVar("W", bound="Wire[Any]")
+W_co = TypeVar("W_co", bound="Wire[Any]", covariant=True)
 
 
-class Translator(Protocol[M_co]):
+class Translator(Protocol[W_co]):
     """What CellTranslator and CommandTranslator have in common."""
 
     has_started: bool
 
-    def events(self, items: Iterable[Data | Event]) -> Iterable[M_co]:
+    def events(self, items: Iterable[Data | Event]) -> Iterable[W_co]:
         """Events of what arrived together."""
         ...
 
 
 async def pump(
     call: Call,
-    log: EventLog[M],
-    translator: Translator[M],
-    last: Callable[[dict[str, Any]], M],
-    lost: Callable[[], Iterable[M]],
+    log: EventLog[W],
+    translator: Translator[W],
+    last: Callable[[dict[str, Any]], W],
+    lost: Callable[[], Iterable[W]],
 ) -> None:
     """Follow a call to its end.
 
@@ -67,6 +66,6 @@ async def pump(
         _append(log, lost())
 
 
-def _append(log: EventLog[M], events: Iterable[M]) -> None:
+def _append(log: EventLog[W], events: Iterable[W]) -> None:
     for event in events:
-        log.append(event, event.ByteSize())
+        log.append(event, len(event.data))

@@ -24,9 +24,7 @@ from sandbox_agent.services.process import ProcessServicer
 from sandbox_agent.services.session import SessionServicer
 from sandbox_proto.v1 import (
     file_pb2_grpc,
-    interpreter_pb2,
     interpreter_pb2_grpc,
-    process_pb2,
     process_pb2_grpc,
     session_pb2_grpc,
     workspace_pb2_grpc,
@@ -39,6 +37,7 @@ if TYPE_CHECKING:
     from sandbox_agent.link.calls import Runtime
     from sandbox_agent.settings import Settings
     from sandbox_agent.storage.workspace import Workspace
+    from sandbox_agent.translation import CellEvent, CommandEvent
     from sandbox_proto.v1.session_pb2 import WorkspaceBinding
 
 MAX_MESSAGE: Final = 4 << 20
@@ -82,8 +81,8 @@ class Agent:
         self._link = RuntimeLink(settings.socket_path)
         self._gate = SessionGate(self._link, build_workspace or _build_workspace, settings.writer)
         self._link.greet = self._gate.greet
-        self._cells: ExecutionRegistry[interpreter_pb2.ExecuteEvent] = ExecutionRegistry(self._gate)
-        self._commands: ExecutionRegistry[process_pb2.RunEvent] = ExecutionRegistry(self._gate)
+        self._cells: ExecutionRegistry[CellEvent] = ExecutionRegistry(self._gate)
+        self._commands: ExecutionRegistry[CommandEvent] = ExecutionRegistry(self._gate)
         self._processes = BackgroundRegistry(self._gate)
         self._sessions = SessionServicer(
             self._gate, lambda: self._cells.running + self._commands.running, self._processes

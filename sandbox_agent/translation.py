@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sandbox_agent import checked
 from sandbox_agent.link.calls import Data, Event
 from sandbox_agent.link.frames import FrameError, Stream
+from sandbox_agent.wire import EventEncoder, Wire
 from sandbox_proto.v1 import interpreter_pb2, process_pb2, types_pb2
 
 if TYPE_CHECKING:
@@ -48,17 +49,10 @@ def join_output(items: Iterable[Data | Event]) -> Iterator[Data | Event]:
         yield Data(stream, b"".join(pieces))
 
 
-class OutputCounter:
-    """Makes Output messages with their offsets."""
-
-    def __init__(self) -> None:
-        self._offset = 0
-
-    def output(self, data: Data) -> types_pb2.Output:
-        """One Output message."""
-        output = types_pb2.Output(stream=STREAMS[data.stream], data=data.data, offset=self._offset)
-        self._offset += len(data.data)
-        return output
+CellEvent = Wire[interpreter_pb2.ExecuteEvent]
+CommandEvent = Wire[process_pb2.RunEvent]
+_CELL: Final[EventEncoder[interpreter_pb2.ExecuteEvent]] = EventEncoder(interpreter_pb2.ExecuteResponse)
+_COMMAND: Final[EventEncoder[process_pb2.RunEvent]] = EventEncoder(process_pb2.RunResponse)
 
 
 class _ResultParts:
@@ -111,11 +105,11 @@ class CellTranslator:
 
     def __init__(self, execution_id: str) -> None:
         self._execution_id = execution_id
-        self._counter = OutputCounter()
+        self._offset = 0
         self._parts: _ResultParts | None = None
         self.has_started = False
 
-    def events(self, items: Iterable[Data | Event]) -> Iterator[interpreter_pb2.ExecuteEvent]:
+    def events(self, items: Iterable[Data | Event]) -> Iterator[CellEvent]:
         """Events of what arrived together."""
         for item in join_output(items):
             if isinstance(item, Data):
@@ -123,7 +117,7 @@ class CellTranslator:
             else:
                 yield from self._event(item.value)
 
-    def completed(self, result: dict[str, Any]) -> interpreter_pb2.ExecuteEvent:
+    def completed(self, result: dict[str, Any]) -> CellEvent:
         """The last event, from the call's `ok`."""
         completed = interpreter_pb2.ExecutionCompleted(
             status=checked.exit_status(result),
@@ -135,31 +129,32 @@ class CellTranslator:
         dropped = checked.count(result, "dropped_bytes")
         if dropped:
             completed.truncation.dropped_bytes = dropped
-        return interpreter_pb2.ExecuteEvent(completed=completed)
+        return _CELL.last(interpreter_pb2.ExecuteEvent(completed=completed))
 
-    def started(self, context_id: str) -> interpreter_pb2.ExecuteEvent:
+    def started(self, context_id: str) -> CellEvent:
         """The first event."""
         self.has_started = True
         started = interpreter_pb2.ExecutionStarted(execution_id=self._execution_id, context_id=context_id)
-        return interpreter_pb2.ExecuteEvent(started=started)
+        return _CELL.event(interpreter_pb2.ExecuteEvent(started=started))
 
-    def lost(self, context_id: str) -> Iterator[interpreter_pb2.ExecuteEvent]:
+    def lost(self, context_id: str) -> Iterator[CellEvent]:
         """What ends an execution whose link was lost."""
         if not self.has_started:
             yield self.started(context_id)
         completed = interpreter_pb2.ExecutionCompleted(status=types_pb2.EXIT_STATUS_LOST)
-        yield interpreter_pb2.ExecuteEvent(completed=completed)
+        yield _CELL.last(interpreter_pb2.ExecuteEvent(completed=completed))
 
-    def _data(self, item: Data) -> Iterator[interpreter_pb2.ExecuteEvent]:
+    def _data(self, item: Data) -> Iterator[CellEvent]:
         if item.stream is not Stream.BODY:
-            yield interpreter_pb2.ExecuteEvent(output=self._counter.output(item))
+            yield _CELL.output(STREAMS[item.stream], item.data, self._offset)
+            self._offset += len(item.data)
             return
         if self._parts is None:
             raise FrameError("content without a result")
         self._parts.feed(item.data)
         yield from self._finished_result()
 
-    def _event(self, value: dict[str, Any]) -> Iterator[interpreter_pb2.ExecuteEvent]:
+    def _event(self, value: dict[str, Any]) -> Iterator[CellEvent]:
         if self._parts is not None:
             raise FrameError("an event in the middle of a result")
         kind = value.get("type")
@@ -177,15 +172,15 @@ class CellTranslator:
                 traceback=checked.strings(value, "traceback", MAX_TRACEBACK),
                 limit=_optional_text(value, "limit")[:MAX_LIMIT_NAME],
             )
-            yield interpreter_pb2.ExecuteEvent(error=error)
+            yield _CELL.event(interpreter_pb2.ExecuteEvent(error=error))
         elif kind == "type_check":
-            yield interpreter_pb2.ExecuteEvent(type_checked=_read_type_check(value))
+            yield _CELL.event(interpreter_pb2.ExecuteEvent(type_checked=_read_type_check(value)))
         else:
             raise FrameError("an unknown event of an execution")
 
-    def _finished_result(self) -> Iterator[interpreter_pb2.ExecuteEvent]:
+    def _finished_result(self) -> Iterator[CellEvent]:
         if self._parts is not None and self._parts.is_complete:
-            yield interpreter_pb2.ExecuteEvent(result=self._parts.result)
+            yield _CELL.event(interpreter_pb2.ExecuteEvent(result=self._parts.result))
             self._parts = None
 
 
@@ -194,10 +189,10 @@ class CommandTranslator:
 
     def __init__(self, process_id: str) -> None:
         self._process_id = process_id
-        self._counter = OutputCounter()
+        self._offset = 0
         self.has_started = False
 
-    def events(self, items: Iterable[Data | Event]) -> Iterator[process_pb2.RunEvent]:
+    def events(self, items: Iterable[Data | Event]) -> Iterator[CommandEvent]:
         """Events of what arrived together."""
         for item in join_output(items):
             if isinstance(item, Event):
@@ -207,22 +202,24 @@ class CommandTranslator:
             elif item.stream is Stream.BODY:
                 raise FrameError("a command has no content but its output")
             else:
-                yield process_pb2.RunEvent(output=self._counter.output(item))
+                yield _COMMAND.output(STREAMS[item.stream], item.data, self._offset)
+                self._offset += len(item.data)
 
-    def started(self, pid: int) -> process_pb2.RunEvent:
+    def started(self, pid: int) -> CommandEvent:
         """The first event."""
         self.has_started = True
-        return process_pb2.RunEvent(started=process_pb2.ProcessStarted(process_id=self._process_id, pid=pid))
+        started = process_pb2.ProcessStarted(process_id=self._process_id, pid=pid)
+        return _COMMAND.event(process_pb2.RunEvent(started=started))
 
-    def exited(self, result: dict[str, Any]) -> process_pb2.RunEvent:
+    def exited(self, result: dict[str, Any]) -> CommandEvent:
         """The last event, from the call's `ok`."""
-        return process_pb2.RunEvent(exited=read_exited(result))
+        return _COMMAND.last(process_pb2.RunEvent(exited=read_exited(result)))
 
-    def lost(self) -> Iterator[process_pb2.RunEvent]:
+    def lost(self) -> Iterator[CommandEvent]:
         """What ends a command whose link was lost."""
         if not self.has_started:
             yield self.started(0)
-        yield process_pb2.RunEvent(exited=process_pb2.ProcessExited(status=types_pb2.EXIT_STATUS_LOST))
+        yield _COMMAND.last(process_pb2.RunEvent(exited=process_pb2.ProcessExited(status=types_pb2.EXIT_STATUS_LOST)))
 
 
 def read_exited(result: dict[str, Any]) -> process_pb2.ProcessExited:
@@ -274,3 +271,23 @@ def _list(value: dict[str, Any], name: str) -> list[Any]:
 
 def _optional_text(value: dict[str, Any], name: str) -> str:
     return "" if value.get(name) is None else checked.text(value, name)
+
+
+def tell_cell_skipped(event: CellEvent, skipped: int) -> CellEvent:
+    """Count what a client did not get into the last event's truncation."""
+    if event.message is None:
+        return event
+    told = interpreter_pb2.ExecuteEvent()
+    told.CopyFrom(event.message)
+    told.completed.truncation.dropped_bytes += skipped
+    return _CELL.last(told)
+
+
+def tell_command_skipped(event: CommandEvent, skipped: int) -> CommandEvent:
+    """Count what a client did not get into the last event's truncation."""
+    if event.message is None:
+        return event
+    told = process_pb2.RunEvent()
+    told.CopyFrom(event.message)
+    told.exited.truncation.dropped_bytes += skipped
+    return _COMMAND.last(told)

@@ -6,16 +6,16 @@ request id (it restarted, or never got the request) answers NOT_FOUND instead of
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Any, Final
 
-from sandbox_client.errors import NotFound, SandboxUnavailable
+from sandbox_client.errors import NotFound, NotSupported, SandboxUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Iterator
+    from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 
     from sandbox_client.connection import Connection
+    from sandbox_client.straight import StraightConnection
 
 ATTACH_ONLY: Final = (("sandbox-attach-only", "1"),)
 """Metadata of a repeat."""
@@ -46,6 +46,8 @@ class _Replay:
     def __init__(self) -> None:
         self.is_complete = False
         self._output = 0
+        self._last_output: Any = None
+        self._catches_up = False
         self._others = 0
         self._others_now = 0
 
@@ -57,13 +59,18 @@ class _Replay:
     def begin(self) -> None:
         """A connection starts from the first event again."""
         self._others_now = 0
+        if self._last_output is not None:
+            self._output = self._last_output.offset + len(self._last_output.data)
+            self._catches_up = True
 
     def fresh(self, events: Any) -> Iterator[Any]:
         """Those events that were not passed on yet; output that was so in part is cut."""
         for event in events:
             kind = event.WhichOneof("event")
             if kind == "output":
-                if self._cut(event.output):
+                # Reading `data` copies it: only a repeat has to look.
+                if not self._catches_up or self._cut(event.output):
+                    self._last_output = event.output
                     yield event
                 continue
             self._others_now += 1
@@ -74,18 +81,20 @@ class _Replay:
 
     def _cut(self, output: Any) -> bool:
         overlap = self._output - output.offset
-        end = output.offset + len(output.data)
-        if end <= self._output:
+        if overlap >= len(output.data):
             return False
         if overlap > 0:
             output.data = output.data[overlap:]
             output.offset = self._output
-        self._output = end
+        self._catches_up = False
         return True
 
 
 async def attached_events(
-    connection: Connection, method: Callable[..., Any], request: Any
+    connection: Connection | StraightConnection,
+    method: Callable[..., Any],
+    request: Any,
+    brief: Callable[..., Any] | None = None,
 ) -> AsyncGenerator[Any, None]:
     """Event messages of `Execute` or `Run`, each exactly once, over as many connections as it takes.
 
@@ -93,6 +102,7 @@ async def attached_events(
         connection: Where to.
         method: The stub's method; its responses have `events`.
         request: Its message, with `request_id` set.
+        brief: The method of the stub that answers with the first events only, which is all of a short cell.
 
     Raises:
         ExecutionLostError: The connection broke and the agent knows nothing of the request any more.
@@ -100,8 +110,27 @@ async def attached_events(
         SandboxError: As the call answered.
     """
     replay = _Replay()
+    is_repeat = False
+    if brief is not None and connection.is_brief:
+        for event in replay.fresh(await _first_events(connection, brief, request)):
+            yield event
+        # An agent that does not have the call has started nothing.
+        is_repeat = connection.is_brief
+    if not replay.is_complete:
+        async with contextlib.aclosing(_streamed(connection, method, request, replay, is_repeat=is_repeat)) as events:
+            async for event in events:
+                yield event
+
+
+async def _streamed(
+    connection: Connection | StraightConnection,
+    method: Callable[..., Any],
+    request: Any,
+    replay: _Replay,
+    *,
+    is_repeat: bool,
+) -> AsyncGenerator[Any, None]:
     for attempt in range(1, _ATTEMPTS + 1):
-        is_repeat = attempt > 1
         replay.begin()
         try:
             stream = connection.stream(method, request, metadata=ATTACH_ONLY if is_repeat else ())
@@ -113,8 +142,7 @@ async def attached_events(
                 return
             failure: SandboxUnavailable = SandboxUnavailable("the stream ended early", reason="STREAM_ENDED")
         except SandboxUnavailable as error:
-            # The runtime is gone, and the agent says so itself: there is nothing to attach to.
-            if error.reason in {"RUNTIME_UNAVAILABLE", "UNREACHABLE"} or replay.is_complete:
+            if _is_final(error) or replay.is_complete:
                 raise
             failure = error
         except NotFound as error:
@@ -123,4 +151,26 @@ async def attached_events(
             raise ExecutionLostError(has_started=replay.has_started) from error
         if attempt == _ATTEMPTS:
             raise failure
-        await asyncio.sleep(_PAUSE * attempt)
+        is_repeat = True
+        await connection.pause(_PAUSE * attempt)
+
+
+async def _first_events(
+    connection: Connection | StraightConnection, brief: Callable[..., Any], request: Any
+) -> Iterable[Any]:
+    """What the brief call answers; nothing where the stream has to tell."""
+    try:
+        events: Iterable[Any] = (await connection.unary(brief, request, repeatable=False, seconds=None)).events
+    except NotSupported:
+        connection.is_brief = False
+    except SandboxUnavailable as error:
+        if _is_final(error):
+            raise
+    else:
+        return events
+    return ()
+
+
+def _is_final(error: SandboxUnavailable) -> bool:
+    """Whether the runtime is gone, and the agent says so itself: there is nothing to attach to."""
+    return error.reason in {"RUNTIME_UNAVAILABLE", "UNREACHABLE"}

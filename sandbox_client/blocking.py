@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Self, Ty
 from sandbox_client.contexts import AsyncContexts
 from sandbox_client.files import AsyncFiles
 from sandbox_client.processes import AsyncProcess, AsyncProcesses
-from sandbox_client.session import AsyncSandbox
+from sandbox_client.session import AsyncSandbox, twin_over
+from sandbox_client.straight import StraightConnection, run_straight
 from sandbox_client.workspace import AsyncWorkspace
 
 if TYPE_CHECKING:
@@ -114,6 +115,39 @@ def iterating(
             # Whoever closed the sandbox closed what was under way with it.
             if not self._loop.is_closed:
                 self._loop.run(_close(items))
+
+    return call
+
+
+def straight(
+    method: Callable[Concatenate[Any, P], Coroutine[Any, Any, T]],
+) -> Callable[Concatenate[Sandbox, P], T]:
+    """As `blocking`, on the calling thread: for methods that need the connection only."""
+
+    @functools.wraps(method)
+    def call(self: Sandbox, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return run_straight(method(self.twin, *args, **kwargs))
+
+    return call
+
+
+def iterating_straight(
+    method: Callable[Concatenate[Any, P], AsyncGenerator[T, None]],
+) -> Callable[Concatenate[Sandbox, P], Iterator[T]]:
+    """As `iterating`, on the calling thread: for methods that need the connection only."""
+
+    @functools.wraps(method)
+    def call(self: Sandbox, /, *args: P.args, **kwargs: P.kwargs) -> Iterator[T]:
+        items = method(self.twin, *args, **kwargs)
+        try:
+            while True:
+                try:
+                    item = run_straight(_next(items))
+                except StopAsyncIteration:
+                    return
+                yield item
+        finally:
+            run_straight(_close(items))
 
     return call
 
@@ -239,7 +273,7 @@ class Sandbox(Face[AsyncSandbox]):
     """One session: an isolated place that runs code and keeps its variables and files.
 
     Make it with `Sandbox.local()`, `Sandbox.connect(name)` or `Sandbox.create()`, and use it as a context
-    manager. Callbacks run on another thread and must not call the sandbox; any number of threads may use one Sandbox.
+    manager. Callbacks run on the calling thread; any number of threads may use one Sandbox.
 
     Attributes:
         files: Files of the workspace.
@@ -250,6 +284,8 @@ class Sandbox(Face[AsyncSandbox]):
 
     def __init__(self, core: AsyncSandbox, loop: LoopThread) -> None:
         super().__init__(core, loop)
+        self._straight = StraightConnection(core.endpoint)
+        self._twin = twin_over(core, self._straight)
         self.files = Files(core.files, loop)
         self.workspace = Workspace(core.workspace, loop)
         self.contexts = Contexts(core.contexts, loop)
@@ -258,11 +294,22 @@ class Sandbox(Face[AsyncSandbox]):
     local = classmethod(opening(AsyncSandbox.local))
     connect = classmethod(opening(AsyncSandbox.connect))
     create = classmethod(opening(AsyncSandbox.create))
-    run_code = blocking(AsyncSandbox.run_code)
-    check_types = blocking(AsyncSandbox.check_types)
-    execute = iterating(AsyncSandbox.execute)
-    run = blocking(AsyncSandbox.run)
-    stream_command = iterating(AsyncSandbox.stream_command)
+    run_code = straight(AsyncSandbox.run_code)
+    check_types = straight(AsyncSandbox.check_types)
+    execute = iterating_straight(AsyncSandbox.execute)
+    run = straight(AsyncSandbox.run)
+    stream_command = iterating_straight(AsyncSandbox.stream_command)
+
+    @property
+    def twin(self) -> AsyncSandbox:
+        """The session over the connection that needs no loop; for `straight` and `iterating_straight`.
+
+        Raises:
+            RuntimeError: The sandbox is closed.
+        """
+        if self._loop.is_closed:
+            raise RuntimeError("this call cannot be made here: the sandbox is closed")
+        return self._twin
 
     @property
     def name(self) -> str:
@@ -274,6 +321,7 @@ class Sandbox(Face[AsyncSandbox]):
         if self._loop.is_closed:
             return
         try:
+            self._straight.close()
             self._loop.run(self._core.close())
         finally:
             self._loop.stop()

@@ -70,11 +70,26 @@ def channel_options(server_name: str) -> Sequence[tuple[str, Any]]:
     return (*_OPTIONS, ("grpc.ssl_target_name_override", server_name), ("grpc.default_authority", server_name))
 
 
+def unreachable(endpoint: Endpoint, seconds: float, why: str) -> SandboxUnavailable:
+    """The error for an agent that did not answer in time."""
+    return SandboxUnavailable(
+        f"no agent answered at {endpoint.address} within {seconds:g} s ({endpoint.describe_failure() or why}). "
+        "Check that the session is Ready and that this machine may reach it.",
+        reason="UNREACHABLE",
+    )
+
+
 class Connection:
-    """A channel to one agent. Make it on the event loop that uses it."""
+    """A channel to one agent. Make it on the event loop that uses it.
+
+    Attributes:
+        endpoint: Where the agent is.
+        is_brief: Whether the agent has ExecuteBriefly, as far as is known.
+    """
 
     def __init__(self, endpoint: Endpoint, *, connect_timeout: float = CONNECT_TIMEOUT) -> None:
         self.endpoint = endpoint
+        self.is_brief = True
         self._connect_timeout = connect_timeout
         self._metadata = (("authorization", f"Bearer {endpoint.token}"),)
         self._channel = grpc.aio.secure_channel(
@@ -98,12 +113,8 @@ class Connection:
         try:
             await asyncio.wait_for(self._channel.channel_ready(), self._connect_timeout)
         except TimeoutError:
-            why = self.endpoint.describe_failure() or await self._why_not()
-            raise SandboxUnavailable(
-                f"no agent answered at {self.endpoint.address} within {self._connect_timeout:g} s ({why}). "
-                "Check that the session is Ready and that this machine may reach it.",
-                reason="UNREACHABLE",
-            ) from None
+            why = "" if self.endpoint.describe_failure() else await self._why_not()
+            raise unreachable(self.endpoint, self._connect_timeout, why) from None
 
     async def _why_not(self) -> str:
         from sandbox_proto.v1.interpreter_pb2 import ListContextsRequest  # noqa: PLC0415 - only on this path
@@ -166,6 +177,10 @@ class Connection:
         finally:
             # Harmless after the end; it frees the call where the consumer went away early.
             call.cancel()
+
+    async def pause(self, seconds: float) -> None:
+        """Wait."""
+        await asyncio.sleep(seconds)
 
     async def close(self) -> None:
         """End the connection; calls under way fail."""

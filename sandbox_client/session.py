@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from pathlib import PurePosixPath
     from types import TracebackType
 
+    from sandbox_client.straight import StraightConnection
+
 
 class AsyncSandbox:
     """One session: an isolated place that runs code and keeps its variables and files.
@@ -52,11 +55,18 @@ class AsyncSandbox:
     ) -> None:
         self.name = name
         self._resources = resources or contextlib.AsyncExitStack()
-        self._connection = Connection(endpoint)
-        self.files = AsyncFiles(self._connection)
-        self.workspace = AsyncWorkspace(self._connection)
-        self.contexts = AsyncContexts(self._connection)
-        self.processes = AsyncProcesses(self._connection)
+        connection = Connection(endpoint)
+        self._connection: Connection | StraightConnection = connection
+        self._resources.push_async_callback(connection.close)
+        self.files = AsyncFiles(connection)
+        self.workspace = AsyncWorkspace(connection)
+        self.contexts = AsyncContexts(connection)
+        self.processes = AsyncProcesses(connection)
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """Where the agent answers."""
+        return self._connection.endpoint
 
     @classmethod
     async def local(
@@ -275,7 +285,8 @@ class AsyncSandbox:
             type_check=type_check_number(type_check),
         )
         reader = EventReader()
-        messages = attached_events(self._connection, self._connection.interpreter.Execute, request)
+        stub = self._connection.interpreter
+        messages = attached_events(self._connection, stub.Execute, request, brief=stub.ExecuteBriefly)
         async with contextlib.aclosing(messages):
             try:
                 async for message in messages:
@@ -364,10 +375,7 @@ class AsyncSandbox:
 
     async def close(self) -> None:
         """End the connection, and what was started for it: a local session ends, one of the cluster goes on."""
-        try:
-            await self._connection.close()
-        finally:
-            await self._resources.aclose()
+        await self._resources.aclose()
 
     async def __aenter__(self) -> Self:
         return self
@@ -376,6 +384,13 @@ class AsyncSandbox:
         self, type_: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.close()
+
+
+def twin_over(sandbox: AsyncSandbox, connection: StraightConnection) -> AsyncSandbox:
+    """The same session over another connection, to run code and commands with; it is not for closing."""
+    twin = copy.copy(sandbox)
+    twin._connection = connection  # noqa: SLF001 - its own module
+    return twin
 
 
 def _language_of(name: str) -> Any:

@@ -83,6 +83,7 @@ class FakeAgent:
         cells: Every ExecuteRequest it got.
         executions: Cells that ran since the start, or since `forget`.
         changes: What a watch tells before its end: pairs such as `("added", "a.csv")`.
+        brief_events: How many events ExecuteBriefly answers with at most; None: it is unknown, as to an older agent.
     """
 
     endpoint: Endpoint
@@ -99,6 +100,7 @@ class FakeAgent:
         self.known: set[str] = set()
         self.executions = 0
         self.changes: list[tuple[str, str]] = []
+        self.brief_events: int | None = None
         self.faults: dict[str, list[Callable[[Any], Any]]] = {}
         self.broken_after: int | None = None
         self._server: Any = None
@@ -210,6 +212,19 @@ class _Interpreter(InterpreterServiceServicer):
                 agent.broken_after = None
                 await context.abort(grpc.StatusCode.UNAVAILABLE, "the connection broke")
             yield interpreter_pb2.ExecuteResponse(events=[event])
+
+    async def ExecuteBriefly(  # noqa: N802 - gRPC's name
+        self, request: interpreter_pb2.ExecuteRequest, context: Any
+    ) -> interpreter_pb2.ExecuteResponse:
+        agent = self._agent
+        if agent.brief_events is None:
+            await context.abort(grpc.StatusCode.UNIMPLEMENTED, "no such method")
+        await agent.enter("ExecuteBriefly", context)
+        agent.cells.append(request)
+        agent.known.add(request.request_id)
+        agent.executions += 1
+        events = agent.scripts.get(request.code, [started(), completed()])
+        return interpreter_pb2.ExecuteResponse(events=events[: agent.brief_events])
 
     async def Interrupt(self, _request: Any, context: Any) -> interpreter_pb2.InterruptResponse:  # noqa: N802 - same
         await self._agent.enter("Interrupt", context)

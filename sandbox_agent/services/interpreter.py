@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 from sandbox_agent import checked
@@ -16,7 +17,8 @@ from sandbox_agent.requests import (
     read_language,
 )
 from sandbox_agent.services.answers import answer
-from sandbox_agent.translation import CellTranslator
+from sandbox_agent.translation import CellEvent, CellTranslator, tell_cell_skipped
+from sandbox_agent.wire import join
 from sandbox_proto.v1 import interpreter_pb2, interpreter_pb2_grpc
 
 if TYPE_CHECKING:
@@ -32,27 +34,42 @@ MAX_CONTEXTS = 1024
 class InterpreterServicer(interpreter_pb2_grpc.InterpreterServiceServicer):
     """See interpreter.proto."""
 
-    def __init__(self, gate: SessionGate, cells: ExecutionRegistry[interpreter_pb2.ExecuteEvent]) -> None:
+    def __init__(self, gate: SessionGate, cells: ExecutionRegistry[CellEvent]) -> None:
         self._gate = gate
         self._cells = cells
 
     async def Execute(  # noqa: N802 - gRPC's name
         self, request: interpreter_pb2.ExecuteRequest, context: Context
-    ) -> AsyncIterator[interpreter_pb2.ExecuteResponse]:
+    ) -> AsyncIterator[bytes]:
         """See interpreter.proto."""
+        execution = await self._start(request, context)
+        async for events in execution.log.follow(tell_cell_skipped):
+            yield join(events)
+
+    async def ExecuteBriefly(  # noqa: N802 - gRPC's name
+        self, request: interpreter_pb2.ExecuteRequest, context: Context
+    ) -> bytes:
+        """See interpreter.proto."""
+        execution = await self._start(request, context)
+        async with contextlib.aclosing(execution.log.follow(tell_cell_skipped)) as batches:
+            async for events in batches:
+                return join(events)
+        return b""
+
+    async def _start(self, request: interpreter_pb2.ExecuteRequest, context: Context) -> Execution[CellEvent]:
+        """The execution that a request starts or attaches to."""
         arguments, code = read_execute(request, self._gate.require_bound().limits)
         body = fingerprint(request)
         execution = self._cells.find(request.request_id, body) if request.request_id else None
-        if execution is None:
-            check_may_start(context.invocation_metadata())
-            session = await self._gate.require_ready()
+        if execution is not None:
+            return execution
+        check_may_start(context.invocation_metadata())
+        session = await self._gate.require_ready()
 
-            async def run(execution: Execution[interpreter_pb2.ExecuteEvent]) -> None:
-                await _run_cell(session, execution, arguments, code)
+        async def run(execution: Execution[CellEvent]) -> None:
+            await _run_cell(session, execution, arguments, code)
 
-            execution = self._cells.start(request.request_id, body, run)
-        async for events in execution.log.follow(_tell_skipped):
-            yield interpreter_pb2.ExecuteResponse(events=events)
+        return self._cells.start(request.request_id, body, run)
 
     async def Interrupt(  # noqa: N802 - gRPC's name
         self, request: interpreter_pb2.InterruptRequest, _context: Context
@@ -108,7 +125,7 @@ class InterpreterServicer(interpreter_pb2_grpc.InterpreterServiceServicer):
 
 async def _run_cell(
     session: BoundSession,
-    execution: Execution[interpreter_pb2.ExecuteEvent],
+    execution: Execution[CellEvent],
     arguments: dict[str, Any],
     code: bytes,
 ) -> None:
@@ -117,13 +134,3 @@ async def _run_cell(
     call = await session.runtime.open("execute", arguments)
     await call.send(code)
     await pump(call, execution.log, translator, translator.completed, lambda: translator.lost(context_id))
-
-
-def _tell_skipped(event: interpreter_pb2.ExecuteEvent, skipped: int) -> interpreter_pb2.ExecuteEvent:
-    """Count what this client did not get into the last event's truncation."""
-    if not skipped or not event.HasField("completed"):
-        return event
-    told = interpreter_pb2.ExecuteEvent()
-    told.CopyFrom(event)
-    told.completed.truncation.dropped_bytes += skipped
-    return told

@@ -12,7 +12,8 @@ from sandbox_agent.link.calls import OperationError
 from sandbox_agent.pumping import pump
 from sandbox_agent.requests import check_may_start, fingerprint, read_run
 from sandbox_agent.requests_process import read_input, read_offset, read_signal, read_size, read_start
-from sandbox_agent.translation import CommandTranslator
+from sandbox_agent.translation import CommandEvent, CommandTranslator, tell_command_skipped
+from sandbox_agent.wire import join
 from sandbox_proto.v1 import process_pb2, process_pb2_grpc
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ class ProcessServicer(process_pb2_grpc.ProcessServiceServicer):
     def __init__(
         self,
         gate: SessionGate,
-        commands: ExecutionRegistry[process_pb2.RunEvent],
+        commands: ExecutionRegistry[CommandEvent],
         processes: BackgroundRegistry,
     ) -> None:
         self._gate = gate
@@ -44,7 +45,7 @@ class ProcessServicer(process_pb2_grpc.ProcessServiceServicer):
 
     async def Run(  # noqa: N802 - gRPC's name
         self, request: process_pb2.RunRequest, context: Context
-    ) -> AsyncIterator[process_pb2.RunResponse]:
+    ) -> AsyncIterator[bytes]:
         """See process.proto."""
         arguments = read_run(request, self._gate.require_bound().limits)
         body = fingerprint(request)
@@ -54,13 +55,13 @@ class ProcessServicer(process_pb2_grpc.ProcessServiceServicer):
             session = await self._gate.require_ready()
             stdin = request.stdin
 
-            async def run(execution: Execution[process_pb2.RunEvent]) -> None:
+            async def run(execution: Execution[CommandEvent]) -> None:
                 await _run_command(session, execution, arguments, stdin)
 
             execution = self._commands.start(request.request_id, body, run)
         try:
-            async for events in execution.log.follow(_tell_skipped):
-                yield process_pb2.RunResponse(events=events)
+            async for events in execution.log.follow(tell_command_skipped):
+                yield join(events)
         finally:
             if request.end_with_client and execution.ended_at is None:
                 task = asyncio.create_task(self._kill(execution))
@@ -160,7 +161,7 @@ class ProcessServicer(process_pb2_grpc.ProcessServiceServicer):
         await session.runtime.call("process.resize", {"process_id": process.id, **size})
         return process_pb2.ResizeResponse()
 
-    async def _kill(self, execution: Execution[process_pb2.RunEvent]) -> None:
+    async def _kill(self, execution: Execution[CommandEvent]) -> None:
         """Kill a command whose client went away, and wanted that."""
         for _ in range(_KILL_ATTEMPTS):
             with contextlib.suppress(OperationError):
@@ -172,19 +173,9 @@ class ProcessServicer(process_pb2_grpc.ProcessServiceServicer):
 
 
 async def _run_command(
-    session: BoundSession, execution: Execution[process_pb2.RunEvent], arguments: dict[str, Any], stdin: bytes
+    session: BoundSession, execution: Execution[CommandEvent], arguments: dict[str, Any], stdin: bytes
 ) -> None:
     translator = CommandTranslator(execution.id)
     call = await session.runtime.open("run", {**arguments, "process_id": execution.id})
     await call.send(stdin)
     await pump(call, execution.log, translator, translator.exited, translator.lost)
-
-
-def _tell_skipped(event: process_pb2.RunEvent, skipped: int) -> process_pb2.RunEvent:
-    """Count what this client did not get into the last event's truncation."""
-    if not skipped or not event.HasField("exited"):
-        return event
-    told = process_pb2.RunEvent()
-    told.CopyFrom(event)
-    told.exited.truncation.dropped_bytes += skipped
-    return told

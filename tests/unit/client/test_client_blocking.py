@@ -1,5 +1,6 @@
 """The sync face: derived, complete, and safe to leave."""
 
+import asyncio
 import inspect
 import threading
 
@@ -9,6 +10,7 @@ from sandbox_client import AsyncSandbox, Contexts, Files, Sandbox, Started, Work
 from sandbox_client.blocking import LoopThread
 from sandbox_client.contexts import AsyncContexts
 from sandbox_client.files import AsyncFiles
+from sandbox_client.straight import run_straight
 from sandbox_client.testing import FakeAgent, completed, output, started
 from sandbox_client.workspace import AsyncWorkspace
 
@@ -76,10 +78,38 @@ def test_threads_may_share_a_sandbox(sandbox):
     assert len(sandbox.files.list()) == 8
 
 
-def test_a_call_inside_a_callback_is_refused_instead_of_waiting_forever(agent, sandbox):
+def test_a_callback_of_a_cell_may_call_the_sandbox(agent, sandbox):
     agent.script("cell", [started(), output(b"hi"), completed()])
+    told = []
+    sandbox.run_code("cell", on_stdout=lambda _: told.append(sandbox.files.list()))
+    assert told == [[]]
+
+
+def test_a_call_on_the_loops_own_thread_is_refused_instead_of_waiting_forever(sandbox, tmp_path):
+    sandbox.files.write("a", b"x")
     with pytest.raises(RuntimeError, match="AsyncSandbox inside callbacks"):
-        sandbox.run_code("cell", on_stdout=lambda _: sandbox.files.list())
+        sandbox.files.download("a", tmp_path, on_progress=lambda *_: sandbox.files.list())
+
+
+def test_a_short_cell_is_one_call_on_the_calling_thread(agent, sandbox):
+    agent.brief_events = 100
+    agent.script("cell", [started(), output(b"hi"), completed()])
+    threads = []
+    execution = sandbox.run_code("cell", on_stdout=lambda _: threads.append(threading.current_thread()))
+    assert (execution.stdout, execution.ok, threads) == ("hi", True, [threading.current_thread()])
+    assert agent.calls == {"ExecuteBriefly": 1}
+
+
+def test_a_broken_stream_is_attached_to_without_a_loop(agent, sandbox):
+    agent.script("cell", [started(), output(b"one "), output(b"two", offset=4), completed()])
+    agent.break_after(2)
+    assert sandbox.run_code("cell").stdout == "one two"
+    assert agent.executions == 1
+
+
+def test_a_coroutine_that_needs_a_loop_is_refused():
+    with pytest.raises(RuntimeError, match="needs an event loop"):
+        run_straight(asyncio.sleep(0))
 
 
 def test_a_closed_sandbox_says_so_and_leaves_no_thread(agent):
