@@ -38,7 +38,8 @@ def test_a_type_check_that_makes_no_sense_is_refused(language, check):
 
 def test_diagnostics_become_an_event():
     value = {"type": "type_check", "diagnostics": [DIAGNOSTIC], "omitted": 7}
-    (event,) = CellTranslator("e1").events([Event(value)])
+    (encoded,) = CellTranslator("e1").events([Event(value)])
+    (event,) = interpreter_pb2.ExecuteResponse.FromString(encoded.data).events
     assert event.type_checked == interpreter_pb2.TypeChecked(
         diagnostics=[interpreter_pb2.Diagnostic(**DIAGNOSTIC)], omitted=7
     )
