@@ -76,7 +76,6 @@ class SessionGate:
         self,
         runtime: Runtime,
         build_workspace: WorkspaceBuilder,
-        writer: str,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.state = State.BLANK
@@ -85,7 +84,6 @@ class SessionGate:
         self.runtime_uid = ""
         self.last_active = time.time()
         self._build_workspace = build_workspace
-        self._writer = writer
         self._monotonic = monotonic
         self._binding: Binding | None = None
         self._session: BoundSession | None = None
@@ -234,7 +232,9 @@ class SessionGate:
         return session
 
     def _take(self, binding: Binding, *, restored: bool) -> None:
-        stored = self._build_workspace(binding.workspace, self.runtime, self._writer) if binding.workspace else None
+        # Not the pod's name: a session that goes on in another pod takes its own interrupted push over at once.
+        writer = f"{binding.session_name} {binding.session_uid}"
+        stored = self._build_workspace(binding.workspace, self.runtime, writer) if binding.workspace else None
         self._session = BoundSession(binding.session_uid, binding.session_name, binding.limits, self.runtime, stored)
         self._binding = binding
         if binding.max_lifetime is not None:
@@ -246,6 +246,8 @@ class SessionGate:
             self.restoration.skip()
         else:
             self._restart_restore()
+        if stored is not None:
+            stored.start(self.restoration.wait_done)
 
     def _renew_from(self, binding: Binding) -> None:
         workspace = binding.workspace

@@ -1,4 +1,4 @@
-"""The plain HTTP port for the kubelet: /livez and /readyz, nothing else. It tells nothing that is secret."""
+"""The plain HTTP port for kubelet and Prometheus: /livez, /readyz, /metrics. It tells nothing that is secret."""
 
 from __future__ import annotations
 
@@ -21,8 +21,9 @@ class HealthServer:
         port: Where it listens, once started.
     """
 
-    def __init__(self, is_ready: Callable[[], bool]) -> None:
+    def __init__(self, is_ready: Callable[[], bool], metrics: Callable[[], str] = str) -> None:
         self.port = 0
+        self._metrics = metrics
         self._is_ready = is_ready
         self._server: asyncio.Server | None = None
 
@@ -53,8 +54,10 @@ class HealthServer:
             status, body = "200 OK", "ok\n"
         elif path == "/readyz":
             status, body = ("200 OK", "ok\n") if self._is_ready() else ("503 Service Unavailable", "not ready\n")
+        elif path == "/metrics":
+            status, body = "200 OK", self._metrics()
         else:
-            status, body = "404 Not Found", "try /livez or /readyz\n"
+            status, body = "404 Not Found", "try /livez, /readyz or /metrics\n"
         head = (
             f"HTTP/1.1 {status}\r\nContent-Type: text/plain\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
         )

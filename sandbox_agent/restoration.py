@@ -44,6 +44,7 @@ class Restoration:
         self.error = ""
         self._delays = delays
         self._ended = asyncio.Event()
+        self._done = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     def skip(self) -> None:
@@ -62,6 +63,10 @@ class Restoration:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._ended.wait(), timeout)
         return self.phase
+
+    async def wait_done(self) -> None:
+        """Wait until it is done well, perhaps after it was started again."""
+        await self._done.wait()
 
     async def close(self) -> None:
         """Stop it."""
@@ -98,6 +103,8 @@ class Restoration:
         self.phase = phase
         self.error = error
         self._ended.set()
+        if phase is RestorePhase.DONE:
+            self._done.set()
 
 
 async def _restore(workspace: Workspace) -> str:

@@ -18,6 +18,7 @@ from sandbox_agent.binding import SessionGate
 from sandbox_agent.executions import ExecutionRegistry
 from sandbox_agent.health import HealthServer
 from sandbox_agent.link.client import RuntimeLink
+from sandbox_agent.metrics import render_metrics
 from sandbox_agent.services.file import FileServicer
 from sandbox_agent.services.interpreter import InterpreterServicer
 from sandbox_agent.services.process import ProcessServicer
@@ -79,7 +80,7 @@ class Agent:
         self.control_port = 0
         self._settings = settings
         self._link = RuntimeLink(settings.socket_path)
-        self._gate = SessionGate(self._link, build_workspace or _build_workspace, settings.writer)
+        self._gate = SessionGate(self._link, build_workspace or _build_workspace)
         self._link.greet = self._gate.greet
         self._cells: ExecutionRegistry[CellEvent] = ExecutionRegistry(self._gate)
         self._commands: ExecutionRegistry[CommandEvent] = ExecutionRegistry(self._gate)
@@ -87,7 +88,7 @@ class Agent:
         self._sessions = SessionServicer(
             self._gate, lambda: self._cells.running + self._commands.running, self._processes
         )
-        self._health = HealthServer(self._is_ready)
+        self._health = HealthServer(self._is_ready, self._metrics)
         self._servers: list[grpc.aio.Server] = []
 
     @property
@@ -128,6 +129,10 @@ class Agent:
 
     def _is_ready(self) -> bool:
         return bool(self.control_port and self._link.runtime_id)
+
+    def _metrics(self) -> str:
+        session = self._gate.session
+        return render_metrics(session.stored if session is not None else None)
 
     def _client_server(self) -> grpc.aio.Server:
         server = grpc.aio.server(interceptors=[ClientInterceptor(self._gate)], options=OPTIONS)

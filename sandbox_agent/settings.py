@@ -28,8 +28,6 @@ class Settings:
     health_port: int = 8081
     ready_file: Path | None = None
     """Local mode: where the chosen ports are told."""
-    writer: str = "agent"
-    """Who commits generations of the workspace: the pod's name."""
 
     @property
     def socket_path(self) -> Path:
@@ -53,7 +51,6 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         control_port=_port(environment, "SANDBOX_CONTROL_PORT", default.control_port),
         health_port=_port(environment, "SANDBOX_HEALTH_PORT", default.health_port),
         ready_file=Path(ready_file) if ready_file else None,
-        writer=environment.get("HOSTNAME") or default.writer,
     )
 
 

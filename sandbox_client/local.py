@@ -63,6 +63,7 @@ class LocalOptions:
     execution_timeout: float | None = None
     memory_bytes: int | None = None
     file_bytes: int | None = None
+    sync: Literal["manual", "on_change"] = "manual"
 
 
 async def start_local(
@@ -112,6 +113,8 @@ def _check(options: LocalOptions) -> None:
         value = getattr(options, field_name)
         if value is not None and value <= 0:
             raise InvalidArgument(f"{value} is no number of bytes above 0", field=field_name)
+    if options.sync not in ("manual", "on_change"):
+        raise InvalidArgument(f"{options.sync!r} is neither 'manual' nor 'on_change'", field="sync")
     if not options.name or options.name in (".", "..") or any(c in options.name for c in "/\\\0"):
         raise InvalidArgument(f"{options.name!r} cannot name a workspace", field="name")
     if options.workspace is not None and options.workspace.exists() and not options.workspace.is_dir():
@@ -250,6 +253,7 @@ def _binding(folder: Path, options: LocalOptions, token: str) -> session_pb2.Bin
         workspace=session_pb2.WorkspaceBinding(
             directory=session_pb2.DirectoryStore(path=str(_folder_of(options.store, folder / "store"))),
             key_prefix=f"local/{options.name}/",
+            save_on_change=options.sync == "on_change",
         ),
     )
 

@@ -80,6 +80,7 @@ class AsyncSandbox:
         execution_timeout: float | None = None,
         memory_bytes: int | None = None,
         file_bytes: int | None = None,
+        sync: Literal["manual", "on_change"] = "manual",
         on_progress: Callable[[str], object] | None = None,
     ) -> Self:
         """Start a session on this machine, without a cluster. It ends with `close`, or with this process.
@@ -95,6 +96,8 @@ class AsyncSandbox:
             execution_timeout: Seconds a cell or command may take; the agent's default otherwise.
             memory_bytes: What all of it may use together; three quarters of the machine's by default.
             file_bytes: How large one file may get; the agent's default otherwise.
+            sync: `on_change` saves every change to the store unasked, within some seconds; `manual` saves by
+                `workspace.push` alone.
             on_progress: Told each step of the start.
 
         Raises:
@@ -111,6 +114,7 @@ class AsyncSandbox:
             execution_timeout=execution_timeout,
             memory_bytes=memory_bytes,
             file_bytes=file_bytes,
+            sync=sync,
         )
         endpoint, resources = await start_local(options, on_progress or _ignore)
         return cls(endpoint, name=name, resources=resources)

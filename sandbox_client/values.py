@@ -330,6 +330,8 @@ class WorkspaceStatus:
 
     Attributes:
         conflicts: Files that changed here and in storage: not saved until they are renamed, removed or restored.
+        saves_on_change: Changes are saved unasked.
+        lag: Seconds since the first change that is not saved yet, where they are.
     """
 
     generation: int
@@ -339,6 +341,8 @@ class WorkspaceStatus:
     dirty: bool
     last_error: str
     conflicts: tuple[str, ...] = ()
+    saves_on_change: bool = False
+    lag: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

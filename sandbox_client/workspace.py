@@ -77,6 +77,8 @@ class AsyncWorkspace:
             dirty=message.dirty,
             last_error=message.last_error,
             conflicts=tuple(message.conflicts),
+            saves_on_change=message.saves_on_change,
+            lag=message.lag.ToTimedelta().total_seconds(),
         )
 
     async def list(self, prefix: str = "") -> list[StoredFile]:

@@ -101,10 +101,13 @@ class SessionServicer(session_pb2_grpc.SessionServiceServicer):
     async def _drain_session(self, session: BoundSession, grace: float) -> None:
         gate = self._gate
         gate.state = State.DRAINING
+        saving = session.stored.on_change if session.stored is not None else None
         try:
             await self._settle_and_push(session, grace)
         except BaseException:
             gate.state = State.BOUND
+            if saving is not None:
+                saving.start()
             raise
         gate.state = State.DRAINED
 
@@ -120,6 +123,9 @@ class SessionServicer(session_pb2_grpc.SessionServiceServicer):
             _log.warning("work goes on after the grace of a drain", extra={"active": gate.active})
         # After a failed restore nothing was let in, and a push would replace what is stored by a part of it.
         if session.stored is not None and phase is RestorePhase.DONE:
+            if session.stored.on_change is not None:
+                # Nothing may claim the workspace once the pod is about to go.
+                await session.stored.on_change.stop()
             await _push(session.stored)
 
     async def _describe(self) -> session_pb2.SessionDescription:

@@ -11,6 +11,7 @@ from sandbox_agent.storage.directory_store import DirectoryStore
 from sandbox_agent.storage.names import Keys, NameRefusedError
 from sandbox_agent.storage.s3_client import read_settings
 from sandbox_agent.storage.s3_store import S3Store
+from sandbox_agent.storage.syncing import Pace
 from sandbox_agent.storage.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ def build_workspace(binding: session_pb2.WorkspaceBinding, runtime: Runtime, wri
     Args:
         binding: With a store.
         runtime: Has the files.
-        writer: Name of this pod or session: what tells its own interrupted push from another's.
+        writer: Name of this session: what tells its own interrupted push from another's.
 
     Raises:
         OperationError: INVALID_ARGUMENT, field `workspace.key_prefix`, `workspace.store` or
@@ -46,4 +47,5 @@ def build_workspace(binding: session_pb2.WorkspaceBinding, runtime: Runtime, wri
     if math.isnan(staleness):
         message = "max_staleness has nanoseconds out of range"
         raise OperationError("INVALID_ARGUMENT", "INVALID_ARGUMENT", message, "workspace.max_staleness")
-    return Workspace(store, keys, runtime, writer, tuple(binding.exclude), staleness)
+    pace = Pace() if binding.save_on_change else None
+    return Workspace(store, keys, runtime, writer, tuple(binding.exclude), staleness, pace)

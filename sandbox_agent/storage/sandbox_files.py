@@ -52,10 +52,14 @@ class Holding:
 
 
 class SandboxFiles:
-    """Files of one sandbox."""
+    """Files of one sandbox.
+
+    Attributes:
+        runtime: Has them.
+    """
 
     def __init__(self, runtime: Runtime) -> None:
-        self._runtime = runtime
+        self.runtime = runtime
 
     async def scan(self, paths: Sequence[str], exclude: Sequence[str]) -> list[Local]:
         """Files, symlinks and empty folders at or below `paths`; empty: all.
@@ -63,7 +67,7 @@ class SandboxFiles:
         Raises:
             OperationError: NOT_FOUND, FILE_NOT_FOUND, `paths`; RESOURCE_EXHAUSTED, TOO_MANY_FILES.
         """
-        call = await self._runtime.open("workspace.scan", {"paths": list(paths), "exclude": list(exclude)})
+        call = await self.runtime.open("workspace.scan", {"paths": list(paths), "exclude": list(exclude)})
         found: dict[str, Local] = {}
         try:
             await call.end()
@@ -80,7 +84,7 @@ class SandboxFiles:
     async def is_there(self, path: str, kind: EntryType) -> bool:
         """Whether a stored path is still there; where a file or symlink was, a folder is something else."""
         try:
-            answer = await self._runtime.call("file.stat", {"path": path})
+            answer = await self.runtime.call("file.stat", {"path": path})
         except OperationError as error:
             if error.code == "NOT_FOUND" or error.reason in {"NOT_A_DIRECTORY", "PATH_OUTSIDE_WORKSPACE"}:
                 return False
@@ -90,7 +94,7 @@ class SandboxFiles:
 
     async def hash(self, path: str) -> tuple[str, Local]:
         """The SHA-256 of a file, and what it was then."""
-        answer = await self._runtime.call("workspace.hash", {"path": path})
+        answer = await self.runtime.call("workspace.hash", {"path": path})
         digest = answer.get("sha256")
         if not isinstance(digest, str) or not is_sha256(digest):
             raise breach("a hash has no `sha256`")
@@ -98,11 +102,11 @@ class SandboxFiles:
 
     async def remember(self, holding: Holding) -> None:
         """Have the sandbox remember which commit it holds: it outlives this agent."""
-        await self._runtime.call("workspace.commit", {"commit": json.dumps([*holding.commit, holding.is_whole])})
+        await self.runtime.call("workspace.commit", {"commit": json.dumps([*holding.commit, holding.is_whole])})
 
     async def recall(self) -> Holding | None:
         """Which commit the sandbox holds; None where nobody ever told it."""
-        text = (await self._runtime.call("workspace.commit", {})).get("commit")
+        text = (await self.runtime.call("workspace.commit", {})).get("commit")
         if not text:
             return None
         with contextlib.suppress(ValueError, TypeError, RecursionError):
@@ -113,7 +117,7 @@ class SandboxFiles:
 
     async def open(self, local: Local) -> FileReading:
         """Read a file that a scan found."""
-        call = await self._runtime.open("workspace.read", {"path": local.path})
+        call = await self.runtime.open("workspace.read", {"path": local.path})
         return FileReading(call, local)
 
     async def write(self, entry: Entry, body: AsyncIterator[bytes] | None) -> Written:
@@ -125,12 +129,12 @@ class SandboxFiles:
         arguments = {
             "path": entry.path,
             "mode": entry.mode & _MODE,
-            "mtime_ns": max(entry.mtime_ns, 0),
+            "mtime_ns": entry.mtime_ns,
             "sha256": entry.sha256,
             "type": entry.type,
             "symlink_target": entry.symlink_target,
         }
-        call = await self._runtime.open("workspace.write", arguments)
+        call = await self.runtime.open("workspace.write", arguments)
         digest, size = hashlib.sha256(), 0
         try:
             if body is not None:

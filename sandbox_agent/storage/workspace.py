@@ -9,15 +9,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from sandbox_agent.link.calls import OperationError
+from sandbox_agent.storage import reports
 from sandbox_agent.storage.dirtiness import is_dirty
 from sandbox_agent.storage.freshness import Freshness, Looking
 from sandbox_agent.storage.generations import Generations, HeadState
 from sandbox_agent.storage.knowing import Recollection
-from sandbox_agent.storage.knowledge import Knowledge, Parts
-from sandbox_agent.storage.names import Keys, printable
+from sandbox_agent.storage.knowledge import DEFAULT_EXCLUDE, Knowledge, Parts
 from sandbox_agent.storage.news import News, Sight
 from sandbox_agent.storage.pushing import Push, PushResult
 from sandbox_agent.storage.restoring import Restore
@@ -25,26 +25,29 @@ from sandbox_agent.storage.s3_client import read_settings
 from sandbox_agent.storage.s3_store import S3Store
 from sandbox_agent.storage.sandbox_files import SandboxFiles
 from sandbox_agent.storage.stored_files import StoredFiles
-from sandbox_agent.storage.sync_plan import cut
+from sandbox_agent.storage.syncing import OnChange, Syncing
 from sandbox_agent.storage.transfers import Meter
 from sandbox_agent.storage.translation import translating
 from sandbox_proto.v1 import workspace_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterable, Sequence
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 
     from sandbox_agent.link.calls import Runtime
+    from sandbox_agent.storage.names import Keys
     from sandbox_agent.storage.object_store import ObjectStore
     from sandbox_agent.storage.restoring import RestoreResult
+    from sandbox_agent.storage.syncing import Pace
     from sandbox_proto.v1 import session_pb2
 
-MAX_FAILURES: Final = 500
-"""Failures that one answer names."""
 _T = TypeVar("_T")
 
 
 class Workspace:
     """A session's workspace. Pushes and restores of it run one after the other.
+
+    Attributes:
+        on_change: What saves changes unasked, where that was asked for and `start` was called.
 
     Args:
         store: The bucket.
@@ -53,6 +56,7 @@ class Workspace:
         writer: As for `opening.build_workspace`.
         exclude: What a push of everything leaves out, besides the default.
         interval: Seconds that a look for what others stored is good for; 0: every call looks; negative: none does.
+        pace: How soon changes are saved unasked; None: never.
     """
 
     def __init__(
@@ -63,6 +67,7 @@ class Workspace:
         writer: str,
         exclude: tuple[str, ...] = (),
         interval: float = 0.0,
+        pace: Pace | None = None,
     ) -> None:
         self._store = store
         files, generations = SandboxFiles(runtime), Generations(store, keys)
@@ -76,6 +81,8 @@ class Workspace:
         if interval >= 0:
             looking = Looking(self._is_quiet, self._look, self._bring, self._look_failed, interval)
             self._freshness = Freshness(looking)
+        self._pace = pace
+        self.on_change: OnChange | None = None
         self._lock = asyncio.Lock()
         self._push_failed = False
         self._last_error = ""
@@ -90,6 +97,13 @@ class Workspace:
         if self._freshness is not None:
             await self._freshness.freshen()
 
+    def start(self, ready: Callable[[], Awaitable[object]]) -> None:
+        """Save changes unasked from when `ready` returns, where the session was bound so."""
+        if self._pace is not None and self.on_change is None:
+            exclude = (*DEFAULT_EXCLUDE, *self._parts.exclude)
+            self.on_change = OnChange(Syncing(self._parts.files.runtime, exclude, ready, self._save, self._pace))
+            self.on_change.start()
+
     async def push(self, paths: Sequence[str] = ()) -> AsyncGenerator[workspace_pb2.PushResponse, None]:
         """Save `paths`, or everything; progress, then exactly one `done`."""
         meter = Meter()
@@ -98,14 +112,7 @@ class Workspace:
                 if isinstance(step, workspace_pb2.Progress):
                     yield workspace_pb2.PushResponse(progress=step)
                     continue
-                done = workspace_pb2.PushDone(
-                    generation=step.knowledge.generation,
-                    files_saved=step.saved,
-                    files_moved=step.moved,
-                    bytes_moved=step.moved_bytes,
-                    failed=_failures(step.failed),
-                )
-                yield workspace_pb2.PushResponse(done=done)
+                yield workspace_pb2.PushResponse(done=reports.push_done(step))
 
     async def restore(self) -> AsyncGenerator[workspace_pb2.RestoreResponse, None]:
         """Bring the stored generation back; progress, then exactly one `done`. May be run again at any time."""
@@ -116,11 +123,11 @@ class Workspace:
                 if isinstance(step, workspace_pb2.Progress):
                     yield workspace_pb2.RestoreResponse(progress=step)
                 else:
-                    yield workspace_pb2.RestoreResponse(done=_restore_done(step))
+                    yield workspace_pb2.RestoreResponse(done=reports.restore_done(step))
 
     async def refresh(self) -> workspace_pb2.RestoreDone:
         """Bring only what changed in storage since the last push or restore; what changed here stays as it is."""
-        return _restore_done(await self._restore(Meter(), only_news=True))
+        return reports.restore_done(await self._restore(Meter(), only_news=True))
 
     async def status(self) -> workspace_pb2.WorkspaceStatus:
         """What is saved and what is not. Never fails: what cannot be found out counts as not saved."""
@@ -132,18 +139,7 @@ class Workspace:
         except OperationError as failure:
             knowledge, dirty = self._recollection.knowledge or Knowledge((0, "", "")), True
             error = error or f"{failure.reason}: {failure.message}"
-        files = [entry for entry in knowledge.entries.values() if entry.type == "file"]
-        status = workspace_pb2.WorkspaceStatus(
-            generation=knowledge.generation,
-            files=len(files),
-            bytes=sum(entry.size for entry in files),
-            dirty=dirty,
-            last_error=printable(error),
-            conflicts=[printable(path) for path in sorted(knowledge.conflicts)[:MAX_FAILURES]],
-        )
-        with contextlib.suppress(ValueError):
-            status.synced_at.FromJsonString(self._recollection.synced_at)
-        return status
+        return reports.status(knowledge, self._recollection.synced_at, error, self.on_change, dirty=dirty)
 
     def renew(self, s3: session_pb2.S3Store) -> None:
         """Use new credentials from the next request on.
@@ -171,9 +167,18 @@ class Workspace:
 
     async def close(self) -> None:
         """Give up connections and threads."""
+        if self.on_change is not None:
+            await self.on_change.stop()
         if self._freshness is not None:
             await self._freshness.close()
         await self._store.close()
+
+    async def _save(self) -> bool:
+        if not self.is_fresh():
+            await self.freshen()
+        result = await self._push((), Meter())
+        # Any other failure stays one until the file changes.
+        return not any(reason.startswith("FILE_CHANGED") for _, reason in result.failed)
 
     async def _push(self, paths: Sequence[str], meter: Meter) -> PushResult:
         async with self._lock:
@@ -264,22 +269,6 @@ class Workspace:
 
 def _now() -> str:
     return datetime.now(UTC).isoformat().replace("+00:00", "Z")
-
-
-def _failures(failed: list[tuple[str, str]]) -> Iterable[workspace_pb2.FileFailure]:
-    return [
-        workspace_pb2.FileFailure(path=printable(path), reason=printable(reason))
-        for path, reason in cut(failed, MAX_FAILURES)
-    ]
-
-
-def _restore_done(result: RestoreResult) -> workspace_pb2.RestoreDone:
-    return workspace_pb2.RestoreDone(
-        generation=result.knowledge.generation,
-        files_restored=result.files,
-        bytes_restored=result.size,
-        failed=_failures(result.failed),
-    )
 
 
 async def _attended(task: asyncio.Task[_T], meter: Meter) -> AsyncGenerator[workspace_pb2.Progress | _T, None]:

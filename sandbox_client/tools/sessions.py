@@ -135,9 +135,10 @@ def local_sessions(
     workspace: str | os.PathLike[str] | None = None,
     egress: Literal["public", "none"] = "public",
     execution_timeout: float | None = None,
+    sync: Literal["manual", "on_change"] = "manual",
 ) -> LocalSessions:
     """For SandboxTools: local sessions, for trusted code. Arguments are those of `AsyncSandbox.local`."""
-    options = {"workspace": workspace, "egress": egress, "execution_timeout": execution_timeout}
+    options = {"workspace": workspace, "egress": egress, "execution_timeout": execution_timeout, "sync": sync}
     return LocalSessions(store, options)
 
 

@@ -167,7 +167,10 @@ class Binder:
         )
         if credentials.expires_at:
             store.expires_at.FromDatetime(credentials.expires_at)
-        return session_pb2.WorkspaceBinding(s3=store, key_prefix=prefix, exclude=session.spec.workspace.exclude)
+        wanted = session.spec.workspace
+        return session_pb2.WorkspaceBinding(
+            s3=store, key_prefix=prefix, exclude=wanted.exclude, save_on_change=wanted.sync == "OnChange"
+        )
 
 
 def _own_token(session: Session, secret: Mapping[str, Any]) -> bytes:

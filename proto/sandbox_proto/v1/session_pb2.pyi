@@ -63,18 +63,20 @@ class Lifecycle(_message.Message):
     def __init__(self, max_lifetime: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class WorkspaceBinding(_message.Message):
-    __slots__ = ("s3", "directory", "key_prefix", "exclude", "max_staleness")
+    __slots__ = ("s3", "directory", "key_prefix", "exclude", "max_staleness", "save_on_change")
     S3_FIELD_NUMBER: _ClassVar[int]
     DIRECTORY_FIELD_NUMBER: _ClassVar[int]
     KEY_PREFIX_FIELD_NUMBER: _ClassVar[int]
     EXCLUDE_FIELD_NUMBER: _ClassVar[int]
     MAX_STALENESS_FIELD_NUMBER: _ClassVar[int]
+    SAVE_ON_CHANGE_FIELD_NUMBER: _ClassVar[int]
     s3: S3Store
     directory: DirectoryStore
     key_prefix: str
     exclude: _containers.RepeatedScalarFieldContainer[str]
     max_staleness: _duration_pb2.Duration
-    def __init__(self, s3: _Optional[_Union[S3Store, _Mapping]] = ..., directory: _Optional[_Union[DirectoryStore, _Mapping]] = ..., key_prefix: _Optional[str] = ..., exclude: _Optional[_Iterable[str]] = ..., max_staleness: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+    save_on_change: bool
+    def __init__(self, s3: _Optional[_Union[S3Store, _Mapping]] = ..., directory: _Optional[_Union[DirectoryStore, _Mapping]] = ..., key_prefix: _Optional[str] = ..., exclude: _Optional[_Iterable[str]] = ..., max_staleness: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., save_on_change: _Optional[bool] = ...) -> None: ...
 
 class S3Store(_message.Message):
     __slots__ = ("bucket", "endpoint", "region", "access_key_id", "secret_access_key", "session_token", "expires_at", "path_style", "ca_certificates")

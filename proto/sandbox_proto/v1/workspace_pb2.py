@@ -22,46 +22,47 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n sandbox_proto/v1/workspace.proto\x12\nsandbox.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\\\n\x08Progress\x12\x12\n\nfiles_done\x18\x01 \x01(\x04\x12\x13\n\x0b\x66iles_total\x18\x02 \x01(\x04\x12\x12\n\nbytes_done\x18\x03 \x01(\x04\x12\x13\n\x0b\x62ytes_total\x18\x04 \x01(\x04\"+\n\x0b\x46ileFailure\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"\x1c\n\x0bPushRequest\x12\r\n\x05paths\x18\x01 \x03(\t\"g\n\x0cPushResponse\x12(\n\x08progress\x18\x01 \x01(\x0b\x32\x14.sandbox.v1.ProgressH\x00\x12$\n\x04\x64one\x18\x02 \x01(\x0b\x32\x14.sandbox.v1.PushDoneH\x00\x42\x07\n\x05\x65vent\"\x86\x01\n\x08PushDone\x12\x12\n\ngeneration\x18\x01 \x01(\x04\x12\x13\n\x0b\x66iles_saved\x18\x02 \x01(\x04\x12\x13\n\x0b\x66iles_moved\x18\x03 \x01(\x04\x12\x13\n\x0b\x62ytes_moved\x18\x04 \x01(\x04\x12\'\n\x06\x66\x61iled\x18\x05 \x03(\x0b\x32\x17.sandbox.v1.FileFailure\"\x10\n\x0eRestoreRequest\"m\n\x0fRestoreResponse\x12(\n\x08progress\x18\x01 \x01(\x0b\x32\x14.sandbox.v1.ProgressH\x00\x12\'\n\x04\x64one\x18\x02 \x01(\x0b\x32\x17.sandbox.v1.RestoreDoneH\x00\x42\x07\n\x05\x65vent\"z\n\x0bRestoreDone\x12\x12\n\ngeneration\x18\x01 \x01(\x04\x12\x16\n\x0e\x66iles_restored\x18\x02 \x01(\x04\x12\x16\n\x0e\x62ytes_restored\x18\x03 \x01(\x04\x12\'\n\x06\x66\x61iled\x18\x04 \x03(\x0b\x32\x17.sandbox.v1.FileFailure\"\x18\n\x16WorkspaceStatusRequest\"\xa8\x01\n\x0fWorkspaceStatus\x12\x12\n\ngeneration\x18\x01 \x01(\x04\x12\r\n\x05\x66iles\x18\x02 \x01(\x04\x12\r\n\x05\x62ytes\x18\x03 \x01(\x04\x12-\n\tsynced_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x64irty\x18\x05 \x01(\x08\x12\x12\n\nlast_error\x18\x06 \x01(\t\x12\x11\n\tconflicts\x18\x07 \x03(\t\"J\n\x11ListStoredRequest\x12\x0e\n\x06prefix\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\r\x12\x12\n\npage_token\x18\x03 \x01(\t\"[\n\nStoredFile\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0c\n\x04size\x18\x02 \x01(\x04\x12\x31\n\rlast_modified\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"T\n\x12ListStoredResponse\x12%\n\x05\x66iles\x18\x01 \x03(\x0b\x32\x16.sandbox.v1.StoredFile\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"!\n\x11ReadStoredRequest\x12\x0c\n\x04path\x18\x01 \x01(\t\"T\n\x12ReadStoredResponse\x12&\n\x04info\x18\x01 \x01(\x0b\x32\x16.sandbox.v1.StoredFileH\x00\x12\x0e\n\x04\x64\x61ta\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part2\xf0\x02\n\x10WorkspaceService\x12;\n\x04Push\x12\x17.sandbox.v1.PushRequest\x1a\x18.sandbox.v1.PushResponse0\x01\x12\x44\n\x07Restore\x12\x1a.sandbox.v1.RestoreRequest\x1a\x1b.sandbox.v1.RestoreResponse0\x01\x12I\n\x06Status\x12\".sandbox.v1.WorkspaceStatusRequest\x1a\x1b.sandbox.v1.WorkspaceStatus\x12\x45\n\x04List\x12\x1d.sandbox.v1.ListStoredRequest\x1a\x1e.sandbox.v1.ListStoredResponse\x12G\n\x04Read\x12\x1d.sandbox.v1.ReadStoredRequest\x1a\x1e.sandbox.v1.ReadStoredResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n sandbox_proto/v1/workspace.proto\x12\nsandbox.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\\\n\x08Progress\x12\x12\n\nfiles_done\x18\x01 \x01(\x04\x12\x13\n\x0b\x66iles_total\x18\x02 \x01(\x04\x12\x12\n\nbytes_done\x18\x03 \x01(\x04\x12\x13\n\x0b\x62ytes_total\x18\x04 \x01(\x04\"+\n\x0b\x46ileFailure\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"\x1c\n\x0bPushRequest\x12\r\n\x05paths\x18\x01 \x03(\t\"g\n\x0cPushResponse\x12(\n\x08progress\x18\x01 \x01(\x0b\x32\x14.sandbox.v1.ProgressH\x00\x12$\n\x04\x64one\x18\x02 \x01(\x0b\x32\x14.sandbox.v1.PushDoneH\x00\x42\x07\n\x05\x65vent\"\x86\x01\n\x08PushDone\x12\x12\n\ngeneration\x18\x01 \x01(\x04\x12\x13\n\x0b\x66iles_saved\x18\x02 \x01(\x04\x12\x13\n\x0b\x66iles_moved\x18\x03 \x01(\x04\x12\x13\n\x0b\x62ytes_moved\x18\x04 \x01(\x04\x12\'\n\x06\x66\x61iled\x18\x05 \x03(\x0b\x32\x17.sandbox.v1.FileFailure\"\x10\n\x0eRestoreRequest\"m\n\x0fRestoreResponse\x12(\n\x08progress\x18\x01 \x01(\x0b\x32\x14.sandbox.v1.ProgressH\x00\x12\'\n\x04\x64one\x18\x02 \x01(\x0b\x32\x17.sandbox.v1.RestoreDoneH\x00\x42\x07\n\x05\x65vent\"z\n\x0bRestoreDone\x12\x12\n\ngeneration\x18\x01 \x01(\x04\x12\x16\n\x0e\x66iles_restored\x18\x02 \x01(\x04\x12\x16\n\x0e\x62ytes_restored\x18\x03 \x01(\x04\x12\'\n\x06\x66\x61iled\x18\x04 \x03(\x0b\x32\x17.sandbox.v1.FileFailure\"\x18\n\x16WorkspaceStatusRequest\"\xe9\x01\n\x0fWorkspaceStatus\x12\x12\n\ngeneration\x18\x01 \x01(\x04\x12\r\n\x05\x66iles\x18\x02 \x01(\x04\x12\r\n\x05\x62ytes\x18\x03 \x01(\x04\x12-\n\tsynced_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x64irty\x18\x05 \x01(\x08\x12\x12\n\nlast_error\x18\x06 \x01(\t\x12\x11\n\tconflicts\x18\x07 \x03(\t\x12\x17\n\x0fsaves_on_change\x18\x08 \x01(\x08\x12&\n\x03lag\x18\t \x01(\x0b\x32\x19.google.protobuf.Duration\"J\n\x11ListStoredRequest\x12\x0e\n\x06prefix\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\r\x12\x12\n\npage_token\x18\x03 \x01(\t\"[\n\nStoredFile\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0c\n\x04size\x18\x02 \x01(\x04\x12\x31\n\rlast_modified\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"T\n\x12ListStoredResponse\x12%\n\x05\x66iles\x18\x01 \x03(\x0b\x32\x16.sandbox.v1.StoredFile\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"!\n\x11ReadStoredRequest\x12\x0c\n\x04path\x18\x01 \x01(\t\"T\n\x12ReadStoredResponse\x12&\n\x04info\x18\x01 \x01(\x0b\x32\x16.sandbox.v1.StoredFileH\x00\x12\x0e\n\x04\x64\x61ta\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part2\xf0\x02\n\x10WorkspaceService\x12;\n\x04Push\x12\x17.sandbox.v1.PushRequest\x1a\x18.sandbox.v1.PushResponse0\x01\x12\x44\n\x07Restore\x12\x1a.sandbox.v1.RestoreRequest\x1a\x1b.sandbox.v1.RestoreResponse0\x01\x12I\n\x06Status\x12\".sandbox.v1.WorkspaceStatusRequest\x1a\x1b.sandbox.v1.WorkspaceStatus\x12\x45\n\x04List\x12\x1d.sandbox.v1.ListStoredRequest\x1a\x1e.sandbox.v1.ListStoredResponse\x12G\n\x04Read\x12\x1d.sandbox.v1.ReadStoredRequest\x1a\x1e.sandbox.v1.ReadStoredResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'sandbox_proto.v1.workspace_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_PROGRESS']._serialized_start=81
-  _globals['_PROGRESS']._serialized_end=173
-  _globals['_FILEFAILURE']._serialized_start=175
-  _globals['_FILEFAILURE']._serialized_end=218
-  _globals['_PUSHREQUEST']._serialized_start=220
-  _globals['_PUSHREQUEST']._serialized_end=248
-  _globals['_PUSHRESPONSE']._serialized_start=250
-  _globals['_PUSHRESPONSE']._serialized_end=353
-  _globals['_PUSHDONE']._serialized_start=356
-  _globals['_PUSHDONE']._serialized_end=490
-  _globals['_RESTOREREQUEST']._serialized_start=492
-  _globals['_RESTOREREQUEST']._serialized_end=508
-  _globals['_RESTORERESPONSE']._serialized_start=510
-  _globals['_RESTORERESPONSE']._serialized_end=619
-  _globals['_RESTOREDONE']._serialized_start=621
-  _globals['_RESTOREDONE']._serialized_end=743
-  _globals['_WORKSPACESTATUSREQUEST']._serialized_start=745
-  _globals['_WORKSPACESTATUSREQUEST']._serialized_end=769
-  _globals['_WORKSPACESTATUS']._serialized_start=772
-  _globals['_WORKSPACESTATUS']._serialized_end=940
-  _globals['_LISTSTOREDREQUEST']._serialized_start=942
-  _globals['_LISTSTOREDREQUEST']._serialized_end=1016
-  _globals['_STOREDFILE']._serialized_start=1018
-  _globals['_STOREDFILE']._serialized_end=1109
-  _globals['_LISTSTOREDRESPONSE']._serialized_start=1111
-  _globals['_LISTSTOREDRESPONSE']._serialized_end=1195
-  _globals['_READSTOREDREQUEST']._serialized_start=1197
-  _globals['_READSTOREDREQUEST']._serialized_end=1230
-  _globals['_READSTOREDRESPONSE']._serialized_start=1232
-  _globals['_READSTOREDRESPONSE']._serialized_end=1316
-  _globals['_WORKSPACESERVICE']._serialized_start=1319
-  _globals['_WORKSPACESERVICE']._serialized_end=1687
+  _globals['_PROGRESS']._serialized_start=113
+  _globals['_PROGRESS']._serialized_end=205
+  _globals['_FILEFAILURE']._serialized_start=207
+  _globals['_FILEFAILURE']._serialized_end=250
+  _globals['_PUSHREQUEST']._serialized_start=252
+  _globals['_PUSHREQUEST']._serialized_end=280
+  _globals['_PUSHRESPONSE']._serialized_start=282
+  _globals['_PUSHRESPONSE']._serialized_end=385
+  _globals['_PUSHDONE']._serialized_start=388
+  _globals['_PUSHDONE']._serialized_end=522
+  _globals['_RESTOREREQUEST']._serialized_start=524
+  _globals['_RESTOREREQUEST']._serialized_end=540
+  _globals['_RESTORERESPONSE']._serialized_start=542
+  _globals['_RESTORERESPONSE']._serialized_end=651
+  _globals['_RESTOREDONE']._serialized_start=653
+  _globals['_RESTOREDONE']._serialized_end=775
+  _globals['_WORKSPACESTATUSREQUEST']._serialized_start=777
+  _globals['_WORKSPACESTATUSREQUEST']._serialized_end=801
+  _globals['_WORKSPACESTATUS']._serialized_start=804
+  _globals['_WORKSPACESTATUS']._serialized_end=1037
+  _globals['_LISTSTOREDREQUEST']._serialized_start=1039
+  _globals['_LISTSTOREDREQUEST']._serialized_end=1113
+  _globals['_STOREDFILE']._serialized_start=1115
+  _globals['_STOREDFILE']._serialized_end=1206
+  _globals['_LISTSTOREDRESPONSE']._serialized_start=1208
+  _globals['_LISTSTOREDRESPONSE']._serialized_end=1292
+  _globals['_READSTOREDREQUEST']._serialized_start=1294
+  _globals['_READSTOREDREQUEST']._serialized_end=1327
+  _globals['_READSTOREDRESPONSE']._serialized_start=1329
+  _globals['_READSTOREDRESPONSE']._serialized_end=1413
+  _globals['_WORKSPACESERVICE']._serialized_start=1416
+  _globals['_WORKSPACESERVICE']._serialized_end=1784
 # @@protoc_insertion_point(module_scope)

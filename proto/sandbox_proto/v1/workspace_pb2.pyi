@@ -1,5 +1,6 @@
 import datetime
 
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
@@ -86,7 +87,7 @@ class WorkspaceStatusRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class WorkspaceStatus(_message.Message):
-    __slots__ = ("generation", "files", "bytes", "synced_at", "dirty", "last_error", "conflicts")
+    __slots__ = ("generation", "files", "bytes", "synced_at", "dirty", "last_error", "conflicts", "saves_on_change", "lag")
     GENERATION_FIELD_NUMBER: _ClassVar[int]
     FILES_FIELD_NUMBER: _ClassVar[int]
     BYTES_FIELD_NUMBER: _ClassVar[int]
@@ -94,6 +95,8 @@ class WorkspaceStatus(_message.Message):
     DIRTY_FIELD_NUMBER: _ClassVar[int]
     LAST_ERROR_FIELD_NUMBER: _ClassVar[int]
     CONFLICTS_FIELD_NUMBER: _ClassVar[int]
+    SAVES_ON_CHANGE_FIELD_NUMBER: _ClassVar[int]
+    LAG_FIELD_NUMBER: _ClassVar[int]
     generation: int
     files: int
     bytes: int
@@ -101,7 +104,9 @@ class WorkspaceStatus(_message.Message):
     dirty: bool
     last_error: str
     conflicts: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, generation: _Optional[int] = ..., files: _Optional[int] = ..., bytes: _Optional[int] = ..., synced_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., dirty: _Optional[bool] = ..., last_error: _Optional[str] = ..., conflicts: _Optional[_Iterable[str]] = ...) -> None: ...
+    saves_on_change: bool
+    lag: _duration_pb2.Duration
+    def __init__(self, generation: _Optional[int] = ..., files: _Optional[int] = ..., bytes: _Optional[int] = ..., synced_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., dirty: _Optional[bool] = ..., last_error: _Optional[str] = ..., conflicts: _Optional[_Iterable[str]] = ..., saves_on_change: _Optional[bool] = ..., lag: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class ListStoredRequest(_message.Message):
     __slots__ = ("prefix", "page_size", "page_token")

@@ -24,8 +24,13 @@ class FakeWorkspace:
         self.pushes = 0
         self.renewed = []
 
+    on_change = None
+
     def is_fresh(self):
         return True
+
+    def start(self, ready):
+        pass
 
     async def close(self):
         self.is_closed = True
