@@ -1,4 +1,4 @@
-"""Where interpreters come from: the light zygote at once, the preloaded one when it is ready, or a standby of it."""
+"""Where interpreters come from: the light zygote at once, the preloaded one when it is ready, or a standby."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from sandbox_agent.runtime import kernel
 from sandbox_agent.runtime.interpreters import Interpreter
 from sandbox_agent.runtime.javascript import node_command
+from sandbox_agent.runtime.standby import Standby
 from sandbox_agent.runtime.zygote_protocol import CONTROL_FD
 
 if TYPE_CHECKING:
@@ -61,8 +62,8 @@ class Nursery:
         self._loaded = loaded
         self._site_packages = site_packages
         self._node = node
-        self._standby: Interpreter | None = None
-        self._refill: asyncio.TimerHandle | None = None
+        self._python = Standby(self._fork_loaded, _REFILL_AFTER)
+        self._javascript = Standby(self._start_node, _REFILL_AFTER)
         self.outlet = outlet
         self.memory = memory
 
@@ -73,7 +74,9 @@ class Nursery:
 
     def take(self, language: str) -> Interpreter:
         """An interpreter that nobody uses yet."""
-        return self._take_python() if language == "python" else self._start_node()
+        if language != "python":
+            return self._javascript.take() or self._start_node()
+        return self._python.take() or self._fork_loaded() or self._fork(self._light)
 
     def initialize(self, interpreter: Interpreter, cwd: str, env: dict[str, str]) -> None:
         """Give an interpreter its environment, as it is now."""
@@ -90,29 +93,27 @@ class Nursery:
             # It may have been forked before the session's limits were known.
             kernel.limit_files(interpreter.child.pid, self._state.limits.file_bytes)
 
-    def prepare_standby(self) -> None:
-        """Have a preloaded Python interpreter wait for whoever needs one next."""
-        self._refill = None
-        if self._loaded.ready and (self._standby is None or self._standby.is_gone):
-            self._standby = Interpreter(self._loaded, self._python_request(), "python")
+    def prepare_standbys(self) -> None:
+        """Have a preloaded Python interpreter and Node wait for whoever needs one next."""
+        self._python.prepare()
+        if self._node:
+            self._javascript.prepare()
+
+    def renew_standbys(self) -> None:
+        """Replace the standby that cannot take the session's limits on itself: Node."""
+        self._javascript.renew()
 
     async def close(self) -> None:
-        """End the standby."""
-        if self._refill is not None:
-            self._refill.cancel()
-        if self._standby is not None:
-            await self._standby.kill()
+        """End the standbys."""
+        await asyncio.gather(self._python.close(), self._javascript.close())
 
-    def _take_python(self) -> Interpreter:
-        standby, self._standby = self._standby, None
-        if self._loaded.ready and self._refill is None:
-            self._refill = asyncio.get_running_loop().call_later(_REFILL_AFTER, self.prepare_standby)
-        if standby is not None and not standby.is_gone:
-            return standby
-        return Interpreter(self._loaded if self._loaded.ready else self._light, self._python_request(), "python")
+    def _fork_loaded(self) -> Interpreter | None:
+        return self._fork(self._loaded) if self._loaded.ready else None
 
-    def _python_request(self) -> dict[str, Any]:
-        return {"kind": "python", "processes": process_limit(self._state), "file_bytes": self._state.limits.file_bytes}
+    def _fork(self, zygote: Zygote) -> Interpreter:
+        limits = {"processes": process_limit(self._state), "file_bytes": self._state.limits.file_bytes}
+        request = {"kind": "python", **limits}
+        return Interpreter(zygote, request, "python")
 
     def _start_node(self) -> Interpreter:
         request = {

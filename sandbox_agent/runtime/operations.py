@@ -113,6 +113,7 @@ class Operations:
 
     async def _renew_processes(self) -> None:
         # Node cannot take the socket filter on itself, and what a process opened before is beyond any filter.
+        self._nursery.renew_standbys()
         for context in {id(context): context for context in self._contexts.values()}.values():
             if context.is_untouched:
                 context.exchange()

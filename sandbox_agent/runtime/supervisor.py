@@ -112,9 +112,8 @@ class Supervisor:
 
     def _on_loaded_ready(self) -> None:
         self._operations.python.exchange()
-        self._nursery.prepare_standby()
-        if self._nursery.has_node:
-            self._operations.javascript.warm()
+        # The first JavaScript cell takes Node's standby, whichever context it is for.
+        self._nursery.prepare_standbys()
 
     def _spawn_checker(self, installation: Installation, folder: Path, descriptors: Sequence[int]) -> Child:
         # A soft limit makes it collect garbage more eagerly; the hard one is the checker's own.

@@ -240,6 +240,10 @@ def test_a_session_without_egress_has_no_sockets():
     with Sandbox.local(egress="none") as sandbox:
         execution = sandbox.run_code("import socket\nsocket.socket(socket.AF_INET)")
         assert execution.error.name == "PermissionError"
+        connect = "await new Promise((_, refuse) => require('net').connect(9, '127.0.0.1').on('error', refuse))"
+        for context in ("javascript", sandbox.contexts.create("javascript").id):
+            execution = sandbox.run_code(connect, "javascript", context=context)
+            assert execution.error.value.startswith("connect EACCES"), execution
 
 
 def descendants(marker):
