@@ -85,9 +85,11 @@ class MainThread {
 
   #post(method, parameters, milliseconds) {
     const answer = new Promise((resolve) => {
-      this.#session.post(method, parameters, (error, result) =>
-        resolve(error ? { exceptionDetails: { text: error.message } } : result),
-      );
+      this.#session.post(method, parameters, (error, result) => {
+        // The process is ending by a signal: the end is the answer, which the supervisor sees.
+        if (error?.message.includes('context was destroyed')) return;
+        resolve(error ? { exceptionDetails: { text: error.message } } : result);
+      });
     });
     return milliseconds === undefined ? answer : within(answer, milliseconds, null);
   }
