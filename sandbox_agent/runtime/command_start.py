@@ -111,7 +111,7 @@ class Starter:
         if timed_out:
             word = "TIMED_OUT"
         elif number:
-            oom = number == signal.SIGKILL and not child.killed and self._memory.explains(child.pid)
+            oom = number == signal.SIGKILL and self._memory.explains(child)
             word = "OOM_KILLED" if oom else "KILLED"
         return {"status": word, "exit_code": _SIGNAL_EXIT + number if number else code, "signal": number}
 

@@ -191,8 +191,7 @@ class Context:
         gone = self._release()
         self._spawn_kill(gone)
         code = -1 if status is None else os.waitstatus_to_exitcode(status)
-        pid = None if gone is None else gone.child.pid
-        oom = code == -signal.SIGKILL and self._nursery.memory.explains(pid)
+        oom = code == -signal.SIGKILL and gone is not None and self._nursery.memory.explains(gone.child)
         exit_code = _SIGNAL_EXIT - code if code < 0 and status is not None else max(code, 0)
         reason = "OOM_KILLED" if oom else "KILLED"
         if self._current is not None:

@@ -56,7 +56,6 @@ class MemoryWatch:
         self._round = 0
         self._baselines: dict[int, int] = {}
         self._members: dict[int, list[int]] = {}
-        self._victims: set[int] = set()
         self._kills: set[asyncio.Task[None]] = set()
 
     def start(self, is_busy: Callable[[], bool], zygote: Callable[[], int]) -> None:
@@ -81,12 +80,9 @@ class MemoryWatch:
             self._timer.cancel()
             self._schedule(_BUSY_EVERY)
 
-    def explains(self, pid: int | None) -> bool:
+    def explains(self, child: Child) -> bool:
         """Whether a process that SIGKILL ended was ended for lack of memory."""
-        if pid in self._victims:
-            self._victims.discard(pid)
-            return True
-        return self._counter.has_risen()
+        return child.over_memory or (not child.killed and self._counter.has_risen())
 
     @property
     def limit(self) -> int:
@@ -129,7 +125,6 @@ class MemoryWatch:
         for pid in seen:
             size = private_pages(pid)
             if pid not in self._baselines:
-                self._victims.discard(pid)
                 self._baselines[pid] = min(size, private_pages(self._zygote()))
             total += max(0, size - self._baselines[pid])
         return total
@@ -144,11 +139,11 @@ class MemoryWatch:
         return {leader: sum(map(proportional_bytes, members)) for leader, members in self._members.items()}
 
     def _end_largest(self, used: Mapping[int, int]) -> None:
-        candidates = {pid: size for pid, size in used.items() if pid in self._children and pid not in self._victims}
+        candidates = {pid: self._children[pid] for pid in used if pid in self._children}
         if not candidates or self._kills:
             return
-        pid = max(candidates, key=lambda each: candidates[each])
-        self._victims.add(pid)
-        task = asyncio.get_running_loop().create_task(kill_tree(self._children[pid].tree, pid))
+        pid = max(candidates, key=lambda each: used[each])
+        candidates[pid].over_memory = True
+        task = asyncio.get_running_loop().create_task(kill_tree(candidates[pid].tree, pid))
         self._kills.add(task)
         task.add_done_callback(self._kills.discard)

@@ -47,12 +47,14 @@ class Child:
         started: Its pid, or SpawnError.
         ended: Its wait status; never set where it could not be started.
         killed: Whether it was killed on request, so that nobody takes it for a lack of memory.
+        over_memory: Whether the runtime killed it for taking too much memory.
     """
 
     tree: str = field(default_factory=lambda: secrets.token_hex(8))
     started: asyncio.Future[int] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     ended: asyncio.Future[int] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     killed: bool = False
+    over_memory: bool = False
 
     @property
     def pid(self) -> int | None:
