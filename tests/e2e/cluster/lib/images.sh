@@ -29,7 +29,7 @@ fingerprint() {
   case $name in
     operator) sources+=(operator proto) ;;
     agent) sources+=(sandbox_agent proto) ;;
-    sandbox) sources+=(sandbox_agent/__init__.py sandbox_agent/link sandbox_agent/runtime) ;;
+    sandbox) sources+=(sandbox_agent/__init__.py sandbox_agent/inotify.py sandbox_agent/link sandbox_agent/runtime) ;;
   esac
   (
     cd "$REPOSITORY"

@@ -1,0 +1,44 @@
+"""The sandbox image holds of this project only what its Dockerfile copies: that has to be enough for the runtime."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+REPOSITORY = Path(__file__).parents[3]
+DOCKERFILE = REPOSITORY / "deploy/images/sandbox/Dockerfile"
+PLACE = "/usr/local/lib/sandbox/"
+IMPORT_ALL = """
+import importlib, pkgutil, sys
+sys.path.insert(0, sys.argv[1])
+# An editable install would find in the repository what is missing there.
+sys.meta_path[:] = [finder for finder in sys.meta_path if "editable" not in repr(finder).lower()]
+import sandbox_agent.link, sandbox_agent.runtime
+for package in (sandbox_agent.link, sandbox_agent.runtime):
+    for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
+        if not module.name.endswith(".__main__"):
+            importlib.import_module(module.name)
+print(sandbox_agent.__file__)
+"""
+
+
+def copy_as_the_dockerfile_does(target: Path) -> None:
+    for line in re.findall(r"^COPY (sandbox_agent.*)$", DOCKERFILE.read_text(), re.MULTILINE):
+        *sources, destination = line.split()
+        place = target / destination.removeprefix(PLACE)
+        for source in sources:
+            if (REPOSITORY / source).is_dir():
+                shutil.copytree(REPOSITORY / source, place, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                place.mkdir(parents=True, exist_ok=True)
+                shutil.copy(REPOSITORY / source, place)
+
+
+def test_every_module_of_the_runtime_can_be_imported_from_what_the_image_copies(tmp_path):
+    copy_as_the_dockerfile_does(tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", IMPORT_ALL, str(tmp_path)], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == str(tmp_path / "sandbox_agent/__init__.py")
