@@ -5,6 +5,7 @@
 'use strict';
 
 const acorn = require('internal/deps/acorn/acorn/dist/acorn');
+const { guardConstants, topLevelNames } = require('./constants.cjs');
 const { Declarations, LEXICAL } = require('./declarations.cjs');
 const { Edits } = require('./edits.cjs');
 const { createLocator } = require('./positions.cjs');
@@ -21,24 +22,36 @@ const YIELD = 'await void 0;';
 const OPTIONS = { ecmaVersion: 'latest', allowAwaitOutsideFunction: true, allowHashBang: true };
 
 /**
- * @param {{source: string, language: string, fileName: string, known: Map<string, string>}} cell
- * @returns {{code: string, declared: Map<string, string>, maps: object[]}}  maps as in positions.cjs
+ * @param {{source: string, language: string, fileName: string, known: Map<string, string>, constants: Set<string>}} cell
+ *   `known`: names of earlier cells to their kinds; `constants`: those of them that were declared with `const`
+ * @returns {{code: string, declared: Map<string, string>, names: Map<string, boolean>, maps: object[]}}  `names`: those of
+ *   the top level, each with whether it is a constant; `maps` as in positions.cjs
  * @throws {CellSyntaxError}
  */
-function compileCell({ source, language, fileName, known }) {
+function compileCell({ source, language, fileName, known, constants }) {
   const isTypeScript = language === 'typescript';
   const stripped = isTypeScript ? stripTypes(source) : { code: source, maps: [] };
   const tree = parse(stripped, source);
   const edits = new Edits(stripped.code);
   const declarations = new Declarations(known, edits, HELPER);
   rewrite(tree, stripped.code, edits, declarations, { isTypeScript, isTransformed: stripped.maps.length > 0 });
+  const names = topLevelNames(tree);
+  guardConstants(tree, constantsIn(names, constants), edits, `${HELPER}.constant`);
   if (stripped.code.startsWith('#!')) edits.replace(0, 2, '//');
   const { code, map } = edits.apply(YIELD + declarations.prologue);
   return {
     code: `${code}\n;void 0\n//# sourceURL=${fileName}`,
     declared: declarations.declared,
+    names,
     maps: [map, ...stripped.maps],
   };
+}
+
+/** What is a constant in a cell: by its own declarations, else by those of earlier cells. */
+function constantsIn(names, earlier) {
+  const found = new Set([...earlier].filter((name) => !names.has(name)));
+  for (const [name, isConstant] of names) if (isConstant) found.add(name);
+  return found;
 }
 
 function parse({ code, maps }, source) {

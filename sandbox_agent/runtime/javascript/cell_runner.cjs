@@ -15,6 +15,7 @@ class CellRunner {
   #output;
   #tracebacks;
   #known = new Map();
+  #constants = new Set();
   #count = 0;
   #running = null;
 
@@ -61,7 +62,7 @@ class CellRunner {
   async #outcome(cell) {
     let compiled;
     try {
-      compiled = compileCell({ ...cell, known: this.#known });
+      compiled = compileCell({ ...cell, known: this.#known, constants: this.#constants });
     } catch (error) {
       if (!(error instanceof CellSyntaxError)) return failure(error);
       return { status: 'ERROR', error: error.describe(cell.fileName) };
@@ -94,10 +95,18 @@ class CellRunner {
 
   async #judge(cell, compiled, details, running) {
     const isEarly = isEarlyError(details);
-    if (!isEarly) for (const [name, kind] of compiled.declared) this.#known.set(name, kind);
+    if (!isEarly) this.#remember(compiled);
     if (running.ending && (details || running.ending.status !== 'OK')) return running.ending;
     if (!details) return { status: 'OK', error: null };
     return { status: 'ERROR', error: await this.#describe(cell, compiled, details) };
+  }
+
+  #remember({ declared, names }) {
+    for (const [name, kind] of declared) this.#known.set(name, kind);
+    for (const [name, isConstant] of names) {
+      if (isConstant) this.#constants.add(name);
+      else this.#constants.delete(name);
+    }
   }
 
   async #describe({ fileName }, { maps }, details) {

@@ -41,10 +41,10 @@ class Control {
    * takes long: `ready`, and a cell that comes with it, go first.
    */
   async #warmUp() {
-    const known = new Map();
-    const { code } = compileCell({ source: 'await 1', language: 'javascript', fileName: 'warm-up.js', known });
+    const names = { known: new Map(), constants: new Set() };
+    const { code } = compileCell({ source: 'await 1', language: 'javascript', fileName: 'warm-up.js', ...names });
     await this.#main.evaluate(code.replace('.result(', '.isStale(0,'));
-    const typed = { source: '1 as any', language: 'typescript', fileName: 'warm-up.ts', known };
+    const typed = { source: '1 as any', language: 'typescript', fileName: 'warm-up.ts', ...names };
     setTimeout(() => compileCell(typed), TYPESCRIPT_DELAY_MILLISECONDS);
   }
 

@@ -15,14 +15,19 @@ function walk(root, visit) {
     const [node, parent, isNested] = stack.pop();
     visit(node, parent, isNested);
     const inside = isNested || isScope(node);
-    const children = [];
-    for (const key in node) {
-      const value = node[key];
-      if (Array.isArray(value)) children.push(...value.filter((item) => typeof item?.type === 'string'));
-      else if (typeof value?.type === 'string') children.push(value);
-    }
-    for (const child of children.reverse()) stack.push([child, node, inside]);
+    for (const child of childrenOf(node).reverse()) stack.push([child, node, inside]);
   }
+}
+
+/** The nodes right below a node, in their order. */
+function childrenOf(node) {
+  const children = [];
+  for (const key in node) {
+    const value = node[key];
+    if (Array.isArray(value)) children.push(...value.filter((item) => typeof item?.type === 'string'));
+    else if (typeof value?.type === 'string') children.push(value);
+  }
+  return children;
 }
 
 /** Names that a binding pattern binds. */
@@ -43,4 +48,4 @@ function boundNames(pattern) {
   }
 }
 
-module.exports = { boundNames, walk };
+module.exports = { boundNames, childrenOf, walk };

@@ -39,6 +39,9 @@ function createHelper(ring) {
     result: (value) => sendResult(ring, value),
     import: importModule,
     rename: (target, name) => Object.defineProperty(target, 'name', { value: name }),
+    set constant(_) {
+      throw new TypeError('Assignment to constant variable.');
+    },
     epoch: () => ring.epoch,
     /** True if an interrupt came since `epoch`: the cell is over, and its code behind the await must not go on. */
     isStale(epoch, value) {

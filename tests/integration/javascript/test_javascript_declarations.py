@@ -62,3 +62,41 @@ def test_exported_declarations_are_plain_declarations(shared):
         shared.run("export const exported = 1; export default function main() { return exported + 1 }").status == "OK"
     )
     assert shared.value("main()") == 2
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "fixed = 2",
+        "fixed += 1",
+        "fixed++",
+        "[fixed] = [2]",
+        "({fixed} = {})",
+        "({a: fixed = 5} = {})",
+        "({...fixed} = {})",
+        "for (fixed of [2]) {}",
+        "(() => { fixed = 2 })()",
+        "const fixed = 1; fixed = 2",
+    ],
+)
+def test_a_constant_cannot_be_assigned_to_also_by_a_later_cell(shared, code):
+    shared.run("const fixed = 1")
+    error = shared.run(code).error
+    assert (error["name"], error["value"]) == ("TypeError", "Assignment to constant variable.")
+    assert shared.value("fixed") == 1
+
+
+def test_what_only_has_the_name_of_a_constant_can_be_assigned_to(shared):
+    shared.run("const outer = 1")
+    code = """
+function parameter(outer) { outer = 2; return outer }
+const inner = (() => { var outer; outer = 3; return outer })();
+let block = 0;
+{ let outer = 3; outer = 4; block = outer }
+try { throw 1 } catch (outer) { outer = 5 }
+for (let outer = 0; outer < 1; outer++);
+[parameter(1), inner, block, outer]
+"""
+    assert shared.value(code) == [2, 3, 4, 1]
+    assert shared.value("let outer = 5; outer = 6; outer") == 6
+    assert shared.value("outer = 7; outer") == 7

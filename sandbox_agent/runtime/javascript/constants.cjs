@@ -1,0 +1,103 @@
+/**
+ * Assignments to constants. The engine's `const` cannot be declared again, so compiled cells have `let`; what assigns to a
+ * name that was declared with `const` is found here, and made to throw as the engine would. Pure.
+ */
+'use strict';
+
+const { boundNames, childrenOf } = require('./syntax_tree.cjs');
+
+const FUNCTION = /^(FunctionDeclaration|FunctionExpression|ArrowFunctionExpression)$/;
+const SCOPE = /Function|^(BlockStatement|StaticBlock|CatchClause|SwitchStatement|For(In|Of)?Statement|ClassExpression)$/;
+/** They assign, or not, by the value that is there. */
+const CONDITIONAL = new Set(['??=', '||=', '&&=']);
+
+/** Names that a cell's top level declares, each with whether it is a constant. */
+function topLevelNames(tree) {
+  const found = new Map();
+  for (const statement of tree.body) {
+    const node = statement.declaration ?? statement;
+    for (const { id } of node.declarations ?? []) {
+      for (const name of boundNames(id)) found.set(name, node.kind === 'const');
+    }
+    if (node.id) found.set(node.id.name, false);
+    for (const { local } of statement.type === 'ImportDeclaration' ? statement.specifiers : []) found.set(local.name, false);
+  }
+  return found;
+}
+
+/**
+ * Replaces what is assigned to where it is a constant.
+ *
+ * @param {object} tree
+ * @param {Set<string>} constants
+ * @param {import('./edits.cjs').Edits} edits
+ * @param {string} refusal  an expression that throws when it is assigned to
+ */
+function guardConstants(tree, constants, edits, refusal) {
+  if (!constants.size) return;
+  const hidden = findHidden(tree, constants);
+  const stack = [[tree, []]];
+  while (stack.length) {
+    const [node, outer] = stack.pop();
+    const scopes = hidden.has(node) ? [...outer, hidden.get(node)] : outer;
+    for (const { name, start, end, isShorthand } of targetsOf(node)) {
+      if (!constants.has(name) || scopes.some((names) => names.has(name))) continue;
+      edits.replace(start, end, isShorthand ? `${name}: ${refusal}` : refusal);
+    }
+    for (const child of childrenOf(node)) stack.push([child, scopes]);
+  }
+}
+
+/** Scopes inside of the cell to those of the names that mean something else in them. */
+function findHidden(tree, names) {
+  const hidden = new Map();
+  const hide = (scope, found) => {
+    for (const name of found) {
+      if (!names.has(name) || !scope) continue;
+      if (!hidden.has(scope)) hidden.set(scope, new Set());
+      hidden.get(scope).add(name);
+    }
+  };
+  const stack = [[tree, null, null]];
+  while (stack.length) {
+    const [node, outer, outerFunction] = stack.pop();
+    const isFunction = FUNCTION.test(node.type);
+    const scope = SCOPE.test(node.type) ? node : outer;
+    if (node.type === 'VariableDeclaration') {
+      hide(node.kind === 'var' ? outerFunction : outer, node.declarations.flatMap(({ id }) => boundNames(id)));
+    }
+    if (node.type.endsWith('Declaration') && node.id) hide(outer, [node.id.name]);
+    else if (node.id && scope === node) hide(node, [node.id.name]);
+    if (isFunction) hide(node, node.params.flatMap(boundNames));
+    if (node.type === 'CatchClause') hide(node, boundNames(node.param));
+    for (const child of childrenOf(node)) stack.push([child, scope, isFunction ? node : outerFunction]);
+  }
+  return hidden;
+}
+
+/** Names that a node assigns to, with their places. */
+function targetsOf(node) {
+  if (node.type === 'AssignmentExpression') return CONDITIONAL.has(node.operator) ? [] : namesIn(node.left);
+  if (node.type === 'UpdateExpression') return namesIn(node.argument);
+  const isLoop = node.type === 'ForInStatement' || node.type === 'ForOfStatement';
+  return isLoop && node.left.type !== 'VariableDeclaration' ? namesIn(node.left) : [];
+}
+
+function namesIn(pattern, isShorthand = false) {
+  switch (pattern?.type) {
+    case 'Identifier':
+      return [{ name: pattern.name, start: pattern.start, end: pattern.end, isShorthand }];
+    case 'ObjectPattern':
+      return pattern.properties.flatMap((property) => namesIn(property.value ?? property.argument, property.shorthand));
+    case 'ArrayPattern':
+      return pattern.elements.flatMap((element) => namesIn(element));
+    case 'AssignmentPattern':
+      return namesIn(pattern.left, isShorthand);
+    case 'RestElement':
+      return namesIn(pattern.argument);
+    default:
+      return [];
+  }
+}
+
+module.exports = { guardConstants, topLevelNames };
