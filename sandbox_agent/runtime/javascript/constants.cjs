@@ -4,7 +4,7 @@
  */
 'use strict';
 
-const { boundNames, childrenOf } = require('./syntax_tree.cjs');
+const { boundNames, childrenOf, walk } = require('./syntax_tree.cjs');
 
 const FUNCTION = /^(FunctionDeclaration|FunctionExpression|ArrowFunctionExpression)$/;
 const SCOPE = /Function|^(BlockStatement|StaticBlock|CatchClause|SwitchStatement|For(In|Of)?Statement|ClassExpression)$/;
@@ -14,6 +14,10 @@ const CONDITIONAL = new Set(['??=', '||=', '&&=']);
 /** Names that a cell's top level declares, each with whether it is a constant. */
 function topLevelNames(tree) {
   const found = new Map();
+  walk(tree, (node, _, isNested) => {
+    if (isNested || node.type !== 'VariableDeclaration' || node.kind !== 'var') return;
+    for (const { id } of node.declarations) boundNames(id).forEach((name) => found.set(name, false));
+  });
   for (const statement of tree.body) {
     const node = statement.declaration ?? statement;
     for (const { id } of node.declarations ?? []) {
