@@ -73,8 +73,6 @@ class BackgroundProcess:
     def prepare(self, io: ProcessIO) -> None:
         """Its ends are open. Nothing is read before somebody follows it."""
         self._io = io
-        for reader in io.readers:
-            reader.pause()
 
     def begin(self, child: Child) -> None:
         """It runs now."""

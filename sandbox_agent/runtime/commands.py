@@ -52,6 +52,7 @@ class Commands:
         timed_out = False
         try:
             channel.send_event({"type": "started", "pid": child.pid})
+            output.begin()
             timed_out = not await wait_for_end(child, timeout)
             if timed_out:
                 output.release()
@@ -89,7 +90,7 @@ class _Output:
         self._channel = channel
         self._limit = OutputLimit(limit)
         self._unhindered = False
-        self._pipes = [OutputPipe(self._receiver(stream)) for stream in (Stream.STDOUT, Stream.STDERR)]
+        self._pipes = [OutputPipe(self._receiver(stream), is_paused=True) for stream in (Stream.STDOUT, Stream.STDERR)]
         channel.on_writable = self._resume
 
     @property
@@ -102,6 +103,10 @@ class _Output:
     def close_writes(self) -> None:
         for pipe in self._pipes:
             pipe.close_write()
+
+    def begin(self) -> None:
+        """Read, now that `started` is under way: a fast command may have written before that."""
+        self._resume()
 
     def release(self) -> None:
         """Past the deadline nothing waits for the agent any more; the limit bounds what is kept."""

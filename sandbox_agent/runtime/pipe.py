@@ -20,16 +20,18 @@ class OutputReader:
     Args:
         descriptor: Where output is read.
         on_data: Called with what arrives; may call `pause`.
+        is_paused: Nothing is read before `resume`.
     """
 
-    def __init__(self, descriptor: int, on_data: Callable[[bytes], None]) -> None:
+    def __init__(self, descriptor: int, on_data: Callable[[bytes], None], *, is_paused: bool = False) -> None:
         self._on_data = on_data
         self._read = descriptor
         os.set_blocking(self._read, False)
         self._loop = asyncio.get_running_loop()
-        self._paused = False
+        self._paused = True
         self._open = True
-        self._loop.add_reader(self._read, self._receive)
+        if not is_paused:
+            self.resume()
 
     def pause(self) -> None:
         """Stop reading, so that writers have to wait."""
@@ -85,11 +87,12 @@ class OutputPipe(OutputReader):
 
     Args:
         on_data: Called with what arrives; may call `pause`.
+        is_paused: Nothing is read before `resume`.
     """
 
-    def __init__(self, on_data: Callable[[bytes], None]) -> None:
+    def __init__(self, on_data: Callable[[bytes], None], *, is_paused: bool = False) -> None:
         read, self.write_fd = os.pipe2(os.O_CLOEXEC)
-        super().__init__(read, on_data)
+        super().__init__(read, on_data, is_paused=is_paused)
 
     def close_write(self) -> None:
         """Close the child's end here."""

@@ -26,7 +26,7 @@ class ProcessIO(Protocol):
 
     Attributes:
         input: Standard input; None where it ended at the start.
-        readers: Where output arrives.
+        readers: Where output arrives; nothing is read before they are resumed.
     """
 
     input: ProcessInput | None
@@ -61,7 +61,9 @@ class Pipes:
         else:
             self._source, write = os.pipe2(os.O_CLOEXEC)
             self.input = ProcessInput(write)
-        self._pipes = [OutputPipe(partial(on_output, stream)) for stream in (Stream.STDOUT, Stream.STDERR)]
+        self._pipes = [
+            OutputPipe(partial(on_output, stream), is_paused=True) for stream in (Stream.STDOUT, Stream.STDERR)
+        ]
         self.readers: Sequence[OutputReader] = self._pipes
 
     def descriptors(self) -> list[int]:
@@ -101,7 +103,9 @@ class Terminal:
         self._master, self._child = os.openpty()
         self.resize(rows, columns)
         self.input: ProcessInput | None = ProcessInput(os.dup(self._master), is_terminal=True)
-        self.readers: Sequence[OutputReader] = [OutputReader(os.dup(self._master), partial(on_output, Stream.STDOUT))]
+        self.readers: Sequence[OutputReader] = [
+            OutputReader(os.dup(self._master), partial(on_output, Stream.STDOUT), is_paused=True)
+        ]
 
     @property
     def foreground(self) -> int:
