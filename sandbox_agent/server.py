@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import logging
@@ -90,6 +91,7 @@ class Agent:
         )
         self._health = HealthServer(self._is_ready, self._metrics)
         self._servers: list[grpc.aio.Server] = []
+        self._preloading: asyncio.Task[None] | None = None
 
     @property
     def health_port(self) -> int:
@@ -105,6 +107,8 @@ class Agent:
         settings = self._settings
         plain, mutual = _read_credentials(settings)
         self._link.start()
+        if settings.preload_storage:
+            self._preloading = asyncio.create_task(asyncio.to_thread(_preload), name="preload")
         self.grpc_port = await self._serve(self._client_server(), settings.grpc_port, plain)
         self.control_port = await self._serve(self._control_server(), settings.control_port, mutual)
         try:
@@ -119,6 +123,8 @@ class Agent:
         """Refuse new calls, let those under way end for a while, then close everything."""
         for server in self._servers:
             await server.stop(STOP_GRACE)
+        if self._preloading is not None:
+            await asyncio.wait({self._preloading})
         await self._sessions.close()
         await self._cells.close()
         await self._commands.close()
@@ -128,7 +134,8 @@ class Agent:
         await self._link.close()
 
     def _is_ready(self) -> bool:
-        return bool(self.control_port and self._link.runtime_id)
+        is_preloading = self._preloading is not None and not self._preloading.done()
+        return bool(self.control_port and self._link.runtime_id and not is_preloading)
 
     def _metrics(self) -> str:
         session = self._gate.session
@@ -184,6 +191,13 @@ class Agent:
         partial = settings.ready_file.with_name(f"{settings.ready_file.name}.partial")
         partial.write_text(json.dumps(told))
         partial.replace(settings.ready_file)
+
+
+def _preload() -> None:
+    from sandbox_agent.storage import opening, s3_client  # noqa: PLC0415 - see below
+
+    del opening
+    s3_client.preload()
 
 
 def _build_workspace(binding: WorkspaceBinding, runtime: Runtime, writer: str) -> Workspace:

@@ -28,6 +28,8 @@ class Settings:
     health_port: int = 8081
     ready_file: Path | None = None
     """Local mode: where the chosen ports are told."""
+    preload_storage: bool = False
+    """Whether to load the storage client before there is a session: a session will need it."""
 
     @property
     def socket_path(self) -> Path:
@@ -51,6 +53,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         control_port=_port(environment, "SANDBOX_CONTROL_PORT", default.control_port),
         health_port=_port(environment, "SANDBOX_HEALTH_PORT", default.health_port),
         ready_file=Path(ready_file) if ready_file else None,
+        preload_storage=environment.get("SANDBOX_PRELOAD_STORAGE") == "1",
     )
 
 

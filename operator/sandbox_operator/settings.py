@@ -44,6 +44,8 @@ class Images:
 
     agent: str
     sandbox: str
+    preload_storage: bool = False
+    """Whether agents will need their storage client."""
 
 
 class Settings(BaseModel):
@@ -114,7 +116,7 @@ class Settings(BaseModel):
     @property
     def images(self) -> Images:
         """The images of pods whose template names none."""
-        return Images(self.agent_image, self.sandbox_image)
+        return Images(self.agent_image, self.sandbox_image, preload_storage=bool(self.storage_bucket))
 
     @property
     def storage_needs_dns(self) -> bool:

@@ -178,6 +178,7 @@ def _build_agent(request: _Spec) -> dict[str, Any]:
         "image": spec.agent_image or request.images.agent,
         "imagePullPolicy": spec.image_pull_policy,
         "command": ["sandbox-agent", "serve"],
+        "env": [{"name": "SANDBOX_PRELOAD_STORAGE", "value": "1"}] if request.images.preload_storage else [],
         "ports": [
             {"name": "grpc", "containerPort": naming.GRPC_PORT, "protocol": "TCP"},
             {"name": "control", "containerPort": naming.CONTROL_PORT, "protocol": "TCP"},

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 _LARGEST_BATCH: Final = 16
 """Creations or deletions at a time. A batch begins with one and doubles, so that a quota is not run into 16 times."""
-_MOST_AT_ONCE: Final = 64
+_MOST_AT_ONCE: Final = 256
 """Creations in one reconcile: after them the status is told, and another look is taken."""
 
 

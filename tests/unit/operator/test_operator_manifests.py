@@ -202,3 +202,10 @@ def test_an_allowlist_with_a_forbidden_address_names_the_field(cidr):
     template = make_template(egress={"mode": "Allowlist", "allow": [{"cidr": cidr}]})
     with pytest.raises(SpecError, match=r"spec\.egress\.allow\.0\.cidr"):
         policy(Egress.ALLOWLIST, template)
+
+
+def test_agents_load_their_storage_client_early_where_there_is_a_bucket():
+    for bucket, env in (("", []), ("b", [{"name": "SANDBOX_PRELOAD_STORAGE", "value": "1"}])):
+        images = Settings(storage_bucket=bucket).images
+        pod = build_pod(PodRequest(SESSION, make_template(), Egress.NONE, Resources(), images))
+        assert pod["spec"]["containers"][0]["env"] == env
