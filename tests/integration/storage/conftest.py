@@ -184,6 +184,10 @@ def read_tree(root: Path, *, times: bool = False) -> Tree:
 
 @pytest.fixture(scope="session")
 def s3_endpoint() -> Iterator[str]:
+    """Moto's, or a real server's: SANDBOX_TEST_S3_ENDPOINT, with SANDBOX_TEST_S3_KEY and SANDBOX_TEST_S3_SECRET."""
+    if endpoint := os.environ.get("SANDBOX_TEST_S3_ENDPOINT"):
+        yield endpoint
+        return
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
@@ -193,19 +197,20 @@ def s3_endpoint() -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def bucket_names() -> Iterator[str]:
-    return (f"bucket-{number}" for number in range(1_000_000))
+    return (f"bucket-{os.getpid()}-{number}" for number in range(1_000_000))
 
 
 @pytest.fixture
 def s3_settings(s3_endpoint: str, bucket_names: Iterator[str]) -> S3Settings:
     bucket = next(bucket_names)
-    settings = S3Settings(bucket, s3_endpoint, "us-east-1", "test", "test", path_style=True, attempts=1)
+    key, secret = (os.environ.get(f"SANDBOX_TEST_S3_{name}", "test") for name in ("KEY", "SECRET"))
+    settings = S3Settings(bucket, s3_endpoint, "us-east-1", key, secret, path_style=True, attempts=1)
     client = botocore.session.Session().create_client(
         "s3",
         region_name="us-east-1",
         endpoint_url=s3_endpoint,
-        aws_access_key_id="test",
-        aws_secret_access_key="test",
+        aws_access_key_id=key,
+        aws_secret_access_key=secret,
     )
     client.create_bucket(Bucket=bucket)
     client.close()
