@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from sandbox_agent.runtime.files.blocking import StopFlag, Threads
     from sandbox_agent.runtime.files.resolve import Location, Lookup, Workspace
 
-CHUNK: Final = 512 * 1024
+CHUNK: Final = 512 * 1024 - 1
+"""Bytes that are read at a time: with the link's tag, eight of them are exactly its window."""
 AT_ONCE: Final = 256 * 1024
 """Bytes that are read by the same thread call that opens the file."""
 _READ_AHEAD: Final = 3

@@ -8,6 +8,7 @@ import stat
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from sandbox_agent.runtime.files.arguments import LARGEST, PERMISSION_BITS, take_int, take_sha256, take_text
+from sandbox_agent.runtime.files.blocking import wait_for_end
 from sandbox_agent.runtime.files.errors import invalid, is_a_directory
 from sandbox_agent.runtime.files.info import Info, observe
 from sandbox_agent.runtime.files.part import PartFile, Target, part_name
@@ -85,10 +86,13 @@ class Writing:
                 return {"info": info, "sha256": digest}
             await self._threads.run(part.begin)
             while piece is not None:
-                await self._threads.run(part.write, piece)
-                piece, following = following, None
-                if piece is None:
-                    piece = await channel.receive()
+                writing = self._threads.submit(part.write, piece)
+                try:
+                    # The next piece arrives while this one is written.
+                    piece, following = following, None if following is None else await channel.receive()
+                finally:
+                    await wait_for_end(writing)
+                await writing
             info, digest = await self._threads.run(part.commit)
             return {"info": info, "sha256": digest}
         finally:
