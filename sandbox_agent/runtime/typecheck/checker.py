@@ -71,6 +71,7 @@ class Checker:
         self._sources: dict[Path, dict[str, int]] = {}
         self._packages: dict[Path, tuple[int, ...]] = {}
         self._idle: asyncio.TimerHandle | None = None
+        self._ending: asyncio.Task[None] | None = None
 
     @property
     def is_there(self) -> bool:
@@ -247,8 +248,10 @@ class Checker:
     def _set_idle_timer(self) -> None:
         if self._idle is not None:
             self._idle.cancel()
-        loop = asyncio.get_running_loop()
-        self._idle = loop.call_later(_IDLE_SECONDS, lambda: loop.create_task(self._stop_idle()))
+        self._idle = asyncio.get_running_loop().call_later(_IDLE_SECONDS, self._end_idle)
+
+    def _end_idle(self) -> None:
+        self._ending = asyncio.get_running_loop().create_task(self._stop_idle())
 
     async def _stop_idle(self) -> None:
         async with self._lock:
