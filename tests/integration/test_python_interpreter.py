@@ -1,5 +1,6 @@
 """Python as in a notebook: IPython's syntax, rich results, tables and charts as data. A local session for real."""
 
+import json
 import time
 
 import pytest
@@ -275,6 +276,32 @@ None"""
 def test_a_cleared_box_plot_and_an_empty_figure_are_no_data(sandbox):
     code = "plt.boxplot([1, 2])\nplt.cla()\nNone"
     assert run(sandbox, code).results[0].chart is None
+
+
+def test_a_plotly_figure_is_json_and_html_as_a_value_and_by_show(sandbox):
+    code = "import plotly.graph_objects as go\nfigure = go.Figure(go.Bar(x=['a'], y=[3]))\nfigure.show()\nfigure"
+    shown, main = run(sandbox, code).results
+    assert (shown.is_main, main.is_main) == (False, True)
+    for result in (shown, main):
+        assert json.loads(result.data["application/vnd.plotly.v1+json"])["data"] == [
+            {"x": ["a"], "y": [3], "type": "bar"}
+        ]
+        assert "Plotly.newPlot" in result.html
+
+
+def test_a_bokeh_figure_is_json_and_html(sandbox):
+    code = "from bokeh.plotting import figure\np = figure(title='T')\np.line([1, 2], [3, 4])\np"
+    (result,) = run(sandbox, code).results
+    assert json.loads(result.data["application/vnd.bokeh.item+json"])["doc"]["roots"]
+    assert "<script" in result.html
+
+
+def test_input_says_at_once_that_nobody_can_answer_and_what_to_do(sandbox):
+    failed = sandbox.run_code("input('Who are you? ')")
+    assert (failed.status, failed.error.name) == (Status.ERROR, "StdinNotAvailable")
+    assert "'Who are you? '" in failed.error.value
+    assert "Assign the value" in failed.error.value
+    assert failed.error.traceback[-1].startswith("StdinNotAvailable: ")
 
 
 def test_a_context_of_the_preloading_zygote_has_its_shell_from_the_start(tmp_path, monkeypatch):

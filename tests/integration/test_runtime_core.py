@@ -216,7 +216,7 @@ def test_classes_of_cells_can_be_pickled_and_be_dataclasses(client):
 @pytest.mark.parametrize(
     ("code", "status", "name"),
     [
-        ("input('?')", "ERROR", "EOFError"),
+        ("input('?')", "ERROR", "StdinNotAvailable"),
         ("raise SystemExit(3)", "ERROR", "SystemExit"),
         ("def f(:", "ERROR", "SyntaxError"),
         ("raise KeyboardInterrupt", "INTERRUPTED", "KeyboardInterrupt"),

@@ -31,6 +31,7 @@ _PLAIN: Final = frozenset({str, int, float, complex, bool, bytes, list, tuple, d
 """Types whose repr is all there is: asking formatters for more would cost more than most cells."""
 _MAX_PART: Final = 32 << 20
 _MAX_TEXT: Final = 4 << 20
+_MAX_REPR: Final = 10_000
 _PLOTLY_MIME: Final = "application/vnd.plotly.v1+json"
 _BOKEH_MIME: Final = "application/vnd.bokeh.item+json"
 
@@ -44,7 +45,7 @@ def build_bundle(value: Any, formatter: Callable[[Any], dict[str, Any] | None] =
     """
     if type(value) in _PLAIN:
         return encode_bundle({"text/plain": repr(value)})
-    bundle = formatter(value)
+    bundle = whole_bundle(value) or formatter(value)
     if bundle is None:
         bundle = _ask(value)
         if bundle:
@@ -59,7 +60,7 @@ def encode_bundle(bundle: Mapping[str, Any]) -> Bundle:
 
 
 def library_formats(value: Any, known: Mapping[str, Any]) -> dict[str, Any]:
-    """More of a matplotlib figure, a pandas table, a plotly or bokeh chart, beside what is known of it already."""
+    """More of a matplotlib figure, a pandas table or a bokeh chart, beside what is known of it already."""
     added: dict[str, Any] = {}
     if is_figure(value):
         # `%config InlineBackend.figure_formats` may have chosen another format than PNG.
@@ -68,13 +69,22 @@ def library_formats(value: Any, known: Mapping[str, Any]) -> dict[str, Any]:
         added[CHART_MIME] = _attempt(describe_figure, value)
     elif (origin := _origin(value)) == "pandas":
         added[TABLE_MIME] = _attempt(describe_table, value)
-    elif origin == "plotly" and hasattr(value, "to_plotly_json"):
-        added[_PLOTLY_MIME] = _attempt(value.to_json)
-        added["text/html"] = _attempt(lambda: value.to_html(full_html=False, include_plotlyjs="cdn"))
     elif origin == "bokeh" and (embed := _attempt(_import_bokeh, value)) is not None:
         added[_BOKEH_MIME] = _attempt(lambda: embed.json_item(value))
         added["text/html"] = _attempt(lambda: embed.file_html(value, "cdn"))
     return {mime: content for mime, content in added.items() if content is not None}
+
+
+def whole_bundle(value: Any) -> dict[str, Any]:
+    """A plotly figure, which must not be asked: it would look for a browser. Empty for anything else."""
+    if _origin(value) != "plotly" or not hasattr(value, "to_plotly_json"):
+        return {}
+    forms = {
+        "text/plain": repr(value)[:_MAX_REPR],
+        _PLOTLY_MIME: _attempt(value.to_json),
+        "text/html": _attempt(lambda: value.to_html(full_html=False, include_plotlyjs="cdn")),
+    }
+    return {mime: content for mime, content in forms.items() if content is not None}
 
 
 def render_figure(figure: Any) -> bytes:

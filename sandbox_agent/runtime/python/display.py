@@ -54,6 +54,7 @@ class Displays:
             builtins.display = self.display  # type: ignore[attr-defined]
         after_import("matplotlib.axes", charts.record_boxes)
         after_import("matplotlib.pyplot", self._adopt_pyplot)
+        after_import("plotly.io", self._adopt_plotly)
 
     def display(
         self, *values: Any, display_id: Any = None, raw: bool = False, update: bool = False, **_options: Any
@@ -110,6 +111,13 @@ class Displays:
             },
             bundle.values(),
         )
+
+    def _adopt_plotly(self, module: ModuleType) -> None:
+        # What `figure.show()` calls; plotly's own would look for a browser.
+        def show(figure: Any, *_arguments: Any, **_options: Any) -> None:
+            self.display(figure)
+
+        module.show = show  # type: ignore[attr-defined]
 
     def _adopt_pyplot(self, pyplot: ModuleType) -> None:
         # A function, because matplotlib sets its signature; a method has none to be set.

@@ -17,7 +17,7 @@ from IPython.core.formatters import DisplayFormatter
 from IPython.core.interactiveshell import InteractiveShell
 from traitlets.config import Config
 
-from sandbox_agent.runtime.python.bundles import library_formats
+from sandbox_agent.runtime.python.bundles import library_formats, whole_bundle
 from sandbox_agent.runtime.python.shell_lines import run_shell_line
 
 if TYPE_CHECKING:
@@ -47,6 +47,9 @@ class _Formatter(DisplayFormatter):
     """IPython's formatters, and what the runtime knows of well-known libraries."""
 
     def format(self, obj: Any, include: Any = None, exclude: Any = None) -> tuple[dict[str, Any], dict[str, Any]]:
+        whole = whole_bundle(obj)
+        if whole:
+            return whole, {}
         data, metadata = super().format(obj, include=include, exclude=exclude)
         # Nothing at all: the value has displayed itself.
         if data and include is None:

@@ -78,9 +78,19 @@ class _NoInput(io.StringIO):
         return 0
 
 
+class StdinNotAvailable(EOFError):  # noqa: N818 - it says what is the matter, to whoever wrote the cell
+    """Code asked for input, and nobody is there to type it."""
+
+    # As tracebacks show it.
+    __module__ = "builtins"
+
+
 def _refuse_input(prompt: object = "") -> NoReturn:
-    del prompt
-    raise EOFError("input() is not available: code in a sandbox has no terminal. Assign the value in the code instead.")
+    asked = f" (it asked: {str(prompt)[:200]!r})" if str(prompt) else ""
+    raise StdinNotAvailable(
+        f"input() is not available: nobody can type into a sandbox{asked}. Assign the value in the code, read it from "
+        "a file, or from the session's environment; for a program that reads its input, run it as a command with stdin."
+    )
 
 
 class Streams:
