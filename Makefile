@@ -6,10 +6,10 @@ SOURCES := sandbox_agent sandbox_client operator/sandbox_operator tests examples
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test bench e2e lint format verify proto crds lock images cluster clean
+.PHONY: help setup demo test bench bench-cluster e2e lint format verify proto crds lock images cluster clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(STAMP): constraints.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 ...")'
@@ -30,6 +30,9 @@ test: $(STAMP) ## Unit and integration tests: no root, no cluster
 
 bench: $(STAMP) ## Speed beside a Jupyter kernel and bare gRPC; ARGS="--quick --only execute", ARGS=--help
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+bench-cluster: $(STAMP) ## The operator at scale, on 100 fake nodes: needs the test cluster's binaries and kwok
+	@$(BIN)/python -m benchmarks.cluster $(ARGS)
 
 e2e: $(STAMP) ## Tests on a real cluster: KUBECONFIG if set, else an own one-node cluster (root, Debian)
 	$(BIN)/python -m pytest tests/e2e -m e2e --timeout 900 --capture=tee-sys

@@ -1,0 +1,143 @@
+"""One process that plays the agents of all fake pods: it answers Describe, Bind and Drain, and keeps what was bound.
+
+Fake pods have addresses of loopback, where one port serves them all. Which pod is meant is the name that the caller
+expects in the certificate. gRPC for Python tells a server neither that nor the address that was dialled, so a small
+relay in front reads the name where TLS says it first, and remembers by which of its own ports it passed the call on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import base64
+import json
+import re
+import threading
+from concurrent import futures
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import grpc
+
+from sandbox_operator.api.naming import CONTROL_PORT, DOMAIN
+from sandbox_operator.certificates import Authority, KeyPair
+from sandbox_proto.v1 import session_pb2, session_pb2_grpc
+
+_NAME = re.compile(rb"[a-z0-9.-]+\." + DOMAIN.encode())
+_STATES = session_pb2.SessionDescription
+
+
+class Agents(session_pb2_grpc.SessionServiceServicer):
+    """Agents by the name in their certificate."""
+
+    def __init__(self, names: dict[int, str]) -> None:
+        self.names = names
+        self.bound: dict[str, str] = {}
+        self.drained: set[str] = set()
+        self._lock = threading.Lock()
+
+    def Describe(self, _: session_pb2.DescribeRequest, context: Any) -> Any:  # noqa: N802 - gRPC's name
+        return self._describe(self._name(context))
+
+    def Bind(self, request: session_pb2.BindRequest, context: Any) -> Any:  # noqa: N802 - gRPC's name
+        name = self._name(context)
+        with self._lock:
+            holder = self.bound.setdefault(name, request.session_uid)
+        if holder != request.session_uid:
+            context.abort(grpc.StatusCode.FAILED_PRECONDITION, "ALREADY_BOUND")
+        return self._describe(name)
+
+    def Drain(self, _: session_pb2.DrainRequest, context: Any) -> Any:  # noqa: N802 - gRPC's name
+        self.drained.add(self._name(context))
+        return self._describe(self._name(context))
+
+    def _describe(self, name: str) -> Any:
+        uid = self.bound.get(name, "")
+        state = _STATES.STATE_DRAINED if name in self.drained else _STATES.STATE_BOUND if uid else _STATES.STATE_BLANK
+        restore = _STATES.RESTORE_STATE_DONE if uid else _STATES.RESTORE_STATE_UNSPECIFIED
+        description = _STATES(state=state, session_uid=uid, restore=restore, runtime_ready=True)
+        description.last_active.GetCurrentTime()
+        return description
+
+    def _name(self, context: Any) -> str:
+        return self.names[int(context.peer().rsplit(":", 1)[1])]
+
+
+class Relay(asyncio.Protocol):
+    """One connection from the operator, passed on byte by byte."""
+
+    def __init__(self, port: int, names: dict[int, str]) -> None:
+        self.port, self.names = port, names
+        self.upstream: asyncio.WriteTransport | None = None
+        self.waiting: list[bytes] = []
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport: Any = transport
+
+    def data_received(self, data: bytes) -> None:
+        if self.upstream:
+            self.upstream.write(data)
+            return
+        self.waiting.append(data)
+        if len(self.waiting) == 1:
+            self.task = asyncio.get_running_loop().create_task(self.connect(data))
+
+    async def connect(self, hello: bytes) -> None:
+        found = _NAME.search(hello)
+        if found is None:
+            self.transport.close()
+            return
+        name = found[0].decode()
+        loop = asyncio.get_running_loop()
+        upstream, _ = await loop.create_connection(lambda: Back(self.transport), "127.0.0.1", self.port)
+        self.names[upstream.get_extra_info("sockname")[1]] = name
+        upstream.write(b"".join(self.waiting))
+        self.upstream = upstream
+
+    def connection_lost(self, _: Exception | None) -> None:
+        if self.upstream:
+            self.upstream.close()
+
+
+class Back(asyncio.Protocol):
+    """The way back."""
+
+    def __init__(self, transport: Any) -> None:
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self.transport.write(data)
+
+    def connection_lost(self, _: Exception | None) -> None:
+        self.transport.close()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("authority", type=Path, help="the operator's CA Secret as JSON")
+    parser.add_argument("namespace")
+    parsed = parser.parse_args()
+    data = {key: base64.b64decode(value) for key, value in json.loads(parsed.authority.read_text())["data"].items()}
+    authority = Authority(KeyPair(data["tls.crt"], data["tls.key"]))
+    pair = authority.sign_server(f"*.{parsed.namespace}.{DOMAIN}", datetime.now(UTC))
+    credentials = grpc.ssl_server_credentials([(pair.key, pair.certificate)], authority.pem, require_client_auth=True)
+    names: dict[int, str] = {}
+    server = grpc.server(futures.ThreadPoolExecutor(8))
+    add: Any = session_pb2_grpc.add_SessionServiceServicer_to_server
+    add(Agents(names), server)
+    port = server.add_secure_port("127.0.0.1:0", credentials)
+    server.start()
+    asyncio.run(relay(port, names))
+
+
+async def relay(port: int, names: dict[int, str]) -> None:
+    server = await asyncio.get_running_loop().create_server(
+        lambda: Relay(port, names), "0.0.0.0", CONTROL_PORT, backlog=1000
+    )
+    print("ready", flush=True)
+    await server.serve_forever()
+
+
+if __name__ == "__main__":
+    main()
