@@ -32,6 +32,9 @@ _CHUNK: Final = 1 << 20
 _PAGE: Final = 1000
 _PARTS_AT_A_TIME: Final = 2
 """Of one upload; with the one that is being filled it holds so many parts and one more in memory."""
+LARGEST_COPY: Final = 5 << 30
+"""Bytes that S3 copies by one request."""
+COPY_PART: Final = 1 << 30
 _T = TypeVar("_T")
 
 
@@ -85,14 +88,17 @@ class S3Store:
 
     async def copy(self, source: str, destination: str, *, if_match: str = "") -> str:
         """See ObjectStore."""
+        info = await self.stat(source)
         condition = {}
         if if_match:
             # Some stores ignore the condition; asking first leaves them only a short race.
-            if (await self.stat(source)).etag != if_match:
+            if info.etag != if_match:
                 raise PreconditionFailedError(source)
             condition = {"CopySourceIfMatch": if_match}
-        origin = {"Bucket": self._settings.bucket, "Key": source}
-        answer = await self._call("copy_object", Key=destination, CopySource=origin, **condition)
+        origin = {"CopySource": {"Bucket": self._settings.bucket, "Key": source}, **condition}
+        if info.size > LARGEST_COPY:
+            return await self._copy_parts(destination, info.size, origin)
+        answer = await self._call("copy_object", Key=destination, **origin)
         return str(answer["CopyObjectResult"]["ETag"])
 
     async def delete_many(self, keys: Sequence[str]) -> None:
@@ -130,6 +136,24 @@ class S3Store:
             if connection is not None:
                 connection.close()
         self._old, self._current = [], None
+
+    async def _copy_parts(self, key: str, size: int, origin: dict[str, Any]) -> str:
+        """Copy what is too large for one request, one part after the other, all within the store."""
+        upload = {"Key": key, "UploadId": (await self._call("create_multipart_upload", Key=key))["UploadId"]}
+        parts: list[dict[str, Any]] = []
+        try:
+            for number, start in enumerate(range(0, size, COPY_PART), start=1):
+                last = min(start + COPY_PART, size) - 1
+                answer = await self._call(
+                    "upload_part_copy", **upload, **origin, PartNumber=number, CopySourceRange=f"bytes={start}-{last}"
+                )
+                parts.append({"PartNumber": number, "ETag": answer["CopyPartResult"]["ETag"]})
+            done = await self._call("complete_multipart_upload", **upload, MultipartUpload={"Parts": parts})
+            return str(done["ETag"])
+        except BaseException:
+            with contextlib.suppress(Exception):
+                await self._call("abort_multipart_upload", **upload)
+            raise
 
     async def _put_parts(
         self, key: str, first: bytes, following: AsyncIterator[bytes], conditions: dict[str, Any]

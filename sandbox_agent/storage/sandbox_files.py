@@ -8,7 +8,6 @@ where a file changed while it was read.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import hashlib
 import json
@@ -20,6 +19,7 @@ from sandbox_agent.link.calls import Data, Event, OperationError
 from sandbox_agent.link.frames import Stream
 from sandbox_agent.storage.manifest import MAX_FILES, MAX_TARGET, EntryType, is_sha256
 from sandbox_agent.storage.names import is_confined, printable
+from sandbox_agent.storage.patience import HASH_PATIENCE, give_up, items, patient
 from sandbox_agent.storage.sync_plan import Local, Signature, sign
 
 if TYPE_CHECKING:
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from sandbox_agent.storage.manifest import Entry
 
 _MAX_SIZE: Final = 1 << 50
-_PATIENCE: Final = 10.0
-"""Seconds."""
 _I64: Final = (1 << 63) - 1
 _U64: Final = (1 << 64) - 1
 _MODE: Final = 0o777
@@ -71,20 +69,21 @@ class SandboxFiles:
         found: dict[str, Local] = {}
         try:
             await call.end()
-            async for item in call:
+            async for item in items(call):
                 for info in _entries(item):
                     local = read_local(info)
                     found[local.path] = local
                 _check_count(len(found))
         except BaseException:
-            await _give_up(call)
+            await give_up(call)
             raise
         return list(found.values())
 
     async def is_there(self, path: str, kind: EntryType) -> bool:
         """Whether a stored path is still there; where a file or symlink was, a folder is something else."""
         try:
-            answer = await self.runtime.call("file.stat", {"path": path})
+            async with patient():
+                answer = await self.runtime.call("file.stat", {"path": path})
         except OperationError as error:
             if error.code == "NOT_FOUND" or error.reason in {"NOT_A_DIRECTORY", "PATH_OUTSIDE_WORKSPACE"}:
                 return False
@@ -94,7 +93,8 @@ class SandboxFiles:
 
     async def hash(self, path: str) -> tuple[str, Local]:
         """The SHA-256 of a file, and what it was then."""
-        answer = await self.runtime.call("workspace.hash", {"path": path})
+        async with patient(HASH_PATIENCE):
+            answer = await self.runtime.call("workspace.hash", {"path": path})
         digest = answer.get("sha256")
         if not isinstance(digest, str) or not is_sha256(digest):
             raise breach("a hash has no `sha256`")
@@ -102,11 +102,13 @@ class SandboxFiles:
 
     async def remember(self, holding: Holding) -> None:
         """Have the sandbox remember which commit it holds: it outlives this agent."""
-        await self.runtime.call("workspace.commit", {"commit": json.dumps([*holding.commit, holding.is_whole])})
+        async with patient():
+            await self.runtime.call("workspace.commit", {"commit": json.dumps([*holding.commit, holding.is_whole])})
 
     async def recall(self) -> Holding | None:
         """Which commit the sandbox holds; None where nobody ever told it."""
-        text = (await self.runtime.call("workspace.commit", {})).get("commit")
+        async with patient():
+            text = (await self.runtime.call("workspace.commit", {})).get("commit")
         if not text:
             return None
         with contextlib.suppress(ValueError, TypeError, RecursionError):
@@ -141,13 +143,14 @@ class SandboxFiles:
                 async for chunk in body:
                     digest.update(chunk)
                     size += len(chunk)
-                    await call.send(chunk)
+                    async with patient():
+                        await call.send(chunk)
             _check_digest(entry.sha256, digest.hexdigest())
             await call.end()
-            async for _ in call:
+            async for _ in items(call):
                 pass
         except BaseException:
-            await _give_up(call)
+            await give_up(call)
             raise
         local = read_local(call.result.get("info"), entry.path)
         return Written(digest.hexdigest() if body is not None else "", size, local, sign(local, time.time_ns()))
@@ -192,7 +195,7 @@ class FileReading:
         before: Local | None = None
         try:
             await self._call.end()
-            async for item in self._call:
+            async for item in items(self._call):
                 if isinstance(item, Event):
                     if item.value.get("type") == "info":
                         before = read_local(item.value.get("info"), self.local.path)
@@ -203,7 +206,7 @@ class FileReading:
                     self._digest.update(item.data)
                     yield item.data
         except BaseException:
-            await _give_up(self._call)
+            await give_up(self._call)
             raise
         after = read_local(self._call.result.get("info_after"), self.local.path)
         if before is None or after != before or self.size != after.size or after.type != "file":
@@ -212,7 +215,7 @@ class FileReading:
 
     async def close(self) -> None:
         """Stop reading."""
-        await _give_up(self._call)
+        await give_up(self._call)
 
     def _check_size(self, size: int) -> None:
         """Memory was set aside for what the scan found: a file that has grown needs another start."""
@@ -284,12 +287,3 @@ def _integer(value: Mapping[str, Any], name: str, low: int, high: int) -> int:
     if isinstance(found, bool) or not isinstance(found, int) or not low <= found <= high:
         raise breach(f"`{name}` is out of bounds")
     return found
-
-
-async def _give_up(call: Call) -> None:
-    """Cancel a call and wait for its end, so that nothing of it goes on; not for ever."""
-    with contextlib.suppress(OperationError, TimeoutError):
-        async with asyncio.timeout(_PATIENCE):
-            await call.cancel()
-            async for _ in call:
-                pass

@@ -13,18 +13,21 @@ import errno
 import os
 from collections import deque
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from sandbox_agent.link.calls import OperationError
 from sandbox_agent.runtime.files import syscalls
 from sandbox_agent.runtime.files.errors import to_operation_error
 from sandbox_agent.runtime.files.paths import Parts, below_root, confine, outside
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 MAX_SYMLINKS: Final = 40
 _MAX_STEPS: Final = 65_536
+_MAX_SPELLING: Final = 64
+"""Components of an absolute path that is looked for the root."""
 _PATH_MAX: Final = 4096
 _FOLDER: Final = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FOLDER_MODE: Final = 0o755
@@ -73,8 +76,26 @@ class Workspace:
         self._roots = tuple(dict.fromkeys((self._root, os.path.realpath(self._root))))
 
     def confine(self, text: object, field: str = "path") -> Parts:
-        """As `paths.confine`, for this root."""
-        return confine(text, self._roots, field)
+        """As `paths.confine`, for this root; an absolute path may also lead to the root through symlinks."""
+        try:
+            return confine(text, self._roots, field)
+        except OperationError:
+            if not isinstance(text, str) or not text.startswith("/") or (below := self._find_below(text)) is None:
+                raise
+        return confine(below, self._roots, field)
+
+    def _find_below(self, text: str) -> str | None:
+        """What an absolute path has below the root, where a folder on its way is the root; None where none is."""
+        names = [name for name in text.split("/") if name not in ("", ".")]
+        if ".." in names or len(names) > _MAX_SPELLING:
+            return None
+        with contextlib.suppress(OSError, ValueError):
+            root = os.stat(self._root)  # noqa: PTH116 - bytes
+            for count in range(1, len(names) + 1):
+                found = Path("/", *names[:count]).stat()
+                if (found.st_dev, found.st_ino) == (root.st_dev, root.st_ino):
+                    return "/".join(names[count:]) or "."
+        return None
 
     @contextlib.contextmanager
     def locate(self, parts: Parts, lookup: Lookup = THROUGH, field: str = "path") -> Iterator[Location]:

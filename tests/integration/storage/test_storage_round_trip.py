@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
 import random
@@ -9,6 +10,8 @@ import random
 import pytest
 
 from sandbox_agent.link.calls import OperationError
+from sandbox_agent.storage.object_store import PreconditionFailedError
+from sandbox_agent.storage.s3_store import S3Store
 from sandbox_proto.v1 import workspace_pb2
 
 
@@ -338,3 +341,41 @@ async def test_nothing_of_a_large_upload_that_fails_is_left(new_sandbox, new_sto
                 async for chunk in stored.chunks:
                     digest.update(chunk)
             assert digest.hexdigest() == hashlib.sha256(content).hexdigest()
+
+
+async def test_a_time_before_1970_comes_back(new_sandbox):
+    one = new_sandbox()
+    one.write("old", b"1")
+    os.utime(one.root / "old", ns=(-(10**18), -(10**18)))
+    await one.push()
+    fresh = new_sandbox("pod-b")
+    await fresh.restore()
+    assert (fresh.root / "old").stat().st_mtime_ns == -(10**18)
+
+
+async def test_a_sandbox_that_hangs_while_it_is_read_ends_the_push(new_sandbox, monkeypatch):
+    one = new_sandbox()
+    one.write("f", b"1")
+
+    async def hang(channel):
+        await asyncio.Event().wait()
+
+    one.runtime._handlers = {**one.runtime._handlers, "workspace.read": hang}
+    monkeypatch.setattr("sandbox_agent.storage.patience.PATIENCE", 0.05)
+    with pytest.raises(OperationError) as caught:
+        await one.push()
+    assert (caught.value.code, caught.value.reason) == ("UNAVAILABLE", "RUNTIME_UNAVAILABLE")
+
+
+async def test_what_is_too_large_for_one_copy_is_copied_in_parts(s3_settings, monkeypatch):
+    monkeypatch.setattr("sandbox_agent.storage.s3_store.LARGEST_COPY", 6 << 20)
+    monkeypatch.setattr("sandbox_agent.storage.s3_store.COPY_PART", 5 << 20)
+    store = S3Store(s3_settings)
+    content = bytes(range(256)) * (11 << 12)
+    etag = await store.put("from", content)
+    await store.copy("from", "to", if_match=etag)
+    async with store.get("to") as stored:
+        assert b"".join([chunk async for chunk in stored.chunks]) == content
+    with pytest.raises(PreconditionFailedError):
+        await store.copy("from", "to", if_match='"another"')
+    await store.close()

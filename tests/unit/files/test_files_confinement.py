@@ -173,3 +173,16 @@ def exchange(one: Path, other: Path) -> None:
     """Swap two names atomically."""
     if LIBC.renameat2(-100, bytes(one), -100, bytes(other), 2):
         raise OSError(ctypes.get_errno(), "no RENAME_EXCHANGE here")
+
+
+async def test_an_absolute_path_may_spell_the_root_by_a_symlink(bench):
+    (bench.root / "a").mkdir()
+    (bench.root / "a/f").write_text("1")
+    alias = bench.root.parent / "alias"
+    alias.symlink_to(bench.root)
+    assert await bench.read(f"{alias}/a/f") == b"1"
+    assert (await bench("file.stat", path=str(alias)))["info"]["path"] == "."
+    for path in (f"{alias}/../outside/secret", f"{bench.root.parent}/outside/secret", "/nowhere/a/f"):
+        with pytest.raises(OperationError) as caught:
+            await bench.read(path)
+        assert caught.value.reason == "PATH_OUTSIDE_WORKSPACE"
