@@ -13,6 +13,7 @@ from sandbox_agent.background import MAX_COMMAND, BackgroundProcess, Start
 from sandbox_agent.link.calls import OperationError
 from sandbox_agent.link.frames import FrameError
 from sandbox_agent.output_ring import CAPACITY
+from sandbox_proto.v1 import types_pb2
 
 if TYPE_CHECKING:
     from sandbox_agent.binding import BoundSession, SessionGate
@@ -50,6 +51,8 @@ class BackgroundRegistry:
         self._by_request: dict[str, BackgroundProcess] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self.ended_by_drain = 0
+        self._settled = asyncio.Event()
+        self._settled.set()
 
     @property
     def running(self) -> int:
@@ -80,14 +83,15 @@ class BackgroundRegistry:
             raise OperationError("NOT_FOUND", "UNKNOWN_PROCESS", message, "process_id")
         return process
 
-    def get_running(self, process_id: str) -> BackgroundProcess:
-        """The process of an id, if it runs.
+    def get_running(self, process_id: str, *, or_lost: bool = False) -> BackgroundProcess:
+        """The process of an id, if it runs (or nobody knows).
 
         Raises:
             OperationError: NOT_FOUND, UNKNOWN_PROCESS; FAILED_PRECONDITION, PROCESS_ENDED.
         """
         process = self.get(process_id)
-        if process.exited is not None:
+        is_lost = process.exited is not None and process.exited.status == types_pb2.EXIT_STATUS_LOST
+        if process.exited is not None and not (or_lost and is_lost):
             raise OperationError("FAILED_PRECONDITION", "PROCESS_ENDED", "the process has ended", "process_id")
         return process
 
@@ -124,6 +128,17 @@ class BackgroundRegistry:
 
     async def adopt(self, session: BoundSession) -> None:
         """Take over what runs already: an agent that restarted finds its processes again."""
+        self._settled.clear()
+        try:
+            await self._adopt(session)
+        finally:
+            self._settled.set()
+
+    async def settled(self) -> None:
+        """Wait while `adopt` looks for what runs: ids may be about to be known."""
+        await self._settled.wait()
+
+    async def _adopt(self, session: BoundSession) -> None:
         try:
             answer = await session.runtime.call("process.list", {})
             found = [_read_found(value) for value in checked.objects(answer, "processes", _MAX_ADOPTED)]

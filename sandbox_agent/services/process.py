@@ -72,7 +72,7 @@ class ProcessServicer(process_pb2_grpc.ProcessServiceServicer):
         self, request: process_pb2.StartRequest, context: Context
     ) -> process_pb2.Process:
         """See process.proto."""
-        self._gate.require_bound()
+        await self._bound()
         arguments = read_start(request)
         body = fingerprint(request)
         process = self._processes.find(request.run.request_id, body)
@@ -94,14 +94,14 @@ class ProcessServicer(process_pb2_grpc.ProcessServiceServicer):
         self, request: process_pb2.GetProcessRequest, _context: Context
     ) -> process_pb2.Process:
         """See process.proto."""
-        self._gate.require_bound()
+        await self._bound()
         return self._processes.get(request.process_id).describe()
 
     async def List(  # noqa: N802 - gRPC's name
         self, _request: process_pb2.ListProcessesRequest, _context: Context
     ) -> process_pb2.ListProcessesResponse:
         """See process.proto."""
-        self._gate.require_bound()
+        await self._bound()
         known = [process.describe() for process in self._processes.list() if process.started.done()]
         return process_pb2.ListProcessesResponse(processes=known)
 
@@ -109,7 +109,7 @@ class ProcessServicer(process_pb2_grpc.ProcessServiceServicer):
         self, request: process_pb2.AttachRequest, _context: Context
     ) -> AsyncIterator[process_pb2.RunResponse]:
         """See process.proto."""
-        self._gate.require_bound()
+        await self._bound()
         process = self._processes.get(request.process_id)
         await asyncio.shield(process.started)
         offset = read_offset(request, process.output.end)
@@ -121,7 +121,7 @@ class ProcessServicer(process_pb2_grpc.ProcessServiceServicer):
         self, request: process_pb2.SendInputRequest, _context: Context
     ) -> process_pb2.SendInputResponse:
         """See process.proto."""
-        session = self._gate.require_bound()
+        session = await self._bound()
         arguments = read_input(request)
         process = self._processes.get_running(request.process_id)
         await asyncio.shield(process.started)
@@ -139,11 +139,12 @@ class ProcessServicer(process_pb2_grpc.ProcessServiceServicer):
         self, request: process_pb2.SignalRequest, _context: Context
     ) -> process_pb2.SignalResponse:
         """See process.proto."""
-        session = self._gate.require_bound()
+        session = await self._bound()
         arguments = read_signal(request)
         # Other ids may be those of commands, which the runtime knows.
         if self._processes.has(request.process_id):
-            process = self._processes.get_running(request.process_id)
+            # One that was lost may run on.
+            process = self._processes.get_running(request.process_id, or_lost=True)
             await asyncio.shield(process.started)
             if arguments["signal"] == _KILL:
                 process.output.release()
@@ -154,12 +155,18 @@ class ProcessServicer(process_pb2_grpc.ProcessServiceServicer):
         self, request: process_pb2.ResizeRequest, _context: Context
     ) -> process_pb2.ResizeResponse:
         """See process.proto."""
-        session = self._gate.require_bound()
+        session = await self._bound()
         size = read_size(request.terminal)
         process = self._processes.get_running(request.process_id)
         await asyncio.shield(process.started)
         await session.runtime.call("process.resize", {"process_id": process.id, **size})
         return process_pb2.ResizeResponse()
+
+    async def _bound(self) -> BoundSession:
+        """The session, once it is known what runs in it."""
+        session = self._gate.require_bound()
+        await self._processes.settled()
+        return session
 
     async def _kill(self, execution: Execution[CommandEvent]) -> None:
         """Kill a command whose client went away, and wanted that."""

@@ -1,5 +1,6 @@
 """Background processes for real: a local session, terminals, process trees, clients that come and go."""
 
+import asyncio
 import contextlib
 import time
 from pathlib import Path
@@ -78,19 +79,26 @@ def test_ten_thousand_lines_are_attached_to_from_the_middle_after_the_end(sandbo
     assert refused.value.field == "offset"
 
 
-async def test_a_process_goes_on_when_its_client_goes_away_and_another_one_attaches(tmp_path):
-    async with await AsyncSandbox.local(tmp_path) as first:
-        process = await first.processes.start("echo one; read line; echo two $line")
-        async with contextlib.aclosing(process.output()) as output:
-            piece = await anext(output)
-        assert piece.data == b"one\n"
-        async with AsyncSandbox(first._connection.endpoint) as second:
+def test_a_process_goes_on_when_its_client_goes_away_and_another_one_attaches(sandbox):
+    endpoint = sandbox._core._connection.endpoint
+
+    async def leave():
+        async with AsyncSandbox(endpoint) as first:
+            process = await first.processes.start("echo one; read line; echo two $line")
+            async with contextlib.aclosing(process.output()) as output:
+                return process, await anext(output)
+
+    async def come_back(process, piece):
+        async with AsyncSandbox(endpoint) as second:
             again = await second.processes.get(process.id)
             assert again.command == process.command
             await again.send_input("more\n")
             rest = [piece.data async for piece in again.output(piece.end)]
-        assert b"".join(rest) == b"two more\n"
-        assert (await process.wait()).stdout == "one\ntwo more\n"
+            return b"".join(rest), (await again.wait()).stdout
+
+    process, piece = asyncio.run(leave())
+    assert piece.data == b"one\n"
+    assert asyncio.run(come_back(process, piece)) == (b"two more\n", "one\ntwo more\n")
 
 
 def test_a_repeated_request_id_finds_the_process_and_another_command_is_refused(sandbox, workspace):
@@ -233,10 +241,12 @@ time.sleep(600)
 
 
 def test_everything_that_a_process_started_is_killed_whatever_it_did_to_get_away(sandbox, workspace):
+    # What has no mark at all goes with whichever tree is killed next: no other one's end may come between.
+    until(lambda: not any(process.running for process in sandbox.processes.list()), 30)
     (workspace / "escapes.py").write_text(ESCAPES)
     process = sandbox.processes.start("python3 escapes.py & sleep 600")
     files = [workspace / f"{name}.pid" for name in ("marked", "cleared", "lowered", "bare")]
-    until(lambda: all(file.exists() and file.read_text() for file in files))
+    until(lambda: all(file.exists() and file.read_text() for file in files), 30)
     pids = [int(file.read_text()) for file in files]
     assert all(map(is_alive, pids))
     process.kill()

@@ -238,6 +238,16 @@ async def test_a_runtime_that_restarted_has_lost_its_processes_and_starts_none_a
     assert [opened["op"] for opened in runtime.opened].count("process.start") == 1
 
 
+async def test_a_process_that_was_lost_may_still_be_killed(service, processes, runtime):
+    process = await service.Start(start())
+    peer, _, _ = await processes.followed.get()
+    del runtime.handlers["process.attach"]
+    await peer.close()
+    assert (await exited(service, process.process_id)).status == types_pb2.EXIT_STATUS_LOST
+    await service.Signal(process_pb2.SignalRequest(process_id=process.process_id, name="TERM"))
+    assert processes.signals == [signal.SIGTERM]
+
+
 async def test_output_that_takes_itself_back_is_a_breach(service, processes):
     process = await service.Start(start())
     peer, channel, _ = await processes.followed.get()
