@@ -4,10 +4,13 @@ from __future__ import annotations
 import __future__
 
 import ast
+import contextlib
 import inspect
 import linecache
 import types
 from typing import TYPE_CHECKING, Any, Final
+
+from sandbox_agent.runtime.python.last_statement import split_last_statement
 
 if TYPE_CHECKING:
     import asyncio
@@ -41,18 +44,33 @@ class Namespace:
         filename = f"<cell {number}>"
         # An entry without a time stamp is never dropped by linecache.checkcache.
         linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
-        tree = self._parse(source, filename)
-        last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
-        codes = [self._compile(tree, filename, "exec")] if tree.body else []
-        if isinstance(last, ast.Expr):
-            codes.append(self._compile(ast.Expression(last.value), filename, "eval"))
+        codes, has_value = self._compile_cell(source, filename)
         value = self._evaluate(codes)
-        if last is None:
-            return MISSING
-        if value is None or source.rstrip().endswith(";"):
+        if not has_value or value is None or source.rstrip().endswith(";"):
             return MISSING
         self.module.__dict__["_"] = value
         return value
+
+    def _compile_cell(self, source: str, filename: str) -> tuple[list[types.CodeType], bool]:
+        """The code of a cell, and whether the last of it is an expression."""
+        parts = split_last_statement(source)
+        if parts is not None:
+            # Whatever is wrong, or IPython's, is for the whole.
+            with contextlib.suppress(SyntaxError):
+                tree = self._compile(parts[1], filename, "exec", ast.PyCF_ONLY_AST)
+                if not isinstance(tree.body[-1], ast.Expr):
+                    return [self._compile(source, filename, "exec")], False
+                return [self._compile(parts[0], filename, "exec"), *self._compile_tree(tree, filename)], True
+        tree = self._parse(source, filename)
+        has_value = bool(tree.body) and isinstance(tree.body[-1], ast.Expr)
+        return self._compile_tree(tree, filename), has_value
+
+    def _compile_tree(self, tree: Any, filename: str) -> list[types.CodeType]:
+        last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
+        codes = [self._compile(tree, filename, "exec")] if tree.body else []
+        if last is not None:
+            codes.append(self._compile(ast.Expression(last.value), filename, "eval"))
+        return codes
 
     def _parse(self, source: str, filename: str) -> Any:
         try:
