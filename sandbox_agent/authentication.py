@@ -35,6 +35,8 @@ class ClientInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  
 
     def __init__(self, gate: SessionGate) -> None:
         self._gate = gate
+        # gRPC asks anew for each call, and has the same handler for each call of a method.
+        self._guarded: dict[str, tuple[object, grpc.RpcMethodHandler[Any, Any]]] = {}
 
     async def intercept_service(
         self,
@@ -46,9 +48,15 @@ class ClientInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  
         method = handler_call_details.method
         if method.startswith(OPEN_PREFIX):
             return handler
+        known = self._guarded.get(method)
+        if handler is not None and known is not None and known[0] is handler:
+            return known[1]
         # Whoever only watches does no work: the session may become idle, and a drain does not wait for it.
         guard = contextlib.nullcontext if method in WATCHING else self._gate.activity
-        return guarded(handler, method, self._check, guard)
+        checked = guarded(handler, method, self._check, guard)
+        if handler is not None:
+            self._guarded[method] = (handler, checked)
+        return checked
 
     def _check(self, context: Context) -> OperationError | None:
         shown = [value for name, value in context.invocation_metadata() or () if name == "authorization"]

@@ -1,18 +1,30 @@
-"""Short JavaScript and TypeScript cells, beside the echo floor."""
+"""Short JavaScript and TypeScript cells, beside the echo floor, and a type check."""
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Final
 
-from benchmarks.measuring import Measure, within_floor
+from benchmarks.measuring import Measure, at_most, within_floor
+from sandbox_client import FailedPrecondition
 
 if TYPE_CHECKING:
     from benchmarks.lab import Lab
+    from benchmarks.sides.session import Session
 
 CELLS: Final = {
     "javascript": "let x = 1; console.log(x)",
     "typescript": "let y: number = 1; console.log(y)",
 }
+CHECKED: Final = "\n".join(
+    [
+        "interface Row { name: string; value: number }",
+        "const rows: Row[] = [{name: 'a', value: 1}, {name: 'b', value: 2}]",
+        *(f"const total{n} = rows.map((row) => row.value * {n}).reduce((a, b) => a + b, 0)" for n in range(17)),
+        "const wrong: string = total0",
+    ]
+)
+"""A cell of 20 lines with one error."""
 
 
 def build(lab: Lab) -> list[Measure]:
@@ -30,4 +42,32 @@ def build(lab: Lab) -> list[Measure]:
             warmup=20,
         )
 
-    return [measure(language, code) for language, code in CELLS.items()]
+    return [*(measure(language, code) for language, code in CELLS.items()), *_type_check(session)]
+
+
+def _type_check(session: Session) -> list[Measure]:
+    try:
+        session.sandbox.check_types(CHECKED)
+    except FailedPrecondition:
+        # There is no checker in this environment.
+        return []
+    return [
+        Measure(
+            name="type check of 20 lines, warm",
+            unit="ms",
+            sides={"ours": lambda: _check(session)},
+            goals=[at_most(50)],
+            rounds=50,
+            quick_rounds=10,
+            warmup=3,
+        )
+    ]
+
+
+def _check(session: Session) -> float:
+    start = time.perf_counter()
+    found = session.sandbox.check_types(CHECKED)
+    elapsed = (time.perf_counter() - start) * 1e3
+    if len(found) != 1:
+        raise RuntimeError(f"{len(found)} type errors were found, not one")
+    return elapsed

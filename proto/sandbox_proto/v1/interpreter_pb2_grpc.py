@@ -96,7 +96,7 @@ class InterpreterServiceServicer:
         """As Execute, but one message: the events so far, as soon as the cell has ended or has something to tell before (at
         the latest 20 ms after its start). Where the last of them is not `completed`, go on with Execute and the same
         `request_id`, which attaches and begins with the first event again. A short cell costs one round trip this way,
-        which is about a third less than a stream. `request_id` should be set. Errors are those of Execute.
+        a quarter to a third less than a stream. `request_id` should be set. Errors are those of Execute.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
