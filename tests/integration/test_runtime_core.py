@@ -70,19 +70,20 @@ class Client:
     def take(self, number):
         """The outcome of a channel; frames of others are kept."""
         outcome, kept = Outcome(), []
+        output = {stream: bytearray() for stream in Stream}
         while True:
             frame = self.next()
             if frame.channel != number:
                 kept.append(frame)
                 continue
             if frame.type is FrameType.DATA:
-                name = {Stream.BODY: "body", Stream.STDOUT: "stdout", Stream.STDERR: "stderr"}[Stream(frame.payload[0])]
-                setattr(outcome, name, getattr(outcome, name) + frame.payload[1:])
-                self.socket.sendall(encode_window(number, len(frame.payload)))
+                output[Stream(frame.body[0])] += frame.body[1:]
+                self.socket.sendall(encode_window(number, len(frame.body)))
             elif frame.type is FrameType.EVENT:
                 outcome.events.append(frame.json())
             else:
                 outcome.ok, outcome.error = frame.json().get("ok"), frame.json().get("error")
+                outcome.body, outcome.stdout, outcome.stderr = (bytes(output[stream]) for stream in Stream)
                 self.frames = kept + self.frames
                 return outcome
 

@@ -64,7 +64,7 @@ def library_formats(value: Any, known: Mapping[str, Any]) -> dict[str, Any]:
     added: dict[str, Any] = {}
     if is_figure(value):
         # `%config InlineBackend.figure_formats` may have chosen another format than PNG.
-        if not any(mime.startswith("image/") for mime in known):
+        if not any(mime.startswith("image/") and content is not None for mime, content in known.items()):
             added["image/png"] = render_figure(value)
         added[CHART_MIME] = _attempt(describe_figure, value)
     elif (origin := _origin(value)) == "pandas":
