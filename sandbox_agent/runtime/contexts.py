@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import os
 import signal
 from collections import deque
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from sandbox_agent.link.calls import OperationError
 from sandbox_agent.link.frames import Frame, FrameError, FrameType, Stream
 from sandbox_agent.runtime.executions import INTERRUPT_GRACE, Execution
+from sandbox_agent.runtime.interpreter_end import LastOutput, read_end, read_status
 from sandbox_agent.runtime.typecheck.gate import ONLY
 from sandbox_agent.runtime.typecheck.history import Cell, CellHistory
 
@@ -25,7 +23,6 @@ if TYPE_CHECKING:
 _MAX_WAITING: Final = 256
 _BACKLOG: Final = 64 << 10
 _SIGNAL_EXIT: Final = 128
-_STATUSES: Final = frozenset({"OK", "ERROR", "INTERRUPTED"})
 
 
 class Context:
@@ -168,7 +165,7 @@ class Context:
             self._relay_event(execution, frame)
         elif frame.type is FrameType.CLOSE:
             self._interpreter.drain_pipes()
-            self._finish(execution, _read_status(frame.payload))
+            self._finish(execution, read_status(frame.payload))
 
     def on_output(self, stream: Stream, data: bytes) -> None:
         """What children and C code print goes to the running cell, or the next one."""
@@ -190,9 +187,8 @@ class Context:
         """The process ended by itself."""
         gone = self._release()
         self._spawn_kill(gone)
-        code = -1 if status is None else os.waitstatus_to_exitcode(status)
-        oom = code == -signal.SIGKILL and gone is not None and self._nursery.memory.explains(gone.child)
-        exit_code = _SIGNAL_EXIT - code if code < 0 and status is not None else max(code, 0)
+        signalled, exit_code = read_end(status)
+        oom = signalled == signal.SIGKILL and gone is not None and self._nursery.memory.explains(gone.child)
         reason = "OOM_KILLED" if oom else "KILLED"
         if self._current is not None:
             self._finish(self._current, reason, exit_code, restarted=True)
@@ -305,7 +301,7 @@ class Context:
 
     async def _end_of(self, interpreter: Interpreter) -> None:
         self._interpreter = None
-        interpreter.listener = _LastOutput(self)
+        interpreter.listener = LastOutput(self.on_output)
         await interpreter.kill()
 
     def _release(self) -> Interpreter | None:
@@ -329,38 +325,3 @@ class Context:
     def _on_writable(self) -> None:
         if self._interpreter is not None:
             self._interpreter.resume()
-
-
-class _LastOutput:
-    """Listens to an interpreter that is being killed: its output counts, its frames and its end no longer do."""
-
-    def __init__(self, context: Context) -> None:
-        self._context = context
-
-    def on_ready(self) -> None:
-        """Too late."""
-
-    def on_frame(self, frame: Frame) -> None:
-        """Too late."""
-
-    def on_output(self, stream: Stream, data: bytes) -> None:
-        """Output that was in the pipes."""
-        self._context.on_output(stream, data)
-
-    def on_read(self) -> None:
-        """Nothing to hold."""
-
-    def on_round(self) -> None:
-        """Nothing to send."""
-
-    def on_exit(self, status: int | None) -> None:
-        """Expected."""
-
-
-@lru_cache(maxsize=16)
-def _read_status(payload: bytes) -> str:
-    try:
-        status = json.loads(payload)["ok"]["status"]
-    except (ValueError, TypeError, KeyError, RecursionError):
-        return "ERROR"
-    return status if status in _STATUSES else "ERROR"
