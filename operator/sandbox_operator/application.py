@@ -198,8 +198,7 @@ class Application:
         if self._controller is None:
             return
         if leading:
-            self._controller.start()
-            self._enqueue_all()
+            self._controller.start(self._enqueue_all)
         else:
             self._controller.pause()
 

@@ -14,6 +14,8 @@ from sandbox_operator.reconcile.plan_steps import Timing
 from sandbox_operator.work_queue import WorkQueue
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sandbox_operator.reconcile.assembly import Environment
     from sandbox_operator.work_queue import Key
 
@@ -35,7 +37,7 @@ class Controller:
         scheduling = Scheduling(self._sessions.add, self._requeue, self._yield_to_sessions)
         timing = Timing(start_timeout=timedelta(seconds=settings.start_timeout))
         self._reconcilers = build_reconcilers(environment, scheduling, timing)
-        self._pausing: asyncio.Task[None] | None = None
+        self._changing: asyncio.Task[None] | None = None
 
     def enqueue(self, key: Key) -> None:
         """Look at a session soon, or at a pool."""
@@ -44,15 +46,26 @@ class Controller:
         else:
             self._sessions.add(key)
 
-    def start(self) -> None:
-        """Begin to work."""
-        self._reconcilers.sessions.begin()
-        self._sessions.start()
-        self._pools.start()
+    def start(self, enqueue_all: Callable[[], None]) -> None:
+        """Begin to work, on everything, once a pause has come to its end."""
+        self._changing = asyncio.create_task(self._start(self._changing, enqueue_all), name="start")
 
     def pause(self) -> None:
         """Stop working at once: the lease is lost. What is under way fails at the gate."""
-        self._pausing = asyncio.create_task(self.stop(0.0), name="pause")
+        self._changing = asyncio.create_task(self._pause(self._changing), name="pause")
+
+    async def _start(self, before: asyncio.Task[None] | None, enqueue_all: Callable[[], None]) -> None:
+        if before is not None:
+            await asyncio.wait({before})
+        self._reconcilers.sessions.begin()
+        enqueue_all()
+        self._sessions.start()
+        self._pools.start()
+
+    async def _pause(self, before: asyncio.Task[None] | None) -> None:
+        if before is not None:
+            await asyncio.wait({before})
+        await self.stop(0.0)
 
     async def stop(self, grace: float) -> None:
         """Stop working, giving what is under way some seconds."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _LOG: Final = logging.getLogger(__name__)
 _FIRST_BACKOFF: Final = 0.1
 _LAST_BACKOFF: Final = 30.0
+_NOT_LEADING: Final = 1.0
 Key = tuple[str, str, str]
 """Plural of the kind, namespace, name."""
 
@@ -112,7 +113,9 @@ class WorkQueue:
                 await self._work(key)
                 self._failures.pop(key, None)
             except NotLeadingError:
-                _LOG.info("not leading, work is dropped", extra={"key": "/".join(key)})
+                # The lease may only have been renewed late; where it is lost, the queue is stopped.
+                _LOG.info("not leading, work waits", extra={"key": "/".join(key)})
+                self.add_after(key, _NOT_LEADING)
             except Exception as error:  # noqa: BLE001 - one bad object must never stop the others
                 self._retry(key, error)
             finally:

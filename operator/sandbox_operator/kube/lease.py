@@ -55,6 +55,8 @@ class LeaderLease:
     async def run(self) -> None:
         """Acquire and renew until cancelled. Never raises but CancelledError."""
         while True:
+            # Where a renewal came late, the gate was closed for a while: what was refused then has to be found again.
+            self._tell()
             started = self._clock()
             try:
                 async with asyncio.timeout(_CALL):

@@ -13,7 +13,7 @@ from cryptography import x509
 from sandbox_operator.api import models
 from sandbox_operator.api.crds import build_definitions
 from sandbox_operator.certificates import Authority, create_authority, load_authority
-from sandbox_operator.errors import SettingsError, SpecError
+from sandbox_operator.errors import NotLeadingError, SettingsError, SpecError
 from sandbox_operator.kube.lease import LeaderLease
 from sandbox_operator.kube.resources import LEASES, PODS, SESSIONS
 from sandbox_operator.reconcile import plan, rules, status
@@ -68,6 +68,38 @@ async def test_the_gate_closes_before_the_lease_ends_when_it_cannot_be_renewed()
     assert lease.is_leading
     clock.now = 3.1
     assert not lease.is_leading
+
+
+async def test_a_renewal_that_came_late_is_told_as_a_loss_and_a_gain():
+    kube, clock, told = FakeKube(), Ticks(), []
+    lease = LeaderLease(kube, "system", "lease", "a", told.append, clock)
+    running = asyncio.create_task(lease.run())
+    async with asyncio.timeout(10):
+        while not told:
+            await asyncio.sleep(0)
+        clock.now = 3.5
+        while len(told) < 3:
+            await asyncio.sleep(0.01)
+    running.cancel()
+    assert told == [True, False, True]
+
+
+async def test_work_that_was_refused_for_want_of_the_lease_is_done_once_it_is_back(monkeypatch):
+    monkeypatch.setattr("sandbox_operator.work_queue._NOT_LEADING", 0.01)
+    seen = []
+
+    async def work(key):
+        seen.append(key)
+        if len(seen) == 1:
+            raise NotLeadingError("late")
+
+    queue = WorkQueue(work, 1)
+    queue.start()
+    queue.add(KEY)
+    async with asyncio.timeout(5):
+        while len(seen) < 2:
+            await asyncio.sleep(0.01)
+    await queue.stop()
 
 
 async def test_the_queue_works_on_a_key_serially_and_once_more_when_it_changed_meanwhile():
