@@ -64,7 +64,7 @@ def library_formats(value: Any, known: Mapping[str, Any]) -> dict[str, Any]:
     added: dict[str, Any] = {}
     if is_figure(value):
         # `%config InlineBackend.figure_formats` may have chosen another format than PNG.
-        if not any(mime.startswith("image/") and content is not None for mime, content in known.items()):
+        if not any(mime.startswith("image/") for mime in known):
             added["image/png"] = render_figure(value)
         added[CHART_MIME] = _attempt(describe_figure, value)
     elif (origin := _origin(value)) == "pandas":
@@ -108,8 +108,8 @@ def _ask(value: Any) -> dict[str, Any]:
             return {}
         bundle |= _from_mimebundle(value)
         for method, mime in _METHODS.items():
-            if mime not in bundle:
-                bundle[mime] = _call(value, method)
+            if mime not in bundle and (content := _call(value, method)) is not None:
+                bundle[mime] = content
     if "text/plain" not in bundle:
         bundle["text/plain"] = repr(value)
     return bundle
