@@ -5,6 +5,8 @@ import json
 import os
 import sys
 import termios
+import threading
+import time
 
 import grpc
 import pytest
@@ -232,10 +234,16 @@ def test_an_id_that_is_unknown_or_not_alone_is_refused(agent, words, code):
 def test_in_a_terminal_every_key_goes_to_the_process_but_the_one_that_leaves(agent, monkeypatch):
     keyboard, slave = os.openpty()
     before = termios.tcgetattr(slave)
+
+    def type_once_it_is_raw():
+        while termios.tcgetattr(slave)[3] & termios.ICANON:
+            time.sleep(0.005)
+        os.write(keyboard, b"ls\r\x03\x1dnot for it")
+
     with os.fdopen(slave, "r") as stdin, Sandbox.connect("s") as session:
         monkeypatch.setattr(sys, "stdin", stdin)
         process = session.processes.start(["bash"], terminal=(24, 80))
-        os.write(keyboard, b"ls\r\x03\x1dnot for it")
+        threading.Thread(target=type_once_it_is_raw).start()
         assert relay(process, is_raw=True, passes_input=True, shows=False) is None
         assert b"".join(agent.processes[process.id].inputs) == b"ls\r\x03"
         assert agent.processes[process.id].exited is None
