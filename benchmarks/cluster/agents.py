@@ -31,9 +31,8 @@ _STATES = session_pb2.SessionDescription
 class Agents(session_pb2_grpc.SessionServiceServicer):
     """Agents by the name in their certificate."""
 
-    def __init__(self, names: dict[int, str]) -> None:
-        self.names = names
-        self.bound: dict[str, str] = {}
+    def __init__(self, names: dict[int, str], bound: dict[str, str]) -> None:
+        self.names, self.bound = names, bound
         self.drained: set[str] = set()
         self._lock = threading.Lock()
 
@@ -117,6 +116,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("authority", type=Path, help="the operator's CA Secret as JSON")
     parser.add_argument("namespace")
+    parser.add_argument("bound", type=Path, help="session uids by the names of agents that are bound, as JSON")
     parsed = parser.parse_args()
     data = {key: base64.b64decode(value) for key, value in json.loads(parsed.authority.read_text())["data"].items()}
     authority = Authority(KeyPair(data["tls.crt"], data["tls.key"]))
@@ -125,7 +125,7 @@ def main() -> None:
     names: dict[int, str] = {}
     server = grpc.server(futures.ThreadPoolExecutor(8))
     add: Any = session_pb2_grpc.add_SessionServiceServicer_to_server
-    add(Agents(names), server)
+    add(Agents(names, json.loads(parsed.bound.read_text())), server)
     port = server.add_secure_port("127.0.0.1:0", credentials)
     server.start()
     asyncio.run(relay(port, names))
