@@ -1,0 +1,160 @@
+"""A cluster in memory whose parts fail: the operator's world over TroubledKube, retrying as its work queue does."""
+
+import asyncio
+import contextlib
+from dataclasses import replace
+
+from sandbox_operator.agent_client import AgentView
+from sandbox_operator.errors import OperatorError
+from sandbox_operator.faults import FaultHook
+from sandbox_operator.kube.resources import PODS, SECRETS, SESSIONS
+from sandbox_operator.store import WATCHED
+from sandbox_operator.testing import FakeAgents
+from sandbox_operator.testing_faults import TroubledKube
+from tests.support.invariants import check_invariants
+from tests.unit.operator.conftest import NAMESPACE, Operator, World
+
+
+class Killed(BaseException):
+    """The operator's process died here."""
+
+
+class RememberingAgents(FakeAgents):
+    """Agents that notice what must never happen to them.
+
+    Attributes:
+        lost: Server names of agents whose pod went while they held acknowledged files that no push had saved.
+        bound_twice: Server names of agents that were asked to serve another session than theirs.
+    """
+
+    def __init__(self, faults=None):
+        super().__init__(faults)
+        self.lost, self.bound_twice = [], []
+
+    async def bind(self, address, request):
+        view = await self.describe(address)
+        if view.session_uid not in {"", request.session_uid}:
+            self.bound_twice.append(address.server_name)
+        bound = await super().bind(address, request)
+        if view.state == "BLANK":
+            # A client writes a file as soon as it can, and is told that it is there.
+            self.views[address.server_name] = bound = replace(bound, dirty=True)
+        return bound
+
+    def end(self, server_name, *, by_fault=False):
+        """The pod is gone, and with it the agent."""
+        view = self.views.pop(server_name, AgentView())
+        if view.dirty and not by_fault:
+            self.lost.append(server_name)
+
+
+class RetryingOperator(Operator):
+    """One process of the operator; what fails comes again, as from its work queue."""
+
+    failures = 0
+    limit = 300
+
+    async def list_all(self):
+        """As the application's resync: what a list shows that no watch told is looked at, too."""
+        for kind in WATCHED:
+            items, version = await self.kube.list(kind, None)
+            for raw in self.store.replace(kind, items, version):
+                self.handlers.enqueue_for(kind, raw)
+        await super().list_all()
+
+    async def work(self, key):
+        """One key; on a failure it is put back."""
+        try:
+            await super().work(key)
+        except OperatorError:
+            self.failures += 1
+            assert self.failures < self.limit, "it fails again and again"
+            self._enqueue(key)
+
+
+class TroubledWorld(World):
+    """World over TroubledKube and RememberingAgents."""
+
+    def __init__(self, **settings):
+        super().__init__()
+        self.settings = self.settings.model_copy(update=settings) if settings else self.settings
+        self.kube = TroubledKube(self.faults, self.clock)
+        self.agents = RememberingAgents(self.faults)
+        self.operator_clock = self.clock
+        self.restart()
+
+    def restart(self, faults=None, settings=None):
+        """Another process of the operator: it shares only the cluster with the last one."""
+        self.faults = faults or FaultHook()
+        self.kube.faults = self.agents.faults = self.faults
+        self.operator = RetryingOperator(self.kube, self.agents, self.operator_clock, settings or self.settings)
+        return self.operator
+
+    def play_kubelet(self):
+        """Start pods that wait, end pods that are being deleted; whether there were any."""
+        changed = False
+        for name, pod in list(self.pods().items()):
+            if pod["metadata"].get("deletionTimestamp"):
+                self.kube.remove(PODS, NAMESPACE, name)
+                changed = True
+            elif not pod.get("status") and f"{name}-tls" in self.kube.named(SECRETS):
+                self.kube.run_pod(NAMESPACE, name, ip=self.new_ip())
+                changed = True
+            self.note_ended()
+        return changed
+
+    def note_ended(self, *, by_fault=False):
+        """Agents end with their pods; with a session that its user deleted, so does what it did not push."""
+        for server_name in list(self.agents.views):
+            if server_name.split(".")[0] not in self.pods():
+                self.agents.end(server_name, by_fault=by_fault or not self.is_wanted(server_name))
+
+    def is_wanted(self, server_name):
+        """Whether the session is still there."""
+        uid = self.agents.views[server_name].session_uid
+        return uid in {raw["metadata"]["uid"] for raw in self.kube.named(SESSIONS).values()}
+
+    def lose_pod(self, name=None):
+        """Node, kubelet or a hand takes the pod away at once: what was not pushed is lost, and that is known."""
+        self.kube.remove(PODS, NAMESPACE, name or self.pod())
+        self.note_ended(by_fault=True)
+
+    def change_session(self, name="one", **spec):
+        """Change a session as its user would."""
+        self.kube.change(SESSIONS, NAMESPACE, name, {"spec": spec})
+
+    async def run_until_killed(self, *, at=0, after=0):
+        """A new process that dies right before or right after its n-th write; whether it came to that write."""
+
+        def die():
+            raise Killed
+
+        operator = self.restart(FaultHook(kill_at=at, kill_after=after, kill=die))
+        with contextlib.suppress(Killed):
+            await operator.list_all()
+            await operator.settle(self.play_kubelet)
+            # A first look that may wait has waited.
+            await operator.list_all()
+            await operator.settle(self.play_kubelet)
+        # The calls that a process has under way end with it.
+        drains = [task for task in asyncio.all_tasks() if task.get_name().startswith("drain-")]
+        for task in drains:
+            task.cancel()
+        await asyncio.gather(*drains, return_exceptions=True)
+        return self.faults.writes >= max(at, after)
+
+    async def converge(self):
+        """A new process that has nothing to fear, and the invariants."""
+        await self.restart().list_all()
+        await self.come_to_rest()
+
+    async def come_to_rest(self):
+        """The process that runs goes on to rest, and the invariants."""
+        for _ in range(3):
+            await self.operator.list_all()
+            await self.settle()
+            # Whatever waits for a time to pass (retries, grace) is over then.
+            self.clock.advance(seconds=31)
+        await self.operator.list_all()
+        await self.settle()
+        check_invariants(self.kube, self.agents)

@@ -1,0 +1,123 @@
+"""Rows 11 to 18 of docs/faults.md: the API server is away, refuses, loses answers, lags behind; clocks differ."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from sandbox_operator.kube.resources import PODS
+from sandbox_operator.testing_faults import Trouble, broken, conflict, no_answer, throttled
+from tests.support.troubled_world import TroubledWorld
+from tests.unit.faults.test_fault_operator_process import create, idle, replace_pod, resume, suspend
+
+STEPS = {create: "Ready", suspend: "Suspended", resume: "Ready", idle: "Suspended", replace_pod: "Ready"}
+each_step = pytest.mark.parametrize("step", STEPS, ids=lambda step: step.__name__)
+
+
+async def strike_at_each_write(step, **trouble):
+    """Run a step once for each of its writes with a trouble there; the invariants and the phase hold each time."""
+    struck = 0
+    for skip in range(30):
+        world = TroubledWorld()
+        await step(world)
+        await world.operator.list_all()
+        world.kube.trouble = Trouble(skip=skip, **trouble)
+        await world.settle()
+        await world.come_to_rest()
+        assert world.status()["phase"] == STEPS[step]
+        assert len(world.pods()) == (STEPS[step] == "Ready")
+        if not world.kube.trouble.struck:
+            break
+        struck += 1
+    assert struck >= 2
+
+
+@each_step
+async def test_fault_11_while_the_api_server_restarts_calls_fail_and_then_it_goes_on(step):
+    await strike_at_each_write(step, error=no_answer, times=20)
+
+
+@each_step
+async def test_fault_13_a_conflict_is_a_reason_to_look_again(step):
+    await strike_at_each_write(step, error=conflict)
+
+
+@each_step
+async def test_fault_15_a_write_that_is_throttled_is_made_later(step):
+    await strike_at_each_write(step, error=throttled, times=3)
+
+
+@each_step
+async def test_fault_16_a_write_whose_answer_was_500_is_not_made_twice(step):
+    await strike_at_each_write(step, error=broken, committed=True)
+
+
+@each_step
+async def test_fault_12_with_a_watch_that_hangs_the_lists_alone_are_enough(step):
+    world = TroubledWorld()
+    await step(world)
+    world.kube.hang_watch()
+    for _ in range(5):
+        await world.operator.list_all()
+        await world.settle()
+    world.kube.resume_watch(dropped=True)
+    await world.come_to_rest()
+    assert world.status()["phase"] == STEPS[step]
+
+
+@each_step
+async def test_fault_12_events_that_come_late_change_nothing_back(step):
+    world = TroubledWorld()
+    await step(world)
+    world.kube.hang_watch()
+    for _ in range(5):
+        await world.operator.list_all()
+        await world.settle()
+    before = list(world.kube.writes)
+    world.kube.resume_watch()
+    await world.settle()
+    assert [call for call in world.kube.writes[len(before) :] if call[1] == PODS.plural] == []
+    await world.come_to_rest()
+    assert world.status()["phase"] == STEPS[step]
+
+
+@each_step
+async def test_fault_17_a_list_that_lags_behind_our_own_writes_takes_nothing_back(step):
+    world = TroubledWorld()
+    await step(world)
+    await world.operator.list_all()
+    world.kube.freeze_reads()
+    world.kube.hang_watch()
+    for _ in range(8):
+        keys, world.operator.queue[:] = list(world.operator.queue), []
+        for key in keys:
+            await world.operator.work(key)
+        await world.operator.list_all()
+    pods = [call for call in world.kube.writes if call[:2] == ("create", "pods")]
+    world.kube.thaw_reads()
+    world.kube.resume_watch()
+    await world.come_to_rest()
+    assert world.status()["phase"] == STEPS[step]
+    assert len(pods) <= 2
+
+
+@pytest.mark.parametrize("minutes", [10, -10])
+async def test_fault_18_an_operator_whose_clock_is_off_by_ten_minutes_ends_nobodys_session(minutes):
+    world = TroubledWorld()
+    world.operator_clock = lambda: world.clock() + timedelta(minutes=minutes)
+    world.restart()
+    await world.start()
+    await world.come_to_rest()
+    assert world.status()["phase"] == "Ready"
+
+
+@pytest.mark.parametrize("minutes", [10, -10])
+async def test_fault_18_an_agent_whose_clock_is_off_by_ten_minutes_is_not_taken_for_idle(minutes):
+    world = TroubledWorld()
+    await world.start()
+    (name,) = world.agents.views
+    used = world.clock() + timedelta(minutes=minutes)
+    world.agents.views[name] = replace(world.agents.views[name], last_active=used)
+    world.clock.advance(minutes=4)
+    await world.come_to_rest()
+    assert world.status()["phase"] == "Ready"

@@ -1,0 +1,228 @@
+"""Rows 1 to 10 of docs/faults.md: the operator's own process dies, doubles, is replaced, is late, is away."""
+
+import asyncio
+from collections import Counter
+from itertools import count
+
+import pytest
+
+from sandbox_operator.kube.resources import PODS, SESSIONS
+from sandbox_operator.work_queue import WorkQueue
+from tests.support.invariants import check_invariants
+from tests.support.troubled_world import RetryingOperator, TroubledWorld
+from tests.unit.operator.conftest import NAMESPACE
+
+BACKLOG = 5000
+
+
+async def create(world):
+    world.add_template()
+    world.add_session()
+
+
+async def suspend(world):
+    await ready(world)
+    world.change_session(suspended=True)
+
+
+async def resume(world):
+    await suspend(world)
+    await world.settle()
+    world.change_session(suspended=False)
+
+
+async def idle(world):
+    await ready(world)
+    world.clock.advance(minutes=20)
+
+
+async def idle_and_delete(world):
+    await ready(world, lifecycle={"onIdle": "Delete"})
+    world.clock.advance(minutes=20)
+
+
+async def replace_pod(world):
+    await ready(world)
+    world.lose_pod()
+
+
+async def ready(world, **spec):
+    await world.start(**spec)
+
+
+STEPS = {
+    create: ("Ready", 6),
+    suspend: ("Suspended", 3),
+    resume: ("Ready", 6),
+    idle: ("Suspended", 4),
+    idle_and_delete: (None, 2),
+    replace_pod: ("Ready", 5),
+}
+
+
+@pytest.mark.parametrize("where", ["at", "after"])
+@pytest.mark.parametrize("step", STEPS, ids=lambda step: step.__name__)
+async def test_fault_1_the_operator_dies_around_every_write_of_every_step(step, where):
+    phase, fewest = STEPS[step]
+    for number in count(1):
+        world = TroubledWorld()
+        await step(world)
+        died = await world.run_until_killed(**{where: number})
+        await world.converge()
+        assert [raw["status"]["phase"] for raw in world.kube.named(SESSIONS).values()] == ([phase] if phase else [])
+        assert len(world.pods()) == (1 if phase == "Ready" else 0)
+        if not died:
+            break
+    assert number > fewest, "fewer writes than this step needs: the fault does not strike"
+
+
+async def test_fault_2_between_the_pod_and_its_status_nothing_is_made_twice():
+    world = TroubledWorld()
+    await create(world)
+    writes = 0
+    while not world.pods():
+        world = TroubledWorld()
+        await create(world)
+        writes += 1
+        await world.run_until_killed(after=writes)
+    assert world.status() == {}
+    uid = world.pods()[world.pod()]["metadata"]["uid"]
+    await world.converge()
+    assert world.pods()[world.pod()]["metadata"]["uid"] == uid
+    assert len([call for call in world.kube.calls if call[:2] == ("create", "pods")]) == 1
+
+
+async def test_fault_3_a_session_deleted_while_its_operator_dies_in_the_suspension_leaves_nothing():
+    for number in count(1):
+        world = TroubledWorld()
+        await suspend(world)
+        died = await world.run_until_killed(after=number)
+        world.kube.remove(SESSIONS, NAMESPACE, "one")
+        await world.converge()
+        assert world.pods() == {}
+        assert world.secrets() == []
+        if not died:
+            break
+    assert number > 3
+
+
+async def test_fault_4_two_operators_that_both_act_make_one_pod_and_one_token():
+    world = TroubledWorld()
+    await create(world)
+    first = world.operator
+    second = RetryingOperator(world.kube, world.agents, world.clock)
+    world.kube.watchers[:] = [first._watch, second._watch]
+    for change in (None, {"suspended": True}, {"suspended": False}):
+        if change:
+            world.change_session(**change)
+        await asyncio.gather(first.list_all(), second.list_all())
+        await asyncio.gather(first.settle(world.play_kubelet), second.settle(world.play_kubelet))
+        check_invariants(world.kube, world.agents)
+        assert world.status()["phase"] == ("Suspended" if world.session()["spec"].get("suspended") else "Ready")
+    assert len([call for call in world.kube.writes if call[:2] == ("create", "pods")]) == 2
+
+
+async def test_fault_6_another_version_of_the_operator_leaves_running_sessions_alone():
+    world = TroubledWorld()
+    await world.start()
+    before, binds = world.pods(), len(world.agents.requests)
+    writes = list(world.kube.writes)
+    newer = world.settings.model_copy(update={"agent_image": "agent:2", "sandbox_image": "sandbox:2"})
+    world.restart(settings=newer)
+    for _ in range(2):
+        await world.operator.list_all()
+        await world.settle()
+    assert world.pods() == before
+    assert len(world.agents.requests) == binds
+    assert world.kube.writes == writes
+    assert world.status()["phase"] == "Ready"
+
+
+async def test_fault_7_a_deletion_that_no_watch_told_is_found_by_the_next_list():
+    world = TroubledWorld()
+    await world.start()
+    world.add_session("two")
+    await world.settle()
+    uids = {name: pod["metadata"]["uid"] for name, pod in world.pods().items()}
+    (pod_of_two,) = (name for name in uids if name.startswith("sbx-two"))
+    (pod_of_one,) = uids.keys() - {pod_of_two}
+    world.kube.hang_watch()
+    world.kube.remove(SESSIONS, NAMESPACE, "two")
+    world.lose_pod(pod_of_one)
+    world.kube.resume_watch(dropped=True)
+    await world.come_to_rest()
+    assert world.pod() == pod_of_one
+    assert world.pods()[pod_of_one]["metadata"]["uid"] != uids[pod_of_one]
+    assert world.status()["phase"] == "Ready"
+    assert any(name.startswith(pod_of_two) for name in world.agents.forgotten)
+
+
+async def test_fault_8_a_poison_session_fails_alone_and_says_why():
+    world = TroubledWorld()
+    world.add_template()
+    world.add_session("poison", lifecycle={"idleTimeout": ["not", "a", "duration"]}, env=7)
+    world.add_session("good")
+    await world.come_to_rest()
+    assert world.status("good")["phase"] == "Ready"
+    assert world.status("poison")["phase"] == "Failed"
+    assert world.condition(name="poison")[1] == "InvalidSpec"
+
+
+async def test_fault_9_a_backlog_of_five_thousand_is_one_look_each_and_no_write_where_nothing_changed():
+    world = TroubledWorld()
+    world.add_template()
+    for number in range(BACKLOG):
+        name = f"s{number}"
+        world.kube.objects[SESSIONS.plural, NAMESPACE, name] = sleeping_session(name, number)
+    await world.operator.list_all()
+    keys, world.operator.queue[:] = list(world.operator.queue), []
+    looks = Counter()
+
+    async def work(key):
+        looks[key] += 1
+        await world.operator.reconciler.reconcile(key)
+
+    queue = WorkQueue(work, workers=8)
+    for key in keys * 3:
+        queue.add(key)
+    assert len(queue) == BACKLOG
+    queue.start()
+    async with asyncio.timeout(100):
+        while len(queue) or sum(looks.values()) < BACKLOG:  # noqa: ASYNC110 - with a deadline
+            await asyncio.sleep(0.02)
+    await queue.stop(grace=5)
+    assert set(looks.values()) == {1}
+    assert sorted(world.kube.writes) == sorted(("patch", SESSIONS.plural, key[2]) for key in keys)
+    for key in keys[::50]:
+        await world.operator.reconciler.reconcile(key)
+    assert len(world.kube.writes) == BACKLOG
+
+
+def sleeping_session(name, number):
+    metadata = {
+        "name": name,
+        "namespace": NAMESPACE,
+        "uid": f"uid-{number}",
+        "resourceVersion": "1",
+        "generation": 1,
+        "creationTimestamp": "2026-01-01T00:00:00Z",
+    }
+    return {"metadata": metadata, "spec": {"templateRef": {"name": "default"}, "suspended": True}}
+
+
+async def test_fault_10_after_an_hour_without_an_operator_the_next_one_does_what_is_overdue():
+    world = TroubledWorld()
+    await world.start(lifecycle={"idleTimeout": "2h"})
+    world.add_session("idle", lifecycle={"idleTimeout": "15m"})
+    await world.settle()
+    pods = len(world.pods())
+    world.clock.advance(hours=1)
+    world.add_session("new")
+    await world.converge()
+    assert {name: world.status(name)["phase"] for name in ("one", "idle", "new")} == {
+        "one": "Ready",
+        "idle": "Suspended",
+        "new": "Ready",
+    }
+    assert len(world.kube.named(PODS)) == pods
+    assert world.condition(name="idle")[1] == "Idle"
