@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from sandbox_operator.errors import ConflictError, NotFoundError, UnavailableError
-from sandbox_operator.kube.resources import EVENTS, LEASES
+from sandbox_operator.kube.resources import EVENTS, LEASES, PODS, SECRETS
 from sandbox_operator.testing import FakeKube
 
 if TYPE_CHECKING:
@@ -96,6 +96,14 @@ class TroubledKube(FakeKube):
     def thaw_reads(self) -> None:
         """Reads are up to date again."""
         self._frozen = None
+
+    def collect_orphans(self) -> None:
+        """Play the garbage collector: what was created for an owner that was gone by then is removed."""
+        uids = {raw["metadata"]["uid"] for raw in self.objects.values()}
+        for (plural, namespace, name), raw in list(self.objects.items()):
+            owners = raw["metadata"].get("ownerReferences") or []
+            if owners and not any(owner["uid"] in uids for owner in owners):
+                self.remove(next(kind for kind in (PODS, SECRETS) if kind.plural == plural), namespace, name)
 
     async def get(self, resource: Resource, namespace: str, name: str) -> Object:
         """See KubeApi."""
