@@ -8,11 +8,11 @@ from importlib.metadata import version
 
 
 def describe_machine() -> str:
-    """Cores, processor type, kernel, Python and the versions that matter."""
+    """Cores, processor type, kernel, Python, the versions that matter, and how many processes wanted to run besides."""
     cores = len(os.sched_getaffinity(0))
     packages = ", ".join(f"{name} {version(name)}" for name in ("grpcio", "ipykernel", "jupyter-client"))
     release = ".".join(platform.release().split("-")[0].split(".")[:2])
     return (
         f"{cores} cores, {platform.machine()}, {platform.system()} {release}, "
-        f"Python {platform.python_version()}, {packages}"
+        f"Python {platform.python_version()}, {packages}, load {os.getloadavg()[0]:.0f}"
     )
