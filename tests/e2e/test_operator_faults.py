@@ -85,7 +85,7 @@ STEPS = (
 
 @pytest.mark.timeout(900, func_only=True)
 @pytest.mark.parametrize("fault", ["kill_at", "kill_after"])
-def test_a_crash_around_any_write_converges_and_orphans_nothing(
+def test_fault_1_a_crash_around_any_write_converges_and_orphans_nothing(
     local_operator: LocalOperator, own_node: Platform, kubectl: Kubectl, fault: str, record_property
 ):
     sessions, began = Sessions(kubectl), time.monotonic()
@@ -152,7 +152,7 @@ def is_dead_soon(operator: LocalOperator) -> bool:
     return False
 
 
-def test_when_the_leader_is_killed_the_other_replica_serves_a_new_session_within_15_seconds(
+def test_fault_5_when_the_leader_is_killed_the_other_replica_serves_a_new_session_within_15_seconds(
     own_node: Platform, system: Kubectl, sessions: Sessions, record_property
 ):
     leader = poll("there is a leader", lambda: holder(system), timeout=60)
@@ -178,7 +178,7 @@ def holder(system: Kubectl) -> str:
     return name if name and system.get("pod", name) else ""
 
 
-def test_sessions_are_served_while_the_operator_is_away_and_a_poison_one_holds_up_nobody_when_it_returns(
+def test_fault_8_and_10_sessions_are_served_while_the_operator_is_away_and_a_poison_one_holds_up_nobody_when_it_returns(
     system: Kubectl, sessions: Sessions
 ):
     poison = sessions.create(templateRef={"name": "no-such-template"})

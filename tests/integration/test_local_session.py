@@ -147,7 +147,7 @@ def test_an_error_names_the_field(sandbox, call, class_, field):
     assert caught.value.field == field
 
 
-def test_a_repeated_request_runs_once_and_another_body_is_a_conflict(sandbox):
+def test_fault_35_a_repeated_request_runs_once_and_another_body_is_a_conflict(sandbox):
     sandbox.run_code("times = 0")
     first = sandbox.run_code("times += 1; print(times)", request_id="once")
     second = sandbox.run_code("times += 1; print(times)", request_id="once")
@@ -156,7 +156,7 @@ def test_a_repeated_request_runs_once_and_another_body_is_a_conflict(sandbox):
         sandbox.run_code("other", request_id="once")
 
 
-def test_a_repeat_that_only_attaches_never_starts_anything(sandbox):
+def test_fault_35_a_repeat_that_only_attaches_never_starts_anything(sandbox):
     core = sandbox._core._connection
 
     async def repeat(method, request):
@@ -174,7 +174,7 @@ def test_a_repeat_that_only_attaches_never_starts_anything(sandbox):
     assert events[-1].completed.status == 1
 
 
-async def test_a_connection_that_breaks_in_the_middle_loses_and_repeats_nothing(sandbox):
+async def test_fault_36_a_connection_that_breaks_in_the_middle_loses_and_repeats_nothing(sandbox):
     endpoint = sandbox._core._connection.endpoint
     host, port = endpoint.address.split(":")
     with PortForward(lambda: dial((host, int(port)))) as forward:

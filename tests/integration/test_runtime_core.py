@@ -320,7 +320,7 @@ def test_an_interrupt_of_a_cell_that_prints_without_end_leaves_the_framing_intac
     assert client.execute("1").body == b"1"
 
 
-def test_a_crash_restarts_the_context_and_says_how_it_ended(client):
+def test_fault_21_a_crash_restarts_the_context_and_says_how_it_ended(client):
     first = client.execute("print('last words', flush=True)\nimport os\nos._exit(7)")
     assert (first["status"], first["exit_code"], first["context_restarted"]) == ("KILLED", 7, True)
     assert first.stdout == b"last words\n"
@@ -437,7 +437,7 @@ def test_without_network_neither_cells_nor_commands_get_a_socket(client):
     assert b"PermissionError" in command.stderr
 
 
-def test_an_execution_outlives_its_connection_and_variables_outlive_the_agent(runtime, client):
+def test_fault_20_an_execution_outlives_its_connection_and_variables_outlive_the_agent(runtime, client):
     client.start("import time\ntime.sleep(0.2)\nx = 7")
     client.until_started(1)
     client.socket.close()

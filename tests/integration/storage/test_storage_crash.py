@@ -47,7 +47,7 @@ async def crash(new_sandbox, number, fault, prefix):
 
 
 @FAULTS
-async def test_after_a_crash_at_any_call_a_restore_is_the_old_or_the_new_generation(new_sandbox, fault, stride):
+async def test_fault_1_after_a_crash_at_any_call_a_restore_is_the_old_or_the_new_generation(new_sandbox, fault, stride):
     seen = []
     for number in range(0, 200, stride):
         prefix = f"c{number}/"
@@ -138,7 +138,7 @@ async def test_a_change_that_is_taken_back_after_a_crash_is_undone_in_storage(ne
 
 
 @FAULTS
-async def test_a_first_push_that_is_cut_off_is_nothing_or_all(new_sandbox, fault):
+async def test_fault_30_a_first_push_that_is_cut_off_is_nothing_or_all(new_sandbox, fault):
     for number in range(100):
         prefix = f"c{number}/"
         sandbox = new_sandbox(prefix=prefix)
@@ -156,7 +156,7 @@ async def test_a_first_push_that_is_cut_off_is_nothing_or_all(new_sandbox, fault
     assert is_through
 
 
-async def test_a_restore_that_is_cut_off_can_be_run_again(new_sandbox):
+async def test_fault_34_a_restore_that_is_cut_off_can_be_run_again(new_sandbox):
     one = new_sandbox()
     make_old(one)
     await one.push()
@@ -171,7 +171,7 @@ async def test_a_restore_that_is_cut_off_can_be_run_again(new_sandbox):
         assert again.tree() == one.tree()
 
 
-async def test_storage_that_is_down_is_said_and_nothing_is_lost(new_sandbox):
+async def test_fault_28_storage_that_is_down_is_said_and_nothing_is_lost(new_sandbox):
     sandbox = new_sandbox()
     sandbox.write("f", b"1")
     sandbox.store.fail_after(0)

@@ -322,7 +322,7 @@ async def test_a_push_reports_progress_and_then_done(new_sandbox):
     assert (last.files_done, last.files_total, last.bytes_done, last.bytes_total) == (40, 40, 160, 160)
 
 
-async def test_nothing_of_a_large_upload_that_fails_is_left(new_sandbox, new_store):
+async def test_fault_31_nothing_of_a_large_upload_that_fails_is_left(new_sandbox, new_store):
     sandbox = new_sandbox()
     content = random.Random(2).randbytes(20 << 20)
     sandbox.write("big", content)

@@ -106,7 +106,7 @@ async def test_a_repeated_request_attaches_and_another_body_is_refused(cells, ru
     assert error_of(caught.value) == ("ALREADY_EXISTS", "REQUEST_ID_REUSED", "request_id")
 
 
-async def test_a_cell_goes_on_when_its_client_goes_away(cells, runtime, scripted):
+async def test_fault_36_a_cell_goes_on_when_its_client_goes_away(cells, runtime, scripted):
     release = asyncio.Event()
 
     async def slow(peer, channel, arguments):
@@ -125,7 +125,7 @@ async def test_a_cell_goes_on_when_its_client_goes_away(cells, runtime, scripted
     assert len(executed(runtime)) == 1
 
 
-async def test_what_ran_when_the_link_was_lost_is_lost_and_not_run_again(cells, runtime, scripted):
+async def test_fault_19_what_ran_when_the_link_was_lost_is_lost_and_not_run_again(cells, runtime, scripted):
     async def die(peer, channel, arguments):
         peer.event(channel, {"type": "started", "context_id": "python"})
         peer.data(channel, b"half")

@@ -192,7 +192,7 @@ async def test_after_a_failed_restore_nobody_may_write_until_it_worked(
     assert workspace.renewed == ["new"]
 
 
-async def test_drain_waits_for_work_then_pushes_then_refuses(
+async def test_fault_37_drain_waits_for_work_then_pushes_then_refuses(
     control, stored_request, workspace, connect, runtime, scripted, error_of
 ):
     release = asyncio.Event()
@@ -248,7 +248,9 @@ async def test_calls_of_another_session_are_refused(control, bind_request, error
     assert error_of(caught.value) == ("FAILED_PRECONDITION", "ALREADY_BOUND", "session_uid")
 
 
-async def test_a_session_ends_with_its_lifetime_even_without_an_operator(control, bind_request, connect, error_of):
+async def test_fault_10_a_session_ends_with_its_lifetime_even_without_an_operator(
+    control, bind_request, connect, error_of
+):
     bind_request.lifecycle.max_lifetime.nanos = 1
     await control.Bind(bind_request)
     async with connect() as channel:
@@ -257,7 +259,7 @@ async def test_a_session_ends_with_its_lifetime_even_without_an_operator(control
     assert error_of(caught.value) == ("FAILED_PRECONDITION", "LIFETIME_EXPIRED", "")
 
 
-async def test_a_runtime_that_restarted_is_configured_again_and_not_restored(
+async def test_fault_19_a_runtime_that_restarted_is_configured_again_and_not_restored(
     control, stored_request, client, runtime, workspace
 ):
     await control.Bind(stored_request)

@@ -33,7 +33,7 @@ async def converge(world):
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("n", range(1, 9))
-async def test_a_crash_at_each_write_of_a_start_ends_in_one_ready_session(world, n, after):
+async def test_fault_1_a_crash_at_each_write_of_a_start_ends_in_one_ready_session(world, n, after):
     world.add_template()
     world.add_session()
     await run_until_killed(world, FaultHook(kill_after=n, kill=die) if after else FaultHook(kill_at=n, kill=die))
@@ -47,7 +47,7 @@ async def test_a_crash_at_each_write_of_a_start_ends_in_one_ready_session(world,
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("n", range(1, 6))
-async def test_a_crash_at_each_write_of_a_suspend_loses_nothing(world, n, after):
+async def test_fault_1_a_crash_at_each_write_of_a_suspend_loses_nothing(world, n, after):
     await world.start()
     world.kube.change(SESSIONS, NAMESPACE, "one", {"spec": {"suspended": True}})
     await run_until_killed(world, FaultHook(kill_after=n, kill=die) if after else FaultHook(kill_at=n, kill=die))
@@ -57,7 +57,7 @@ async def test_a_crash_at_each_write_of_a_suspend_loses_nothing(world, n, after)
     assert world.agents.drains >= 1
 
 
-async def test_a_crash_between_idle_and_suspended_still_says_idle(world):
+async def test_fault_1_a_crash_between_idle_and_suspended_still_says_idle(world):
     await world.start()
     world.clock.advance(minutes=20)
     await run_until_killed(world, FaultHook(kill_after=1, kill=die))
@@ -66,7 +66,7 @@ async def test_a_crash_between_idle_and_suspended_still_says_idle(world):
     assert world.condition()[1] == "Idle"
 
 
-async def test_a_session_deleted_while_no_operator_ran_leaves_nothing(world):
+async def test_fault_3_a_session_deleted_while_no_operator_ran_leaves_nothing(world):
     await world.start()
     world.kube.remove(SESSIONS, NAMESPACE, "one")
     await converge(world)

@@ -32,7 +32,7 @@ class Ticks:
         return self.now
 
 
-async def test_a_lease_has_one_holder_and_passes_on_after_its_end():
+async def test_fault_4_a_lease_has_one_holder_and_passes_on_after_its_end():
     kube, clock = FakeKube(), Ticks()
     first, second = (LeaderLease(kube, "system", "lease", name, lambda _: None, clock) for name in ("a", "b"))
     assert await first.step()
@@ -57,7 +57,7 @@ async def test_a_released_lease_is_taken_at_once():
     assert kube.named(LEASES)["lease"]["spec"]["holderIdentity"] == "b"
 
 
-async def test_the_gate_closes_before_the_lease_ends_when_it_cannot_be_renewed():
+async def test_fault_5_the_gate_closes_before_the_lease_ends_when_it_cannot_be_renewed():
     kube, clock = FakeKube(), Ticks()
     lease = LeaderLease(kube, "system", "lease", "a", lambda _: None, clock)
     running = asyncio.create_task(lease.run())
@@ -127,7 +127,7 @@ async def test_the_queue_works_on_a_key_serially_and_once_more_when_it_changed_m
     assert runs == [KEY, KEY]
 
 
-async def test_a_key_that_fails_is_tried_again_and_others_go_on():
+async def test_fault_8_a_key_that_fails_is_tried_again_and_others_go_on():
     seen = []
 
     async def work(key):
