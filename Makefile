@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := sandbox_agent sandbox_client operator/sandbox_operator tests examples tools
 STAMP := $(VENV)/.installed
+LOCAL := $(VENV)/.installed-local
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test bench bench-cluster e2e lint format verify proto crds lock images cluster clean
@@ -11,18 +13,26 @@ STAMP := $(VENV)/.installed
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-$(STAMP): constraints.txt pyproject.toml
+# What a local session needs: enough for a first picture.
+$(LOCAL): constraints.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 ...")'
 	@echo "Setting up $(VENV) (about a minute, once)"
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r constraints.txt
-	@PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	@$(PYTHON) deploy/images/pinned.py constraints.txt pyproject.toml base,agent,local >$(VENV)/local.txt
+	@$(PIP) --no-deps --require-hashes -r $(VENV)/local.txt
+	@PYTHONWARNINGS=ignore $(PIP) --no-deps -e .
+	@touch $@
+
+# And what developing it needs.
+$(STAMP): $(LOCAL)
+	@echo "Installing what tests and benchmarks need (some minutes, once)"
+	@$(PIP) --require-hashes -r constraints.txt
 	@$(BIN)/python -m sandbox_agent.runtime.typecheck || echo "No type checker: TypeScript runs, and its types are not checked"
 	@touch $@
 
 setup: $(STAMP) ## Make .venv with everything pinned
 
-demo: $(STAMP) ## A local session: Python, JavaScript, TypeScript, shell, files, a chart
+demo: $(LOCAL) ## A local session: Python, JavaScript, TypeScript, shell, files, a chart
 	@$(BIN)/python -m sandbox_client.demo
 
 test: $(STAMP) ## Unit and integration tests: no root, no cluster

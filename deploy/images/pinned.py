@@ -5,7 +5,8 @@
 wants only what hangs below some extra of pyproject.toml, exactly as pinned, so that `pip install --require-hashes`
 takes nothing else. Standard library only: it runs in the image's build stage.
 
-Usage: pinned.py CONSTRAINTS PYPROJECT EXTRA [PACKAGE...] (PACKAGE: further packages, such as those of the base install)
+Usage: pinned.py CONSTRAINTS PYPROJECT EXTRA[,EXTRA...] [PACKAGE...] (the extra `base` is the install without extras;
+PACKAGE: further packages)
 """
 
 import re
@@ -48,8 +49,10 @@ def select_below(roots: set[str], pins: list[tuple[str, str, set[str]]]) -> list
 
 def main() -> None:
     """Print the requirements."""
-    constraints, pyproject, extra, *further = sys.argv[1:]
-    wanted = tomllib.loads(Path(pyproject).read_text())["project"]["optional-dependencies"][extra]
+    constraints, pyproject, extras, *further = sys.argv[1:]
+    project = tomllib.loads(Path(pyproject).read_text())["project"]
+    known = {**project["optional-dependencies"], "base": project["dependencies"]}
+    wanted = [item for extra in extras.split(",") for item in known[extra]]
     roots = {normalized(match.group(1)) for item in [*wanted, *further] if (match := _NAME.match(item))}
     pins = read_pins(Path(constraints).read_text())
     roots.discard("sandbox-operator")
