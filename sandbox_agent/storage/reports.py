@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from sandbox_agent.storage.knowledge import Knowledge
     from sandbox_agent.storage.pushing import PushResult
     from sandbox_agent.storage.restoring import RestoreResult
-    from sandbox_agent.storage.syncing import OnChange
 
 MAX_FAILURES: Final = 500
 """Failures or conflicts that one answer names."""
@@ -43,9 +42,9 @@ def restore_done(result: RestoreResult) -> workspace_pb2.RestoreDone:
 
 
 def status(
-    knowledge: Knowledge, synced_at: str, error: str, on_change: OnChange | None, *, dirty: bool
+    knowledge: Knowledge, synced_at: str, error: str, lag: float | None, *, dirty: bool
 ) -> workspace_pb2.WorkspaceStatus:
-    """What is saved and what is not."""
+    """What is saved and what is not; `lag` in seconds, None where nothing is saved on change."""
     files = [entry for entry in knowledge.entries.values() if entry.type == "file"]
     message = workspace_pb2.WorkspaceStatus(
         generation=knowledge.generation,
@@ -55,9 +54,9 @@ def status(
         last_error=printable(error),
         conflicts=[printable(path) for path in sorted(knowledge.conflicts)[:MAX_FAILURES]],
     )
-    if on_change is not None:
+    if lag is not None:
         message.saves_on_change = True
-        message.lag.FromNanoseconds(int(on_change.lag * 1e9))
+        message.lag.FromNanoseconds(int(lag * 1e9))
     with contextlib.suppress(ValueError):
         message.synced_at.FromJsonString(synced_at)
     return message

@@ -132,6 +132,8 @@ class Workspace:
     async def status(self) -> workspace_pb2.WorkspaceStatus:
         """What is saved and what is not. Never fails: what cannot be found out counts as not saved."""
         error = self._last_error or self._look_error
+        # Before the look: a save that ends meanwhile must not make something seem unsaved that nobody will save.
+        lag = None if self.on_change is None else self.on_change.lag
         try:
             with translating():
                 knowledge = await self._known()
@@ -139,7 +141,7 @@ class Workspace:
         except OperationError as failure:
             knowledge, dirty = self._recollection.knowledge or Knowledge((0, "", "")), True
             error = error or f"{failure.reason}: {failure.message}"
-        return reports.status(knowledge, self._recollection.synced_at, error, self.on_change, dirty=dirty)
+        return reports.status(knowledge, self._recollection.synced_at, error, lag, dirty=dirty)
 
     def renew(self, s3: session_pb2.S3Store) -> None:
         """Use new credentials from the next request on.
