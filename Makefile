@@ -36,7 +36,7 @@ demo: $(LOCAL) ## A local session: Python, JavaScript, TypeScript, shell, files,
 	@$(BIN)/python -m sandbox_client.demo
 
 test: $(STAMP) ## Unit and integration tests: no root, no cluster
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 bench: $(STAMP) ## Speed beside a Jupyter kernel and bare gRPC; ARGS="--quick --only execute", ARGS=--help
 	@$(BIN)/python -m benchmarks $(ARGS)
