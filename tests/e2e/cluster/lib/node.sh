@@ -86,6 +86,8 @@ failSwapOn: false
 containerRuntimeEndpoint: unix://$SOCK
 clusterDNS: ["${SERVICE_CIDR%.0.0/16}.0.10"]
 evictionHard: {nodefs.available: "1%", imagefs.available: "1%"}
+# There is no registry: an image that the kubelet removed would be gone.
+imageGCHighThresholdPercent: 100
 podLogsDir: $RUN/podlogs
 podPidsLimit: 1024
 YAML
