@@ -167,6 +167,9 @@ def _become_child(
             _close_from(CONTROL_FD + 1)
             run_interpreter(CONTROL_FD)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        # CPython ignores it, and what is ignored stays so through exec: `yes | head` would complain. SIGXFSZ stays
+        # ignored on purpose: a write over the limit fails with EFBIG, which a program can name.
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
         if request.get("deny_network"):
             seccomp.deny_network()
         stage = "cwd"

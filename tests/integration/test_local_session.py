@@ -93,6 +93,11 @@ def test_the_shell_has_pipes_environment_and_the_same_folder(sandbox):
     assert (result.stdout.strip(), result.stderr, result.exit_code) == ("2", "blue\n", 4)
 
 
+def test_a_command_whose_reader_leaves_ends_by_sigpipe_without_a_complaint(sandbox):
+    result = sandbox.run("yes | head -1; echo ${PIPESTATUS[0]}")
+    assert (result.stdout, result.stderr) == ("y\n141\n", "")
+
+
 def test_a_list_never_passes_a_shell(sandbox):
     assert sandbox.run(["printf", "%s", "$HOME; `id`"]).stdout == "$HOME; `id`"
 
