@@ -142,7 +142,7 @@ async def _streamed(
                 return
             failure: SandboxUnavailable = SandboxUnavailable("the stream ended early", reason="STREAM_ENDED")
         except SandboxUnavailable as error:
-            if _is_final(error) or replay.is_complete:
+            if is_final(error) or replay.is_complete:
                 raise
             failure = error
         except NotFound as error:
@@ -164,13 +164,13 @@ async def _first_events(
     except NotSupported:
         connection.is_brief = False
     except SandboxUnavailable as error:
-        if _is_final(error):
+        if is_final(error):
             raise
     else:
         return events
     return ()
 
 
-def _is_final(error: SandboxUnavailable) -> bool:
+def is_final(error: SandboxUnavailable) -> bool:
     """Whether the runtime is gone, and the agent says so itself: there is nothing to attach to."""
     return error.reason in {"RUNTIME_UNAVAILABLE", "UNREACHABLE"}

@@ -103,18 +103,8 @@ def iterating(
 
     @functools.wraps(method)
     def call(self: Face[Any], /, *args: P.args, **kwargs: P.kwargs) -> Iterator[T]:
-        items = method(self._core, *args, **kwargs)
-        try:
-            while True:
-                try:
-                    item = self._loop.run(_next(items))
-                except StopAsyncIteration:
-                    return
-                yield item
-        finally:
-            # Whoever closed the sandbox closed what was under way with it.
-            if not self._loop.is_closed:
-                self._loop.run(_close(items))
+        # Whoever closed the sandbox closed what was under way with it.
+        yield from _each(method(self._core, *args, **kwargs), self._loop.run, lambda: not self._loop.is_closed)
 
     return call
 
@@ -138,16 +128,7 @@ def iterating_straight(
 
     @functools.wraps(method)
     def call(self: Sandbox, /, *args: P.args, **kwargs: P.kwargs) -> Iterator[T]:
-        items = method(self.twin, *args, **kwargs)
-        try:
-            while True:
-                try:
-                    item = run_straight(_next(items))
-                except StopAsyncIteration:
-                    return
-                yield item
-        finally:
-            run_straight(_close(items))
+        yield from _each(method(self.twin, *args, **kwargs), run_straight, lambda: True)
 
     return call
 
@@ -180,6 +161,22 @@ def opening(
             raise
 
     return call
+
+
+def _each(
+    items: AsyncGenerator[T, None], run: Callable[[Coroutine[Any, Any, Any]], Any], may_close: Callable[[], bool]
+) -> Iterator[T]:
+    """The items, each awaited by `run`; where the iteration is left and `may_close`, the generator is closed."""
+    try:
+        while True:
+            try:
+                item: T = run(_next(items))
+            except StopAsyncIteration:
+                return
+            yield item
+    finally:
+        if may_close():
+            run(_close(items))
 
 
 async def _next(items: AsyncGenerator[T, None]) -> T:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Any, Final
 
-from sandbox_client.attach import ATTACH_ONLY, ExecutionLostError
+from sandbox_client.attach import ATTACH_ONLY, ExecutionLostError, is_final
 from sandbox_client.errors import FailedPrecondition, InvalidArgument, NotFound, SandboxUnavailable
 from sandbox_client.events import CommandFold, EventReader
 from sandbox_client.process_values import ProcessInfo, ProcessOutput, process_info
@@ -256,7 +256,7 @@ class AsyncProcesses:
                     self._connection.process.Start, request, repeatable=False, metadata=metadata
                 )
             except SandboxUnavailable as error:
-                if error.reason in {"RUNTIME_UNAVAILABLE", "UNREACHABLE"} or attempt == _ATTEMPTS:
+                if is_final(error) or attempt == _ATTEMPTS:
                     raise
             except NotFound as error:
                 if error.reason == "UNKNOWN_REQUEST":

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Final
 from benchmarks.measuring import Measure, faster_than_peer, within_floor
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from benchmarks.lab import Lab
 
 SHORT: Final = "x=1;print(x)"
@@ -16,33 +18,21 @@ STATEMENTS: Final = "\n".join(f"v{number} = {number} * 2" for number in range(20
 def build(lab: Lab) -> list[Measure]:
     """From the call to its completion at the client, in milliseconds."""
     session, kernel, bare = lab.session, lab.kernel, lab.bare
+
+    def measure(name: str, ours: Callable[[], float], floor: Callable[[], float]) -> Measure:
+        return Measure(
+            name=name,
+            unit="ms",
+            sides={"ours": ours, "peer": lambda: kernel.timed(SHORT), "floor": floor},
+            goals=[faster_than_peer(5, 8), within_floor(2, 1.25)],
+            rounds=500,
+            quick_rounds=100,
+            warmup=20,
+        )
+
     return [
-        Measure(
-            name="execute x=1;print(x)",
-            unit="ms",
-            sides={
-                "ours": lambda: session.timed(SHORT),
-                "peer": lambda: kernel.timed(SHORT),
-                "floor": bare.echo,
-            },
-            goals=[faster_than_peer(5, 8), within_floor(2, 1.25)],
-            rounds=500,
-            quick_rounds=100,
-            warmup=20,
-        ),
-        Measure(
-            name="execute x=1;print(x), asyncio client",
-            unit="ms",
-            sides={
-                "ours": lambda: session.timed_async(SHORT),
-                "peer": lambda: kernel.timed(SHORT),
-                "floor": bare.echo_async,
-            },
-            goals=[faster_than_peer(5, 8), within_floor(2, 1.25)],
-            rounds=500,
-            quick_rounds=100,
-            warmup=20,
-        ),
+        measure(f"execute {SHORT}", lambda: session.timed(SHORT), bare.echo),
+        measure(f"execute {SHORT}, asyncio client", lambda: session.timed_async(SHORT), bare.echo_async),
         Measure(
             name="cell of 200 statements",
             unit="ms",

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from sandbox_agent.link.calls import OperationError
+from sandbox_agent.runtime.interpreter_end import read_end
 from sandbox_agent.runtime.nursery import process_limit
 from sandbox_agent.runtime.settings import read_env
 from sandbox_agent.runtime.spawner import Child, SpawnError, Zygote
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 MAX_INPUT: Final = 64 << 20
 MAX_ID: Final = 128
 _TERM: Final = "xterm-256color"
-_SIGNAL_EXIT: Final = 128
 _SHELLS: Final = ("/bin/bash", "/usr/bin/bash", "/bin/sh")
 
 
@@ -104,16 +104,14 @@ class Starter:
 
     def describe(self, child: Child, *, timed_out: bool) -> dict[str, Any]:
         """How a process ended: `status`, `exit_code` and `signal` of the link."""
-        status = child.ended.result() if child.ended.done() else signal.SIGKILL
-        code = os.waitstatus_to_exitcode(status)
-        number = -code if code < 0 else 0
+        number, exit_code = read_end(child.ended.result() if child.ended.done() else signal.SIGKILL)
         word = "OK"
         if timed_out:
             word = "TIMED_OUT"
         elif number:
             oom = number == signal.SIGKILL and self._memory.explains(child)
             word = "OOM_KILLED" if oom else "KILLED"
-        return {"status": word, "exit_code": _SIGNAL_EXIT + number if number else code, "signal": number}
+        return {"status": word, "exit_code": exit_code, "signal": number}
 
 
 async def read_input(channel: LinkChannel, name: str = "stdin", most: int = MAX_INPUT) -> bytes:

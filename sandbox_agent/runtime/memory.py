@@ -35,7 +35,7 @@ class OomCounter:
         return risen
 
     def _read(self) -> int:
-        return sum(_field(path, "oom_kill") for path in self._files)
+        return sum(_field(_fields(path), "oom_kill") for path in self._files)
 
 
 class Cgroup:
@@ -55,7 +55,7 @@ class Cgroup:
         """Bytes in use that the kernel could not simply drop: the cache of files is left out."""
         current = _number(self._folder / ("memory.current" if self._is_v2 else "memory.usage_in_bytes"))
         prefix = "" if self._is_v2 else "total_"
-        stat = self._folder / "memory.stat"
+        stat = _fields(self._folder / "memory.stat")
         return max(0, current - sum(_field(stat, f"{prefix}{name}") for name in ("inactive_file", "active_file")))
 
 
@@ -71,7 +71,7 @@ def private_pages(pid: int) -> int:
 
 def proportional_bytes(pid: int) -> int:
     """Bytes of a process with shared pages divided by those who share them; slow (a millisecond)."""
-    kilobytes = _field(Path(f"/proc/{pid}/smaps_rollup"), "Pss:")
+    kilobytes = _field(_fields(Path(f"/proc/{pid}/smaps_rollup")), "Pss:")
     return kilobytes << 10 if kilobytes else private_pages(pid)
 
 
@@ -107,11 +107,17 @@ def _number(path: Path) -> int:
         return 0
 
 
-def _field(path: Path, name: str) -> int:
+def _fields(path: Path) -> dict[str, str]:
     try:
-        fields = dict(line.split(None, 1) for line in path.read_text().splitlines() if " " in line)
+        return dict(line.split(None, 1) for line in path.read_text().splitlines() if " " in line)
+    except (OSError, ValueError):
+        return {}
+
+
+def _field(fields: Mapping[str, str], name: str) -> int:
+    try:
         return int(fields.get(name, "0").split()[0])
-    except (OSError, ValueError, IndexError):
+    except (ValueError, IndexError):
         return 0
 
 

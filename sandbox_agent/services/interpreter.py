@@ -99,7 +99,7 @@ class InterpreterServicer(interpreter_pb2_grpc.InterpreterServiceServicer):
         self, _request: interpreter_pb2.ListContextsRequest, _context: Context
     ) -> interpreter_pb2.ListContextsResponse:
         """See interpreter.proto."""
-        session = await self._gate.require_ready()
+        session = await self._gate.require_ready(fresh=False)
         value = await session.runtime.call("context.list", {})
         with answer():
             contexts = [checked.context(item) for item in checked.objects(value, "contexts", MAX_CONTEXTS)]
@@ -109,7 +109,7 @@ class InterpreterServicer(interpreter_pb2_grpc.InterpreterServiceServicer):
         self, request: interpreter_pb2.RestartContextRequest, _context: Context
     ) -> interpreter_pb2.Context:
         """See interpreter.proto."""
-        session = await self._gate.require_ready()
+        session = await self._gate.require_ready(fresh=False)
         value = await session.runtime.call("context.restart", {"context_id": check_context_id(request.context_id)})
         with answer():
             return checked.context(value)
@@ -118,7 +118,7 @@ class InterpreterServicer(interpreter_pb2_grpc.InterpreterServiceServicer):
         self, request: interpreter_pb2.DeleteContextRequest, _context: Context
     ) -> interpreter_pb2.DeleteContextResponse:
         """See interpreter.proto."""
-        session = await self._gate.require_ready()
+        session = await self._gate.require_ready(fresh=False)
         await session.runtime.call("context.delete", {"context_id": check_context_id(request.context_id)})
         return interpreter_pb2.DeleteContextResponse()
 

@@ -112,7 +112,7 @@ def sessions(kubectl: Kubectl, operator_is_up: None) -> Iterator[Sessions]:
 @pytest.fixture
 def image(platform: Platform) -> str:
     """The sandbox image."""
-    return f"{platform.registry}sandbox-slim:{platform.tag}"
+    return platform.image("sandbox-slim")
 
 
 @pytest.fixture

@@ -33,7 +33,7 @@ def test_the_example_session_runs_three_languages_and_keeps_its_chart(
         assert drawn.ok, drawn
         report = sandbox.workspace.push()
     assert (report.failed, report.files_saved) == ((), 1)
-    key = f"{platform.storage.prefix}/{kubectl.namespace}/hello/code-interpreter/chart.png"
+    key = platform.storage.key(kubectl.namespace, "hello", "chart.png")
     stored = platform.storage.client().get_object(Bucket=platform.storage.bucket, Key=key)["Body"].read()
     assert stored.startswith(b"\x89PNG")
     assert hashlib.sha256(stored).hexdigest() == drawn.stdout.strip()

@@ -75,7 +75,7 @@ def put(platform: Platform, kubectl: Kubectl):
     """Puts an object into a session's workspace as anybody would."""
 
     def put(session: str, path: str, content: bytes) -> None:
-        key = f"{platform.storage.prefix}/{kubectl.namespace}/{session}/code-interpreter/{path}"
+        key = platform.storage.key(kubectl.namespace, session, path)
         platform.storage.client().put_object(Bucket=platform.storage.bucket, Key=key, Body=content)
 
     return put

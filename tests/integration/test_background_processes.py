@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import time
 from pathlib import Path
 
 import pytest
@@ -16,6 +15,7 @@ from sandbox_client import (
     Sandbox,
     Status,
 )
+from tests.support.waiting import until
 
 
 @pytest.fixture(scope="module")
@@ -27,13 +27,6 @@ def workspace(tmp_path_factory):
 def sandbox(workspace, tmp_path_factory):
     with Sandbox.local(workspace, tmp_path_factory.mktemp("store"), env={"COLOR": "blue"}) as sandbox:
         yield sandbox
-
-
-def until(condition, seconds=10):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.01)
 
 
 def is_alive(pid):

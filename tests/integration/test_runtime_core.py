@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from sandbox_agent.link.frames import FrameDecoder, FrameType, Stream, encode_json, encode_window, split_data
+from tests.support.waiting import until
 
 
 class Outcome:
@@ -153,13 +154,6 @@ def alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(") ", 1)[1][0] not in "ZX"
     except OSError:
         return False
-
-
-def wait_until(condition, seconds=10.0):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "did not happen in time"
-        time.sleep(0.01)
 
 
 def test_the_hello_names_runtime_and_workspace(runtime, client):
@@ -389,7 +383,7 @@ def test_a_command_ended_by_a_signal_has_exit_code_128_and_more(client):
 def test_a_timeout_kills_a_commands_tree(client):
     outcome = client.call("run", shell="setsid sleep 1000 & echo $!; sleep 1000", timeout=0.3)
     assert (outcome["status"], outcome["signal"]) == ("TIMED_OUT", 9)
-    wait_until(lambda: not alive(int(outcome.stdout)), 2)
+    until(lambda: not alive(int(outcome.stdout)), 2)
 
 
 def test_a_background_child_does_not_hang_the_call(client):
@@ -482,7 +476,7 @@ def test_a_killed_runtime_leaves_no_interpreter(runtime, client):
     pid = int(client.execute("import os\nprint(os.getpid())").stdout)
     runtime.process.kill()
     runtime.process.wait()
-    wait_until(lambda: not alive(pid))
+    until(lambda: not alive(pid))
 
 
 def test_a_module_installed_into_the_venv_is_seen_by_the_next_cell(runtime, client):

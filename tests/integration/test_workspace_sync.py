@@ -3,12 +3,12 @@
 R19: what others put there is seen. R21: what changes here is saved unasked.
 """
 
-import time
 import urllib.request
 
 import pytest
 
 from sandbox_client import Sandbox, local
+from tests.support.waiting import until
 
 
 @pytest.fixture(scope="module")
@@ -63,13 +63,6 @@ def test_r19_a_file_that_changed_here_too_is_kept_and_named(sandbox, put):
     assert not sandbox.workspace.push().failed
     assert (sandbox.files.read("both"), sandbox.files.read("ours")) == (b"theirs", b"ours")
     assert not sandbox.workspace.status().dirty
-
-
-def until(condition):
-    """Wait for what happens in the background; the test's own timeout ends it."""
-    while not (value := condition()):
-        time.sleep(0.02)
-    return value
 
 
 @pytest.fixture(scope="module")

@@ -60,8 +60,8 @@ class Binder:
             Blocked: The Secret's name is taken by one that is not this session's.
         """
         uid, now = session.metadata.uid, time.monotonic()
-        recent = self._recent.get(uid)
-        if recent and recent[1] == action and now - recent[0] < _RECENT:
+        recent = self._recall(uid)
+        if recent and recent[1] == action:
             return recent[2]
         token = await self._ensure(session, action)
         if len(self._recent) > _MOST_RECENT:
@@ -69,6 +69,10 @@ class Binder:
                 del self._recent[other]
         self._recent[uid] = (now, action, token)
         return token
+
+    def _recall(self, uid: str) -> tuple[float, EnsureAccessSecret, bytes] | None:
+        recent = self._recent.get(uid)
+        return recent if recent and time.monotonic() - recent[0] < _RECENT else None
 
     async def _ensure(self, session: Session, action: EnsureAccessSecret) -> bytes:
         namespace, name = session.metadata.namespace, naming.access_secret_name(session.metadata.name)
@@ -96,8 +100,7 @@ class Binder:
             Blocked: A Secret that the environment refers to, or the storage's credentials, are not there.
         """
         metadata = session.metadata
-        recent = self._recent.get(metadata.uid)
-        if recent and time.monotonic() - recent[0] < _RECENT:
+        if recent := self._recall(metadata.uid):
             token = recent[2]
         else:
             secret = await self.api.get(SECRETS, metadata.namespace, naming.access_secret_name(metadata.name))

@@ -60,25 +60,9 @@ class Claimer:
     async def _try(
         self, key: Key, session: Session, raw: Mapping[str, Any], egress: Egress
     ) -> Mapping[str, Any] | None:
-        namespace, name = name_of(raw)
-        patch = build_claim(session, raw, egress, format_time(self._clock()) or "")
+        """The pod where it is the session's now; None where it is somebody else's, or gone."""
         try:
-            pod = await self._api.patch(PODS, namespace, name, patch, "json")
-        except (InvalidError, ConflictError):
-            return await self._find_out(key, session, raw)
-        except NotFoundError:
-            self._warm_pods.settle(key)
-            self._store.remove(PODS, raw)
-            return None
-        self._warm_pods.settle(key)
-        self._store.put(PODS, pod)
-        return pod
-
-    async def _find_out(self, key: Key, session: Session, raw: Mapping[str, Any]) -> Mapping[str, Any] | None:
-        """Why a claim was refused: the pod is somebody else's, or gone, or ours by a try whose answer was lost."""
-        namespace, name = name_of(raw)
-        try:
-            pod = await self._api.get(PODS, namespace, name)
+            pod = await self._patch(session, raw, egress)
         except NotFoundError:
             self._warm_pods.settle(key)
             self._store.remove(PODS, raw)
@@ -89,9 +73,18 @@ class Claimer:
             return pod
         if is_blank(pod) and is_ready(pod):
             # Nobody took it and yet it cannot be had, as without its annotations. The pool makes a better one.
-            _LOG.warning("blank pod cannot be claimed", extra={"pod": f"{namespace}/{name}"})
+            _LOG.warning("blank pod cannot be claimed", extra={"pod": "/".join(name_of(raw))})
             await self._discard(pod)
         return None
+
+    async def _patch(self, session: Session, raw: Mapping[str, Any], egress: Egress) -> Mapping[str, Any]:
+        """The pod after the claim, or after its refusal: somebody else's, or ours by a try whose answer was lost."""
+        namespace, name = name_of(raw)
+        patch = build_claim(session, raw, egress, format_time(self._clock()) or "")
+        try:
+            return await self._api.patch(PODS, namespace, name, patch, "json")
+        except (InvalidError, ConflictError):
+            return await self._api.get(PODS, namespace, name)
 
     async def _discard(self, pod: Mapping[str, Any]) -> None:
         namespace, name = name_of(pod)

@@ -56,10 +56,14 @@ class Storage:
             config=Config(s3={"addressing_style": "path"}, proxies={}),
         )
 
+    def key(self, namespace: str, workspace: str, path: str = "") -> str:
+        """Where a saved file of a workspace is; without a path, what the keys of all of them begin with."""
+        return f"{self.prefix}/{namespace}/{workspace}/code-interpreter/{path}"
+
     def digests(self, namespace: str, workspace: str) -> dict[str, str]:
         """SHA-256 of each saved file of a workspace, by its path: what is below `code-interpreter/`."""
         client = self.client()
-        prefix = f"{self.prefix}/{namespace}/{workspace}/code-interpreter/"
+        prefix = self.key(namespace, workspace)
         listed = client.list_objects_v2(Bucket=self.bucket, Prefix=prefix).get("Contents", [])
         contents = {
             item["Key"]: client.get_object(Bucket=self.bucket, Key=item["Key"])["Body"].read() for item in listed
@@ -77,6 +81,10 @@ class Platform:
     tag: str
     is_own: bool
     _started: bool = field(default=False)
+
+    def image(self, name: str) -> str:
+        """One of our images: `sandbox-operator`, `sandbox-agent` or `sandbox-slim`."""
+        return f"{self.registry}{name}:{self.tag}"
 
     def stop(self) -> None:
         """Stop our own cluster, if this run started it and nobody wants to keep it."""
