@@ -104,6 +104,12 @@ class SessionGate:
         return self._session
 
     @property
+    def needs_credentials(self) -> bool:
+        """Whether storage waits for other credentials than this session's."""
+        session = self._session
+        return session is not None and session.stored is not None and session.stored.needs_credentials
+
+    @property
     def active(self) -> int:
         """Client calls and executions under way."""
         return self._active

@@ -135,7 +135,9 @@ class Agent:
 
     def _is_ready(self) -> bool:
         is_preloading = self._preloading is not None and not self._preloading.done()
-        return bool(self.control_port and self._link.runtime_id and not is_preloading)
+        # A pod that is not ready any more is an event for the operator, whom the agent cannot call: it comes to look.
+        can_serve = not is_preloading and not self._gate.needs_credentials
+        return bool(self.control_port and self._link.runtime_id and can_serve)
 
     def _metrics(self) -> str:
         session = self._gate.session

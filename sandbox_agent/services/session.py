@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 MAX_WAIT: Final = 300.0
 STATUS_TIMEOUT: Final = 10.0
+IMPATIENCE: Final = 1.0
+"""Seconds for a status while storage waits for credentials: it is the operator that brings them, and it waits, too."""
 _STATE: Final = {
     State.BLANK: session_pb2.SessionDescription.STATE_BLANK,
     State.BOUND: session_pb2.SessionDescription.STATE_BOUND,
@@ -145,7 +147,11 @@ class SessionServicer(session_pb2_grpc.SessionServiceServicer):
         last_active = time.time() if gate.active else gate.last_active
         description.last_active.FromMilliseconds(int(last_active * 1000))
         if gate.session is not None and gate.session.stored is not None:
-            description.workspace.CopyFrom(await _status(gate.session.stored))
+            stored = gate.session.stored
+            description.workspace.CopyFrom(await _status(stored))
+            description.needs_credentials = stored.needs_credentials
+            if stored.credentials_expire_at is not None:
+                description.credentials_expire_at.FromDatetime(stored.credentials_expire_at)
         return description
 
 
@@ -166,6 +172,8 @@ async def _push(workspace: Workspace) -> None:
 
 async def _status(workspace: Workspace) -> workspace_pb2.WorkspaceStatus:
     try:
-        return await asyncio.wait_for(workspace.status(), STATUS_TIMEOUT)
+        patience = IMPATIENCE if workspace.needs_credentials else STATUS_TIMEOUT
+        return await asyncio.wait_for(workspace.status(), patience)
     except (OperationError, TimeoutError) as error:
-        return workspace_pb2.WorkspaceStatus(last_error=str(error) or "no status within its time")
+        # What is not known counts as not saved.
+        return workspace_pb2.WorkspaceStatus(last_error=str(error) or "no status within its time", dirty=True)

@@ -4,7 +4,8 @@ Errors, all of them a StorageError:
 
     StorageError
     ├── StorageUnavailableError   down, slow, full: try again later
-    ├── AccessDeniedError         credentials are wrong, expired, or not for this prefix
+    ├── AccessDeniedError         credentials are wrong, or not for this prefix
+    │   └── CredentialsOverError      expired or revoked: others would do
     ├── PreconditionFailedError   the object is not, or no longer, what the condition says
     ├── ObjectNotFoundError       no such object
     └── KeyObstructedError        where keys are paths: a file is where a folder must be, or the other way round
@@ -36,6 +37,10 @@ class StorageUnavailableError(StorageError):
 
 class AccessDeniedError(StorageError):
     """These credentials may not do that."""
+
+
+class CredentialsOverError(AccessDeniedError):
+    """The store does not know these credentials, or not any more."""
 
 
 class PreconditionFailedError(StorageError):

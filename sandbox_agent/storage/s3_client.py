@@ -35,6 +35,8 @@ class S3Settings:
     """Empty: botocore looks for credentials itself."""
     secret_access_key: str = field(default="", repr=False)
     session_token: str = field(default="", repr=False)
+    expires_at: datetime | None = None
+    """When the credentials end, with a zone; None: nobody said."""
     path_style: bool = False
     ca_certificates: str = field(default="", repr=False)
     """PEM; empty: the system's."""
@@ -146,6 +148,7 @@ def read_settings(store: session_pb2.S3Store) -> S3Settings:
         access_key_id=store.access_key_id,
         secret_access_key=store.secret_access_key,
         session_token=store.session_token,
+        expires_at=store.expires_at.ToDatetime(tzinfo=UTC) if store.HasField("expires_at") else None,
         path_style=store.path_style,
         ca_certificates=store.ca_certificates,
     )

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from sandbox_agent.storage.object_store import (
     AccessDeniedError,
+    CredentialsOverError,
     ObjectNotFoundError,
     PreconditionFailedError,
     StorageError,
@@ -15,22 +16,24 @@ from sandbox_agent.storage.object_store import (
 if TYPE_CHECKING:
     from botocore.exceptions import ClientError
 
-_DENIED: Final = frozenset(
+_OVER: Final = frozenset(
     {
-        "AccessDenied",
-        "AllAccessDisabled",
         "ExpiredToken",
         "ExpiredTokenException",
         "InvalidAccessKeyId",
         "InvalidToken",
-        "SignatureDoesNotMatch",
+        "InvalidTokenId",
         "TokenRefreshRequired",
     }
 )
+"""Stores do not tell credentials that ended from those that never were: some forget what has expired."""
+_DENIED: Final = frozenset({"AccessDenied", "AllAccessDisabled", "SignatureDoesNotMatch"})
 _CONFLICT: Final = frozenset({"PreconditionFailed", "ConditionalRequestConflict"})
 _NOT_FOUND: Final = frozenset({"NoSuchKey", "404", "NotFound"})
 _FORBIDDEN: Final = frozenset({401, 403})
 _CONFLICT_STATUS: Final = frozenset({409, 412})
+_UNEXPLAINED: Final = "400"
+"""S3's answer to a HEAD with an expired token, which has no body with a code."""
 
 
 def translated(error: Exception) -> StorageError | None:
@@ -50,7 +53,9 @@ def _of_answer(error: ClientError) -> StorageError:
     code = str(error.response.get("Error", {}).get("Code", ""))
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     message = f"{error.operation_name} was answered with {code or status}"
-    if code in _DENIED or status in _FORBIDDEN:
+    if code in _OVER:
+        return CredentialsOverError(message)
+    if code in _DENIED or code == _UNEXPLAINED or status in _FORBIDDEN:
         return AccessDeniedError(message)
     if code in _NOT_FOUND:
         return ObjectNotFoundError(message)

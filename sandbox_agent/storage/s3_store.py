@@ -5,26 +5,26 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from sandbox_agent.storage.connections import RENEWAL_WAIT, Connections
 from sandbox_agent.storage.object_store import (
     PART_SIZE,
+    AccessDeniedError,
+    CredentialsOverError,
     ObjectInfo,
+    ObjectNotFoundError,
     PreconditionFailedError,
     StorageUnavailableError,
     StoredObject,
 )
-from sandbox_agent.storage.s3_client import Connection
 from sandbox_agent.storage.s3_errors import translated
 from sandbox_agent.storage.threads import BoundedThreads
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
-
-    from mypy_boto3_s3 import S3Client
 
     from sandbox_agent.storage.s3_client import S3Settings
 
@@ -39,23 +39,35 @@ _T = TypeVar("_T")
 
 
 class S3Store:
-    """A `ObjectStore` in a bucket."""
+    """A `ObjectStore` in a bucket.
 
-    def __init__(self, settings: S3Settings) -> None:
-        self._settings = settings
-        self._current: Connection | None = None
-        self._old: list[Connection] = []
-        self._connecting = asyncio.Lock()
+    Args:
+        settings: Where it is, and the credentials.
+        renewal_wait: Seconds that a request waits for other credentials where these are over.
+    """
+
+    def __init__(self, settings: S3Settings, renewal_wait: float = RENEWAL_WAIT) -> None:
         self._threads = BoundedThreads("s3")
+        self._connections = Connections(settings, self._threads, renewal_wait)
 
     def renew(self, settings: S3Settings) -> None:
         """Use these settings, such as new credentials, from the next request on; running requests end undisturbed."""
-        self._settings = replace(settings)
+        self._connections.renew(settings)
+
+    @property
+    def credentials_expire_at(self) -> datetime | None:
+        """When the credentials of now end; None: nobody said."""
+        return self._connections.settings.expires_at
+
+    @property
+    def needs_credentials(self) -> bool:
+        """Whether requests wait for other credentials, or soon will."""
+        return self._connections.needs_renewal
 
     @contextlib.asynccontextmanager
     async def get(self, key: str) -> AsyncIterator[StoredObject]:
         """See ObjectStore."""
-        answer = await self._call("get_object", Key=key)
+        answer = await self._read("get_object", key)
         body = answer["Body"]
         info = ObjectInfo(key, answer["ContentLength"], answer["ETag"], answer["LastModified"])
         try:
@@ -83,7 +95,7 @@ class S3Store:
 
     async def stat(self, key: str) -> ObjectInfo:
         """See ObjectStore."""
-        answer = await self._call("head_object", Key=key)
+        answer = await self._read("head_object", key)
         return ObjectInfo(key, answer["ContentLength"], answer["ETag"], answer["LastModified"])
 
     async def copy(self, source: str, destination: str, *, if_match: str = "") -> str:
@@ -95,7 +107,7 @@ class S3Store:
             if info.etag != if_match:
                 raise PreconditionFailedError(source)
             condition = {"CopySourceIfMatch": if_match}
-        origin = {"CopySource": {"Bucket": self._settings.bucket, "Key": source}, **condition}
+        origin = {"CopySource": {"Bucket": self._connections.settings.bucket, "Key": source}, **condition}
         if info.size > LARGEST_COPY:
             return await self._copy_parts(destination, info.size, origin)
         answer = await self._call("copy_object", Key=destination, **origin)
@@ -132,10 +144,7 @@ class S3Store:
     async def close(self) -> None:
         """See ObjectStore."""
         await self._threads.close()
-        for connection in (*self._old, self._current):
-            if connection is not None:
-                connection.close()
-        self._old, self._current = [], None
+        self._connections.close()
 
     async def _copy_parts(self, key: str, size: int, origin: dict[str, Any]) -> str:
         """Copy what is too large for one request, one part after the other, all within the store."""
@@ -195,23 +204,37 @@ class S3Store:
         while chunk := await self._run(functools.partial(body.read, _CHUNK)):
             yield chunk
 
-    async def _call(self, operation: str, **arguments: Any) -> Any:
-        client = await self._client()
-        method = getattr(client, operation)
-        return await self._run(functools.partial(method, Bucket=self._settings.bucket, **arguments))
+    async def _read(self, operation: str, key: str) -> Any:
+        """GET or HEAD of an object.
 
-    async def _client(self) -> S3Client:
-        async with self._connecting:
-            settings = self._settings
-            if self._current is None or self._current.settings != settings:
-                fresh = await self._run(functools.partial(Connection, settings))
-                if self._current is not None:
-                    self._old.append(self._current)
-                    for old in self._old[:-1]:  # by now nothing of the one before the last is running any more
-                        old.close()
-                    del self._old[:-1]
-                self._current = fresh
-            return self._current.client
+        A refusal may say no more than that nothing is there, to credentials that may list a part of the bucket only;
+        and that of a HEAD has no body which says why. A listing of this one key tells.
+        """
+        try:
+            return await self._call(operation, Key=key)
+        except CredentialsOverError:
+            raise
+        except AccessDeniedError:
+            listed = await self._call("list_objects_v2", Prefix=key, MaxKeys=1)
+            if not any(item["Key"] == key for item in listed.get("Contents", ())):
+                raise ObjectNotFoundError(key) from None
+            return await self._call(operation, Key=key)
+
+    async def _call(self, operation: str, **arguments: Any) -> Any:
+        """One request. Where the credentials are over it is made again with others: a refused one did nothing."""
+        while True:
+            async with self._connections.use() as lease:
+                connection = lease.connection
+                method = getattr(connection.client, operation)
+                try:
+                    answer = await self._run(functools.partial(method, Bucket=connection.settings.bucket, **arguments))
+                except CredentialsOverError as error:
+                    refusal = error
+                else:
+                    lease.has_worked = True
+                    return answer
+            if not await self._connections.replaced(lease):
+                raise refusal
 
     async def _run(self, function: Callable[[], _T]) -> _T:
         try:

@@ -153,6 +153,16 @@ class Workspace:
             raise OperationError("FAILED_PRECONDITION", "INVALID_ARGUMENT", "this workspace is not in S3", "s3")
         self._store.renew(read_settings(s3))
 
+    @property
+    def credentials_expire_at(self) -> datetime | None:
+        """When the store's credentials end; None: nobody said, or there are none."""
+        return self._store.credentials_expire_at if isinstance(self._store, S3Store) else None
+
+    @property
+    def needs_credentials(self) -> bool:
+        """Whether calls of the store wait for other credentials, or soon will."""
+        return isinstance(self._store, S3Store) and self._store.needs_credentials
+
     async def list_stored(
         self, prefix: str = "", page_size: int = 0, page_token: str = ""
     ) -> workspace_pb2.ListStoredResponse:

@@ -71,7 +71,8 @@ class SessionServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Renew(self, request, context):
-        """New storage credentials, limits stay.
+        """New storage credentials, limits stay. Requests of storage under way end with the old ones; those that the store
+        refused because its credentials are over are made again with these. The same ones again change nothing.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

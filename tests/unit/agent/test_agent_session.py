@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from datetime import UTC, datetime
 
 import grpc
 import pytest
@@ -25,6 +26,8 @@ class FakeWorkspace:
         self.renewed = []
 
     on_change = None
+    needs_credentials = False
+    credentials_expire_at = None
 
     def is_fresh(self):
         return True
@@ -294,3 +297,32 @@ async def test_health_port_and_ready_file_tell_the_truth(agent, control, runtime
     assert await get(told["health_port"], "/readyz") == b"HTTP/1.1 503 Service Unavailable"
     assert await get(told["health_port"], "/livez") == b"HTTP/1.1 200 OK"
     assert await get(told["health_port"], "/etc/passwd") == b"HTTP/1.1 404 Not Found"
+
+
+async def test_an_agent_that_needs_credentials_tells_the_operator_and_by_the_kubelet_has_it_come(
+    agent, control, stored_request, workspace
+):
+    await control.Bind(stored_request)
+    described = await control.Describe(session_pb2.DescribeRequest(wait={"seconds": 10}))
+    assert (described.needs_credentials, described.HasField("credentials_expire_at")) == (False, False)
+    while not (await control.Describe(session_pb2.DescribeRequest())).runtime_ready:
+        pass
+    assert await get(agent.health_port, "/readyz") == b"HTTP/1.1 200 OK"
+    workspace.needs_credentials, workspace.credentials_expire_at = True, datetime(2030, 1, 2, tzinfo=UTC)
+    described = await control.Describe(session_pb2.DescribeRequest())
+    assert described.needs_credentials
+    assert described.credentials_expire_at.ToDatetime(tzinfo=UTC) == workspace.credentials_expire_at
+    assert await get(agent.health_port, "/readyz") == b"HTTP/1.1 503 Service Unavailable"
+    assert await get(agent.health_port, "/livez") == b"HTTP/1.1 200 OK"
+
+
+async def test_a_status_that_waits_for_credentials_keeps_those_who_bring_them_waiting_for_a_second_only(
+    control, stored_request, workspace
+):
+    await control.Bind(stored_request)
+    await control.Describe(session_pb2.DescribeRequest(wait={"seconds": 10}))
+    workspace.needs_credentials = True
+    workspace.status = asyncio.Event().wait
+    described = await control.Describe(session_pb2.DescribeRequest(), timeout=2)
+    assert described.needs_credentials
+    assert described.workspace.dirty, "what is not known counts as not saved"
