@@ -167,7 +167,8 @@ class SessionGate:
     async def wait_until_quiet(self, timeout: float) -> bool:  # noqa: ASYNC109 - a bound, not a cancellation scope
         """Wait for all work to end, at most `timeout` seconds; whether it did."""
         try:
-            await asyncio.wait_for(self._quiet.wait(), timeout)
+            async with asyncio.timeout(timeout):
+                await self._quiet.wait()
         except TimeoutError:
             return False
         return True

@@ -61,7 +61,8 @@ class Restoration:
     async def wait(self, timeout: float | None = None) -> RestorePhase:  # noqa: ASYNC109 - a bound, not a scope
         """Wait for its end, at most `timeout` seconds; the phase then."""
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._ended.wait(), timeout)
+            async with asyncio.timeout(timeout):
+                await self._ended.wait()
         return self.phase
 
     async def wait_done(self) -> None:

@@ -111,7 +111,8 @@ class Connection:
         if self._channel.get_state(try_to_connect=True) is grpc.ChannelConnectivity.READY:
             return
         try:
-            await asyncio.wait_for(self._channel.channel_ready(), self._connect_timeout)
+            async with asyncio.timeout(self._connect_timeout):
+                await self._channel.channel_ready()
         except TimeoutError:
             why = "" if self.endpoint.describe_failure() else await self._why_not()
             raise unreachable(self.endpoint, self._connect_timeout, why) from None

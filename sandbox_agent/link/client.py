@@ -85,7 +85,8 @@ class RuntimeLink:
             self._up.clear()
         if self._connection is None:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._up.wait(), self._patience)
+                async with asyncio.timeout(self._patience):
+                    await self._up.wait()
         if self._connection is None:
             message = "the sandbox's runtime does not answer; it may be restarting: try again"
             raise OperationError("UNAVAILABLE", "RUNTIME_UNAVAILABLE", message)
@@ -106,7 +107,8 @@ class RuntimeLink:
         """Dial, greet, serve until it is lost; whether it came as far as serving."""
         connection = await Connection.dial(self._path)
         try:
-            hello = await asyncio.wait_for(connection.wait_for_hello(), HELLO_TIMEOUT)
+            async with asyncio.timeout(HELLO_TIMEOUT):
+                hello = await connection.wait_for_hello()
             if self.greet is not None:
                 await self.greet(connection, hello.session_uid, restored=hello.restored)
             self._connection = connection

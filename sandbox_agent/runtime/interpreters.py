@@ -149,7 +149,8 @@ class Interpreter:
     async def kill(self) -> None:
         """Kill the process and all its descendants."""
         with contextlib.suppress(Exception):
-            await asyncio.wait_for(asyncio.shield(self.child.started), _EXIT_GRACE)
+            async with asyncio.timeout(_EXIT_GRACE):
+                await asyncio.shield(self.child.started)
         await kill_tree(self.child.tree, self.child.pid)
 
     def _on_started(self, started: asyncio.Future[int]) -> None:

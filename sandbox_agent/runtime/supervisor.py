@@ -103,7 +103,8 @@ class Supervisor:
             with contextlib.suppress(OSError):
                 path.unlink()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._end(), _END_WITHIN)
+                async with asyncio.timeout(_END_WITHIN):
+                    await self._end()
 
     def _on_light_ready(self) -> None:
         # Not earlier: on few cores the preloads would delay the first cell.

@@ -172,8 +172,8 @@ async def _push(workspace: Workspace) -> None:
 
 async def _status(workspace: Workspace) -> workspace_pb2.WorkspaceStatus:
     try:
-        patience = IMPATIENCE if workspace.needs_credentials else STATUS_TIMEOUT
-        return await asyncio.wait_for(workspace.status(), patience)
+        async with asyncio.timeout(IMPATIENCE if workspace.needs_credentials else STATUS_TIMEOUT):
+            return await workspace.status()
     except (OperationError, TimeoutError) as error:
         # What is not known counts as not saved.
         return workspace_pb2.WorkspaceStatus(last_error=str(error) or "no status within its time", dirty=True)

@@ -170,7 +170,8 @@ class Claim:
     async def _beat(self, ended: asyncio.Event) -> None:
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(ended.wait(), _BEAT)
+                async with asyncio.timeout(_BEAT):
+                    await ended.wait()
             if ended.is_set():
                 return
             await self._announce()

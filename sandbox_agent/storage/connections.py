@@ -107,7 +107,8 @@ class Connections:
         if not refused.has_worked and not self._is_over(settings):
             return False
         try:
-            await asyncio.wait_for(self._renewed.wait(), self._wait)
+            async with asyncio.timeout(self._wait):
+                await self._renewed.wait()
         except TimeoutError:
             return False
         return True

@@ -52,4 +52,5 @@ async def test_a_slow_reader_stops_the_producer_until_it_reads_or_goes_away():
     await asyncio.sleep(0)
     assert not waiting.done()
     await reader.aclose()
-    await asyncio.wait_for(waiting, 5)
+    async with asyncio.timeout(5):
+        await waiting

@@ -89,7 +89,8 @@ async def test_data_beyond_its_credit_ends_the_link(link, runtime):
     runtime.handlers["execute"] = flood
     call = await link.open("execute", {})
     # Not consumed while it arrives, so nothing is granted.
-    assert "more data than it had credit for" in await asyncio.wait_for(call._connection.wait_until_lost(), 10)
+    async with asyncio.timeout(10):
+        assert "more data than it had credit for" in await call._connection.wait_until_lost()
     with pytest.raises(OperationError, match="more data than it had credit for"):
         async for _ in call:
             pass
@@ -134,6 +135,17 @@ async def test_a_runtime_with_a_wrong_hello_is_not_used(runtime, change):
     assert caught.value.reason == "RUNTIME_UNAVAILABLE"
     assert link.runtime_id == ""
     await link.close()
+
+
+async def test_closing_ends_at_whatever_moment_of_a_connection_it_comes(runtime):
+    runtime.hello["protocol"] = 2
+    for moment in range(60):
+        link = RuntimeLink(runtime.path)
+        link.start()
+        for _ in range(moment):
+            await asyncio.sleep(0)
+        async with asyncio.timeout(5):
+            await link.close()
 
 
 async def test_calls_are_interleaved_and_keep_their_order(link, runtime, scripted):
