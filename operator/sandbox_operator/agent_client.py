@@ -68,10 +68,14 @@ class AgentView:
     synced_at: datetime | None = None
     dirty: bool = False
     workspace_error: str = ""
+    credentials_expire_at: datetime | None = None
+    """When its storage credentials end; None: it was not told."""
+    needs_credentials: bool = False
+    """Storage refuses them, or their time is over."""
 
 
 class Agents(Protocol):
-    """What the operator asks of agents; `testing.FakeAgents` is another one."""
+    """What the operator asks of agents; `testing_agents.FakeAgents` is another one."""
 
     async def describe(self, address: AgentAddress, wait: float = 0.0, timeout: float = 2.0) -> AgentView:  # noqa: ASYNC109 - gRPC has deadlines of its own
         """What an agent knows of itself; `wait` lets it wait for the end of a restore, `timeout` for its start."""
@@ -79,6 +83,10 @@ class Agents(Protocol):
 
     async def bind(self, address: AgentAddress, request: session_pb2.BindRequest) -> AgentView:
         """Give a blank agent its session."""
+        ...
+
+    async def renew(self, address: AgentAddress, request: session_pb2.RenewRequest) -> AgentView:
+        """Give an agent new storage credentials."""
         ...
 
     async def drain(self, address: AgentAddress, session_uid: str, grace: float, timeout: float) -> AgentView:  # noqa: ASYNC109 - as above
@@ -116,6 +124,11 @@ class AgentClient:
         """See Agents."""
         with self._use(address) as stub:
             return await self._write(lambda: stub.Bind(request, timeout=10.0))
+
+    async def renew(self, address: AgentAddress, request: session_pb2.RenewRequest) -> AgentView:
+        """See Agents."""
+        with self._use(address) as stub:
+            return await self._write(lambda: stub.Renew(request, timeout=10.0))
 
     async def drain(self, address: AgentAddress, session_uid: str, grace: float, timeout: float) -> AgentView:  # noqa: ASYNC109 - as above
         """See Agents."""
@@ -221,6 +234,10 @@ def _view(description: session_pb2.SessionDescription) -> AgentView:
         synced_at=_moment(workspace.synced_at) if workspace.HasField("synced_at") else None,
         dirty=workspace.dirty,
         workspace_error=workspace.last_error[:500],
+        credentials_expire_at=_moment(description.credentials_expire_at)
+        if description.HasField("credentials_expire_at")
+        else None,
+        needs_credentials=description.needs_credentials,
     )
 
 

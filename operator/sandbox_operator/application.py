@@ -30,8 +30,10 @@ from sandbox_operator.kube.resources import PODS, POOLS, SESSIONS
 from sandbox_operator.metrics import PHASES, Metrics
 from sandbox_operator.reconcile.assembly import Environment
 from sandbox_operator.store import WATCHED, Store, name_of
+from sandbox_operator.sts import StsCredentials
 
 if TYPE_CHECKING:
+    from sandbox_operator.credentials import CredentialSource
     from sandbox_operator.kube.connection import Connection
     from sandbox_operator.settings import Settings
 
@@ -86,12 +88,21 @@ class Application:
                     self._store,
                     settings,
                     authority,
-                    StaticCredentials(settings),
+                    await self._open_credentials(stack),
                     recorder,
                     self._metrics,
                 )
             )
             return await self._run_tasks(recorder)
+
+    async def _open_credentials(self, stack: contextlib.AsyncExitStack) -> CredentialSource:
+        own = StaticCredentials(self._settings)
+        if self._settings.storage_credentials == "static":
+            return own
+        source = StsCredentials(self._settings, own, self._metrics.count_role)
+        stack.push_async_callback(source.close)
+        await source.load()
+        return source
 
     async def _run_tasks(self, recorder: EventRecorder) -> int:
         while not await self._sync():  # noqa: ASYNC110 - a retry, not a wait for a flag

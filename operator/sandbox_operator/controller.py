@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from sandbox_operator.kube.resources import POOLS
 from sandbox_operator.reconcile.assembly import Scheduling, build_reconcilers
 from sandbox_operator.reconcile.observe import find_session
+from sandbox_operator.reconcile.plan_renewal import CredentialTiming
 from sandbox_operator.reconcile.plan_steps import Timing
 from sandbox_operator.work_queue import WorkQueue
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sandbox_operator.reconcile.assembly import Environment
+    from sandbox_operator.settings import Settings
     from sandbox_operator.work_queue import Key
 
 _POOL_WORKERS: Final = 4
@@ -35,7 +37,9 @@ class Controller:
         self._sessions = WorkQueue(self._work, settings.workers)
         self._pools = WorkQueue(self._work_on_pool, _POOL_WORKERS)
         scheduling = Scheduling(self._sessions.add, self._requeue, self._yield_to_sessions)
-        timing = Timing(start_timeout=timedelta(seconds=settings.start_timeout))
+        timing = Timing(
+            start_timeout=timedelta(seconds=settings.start_timeout), credentials=_time_credentials(settings)
+        )
         self._reconcilers = build_reconcilers(environment, scheduling, timing)
         self._changing: asyncio.Task[None] | None = None
 
@@ -70,7 +74,7 @@ class Controller:
     async def stop(self, grace: float) -> None:
         """Stop working, giving what is under way some seconds."""
         await asyncio.gather(self._sessions.stop(grace), self._pools.stop(grace))
-        await self._reconcilers.drains.stop()
+        await asyncio.gather(self._reconcilers.drains.stop(), self._reconcilers.renewals.stop())
 
     def refresh_metrics(self) -> None:
         """Bring gauges up to date."""
@@ -97,8 +101,18 @@ class Controller:
             if find_session(self._store, key) is None:
                 self._sessions.forget(key)
                 self._reconcilers.drains.forget(key)
+                self._reconcilers.renewals.forget(key)
 
     async def _work_on_pool(self, key: Key) -> None:
         await self._reconcilers.pools.reconcile(key)
         if self._store.get(POOLS, (key[1], key[2])) is None:
             self._pools.forget(key)
+
+
+def _time_credentials(settings: Settings) -> CredentialTiming | None:
+    if settings.storage_credentials == "static":
+        return None
+    lifetime = settings.storage_sts_duration
+    return CredentialTiming(
+        timedelta(seconds=lifetime), timedelta(seconds=settings.storage_sts_renew_seconds or lifetime / 2)
+    )

@@ -1,7 +1,6 @@
 """Storage credentials for a session: where they come from is decided here and nowhere else.
 
-Only the administrator's shared static credentials so far. Credentials made for one prefix (STS AssumeRole with a
-session policy) are another implementation of `CredentialSource`; `expires_at` and the agent's Renew are ready for it.
+The administrator's shared static credentials are here; those made for one workspace, which have an end, in sts.py.
 """
 
 from __future__ import annotations
@@ -32,6 +31,10 @@ class StorageCredentials:
 class CredentialSource(Protocol):
     """Gives credentials that reach at least the keys below a prefix."""
 
+    def prepare(self, key_prefix: str) -> None:
+        """`credentials_for` is going to be called for it soon. Never waits, never fails."""
+        ...
+
     async def credentials_for(self, key_prefix: str) -> StorageCredentials:
         """Credentials for one workspace.
 
@@ -47,18 +50,33 @@ class StaticCredentials:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
 
+    def prepare(self, key_prefix: str) -> None:
+        """See CredentialSource. Reading them takes no time."""
+
     async def credentials_for(self, key_prefix: str) -> StorageCredentials:
         """See CredentialSource."""
         del key_prefix
+        found = await self.find()
+        if found is None:
+            raise Blocked("StorageCredentialsMissing", "the operator has no storage credentials")
+        return found
+
+    async def find(self) -> StorageCredentials | None:
+        """The credentials; None: there are none.
+
+        Raises:
+            Blocked: There are some that cannot be read.
+        """
         settings = self._settings
         if settings.storage_access_key_id:
             return StorageCredentials(settings.storage_access_key_id, settings.storage_secret_access_key)
         try:
             return await asyncio.to_thread(_read, settings.storage_credentials_dir)
+        except FileNotFoundError:
+            return None
         except OSError as error:
-            raise Blocked(
-                "StorageCredentialsMissing", f"the operator has no storage credentials: {error.strerror}"
-            ) from error
+            message = f"the operator's storage credentials cannot be read: {error.strerror}"
+            raise Blocked("StorageCredentialsMissing", message) from error
 
 
 def _read(folder: Path) -> StorageCredentials:

@@ -1,7 +1,7 @@
 """Dying at a chosen write, so that tests can see what a crash at each point leaves behind.
 
-A write is a mutating call to the API server or Bind and Drain of an agent. Lease renewals and Events do not count:
-the former depend on time, the latter are best effort.
+A write is a mutating call to the API server or Bind, Renew and Drain of an agent. Renewals of the lease and Events do
+not count: the former depend on time, the latter are best effort.
 """
 
 from __future__ import annotations

@@ -60,7 +60,18 @@ class Metrics:
         self.queue_age = Gauge(
             f"{prefix}queue_age_seconds", "Time that the longest waiting key has waited", registry=self.registry
         )
+        self.assume_role_seconds = Histogram(
+            f"{prefix}assume_role_seconds",
+            "Time of an AssumeRole for a workspace",
+            ["result"],
+            registry=self.registry,
+            buckets=_BUCKETS,
+        )
         self.watch_events = Counter(f"{prefix}watch_events", "Watch events", ["resource"], registry=self.registry)
+
+    def count_role(self, result: str, seconds: float) -> None:
+        """One AssumeRole."""
+        self.assume_role_seconds.labels(result).observe(seconds)
 
     def count_call(self, verb: str, resource: str, code: int) -> None:
         """One call of the API server; code 0: no answer."""

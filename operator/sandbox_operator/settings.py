@@ -8,17 +8,20 @@ from __future__ import annotations
 import ipaddress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from sandbox_operator.api import naming
 from sandbox_operator.errors import SettingsError
+from sandbox_operator.session_policy import build_session_policy
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 PREFIX: Final = "SANDBOX_OPERATOR_"
+_LATEST_RENEWAL: Final = 0.75
 
 
 def _split(value: Any) -> Any:
@@ -84,6 +87,8 @@ class Settings(BaseModel):
     storage_region: str = "us-east-1"
     storage_prefix: str = "sandboxes"
     storage_path_style: bool = False
+    storage_credentials: Literal["static", "sts"] = "static"
+    """What sessions get: the operator's own credentials, or some made for their workspace by STS AssumeRole."""
     storage_credentials_dir: Path = Path("/etc/sandbox-operator/storage")
     """Folder with the files `access_key_id` and `secret_access_key`; read anew at each Bind."""
     storage_access_key_id: str = ""
@@ -92,7 +97,14 @@ class Settings(BaseModel):
     storage_cidrs: Words = ()
     """Addresses of the storage endpoint, let through by every NetworkPolicy."""
     storage_port: int = Field(443, ge=1, le=65535)
-    storage_sts_role_arn: str = ""
+    storage_sts_role_arn: str = Field("", pattern=r"^(arn:[a-z-]+:iam::[0-9]*:role/.+)?$", max_length=2048)
+    storage_sts_endpoint: str = ""
+    """Empty: the storage endpoint, or AWS's own where that is AWS's."""
+    storage_sts_external_id: str = ""
+    storage_sts_duration: int = Field(3600, ge=900, le=43200)
+    """Seconds that a session's credentials live."""
+    storage_sts_renew_seconds: float = Field(0.0, ge=0)
+    """Age at which they are replaced; 0: half their life."""
 
     @field_validator("storage_cidrs")
     @classmethod
@@ -107,10 +119,22 @@ class Settings(BaseModel):
         return value.strip("/")
 
     @model_validator(mode="after")
-    def _refuse_sts(self) -> Settings:
-        # Handing out the shared credentials although a role was asked for would be the opposite of what was asked.
-        if self.storage_sts_role_arn:
-            raise ValueError("STORAGE_STS_ROLE_ARN is not supported by this version; leave it empty")
+    def _check_sts(self) -> Settings:
+        if self.storage_credentials != "sts":
+            # Handing out the shared credentials although a role was asked for would be the opposite of what was asked.
+            if self.storage_sts_role_arn:
+                raise ValueError("STORAGE_STS_ROLE_ARN needs STORAGE_CREDENTIALS=sts")
+            return self
+        if not self.storage_sts_role_arn or not self.storage_bucket:
+            raise ValueError("STORAGE_CREDENTIALS=sts needs STORAGE_BUCKET and STORAGE_STS_ROLE_ARN")
+        if self.storage_sts_renew_seconds > self.storage_sts_duration * _LATEST_RENEWAL:
+            raise ValueError("STORAGE_STS_RENEW_SECONDS has to leave a quarter of STORAGE_STS_DURATION for retries")
+        try:
+            build_session_policy(
+                self.storage_bucket, naming.key_prefix(self.storage_prefix, "n", "w"), self.storage_sts_role_arn
+            )
+        except ValueError as error:
+            raise ValueError(f"STORAGE_BUCKET, STORAGE_PREFIX: {error}") from None
         return self
 
     @property

@@ -1,4 +1,4 @@
-"""An API server and agents in memory, for tests of the operator (and of what builds on it). Ships with the code.
+"""An API server in memory, for tests of the operator (and of what builds on it). Ships with the code.
 
 FakeKube does what the operator relies on: uid, resourceVersion, generation, status as a subresource, merge and JSON
 patches, forced apply, uid preconditions, label selectors, graceful deletion of pods, and collection of what a deleted
@@ -10,15 +10,11 @@ from __future__ import annotations
 
 import copy
 import itertools
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sandbox_operator.agent_client import AgentAddress, AgentView
 from sandbox_operator.api.values import format_time
 from sandbox_operator.errors import (
-    AgentError,
-    AgentUnreachableError,
     AlreadyExistsError,
     ConflictError,
     InvalidError,
@@ -32,7 +28,6 @@ if TYPE_CHECKING:
 
     from sandbox_operator.kube.client import Object, PatchKind
     from sandbox_operator.kube.resources import Resource
-    from sandbox_proto.v1 import session_pb2
 
 
 class FakeKube:
@@ -235,64 +230,3 @@ def _apply_json_patch(target: Object, operations: list[Object]) -> None:
             del place[where]
         else:
             place[where] = copy.deepcopy(operation["value"])
-
-
-class FakeAgents:
-    """Agents in memory, one an address; each starts blank when it is first asked.
-
-    Attributes:
-        views: What each agent says; a test may replace an entry.
-        unreachable: Targets that do not answer.
-        bind_error, drain_error: Raised by the next calls where set.
-        requests: The Bind requests that were accepted.
-        drains, asked: How often they were drained, and described (Bind and Drain do that too).
-        forgotten: Targets that nobody wants to ask any more.
-    """
-
-    def __init__(self, faults: FaultHook | None = None) -> None:
-        self.faults = faults or FaultHook()
-        self.views: dict[str, AgentView] = {}
-        self.unreachable: set[str] = set()
-        self.bind_error: AgentError | None = None
-        self.drain_error: AgentError | None = None
-        self.requests: list[session_pb2.BindRequest] = []
-        self.forgotten: set[str] = set()
-        self.drains = self.asked = 0
-
-    async def describe(self, address: AgentAddress, wait: float = 0.0, timeout: float = 2.0) -> AgentView:  # noqa: ASYNC109 - as in Agents
-        """See Agents."""
-        del wait, timeout
-        self.asked += 1
-        if address.server_name in self.unreachable:
-            raise AgentUnreachableError("UNAVAILABLE", "no answer")
-        return self.views.setdefault(address.server_name, AgentView())
-
-    async def bind(self, address: AgentAddress, request: session_pb2.BindRequest) -> AgentView:
-        """See Agents."""
-        number = self.faults.before_write()
-        view = await self.describe(address)
-        if self.bind_error:
-            raise self.bind_error
-        if view.session_uid not in {"", request.session_uid}:
-            raise AgentError("ALREADY_BOUND", "this agent serves another session")
-        self.requests.append(request)
-        bound = replace(view, state="BOUND", session_uid=request.session_uid, restore="DONE")
-        self.views[address.server_name] = bound
-        self.faults.after_write(number)
-        return bound
-
-    async def drain(self, address: AgentAddress, session_uid: str, grace: float, timeout: float) -> AgentView:  # noqa: ASYNC109 - as in Agents
-        """See Agents."""
-        del session_uid, grace, timeout
-        number = self.faults.before_write()
-        view = await self.describe(address)
-        if self.drain_error:
-            raise self.drain_error
-        self.drains += 1
-        self.views[address.server_name] = replace(view, state="DRAINED", dirty=False, generation=view.generation + 1)
-        self.faults.after_write(number)
-        return self.views[address.server_name]
-
-    async def forget(self, address: AgentAddress) -> None:
-        """See Agents; the agent itself is still there."""
-        self.forgotten.add(address.server_name)

@@ -9,7 +9,7 @@ from sandbox_operator.errors import OperatorError
 from sandbox_operator.faults import FaultHook
 from sandbox_operator.kube.resources import PODS, SECRETS, SESSIONS
 from sandbox_operator.store import WATCHED
-from sandbox_operator.testing import FakeAgents
+from sandbox_operator.testing_agents import FakeAgents
 from sandbox_operator.testing_faults import TroubledKube
 from tests.support.invariants import check_invariants
 from tests.unit.operator.conftest import NAMESPACE, Operator, World

@@ -26,8 +26,8 @@ from sandbox_operator.reconcile import model
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from sandbox_operator.agent_client import Agents
-    from sandbox_operator.api.models import Template
+    from sandbox_operator.agent_client import AgentAddress, Agents
+    from sandbox_operator.api.models import Session, Template
     from sandbox_operator.certificates import Authority
     from sandbox_operator.event_recorder import EventRecorder
     from sandbox_operator.kube.client import KubeApi
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from sandbox_operator.reconcile.drains import Drains
     from sandbox_operator.reconcile.model import Action, Observation
     from sandbox_operator.reconcile.policies import Policies
+    from sandbox_operator.reconcile.renewals import Renewals
     from sandbox_operator.settings import Settings
     from sandbox_operator.store import Store
     from sandbox_operator.work_queue import Key
@@ -54,6 +55,7 @@ class Applier:
         authority: Authority,
         binder: Binder,
         drains: Drains,
+        renewals: Renewals,
         recorder: EventRecorder,
         policies: Policies,
         claimer: Claimer,
@@ -62,6 +64,7 @@ class Applier:
         self._api, self._agents, self._store, self._settings = api, agents, store, settings
         self._authority, self._binder, self._drains, self._recorder = authority, binder, drains, recorder
         self._policies, self._claimer, self._news = policies, claimer, news
+        self._renewals = renewals
         self._perform: dict[type, Callable[[Key, Observation, Any], Awaitable[bool]]] = {
             model.ApplyNetworkPolicy: self._apply_network_policy,
             model.CreateTlsSecret: self._create_tls_secret,
@@ -70,6 +73,7 @@ class Applier:
             model.EnsureAccessSecret: self._ensure_access_secret,
             model.BindAgent: self._bind_agent,
             model.DrainAgent: self._drain_agent,
+            model.RenewCredentials: self._renew_credentials,
             model.DeletePod: self._delete_pod,
             model.SuspendSession: self._suspend_session,
             model.DeleteSession: self._delete_session,
@@ -83,6 +87,9 @@ class Applier:
             Blocked: The session cannot go on; what follows was not done.
         """
         look_again = False
+        if any(isinstance(action, model.ClaimPod | model.BindAgent) for action in actions):
+            # The credentials are on their way while the API server writes.
+            self._binder.prepare(observation.session)
         for action in actions:
             look_again |= await self._perform[type(action)](key, observation, action)
         return look_again
@@ -169,6 +176,17 @@ class Applier:
             )
         return False
 
+    async def _renew_credentials(self, key: Key, observation: Observation, action: model.RenewCredentials) -> bool:
+        address, session = observation.address, observation.session
+        if address is not None:
+            self._renewals.start(key, action.pod_uid, lambda: self._renew(key, address, session))
+        return False
+
+    async def _renew(self, key: Key, address: AgentAddress, session: Session) -> AgentView:
+        view = await self._agents.renew(address, await self._binder.build_renewal(session))
+        self._news.put(key, address.server_name, view)
+        return view
+
     async def _delete_pod(self, key: Key, observation: Observation, action: model.DeletePod) -> bool:
         namespace = observation.session.metadata.namespace
         grace = 0 if action.force else None
@@ -178,6 +196,7 @@ class Applier:
             answer = {}
         if observation.pod is not None and observation.pod.uid == action.uid:
             self._drains.forget(key)
+            self._renewals.forget(key)
             if observation.address is not None:
                 await self._agents.forget(observation.address)
         if answer.get("kind") == "Pod" and answer["metadata"].get("deletionTimestamp") and not action.force:

@@ -16,6 +16,7 @@ from sandbox_operator.reconcile.observe import Observer
 from sandbox_operator.reconcile.policies import Policies
 from sandbox_operator.reconcile.pool_reconciler import PoolReconciler
 from sandbox_operator.reconcile.reconciler import Reconciler
+from sandbox_operator.reconcile.renewals import Renewals
 from sandbox_operator.reconcile.templates import Templates
 from sandbox_operator.reconcile.warm_pods import WarmPods
 
@@ -67,6 +68,7 @@ class Reconcilers:
     sessions: Reconciler
     pools: PoolReconciler
     drains: Drains
+    renewals: Renewals
     warm_pods: WarmPods
 
 
@@ -74,9 +76,10 @@ def build_reconcilers(environment: Environment, scheduling: Scheduling, timing: 
     """Wire them up."""
     api, store, settings, metrics = environment.api, environment.store, environment.settings, environment.metrics
     drains, news = Drains(scheduling.enqueue), AgentNews()
+    renewals = Renewals(scheduling.enqueue, scheduling.clock)
     templates, warm_pods, policies = Templates(store, settings), WarmPods(store), Policies(api, settings)
     binder = Binder(api, settings, environment.credentials, environment.authority.pem)
-    observer = Observer(store, environment.agents, drains, settings, templates, warm_pods, news)
+    observer = Observer(store, environment.agents, drains, renewals, settings, templates, warm_pods, news)
     claimer = Claimer(api, store, warm_pods, metrics, scheduling.clock)
     applier = Applier(
         api,
@@ -86,6 +89,7 @@ def build_reconcilers(environment: Environment, scheduling: Scheduling, timing: 
         environment.authority,
         binder,
         drains,
+        renewals,
         environment.recorder,
         policies,
         claimer,
@@ -96,4 +100,4 @@ def build_reconcilers(environment: Environment, scheduling: Scheduling, timing: 
     pools = PoolReconciler(
         api, store, templates, warm_pods, blank_pods, scheduling.requeue, scheduling.pause, scheduling.clock
     )
-    return Reconcilers(sessions, pools, drains, warm_pods)
+    return Reconcilers(sessions, pools, drains, renewals, warm_pods)

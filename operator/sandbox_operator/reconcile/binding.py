@@ -119,6 +119,20 @@ class Binder:
             request.workspace.CopyFrom(await self._build_workspace(session))
         return request
 
+    def prepare(self, session: Session) -> None:
+        """Begin to get the storage credentials for a Bind that comes soon."""
+        if self.settings.storage_bucket:
+            self.credentials.prepare(self._key_prefix(session))
+
+    async def build_renewal(self, session: Session) -> session_pb2.RenewRequest:
+        """The Renew request, with new storage credentials.
+
+        Raises:
+            Blocked: There are none now.
+        """
+        store = await self._build_store(self._key_prefix(session))
+        return session_pb2.RenewRequest(session_uid=session.metadata.uid, s3=store)
+
     async def _resolve_env(self, session: Session, template: Template) -> dict[str, str]:
         env = {variable.name: variable.value for variable in template.spec.env.defaults}
         found: dict[str, Object] = {}
@@ -152,8 +166,19 @@ class Binder:
             raise Blocked("SecretKeyNotFound", message) from None
 
     async def _build_workspace(self, session: Session) -> session_pb2.WorkspaceBinding:
-        settings, metadata = self.settings, session.metadata
-        prefix = naming.key_prefix(settings.storage_prefix, metadata.namespace, session.workspace_name)
+        prefix, wanted = self._key_prefix(session), session.spec.workspace
+        return session_pb2.WorkspaceBinding(
+            s3=await self._build_store(prefix),
+            key_prefix=prefix,
+            exclude=wanted.exclude,
+            save_on_change=wanted.sync == "OnChange",
+        )
+
+    def _key_prefix(self, session: Session) -> str:
+        return naming.key_prefix(self.settings.storage_prefix, session.metadata.namespace, session.workspace_name)
+
+    async def _build_store(self, prefix: str) -> session_pb2.S3Store:
+        settings = self.settings
         credentials = await self.credentials.credentials_for(prefix)
         authorities = ""
         if settings.storage_ca_file:
@@ -170,10 +195,7 @@ class Binder:
         )
         if credentials.expires_at:
             store.expires_at.FromDatetime(credentials.expires_at)
-        wanted = session.spec.workspace
-        return session_pb2.WorkspaceBinding(
-            s3=store, key_prefix=prefix, exclude=wanted.exclude, save_on_change=wanted.sync == "OnChange"
-        )
+        return store
 
 
 def _own_token(session: Session, secret: Mapping[str, Any]) -> bytes:

@@ -53,6 +53,18 @@ class DrainView:
 
 
 @dataclass(frozen=True, slots=True)
+class RenewalView:
+    """A renewal of storage credentials that this process started; the last one's error is told until one works."""
+
+    pod_uid: str
+    is_running: bool = False
+    failures: int = 0
+    """In a row."""
+    error: str = ""
+    ended: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Observation:
     """All that a plan is made from."""
 
@@ -72,6 +84,9 @@ class Observation:
     agent: AgentView | None = None
     agent_problem: str = ""
     drain: DrainView | None = None
+    has_storage: bool = False
+    """There is a bucket."""
+    renewal: RenewalView | None = None
     workspace_holder: str = ""
     """Another session that has this session's workspace."""
     had_pod: bool = False
@@ -136,6 +151,13 @@ class DrainAgent:
 
 
 @dataclass(frozen=True, slots=True)
+class RenewCredentials:
+    """Start a renewal of the agent's storage credentials; its end brings the session back."""
+
+    pod_uid: str
+
+
+@dataclass(frozen=True, slots=True)
 class DeletePod:
     """Delete this very pod."""
 
@@ -173,6 +195,7 @@ Action = (
     | EnsureAccessSecret
     | BindAgent
     | DrainAgent
+    | RenewCredentials
     | DeletePod
     | SuspendSession
     | DeleteSession

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from sandbox_operator.reconcile.agent_news import AgentNews
     from sandbox_operator.reconcile.drains import Drains
     from sandbox_operator.reconcile.model import PodView
+    from sandbox_operator.reconcile.renewals import Renewals
     from sandbox_operator.reconcile.templates import FoundTemplate, Templates
     from sandbox_operator.reconcile.warm_pods import WarmPods
     from sandbox_operator.settings import Settings
@@ -38,12 +39,14 @@ class Observer:
         store: Store,
         agents: Agents,
         drains: Drains,
+        renewals: Renewals,
         settings: Settings,
         templates: Templates,
         warm_pods: WarmPods,
         news: AgentNews,
     ) -> None:
         self._store, self._agents, self._drains, self._settings = store, agents, drains, settings
+        self._renewals = renewals
         self._templates, self._warm_pods, self._news = templates, warm_pods, news
         self._starts: dict[Key, float] = {}
         self._binds: dict[Key, float] = {}
@@ -72,6 +75,8 @@ class Observer:
             agent=agent,
             agent_problem=agent_problem,
             drain=self._drains.get(key),
+            has_storage=bool(self._settings.storage_bucket),
+            renewal=self._renewals.get(key, pod.uid) if pod else None,
             workspace_holder=self._find_holder(session) if pod is None else "",
             had_pod=session.status.get("phase") in {"Ready", "Starting"} and bool(session.status.get("endpoint")),
             seconds_since_bind=now - self._binds[key] if key in self._binds else None,

@@ -23,6 +23,7 @@ from sandbox_operator.reconcile.plan_end import (
     suspended_by,
     with_ttl,
 )
+from sandbox_operator.reconcile.plan_renewal import with_renewal
 from sandbox_operator.reconcile.plan_steps import DEFAULT_TIMING, Timing, access, bind, missing_template, say
 from sandbox_operator.reconcile.rules import check_env, choose_egress, choose_resources, default_resources
 from sandbox_operator.reconcile.status import Standing, endpoint_of
@@ -40,7 +41,8 @@ def plan_session(observation: Observation, now: datetime, timing: Timing = DEFAU
     except Blocked as blocked:
         plan = plan_blocked(observation, blocked, now)
     extra = tuple(model.DeletePod(pod.name, pod.uid) for pod in observation.extra_pods)
-    return with_ttl(observation, replace(plan, actions=(*extra, *plan.actions)), now)
+    plan = with_renewal(observation, replace(plan, actions=(*extra, *plan.actions)), now, timing.credentials)
+    return with_ttl(observation, plan, now)
 
 
 def plan_blocked(observation: Observation, blocked: Blocked, now: datetime) -> Plan:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from sandbox_operator.reconcile.model import Action, Observation, PodView
+    from sandbox_operator.reconcile.plan_renewal import CredentialTiming
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,8 @@ class Timing:
     force_after: timedelta = timedelta(seconds=30)
     """After the time a deletion may take; its node is then lost. Two writers are kept apart by the storage."""
     claim_retry: timedelta = timedelta(seconds=10)
+    credentials: CredentialTiming | None = None
+    """None: storage credentials have no end."""
 
 
 DEFAULT_TIMING: Final = Timing()

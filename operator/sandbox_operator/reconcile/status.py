@@ -40,6 +40,8 @@ REASONS: Final = {
     "EnvNotAllowed": "The session asks for an environment variable or Secret its template does not allow.",
     "SecretKeyNotFound": "A Secret or key that the session's environment refers to is not there.",
     "StorageCredentialsMissing": "The operator has no credentials for object storage.",
+    "RoleNotAssumed": "The token service gave no storage credentials for the workspace.",
+    "RenewalFailed": "Storage credentials were not renewed; it is tried again.",
     "BindFailed": "The agent refused the session.",
     "InvalidSpec": "The session has a wrong value.",
     "WorkspaceInUse": "Another session works on the same workspace.",
@@ -140,6 +142,8 @@ def _conditions(observation: Observation, standing: Standing, now: datetime, *, 
         ("WorkspaceRestored", *_restored(observation, is_bound=is_bound)),
         ("WorkspaceSynced", *_synced(observation, is_bound=is_bound)),
     ]
+    if renewal := _renewal(observation):
+        wanted.append(("StorageCredentials", *renewal))
     before = {c["type"]: c for c in observation.session.status.get("conditions") or [] if "type" in c}
     return [
         {
@@ -200,6 +204,15 @@ def _synced(observation: Observation, *, is_bound: bool) -> tuple[str, str, str]
         if condition.get("type") == "WorkspaceSynced" and condition.get("status") in {"True", "False"}:
             return condition["status"], str(condition.get("reason") or "Unsaved"), str(condition.get("message") or "")
     return "Unknown", "NotSynced", ""
+
+
+def _renewal(observation: Observation) -> tuple[str, str, str] | None:
+    """Told only while it fails, and the same at each try, so that renewals write nothing."""
+    agent, renewal = observation.agent, observation.renewal
+    if renewal is None or not renewal.error:
+        return None
+    end = format_time(agent.credentials_expire_at) if agent else None
+    return "False", "RenewalFailed", f"{renewal.error}; those of now end at {end}" if end else renewal.error
 
 
 def _workspace(observation: Observation) -> dict[str, Any]:

@@ -19,7 +19,8 @@ from sandbox_operator.reconcile.assembly import Environment, Scheduling, build_r
 from sandbox_operator.reconcile.plan_steps import Timing
 from sandbox_operator.settings import Settings
 from sandbox_operator.store import WATCHED, Store
-from sandbox_operator.testing import FakeAgents, FakeKube
+from sandbox_operator.testing import FakeKube
+from sandbox_operator.testing_agents import FakeAgents
 
 NAMESPACE = "team"
 AUTHORITY = Authority(create_authority(datetime.now(UTC)))
@@ -54,18 +55,20 @@ class Clock:
 class Operator:
     """One process of the operator; a new one after a crash shares only the cluster."""
 
-    def __init__(self, kube, agents, clock, settings=SETTINGS):
+    def __init__(self, kube, agents, clock, settings=SETTINGS, credentials=None, timing=None):
         self.kube, self.agents, self.clock = kube, agents, clock
         self.store, self.metrics = Store(), Metrics()
         self.queue: list = []
         self.later: dict = {}
         self.recorder = EventRecorder(kube)
+        credentials = credentials or StaticCredentials(settings)
         environment = Environment(
-            kube, agents, self.store, settings, AUTHORITY, StaticCredentials(settings), self.recorder, self.metrics
+            kube, agents, self.store, settings, AUTHORITY, credentials, self.recorder, self.metrics
         )
         scheduling = Scheduling(self._enqueue, self._requeue, self._pause, clock)
-        reconcilers = build_reconcilers(environment, scheduling, Timing())
+        reconcilers = build_reconcilers(environment, scheduling, timing or Timing())
         self.reconciler, self.pools, self.warm_pods = reconcilers.sessions, reconcilers.pools, reconcilers.warm_pods
+        self.renewals = reconcilers.renewals
         self.handlers = Handlers(self.store, self._enqueue, self.metrics, "default")
         kube.watchers[:] = [self._watch]
 
@@ -112,19 +115,23 @@ class Operator:
 class World:
     """A cluster in memory with one operator."""
 
-    def __init__(self, settings=SETTINGS):
+    def __init__(self, settings=SETTINGS, credentials=None, timing=None):
         self.clock = Clock()
+        self.credentials, self.timing = credentials, timing
         self.settings = settings
         self.faults = FaultHook()
         self.kube = FakeKube(self.faults, self.clock)
         self.agents = FakeAgents(self.faults)
-        self.operator = Operator(self.kube, self.agents, self.clock, settings)
+        self.operator = self._new_operator()
 
     def restart(self, faults=None):
         self.faults = faults or FaultHook()
         self.kube.faults = self.agents.faults = self.faults
-        self.operator = Operator(self.kube, self.agents, self.clock, self.settings)
+        self.operator = self._new_operator()
         return self.operator
+
+    def _new_operator(self):
+        return Operator(self.kube, self.agents, self.clock, self.settings, self.credentials, self.timing)
 
     def add_template(self, name="default", **spec):
         spec = {"image": "sandbox:1", **spec}

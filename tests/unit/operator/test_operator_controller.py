@@ -11,7 +11,8 @@ from sandbox_operator.kube.resources import POOLS, SESSIONS
 from sandbox_operator.metrics import Metrics
 from sandbox_operator.reconcile.assembly import Environment
 from sandbox_operator.store import Store
-from sandbox_operator.testing import FakeAgents, FakeKube
+from sandbox_operator.testing import FakeKube
+from sandbox_operator.testing_agents import FakeAgents
 from tests.unit.operator.conftest import AUTHORITY, NAMESPACE, SETTINGS
 
 

@@ -203,7 +203,13 @@ def test_certificates_have_the_contracts_names():
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("WORKERS", "0"), ("STORAGE_CIDRS", "x"), ("TYPO", "1"), ("STORAGE_STS_ROLE_ARN", "arn"), ("POD_LABELS", "a")],
+    [
+        ("WORKERS", "0"),
+        ("STORAGE_CIDRS", "x"),
+        ("TYPO", "1"),
+        ("STORAGE_STS_ROLE_ARN", "arn:aws:iam::1:role/r"),
+        ("POD_LABELS", "a"),
+    ],
 )
 def test_a_wrong_setting_is_named(name, value):
     with pytest.raises(SettingsError, match=name):

@@ -23,6 +23,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{ .Values.storage.existingSecret | default (printf "%s-storage" (include "sandbox.name" .)) }}
 {{- end -}}
 
+{{/* Empty where the operator has no credentials of its own: with sts its service account may be enough. */}}
+{{- define "sandbox.hasStorageSecret" -}}
+{{- if and .Values.storage.bucket (or .Values.storage.existingSecret .Values.storage.accessKeyId) }}yes{{ end -}}
+{{- end -}}
+
 {{/* sandbox.image (list image chart) */}}
 {{- define "sandbox.image" -}}
 {{- $image := index . 0 -}}{{- $chart := index . 1 -}}
