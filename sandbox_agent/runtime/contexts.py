@@ -95,6 +95,12 @@ class Context:
             self._interpreter = self._nursery.take(self.language)
             self._interpreter.listener = self
 
+    def settle(self) -> None:
+        """Have a process ready, and in its environment: what is configured from now on does not reach it."""
+        self.warm()
+        if self._interpreter is not None and not self._interpreter.is_initialized:
+            self._nursery.initialize(self._interpreter, self.cwd, self.env)
+
     def submit(self, execution: Execution) -> None:
         """Run a cell, after those that came before.
 
@@ -202,12 +208,10 @@ class Context:
     def _start_next(self) -> None:
         if self._current is not None or self._replacing or not self._waiting:
             return
-        self.warm()
+        self.settle()
         if self._interpreter is None:
             return
         execution = self._current = self._waiting.popleft()
-        if not self._interpreter.is_initialized:
-            self._nursery.initialize(self._interpreter, self.cwd, self.env)
         self._history.follow(self._interpreter)
         if execution.check is None or execution.check.mode != ONLY:
             self.execution_count += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from typing import TYPE_CHECKING, Any, Final
 
@@ -206,6 +207,8 @@ class Operations:
         context.shown_language = language
         self._contexts[context.id] = context
         context.warm()
+        # After the answer, so that on few cores the process does not take the time of it.
+        asyncio.get_running_loop().call_soon(context.settle)
         return context.describe()
 
     async def list_contexts(self, _channel: LinkChannel) -> dict[str, Any]:

@@ -68,9 +68,19 @@ class Interpreter:
         self._streams.install(self._interrupts.retry)
         self._shell.attach(self._displays.publish)
         self._displays.install()
+        self._rehearse()
         while data := self._control.recv(_RECEIVE):
             for frame in self._decoder.feed(data):
                 self._handle(frame)
+
+    def _rehearse(self) -> None:
+        """Touch what a first cell touches: what is shared with the zygote is copied now, not while somebody waits."""
+        if self._shell.ipython is not None:
+            environment = dict(os.environ)
+            os.environ.clear()
+            os.environ.update(environment)
+            self._namespace.run("__import__('json');", 0)
+            self._displays.bundle(MISSING)
 
     def _handle(self, frame: Frame) -> None:
         if frame.type is FrameType.OPEN:

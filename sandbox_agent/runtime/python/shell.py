@@ -101,6 +101,8 @@ def prepare() -> None:
     shell = Shell()
     try:
         if shell.build() is not None:
+            # IPython makes its formatters with the first value, which takes as long as a hundred cells.
+            shell.format(0)
             _prepared[:] = [shell]
     finally:
         sys.modules["__main__"] = main
