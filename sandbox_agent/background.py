@@ -130,10 +130,6 @@ class BackgroundProcess:
                     call = await runtime.open("process.start", arguments)
                     await call.send(stdin)
                 return read_exited(await self._follow_call(call))
-            except FrameError as error:
-                if call is not None:
-                    call.break_off(str(error))
-                break
             except OperationError as error:
                 if error.reason != "RUNTIME_UNAVAILABLE" or call is None:
                     if arguments is not None and not self.started.done():
@@ -141,6 +137,13 @@ class BackgroundProcess:
                     break
                 _log.warning("attaching to a background process again", extra={"process_id": self.id})
                 arguments = None
+            except Exception as error:
+                if call is None:
+                    raise
+                call.break_off(str(error) if isinstance(error, FrameError) else "an event that could not be handled")
+                if not isinstance(error, FrameError):
+                    _log.exception("the events of a background process could not be handled")
+                break
         _log.warning("a background process was lost", extra={"process_id": self.id})
         return process_pb2.ProcessExited(status=types_pb2.EXIT_STATUS_LOST)
 

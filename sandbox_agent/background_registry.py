@@ -141,7 +141,7 @@ class BackgroundRegistry:
     async def _adopt(self, session: BoundSession) -> None:
         try:
             answer = await session.runtime.call("process.list", {})
-            found = [_read_found(value) for value in checked.objects(answer, "processes", _MAX_ADOPTED)]
+            found = [read_found(value) for value in checked.objects(answer, "processes", _MAX_ADOPTED)]
         except (OperationError, FrameError) as error:
             _log.warning("background processes could not be listed: %s", error)
             return
@@ -242,7 +242,7 @@ def write_label(start: Start) -> str:
     )
 
 
-def _read_found(value: dict[str, Any]) -> tuple[str, Start]:
+def read_found(value: dict[str, Any]) -> tuple[str, Start]:
     """One entry of `process.list`: whatever the runtime kept well or badly, checked like all that it says."""
     process_id = checked.text(value, "process_id", 128)
     if not process_id:

@@ -21,7 +21,8 @@ MAX_TEXT: Final = 64 << 10
 """Characters of a text that are passed on."""
 _MAX_SECONDS: Final = 10.0 * 365 * 86400
 _U32: Final = (1 << 32) - 1
-_U64: Final = (1 << 64) - 1
+_MAX_COUNT: Final = (1 << 62) - 1
+"""Counts are added up, and what comes of it must still fit into 64 bits."""
 _I64: Final = (1 << 63) - 1
 _MODE: Final = 0o7777
 _LANGUAGES: Final = {name: number for number, name in LANGUAGE_NAMES.items()}
@@ -73,14 +74,17 @@ def integer(value: Mapping[str, Any], name: str, low: int = 0, high: int = _U32)
 
 
 def count(value: Mapping[str, Any], name: str) -> int:
-    """An unsigned 64-bit integer, 0 where it is missing."""
-    return integer(value, name, 0, _U64)
+    """A count of bytes or things, below 2^62; 0 where it is missing."""
+    return integer(value, name, 0, _MAX_COUNT)
 
 
 def seconds(value: Mapping[str, Any], name: str) -> Duration:
     """Seconds as a Duration, 0 where missing."""
     found = value.get(name, 0)
-    if not isinstance(found, int | float) or isinstance(found, bool) or not math.isfinite(found):
+    if not isinstance(found, int | float) or isinstance(found, bool):
+        raise FrameError(f"{name} is no number of seconds")
+    # Of integers isfinite fails with OverflowError where they are longer than any float.
+    if isinstance(found, float) and not math.isfinite(found):
         raise FrameError(f"{name} is no number of seconds")
     duration = interpreter_pb2.ExecutionCompleted().duration
     duration.FromNanoseconds(int(min(max(found, 0.0), _MAX_SECONDS) * 1e9))

@@ -15,6 +15,7 @@ import grpc
 from google.protobuf import any_pb2
 from google.rpc import error_details_pb2, status_pb2
 
+from sandbox_agent.link.answers import shorten
 from sandbox_agent.link.calls import OperationError
 
 DOMAIN: Final = "sandboxsessions.dev"
@@ -26,7 +27,9 @@ _log = logging.getLogger(__name__)
 async def abort(context: grpc.aio.ServicerContext[Any, Any], error: OperationError) -> NoReturn:
     """End a call with an operation's error."""
     code = grpc.StatusCode[error.code]
-    await context.abort(code, error.message, trailing_metadata=((DETAILS_KEY, encode_details(error, code)),))
+    # Trailers that are too long are refused by the client's gRPC, with code, reason and all.
+    told = OperationError(error.code, error.reason, shorten(error.message), error.field)
+    await context.abort(code, told.message, trailing_metadata=((DETAILS_KEY, encode_details(told, code)),))
     raise AssertionError("abort raises")
 
 

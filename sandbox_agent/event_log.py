@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 CAPACITY: Final = 64 << 20
 BATCH_BYTES: Final = 1 << 20
-ENTRY_COST: Final = 128
+ENTRY_COST: Final = 256
 """Bytes counted for each event beside its content."""
 
 E = TypeVar("E")
@@ -70,6 +70,11 @@ class EventLog(Generic[E]):
         self._ended = True
         self._error = error
         self._appended.set()
+
+    def share(self, capacity: int) -> None:
+        """Change the capacity; what is held already goes as `room` comes to it."""
+        self._capacity = capacity
+        self._moved.set()
 
     async def room(self) -> None:
         """Wait until the log is within its capacity, dropping what nobody waits for."""

@@ -21,8 +21,11 @@ if TYPE_CHECKING:
 MAX_RUNNING: Final = 256
 KEEP_ENDED: Final = 64
 KEEP_SECONDS: Final = 600.0
-KEEP_BYTES: Final = 256 << 20
-"""Bytes of events that ended executions may hold in memory together."""
+RUNNING_BYTES: Final = 64 << 20
+"""Bytes of events that executions under way may hold in memory together."""
+MIN_LOG: Final = 1 << 20
+KEEP_BYTES: Final = 32 << 20
+"""Bytes of events that ended executions may hold in memory together, the last one beside them."""
 
 E = TypeVar("E")
 
@@ -91,6 +94,7 @@ class ExecutionRegistry(Generic[E]):
         execution: Execution[E] = Execution(request_id or f"\0{secrets.token_hex(16)}", fingerprint)
         self._by_request[execution.request_id] = execution
         execution.task = asyncio.create_task(self._run(execution, pump))
+        self._share_memory()
         return execution
 
     async def close(self) -> None:
@@ -118,6 +122,13 @@ class ExecutionRegistry(Generic[E]):
                 execution.log.end()
                 self._keep(execution)
         self._forget_old()
+        self._share_memory()
+
+    def _share_memory(self) -> None:
+        share = max(RUNNING_BYTES // max(1, self.running), MIN_LOG)
+        for execution in self._by_request.values():
+            if execution.ended_at is None:
+                execution.log.share(share)
 
     def _keep(self, execution: Execution[E]) -> None:
         execution.ended_at = self._monotonic()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from sandbox_agent.link.calls import OperationError
 from sandbox_agent.link.frames import FrameError
@@ -14,6 +15,11 @@ if TYPE_CHECKING:
     from sandbox_agent.event_log import EventLog
     from sandbox_agent.link.calls import Call, Data, Event
     from sandbox_agent.wire import Wire
+
+GRACE: Final = 120.0
+"""Seconds beyond an execution's time limit that the runtime may take to end it: an overloaded machine is slow."""
+_LOST: Final = frozenset({"RUNTIME_UNAVAILABLE", "OUTPUT_LIMIT"})
+"""What a call ends with, though it may have started without anybody having read so."""
 
 _log = logging.getLogger(__name__)
 
@@ -37,8 +43,10 @@ async def pump(
     translator: Translator[W],
     last: Callable[[dict[str, Any]], W],
     lost: Callable[[], Iterable[W]],
+    *,
+    limit: float,
 ) -> None:
-    """Follow a call to its end.
+    """Follow a call to its end. Once it has started, it is reported lost whatever goes wrong: it must not run again.
 
     Args:
         call: The operation, its input sent.
@@ -46,12 +54,13 @@ async def pump(
         translator: Turns items into events.
         last: Makes the last event from the call's result.
         lost: Makes the events that end an execution whose link was lost.
+        limit: Seconds that the runtime was told to let it run.
 
     Raises:
         OperationError: The operation never started.
     """
     try:
-        while items := await call.batch():
+        while items := await _next(call, limit if translator.has_started else None):
             _append(log, translator.events(items))
             if not call.ended:
                 await log.room()
@@ -60,10 +69,26 @@ async def pump(
         call.break_off(str(error))
         _append(log, lost())
     except OperationError as error:
-        if error.reason != "RUNTIME_UNAVAILABLE" and not translator.has_started:
+        if error.reason not in _LOST and not translator.has_started:
             raise
         _log.warning("an execution was lost", extra={"reason": error.reason})
         _append(log, lost())
+    except Exception:  # noqa: BLE001 - a defect of ours must not have it run again; it is logged with its place
+        _log.exception("an execution was lost: its events could not be handled")
+        call.break_off("an event that could not be handled")
+        _append(log, lost())
+
+
+async def _next(call: Call, limit: float | None) -> list[Data | Event]:
+    """The next items, within an execution's time limit: the runtime keeps it, or is not what it should be.
+
+    The time counts from the last items, so that a slow client does not use it up.
+    """
+    try:
+        async with asyncio.timeout(None if limit is None else limit + GRACE):
+            return await call.batch()
+    except TimeoutError as error:
+        raise FrameError(f"an execution went on {GRACE:g} s beyond its time limit in silence") from error
 
 
 def _append(log: EventLog[W], events: Iterable[W]) -> None:

@@ -112,10 +112,12 @@ class CellTranslator:
     def events(self, items: Iterable[Data | Event]) -> Iterator[CellEvent]:
         """Events of what arrived together."""
         for item in join_output(items):
-            if isinstance(item, Data):
-                yield from self._data(item)
-            else:
+            if isinstance(item, Event):
                 yield from self._event(item.value)
+            elif not self.has_started:
+                raise FrameError("output of an execution that has not started")
+            else:
+                yield from self._data(item)
 
     def completed(self, result: dict[str, Any]) -> CellEvent:
         """The last event, from the call's `ok`."""
@@ -158,6 +160,8 @@ class CellTranslator:
         if self._parts is not None:
             raise FrameError("an event in the middle of a result")
         kind = value.get("type")
+        if kind != "started" and not self.has_started:
+            raise FrameError("an event of an execution that has not started")
         if kind == "started":
             if self.has_started:
                 raise FrameError("started twice")
@@ -199,8 +203,8 @@ class CommandTranslator:
                 if item.value.get("type") != "started" or self.has_started:
                     raise FrameError("an unknown event of a command")
                 yield self.started(checked.integer(item.value, "pid", 0, (1 << 31) - 1))
-            elif item.stream is Stream.BODY:
-                raise FrameError("a command has no content but its output")
+            elif item.stream is Stream.BODY or not self.has_started:
+                raise FrameError("a command has no content but its output, once it has started")
             else:
                 yield _COMMAND.output(STREAMS[item.stream], item.data, self._offset)
                 self._offset += len(item.data)

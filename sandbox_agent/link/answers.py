@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from sandbox_agent.link.frames import Frame
 
 PROTOCOL: Final = 1
-MAX_MESSAGE: Final = 4096
-"""Characters of an error's message that are passed on."""
+MAX_MESSAGE: Final = 1024
+"""Bytes of an error's message that are passed on: it travels twice in trailers, of which clients take 8 KiB."""
 CODES: Final = frozenset(
     {
         "CANCELLED",
@@ -38,6 +38,19 @@ CODES: Final = frozenset(
     }
 )
 """gRPC status codes the runtime may answer with. UNAUTHENTICATED is the agent's alone."""
+AGENTS_REASONS: Final = frozenset(
+    {
+        "NOT_BOUND",
+        "DRAINING",
+        "LIFETIME_EXPIRED",
+        "UNAUTHENTICATED",
+        "UNKNOWN_REQUEST",
+        "REQUEST_ID_REUSED",
+        "STORAGE_UNAVAILABLE",
+        "WORKSPACE_CONFLICT",
+    }
+)
+"""Reasons that only the agent may give: clients start another session by them, or take a call for not run."""
 
 _ID: Final = re.compile(r"[0-9A-Za-z_.:-]{1,128}")
 _REASON: Final = re.compile(r"[A-Z][A-Z0-9_]{0,63}")
@@ -92,13 +105,20 @@ def read_close(frame: Frame) -> dict[str, Any] | OperationError:
 
 def _read_error(error: dict[str, Any]) -> OperationError:
     code, reason, message, field = (error.get(name) for name in ("code", "reason", "message", "field"))
-    if code not in CODES:
+    if not isinstance(code, str) or code not in CODES:
         raise FrameError("CLOSE with an unknown code")
     if not isinstance(reason, str) or not _REASON.fullmatch(reason) or not isinstance(message, str):
         raise FrameError("CLOSE with a malformed error")
+    if reason in AGENTS_REASONS:
+        raise FrameError("CLOSE with a reason that is the agent's alone")
     field = "" if field is None else field
     if not isinstance(field, str) or not _FIELD.fullmatch(field):
         raise FrameError("CLOSE with a malformed field")
+    return OperationError(code, reason, shorten(message), field)
+
+
+def shorten(message: str) -> str:
+    """At most MAX_MESSAGE bytes, cut between two characters."""
     # Lone surrogates (names that are not UTF-8) cannot travel in a protobuf string.
-    text = message[:MAX_MESSAGE].encode("utf-8", "backslashreplace").decode()
-    return OperationError(code, reason, text, field)
+    text = message[:MAX_MESSAGE].encode("utf-8", "backslashreplace")
+    return text[:MAX_MESSAGE].decode("utf-8", "ignore")

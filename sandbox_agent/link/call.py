@@ -1,6 +1,8 @@
 """One operation of the runtime as the agent follows it: its items in order, credit either way. Every byte is hostile.
 
-EVENT frames are under no credit, so what waits to be consumed is bounded by MAX_BACKLOG: beyond it the call fails.
+EVENT frames are under no credit, so what waits to be consumed is bounded by MAX_BACKLOG, and that of all calls
+together by the connection's MAX_BACKLOGS: beyond it a call fails. Events are parsed a little at a time, since hostile
+JSON takes some twenty times its length in memory.
 """
 
 from __future__ import annotations
@@ -32,6 +34,8 @@ MAX_BACKLOG: Final = 32 << 20
 ITEM_COST: Final = 128
 """Counted for each waiting frame, so that many tiny ones are bounded too."""
 MAX_SEND_WINDOW: Final = 1 << 30
+_BATCH_EVENTS: Final = 1 << 20
+"""Bytes of events after which a batch ends."""
 _GRANT_AT: Final = INITIAL_WINDOW // 4
 _SEND_CHUNK: Final = 256 << 10
 _STREAMS: Final = {int(stream): stream for stream in Stream}
@@ -53,7 +57,7 @@ class LinkCall:
         self._connection = connection
         self._channel = channel
         self._waiting: deque[Data | Frame] = deque()
-        self._backlog = 0
+        self.backlog = 0
         self._credit = _Credit()
         self._close: dict[str, Any] | OperationError | None = None
         self._discarding = False
@@ -69,6 +73,11 @@ class LinkCall:
         return self._close
 
     @property
+    def is_abandoned(self) -> bool:
+        """Cancelled, and the runtime has not ended it yet."""
+        return self._discarding
+
+    @property
     def ended(self) -> bool:
         """The runtime's CLOSE was received (or the link lost) and everything before it was consumed."""
         return self._close is not None and not self._waiting
@@ -82,14 +91,20 @@ class LinkCall:
         return self._consume()
 
     async def batch(self) -> list[Data | Event]:
-        """Everything that waits, at least one item; empty at the end of the call.
+        """What waits, at least one item; empty at the end of the call.
 
         Raises:
             OperationError: The operation failed.
         """
         if not await self._wait_for_items():
             return []
-        return [self._consume() for _ in range(len(self._waiting))]
+        items: list[Data | Event] = []
+        parsed = 0
+        while self._waiting and parsed <= _BATCH_EVENTS:
+            first = self._waiting[0]
+            parsed += len(first.body) if isinstance(first, Frame) else 0
+            items.append(self._consume())
+        return items
 
     async def send(self, data: bytes) -> None:
         """Send input, waiting for credit and for the socket; nothing where the call has ended."""
@@ -124,7 +139,7 @@ class LinkCall:
             self._discarding = True
             self._connection.write(encode(FrameType.CANCEL, self._channel))
             while self._waiting:
-                self._give_back(_credit_of(self._waiting.popleft()))
+                self._give_back(_credit_of(self._take_first()))
 
     def break_off(self, reason: str) -> None:
         """See calls.Call."""
@@ -147,6 +162,12 @@ class LinkCall:
             self._queue(frame)
         else:
             raise FrameError(f"the runtime must not send {frame.type.name}")
+
+    def overflow(self) -> None:
+        """Fail: more waits than may."""
+        self.discard()
+        message = "the operation produced more than could be delivered: its client, or all of them, read too slowly"
+        self.finish(OperationError("RESOURCE_EXHAUSTED", "OUTPUT_LIMIT", message))
 
     def finish(self, close: dict[str, Any] | OperationError) -> None:
         """End the call; the first end counts."""
@@ -176,12 +197,12 @@ class LinkCall:
         if self._discarding or self._close is not None:
             self._give_back(_credit_of(item))
             return
-        self._backlog += _cost_of(item)
+        cost = _cost_of(item)
+        self.backlog += cost
         self._waiting.append(item)
-        if self._backlog > MAX_BACKLOG:
-            self.discard()
-            message = "the operation produced more events than could be delivered"
-            self.finish(OperationError("RESOURCE_EXHAUSTED", "OUTPUT_LIMIT", message))
+        self._connection.count_backlog(cost)
+        if self.backlog > MAX_BACKLOG:
+            self.overflow()
         self._wake()
 
     async def _wait_for_items(self) -> bool:
@@ -201,9 +222,15 @@ class LinkCall:
         if self._changed is not None and not self._changed.done():
             self._changed.set_result(None)
 
-    def _consume(self) -> Data | Event:
+    def _take_first(self) -> Data | Frame:
         item = self._waiting.popleft()
-        self._backlog -= _cost_of(item)
+        cost = _cost_of(item)
+        self.backlog -= cost
+        self._connection.count_backlog(-cost)
+        return item
+
+    def _consume(self) -> Data | Event:
+        item = self._take_first()
         if isinstance(item, Data):
             self._give_back(_credit_of(item))
             return item
@@ -211,7 +238,8 @@ class LinkCall:
             return Event(item.json())
         except FrameError as error:
             self._connection.fail(str(error))
-            self._waiting.clear()
+            while self._waiting:
+                self._take_first()
             raise unavailable(str(error)) from error
 
     def _give_back(self, count: int) -> None:

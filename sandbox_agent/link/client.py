@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 FIRST_BACKOFF: Final = 0.05
 LAST_BACKOFF: Final = 1.0
 HELLO_TIMEOUT: Final = 10.0
+GREET_TIMEOUT: Final = 60.0
 PATIENCE: Final = 5.0
 """Seconds that `open` waits for a link: longer than a runtime takes to come back."""
 
@@ -110,10 +111,12 @@ class RuntimeLink:
             async with asyncio.timeout(HELLO_TIMEOUT):
                 hello = await connection.wait_for_hello()
             if self.greet is not None:
-                await self.greet(connection, hello.session_uid, restored=hello.restored)
+                greeting = self.greet(connection, hello.session_uid, restored=hello.restored)
+                await asyncio.wait_for(greeting, GREET_TIMEOUT)
             self._connection = connection
             self._up.set()
             _log.info("linked to the runtime", extra={"runtime_id": hello.runtime_id})
+            await connection.watch()
             reason = await connection.wait_until_lost()
             _log.warning("link to the runtime lost: %s", reason)
             return True

@@ -1,7 +1,8 @@
 """One connection to the runtime: frames to calls and back. Every byte received is taken as hostile.
 
 Bounds: DATA beyond its credit, frames on channels nobody opened, JSON of the wrong shape and a second hello end the
-connection (FrameError inside, RUNTIME_UNAVAILABLE for its calls).
+connection (FrameError inside, RUNTIME_UNAVAILABLE for its calls). A runtime that says nothing while it is asked for
+something ends it too.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, NoReturn, Self
 
 from sandbox_agent.link.answers import read_hello
 from sandbox_agent.link.call import LinkCall, unavailable
@@ -23,6 +24,12 @@ if TYPE_CHECKING:
     from sandbox_agent.link.answers import Hello
 
 MAX_CHANNELS: Final = 1024
+MAX_BACKLOGS: Final = 128 << 20
+"""Bytes that wait to be consumed in all calls together."""
+SILENCE: Final = 20.0
+"""Seconds without a byte from the runtime, while calls are under way, after which it is asked for a sign of life."""
+SIGN_TIMEOUT: Final = 60.0
+"""Seconds that it has for that: a machine may be overloaded."""
 _FLUSH_AT: Final = 64 << 10
 
 _log = logging.getLogger(__name__)
@@ -37,6 +44,8 @@ class Connection:
         self._hello: asyncio.Future[Hello] = loop.create_future()
         self._lost: asyncio.Future[str] = loop.create_future()
         self._calls: dict[int, LinkCall] = {}
+        self._backlog = 0
+        self._heard_at = loop.time()
         self._last_channel = 0
         self._is_flush_due = False
         self._writable = asyncio.Event()
@@ -87,7 +96,7 @@ class Connection:
         if self._lost.done():
             raise unavailable(self._lost.result())
         if len(self._calls) >= MAX_CHANNELS:
-            raise OperationError("RESOURCE_EXHAUSTED", "TOO_MANY_CALLS", "too many operations are under way at once")
+            self._refuse()
         channel = self._last_channel + 1
         try:
             frame = encode_json(FrameType.OPEN, channel, {"op": op, **arguments})
@@ -109,6 +118,22 @@ class Connection:
             call.discard()
             raise
         return call.result
+
+    async def watch(self, silence: float = SILENCE, timeout: float = SIGN_TIMEOUT) -> None:  # noqa: ASYNC109 - a bound
+        """End the connection where the runtime is silent though calls are under way; returns when it is lost.
+
+        Any byte is a sign of life, so a busy runtime is never asked.
+        """
+        while not self._lost.done():
+            await asyncio.wait({self._lost}, timeout=silence)
+            if self._calls and self._loop.time() - self._heard_at >= silence:
+                await self._ask_for_a_sign(timeout)
+
+    def count_backlog(self, count: int) -> None:
+        """So many bytes more (or fewer) wait to be consumed."""
+        self._backlog += count
+        if self._backlog > MAX_BACKLOGS and self._calls:
+            max(self._calls.values(), key=lambda call: call.backlog).overflow()
 
     def write(self, piece: bytes | memoryview) -> None:
         """Send soon; what is written in one turn of the loop leaves together."""
@@ -146,6 +171,7 @@ class Connection:
 
     def on_read(self) -> None:
         """See frame_socket.Receiver."""
+        self._heard_at = self._loop.time()
 
     def on_round(self) -> None:
         """See frame_socket.Receiver."""
@@ -159,6 +185,19 @@ class Connection:
         except FrameError as error:
             _log.warning("the runtime broke the protocol: %s", error)
             raise
+        except Exception as error:
+            # A defect of ours; what follows on this connection could be taken for something else.
+            _log.exception("a frame of the runtime could not be handled")
+            raise FrameError("a frame that could not be handled") from error
+
+    def _refuse(self) -> NoReturn:
+        """There are too many calls; a runtime that leaves cancelled ones open is of no further use."""
+        abandoned = sum(call.is_abandoned for call in self._calls.values())
+        if abandoned > MAX_CHANNELS // 2:
+            reason = f"the runtime did not end {abandoned} cancelled operations"
+            self.fail(reason)
+            raise unavailable(reason)
+        raise OperationError("RESOURCE_EXHAUSTED", "TOO_MANY_CALLS", "too many operations are under way at once")
 
     def _receive(self, frame: Frame) -> None:
         if not self._hello.done():
@@ -174,6 +213,18 @@ class Connection:
             _receive_notice(frame)
         elif frame.type is not FrameType.WINDOW or frame.channel > self._last_channel:
             raise FrameError(f"{frame.type.name} on channel {frame.channel}, which is not open")
+
+    async def _ask_for_a_sign(self, timeout: float) -> None:  # noqa: ASYNC109 - a bound
+        asked_at = self._loop.time()
+        asking = asyncio.ensure_future(self.call("status", {}))
+        try:
+            either: set[asyncio.Future[Any]] = {asking, self._lost}
+            await asyncio.wait(either, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+            if not asking.done() and self._heard_at < asked_at:
+                self.fail(f"the runtime gave no sign of life for {timeout:g} s")
+        finally:
+            asking.cancel()
+            await asyncio.gather(asking, return_exceptions=True)
 
     def _flush_due(self) -> None:
         self._is_flush_due = False

@@ -49,6 +49,12 @@ class Link:
         self.hello = hello
         self.lasting = lasting
         self._current: LinkConnection | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def keep(self, task: asyncio.Task[None]) -> None:
+        """Hold on to a task: the loop does not, and what lasts outlives its connection."""
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     def listen(self, path: Path) -> Callable[[], None]:
         """Listen there from now on; each new connection replaces the one before.
@@ -198,6 +204,7 @@ class LinkConnection:
         elif (handler := self._link.handlers.get(operation)) is not None:
             task = self._loop.create_task(self._run(handler, channel))
             self._tasks[frame.channel] = task
+            self._link.keep(task)
         else:
             self.end(
                 channel, OperationError("UNIMPLEMENTED", "NOT_IMPLEMENTED", f"unknown operation `{operation[:64]}`")
@@ -209,6 +216,8 @@ class LinkConnection:
             start(channel)
         except OperationError as error:
             self.end(channel, error)
+        except Exception as error:  # noqa: BLE001 - one operation must not take the connection with it
+            self.end(channel, _internal(error))
 
     async def _run(self, handler: Handler, channel: LinkChannel) -> None:
         outcome: dict[str, Any] | OperationError
@@ -219,8 +228,7 @@ class LinkConnection:
         except asyncio.CancelledError:
             outcome = OperationError("CANCELLED", "CANCELLED", "the operation was cancelled")
         except Exception as error:  # noqa: BLE001 - one operation must not take the runtime with it
-            traceback.print_exc(file=sys.stderr)
-            outcome = OperationError("INTERNAL", "INTERNAL", f"{type(error).__name__}: {error}")
+            outcome = _internal(error)
         self._tasks.pop(channel.number, None)
         self.end(channel, outcome)
 
@@ -236,3 +244,9 @@ class LinkConnection:
         """A channel's CLOSE has been sent."""
         with contextlib.suppress(KeyError):
             del self._channels[channel.number]
+
+
+def _internal(error: Exception) -> OperationError:
+    """What an operation ends with that failed unexpectedly; called where the error is handled."""
+    traceback.print_exc(file=sys.stderr)
+    return OperationError("INTERNAL", "INTERNAL", f"{type(error).__name__}: {error}")

@@ -164,7 +164,6 @@ class Context:
                 stream = Stream(data[0])
             except ValueError:
                 return
-            execution.announce()
             execution.output(stream, data[1:])
             self._apply_pressure(execution)
         elif frame.type is FrameType.EVENT:
@@ -218,7 +217,6 @@ class Context:
         execution.begin(self.id, self.execution_count, self._on_deadline, is_ready=self._interpreter.is_ready)
         self._nursery.memory.wake()
         for stream, data in self._backlog:
-            execution.announce()
             execution.output(stream, data)
         self._backlog.clear()
         execution.channel.on_writable = self._on_writable

@@ -106,6 +106,7 @@ class Execution:
 
     def output(self, stream: Stream, data: bytes | memoryview) -> None:
         """Output; BODY is a result's content, which the limit does not count."""
+        self.announce()
         view = memoryview(data)
         self.channel.write(stream, view if stream is Stream.BODY else self._limit.admit(stream, view))
 

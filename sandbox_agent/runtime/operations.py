@@ -125,7 +125,7 @@ class Operations:
         """Remember that the workspace was restored."""
         if channel.arguments.get("session_uid") != self._state.session_uid or not self._state.session_uid:
             raise OperationError(
-                "FAILED_PRECONDITION", "NOT_BOUND", "this runtime is not bound to that session", "session_uid"
+                "FAILED_PRECONDITION", "ALREADY_BOUND", "this runtime is not bound to that session", "session_uid"
             )
         self._state.marks.note(restored=True)
         return {}

@@ -133,4 +133,11 @@ async def _run_cell(
     context_id = arguments["context_id"] or arguments["language"]
     call = await session.runtime.open("execute", arguments)
     await call.send(code)
-    await pump(call, execution.log, translator, translator.completed, lambda: translator.lost(context_id))
+    await pump(
+        call,
+        execution.log,
+        translator,
+        translator.completed,
+        lambda: translator.lost(context_id),
+        limit=arguments["timeout"],
+    )

@@ -185,4 +185,4 @@ async def _run_command(
     translator = CommandTranslator(execution.id)
     call = await session.runtime.open("run", {**arguments, "process_id": execution.id})
     await call.send(stdin)
-    await pump(call, execution.log, translator, translator.exited, translator.lost)
+    await pump(call, execution.log, translator, translator.exited, translator.lost, limit=arguments["timeout"])

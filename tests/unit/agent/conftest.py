@@ -35,7 +35,7 @@ SERVER_NAME = "agent.test"
 TOKEN = "t" * 43
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def scripted():
     return _load_scripted_runtime()
 
@@ -68,7 +68,12 @@ async def agent(runtime, certificates, tmp_path):
         yield running
 
 
-def channel_options(token: str | None, certificates: Path, client: str | None):
+@pytest.fixture(scope="session")
+def channel_options():
+    return _channel_options
+
+
+def _channel_options(token: str | None, certificates: Path, client: str | None):
     names = (f"{client}.key", f"{client}.crt") if client else ()
     pair = [(certificates / name).read_bytes() for name in names] or [None, None]
     credentials = grpc.ssl_channel_credentials((certificates / "ca.crt").read_bytes(), *pair)
@@ -81,7 +86,7 @@ def channel_options(token: str | None, certificates: Path, client: str | None):
 def connect(agent, certificates):
     @asynccontextmanager
     async def open_channel(token: str | None = TOKEN, *, port: int | None = None, client: str | None = None):
-        credentials, options = channel_options(token, certificates, client)
+        credentials, options = _channel_options(token, certificates, client)
         async with grpc.aio.secure_channel(f"127.0.0.1:{port or agent.grpc_port}", credentials, options) as channel:
             yield channel
 

@@ -65,6 +65,10 @@ class ScriptedRuntime:
         peer.ok(channel, {"restored": self.hello["restored"], "runtime_id": self.hello["runtime_id"]})
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._server is None or not self._server.is_serving():
+            # It was accepted while this stopped.
+            writer.close()
+            return
         self.connections += 1
         peer = Peer(reader, writer)
         self.peers.append(peer)

@@ -12,6 +12,7 @@ from sandbox_agent.translation import CellTranslator
 from sandbox_proto.v1 import interpreter_pb2, types_pb2
 
 DIAGNOSTIC = {"line": 1, "column": 2, "end_line": 3, "end_column": 4, "code": 2322, "message": "wrong"}
+STARTED = Event({"type": "started", "context_id": "typescript"})
 
 
 def request(language, check, context_id=""):
@@ -38,7 +39,7 @@ def test_a_type_check_that_makes_no_sense_is_refused(language, check):
 
 def test_diagnostics_become_an_event():
     value = {"type": "type_check", "diagnostics": [DIAGNOSTIC], "omitted": 7}
-    (encoded,) = CellTranslator("e1").events([Event(value)])
+    _, encoded = CellTranslator("e1").events([STARTED, Event(value)])
     (event,) = interpreter_pb2.ExecuteResponse.FromString(encoded.data).events
     assert event.type_checked == interpreter_pb2.TypeChecked(
         diagnostics=[interpreter_pb2.Diagnostic(**DIAGNOSTIC)], omitted=7
@@ -51,4 +52,4 @@ def test_diagnostics_become_an_event():
 )
 def test_diagnostics_that_the_link_does_not_allow_end_the_connection(diagnostics):
     with pytest.raises(FrameError):
-        list(CellTranslator("e1").events([Event({"type": "type_check", "diagnostics": diagnostics})]))
+        list(CellTranslator("e1").events([STARTED, Event({"type": "type_check", "diagnostics": diagnostics})]))
