@@ -111,8 +111,8 @@ class RuntimeLink:
             async with asyncio.timeout(HELLO_TIMEOUT):
                 hello = await connection.wait_for_hello()
             if self.greet is not None:
-                greeting = self.greet(connection, hello.session_uid, restored=hello.restored)
-                await asyncio.wait_for(greeting, GREET_TIMEOUT)
+                async with asyncio.timeout(GREET_TIMEOUT):
+                    await self.greet(connection, hello.session_uid, restored=hello.restored)
             self._connection = connection
             self._up.set()
             _log.info("linked to the runtime", extra={"runtime_id": hello.runtime_id})

@@ -340,6 +340,11 @@ def forged(draw, op, channel, channels):  # noqa: PLR0911 - one for each kind of
     return struct.pack("!IBI", length, draw(st.integers(0, 8)), draw(st.sampled_from(channels))) + body
 
 
+async def within(seconds, awaitable):
+    async with asyncio.timeout(seconds):
+        return await awaitable
+
+
 class Conversation:
     """A call under way."""
 
@@ -385,7 +390,7 @@ class Machine(RuleBasedStateMachine):
         self.number = 0
 
     def run(self, awaitable):
-        return self.world.runner.run(asyncio.wait_for(awaitable, 30))
+        return self.world.runner.run(within(30, awaitable))
 
     @precondition(lambda self: len(self.open) < 6)
     @rule(op=st.sampled_from(sorted(HONEST)))

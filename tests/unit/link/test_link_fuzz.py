@@ -100,6 +100,11 @@ async def follow(call):
     return items, call.result
 
 
+async def within(seconds, awaitable):
+    async with asyncio.timeout(seconds):
+        return await awaitable
+
+
 async def play(stream: bytes, cuts: tuple[int, ...] = ()):
     """Send these bytes behind a hello to an agent's connection with three calls, then hang up.
 
@@ -118,7 +123,7 @@ async def play(stream: bytes, cuts: tuple[int, ...] = ()):
             except OSError:
                 break
             await asyncio.sleep(0)
-    outcomes = await asyncio.wait_for(asyncio.gather(*following), 10)
+    outcomes = await within(10, asyncio.gather(*following))
     assert connection.is_lost
     assert not connection._calls
     assert unexpected == []
@@ -369,7 +374,7 @@ async def test_a_runtime_that_falls_silent_is_hung_up_on():
     connection, theirs = await linked()
     with theirs:
         call = await connection.open("execute", {})
-        await asyncio.wait_for(connection.watch(silence=0.02, timeout=0.1), 10)
+        await within(10, connection.watch(silence=0.02, timeout=0.1))
         _, end = await follow(call)
     assert end == (*LOST, "the link to the sandbox's runtime was lost: the runtime gave no sign of life for 0.1 s")
 
@@ -389,4 +394,4 @@ async def test_a_runtime_that_only_answers_when_asked_is_not_silent():
                 await loop.sock_sendall(theirs, encode_json(FrameType.CLOSE, channel, {"ok": {"running": 0}}))
         assert not connection.is_lost
         assert loop.time() - began < 4
-    await asyncio.wait_for(watching, 10)
+    await within(10, watching)

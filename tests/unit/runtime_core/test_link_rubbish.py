@@ -27,6 +27,11 @@ HELLO = {
 }
 
 
+async def within(seconds, awaitable):
+    async with asyncio.timeout(seconds):
+        return await awaitable
+
+
 class World:
     """A runtime's link with an operation that answers with its input, and two that last until they are cancelled."""
 
@@ -84,7 +89,7 @@ class World:
     async def check_service(self):
         """The next agent is greeted and served."""
         connection = await Connection.dial(self.path)
-        await asyncio.wait_for(connection.wait_for_hello(), 10)
+        await within(10, connection.wait_for_hello())
         call = await connection.open("echo", {"of": 5})
         await call.send(b"input")
         await call.end()
@@ -124,8 +129,8 @@ def transcript():
 def test_an_agent_that_dies_at_any_byte_costs_only_what_it_had_asked_for(world):
     stream = b"".join(transcript())
     for end in range(len(stream) + 1):
-        world.runner.run(asyncio.wait_for(world.send(stream[:end]), 10))
-        world.runner.run(asyncio.wait_for(world.check_service(), 10))
+        world.runner.run(within(10, world.send(stream[:end])))
+        world.runner.run(within(10, world.check_service()))
         assert world.running == set()
     assert world.defects == []
 
@@ -157,7 +162,7 @@ def rubbish(draw):
 @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(stream=st.one_of(rubbish(), st.binary(max_size=60)))
 def test_rubbish_costs_its_connection_alone(world, stream):
-    world.runner.run(asyncio.wait_for(world.send(stream), 10))
-    world.runner.run(asyncio.wait_for(world.check_service(), 10))
+    world.runner.run(within(10, world.send(stream)))
+    world.runner.run(within(10, world.check_service()))
     assert world.running == set()
     assert world.defects == []
