@@ -59,6 +59,8 @@ def system(platform: Platform) -> Kubectl:
 def install(platform: Platform) -> None:
     """`helm upgrade --install` with the tests' images and storage, waiting until both replicas are ready."""
     storage = platform.storage
+    # Every test runs on credentials of its session's own workspace, where the store can make them.
+    role = {"storage.credentials": "sts", "storage.sts.roleArn": "arn:minio:iam:::role/sandboxes"}
     values = {
         "images.operator.repository": f"{platform.registry}sandbox-operator",
         "images.agent.repository": f"{platform.registry}sandbox-agent",
@@ -69,6 +71,7 @@ def install(platform: Platform) -> None:
         "storage.prefix": storage.prefix,
         "storage.accessKeyId": storage.access_key,
         "storage.secretAccessKey": storage.secret_key,
+        **(role if platform.is_own else {}),
         # Images keep their tag from run to run; this makes pods with the new ones.
         "podAnnotations.e2e-run": f"run-{int(time.time())}",
     }

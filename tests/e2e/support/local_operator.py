@@ -7,7 +7,7 @@ import select
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -75,8 +75,10 @@ class LocalOperator:
 
 
 @contextlib.contextmanager
-def open_local_operator(platform: Platform, system: Kubectl, folder: Path, release: str) -> Iterator[LocalOperator]:
-    """What starts operators with the settings that the chart would give them, and ends the last one."""
+def open_local_operator(
+    platform: Platform, system: Kubectl, folder: Path, release: str, settings: Mapping[str, str] | None = None
+) -> Iterator[LocalOperator]:
+    """What starts operators with the settings that the chart would give them and these, and ends the last one."""
     log = folder / "operator.log"
     roots = os.pathsep.join(str(REPOSITORY / root) for root in (".", "operator", "proto"))
     kept = {name: value for name, value in os.environ.items() if not name.startswith("SANDBOX_OPERATOR_")}
@@ -93,7 +95,7 @@ def open_local_operator(platform: Platform, system: Kubectl, folder: Path, relea
         ) as nursery,
     ):
         environment = {"KUBECONFIG": str(_write_kubeconfig(system, folder, release))}
-        for name, value in _settings(platform, system, release).items():
+        for name, value in {**_settings(platform, system, release), **(settings or {})}.items():
             environment[f"SANDBOX_OPERATOR_{name}"] = value
         operator = LocalOperator(nursery, environment, log)
         try:

@@ -1,0 +1,168 @@
+"""Storage credentials of one workspace, by the store that enforces them: stolen, rotated under load, revoked."""
+
+import itertools
+import re
+import shutil
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from botocore.exceptions import ClientError
+
+from tests.e2e.conftest import RELEASE
+from tests.e2e.support.kubectl import Kubectl, RefusedError, poll, run
+from tests.e2e.support.local_operator import LocalOperator, open_local_operator
+from tests.e2e.support.platform import CHART, STATE, Platform
+from tests.e2e.support.sessions import Sessions
+from tests.e2e.support.stolen import build_client, read_claims, search_agent, use
+
+LOAD_SECONDS = 8.0
+RENEW_SECONDS = 2
+STS = {"STORAGE_CREDENTIALS": "sts", "STORAGE_STS_ROLE_ARN": "arn:minio:iam:::role/sandboxes"}
+
+
+def refusal(call, **arguments) -> str:
+    """The error code of a call."""
+    try:
+        call(**arguments)
+    except ClientError as error:
+        return error.response["Error"]["Code"]
+    return ""
+
+
+def test_credentials_stolen_from_an_agent_open_its_own_workspace_and_no_other(
+    own_node: Platform, kubectl: Kubectl, sessions: Sessions
+):
+    storage = own_node.storage
+    names = [sessions.create(name) for name in ("own-1", "own-10")]
+    for name in names:
+        sessions.wait_phase(name, "Ready")
+        with sessions.connect(name) as sandbox:
+            sandbox.files.write("kept.txt", name)
+            assert sandbox.workspace.push().failed == ()
+    own, other = (f"{storage.prefix}/{kubectl.namespace}/{name}/code-interpreter/" for name in names)
+    pod = sessions.pod("own-1")["metadata"]["name"]
+    loot = search_agent(pod, {"the operator's secret": storage.secret_key, "the key prefix": own.split("code")[0]})
+    assert loot.hits == {"the key prefix"}, "what the operator signs with is not in any agent"
+
+    thief, bucket = use(loot, storage, own), {"Bucket": storage.bucket}
+    assert thief.get_object(**bucket, Key=f"{own}kept.txt")["Body"].read() == b"own-1"
+    thief.put_object(**bucket, Key=f"{own}planted.txt", Body=b"")
+    thief.delete_object(**bucket, Key=f"{own}planted.txt")
+    source = {"Bucket": storage.bucket, "Key": f"{other}kept.txt"}
+    refused = {
+        "read": refusal(thief.get_object, **bucket, Key=f"{other}kept.txt"),
+        "write": refusal(thief.put_object, **bucket, Key=f"{other}kept.txt", Body=b""),
+        "delete": refusal(thief.delete_object, **bucket, Key=f"{other}kept.txt"),
+        "copy": refusal(thief.copy_object, **bucket, Key=f"{own}copy.txt", CopySource=source),
+        "upload": refusal(thief.create_multipart_upload, **bucket, Key=f"{other}kept.txt"),
+        "list": refusal(thief.list_objects_v2, **bucket, Prefix=other),
+        "list both": refusal(thief.list_objects_v2, **bucket, Prefix=own.split("/code")[0]),
+        "list all": refusal(thief.list_objects_v2, **bucket),
+        "policy": refusal(thief.get_bucket_policy, **bucket),
+        "uploads": refusal(thief.list_multipart_uploads, **bucket),
+    }
+    assert refused == dict.fromkeys(refused, "AccessDenied")
+    assert storage.client().get_object(**source)["Body"].read() == b"own-10"
+    claims = next(map(read_claims, loot.tokens))
+    assert 0 < claims["exp"] - time.time() <= 3600
+    # The very same words signed by nobody open nothing.
+    (token, *_), secret = loot.tokens, "0" * 40
+    forged = build_client(storage, claims["accessKey"], secret, token.decode())
+    assert refusal(forged.get_object, **bucket, Key=f"{own}kept.txt") == "SignatureDoesNotMatch"
+
+
+def test_fault_32_credentials_that_the_store_revoked_delay_a_push_and_fail_none(
+    own_node: Platform, kubectl: Kubectl, sessions: Sessions
+):
+    name = sessions.ready()
+    content = bytes(range(256)) * (160 << 10)
+    with sessions.connect(name) as sandbox, ThreadPoolExecutor(1) as pool:
+        sandbox.files.write("large.bin", content)
+        with own_node.storage_outage():
+            # MinIO keeps what it handed out in files; without them it knows none of it any more.
+            shutil.rmtree(STATE / "run/minio/.minio.sys/config/iam/sts")
+        began = time.monotonic()
+        pushing = pool.submit(sandbox.workspace.push)
+        poll("the pod is not ready, which brings the operator", lambda: not is_ready(sessions.pod(name)), timeout=40)
+        assert pushing.result(timeout=60).failed == ()
+        print(f"\nrevoked credentials: a push took {time.monotonic() - began:.1f} s")  # noqa: T201 - a measurement, for people
+        poll("the pod is ready again", lambda: is_ready(sessions.pod(name)), timeout=30)
+    (digest,) = own_node.storage.digests(kubectl.namespace, name)
+    assert digest == "large.bin"
+    assert sessions.status(name)["phase"] == "Ready"
+
+
+def is_ready(pod: dict) -> bool:
+    conditions = {condition["type"]: condition["status"] for condition in pod["status"]["conditions"]}
+    return conditions["Ready"] == "True"
+
+
+@pytest.fixture
+def rotating_operator(own_node: Platform, system: Kubectl, tmp_path: Path) -> Iterator[LocalOperator]:
+    """An operator of this machine in place of the cluster's, which renews credentials every other second."""
+    system("scale", f"deployment/{RELEASE}", "--replicas=0")
+    try:
+        poll("the cluster's operator is gone", lambda: not system.list("pods"), timeout=60)
+        settings = {**STS, "STORAGE_STS_RENEW_SECONDS": str(RENEW_SECONDS)}
+        with open_local_operator(own_node, system, tmp_path, RELEASE, settings) as operator:
+            operator.start()
+            yield operator
+    finally:
+        system("scale", f"deployment/{RELEASE}", "--replicas=2")
+
+
+def test_fault_39_credentials_are_rotated_under_load_and_no_call_fails(
+    rotating_operator: LocalOperator, kubectl: Kubectl, record_property
+):
+    sessions = Sessions(kubectl)
+    name = sessions.ready()
+    before, stop = count_renewals(), threading.Event()
+
+    def work(number: int) -> int:
+        with sessions.connect(name) as sandbox:
+            for count in itertools.count(1):
+                sandbox.files.write(f"{number}.txt", str(count))
+                assert sandbox.workspace.push([f"{number}.txt"]).failed == ()
+                assert sandbox.run_code(f"print(open('{number}.txt').read())").stdout.strip() == str(count)
+                if stop.is_set():
+                    return count
+        raise AssertionError
+
+    try:
+        with ThreadPoolExecutor(2) as pool:
+            working = [pool.submit(work, number) for number in range(2)]
+            time.sleep(LOAD_SECONDS)
+            stop.set()
+            calls = 3 * sum(done.result(timeout=30) for done in working)
+        renewals = count_renewals() - before
+        print(f"\n{calls} calls over {renewals} renewals in {LOAD_SECONDS:.0f} s")  # noqa: T201 - a measurement, for people
+        record_property("renewals", renewals)
+        assert renewals >= LOAD_SECONDS / RENEW_SECONDS / 2, rotating_operator.tail()
+    finally:
+        sessions.close()
+
+
+def count_renewals() -> int:
+    """How many credentials the local operator has got."""
+    with urllib.request.urlopen("http://127.0.0.1:18080/metrics", timeout=5) as answer:
+        text = answer.read().decode()
+    found = re.search(r'assume_role_seconds_count\{result="ok"\} ([0-9.]+)', text)
+    return int(float(found[1])) if found else 0
+
+
+def test_the_chart_asks_for_what_sts_needs(platform: Platform):
+    del platform
+    chart = ["helm", "template", "x", str(CHART), "--set", "storage.bucket=b,storage.cidrs={10.0.0.1/32}"]
+    with pytest.raises(RefusedError, match="roleArn"):
+        run(*chart, "--set", "storage.credentials=sts")
+    role = "storage.credentials=sts,storage.sts.roleArn=arn:aws:iam::123456789012:role/sandboxes"
+    rendered = run(*chart, "--set", role)
+    # The service account's role is enough: no Secret is made, none is mounted.
+    assert "SANDBOX_OPERATOR_STORAGE_CREDENTIALS, value: sts" in rendered
+    assert "kind: Secret\n" not in rendered
+    assert "secretName" not in rendered
