@@ -1,5 +1,6 @@
 """Storage credentials of one workspace, by the store that enforces them: stolen, rotated under load, revoked."""
 
+import hashlib
 import itertools
 import re
 import shutil
@@ -20,9 +21,19 @@ from tests.e2e.support.platform import CHART, STATE, Platform
 from tests.e2e.support.sessions import Sessions
 from tests.e2e.support.stolen import build_client, read_claims, search_agent, use
 
-LOAD_SECONDS = 8.0
-RENEW_SECONDS = 2
+LOAD_SECONDS = 6.0
+RENEW_SECONDS = 1
 STS = {"STORAGE_CREDENTIALS": "sts", "STORAGE_STS_ROLE_ARN": "arn:minio:iam:::role/sandboxes"}
+
+
+@pytest.fixture(scope="module")
+def session(kubectl: Kubectl) -> Iterator[str]:
+    """A session that is Ready; the same one for the tests that harm only its credentials."""
+    sessions = Sessions(kubectl)
+    try:
+        yield sessions.ready("own-1")
+    finally:
+        sessions.close()
 
 
 def refusal(call, **arguments) -> str:
@@ -35,17 +46,16 @@ def refusal(call, **arguments) -> str:
 
 
 def test_credentials_stolen_from_an_agent_open_its_own_workspace_and_no_other(
-    own_node: Platform, kubectl: Kubectl, sessions: Sessions
+    own_node: Platform, kubectl: Kubectl, session: str
 ):
-    storage = own_node.storage
-    names = [sessions.create(name) for name in ("own-1", "own-10")]
-    for name in names:
-        sessions.wait_phase(name, "Ready")
-        with sessions.connect(name) as sandbox:
-            sandbox.files.write("kept.txt", name)
-            assert sandbox.workspace.push().failed == ()
-    own, other = (f"{storage.prefix}/{kubectl.namespace}/{name}/code-interpreter/" for name in names)
-    pod = sessions.pod("own-1")["metadata"]["name"]
+    storage, sessions = own_node.storage, Sessions(kubectl)
+    with sessions.connect(session) as sandbox:
+        sandbox.files.write("kept.txt", session)
+        assert sandbox.workspace.push().failed == ()
+    own, other = (f"{storage.prefix}/{kubectl.namespace}/{name}/code-interpreter/" for name in (session, f"{session}0"))
+    source = {"Bucket": storage.bucket, "Key": f"{other}kept.txt"}
+    storage.client().put_object(**source, Body=b"another's")
+    pod = sessions.pod(session)["metadata"]["name"]
     loot = search_agent(pod, {"the operator's secret": storage.secret_key, "the key prefix": own.split("code")[0]})
     assert loot.hits == {"the key prefix"}, "what the operator signs with is not in any agent"
 
@@ -53,7 +63,6 @@ def test_credentials_stolen_from_an_agent_open_its_own_workspace_and_no_other(
     assert thief.get_object(**bucket, Key=f"{own}kept.txt")["Body"].read() == b"own-1"
     thief.put_object(**bucket, Key=f"{own}planted.txt", Body=b"")
     thief.delete_object(**bucket, Key=f"{own}planted.txt")
-    source = {"Bucket": storage.bucket, "Key": f"{other}kept.txt"}
     refused = {
         "read": refusal(thief.get_object, **bucket, Key=f"{other}kept.txt"),
         "write": refusal(thief.put_object, **bucket, Key=f"{other}kept.txt", Body=b""),
@@ -67,7 +76,7 @@ def test_credentials_stolen_from_an_agent_open_its_own_workspace_and_no_other(
         "uploads": refusal(thief.list_multipart_uploads, **bucket),
     }
     assert refused == dict.fromkeys(refused, "AccessDenied")
-    assert storage.client().get_object(**source)["Body"].read() == b"own-10"
+    assert storage.client().get_object(**source)["Body"].read() == b"another's"
     claims = next(map(read_claims, loot.tokens))
     assert 0 < claims["exp"] - time.time() <= 3600
     # The very same words signed by nobody open nothing.
@@ -77,9 +86,9 @@ def test_credentials_stolen_from_an_agent_open_its_own_workspace_and_no_other(
 
 
 def test_fault_32_credentials_that_the_store_revoked_delay_a_push_and_fail_none(
-    own_node: Platform, kubectl: Kubectl, sessions: Sessions
+    own_node: Platform, kubectl: Kubectl, session: str
 ):
-    name = sessions.ready()
+    name, sessions = session, Sessions(kubectl)
     content = bytes(range(256)) * (160 << 10)
     with sessions.connect(name) as sandbox, ThreadPoolExecutor(1) as pool:
         sandbox.files.write("large.bin", content)
@@ -92,8 +101,8 @@ def test_fault_32_credentials_that_the_store_revoked_delay_a_push_and_fail_none(
         assert pushing.result(timeout=60).failed == ()
         print(f"\nrevoked credentials: a push took {time.monotonic() - began:.1f} s")  # noqa: T201 - a measurement, for people
         poll("the pod is ready again", lambda: is_ready(sessions.pod(name)), timeout=30)
-    (digest,) = own_node.storage.digests(kubectl.namespace, name)
-    assert digest == "large.bin"
+    stored = own_node.storage.digests(kubectl.namespace, name)
+    assert stored["large.bin"] == hashlib.sha256(content).hexdigest()
     assert sessions.status(name)["phase"] == "Ready"
 
 

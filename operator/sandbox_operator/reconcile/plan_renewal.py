@@ -81,7 +81,8 @@ def _find_due(observation: Observation, now: datetime, timing: CredentialTiming 
             due = renewal.ended + age if renewal and renewal.ended and not renewal.error else now
     elif agent.credentials_expire_at is not None:
         due = now
-    if due is None or renewal is None or renewal.ended is None:
+    is_stubborn = agent.needs_credentials or (renewal is not None and renewal.error)
+    if due is None or renewal is None or renewal.ended is None or not is_stubborn:
         return due
     pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2**renewal.failures) * _spread(uid)
     return max(due, renewal.ended + timedelta(seconds=pause))

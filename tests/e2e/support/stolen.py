@@ -16,6 +16,7 @@ from tests.e2e.support.platform import Storage
 
 _TOKEN = re.compile(rb"eyJ[\w-]{10,}\.eyJ[\w-]{10,}\.[\w-]{10,}")
 _SECRET = re.compile(rb"(?<![\w+/=-])[A-Za-z0-9+/]{40}(?![\w+/=-])")
+_KINDS = (re.compile(rb"[a-z]"), re.compile(rb"[A-Z]"), re.compile(rb"[0-9]"))
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ def search_agent(pod: str, texts: dict[str, str]) -> Loot:
     tokens, secrets, hits = set(), set(), set()
     for region in _read_memory(_find_agent(pod)):
         tokens |= set(_TOKEN.findall(region))
-        secrets |= set(_SECRET.findall(region))
+        secrets |= {word for word in _SECRET.findall(region) if all(kind.search(word) for kind in _KINDS)}
         hits |= {name for name, text in texts.items() if text.encode() in region}
     return Loot(frozenset(tokens), frozenset(secrets), frozenset(hits))
 

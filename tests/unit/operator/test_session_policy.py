@@ -4,7 +4,7 @@ import fnmatch
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sandbox_operator.api.naming import key_prefix
@@ -47,6 +47,8 @@ def may(policy: str, action: str, resource: str, **context: str) -> bool:
 
 
 @given(NAME, NAME, NAME, NAME)
+@example("team", "t1", "team", "t10")
+@example("team", "t", "tea", "m")
 def test_no_workspaces_policy_opens_anything_of_another(namespace, mine, other_namespace, other):
     own, foreign = key_prefix("p", namespace, mine), key_prefix("p", other_namespace, other)
     policy = build_session_policy("files", own, ROLE)
