@@ -128,7 +128,7 @@ class AgentClient:
     async def renew(self, address: AgentAddress, request: session_pb2.RenewRequest) -> AgentView:
         """See Agents."""
         with self._use(address) as stub:
-            return await self._write(lambda: stub.Renew(request, timeout=10.0))
+            return await self._write(lambda: stub.Renew(request, timeout=15.0))
 
     async def drain(self, address: AgentAddress, session_uid: str, grace: float, timeout: float) -> AgentView:  # noqa: ASYNC109 - as above
         """See Agents."""

@@ -36,3 +36,6 @@ def configure(level: str) -> None:
     # Routine of every event and of every request, which nobody wants to read.
     logging.getLogger("kopf.objects").setLevel(logging.WARNING)
     logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
+    # They would log what a token service answers, and with it a workspace's secret key.
+    for name in ("botocore", "urllib3"):
+        logging.getLogger(name).setLevel(logging.WARNING)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -15,6 +16,7 @@ from werkzeug.wrappers import Request, Response
 from sandbox_operator import sts
 from sandbox_operator.credentials import StaticCredentials
 from sandbox_operator.errors import Blocked, SettingsError
+from sandbox_operator.json_logs import configure
 from sandbox_operator.settings import Settings, load_settings
 from sandbox_operator.sts import StsCredentials, choose_endpoint
 
@@ -154,6 +156,29 @@ async def test_a_refusal_is_told_without_what_the_service_says_of_users(
     assert "own-secret" not in caplog.text
     service.is_refusing = False
     assert (await source.credentials_for("p/t1/")).expires_at == END
+
+
+async def test_no_log_has_a_secret_in_it_at_any_level(
+    source: StsCredentials, capsys: pytest.CaptureFixture[str], restored_logging: None
+):
+    configure("DEBUG")
+    logging.getLogger("sandbox_operator").debug("this level is written")
+    await source.load()
+    await source.credentials_for("p/t1/")
+    written = capsys.readouterr().err
+    assert "this level is written" in written
+    assert "canary" not in written
+    assert "own-secret" not in written
+
+
+@pytest.fixture
+def restored_logging() -> Iterator[None]:
+    """The test's own handlers and levels are gone afterwards."""
+    root = logging.getLogger()
+    level, handlers = root.level, root.handlers[:]
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
 
 
 async def test_a_workspace_that_no_policy_can_name_gets_nothing(source: StsCredentials, service: TokenService):
