@@ -22,7 +22,7 @@ from tests.e2e.support.sessions import SESSION, Sessions
 from tests.e2e.support.stolen import build_client, read_claims, search_agent, use
 
 LOAD_SECONDS = 6.0
-RENEW_SECONDS = 1
+RENEW_SECONDS = 2
 STS = {"STORAGE_CREDENTIALS": "sts", "STORAGE_STS_ROLE_ARN": "arn:minio:iam:::role/sandboxes"}
 
 
@@ -89,7 +89,7 @@ def test_fault_32_credentials_that_the_store_revoked_delay_a_push_and_fail_none(
     own_node: Platform, kubectl: Kubectl, session: str
 ):
     name, sessions = session, Sessions(kubectl)
-    content = bytes(range(256)) * (160 << 10)
+    content = bytes(range(256)) * (80 << 10)
     with sessions.connect(name) as sandbox, ThreadPoolExecutor(1) as pool:
         sandbox.files.write("large.bin", content)
         with own_node.storage_outage():
@@ -100,7 +100,6 @@ def test_fault_32_credentials_that_the_store_revoked_delay_a_push_and_fail_none(
         poll("the pod is not ready, which brings the operator", lambda: not is_ready(sessions.pod(name)), timeout=40)
         assert pushing.result(timeout=60).failed == ()
         print(f"\nrevoked credentials: a push took {time.monotonic() - began:.1f} s")  # noqa: T201 - a measurement, for people
-        poll("the pod is ready again", lambda: is_ready(sessions.pod(name)), timeout=30)
     stored = own_node.storage.digests(kubectl.namespace, name)
     assert stored["large.bin"] == hashlib.sha256(content).hexdigest()
     assert sessions.status(name)["phase"] == "Ready"

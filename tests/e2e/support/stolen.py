@@ -4,6 +4,7 @@ import base64
 import json
 import os
 import re
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,6 +51,8 @@ def search_agent(pod: str, texts: dict[str, str]) -> Loot:
 def use(loot: Loot, storage: Storage, prefix: str) -> Any:
     """A client with the stolen credentials: of all pairs that were found, the one that the store takes for `prefix`."""
     for token in loot.tokens:
+        if read_claims(token)["exp"] < time.time():
+            continue
         for secret in loot.secrets:
             client = build_client(storage, read_claims(token)["accessKey"], secret.decode(), token.decode())
             try:
