@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from benchmarks.groups import GROUPS
+from benchmarks.hops import build_hops_table, profile
 from benchmarks.lab import Lab
 from benchmarks.machine import describe_machine
 from benchmarks.measuring import judge
@@ -27,26 +28,31 @@ RESULTS: Final = Path(__file__).parent / "results" / "interpreter.json"
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--only", multiple=True, type=click.Choice(list(GROUPS)), help="Only these groups; may be repeated.")
 @click.option("--quick", "is_quick", is_flag=True, help="Fewer rounds and smaller files: minutes become seconds.")
+@click.option("--hops", "has_hops", is_flag=True, help="Only where the time of a short call goes, by process.")
 @click.option(
     "--output",
     type=click.Path(dir_okay=False, path_type=Path),
     default=None,
     help="Where the JSON goes. By default benchmarks/results/interpreter.json, and nowhere with --only or --quick.",
 )
-def main(only: Sequence[str], is_quick: bool, output: Path | None) -> None:  # noqa: FBT001 - click's
+def main(only: Sequence[str], is_quick: bool, has_hops: bool, output: Path | None) -> None:  # noqa: FBT001 - click's
     """Measure a local session beside a Jupyter kernel (peer) and bare gRPC (floor), in turns, in one run."""
     rows: list[Row] = []
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Lab(is_quick=is_quick) as lab, Progress(*columns, console=console) as progress:
-        for name in only or GROUPS:
+        for name in () if has_hops else only or GROUPS:
             task = progress.add_task(f"{name}: preparing", total=None)
             for measure in GROUPS[name](lab):
                 rows += _run(measure, progress, is_quick=is_quick)
             progress.remove_task(task)
+        hops = {} if only else profile(lab)
     wide = Console(width=None if Console().is_terminal else 200)
-    wide.print(build_table(rows))
-    if output is None and not only and not is_quick:
+    if rows:
+        wide.print(build_table(rows))
+    if hops:
+        wide.print(build_hops_table(hops))
+    if output is None and not only and not is_quick and not has_hops:
         output = RESULTS
     if output is not None:
         write_json(rows, output)

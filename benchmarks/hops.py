@@ -1,0 +1,110 @@
+"""Where the time of a short call goes: CPU and context switches of each process that it passes through."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import psutil
+from rich.table import Table
+
+from benchmarks.groups.execute import SHORT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from benchmarks.lab import Lab
+
+_CALLS: Final = 2000
+_QUICK_CALLS: Final = 300
+_WARMUP: Final = 100
+_SHOWN: Final = 0.01
+"""Milliseconds of CPU a call from which on a process counts as one that the call passes through."""
+_SHORT_JAVASCRIPT: Final = "let x = 1; console.log(x)"
+_NAMES: Final = {
+    "sandbox_agent serve": "agent",
+    "sandbox_agent.runtime.zygote": "interpreter",
+    "sandbox_agent.runtime": "supervisor",
+    "bin/node": "interpreter (Node)",
+    "benchmarks.sides.bare_server": "echo server",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Hop:
+    """What one process spends on a call.
+
+    Attributes:
+        process: What it is.
+        cpu: Milliseconds of CPU a call, all its threads.
+        switches: Context switches a call, all its threads.
+    """
+
+    process: str
+    cpu: float
+    switches: float
+
+
+def profile(lab: Lab) -> dict[str, list[Hop]]:
+    """Hops by call: an echo of bare gRPC, and a short cell of Python and of JavaScript."""
+    session, bare = lab.session, lab.bare
+    calls: Mapping[str, Callable[[], object]] = {
+        "unary echo": bare.echo,
+        SHORT: lambda: session.timed(SHORT),
+        _SHORT_JAVASCRIPT: lambda: session.timed(_SHORT_JAVASCRIPT, "javascript"),
+    }
+    number = _QUICK_CALLS if lab.is_quick else _CALLS
+    return {name: _hops(call, number) for name, call in calls.items()}
+
+
+def build_hops_table(hops: Mapping[str, list[Hop]]) -> Table:
+    """A line a process, a sum a call."""
+    table = Table(title="where a short call's time goes", title_justify="left")
+    table.add_column("call")
+    table.add_column("process")
+    table.add_column("CPU, ms", justify="right")
+    table.add_column("context switches", justify="right")
+    for call, parts in hops.items():
+        for hop in parts:
+            table.add_row(call, hop.process, f"{hop.cpu:.2f}", f"{hop.switches:.1f}")
+        table.add_row(call, "together", f"{sum(h.cpu for h in parts):.2f}", f"{sum(h.switches for h in parts):.1f}")
+        table.add_section()
+    return table
+
+
+def _hops(call: Callable[[], object], number: int) -> list[Hop]:
+    for _ in range(_WARMUP):
+        call()
+    processes = [psutil.Process(), *psutil.Process().children(recursive=True)]
+    before = {process: _spent(process.pid) for process in processes}
+    for _ in range(number):
+        call()
+    found = []
+    for process, (cpu, switches) in before.items():
+        cpu_after, switches_after = _spent(process.pid)
+        hop = Hop(_name(process), (cpu_after - cpu) / number / 1e6, (switches_after - switches) / number)
+        # Less than a switch a call: busy with something of its own, as a zygote with its imports.
+        if hop.cpu >= _SHOWN and hop.switches >= 1:
+            found.append(hop)
+    return found
+
+
+def _spent(pid: int) -> tuple[int, int]:
+    """Nanoseconds of CPU and context switches of all threads of a process so far; nothing where it has gone."""
+    cpu = switches = 0
+    for task in Path(f"/proc/{pid}/task").glob("*"):
+        try:
+            cpu += int((task / "schedstat").read_text().split()[0])
+            lines = (task / "status").read_text().splitlines()
+        except (OSError, IndexError):
+            continue
+        switches += sum(int(line.split()[1]) for line in lines if "ctxt_switches" in line)
+    return cpu, switches
+
+
+def _name(process: psutil.Process) -> str:
+    if process.pid == psutil.Process().pid:
+        return "client"
+    command = " ".join(process.cmdline())
+    return next((name for part, name in _NAMES.items() if part in command), process.name())
