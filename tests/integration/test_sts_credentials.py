@@ -63,7 +63,7 @@ def service() -> Iterator[TokenService]:
     service = TokenService()
     server = make_server("127.0.0.1", 0, service, threaded=True)
     service.endpoint = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     yield service
     service.may_answer.set()

@@ -68,7 +68,7 @@ def serve_credential_gate(*good: str) -> Iterator[CredentialGate]:
     gate = CredentialGate(DomainDispatcherApplication(create_backend_app), set(good))
     server = make_server("127.0.0.1", 0, gate, threaded=True)
     gate.endpoint = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     try:
         yield gate
