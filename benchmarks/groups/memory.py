@@ -1,8 +1,9 @@
-"""Memory of the agent, and of one more context."""
+"""Memory of the agent, of one more context, and of large files on their way."""
 
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from benchmarks.lab import Lab
@@ -14,11 +15,14 @@ if TYPE_CHECKING:
     from benchmarks.sides.session import Session
 
 CONTEXTS: Final = 4
+LARGE: Final = 5 << 30
+QUICK_LARGE: Final = 256 << 20
 _MIB: Final = 1 << 20
 
 
 def build(lab: Lab) -> list[Measure]:
-    """MiB: resident memory of a new session's agent, and what is private to the process of a used Python context."""
+    """MiB: resident memory of a new session's agent, what is private to a used Python context, and a peak's growth."""
+    size = QUICK_LARGE if lab.is_quick else LARGE
     return [
         Measure(
             name="agent, idle after Bind",
@@ -35,6 +39,14 @@ def build(lab: Lab) -> list[Measure]:
             goals=[at_most(5, 2)],
             rounds=CONTEXTS,
             quick_rounds=CONTEXTS,
+        ),
+        Measure(
+            name=f"growth of the session's peak over a file of {size >> 20} MiB, up and down",
+            unit="MiB",
+            sides={"ours": lambda: large_file(lab.session, lab.folder, size)},
+            goals=[at_most(64)],
+            rounds=1,
+            quick_rounds=1,
         ),
     ]
 
@@ -55,3 +67,36 @@ def one_context(session: Session) -> float:
     if pid == os.getpid():
         raise RuntimeError("the context runs in this process")
     return private
+
+
+def large_file(session: Session, folder: Path, size: int) -> float:
+    """By how much the highest resident memory of agent and runtime rose together."""
+    source, target = folder / "sparse.bin", folder / "back.bin"
+    with source.open("wb") as file:
+        file.truncate(size)
+    # What the first transfer needs is there whatever the size.
+    session.sandbox.files.write("sparse.bin", b"first")
+    before = _peaks(session)
+    try:
+        session.sandbox.files.upload(source, "sparse.bin")
+        session.sandbox.files.download("sparse.bin", target)
+        grown = float(sum(_peaks(session)) - sum(before)) / _MIB
+        if target.stat().st_size != size:
+            raise RuntimeError("the download differs in size from what was uploaded")
+    finally:
+        session.sandbox.files.remove("sparse.bin")
+        source.unlink()
+        target.unlink(missing_ok=True)
+    return grown
+
+
+def _peaks(session: Session) -> list[int]:
+    """Bytes of the highest resident memory so far of agent and supervisor; interpreters come and go meanwhile."""
+    found = []
+    for process in session.processes():
+        if process.cmdline()[-1:] == ["sandbox_agent.runtime"] or "serve" in process.cmdline():
+            lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
+            found += [int(line.split()[1]) << 10 for line in lines if line.startswith("VmHWM:")]
+    if len(found) != len(("agent", "supervisor")):
+        raise RuntimeError(f"{len(found)} processes found instead of agent and supervisor")
+    return found
