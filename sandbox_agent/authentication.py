@@ -16,6 +16,7 @@ import grpc
 
 from sandbox_agent.errors import abort, abort_with
 from sandbox_agent.link.calls import OperationError
+from sandbox_proto.chunks import decode_write_request
 
 if TYPE_CHECKING:
     from sandbox_agent.binding import SessionGate
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 OPERATOR_NAME: Final = b"sandbox-operator"
 OPEN_PREFIX: Final = "/grpc.health.v1.Health/"
 WATCHING: Final = frozenset({"/sandbox.v1.FileService/Watch"})
+_DECODERS: Final = {"/sandbox.v1.FileService/Write": decode_write_request}
+"""Of what is decoded without protobuf."""
 _BEARER: Final = "bearer "
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -105,7 +108,8 @@ def guarded(
     behaviour = handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
     wrap = _guard_stream if handler.response_streaming else _guard_unary
     wrapped: Any = wrap(behaviour, method, check, guard)
-    return make(wrapped, handler.request_deserializer, _passing_bytes(handler.response_serializer))
+    decode = _DECODERS.get(method, handler.request_deserializer)
+    return make(wrapped, decode, _passing_bytes(handler.response_serializer))
 
 
 def _passing_bytes(serialize: Any) -> Callable[[Any], bytes]:

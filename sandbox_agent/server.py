@@ -43,12 +43,15 @@ if TYPE_CHECKING:
     from sandbox_proto.v1.session_pb2 import WorkspaceBinding
 
 MAX_MESSAGE: Final = 4 << 20
+MAX_FRAME: Final = 1 << 20
+"""Bytes of an HTTP/2 frame, 16 KiB by default: a file's chunk is one frame instead of many."""
 STOP_GRACE: Final = 5.0
 """Seconds that calls under way get at SIGTERM."""
 OPTIONS: Final[Sequence[tuple[str, Any]]] = (
     ("grpc.max_send_message_length", MAX_MESSAGE),
     ("grpc.max_receive_message_length", MAX_MESSAGE),
     ("grpc.max_concurrent_streams", 512),
+    ("grpc.http2.max_frame_size", MAX_FRAME),
     ("grpc.so_reuseport", 0),
     # A client that is half open is found within 30 s; executions go on without it.
     ("grpc.keepalive_time_ms", 20_000),

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 import grpc
 
 from sandbox_client.errors import SandboxUnavailable, from_rpc_error
+from sandbox_proto.chunks import decode_read_response, encode_write_request
+from sandbox_proto.v1.file_pb2 import ReadRequest, WriteResponse
 from sandbox_proto.v1.file_pb2_grpc import FileServiceStub
 from sandbox_proto.v1.interpreter_pb2_grpc import InterpreterServiceStub
 from sandbox_proto.v1.process_pb2_grpc import ProcessServiceStub
@@ -27,11 +29,14 @@ CONNECT_TIMEOUT: Final = 15.0
 """Seconds that a call waits for a connection."""
 UNARY_TIMEOUT: Final = 60.0
 """Seconds that a call with one answer may take."""
+_MAX_FRAME: Final = 1 << 20
+"""Bytes of an HTTP/2 frame, 16 KiB by default: a file's chunk is one frame instead of many."""
 _ATTEMPTS: Final = 4
 _FIRST_PAUSE: Final = 0.1
 _OPTIONS: Final = (
     ("grpc.max_send_message_length", MAX_MESSAGE),
     ("grpc.max_receive_message_length", MAX_MESSAGE),
+    ("grpc.http2.max_frame_size", _MAX_FRAME),
     # A quiet cell may run for minutes: without pings a dead peer would never be noticed.
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
@@ -85,6 +90,7 @@ class Connection:
     Attributes:
         endpoint: Where the agent is.
         is_brief: Whether the agent has ExecuteBriefly, as far as is known.
+        read_file, write_file: FileService's Read and Write; a chunk of a file is bytes instead of a message.
     """
 
     def __init__(self, endpoint: Endpoint, *, connect_timeout: float = CONNECT_TIMEOUT) -> None:
@@ -101,6 +107,18 @@ class Connection:
         self.process: Any = _stub(ProcessServiceStub, self._channel)
         self.file: Any = _stub(FileServiceStub, self._channel)
         self.workspace: Any = _stub(WorkspaceServiceStub, self._channel)
+        # The generated stubs would copy each chunk of a file twice.
+        channel: Any = self._channel
+        self.read_file: Any = channel.unary_stream(
+            "/sandbox.v1.FileService/Read",
+            request_serializer=ReadRequest.SerializeToString,
+            response_deserializer=decode_read_response,
+        )
+        self.write_file: Any = channel.stream_unary(
+            "/sandbox.v1.FileService/Write",
+            request_serializer=encode_write_request,
+            response_deserializer=WriteResponse.FromString,
+        )
 
     async def ready(self) -> None:
         """Wait until the agent answers.

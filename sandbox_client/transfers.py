@@ -21,9 +21,8 @@ if TYPE_CHECKING:
 
     from sandbox_client.connection import Connection
 
-CHUNK: Final = (512 << 10) - 1
-"""Bytes of one message of a transfer; measured best between 256 KiB and 1 MiB. With the link's tag, eight of them are
-exactly its window."""
+CHUNK: Final = 1 << 20
+"""Bytes of one message of a transfer, the most that the protocol allows: gRPC's costs are for each message."""
 
 
 class FileTransfers:
@@ -89,12 +88,9 @@ class FileTransfers:
             on_info: Told the file's size and type before the first piece.
         """
         request = file_pb2.ReadRequest(path=checked_path(path), offset=offset, length=length)
-        async with contextlib.aclosing(self._connection.stream(self._connection.file.Read, request)) as responses:
-            async for response in responses:
-                if response.WhichOneof("part") == "data":
-                    yield response.data
-                elif on_info:
-                    on_info(file_info(response.info))
+        async with contextlib.aclosing(self._chunks(request, on_info)) as chunks:
+            async for chunk in chunks:
+                yield bytes(chunk)
 
     async def upload(
         self,
@@ -156,8 +152,9 @@ class FileTransfers:
         try:
             with os.fdopen(descriptor, "wb", buffering=0) as file:
                 async with _Writing(file) as writing:
-                    async for piece in self.stream(path, on_info=learn):
-                        await writing.write(piece)
+                    request = file_pb2.ReadRequest(path=checked_path(path))
+                    async for chunk in self._chunks(request, learn):
+                        await writing.write(chunk)
                         if on_progress:
                             on_progress(writing.size, max(total, writing.size))
             await asyncio.to_thread(publish, partial, target)
@@ -167,13 +164,25 @@ class FileTransfers:
             raise
         return target
 
+    async def _chunks(
+        self, request: file_pb2.ReadRequest, on_info: Callable[[FileInfo], object] | None
+    ) -> AsyncGenerator[bytes | memoryview, None]:
+        async with contextlib.aclosing(self._connection.stream(self._connection.read_file, request)) as responses:
+            async for response in responses:
+                if isinstance(response, memoryview):
+                    yield response
+                elif response.WhichOneof("part") == "data":
+                    yield response.data
+                elif on_info:
+                    on_info(file_info(response.info))
+
     async def _write(self, opening: file_pb2.WriteOpen, pieces: Callable[[], AsyncIterator[bytes]]) -> Any:
-        async def requests() -> AsyncIterator[file_pb2.WriteRequest]:
+        async def requests() -> AsyncIterator[file_pb2.WriteRequest | bytes]:
             yield file_pb2.WriteRequest(open=opening)
             async for piece in pieces():
-                yield file_pb2.WriteRequest(data=piece)
+                yield piece
 
-        return await self._connection.unary(self._connection.file.Write, requests(), repeatable=False, seconds=None)
+        return await self._connection.unary(self._connection.write_file, requests(), repeatable=False, seconds=None)
 
 
 async def _pieces(
@@ -209,7 +218,7 @@ class _Writing:
         self._file = file
         self._running: asyncio.Future[None] | None = None
 
-    async def write(self, piece: bytes) -> None:
+    async def write(self, piece: bytes | memoryview) -> None:
         """Wait for the piece before this one, and begin with this one."""
         if self._running is not None:
             await self._running
@@ -226,7 +235,7 @@ class _Writing:
             if type_ is None:
                 self._running.result()
 
-    def _write(self, piece: bytes) -> None:
+    def _write(self, piece: bytes | memoryview) -> None:
         view = memoryview(piece)
         while view:
             view = view[self._file.write(view) :]

@@ -66,6 +66,8 @@ class Hello:
     session_uid: str
     restored: bool
     workspace_root: str
+    streams: bool = False
+    """It listens for streams; a runtime of an earlier version does not."""
 
 
 def read_hello(frame: Frame) -> Hello:
@@ -85,7 +87,7 @@ def read_hello(frame: Frame) -> Hello:
         raise FrameError("hello without a runtime_id")
     if not isinstance(uid, str) or len(uid) > _MAX_UID or not isinstance(restored, bool) or not isinstance(root, str):
         raise FrameError("hello with values of the wrong type")
-    return Hello(runtime_id, uid, restored, root)
+    return Hello(runtime_id, uid, restored, root, value.get("streams") is True)
 
 
 def read_close(frame: Frame) -> dict[str, Any] | OperationError:

@@ -25,8 +25,12 @@ from sandbox_agent.link.frames import (
     encode_json,
     encode_window,
 )
+from sandbox_agent.link.streams import read_key
 
 if TYPE_CHECKING:
+    import socket
+    from contextlib import AbstractAsyncContextManager
+
     from sandbox_agent.link.connection import Connection
 
 MAX_BACKLOG: Final = 32 << 20
@@ -106,7 +110,7 @@ class LinkCall:
             items.append(self._consume())
         return items
 
-    async def send(self, data: bytes) -> None:
+    async def send(self, data: bytes | memoryview) -> None:
         """Send input, waiting for credit and for the socket; nothing where the call has ended."""
         view = memoryview(data)
         while view and self._close is None:
@@ -123,6 +127,10 @@ class LinkCall:
             # Now, together with the OPEN before it, instead of in the loop's next round.
             self._connection.flush()
             await self._connection.drain()
+
+    def stream(self, event: Event) -> AbstractAsyncContextManager[socket.socket]:
+        """See calls.Call."""
+        return self._connection.stream(read_key(event.value))
 
     async def end(self) -> None:
         """Say that there is no more input."""

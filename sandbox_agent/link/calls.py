@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import AsyncIterator
+    from contextlib import AbstractAsyncContextManager
 
     from sandbox_agent.link.frames import Stream
 
@@ -76,8 +78,17 @@ class Call(Protocol):
         """The runtime broke the protocol: close the connection, every call of it fails."""
         ...
 
-    async def send(self, data: bytes) -> None:
-        """Send input (DATA BODY), waiting for credit; any length."""
+    async def send(self, data: bytes | memoryview) -> None:
+        """Send input (DATA BODY), waiting for credit; any length. The data must not change later."""
+        ...
+
+    def stream(self, event: Event) -> AbstractAsyncContextManager[socket.socket]:
+        """The socket that a `stream` event of the runtime names, not blocking; closed at the end.
+
+        Raises:
+            FrameError: The event is no such one.
+            OperationError: UNAVAILABLE: the runtime does not listen there.
+        """
         ...
 
     async def end(self) -> None:
@@ -95,6 +106,11 @@ class Runtime(Protocol):
     @property
     def runtime_id(self) -> str:
         """New at each start of the runtime; empty while there is no link."""
+        ...
+
+    @property
+    def can_stream(self) -> bool:
+        """Whether an operation may be offered a stream now; a property of the link, and of how many there are."""
         ...
 
     async def open(self, op: str, arguments: dict[str, Any]) -> Call:
@@ -131,6 +147,16 @@ class Channel(Protocol):
 
     async def send(self, stream: Stream, data: bytes | memoryview) -> None:
         """Send output, waiting for credit; any length."""
+        ...
+
+    async def stream(self) -> socket.socket | None:
+        """A socket for the content of a large file, which does not block; whoever takes it closes it.
+
+        None where the agent offered none: the content goes by `send` and `receive`.
+
+        Raises:
+            OperationError: ABORTED: it offered one and did not come.
+        """
         ...
 
     def send_event(self, value: dict[str, Any]) -> None:

@@ -59,6 +59,11 @@ class RuntimeLink:
         """New at each start of the runtime; empty while there is no link."""
         return self._connection.hello.runtime_id if self._connection is not None else ""
 
+    @property
+    def can_stream(self) -> bool:
+        """See calls.Runtime."""
+        return self._connection is not None and self._connection.can_stream
+
     def start(self) -> None:
         """Dial in the background until `close`."""
         self._task = asyncio.create_task(self._run())

@@ -8,17 +8,20 @@ something ends it too.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import socket
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Self
 
+from sandbox_agent.link import streams
 from sandbox_agent.link.answers import read_hello
 from sandbox_agent.link.call import LinkCall, unavailable
 from sandbox_agent.link.calls import OperationError
-from sandbox_agent.link.frame_socket import FrameSocket
+from sandbox_agent.link.frame_socket import FrameSocket, enlarge_buffer
 from sandbox_agent.link.frames import MAX_DATA, Frame, FrameError, FrameType, encode_json
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from sandbox_agent.link.answers import Hello
@@ -36,9 +39,14 @@ _log = logging.getLogger(__name__)
 
 
 class Connection:
-    """One connection, from hello to its loss; a Runtime of its own for the greeting."""
+    """One connection, from hello to its loss; a Runtime of its own for the greeting.
 
-    def __init__(self, sock: socket.socket) -> None:
+    Args:
+        sock: Connected to the runtime; owned from here on.
+        streams_at: Where the runtime listens for streams; None: none are offered.
+    """
+
+    def __init__(self, sock: socket.socket, streams_at: Path | None = None) -> None:
         loop = asyncio.get_running_loop()
         self._loop = loop
         self._hello: asyncio.Future[Hello] = loop.create_future()
@@ -48,6 +56,9 @@ class Connection:
         self._heard_at = loop.time()
         self._last_channel = 0
         self._is_flush_due = False
+        self._stream_path = streams_at
+        self._streams: set[socket.socket] = set()
+        self._has_streams = streams_at is not None
         self._writable = asyncio.Event()
         self._writable.set()
         self._frames = FrameSocket(sock, self, self.fail)
@@ -66,7 +77,7 @@ class Connection:
         except BaseException:
             sock.close()
             raise
-        return cls(sock)
+        return cls(sock, path.with_name(streams.SOCKET))
 
     @property
     def hello(self) -> Hello:
@@ -77,6 +88,11 @@ class Connection:
     def runtime_id(self) -> str:
         """See calls.Runtime."""
         return self.hello.runtime_id
+
+    @property
+    def can_stream(self) -> bool:
+        """See calls.Runtime."""
+        return self._has_streams and self.hello.streams and len(self._streams) < streams.MAX_STREAMS
 
     @property
     def is_lost(self) -> bool:
@@ -135,6 +151,26 @@ class Connection:
         if self._backlog > MAX_BACKLOGS and self._calls:
             max(self._calls.values(), key=lambda call: call.backlog).overflow()
 
+    @contextlib.asynccontextmanager
+    async def stream(self, key: str) -> AsyncIterator[socket.socket]:
+        """See calls.Call."""
+        if self._stream_path is None or not self._has_streams:
+            raise unavailable("a stream that was not offered")
+        try:
+            sock = await streams.dial(self._stream_path, key)
+        except (OSError, TimeoutError) as error:
+            self._has_streams = False
+            raise unavailable(f"no stream to it: {error}") from error
+        self._streams.add(sock)
+        try:
+            with sock:
+                if self._lost.done():
+                    raise unavailable(self._lost.result())
+                enlarge_buffer(sock)
+                yield sock
+        finally:
+            self._streams.discard(sock)
+
     def write(self, piece: bytes | memoryview) -> None:
         """Send soon; what is written in one turn of the loop leaves together."""
         self._frames.write(piece)
@@ -163,6 +199,10 @@ class Connection:
         if not self._hello.done():
             self._hello.set_exception(unavailable(reason))
             self._hello.exception()  # it may be that nobody waits any more
+        for sock in self._streams:
+            # Whoever waits there would not hear of the link.
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
         calls = list(self._calls.values())
         self._calls.clear()
         for call in calls:

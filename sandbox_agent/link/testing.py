@@ -10,6 +10,7 @@ from sandbox_agent.link.calls import Data, Event
 from sandbox_agent.link.frames import FrameType, Stream, encode_json, split_data
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Iterable
 
 
@@ -24,6 +25,7 @@ class MemoryChannel:
 
     Attributes:
         items: Events and data in the order in which they were sent.
+        streams: Sockets that the agent has dialled for this operation.
     """
 
     def __init__(
@@ -37,6 +39,7 @@ class MemoryChannel:
         self._sent = asyncio.Event()
         self._starving = asyncio.Event()
         self.items: list[Data | Event] = []
+        self.streams: deque[socket.socket] = deque()
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -61,6 +64,10 @@ class MemoryChannel:
             if self._window is not None:
                 self._window -= len(payload)
             self._keep(Data(stream, payload))
+
+    async def stream(self) -> socket.socket | None:
+        """What the test has given as `streams`, one for each call."""
+        return self.streams.popleft() if self.streams else None
 
     def send_event(self, value: dict[str, Any]) -> None:
         """Keep an event.

@@ -23,9 +23,11 @@ from sandbox_agent.link.frames import (
 )
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable
 
     from sandbox_agent.link.calls import OperationError
+    from sandbox_agent.runtime.streams import Streams
 
 _GRANT_AT: Final = INITIAL_WINDOW // 4
 
@@ -37,12 +39,20 @@ class LinkChannel:
         number: Its number on the link.
         arguments: The OPEN frame's object.
         transmit: Takes an encoded frame, or a piece of one.
+        streams: For large files; None: everything goes in frames.
     """
 
-    def __init__(self, number: int, arguments: dict[str, Any], transmit: Callable[[bytes | memoryview], None]) -> None:
+    def __init__(
+        self,
+        number: int,
+        arguments: dict[str, Any],
+        transmit: Callable[[bytes | memoryview], None],
+        streams: Streams | None = None,
+    ) -> None:
         self.number = number
         self._arguments = arguments
         self._transmit = transmit
+        self._streams = streams
         self._input: deque[bytes] = deque()
         self._input_ended = False
         self._arrived: asyncio.Future[None] | None = None
@@ -101,6 +111,12 @@ class LinkChannel:
             waiter = asyncio.get_running_loop().create_future()
             self._waiters.append(waiter)
             await waiter
+
+    async def stream(self) -> socket.socket | None:
+        """See calls.Channel."""
+        if self._streams is None or self._arguments.get("stream") is not True:
+            return None
+        return await self._streams.take(lambda key: self.send_event({"type": "stream", "key": key}))
 
     def write(self, stream: Stream, data: bytes | bytearray | memoryview) -> None:
         """Send output, keeping what there is no credit for; watch `is_blocked`. The data must not change later."""

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import socket
 import sys
 import traceback
 from typing import TYPE_CHECKING, Any, Final
@@ -17,10 +15,14 @@ from sandbox_agent.link.calls import OperationError
 from sandbox_agent.link.frame_socket import FrameSocket
 from sandbox_agent.link.frames import Frame, FrameError, FrameType, encode_json
 from sandbox_agent.runtime.channel import LinkChannel
+from sandbox_agent.runtime.listening import listen
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Awaitable, Callable, Mapping
     from pathlib import Path
+
+    from sandbox_agent.runtime.streams import Streams
 
     Handler = Callable[[Any], Awaitable[dict[str, Any]]]
 
@@ -35,6 +37,7 @@ class Link:
         starters: Operation to a function that takes the channel and goes on by itself (executions: a task costs time).
         hello: Makes the hello event.
         lasting: Operations that go on to their end when the connection is lost.
+        streams: Where the agent dials for large files; None: everything goes in frames.
     """
 
     def __init__(
@@ -43,11 +46,13 @@ class Link:
         starters: Mapping[str, Callable[[LinkChannel], None]],
         hello: Callable[[], dict[str, Any]],
         lasting: frozenset[str],
+        streams: Streams | None = None,
     ) -> None:
         self.handlers = handlers
         self.starters = starters
         self.hello = hello
         self.lasting = lasting
+        self.streams = streams
         self._current: LinkConnection | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -62,32 +67,10 @@ class Link:
         Returns:
             Stops listening.
         """
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-        # Only the two containers' common group may connect, from the first moment on.
-        mask = os.umask(0o117)
-        try:
-            with contextlib.suppress(FileNotFoundError):
-                path.unlink()
-            listener.bind(str(path))
-            listener.listen()
-        except BaseException:
-            listener.close()
-            raise
-        finally:
-            os.umask(mask)
-        loop = asyncio.get_running_loop()
-        loop.add_reader(listener, self._accept, listener)
+        return listen(path, self._accept)
 
-        def stop() -> None:
-            loop.remove_reader(listener)
-            listener.close()
-
-        return stop
-
-    def _accept(self, listener: socket.socket) -> None:
-        # It may have gone again.
-        with contextlib.suppress(OSError):
-            self.replace(LinkConnection(self, listener.accept()[0]))
+    def _accept(self, sock: socket.socket) -> None:
+        self.replace(LinkConnection(self, sock))
 
     def replace(self, connection: LinkConnection | None) -> None:
         """Make a connection the current one, and end the one before."""
@@ -196,7 +179,7 @@ class LinkConnection:
         arguments = frame.json()
         if frame.channel == 0 or frame.channel in self._channels or len(self._channels) >= _MAX_CHANNELS:
             raise FrameError("channel number in use, or too many channels")
-        channel = LinkChannel(frame.channel, arguments, self.transmit)
+        channel = LinkChannel(frame.channel, arguments, self.transmit, self._link.streams)
         self._channels[frame.channel] = channel
         operation = str(arguments.get("op", ""))
         if (start := self._link.starters.get(operation)) is not None:

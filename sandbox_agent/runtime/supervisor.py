@@ -6,9 +6,9 @@ import asyncio
 import contextlib
 import os
 import signal
-import stat
 from typing import TYPE_CHECKING, Any, Final
 
+from sandbox_agent.link.streams import SOCKET
 from sandbox_agent.runtime import home
 from sandbox_agent.runtime.command_start import Starter
 from sandbox_agent.runtime.commands import Commands
@@ -21,6 +21,7 @@ from sandbox_agent.runtime.operations import Operations
 from sandbox_agent.runtime.processes import LASTING, Processes
 from sandbox_agent.runtime.spawner import Child, Zygote, reap
 from sandbox_agent.runtime.state import State
+from sandbox_agent.runtime.streams import Streams
 from sandbox_agent.runtime.typecheck.checker import Checker
 from sandbox_agent.runtime.typecheck.server import SOFT_MEMORY
 
@@ -79,7 +80,9 @@ class Supervisor:
             self._state, self._nursery, self._commands, self._processes, checker, self._announce
         )
         handlers = {**build_handlers(self._state.root, self._state.limits), **self._operations.handlers()}
-        self._link = Link(handlers, {"execute": self._operations.execute}, self._hello, _LASTING)
+        self._streams = Streams()
+        starters = {"execute": self._operations.execute}
+        self._link = Link(handlers, starters, self._hello, _LASTING, self._streams)
         self._stop = asyncio.Event()
 
     async def run(self) -> None:
@@ -93,15 +96,13 @@ class Supervisor:
         self._memory.start(lambda: self._operations.is_busy, lambda: self._loaded.pid or self._light.pid)
         path = self._settings.link_dir / "runtime.sock"
         path.parent.mkdir(parents=True, exist_ok=True)
-        stop_listening = self._link.listen(path)
-        _admit_agent(path)
+        stops = [self._streams.listen(path.with_name(SOCKET)), self._link.listen(path)]
         try:
             await self._stop.wait()
         finally:
-            stop_listening()
+            for stop in stops:
+                stop()
             self._link.replace(None)
-            with contextlib.suppress(OSError):
-                path.unlink()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_END_WITHIN):
                     await self._end()
@@ -147,6 +148,7 @@ class Supervisor:
             "session_uid": self._state.session_uid,
             "restored": self._state.marks.restored,
             "workspace_root": str(self._state.root),
+            "streams": True,
         }
 
     def _announce(self, event: dict[str, Any]) -> None:
@@ -159,15 +161,3 @@ class Supervisor:
     def flush(self) -> None:
         """Send what is queued for the agent."""
         self._link.flush()
-
-
-def _admit_agent(path: Path) -> None:
-    """Let the agent's container connect under gVisor, which does not hand a folder's group to a new socket.
-
-    There, the group alone would not do: gVisor opens the socket on the node with rights of its own. The folder is
-    mounted into the pod's two containers only, and everything in this one has the same user id.
-    """
-    folder = path.parent.stat()
-    if folder.st_mode & stat.S_ISGID and path.stat().st_gid != folder.st_gid:
-        os.chown(path, -1, folder.st_gid)
-        path.chmod(0o666)

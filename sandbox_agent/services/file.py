@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sandbox_agent import checked
 from sandbox_agent.link.calls import Event, OperationError
-from sandbox_agent.link.frames import Stream
 from sandbox_agent.requests import check_path, invalid
 from sandbox_agent.services import searching
 from sandbox_agent.services.answers import answer
+from sandbox_agent.services.transfers import read_file, write_file
 from sandbox_proto.v1 import file_pb2, file_pb2_grpc
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator, AsyncIterator
 
     from sandbox_agent.authentication import Context
     from sandbox_agent.binding import SessionGate
@@ -42,42 +42,28 @@ class FileServicer(file_pb2_grpc.FileServiceServicer):
 
     async def Read(  # noqa: N802 - gRPC's name
         self, request: file_pb2.ReadRequest, _context: Context
-    ) -> AsyncIterator[file_pb2.ReadResponse]:
+    ) -> AsyncIterator[file_pb2.ReadResponse | bytes]:
         """See file.proto."""
         for field in ("offset", "length"):
             if getattr(request, field) < 0:
                 raise invalid(field, f"{field} must not be negative")
         arguments = {"path": check_path(request.path), "offset": request.offset, "length": request.length}
         runtime = (await self._gate.require_ready()).runtime
-        call = await runtime.open("file.read", arguments)
-        try:
-            async for item in call:
-                with answer():
-                    if isinstance(item, Event):
-                        yield file_pb2.ReadResponse(info=checked.file_info(checked.mapping(item.value, "info")))
-                    elif item.stream is Stream.BODY:
-                        yield file_pb2.ReadResponse(data=item.data)
-        except BaseException:
-            await call.cancel()
-            raise
+        async with contextlib.aclosing(read_file(runtime, arguments)) as responses:
+            async for response in responses:
+                yield response
 
     async def Write(  # noqa: N802 - gRPC's name
-        self, requests: AsyncIterator[file_pb2.WriteRequest], context: Context
+        self, requests: AsyncIterator[file_pb2.WriteRequest | memoryview], context: Context
     ) -> file_pb2.WriteResponse:
         """See file.proto."""
         arguments = _read_open(await anext(aiter(requests), None))
         runtime = (await self._gate.require_ready()).runtime
-        call = await runtime.open("file.write", arguments)
-        try:
-            await _send_file(call, requests, context)
-            async for _ in call:
-                pass
-        except BaseException:
-            await call.cancel()
-            raise
+        async with contextlib.aclosing(_read_chunks(requests)) as chunks:
+            result = await write_file(runtime, arguments, chunks, lambda: _require_whole_stream(context))
         with answer():
-            info = checked.file_info(checked.mapping(call.result, "info"))
-            return file_pb2.WriteResponse(info=info, sha256=checked.text(call.result, "sha256", _HEX_SHA256))
+            info = checked.file_info(checked.mapping(result, "info"))
+            return file_pb2.WriteResponse(info=info, sha256=checked.text(result, "sha256", _HEX_SHA256))
 
     async def List(  # noqa: N802 - gRPC's name
         self, request: file_pb2.ListFilesRequest, _context: Context
@@ -147,8 +133,8 @@ class FileServicer(file_pb2_grpc.FileServiceServicer):
         return (await self._gate.require_ready()).runtime
 
 
-def _read_open(first: file_pb2.WriteRequest | None) -> dict[str, Any]:
-    if first is None or not first.HasField("open"):
+def _read_open(first: file_pb2.WriteRequest | memoryview | None) -> dict[str, Any]:
+    if not isinstance(first, file_pb2.WriteRequest) or not first.HasField("open"):
         raise invalid("open", "the first message of a Write must be `open`")
     sha256 = first.open.sha256
     if sha256 and (len(sha256) != _HEX_SHA256 or set(sha256) - set("0123456789abcdef")):
@@ -158,15 +144,19 @@ def _read_open(first: file_pb2.WriteRequest | None) -> dict[str, Any]:
     return {"path": check_path(first.open.path), "mode": first.open.mode, "sha256": sha256}
 
 
-async def _send_file(call: Call, requests: AsyncIterator[file_pb2.WriteRequest], context: Context) -> None:
+async def _read_chunks(
+    requests: AsyncIterator[file_pb2.WriteRequest | memoryview],
+) -> AsyncGenerator[bytes | memoryview, None]:
     async for request in requests:
-        if not request.HasField("data"):
-            raise invalid("data", "after `open`, every message of a Write must be `data`")
-        await call.send(request.data)
-        if call.ended:  # refused: a full disk, or a limit
-            return
-    await _require_whole_stream(context)
-    await call.end()
+        yield _read_data(request)
+
+
+def _read_data(request: file_pb2.WriteRequest | memoryview) -> bytes | memoryview:
+    if isinstance(request, memoryview):
+        return request
+    if not request.HasField("data"):
+        raise invalid("data", "after `open`, every message of a Write must be `data`")
+    return request.data
 
 
 async def _require_whole_stream(context: Context) -> None:

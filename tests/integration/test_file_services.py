@@ -1,5 +1,6 @@
 """Searching, watching and whole folders, through a local session for real."""
 
+import random
 import threading
 
 import pytest
@@ -73,3 +74,14 @@ def test_a_folder_of_many_small_files_goes_there_and_back(sandbox, tmp_path):
     assert (report.files, report.bytes) == (120, 120 * 4096)
     found = {str(path.relative_to(tmp_path / "out")): path for path in (tmp_path / "out").rglob("*") if path.is_file()}
     assert {name: path.read_bytes() for name, path in found.items()} == contents
+
+
+def test_a_file_of_many_chunks_goes_there_and_back_whole_and_in_parts(sandbox, tmp_path):
+    content = random.Random(0).randbytes((5 << 20) + 3)
+    (tmp_path / "in").write_bytes(content)
+    assert sandbox.files.upload(tmp_path / "in", "large/file").size == len(content)
+    assert sandbox.files.download("large/file", tmp_path / "out").read_bytes() == content
+    assert sandbox.files.read("large/file", offset=3, length=2 << 20) == content[3 : 3 + (2 << 20)]
+    assert b"".join(sandbox.files.stream("large/file", offset=1 << 20)) == content[1 << 20 :]
+    sandbox.files.write("large/again", content)
+    assert sandbox.files.read("large/again") == content

@@ -86,7 +86,7 @@ class PartFile:
             self._part = part
             self._name = location.name
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | memoryview) -> None:
         """Append.
 
         Raises:

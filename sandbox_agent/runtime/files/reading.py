@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sandbox_agent.link.calls import OperationError
 from sandbox_agent.link.frames import Stream
+from sandbox_agent.link.streams import WORTHWHILE
 from sandbox_agent.runtime.files.arguments import take_int
 from sandbox_agent.runtime.files.blocking import settle, wait_for_end
 from sandbox_agent.runtime.files.errors import is_a_directory, not_a_file, translating
 from sandbox_agent.runtime.files.info import Info, build_info
 from sandbox_agent.runtime.files.paths import Parts, join
 from sandbox_agent.runtime.files.resolve import STRICT, THROUGH
+from sandbox_agent.runtime.files.streaming import Outgoing, send_file
 
 if TYPE_CHECKING:
     import asyncio
@@ -97,6 +99,11 @@ class _OpenFile:
         length = self.end - request.offset
         return self.read(request.offset, length) if length <= AT_ONCE else None
 
+    @property
+    def descriptor(self) -> int:
+        """Its descriptor while it is open."""
+        return self._descriptor
+
     def read(self, offset: int, length: int) -> bytes:
         """So many bytes; fewer only where the file has become shorter."""
         with translating():
@@ -159,12 +166,16 @@ class Reading:
         content = await self._threads.run(file.begin)
         channel.send_event({"type": "info", "info": file.info})
         if content is None:
-            return await self._stream(channel, file, offset)
+            sock = await channel.stream() if file.end - offset > WORTHWHILE else None
+            if sock is None:
+                return await self._send_chunks(channel, file, offset)
+            with sock:
+                return await send_file(sock, Outgoing(file.descriptor, offset, file.end), self._threads)
         if content:
             await channel.send(Stream.BODY, content)
         return len(content)
 
-    async def _stream(self, channel: Channel, file: _OpenFile, offset: int) -> int:
+    async def _send_chunks(self, channel: Channel, file: _OpenFile, offset: int) -> int:
         pending: deque[tuple[int, asyncio.Future[bytes]]] = deque()
         start, sent = offset, 0
         try:

@@ -14,8 +14,11 @@ from sandbox_agent.runtime.files.info import Info, observe
 from sandbox_agent.runtime.files.part import PartFile, Target, part_name
 from sandbox_agent.runtime.files.paths import Parts, join
 from sandbox_agent.runtime.files.resolve import Location, Lookup
+from sandbox_agent.runtime.files.streaming import receive_file
 
 if TYPE_CHECKING:
+    import socket
+
     from sandbox_agent.link.calls import Channel
     from sandbox_agent.runtime.files.blocking import Threads
     from sandbox_agent.runtime.files.resolve import Workspace
@@ -79,6 +82,8 @@ class Writing:
         """Write what comes in; what fits one piece costs one thread call."""
         part = PartFile(self._workspace, target)
         try:
+            if (sock := await channel.stream()) is not None:
+                return await self._receive_stream(channel, sock, part)
             piece = await channel.receive()
             following = None if piece is None else await channel.receive()
             if following is None:
@@ -98,6 +103,16 @@ class Writing:
         finally:
             if part.is_open:
                 await self._threads.run(part.abort)
+
+    async def _receive_stream(self, channel: Channel, sock: socket.socket, part: PartFile) -> dict[str, Any]:
+        with sock:
+            await self._threads.run(part.begin)
+            await receive_file(sock, part.write, self._threads)
+        # The end of the socket is no end of the content: whoever breaks off closes it too.
+        if await channel.receive() is not None:
+            raise invalid("Behind a stream there is no more content.", "stream")
+        info, digest = await self._threads.run(part.commit)
+        return {"info": info, "sha256": digest}
 
 
 def _write_at_once(part: PartFile, content: bytes) -> tuple[Info, str]:
