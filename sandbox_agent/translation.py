@@ -157,9 +157,12 @@ class CellTranslator:
         yield from self._finished_result()
 
     def _event(self, value: dict[str, Any]) -> Iterator[CellEvent]:
-        if self._parts is not None:
-            raise FrameError("an event in the middle of a result")
         kind = value.get("type")
+        if self._parts is not None:
+            if kind != "error":
+                raise FrameError("an event in the middle of a result")
+            # The interpreter was ended while it sent it.
+            self._parts = None
         if kind != "started" and not self.has_started:
             raise FrameError("an event of an execution that has not started")
         if kind == "started":

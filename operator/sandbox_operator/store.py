@@ -126,9 +126,17 @@ def _slim(kind: Resource, raw: Mapping[str, Any]) -> Mapping[str, Any]:
     spec, status = raw.get("spec") or {}, raw.get("status") or {}
     return {
         "metadata": metadata,
-        "spec": {"nodeName": spec.get("nodeName")},
+        "spec": {
+            "nodeName": spec.get("nodeName"),
+            "containers": [_slim_container(c) for c in spec.get("containers") or []],
+        },
         "status": {key: status[key] for key in _POD_STATUS if key in status},
     }
+
+
+def _slim_container(raw: Mapping[str, Any]) -> Mapping[str, Any]:
+    limits = (raw.get("resources") or {}).get("limits") or {}
+    return {"name": raw["name"], "resources": {"limits": {"memory": limits.get("memory")}}}
 
 
 IndexKey = TypeVar("IndexKey", str, Name)

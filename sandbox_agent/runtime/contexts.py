@@ -195,6 +195,8 @@ class Context:
         signalled, exit_code = read_end(status)
         oom = signalled == signal.SIGKILL and gone is not None and self._nursery.memory.explains(gone.child)
         reason = "OOM_KILLED" if oom else "KILLED"
+        if self._current is not None and oom:
+            self._current.tell(self._nursery.memory.describe())
         if self._current is not None:
             self._finish(self._current, reason, exit_code, restarted=True)
         self._on_exit(self, reason)

@@ -1,15 +1,16 @@
 """Ends whatever takes the session over its memory limit, before the kernel ends something else.
 
-The limit is the session's (`configure`), else that of the container's cgroup. The kernel would kill by its own choice,
-and where it kills a whole cgroup at once, every variable of the session with it; so the largest process tree is ended
-a little earlier, and who ran in it is told OOM_KILLED. What grows faster than this looks is the kernel's: its counter
-tells of it afterwards.
+The limit is the session's (`configure`) or that of the container's cgroup, whichever is lower. In a pod they are the
+same number: the cgroup's is kept, which counts all of the container, and the session's where no cgroup can be read.
+The kernel would kill by its own choice, and where it kills a whole cgroup at once, every variable of the session with
+it; so the largest process tree is ended a little earlier, and who ran in it is told OOM_KILLED. What grows faster than
+this looks is the kernel's: its counter tells of it afterwards.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from sandbox_agent.runtime.memory import (
     Cgroup,
@@ -86,8 +87,16 @@ class MemoryWatch:
 
     @property
     def limit(self) -> int:
-        """Bytes; 0: none."""
-        return self._limits.memory_bytes or self._cgroup.limit
+        """Bytes, the lower one of the two limits; 0: none."""
+        return min((each for each in (self._limits.memory_bytes, self._cgroup.limit) if each), default=0)
+
+    def describe(self) -> dict[str, Any]:
+        """The error event of a cell that was ended by the limit."""
+        most = f"the limit of {self.limit / (1 << 20):.0f} MiB" if self.limit else "the limit"
+        value = (
+            f"the session used more memory than {most}: the cell's interpreter was ended, and its variables are lost"
+        )
+        return {"type": "error", "name": "MemoryLimitExceeded", "value": value, "traceback": [], "limit": "memory"}
 
     def _schedule(self, delay: float) -> None:
         self._is_slow = delay > _BUSY_EVERY
@@ -99,10 +108,10 @@ class MemoryWatch:
             self._round += 1
             if self._round % _SCAN_EVERY == 0 or self._is_slow:
                 self._scan()
-            if self._limits.memory_bytes:
-                self._check_session(limit)
-            else:
+            if limit == self._cgroup.limit:
                 self._check_cgroup(limit)
+            else:
+                self._check_session(limit)
         self._schedule(_BUSY_EVERY if self._is_busy() else _IDLE_EVERY)
 
     def _check_session(self, limit: int) -> None:

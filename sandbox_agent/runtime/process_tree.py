@@ -61,7 +61,8 @@ async def kill_tree(tree: str, root: int | None) -> None:
         pids = find_tree(tree, root)
         if not pids:
             return
-        for pid in pids:
+        # Parents first: a shell that sees its child killed would end by itself, with an exit code instead of a signal.
+        for pid in sorted(pids, key=lambda pid: (pid != root, pid)):
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
         await _wait_gone(pids, loop.time() + _PATIENCE)

@@ -111,6 +111,7 @@ def test_r25_a_memory_bomb_ends_its_context_only(sessions: Sessions):
         assert sandbox.run_code("kept = 7", context=other).ok
         bomb = sandbox.run_code("kept = []\nwhile True:\n    kept.append(b'x' * (4 << 20))", timeout=60)
         assert (bomb.status, bomb.limit, bomb.context_restarted) == (Status.OOM_KILLED, "memory", True)
+        assert "the limit of 640 MiB" in bomb.error.value
         assert sandbox.run_code("kept", context=other).text == "7"
     restarts = [each["restartCount"] for each in sessions.pod(name)["status"]["containerStatuses"]]
     assert restarts == [0, 0]

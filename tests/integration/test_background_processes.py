@@ -1,8 +1,10 @@
-"""Background processes for real: a local session, terminals, process trees, clients that come and go."""
+"""Background processes for real: a local session, terminals, process trees, clients that come and go.
+
+Everything is looked at through the session, so that the same tests hold for a pod: test_sessions_in_a_pod.py.
+"""
 
 import asyncio
 import contextlib
-from pathlib import Path
 
 import pytest
 
@@ -19,20 +21,29 @@ from tests.support.waiting import until
 
 
 @pytest.fixture(scope="module")
-def workspace(tmp_path_factory):
-    return tmp_path_factory.mktemp("workspace")
-
-
-@pytest.fixture(scope="module")
-def sandbox(workspace, tmp_path_factory):
-    with Sandbox.local(workspace, tmp_path_factory.mktemp("store"), env={"COLOR": "blue"}) as sandbox:
+def sandbox():
+    with Sandbox.local(env={"COLOR": "blue"}) as sandbox:
         yield sandbox
 
 
-def is_alive(pid):
-    with contextlib.suppress(OSError):
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(") ", 1)[1][0] not in "ZX"
-    return False
+def states(sandbox, *pids):
+    """What stands behind the name in /proc/PID/stat, a list a process; empty where there is none."""
+    lines = [sandbox.run(["cat", f"/proc/{pid}/stat"]).stdout for pid in pids]
+    return [line.rsplit(") ", 1)[1].split() if line else [] for line in lines]
+
+
+def are_alive(sandbox, pids):
+    return [bool(state) and state[0] not in "ZX" for state in states(sandbox, *pids)]
+
+
+def is_in_front(sandbox, process):
+    """Whether the process is its terminal's foreground job."""
+    ((*_, terminal_group),) = [state[:6] for state in states(sandbox, process.pid)]
+    return terminal_group == str(process.pid)
+
+
+def read_if_there(sandbox, path):
+    return sandbox.files.read(path).decode() if sandbox.files.exists(path) else ""
 
 
 def read_until(process, text, offset=0):
@@ -94,17 +105,17 @@ def test_a_process_goes_on_when_its_client_goes_away_and_another_one_attaches(sa
     assert asyncio.run(come_back(process, piece)) == (b"two more\n", "one\ntwo more\n")
 
 
-def test_a_repeated_request_id_finds_the_process_and_another_command_is_refused(sandbox, workspace):
+def test_a_repeated_request_id_finds_the_process_and_another_command_is_refused(sandbox):
     start = "echo x >> counted; sleep 60"
     first = sandbox.processes.start(start, request_id="once")
     second = sandbox.processes.start(start, request_id="once")
     assert second.id == first.id
     with pytest.raises(Conflict):
         sandbox.processes.start("true", request_id="once")
-    until((workspace / "counted").exists)
+    until(lambda: sandbox.files.exists("counted"))
     first.kill()
     first.wait()
-    assert (workspace / "counted").read_text() == "x\n"
+    assert read_if_there(sandbox, "counted") == "x\n"
     assert sandbox.processes.start(start, request_id="once").id == first.id
 
 
@@ -165,12 +176,11 @@ def test_ctrl_c_in_a_terminal_ends_the_job_and_not_the_shell(sandbox):
     at = read_until(process, "ready> ")
     process.send_input("sleep 60\n")
     # The job is in the foreground once the shell is not.
-    foreground = Path(f"/proc/{process.pid}/stat")
-    until(lambda: foreground.read_text().rsplit(") ", 1)[1].split()[5] != str(process.pid))
+    until(lambda: not is_in_front(sandbox, process))
     process.send_input("\x03")
     at = read_until(process, "ready> ", at)
     process.send_input("sleep 60\n")
-    until(lambda: foreground.read_text().rsplit(") ", 1)[1].split()[5] != str(process.pid))
+    until(lambda: not is_in_front(sandbox, process))
     process.signal("INT")
     at = read_until(process, "ready> ", at)
     process.send_input("", end=True)
@@ -233,35 +243,43 @@ time.sleep(600)
 """
 
 
-def start_escapes(sandbox, workspace):
+def start_escapes(sandbox):
     until(lambda: not any(process.running for process in sandbox.processes.list()), 30)
-    files = [workspace / f"{name}.pid" for name in ("marked", "cleared", "lowered", "bare")]
-    for file in files:
-        file.unlink(missing_ok=True)
+    files = [f"{name}.pid" for name in ("marked", "cleared", "lowered", "bare")]
+    sandbox.run(["rm", "-f", *files])
     process = sandbox.processes.start("python3 escapes.py & sleep 600")
     with contextlib.suppress(AssertionError):
-        until(lambda: all(file.exists() and file.read_text() for file in files), 15)
-    return process, [int(file.read_text()) if file.exists() else 0 for file in files]
+        until(lambda: all(read_if_there(sandbox, file) for file in files), 15)
+    return process, [int(read_if_there(sandbox, file) or 0) for file in files]
 
 
-def test_everything_that_a_process_started_is_killed_whatever_it_did_to_get_away(sandbox, workspace):
-    (workspace / "escapes.py").write_text(ESCAPES)
-    process, pids = start_escapes(sandbox, workspace)
-    if not all(map(is_alive, pids)):
+def test_everything_that_a_process_started_is_killed_whatever_it_did_to_get_away(sandbox):
+    sandbox.files.write("escapes.py", ESCAPES)
+    process, pids = start_escapes(sandbox)
+    if not all(are_alive(sandbox, pids)):
         # What has no mark at all goes with whichever tree is killed next: an earlier test's end came between.
         process.kill()
         process.wait(timeout=20)
-        process, pids = start_escapes(sandbox, workspace)
-    assert all(map(is_alive, pids))
+        process, pids = start_escapes(sandbox)
+    assert all(are_alive(sandbox, pids))
     process.kill()
     assert process.wait(timeout=20).status is Status.KILLED
-    until(lambda: not any(map(is_alive, pids)), 5)
+    until(lambda: not any(are_alive(sandbox, pids)), 5)
 
 
-def test_what_a_process_leaves_behind_ends_with_it(sandbox, workspace):
+def test_a_shell_is_killed_before_it_can_tell_that_its_children_were(sandbox):
+    started = [sandbox.processes.start("echo on; sleep 600; echo survived") for _ in range(12)]
+    for process in started:
+        read_until(process, "on\n")
+        process.kill()
+    ends = [process.wait(timeout=20) for process in started]
+    assert {(end.status, end.signal, end.stdout, end.stderr) for end in ends} == {(Status.KILLED, 9, "on\n", "")}
+
+
+def test_what_a_process_leaves_behind_ends_with_it(sandbox):
     process = sandbox.processes.start("sleep 600 & echo $! > left.pid")
     assert process.wait(timeout=20).exit_code == 0
-    assert not is_alive(int((workspace / "left.pid").read_text()))
+    assert are_alive(sandbox, [int(read_if_there(sandbox, "left.pid"))]) == [False]
 
 
 def test_a_time_limit_of_its_own_ends_the_tree(sandbox):

@@ -27,6 +27,7 @@ def test_r25_a_memory_bomb_is_told_by_name_and_its_context_runs_again(sandbox):
     bomb = sandbox.run_code(BOMB, timeout=60)
     assert (bomb.status, bomb.context_restarted, bomb.exit_code) == (Status.OOM_KILLED, True, 137)
     assert bomb.limit == "memory"
+    assert f"the limit of {MEMORY >> 20} MiB" in bomb.error.value
     assert sandbox.run_code("'kept' in globals()").text == "False"
     assert sandbox.run_code("kept", context=other).text == "7"
     sandbox.contexts.delete(other)

@@ -112,7 +112,7 @@ class Binder:
             session_name=f"{metadata.namespace}/{metadata.name}",
             token_sha256=hashlib.sha256(token).digest(),
             env=await self._resolve_env(session, template),
-            limits=_build_limits(template, action.egress),
+            limits=_build_limits(template, action),
             lifecycle=session_pb2.Lifecycle(max_lifetime=Duration(seconds=int(action.lifetime))),
         )
         if self.settings.storage_bucket:
@@ -211,7 +211,7 @@ def _own_token(session: Session, secret: Mapping[str, Any]) -> bytes:
     return token if _TOKEN.fullmatch(token) else b""
 
 
-def _build_limits(template: Template, egress: Egress) -> session_pb2.Limits:
+def _build_limits(template: Template, action: BindAgent) -> session_pb2.Limits:
     limits = template.spec.limits
     return session_pb2.Limits(
         execution_timeout=_duration(limits.execution_timeout) if limits.execution_timeout else None,
@@ -219,7 +219,8 @@ def _build_limits(template: Template, egress: Egress) -> session_pb2.Limits:
         processes=limits.processes,
         file_bytes=limits.file_bytes,
         languages=[_LANGUAGES[name] for name in template.spec.languages],
-        deny_network=egress is Egress.NONE,
+        deny_network=action.egress is Egress.NONE,
+        memory_bytes=action.memory_bytes,
     )
 
 

@@ -35,6 +35,8 @@ class PodView:
     end: str = ""
     """Why it ended, where it did."""
     is_from_pool: bool = False
+    memory_bytes: int = 0
+    """What the sandbox container may use; 0: no limit."""
 
     @property
     def has_ended(self) -> bool:
@@ -141,6 +143,8 @@ class BindAgent:
     egress: Egress
     lifetime: float
     """Seconds until the agent stops by itself."""
+    memory_bytes: int
+    """The sandbox container's limit, as the pod has it; 0: none."""
 
 
 @dataclass(frozen=True, slots=True)

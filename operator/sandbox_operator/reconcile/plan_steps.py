@@ -58,7 +58,7 @@ def bind(observation: Observation, pod: PodView, now: datetime, timing: Timing, 
         raise missing_template(observation)
     check_env(session, template)
     lifetime = (pod.created + session.spec.lifecycle.max_lifetime - now).total_seconds()
-    bind = model.BindAgent(choose_egress(session, template), max(1.0, lifetime))
+    bind = model.BindAgent(choose_egress(session, template), max(1.0, lifetime), pod.memory_bytes)
     return say(observation, now, standing, access(observation, pod), bind)
 
 

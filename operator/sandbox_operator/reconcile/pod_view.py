@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from sandbox_operator.api import naming
-from sandbox_operator.api.values import parse_time
+from sandbox_operator.api.values import parse_quantity, parse_time
 from sandbox_operator.reconcile.model import PodView
 
 if TYPE_CHECKING:
@@ -42,7 +42,20 @@ def view_pod(raw: Mapping[str, Any]) -> PodView:
         problem=_find_problem(status, containers),
         end=_describe_end(status),
         is_from_pool=naming.POOL in (metadata.get("labels") or {}),
+        memory_bytes=_read_memory(raw.get("spec") or {}),
     )
+
+
+def _read_memory(spec: Mapping[str, Any]) -> int:
+    """The sandbox container's memory limit in bytes, as the pod has it: its template may have changed since."""
+    containers = [c for c in spec.get("containers") or [] if isinstance(c, dict)]
+    sandbox = next((c for c in containers if c.get("name") == "sandbox"), {})
+    limit = ((sandbox.get("resources") or {}).get("limits") or {}).get("memory")
+    try:
+        return int(parse_quantity(str(limit))) if limit else 0
+    except ValueError:
+        # Of a form that we never write: somebody's admission webhook did.
+        return 0
 
 
 def _has_started(container: Mapping[str, Any]) -> bool:

@@ -28,7 +28,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from sandbox_agent import checked, pumping
 from sandbox_agent.background import BackgroundProcess, Start
 from sandbox_agent.background_registry import read_found, write_label
-from sandbox_agent.link.calls import Event, OperationError
+from sandbox_agent.link.calls import Data, Event, OperationError
 from sandbox_agent.link.frames import FrameError, FrameType, Stream, encode, encode_data, encode_json
 from sandbox_agent.server import running_agent
 from sandbox_agent.services.searching import _read_changes, _read_match
@@ -583,3 +583,15 @@ def test_an_execution_that_its_runtime_never_ends_is_lost_once_its_time_is_over(
         await world.check_health()
 
     world.runner.run(begin())
+
+
+def test_a_result_whose_interpreter_was_ended_half_way_is_left_out_and_its_error_told():
+    cell = CellTranslator("e")
+    started = Event({"type": "started", "context_id": "c"})
+    half = Event({"type": "result", "parts": [["text/plain", 100]]})
+    error = Event({"type": "error", "name": "MemoryLimitExceeded", "value": "v", "limit": "memory"})
+    wires = list(cell.events([started, half, Data(Stream.BODY, b"only this"), error]))
+    events = interpreter_pb2.ExecuteResponse.FromString(b"".join(wire.data for wire in wires)).events
+    assert [event.WhichOneof("event") for event in events] == ["started", "error"]
+    with pytest.raises(FrameError, match="without a result"):
+        list(cell.events([Data(Stream.BODY, b"the rest")]))

@@ -5,10 +5,13 @@ import hashlib
 from dataclasses import replace
 from datetime import timedelta
 
+import pytest
+
 from sandbox_operator.api import naming
 from sandbox_operator.api.values import format_time
 from sandbox_operator.errors import AgentError
 from sandbox_operator.kube.resources import NETWORK_POLICIES, PODS, SECRETS, SESSIONS, TEMPLATES
+from sandbox_operator.reconcile.pod_view import view_pod
 
 NAMESPACE = "team"
 
@@ -53,6 +56,27 @@ async def test_bind_carries_workspace_limits_and_environment(world):
     assert request.limits.execution_timeout.seconds == 30
     assert request.limits.deny_network
     assert 28000 < request.lifecycle.max_lifetime.seconds <= 28800
+
+
+@pytest.mark.parametrize(
+    ("asked", "memory"), [({}, 2 << 30), ({"resources": {"limits": {"memory": "640Mi"}}}, 640 << 20)]
+)
+async def test_bind_tells_the_memory_that_the_pod_has(world, asked, memory):
+    limits = {"default": {"limits": {"memory": "2Gi"}}, "maximum": {"memory": "4Gi"}}
+    world.add_template(resources=limits)
+    world.add_session(**asked)
+    await world.settle()
+    (request,) = world.agents.requests
+    assert request.limits.memory_bytes == memory
+
+
+@pytest.mark.parametrize("limit", [None, "", "lots", "-1Gi", 5, {}])
+def test_a_pod_whose_memory_limit_is_none_or_odd_has_none(limit):
+    resources = {} if limit is None else {"limits": {"memory": limit}}
+    agent = {"name": "agent", "resources": {"limits": {"memory": "1Gi"}}}
+    containers = [agent, {"name": "sandbox", "resources": resources}]
+    pod = {"metadata": {"name": "p", "uid": "u"}, "spec": {"containers": containers}}
+    assert view_pod(pod).memory_bytes == (5 if limit == 5 else 0)
 
 
 async def test_no_object_but_the_access_secret_holds_a_secret(world):

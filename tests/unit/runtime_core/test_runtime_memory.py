@@ -8,7 +8,9 @@ import sys
 import pytest
 
 from sandbox_agent.runtime.memory import Cgroup, find_members, private_pages, proportional_bytes
+from sandbox_agent.runtime.memory_watch import MemoryWatch
 from sandbox_agent.runtime.process_tree import list_processes
+from sandbox_agent.runtime.settings import Limits
 
 V2 = {"memory.max": "1000", "memory.current": "900", "memory.stat": "anon 500\ninactive_file 200\nactive_file 100\n"}
 V1 = {
@@ -69,3 +71,14 @@ def test_memory_of_a_process_grows_with_what_it_holds_and_a_gone_one_has_none():
         after = private_pages(os.getpid()), proportional_bytes(os.getpid())
     assert all(new - old > (24 << 20) for new, old in zip(after, before, strict=True))
     assert private_pages(1 << 30) == proportional_bytes(1 << 30) == 0
+
+
+@pytest.mark.parametrize(
+    ("session", "container", "named"), [(0, 0, 0), (5, 0, 5), (0, 7, 7), (5, 7, 5), (7, 7, 7), (9, 7, 7)]
+)
+def test_the_lower_limit_holds_and_is_named(tmp_path, session, container, named):
+    (tmp_path / "memory.max").write_text(str(container << 20) if container else "max")
+    watch = MemoryWatch(Limits(memory_bytes=session << 20), {})
+    watch._cgroup = Cgroup(tmp_path)
+    assert watch.limit == named << 20
+    assert (f"the limit of {named} MiB" in watch.describe()["value"]) == bool(named)
