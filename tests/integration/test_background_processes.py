@@ -268,7 +268,8 @@ def test_everything_that_a_process_started_is_killed_whatever_it_did_to_get_away
 
 
 def test_a_shell_is_killed_before_it_can_tell_that_its_children_were(sandbox):
-    started = [sandbox.processes.start("echo on; sleep 600; echo survived") for _ in range(12)]
+    shell = "for n in $(seq 25); do sleep 600 & done; echo on; wait -n; echo survived"
+    started = [sandbox.processes.start(shell) for _ in range(4)]
     for process in started:
         read_until(process, "on\n")
         process.kill()
