@@ -8,7 +8,7 @@ LOCAL := $(VENV)/.installed-local
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test bench bench-cluster e2e lint format verify proto crds lock images cluster clean
+.PHONY: help setup demo test bench bench-cluster e2e lint format verify proto crds lock lock-full images images-full test-images cluster clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,6 +54,12 @@ cluster: ## Start the one-node test cluster and leave it running (root, Debian; 
 images: ## Build the three images with buildah and load them into the test cluster
 	tests/e2e/cluster/sandbox-cluster images
 
+images-full: ## Build the image with 200+ libraries: docker, ENGINE=podman, or buildah as `make images` (docs/images.md)
+	deploy/images/sandbox-full/image build
+
+test-images: ## Import the named libraries in that image, count the others, run cells in it
+	deploy/images/sandbox-full/image test
+
 lint: $(STAMP) ## Format check, ruff, mypy, import contracts
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -77,6 +83,14 @@ crds: $(STAMP) ## Regenerate the custom resource definitions
 lock: $(STAMP) ## Pin the dependencies anew (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
 	  --no-header --extra dev pyproject.toml --output-file constraints.txt
+
+# The slim image's pins hold in the full one; nvidia-nccl is CUDA, which xgboost imports without.
+lock-full: $(STAMP) ## Pin the libraries of the full image anew (needs uv)
+	$(BIN)/python deploy/images/pinned.py constraints.txt pyproject.toml local >$(VENV)/slim.txt
+	cd deploy/images/sandbox-full && uv pip compile --quiet --python-version 3.13 --python-platform x86_64-manylinux_2_36 \
+	  --only-binary :all: --generate-hashes --no-emit-index-url --no-emit-find-links --no-header \
+	  --no-emit-package nvidia-nccl-cu13 --constraints ../../../$(VENV)/slim.txt --override overrides.txt requirements.in \
+	  --output-file requirements.txt
 
 clean: ## Remove what the other targets made
 	rm -rf $(VENV) .demo .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

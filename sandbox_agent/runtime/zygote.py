@@ -26,6 +26,7 @@ import signal
 import socket
 import sys
 import termios
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -119,7 +120,10 @@ def _fork(
     wakeup: tuple[int, int],
 ) -> dict[str, Any]:
     report_read, report_write = os.pipe2(os.O_CLOEXEC)
-    pid = os.fork()
+    with warnings.catch_warnings():
+        # Python warns of threads beside a fork, from 3.12 on. Those here are BLAS's, which sees to forks itself.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        pid = os.fork()
     if pid == 0:
         os.close(report_read)
         _become_child(request, descriptors, control, wakeup, report_write)

@@ -2,22 +2,25 @@
 # Sourced by sandbox-cluster.
 
 BASE_IMAGE=localhost/sandbox-base:bookworm
+FULL_BASE_IMAGE=localhost/sandbox-base:trixie
+FULL_IMAGE=localhost/sandbox-full:e2e
 IMAGES=$STATE/images
 
 bud() { buildah --root "$STATE/buildah" --runroot "$STATE/buildah-run" --storage-driver overlay "$@"; }
 
 load() { ctr -a "$SOCK" -n k8s.io images import "$1" >/dev/null 2>"$LOG/import.log" || { cat "$LOG/import.log" >&2; return 1; }; }
 
+# base_image [IMAGE]: Debian by debootstrap; the image's tag is the release's name.
 base_image() {
-  ! bud inspect --type image $BASE_IMAGE >/dev/null 2>&1 || return 0
-  local root=$STATE/base container
+  local image=${1:-$BASE_IMAGE} root=$STATE/base container
+  ! bud inspect --type image "$image" >/dev/null 2>&1 || return 0
   rm -rf "$root"
-  debootstrap --variant=minbase --include=ca-certificates bookworm "$root" >"$LOG/debootstrap.log"
+  debootstrap --variant=minbase --include=ca-certificates "${image##*:}" "$root" >"$LOG/debootstrap.log"
   rm -rf "$root"/var/cache/apt/* "$root"/var/lib/apt/lists/* "$root"/usr/share/{doc,man,locale}/*
   container=$(bud from scratch)
   bud add --quiet "$container" "$root" / >/dev/null
   bud config --env PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin "$container"
-  bud commit --quiet "$container" $BASE_IMAGE >/dev/null
+  bud commit --quiet "$container" "$image" >/dev/null
   bud rm "$container" >/dev/null
   rm -rf "$root"
 }
@@ -39,9 +42,9 @@ fingerprint() {
 }
 
 # The machine's way to the package registries: its certificates, apt's sources and options, pip's index, npm's registry.
-# Mounted, so that none of it ends up in an image.
+# Mounted, so that none of it ends up in an image. RELEASE is Debian's in the image, which need not be the machine's.
 registry_mounts() {
-  local directory=$STATE/registry bundle=/etc/ssl/registry.pem index registry
+  local release=$1 directory=$STATE/registry bundle=/etc/ssl/registry.pem sources=/etc/apt/sources.list.d/debian.sources index registry
   mkdir -p "$directory"
   cp "${SSL_CERT_FILE:-/etc/ssl/certs/ca-certificates.crt}" "$directory/registry.pem"
   {
@@ -54,20 +57,59 @@ registry_mounts() {
   { printf 'cafile=%s\n' $bundle; [ -z "$registry" ] || echo "registry=$registry"; } >"$directory/npmrc"
   printf '%s\n' -v "$directory/registry.pem:$bundle:ro" -v "$directory/apt.conf:/etc/apt/apt.conf.d/99registry:ro" \
     -v "$directory/pip.conf:/etc/pip.conf:ro" -v "$directory/npmrc:/root/.npmrc:ro"
-  [ ! -e /etc/apt/sources.list.d/debian.sources ] ||
-    printf '%s\n' -v /etc/apt/sources.list.d/debian.sources:/etc/apt/sources.list.d/debian.sources:ro
+  [ -e $sources ] || return 0
+  sed "s/$(. /etc/os-release && echo "$VERSION_CODENAME")/$release/g" $sources >"$directory/$release.sources"
+  printf '%s\n' -v "$directory/$release.sources:$sources:ro"
 }
 
+# build_image NAME TAG BASE: deploy/images/NAME on BASE.
 build_image() {
-  local name=$1 archive=$2 tag=localhost/sandbox-$1:e2e mounts
-  [ "$name" != sandbox ] || tag=localhost/sandbox-slim:e2e
-  mapfile -t mounts < <(registry_mounts)
-  bud bud --layers --isolation chroot --network host "${mounts[@]}" --build-arg BASE=$BASE_IMAGE \
-    -f "$REPOSITORY/deploy/images/$name/Dockerfile" -t "$tag" "$REPOSITORY" >"$LOG/image-$name.log" 2>&1 ||
+  local name=$1 tag=$2 base=$3 release=bookworm mounts
+  [[ $base != *trixie ]] || release=trixie
+  mapfile -t mounts < <(registry_mounts $release)
+  bud bud --layers --isolation chroot --network host "${mounts[@]}" --build-arg BASE="$base" \
+    -f "$REPOSITORY/deploy/images/$name/Dockerfile" -t "$tag" "$REPOSITORY" 2>&1 | tee "$LOG/image-$name.log" | build_steps ||
     { tail -n 30 "$LOG/image-$name.log" >&2; return 1; }
-  rm -f "$archive" "$archive.part"
-  bud push --quiet "$tag" "docker-archive:$archive.part:$tag"
-  mv "$archive.part" "$archive"
+}
+
+# What a build is at, a line a step.
+build_steps() { sed -un 's/^\(STEP .\{1,90\}\).*/  \1/p' >&2; }
+
+# pack_image TAG ARCHIVE
+pack_image() {
+  rm -f "$2" "$2.part"
+  bud push --quiet "$1" "docker-archive:$2.part:$1"
+  mv "$2.part" "$2"
+}
+
+build_archive() {
+  local name=$1 archive=$2 tag=localhost/sandbox-$1:e2e
+  [ "$name" != sandbox ] || tag=localhost/sandbox-slim:e2e
+  build_image "$name" "$tag" $BASE_IMAGE
+  pack_image "$tag" "$archive"
+}
+
+# The image with 200+ libraries, into buildah's storage, and into the node where one runs: its archive is not kept.
+full_image() {
+  local slim=localhost/sandbox-slim:trixie
+  mkdir -p "$IMAGES"
+  timed "base image" base_image $FULL_BASE_IMAGE
+  timed "image sandbox (trixie)" build_image sandbox $slim $FULL_BASE_IMAGE
+  timed "image sandbox-full" build_image sandbox-full $FULL_IMAGE $slim
+  [ -S "$SOCK" ] || return 0
+  pack_image $FULL_IMAGE "$IMAGES/sandbox-full.tar"
+  timed "import sandbox-full" load "$IMAGES/sandbox-full.tar"
+  rm "$IMAGES/sandbox-full.tar"
+}
+
+# The sizes of both images on trixie, then the Python program on the input, in the full one, as a user like a pod's.
+full_python() {
+  local container code=0
+  bud images --format '{{.Name}}:{{.Tag}} {{.Size}}' | grep -E '^localhost/sandbox-(slim:trixie|full:)'
+  container=$(bud from $FULL_IMAGE)
+  bud run --isolation chroot --user 1000000001:10002 "$container" -- python3 - || code=$?
+  bud rm "$container" >/dev/null
+  return $code
 }
 
 images() {
@@ -78,7 +120,7 @@ images() {
   for name in "${names[@]}"; do
     archive=$IMAGES/$name-$(fingerprint "$name").tar
     if [ ! -f "$archive" ]; then
-      timed "image $name" build_image "$name" "$archive"
+      timed "image $name" build_archive "$name" "$archive"
       find "$IMAGES" -name "$name-*.tar" ! -path "$archive" -delete
     fi
     [ ! -S "$SOCK" ] || import_once "$name" "$archive"
