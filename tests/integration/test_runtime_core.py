@@ -164,6 +164,7 @@ def test_the_hello_names_runtime_and_workspace(runtime, client):
         "session_uid": "",
         "restored": False,
         "workspace_root": str(runtime.workspace),
+        "streams": True,
     }
     assert (runtime.socket.stat().st_mode & 0o777) == 0o660
 
