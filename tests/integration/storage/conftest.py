@@ -76,6 +76,9 @@ class MemoryCall:
         else:
             self._output.put_nowait(Data(arguments[0], bytes(arguments[1])))
 
+    async def stream(self) -> None:
+        """No socket: contents go by `send` and `receive`."""
+
     async def end(self) -> None:
         self._input.put_nowait(None)
 
