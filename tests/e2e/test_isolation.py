@@ -64,7 +64,7 @@ def listeners(own_node: Platform, kubectl: Kubectl, image: str) -> Iterator[Plac
         }
 
 
-def test_with_egress_none_user_code_reaches_nothing_and_the_policy_alone_leaves_only_storage(
+def test_r24_with_egress_none_user_code_reaches_nothing_and_the_policy_alone_leaves_only_storage(
     listeners: Places, kubectl: Kubectl, sessions: Sessions
 ):
     name, other = sessions.create(), sessions.create()
@@ -93,7 +93,7 @@ def assert_refused_by_the_kernel(sandbox: Sandbox, places: Places) -> None:
     assert "connected" not in shell.stdout
 
 
-def test_an_allowlist_lets_through_just_that(listeners: Places, kubectl: Kubectl, sessions: Sessions, image: str):
+def test_r24_an_allowlist_lets_through_just_that(listeners: Places, kubectl: Kubectl, sessions: Sessions, image: str):
     allow = [{"cidr": f"{ALLOWED_IP}/32", "ports": [{"port": 8000}]}]
     kubectl.apply(build_template("e2e-allowlist", image, egress={"mode": "Allowlist", "allow": allow}))
     name = sessions.ready(templateRef={"name": "e2e-allowlist"})

@@ -22,7 +22,7 @@ LOCAL_ONLY = {
     "test_a_plotly_figure_is_json_and_html_as_a_value_and_by_show",
     "test_a_bokeh_figure_is_json_and_html",
     "test_a_process_that_does_not_start_is_reported_with_its_log",
-    "test_a_session_without_egress_has_no_sockets",
+    "test_r24_a_session_without_egress_has_no_sockets",
     "test_a_wrong_option_is_named",
     "test_r9_a_check_ends_at_its_time_limit_and_the_variables_stay",
     "test_r9_a_checker_that_dies_is_started_again",

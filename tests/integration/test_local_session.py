@@ -241,7 +241,7 @@ def test_what_is_pushed_is_in_the_store_and_in_the_next_session(sandbox, store, 
         assert other.run_code("'times' in globals()").text == "False"
 
 
-def test_a_session_without_egress_has_no_sockets():
+def test_r24_a_session_without_egress_has_no_sockets():
     with Sandbox.local(egress="none") as sandbox:
         execution = sandbox.run_code("import socket\nsocket.socket(socket.AF_INET)")
         assert execution.error.name == "PermissionError"

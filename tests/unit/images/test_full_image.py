@@ -56,18 +56,18 @@ def asked_for() -> set[str]:
     return {PINNED.normalized(re.sub(r"\[.*", "", line)) for line in lines if line and not line.startswith("#")}
 
 
-def test_all_58_promised_libraries_are_checked_in_the_built_image():
+def test_r22_all_58_promised_libraries_are_checked_in_the_built_image():
     assert len(PROMISED) == 58
     assert sorted(load(FULL / "check.py").NAMED) == sorted(PROMISED)
 
 
-def test_each_promised_library_is_asked_for_or_is_a_package_of_debian():
+def test_r22_each_promised_library_is_asked_for_or_is_a_package_of_debian():
     debian = set(re.findall(r"python3-([a-z]+)", (FULL / "Dockerfile").read_text()))
     assert debian == {"torch", "torchaudio", "torchvision"}
     assert {PINNED.normalized(name) for name in PROMISED} - debian <= asked_for()
 
 
-def test_more_than_200_libraries_are_asked_for_by_name_each_once():
+def test_r22_more_than_200_libraries_are_asked_for_by_name_each_once():
     lines = [line for line in (FULL / "requirements.in").read_text().splitlines() if line and not line.startswith("#")]
     assert len(lines) == len(asked_for()) > 200
 
