@@ -313,6 +313,11 @@ class Sandbox(Face[AsyncSandbox]):
         """The session's name."""
         return self._core.name
 
+    @property
+    def notice(self) -> str:
+        """What its caller must know: that it slept, and what that has lost; "" for nothing."""
+        return self._core.notice
+
     def close(self) -> None:
         """End the connection, and a local session with it; one of the cluster goes on. Idempotent."""
         if self._loop.is_closed:

@@ -65,6 +65,10 @@ def is_ready(session: Mapping[str, Any]) -> bool:
     return bool(session.get("status", {}).get("phase") == "Ready")
 
 
+def _has_left_suspension(session: Mapping[str, Any]) -> bool:
+    return session.get("status", {}).get("phase") not in ("Suspended", "Suspending")
+
+
 class Cluster:
     """The sessions of one namespace."""
 
@@ -127,6 +131,22 @@ class Cluster:
             api.patch_namespaced_custom_object,
             GROUP, VERSION, self.namespace, PLURAL, name, patch,
         )  # fmt: skip
+
+    async def wake(self, name: str, *, timeout: float, on_phase: Callable[[str], object]) -> bool:  # noqa: ASYNC109 - it ends a watch
+        """Resume a session where it is suspended, and wait until it is Ready; whether it was suspended.
+
+        Raises:
+            NotFound: There is none of that name.
+            SessionFailed: It did not become Ready in time; the message has its conditions.
+        """
+        session = await self.get(name)
+        if not session.get("spec", {}).get("suspended"):
+            return False
+        await self.suspend(name, is_suspended=False)
+        # Until the operator has seen that, the phase is the old one.
+        await self.wait_for(name, _has_left_suspension, timeout=timeout, on_phase=on_phase)
+        await self.wait_ready(name, timeout=timeout, on_phase=on_phase)
+        return True
 
     async def delete(self, name: str) -> None:
         """Delete a session; what was pushed stays in storage."""
@@ -233,7 +253,7 @@ class Cluster:
         """
         session = await self.get(name)
         if not is_ready(session):
-            advice = "Resume it with `sandbox resume`." if session.get("spec", {}).get("suspended") else ""
+            advice = "Resume it: `sandbox resume`." if session.get("spec", {}).get("suspended") else ""
             raise SessionFailed(
                 f"session {name} is not ready: {describe_failure(session)}. {advice}".strip(), reason="NOT_READY"
             )

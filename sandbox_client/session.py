@@ -6,7 +6,7 @@ import contextlib
 import copy
 import uuid
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
 from sandbox_client.attach import ExecutionLostError, attached_events
 from sandbox_client.connection import Connection, Endpoint
@@ -37,6 +37,11 @@ if TYPE_CHECKING:
     from sandbox_client.straight import StraightConnection
 
 
+WOKEN: Final = (
+    "the session slept and was woken: its saved files are there, variables, installed packages and processes are not"
+)
+
+
 class AsyncSandbox:
     """One session: an isolated place that runs code and keeps its variables and files.
 
@@ -48,12 +53,19 @@ class AsyncSandbox:
         contexts: Interpreters beside the default ones.
         processes: Background processes.
         name: The session's name.
+        notice: What its caller must know: that it slept, and what that has lost; "" for nothing.
     """
 
     def __init__(
-        self, endpoint: Endpoint, *, name: str = "", resources: contextlib.AsyncExitStack | None = None
+        self,
+        endpoint: Endpoint,
+        *,
+        name: str = "",
+        resources: contextlib.AsyncExitStack | None = None,
+        notice: str = "",
     ) -> None:
         self.name = name
+        self.notice = notice
         self._resources = resources or contextlib.AsyncExitStack()
         connection = Connection(endpoint)
         self._connection: Connection | StraightConnection = connection
@@ -128,8 +140,13 @@ class AsyncSandbox:
         kubeconfig: str | None = None,
         kube_context: str | None = None,
         in_cluster: bool | None = None,
+        wake: bool = True,
+        timeout: float = 120.0,  # noqa: ASYNC109 - it is a watch that ends
+        on_phase: Callable[[str], object] | None = None,
     ) -> Self:
         """Connect to a session of the cluster: directly inside a cluster, else through a port-forward.
+
+        One that sleeps (suspended, by hand or because it was idle) is woken first; `notice` says so.
 
         Args:
             name: The SandboxSession's name.
@@ -138,6 +155,9 @@ class AsyncSandbox:
             kube_context: A context of it; the current one by default.
             in_cluster: Whether the pod's own address is dialled; by default only from inside a pod. A session under
                 gVisor takes no port-forward.
+            wake: Whether one that sleeps is woken; a SessionFailed otherwise.
+            timeout: Seconds to wait for it then.
+            on_phase: Told each phase that it goes through then.
 
         Raises:
             NotFound: There is no such session.
@@ -146,8 +166,9 @@ class AsyncSandbox:
         from sandbox_client.kubernetes import Cluster, ClusterOptions  # noqa: PLC0415 - the package is slow to import
 
         cluster = await Cluster.open(ClusterOptions(namespace, kubeconfig, kube_context, in_cluster))
+        woken = wake and await cluster.wake(name, timeout=timeout, on_phase=on_phase or _ignore)
         endpoint, resources = await cluster.connect(name)
-        return cls(endpoint, name=name, resources=resources)
+        return cls(endpoint, name=name, resources=resources, notice=WOKEN if woken else "")
 
     @classmethod
     async def create(

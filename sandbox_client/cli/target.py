@@ -30,9 +30,15 @@ class Target:
     @contextlib.contextmanager
     def session(self, name: str) -> Iterator[Sandbox]:
         """A session of the cluster."""
-        with self.terminal.steps(f"Connecting to {name}"):
-            sandbox = Sandbox.connect(name, **dataclasses.asdict(self.cluster))
+        with self.terminal.steps(f"Connecting to {name}") as step:
+            sandbox = Sandbox.connect(
+                name,
+                **dataclasses.asdict(self.cluster),
+                on_phase=lambda phase: step(f"Waking {name}: {phase}"),
+            )
         with sandbox:
+            if sandbox.notice:
+                self.terminal.write_stderr(f"{sandbox.notice}\n")
             yield sandbox
 
     @contextlib.contextmanager

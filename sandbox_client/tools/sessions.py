@@ -159,20 +159,11 @@ def cluster_sessions(
 
         cluster = await Cluster.open(options or ClusterOptions())
         try:
-            session = await cluster.get(name)
+            await cluster.wake(name, timeout=timeout, on_phase=_log.debug)
         except NotFound:
             await cluster.create(SessionRequest(name, template))
-        else:
-            if session.get("spec", {}).get("suspended"):
-                await cluster.suspend(name, is_suspended=False)
-                # Until the operator has seen that, the phase is the old one.
-                await cluster.wait_for(name, _has_left_suspension, timeout=timeout, on_phase=_log.debug)
         await cluster.wait_ready(name, timeout=timeout, on_phase=_log.debug)
         endpoint, resources = await cluster.connect(name)
         return AsyncSandbox(endpoint, name=name, resources=resources)
 
     return open_session
-
-
-def _has_left_suspension(session: Any) -> bool:
-    return session.get("status", {}).get("phase") not in ("Suspended", "Suspending")

@@ -123,6 +123,22 @@ def test_an_idle_session_is_saved_and_suspended_by_itself(platform: Platform, ku
     assert stored == {"idle.txt": digest(b"written before it went to sleep")}
 
 
+def test_a_session_that_sleeps_is_woken_by_whoever_connects_and_says_what_that_cost(sessions: Sessions):
+    name = sessions.ready()
+    with sessions.connect(name) as sandbox:
+        assert sandbox.notice == ""
+        sandbox.run_code("kept = 1")
+        sandbox.files.write("kept.txt", "kept")
+    sessions.suspend(name)
+    sessions.wait_phase(name, "Suspended", timeout=60)
+    with sessions.connect(name) as sandbox:
+        assert "slept" in sandbox.notice
+        assert sandbox.files.read("kept.txt") == b"kept"
+        lost = sandbox.run_code("kept").error
+        assert lost is not None
+        assert lost.name == "NameError"
+
+
 def test_the_maximum_lifetime_ends_a_session_that_is_used_after_saving_it(
     platform: Platform, kubectl: Kubectl, sessions: Sessions
 ):

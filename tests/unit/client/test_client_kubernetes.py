@@ -69,6 +69,11 @@ class Handler(BaseHTTPRequestHandler):
         self.server.sessions[body["metadata"]["name"]] = body
         self.answer(201, body)
 
+    def do_PATCH(self):
+        name = self.path.rsplit("/", 1)[-1]
+        self.server.sessions[name]["spec"] |= json.loads(self.rfile.read(int(self.headers["Content-Length"])))["spec"]
+        self.answer(200, self.server.sessions[name])
+
 
 def session(phase, **status):
     metadata = {"name": "s", "resourceVersion": "1"}
@@ -146,6 +151,23 @@ async def test_a_session_that_stays_unready_is_reported_in_time(api, cluster):
     api.sessions["s"] = session("Starting")
     with pytest.raises(SessionFailed, match="it is Starting"):
         await cluster.wait_ready("s", timeout=0.5, on_phase=print)
+
+
+async def test_a_session_that_sleeps_is_woken_whatever_phase_is_still_shown(api, cluster):
+    api.sessions["s"] = session("Suspended")
+    api.sessions["s"]["spec"]["suspended"] = True
+    api.watch_events = [{"type": "MODIFIED", "object": session(phase)} for phase in ("Suspended", "Starting", "Ready")]
+    phases = []
+    assert await cluster.wake("s", timeout=10, on_phase=phases.append)
+    assert api.sessions["s"]["spec"]["suspended"] is False
+    assert "Starting" in phases
+    assert phases[-1] == "Ready"
+
+
+async def test_a_session_that_does_not_sleep_is_left_as_it_is(api, cluster):
+    api.sessions["s"] = session("Starting")
+    assert not await cluster.wake("s", timeout=10, on_phase=print)
+    assert "suspended" not in api.sessions["s"]["spec"]
 
 
 async def test_a_missing_session_is_not_found(cluster):

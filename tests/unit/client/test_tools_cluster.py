@@ -10,28 +10,20 @@ from sandbox_client.tools import SandboxTools, cluster_sessions
 
 
 class StandIn:
-    """A cluster with at most one session; resuming and creating it makes it Ready."""
+    """A cluster with at most one session; waking and creating it makes it Ready."""
 
     def __init__(self, endpoint, session):
         self.endpoint = endpoint
         self.session = session
         self.calls = []
 
-    async def get(self, name):
+    async def wake(self, name, **_options):
         if self.session is None:
             raise NotFound(f"session {name} is not there")
-        return self.session
+        self.calls.append("woken where it slept")
 
     async def create(self, request):
         self.calls.append(f"create {request.name} {request.template}")
-
-    async def suspend(self, name, *, is_suspended):
-        self.calls.append(f"suspended={is_suspended}")
-
-    async def wait_for(self, name, is_over, **_options):
-        assert not is_over({"status": {"phase": "Suspended"}})
-        assert is_over({"status": {"phase": "Starting"}})
-        self.calls.append("left suspension")
 
     async def wait_ready(self, name, **_options):
         self.calls.append("ready")
@@ -43,13 +35,12 @@ class StandIn:
 @pytest.mark.parametrize(
     ("session", "calls"),
     [
-        ({"spec": {}, "status": {"phase": "Ready"}}, ["ready"]),
-        ({"spec": {"suspended": True}}, ["suspended=False", "left suspension", "ready"]),
+        ({"spec": {}}, ["woken where it slept", "ready"]),
         (None, ["create mine default", "ready"]),
     ],
-    ids=["there", "suspended", "not there"],
+    ids=["there", "not there"],
 )
-async def test_a_session_is_used_resumed_or_created(agent, monkeypatch, session, calls):
+async def test_a_session_is_used_woken_or_created(agent, monkeypatch, session, calls):
     cluster = StandIn(agent.endpoint, session)
 
     async def open_cluster(_options):
