@@ -12,18 +12,21 @@ from pathlib import Path
 import pytest_asyncio
 
 from examples.patterns import web
+from sandbox_client import AsyncSandbox
 from sandbox_client.kubernetes_api import ClusterOptions
 from sandbox_client.tools import SandboxTools, cluster_sessions
 from tests.e2e.support.kubectl import Kubectl
-from tests.e2e.support.sessions import SESSION, Sessions
+from tests.e2e.support.sessions import SESSION, build_template
 from tests.integration import test_patterns as local
 
 globals().update({name: each for name, each in vars(local).items() if name.startswith("test_r23_")})
 pytestmark = local.pytestmark
 
 NAME = "patterns"
+# An address of documentation: with no egress at all a session has no sockets, and the pattern of the web needs one.
+EGRESS = {"mode": "Allowlist", "allow": [{"cidr": "192.0.2.1/32"}]}
 MISSING = (
-    *("scikit-learn", "scipy", "joblib", "threadpoolctl", "narwhals"),
+    *("scikit-learn", "scipy", "joblib", "cloudpickle", "threadpoolctl", "narwhals"),
     *("requests", "urllib3", "idna", "certifi", "charset-normalizer"),
     "duckdb",
 )
@@ -49,13 +52,15 @@ print(server.server_port)
 async def tools(kubectl: Kubectl, tmp_path_factory) -> AsyncIterator[SandboxTools]:
     folder = tmp_path_factory.mktemp("wheels")
     fetch_wheels(folder)
+    kubectl.apply(build_template(NAME, "", egress=EGRESS))
     place = ClusterOptions(kubectl.namespace, kubectl.kubeconfig)
     try:
-        async with SandboxTools(cluster_sessions(NAME, place)) as tools:
+        async with SandboxTools(cluster_sessions(NAME, place, template=NAME)) as tools:
             port = int((await tools.execute_code(SERVER)).text)
-            with Sessions(kubectl).connect(NAME) as sandbox:
+            sandbox = await AsyncSandbox.connect(NAME, namespace=kubectl.namespace, kubeconfig=kubectl.kubeconfig)
+            async with sandbox:
                 for wheel in folder.iterdir():
-                    sandbox.files.upload(wheel, f"wheels/{wheel.name}")
+                    await sandbox.files.upload(wheel, f"wheels/{wheel.name}")
             installed = await tools.execute_command(
                 "pip install --quiet --no-index --no-deps wheels/*.whl && rm -r wheels"
             )
