@@ -8,7 +8,7 @@ LOCAL := $(VENV)/.installed-local
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test bench bench-cluster e2e lint format verify proto crds lock lock-full images images-full test-images cluster clean
+.PHONY: help setup demo test bench bench-cluster e2e e2e-full lint format verify proto crds lock lock-full images images-full test-images cluster clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,9 @@ bench-cluster: $(STAMP) ## The operator at scale, on 100 fake nodes: needs the t
 
 e2e: $(STAMP) ## Tests on a real cluster: KUBECONFIG if set, else an own one-node cluster (root, Debian)
 	$(BIN)/python -m pytest tests/e2e -m e2e --timeout 900 --capture=tee-sys
+
+e2e-full: $(STAMP) ## The full image in a pod: after make cluster and make images-full
+	$(BIN)/python -m pytest tests/e2e -m full_image --timeout 900
 
 cluster: ## Start the one-node test cluster and leave it running (root, Debian; the first build takes half an hour)
 	tests/e2e/cluster/sandbox-cluster build
