@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
 import os
 import resource
 import signal
@@ -43,12 +44,11 @@ def limit_processes(processes: int) -> None:
     resource.setrlimit(resource.RLIMIT_NPROC, (limit, limit))
 
 
-def mark_tree(tree: str) -> None:
-    """Write `tree` over the placeholder in this process's initial environment.
+@functools.cache
+def find_mark() -> int:
+    """Where the placeholder of a tree's mark is in this process's memory, before and after forks; 0 if nowhere.
 
-    A forked process shows its parent's environment in /proc/PID/environ whatever it puts into os.environ; children
-    that it forks and that
-    daemonize would carry no mark. Best effort: without /proc the other ways of finding a tree remain.
+    Best effort: without /proc the other ways of finding a tree remain.
     """
     try:
         environment = Path("/proc/self/environ").read_bytes()
@@ -56,11 +56,21 @@ def mark_tree(tree: str) -> None:
         # The fields after the command name start with the third of all.
         start = int(fields[_ENV_START - 2])
     except (OSError, IndexError, ValueError):
-        return
+        return 0
     marker = f"{TREE_VARIABLE}=".encode()
     position = environment.find(marker + TREE_PLACEHOLDER.encode())
-    if start and position >= 0 and len(tree) == len(TREE_PLACEHOLDER):
-        ctypes.memmove(start + position + len(marker), tree.encode(), len(tree))
+    return start + position + len(marker) if start and position >= 0 else 0
+
+
+def mark_tree(tree: str) -> None:
+    """Write `tree` over the placeholder in this process's initial environment.
+
+    A forked process shows its parent's environment in /proc/PID/environ whatever it puts into os.environ; children
+    that it forks and that daemonize would carry no mark.
+    """
+    address = find_mark()
+    if address and len(tree) == len(TREE_PLACEHOLDER):
+        ctypes.memmove(address, tree.encode(), len(tree))
 
 
 def mark_limit(tree: str) -> None:
@@ -92,8 +102,11 @@ def limit_files(pid: int, size: int) -> None:
 
 def die_first() -> None:
     """Have the kernel prefer this process, and what it starts, when memory runs out: never the runtime itself."""
+    # Not by Path: in a child of the zygote it would copy a hundred shared pages.
     with contextlib.suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text("1000")
+        descriptor = os.open("/proc/self/oom_score_adj", os.O_WRONLY)
+        os.write(descriptor, b"1000")
+        os.close(descriptor)
 
 
 def read_limit(pid: int) -> int:

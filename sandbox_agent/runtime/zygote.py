@@ -27,12 +27,10 @@ import socket
 import sys
 import termios
 import warnings
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sandbox_agent.runtime import kernel, seccomp
-from sandbox_agent.runtime.python import shell
-from sandbox_agent.runtime.python.interpreter import reset_signals, run_interpreter
+from sandbox_agent.runtime.python import interpreter
 from sandbox_agent.runtime.zygote_protocol import CONTROL_FD, LENGTH, MAX_DESCRIPTORS
 
 if TYPE_CHECKING:
@@ -49,6 +47,7 @@ def main() -> None:
     # Blocked, not ignored: a child that is still starting gets it when it is ready.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+    kernel.find_mark()
     preload(names.split(",") if names else [])
     gc.collect()
     gc.freeze()
@@ -70,7 +69,7 @@ def preload(names: list[str]) -> None:
             importlib.import_module(name)
     if names:
         with contextlib.suppress(Exception):
-            shell.prepare()
+            interpreter.prepare()
 
 
 def _reply(control: socket.socket, value: dict[str, Any]) -> None:
@@ -146,7 +145,7 @@ def _become_child(
 ) -> NoReturn:
     stage = "setup"
     try:
-        reset_signals()
+        interpreter.reset_signals()
         os.setsid()
         kernel.die_with_parent()
         control.close()
@@ -169,7 +168,7 @@ def _become_child(
         if request["kind"] == "python":
             os.set_inheritable(CONTROL_FD, False)  # noqa: FBT003 - the standard library's signature
             _close_from(CONTROL_FD + 1)
-            run_interpreter(CONTROL_FD)
+            interpreter.run_interpreter(CONTROL_FD)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         # CPython ignores it, and what is ignored stays so through exec: `yes | head` would complain. SIGXFSZ stays
         # ignored on purpose: a write over the limit fails with EFBIG, which a program can name.
@@ -194,7 +193,7 @@ def _limit(processes: int) -> None:
 
 
 def _close_from(first: int) -> None:
-    os.closerange(first, max(int(path.name) for path in Path("/proc/self/fd").iterdir()) + 1)
+    os.closerange(first, max(map(int, os.listdir("/proc/self/fd"))) + 1)  # noqa: PTH208 - a Path copies shared pages
 
 
 if __name__ == "__main__":

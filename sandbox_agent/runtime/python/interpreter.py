@@ -15,15 +15,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sandbox_agent.link.frames import Frame, FrameDecoder, FrameType
 from sandbox_agent.runtime import seccomp
-from sandbox_agent.runtime.python import shell
 from sandbox_agent.runtime.python.cells import MISSING, Namespace
 from sandbox_agent.runtime.python.display import Displays
 from sandbox_agent.runtime.python.interrupts import Interrupts
 from sandbox_agent.runtime.python.sender import FrameSender
+from sandbox_agent.runtime.python.shell import Shell
 from sandbox_agent.runtime.python.streams import Streams
 from sandbox_agent.runtime.python.tracebacks import describe_error
 
 if TYPE_CHECKING:
+    from collections.abc import MutableMapping
     from typing import NoReturn
 
 _RECEIVE: Final = 1 << 18
@@ -33,13 +34,23 @@ _CLOSE: Final = {
 }
 
 
+_prepared: list[Interpreter] = []
+
+
+def prepare() -> None:
+    """Build what the interpreters that this process is about to fork have in common, which is all but the socket."""
+    interpreter = Interpreter()
+    interpreter.prebuild()
+    _prepared[:] = [interpreter]
+
+
 def run_interpreter(control_fd: int) -> NoReturn:
     """Serve the control socket until the supervisor closes it; never returns."""
     control = socket.socket(fileno=control_fd)
     os.register_at_fork(after_in_child=control.close)
-    interpreter = Interpreter(control)
+    interpreter = _prepared.pop() if _prepared else Interpreter()
     try:
-        interpreter.serve()
+        interpreter.serve(control)
     finally:
         # Not sys.exit: atexit handlers of user code have no time limit.
         os._exit(0)
@@ -48,13 +59,12 @@ def run_interpreter(control_fd: int) -> NoReturn:
 class Interpreter:
     """One context's process."""
 
-    def __init__(self, control: socket.socket) -> None:
-        self._control = control
+    def __init__(self) -> None:
         self._decoder = FrameDecoder()
-        self._sender = FrameSender(control)
+        self._sender = FrameSender()
         self._streams = Streams(self._sender)
         self._interrupts = Interrupts()
-        self._shell = shell.take()
+        self._shell = Shell()
         self._displays = Displays(self._sender, self._streams, self._shell)
         self._namespace = Namespace(self._shell)
         self._venv_site: str = ""
@@ -62,23 +72,26 @@ class Interpreter:
         self._cell: tuple[int, dict[str, Any]] | None = None
         self._code = bytearray()
 
-    def serve(self) -> None:
+    def prebuild(self) -> None:
+        """Do before a fork what need not be done after it; the process itself stays as it is."""
+        self._shell.prebuild()
+        self._rehearse()
+
+    def serve(self, control: socket.socket) -> None:
         """Handle frames until end of file."""
+        self._sender.connect(control)
         self._interrupts.install()
         self._streams.install(self._interrupts.retry)
         self._shell.attach(self._displays.publish)
         self._displays.install()
         self._rehearse()
-        while data := self._control.recv(_RECEIVE):
+        while data := control.recv(_RECEIVE):
             for frame in self._decoder.feed(data):
                 self._handle(frame)
 
     def _rehearse(self) -> None:
         """Touch what a first cell touches: what is shared with the zygote is copied now, not while somebody waits."""
         if self._shell.ipython is not None:
-            environment = dict(os.environ)
-            os.environ.clear()
-            os.environ.update(environment)
             self._namespace.run("__import__('json');", 0)
             self._displays.bundle(MISSING)
 
@@ -98,8 +111,7 @@ class Interpreter:
             self._code = bytearray()
 
     def _initialize(self, arguments: dict[str, Any]) -> None:
-        os.environ.clear()
-        os.environ.update(arguments["env"])
+        _become(os.environ, arguments["env"])
         with contextlib.suppress(OSError):
             os.chdir(arguments["cwd"])
         self._use_venv(arguments.get("site_packages", ""), arguments.get("python", ""))
@@ -165,6 +177,15 @@ class Interpreter:
         finally:
             self._displays.show_figures()
             self._shell.trigger("post_execute", "post_run_cell")
+
+
+def _become(environment: MutableMapping[str, str], wanted: dict[str, str]) -> None:
+    """Change only what differs: most of it is the zygote's, in memory that is shared until it is written."""
+    for name in [name for name in environment if name not in wanted]:
+        del environment[name]
+    for name, value in wanted.items():
+        if environment.get(name) != value:
+            environment[name] = value
 
 
 def _changed_at(path: str) -> int:

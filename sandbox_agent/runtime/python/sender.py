@@ -25,8 +25,8 @@ _FRAME: Final = 256 << 10
 class FrameSender:
     """Owns the control socket's sending side."""
 
-    def __init__(self, control: socket.socket) -> None:
-        self._control = control
+    def __init__(self) -> None:
+        self._control: socket.socket | None = None
         # Re-entrant, because a signal handler of user code may print while its thread is sending.
         self._lock = threading.RLock()
         self._sending = False
@@ -35,6 +35,10 @@ class FrameSender:
         self._backlog: list[tuple[Stream, bytes]] = []
         self._backlog_size = 0
         self._channel: int | None = None
+
+    def connect(self, control: socket.socket) -> None:
+        """Send to this socket from here on."""
+        self._control = control
 
     def begin(self, channel: int) -> None:
         """A cell begins: its frames are for `channel`. Nothing is sent before the first output or `release`."""
@@ -107,7 +111,7 @@ class FrameSender:
     def _transmit(self, frames: Iterable[bytes | memoryview]) -> None:
         with self._lock:
             self._queue.extend(frames)
-            if self._held or self._sending:
+            if self._held or self._sending or self._control is None:
                 return
             self._sending = True
             try:

@@ -1,6 +1,6 @@
 """IPython beside a namespace: magics, shell lines, help, display formatters. Plain cells never pass through it.
 
-A preloading zygote builds it before the fork (`prepare`); elsewhere it is built when a cell needs it or imports
+A preloading zygote builds it before the fork (`prebuild`); elsewhere it is built when a cell needs it or imports
 IPython. Without IPython in the image, `!command` and `%pip` lines are all there is.
 """
 
@@ -65,6 +65,16 @@ class Shell:
             self.ipython.connect(self._publish)
         return self.ipython
 
+    def prebuild(self) -> None:
+        """Build it in a process that will fork interpreters, and whose own `__main__` stays."""
+        main = sys.modules["__main__"]
+        try:
+            if self.build() is not None:
+                # IPython makes its formatters with the first value, which takes as long as a hundred cells.
+                self.format(0)
+        finally:
+            sys.modules["__main__"] = main
+
     def translate(self, source: str) -> str:
         """Source that is no Python, as Python; unchanged where nothing in it is IPython's."""
         if not has_special_syntax(source):
@@ -90,24 +100,3 @@ class Shell:
     def format_error(self, error: BaseException) -> list[str] | None:
         """The traceback as `%xmode` wants it; None where it was not asked for."""
         return None if self.ipython is None else self.ipython.format_error(error)
-
-
-_prepared: list[Shell] = []
-
-
-def prepare() -> None:
-    """Build a shell for the interpreters that this process is about to fork."""
-    main = sys.modules["__main__"]
-    shell = Shell()
-    try:
-        if shell.build() is not None:
-            # IPython makes its formatters with the first value, which takes as long as a hundred cells.
-            shell.format(0)
-            _prepared[:] = [shell]
-    finally:
-        sys.modules["__main__"] = main
-
-
-def take() -> Shell:
-    """The shell that was prepared before the fork, or one that is not built yet."""
-    return _prepared.pop() if _prepared else Shell()
