@@ -23,6 +23,7 @@ environment (defaults in brackets):
   SANDBOX_GRPC_PORT       clients [8443]; 0: any free port, as for the next two
   SANDBOX_CONTROL_PORT    the operator [8444]
   SANDBOX_HEALTH_PORT     plain HTTP, /livez and /readyz [8081]
+  SANDBOX_STOP_SECONDS    what a last push may take at SIGTERM [0: there is none]
   SANDBOX_READY_FILE      where to write the ports as JSON once all are open [nowhere]
   SANDBOX_LOG_LEVEL       debug, info, warning or error [info]
 """
@@ -34,7 +35,7 @@ def main() -> None:
         prog="sandbox-agent", description=_DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    commands.add_parser("serve", help="serve until SIGTERM; calls under way get 5 s to end")
+    commands.add_parser("serve", help="serve until SIGTERM; then save what is not saved yet")
     parser.parse_args()
     level = os.environ.get("SANDBOX_LOG_LEVEL") or "info"
     if level not in {"debug", "info", "warning", "error"}:
@@ -69,6 +70,7 @@ async def _serve(settings: Settings) -> int:
     try:
         await agent.start()
         await stop.wait()
+        await agent.finish()
     except StartError as error:
         sys.stderr.write(f"sandbox-agent: {error}\n")
         return 1

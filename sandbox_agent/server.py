@@ -122,10 +122,14 @@ class Agent:
             self._tell_ready(settings)
         _log.info("serving", extra={"grpc_port": self.grpc_port, "control_port": self.control_port})
 
+    async def finish(self) -> None:
+        """Refuse new calls, and save what is not saved yet, where the settings leave time for it. Never fails."""
+        saving = self._sessions.save_last(STOP_GRACE, self._settings.stop_seconds)
+        await asyncio.gather(self._refuse_calls(), saving)
+
     async def stop(self) -> None:
         """Refuse new calls, let those under way end for a while, then close everything."""
-        for server in self._servers:
-            await server.stop(STOP_GRACE)
+        await self._refuse_calls()
         if self._preloading is not None:
             await asyncio.wait({self._preloading})
         await self._sessions.close()
@@ -135,6 +139,9 @@ class Agent:
         await self._gate.close()
         await self._health.close()
         await self._link.close()
+
+    async def _refuse_calls(self) -> None:
+        await asyncio.gather(*(server.stop(STOP_GRACE) for server in self._servers))
 
     def _is_ready(self) -> bool:
         is_preloading = self._preloading is not None and not self._preloading.done()

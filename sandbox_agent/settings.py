@@ -30,6 +30,8 @@ class Settings:
     """Local mode: where the chosen ports are told."""
     preload_storage: bool = False
     """Whether to load the storage client before there is a session: a session will need it."""
+    stop_seconds: float = 0.0
+    """How long a last push may take once the agent is told to stop; 0: there is none."""
 
     @property
     def socket_path(self) -> Path:
@@ -41,7 +43,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     """Settings from environment variables.
 
     Raises:
-        SettingsError: A port is none.
+        SettingsError: A port or a time is none.
     """
     default = Settings()
     ready_file = environment.get("SANDBOX_READY_FILE")
@@ -54,7 +56,15 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         health_port=_port(environment, "SANDBOX_HEALTH_PORT", default.health_port),
         ready_file=Path(ready_file) if ready_file else None,
         preload_storage=environment.get("SANDBOX_PRELOAD_STORAGE") == "1",
+        stop_seconds=_seconds(environment, "SANDBOX_STOP_SECONDS"),
     )
+
+
+def _seconds(environment: Mapping[str, str], name: str) -> float:
+    text = environment.get(name) or "0"
+    if not (text.isascii() and text.isdigit()):
+        raise SettingsError(f"{name} must be a whole number of seconds, not {text!r}")
+    return float(text)
 
 
 def _port(environment: Mapping[str, str], name: str, default: int) -> int:

@@ -130,6 +130,11 @@ class BackgroundProcess:
             self._resume()
             await kill_tree(self._child.tree, self._child.pid)
 
+    async def terminate(self) -> None:
+        """Tell it to end: SIGTERM, or SIGHUP where there is a terminal, whose shell ignores the other."""
+        with contextlib.suppress(OperationError):
+            await self.signal(signal.SIGHUP if isinstance(self._io, Terminal) else signal.SIGTERM)
+
     async def signal(self, number: int) -> None:
         """Signal its group, and the foreground job of its terminal; KILL goes to the whole tree."""
         if self._child is None:

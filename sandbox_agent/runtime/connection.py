@@ -54,6 +54,8 @@ class Link:
         self.lasting = lasting
         self.streams = streams
         self._current: LinkConnection | None = None
+        self._alone = asyncio.Event()
+        self._alone.set()
         self._tasks: set[asyncio.Task[None]] = set()
 
     def keep(self, task: asyncio.Task[None]) -> None:
@@ -75,6 +77,10 @@ class Link:
     def replace(self, connection: LinkConnection | None) -> None:
         """Make a connection the current one, and end the one before."""
         previous, self._current = self._current, connection
+        if connection is None:
+            self._alone.set()
+        else:
+            self._alone.clear()
         if previous is not None and previous is not connection:
             previous.close()
 
@@ -82,6 +88,11 @@ class Link:
         """A connection ended."""
         if self._current is connection:
             self._current = None
+            self._alone.set()
+
+    async def wait_alone(self) -> None:
+        """Wait until no agent is connected."""
+        await self._alone.wait()
 
     def announce(self, event: dict[str, Any]) -> None:
         """Send an event on channel 0 to the agent that is connected, if any."""

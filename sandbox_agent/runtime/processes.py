@@ -59,6 +59,10 @@ class Processes:
             "process.resize": self.resize,
         }
 
+    async def terminate(self) -> None:
+        """Tell them all to end, so that they can save what they have."""
+        await asyncio.gather(*(process.terminate() for process in self._running.values()))
+
     async def close(self) -> None:
         """Kill them all."""
         await asyncio.gather(*(process.kill() for process in list(self._running.values())))

@@ -27,12 +27,14 @@ class Settings:
         workspace: Root of the workspace.
         home: HOME of user code; gets a venv and an npm prefix.
         preload: Modules that the preloading zygote imports; missing ones are skipped.
+        stop_seconds: How long an agent may still save files after this process was told to stop.
     """
 
     link_dir: Path
     workspace: Path
     home: Path
     preload: tuple[str, ...]
+    stop_seconds: float = 0.0
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> Settings:
@@ -43,6 +45,7 @@ class Settings:
             workspace=Path(environ.get("SANDBOX_WORKSPACE") or "/workspace"),
             home=Path(environ.get("SANDBOX_HOME") or "/home/sandbox"),
             preload=tuple(name.strip() for name in preload.split(",") if name.strip()),
+            stop_seconds=float(environ.get("SANDBOX_STOP_SECONDS") or 0),
         )
 
 

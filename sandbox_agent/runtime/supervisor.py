@@ -99,6 +99,7 @@ class Supervisor:
         stops = [self._streams.listen(path.with_name(SOCKET)), self._link.listen(path)]
         try:
             await self._stop.wait()
+            await self._outlast_agent()
         finally:
             for stop in stops:
                 stop()
@@ -106,6 +107,15 @@ class Supervisor:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_END_WITHIN):
                     await self._end()
+
+    async def _outlast_agent(self) -> None:
+        """Both containers of a pod are told to end at once, and the agent's last push needs the files from here."""
+        if not self._settings.stop_seconds:
+            return
+        await self._processes.terminate()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._settings.stop_seconds):
+                await self._link.wait_alone()
 
     def _on_light_ready(self) -> None:
         # Not earlier: on few cores the preloads would delay the first cell.

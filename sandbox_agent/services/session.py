@@ -27,6 +27,8 @@ MAX_WAIT: Final = 300.0
 STATUS_TIMEOUT: Final = 10.0
 IMPATIENCE: Final = 1.0
 """Seconds for a status while storage waits for credentials: it is the operator that brings them, and it waits, too."""
+LAST_PUSH_RETRY: Final = 1.0
+"""Seconds between two tries of the push that comes before the end."""
 _STATE: Final = {
     State.BLANK: session_pb2.SessionDescription.STATE_BLANK,
     State.BOUND: session_pb2.SessionDescription.STATE_BOUND,
@@ -94,6 +96,26 @@ class SessionServicer(session_pb2_grpc.SessionServiceServicer):
             await self._gate.restoration.wait(min(wait, MAX_WAIT))
         return await self._describe()
 
+    async def save_last(self, grace: float, seconds: float) -> None:
+        """Save what is not saved yet, because this process was told to stop: its pod may be about to go.
+
+        No drain: the operator is told of none, and nothing of it is left behind. Never fails.
+
+        Args:
+            grace: Seconds that work under way gets to end.
+            seconds: What all of it may take; 0: nothing is done.
+        """
+        session = self._gate.session
+        if not seconds or session is None or session.stored is None:
+            return
+        try:
+            async with asyncio.timeout(seconds):
+                await self._save_last(session, session.stored, grace)
+        except TimeoutError:
+            _log.warning("stopping before everything was saved", extra={"session": session.session_name})
+        except Exception:  # noqa: BLE001 - a defect of ours must not keep the process from ending in order
+            _log.exception("the last push failed unexpectedly")
+
     async def close(self) -> None:
         """Stop a drain under way."""
         if self._drain is not None:
@@ -125,10 +147,25 @@ class SessionServicer(session_pb2_grpc.SessionServiceServicer):
             _log.warning("work goes on after the grace of a drain", extra={"active": gate.active})
         # After a failed restore nothing was let in, and a push would replace what is stored by a part of it.
         if session.stored is not None and phase is RestorePhase.DONE:
-            if session.stored.on_change is not None:
-                # Nothing may claim the workspace once the pod is about to go.
-                await session.stored.on_change.stop()
-            await _push(session.stored)
+            await _push_last(session, session.stored)
+
+    async def _save_last(self, session: BoundSession, stored: Workspace, grace: float) -> None:
+        if self._drain is not None:
+            await asyncio.wait({self._drain})
+        if self._gate.state is State.DRAINED or await self._gate.restoration.wait() is not RestorePhase.DONE:
+            return
+        await self._gate.wait_until_quiet(grace)
+        while True:
+            try:
+                await _push_last(session, stored)
+            except OperationError as error:
+                _log.warning("the last push failed", extra={"reason": error.reason, "error": error.message})
+                if error.reason == "RUNTIME_UNAVAILABLE":
+                    return  # no container of a pod that ends is started again
+                await asyncio.sleep(LAST_PUSH_RETRY)
+            else:
+                _log.info("everything is saved", extra={"session": session.session_name})
+                return
 
     async def _describe(self) -> session_pb2.SessionDescription:
         gate = self._gate
@@ -162,12 +199,15 @@ def _log_drain(task: asyncio.Task[None]) -> None:
         _log.warning("drain failed: %s", error)
 
 
-async def _push(workspace: Workspace) -> None:
-    async for response in workspace.push([]):
-        if response.WhichOneof("event") == "done" and response.done.failed:
-            first = response.done.failed[0]
-            extra = {"files": len(response.done.failed), "first": first.path, "reason": first.reason}
-            _log.warning("files were not saved", extra=extra)
+async def _push_last(session: BoundSession, stored: Workspace) -> None:
+    if stored.on_change is not None:
+        # Nothing may claim the workspace once the pod is about to go.
+        await stored.on_change.stop()
+    done = await stored.push_last(session.session_name.rpartition("/")[2])
+    if done.failed:
+        first = done.failed[0]
+        extra = {"files": len(done.failed), "first": first.path, "reason": first.reason}
+        _log.warning("files were not saved", extra=extra)
 
 
 async def _status(workspace: Workspace) -> workspace_pb2.WorkspaceStatus:

@@ -91,6 +91,17 @@ class SandboxFiles:
         info = answer.get("info")
         return not (isinstance(info, dict) and info.get("type") == "directory" and kind != "directory")
 
+    async def rename(self, path: str, new: str) -> bool:
+        """Give a file another name; False where that name is taken."""
+        try:
+            async with patient():
+                await self.runtime.call("file.move", {"source": path, "destination": new, "overwrite": False})
+        except OperationError as error:
+            if error.code == "ALREADY_EXISTS":
+                return False
+            raise
+        return True
+
     async def hash(self, path: str) -> tuple[str, Local]:
         """The SHA-256 of a file, and what it was then."""
         async with patient(HASH_PATIENCE):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from sandbox_agent.link.calls import OperationError
 from sandbox_agent.storage import reports
+from sandbox_agent.storage.conflicts import keep_both
 from sandbox_agent.storage.dirtiness import is_dirty
 from sandbox_agent.storage.freshness import Freshness, Looking
 from sandbox_agent.storage.generations import Generations, HeadState
@@ -113,6 +114,15 @@ class Workspace:
                     yield workspace_pb2.PushResponse(progress=step)
                     continue
                 yield workspace_pb2.PushResponse(done=reports.push_done(step))
+
+    async def push_last(self, session_name: str) -> workspace_pb2.PushDone:
+        """Save everything before the sandbox goes, conflicts too: its version under another name (see `conflicts`)."""
+        if not self.is_fresh():
+            await self.freshen()
+        result = await self._push((), Meter())
+        if await keep_both(self._parts.files, result.failed, session_name):
+            result = await self._push((), Meter())
+        return reports.push_done(result)
 
     async def restore(self) -> AsyncGenerator[workspace_pb2.RestoreResponse, None]:
         """Bring the stored generation back; progress, then exactly one `done`. May be run again at any time."""

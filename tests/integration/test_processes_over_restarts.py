@@ -2,102 +2,20 @@
 
 import asyncio
 import contextlib
-import hashlib
-import json
 import os
-import sys
 
-import grpc
 import pytest
 
-from sandbox_agent.certificates import issue_local_certificates
-from sandbox_client import AsyncSandbox, Endpoint, Status
-from sandbox_proto.v1 import session_pb2, session_pb2_grpc
-
-SERVER_NAME = "agent.test"
-TOKEN = "t" * 43
-
-
-class Pod:
-    """A runtime and an agent, each of which may be killed and started again."""
-
-    def __init__(self, folder):
-        self.folder = folder
-        self.processes = {}
-        for name in ("link", "workspace", "home"):
-            (folder / name).mkdir()
-        issue_local_certificates(folder / "tls", SERVER_NAME)
-        self.ready = folder / "ready.json"
-
-    async def start(self, name, *module):
-        environment = {
-            **os.environ,
-            "SANDBOX_LINK_DIR": str(self.folder / "link"),
-            "SANDBOX_WORKSPACE": str(self.folder / "workspace"),
-            "SANDBOX_HOME": str(self.folder / "home"),
-            "SANDBOX_ZYGOTE_PRELOAD": "",
-            "SANDBOX_TLS_DIR": str(self.folder / "tls"),
-            "SANDBOX_LISTEN_ADDRESS": "127.0.0.1",
-            "SANDBOX_GRPC_PORT": "0",
-            "SANDBOX_CONTROL_PORT": "0",
-            "SANDBOX_HEALTH_PORT": "0",
-            "SANDBOX_READY_FILE": str(self.ready),
-        }
-        self.processes[name] = await asyncio.create_subprocess_exec(sys.executable, "-m", *module, env=environment)
-
-    async def start_runtime(self):
-        await self.start("runtime", "sandbox_agent.runtime")
-
-    async def start_agent(self):
-        self.ready.unlink(missing_ok=True)
-        await self.start("agent", "sandbox_agent", "serve")
-        async with asyncio.timeout(20):
-            while not self.ready.exists():  # noqa: ASYNC110 - another process writes it
-                await asyncio.sleep(0.01)
-
-    async def kill(self, name):
-        process = self.processes.pop(name)
-        process.kill()
-        await process.wait()
-
-    async def call(self, method, request):
-        tls = self.folder / "tls"
-        credentials = grpc.ssl_channel_credentials(
-            *((tls / name).read_bytes() for name in ("ca.crt", "operator.key", "operator.crt"))
-        )
-        address = f"127.0.0.1:{json.loads(self.ready.read_text())['control_port']}"
-        options = [("grpc.ssl_target_name_override", SERVER_NAME)]
-        async with grpc.aio.secure_channel(address, credentials, options) as channel:
-            return await getattr(session_pb2_grpc.SessionServiceStub(channel), method)(request, timeout=60)
-
-    async def bind(self):
-        store = session_pb2.DirectoryStore(path=str(self.folder / "store"))
-        request = session_pb2.BindRequest(
-            session_uid="uid",
-            session_name="local/one",
-            token_sha256=hashlib.sha256(TOKEN.encode()).digest(),
-            workspace=session_pb2.WorkspaceBinding(directory=store, key_prefix="p/"),
-        )
-        await self.call("Bind", request)
-
-    def connect(self):
-        port = json.loads(self.ready.read_text())["grpc_port"]
-        certificate = (self.folder / "tls" / "ca.crt").read_bytes()
-        return AsyncSandbox(Endpoint(f"127.0.0.1:{port}", SERVER_NAME, certificate, TOKEN))
-
-    async def close(self):
-        for process in self.processes.values():
-            process.terminate()
-            await process.wait()
+from sandbox_client import Status
+from sandbox_proto.v1 import session_pb2
+from tests.support.two_processes import Pod
 
 
 @pytest.fixture
 async def pod(tmp_path):
     pod = Pod(tmp_path)
     try:
-        await pod.start_runtime()
-        await pod.start_agent()
-        await pod.bind()
+        await pod.begin()
         yield pod
     finally:
         await pod.close()

@@ -27,8 +27,13 @@ _AGENT_RESOURCES: Final = {
     "limits": {"cpu": "1", "memory": "512Mi", "ephemeral-storage": "512Mi"},
 }
 _HASH_LENGTH: Final = 16
-_TERMINATION_GRACE: Final = 10
-"""Seconds. The operator drains before it deletes, so nothing is waited for here that matters."""
+_TERMINATION_GRACE: Final = 30
+"""Seconds. The operator drains before it deletes; an eviction does not: the agent has so long for a last push."""
+_STOP_SECONDS: Final = 25
+"""What of it a last push may take."""
+
+_STOP: Final = {"name": "SANDBOX_STOP_SECONDS", "value": str(_STOP_SECONDS)}
+_PRELOAD: Final = {"name": "SANDBOX_PRELOAD_STORAGE", "value": "1"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +183,7 @@ def _build_agent(request: _Spec) -> dict[str, Any]:
         "image": spec.agent_image or request.images.agent,
         "imagePullPolicy": spec.image_pull_policy,
         "command": ["sandbox-agent", "serve"],
-        "env": [{"name": "SANDBOX_PRELOAD_STORAGE", "value": "1"}] if request.images.preload_storage else [],
+        "env": [_STOP, *([_PRELOAD] if request.images.preload_storage else [])],
         "ports": [
             {"name": "grpc", "containerPort": naming.GRPC_PORT, "protocol": "TCP"},
             {"name": "control", "containerPort": naming.CONTROL_PORT, "protocol": "TCP"},
@@ -204,6 +209,7 @@ def _build_sandbox(request: _Spec) -> dict[str, Any]:
         "image": spec.image or request.images.sandbox,
         "imagePullPolicy": spec.image_pull_policy,
         "command": ["sandbox-runtime"],
+        "env": [_STOP],
         "resources": {"requests": request.resources.requests, "limits": request.resources.limits},
         "securityContext": _build_security_context(_choose_uid(request), SANDBOX_UID),
         "volumeMounts": [

@@ -10,51 +10,10 @@ import pytest
 from sandbox_agent.link.calls import OperationError
 from sandbox_agent.server import running_agent
 from sandbox_agent.settings import Settings
-from sandbox_proto.v1 import file_pb2, file_pb2_grpc, interpreter_pb2, interpreter_pb2_grpc, session_pb2, workspace_pb2
+from sandbox_proto.v1 import file_pb2, file_pb2_grpc, interpreter_pb2, interpreter_pb2_grpc, session_pb2
+from tests.support.fake_workspace import FakeWorkspace
 
 Description = session_pb2.SessionDescription
-
-
-class FakeWorkspace:
-    """A workspace whose storage does as it is told."""
-
-    def __init__(self):
-        self.may_restore = asyncio.Event()
-        self.may_restore.set()
-        self.error = None
-        self.pushes = 0
-        self.renewed = []
-
-    on_change = None
-    needs_credentials = False
-    credentials_expire_at = None
-
-    def is_fresh(self):
-        return True
-
-    def start(self, ready):
-        pass
-
-    async def close(self):
-        self.is_closed = True
-
-    async def restore(self):
-        await self.may_restore.wait()
-        if self.error:
-            raise self.error
-        yield workspace_pb2.RestoreResponse(done=workspace_pb2.RestoreDone(generation=7))
-
-    async def push(self, paths):
-        if self.error:
-            raise self.error
-        self.pushes += 1
-        yield workspace_pb2.PushResponse(done=workspace_pb2.PushDone(generation=8))
-
-    async def status(self):
-        return workspace_pb2.WorkspaceStatus(generation=7 + self.pushes)
-
-    def renew(self, store):
-        self.renewed.append(store.access_key_id)
 
 
 @pytest.fixture

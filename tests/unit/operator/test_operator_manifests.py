@@ -65,7 +65,7 @@ def test_the_pod_is_the_one_of_the_contract():
     volumes = spec.pop("volumes")
     assert spec == {
         "restartPolicy": "Always",
-        "terminationGracePeriodSeconds": 10,
+        "terminationGracePeriodSeconds": 30,
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "shareProcessNamespace": False,
@@ -86,6 +86,7 @@ def test_the_pod_is_the_one_of_the_contract():
         "image": "sandbox:1",
         "imagePullPolicy": "IfNotPresent",
         "command": ["sandbox-runtime"],
+        "env": [{"name": "SANDBOX_STOP_SECONDS", "value": "25"}],
         "resources": {"requests": {"cpu": "1"}, "limits": {"cpu": "2"}},
         "securityContext": security_context(uid, gid=10002),
         "volumeMounts": [
@@ -205,7 +206,14 @@ def test_an_allowlist_with_a_forbidden_address_names_the_field(cidr):
 
 
 def test_agents_load_their_storage_client_early_where_there_is_a_bucket():
-    for bucket, env in (("", []), ("b", [{"name": "SANDBOX_PRELOAD_STORAGE", "value": "1"}])):
+    for bucket, names in (("", ["SANDBOX_STOP_SECONDS"]), ("b", ["SANDBOX_STOP_SECONDS", "SANDBOX_PRELOAD_STORAGE"])):
         images = Settings(storage_bucket=bucket).images
         pod = build_pod(PodRequest(SESSION, make_template(), Egress.NONE, Resources(), images))
-        assert pod["spec"]["containers"][0]["env"] == env
+        assert [variable["name"] for variable in pod["spec"]["containers"][0]["env"]] == names
+
+
+def test_fault_22_a_pod_ends_later_than_the_last_push_in_it():
+    spec = build(make_template())["spec"]
+    told = [{item["name"]: item["value"] for item in container["env"]} for container in spec["containers"]]
+    (seconds,) = {int(variables["SANDBOX_STOP_SECONDS"]) for variables in told}
+    assert 0 < seconds <= spec["terminationGracePeriodSeconds"] - 3, "the runtime needs some seconds for its own end"
