@@ -20,6 +20,7 @@ from sandbox_agent.restoration import Restoration, RestorePhase
 
 if TYPE_CHECKING:
     from sandbox_agent.limits import Binding, Limits
+    from sandbox_agent.storage.variables import Variables
     from sandbox_agent.storage.workspace import Workspace
     from sandbox_proto.v1.session_pb2 import S3Store, WorkspaceBinding
 
@@ -49,6 +50,8 @@ class BoundSession:
     runtime: Runtime
     stored: Workspace | None
     """None where the session was bound without storage; servicers use `workspace`."""
+    variables: Variables | None = None
+    """None where they are not kept."""
 
     @property
     def workspace(self) -> Workspace:
@@ -242,7 +245,9 @@ class SessionGate:
         # Not the pod's name: a session that goes on in another pod takes its own interrupted push over at once.
         writer = f"{binding.session_name} {binding.session_uid}"
         stored = self._build_workspace(binding.workspace, self.runtime, writer) if binding.workspace else None
-        self._session = BoundSession(binding.session_uid, binding.session_name, binding.limits, self.runtime, stored)
+        name = binding.session_name
+        variables = stored.variables_of(name) if stored is not None and binding.keep_variables else None
+        self._session = BoundSession(binding.session_uid, name, binding.limits, self.runtime, stored, variables)
         self._binding = binding
         if binding.max_lifetime is not None:
             self._deadline = self._monotonic() + binding.max_lifetime
@@ -265,7 +270,7 @@ class SessionGate:
     def _restart_restore(self) -> None:
         session = self._session
         if session is not None and self.restoration.phase in {RestorePhase.IDLE, RestorePhase.FAILED}:
-            self.restoration.start(session.stored, self.runtime, session.session_uid)
+            self.restoration.start(session)
 
 
 def _configure_arguments(binding: Binding) -> dict[str, Any]:

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 MAX_TEXT: Final = 64 << 10
 """Characters of a text that are passed on."""
+MAX_VARIABLES: Final = 300
+"""Names in a report of variables, of each kind."""
+MAX_REASON: Final = 512
 _MAX_SECONDS: Final = 10.0 * 365 * 86400
 _U32: Final = (1 << 32) - 1
 _MAX_COUNT: Final = (1 << 62) - 1
@@ -153,3 +156,32 @@ def context(value: Mapping[str, Any]) -> interpreter_pb2.Context:
         busy=boolean(value, "busy"),
         execution_count=integer(value, "execution_count"),
     )
+
+
+def kept_variables(value: Mapping[str, Any]) -> interpreter_pb2.KeptVariables:
+    """A report of variables."""
+    kept, lost = (_rows(value, name, width) for name, width in (("kept", 2), ("lost", 3)))
+    omitted = value.get("omitted")
+    if not isinstance(omitted, list) or len(omitted) != len(("kept", "lost")):
+        raise FrameError("omitted is no pair of counts")
+    counts = {"kept": omitted[0], "lost": omitted[1]}
+    return interpreter_pb2.KeptVariables(
+        kept=[interpreter_pb2.Variable(context_id=context_id, name=name) for context_id, name in kept],
+        lost=[
+            interpreter_pb2.LostVariable(context_id=context_id, name=name, reason=reason)
+            for context_id, name, reason in lost
+        ],
+        kept_omitted=count(counts, "kept"),
+        lost_omitted=count(counts, "lost"),
+        problem=text(value, "problem", MAX_REASON),
+    )
+
+
+def _rows(value: Mapping[str, Any], name: str, width: int) -> list[list[str]]:
+    rows = value.get(name)
+    if not isinstance(rows, list) or len(rows) > MAX_VARIABLES:
+        raise FrameError(f"{name} is no list of at most {MAX_VARIABLES} rows")
+    for row in rows:
+        if not isinstance(row, list) or len(row) != width or not all(isinstance(cell, str) for cell in row):
+            raise FrameError(f"{name} has a row that is not {width} strings")
+    return [[printable(cell, MAX_REASON) for cell in row] for row in rows]

@@ -67,6 +67,8 @@ class Binding:
     """Seconds; None: no limit."""
     workspace: session_pb2.WorkspaceBinding | None
     """None: this session has no storage."""
+    keep_variables: bool = False
+    """Whether a drain saves variables, and a restore brings them back."""
 
 
 def read_binding(request: session_pb2.BindRequest) -> Binding:
@@ -93,6 +95,7 @@ def read_binding(request: session_pb2.BindRequest) -> Binding:
         limits=read_limits(request.limits),
         max_lifetime=lifetime,
         workspace=request.workspace if request.workspace.WhichOneof("store") else None,
+        keep_variables=request.lifecycle.keep_variables,
     )
 
 

@@ -13,7 +13,7 @@ from sandbox_agent.link.calls import OperationError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sandbox_agent.link.calls import Runtime
+    from sandbox_agent.binding import BoundSession
     from sandbox_agent.storage.workspace import Workspace
 
 RETRY_DELAYS: Final = (0.5, 2.0, 5.0)
@@ -51,12 +51,12 @@ class Restoration:
         """The runtime says that its workspace was restored before."""
         self._finish(RestorePhase.DONE, "")
 
-    def start(self, workspace: Workspace | None, runtime: Runtime, session_uid: str) -> None:
-        """Restore in the background; `workspace` None: there is nothing to restore from."""
+    def start(self, session: BoundSession) -> None:
+        """Restore in the background what the session has stored."""
         self.phase = RestorePhase.RUNNING
         self.error = ""
         self._ended.clear()
-        self._task = asyncio.create_task(self._run(workspace, runtime, session_uid))
+        self._task = asyncio.create_task(self._run(session))
 
     async def wait(self, timeout: float | None = None) -> RestorePhase:  # noqa: ASYNC109 - a bound, not a scope
         """Wait for its end, at most `timeout` seconds; the phase then."""
@@ -75,9 +75,9 @@ class Restoration:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
-    async def _run(self, workspace: Workspace | None, runtime: Runtime, session_uid: str) -> None:
+    async def _run(self, session: BoundSession) -> None:
         try:
-            left_out = await self._attempts(workspace, runtime, session_uid)
+            left_out = await self._attempts(session)
         except OperationError as error:
             _log.warning("restore failed", extra={"reason": error.reason, "error": error.message})
             self._finish(RestorePhase.FAILED, f"{error.reason}: {error.message}")
@@ -87,16 +87,22 @@ class Restoration:
         else:
             self._finish(RestorePhase.DONE, left_out)
 
-    async def _attempts(self, workspace: Workspace | None, runtime: Runtime, session_uid: str) -> str:
+    async def _attempts(self, session: BoundSession) -> str:
+        variables = session.variables
         for delay in (*self._delays, None):
             try:
-                left_out = await _restore(workspace) if workspace is not None else ""
-                await runtime.call("restored", {"session_uid": session_uid})
+                left_out = await _restore(session.stored) if session.stored is not None else ""
+                if variables is not None:
+                    await variables.load()
+                await session.runtime.call("restored", {"session_uid": session.session_uid})
             except OperationError as error:
                 if error.code != "UNAVAILABLE" or delay is None:
                     raise
                 await asyncio.sleep(delay)
             else:
+                if variables is not None:
+                    # Handed back once: what runs from here on changes them.
+                    await variables.forget()
                 return left_out
         raise AssertionError("the last attempt returns or raises")
 

@@ -38,6 +38,7 @@ from sandbox_client.values import (
     StoredFile,
     WorkspaceStatus,
 )
+from sandbox_client.variables import KeptVariables, LostVariable
 
 __all__ = [
     "AsyncProcess",
@@ -61,7 +62,9 @@ __all__ = [
     "FileInfo",
     "Files",
     "InvalidArgument",
+    "KeptVariables",
     "LineMatch",
+    "LostVariable",
     "NotFound",
     "NotSupported",
     "Process",

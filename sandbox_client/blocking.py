@@ -225,6 +225,7 @@ class Contexts(Face[AsyncContexts]):
 
     create = blocking(AsyncContexts.create)
     list = blocking(AsyncContexts.list)
+    kept_variables = blocking(AsyncContexts.kept_variables)
     interrupt = blocking(AsyncContexts.interrupt)
     restart = blocking(AsyncContexts.restart)
     delete = blocking(AsyncContexts.delete)

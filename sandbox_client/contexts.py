@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sandbox_client.values import Context, context, language_number
+from sandbox_client.variables import kept_variables
 from sandbox_proto.v1 import interpreter_pb2
 
 if TYPE_CHECKING:
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from pathlib import PurePosixPath
 
     from sandbox_client.connection import Connection
+    from sandbox_client.variables import KeptVariables
 
 
 class AsyncContexts:
@@ -40,9 +42,12 @@ class AsyncContexts:
 
     async def list(self) -> list[Context]:
         """All of them, the default ones included."""
-        request = interpreter_pb2.ListContextsRequest()
-        response = await self._connection.unary(self._connection.interpreter.ListContexts, request, repeatable=True)
-        return [context(message) for message in response.contexts]
+        return [context(message) for message in (await self._list()).contexts]
+
+    async def kept_variables(self) -> KeptVariables | None:
+        """What came of the variables when this session was woken; None: it did not sleep, or was not to keep them."""
+        response = await self._list()
+        return kept_variables(response.variables) if response.HasField("variables") else None
 
     async def interrupt(self, context_id: str = "python") -> bool:
         """Interrupt the running cell; variables are kept.
@@ -64,3 +69,9 @@ class AsyncContexts:
         """End the interpreter and all its processes."""
         request = interpreter_pb2.DeleteContextRequest(context_id=context_id)
         await self._connection.unary(self._connection.interpreter.DeleteContext, request, repeatable=False)
+
+    async def _list(self) -> interpreter_pb2.ListContextsResponse:
+        request = interpreter_pb2.ListContextsRequest()
+        call = self._connection.interpreter.ListContexts
+        response: interpreter_pb2.ListContextsResponse = await self._connection.unary(call, request, repeatable=True)
+        return response

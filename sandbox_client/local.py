@@ -24,21 +24,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-import grpc
-
-from sandbox_client.connection import Endpoint, channel_options
-from sandbox_client.errors import InvalidArgument, SandboxError, SessionFailed, from_rpc_error
+from sandbox_client.connection import Endpoint
+from sandbox_client.errors import InvalidArgument, SessionFailed
+from sandbox_client.local_control import START_TIMEOUT, Control
 from sandbox_proto.v1 import session_pb2
-from sandbox_proto.v1.session_pb2_grpc import SessionServiceStub
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 SERVER_NAME: Final = "local.sandboxsessions.dev"
-START_TIMEOUT: Final = 60.0
-"""Seconds for processes to be up, on a machine as slow as they come."""
-RESTORE_TIMEOUT: Final = 600.0
-"""Seconds for the workspace to be restored from the store."""
 _NEEDED: Final = ("sandbox_agent", "cryptography", "boto3", "IPython")
 _INHERITED: Final = frozenset({
     "PATH", "LANG", "LANGUAGE", "TZ", "PYTHONPATH", "TMPDIR", "SANDBOX_NODE", "SANDBOX_ZYGOTE_PRELOAD",
@@ -64,6 +58,7 @@ class LocalOptions:
     memory_bytes: int | None = None
     file_bytes: int | None = None
     sync: Literal["manual", "on_change"] = "manual"
+    keep_variables: bool = False
 
 
 async def start_local(
@@ -92,7 +87,11 @@ async def start_local(
         ports = await _wait_ports(folder, guardian)
         on_progress("Preparing the interpreters")
         token = base64.urlsafe_b64encode(secrets.token_bytes(32)).rstrip(b"=").decode()
-        await _bind(folder, ports["control_port"], _binding(folder, options, token), on_progress)
+        control = Control(folder / "tls", ports["control_port"], SERVER_NAME, lambda: _logs(folder))
+        request = _binding(folder, options, token)
+        await control.bind(request, on_progress)
+        if options.keep_variables:
+            resources.push_async_callback(control.suspend, request.session_uid)
         certificate = (folder / "tls" / "ca.crt").read_bytes()
     except BaseException:
         await resources.aclose()
@@ -225,8 +224,12 @@ async def _wait_ports(folder: Path, guardian: subprocess.Popen[bytes]) -> dict[s
             ports: dict[str, int] = json.loads(ready.read_text())
             return ports
         await asyncio.sleep(0.01)
-    logs = "\n".join(f"{name}: {_log_end(folder, name)}" for name in ("agent", "runtime"))
-    raise SessionFailed(f"the agent was not ready within {START_TIMEOUT:g} s\n{logs}", reason="START_TIMEOUT")
+    message = f"the agent was not ready within {START_TIMEOUT:g} s\n{_logs(folder)}"
+    raise SessionFailed(message, reason="START_TIMEOUT")
+
+
+def _logs(folder: Path) -> str:
+    return "\n".join(f"{name}: {_log_end(folder, name)}" for name in ("agent", "runtime"))
 
 
 def _log_end(folder: Path, name: str) -> str:
@@ -255,40 +258,10 @@ def _binding(folder: Path, options: LocalOptions, token: str) -> session_pb2.Bin
             key_prefix=f"local/{options.name}/",
             save_on_change=options.sync == "on_change",
         ),
+        lifecycle=session_pb2.Lifecycle(keep_variables=options.keep_variables),
     )
 
 
 def _default_memory() -> int:
     """Three quarters of what the machine has, so that a cell which goes astray takes nothing else with it."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") * 3 // 4
-
-
-async def _bind(
-    folder: Path, port: int, request: session_pb2.BindRequest, on_progress: Callable[[str], object]
-) -> None:
-    tls = folder / "tls"
-    credentials = grpc.ssl_channel_credentials(
-        root_certificates=(tls / "ca.crt").read_bytes(),
-        private_key=(tls / "operator.key").read_bytes(),
-        certificate_chain=(tls / "operator.crt").read_bytes(),
-    )
-    stub_class: Any = SessionServiceStub
-    async with grpc.aio.secure_channel(
-        f"127.0.0.1:{port}", credentials, options=channel_options(SERVER_NAME)
-    ) as channel:
-        stub = stub_class(channel)
-        try:
-            await stub.Bind(request, timeout=START_TIMEOUT, wait_for_ready=True)
-            on_progress("Restoring the workspace")
-            description = await stub.Describe(
-                session_pb2.DescribeRequest(wait=dt.timedelta(seconds=RESTORE_TIMEOUT)),
-                timeout=RESTORE_TIMEOUT + 5,
-            )
-        except grpc.RpcError as error:
-            cause: SandboxError = from_rpc_error(error)
-            logs = "\n".join(f"{name}: {_log_end(folder, name)}" for name in ("agent", "runtime"))
-            raise SessionFailed(f"the session could not be bound: {cause}\n{logs}", reason=cause.reason) from error
-    if description.restore == session_pb2.SessionDescription.RESTORE_STATE_FAILED:
-        raise SessionFailed(
-            f"the workspace could not be restored: {description.restore_error}", reason="RESTORE_FAILED"
-        )

@@ -6,12 +6,12 @@ import contextlib
 import copy
 import uuid
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from sandbox_client.attach import ExecutionLostError, attached_events
 from sandbox_client.connection import Connection, Endpoint
 from sandbox_client.contexts import AsyncContexts
-from sandbox_client.errors import FailedPrecondition
+from sandbox_client.errors import FailedPrecondition, SandboxError
 from sandbox_client.events import (
     CommandFold,
     Completed,
@@ -25,6 +25,7 @@ from sandbox_client.files import AsyncFiles
 from sandbox_client.processes import AsyncProcesses
 from sandbox_client.requests import checked_text, command_request, duration, type_check_number
 from sandbox_client.values import CommandResult, Diagnostic, Execution, Status, language_number
+from sandbox_client.variables import WOKEN, describe_wake
 from sandbox_client.workspace import AsyncWorkspace
 from sandbox_proto.v1 import interpreter_pb2
 
@@ -35,11 +36,6 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from sandbox_client.straight import StraightConnection
-
-
-WOKEN: Final = (
-    "the session slept and was woken: its saved files are there, variables, installed packages and processes are not"
-)
 
 
 class AsyncSandbox:
@@ -93,6 +89,7 @@ class AsyncSandbox:
         memory_bytes: int | None = None,
         file_bytes: int | None = None,
         sync: Literal["manual", "on_change"] = "manual",
+        keep_variables: bool = False,
         on_progress: Callable[[str], object] | None = None,
     ) -> Self:
         """Start a session on this machine, without a cluster. It ends with `close`, or with this process.
@@ -110,6 +107,8 @@ class AsyncSandbox:
             file_bytes: How large one file may get; the agent's default otherwise.
             sync: `on_change` saves every change to the store unasked, within some seconds; `manual` saves by
                 `workspace.push` alone.
+            keep_variables: `close` saves all files, and the Python variables that can be pickled (64 MiB at most); the
+                next session of the same store and name that keeps variables has them, and its `notice` says which.
             on_progress: Told each step of the start.
 
         Raises:
@@ -127,9 +126,13 @@ class AsyncSandbox:
             memory_bytes=memory_bytes,
             file_bytes=file_bytes,
             sync=sync,
+            keep_variables=keep_variables,
         )
         endpoint, resources = await start_local(options, on_progress or _ignore)
-        return cls(endpoint, name=name, resources=resources)
+        sandbox = cls(endpoint, name=name, resources=resources)
+        if keep_variables and (variables := await sandbox.contexts.kept_variables()) is not None:
+            sandbox.notice = describe_wake(variables)
+        return sandbox
 
     @classmethod
     async def connect(
@@ -146,7 +149,8 @@ class AsyncSandbox:
     ) -> Self:
         """Connect to a session of the cluster: directly inside a cluster, else through a port-forward.
 
-        One that sleeps (suspended, by hand or because it was idle) is woken first; `notice` says so.
+        One that sleeps (suspended, by hand or because it was idle) is woken first; `notice` says so, and what that has
+        lost and kept.
 
         Args:
             name: The SandboxSession's name.
@@ -168,7 +172,10 @@ class AsyncSandbox:
         cluster = await Cluster.open(ClusterOptions(namespace, kubeconfig, kube_context, in_cluster))
         woken = wake and await cluster.wake(name, timeout=timeout, on_phase=on_phase or _ignore)
         endpoint, resources = await cluster.connect(name)
-        return cls(endpoint, name=name, resources=resources, notice=WOKEN if woken else "")
+        sandbox = cls(endpoint, name=name, resources=resources)
+        if woken:
+            await note_wake(sandbox)
+        return sandbox
 
     @classmethod
     async def create(
@@ -409,6 +416,14 @@ class AsyncSandbox:
         self, type_: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.close()
+
+
+async def note_wake(sandbox: AsyncSandbox) -> None:
+    """Have a sandbox's `notice` say that its session slept, what that has lost, and what it has kept."""
+    sandbox.notice = WOKEN
+    # What cannot be asked just now is no reason not to connect.
+    with contextlib.suppress(SandboxError):
+        sandbox.notice = describe_wake(await sandbox.contexts.kept_variables())
 
 
 def twin_over(sandbox: AsyncSandbox, connection: StraightConnection) -> AsyncSandbox:

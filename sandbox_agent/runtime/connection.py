@@ -184,7 +184,8 @@ class LinkConnection:
         elif frame.type is FrameType.CLOSE:
             channel.end_input()
         elif frame.type is FrameType.CANCEL and (task := self._tasks.get(frame.channel)) is not None:
-            task.cancel()
+            # Not before its first step, where it came together with its OPEN: it would end without a CLOSE.
+            self._loop.call_soon(task.cancel)
 
     def _open(self, frame: Frame) -> None:
         arguments = frame.json()

@@ -11,7 +11,6 @@ from sandbox_agent.link.calls import OperationError
 from sandbox_agent.link.frames import Frame, FrameError, FrameType, Stream
 from sandbox_agent.runtime.executions import INTERRUPT_GRACE, Execution
 from sandbox_agent.runtime.interpreter_end import LastOutput, read_end, read_status
-from sandbox_agent.runtime.typecheck.gate import ONLY
 from sandbox_agent.runtime.typecheck.history import Cell, CellHistory
 
 if TYPE_CHECKING:
@@ -214,8 +213,7 @@ class Context:
             return
         execution = self._current = self._waiting.popleft()
         self._history.follow(self._interpreter)
-        if execution.check is None or execution.check.mode != ONLY:
-            self.execution_count += 1
+        self.execution_count += execution.counts
         execution.begin(self.id, self.execution_count, self._on_deadline, is_ready=self._interpreter.is_ready)
         self._nursery.memory.wake()
         for stream, data in self._backlog:
@@ -232,8 +230,10 @@ class Context:
         if self.language == "javascript":
             cell = Cell(self.execution_count, execution.language, execution.code.decode(errors="replace"))
             self._history.add(cell)
-        arguments = {"context_id": self.id, "language": execution.language, "execution_count": self.execution_count}
-        interpreter.execute(execution.channel.number, {**arguments, "timeout": execution.timeout}, execution.code)
+        arguments: dict[str, Any] = {"context_id": self.id, "language": execution.language}
+        arguments["execution_count"] = self.execution_count
+        arguments.update(execution.task or {}, timeout=execution.timeout)
+        interpreter.execute(execution.channel.number, arguments, execution.code)
 
     async def _check(self, execution: Execution, interpreter: Interpreter) -> None:
         status = "INTERRUPTED"

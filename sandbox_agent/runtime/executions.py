@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sandbox_agent.link.frames import Stream
 from sandbox_agent.runtime.output import OutputLimit
+from sandbox_agent.runtime.typecheck.gate import ONLY
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from sandbox_agent.runtime.channel import LinkChannel
+    from sandbox_agent.runtime.tasks import TaskChannel
     from sandbox_agent.runtime.typecheck.gate import TypeCheck
 
 _ANNOUNCE_AFTER: Final = 0.02
@@ -31,22 +33,25 @@ class Execution:
         timeout: Seconds from when the interpreter can run it.
         output_bytes: Limit of its output.
         check: A type check that goes first.
+        task: Its `op` and what that needs, where it is no cell but something that the runtime itself wants done.
     """
 
     def __init__(
         self,
-        channel: LinkChannel,
+        channel: LinkChannel | TaskChannel,
         language: str,
         code: bytes,
         timeout: float,
         output_bytes: int,
         check: TypeCheck | None = None,
+        task: Mapping[str, Any] | None = None,
     ) -> None:
         self.channel = channel
         self.language = language
         self.code = code
         self.timeout = timeout
         self.check = check
+        self.task = task
         self.timed_out = False
         self.interrupted = False
         self._limit = OutputLimit(output_bytes)
@@ -63,6 +68,11 @@ class Execution:
         """Whether the interpreter should wait because the agent does not read."""
         # Past its deadline an execution has to be able to end: what the agent does not read is kept, up to the limit.
         return self.channel.is_blocked and not self.timed_out and not self.interrupted
+
+    @property
+    def counts(self) -> bool:
+        """Whether it is one of the context's cells, which are counted."""
+        return self.task is None and (self.check is None or self.check.mode != ONLY)
 
     def begin(self, context_id: str, number: int, on_deadline: Callable[[], None], *, is_ready: bool) -> None:
         """The cell is handed to the interpreter now, as the context's cell `number`.

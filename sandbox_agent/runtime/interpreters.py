@@ -104,7 +104,7 @@ class Interpreter:
         self._control.send(encode_json(FrameType.OPEN, 0, message))
 
     def execute(self, channel: int, arguments: Mapping[str, Any], code: bytes) -> None:
-        """Start a cell."""
+        """Start a cell, or another `op` of the arguments."""
         opened = {"op": "execute", **arguments, "code_bytes": len(code), "after_interrupt": self._interrupted}
         self._interrupted = False
         frames = [encode_json(FrameType.OPEN, channel, opened)]

@@ -44,6 +44,9 @@ class Nursery:
         node: Path of node.
         outlet: What goes to the agent.
         memory: Watches what the interpreters use.
+
+    Attributes:
+        loaded_is_ready: Set once the preloaded zygote forks.
     """
 
     def __init__(
@@ -66,6 +69,7 @@ class Nursery:
         self._javascript = Standby(self._start_node, _REFILL_AFTER)
         self.outlet = outlet
         self.memory = memory
+        self.loaded_is_ready = asyncio.Event()
 
     @property
     def has_node(self) -> bool:

@@ -11,6 +11,7 @@ from sandbox_agent.runtime.contexts import Context
 from sandbox_agent.runtime.executions import Execution
 from sandbox_agent.runtime.settings import LANGUAGES, read_env
 from sandbox_agent.runtime.typecheck.gate import read_type_check
+from sandbox_agent.runtime.variables import Variables
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,6 +60,7 @@ class Operations:
         self.javascript = Context("javascript", "javascript", nursery, on_exit=self._on_exit)
         # Other ids of a context that has one already.
         self._contexts = {"python": self.python, "javascript": self.javascript, "typescript": self.javascript}
+        self._variables = Variables(self._contexts, self._add_context, nursery)
 
     def handlers(self) -> dict[str, Handler]:
         """Operation to handler."""
@@ -74,6 +76,7 @@ class Operations:
             "context.delete": self.delete_context,
             "run": self._commands.run,
             **self._processes.handlers(),
+            **self._variables.handlers(),
         }
 
     @property
@@ -196,24 +199,18 @@ class Operations:
             raise OperationError("INVALID_ARGUMENT", "INVALID_ARGUMENT", "`cwd` is not a string", "cwd")
         folder = self._state.resolve_cwd(cwd)
         env = read_env(arguments.get("env"))
-        if len(self._contexts) >= _MAX_CONTEXTS:
-            message = f"a session has at most {_MAX_CONTEXTS} contexts; delete one first"
-            raise OperationError("RESOURCE_EXHAUSTED", "INVALID_ARGUMENT", message)
         relative = "" if folder == self._state.root else str(folder.relative_to(self._state.root))
-        kind = "python" if language == "python" else "javascript"
-        context = Context(
-            f"ctx-{secrets.token_hex(6)}", kind, self._nursery, cwd=relative, env=env, on_exit=self._on_exit
-        )
-        context.shown_language = language
-        self._contexts[context.id] = context
+        context = self._add_context(f"ctx-{secrets.token_hex(6)}", language, relative, env)
         context.warm()
         # After the answer, so that on few cores the process does not take the time of it.
         asyncio.get_running_loop().call_soon(context.settle)
         return context.describe()
 
     async def list_contexts(self, _channel: LinkChannel) -> dict[str, Any]:
-        """All contexts, the aliases of default ones included."""
-        return {"contexts": [self._describe(name) for name in self._contexts]}
+        """All contexts, the aliases of default ones included, and what a wake brought back of their variables."""
+        report = self._variables.report
+        contexts = [self._describe(name) for name in self._contexts]
+        return {"contexts": contexts, "variables": report.as_object() if report is not None else None}
 
     async def restart_context(self, channel: LinkChannel) -> dict[str, Any]:
         """Replace a context's process."""
@@ -229,6 +226,16 @@ class Operations:
         del self._contexts[context.id]
         await context.close()
         return {}
+
+    def _add_context(self, context_id: str, language: str, cwd: str, env: dict[str, str]) -> Context:
+        if len(self._contexts) >= _MAX_CONTEXTS:
+            message = f"a session has at most {_MAX_CONTEXTS} contexts; delete one first"
+            raise OperationError("RESOURCE_EXHAUSTED", "INVALID_ARGUMENT", message)
+        kind = "python" if language == "python" else "javascript"
+        context = Context(context_id, kind, self._nursery, cwd=cwd, env=env, on_exit=self._on_exit)
+        context.shown_language = language
+        self._contexts[context_id] = context
+        return context
 
     def _describe(self, name: str) -> dict[str, Any]:
         return self._contexts[name].describe(name, "typescript" if name == "typescript" else "")

@@ -126,6 +126,7 @@ class Supervisor:
         self._operations.python.exchange()
         # The first JavaScript cell takes Node's standby, whichever context it is for.
         self._nursery.prepare_standbys()
+        self._nursery.loaded_is_ready.set()
 
     def _spawn_checker(self, installation: Installation, folder: Path, descriptors: Sequence[int]) -> Child:
         # A soft limit makes it collect garbage more eagerly; the hard one is the checker's own.

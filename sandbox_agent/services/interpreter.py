@@ -103,7 +103,9 @@ class InterpreterServicer(interpreter_pb2_grpc.InterpreterServiceServicer):
         value = await session.runtime.call("context.list", {})
         with answer():
             contexts = [checked.context(item) for item in checked.objects(value, "contexts", MAX_CONTEXTS)]
-        return interpreter_pb2.ListContextsResponse(contexts=contexts)
+            told = value.get("variables")
+            variables = None if told is None else checked.kept_variables(checked.mapping(value, "variables"))
+        return interpreter_pb2.ListContextsResponse(contexts=contexts, variables=variables)
 
     async def RestartContext(  # noqa: N802 - gRPC's name
         self, request: interpreter_pb2.RestartContextRequest, _context: Context

@@ -208,6 +208,9 @@ async def _push_last(session: BoundSession, stored: Workspace) -> None:
         first = done.failed[0]
         extra = {"files": len(done.failed), "first": first.path, "reason": first.reason}
         _log.warning("files were not saved", extra=extra)
+    if session.variables is not None:
+        # Behind the files, whose commit they belong to.
+        await session.variables.save()
 
 
 async def _status(workspace: Workspace) -> workspace_pb2.WorkspaceStatus:

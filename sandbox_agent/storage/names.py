@@ -16,6 +16,7 @@ FILES: Final = "code-interpreter/"
 BOOKKEEPING: Final = ".workspace/"
 HEAD: Final = BOOKKEEPING + "HEAD"
 PREVIOUS: Final = BOOKKEEPING + "previous/"
+VARIABLES: Final = BOOKKEEPING + "variables/"
 MAX_KEY_BYTES: Final = 1024
 """What S3 allows for a whole key, its prefix included."""
 MAX_PART_BYTES: Final = 255

@@ -29,6 +29,7 @@ from sandbox_agent.storage.stored_files import StoredFiles
 from sandbox_agent.storage.syncing import OnChange, Syncing
 from sandbox_agent.storage.transfers import Meter
 from sandbox_agent.storage.translation import translating
+from sandbox_agent.storage.variables import Place, Variables
 from sandbox_proto.v1 import workspace_pb2
 
 if TYPE_CHECKING:
@@ -153,6 +154,11 @@ class Workspace:
             error = error or f"{failure.reason}: {failure.message}"
         return reports.status(knowledge, self._recollection.synced_at, error, lag, dirty=dirty)
 
+    def variables_of(self, session_name: str) -> Variables:
+        """Variables of a session, kept beside its files."""
+        place = Place(self._store, self._parts.keys, session_name)
+        return Variables(place, self._parts.files.runtime, self._commit)
+
     def renew(self, s3: session_pb2.S3Store) -> None:
         """Use new credentials from the next request on.
 
@@ -253,6 +259,10 @@ class Workspace:
             async with self._lock:
                 return await self._recollection.recall()
         return self._recollection.knowledge
+
+    def _commit(self) -> tuple[int, str, str] | None:
+        knowledge = self._recollection.knowledge
+        return knowledge.commit if knowledge is not None else None
 
     def _is_quiet(self) -> bool:
         return self._store.is_quiet(self._parts.keys.prefix)

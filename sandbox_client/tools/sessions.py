@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from sandbox_client.errors import FailedPrecondition, NotFound, SandboxError, SandboxUnavailable, Unauthenticated
-from sandbox_client.session import AsyncSandbox
+from sandbox_client.session import AsyncSandbox, note_wake
 
 if TYPE_CHECKING:
     import os
@@ -64,12 +64,12 @@ class SessionKeeper:
                 await self._drop()
             sandbox = await self._open()
             self._sandbox = sandbox
-            notice = ""
+            notice = sandbox.notice
             if self._had_one:
                 # One that was only out of reach still has its variables.
                 knew_some = bool(self._counts)
                 lost = self._notice(await sandbox.contexts.list(), RENEWED)
-                notice = lost or ("" if knew_some else RENEWED)
+                notice = notice or lost or ("" if knew_some else RENEWED)
             self._had_one = True
             return sandbox, notice
 
@@ -136,9 +136,16 @@ def local_sessions(
     egress: Literal["public", "none"] = "public",
     execution_timeout: float | None = None,
     sync: Literal["manual", "on_change"] = "manual",
+    keep_variables: bool = False,
 ) -> LocalSessions:
     """For SandboxTools: local sessions, for trusted code. Arguments are those of `AsyncSandbox.local`."""
-    options = {"workspace": workspace, "egress": egress, "execution_timeout": execution_timeout, "sync": sync}
+    options = {
+        "workspace": workspace,
+        "egress": egress,
+        "execution_timeout": execution_timeout,
+        "sync": sync,
+        "keep_variables": keep_variables,
+    }
     return LocalSessions(store, options)
 
 
@@ -159,11 +166,15 @@ def cluster_sessions(
 
         cluster = await Cluster.open(options or ClusterOptions())
         try:
-            await cluster.wake(name, timeout=timeout, on_phase=_log.debug)
+            woken = await cluster.wake(name, timeout=timeout, on_phase=_log.debug)
         except NotFound:
+            woken = False
             await cluster.create(SessionRequest(name, template))
         await cluster.wait_ready(name, timeout=timeout, on_phase=_log.debug)
         endpoint, resources = await cluster.connect(name)
-        return AsyncSandbox(endpoint, name=name, resources=resources)
+        sandbox = AsyncSandbox(endpoint, name=name, resources=resources)
+        if woken:
+            await note_wake(sandbox)
+        return sandbox
 
     return open_session

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import pickle
 import signal
 import socket
 import subprocess
@@ -14,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from sandbox_agent.link.frames import FrameDecoder, FrameType, Stream, encode_json, encode_window, split_data
+from sandbox_agent.link.frames import FrameDecoder, FrameType, Stream, encode, encode_json, encode_window, split_data
+from sandbox_agent.runtime.records import encode_record, read_records
 from tests.support.waiting import until
 
 
@@ -540,3 +542,87 @@ def test_an_interrupt_before_the_cell_began_is_not_lost_and_hits_no_other_cell(c
         client.call("interrupt", context_id="python")
         assert client.take(number)["status"] == "INTERRUPTED"
         assert client.execute("1")["status"] == "OK"
+
+
+def records(body):
+    return [(header, bytes(content)) for header, content in read_records(body)]
+
+
+def test_variables_that_hold_up_their_saving_are_named_and_the_others_saved(client):
+    assert client.call("variables.save", limit=1000, timeout=5).ok == {"bytes": 0}
+    client.execute("""
+class Deaf:
+    def __reduce__(self):
+        # No signal ends this: it does not return to Python.
+        __import__("hashlib").pbkdf2_hmac("sha256", b"", b"", 2 ** 31 - 1)
+before, deaf, after = 1, Deaf(), 2
+""")
+    started = time.monotonic()
+    saved = client.call("variables.save", limit=1 << 20, timeout=1)
+    assert time.monotonic() - started < 10
+    (context, _), *variables = records(saved.body)
+    assert saved["bytes"] == len(saved.body)
+    assert [header["name"] for header, _ in variables] == ["Deaf", "before"]
+    assert context["lost"] == [["deaf", "it took too long"], ["after", "it took too long"]]
+    assert context["context"] == {"id": "python", "language": "python", "cwd": "", "env": {}, "execution_count": 1}
+
+
+def test_an_interpreter_that_ends_while_it_saves_or_loads_is_told(client):
+    client.execute("import os\nclass Ends:\n    def __reduce__(self): os._exit(3)\nends = Ends()\nlast = 1")
+    (context, _), *variables = records(client.call("variables.save", limit=1 << 20, timeout=20).body)
+    assert [header["name"] for header, _ in variables] == ["os", "Ends"]
+    why = "the interpreter ended while its variables were saved"
+    assert context["lost"] == [["ends", why], ["last", why]]
+
+    ends = b"cos\n_exit\n(I3\ntR."
+    blob = [*encode_record(context), *encode_record({"name": "fine"}, pickle.dumps(1))]
+    blob += encode_record({"name": "ends"}, ends)
+    channel = client.open("variables.load", b"".join(blob), limit=1 << 20, timeout=20)
+    client.socket.sendall(encode_json(FrameType.CLOSE, channel, {}))
+    assert client.take(channel).ok == {}
+    told = client.call("context.list")["variables"]
+    assert told["kept"] == []
+    why = "the interpreter ended while its variables were brought back"
+    assert told["lost"][-2:] == [["python", "fine", why], ["python", "ends", why]]
+    assert client.execute("1 + 1").body == b"2"
+
+
+def test_a_busy_context_is_not_waited_for_when_variables_are_saved(client):
+    channel = client.start("kept = 1\nimport time\nwhile True: time.sleep(0.01)")
+    client.until_started(channel)
+    [(context, _)] = records(client.call("variables.save", limit=1000, timeout=20).body)
+    assert context["lost"] == [["", "a cell was still running"]]
+    client.call("interrupt", context_id="python")
+    assert client.take(channel)["status"] == "INTERRUPTED"
+
+
+def test_without_cloudpickle_every_variable_is_named_with_what_to_install(client):
+    client.execute("import sys\nsys.modules['cloudpickle'] = None\nkept = 1")
+    [(context, _)] = records(client.call("variables.save", limit=1000, timeout=20).body)
+    assert [name for name, _ in context["lost"]] == ["sys", "kept"]
+    assert all("pip install cloudpickle" in why for _, why in context["lost"])
+
+
+@pytest.mark.parametrize(
+    "blob",
+    [
+        b"rubbish",
+        b"\xff" * 100,
+        b"".join(encode_record({"name": "of no context"}, b"1")),
+        b"".join(encode_record({"context": {"id": "../up", "language": "python"}})),
+        b"".join(encode_record({"name": "cut off"}, b"1" * 100))[:-1],
+    ],
+)
+def test_saved_variables_that_are_no_such_thing_cost_a_sentence(client, blob):
+    channel = client.open("variables.load", blob, limit=1 << 20, timeout=20)
+    client.socket.sendall(encode_json(FrameType.CLOSE, channel, {}))
+    assert client.take(channel).ok == {}
+    assert client.call("context.list")["variables"]["problem"].startswith("what was saved of the variables is damaged")
+    assert client.execute("1 + 1").body == b"2"
+
+
+def test_an_operation_that_is_cancelled_with_its_open_still_ends(client):
+    client.number += 1
+    opened = encode_json(FrameType.OPEN, client.number, {"op": "variables.load", "limit": 1, "timeout": 1})
+    client.socket.sendall(opened + encode(FrameType.CANCEL, client.number))
+    assert client.take(client.number).error["code"] == "CANCELLED"

@@ -53,6 +53,11 @@ _LIFECYCLE: Final = fields(
         "onIdle": choice("Suspend", "Delete", default="Suspend"),
         "onExpiry": choice("Suspend", "Delete", default="Suspend"),
         "ttlAfterFinished": duration("Time after which a session that failed, or was suspended at expiry, is deleted."),
+        "keepVariables": boolean(
+            "Save the Python variables that can be pickled, 64 MiB at most, with the files at each suspend, and bring "
+            "them back when the session is resumed. Best effort; in force from the next start on.",
+            default=False,
+        ),
     },
     "When the session sleeps or ends by itself.",
     default={},

@@ -84,6 +84,7 @@ class Lifecycle(Model):
     on_idle: EndAction = EndAction.SUSPEND
     on_expiry: EndAction = EndAction.SUSPEND
     ttl_after_finished: Seconds | None = None
+    keep_variables: bool = False
 
 
 class SessionSpec(Model):

@@ -113,7 +113,10 @@ class Binder:
             token_sha256=hashlib.sha256(token).digest(),
             env=await self._resolve_env(session, template),
             limits=_build_limits(template, action),
-            lifecycle=session_pb2.Lifecycle(max_lifetime=Duration(seconds=int(action.lifetime))),
+            lifecycle=session_pb2.Lifecycle(
+                max_lifetime=Duration(seconds=int(action.lifetime)),
+                keep_variables=session.spec.lifecycle.keep_variables,
+            ),
         )
         if self.settings.storage_bucket:
             request.workspace.CopyFrom(await self._build_workspace(session))

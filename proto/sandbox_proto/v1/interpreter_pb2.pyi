@@ -195,10 +195,44 @@ class ListContextsRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class ListContextsResponse(_message.Message):
-    __slots__ = ("contexts",)
+    __slots__ = ("contexts", "variables")
     CONTEXTS_FIELD_NUMBER: _ClassVar[int]
+    VARIABLES_FIELD_NUMBER: _ClassVar[int]
     contexts: _containers.RepeatedCompositeFieldContainer[Context]
-    def __init__(self, contexts: _Optional[_Iterable[_Union[Context, _Mapping]]] = ...) -> None: ...
+    variables: KeptVariables
+    def __init__(self, contexts: _Optional[_Iterable[_Union[Context, _Mapping]]] = ..., variables: _Optional[_Union[KeptVariables, _Mapping]] = ...) -> None: ...
+
+class KeptVariables(_message.Message):
+    __slots__ = ("kept", "lost", "kept_omitted", "lost_omitted", "problem")
+    KEPT_FIELD_NUMBER: _ClassVar[int]
+    LOST_FIELD_NUMBER: _ClassVar[int]
+    KEPT_OMITTED_FIELD_NUMBER: _ClassVar[int]
+    LOST_OMITTED_FIELD_NUMBER: _ClassVar[int]
+    PROBLEM_FIELD_NUMBER: _ClassVar[int]
+    kept: _containers.RepeatedCompositeFieldContainer[Variable]
+    lost: _containers.RepeatedCompositeFieldContainer[LostVariable]
+    kept_omitted: int
+    lost_omitted: int
+    problem: str
+    def __init__(self, kept: _Optional[_Iterable[_Union[Variable, _Mapping]]] = ..., lost: _Optional[_Iterable[_Union[LostVariable, _Mapping]]] = ..., kept_omitted: _Optional[int] = ..., lost_omitted: _Optional[int] = ..., problem: _Optional[str] = ...) -> None: ...
+
+class Variable(_message.Message):
+    __slots__ = ("context_id", "name")
+    CONTEXT_ID_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    context_id: str
+    name: str
+    def __init__(self, context_id: _Optional[str] = ..., name: _Optional[str] = ...) -> None: ...
+
+class LostVariable(_message.Message):
+    __slots__ = ("context_id", "name", "reason")
+    CONTEXT_ID_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    context_id: str
+    name: str
+    reason: str
+    def __init__(self, context_id: _Optional[str] = ..., name: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class RestartContextRequest(_message.Message):
     __slots__ = ("context_id",)

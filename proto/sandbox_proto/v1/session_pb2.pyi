@@ -57,10 +57,12 @@ class Limits(_message.Message):
     def __init__(self, execution_timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., output_bytes: _Optional[int] = ..., processes: _Optional[int] = ..., file_bytes: _Optional[int] = ..., languages: _Optional[_Iterable[_Union[_types_pb2.Language, str]]] = ..., deny_network: _Optional[bool] = ..., memory_bytes: _Optional[int] = ...) -> None: ...
 
 class Lifecycle(_message.Message):
-    __slots__ = ("max_lifetime",)
+    __slots__ = ("max_lifetime", "keep_variables")
     MAX_LIFETIME_FIELD_NUMBER: _ClassVar[int]
+    KEEP_VARIABLES_FIELD_NUMBER: _ClassVar[int]
     max_lifetime: _duration_pb2.Duration
-    def __init__(self, max_lifetime: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+    keep_variables: bool
+    def __init__(self, max_lifetime: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., keep_variables: _Optional[bool] = ...) -> None: ...
 
 class WorkspaceBinding(_message.Message):
     __slots__ = ("s3", "directory", "key_prefix", "exclude", "max_staleness", "save_on_change")

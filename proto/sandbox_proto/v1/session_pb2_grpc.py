@@ -79,7 +79,7 @@ class SessionServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Drain(self, request, context):
-        """Refuses new work, ends background processes (TERM, later KILL), waits for running work up to `grace`, pushes, and answers when the push is durable. The operator
+        """Refuses new work, ends background processes (TERM, later KILL), waits for running work up to `grace`, pushes, saves variables where they are kept, and answers when the push is durable. The operator
         deletes the pod only after that. Idempotent. Errors: those of WorkspaceService.Push; the agent then serves again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -10,10 +10,11 @@ import signal
 import site
 import socket
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from sandbox_agent.link.frames import Frame, FrameDecoder, FrameType
+from sandbox_agent.link.frames import Frame, FrameDecoder, FrameType, Stream
 from sandbox_agent.runtime import seccomp
 from sandbox_agent.runtime.python.cells import MISSING, Namespace
 from sandbox_agent.runtime.python.display import Displays
@@ -24,7 +25,7 @@ from sandbox_agent.runtime.python.streams import Streams
 from sandbox_agent.runtime.python.tracebacks import describe_error
 
 if TYPE_CHECKING:
-    from collections.abc import MutableMapping
+    from collections.abc import Callable, MutableMapping
     from typing import NoReturn
 
 _RECEIVE: Final = 1 << 18
@@ -107,8 +108,15 @@ class Interpreter:
             self._code += memoryview(frame.body)[1:]
         if self._cell is not None and len(self._code) >= self._cell[1]["code_bytes"]:
             (channel, arguments), self._cell = self._cell, None
-            self._execute(channel, arguments, self._code.decode(errors="replace"))
-            self._code = bytearray()
+            content, self._code = self._code, bytearray()
+            self._execute(channel, arguments, self._work_of(arguments, content))
+
+    def _work_of(self, arguments: dict[str, Any], content: bytearray) -> Callable[[], None]:
+        """What an OPEN asks for, to be run as a cell is."""
+        if arguments["op"] == "execute":
+            number = int(arguments.get("execution_count", 0))
+            return partial(self._run, content.decode(errors="replace"), number)
+        return partial(self._keep_variables, arguments, content)
 
     def _initialize(self, arguments: dict[str, Any]) -> None:
         _become(os.environ, arguments["env"])
@@ -133,7 +141,7 @@ class Interpreter:
             sys.prefix = sys.exec_prefix = str(Path(python).parents[1])
         sys.argv = [""]
 
-    def _execute(self, channel: int, arguments: dict[str, Any], code: str) -> None:
+    def _execute(self, channel: int, arguments: dict[str, Any], work: Callable[[], None]) -> None:
         self._streams.restore()
         if self._venv_site and (changed := _changed_at(self._venv_site)) != self._venv_changed:
             self._venv_changed = changed
@@ -142,7 +150,7 @@ class Interpreter:
         self._interrupts.expect(after_interrupt=bool(arguments.get("after_interrupt")))
         self._sender.begin(channel)
         self._streams.resume()
-        status, error = self._run_guarded(code, int(arguments.get("execution_count", 0)))
+        status, error = self._run_guarded(work)
         self._streams.pause()
         self._sender.hold()
         self._streams.flush()
@@ -150,11 +158,11 @@ class Interpreter:
             self._sender.queue_event(describe_error(error, self._shell.format_error))
         self._sender.end(_CLOSE[status])
 
-    def _run_guarded(self, code: str, number: int) -> tuple[str, BaseException | None]:
+    def _run_guarded(self, work: Callable[[], None]) -> tuple[str, BaseException | None]:
         try:
             try:
                 self._interrupts.arm()
-                self._run(code, number)
+                work()
             finally:
                 self._interrupts.disarm()
         except SystemExit as error:
@@ -167,6 +175,15 @@ class Interpreter:
             self._interrupts.disarm()
             return "ERROR", error
         return "OK", None
+
+    def _keep_variables(self, arguments: dict[str, Any], content: bytearray) -> None:
+        from sandbox_agent.runtime.python import variables  # noqa: PLC0415 - few contexts need it: memory
+
+        send = partial(self._sender.output, Stream.BODY)
+        if arguments["op"] == "variables.save":
+            variables.save_variables(self._shell.module, int(arguments["limit"]), send)
+        else:
+            variables.load_variables(self._shell.module, content, send)
 
     def _run(self, code: str, number: int) -> None:
         self._shell.trigger("pre_run_cell", "pre_execute")
