@@ -82,6 +82,7 @@ class FakeAgent:
         processes: Background processes by id; they echo their input until it ends, or do what `script_process` says.
         cells: Every ExecuteRequest it got.
         executions: Cells that ran since the start, or since `forget`.
+        variables: What a wake brought back of variables; None: the session did not sleep, or keeps none.
         changes: What a watch tells before its end: pairs such as `("added", "a.csv")`.
         brief_events: How many events ExecuteBriefly answers with at most; None: it is unknown, as to an older agent.
     """
@@ -99,6 +100,7 @@ class FakeAgent:
         self.scripts: dict[str, list[interpreter_pb2.ExecuteEvent]] = {}
         self.known: set[str] = set()
         self.executions = 0
+        self.variables: interpreter_pb2.KeptVariables | None = None
         self.changes: list[tuple[str, str]] = []
         self.brief_events: int | None = None
         self.faults: dict[str, list[Callable[[Any], Any]]] = {}
@@ -241,7 +243,7 @@ class _Interpreter(InterpreterServiceServicer):
         python = interpreter_pb2.Context(
             id="python", language=types_pb2.LANGUAGE_PYTHON, execution_count=self._agent.executions
         )
-        return interpreter_pb2.ListContextsResponse(contexts=[python])
+        return interpreter_pb2.ListContextsResponse(contexts=[python], variables=self._agent.variables)
 
 
 def _info(path: str, content: bytes) -> types_pb2.FileInfo:

@@ -7,6 +7,7 @@ import pytest
 from sandbox_client import NotFound
 from sandbox_client.kubernetes import Cluster
 from sandbox_client.tools import SandboxTools, cluster_sessions
+from sandbox_proto.v1 import interpreter_pb2
 
 
 class StandIn:
@@ -21,6 +22,7 @@ class StandIn:
         if self.session is None:
             raise NotFound(f"session {name} is not there")
         self.calls.append("woken where it slept")
+        return self.session["spec"].get("suspended", False)
 
     async def create(self, request):
         self.calls.append(f"create {request.name} {request.template}")
@@ -50,3 +52,35 @@ async def test_a_session_is_used_woken_or_created(agent, monkeypatch, session, c
     async with SandboxTools(cluster_sessions("mine")) as tools:
         assert (await tools.execute_code("x")).value == "(no output)"
     assert cluster.calls == calls
+
+
+KEPT = interpreter_pb2.KeptVariables(
+    kept=[interpreter_pb2.Variable(context_id="python", name="frame")],
+    lost=[interpreter_pb2.LostVariable(context_id="ctx-1", name="lock", reason="TypeError: no")],
+)
+SLEPT = "the session slept and was woken: its saved files are there, "
+
+
+@pytest.mark.parametrize(
+    ("variables", "told"),
+    [
+        (None, SLEPT + "variables, installed packages and processes are not"),
+        (
+            KEPT,
+            SLEPT + "installed packages and processes are not; 1 variable was kept (frame); "
+            "lost are lock of ctx-1 (TypeError: no)",
+        ),
+    ],
+    ids=["not kept", "kept"],
+)
+async def test_the_first_result_of_a_session_that_slept_says_so(agent, monkeypatch, variables, told):
+    agent.variables = variables
+    cluster = StandIn(agent.endpoint, {"spec": {"suspended": True}})
+
+    async def open_cluster(_options):
+        return cluster
+
+    monkeypatch.setattr(Cluster, "open", open_cluster)
+    async with SandboxTools(cluster_sessions("mine")) as tools:
+        assert (await tools.execute_code("x")).notice == told
+        assert (await tools.execute_code("x")).notice == ""

@@ -56,6 +56,13 @@ async def test_bind_carries_workspace_limits_and_environment(world):
     assert request.limits.execution_timeout.seconds == 30
     assert request.limits.deny_network
     assert 28000 < request.lifecycle.max_lifetime.seconds <= 28800
+    assert not request.lifecycle.keep_variables
+
+
+async def test_bind_says_whether_variables_are_kept(world):
+    await world.start(lifecycle={"keepVariables": True})
+    (request,) = world.agents.requests
+    assert request.lifecycle.keep_variables
 
 
 @pytest.mark.parametrize(
