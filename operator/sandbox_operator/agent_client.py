@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from sandbox_operator.faults import FaultHook
 
 _CERTIFICATE_MAX_AGE: Final = 86400.0
-_MOST_CHANNELS: Final = 256
+_MOST_CHANNELS: Final = 64
 _DETAILS: Final = "grpc-status-details-bin"
 # grpc's own first retry comes after a second, which is longer than an agent takes to start.
 _CHANNEL_OPTIONS: Final[list[tuple[str, Any]]] = [

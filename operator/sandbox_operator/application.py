@@ -21,7 +21,15 @@ from sandbox_operator.credentials import StaticCredentials
 from sandbox_operator.errors import ApiError
 from sandbox_operator.event_recorder import EventRecorder
 from sandbox_operator.faults import FaultHook
-from sandbox_operator.handlers import POD_SELECTOR, Handlers, build_kopf_settings, pool_key, register, session_key
+from sandbox_operator.handlers import (
+    POD_SELECTOR,
+    ForgetfulMemories,
+    Handlers,
+    build_kopf_settings,
+    pool_key,
+    register,
+    session_key,
+)
 from sandbox_operator.health import serve_health
 from sandbox_operator.kube.client import KubeClient
 from sandbox_operator.kube.connection import load_connection
@@ -33,8 +41,11 @@ from sandbox_operator.store import WATCHED, Store, name_of
 from sandbox_operator.sts import StsCredentials
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
     from sandbox_operator.credentials import CredentialSource
     from sandbox_operator.kube.connection import Connection
+    from sandbox_operator.kube.resources import Resource
     from sandbox_operator.settings import Settings
 
 _LOG: Final = logging.getLogger(__name__)
@@ -146,6 +157,7 @@ class Application:
         tasks = await kopf.spawn_tasks(
             registry=registry,
             settings=build_kopf_settings(),
+            memories=ForgetfulMemories(),
             standalone=True,
             clusterwide=not namespaces,
             namespaces=namespaces,
@@ -177,18 +189,24 @@ class Application:
         try:
             for kind in WATCHED:
                 labels = POD_SELECTOR if kind is PODS else ""
-                lists = [await self._api.list(kind, namespace, labels) for namespace in namespaces]
-                items = [item for listed, _ in lists for item in listed]
-                version = str(min(int(version) for _, version in lists))
-                missed = self._store.replace(kind, items, version)
-                for raw in () if is_first else missed:
-                    _LOG.debug("change of a %s was not seen", kind.kind, extra={"key": "/".join(name_of(raw))})
-                    self._handlers.enqueue_for(kind, raw)
+                listing = self._store.begin_listing(kind)
+                for namespace in namespaces:
+                    async for items, version in self._api.pages(kind, namespace, labels):
+                        missed = listing.add(items, version)
+                        # Now and not behind the last page, which may fail.
+                        self._take_up(kind, () if is_first else missed)
+                ghosts = listing.finish()
+                self._take_up(kind, () if is_first else ghosts)
         except ApiError as error:
             _LOG.warning("list failed: %s", error)
             return False
         self._store.synced, self._synced_at = True, time.monotonic()
         return True
+
+    def _take_up(self, kind: Resource, missed: Iterable[Mapping[str, Any]]) -> None:
+        for raw in missed:
+            _LOG.debug("change of a %s was not seen", kind.kind, extra={"key": "/".join(name_of(raw))})
+            self._handlers.enqueue_for(kind, raw)
 
     def _enqueue_all(self) -> None:
         for raw in self._store.all(POOLS):

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from sandbox_operator.kube.resources import PODS, POOLS, SESSIONS, TEMPLATES
 from sandbox_operator.manifests.ownership import controller_uid
+from sandbox_operator.slimming import slim
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Container, Iterable, Iterator
 
     from sandbox_operator.kube.resources import Resource
 
 WATCHED: Final = (SESSIONS, TEMPLATES, POOLS, PODS)
 Name = tuple[str, str]
 """Namespace and name."""
-_POD_STATUS: Final = ("phase", "podIP", "conditions", "containerStatuses", "reason", "message")
 PodListener = Callable[[Mapping[str, Any] | None, Mapping[str, Any] | None], None]
 """Called with what a pod was and is; None: not there."""
 
@@ -62,7 +62,7 @@ class Store:
         old = self._objects[kind.plural].get(name)
         if old is not None and version_of(old) >= version_of(raw) > 0:
             return False
-        raw = _slim(kind, raw)
+        raw = slim(kind, raw)
         self._objects[kind.plural][name] = raw
         self._index(kind, name, old, raw)
         return True
@@ -77,26 +77,18 @@ class Store:
         self._index(kind, name, old, None)
         return True
 
-    def replace(self, kind: Resource, items: Iterable[Mapping[str, Any]], version: str) -> list[Mapping[str, Any]]:
-        """Take over a LIST: newer objects in, ghosts out (a watch that was interrupted reports no deletions).
+    def begin_listing(self, kind: Resource) -> Listing:
+        """Take over a LIST, page by page."""
+        return Listing(self, kind)
 
-        An object that is not in the list but newer than it was created after it.
-
-        Returns:
-            What has changed by it: new or newer objects, and the ghosts.
-        """
-        listed, changed = set(), []
-        for raw in items:
-            listed.add(name_of(raw))
-            if self.put(kind, raw):
-                changed.append(raw)
-        limit = int(version) if version.isdigit() else 0
+    def remove_ghosts(self, kind: Resource, listed: Container[Name], version: int) -> list[Mapping[str, Any]]:
+        """Forget what is not in a list of this version; newer objects were created after it."""
         ghosts = [
-            raw for name, raw in self._objects[kind.plural].items() if name not in listed and version_of(raw) <= limit
+            raw for name, raw in self._objects[kind.plural].items() if name not in listed and version_of(raw) <= version
         ]
         for raw in ghosts:
             self.remove(kind, raw)
-        return changed + ghosts
+        return ghosts
 
     def pods_of(self, namespace: str, uid: str) -> list[Mapping[str, Any]]:
         """Pods that a session or a pool controls."""
@@ -118,25 +110,33 @@ class Store:
                 listener(old, new)
 
 
-def _slim(kind: Resource, raw: Mapping[str, Any]) -> Mapping[str, Any]:
-    """An object without what nobody here reads: of thousands of pods that is most of the memory."""
-    metadata = {key: value for key, value in raw["metadata"].items() if key != "managedFields"}
-    if kind is not PODS:
-        return {**raw, "metadata": metadata}
-    spec, status = raw.get("spec") or {}, raw.get("status") or {}
-    return {
-        "metadata": metadata,
-        "spec": {
-            "nodeName": spec.get("nodeName"),
-            "containers": [_slim_container(c) for c in spec.get("containers") or []],
-        },
-        "status": {key: status[key] for key in _POD_STATUS if key in status},
-    }
+class Listing:
+    """A LIST on its way into the store: newer objects in, and at its end ghosts out.
 
+    Page by page: thousands of pods as the API server tells them are several times what is kept of them, and memory that
+    a process once had it mostly keeps. (A watch that was interrupted reports no deletions: hence the ghosts.)
+    """
 
-def _slim_container(raw: Mapping[str, Any]) -> Mapping[str, Any]:
-    limits = (raw.get("resources") or {}).get("limits") or {}
-    return {"name": raw["name"], "resources": {"limits": {"memory": limits.get("memory")}}}
+    def __init__(self, store: Store, kind: Resource) -> None:
+        self._store, self._kind = store, kind
+        self._listed: set[Name] = set()
+        self._version: int | None = None
+
+    def add(self, items: Iterable[Mapping[str, Any]], version: str) -> list[Mapping[str, Any]]:
+        """A page, and the list's resourceVersion; the objects that were not known so."""
+        number = int(version) if version.isdigit() else 0
+        self._version = number if self._version is None else min(number, self._version)
+        changed = []
+        for raw in items:
+            name = name_of(raw)
+            self._listed.add(name)
+            if self._store.put(self._kind, raw) and (kept := self._store.get(self._kind, name)):
+                changed.append(kept)
+        return changed
+
+    def finish(self) -> list[Mapping[str, Any]]:
+        """All pages were added; what is gone."""
+        return self._store.remove_ghosts(self._kind, self._listed, self._version or 0)
 
 
 IndexKey = TypeVar("IndexKey", str, Name)

@@ -58,7 +58,8 @@ class RetryingOperator(Operator):
         """As the application's resync: what a list shows that no watch told is looked at, too."""
         for kind in WATCHED:
             items, version = await self.kube.list(kind, None)
-            for raw in self.store.replace(kind, items, version):
+            listing = self.store.begin_listing(kind)
+            for raw in listing.add(items, version) + listing.finish():
                 self.handlers.enqueue_for(kind, raw)
         await super().list_all()
 

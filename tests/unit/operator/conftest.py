@@ -91,7 +91,9 @@ class Operator:
     async def list_all(self):
         for kind in WATCHED:
             items, version = await self.kube.list(kind, None)
-            self.store.replace(kind, items, version)
+            listing = self.store.begin_listing(kind)
+            listing.add(items, version)
+            listing.finish()
         for raw in self.store.all(SESSIONS):
             self._enqueue(session_key(raw["metadata"]["namespace"], raw["metadata"]["name"]))
         for raw in self.store.all(POOLS):

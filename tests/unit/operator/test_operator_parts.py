@@ -171,8 +171,11 @@ def test_the_store_keeps_the_newest_and_drops_ghosts_but_not_what_is_newer_than_
     assert not store.put(SESSIONS, make(4))
     store.put(SESSIONS, make(20, "younger"))
     store.put(SESSIONS, make(7, "ghost"))
-    missed = store.replace(SESSIONS, [make(5), make(6, "unseen")], "10")
-    assert [raw["metadata"]["name"] for raw in missed] == ["unseen", "ghost"]
+    listing = store.begin_listing(SESSIONS)
+    assert listing.add([make(5)], "10") == []
+    assert [raw["metadata"]["name"] for raw in listing.add([make(6, "unseen")], "10")] == ["unseen"]
+    assert store.get(SESSIONS, ("team", "ghost"))
+    assert [raw["metadata"]["name"] for raw in listing.finish()] == ["ghost"]
     store.remove(SESSIONS, make(6, "unseen"))
     assert [raw["metadata"]["name"] for raw in store.all(SESSIONS)] == ["one", "younger"]
 
