@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from sandbox_operator.api.naming import CONTROL_PORT, DOMAIN
 from sandbox_operator.certificates import Authority, KeyPair
@@ -34,6 +35,7 @@ class Agents(session_pb2_grpc.SessionServiceServicer):
     def __init__(self, names: dict[int, str], bound: dict[str, str]) -> None:
         self.names, self.bound = names, bound
         self.drained: set[str] = set()
+        self._since: dict[str, Timestamp] = {}
         self._lock = threading.Lock()
 
     def Describe(self, _: session_pb2.DescribeRequest, context: Any) -> Any:  # noqa: N802 - gRPC's name
@@ -56,11 +58,18 @@ class Agents(session_pb2_grpc.SessionServiceServicer):
         state = _STATES.STATE_DRAINED if name in self.drained else _STATES.STATE_BOUND if uid else _STATES.STATE_BLANK
         restore = _STATES.RESTORE_STATE_DONE if uid else _STATES.RESTORE_STATE_UNSPECIFIED
         description = _STATES(state=state, session_uid=uid, restore=restore, runtime_ready=True)
-        description.last_active.GetCurrentTime()
+        # Nobody calls these sessions: one that is used has a new status each time that it is asked.
+        description.last_active.CopyFrom(self._since.setdefault(name, _now()))
         return description
 
     def _name(self, context: Any) -> str:
         return self.names[int(context.peer().rsplit(":", 1)[1])]
+
+
+def _now() -> Timestamp:
+    now = Timestamp()
+    now.GetCurrentTime()
+    return now
 
 
 class Relay(asyncio.Protocol):

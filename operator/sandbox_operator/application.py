@@ -55,6 +55,8 @@ _EARLY_SYNCS: Final = (1.0, 2.0, 7.0)
 """Seconds between the first lists: what is deleted after ours and before kopf's own, no watch reports."""
 _MAX_SYNC_AGE: Final = 5
 """Resyncs that may be missed before /readyz says so."""
+_LISTED_A_SECOND: Final = 100
+"""Objects; of more than 6,000, resyncs are rarer than a minute."""
 _LAST_WORK: Final = 3.0
 
 
@@ -179,8 +181,12 @@ class Application:
             await asyncio.sleep(pause)
             await self._sync()
         while True:
-            await asyncio.sleep(self._settings.resync_seconds)
+            await asyncio.sleep(self._resync_pause())
             await self._sync()
+
+    def _resync_pause(self) -> float:
+        """Seconds to the next list: reading thousands of objects costs about a second of a processor."""
+        return max(self._settings.resync_seconds, sum(map(self._store.count, WATCHED)) / _LISTED_A_SECOND)
 
     async def _sync(self) -> bool:
         """LIST everything: heals what a watch missed. Whether it worked."""
@@ -234,7 +240,7 @@ class Application:
     def _find_problem(self) -> str:
         if not self._store.synced:
             return "the first list is not done"
-        if time.monotonic() - self._synced_at > self._settings.resync_seconds * _MAX_SYNC_AGE:
+        if time.monotonic() - self._synced_at > self._resync_pause() * _MAX_SYNC_AGE:
             return "the API server was not listed for a long time"
         return ""
 

@@ -26,7 +26,8 @@ _LONGEST_SHARED: Final = 100
 
 def slim(kind: Resource, raw: Mapping[str, Any]) -> Mapping[str, Any]:
     """An object without what nobody here reads."""
-    return _shared(_slim_pod(raw) if kind is PODS else {**raw, "metadata": _slim_metadata(raw["metadata"])})
+    kept = _slim_pod(raw) if kind is PODS else {**raw, "metadata": _slim_metadata(raw["metadata"])}
+    return {sys.intern(key): _shared(value) for key, value in kept.items()}
 
 
 def _slim_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 
 _LOG: Final = logging.getLogger(__name__)
 _FIRST_LOOK: Final = 300.0
-"""Seconds within which every session's agent is asked after a start of the operator."""
+"""Seconds within which every session's agent is asked after a start of the operator, where credentials have an end:
+only agents know when that is."""
 _ROUNDS: Final = 4
 """Looks in one go at most; more of them wait in the queue like everybody."""
 
@@ -106,7 +107,9 @@ class Reconciler:
         idle = session.spec.lifecycle.idle_timeout
         times = [expires, active + idle if active and idle else None]
         deadlines = [(moment - self._clock()).total_seconds() for moment in times if moment]
-        interval = min(_FIRST_LOOK, choose_interval(self._store.count(SESSIONS)))
+        interval = choose_interval(self._store.count(SESSIONS))
+        if self._timing.credentials is not None:
+            interval = min(_FIRST_LOOK, interval)
         self._requeue(key, max(0.0, min([random.uniform(0, interval), *deadlines])))  # noqa: S311 - no secret
         return True
 

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from sandbox_operator.api.models import Session
 
 _SHORTEST: Final = 60.0
-_LONGEST: Final = 900.0
-_A_SECOND: Final = 5.0
+_LONGEST: Final = 1800.0
+_A_SECOND: Final = 3.0
 """Sessions that are asked in a second: each is a connection and some milliseconds of a processor."""
 
 
