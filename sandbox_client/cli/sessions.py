@@ -32,6 +32,7 @@ Examples:
 @click.argument("name", required=False)
 @click.option("--template", default="default", show_default=True, help="Name of a SandboxTemplate.")
 @click.option("--env", multiple=True, metavar="KEY=VALUE", help="Environment variable of code and commands.")
+@click.option("--keep-variables", is_flag=True, help="Python variables, too, come back after a suspend: best effort.")
 @click.option("--wait/--no-wait", default=True, show_default=True, help="Until it is Ready.")
 @_TIMEOUT
 @with_target
@@ -40,15 +41,17 @@ def create(
     name: str | None,
     template: str,
     env: tuple[str, ...],
-    wait: bool,  # noqa: FBT001 - click passes it by name
+    keep_variables: bool,  # noqa: FBT001 - click passes it by name
+    wait: bool,  # noqa: FBT001 - same
     timeout: float,
 ) -> None:
     """Create a session, and wait until it is Ready."""
     pairs = dict(_pair(word) for word in env)
+    spec = {"lifecycle": {"keepVariables": True}} if keep_variables else {}
 
     async def work() -> str:
         cluster = await _cluster(target)
-        created = await cluster.create(SessionRequest(name, template, pairs))
+        created = await cluster.create(SessionRequest(name, template, pairs, spec))
         if wait:
             with target.terminal.steps(f"Creating {created}") as step:
                 await cluster.wait_ready(created, timeout=timeout, on_phase=lambda phase: step(f"{created}: {phase}"))
@@ -107,7 +110,7 @@ def _row(session: Mapping[str, Any]) -> dict[str, Any]:
 @_TIMEOUT
 @with_target
 def suspend(target: Target, name: str, timeout: float) -> None:
-    """Save a session's workspace and remove its pod; variables are lost, files are not."""
+    """Save a session's workspace and remove its pod; variables are lost unless it keeps them, files are not."""
     _change(target, name, "Suspended", timeout)
 
 

@@ -139,6 +139,46 @@ def test_a_session_that_sleeps_is_woken_by_whoever_connects_and_says_what_that_c
         assert lost.name == "NameError"
 
 
+KEPT = """
+import threading
+import pandas as pd
+factor = 2
+def scale(value): return value * factor
+frame = pd.DataFrame({"x": [1, 2]})
+lock = threading.Lock()
+"""
+
+
+def test_variables_are_kept_over_a_suspend_where_that_was_asked_for(
+    platform: Platform, kubectl: Kubectl, sessions: Sessions
+):
+    name = sessions.ready(lifecycle={"keepVariables": True})
+    with sessions.connect(name) as sandbox:
+        assert sandbox.run_code(KEPT).ok
+        context = sandbox.contexts.create(env={"ADDED": "1"}).id
+        assert sandbox.run_code("import os; where = os.getcwd()", context=context).ok
+        sandbox.files.write("kept.txt", "kept")
+    sessions.suspend(name)
+    status = sessions.wait_phase(name, "Suspended", timeout=60)
+    assert status["workspace"]["dirty"] is False
+    with sessions.connect(name) as sandbox:
+        assert "installed packages and processes are not; 7 variables were kept (" in sandbox.notice
+        assert "; lost are lock (TypeError: cannot pickle '_thread.lock' object)" in sandbox.notice
+        assert sandbox.run_code("factor = 10; print(scale(int(frame.x.sum())))").stdout == "30\n"
+        assert sandbox.run_code("print(where, os.environ['ADDED'])", context=context).stdout == "/workspace 1\n"
+        assert sandbox.files.read("kept.txt") == b"kept"
+    # Handed back once: what a second sleep saves is what was there then.
+    with sessions.connect(name) as sandbox:
+        assert sandbox.notice == ""
+        assert sandbox.run_code("del frame; factor = 11").ok
+    sessions.suspend(name)
+    sessions.wait_phase(name, "Suspended", timeout=60)
+    assert platform.storage.digests(kubectl.namespace, name) == {"kept.txt": digest(b"kept")}
+    with sessions.connect(name) as sandbox:
+        assert "lost" not in sandbox.notice
+        assert sandbox.run_code("print(scale(1))").stdout == "11\n"
+
+
 def test_the_maximum_lifetime_ends_a_session_that_is_used_after_saving_it(
     platform: Platform, kubectl: Kubectl, sessions: Sessions
 ):

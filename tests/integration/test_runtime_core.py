@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import pickle
@@ -585,6 +586,32 @@ def test_an_interpreter_that_ends_while_it_saves_or_loads_is_told(client):
     why = "the interpreter ended while its variables were brought back"
     assert told["lost"][-2:] == [["python", "fine", why], ["python", "ends", why]]
     assert client.execute("1 + 1").body == b"2"
+
+
+def test_a_variable_that_cannot_be_brought_back_in_time_costs_its_context_alone(client):
+    class Hangs:
+        def __reduce__(self):
+            return hashlib.pbkdf2_hmac, ("sha256", b"", b"", 2**31 - 1)
+
+    blob = []
+    for name in ("python", "ctx-0123456789ab"):
+        context = {"id": name, "language": "python", "cwd": "gone", "env": {}, "execution_count": 4}
+        blob += encode_record({"context": context, "lost": [], "omitted": 0})
+        blob += encode_record({"name": "fine"}, pickle.dumps(name))
+    blob += encode_record({"name": "hangs"}, pickle.dumps(Hangs()))
+    channel = client.open("variables.load", b"".join(blob), limit=1 << 20, timeout=2)
+    client.socket.sendall(encode_json(FrameType.CLOSE, channel, {}))
+    assert client.take(channel).ok == {}
+    answer = client.call("context.list")
+    assert answer["variables"] == {
+        "kept": [["python", "fine"]],
+        "lost": [["ctx-0123456789ab", name, "it took too long"] for name in ("fine", "hangs")],
+        "omitted": [0, 0],
+        "problem": "",
+    }
+    assert [context["execution_count"] for context in answer["contexts"]] == [4, 0, 0, 0]
+    assert client.execute("fine").body == b"'python'"
+    assert client.execute("1", context_id="ctx-0123456789ab").body == b"1"
 
 
 def test_a_busy_context_is_not_waited_for_when_variables_are_saved(client):

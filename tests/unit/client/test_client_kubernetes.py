@@ -10,8 +10,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import yaml
+from click.testing import CliRunner
 
 from sandbox_client import Conflict, InvalidArgument, NotFound, SandboxUnavailable, SessionFailed
+from sandbox_client.cli import main
 from sandbox_client.kubernetes import Cluster, ClusterOptions, SessionRequest, describe_failure
 from sandbox_client.portforward import PortForward
 from tests.support.socket_stream import dial
@@ -123,6 +125,13 @@ async def test_a_session_is_created_as_asked_in_the_kubeconfigs_namespace(api, c
             "lifecycle": {"idleTimeout": "1h"},
         },
     }
+
+
+def test_the_command_line_creates_a_session_that_keeps_its_variables(api, options):
+    words = ["create", "s", "--keep-variables", "--no-wait", "--kubeconfig", options.kubeconfig]
+    done = CliRunner().invoke(main, words)
+    assert (done.exit_code, done.stdout) == (0, "s\n"), done.output
+    assert api.sessions["s"]["spec"] == {"templateRef": {"name": "default"}, "lifecycle": {"keepVariables": True}}
 
 
 @pytest.mark.parametrize(("status", "class_"), [(409, Conflict), (422, InvalidArgument), (500, SandboxUnavailable)])
