@@ -18,7 +18,7 @@ from sandbox_operator.agent_client import AgentClient
 from sandbox_operator.certificates import load_authority
 from sandbox_operator.controller import Controller
 from sandbox_operator.credentials import StaticCredentials
-from sandbox_operator.errors import ApiError
+from sandbox_operator.errors import ApiError, ExpiredError
 from sandbox_operator.event_recorder import EventRecorder
 from sandbox_operator.faults import FaultHook
 from sandbox_operator.handlers import (
@@ -190,24 +190,35 @@ class Application:
 
     async def _sync(self) -> bool:
         """LIST everything: heals what a watch missed. Whether it worked."""
-        namespaces: tuple[str | None, ...] = self._settings.watch_namespaces or (None,)
         is_first = not self._store.synced
         try:
             for kind in WATCHED:
-                labels = POD_SELECTOR if kind is PODS else ""
-                listing = self._store.begin_listing(kind)
-                for namespace in namespaces:
-                    async for items, version in self._api.pages(kind, namespace, labels):
-                        missed = listing.add(items, version)
-                        # Now and not behind the last page, which may fail.
-                        self._take_up(kind, () if is_first else missed)
-                ghosts = listing.finish()
-                self._take_up(kind, () if is_first else ghosts)
+                await self._list(kind, is_first=is_first)
         except ApiError as error:
             _LOG.warning("list failed: %s", error)
             return False
         self._store.synced, self._synced_at = True, time.monotonic()
         return True
+
+    async def _list(self, kind: Resource, *, is_first: bool) -> None:
+        namespaces: tuple[str | None, ...] = self._settings.watch_namespaces or (None,)
+        labels = POD_SELECTOR if kind is PODS else ""
+        for last in (False, True):
+            listing = self._store.begin_listing(kind)
+            try:
+                for namespace in namespaces:
+                    async for items, version in self._api.pages(kind, namespace, labels):
+                        missed = listing.add(items, version)
+                        # Now and not behind the last page, which may fail.
+                        self._take_up(kind, () if is_first else missed)
+            except ExpiredError:
+                # What the next page was to go on from is gone: only the first one leads on.
+                if last:
+                    raise
+                continue
+            ghosts = listing.finish()
+            self._take_up(kind, () if is_first else ghosts)
+            return
 
     def _take_up(self, kind: Resource, missed: Iterable[Mapping[str, Any]]) -> None:
         for raw in missed:

@@ -8,11 +8,13 @@ OperatorError
 |-- AgentError               an agent refused a call
 |   `-- AgentUnreachableError    ... or did not answer
 `-- ApiError                 the API server refused a call
-    |-- NotFoundError, AlreadyExistsError, ConflictError, InvalidError, ForbiddenError
+    |-- NotFoundError, AlreadyExistsError, ConflictError, InvalidError, ForbiddenError, ExpiredError
     `-- UnavailableError     it did not answer, or asked to come back later
 """
 
 from __future__ import annotations
+
+from typing import Final
 
 
 class OperatorError(Exception):
@@ -101,6 +103,10 @@ class InvalidError(ApiError):
     """422 or 400: a value is not allowed, or the `test` of a JSON patch failed."""
 
 
+class ExpiredError(ApiError):
+    """410: what a list was to go on from is gone."""
+
+
 class ForbiddenError(ApiError):
     """403: RBAC, a quota, or an admission policy."""
 
@@ -125,5 +131,14 @@ def api_error(status: int, body: object, retry_after: float | None = None) -> Ap
         return UnavailableError(status, reason, message, retry_after)
     if status == 409 and reason == "AlreadyExists":  # noqa: PLR2004 - HTTP
         return AlreadyExistsError(status, reason, message)
-    kinds = {400: InvalidError, 403: ForbiddenError, 404: NotFoundError, 409: ConflictError, 422: InvalidError}
-    return kinds.get(status, ApiError)(status, reason, message)
+    return _KINDS.get(status, ApiError)(status, reason, message)
+
+
+_KINDS: Final = {
+    400: InvalidError,
+    403: ForbiddenError,
+    404: NotFoundError,
+    409: ConflictError,
+    410: ExpiredError,
+    422: InvalidError,
+}

@@ -6,12 +6,13 @@ not count: the former depend on time, the latter are best effort.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 
 def _die() -> None:
@@ -30,6 +31,15 @@ class FaultHook:
         """SANDBOX_OPERATOR_FAULT_KILL_AT=n (right before) and SANDBOX_OPERATOR_FAULT_KILL_AFTER=n (right after)."""
         prefix = "SANDBOX_OPERATOR_FAULT_KILL_"
         return cls(int(environment.get(f"{prefix}AT") or 0), int(environment.get(f"{prefix}AFTER") or 0))
+
+    @contextlib.contextmanager
+    def write(self) -> Iterator[None]:
+        """Around a write; one that is refused was answered, too."""
+        number = self.before_write()
+        try:
+            yield
+        finally:
+            self.after_write(number)
 
     def before_write(self) -> int:
         """Count a write that is about to be sent; its number."""

@@ -8,6 +8,7 @@ It checks no schema. A test plays the kubelet with `run_pod` and `finish_deletio
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import itertools
 from datetime import UTC, datetime, timedelta
@@ -25,6 +26,7 @@ from sandbox_operator.kube.resources import EVENTS, LEASES, PODS, POOLS, SECRETS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
     from sandbox_operator.kube.client import Object, PatchKind
     from sandbox_operator.kube.resources import Resource
@@ -60,10 +62,8 @@ class FakeKube:
 
     async def create(self, resource: Resource, namespace: str, body: Object) -> Object:
         """See KubeApi."""
-        number = self._before("create", resource, body["metadata"].get("name", ""))
-        created = self.put(resource, namespace, body)
-        self._after(resource, number)
-        return created
+        with self._counted("create", resource, body["metadata"].get("name", "")):
+            return self.put(resource, namespace, body)
 
     async def patch(
         self,
@@ -75,40 +75,37 @@ class FakeKube:
         subresource: str = "",
     ) -> Object:
         """See KubeApi."""
-        number = self._before("patch", resource, name)
-        key = (resource.plural, namespace, name)
-        if kind == "apply" and key not in self.objects:
-            self.put(resource, namespace, body)
-        old = self._find(resource, namespace, name)
-        new = copy.deepcopy(old)
-        if kind == "json":
-            _apply_json_patch(new, body)
-        else:
-            _check_preconditions(old, body)
-            _merge(new, {"status": body.get("status", {})} if subresource == "status" else _spec_part(resource, body))
-        self._store(resource, old, new)
-        self._after(resource, number)
-        return copy.deepcopy(self.objects[key])
+        with self._counted("patch", resource, name):
+            key = (resource.plural, namespace, name)
+            if kind == "apply" and key not in self.objects:
+                self.put(resource, namespace, body)
+            old = self._find(resource, namespace, name)
+            new = copy.deepcopy(old)
+            if kind == "json":
+                _apply_json_patch(new, body)
+            else:
+                _check_preconditions(old, body)
+                is_status = subresource == "status"
+                _merge(new, {"status": body.get("status", {})} if is_status else _spec_part(resource, body))
+            self._store(resource, old, new)
+            return copy.deepcopy(self.objects[key])
 
     async def delete(
         self, resource: Resource, namespace: str, name: str, uid: str = "", grace: int | None = None, version: str = ""
     ) -> Object:
         """See KubeApi."""
-        number = self._before("delete", resource, name)
-        found = self._find(resource, namespace, name)
-        for field, wanted in (("uid", uid), ("resourceVersion", version)):
-            if wanted and found["metadata"][field] != wanted:
-                raise ConflictError(409, "Conflict", f"the {field} differs")
-        answer: Object = {"kind": "Status"}
-        if resource is PODS and grace != 0 and (found.get("spec") or {}).get("nodeName"):
-            new = copy.deepcopy(found)
-            new["metadata"].setdefault("deletionTimestamp", format_time(self._clock() + timedelta(seconds=30)))
-            self._store(resource, found, new)
-            answer = copy.deepcopy(new)
-        else:
+        with self._counted("delete", resource, name):
+            found = self._find(resource, namespace, name)
+            for field, wanted in (("uid", uid), ("resourceVersion", version)):
+                if wanted and found["metadata"][field] != wanted:
+                    raise ConflictError(409, "Conflict", f"the {field} differs")
+            if resource is PODS and grace != 0 and (found.get("spec") or {}).get("nodeName"):
+                new = copy.deepcopy(found)
+                new["metadata"].setdefault("deletionTimestamp", format_time(self._clock() + timedelta(seconds=30)))
+                self._store(resource, found, new)
+                return {"kind": "Pod", **copy.deepcopy(new)}
             self.remove(resource, namespace, name)
-        self._after(resource, number)
-        return answer
+            return {"kind": "Status"}
 
     def put(self, resource: Resource, namespace: str, body: Object) -> Object:
         """Create an object as somebody else would; not counted as a write."""
@@ -180,13 +177,9 @@ class FakeKube:
         for watcher in self.watchers:
             watcher(resource, type_, copy.deepcopy(raw))
 
-    def _before(self, verb: str, resource: Resource, name: str) -> int:
+    def _counted(self, verb: str, resource: Resource, name: str) -> AbstractContextManager[None]:
         self.calls.append((verb, resource.plural, name))
-        return 0 if resource in {EVENTS, LEASES} else self.faults.before_write()
-
-    def _after(self, resource: Resource, number: int) -> None:
-        if resource not in {EVENTS, LEASES}:
-            self.faults.after_write(number)
+        return contextlib.nullcontext() if resource in {EVENTS, LEASES} else self.faults.write()
 
 
 _RESOURCES = {resource.plural: resource for resource in (PODS, POOLS, SECRETS, SESSIONS)}

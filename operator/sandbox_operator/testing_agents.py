@@ -50,42 +50,41 @@ class FakeAgents:
 
     async def bind(self, address: AgentAddress, request: session_pb2.BindRequest) -> AgentView:
         """See Agents."""
-        number = self.faults.before_write()
-        view = await self.describe(address)
-        if self.bind_error:
-            raise self.bind_error
-        if view.session_uid not in {"", request.session_uid}:
-            raise AgentError("ALREADY_BOUND", "this agent serves another session")
-        self.requests.append(request)
-        bound = replace(view, state="BOUND", session_uid=request.session_uid, restore="DONE")
-        bound = replace(bound, credentials_expire_at=_end_of(request.workspace.s3), needs_credentials=False)
-        self.views[address.server_name] = bound
-        self.faults.after_write(number)
-        return bound
+        with self.faults.write():
+            view = await self.describe(address)
+            if self.bind_error:
+                raise self.bind_error
+            if view.session_uid not in {"", request.session_uid}:
+                raise AgentError("ALREADY_BOUND", "this agent serves another session")
+            self.requests.append(request)
+            bound = replace(view, state="BOUND", session_uid=request.session_uid, restore="DONE")
+            bound = replace(bound, credentials_expire_at=_end_of(request.workspace.s3), needs_credentials=False)
+            self.views[address.server_name] = bound
+            return bound
 
     async def renew(self, address: AgentAddress, request: session_pb2.RenewRequest) -> AgentView:
         """See Agents."""
-        number = self.faults.before_write()
-        view = await self.describe(address)
-        if self.renew_error:
-            raise self.renew_error
-        self.renewals.append(request)
-        renewed = replace(view, credentials_expire_at=_end_of(request.s3), needs_credentials=False)
-        self.views[address.server_name] = renewed
-        self.faults.after_write(number)
-        return renewed
+        with self.faults.write():
+            view = await self.describe(address)
+            if self.renew_error:
+                raise self.renew_error
+            self.renewals.append(request)
+            renewed = replace(view, credentials_expire_at=_end_of(request.s3), needs_credentials=False)
+            self.views[address.server_name] = renewed
+            return renewed
 
     async def drain(self, address: AgentAddress, session_uid: str, grace: float, timeout: float) -> AgentView:  # noqa: ASYNC109 - as in Agents
         """See Agents."""
         del session_uid, grace, timeout
-        number = self.faults.before_write()
-        view = await self.describe(address)
-        if self.drain_error:
-            raise self.drain_error
-        self.drains += 1
-        self.views[address.server_name] = replace(view, state="DRAINED", dirty=False, generation=view.generation + 1)
-        self.faults.after_write(number)
-        return self.views[address.server_name]
+        with self.faults.write():
+            view = await self.describe(address)
+            if self.drain_error:
+                raise self.drain_error
+            self.drains += 1
+            self.views[address.server_name] = replace(
+                view, state="DRAINED", dirty=False, generation=view.generation + 1
+            )
+            return self.views[address.server_name]
 
     async def forget(self, address: AgentAddress) -> None:
         """See Agents; the agent itself is still there."""

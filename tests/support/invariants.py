@@ -6,8 +6,9 @@ One pod a session, no orphan, nothing acknowledged lost, nothing run twice.
 import base64
 import hashlib
 
-from sandbox_operator.kube.resources import PODS, SECRETS, SESSIONS
+from sandbox_operator.kube.resources import PODS, POOLS, SECRETS, SESSIONS
 from sandbox_operator.manifests.ownership import controller_uid
+from sandbox_operator.settings import Settings
 
 
 def check_invariants(kube, agents) -> None:
@@ -27,9 +28,9 @@ def check_invariants(kube, agents) -> None:
 
 def check_one_pod_a_session(kube, sessions) -> None:
     """No session has two pods, no suspended one has any, no two sessions of one workspace have one each."""
-    owners = [controller_uid(pod) for pod in kube.named(PODS).values()]
+    owners = [uid for pod in kube.named(PODS).values() if (uid := controller_uid(pod)) in sessions]
     assert len(owners) == len(set(owners)), f"a session with two pods: {owners}"
-    with_pod = [sessions[uid] for uid in owners if uid in sessions]
+    with_pod = [sessions[uid] for uid in owners]
     for raw in with_pod:
         assert (raw.get("status") or {}).get("phase") != "Suspended", "it says Suspended and has a pod"
     workspaces = [(raw["spec"].get("workspace") or {}).get("name") or raw["metadata"]["name"] for raw in with_pod]
@@ -37,11 +38,14 @@ def check_one_pod_a_session(kube, sessions) -> None:
 
 
 def check_no_orphan(kube, sessions) -> None:
-    """Every pod and every Secret of ours belongs to a session that is there."""
+    """Every pod and Secret of ours belongs to a session or a pool that is there, or to its pod; the CA is nobody's."""
+    known = sessions.keys() | {raw["metadata"]["uid"] for kind in (POOLS, PODS) for raw in kube.named(kind).values()}
     for kind in (PODS, SECRETS):
         for name, raw in kube.named(kind).items():
+            if (kind, name) == (SECRETS, Settings().ca_secret):
+                continue
             owner = controller_uid(raw)
-            assert owner in sessions, f"{kind.kind} {name} is an orphan of {owner}"
+            assert owner in known, f"{kind.kind} {name} is an orphan of {owner}"
 
 
 def check_one_token_a_session(kube, sessions, agents) -> None:

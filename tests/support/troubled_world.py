@@ -19,19 +19,54 @@ class Killed(BaseException):
     """The operator's process died here."""
 
 
+class Death(FaultHook):
+    """Kills the process in memory: from then on none of its tasks writes anything more.
+
+    Attributes:
+        has_struck: Whether it came to that write.
+        at: The call, as FakeKube and RememberingAgents write them down.
+    """
+
+    def __init__(self, kill_at=0, kill_after=0, calls=()):
+        super().__init__(kill_at, kill_after, self._die)
+        self.has_struck, self.at, self._calls = False, (), calls
+
+    def before_write(self):
+        """See FaultHook."""
+        if self.has_struck:
+            raise Killed
+        return super().before_write()
+
+    def _die(self):
+        if not self.has_struck and self._calls:
+            self.at = self._calls[-1]
+        self.has_struck = True
+        raise Killed
+
+
 class RememberingAgents(FakeAgents):
     """Agents that notice what must never happen to them.
 
     Attributes:
+        calls: Verb, "agents" and server name of each Bind, Renew and Drain, as FakeKube has it of its writes.
         lost: Server names of agents whose pod went while they held acknowledged files that no push had saved.
         bound_twice: Server names of agents that were asked to serve another session than theirs.
     """
 
     def __init__(self, faults=None):
         super().__init__(faults)
-        self.lost, self.bound_twice = [], []
+        self.calls, self.lost, self.bound_twice = [], [], []
+
+    async def renew(self, address, request):
+        self.calls.append(("renew", "agents", address.server_name))
+        return await super().renew(address, request)
+
+    async def drain(self, address, session_uid, grace, timeout):  # noqa: ASYNC109 - as in Agents
+        self.calls.append(("drain", "agents", address.server_name))
+        return await super().drain(address, session_uid, grace, timeout)
 
     async def bind(self, address, request):
+        self.calls.append(("bind", "agents", address.server_name))
         view = await self.describe(address)
         if view.session_uid not in {"", request.session_uid}:
             self.bound_twice.append(address.server_name)
@@ -81,6 +116,8 @@ class TroubledWorld(World):
         self.settings = self.settings.model_copy(update=settings) if settings else self.settings
         self.kube = TroubledKube(self.faults, self.clock)
         self.agents = RememberingAgents(self.faults)
+        # One list of all calls that change something: its last one is where a process died.
+        self.agents.calls = self.kube.calls
         self.operator_clock = self.clock
         self.restart()
 
@@ -127,10 +164,7 @@ class TroubledWorld(World):
     async def run_until_killed(self, *, at=0, after=0):
         """A new process that dies right before or right after its n-th write; whether it came to that write."""
 
-        def die():
-            raise Killed
-
-        operator = self.restart(FaultHook(kill_at=at, kill_after=after, kill=die))
+        operator = self.restart(Death(at, after, self.kube.calls))
         with contextlib.suppress(Killed):
             await operator.list_all()
             await operator.settle(self.play_kubelet)
@@ -142,7 +176,7 @@ class TroubledWorld(World):
         for task in drains:
             task.cancel()
         await asyncio.gather(*drains, return_exceptions=True)
-        return self.faults.writes >= max(at, after)
+        return self.faults.has_struck
 
     async def converge(self):
         """A new process that has nothing to fear, and the invariants."""

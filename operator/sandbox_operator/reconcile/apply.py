@@ -192,7 +192,11 @@ class Applier:
         grace = 0 if action.force else None
         try:
             answer = await self._api.delete(PODS, namespace, action.name, uid=action.uid, grace=grace)
-        except (NotFoundError, ConflictError):
+        except NotFoundError:
+            answer = {}
+        except ConflictError:
+            if await self._refresh_pod(namespace, action.name, action.uid):
+                raise
             answer = {}
         if observation.pod is not None and observation.pod.uid == action.uid:
             self._drains.forget(key)
@@ -205,12 +209,15 @@ class Applier:
         await self._refresh_pod(namespace, action.name, action.uid)
         return False
 
-    async def _refresh_pod(self, namespace: str, name: str, uid: str) -> None:
-        """Bring the store up to date about a pod that may be gone; its DELETED may have been missed."""
+    async def _refresh_pod(self, namespace: str, name: str, uid: str) -> bool:
+        """Bring the store up to date about a pod that may be gone unheard; whether it lives."""
         try:
-            self._store.put(PODS, await self._api.get(PODS, namespace, name))
+            pod = await self._api.get(PODS, namespace, name)
         except NotFoundError:
             self._store.remove(PODS, {"metadata": {"namespace": namespace, "name": name, "uid": uid}})
+            return False
+        self._store.put(PODS, pod)
+        return bool(pod["metadata"]["uid"] == uid and not pod["metadata"].get("deletionTimestamp"))
 
     async def _suspend_session(self, _: Key, observation: Observation, action: model.SuspendSession) -> bool:
         metadata = observation.session.metadata
@@ -233,7 +240,7 @@ class Applier:
         metadata = observation.session.metadata
         try:
             await self._api.delete(SESSIONS, metadata.namespace, metadata.name, uid=metadata.uid)
-        except (NotFoundError, ConflictError):
+        except NotFoundError:
             return False
         return False
 

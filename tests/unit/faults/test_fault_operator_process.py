@@ -49,30 +49,64 @@ async def ready(world, **spec):
     await world.start(**spec)
 
 
+START = {
+    ("patch", "networkpolicies"),
+    ("create", "secrets"),
+    ("create", "pods"),
+    ("bind", "agents"),
+    ("patch", "sandboxsessions"),
+}
+SUSPENSION = {("drain", "agents"), ("delete", "pods"), ("patch", "sandboxsessions")}
 STEPS = {
-    create: ("Ready", 6),
-    suspend: ("Suspended", 3),
-    resume: ("Ready", 6),
-    idle: ("Suspended", 4),
-    idle_and_delete: (None, 2),
-    replace_pod: ("Ready", 5),
+    create: ("Ready", START),
+    suspend: ("Suspended", SUSPENSION),
+    resume: ("Ready", START | {("patch", "secrets")}),
+    idle: ("Suspended", SUSPENSION),
+    idle_and_delete: (None, {("drain", "agents"), ("delete", "sandboxsessions"), ("patch", "sandboxsessions")}),
+    replace_pod: ("Ready", START | {("patch", "secrets")}),
 }
 
 
 @pytest.mark.parametrize("where", ["at", "after"])
 @pytest.mark.parametrize("step", STEPS, ids=lambda step: step.__name__)
 async def test_fault_1_the_operator_dies_around_every_write_of_every_step(step, where):
-    phase, fewest = STEPS[step]
+    phase, writes = STEPS[step]
+    died_at = set()
     for number in count(1):
         world = TroubledWorld()
         await step(world)
         died = await world.run_until_killed(**{where: number})
+        if died:
+            died_at.add(world.faults.at[:2])
         await world.converge()
         assert [raw["status"]["phase"] for raw in world.kube.named(SESSIONS).values()] == ([phase] if phase else [])
         assert len(world.pods()) == (1 if phase == "Ready" else 0)
         if not died:
             break
-    assert number > fewest, "fewer writes than this step needs: the fault does not strike"
+    assert died_at == writes
+
+
+CLAIM = (START | {("patch", "pods"), ("patch", "sandboxwarmpools")}) - {("create", "pods"), ("create", "secrets")}
+
+
+@pytest.mark.parametrize("where", ["at", "after"])
+async def test_fault_1_the_operator_dies_around_every_write_of_a_claim_and_of_its_pools_refill(where):
+    died_at = set()
+    for number in count(1):
+        world = TroubledWorld()
+        world.add_template()
+        world.add_pool(replicas=2)
+        await world.settle()
+        world.add_session()
+        if died := await world.run_until_killed(**{where: number}):
+            died_at.add(world.faults.at[:2])
+        await world.converge()
+        assert world.status()["phase"] == "Ready"
+        assert len(world.blank()) == 2
+        assert len(world.pods()) == 3
+        if not died:
+            break
+    assert died_at == CLAIM | {("create", "pods"), ("create", "secrets")}
 
 
 async def test_fault_2_between_the_pod_and_its_status_nothing_is_made_twice():

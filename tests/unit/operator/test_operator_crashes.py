@@ -4,18 +4,10 @@ import contextlib
 
 import pytest
 
-from sandbox_operator.faults import FaultHook
 from sandbox_operator.kube.resources import SECRETS, SESSIONS
+from tests.support.troubled_world import Death, Killed
 
 NAMESPACE = "team"
-
-
-class Killed(BaseException):
-    """The process died here."""
-
-
-def die():
-    raise Killed
 
 
 async def run_until_killed(world, faults):
@@ -36,7 +28,7 @@ async def converge(world):
 async def test_fault_1_a_crash_at_each_write_of_a_start_ends_in_one_ready_session(world, n, after):
     world.add_template()
     world.add_session()
-    await run_until_killed(world, FaultHook(kill_after=n, kill=die) if after else FaultHook(kill_at=n, kill=die))
+    await run_until_killed(world, Death(kill_after=n) if after else Death(kill_at=n))
     await converge(world)
     assert world.status()["phase"] == "Ready"
     assert len(world.pods()) == 1
@@ -50,7 +42,7 @@ async def test_fault_1_a_crash_at_each_write_of_a_start_ends_in_one_ready_sessio
 async def test_fault_1_a_crash_at_each_write_of_a_suspend_loses_nothing(world, n, after):
     await world.start()
     world.kube.change(SESSIONS, NAMESPACE, "one", {"spec": {"suspended": True}})
-    await run_until_killed(world, FaultHook(kill_after=n, kill=die) if after else FaultHook(kill_at=n, kill=die))
+    await run_until_killed(world, Death(kill_after=n) if after else Death(kill_at=n))
     await converge(world)
     assert world.status()["phase"] == "Suspended"
     assert world.pods() == {}
@@ -60,7 +52,7 @@ async def test_fault_1_a_crash_at_each_write_of_a_suspend_loses_nothing(world, n
 async def test_fault_1_a_crash_between_idle_and_suspended_still_says_idle(world):
     await world.start()
     world.clock.advance(minutes=20)
-    await run_until_killed(world, FaultHook(kill_after=1, kill=die))
+    await run_until_killed(world, Death(kill_after=1))
     assert world.session()["spec"]["suspended"] is True
     await converge(world)
     assert world.condition()[1] == "Idle"

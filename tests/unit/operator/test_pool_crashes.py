@@ -11,17 +11,10 @@ from sandbox_operator.api import naming
 from sandbox_operator.faults import FaultHook
 from sandbox_operator.kube.resources import PODS, POOLS, SECRETS, SESSIONS, TEMPLATES
 from sandbox_operator.manifests.ownership import controller_uid
+from tests.support.troubled_world import Death, Killed
 from tests.unit.operator.conftest import NAMESPACE, World, server_name
 
 NAMES = ("one", "two", "three", "four")
-
-
-class Killed(BaseException):
-    """The process died here."""
-
-
-def die():
-    raise Killed
 
 
 class Pools(RuleBasedStateMachine):
@@ -47,7 +40,7 @@ class Pools(RuleBasedStateMachine):
     def settle(self, kill_at, *, after=False):
         """Let the operator work; it dies at a write where one is named, and its successor goes on."""
         world = self.world
-        fault = FaultHook(kill_after=kill_at, kill=die) if after else FaultHook(kill_at=kill_at, kill=die)
+        fault = Death(kill_after=kill_at) if after else Death(kill_at=kill_at)
         with contextlib.suppress(Killed):
             self.loop.run_until_complete(self.run_operator(fault))
         self.loop.run_until_complete(self.run_operator(FaultHook()))
