@@ -57,8 +57,13 @@ def system(platform: Platform) -> Kubectl:
     return kubectl
 
 
-def install(platform: Platform) -> None:
-    """`helm upgrade --install` with the tests' images and storage, waiting until both replicas are ready."""
+def install(platform: Platform, **changes: str) -> None:
+    """`helm upgrade --install` with the tests' images and storage, waiting until both replicas are ready.
+
+    Args:
+        platform: Where.
+        changes: Further values as strings; `__` in a name stands for a dot.
+    """
     storage = platform.storage
     # Every test runs on credentials of its session's own workspace, where the store can make them.
     role = {"storage.credentials": "sts", "storage.sts.roleArn": "arn:minio:iam:::role/sandboxes"}
@@ -75,6 +80,7 @@ def install(platform: Platform) -> None:
         **(role if platform.is_own else {}),
         # Images keep their tag from run to run; this makes pods with the new ones.
         "podAnnotations.e2e-run": f"run-{int(time.time())}",
+        **{name.replace("__", "."): value for name, value in changes.items()},
     }
     typed = ["storage.pathStyle=true", f"storage.port={storage.port}"]
     typed += [f"storage.cidrs={{{storage.cidr}}}", f"defaultTemplate.namespaces={{{NAMESPACE}}}"]

@@ -97,6 +97,10 @@ class Platform:
         container_id = next(status["containerID"] for status in statuses if status["name"] == container)
         run(str(TOOL), "kill-task", container_id.removeprefix("containerd://"))
 
+    def tag_image(self, name: str, tag: str) -> None:
+        """Give one of our images a second tag, as a new version's would be."""
+        run(str(TOOL), "ctr", "images", "tag", "--force", self.image(name), f"{self.registry}{name}:{tag}")
+
     @contextlib.contextmanager
     def storage_outage(self) -> Iterator[None]:
         """Object storage is down inside; it comes back with all that it had."""
