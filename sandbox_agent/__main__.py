@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
 import os
 import signal
 import sys
@@ -25,6 +26,8 @@ environment (defaults in brackets):
   SANDBOX_HEALTH_PORT     plain HTTP, /livez and /readyz [8081]
   SANDBOX_STOP_SECONDS    what a last push may take at SIGTERM [0: there is none]
   SANDBOX_READY_FILE      where to write the ports as JSON once all are open [nowhere]
+  SANDBOX_TRACING         1: send spans by OTLP over gRPC; where to and how many say OTEL_EXPORTER_OTLP_ENDPOINT,
+                          OTEL_TRACES_SAMPLER, OTEL_TRACES_SAMPLER_ARG and the like [off]
   SANDBOX_LOG_LEVEL       debug, info, warning or error [info]
 """
 
@@ -57,6 +60,16 @@ def _require_tls13() -> None:
     os.environ["GRPC_SSL_CIPHER_SUITES"] = "ECDHE-PSK-AES128-CBC-SHA"
 
 
+def _start_tracing() -> None:
+    from sandbox_proto import tracing  # noqa: PLC0415 - as in _serve
+
+    try:
+        tracing.start("sandbox-agent")
+    except tracing.TracingError as error:
+        # A session is worth more than its trace.
+        logging.getLogger(__name__).error("no spans are sent: %s", error)  # noqa: TRY400 - the message is all
+
+
 async def _serve(settings: Settings) -> int:
     _require_tls13()
     # After that, and not for --help, which would wait for it.
@@ -66,6 +79,8 @@ async def _serve(settings: Settings) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    if settings.tracing:
+        _start_tracing()
     agent = Agent(settings)
     try:
         await agent.start()
@@ -76,6 +91,10 @@ async def _serve(settings: Settings) -> int:
         return 1
     finally:
         await agent.stop()
+        if settings.tracing:
+            from sandbox_proto import tracing  # noqa: PLC0415 - as above
+
+            await asyncio.to_thread(tracing.stop)
     return 0
 
 

@@ -16,6 +16,7 @@ import grpc
 
 from sandbox_agent.errors import abort, abort_with
 from sandbox_agent.link.calls import OperationError
+from sandbox_agent.rpc_spans import spanned
 from sandbox_proto.chunks import decode_write_request
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ _BEARER: Final = "bearer "
 
 Context = grpc.aio.ServicerContext[Any, Any]
 Check = Callable[[Context], OperationError | None]
-Guard = Callable[[], AbstractContextManager[None]]
+Guard = Callable[[Context], AbstractContextManager[None]]
 
 
 class ClientInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in the stubs only
@@ -56,7 +57,7 @@ class ClientInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  
             return known[1]
         # Whoever only watches does no work: the session may become idle, and a drain does not wait for it.
         guard = contextlib.nullcontext if method in WATCHING else self._gate.activity
-        checked = guarded(handler, method, self._check, guard)
+        checked = guarded(handler, method, self._check, spanned(guard, method))
         if handler is not None:
             self._guarded[method] = (handler, checked)
         return checked
@@ -84,7 +85,8 @@ class OperatorInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
     ) -> grpc.RpcMethodHandler[Any, Any]:
         """See grpc.aio.ServerInterceptor."""
         handler = await continuation(handler_call_details)
-        return guarded(handler, handler_call_details.method, _check_operator, contextlib.nullcontext)
+        method = handler_call_details.method
+        return guarded(handler, method, _check_operator, spanned(contextlib.nullcontext, method))
 
 
 def _check_operator(context: Context) -> OperationError | None:
@@ -126,7 +128,7 @@ def _guard_unary(behaviour: Any, method: str, check: Check, guard: Guard) -> Cal
         refusal = check(context)
         if refusal is not None:
             await abort(context, refusal)
-        with guard():
+        with guard(context):
             try:
                 return await behaviour(request, context)
             except Exception as error:  # noqa: BLE001 - everything is mapped
@@ -140,7 +142,7 @@ def _guard_stream(behaviour: Any, method: str, check: Check, guard: Guard) -> Ca
         refusal = check(context)
         if refusal is not None:
             await abort(context, refusal)
-        with guard():
+        with guard(context):
             try:
                 async with contextlib.aclosing(behaviour(request, context)) as responses:
                     async for response in responses:

@@ -19,11 +19,13 @@ from sandbox_agent.binding import SessionGate
 from sandbox_agent.executions import ExecutionRegistry
 from sandbox_agent.health import HealthServer
 from sandbox_agent.link.client import RuntimeLink
+from sandbox_agent.link_spans import TracedRuntime
 from sandbox_agent.metrics import render_metrics
 from sandbox_agent.services.file import FileServicer
 from sandbox_agent.services.interpreter import InterpreterServicer
 from sandbox_agent.services.process import ProcessServicer
 from sandbox_agent.services.session import SessionServicer
+from sandbox_proto import tracing
 from sandbox_proto.v1 import (
     file_pb2_grpc,
     interpreter_pb2_grpc,
@@ -84,7 +86,8 @@ class Agent:
         self.control_port = 0
         self._settings = settings
         self._link = RuntimeLink(settings.socket_path)
-        self._gate = SessionGate(self._link, build_workspace or _build_workspace)
+        runtime = TracedRuntime(self._link) if tracing.is_on() else self._link
+        self._gate = SessionGate(runtime, build_workspace or _build_workspace)
         self._link.greet = self._gate.greet
         self._cells: ExecutionRegistry[CellEvent] = ExecutionRegistry(self._gate)
         self._commands: ExecutionRegistry[CommandEvent] = ExecutionRegistry(self._gate)

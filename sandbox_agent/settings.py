@@ -33,6 +33,9 @@ class Settings:
     stop_seconds: float = 0.0
     """How long a last push may take once the agent is told to stop; 0: there is none."""
 
+    tracing: bool = False
+    """Whether to send spans, where OpenTelemetry's own variables say."""
+
     @property
     def socket_path(self) -> Path:
         """Where the runtime listens."""
@@ -57,6 +60,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         ready_file=Path(ready_file) if ready_file else None,
         preload_storage=environment.get("SANDBOX_PRELOAD_STORAGE") == "1",
         stop_seconds=_seconds(environment, "SANDBOX_STOP_SECONDS"),
+        tracing=environment.get("SANDBOX_TRACING") == "1",
     )
 
 

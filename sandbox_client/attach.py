@@ -10,6 +10,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any, Final
 
 from sandbox_client.errors import NotFound, NotSupported, SandboxUnavailable
+from sandbox_proto import tracing
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
@@ -111,15 +112,17 @@ async def attached_events(
     """
     replay = _Replay()
     is_repeat = False
-    if brief is not None and connection.is_brief:
-        for event in replay.fresh(await _first_events(connection, brief, request)):
-            yield event
-        # An agent that does not have the call has started nothing.
-        is_repeat = connection.is_brief
-    if not replay.is_complete:
-        async with contextlib.aclosing(_streamed(connection, method, request, replay, is_repeat=is_repeat)) as events:
-            async for event in events:
+    with tracing.operation("sandbox.run") as span:
+        if brief is not None and connection.is_brief:
+            for event in replay.fresh(await _first_events(connection, brief, request, span)):
                 yield event
+            # An agent that does not have the call has started nothing.
+            is_repeat = connection.is_brief
+        if not replay.is_complete:
+            streamed = _streamed(connection, method, request, replay, span, is_repeat=is_repeat)
+            async with contextlib.aclosing(streamed) as events:
+                async for event in events:
+                    yield event
 
 
 async def _streamed(
@@ -127,13 +130,14 @@ async def _streamed(
     method: Callable[..., Any],
     request: Any,
     replay: _Replay,
+    span: tracing.Span,
     *,
     is_repeat: bool,
 ) -> AsyncGenerator[Any, None]:
     for attempt in range(1, _ATTEMPTS + 1):
         replay.begin()
         try:
-            stream = connection.stream(method, request, metadata=ATTACH_ONLY if is_repeat else ())
+            stream = connection.stream(method, request, metadata=ATTACH_ONLY if is_repeat else (), under=span)
             async with contextlib.aclosing(stream):
                 async for response in stream:
                     for event in replay.fresh(response.events):
@@ -156,11 +160,12 @@ async def _streamed(
 
 
 async def _first_events(
-    connection: Connection | StraightConnection, brief: Callable[..., Any], request: Any
+    connection: Connection | StraightConnection, brief: Callable[..., Any], request: Any, span: tracing.Span
 ) -> Iterable[Any]:
     """What the brief call answers; nothing where the stream has to tell."""
     try:
-        events: Iterable[Any] = (await connection.unary(brief, request, repeatable=False, seconds=None)).events
+        answered = await connection.unary(brief, request, repeatable=False, seconds=None, under=span)
+        events: Iterable[Any] = answered.events
     except NotSupported:
         connection.is_brief = False
     except SandboxUnavailable as error:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import grpc
 
 from sandbox_client.errors import SandboxUnavailable, from_rpc_error
+from sandbox_proto import tracing
 from sandbox_proto.chunks import decode_read_response, encode_write_request
 from sandbox_proto.v1.file_pb2 import ReadRequest, WriteResponse
 from sandbox_proto.v1.file_pb2_grpc import FileServiceStub
@@ -152,6 +153,7 @@ class Connection:
         repeatable: bool,
         seconds: float | None = UNARY_TIMEOUT,
         metadata: Sequence[tuple[str, str]] = (),
+        under: tracing.Span = tracing.NO_SPAN,
     ) -> Any:
         """One request (or an iterator of requests), one answer.
 
@@ -161,15 +163,30 @@ class Connection:
             repeatable: Whether running it twice does no harm; only then it is tried again after UNAVAILABLE.
             seconds: Time for each attempt; None: any.
             metadata: Sent beside the token.
+            under: The parent of its span.
 
         Raises:
             SandboxError: As the table in errors.py has it.
         """
+        with tracing.calling(method, under) as span:
+            return await self._attempts(
+                method, request, (*self._metadata, *metadata, *span.metadata), seconds, repeatable=repeatable
+            )
+
+    async def _attempts(
+        self,
+        method: Callable[..., Any],
+        request: Any,
+        metadata: Sequence[tuple[str, str]],
+        seconds: float | None,
+        *,
+        repeatable: bool,
+    ) -> Any:
         pause = _FIRST_PAUSE
         for attempt in range(1, _ATTEMPTS + 1):
             await self.ready()
             try:
-                return await method(request, metadata=(*self._metadata, *metadata), timeout=seconds)
+                return await method(request, metadata=metadata, timeout=seconds)
             except grpc.RpcError as error:
                 failure = from_rpc_error(error)
                 if not (repeatable and isinstance(failure, SandboxUnavailable)) or attempt == _ATTEMPTS:
@@ -179,23 +196,29 @@ class Connection:
         raise AssertionError("unreachable")  # pragma: no cover
 
     async def stream(
-        self, method: Callable[..., Any], request: Any, *, metadata: Sequence[tuple[str, str]] = ()
+        self,
+        method: Callable[..., Any],
+        request: Any,
+        *,
+        metadata: Sequence[tuple[str, str]] = (),
+        under: tracing.Span = tracing.NO_SPAN,
     ) -> AsyncGenerator[Any, None]:
         """One request, many answers; no retry.
 
         Raises:
             SandboxError: As the table in errors.py has it.
         """
-        await self.ready()
-        call = method(request, metadata=(*self._metadata, *metadata))
-        try:
-            async for response in call:
-                yield response
-        except grpc.RpcError as error:
-            raise from_rpc_error(error) from error
-        finally:
-            # Harmless after the end; it frees the call where the consumer went away early.
-            call.cancel()
+        with tracing.calling(method, under) as span:
+            await self.ready()
+            call = method(request, metadata=(*self._metadata, *metadata, *span.metadata))
+            try:
+                async for response in call:
+                    yield response
+            except grpc.RpcError as error:
+                raise from_rpc_error(error) from error
+            finally:
+                # Harmless after the end; it frees the call where the consumer went away early.
+                call.cancel()
 
     async def pause(self, seconds: float) -> None:
         """Wait."""

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from sandbox_client.connection import Endpoint
 from sandbox_client.errors import InvalidArgument, SessionFailed
 from sandbox_client.local_control import START_TIMEOUT, Control
+from sandbox_proto import tracing
 from sandbox_proto.v1 import session_pb2
 
 if TYPE_CHECKING:
@@ -150,6 +151,7 @@ def _plan(folder: Path, options: LocalOptions) -> dict[str, Any]:
         "SANDBOX_LISTEN_ADDRESS": "127.0.0.1",
         "SANDBOX_READY_FILE": str(folder / "ready.json"),
         "HOME": str(folder / "tls"),
+        **_tracing(),
     }
     make_certificates = ["sandbox_agent.certificates", str(folder / "tls"), SERVER_NAME]
     return {
@@ -160,6 +162,17 @@ def _plan(folder: Path, options: LocalOptions) -> dict[str, Any]:
             _process("agent", ["sandbox_agent", "serve"], agent, after="certificates"),
         ],
     }
+
+
+def _tracing() -> dict[str, str]:
+    """The agent's part of a trace, where this process traces and OpenTelemetry's variables say where spans go."""
+    told = {name: value for name, value in os.environ.items() if name.startswith("OTEL_") and value}
+    target = told.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") or told.get("OTEL_EXPORTER_OTLP_ENDPOINT")
+    if not target or not tracing.is_on():
+        return {}
+    # The application's name is not the agent's.
+    told.pop("OTEL_SERVICE_NAME", None)
+    return {**told, "SANDBOX_TRACING": "1"}
 
 
 def _process(

@@ -15,6 +15,7 @@ import grpc
 
 from sandbox_client.connection import CONNECT_TIMEOUT, UNARY_TIMEOUT, Endpoint, channel_options, unreachable
 from sandbox_client.errors import from_rpc_error
+from sandbox_proto import tracing
 from sandbox_proto.v1.interpreter_pb2_grpc import InterpreterServiceStub
 from sandbox_proto.v1.process_pb2_grpc import ProcessServiceStub
 
@@ -73,6 +74,7 @@ class StraightConnection:
         repeatable: bool = False,
         seconds: float | None = UNARY_TIMEOUT,
         metadata: Sequence[tuple[str, str]] = (),
+        under: tracing.Span = tracing.NO_SPAN,
     ) -> Any:
         """One request, one answer; never repeated.
 
@@ -80,30 +82,37 @@ class StraightConnection:
             SandboxError: As the table in errors.py has it.
         """
         del repeatable
-        self._wait_ready()
-        try:
-            return method(request, metadata=(*self._metadata, *metadata), timeout=seconds)
-        except grpc.RpcError as error:
-            raise from_rpc_error(error) from error
+        with tracing.calling(method, under) as span:
+            self._wait_ready()
+            try:
+                return method(request, metadata=(*self._metadata, *metadata, *span.metadata), timeout=seconds)
+            except grpc.RpcError as error:
+                raise from_rpc_error(error) from error
 
     async def stream(
-        self, method: Callable[..., Any], request: Any, *, metadata: Sequence[tuple[str, str]] = ()
+        self,
+        method: Callable[..., Any],
+        request: Any,
+        *,
+        metadata: Sequence[tuple[str, str]] = (),
+        under: tracing.Span = tracing.NO_SPAN,
     ) -> AsyncGenerator[Any, None]:
         """One request, many answers; no retry.
 
         Raises:
             SandboxError: As the table in errors.py has it.
         """
-        self._wait_ready()
-        call = method(request, metadata=(*self._metadata, *metadata))
-        try:
-            for response in call:
-                yield response
-        except grpc.RpcError as error:
-            raise from_rpc_error(error) from error
-        finally:
-            # Harmless after the end; it frees the call where the consumer went away early.
-            call.cancel()
+        with tracing.calling(method, under) as span:
+            self._wait_ready()
+            call = method(request, metadata=(*self._metadata, *metadata, *span.metadata))
+            try:
+                for response in call:
+                    yield response
+            except grpc.RpcError as error:
+                raise from_rpc_error(error) from error
+            finally:
+                # Harmless after the end; it frees the call where the consumer went away early.
+                call.cancel()
 
     async def pause(self, seconds: float) -> None:
         """Wait."""

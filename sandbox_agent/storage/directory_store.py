@@ -31,6 +31,7 @@ from sandbox_agent.storage.object_store import (
     StoredObject,
 )
 from sandbox_agent.storage.threads import BoundedThreads
+from sandbox_proto import tracing
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -40,6 +41,15 @@ _PAGE: Final = 1000
 _INCOMING: Final = ".incoming"
 _LOCK: Final = ".lock"
 _NOT_THERE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EISDIR})
+_SPANS: Final = {
+    "_open": "directory get",
+    "_put_bytes": "directory put",
+    "_commit": "directory put",
+    "_stat": "directory stat",
+    "_copy": "directory copy",
+    "_delete": "directory delete",
+    "_keys": "directory list",
+}
 _T = TypeVar("_T")
 
 
@@ -114,10 +124,12 @@ class DirectoryStore:
         await self._threads.close()
 
     async def _run(self, function: Callable[..., _T], *arguments: Any) -> _T:
-        try:
-            return await self._threads.run(functools.partial(function, *arguments))
-        except OSError as error:
-            raise _translated(error) from error
+        name = _SPANS.get(function.__name__)
+        with tracing.NO_SPAN if name is None else tracing.span(name):
+            try:
+                return await self._threads.run(functools.partial(function, *arguments))
+            except OSError as error:
+                raise _translated(error) from error
 
     async def _chunks(self, descriptor: int) -> AsyncIterator[bytes]:
         while chunk := await self._run(os.read, descriptor, _CHUNK):

@@ -22,6 +22,7 @@ from sandbox_agent.storage.object_store import (
 )
 from sandbox_agent.storage.s3_errors import translated
 from sandbox_agent.storage.threads import BoundedThreads
+from sandbox_proto import tracing
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
@@ -35,6 +36,7 @@ _PARTS_AT_A_TIME: Final = 2
 LARGEST_COPY: Final = 5 << 30
 """Bytes that S3 copies by one request."""
 COPY_PART: Final = 1 << 30
+_SPAN: Final = {"rpc.system": "aws-api", "rpc.service": "S3"}
 _T = TypeVar("_T")
 
 
@@ -221,6 +223,10 @@ class S3Store:
             return await self._call(operation, Key=key)
 
     async def _call(self, operation: str, **arguments: Any) -> Any:
+        with tracing.span(f"S3 {operation}", _SPAN):
+            return await self._request(operation, arguments)
+
+    async def _request(self, operation: str, arguments: dict[str, Any]) -> Any:
         """One request. Where the credentials are over it is made again with others: a refused one did nothing."""
         while True:
             async with self._connections.use() as lease:

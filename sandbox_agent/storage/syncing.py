@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import logging
 import time
 from dataclasses import dataclass
@@ -84,7 +85,11 @@ class OnChange:
     def start(self) -> None:
         """Go on in the background until `stop`. Idempotent."""
         if not self._tasks:
-            self._tasks = [asyncio.create_task(self._watch()), asyncio.create_task(self._push_changes())]
+            # Not a part of the trace of the call that started it, which ends long before.
+            self._tasks = [
+                asyncio.create_task(work, context=contextvars.Context())
+                for work in (self._watch(), self._push_changes())
+            ]
 
     async def stop(self) -> None:
         """Stop; a push under way is broken off before it commits, or has committed. Idempotent."""

@@ -30,6 +30,7 @@ from sandbox_agent.storage.syncing import OnChange, Syncing
 from sandbox_agent.storage.transfers import Meter
 from sandbox_agent.storage.translation import translating
 from sandbox_agent.storage.variables import Place, Variables
+from sandbox_proto import tracing
 from sandbox_proto.v1 import workspace_pb2
 
 if TYPE_CHECKING:
@@ -209,6 +210,15 @@ class Workspace:
         return not any(reason.startswith("FILE_CHANGED") for _, reason in result.failed)
 
     async def _push(self, paths: Sequence[str], meter: Meter) -> PushResult:
+        with tracing.span("sandbox.push") as span:
+            result = await self._push_alone(paths, meter)
+            span.set("sandbox.generation", result.knowledge.generation)
+            span.set("sandbox.files", result.moved)
+            span.set("sandbox.bytes", result.moved_bytes)
+            span.set("sandbox.failed", len(result.failed))
+            return result
+
+    async def _push_alone(self, paths: Sequence[str], meter: Meter) -> PushResult:
         async with self._lock:
             try:
                 with translating():
@@ -242,6 +252,15 @@ class Workspace:
         return result
 
     async def _restore(self, meter: Meter, *, only_news: bool) -> RestoreResult:
+        with tracing.span("sandbox.restore") as span:
+            result = await self._restore_alone(meter, only_news=only_news)
+            span.set("sandbox.generation", result.knowledge.generation)
+            span.set("sandbox.files", result.files)
+            span.set("sandbox.bytes", result.size)
+            span.set("sandbox.failed", len(result.failed))
+            return result
+
+    async def _restore_alone(self, meter: Meter, *, only_news: bool) -> RestoreResult:
         async with self._lock:
             try:
                 with translating():
@@ -268,6 +287,12 @@ class Workspace:
         return self._store.is_quiet(self._parts.keys.prefix)
 
     async def _look(self) -> tuple[bool, bool]:
+        with tracing.span("sandbox.look") as span:
+            is_costly, is_news = await self._look_once()
+            span.set("sandbox.news", is_news)
+            return is_costly, is_news
+
+    async def _look_once(self) -> tuple[bool, bool]:
         can_tell = await self._store.attend(self._parts.keys.prefix)
         with translating():
             sight = self._sight = await self._news.look()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from sandbox_client.cli import commands, filing, processes, running, serving, sessions
+from sandbox_proto import tracing
 
 
 @click.group(
@@ -24,6 +25,7 @@ Exit codes: 0 done, 1 the code or the call failed, 2 the command line is wrong, 
 @click.version_option(package_name="sandbox-operator")
 def main() -> None:
     """Run code in isolated sessions, on this machine or in a cluster."""
+    tracing.start_where_configured("sandbox-cli")
 
 
 for _command in (

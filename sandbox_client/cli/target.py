@@ -15,6 +15,7 @@ from sandbox_client.blocking import Sandbox
 from sandbox_client.cli.output import Terminal
 from sandbox_client.errors import SandboxError
 from sandbox_client.kubernetes_api import ClusterOptions
+from sandbox_proto import tracing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -87,11 +88,14 @@ def with_target(function: Callable[..., int | None]) -> Callable[..., None]:
         terminal = Terminal(is_json=output == "json")
         target = Target(terminal, ClusterOptions(namespace, kubeconfig, kube_context, in_cluster))
         try:
-            code = function(target, *args, **kwargs)
+            with tracing.span(f"sandbox {click.get_current_context().info_name}"):
+                code = function(target, *args, **kwargs)
         except SandboxError as error:
             code = terminal.fail(error)
         except OSError as error:
             code = terminal.fail(SandboxError(str(error), reason=type(error).__name__))
+        finally:
+            tracing.stop()
         sys.exit(code or 0)
 
     return command
