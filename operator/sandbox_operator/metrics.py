@@ -31,6 +31,13 @@ class Metrics:
         self.api_calls = Counter(
             f"{prefix}api_calls", "Calls of the API server", ["verb", "resource", "code"], registry=self.registry
         )
+        self.api_seconds = Histogram(
+            f"{prefix}api_seconds",
+            "Time of a call of the API server, answered or not",
+            ["verb", "resource"],
+            registry=self.registry,
+            buckets=_BUCKETS,
+        )
         self.is_leader = Gauge(f"{prefix}is_leader", "1 where this replica leads", registry=self.registry)
         self.start_seconds = Histogram(
             f"{prefix}start_seconds", "From start to ready", ["source"], registry=self.registry, buckets=_BUCKETS
@@ -73,8 +80,9 @@ class Metrics:
         """One AssumeRole."""
         self.assume_role_seconds.labels(result).observe(seconds)
 
-    def count_call(self, verb: str, resource: str, code: int) -> None:
+    def count_call(self, verb: str, resource: str, code: int, seconds: float) -> None:
         """One call of the API server; code 0: no answer."""
+        self.api_seconds.labels(verb, resource).observe(seconds)
         if (tally := _TALLY.get()) is not None:
             tally[0] += 1
         self.api_calls.labels(verb, resource, str(code)).inc()

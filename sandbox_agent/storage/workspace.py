@@ -60,6 +60,10 @@ class Workspace:
         exclude: What a push of everything leaves out, besides the default.
         interval: Seconds that a look for what others stored is good for; 0: every call looks; negative: none does.
         pace: How soon changes are saved unasked; None: never.
+
+    Attributes:
+        on_change: What saves unasked, once started.
+        saved_bytes: Of files that pushes have uploaded, since Bind.
     """
 
     def __init__(
@@ -86,6 +90,7 @@ class Workspace:
             self._freshness = Freshness(looking)
         self._pace = pace
         self.on_change: OnChange | None = None
+        self.saved_bytes = 0
         self._lock = asyncio.Lock()
         self._push_failed = False
         self._last_error = ""
@@ -249,6 +254,7 @@ class Workspace:
         finally:
             self._push_under_way = None
         await self._recollection.keep(result.knowledge)
+        self.saved_bytes += result.moved_bytes
         return result
 
     async def _restore(self, meter: Meter, *, only_news: bool) -> RestoreResult:

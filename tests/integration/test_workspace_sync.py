@@ -119,14 +119,20 @@ def test_r21_the_next_session_has_what_was_never_pushed(saving):
         assert not heir.workspace.status().saves_on_change
 
 
-def test_the_lag_is_a_metric(saving, ports):
+def test_the_lag_and_what_was_saved_are_metrics(saving, ports):
     sandbox, stored = saving
-    sandbox.files.write("measured", "1")
+    before = read_metrics(ports)
+    sandbox.files.write("measured", "12345")
     until((stored / "measured").exists)
     until(lambda: sandbox.workspace.status().lag == 0)
-    with urllib.request.urlopen(f"http://127.0.0.1:{ports['health_port']}/metrics") as answer:
-        lines = answer.read().decode().splitlines()
-    values = {line.split()[0]: float(line.split()[1]) for line in lines if not line.startswith("#")}
-    assert values["sandbox_workspace_pushes_total"] >= 1
+    values = read_metrics(ports)
+    assert values["sandbox_workspace_pushes_total"] > before["sandbox_workspace_pushes_total"]
     assert values["sandbox_workspace_push_failures_total"] == 0
     assert values["sandbox_workspace_lag_seconds"] == 0
+    assert values["sandbox_workspace_saved_bytes_total"] - before["sandbox_workspace_saved_bytes_total"] == 5
+
+
+def read_metrics(ports):
+    with urllib.request.urlopen(f"http://127.0.0.1:{ports['health_port']}/metrics") as answer:
+        lines = answer.read().decode().splitlines()
+    return {line.split()[0]: float(line.split()[1]) for line in lines if not line.startswith("#")}

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, Self
 
 import aiohttp
@@ -89,7 +90,7 @@ class KubeClient:
         connection: Connection,
         faults: FaultHook,
         may_write: Callable[[], bool] = _always,
-        on_call: Callable[[str, str, int], None] = lambda *_: None,
+        on_call: Callable[[str, str, int, float], None] = lambda *_: None,
     ) -> None:
         self._connection, self._faults = connection, faults
         self._may_write, self._on_call = may_write, on_call
@@ -203,7 +204,7 @@ class KubeClient:
         if body is not None:
             headers["Content-Type"] = content
             data = json.dumps(body, separators=(",", ":")).encode()
-        status = 0
+        status, began = 0, time.perf_counter()
         try:
             async with self._session.request(
                 method, self._connection.server + path, params=parameters, data=data, headers=headers
@@ -213,7 +214,7 @@ class KubeClient:
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise UnavailableError(0, "NoAnswer", f"{method} {path}: {error!r}") from error
         finally:
-            self._on_call(method, resource.plural, status)
+            self._on_call(method, resource.plural, status, time.perf_counter() - began)
         answer = _decode(text)
         if status >= 400:  # noqa: PLR2004 - HTTP
             raise api_error(status, answer, float(after) if after.isdigit() else None)
