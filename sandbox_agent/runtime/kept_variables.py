@@ -3,6 +3,7 @@
 For each context one record, then one for each of its variables:
 
     {"context": {"id", "language", "cwd", "env", "execution_count"}, "lost": [[name, why], ...], "omitted": n}
+    {"name": CELLS} and JSON: the sources of its last cells
     {"name": ...} and a pickle
 """
 
@@ -13,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from sandbox_agent.link.calls import OperationError
-from sandbox_agent.runtime.records import RecordError, encode_record, read_records
+from sandbox_agent.runtime.records import CELLS, RecordError, encode_record, read_records
 from sandbox_agent.runtime.settings import LANGUAGES, read_env
 
 MAX_TOLD: Final = 300
@@ -32,6 +33,7 @@ class Section:
         variables: Records of `{"name"}` with a pickle.
         lost: Name and reason; a name "" stands for all of them.
         omitted: How many more are lost.
+        cells: The sources of its cells, as its interpreter wrote them down.
     """
 
     id: str
@@ -42,6 +44,7 @@ class Section:
     variables: list[tuple[str, bytes | memoryview]] = field(default_factory=list)
     lost: list[tuple[str, str]] = field(default_factory=list)
     omitted: int = 0
+    cells: bytes | memoryview = b""
 
     def encode(self) -> list[bytes | memoryview]:
         """Its records, in pieces."""
@@ -57,8 +60,9 @@ class Section:
         return [*encode_record(header), *self.encode_variables()]
 
     def encode_variables(self) -> list[bytes | memoryview]:
-        """The records of its variables, in pieces."""
-        return [piece for name, content in self.variables for piece in encode_record({"name": name}, content)]
+        """The records of its variables, and of its cells, in pieces."""
+        records = [(CELLS, self.cells), *self.variables] if self.cells and self.variables else self.variables
+        return [piece for name, content in records for piece in encode_record({"name": name}, content)]
 
 
 @dataclass(slots=True)
@@ -104,6 +108,7 @@ class Outcome:
     saved: dict[str, memoryview] = field(default_factory=dict)
     restored: set[str] = field(default_factory=set)
     lost: dict[str, str] = field(default_factory=dict)
+    cells: bytes | memoryview = b""
 
 
 def read_outcome(body: bytes | bytearray) -> Outcome:
@@ -114,6 +119,8 @@ def read_outcome(body: bytes | bytearray) -> Outcome:
             name, why = header.get("name"), header.get("lost")
             if not isinstance(name, str):
                 outcome.names = [str(one)[:_LONGEST_NAME] for one in header.get("names") or ()]
+            elif name == CELLS:
+                outcome.cells = content
             elif why is not None:
                 outcome.lost[name] = str(why)
             elif header.get("kept"):
@@ -137,6 +144,8 @@ def read_sections(data: bytes | bytearray) -> list[Section]:
             sections.append(_read_section(header))
         elif not sections or not isinstance(header.get("name"), str):
             raise RecordError("a variable without a name, or without a context")
+        elif header["name"] == CELLS:
+            sections[-1].cells = content
         else:
             sections[-1].variables.append((header["name"], content))
     return sections

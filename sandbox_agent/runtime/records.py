@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 _LENGTHS: Final = struct.Struct("!II")
 MAX_HEADER: Final = 1 << 20
 """Bytes of a record's JSON at most."""
+CELLS: Final = "<cells>"
+"""Name of the record with the sources of cells, which tracebacks show: no variable's."""
 
 
 class RecordError(ValueError):

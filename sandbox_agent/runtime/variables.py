@@ -124,7 +124,7 @@ class Variables:
     ) -> None:
         ended = await run_task(context, channel, {"op": "variables.save", "limit": limit}, b"", seconds)
         outcome = read_outcome(channel.body)
-        section.variables = list(outcome.saved.items())
+        section.variables, section.cells = list(outcome.saved.items()), outcome.cells
         section.lost = [(name, why) for name, why in outcome.lost.items() if name not in outcome.saved]
         untold = [name for name in outcome.names if name not in outcome.saved and name not in outcome.lost]
         why = "it took too long" if ended["status"] == "TIMED_OUT" else _ENDED.format("saved")

@@ -26,11 +26,13 @@ Examples:
   sandbox mcp --session my-session -n team-a     in the cluster
   sandbox mcp --http 127.0.0.1:8765              for http://127.0.0.1:8765/mcp""",
 )
+@click.option("--keep-variables", is_flag=True, help="A session that is made keeps Python variables while it sleeps.")
 @click.option("--http", metavar="HOST:PORT", help="Serve streamable HTTP, on loopback, instead of stdio.")
 @where
 @with_target
 def mcp(
     target: Target,
+    keep_variables: bool,  # noqa: FBT001 - click passes it by name
     http: str | None,
     session: str | None,
     workspace: str | None,
@@ -45,21 +47,16 @@ def mcp(
     if importlib.util.find_spec("mcp") is None:
         raise SessionFailed("this needs the mcp package: pip install 'sandbox-operator[mcp]'", reason="EXTRA_MISSING")
     from sandbox_client.mcp_server import parse_address, serve_http, serve_stdio  # noqa: PLC0415 - of an extra
-    from sandbox_client.tools import SandboxTools  # noqa: PLC0415 - not for other commands
+    from sandbox_client.tools import SandboxTools, cluster_sessions, local_sessions  # noqa: PLC0415 - same
 
     if http:
         parse_address(http)
-    tools = SandboxTools(_opener(target, session, workspace, store, egress))
+    opener: Callable[[], Awaitable[AsyncSandbox]]
+    if session:
+        opener = cluster_sessions(session, target.cluster, keep_variables=keep_variables)
+    else:
+        opener = local_sessions(store, workspace=workspace, egress=egress, keep_variables=keep_variables)
+    tools = SandboxTools(opener)
     # Ctrl-C is the way to end it.
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(serve_http(tools, http) if http else serve_stdio(tools))
-
-
-def _opener(
-    target: Target, session: str | None, workspace: str | None, store: str | None, egress: Literal["public", "none"]
-) -> Callable[[], Awaitable[AsyncSandbox]]:
-    from sandbox_client.tools import cluster_sessions, local_sessions  # noqa: PLC0415 - not for other commands
-
-    if session:
-        return cluster_sessions(session, target.cluster)
-    return local_sessions(store, workspace=workspace, egress=egress)

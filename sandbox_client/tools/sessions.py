@@ -150,7 +150,12 @@ def local_sessions(
 
 
 def cluster_sessions(
-    name: str, options: ClusterOptions | None = None, *, template: str = "default", timeout: float = 120.0
+    name: str,
+    options: ClusterOptions | None = None,
+    *,
+    template: str = "default",
+    timeout: float = 120.0,
+    keep_variables: bool = False,
 ) -> Callable[[], Awaitable[AsyncSandbox]]:
     """For SandboxTools: a session of the cluster, created where it is not there, resumed where it is suspended.
 
@@ -159,7 +164,10 @@ def cluster_sessions(
         options: Which cluster and namespace.
         template: The SandboxTemplate of a session that is created.
         timeout: Seconds for it to be Ready.
+        keep_variables: Whether one that is created keeps Python variables over a suspend; one that is there does as its
+            own `lifecycle.keepVariables` says.
     """
+    spec = {"lifecycle": {"keepVariables": True}} if keep_variables else {}
 
     async def open_session() -> AsyncSandbox:
         from sandbox_client.kubernetes import Cluster, ClusterOptions, SessionRequest  # noqa: PLC0415 - slow to import
@@ -169,7 +177,7 @@ def cluster_sessions(
             woken = await cluster.wake(name, timeout=timeout, on_phase=_log.debug)
         except NotFound:
             woken = False
-            await cluster.create(SessionRequest(name, template))
+            await cluster.create(SessionRequest(name, template, spec=spec))
         await cluster.wait_ready(name, timeout=timeout, on_phase=_log.debug)
         endpoint, resources = await cluster.connect(name)
         sandbox = AsyncSandbox(endpoint, name=name, resources=resources)

@@ -97,6 +97,13 @@ def test_functions_and_classes_are_the_contexts_own_again(woken):
     assert value(sandbox, "(globals().update(factor=2), __builtins__.__name__)[1]") == "builtins"
 
 
+def test_tracebacks_show_the_lines_of_cells_from_before(woken):
+    sandbox, *_ = woken
+    error = sandbox.run_code("scale(None)").error
+    assert error.name == "TypeError"
+    assert "def scale(value): return value * factor" in "".join(error.traceback)
+
+
 def test_what_cannot_be_kept_is_named_with_its_reason(woken):
     sandbox, *_ = woken
     told = sandbox.contexts.kept_variables()

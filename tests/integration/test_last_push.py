@@ -18,7 +18,8 @@ async def new_pod(tmp_path):
     async with contextlib.AsyncExitStack() as stack:
 
         async def factory(**environment):
-            pod = Pod(tmp_path / f"pod-{len(list(tmp_path.glob('pod-*')))}", tmp_path / "store", **environment)
+            folder = tmp_path / f"pod-{len(list(tmp_path.glob('pod-*')))}"
+            pod = Pod(folder, tmp_path / "store", keep_variables=True, **environment)
             stack.push_async_callback(pod.close)
             await pod.begin()
             return pod
@@ -36,7 +37,7 @@ async def test_fault_22_a_pod_that_is_evicted_saves_everything_and_the_next_one_
             assert (await anext(output)).data == b"ready\n"
         # It takes a second of the grace, and ends well within it.
         cell = asyncio.create_task(
-            sandbox.run_code("import time; time.sleep(1); open('cell.txt', 'w').write('done')", timeout=30)
+            sandbox.run_code("import time; time.sleep(1); open('cell.txt', 'w').write('done'); kept = 41", timeout=30)
         )
         while (await pod.call("Describe", session_pb2.DescribeRequest())).running != 2:
             pass
@@ -51,6 +52,7 @@ async def test_fault_22_a_pod_that_is_evicted_saves_everything_and_the_next_one_
     async with heir.connect() as sandbox:
         names = ("written.txt", "saved.txt", "cell.txt")
         assert [await sandbox.files.read(name) for name in names] == [b"never pushed", b"state\n", b"done"]
+        assert (await sandbox.run_code("kept + 1")).text == "42"
     described = await heir.call("Describe", session_pb2.DescribeRequest())
     assert described.state == session_pb2.SessionDescription.STATE_BOUND
 

@@ -563,7 +563,7 @@ before, deaf, after = 1, Deaf(), 2
     assert time.monotonic() - started < 10
     (context, _), *variables = records(saved.body)
     assert saved["bytes"] == len(saved.body)
-    assert [header["name"] for header, _ in variables] == ["Deaf", "before"]
+    assert [header["name"] for header, _ in variables] == ["<cells>", "Deaf", "before"]
     assert context["lost"] == [["deaf", "it took too long"], ["after", "it took too long"]]
     assert context["context"] == {"id": "python", "language": "python", "cwd": "", "env": {}, "execution_count": 1}
 
@@ -571,7 +571,7 @@ before, deaf, after = 1, Deaf(), 2
 def test_an_interpreter_that_ends_while_it_saves_or_loads_is_told(client):
     client.execute("import os\nclass Ends:\n    def __reduce__(self): os._exit(3)\nends = Ends()\nlast = 1")
     (context, _), *variables = records(client.call("variables.save", limit=1 << 20, timeout=20).body)
-    assert [header["name"] for header, _ in variables] == ["os", "Ends"]
+    assert [header["name"] for header, _ in variables] == ["<cells>", "os", "Ends"]
     why = "the interpreter ended while its variables were saved"
     assert context["lost"] == [["ends", why], ["last", why]]
 

@@ -24,12 +24,16 @@ class Pod:
     Args:
         folder: Gets link, workspace, home and certificates of its own.
         store: The bucket; shared by the pods of one session.
+        keep_variables: Whether a drain saves variables.
         environment: More variables for both.
     """
 
-    def __init__(self, folder: Path, store: Path | None = None, **environment: str) -> None:
+    def __init__(
+        self, folder: Path, store: Path | None = None, *, keep_variables: bool = False, **environment: str
+    ) -> None:
         self.folder = folder
         self.store = store or folder / "store"
+        self.keep_variables = keep_variables
         self.environment = environment
         self.processes: dict[str, asyncio.subprocess.Process] = {}
         for name in ("link", "workspace", "home"):
@@ -99,6 +103,7 @@ class Pod:
             session_name="local/one",
             token_sha256=hashlib.sha256(TOKEN.encode()).digest(),
             workspace=session_pb2.WorkspaceBinding(directory=store, key_prefix="p/"),
+            lifecycle=session_pb2.Lifecycle(keep_variables=self.keep_variables),
         )
         await self.call("Bind", request)
 

@@ -7,6 +7,7 @@ only when it is needed, and so is cloudpickle. What it sends are records (`runti
     {"name": ...} and a pickle      saved
     {"name": ..., "kept": true}     restored
     {"name": ..., "lost": why}      neither
+    {"name": CELLS} and JSON        the sources of the last cells, so that tracebacks show them
 """
 
 from __future__ import annotations
@@ -14,13 +15,15 @@ from __future__ import annotations
 import builtins
 import contextlib
 import io
+import json
+import linecache
 import pickle
 import signal
 import sys
 from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
-from sandbox_agent.runtime.records import encode_record, read_records
+from sandbox_agent.runtime.records import CELLS, encode_record, read_records
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -34,6 +37,8 @@ LOAD_SECONDS: Final = 20.0
 MAX_NAMES: Final = 10_000
 LONGEST_NAME: Final = 256
 _LONGEST_REASON: Final = 200
+_MAX_SOURCES: Final = 1 << 20
+"""Characters of all cells that are kept."""
 _NO_TIME: Final = "there was no time left"
 _MISSING: Final = "cloudpickle is not installed: pip install cloudpickle, or use an image that has it"
 _OWN: Final = frozenset({"_", "_oh", "_ih", "_dh", "_exit_code"})
@@ -59,6 +64,7 @@ def save_variables(main: ModuleType, limit: int, send: Send) -> None:
     if not variables:
         return
     _send(send, {"names": [name for name, _ in variables]})
+    _send(send, {"name": CELLS}, json.dumps(_sources()).encode())
     pickler = _build_pickler(main)
     left = limit
 
@@ -70,8 +76,8 @@ def save_variables(main: ModuleType, limit: int, send: Send) -> None:
         content = _Bounded(left)
         with _time_limit(SAVE_SECONDS):
             pickler(content).dump(value)
-        left -= content.size
-        _send(send, {"name": name}, b"".join(content.pieces))
+        left -= len(content.data)
+        _send(send, {"name": name}, content.data)
 
     _each(variables, save, send)
 
@@ -90,8 +96,10 @@ def load_variables(main: ModuleType, records: bytes | bytearray, send: Send) -> 
             main.__dict__[name] = pickle.loads(content)  # noqa: S301 - the session's own, in its own sandbox
         _send(send, {"name": name, "kept": True})
 
+    contents = {str(header["name"]): content for header, content in read_records(records)}
+    _remember_sources(contents.pop(CELLS, b"{}"))
     try:
-        _each([(str(header["name"]), content) for header, content in read_records(records)], load, send)
+        _each(contents.items(), load, send)
     finally:
         # cloudpickle puts another one there with every function.
         main.__dict__["__builtins__"] = builtins
@@ -127,10 +135,31 @@ def _describe(error: BaseException) -> str:
 
 
 def _is_users(name: str) -> bool:
-    return not name.startswith("__") and name not in _OWN and len(name) <= LONGEST_NAME
+    return not name.startswith("__") and name not in _OWN and name != CELLS and len(name) <= LONGEST_NAME
 
 
-def _send(send: Send, header: dict[str, Any], content: bytes = b"") -> None:
+def _sources() -> dict[str, str]:
+    """Sources of the last cells by the names that their code has."""
+    found: dict[str, str] = {}
+    left = _MAX_SOURCES
+    for name, entry in reversed(linecache.cache.items()):
+        if name.startswith("<cell ") and len(entry) == 4:  # noqa: PLR2004 - size, time, lines, name; or not read yet
+            source = "".join(entry[2])
+            left -= len(source)
+            if left < 0:
+                break
+            found[name] = source
+    return found
+
+
+def _remember_sources(data: bytes | memoryview) -> None:
+    # What is no such thing costs a traceback its lines, and nothing else.
+    with contextlib.suppress(ValueError, AttributeError, TypeError):
+        for name, source in json.loads(bytes(data)).items():
+            linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
+
+
+def _send(send: Send, header: dict[str, Any], content: bytes | bytearray = b"") -> None:
     # In one call, which no interrupt leaves half done.
     send(b"".join(encode_record(header, content)))
 
@@ -160,17 +189,15 @@ class _Bounded:
     """Where a pickle goes, up to a limit: what is too large is given up before it fills the memory."""
 
     def __init__(self, limit: int) -> None:
-        self.pieces: list[bytes] = []
-        self.size = 0
+        self.data = bytearray()
         self._limit = limit
 
     def write(self, data: Any) -> int:
         """Take a piece."""
         size = memoryview(data).nbytes
-        self.size += size
-        if self.size > self._limit:
+        if len(self.data) + size > self._limit:
             raise _TooLargeError
-        self.pieces.append(bytes(data))
+        self.data += data
         return size
 
 

@@ -388,3 +388,38 @@ async def test_an_unexpected_error_is_internal_with_an_id_and_tells_nothing(
     assert "secret" not in caught.value.details()
     (record,) = [record for record in caplog.records if record.levelname == "ERROR"]
     assert record.error_id in caught.value.details()
+
+
+REPORT = {"kept": [["python", "a"]], "lost": [["ctx-1", "b\udc80", "x" * 600]], "omitted": [3, 0], "problem": ""}
+
+
+async def test_what_a_wake_brought_back_of_variables_is_told_with_the_contexts(cells, runtime, scripted):
+    empty = interpreter_pb2.ListContextsRequest()
+    runtime.handlers["context.list"] = scripted.answer({"contexts": [], "variables": None})
+    assert not (await cells.ListContexts(empty)).HasField("variables")
+    runtime.handlers["context.list"] = scripted.answer({"contexts": [], "variables": REPORT})
+    assert (await cells.ListContexts(empty)).variables == interpreter_pb2.KeptVariables(
+        kept=[interpreter_pb2.Variable(context_id="python", name="a")],
+        lost=[interpreter_pb2.LostVariable(context_id="ctx-1", name="b\\udc80", reason="x" * 512)],
+        kept_omitted=3,
+    )
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"kept": None},
+        {"kept": [["python", "a"]] * 301},
+        {"kept": [["python", 1]]},
+        {"lost": [["python", "a"]]},
+        {"omitted": [1]},
+        {"omitted": [-1, 0]},
+        {"omitted": [1 << 70, 0]},
+        {"problem": 5},
+    ],
+)
+async def test_a_report_of_variables_that_is_none_is_an_error(cells, runtime, scripted, error_of, change):
+    runtime.handlers["context.list"] = scripted.answer({"contexts": [], "variables": {**REPORT, **change}})
+    with pytest.raises(grpc.aio.AioRpcError) as raised:
+        await cells.ListContexts(interpreter_pb2.ListContextsRequest())
+    assert error_of(raised.value) == ("UNAVAILABLE", "RUNTIME_UNAVAILABLE", "")

@@ -111,7 +111,15 @@ HONEST = {
     ),
     "context.list": lambda token: (
         [],
-        {"contexts": [{"id": token, "language": "javascript", "cwd": "", "busy": True, "execution_count": 2}]},
+        {
+            "contexts": [{"id": token, "language": "javascript", "cwd": "", "busy": True, "execution_count": 2}],
+            "variables": {
+                "kept": [["python", token]],
+                "lost": [["python", "", "why"]],
+                "omitted": [1, 2],
+                "problem": "",
+            },
+        },
     ),
     "interrupt": lambda _token: ([], {"interrupted": True}),
     "process.signal": lambda _token: ([], {}),

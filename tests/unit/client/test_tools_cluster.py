@@ -26,6 +26,7 @@ class StandIn:
 
     async def create(self, request):
         self.calls.append(f"create {request.name} {request.template}")
+        self.spec = request.spec
 
     async def wait_ready(self, name, **_options):
         self.calls.append("ready")
@@ -84,3 +85,16 @@ async def test_the_first_result_of_a_session_that_slept_says_so(agent, monkeypat
     async with SandboxTools(cluster_sessions("mine")) as tools:
         assert (await tools.execute_code("x")).notice == told
         assert (await tools.execute_code("x")).notice == ""
+
+
+@pytest.mark.parametrize("keep", [False, True])
+async def test_a_session_that_is_created_keeps_its_variables_where_that_is_asked_for(agent, monkeypatch, keep):
+    cluster = StandIn(agent.endpoint, None)
+
+    async def open_cluster(_options):
+        return cluster
+
+    monkeypatch.setattr(Cluster, "open", open_cluster)
+    async with SandboxTools(cluster_sessions("mine", keep_variables=keep)) as tools:
+        assert not (await tools.execute_code("x")).is_error
+    assert cluster.spec == ({"lifecycle": {"keepVariables": True}} if keep else {})
