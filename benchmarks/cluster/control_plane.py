@@ -62,6 +62,11 @@ class ControlPlane:
             process.kill()
             process.wait()
 
+    def cpu_seconds(self, name: str) -> float:
+        """CPU that a process has used so far."""
+        fields = Path(f"/proc/{self.processes[name].pid}/stat").read_text().rsplit(") ", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def call(self, method: str, path: str, body: object = None, **parameters: str | int) -> dict[str, Any]:
         """One call; its JSON."""
         headers = {"Authorization": f"Bearer {TOKEN}"}

@@ -20,8 +20,8 @@ from sandbox_operator.settings import Images
 _AT_ONCE = 20
 
 
-async def create(server: str, template: dict[str, Any], count: int) -> dict[str, str]:
-    """Create that many; the session's uid by the name of its agent."""
+async def create(server: str, template: dict[str, Any], count: int, already: int = 0) -> dict[str, str]:
+    """Create what is missing to that many; the session's uid by the name of its agent."""
     parsed = parse(Template, template)
     headers = {"Authorization": f"Bearer {TOKEN}"}
     gate = asyncio.Semaphore(_AT_ONCE)
@@ -33,7 +33,7 @@ async def create(server: str, template: dict[str, Any], count: int) -> dict[str,
             async with gate:
                 return await _create(http, parsed, number)
 
-        return dict(await asyncio.gather(*(one(number) for number in range(count))))
+        return dict(await asyncio.gather(*(one(number) for number in range(already, count))))
 
 
 async def _create(http: aiohttp.ClientSession, template: Template, number: int) -> tuple[str, str]:

@@ -118,6 +118,20 @@ class ForgetfulMemories(ResourceMemories):
         return await super().recall(*arguments, **{**options, "ephemeral": True})
 
 
+class NoDiffs(kopf.DiffBaseStorage):
+    """Kopf compares no object with a former one: only its other handlers want that, and copies each object for it."""
+
+    def build(self, **_: Any) -> kopf.BodyEssence:
+        """Nothing of an object matters."""
+        return kopf.BodyEssence({})
+
+    def fetch(self, **_: Any) -> None:
+        """There is no former one."""
+
+    def store(self, **_: Any) -> None:
+        """Nothing is kept."""
+
+
 def build_kopf_settings() -> kopf.OperatorSettings:
     """Kopf's settings: nothing written, nothing scanned, quick reconnects."""
     settings = kopf.OperatorSettings()
@@ -134,4 +148,5 @@ def build_kopf_settings() -> kopf.OperatorSettings:
     settings.execution.default_backoff = 1
     # An object's worker holds on to the whole of its last event until it ends: at a start, all objects at once.
     settings.queueing.idle_timeout = 0.1
+    settings.persistence.diffbase_storage = NoDiffs()
     return settings

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from sandbox_operator.api.models import Egress, Pool, Session, Template, parse
-from sandbox_operator.handlers import ForgetfulMemories
+from sandbox_operator.handlers import ForgetfulMemories, build_kopf_settings
 from sandbox_operator.kube.resources import PODS, SESSIONS
 from sandbox_operator.manifests.pod import BlankPodRequest, PodRequest, build_blank_pod, build_pod
 from sandbox_operator.reconcile.pod_view import view_pod
@@ -116,3 +116,10 @@ async def test_kopf_keeps_nothing_of_an_object_between_its_events():
     assert await memories.recall({"metadata": {"uid": "u"}}) is not first
     assert list(memories.iter_all_memories()) == []
     await memories.forget({"metadata": {"uid": "u"}})
+
+
+def test_kopf_compares_no_object_with_a_former_one():
+    storage = build_kopf_settings().persistence.diffbase_storage
+    body = {"metadata": {"annotations": {"kopf.zalando.org/last-handled-configuration": "{}"}}, "spec": {"a": 1}}
+    assert storage.fetch(body=body) is None
+    assert storage.build(body=body, extra_fields=()) == {}
