@@ -19,6 +19,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.rpc import error_details_pb2, status_pb2
 
 from sandbox_operator.errors import AgentError, AgentUnreachableError, NotLeadingError
+from sandbox_proto import tracing
 from sandbox_proto.v1 import session_pb2, session_pb2_grpc
 
 if TYPE_CHECKING:
@@ -117,24 +118,25 @@ class AgentClient:
     async def describe(self, address: AgentAddress, wait: float = 0.0, timeout: float = 2.0) -> AgentView:  # noqa: ASYNC109 - gRPC has deadlines of its own
         """See Agents."""
         request = session_pb2.DescribeRequest(wait=_duration(wait))
-        with self._use(address) as stub:
-            return _view(await _call(stub.Describe(request, timeout=timeout + wait, wait_for_ready=True)))
+        with self._use(address) as stub, tracing.calling(stub.Describe, only_within=True) as span:
+            call = stub.Describe(request, timeout=timeout + wait, wait_for_ready=True, metadata=span.metadata)
+            return _view(await _call(call))
 
     async def bind(self, address: AgentAddress, request: session_pb2.BindRequest) -> AgentView:
         """See Agents."""
-        with self._use(address) as stub:
-            return await self._write(lambda: stub.Bind(request, timeout=10.0))
+        with self._use(address) as stub, tracing.calling(stub.Bind, only_within=True) as span:
+            return await self._write(lambda: stub.Bind(request, timeout=10.0, metadata=span.metadata))
 
     async def renew(self, address: AgentAddress, request: session_pb2.RenewRequest) -> AgentView:
         """See Agents."""
-        with self._use(address) as stub:
-            return await self._write(lambda: stub.Renew(request, timeout=15.0))
+        with self._use(address) as stub, tracing.calling(stub.Renew, only_within=True) as span:
+            return await self._write(lambda: stub.Renew(request, timeout=15.0, metadata=span.metadata))
 
     async def drain(self, address: AgentAddress, session_uid: str, grace: float, timeout: float) -> AgentView:  # noqa: ASYNC109 - as above
         """See Agents."""
         request = session_pb2.DrainRequest(session_uid=session_uid, grace=_duration(grace))
-        with self._use(address) as stub:
-            return await self._write(lambda: stub.Drain(request, timeout=timeout + grace))
+        with self._use(address) as stub, tracing.calling(stub.Drain, only_within=True) as span:
+            return await self._write(lambda: stub.Drain(request, timeout=timeout + grace, metadata=span.metadata))
 
     async def forget(self, address: AgentAddress) -> None:
         """See Agents."""

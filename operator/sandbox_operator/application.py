@@ -39,6 +39,7 @@ from sandbox_operator.metrics import PHASES, Metrics
 from sandbox_operator.reconcile.assembly import Environment
 from sandbox_operator.store import WATCHED, Store, name_of
 from sandbox_operator.sts import StsCredentials
+from sandbox_proto import tracing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -268,4 +269,15 @@ class Application:
 
 async def run(settings: Settings) -> int:
     """Run one replica; its exit code."""
-    return await Application(settings, dict(os.environ)).run()
+    environment = dict(os.environ)
+    if settings.tracing_endpoint:
+        os.environ.update(settings.tracing_environment)
+        try:
+            tracing.start("sandbox-operator")
+        except tracing.TracingError as error:
+            # Sessions are worth more than their traces.
+            _LOG.error("no spans are sent: %s", error)
+    try:
+        return await Application(settings, environment).run()
+    finally:
+        await asyncio.to_thread(tracing.stop)

@@ -49,6 +49,8 @@ class Images:
     sandbox: str
     preload_storage: bool = False
     """Whether agents will need their storage client."""
+    tracing: tuple[tuple[str, str], ...] = ()
+    """Environment of agents that trace."""
 
 
 class Settings(BaseModel):
@@ -106,7 +108,16 @@ class Settings(BaseModel):
     storage_sts_renew_seconds: float = Field(0.0, ge=0)
     """Age at which they are replaced; 0: half their life."""
 
-    @field_validator("storage_cidrs")
+    tracing_endpoint: str = Field("", pattern=r"^(https?://[^/]+/?)?$")
+    """Where the operator and its agents send spans by OTLP over gRPC; empty: there are none."""
+    tracing_cidrs: Words = ()
+    """Addresses of the collector, let through by every NetworkPolicy."""
+    tracing_port: int = Field(4317, ge=1, le=65535)
+    """The collector's port at these addresses."""
+    tracing_ratio: float = Field(1.0, ge=0, le=1)
+    """Share of traces that are recorded, of those that do not come with a caller's decision."""
+
+    @field_validator("storage_cidrs", "tracing_cidrs")
     @classmethod
     def _check_cidrs(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for cidr in value:
@@ -140,21 +151,37 @@ class Settings(BaseModel):
     @property
     def images(self) -> Images:
         """The images of pods whose template names none."""
-        return Images(self.agent_image, self.sandbox_image, preload_storage=bool(self.storage_bucket))
+        tracing = tuple(self.tracing_environment.items())
+        if tracing:
+            tracing = (("SANDBOX_TRACING", "1"), *tracing)
+        return Images(self.agent_image, self.sandbox_image, bool(self.storage_bucket), tracing)
 
     @property
-    def storage_needs_dns(self) -> bool:
-        """Whether the agent has to resolve the storage endpoint's name."""
-        if not self.storage_bucket:
-            return False
-        host = urlsplit(self.storage_endpoint).hostname
-        if not host:
-            return True
-        try:
-            ipaddress.ip_address(host)
-        except ValueError:
-            return True
-        return False
+    def tracing_environment(self) -> dict[str, str]:
+        """What OpenTelemetry reads; empty where there is no tracing."""
+        if not self.tracing_endpoint:
+            return {}
+        return {
+            "OTEL_EXPORTER_OTLP_ENDPOINT": self.tracing_endpoint,
+            "OTEL_TRACES_SAMPLER": "parentbased_traceidratio",
+            "OTEL_TRACES_SAMPLER_ARG": str(self.tracing_ratio),
+        }
+
+    @property
+    def agents_need_dns(self) -> bool:
+        """Whether an agent has to resolve a name: of the storage endpoint, or of the collector."""
+        return (bool(self.storage_bucket) and _is_name(self.storage_endpoint)) or (
+            bool(self.tracing_endpoint) and _is_name(self.tracing_endpoint)
+        )
+
+
+def _is_name(endpoint: str) -> bool:
+    """Whether an endpoint's host is a name; that of none is AWS's."""
+    try:
+        ipaddress.ip_address(urlsplit(endpoint).hostname or "")
+    except ValueError:
+        return True
+    return False
 
 
 def load_settings(environment: Mapping[str, str]) -> Settings:

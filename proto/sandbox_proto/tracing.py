@@ -88,16 +88,15 @@ def is_on() -> bool:
     return _tracer() is not None
 
 
+def is_within() -> bool:
+    """Whether a span is current in this task."""
+    return is_on() and _has_current()
+
+
 def span(name: str, attributes: Attributes | None = None) -> AbstractContextManager[Span]:
     """A step of what is under way in this task: its parent is the current span, and it is current itself meanwhile."""
     tracer = _tracer()
     return NO_SPAN if tracer is None else _current(tracer, name, "INTERNAL", attributes, None)
-
-
-def only_within(name: str, attributes: Attributes | None = None) -> AbstractContextManager[Span]:
-    """As `span`, but none where no span is current: for what is of interest as a part only."""
-    tracer = _tracer()
-    return NO_SPAN if tracer is None or not _has_current() else _current(tracer, name, "INTERNAL", attributes, None)
 
 
 def serving(
@@ -116,15 +115,10 @@ def serving(
     return _current(tracer, method[1:], "SERVER", {**_rpc(method), **(attributes or {})}, _read_context(metadata))
 
 
-@contextlib.contextmanager
-def operation(name: str, attributes: Attributes | None = None) -> Iterator[Span]:
+def operation(name: str) -> AbstractContextManager[Span]:
     """What takes several calls. It never is the current span, so that a generator may hold it while its caller runs."""
     tracer = _tracer()
-    if tracer is None:
-        yield NO_SPAN
-        return
-    with _detached(tracer, name, "INTERNAL", attributes, NO_SPAN) as opened:
-        yield opened
+    return NO_SPAN if tracer is None else _detached(tracer, name, "INTERNAL", None, NO_SPAN)
 
 
 def calling(method: Any, under: Span = NO_SPAN, *, only_within: bool = False) -> AbstractContextManager[Span]:

@@ -112,12 +112,15 @@ def _build_egress(template: Template, egress: Egress, settings: Settings) -> lis
 
 
 def _build_base_egress(settings: Settings, *, needs_dns: bool = False) -> list[dict[str, Any]]:
-    """What every pod may reach: the storage."""
+    """What every pod may reach: the storage, and the collector of spans where there is one."""
     rules: list[dict[str, Any]] = []
     if settings.storage_cidrs:
         blocks = [{"ipBlock": {"cidr": cidr}} for cidr in settings.storage_cidrs]
         rules.append({"to": blocks, "ports": [_port(settings.storage_port)]})
-    if needs_dns or settings.storage_needs_dns:
+    if settings.tracing_endpoint and settings.tracing_cidrs:
+        blocks = [{"ipBlock": {"cidr": cidr}} for cidr in settings.tracing_cidrs]
+        rules.append({"to": blocks, "ports": [_port(settings.tracing_port)]})
+    if needs_dns or settings.agents_need_dns:
         dns = {
             "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}},
             "podSelector": {"matchLabels": {"k8s-app": "kube-dns"}},

@@ -183,7 +183,11 @@ def _build_agent(request: _Spec) -> dict[str, Any]:
         "image": spec.agent_image or request.images.agent,
         "imagePullPolicy": spec.image_pull_policy,
         "command": ["sandbox-agent", "serve"],
-        "env": [_STOP, *([_PRELOAD] if request.images.preload_storage else [])],
+        "env": [
+            _STOP,
+            *([_PRELOAD] if request.images.preload_storage else []),
+            *({"name": name, "value": value} for name, value in request.images.tracing),
+        ],
         "ports": [
             {"name": "grpc", "containerPort": naming.GRPC_PORT, "protocol": "TCP"},
             {"name": "control", "containerPort": naming.CONTROL_PORT, "protocol": "TCP"},

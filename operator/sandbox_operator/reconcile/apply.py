@@ -22,6 +22,7 @@ from sandbox_operator.manifests.ownership import controller_uid
 from sandbox_operator.manifests.pod import PodRequest, build_pod
 from sandbox_operator.manifests.secrets import build_tls_secret
 from sandbox_operator.reconcile import model
+from sandbox_proto import tracing
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -91,7 +92,8 @@ class Applier:
             # The credentials are on their way while the API server writes.
             self._binder.prepare(observation.session)
         for action in actions:
-            look_again |= await self._perform[type(action)](key, observation, action)
+            with tracing.span(type(action).__name__):
+                look_again |= await self._perform[type(action)](key, observation, action)
         return look_again
 
     async def _apply_network_policy(self, _: Key, observation: Observation, action: model.ApplyNetworkPolicy) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import random
 from datetime import UTC, datetime
@@ -16,6 +17,7 @@ from sandbox_operator.reconcile.observe import find_session
 from sandbox_operator.reconcile.plan import plan_blocked, plan_session
 from sandbox_operator.reconcile.status import build_patch
 from sandbox_operator.reconcile.sweep import choose_interval, is_undisturbed
+from sandbox_proto import tracing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -65,14 +67,15 @@ class Reconciler:
         source = ""
         with self._metrics.tally_calls() as tally:
             try:
-                source = await self._reconcile(key)
+                with contextlib.ExitStack() as spans:
+                    source = await self._reconcile(key, spans)
             finally:
                 if key in self._calls:
                     self._calls[key] += tally[0]
         if source and key in self._calls:
             self._metrics.start_calls.labels(source).observe(self._calls.pop(key))
 
-    async def _reconcile(self, key: Key) -> str:
+    async def _reconcile(self, key: Key, spans: contextlib.ExitStack) -> str:
         """One session; how it started, where it has just become ready."""
         for _ in range(_ROUNDS):
             raw = find_session(self._store, key)
@@ -88,7 +91,7 @@ class Reconciler:
                 return ""
             if self._may_wait(key, session):
                 return ""
-            observation, plan, look_again = await self._step(key, session)
+            observation, plan, look_again = await self._step(key, session, spans)
             if not look_again:
                 break
         else:
@@ -113,11 +116,14 @@ class Reconciler:
         self._requeue(key, max(0.0, min([random.uniform(0, interval), *deadlines])))  # noqa: S311 - no secret
         return True
 
-    async def _step(self, key: Key, session: Session) -> tuple[Observation, Plan, bool]:
+    async def _step(self, key: Key, session: Session, spans: contextlib.ExitStack) -> tuple[Observation, Plan, bool]:
         observation = await self._observer.observe(key, session)
         now = self._clock()
         plan = plan_session(observation, now, self._timing)
         self._note(key, plan)
+        # A look after which there is nothing to do is of no interest to anybody.
+        if plan.actions and not tracing.is_within():
+            spans.enter_context(tracing.span("sandbox.reconcile", {"sandbox.session": "/".join(key[1:])}))
         try:
             look_again = await self._applier.apply(key, observation, plan.actions)
         except Blocked as blocked:

@@ -9,7 +9,9 @@ from sandbox_operator.agent_client import AgentAddress, AgentClient
 from sandbox_operator.certificates import Authority, create_authority
 from sandbox_operator.errors import AgentError, AgentUnreachableError, NotLeadingError
 from sandbox_operator.faults import FaultHook
+from sandbox_proto import tracing
 from sandbox_proto.v1 import session_pb2, session_pb2_grpc
+from tests.support.recording import recorded
 
 NAME = "pod.team.sandboxsessions.dev"
 
@@ -18,6 +20,10 @@ class Servicer(session_pb2_grpc.SessionServiceServicer):
     async def Describe(self, request, context):  # noqa: N802 - gRPC's name
         assert context.auth_context()["x509_common_name"] == [b"sandbox-operator"]
         return session_pb2.SessionDescription(state=2, session_uid="u", restore=2)
+
+    async def Renew(self, request, context):  # noqa: N802 - gRPC's name
+        sent = dict(context.invocation_metadata()).get("traceparent", "none")
+        return session_pb2.SessionDescription(session_uid=sent)
 
     async def Bind(self, request, context):  # noqa: N802 - gRPC's name
         await context.abort(grpc.StatusCode.FAILED_PRECONDITION, "another session")
@@ -59,6 +65,19 @@ async def test_a_refusal_is_an_agent_error_and_a_write_needs_the_lease(agent):
     standby = AgentClient(authority, FaultHook(), lambda: False)
     with pytest.raises(NotLeadingError):
         await standby.bind(AgentAddress(target, NAME), session_pb2.BindRequest(session_uid="x"))
+
+
+async def test_a_call_within_a_trace_is_a_part_of_it_and_any_other_says_nothing_of_traces(agent):
+    _, client, target = agent
+    address, request = AgentAddress(target, NAME), session_pb2.RenewRequest(session_uid="u")
+    with recorded() as spans:
+        assert (await client.renew(address, request)).session_uid == "none"
+        with tracing.span("reconcile"):
+            sent = (await client.renew(address, request)).session_uid
+        call, whole = spans.get_finished_spans()
+    assert call.name == "sandbox.v1.SessionService/Renew"
+    assert call.parent.span_id == whole.context.span_id
+    assert sent.startswith(f"00-{call.context.trace_id:032x}-{call.context.span_id:016x}-")
 
 
 async def test_only_the_connections_used_last_stay_open(agent, monkeypatch):
