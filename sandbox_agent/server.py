@@ -58,6 +58,8 @@ OPTIONS: Final[Sequence[tuple[str, Any]]] = (
     # A client that is half open is found within 30 s; executions go on without it.
     ("grpc.keepalive_time_ms", 20_000),
     ("grpc.keepalive_timeout_ms", 10_000),
+    # What gRPC really waits for an answer to a ping: a minute, unless it is told.
+    ("grpc.http2.ping_timeout_ms", 10_000),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
     ("grpc.http2.max_ping_strikes", 0),

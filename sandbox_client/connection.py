@@ -38,9 +38,11 @@ _OPTIONS: Final = (
     ("grpc.max_send_message_length", MAX_MESSAGE),
     ("grpc.max_receive_message_length", MAX_MESSAGE),
     ("grpc.http2.max_frame_size", _MAX_FRAME),
-    # A quiet cell may run for minutes: without pings a dead peer would never be noticed.
-    ("grpc.keepalive_time_ms", 30_000),
+    # A quiet cell may run for minutes: without pings a dead peer would never be noticed; with them it is within 30 s.
+    ("grpc.keepalive_time_ms", 20_000),
     ("grpc.keepalive_timeout_ms", 10_000),
+    # What gRPC really waits for an answer to a ping: a minute, unless it is told.
+    ("grpc.http2.ping_timeout_ms", 10_000),
     ("grpc.http2.max_pings_without_data", 0),
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 1_000),

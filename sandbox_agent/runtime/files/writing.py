@@ -8,7 +8,7 @@ import stat
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from sandbox_agent.runtime.files.arguments import LARGEST, PERMISSION_BITS, take_int, take_sha256, take_text
-from sandbox_agent.runtime.files.blocking import wait_for_end
+from sandbox_agent.runtime.files.blocking import settle, wait_for_end
 from sandbox_agent.runtime.files.errors import invalid, is_a_directory
 from sandbox_agent.runtime.files.info import Info, observe
 from sandbox_agent.runtime.files.part import PartFile, Target, part_name
@@ -95,9 +95,10 @@ class Writing:
                 try:
                     # The next piece arrives while this one is written.
                     piece, following = following, None if following is None else await channel.receive()
-                finally:
+                except BaseException:
                     await wait_for_end(writing)
-                await writing
+                    raise
+                await settle(writing)
             info, digest = await self._threads.run(part.commit)
             return {"info": info, "sha256": digest}
         finally:

@@ -187,6 +187,24 @@ async def test_fault_37_drain_waits_for_work_then_pushes_then_refuses(
     assert (again.state, workspace.pushes) == (Description.STATE_DRAINED, 1)
 
 
+async def test_fault_29_a_suspend_waits_for_a_slow_storage_and_says_so_to_whoever_asks(
+    control, stored_request, workspace
+):
+    await control.Bind(stored_request)
+    await control.Describe(session_pb2.DescribeRequest(wait={"seconds": 10}))
+    workspace.may_push.clear()
+    for _ in range(2):
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await control.Drain(session_pb2.DrainRequest(session_uid="uid-1"), timeout=0.2)
+        assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+        described = await control.Describe(session_pb2.DescribeRequest())
+        assert described.state == Description.STATE_DRAINING, "the push goes on without the one who asked for it"
+    workspace.may_push.set()
+    drained = await control.Drain(session_pb2.DrainRequest(session_uid="uid-1"))
+    assert drained.state == Description.STATE_DRAINED
+    assert (len(workspace.pushed_for), workspace.pushes) == (1, 1), "a repeat joined the push under way"
+
+
 async def test_an_agent_whose_push_failed_serves_again(control, stored_request, workspace, connect, error_of):
     await control.Bind(stored_request)
     await control.Describe(session_pb2.DescribeRequest(wait={"seconds": 10}))

@@ -5,6 +5,7 @@ import errno
 import hashlib
 import os
 import stat
+import threading
 
 import pytest
 
@@ -155,6 +156,30 @@ async def test_a_write_cancelled_at_any_moment_is_whole_or_not_there(bench):
         if bench.names():
             assert (bench.root / "a").read_bytes() == b"x" * 3000
             (bench.root / "a").unlink()
+
+
+async def test_a_write_that_is_cancelled_while_the_disk_works_ends_although_more_may_come(bench, monkeypatch):
+    """All that came is read already: what is waited for is the disk, and the agent has just given up."""
+    write, loop = os.write, asyncio.get_running_loop()
+    is_writing, may_write = asyncio.Event(), threading.Event()
+
+    def slow(descriptor: int, data: bytes) -> int:
+        loop.call_soon_threadsafe(is_writing.set)
+        assert may_write.wait(10)
+        return write(descriptor, data)
+
+    monkeypatch.setattr(os, "write", slow)
+    channel = MemoryChannel({"path": "a"}, [b"1", b"2", b"3"], ended=False)
+    task = asyncio.create_task(bench.handlers["file.write"](channel))
+    await is_writing.wait()
+    task.cancel()
+    await asyncio.sleep(0)
+    may_write.set()
+    done, _ = await asyncio.wait([task], timeout=5)
+    task.cancel()
+    assert done, "the cancellation got lost"
+    assert task.cancelled()
+    assert bench.names() == []
 
 
 async def test_a_reader_sees_the_old_file_until_the_new_one_is_whole(bench):
