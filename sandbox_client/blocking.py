@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
     from types import TracebackType
 
+    from sandbox_client.connection import Endpoint
+    from sandbox_client.errors import SandboxError
+
 P = ParamSpec("P")
 T = TypeVar("T")
 CoreT = TypeVar("CoreT")
@@ -282,7 +285,7 @@ class Sandbox(Face[AsyncSandbox]):
 
     def __init__(self, core: AsyncSandbox, loop: LoopThread) -> None:
         super().__init__(core, loop)
-        self._straight = StraightConnection(core.endpoint)
+        self._straight = StraightConnection(core.endpoint, revive=None if core.waker is None else self._revive)
         self._twin = twin_over(core, self._straight)
         self.files = Files(core.files, loop)
         self.workspace = Workspace(core.workspace, loop)
@@ -316,8 +319,12 @@ class Sandbox(Face[AsyncSandbox]):
 
     @property
     def notice(self) -> str:
-        """What its caller must know: that it slept, and what that has lost; "" for nothing."""
+        """What its caller must know: that it slept, and what that has lost; "" for nothing. As AsyncSandbox's."""
         return self._core.notice
+
+    def _revive(self, held: Endpoint, error: SandboxError | None) -> Endpoint | None:
+        waker = self._core.waker
+        return None if waker is None else self._loop.run(waker.revive(held, error))
 
     def close(self) -> None:
         """End the connection, and a local session with it; one of the cluster goes on. Idempotent."""

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 import grpc
 
 from sandbox_client.errors import SandboxUnavailable, from_rpc_error
+from sandbox_client.movable import MovableChannel
+from sandbox_client.wake_policy import PodLife, is_unstarted
 from sandbox_proto import tracing
 from sandbox_proto.chunks import decode_read_response, encode_write_request
 from sandbox_proto.v1.file_pb2 import ReadRequest, WriteResponse
@@ -22,7 +24,9 @@ from sandbox_proto.v1.process_pb2_grpc import ProcessServiceStub
 from sandbox_proto.v1.workspace_pb2_grpc import WorkspaceServiceStub
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Sequence
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+
+    from sandbox_client.errors import SandboxError
 
 MAX_MESSAGE: Final = 4 << 20
 """Bytes of one gRPC message at most, either way."""
@@ -30,6 +34,10 @@ CONNECT_TIMEOUT: Final = 15.0
 """Seconds that a call waits for a connection."""
 UNARY_TIMEOUT: Final = 60.0
 """Seconds that a call with one answer may take."""
+PATIENCE: Final = 0.5
+"""Seconds without a connection after which it is asked whether the session sleeps."""
+REVIVALS: Final = 2
+"""How often one call follows its session to another pod."""
 _MAX_FRAME: Final = 1 << 20
 """Bytes of an HTTP/2 frame, 16 KiB by default: a file's chunk is one frame instead of many."""
 _ATTEMPTS: Final = 4
@@ -64,6 +72,7 @@ class Endpoint:
         ca_certificate: PEM of the CA that signed it.
         token: The session's access token; never shown in a repr.
         describe_failure: What the way to `address` has to say when nothing answers there; "" for nothing.
+        life: Whose pod it is; of a session of a cluster.
     """
 
     address: str
@@ -71,6 +80,7 @@ class Endpoint:
     ca_certificate: bytes = field(repr=False)
     token: str = field(repr=False)
     describe_failure: Callable[[], str] = field(default=str, repr=False, compare=False)
+    life: PodLife = field(default_factory=PodLife, repr=False, compare=False)
 
 
 def channel_options(server_name: str) -> Sequence[tuple[str, Any]]:
@@ -96,22 +106,33 @@ class Connection:
         read_file, write_file: FileService's Read and Write; a chunk of a file is bytes instead of a message.
     """
 
-    def __init__(self, endpoint: Endpoint, *, connect_timeout: float = CONNECT_TIMEOUT) -> None:
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        *,
+        connect_timeout: float = CONNECT_TIMEOUT,
+        revive: Callable[[Endpoint, SandboxError | None], Awaitable[Endpoint | None]] | None = None,
+    ) -> None:
+        """Dial, without waiting.
+
+        Args:
+            endpoint: Where the agent is.
+            connect_timeout: Seconds that a call waits for a connection.
+            revive: Asked where the session answers instead, once a call could not be started: `Waker.revive`.
+        """
         self.endpoint = endpoint
         self.is_brief = True
         self._connect_timeout = connect_timeout
-        self._metadata = (("authorization", f"Bearer {endpoint.token}"),)
-        self._channel = grpc.aio.secure_channel(
-            endpoint.address,
-            grpc.ssl_channel_credentials(root_certificates=endpoint.ca_certificate),
-            options=channel_options(endpoint.server_name),
-        )
+        self._revive = revive
+        self._metadata = _metadata(endpoint)
+        self._channel = MovableChannel(_open_channel(endpoint))
+        self._retired: Any = None
         self.interpreter: Any = _stub(InterpreterServiceStub, self._channel)
         self.process: Any = _stub(ProcessServiceStub, self._channel)
         self.file: Any = _stub(FileServiceStub, self._channel)
         self.workspace: Any = _stub(WorkspaceServiceStub, self._channel)
         # The generated stubs would copy each chunk of a file twice.
-        channel: Any = self._channel
+        channel = self._channel
         self.read_file: Any = channel.unary_stream(
             "/sandbox.v1.FileService/Read",
             request_serializer=ReadRequest.SerializeToString,
@@ -124,19 +145,52 @@ class Connection:
         )
 
     async def ready(self) -> None:
-        """Wait until the agent answers.
+        """Wait until the agent answers. A session that went to sleep is woken meanwhile: nothing was sent yet.
 
         Raises:
             SandboxUnavailable: It did not within the connect timeout; the message says why.
+            SessionFailed: The session slept and could not be woken.
         """
-        if self._channel.get_state(try_to_connect=True) is grpc.ChannelConnectivity.READY:
+        if self._channel.current.get_state(try_to_connect=True) is grpc.ChannelConnectivity.READY:
             return
+        if self._revive is not None:
+            if await self._is_connected(PATIENCE):
+                return
+            await self._follow(None)
+        if await self._is_connected(self._connect_timeout):
+            return
+        if await self._follow(None) and await self._is_connected(self._connect_timeout):
+            return
+        why = "" if self.endpoint.describe_failure() else await self._why_not()
+        raise unreachable(self.endpoint, self._connect_timeout, why)
+
+    async def _is_connected(self, seconds: float) -> bool:
+        """Wait for the connection; whether it is there."""
         try:
-            async with asyncio.timeout(self._connect_timeout):
-                await self._channel.channel_ready()
+            async with asyncio.timeout(seconds):
+                await self._channel.current.channel_ready()
         except TimeoutError:
-            why = "" if self.endpoint.describe_failure() else await self._why_not()
-            raise unreachable(self.endpoint, self._connect_timeout, why) from None
+            return False
+        return True
+
+    async def _goes_on(self, error: SandboxError, revivals: int) -> bool:
+        """Whether a call that failed so is to be made again: it was not started, and the session is elsewhere now."""
+        return revivals < REVIVALS and is_unstarted(error) and await self._follow(error)
+
+    async def _follow(self, error: SandboxError | None) -> bool:
+        """Go to where the session answers instead, if it does; `error` as for `Waker.revive`."""
+        held = self.endpoint
+        endpoint = await self._revive(held, error) if self._revive is not None else None
+        if endpoint is None:
+            return False
+        if self.endpoint is held:
+            # Calls under way by the one before this end with the next move, or with `close`.
+            retired, self._retired = self._retired, self._channel.current
+            self.endpoint, self._metadata = endpoint, _metadata(endpoint)
+            self._channel.move(_open_channel(endpoint))
+            if retired is not None:
+                await retired.close(grace=None)
+        return True
 
     async def _why_not(self) -> str:
         from sandbox_proto.v1.interpreter_pb2 import ListContextsRequest  # noqa: PLC0415 - only on this path
@@ -161,7 +215,7 @@ class Connection:
 
         Args:
             method: A method of one of the stubs.
-            request: Its message.
+            request: Its message; or an iterator of messages, or what makes one, which may be called again.
             repeatable: Whether running it twice does no harm; only then it is tried again after UNAVAILABLE.
             seconds: Time for each attempt; None: any.
             metadata: Sent beside the token.
@@ -171,9 +225,8 @@ class Connection:
             SandboxError: As the table in errors.py has it.
         """
         with tracing.calling(method, under) as span:
-            return await self._attempts(
-                method, request, (*self._metadata, *metadata, *span.metadata), seconds, repeatable=repeatable
-            )
+            sent = (*metadata, *span.metadata)
+            return await self._attempts(method, request, sent, seconds, repeatable=repeatable)
 
     async def _attempts(
         self,
@@ -184,18 +237,22 @@ class Connection:
         *,
         repeatable: bool,
     ) -> Any:
-        pause = _FIRST_PAUSE
-        for attempt in range(1, _ATTEMPTS + 1):
+        pause, attempt, revivals = _FIRST_PAUSE, 1, 0
+        while True:
             await self.ready()
             try:
-                return await method(request, metadata=metadata, timeout=seconds)
+                message = request() if callable(request) else request
+                return await method(message, metadata=(*self._metadata, *metadata), timeout=seconds)
             except grpc.RpcError as error:
                 failure = from_rpc_error(error)
+                if not hasattr(request, "__anext__") and await self._goes_on(failure, revivals):
+                    revivals += 1
+                    continue
                 if not (repeatable and isinstance(failure, SandboxUnavailable)) or attempt == _ATTEMPTS:
                     raise failure from error
             await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - jitter, no secret
             pause *= 2
-        raise AssertionError("unreachable")  # pragma: no cover
+            attempt += 1
 
     async def stream(
         self,
@@ -205,22 +262,29 @@ class Connection:
         metadata: Sequence[tuple[str, str]] = (),
         under: tracing.Span = tracing.NO_SPAN,
     ) -> AsyncGenerator[Any, None]:
-        """One request, many answers; no retry.
+        """One request, many answers; no retry of what may have begun.
 
         Raises:
             SandboxError: As the table in errors.py has it.
         """
         with tracing.calling(method, under) as span:
-            await self.ready()
-            call = method(request, metadata=(*self._metadata, *metadata, *span.metadata))
-            try:
-                async for response in call:
-                    yield response
-            except grpc.RpcError as error:
-                raise from_rpc_error(error) from error
-            finally:
-                # Harmless after the end; it frees the call where the consumer went away early.
-                call.cancel()
+            for revivals in range(REVIVALS + 1):
+                await self.ready()
+                call = method(request, metadata=(*self._metadata, *metadata, *span.metadata))
+                has_begun = False
+                try:
+                    async for response in call:
+                        has_begun = True
+                        yield response
+                except grpc.RpcError as error:
+                    failure = from_rpc_error(error)
+                    if has_begun or not await self._goes_on(failure, revivals):
+                        raise failure from error
+                else:
+                    return
+                finally:
+                    # Harmless after the end; it frees the call where the consumer went away early.
+                    call.cancel()
 
     async def pause(self, seconds: float) -> None:
         """Wait."""
@@ -228,9 +292,23 @@ class Connection:
 
     async def close(self) -> None:
         """End the connection; calls under way fail."""
-        await self._channel.close(grace=None)
+        if self._retired is not None:
+            await self._retired.close(grace=None)
+        await self._channel.current.close(grace=None)
 
 
-def _stub(factory: Callable[..., Any], channel: grpc.aio.Channel) -> Any:
+def _open_channel(endpoint: Endpoint) -> Any:
+    return grpc.aio.secure_channel(
+        endpoint.address,
+        grpc.ssl_channel_credentials(root_certificates=endpoint.ca_certificate),
+        options=channel_options(endpoint.server_name),
+    )
+
+
+def _metadata(endpoint: Endpoint) -> tuple[tuple[str, str], ...]:
+    return (("authorization", f"Bearer {endpoint.token}"),)
+
+
+def _stub(factory: Callable[..., Any], channel: MovableChannel) -> Any:
     # The generated stubs carry no types.
     return factory(channel)

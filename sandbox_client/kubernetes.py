@@ -17,6 +17,7 @@ from sandbox_client.errors import NotFound, SessionFailed
 from sandbox_client.kubernetes_api import ClusterOptions, call_api, open_client, read_access
 from sandbox_client.pod_stream import PodStream, open_pod_stream
 from sandbox_client.portforward import PortForward
+from sandbox_client.wake_policy import life_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -263,7 +264,11 @@ class Cluster:
         access = read_access(secret_name, secret.data or {})
         resources = contextlib.AsyncExitStack()
         endpoint = Endpoint(
-            access["endpoint"].decode(), access["serverName"].decode(), access["ca.crt"], access["token"].decode()
+            access["endpoint"].decode(),
+            access["serverName"].decode(),
+            access["ca.crt"],
+            access["token"].decode(),
+            life=life_of(session),
         )
         if not self._is_direct:
             forward = PortForward(lambda: self._dial_pod(access["podName"].decode()))

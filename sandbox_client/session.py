@@ -25,7 +25,7 @@ from sandbox_client.files import AsyncFiles
 from sandbox_client.processes import AsyncProcesses
 from sandbox_client.requests import checked_text, command_request, duration, type_check_number
 from sandbox_client.values import CommandResult, Diagnostic, Execution, Status, language_number
-from sandbox_client.variables import WOKEN, describe_wake
+from sandbox_client.variables import describe_wake
 from sandbox_client.workspace import AsyncWorkspace
 from sandbox_proto.v1 import interpreter_pb2
 
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from sandbox_client.straight import StraightConnection
+    from sandbox_client.waking import Waker
 
 
 class AsyncSandbox:
@@ -49,7 +50,9 @@ class AsyncSandbox:
         contexts: Interpreters beside the default ones.
         processes: Background processes.
         name: The session's name.
-        notice: What its caller must know: that it slept, and what that has lost; "" for nothing.
+        notice: What its caller must know: that it slept, and what that has lost; "" for nothing. A call that finds
+            its session asleep wakes it, and changes this before it returns.
+        waker: What wakes it; None: nothing does.
     """
 
     def __init__(
@@ -59,11 +62,16 @@ class AsyncSandbox:
         name: str = "",
         resources: contextlib.AsyncExitStack | None = None,
         notice: str = "",
+        waker: Waker | None = None,
     ) -> None:
         self.name = name
         self.notice = notice
+        self.waker = waker
         self._resources = resources or contextlib.AsyncExitStack()
-        connection = Connection(endpoint)
+        if waker is not None:
+            waker.on_notice = self._note
+            self._resources.push_async_callback(waker.close)
+        connection = Connection(endpoint, revive=waker.revive if waker is not None else None)
         self._connection: Connection | StraightConnection = connection
         self._resources.push_async_callback(connection.close)
         self.files = AsyncFiles(connection)
@@ -150,7 +158,8 @@ class AsyncSandbox:
         """Connect to a session of the cluster: directly inside a cluster, else through a port-forward.
 
         One that sleeps (suspended, by hand or because it was idle) is woken first; `notice` says so, and what that has
-        lost and kept.
+        lost and kept. So is one that falls asleep later, by the next call. A call that was under way then is never
+        made again by itself: it may have begun.
 
         Args:
             name: The SandboxSession's name.
@@ -159,7 +168,8 @@ class AsyncSandbox:
             kube_context: A context of it; the current one by default.
             in_cluster: Whether the pod's own address is dialled; by default only from inside a pod. A session under
                 gVisor takes no port-forward.
-            wake: Whether one that sleeps is woken; a SessionFailed otherwise.
+            wake: Whether one that sleeps is woken, now or by a later call; an error otherwise: SessionFailed now,
+                FailedPrecondition or SandboxUnavailable later.
             timeout: Seconds to wait for it then.
             on_phase: Told each phase that it goes through then.
 
@@ -168,11 +178,15 @@ class AsyncSandbox:
             SessionFailed: It is not Ready; the message has its conditions.
         """
         from sandbox_client.kubernetes import Cluster, ClusterOptions  # noqa: PLC0415 - the package is slow to import
+        from sandbox_client.waking import Waker  # noqa: PLC0415 - same
 
         cluster = await Cluster.open(ClusterOptions(namespace, kubeconfig, kube_context, in_cluster))
         woken = wake and await cluster.wake(name, timeout=timeout, on_phase=on_phase or _ignore)
-        endpoint, resources = await cluster.connect(name)
-        sandbox = cls(endpoint, name=name, resources=resources)
+        if not wake:
+            endpoint, resources = await cluster.connect(name)
+            return cls(endpoint, name=name, resources=resources)
+        waker = await Waker.open(cluster, name, timeout=timeout, on_phase=on_phase or _ignore)
+        sandbox = cls(waker.endpoint, name=name, waker=waker)
         if woken:
             await note_wake(sandbox)
         return sandbox
@@ -211,12 +225,13 @@ class AsyncSandbox:
             SessionFailed: It did not become Ready; the message has its conditions.
         """
         from sandbox_client.kubernetes import Cluster, ClusterOptions, SessionRequest  # noqa: PLC0415 - same
+        from sandbox_client.waking import Waker  # noqa: PLC0415 - same
 
         cluster = await Cluster.open(ClusterOptions(namespace, kubeconfig, kube_context, in_cluster))
         created = await cluster.create(SessionRequest(name, template, dict(env or {}), dict(spec or {})))
         await cluster.wait_ready(created, timeout=timeout, on_phase=on_phase or _ignore)
-        endpoint, resources = await cluster.connect(created)
-        return cls(endpoint, name=created, resources=resources)
+        waker = await Waker.open(cluster, created, timeout=timeout, on_phase=on_phase or _ignore)
+        return cls(waker.endpoint, name=created, waker=waker)
 
     async def run_code(
         self,
@@ -405,6 +420,9 @@ class AsyncSandbox:
                     raise
                 yield Exited(Status.LOST)
 
+    def _note(self, notice: str) -> None:
+        self.notice = notice
+
     async def close(self) -> None:
         """End the connection, and what was started for it: a local session ends, one of the cluster goes on."""
         await self._resources.aclose()
@@ -420,7 +438,7 @@ class AsyncSandbox:
 
 async def note_wake(sandbox: AsyncSandbox) -> None:
     """Have a sandbox's `notice` say that its session slept, what that has lost, and what it has kept."""
-    sandbox.notice = WOKEN
+    sandbox.notice = describe_wake(None)
     # What cannot be asked just now is no reason not to connect.
     with contextlib.suppress(SandboxError):
         sandbox.notice = describe_wake(await sandbox.contexts.kept_variables())

@@ -13,14 +13,26 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import grpc
 
-from sandbox_client.connection import CONNECT_TIMEOUT, UNARY_TIMEOUT, Endpoint, channel_options, unreachable
+from sandbox_client.connection import (
+    CONNECT_TIMEOUT,
+    PATIENCE,
+    REVIVALS,
+    UNARY_TIMEOUT,
+    Endpoint,
+    channel_options,
+    unreachable,
+)
 from sandbox_client.errors import from_rpc_error
+from sandbox_client.movable import MovableChannel
+from sandbox_client.wake_policy import is_unstarted
 from sandbox_proto import tracing
 from sandbox_proto.v1.interpreter_pb2_grpc import InterpreterServiceStub
 from sandbox_proto.v1.process_pb2_grpc import ProcessServiceStub
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+
+    from sandbox_client.errors import SandboxError
 
 T = TypeVar("T")
 
@@ -48,13 +60,22 @@ class StraightConnection:
         is_brief: As Connection's.
     """
 
-    def __init__(self, endpoint: Endpoint, *, connect_timeout: float = CONNECT_TIMEOUT) -> None:
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        *,
+        connect_timeout: float = CONNECT_TIMEOUT,
+        revive: Callable[[Endpoint, SandboxError | None], Endpoint | None] | None = None,
+    ) -> None:
+        """Args are those of Connection; `revive` blocks."""
         self.endpoint = endpoint
         self.is_brief = True
         self._connect_timeout = connect_timeout
+        self._revive = revive
         self._metadata = (("authorization", f"Bearer {endpoint.token}"),)
         self._opening = threading.Lock()
         self._opened: Any = None
+        self._retired: Any = None
 
     @property
     def interpreter(self) -> Any:
@@ -76,18 +97,22 @@ class StraightConnection:
         metadata: Sequence[tuple[str, str]] = (),
         under: tracing.Span = tracing.NO_SPAN,
     ) -> Any:
-        """One request, one answer; never repeated.
+        """One request, one answer; never repeated where it may have begun.
 
         Raises:
             SandboxError: As the table in errors.py has it.
         """
         del repeatable
         with tracing.calling(method, under) as span:
-            self._wait_ready()
-            try:
-                return method(request, metadata=(*self._metadata, *metadata, *span.metadata), timeout=seconds)
-            except grpc.RpcError as error:
-                raise from_rpc_error(error) from error
+            for revivals in range(REVIVALS + 1):
+                self._wait_ready()
+                try:
+                    return method(request, metadata=(*self._metadata, *metadata, *span.metadata), timeout=seconds)
+                except grpc.RpcError as error:
+                    failure = from_rpc_error(error)
+                    if not self._goes_on(failure, revivals):
+                        raise failure from error
+        raise AssertionError("unreachable")  # pragma: no cover
 
     async def stream(
         self,
@@ -97,22 +122,29 @@ class StraightConnection:
         metadata: Sequence[tuple[str, str]] = (),
         under: tracing.Span = tracing.NO_SPAN,
     ) -> AsyncGenerator[Any, None]:
-        """One request, many answers; no retry.
+        """One request, many answers; no retry of what may have begun.
 
         Raises:
             SandboxError: As the table in errors.py has it.
         """
         with tracing.calling(method, under) as span:
-            self._wait_ready()
-            call = method(request, metadata=(*self._metadata, *metadata, *span.metadata))
-            try:
-                for response in call:
-                    yield response
-            except grpc.RpcError as error:
-                raise from_rpc_error(error) from error
-            finally:
-                # Harmless after the end; it frees the call where the consumer went away early.
-                call.cancel()
+            for revivals in range(REVIVALS + 1):
+                self._wait_ready()
+                call = method(request, metadata=(*self._metadata, *metadata, *span.metadata))
+                has_begun = False
+                try:
+                    for response in call:
+                        has_begun = True
+                        yield response
+                except grpc.RpcError as error:
+                    failure = from_rpc_error(error)
+                    if has_begun or not self._goes_on(failure, revivals):
+                        raise failure from error
+                else:
+                    return
+                finally:
+                    # Harmless after the end; it frees the call where the consumer went away early.
+                    call.cancel()
 
     async def pause(self, seconds: float) -> None:
         """Wait."""
@@ -121,8 +153,10 @@ class StraightConnection:
     def close(self) -> None:
         """End the connection; calls under way fail."""
         with self._opening:
+            if self._retired is not None:
+                self._retired.close()
             if self._opened is not None:
-                self._opened[0].close()
+                self._opened[0].current.close()
 
     @property
     def _stubs(self) -> Any:
@@ -132,26 +166,54 @@ class StraightConnection:
         if self._opened is None:
             with self._opening:
                 if self._opened is None:
-                    channel: Any = grpc.secure_channel(
-                        self.endpoint.address,
-                        grpc.ssl_channel_credentials(root_certificates=self.endpoint.ca_certificate),
-                        # The thread that reads a stream also waits for it, instead of being woken by another.
-                        options=(*channel_options(self.endpoint.server_name), ("SingleThreadedUnaryStream", 1)),
-                    )
+                    channel = MovableChannel(_open_channel(self.endpoint))
                     make: tuple[Any, Any] = (InterpreterServiceStub, ProcessServiceStub)
                     self._opened = (channel, tuple(stub(channel) for stub in make))
         return self._opened
 
     def _wait_ready(self) -> None:
-        channel = self._open()[0]
         # To others than itself the blocking channel tells its state by a thread that asks five times a second.
-        state = channel._channel.check_connectivity_state(True)  # noqa: FBT003, SLF001 - gRPC's signature
-        if state == grpc.ChannelConnectivity.READY.value[0]:
+        channel = self._open()[0].current._channel  # noqa: SLF001 - same
+        if channel.check_connectivity_state(True) == grpc.ChannelConnectivity.READY.value[0]:  # noqa: FBT003 - gRPC's signature
             return
+        if self._revive is not None:
+            if self._is_connected(PATIENCE):
+                return
+            self._follow(None)
+        if self._is_connected(self._connect_timeout):
+            return
+        if not (self._follow(None) and self._is_connected(self._connect_timeout)):
+            raise unreachable(self.endpoint, self._connect_timeout, self._why_not())
+
+    def _is_connected(self, seconds: float) -> bool:
+        """Wait for the connection; whether it is there."""
+        ready = grpc.channel_ready_future(self._open()[0].current)
         try:
-            grpc.channel_ready_future(channel).result(self._connect_timeout)
+            ready.result(seconds)
         except grpc.FutureTimeoutError:
-            raise unreachable(self.endpoint, self._connect_timeout, self._why_not()) from None
+            ready.cancel()
+            return False
+        return True
+
+    def _goes_on(self, error: SandboxError, revivals: int) -> bool:
+        """As Connection's."""
+        return revivals < REVIVALS and is_unstarted(error) and self._follow(error)
+
+    def _follow(self, error: SandboxError | None) -> bool:
+        """As Connection's."""
+        held = self.endpoint
+        endpoint = None if self._revive is None else self._revive(held, error)
+        if endpoint is None:
+            return False
+        with self._opening:
+            if self.endpoint is held:
+                channel: MovableChannel = self._opened[0]
+                retired, self._retired = self._retired, channel.current
+                self.endpoint, self._metadata = endpoint, (("authorization", f"Bearer {endpoint.token}"),)
+                channel.move(_open_channel(endpoint))
+                if retired is not None:
+                    retired.close()
+        return True
 
     def _why_not(self) -> str:
         from sandbox_proto.v1.interpreter_pb2 import ListContextsRequest  # noqa: PLC0415 - only on this path
@@ -162,3 +224,12 @@ class StraightConnection:
             rpc_error: Any = error
             return str(rpc_error.details())
         return "it answers now"
+
+
+def _open_channel(endpoint: Endpoint) -> Any:
+    return grpc.secure_channel(
+        endpoint.address,
+        grpc.ssl_channel_credentials(root_certificates=endpoint.ca_certificate),
+        # The thread that reads a stream also waits for it, instead of being woken by another.
+        options=(*channel_options(endpoint.server_name), ("SingleThreadedUnaryStream", 1)),
+    )

@@ -67,9 +67,12 @@ class FileTransfers:
         data = content.encode() if isinstance(content, str) else bytes(content)
         opening = file_pb2.WriteOpen(path=checked_path(path), mode=mode, sha256=hashlib.sha256(data).hexdigest())
         view = memoryview(data)
-        pieces = (bytes(view[start : start + CHUNK]) for start in range(0, len(view), CHUNK))
+
+        def pieces() -> AsyncIterator[bytes]:
+            return _each(bytes(view[start : start + CHUNK]) for start in range(0, len(view), CHUNK))
+
         # The digest travels ahead, and the file is replaced as a whole: a second attempt does no harm.
-        return file_info((await self._write(opening, lambda: _each(pieces))).info)
+        return file_info((await self._write(opening, pieces, may_repeat=True)).info)
 
     async def stream(
         self,
@@ -176,13 +179,16 @@ class FileTransfers:
                 elif on_info:
                     on_info(file_info(response.info))
 
-    async def _write(self, opening: file_pb2.WriteOpen, pieces: Callable[[], AsyncIterator[bytes]]) -> Any:
+    async def _write(
+        self, opening: file_pb2.WriteOpen, pieces: Callable[[], AsyncIterator[bytes]], *, may_repeat: bool = False
+    ) -> Any:
         async def requests() -> AsyncIterator[file_pb2.WriteRequest | bytes]:
             yield file_pb2.WriteRequest(open=opening)
             async for piece in pieces():
                 yield piece
 
-        return await self._connection.unary(self._connection.write_file, requests(), repeatable=False, seconds=None)
+        request = requests if may_repeat else requests()
+        return await self._connection.unary(self._connection.write_file, request, repeatable=False, seconds=None)
 
 
 async def _pieces(

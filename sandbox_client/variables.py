@@ -10,12 +10,8 @@ if TYPE_CHECKING:
 
     from sandbox_proto.v1 import interpreter_pb2
 
-WOKEN: Final = (
-    "the session slept and was woken: its saved files are there, variables, installed packages and processes are not"
-)
-_WOKEN_WITH: Final = (
-    "the session slept and was woken: its saved files are there, installed packages and processes are not"
-)
+SLEPT: Final = "the session slept and was woken"
+MOVED: Final = "the session goes on in another pod"
 _NAMED: Final = 12
 """Names in a notice, of each kind; the others are counted."""
 _LONGEST_REASON: Final = 100
@@ -70,9 +66,13 @@ def kept_variables(message: interpreter_pb2.KeptVariables) -> KeptVariables:
     )
 
 
-def describe_wake(variables: KeptVariables | None) -> str:
-    """The notice of a session that slept; None: its variables were not to be kept."""
-    return WOKEN if variables is None else f"{_WOKEN_WITH}; {variables.describe()}"
+def describe_wake(variables: KeptVariables | None, what_happened: str = SLEPT) -> str:
+    """The notice of a session that is in another pod than before; None: its variables were not to be kept."""
+    if variables is None:
+        return f"{what_happened}: its saved files are there, variables, installed packages and processes are not"
+    return (
+        f"{what_happened}: its saved files are there, installed packages and processes are not; {variables.describe()}"
+    )
 
 
 def _listed(texts: Iterable[str], count: int) -> str:

@@ -38,9 +38,13 @@ class Target:
                 on_phase=lambda phase: step(f"Waking {name}: {phase}"),
             )
         with sandbox:
-            if sandbox.notice:
-                self.terminal.write_stderr(f"{sandbox.notice}\n")
-            yield sandbox
+            if told := sandbox.notice:
+                self.terminal.write_stderr(f"{told}\n")
+            try:
+                yield sandbox
+            finally:
+                if sandbox.notice != told:
+                    self.terminal.write_stderr(f"{sandbox.notice}\n")
 
     @contextlib.contextmanager
     def session_or_local(

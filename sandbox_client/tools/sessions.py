@@ -56,7 +56,8 @@ class SessionKeeper:
         async with self._lock:
             if self._sandbox is not None:
                 try:
-                    return self._sandbox, self._notice(await self._sandbox.contexts.list(), RESTARTED)
+                    restarted = self._notice(await self._sandbox.contexts.list(), RESTARTED)
+                    return self._sandbox, self.take_notice() or restarted
                 except SandboxError as error:
                     if not _is_gone(error):
                         raise
@@ -64,7 +65,7 @@ class SessionKeeper:
                 await self._drop()
             sandbox = await self._open()
             self._sandbox = sandbox
-            notice = sandbox.notice
+            notice = self.take_notice()
             if self._had_one:
                 # One that was only out of reach still has its variables.
                 knew_some = bool(self._counts)
@@ -72,6 +73,13 @@ class SessionKeeper:
                 notice = notice or lost or ("" if knew_some else RENEWED)
             self._had_one = True
             return sandbox, notice
+
+    def take_notice(self) -> str:
+        """What the session has to tell since this was called last: that it slept, and what that has lost."""
+        if self._sandbox is None:
+            return ""
+        notice, self._sandbox.notice = self._sandbox.notice, ""
+        return notice
 
     def note(self, execution: Execution) -> None:
         """Remember how far a context is, to notice when it starts over."""
@@ -171,6 +179,7 @@ def cluster_sessions(
 
     async def open_session() -> AsyncSandbox:
         from sandbox_client.kubernetes import Cluster, ClusterOptions, SessionRequest  # noqa: PLC0415 - slow to import
+        from sandbox_client.waking import Waker  # noqa: PLC0415 - same
 
         cluster = await Cluster.open(options or ClusterOptions())
         try:
@@ -179,8 +188,8 @@ def cluster_sessions(
             woken = False
             await cluster.create(SessionRequest(name, template, spec=spec))
         await cluster.wait_ready(name, timeout=timeout, on_phase=_log.debug)
-        endpoint, resources = await cluster.connect(name)
-        sandbox = AsyncSandbox(endpoint, name=name, resources=resources)
+        waker = await Waker.open(cluster, name, timeout=timeout, on_phase=_log.debug)
+        sandbox = AsyncSandbox(waker.endpoint, name=name, waker=waker)
         if woken:
             await note_wake(sandbox)
         return sandbox

@@ -259,7 +259,8 @@ class SandboxTools:
         except Exception as error:  # noqa: BLE001 - the agent that called must go on, whatever it is
             _log.exception("a tool failed")
             result = failure_of(error, **details)
-        return dataclasses.replace(result, notice=notice)
+        # It may have fallen asleep just before the call itself, which then woke it.
+        return dataclasses.replace(result, notice=self._keeper.take_notice() or notice)
 
 
 def _check_path(path: str) -> None:

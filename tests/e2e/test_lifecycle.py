@@ -1,5 +1,6 @@
 """Files and variables across suspend, resume, killed containers, a deleted pod, deadlines, and storage that is down."""
 
+import asyncio
 import contextlib
 import hashlib
 import os
@@ -7,7 +8,7 @@ import unicodedata
 
 import pytest
 
-from sandbox_client import SandboxError, SandboxUnavailable, Status
+from sandbox_client import AsyncSandbox, SandboxError, SandboxUnavailable, Status
 from tests.e2e.support.kubectl import Kubectl, Object, poll
 from tests.e2e.support.platform import REPOSITORY, Platform
 from tests.e2e.support.sessions import SESSION, Sessions
@@ -177,6 +178,52 @@ def test_variables_are_kept_over_a_suspend_where_that_was_asked_for(
     with sessions.connect(name) as sandbox:
         assert "lost" not in sandbox.notice
         assert sandbox.run_code("print(scale(1))").stdout == "11\n"
+
+
+@pytest.mark.parametrize("is_direct", [None, True], ids=["port-forward", "direct"])
+def test_a_call_on_a_held_connection_wakes_the_session_and_says_what_that_cost(
+    own_node: Platform, sessions: Sessions, *, is_direct: bool | None
+):
+    name = sessions.ready(lifecycle={"idleTimeout": "10s"})
+    with sessions.connect(name, is_direct=is_direct) as sandbox:
+        sandbox.run_code("kept = 1")
+        sandbox.files.write("kept.txt", "kept")
+        before = sessions.pod(name)["metadata"]["uid"]
+        sessions.wait_phase(name, "Suspended", timeout=60)
+        assert not sessions.pod(name)
+        assert sandbox.notice == ""
+        assert sandbox.run("cat kept.txt").stdout == "kept"
+        assert "slept" in sandbox.notice
+        assert sandbox.files.read("kept.txt") == b"kept"
+        lost = sandbox.run_code("kept").error
+        assert lost is not None
+        assert lost.name == "NameError"
+        assert sessions.pod(name)["metadata"]["uid"] != before
+
+
+async def test_a_call_on_a_held_connection_wakes_the_session_for_async_calls_at_the_same_time(
+    own_node: Platform, sessions: Sessions, kubectl: Kubectl
+):
+    name = sessions.ready(lifecycle={"idleTimeout": "10s"})
+    sandbox = await AsyncSandbox.connect(name, namespace=kubectl.namespace, kubeconfig=kubectl.kubeconfig)
+    async with sandbox:
+        await sandbox.files.write("kept.txt", "kept")
+        await asyncio.to_thread(sessions.wait_phase, name, "Suspended", timeout=60)
+        count = "echo ran >> ran.txt; cat kept.txt"
+        results = await asyncio.gather(*(sandbox.run(count) for _ in range(4)))
+        assert [result.stdout for result in results] == ["kept"] * 4
+        assert await sandbox.files.read("ran.txt") == b"ran\n" * 4
+        assert "slept" in sandbox.notice
+
+
+def test_a_call_on_a_held_connection_wakes_the_session_while_it_is_still_being_suspended(sessions: Sessions):
+    name = sessions.ready()
+    with sessions.connect(name) as sandbox:
+        sandbox.files.write("kept.txt", "kept")
+        sessions.suspend(name)
+        poll("the session takes no work any more", lambda: sessions.status(name).get("phase") != "Ready", timeout=60)
+        assert sandbox.run("cat kept.txt").stdout == "kept"
+        assert "slept" in sandbox.notice
 
 
 def test_the_maximum_lifetime_ends_a_session_that_is_used_after_saving_it(

@@ -1,0 +1,87 @@
+"""Whether a call that failed may be made again elsewhere, and where its session stands. Pure: no I/O.
+
+Nothing ever runs twice: a call is repeated only where it is certain that it was not started. That is so where no
+connection was there to send it by, and where the agent refused it for a reason that it checks before all work.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Final
+
+from sandbox_client.errors import FailedPrecondition
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sandbox_client.errors import SandboxError
+
+_REFUSALS: Final = frozenset({"DRAINING", "LIFETIME_EXPIRED", "NOT_BOUND"})
+"""An agent's reasons to start no work."""
+_OVER: Final = frozenset({"Failed", "Terminating"})
+
+
+@dataclass(frozen=True, slots=True)
+class PodLife:
+    """One pod of one session.
+
+    Attributes:
+        session_uid: The session's uid: a name may be used again.
+        pod: Its name; a resumed session's next pod may have the same.
+        started_at: When it was made, as the status has it.
+    """
+
+    session_uid: str = ""
+    pod: str = ""
+    started_at: str = ""
+
+
+class Standing(Enum):
+    """Where a session stands, as seen by someone who was connected to one of its pods."""
+
+    OVER = "over"
+    """It failed, ends, or is another one of the same name."""
+    ASLEEP = "asleep"
+    """It is suspended, or is about to be."""
+    ELSEWHERE = "elsewhere"
+    """It goes on in another pod, or will: somebody else woke it, or its pod was lost."""
+    SAME = "same"
+    """It is in the same pod."""
+
+
+def life_of(session: Mapping[str, Any]) -> PodLife:
+    """The pod that a session is in now; one without a name where it has none.
+
+    Args:
+        session: The custom resource.
+    """
+    status = session.get("status", {})
+    uid = session.get("metadata", {}).get("uid", "")
+    return PodLife(uid, status.get("podName", ""), status.get("startedAt", ""))
+
+
+def judge(session: Mapping[str, Any], held: PodLife) -> Standing:
+    """Where a session stands.
+
+    Args:
+        session: The custom resource.
+        held: The pod that was connected to.
+    """
+    metadata, now = session.get("metadata", {}), life_of(session)
+    phase = session.get("status", {}).get("phase")
+    if metadata.get("deletionTimestamp") or phase in _OVER or now.session_uid != held.session_uid:
+        return Standing.OVER
+    if session.get("spec", {}).get("suspended"):
+        return Standing.ASLEEP
+    return Standing.SAME if now == held else Standing.ELSEWHERE
+
+
+def is_unstarted(error: SandboxError) -> bool:
+    """Whether an agent's answer proves that it started nothing of the call."""
+    return isinstance(error, FailedPrecondition) and error.reason in _REFUSALS
+
+
+def is_ending(error: SandboxError | None) -> bool:
+    """Whether an agent's answer says that its pod takes no work any more."""
+    return error is not None and error.reason == "DRAINING"
