@@ -97,6 +97,9 @@ class Variables:
                         await self._nursery.loaded_is_ready.wait()
             for section in sections:
                 await self._load_section(section, channel.number, end, report)
+        elif problem:
+            # Of an agent that gave up while they were being brought back.
+            self.report.problem = problem[:_LONGEST_PROBLEM]
         return {}
 
     async def _save_context(self, context: Context, number: int, limit: int, end: float) -> Section | None:

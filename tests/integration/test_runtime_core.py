@@ -653,3 +653,12 @@ def test_an_operation_that_is_cancelled_with_its_open_still_ends(client):
     opened = encode_json(FrameType.OPEN, client.number, {"op": "variables.load", "limit": 1, "timeout": 1})
     client.socket.sendall(opened + encode(FrameType.CANCEL, client.number))
     assert client.take(client.number).error["code"] == "CANCELLED"
+
+
+def test_an_agent_that_gave_up_on_variables_says_so_beside_what_is_there(client):
+    channel = client.open("variables.load", b"", limit=1, timeout=1)
+    client.socket.sendall(encode_json(FrameType.CLOSE, channel, {}))
+    assert client.take(channel).ok == {}
+    assert client.call("context.list")["variables"]["problem"] == ""
+    assert client.call("variables.load", limit=1, timeout=1, problem="it took too long").ok == {}
+    assert client.call("context.list")["variables"]["problem"] == "it took too long"
