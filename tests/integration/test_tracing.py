@@ -115,6 +115,15 @@ def test_no_span_has_code_output_a_files_name_or_its_content(collector):
     assert b"secret" not in collector.raw
 
 
+def test_a_command_of_the_cli_is_a_trace_where_a_collector_is_named(collector):
+    main = "import sys; from sandbox_client.cli import main; sys.argv[0] = 'sandbox'; main()"
+    assert run(main, "run", "-c", "6 * 7", port=collector.port).stdout == "42\n"
+    (root,) = [span for _, span in collector.spans if span.name == "sandbox run"]
+    below = {(service, span.name) for service, span in collector.spans if span.trace_id == root.trace_id}
+    assert ("sandbox-cli", "sandbox.run") in below
+    assert ("sandbox-agent", "runtime execute") in below
+
+
 def test_a_collector_that_is_down_costs_no_call(tmp_path):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
