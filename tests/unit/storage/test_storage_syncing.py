@@ -7,6 +7,8 @@ import pytest
 
 from sandbox_agent.link.calls import Event, OperationError
 from sandbox_agent.storage.syncing import OnChange, Pace, Syncing
+from sandbox_proto import tracing
+from tests.support.recording import recorded
 
 QUICK = Pace(quiet=0.01, longest=0.05, first_retry=0.01, last_retry=0.02, poll=0.01)
 
@@ -74,6 +76,25 @@ async def world():
         await saving.stop()
 
     return runtime, store, restored, begin
+
+
+async def test_a_save_is_no_part_of_the_trace_of_the_call_that_began_the_saving(world):
+    _, store, restored, _ = world
+    within = []
+
+    async def push():
+        within.append(tracing.is_within())
+        return await store.push()
+
+    with recorded(), tracing.span("bind"):
+        assert tracing.is_within()
+        saving = OnChange(Syncing(WatchingRuntime(), [], restored.wait, push, QUICK))
+        saving.start()
+        saving.note_change()
+        restored.set()
+        await store.until(1)
+        await saving.stop()
+    assert within == [False]
 
 
 async def test_nothing_is_saved_before_the_restore_and_then_what_is_there_is(world):
