@@ -182,7 +182,9 @@ async def test_fault_28_storage_that_is_down_is_said_and_nothing_is_lost(new_san
     assert status.dirty is True
     assert "STORAGE_UNAVAILABLE" in status.last_error
     sandbox.store.heal()
-    assert (await sandbox.workspace.status()).dirty is True
+    status = await sandbox.workspace.status()
+    assert status.dirty is True
+    assert "STORAGE_UNAVAILABLE" in status.last_error, "until a push has worked"
     assert (await sandbox.push()).files_saved == 1
     status = await sandbox.workspace.status()
     assert (status.dirty, status.last_error) == (False, "")
