@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from sandbox_client.cli import commands, filing, processes, running, serving, sessions
+from sandbox_client.cli import commands, filing, processes, running, serving, sessions, top
 from sandbox_proto import tracing
 
 
@@ -36,6 +36,7 @@ for _command in (
     processes.kill,
     sessions.create,
     sessions.list_,
+    top.top,
     sessions.suspend,
     sessions.resume,
     sessions.delete,

@@ -1,11 +1,14 @@
 """Warm pools on a real cluster: claimed, refilled, rolled over; an empty one falls back to a cold start."""
 
+import json
 import statistics
 import time
 from collections.abc import Iterator
 
 import pytest
+from click.testing import CliRunner
 
+from sandbox_client.cli.main import main
 from tests.e2e.support.kubectl import Kubectl, Object, poll
 from tests.e2e.support.sessions import Sessions, build_template
 
@@ -35,6 +38,25 @@ def pool(kubectl: Kubectl, image: str, sessions: Sessions) -> Iterator[Kubectl]:
         kubectl.delete(POOL, TEMPLATE)
         kubectl.delete("sandboxtemplate", TEMPLATE)
         poll("the pool's blank pods are gone", lambda: not kubectl.list("pods", BLANK), timeout=60)
+
+
+def test_top_lists_a_session_where_it_runs_and_the_pool_it_came_from(pool: Kubectl, sessions: Sessions):
+    name = warm(sessions)
+    wait_ready(pool, SIZE)
+    words = ["top", "--once", "--kubeconfig", pool.kubeconfig, "--namespace", pool.namespace]
+    shown = CliRunner().invoke(main, [*words, "--output", "json"])
+    assert shown.exit_code == 0, shown.stderr
+    seen = json.loads(shown.stdout)
+    row = next(row for row in seen["sessions"] if row["name"] == name)
+    pod = sessions.pod(name)
+    assert (row["phase"], row["template"], row["start"]) == ("Ready", TEMPLATE, "Warm")
+    assert (row["pod"], row["node"]) == (pod["metadata"]["name"], pod["spec"]["nodeName"])
+    assert row["start_ms"] > 0
+    wanted = {"namespace": pool.namespace, "name": TEMPLATE, "template": TEMPLATE, "reason": ""}
+    assert {**wanted, "ready": SIZE, "there": SIZE, "wanted": SIZE} in seen["pools"]
+    text = CliRunner().invoke(main, words).stdout
+    assert name in text
+    assert "POOL" in text
 
 
 def wait_ready(kubectl: Kubectl, replicas: int) -> None:
