@@ -62,5 +62,5 @@ class _Method:
     def bind(self, channel: Any) -> None:
         self._call = getattr(channel, self._kind)(*self._args, **self._kwargs)
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return self._call(*args, **kwargs)
+    def __call__(self, request: Any, *, metadata: Any = None, timeout: float | None = None) -> Any:
+        return self._call(request, metadata=metadata, timeout=timeout)
