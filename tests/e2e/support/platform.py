@@ -91,11 +91,11 @@ class Platform:
         if self._started and not os.environ.get("SANDBOX_E2E_KEEP"):
             run(str(TOOL), "down")
 
-    def kill(self, pod: dict[str, Any], container: str) -> None:
-        """SIGKILL a container's first process, as the kernel would."""
+    def kill(self, pod: dict[str, Any], container: str, signal: str = "SIGKILL") -> None:
+        """Send a signal to a container's first process, as the kernel would."""
         statuses = pod["status"]["containerStatuses"]
         container_id = next(status["containerID"] for status in statuses if status["name"] == container)
-        run(str(TOOL), "kill-task", container_id.removeprefix("containerd://"))
+        run(str(TOOL), "kill-task", container_id.removeprefix("containerd://"), signal)
 
     def tag_image(self, name: str, tag: str) -> None:
         """Give one of our images a second tag, as a new version's would be."""
@@ -104,11 +104,28 @@ class Platform:
     @contextlib.contextmanager
     def storage_outage(self) -> Iterator[None]:
         """Object storage is down inside; it comes back with all that it had."""
-        run(str(TOOL), "storage-stop")
+        with self._without("storage"):
+            yield
+
+    @contextlib.contextmanager
+    def api_server_outage(self) -> Iterator[None]:
+        """The API server is down inside; etcd, the kubelet and all containers go on."""
+        with self._without("apiserver"):
+            yield
+
+    @contextlib.contextmanager
+    def kubelet_outage(self) -> Iterator[None]:
+        """The kubelet is down inside; containers go on."""
+        with self._without("kubelet"):
+            yield
+
+    @contextlib.contextmanager
+    def _without(self, part: str) -> Iterator[None]:
+        run(str(TOOL), f"{part}-stop")
         try:
             yield
         finally:
-            run(str(TOOL), "storage-start")
+            run(str(TOOL), f"{part}-start")
 
 
 def open_platform() -> Platform:

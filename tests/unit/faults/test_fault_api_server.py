@@ -101,6 +101,59 @@ async def test_fault_17_a_list_that_lags_behind_our_own_writes_takes_nothing_bac
     assert len(pods) <= 2
 
 
+async def test_fault_12_a_late_event_of_a_suspension_that_is_long_over_ends_nothing():
+    world = TroubledWorld()
+    await world.start()
+    writes, agents = list(world.kube.writes), len(world.agents.calls)
+    world.kube.hang_watch()
+    world.change_session(suspended=True)
+    world.change_session(suspended=False)
+    await world.operator.list_all()
+    await world.settle()
+    (suspended, *later), world.kube._held = world.kube._held, None
+    world.kube._tell(*suspended)
+    await world.settle()
+    assert [call for call in world.kube.writes[len(writes) :] if call[1] == PODS.plural] == []
+    assert [call for call in world.agents.calls[agents:] if call[1] == "agents"] == []
+    for event in later:
+        world.kube._tell(*event)
+    await world.come_to_rest()
+    assert world.status()["phase"] == "Ready"
+
+
+async def test_fault_17_a_list_from_before_a_session_was_resumed_suspends_it_not_again():
+    world = TroubledWorld()
+    await world.start()
+    world.change_session(suspended=True)
+    await world.settle()
+    world.kube.freeze_reads()
+    world.change_session(suspended=False)
+    await world.settle()
+    pod, calls = world.pod(), len(world.agents.calls)
+    await world.operator.list_all()
+    await world.settle()
+    assert [call for call in world.kube.calls[calls:] if call[1] in {"pods", "agents"}] == []
+    assert world.pod() == pod
+    world.kube.thaw_reads()
+    await world.come_to_rest()
+    assert world.status()["phase"] == "Ready"
+
+
+async def test_fault_17_a_list_from_before_a_pod_was_made_is_no_reason_to_make_another():
+    world = TroubledWorld()
+    await create(world)
+    world.kube.freeze_reads()
+    await world.settle()
+    assert world.status()["phase"] == "Ready"
+    calls = len(world.kube.calls)
+    await world.operator.list_all()
+    await world.settle()
+    assert [call for call in world.kube.calls[calls:] if call[1] != "events"] == []
+    world.kube.thaw_reads()
+    await world.come_to_rest()
+    assert world.status()["phase"] == "Ready"
+
+
 @pytest.mark.parametrize("minutes", [10, -10])
 async def test_fault_18_an_operator_whose_clock_is_off_by_ten_minutes_ends_nobodys_session(minutes):
     world = TroubledWorld()

@@ -58,6 +58,15 @@ start_control_plane() {
   background etcd etcd --data-dir "$RUN/etcd" --unsafe-no-fsync --listen-client-urls http://$NODE_IP:2379 \
     --advertise-client-urls http://$NODE_IP:2379 --listen-peer-urls http://$NODE_IP:2380 \
     --initial-advertise-peer-urls http://$NODE_IP:2380 --initial-cluster default=http://$NODE_IP:2380
+  start_api_server
+  background controllers "$BIN/kube-controller-manager" --kubeconfig=controllers.conf --bind-address=$NODE_IP \
+    --service-account-private-key-file=pki/sa.key --root-ca-file=pki/ca.crt --use-service-account-credentials \
+    --leader-elect=false --allocate-node-cidrs=false '--controllers=*,-nodeipam'
+  background scheduler "$BIN/kube-scheduler" --kubeconfig=scheduler.conf --bind-address=$NODE_IP --leader-elect=false
+}
+
+start_api_server() {
+  cd "$RUN"
   background apiserver "$BIN/kube-apiserver" --etcd-servers=http://$NODE_IP:2379 \
     --secure-port=6443 --bind-address=$NODE_IP --advertise-address=$NODE_IP \
     --tls-cert-file=pki/apiserver.crt --tls-private-key-file=pki/apiserver.key --client-ca-file=pki/ca.crt \
@@ -66,8 +75,4 @@ start_control_plane() {
     --authorization-mode=Node,RBAC --allow-privileged=true --kubelet-preferred-address-types=InternalIP \
     --kubelet-client-certificate=pki/admin.crt --kubelet-client-key=pki/admin.key
   wait_until 60 kc get --raw /readyz
-  background controllers "$BIN/kube-controller-manager" --kubeconfig=controllers.conf --bind-address=$NODE_IP \
-    --service-account-private-key-file=pki/sa.key --root-ca-file=pki/ca.crt --use-service-account-credentials \
-    --leader-elect=false --allocate-node-cidrs=false '--controllers=*,-nodeipam'
-  background scheduler "$BIN/kube-scheduler" --kubeconfig=scheduler.conf --bind-address=$NODE_IP --leader-elect=false
 }

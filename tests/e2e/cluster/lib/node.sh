@@ -14,13 +14,18 @@ start_node() {
   wait_until 30 ctr -a "$SOCK" version
   [ -f "$STATE/pause.tar" ] || pack_root localhost/pause:1 "$SRC/pause" '["/pause"]' "$STATE/pause.tar"
   load "$STATE/pause.tar"
-  background kubelet "$BIN/kubelet" --config kubelet/config.yaml --kubeconfig kubelet.conf --hostname-override node1 \
-    --node-ip $NODE_IP --root-dir "$RUN/kubelet/root" --cert-dir "$RUN/kubelet/pki"
+  start_kubelet
   kc apply --server-side -f "$SRC/calico/crds" >/dev/null
   kc wait --for=condition=Established crd/clusterinformations.crd.projectcalico.org --timeout=30s >/dev/null
   cluster_objects | kc apply -f - >/dev/null
   wait_until 60 node_is_ready
   start_network
+}
+
+start_kubelet() {
+  cd "$RUN"
+  background kubelet "$BIN/kubelet" --config kubelet/config.yaml --kubeconfig kubelet.conf --hostname-override node1 \
+    --node-ip $NODE_IP --root-dir "$RUN/kubelet/root" --cert-dir "$RUN/kubelet/pki"
 }
 
 node_is_ready() { kc get node node1 | grep -qw Ready; }

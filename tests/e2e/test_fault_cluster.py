@@ -1,0 +1,111 @@
+"""Faults of the cluster itself: its API server, its kubelet, its node, and a leader that is cut off and comes back."""
+
+import time
+
+from sandbox_client import Sandbox
+from tests.e2e.support.kubectl import Kubectl, poll
+from tests.e2e.support.platform import Platform
+from tests.e2e.support.sessions import Sessions
+from tests.e2e.test_operator_faults import holder
+
+LONGER_THAN_A_LEASE = 6.0
+FORCE_AFTER = 30.0
+"""Seconds behind a pod's own time after which the operator takes it for one of a lost node."""
+
+
+def use_for(sandbox: Sandbox, seconds: float) -> int:
+    """Count in the session for so long; each call answers."""
+    until, calls = time.monotonic() + seconds, 0
+    assert sandbox.run_code("count = 0").ok
+    while time.monotonic() < until:
+        calls += 1
+        assert sandbox.run_code("count += 1; print(count)").stdout == f"{calls}\n"
+    return calls
+
+
+def test_fault_11_sessions_that_are_made_while_the_api_server_restarts_become_ready_and_running_ones_notice_nothing(
+    own_node: Platform, sessions: Sessions
+):
+    running = sessions.ready()
+    before = sessions.pod(running)["metadata"]["uid"]
+    with sessions.connect(running, is_direct=True) as sandbox:
+        made = [sessions.create() for _ in range(3)]
+        with own_node.api_server_outage():
+            calls = use_for(sandbox, LONGER_THAN_A_LEASE)
+        began = time.monotonic()
+        for name in made:
+            sessions.wait_phase(name, "Ready", timeout=30)
+        print(f"\nall Ready {time.monotonic() - began:.1f} s after the API server, {calls} calls without it")  # noqa: T201 - a measurement, for people
+        assert sandbox.run_code("print(count)").stdout == f"{calls}\n"
+    for name in made:
+        assert len(sessions.owned("pods", name)) == 1
+        assert sessions.run_soon(name, "print(6 * 7)") == "42\n"
+    assert sessions.pod(running)["metadata"]["uid"] == before
+
+
+def test_fault_25_a_restart_of_the_kubelet_costs_no_pod_no_variable_and_no_call(
+    own_node: Platform, kubectl: Kubectl, sessions: Sessions
+):
+    name = sessions.ready()
+    before = sessions.pod(name)
+    with sessions.connect(name, is_direct=True) as sandbox:
+        with own_node.kubelet_outage():
+            calls = use_for(sandbox, 3.0)
+        began = time.time()
+        poll("the kubelet reports again", lambda: heartbeat(kubectl) >= began, timeout=60)
+        other = sessions.ready()
+        assert sandbox.run_code("print(count)").stdout == f"{calls}\n"
+    after = sessions.pod(name)
+    assert after["metadata"]["uid"] == before["metadata"]["uid"]
+    assert [status["restartCount"] for status in after["status"]["containerStatuses"]] == [0, 0]
+    assert sessions.status(name)["phase"] == "Ready"
+    assert len(sessions.owned("pods", other)) == 1
+
+
+def heartbeat(kubectl: Kubectl) -> float:
+    """When the kubelet renewed its node's lease last, in seconds since 1970."""
+    lease = kubectl.within("kube-node-lease").get("lease", "node1")
+    return time.mktime(time.strptime(lease["spec"]["renewTime"][:19], "%Y-%m-%dT%H:%M:%S")) - time.timezone
+
+
+def test_fault_23_a_pod_whose_node_is_lost_is_forced_away_only_after_its_time_and_its_successor_has_what_was_saved(
+    own_node: Platform, kubectl: Kubectl, sessions: Sessions
+):
+    name = sessions.ready()
+    with sessions.connect(name) as sandbox:
+        sandbox.files.write("kept.txt", "kept")
+        assert sandbox.workspace.push().failed == ()
+    before = sessions.pod(name)["metadata"]
+    with own_node.kubelet_outage():
+        kubectl.delete("pod", before["name"], "--grace-period=1")
+        began = time.monotonic()
+        poll(
+            "the pod is forced away",
+            lambda: kubectl.get("pod", before["name"]).get("metadata", {}).get("uid") != before["uid"],
+            timeout=FORCE_AFTER + 15,
+        )
+        waited = time.monotonic() - began
+        assert waited > FORCE_AFTER - 1, "its node may still have been alive"
+    sessions.wait_phase(name, "Ready", timeout=60)
+    print(f"\nforced away after {waited:.1f} s")  # noqa: T201 - a measurement, for people
+    assert len(sessions.owned("pods", name)) == 1
+    assert sessions.run_soon(name, "print(open('kept.txt').read())") == "kept\n"
+
+
+def test_fault_5_a_leader_that_stood_still_while_another_took_over_leads_no_more_when_it_goes_on(
+    own_node: Platform, system: Kubectl, sessions: Sessions
+):
+    first = poll("there is a leader", lambda: holder(system), timeout=60)
+    pod = system.get("pod", first)
+    own_node.kill(pod, "operator", "SIGSTOP")
+    try:
+        second = poll("another one leads", lambda: holder(system) not in {"", first} and holder(system), timeout=15)
+        name = sessions.create()
+        sessions.wait_phase(name, "Ready", timeout=30)
+    finally:
+        own_node.kill(pod, "operator", "SIGCONT")
+    poll("it knows", lambda: "does not lead" in system("logs", first, "--tail=200"), timeout=15)
+    other = sessions.ready()
+    assert holder(system) == second
+    for each in (name, other):
+        assert len(sessions.owned("pods", each)) == 1
