@@ -72,7 +72,7 @@ class SessionGate:
         state: Where in its life the agent is.
         restoration: The restore that runs behind Bind.
         runtime_uid: Session that the runtime was bound to when it was last dialled.
-        last_active: Unix time of the last end of a client call or execution; see `active`.
+        last_active: Unix time of the last end of a client call or execution; see `active` and `idle`.
     """
 
     def __init__(
@@ -85,9 +85,9 @@ class SessionGate:
         self.runtime = runtime
         self.restoration = Restoration()
         self.runtime_uid = ""
-        self.last_active = time.time()
         self._build_workspace = build_workspace
         self._monotonic = monotonic
+        self._note_activity()
         self._binding: Binding | None = None
         self._session: BoundSession | None = None
         self._deadline: float | None = None
@@ -150,6 +150,11 @@ class SessionGate:
             raise OperationError("FAILED_PRECONDITION", "LIFETIME_EXPIRED", "this session reached its maximum lifetime")
         return self._session
 
+    @property
+    def idle(self) -> float:
+        """Seconds since `last_active`, whatever was done to the machine's clock meanwhile; 0 while something runs."""
+        return 0.0 if self.active else self._monotonic() - self._active_until
+
     def is_token(self, sha256: bytes) -> bool:
         """Whether this is the SHA-256 of the session's token; always false while blank."""
         return self._binding is not None and hmac.compare_digest(sha256, self._binding.token_sha256)
@@ -163,7 +168,7 @@ class SessionGate:
             yield
         finally:
             self._active -= 1
-            self.last_active = time.time()
+            self._note_activity()
             if not self._active:
                 self._quiet.set()
 
@@ -241,6 +246,9 @@ class SessionGate:
             raise OperationError("FAILED_PRECONDITION", "DRAINING", message)
         return session
 
+    def _note_activity(self) -> None:
+        self.last_active, self._active_until = time.time(), self._monotonic()
+
     def _take(self, binding: Binding, *, restored: bool) -> None:
         # Not the pod's name: a session that goes on in another pod takes its own interrupted push over at once.
         writer = f"{binding.session_name} {binding.session_uid}"
@@ -252,7 +260,7 @@ class SessionGate:
         if binding.max_lifetime is not None:
             self._deadline = self._monotonic() + binding.max_lifetime
         self.state = State.BOUND
-        self.last_active = time.time()
+        self._note_activity()
         _log.info("bound", extra={"session": binding.session_name, "session_uid": binding.session_uid})
         if restored:
             self.restoration.skip()

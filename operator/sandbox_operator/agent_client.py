@@ -10,7 +10,7 @@ import contextlib
 import time
 from collections import OrderedDict
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import grpc
@@ -65,6 +65,9 @@ class AgentView:
     runtime_ready: bool = True
     running: int = 0
     last_active: datetime | None = None
+    """By its own clock, which may be off."""
+    idle: timedelta | None = None
+    """How long ago that was; None: an agent of before, which does not tell."""
     generation: int = 0
     files: int = 0
     bytes: int = 0
@@ -232,6 +235,7 @@ def _view(description: session_pb2.SessionDescription) -> AgentView:
         runtime_ready=description.runtime_ready,
         running=description.running,
         last_active=_moment(description.last_active) if description.HasField("last_active") else None,
+        idle=description.idle.ToTimedelta() if description.HasField("idle") else None,
         generation=workspace.generation,
         files=workspace.files,
         bytes=workspace.bytes,

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 OPERATOR_NAME: Final = "sandbox-operator"
 """Common name of the client certificate that agents accept on their control port."""
 _CA_LIFETIME: Final = timedelta(days=3650)
-# A session lives 30 days at most after its pod was made, so a pod's certificate outlives its pod.
-_LIFETIME: Final = timedelta(days=31)
+# A session lives 30 days at most, in a pod that waited in a pool for a day or somewhat more: this outlives it.
+_LIFETIME: Final = timedelta(days=35)
 _CLOCK_SKEW: Final = timedelta(minutes=15)
 
 

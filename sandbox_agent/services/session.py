@@ -183,6 +183,7 @@ class SessionServicer(session_pb2_grpc.SessionServiceServicer):
         )
         last_active = time.time() if gate.active else gate.last_active
         description.last_active.FromMilliseconds(int(last_active * 1000))
+        description.idle.FromMilliseconds(int(gate.idle * 1000))
         if gate.session is not None and gate.session.stored is not None:
             stored = gate.session.stored
             description.workspace.CopyFrom(await _status(stored))

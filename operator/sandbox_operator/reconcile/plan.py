@@ -141,11 +141,15 @@ def _plan_ready(observation: Observation, pod: PodView, expires: datetime, now: 
 
 
 def idle_at(observation: Observation, pod: PodView, now: datetime) -> datetime:
-    """When the session is idle if nothing uses it from now on. An agent's clock that is ahead of ours counts as now."""
+    """When the session is idle if nothing uses it from now on.
+
+    An agent tells how long it has been idle. Of one that tells only since when, a clock ahead of ours counts as now.
+    """
     agent, timeout = observation.agent, observation.session.spec.lifecycle.idle_timeout
     if agent is None or timeout is None:
         return datetime.max.replace(tzinfo=UTC)
-    since = max(pod.created, min(agent.last_active or pod.created, now))
+    used = now - agent.idle if agent.idle is not None else min(agent.last_active or pod.created, now)
+    since = max(pod.created, used)
     return (now if agent.running else since) + timeout
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from datetime import UTC, datetime
 
 import grpc
@@ -303,3 +304,12 @@ async def test_a_status_that_waits_for_credentials_keeps_those_who_bring_them_wa
     described = await control.Describe(session_pb2.DescribeRequest(), timeout=2)
     assert described.needs_credentials
     assert described.workspace.dirty, "what is not known counts as not saved"
+
+
+async def test_fault_18_how_long_nothing_was_done_is_counted_whatever_happens_to_the_clock(control, monkeypatch):
+    before = time.time
+    for skew in (-600, 600):
+        monkeypatch.setattr(time, "time", lambda skew=skew: before() + skew)
+        described = await control.Describe(session_pb2.DescribeRequest())
+        assert described.HasField("idle")
+        assert 0 <= described.idle.ToTimedelta().total_seconds() < 60

@@ -174,3 +174,38 @@ async def test_fault_18_an_agent_whose_clock_is_off_by_ten_minutes_is_not_taken_
     world.clock.advance(minutes=4)
     await world.come_to_rest()
     assert world.status()["phase"] == "Ready"
+
+
+@pytest.mark.parametrize("minutes", [10, -10])
+@pytest.mark.parametrize(("idle", "phase"), [(4, "Ready"), (6, "Suspended")])
+async def test_fault_18_an_idle_timeout_below_the_skew_is_kept_by_what_the_agent_counts(minutes, idle, phase):
+    world = TroubledWorld()
+    await world.start(lifecycle={"idleTimeout": "5m"})
+    (name,) = world.agents.views
+    world.clock.advance(minutes=30)
+    used = world.clock() + timedelta(minutes=minutes)
+    world.agents.views[name] = replace(world.agents.views[name], last_active=used, idle=timedelta(minutes=idle))
+    await world.operator.list_all()
+    await world.settle()
+    assert world.status()["phase"] == phase
+
+
+async def test_fault_18_an_operator_ahead_of_the_api_server_keeps_an_idle_timeout_below_the_skew():
+    world = TroubledWorld()
+    world.operator_clock = lambda: world.clock() + timedelta(minutes=10)
+    world.restart()
+    world.add_template()
+    world.add_session(lifecycle={"idleTimeout": "5m"})
+    bind = world.agents.bind
+
+    async def bind_and_tell(address, request):
+        view = world.agents.views[address.server_name] = replace(
+            await bind(address, request), idle=timedelta(minutes=1)
+        )
+        return view
+
+    world.agents.bind = bind_and_tell
+    await world.settle()
+    await world.operator.list_all()
+    await world.settle()
+    assert world.status()["phase"] == "Ready"

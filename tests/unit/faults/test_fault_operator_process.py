@@ -6,12 +6,21 @@ from itertools import count
 
 import pytest
 
+from sandbox_operator.controller import Controller
+from sandbox_operator.credentials import StaticCredentials
 from sandbox_operator.errors import ConflictError
-from sandbox_operator.kube.resources import PODS, SESSIONS
+from sandbox_operator.event_recorder import EventRecorder
+from sandbox_operator.handlers import session_key
+from sandbox_operator.kube.resources import PODS, SESSIONS, TEMPLATES
+from sandbox_operator.metrics import Metrics
+from sandbox_operator.reconcile.assembly import Environment
+from sandbox_operator.store import Store
+from sandbox_operator.testing import FakeKube
+from sandbox_operator.testing_agents import FakeAgents
 from sandbox_operator.work_queue import WorkQueue
 from tests.support.invariants import check_invariants
 from tests.support.troubled_world import RetryingOperator, TroubledWorld
-from tests.unit.operator.conftest import NAMESPACE
+from tests.unit.operator.conftest import AUTHORITY, NAMESPACE, SETTINGS
 
 
 async def create(world):
@@ -222,6 +231,31 @@ async def test_fault_9_a_backlog_of_five_thousand_is_one_look_each_and_the_bad_o
             await asyncio.sleep(0.02)
     await queue.stop(grace=5)
     assert looks == {key: 1 + (key in bad) for key in keys}
+
+
+async def test_fault_9_two_thousand_sessions_that_wait_get_one_look_and_one_write_each():
+    kube, store, metrics = FakeKube(), Store(), Metrics()
+    kube.put(TEMPLATES, NAMESPACE, {"metadata": {"name": "default"}, "spec": {"image": "sandbox:1"}})
+    names = [f"s{number}" for number in range(2000)]
+    for number, name in enumerate(names):
+        spec = {"templateRef": {"name": "default"}, "suspended": True, **({} if number % 100 else {"env": 7})}
+        store.put(SESSIONS, kube.put(SESSIONS, NAMESPACE, {"metadata": {"name": name}, "spec": spec}))
+    credentials, recorder = StaticCredentials(SETTINGS), EventRecorder(kube)
+    controller = Controller(Environment(kube, FakeAgents(), store, SETTINGS, AUTHORITY, credentials, recorder, metrics))
+
+    def enqueue_all():
+        for name in names * 3:
+            controller.enqueue(session_key(NAMESPACE, name))
+
+    controller.start(enqueue_all)
+    async with asyncio.timeout(60):
+        while len(kube.calls) < len(names) or controller._sessions.load:  # noqa: ASYNC110 - with a deadline
+            await asyncio.sleep(0.02)
+    await controller.stop(1.0)
+    phases = Counter(raw["status"]["phase"] for raw in kube.named(SESSIONS).values())
+    assert phases == {"Suspended": 1980, "Failed": 20}
+    assert sorted(kube.calls) == sorted(("patch", SESSIONS.plural, name) for name in names)
+    assert metrics.registry.get_sample_value("sandbox_operator_reconcile_seconds_count", {"result": "ok"}) == 2000
 
 
 async def test_fault_9_of_many_sessions_in_a_list_only_what_changed_is_written():
