@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from sandbox_agent.storage.object_store import TRANSFERS
+from sandbox_agent.storage.s3_put import SmallPuts
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -53,6 +54,7 @@ class Connection:
 
     Attributes:
         client: The client.
+        put_object: Its operation of this name, faster for small objects.
         settings: What it was made of.
     """
 
@@ -68,6 +70,7 @@ class Connection:
         except BaseException:
             self.close_files()
             raise
+        self.put_object = SmallPuts(self.client).put_object
 
     def close_files(self) -> None:
         """Remove what was written for the client."""

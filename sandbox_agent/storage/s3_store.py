@@ -231,7 +231,8 @@ class S3Store:
         while True:
             async with self._connections.use() as lease:
                 connection = lease.connection
-                method = getattr(connection.client, operation)
+                is_put = operation == "put_object"
+                method = connection.put_object if is_put else getattr(connection.client, operation)
                 try:
                     answer = await self._run(functools.partial(method, Bucket=connection.settings.bucket, **arguments))
                 except CredentialsOverError as error:
