@@ -51,6 +51,8 @@ class Claim:
         self._interrupted: Mapping[str, Before] = {}
         self._previous: Mapping[str, ObjectInfo] = {}
         self._announcing = asyncio.Lock()
+        self._kept: set[str] = set()
+        self._is_tidy = False
         self.state: HeadState
         self.has_garbage = False
 
@@ -60,6 +62,8 @@ class Claim:
         self._interrupted = interrupted.undo if interrupted else {}
         self._undo = {**uploads, **self._interrupted}
         self.has_garbage = state.head.pushing is not None
+        self._is_tidy = not self.has_garbage and (not state.etag or self._generations.tidy == state.head.commit)
+        self._generations.tidy = None
         leftovers = state.head.removed
         self.state = state
         await self._announce()
@@ -147,18 +151,20 @@ class Claim:
             if head.pushing is None:
                 if old_manifest:
                     await self._store.delete_many([self._keys.of_manifest(old_manifest)])
+                self._generations.tidy = head.commit if self._is_tidy else None
                 return
             if head.removed:
                 committed = (await self._store.stat(self._keys.head)).last_modified
                 await self._remove_leftovers(head.removed, committed.timestamp())
-            await self._remove_garbage()
+            await self._remove_garbage(old_manifest)
             self.state = await self._generations.move_head(self.state, replace(head, pushing=None, removed={}))
+            self._generations.tidy = head.commit
         except StorageError as error:
             _log.warning("cleaning up behind a push failed", extra={"error": str(error)})
 
     async def abandon(self) -> None:
         """Give the claim back with nothing changed."""
-        await self._remove_garbage()
+        await self._remove_garbage(old_manifest="")
         self.state = await self._generations.move_head(self.state, replace(self.state.head, pushing=None, removed={}))
 
     async def _announce(self) -> None:
@@ -178,6 +184,7 @@ class Claim:
 
     async def _copy_aside(self, path: str, before: Before) -> None:
         kept = self._keys.of_previous(before.sha256)
+        self._kept.add(kept)
         await self._store.copy(self._keys.of_file(path), kept, if_match=before.etag)
 
     async def _look_anew(self, path: str) -> None:
@@ -203,8 +210,12 @@ class Claim:
         await for_each(removed, look)
         await self._store.delete_many(garbage)
 
-    async def _remove_garbage(self) -> None:
+    async def _remove_garbage(self, old_manifest: str) -> None:
         """What no generation needs: only while the workspace is claimed, so that it is nobody else's undo."""
+        if self._is_tidy:
+            manifests = [self._keys.of_manifest(old_manifest)] if old_manifest else []
+            await self._store.delete_many([*sorted(self._kept), *manifests])
+            return
         garbage = [info.key for info in (await self._generations.list_previous()).values()]
         manifest = self._keys.of_manifest(self.state.head.manifest)
         async for page in self._store.pages(self._keys.of_manifest("manifest-")):

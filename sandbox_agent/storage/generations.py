@@ -56,11 +56,16 @@ class HeadState:
 
 
 class Generations:
-    """The bookkeeping of one workspace."""
+    """The bookkeeping of one workspace.
+
+    Attributes:
+        tidy: The commit behind which this agent left nothing that no generation needs; None: it does not know of one.
+    """
 
     def __init__(self, store: ObjectStore, keys: Keys) -> None:
         self._store = store
         self._keys = keys
+        self.tidy: tuple[int, str, str] | None = None
 
     async def read_head(self) -> HeadState:
         """HEAD; the empty one where there is none. An access that fails is never read as that."""

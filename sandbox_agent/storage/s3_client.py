@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from sandbox_agent.storage.object_store import TRANSFERS
+from sandbox_agent.storage.s3_listing import read_listings
 from sandbox_agent.storage.s3_put import SmallPuts
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ class Connection:
         except BaseException:
             self.close_files()
             raise
+        read_listings(self.client, parse_time)
         self.put_object = SmallPuts(self.client).put_object
 
     def close_files(self) -> None:
