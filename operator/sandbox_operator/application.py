@@ -75,6 +75,7 @@ class Application:
         identity = settings.pod_name or f"{socket.gethostname()}-{secrets.token_hex(4)}"
         self._lease = LeaderLease(self._api, settings.namespace, settings.lease, identity, self._on_leading)
         self._controller: Controller | None = None
+        self._is_working = False
         self._handlers = Handlers(self._store, self._enqueue, self._metrics, settings.default_template)
 
     async def run(self) -> int:
@@ -233,7 +234,8 @@ class Application:
             self._enqueue(session_key(*name_of(raw)))
 
     def _enqueue(self, key: tuple[str, str, str]) -> None:
-        if self._controller is not None and self._lease.is_leading:
+        # Also while the gate is closed for a moment, since a renewal is late: nobody lists again what was dropped then.
+        if self._controller is not None and self._is_working:
             self._controller.enqueue(key)
 
     def _may_write(self) -> bool:
@@ -244,6 +246,7 @@ class Application:
         self._metrics.is_leader.set(leading)
         if self._controller is None:
             return
+        self._is_working = leading
         if leading:
             self._controller.start(self._enqueue_all)
         else:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from sandbox_operator.kube.resources import Resource
 
+_BURIED: Final = 10_000
+"""Deleted objects that are remembered: more than can be deleted while one of our own calls is under way."""
 WATCHED: Final = (SESSIONS, TEMPLATES, POOLS, PODS)
 Name = tuple[str, str]
 """Namespace and name."""
@@ -41,6 +43,7 @@ class Store:
         self._objects: dict[str, dict[Name, Mapping[str, Any]]] = {kind.plural: {} for kind in WATCHED}
         self._by_workspace: dict[Name, set[Name]] = defaultdict(set)
         self._by_owner: dict[str, set[Name]] = defaultdict(set)
+        self._buried: dict[str, None] = {}
         self.pod_listeners: list[PodListener] = []
         self.synced = False
 
@@ -57,8 +60,14 @@ class Store:
         return list(self._objects[kind.plural].values())
 
     def put(self, kind: Resource, raw: Mapping[str, Any]) -> bool:
-        """Remember an object; False where it is known: an echo of our own write, or a watch that lags behind one."""
+        """Remember an object; False where it is known: an echo of our own write, or a watch that lags behind one.
+
+        One that was buried stays so. The answer of our own write may come later than the event that it was deleted,
+        and a session that is not there any more would take one warm pod after the other until the next list.
+        """
         name = name_of(raw)
+        if raw["metadata"].get("uid") in self._buried:
+            return False
         old = self._objects[kind.plural].get(name)
         if old is not None and version_of(old) >= version_of(raw) > 0:
             return False
@@ -66,6 +75,14 @@ class Store:
         self._objects[kind.plural][name] = raw
         self._index(kind, name, old, raw)
         return True
+
+    def bury(self, kind: Resource, raw: Mapping[str, Any]) -> bool:
+        """Forget an object that was surely deleted, for good; False where another of its name is there by now."""
+        if uid := raw["metadata"].get("uid"):
+            self._buried[uid] = None
+            if len(self._buried) > _BURIED:
+                del self._buried[next(iter(self._buried))]
+        return self.remove(kind, raw)
 
     def remove(self, kind: Resource, raw: Mapping[str, Any]) -> bool:
         """Forget an object that was deleted; False where another of its name is there by now."""

@@ -234,6 +234,8 @@ class Applier:
         try:
             answer = await self._api.patch(SESSIONS, metadata.namespace, metadata.name, body)
         except NotFoundError:
+            gone = {"namespace": metadata.namespace, "name": metadata.name, "uid": metadata.uid}
+            self._store.bury(SESSIONS, {"metadata": gone})
             return False
         self._store.put(SESSIONS, answer)
         return True

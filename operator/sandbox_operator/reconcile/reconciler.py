@@ -171,6 +171,8 @@ class Reconciler:
         try:
             answer = await self._api.patch(SESSIONS, key[1], key[2], body, subresource="status")
         except NotFoundError:
+            # The event of its deletion may be late, or missed.
+            self._store.bury(SESSIONS, {"metadata": {"namespace": key[1], "name": key[2], "uid": metadata.uid}})
             return
         self._store.put(SESSIONS, answer)
 

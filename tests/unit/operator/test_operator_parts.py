@@ -2,25 +2,31 @@
 """Lease, queue, store, certificates, settings and definitions, each by itself."""
 
 import asyncio
+import json
 import re
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from cryptography import x509
 
 from sandbox_operator.api import models
 from sandbox_operator.api.crds import build_definitions
+from sandbox_operator.application import Application
 from sandbox_operator.certificates import Authority, create_authority, load_authority
 from sandbox_operator.errors import NotLeadingError, SettingsError, SpecError
+from sandbox_operator.handlers import Handlers, session_key
 from sandbox_operator.kube.lease import LeaderLease
 from sandbox_operator.kube.resources import LEASES, PODS, SESSIONS
+from sandbox_operator.metrics import Metrics
 from sandbox_operator.reconcile import plan, rules, status
 from sandbox_operator.settings import load_settings
 from sandbox_operator.store import Store
 from sandbox_operator.testing import FakeKube
 from sandbox_operator.work_queue import WorkQueue
+from tests.unit.operator.conftest import SETTINGS
 
 KEY = ("sandboxsessions", "team", "one")
 
@@ -102,6 +108,28 @@ async def test_work_that_was_refused_for_want_of_the_lease_is_done_once_it_is_ba
     await queue.stop()
 
 
+def test_fault_5_what_is_heard_while_a_renewal_is_late_is_worked_on_as_nobody_lists_it_again(tmp_path):
+    kubeconfig = tmp_path / "kubeconfig"
+    cluster = {"name": "c", "cluster": {"server": "http://127.0.0.1:1"}}
+    context = {"name": "c", "context": {"cluster": "c", "user": "u"}}
+    users = [{"name": "u", "user": {"token": "t"}}]
+    kubeconfig.write_text(
+        json.dumps({"current-context": "c", "clusters": [cluster], "contexts": [context], "users": users})
+    )
+    application, queued = Application(SETTINGS, {"KUBECONFIG": str(kubeconfig)}), []
+    application._controller = SimpleNamespace(enqueue=queued.append, start=lambda _: None, pause=queued.clear)
+    application._handlers.handle(SESSIONS, "ADDED", make(1, "follower"))
+    assert queued == []
+    application._on_leading(leading=True)
+    # The gate, by the clock: a lease that was never taken, or is not renewed yet.
+    assert not application._lease.is_leading
+    application._handlers.handle(SESSIONS, "ADDED", make(2, "late"))
+    assert set(queued) == {session_key("team", "late")}
+    application._on_leading(leading=False)
+    application._handlers.handle(SESSIONS, "ADDED", make(3, "lost"))
+    assert queued == []
+
+
 async def test_the_queue_works_on_a_key_serially_and_once_more_when_it_changed_meanwhile():
     running, runs, gate = 0, [], asyncio.Event()
 
@@ -163,6 +191,18 @@ async def test_the_earlier_of_two_times_for_a_key_wins():
 
 def make(version, name="one", uid="u"):
     return {"metadata": {"name": name, "namespace": "team", "resourceVersion": str(version), "uid": uid}}
+
+
+def test_fault_17_the_answer_of_a_write_that_comes_after_the_event_of_the_deletion_brings_nothing_back():
+    store = Store()
+    handlers = Handlers(store, lambda _: None, Metrics(), "default")
+    handlers.handle(SESSIONS, "ADDED", make(5, uid="first"))
+    handlers.handle(SESSIONS, "DELETED", make(7, uid="first"))
+    assert not store.put(SESSIONS, make(6, uid="first"))
+    assert store.get(SESSIONS, ("team", "one")) is None
+    assert store.put(SESSIONS, make(8, uid="second"))
+    handlers.handle(SESSIONS, "DELETED", make(7, uid="first"))
+    assert store.get(SESSIONS, ("team", "one"))["metadata"]["uid"] == "second"
 
 
 def test_the_store_keeps_the_newest_and_drops_ghosts_but_not_what_is_newer_than_the_list():

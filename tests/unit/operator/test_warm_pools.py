@@ -61,6 +61,31 @@ def selects(policy, pod_labels):
     return policy["podSelector"]["matchLabels"].items() <= pod_labels.items()
 
 
+async def test_fault_7_a_session_whose_deletion_nobody_told_takes_no_warm_pod_but_the_first(world):
+    await fill(world)
+    session = world.add_session()
+    # Gone without an event; what it owns is collected, as often as there is something.
+    watchers, world.kube.watchers = world.kube.watchers, []
+    world.kube.remove(SESSIONS, NAMESPACE, "one")
+    world.kube.watchers = watchers
+    taken = set()
+
+    def collect():
+        owned = [
+            name
+            for name, pod in world.pods().items()
+            if pod["metadata"]["ownerReferences"][0]["uid"] == session["metadata"]["uid"]
+        ]
+        for name in owned:
+            taken.add(name)
+            world.kube.remove(PODS, NAMESPACE, name)
+        return bool(owned) or world.play_kubelet()
+
+    await world.operator.settle(collect)
+    assert len(taken) <= 1
+    assert world.operator.store.get(SESSIONS, (NAMESPACE, "one")) is None
+
+
 async def test_a_session_takes_a_blank_pod_and_the_pool_makes_another(world):
     await fill(world)
     before = world.blank()
