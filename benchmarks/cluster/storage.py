@@ -116,22 +116,26 @@ def measure(report: Report, *, is_quick: bool) -> None:
             for _ in range(large >> 20):
                 file.write(os.urandom(1 << 20))
 
-    with open_server() as server:
-        ours, peer, ours_more, peer_more = _take(server, write_small, rounds)
-        report.compare(f"push of {count:,} files of 4 KiB", "files/s", count / ours, count / peer, 0.8)
-        report.compare(f"push after one of {count:,} files changed", "ms", ours_more * 1e3, peer_more * 1e3, None)
-        report.add(f"push after one of {count:,} files changed, ours", "ms", ours_more * 1e3, 100)
-        ours, peer, _, _ = _take(server, write_large, rounds)
-        size = large >> 20
-        report.compare(f"push of one file of {size:,} MiB", "MiB/s", size / ours, size / peer, 0.8)
+    ours, peer, ours_more, peer_more = _take(write_small, rounds)
+    report.compare(f"push of {count:,} files of 4 KiB", "files/s", count / ours, count / peer, 0.8)
+    report.compare(f"push after one of {count:,} files changed", "ms", ours_more * 1e3, peer_more * 1e3, None)
+    report.add(f"push after one of {count:,} files changed, ours", "ms", ours_more * 1e3, 100)
+    ours, peer, _, _ = _take(write_large, rounds)
+    size = large >> 20
+    report.compare(f"push of one file of {size:,} MiB", "MiB/s", size / ours, size / peer, 0.8)
 
 
-def _take(server: Server, write: Callable[[Path], None], rounds: int) -> tuple[float, float, float, float]:
+def _take(write: Callable[[Path], None], rounds: int) -> tuple[float, float, float, float]:
     """Medians in seconds: our push, rclone's, and both again after one file changed."""
     samples: list[list[float]] = [[], [], [], []]
     for number in range(rounds):
         name = f"{write.__name__}-{number}".replace("_", "-")
-        with open_sandbox(server, name) as (sandbox, folder), tempfile.TemporaryDirectory() as kept:
+        # A server for each round: what the one before has stored would fill the disk.
+        with (
+            open_server() as server,
+            open_sandbox(server, name) as (sandbox, folder),
+            tempfile.TemporaryDirectory() as kept,
+        ):
             write(folder)
             copy = Path(kept) / "copy"
             shutil.copytree(folder, copy)
