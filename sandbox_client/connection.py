@@ -124,7 +124,7 @@ class Connection:
         self.is_brief = True
         self._connect_timeout = connect_timeout
         self._revive = revive
-        self._metadata = _metadata(endpoint)
+        self._metadata = bearer_metadata(endpoint)
         self._channel = MovableChannel(_open_channel(endpoint))
         self._retired: Any = None
         self.interpreter: Any = _stub(InterpreterServiceStub, self._channel)
@@ -186,7 +186,7 @@ class Connection:
         if self.endpoint is held:
             # Calls under way by the one before this end with the next move, or with `close`.
             retired, self._retired = self._retired, self._channel.current
-            self.endpoint, self._metadata = endpoint, _metadata(endpoint)
+            self.endpoint, self._metadata = endpoint, bearer_metadata(endpoint)
             self._channel.move(_open_channel(endpoint))
             if retired is not None:
                 await retired.close(grace=None)
@@ -305,7 +305,8 @@ def _open_channel(endpoint: Endpoint) -> Any:
     )
 
 
-def _metadata(endpoint: Endpoint) -> tuple[tuple[str, str], ...]:
+def bearer_metadata(endpoint: Endpoint) -> tuple[tuple[str, str], ...]:
+    """What each call says of who makes it."""
     return (("authorization", f"Bearer {endpoint.token}"),)
 
 

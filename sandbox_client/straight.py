@@ -19,6 +19,7 @@ from sandbox_client.connection import (
     REVIVALS,
     UNARY_TIMEOUT,
     Endpoint,
+    bearer_metadata,
     channel_options,
     unreachable,
 )
@@ -72,7 +73,7 @@ class StraightConnection:
         self.is_brief = True
         self._connect_timeout = connect_timeout
         self._revive = revive
-        self._metadata = (("authorization", f"Bearer {endpoint.token}"),)
+        self._metadata = bearer_metadata(endpoint)
         self._opening = threading.Lock()
         self._opened: Any = None
         self._retired: Any = None
@@ -209,7 +210,7 @@ class StraightConnection:
             if self.endpoint is held:
                 channel: MovableChannel = self._opened[0]
                 retired, self._retired = self._retired, channel.current
-                self.endpoint, self._metadata = endpoint, (("authorization", f"Bearer {endpoint.token}"),)
+                self.endpoint, self._metadata = endpoint, bearer_metadata(endpoint)
                 channel.move(_open_channel(endpoint))
                 if retired is not None:
                     retired.close()
