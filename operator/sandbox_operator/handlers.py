@@ -49,7 +49,10 @@ class Handlers:
         """One watch event; type None is kopf's for an object that was there when the watch began."""
         self.last_event = time.monotonic()
         self._metrics.watch_events.labels(kind.plural).inc()
-        changed = self._store.bury(kind, raw) if type_ == "DELETED" else self._store.put(kind, raw)
+        if type_ == "DELETED":
+            changed = self._store.bury(kind, name_of(raw), raw["metadata"].get("uid"))
+        else:
+            changed = self._store.put(kind, raw)
         if changed:
             self.enqueue_for(kind, raw)
 

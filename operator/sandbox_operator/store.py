@@ -76,19 +76,21 @@ class Store:
         self._index(kind, name, old, raw)
         return True
 
-    def bury(self, kind: Resource, raw: Mapping[str, Any]) -> bool:
+    def bury(self, kind: Resource, name: Name, uid: str | None) -> bool:
         """Forget an object that was surely deleted, for good; False where another of its name is there by now."""
-        if uid := raw["metadata"].get("uid"):
+        if uid:
             self._buried[uid] = None
             if len(self._buried) > _BURIED:
                 del self._buried[next(iter(self._buried))]
-        return self.remove(kind, raw)
+        return self._forget(kind, name, uid)
 
     def remove(self, kind: Resource, raw: Mapping[str, Any]) -> bool:
         """Forget an object that was deleted; False where another of its name is there by now."""
-        name = name_of(raw)
+        return self._forget(kind, name_of(raw), raw["metadata"].get("uid"))
+
+    def _forget(self, kind: Resource, name: Name, uid: str | None) -> bool:
         old = self._objects[kind.plural].get(name)
-        if old is None or old["metadata"].get("uid") != raw["metadata"].get("uid"):
+        if old is None or old["metadata"].get("uid") != uid:
             return False
         del self._objects[kind.plural][name]
         self._index(kind, name, old, None)

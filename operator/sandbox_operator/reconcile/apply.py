@@ -234,8 +234,7 @@ class Applier:
         try:
             answer = await self._api.patch(SESSIONS, metadata.namespace, metadata.name, body)
         except NotFoundError:
-            gone = {"namespace": metadata.namespace, "name": metadata.name, "uid": metadata.uid}
-            self._store.bury(SESSIONS, {"metadata": gone})
+            self._store.bury(SESSIONS, (metadata.namespace, metadata.name), metadata.uid)
             return False
         self._store.put(SESSIONS, answer)
         return True

@@ -172,7 +172,7 @@ class Reconciler:
             answer = await self._api.patch(SESSIONS, key[1], key[2], body, subresource="status")
         except NotFoundError:
             # The event of its deletion may be late, or missed.
-            self._store.bury(SESSIONS, {"metadata": {"namespace": key[1], "name": key[2], "uid": metadata.uid}})
+            self._store.bury(SESSIONS, (key[1], key[2]), metadata.uid)
             return
         self._store.put(SESSIONS, answer)
 
