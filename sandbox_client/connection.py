@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import grpc
 
 from sandbox_client.errors import SandboxUnavailable, from_rpc_error
+from sandbox_client.first_status import FirstStatus
 from sandbox_client.movable import MovableChannel
 from sandbox_client.wake_policy import PodLife, is_unstarted
 from sandbox_proto import tracing
@@ -138,10 +139,12 @@ class Connection:
             request_serializer=ReadRequest.SerializeToString,
             response_deserializer=decode_read_response,
         )
-        self.write_file: Any = channel.stream_unary(
-            "/sandbox.v1.FileService/Write",
-            request_serializer=encode_write_request,
-            response_deserializer=WriteResponse.FromString,
+        self.write_file: Any = FirstStatus(
+            channel.stream_unary(
+                "/sandbox.v1.FileService/Write",
+                request_serializer=encode_write_request,
+                response_deserializer=WriteResponse.FromString,
+            )
         )
 
     async def ready(self) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import grpc
 
@@ -36,6 +36,9 @@ if TYPE_CHECKING:
     from sandbox_client.errors import SandboxError
 
 T = TypeVar("T")
+_READY: Final = grpc.ChannelConnectivity.READY.value[0]
+_LOOK: Final = 0.2
+"""Seconds for which a state is watched at a time: Ctrl-C waits for it."""
 
 
 def run_straight(coroutine: Coroutine[Any, Any, T]) -> T:
@@ -173,9 +176,7 @@ class StraightConnection:
         return self._opened
 
     def _wait_ready(self) -> None:
-        # To others than itself the blocking channel tells its state by a thread that asks five times a second.
-        channel = self._open()[0].current._channel  # noqa: SLF001 - same
-        if channel.check_connectivity_state(True) == grpc.ChannelConnectivity.READY.value[0]:  # noqa: FBT003 - gRPC's signature
+        if self._is_connected(0):
             return
         if self._revive is not None:
             if self._is_connected(PATIENCE):
@@ -188,12 +189,15 @@ class StraightConnection:
 
     def _is_connected(self, seconds: float) -> bool:
         """Wait for the connection; whether it is there."""
-        ready = grpc.channel_ready_future(self._open()[0].current)
-        try:
-            ready.result(seconds)
-        except grpc.FutureTimeoutError:
-            ready.cancel()
-            return False
+        # The channel's public face tells its state by a thread that asks five times a second, and tells the last answer
+        # meanwhile: what is sent by a connection that is gone is taken for lost.
+        channel = self._open()[0].current._channel  # noqa: SLF001 - same
+        deadline = time.time() + seconds
+        while (state := channel.check_connectivity_state(True)) != _READY:  # noqa: FBT003 - gRPC's signature
+            now = time.time()
+            if now >= deadline:
+                return False
+            channel.watch_connectivity_state(state, min(deadline, now + _LOOK))
         return True
 
     def _goes_on(self, error: SandboxError, revivals: int) -> bool:
