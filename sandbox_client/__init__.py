@@ -1,7 +1,7 @@
 """The SDK and the CLI: sessions on this machine, in the cluster, or through a port-forward."""
 
 from sandbox_client.blocking import Contexts, Files, Process, Processes, Sandbox, Workspace
-from sandbox_client.connection import Endpoint
+from sandbox_client.endpoint import Endpoint
 from sandbox_client.errors import (
     Conflict,
     DataCorrupted,

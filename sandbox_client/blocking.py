@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
     from types import TracebackType
 
-    from sandbox_client.connection import Endpoint
+    from sandbox_client.endpoint import Endpoint
     from sandbox_client.errors import SandboxError
 
 P = ParamSpec("P")

@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from sandbox_client.connection import Endpoint
+from sandbox_client.endpoint import Endpoint
 from sandbox_client.errors import NotFound, SessionFailed
 from sandbox_client.kubernetes_api import ClusterOptions, call_api, open_client, read_access
 from sandbox_client.pod_stream import PodStream, open_pod_stream

@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from sandbox_client.connection import Endpoint
+from sandbox_client.endpoint import Endpoint
 from sandbox_client.errors import InvalidArgument, SessionFailed
 from sandbox_client.local_control import START_TIMEOUT, Control
 from sandbox_proto import tracing

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 
-from sandbox_client.connection import channel_options
+from sandbox_client.endpoint import channel_options
 from sandbox_client.errors import SandboxError, SessionFailed, from_rpc_error
 from sandbox_proto.v1 import session_pb2
 from sandbox_proto.v1.session_pb2_grpc import SessionServiceStub

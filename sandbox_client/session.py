@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from sandbox_client.attach import ExecutionLostError, attached_events
-from sandbox_client.connection import Connection, Endpoint
+from sandbox_client.connection import Connection
 from sandbox_client.contexts import AsyncContexts
 from sandbox_client.errors import FailedPrecondition, SandboxError
 from sandbox_client.events import (
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from pathlib import PurePosixPath
     from types import TracebackType
 
+    from sandbox_client.endpoint import Endpoint
     from sandbox_client.straight import StraightConnection
     from sandbox_client.waking import Waker
 

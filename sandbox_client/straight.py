@@ -13,16 +13,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import grpc
 
-from sandbox_client.connection import (
-    CONNECT_TIMEOUT,
-    PATIENCE,
-    REVIVALS,
-    UNARY_TIMEOUT,
-    Endpoint,
-    bearer_metadata,
-    channel_options,
-    unreachable,
-)
+from sandbox_client.connection import CONNECT_TIMEOUT, PATIENCE, REVIVALS, UNARY_TIMEOUT
+from sandbox_client.endpoint import Endpoint, bearer_metadata, channel_options, unreachable
 from sandbox_client.errors import from_rpc_error
 from sandbox_client.movable import MovableChannel
 from sandbox_client.wake_policy import is_unstarted

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import grpc
 
-from sandbox_client.connection import MAX_MESSAGE, Endpoint
+from sandbox_client.endpoint import MAX_MESSAGE, Endpoint
 from sandbox_client.testing_processes import FakeProcess, ProcessFake
 from sandbox_client.testing_status import refuse
 from sandbox_proto.v1 import file_pb2, interpreter_pb2, process_pb2, types_pb2, workspace_pb2

@@ -21,7 +21,7 @@ from sandbox_client.wake_policy import Standing, is_ending, judge, life_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from sandbox_client.connection import Endpoint
+    from sandbox_client.endpoint import Endpoint
     from sandbox_client.kubernetes import Cluster
 
 _log: Final = logging.getLogger(__name__)

@@ -244,7 +244,9 @@ class Applier:
         try:
             await self._api.delete(SESSIONS, metadata.namespace, metadata.name, uid=metadata.uid)
         except NotFoundError:
-            return False
+            # Somebody was faster, and the event of it may be late, or missed.
+            self._store.bury(SESSIONS, (metadata.namespace, metadata.name), metadata.uid)
+            return True
         return False
 
     async def _emit_event(self, _: Key, observation: Observation, action: model.EmitEvent) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import importlib.util
 import sys
@@ -44,6 +45,20 @@ def scripted():
 async def runtime(scripted, tmp_path):
     async with scripted.ScriptedRuntime(tmp_path / "runtime.sock") as running:
         yield running
+
+
+@pytest.fixture
+def held_cell(runtime, scripted):
+    """A cell that, once it has begun, ends when it is released."""
+    events = SimpleNamespace(has_begun=asyncio.Event(), release=asyncio.Event())
+
+    async def hold(peer, channel, arguments):
+        events.has_begun.set()
+        await events.release.wait()
+        await scripted.print_hello(peer, channel, arguments)
+
+    runtime.handlers["execute"] = hold
+    return events
 
 
 @pytest.fixture(scope="session")

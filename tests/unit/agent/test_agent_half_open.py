@@ -9,7 +9,7 @@ import grpc
 import pytest
 
 from sandbox_agent import server
-from sandbox_client import AsyncSandbox, Endpoint, SandboxUnavailable, connection
+from sandbox_client import AsyncSandbox, Endpoint, SandboxUnavailable, endpoint
 from sandbox_client.attach import ExecutionLostError
 from sandbox_proto.v1 import file_pb2, file_pb2_grpc
 from tests.support.tcp_proxy import serve_tcp_proxy
@@ -26,7 +26,7 @@ def hurried(options):
     return tuple((name, FAST.get(name, value)) for name, value in options)
 
 
-@pytest.fixture(params=[server.OPTIONS, connection._OPTIONS], ids=["agent", "client"])
+@pytest.fixture(params=[server.OPTIONS, endpoint._OPTIONS], ids=["agent", "client"])
 def options(request):
     return dict(request.param)
 
@@ -44,7 +44,7 @@ async def proxy(agent, control, bind_request):
 
 @pytest.fixture
 async def sandbox(proxy, certificates, monkeypatch):
-    monkeypatch.setattr(connection, "_OPTIONS", hurried(connection._OPTIONS))
+    monkeypatch.setattr(endpoint, "_OPTIONS", hurried(endpoint._OPTIONS))
     certificate = (certificates / "ca.crt").read_bytes()
     async with AsyncSandbox(Endpoint(proxy.address, SERVER_NAME, certificate, TOKEN)) as sandbox:
         yield sandbox
@@ -55,21 +55,13 @@ def executions(runtime):
 
 
 async def test_fault_40_a_cell_whose_connection_went_silent_is_told_to_its_end_and_ran_once(
-    sandbox, proxy, runtime, scripted
+    sandbox, proxy, runtime, held_cell
 ):
-    release, has_begun = asyncio.Event(), asyncio.Event()
-
-    async def slow(peer, channel, arguments):
-        has_begun.set()
-        await release.wait()
-        await scripted.print_hello(peer, channel, arguments)
-
-    runtime.handlers["execute"] = slow
     running = asyncio.create_task(sandbox.run_code("1"))
-    await has_begun.wait()
+    await held_cell.has_begun.wait()
     connections = proxy.connections
     proxy.fall_silent()
-    release.set()
+    held_cell.release.set()
     async with asyncio.timeout(FOUND_WITHIN):
         execution = await running
     assert (execution.ok, execution.stdout) == (True, "hello\n")

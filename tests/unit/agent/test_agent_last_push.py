@@ -64,26 +64,16 @@ async def test_fault_22_an_agent_that_is_told_to_stop_saves_without_looking_drai
     assert workspace.pushes == 1
 
 
-async def test_fault_22_the_last_push_comes_after_the_work_that_is_under_way(
-    bound, workspace, client, runtime, scripted
-):
-    release, has_begun = asyncio.Event(), asyncio.Event()
-
-    async def slow(peer, channel, arguments):
-        has_begun.set()
-        await release.wait()
-        await scripted.print_hello(peer, channel, arguments)
-
-    runtime.handlers["execute"] = slow
+async def test_fault_22_the_last_push_comes_after_the_work_that_is_under_way(bound, workspace, client, held_cell):
     request = interpreter_pb2.ExecuteRequest(code="1", language=1)
     call = interpreter_pb2_grpc.InterpreterServiceStub(client).Execute(request)
     running = asyncio.create_task(_events(call))
-    await has_begun.wait()
+    await held_cell.has_begun.wait()
     finishing = asyncio.create_task(bound.finish())
     while (await _list_contexts(client)) is not grpc.StatusCode.UNAVAILABLE:
         pass
     assert workspace.pushed_for == []
-    release.set()
+    held_cell.release.set()
     assert len(await running) == 3, "it is told to its client, too"
     await finishing
     assert workspace.pushes == 1

@@ -10,6 +10,7 @@ import pytest
 from sandbox_operator.api import naming
 from sandbox_operator.api.values import format_time
 from sandbox_operator.errors import AgentError
+from sandbox_operator.handlers import session_key
 from sandbox_operator.kube.resources import NETWORK_POLICIES, PODS, SECRETS, SESSIONS, TEMPLATES
 from sandbox_operator.reconcile.pod_view import view_pod
 
@@ -246,6 +247,20 @@ async def test_an_idle_session_with_delete_is_saved_and_deleted(world):
     assert world.agents.drains == 1
     assert world.kube.named(SESSIONS) == {}
     assert world.pods() == {}
+
+
+async def test_fault_7_a_session_that_was_gone_before_its_deletion_is_forgotten_at_once(world):
+    await world.start(lifecycle={"maxLifetime": "1h", "idleTimeout": "10h", "ttlAfterFinished": "1h"})
+    for _ in range(2):
+        world.clock.advance(minutes=61)
+        await world.operator.list_all()
+        if world.status()["phase"] == "Suspended":
+            # Gone without an event.
+            del world.kube.objects[SESSIONS.plural, NAMESPACE, "one"]
+        await world.settle()
+    assert ("delete", SESSIONS.plural, "one") in world.kube.calls
+    assert world.operator.store.get(SESSIONS, (NAMESPACE, "one")) is None
+    assert session_key(NAMESPACE, "one") not in world.operator.reconciler._seen, "it was looked at once more"
 
 
 async def test_an_expired_session_is_suspended_and_deleted_after_its_time_to_live(world):
