@@ -31,8 +31,8 @@ class WorkspaceServicer(workspace_pb2_grpc.WorkspaceServiceServicer):
         if len(request.paths) > MAX_PATHS:
             raise invalid("paths", f"paths has more than {MAX_PATHS} entries: name their folders, or nothing for all")
         paths = [check_path(path, "paths") for path in request.paths]
-        workspace = (await self._gate.require_ready()).workspace
-        async with contextlib.aclosing(workspace.push(paths)) as responses:
+        workspace = (await self._gate.require_ready(fresh=False)).workspace
+        async with contextlib.aclosing(workspace.push(paths, follow=True)) as responses:
             async for response in responses:
                 yield response
 

@@ -18,7 +18,7 @@ async def is_dirty(parts: Parts, knowledge: Knowledge) -> bool:
     """Whether a push of everything would find something to do, or something that it may not do."""
     if knowledge.conflicts:
         return True
-    scanned = await parts.files.scan((), (*DEFAULT_EXCLUDE, *parts.exclude))
+    scanned = await parts.files.scan_again((*DEFAULT_EXCLUDE, *parts.exclude))
     if any(True for _ in list_differing(scanned, knowledge.entries, knowledge.signatures)):
         return True
     seen = {local.path for local in scanned}

@@ -28,6 +28,7 @@ _MODE: Final = 0o7777
 _I64: Final = (1 << 63) - 1
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _ETAG_LENGTH: Final = 1024
+_quote: Final = json.encoder.encode_basestring_ascii
 _TYPES: Final = frozenset({"file", "symlink", "directory"})
 
 EntryType = Literal["file", "symlink", "directory"]
@@ -49,10 +50,6 @@ class Entry:
     sha256: str = ""
     etag: str = ""
     symlink_target: str = ""
-
-    def as_json(self) -> dict[str, Any]:
-        """As it stands in a manifest."""
-        return {name: getattr(self, name) for name in Entry.__slots__}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +79,20 @@ def encode_manifest(manifest: Manifest) -> bytes:
         "generation": manifest.generation,
         "created_at": manifest.created_at,
         "writer": manifest.writer,
-        "files": [entry.as_json() for entry in manifest.files],
+        "files": [],
     }
-    return json.dumps(value, separators=(",", ":")).encode()
+    frame = json.dumps(value, separators=(",", ":"))
+    return f"{frame[:-2]}{','.join(map(_encode_entry, manifest.files))}]}}".encode()
+
+
+def _encode_entry(entry: Entry) -> str:
+    """One entry. json.dumps of an object takes three times as long, and there are many entries."""
+    texts = (entry.path, entry.type, entry.sha256, entry.etag, entry.symlink_target)
+    path, kind, sha256, etag, target = map(_quote, texts)
+    return (
+        f'{{"path":{path},"type":{kind},"size":{entry.size},"mode":{entry.mode},"mtime_ns":{entry.mtime_ns},'
+        f'"sha256":{sha256},"etag":{etag},"symlink_target":{target}}}'
+    )
 
 
 def decode_manifest(data: bytes, generation: int) -> Manifest:

@@ -9,7 +9,10 @@ Errors: NameRefusedError, whose text is the reason.
 from __future__ import annotations
 
 import unicodedata
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 FILES: Final = "code-interpreter/"
 """Below the key prefix: the files, under their own names."""
@@ -75,6 +78,17 @@ def ancestors(path: str) -> list[str]:
     """The folders that a path lies in, outermost first, the root left out."""
     parts = path.split("/")
     return ["/".join(parts[:count]) for count in range(1, len(parts))]
+
+
+def folders_of(paths: Iterable[str]) -> set[str]:
+    """The ancestors of all of them, the root left out."""
+    found: set[str] = set()
+    for path in paths:
+        end = path.rfind("/")
+        while end > 0 and path[:end] not in found:
+            found.add(path[:end])
+            end = path.rfind("/", 0, end)
+    return found
 
 
 class Keys:

@@ -131,19 +131,25 @@ class Push:
         """An object that was brought back after an interrupted push has another etag than when the plan was made."""
         for path, entry in self._current.items():
             known = self._known.get(path)
-            if path not in self._uploaded and known is not None and known.sha256 == entry.sha256:
+            if known is None or known.etag == entry.etag or path in self._uploaded:
+                continue
+            if known.sha256 == entry.sha256:
                 self._current[path] = replace(entry, etag=known.etag)
 
     async def _scan(self, paths: Sequence[str]) -> list[Local]:
-        exclude = () if paths else (*DEFAULT_EXCLUDE, *self._parts.exclude)
+        if not paths:
+            return await self._parts.files.scan_again((*DEFAULT_EXCLUDE, *self._parts.exclude))
         try:
-            return await self._parts.files.scan(paths, exclude)
+            return await self._parts.files.scan(paths, ())
         except OperationError as error:
-            if paths and error.code in {"NOT_FOUND", "INVALID_ARGUMENT"}:
+            if error.code in {"NOT_FOUND", "INVALID_ARGUMENT"}:
                 raise OperationError(error.code, error.reason, error.message, "paths") from error
             raise
 
     def _is_storable(self, local: Local) -> bool:
+        known = self._known.get(local.path)
+        if known is not None and known.type == "file":
+            return True
         try:
             self._parts.keys.of_file(local.path)
         except NameRefusedError as error:

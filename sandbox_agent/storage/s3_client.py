@@ -89,7 +89,7 @@ def _build_client(settings: S3Settings, ca_path: str) -> S3Client:
     from botocore.config import Config  # noqa: PLC0415 - see the module's docstring
 
     config = Config(
-        retries={"mode": "standard", "max_attempts": settings.attempts},
+        retries={"mode": "standard", "total_max_attempts": settings.attempts},
         connect_timeout=settings.connect_timeout,
         read_timeout=settings.read_timeout,
         max_pool_connections=TRANSFERS,

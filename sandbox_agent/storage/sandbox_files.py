@@ -13,27 +13,21 @@ import hashlib
 import json
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING
 
-from sandbox_agent.link.calls import Data, Event, OperationError
+from sandbox_agent.link.calls import Event, OperationError
 from sandbox_agent.link.frames import Stream
-from sandbox_agent.storage.manifest import MAX_FILES, MAX_TARGET, EntryType, is_sha256
-from sandbox_agent.storage.names import is_confined, printable
+from sandbox_agent.storage.infos import MODE, breach, read_local
+from sandbox_agent.storage.manifest import is_sha256
 from sandbox_agent.storage.patience import HASH_PATIENCE, give_up, items, patient
+from sandbox_agent.storage.scanning import Scans
 from sandbox_agent.storage.sync_plan import Local, Signature, sign
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 
     from sandbox_agent.link.calls import Call, Runtime
-    from sandbox_agent.storage.manifest import Entry
-
-_MAX_SIZE: Final = 1 << 50
-_I64: Final = (1 << 63) - 1
-_U64: Final = (1 << 64) - 1
-_MODE: Final = 0o777
-"""Set-id and sticky bits are not stored: a folder's come from the volume, and no restore grants them."""
-_TYPES: Final = frozenset({"file", "symlink", "directory"})
+    from sandbox_agent.storage.manifest import Entry, EntryType
 
 
 class FileChangedError(Exception):
@@ -58,26 +52,15 @@ class SandboxFiles:
 
     def __init__(self, runtime: Runtime) -> None:
         self.runtime = runtime
+        self._scans = Scans(runtime)
 
     async def scan(self, paths: Sequence[str], exclude: Sequence[str]) -> list[Local]:
-        """Files, symlinks and empty folders at or below `paths`; empty: all.
+        """See Scans."""
+        return await self._scans.scan(paths, exclude)
 
-        Raises:
-            OperationError: NOT_FOUND, FILE_NOT_FOUND, `paths`; RESOURCE_EXHAUSTED, TOO_MANY_FILES.
-        """
-        call = await self.runtime.open("workspace.scan", {"paths": list(paths), "exclude": list(exclude)})
-        found: dict[str, Local] = {}
-        try:
-            await call.end()
-            async for item in items(call):
-                for info in _entries(item):
-                    local = read_local(info)
-                    found[local.path] = local
-                _check_count(len(found))
-        except BaseException:
-            await give_up(call)
-            raise
-        return list(found.values())
+    async def scan_again(self, exclude: tuple[str, ...]) -> list[Local]:
+        """See Scans."""
+        return await self._scans.scan_again(exclude)
 
     async def is_there(self, path: str, kind: EntryType) -> bool:
         """Whether a stored path is still there; where a file or symlink was, a folder is something else."""
@@ -141,7 +124,7 @@ class SandboxFiles:
         """
         arguments = {
             "path": entry.path,
-            "mode": entry.mode & _MODE,
+            "mode": entry.mode & MODE,
             "mtime_ns": entry.mtime_ns,
             "sha256": entry.sha256,
             "type": entry.type,
@@ -234,67 +217,6 @@ class FileReading:
             raise FileChangedError(self.local.path)
 
 
-def read_local(info: Any, path: str | None = None) -> Local:
-    """An `info` object, checked.
-
-    Args:
-        info: As the runtime sent it.
-        path: What it must be about; None for any path inside the workspace.
-
-    Raises:
-        OperationError: INTERNAL: it breaks the contract.
-    """
-    if not isinstance(info, dict):
-        raise breach("an info is no object")
-    name = info.get("path")
-    if not isinstance(name, str) or len(name) > MAX_TARGET or not is_confined(name):
-        raise breach("an info has a path outside the workspace")
-    if path is not None and name != path:
-        raise breach("an info is about another path than was asked for")
-    kind = info.get("type")
-    target = info.get("symlink_target")
-    target = "" if target is None else target
-    if not isinstance(kind, str) or kind not in _TYPES or not isinstance(target, str) or len(target) > MAX_TARGET:
-        raise breach(f"the info of {printable(name)} is malformed")
-    return Local(
-        path=name,
-        type=cast("EntryType", kind),
-        size=_integer(info, "size", 0, _MAX_SIZE),
-        mode=_integer(info, "mode", 0, 0o7777) & _MODE,
-        mtime_ns=_integer(info, "mtime_ns", -_I64, _I64),
-        ctime_ns=_integer(info, "ctime_ns", -_I64, _I64),
-        ino=_integer(info, "ino", 0, _U64),
-        symlink_target=target if kind == "symlink" else "",
-    )
-
-
-def breach(what: str) -> OperationError:
-    """The error for an answer of the runtime that breaks the link's contract."""
-    return OperationError("INTERNAL", "RUNTIME_UNAVAILABLE", f"the sandbox's answer is not usable: {what}")
-
-
-def _check_count(count: int) -> None:
-    if count > MAX_FILES:
-        message = f"the workspace has more than {MAX_FILES} files: remove some, or exclude their folder"
-        raise OperationError("RESOURCE_EXHAUSTED", "TOO_MANY_FILES", message)
-
-
 def _check_digest(wanted: str, found: str) -> None:
     if wanted and found != wanted:
         raise OperationError("DATA_LOSS", "DIGEST_MISMATCH", "what is stored has another digest than was saved")
-
-
-def _entries(item: Data | Event) -> list[Any]:
-    if not isinstance(item, Event) or item.value.get("type") != "entries":
-        return []
-    entries = item.value.get("entries")
-    if not isinstance(entries, list):
-        raise breach("a scan has no list of entries")
-    return entries
-
-
-def _integer(value: Mapping[str, Any], name: str, low: int, high: int) -> int:
-    found = value.get(name, 0)
-    if isinstance(found, bool) or not isinstance(found, int) or not low <= found <= high:
-        raise breach(f"`{name}` is out of bounds")
-    return found

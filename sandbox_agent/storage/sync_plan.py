@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from sandbox_agent.storage.head import Before
 from sandbox_agent.storage.manifest import Entry, EntryType
-from sandbox_agent.storage.names import ancestors
+from sandbox_agent.storage.names import ancestors, folders_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -102,7 +102,8 @@ def plan_push(
         else:
             signature = signatures.get(local.path)
             if signature is not None and signature.is_settled and signature.times == local.times:
-                plan.keep.append(local.as_entry(stored.sha256, stored.etag))
+                is_described = stored.mtime_ns == local.mtime_ns and stored.mode == local.mode
+                plan.keep.append(stored if is_described else local.as_entry(stored.sha256, stored.etag))
             else:
                 plan.compare.append(local)
     plan.gone = [path for path in held if path in known and path not in seen]
@@ -113,9 +114,10 @@ def is_same(new: Entry, old: Entry | None) -> bool:
     """Whether a manifest need not be written for the difference. A new time alone is none."""
     if old is None:
         return False
-    if new.type == "symlink":
-        return replace(new, mtime_ns=0, mode=0) == replace(old, mtime_ns=0, mode=0)
-    return replace(new, mtime_ns=0) == replace(old, mtime_ns=0)
+    if new is old:
+        return True
+    mode = old.mode if new.type == "symlink" else new.mode
+    return replace(new, mtime_ns=old.mtime_ns, mode=mode) == old
 
 
 def merge_entries(known: Mapping[str, Entry], local: Mapping[str, Entry], dropped: Iterable[str]) -> dict[str, Entry]:
@@ -123,16 +125,18 @@ def merge_entries(known: Mapping[str, Entry], local: Mapping[str, Entry], droppe
 
     Where both cannot be (a file that is a folder now), what the sandbox has wins.
     """
-    folders = {ancestor for path in local for ancestor in ancestors(path)}
+    folders = folders_of(local)
     leaves = {path for path, entry in local.items() if entry.type != "directory"}
-    gone = set(dropped)
+    hidden = folders.union(dropped)
+    # Mostly no file lies where a folder was, and no path has to be looked at by itself.
+    blocked = leaves & folders_of(known)
     merged = {
         path: entry
         for path, entry in known.items()
-        if path not in gone and path not in folders and not any(above in leaves for above in ancestors(path))
+        if path not in hidden and not (blocked and any(above in blocked for above in ancestors(path)))
     }
     merged.update(local)
-    filled = {ancestor for path in merged for ancestor in ancestors(path)}
+    filled = folders_of(merged)
     return {path: merged[path] for path in sorted(merged) if path not in filled}
 
 

@@ -10,7 +10,7 @@ from sandbox_agent.storage.object_store import PART_SIZE, TRANSFERS
 from sandbox_proto.v1 import workspace_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
 
 MEMORY: Final = 64 << 20
 """Bytes that all transfers of a push or restore hold at a time, about."""
@@ -87,3 +87,14 @@ class Meter:
             await asyncio.wait([task], timeout=_INTERVAL)
         if self.progress != last and not task.cancelled() and task.exception() is None:
             yield self.progress
+
+
+async def attended(task: asyncio.Task[_T], meter: Meter) -> AsyncGenerator[workspace_pb2.Progress | _T, None]:
+    """Progress while a task runs, then its result. Whoever stops listening stops the task, and waits for its end."""
+    try:
+        async for progress in meter.watch(task):
+            yield progress
+        yield await task
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)

@@ -9,17 +9,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from sandbox_agent.link.calls import OperationError
 from sandbox_agent.storage import reports
+from sandbox_agent.storage.admission import MovedError, check_free
 from sandbox_agent.storage.conflicts import keep_both
 from sandbox_agent.storage.dirtiness import is_dirty
-from sandbox_agent.storage.freshness import Freshness, Looking
-from sandbox_agent.storage.generations import Generations, HeadState
+from sandbox_agent.storage.generations import Generations
 from sandbox_agent.storage.knowing import Recollection
 from sandbox_agent.storage.knowledge import DEFAULT_EXCLUDE, Knowledge, Parts
-from sandbox_agent.storage.news import News, Sight
+from sandbox_agent.storage.looks import Looks, Ways
 from sandbox_agent.storage.pushing import Push, PushResult
 from sandbox_agent.storage.restoring import Restore
 from sandbox_agent.storage.s3_client import read_settings
@@ -27,7 +27,7 @@ from sandbox_agent.storage.s3_store import S3Store
 from sandbox_agent.storage.sandbox_files import SandboxFiles
 from sandbox_agent.storage.stored_files import StoredFiles
 from sandbox_agent.storage.syncing import OnChange, Syncing
-from sandbox_agent.storage.transfers import Meter
+from sandbox_agent.storage.transfers import Meter, attended
 from sandbox_agent.storage.translation import translating
 from sandbox_agent.storage.variables import Place, Variables
 from sandbox_proto import tracing
@@ -43,14 +43,9 @@ if TYPE_CHECKING:
     from sandbox_agent.storage.syncing import Pace
     from sandbox_proto.v1 import session_pb2
 
-_T = TypeVar("_T")
-
 
 class Workspace:
     """A session's workspace. Pushes and restores of it run one after the other.
-
-    Attributes:
-        on_change: What saves changes unasked, where that was asked for and `start` was called.
 
     Args:
         store: The bucket.
@@ -62,7 +57,7 @@ class Workspace:
         pace: How soon changes are saved unasked; None: never.
 
     Attributes:
-        on_change: What saves unasked, once started.
+        on_change: What saves changes unasked, where that was asked for and `start` was called.
         saved_bytes: Of files that pushes have uploaded, since Bind.
     """
 
@@ -81,20 +76,15 @@ class Workspace:
         self._parts = Parts(store, keys, generations, files, writer, exclude, _now)
         self._stored = StoredFiles(store, keys)
         self._recollection = Recollection(self._parts)
-        self._news = News(store, keys, generations)
-        self._sight: Sight | None = None
         self._push_under_way: Push | None = None
-        self._freshness: Freshness | None = None
-        if interval >= 0:
-            looking = Looking(self._is_quiet, self._look, self._bring, self._look_failed, interval)
-            self._freshness = Freshness(looking)
+        self._looks = Looks(self._parts, self._recollection, Ways(self._known, self._uploads, self.refresh), interval)
+        self._freshness = self._looks.freshness
         self._pace = pace
         self.on_change: OnChange | None = None
         self.saved_bytes = 0
         self._lock = asyncio.Lock()
         self._push_failed = False
         self._last_error = ""
-        self._look_error = ""
 
     def is_fresh(self) -> bool:
         """Whether nothing was stored by others since the last look, surely; else a call awaits `freshen` first."""
@@ -112,10 +102,19 @@ class Workspace:
             self.on_change = OnChange(Syncing(self._parts.files.runtime, exclude, ready, self._save, self._pace))
             self.on_change.start()
 
-    async def push(self, paths: Sequence[str] = ()) -> AsyncGenerator[workspace_pb2.PushResponse, None]:
-        """Save `paths`, or everything; progress, then exactly one `done`."""
+    async def push(
+        self, paths: Sequence[str] = (), *, follow: bool = False
+    ) -> AsyncGenerator[workspace_pb2.PushResponse, None]:
+        """Save `paths`, or everything; progress, then exactly one `done`.
+
+        Args:
+            paths: Relative to the workspace root; empty: everything.
+            follow: What another session saved since the last look is brought first; else it is an error. No look at
+                every stored file precedes a push: an upload's own condition tells whose object it would replace.
+        """
         meter = Meter()
-        async with contextlib.aclosing(_attended(asyncio.create_task(self._push(paths, meter)), meter)) as steps:
+        task = asyncio.create_task(self._push(paths, meter, follow=follow))
+        async with contextlib.aclosing(attended(task, meter)) as steps:
             async for step in steps:
                 if isinstance(step, workspace_pb2.Progress):
                     yield workspace_pb2.PushResponse(progress=step)
@@ -135,7 +134,7 @@ class Workspace:
         """Bring the stored generation back; progress, then exactly one `done`. May be run again at any time."""
         meter = Meter()
         task = asyncio.create_task(self._restore(meter, only_news=False))
-        async with contextlib.aclosing(_attended(task, meter)) as steps:
+        async with contextlib.aclosing(attended(task, meter)) as steps:
             async for step in steps:
                 if isinstance(step, workspace_pb2.Progress):
                     yield workspace_pb2.RestoreResponse(progress=step)
@@ -148,7 +147,7 @@ class Workspace:
 
     async def status(self) -> workspace_pb2.WorkspaceStatus:
         """What is saved and what is not. Never fails: what cannot be found out counts as not saved."""
-        error = self._last_error or self._look_error
+        error = self._last_error or self._looks.error
         # Before the look: a save that ends meanwhile must not make something seem unsaved that nobody will save.
         lag = None if self.on_change is None else self.on_change.lag
         try:
@@ -208,15 +207,19 @@ class Workspace:
         await self._store.close()
 
     async def _save(self) -> bool:
-        if not self.is_fresh():
-            await self.freshen()
-        result = await self._push((), Meter())
+        result = await self._push((), Meter(), follow=True)
         # Any other failure stays one until the file changes.
         return not any(reason.startswith("FILE_CHANGED") for _, reason in result.failed)
 
-    async def _push(self, paths: Sequence[str], meter: Meter) -> PushResult:
+    async def _push(self, paths: Sequence[str], meter: Meter, *, follow: bool = False) -> PushResult:
         with tracing.span("sandbox.push") as span:
-            result = await self._push_alone(paths, meter)
+            try:
+                result = await self._push_alone(paths, meter)
+            except MovedError:
+                if not follow or self._freshness is None:
+                    raise
+                await self.refresh()
+                result = await self._push_alone(paths, meter)
             span.set("sandbox.generation", result.knowledge.generation)
             span.set("sandbox.files", result.moved)
             span.set("sandbox.bytes", result.moved_bytes)
@@ -244,7 +247,7 @@ class Workspace:
     async def _push_once(self, paths: Sequence[str], meter: Meter) -> PushResult:
         state = await self._parts.generations.read_head()
         knowledge = self._recollection.match(state) or await self._recollection.adopt(state)
-        self._check_free(state, knowledge)
+        check_free(state, knowledge, self._parts.writer)
         push = self._push_under_way = Push(self._parts, knowledge, meter)
         try:
             result = await push.run(paths, state)
@@ -289,57 +292,9 @@ class Workspace:
         knowledge = self._recollection.knowledge
         return knowledge.commit if knowledge is not None else None
 
-    def _is_quiet(self) -> bool:
-        return self._store.is_quiet(self._parts.keys.prefix)
-
-    async def _look(self) -> tuple[bool, bool]:
-        with tracing.span("sandbox.look") as span:
-            is_costly, is_news = await self._look_once()
-            span.set("sandbox.news", is_news)
-            return is_costly, is_news
-
-    async def _look_once(self) -> tuple[bool, bool]:
-        can_tell = await self._store.attend(self._parts.keys.prefix)
-        with translating():
-            sight = self._sight = await self._news.look()
-            knowledge = await self._known()
-            push = self._push_under_way
-            is_news = await self._news.is_news(sight, knowledge, push.uploads if push else None)
-        self._look_error = ""
-        if not is_news and push is None and knowledge is self._recollection.knowledge:
-            self._news.handled(sight)
-        return sight.requests > 1 and not can_tell, is_news
-
-    async def _bring(self) -> None:
-        await self._restore(Meter(), only_news=True)
-        if self._sight is not None:
-            self._news.handled(self._sight)
-
-    def _look_failed(self, error: Exception) -> None:
-        told = f"{error.reason}: {error.message}" if isinstance(error, OperationError) else "INTERNAL: see the log"
-        self._look_error = f"what others stored could not be looked for: {told}"
-
-    def _check_free(self, state: HeadState, knowledge: Knowledge) -> None:
-        if state.head.commit != knowledge.commit:
-            message = (
-                f"{state.head.writer or 'somebody'} saved generation {state.head.generation} of this workspace since "
-                f"this sandbox had generation {knowledge.generation}: restore first, then push again"
-            )
-            raise OperationError("ABORTED", "WORKSPACE_CONFLICT", message)
-        if state.is_claimed_by_other(self._parts.writer):
-            raise OperationError("ABORTED", "WORKSPACE_CONFLICT", "another writer is pushing this workspace: try later")
+    def _uploads(self) -> frozenset[str] | None:
+        return self._push_under_way.uploads if self._push_under_way is not None else None
 
 
 def _now() -> str:
     return datetime.now(UTC).isoformat().replace("+00:00", "Z")
-
-
-async def _attended(task: asyncio.Task[_T], meter: Meter) -> AsyncGenerator[workspace_pb2.Progress | _T, None]:
-    """Progress while a task runs, then its result. Whoever stops listening stops the task, and waits for its end."""
-    try:
-        async for progress in meter.watch(task):
-            yield progress
-        yield await task
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)

@@ -54,7 +54,8 @@ class Globs:
 
     def __init__(self, patterns: Iterable[str]) -> None:
         self._names: set[str] = set()
-        self._components: list[tuple[_Token, ...]] = []
+        self._components: list[tuple[tuple[_Token, ...], str]] = []
+        """With the literal end of each: most names do not have it, and need no matching."""
         self._paths: list[list[_Component]] = []
         for pattern in patterns:
             self._add(pattern)
@@ -84,15 +85,25 @@ class Globs:
         if all(isinstance(token, str) for token in tokens):
             self._names.add("".join(str(token) for token in tokens))
         else:
-            self._components.append(tokens)
+            self._components.append((tokens, _literal_end(tokens)))
 
     def _match(self, names: Sequence[str]) -> bool:
         last = names[-1]
         return (
             last in self._names
-            or any(match_component(tokens, last) for tokens in self._components)
+            or any(last.endswith(end) and match_component(tokens, last) for tokens, end in self._components)
             or any(_match_path(components, names) for components in self._paths)
         )
+
+
+def _literal_end(tokens: Sequence[_Token]) -> str:
+    """What every name that these match ends with."""
+    end = ""
+    for token in reversed(tokens):
+        if not isinstance(token, str):
+            break
+        end = token + end
+    return end
 
 
 def tokenize(pattern: str) -> tuple[_Token, ...]:

@@ -15,10 +15,11 @@ from sandbox_agent.runtime.files.info import Info, build_info
 from sandbox_agent.runtime.files.paths import Parts, to_text
 from sandbox_agent.runtime.files.resolve import THROUGH
 from sandbox_agent.runtime.files.scan import scan
+from sandbox_agent.runtime.files.scan_memory import Comparison, Remembered
 from sandbox_agent.runtime.files.tree import FOLDER_FLAGS, Walk, visit_tree
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from sandbox_agent.link.calls import Channel
     from sandbox_agent.runtime.files.blocking import StopFlag, Threads
@@ -100,6 +101,7 @@ class Listing:
     def __init__(self, workspace: Workspace, threads: Threads) -> None:
         self._workspace = workspace
         self._threads = threads
+        self._remembered = Remembered()
 
     async def list(self, channel: Channel) -> dict[str, Any]:
         """`file.list`. An empty path is the root."""
@@ -124,8 +126,16 @@ class Listing:
             excluded = Globs(patterns)
         except ValueError as error:
             raise invalid(f"`exclude`: {error}.", "exclude") from error
-        await self._send(channel, Batches(scan(self._workspace, tops or [()], excluded)))
-        return {}
+        entries = scan(self._workspace, tops or [()], excluded)
+        if tops or "since" not in arguments:
+            await self._send(channel, Batches(entries))
+            return {}
+        comparison = Comparison(self._remembered, take_text(arguments, "since"), tuple(patterns))
+        await self._send(channel, Batches(comparison.differing(entries)))
+        for paths in _cut(comparison.gone()):
+            channel.send_event({"type": "gone", "paths": paths})
+        self._remembered = comparison.remember()
+        return {"token": self._remembered.token, "is_difference": comparison.is_difference}
 
     async def _send(self, channel: Channel, batches: Batches) -> None:
         try:
@@ -134,6 +144,18 @@ class Listing:
         finally:
             with translating():
                 await self._threads.run(batches.close)
+
+
+def _cut(paths: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Parts that fit into an event."""
+    start, room = 0, _MAX_EVENT
+    for end, path in enumerate(paths):
+        room -= _ESCAPED * len(path) + 3
+        if end > start and (room < 0 or end - start >= MAX_ENTRIES):
+            yield paths[start:end]
+            start, room = end, _MAX_EVENT - _ESCAPED * len(path)
+    if paths:
+        yield paths[start:]
 
 
 def _parse_token(token: str) -> bytes:

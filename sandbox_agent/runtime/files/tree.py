@@ -12,22 +12,22 @@ import os
 import re
 import stat
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from sandbox_agent.runtime.files.paths import MAX_PATH_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-PART_NAME: Final = re.compile(rb"\.[0-9a-f]{16}\.sandbox-part")
+_PART_SUFFIX: Final = b".sandbox-part"
+PART_NAME: Final = re.compile(rb"\.[0-9a-f]{16}" + re.escape(_PART_SUFFIX))
 """Name of a file that is being written; never listed, never saved."""
 FOLDER_FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 Identity = tuple[int, int]
 
 
-@dataclass(frozen=True, slots=True)
-class Visit:
-    """One thing found.
+class Visit(NamedTuple):
+    """One thing found; a tuple, since there are many.
 
     Attributes:
         path: Relative to the base.
@@ -67,8 +67,9 @@ class _Level:
     prefix: bytes
     identity: Identity
     status: os.stat_result
-    names: list[tuple[bytes, bool]]
-    """What is left, the next one last: a name, or a name and a slash for the folder's content."""
+    names: list[bytes]
+    """What is left, the next one last: a name, or a name and a slash for the folder's content, which may have to come
+    behind the folder's neighbour "name-2"."""
 
 
 def visit_tree(base: int, walk: Walk) -> Iterator[Visit]:
@@ -106,9 +107,9 @@ class _Cursor:
             if not level.names:
                 yield from self._leave()
                 continue
-            name, is_content = level.names.pop()
-            if is_content:
-                self._enter(level, name)
+            name = level.names.pop()
+            if name.endswith(b"/"):
+                self._enter(level, name[:-1])
             elif (found := self._look(level.prefix + name, name)) is not None:
                 yield found
 
@@ -134,29 +135,30 @@ class _Cursor:
 
     def _read_level(self, name: bytes, prefix: bytes) -> None:
         status = os.fstat(self._folder)
-        names: list[tuple[bytes, bool]] = []
+        names: list[bytes] = []
         is_deepest = len(self._levels) + 1 == self._walk.depth
         with os.scandir(self._folder) as entries:
             for entry in entries:
-                names.extend(self._plan(prefix, entry, is_deepest=is_deepest))
-        # A folder's content sorts as "name/...", which may be behind its neighbour "name-2".
-        names.sort(key=lambda item: item[0] + b"/" if item[1] else item[0], reverse=True)
+                self._plan(names, prefix, entry, is_deepest=is_deepest)
+        names.sort(reverse=True)
         self._levels.append(_Level(name, prefix, identify(status), status, names))
 
-    def _plan(self, prefix: bytes, entry: os.DirEntry[str], *, is_deepest: bool) -> Iterator[tuple[bytes, bool]]:
+    def _plan(self, names: list[bytes], prefix: bytes, entry: os.DirEntry[str], *, is_deepest: bool) -> None:
         name = os.fsencode(entry.name)
         path = prefix + name
-        if PART_NAME.fullmatch(name):
+        if name.endswith(_PART_SUFFIX) and PART_NAME.fullmatch(name):
             self._walk.on_part(self._folder, name)
             return
         if len(path) > MAX_PATH_BYTES or self._walk.is_skipped(path):
             return
         after = self._walk.after
         if path > after:
-            yield name, False
+            names.append(name)
+        if is_deepest or not _is_folder(entry):
+            return
         content = path + b"/"
-        if not is_deepest and (content > after or after.startswith(content)) and _is_folder(entry):
-            yield name, True
+        if content > after or after.startswith(content):
+            names.append(name + b"/")
 
     def _leave(self) -> Iterator[Visit]:
         level = self._levels.pop()

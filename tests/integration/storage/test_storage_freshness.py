@@ -104,6 +104,46 @@ async def test_a_storage_that_fails_breaks_no_call_and_is_left_alone_for_a_while
     assert (await one.workspace.status()).last_error == ""
 
 
+async def push_as_a_call(sandbox):
+    """As the agent answers Push."""
+    done = [step.done async for step in sandbox.workspace.push(follow=True) if step.WhichOneof("event") == "done"]
+    return done[0]
+
+
+async def test_a_push_looks_at_no_file_but_its_own_and_the_next_call_brings_the_others(one, new_store):
+    await new_store().put(FILES + "theirs", b"theirs")
+    one.write("g", b"new")
+    one.store.log.clear()
+    assert (await push_as_a_call(one)).files_moved == 1
+    assert "pages" not in [name for name, _ in one.store.log]
+    await next_call(one)
+    assert contents(one) == {"f": b"mine", "g": b"new", "theirs": b"theirs"}
+
+
+async def test_a_push_without_a_look_replaces_nothing_that_others_stored(one, new_store):
+    store = new_store()
+    await store.put(FILES + "f", b"theirs")
+    await store.put(FILES + "g", b"theirs too")
+    one.write("f", b"mine, changed")
+    one.write("g", b"mine, new")
+    assert [failure.path for failure in (await push_as_a_call(one)).failed] == ["f", "g"]
+    for name, content in (("f", b"theirs"), ("g", b"theirs too")):
+        async with store.get(FILES + name) as stored:
+            assert b"".join([chunk async for chunk in stored.chunks]) == content
+    assert contents(one) == {"f": b"mine, changed", "g": b"mine, new"}
+
+
+async def test_a_push_first_brings_what_another_session_saved(one, new_sandbox):
+    other = new_sandbox("pod-b")
+    await other.restore()
+    other.write("g", b"of the other")
+    await other.push()
+    one.write("h", b"of one")
+    done = await push_as_a_call(one)
+    assert (done.generation, list(done.failed)) == (3, [])
+    assert contents(one) == {"f": b"mine", "g": b"of the other", "h": b"of one"}
+
+
 async def test_a_call_does_not_wait_for_a_push_that_uploads_its_own_files(one, new_store):
     one.write("big", b"x" * 100)
     uploaded, may_go_on = asyncio.Event(), asyncio.Event()

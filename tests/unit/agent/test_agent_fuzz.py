@@ -33,7 +33,7 @@ from sandbox_agent.link.frames import FrameError, FrameType, Stream, encode, enc
 from sandbox_agent.server import running_agent
 from sandbox_agent.services.searching import _read_changes, _read_match
 from sandbox_agent.settings import Settings
-from sandbox_agent.storage.sandbox_files import read_local
+from sandbox_agent.storage.infos import read_local
 from sandbox_agent.translation import (
     CellTranslator,
     CommandTranslator,

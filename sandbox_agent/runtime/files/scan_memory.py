@@ -1,0 +1,77 @@
+"""What the last scan of the whole workspace found, so that the next one tells the differences alone. Pure: no I/O.
+
+Every scan still looks at every file: remembered is what each looked like, never that it is the same.
+"""
+
+from __future__ import annotations
+
+import secrets
+import struct
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from sandbox_agent.runtime.files.info import Info
+
+MAX_REMEMBERED: Final = 100_000
+"""Entries that are remembered, at about 250 bytes each; of a larger workspace, everything is told each time."""
+_pack: Final = struct.Struct("<qqqqQ").pack
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """One scan.
+
+    Attributes:
+        token: Names it; empty: there was none.
+        excluded: The patterns that it left out.
+        marks: What each path looked like.
+    """
+
+    token: str = ""
+    excluded: tuple[str, ...] = ()
+    marks: Mapping[str, bytes] = field(default_factory=dict)
+
+
+class Comparison:
+    """One scan, compared with an earlier one.
+
+    Args:
+        before: The earlier one; of another token, nothing is known.
+        since: The token of the scan that the agent has.
+        excluded: The patterns that this one leaves out.
+    """
+
+    def __init__(self, before: Remembered, since: str, excluded: tuple[str, ...]) -> None:
+        self.is_difference = bool(since) and since == before.token and excluded == before.excluded
+        self._before = before.marks if self.is_difference else {}
+        self._excluded = excluded
+        self._marks: dict[str, bytes] = {}
+
+    def differing(self, infos: Iterable[Info]) -> Iterator[Info]:
+        """Those that are new, or look other than before."""
+        before, marks = self._before, self._marks
+        for info in infos:
+            path = info["path"]
+            mark = _mark(info)
+            if self.is_difference or len(marks) <= MAX_REMEMBERED:
+                marks[path] = mark
+            if before.get(path) != mark:
+                yield info
+
+    def gone(self) -> list[str]:
+        """Paths of the earlier scan that this one has not found; once it has ended."""
+        return list(self._before.keys() - self._marks.keys())
+
+    def remember(self) -> Remembered:
+        """This scan, which has ended."""
+        if len(self._marks) > MAX_REMEMBERED:
+            return Remembered()
+        return Remembered(secrets.token_hex(8), self._excluded, self._marks)
+
+
+def _mark(info: Info) -> bytes:
+    times = _pack(info["size"], info["mode"], info["mtime_ns"], info["ctime_ns"], info["ino"])
+    return times + f"{info['type']}:{info['symlink_target']}".encode("utf-8", "surrogatepass")
