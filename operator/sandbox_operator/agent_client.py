@@ -116,7 +116,7 @@ class AgentClient:
 
     def __init__(self, authority: Authority, faults: FaultHook, may_write: Callable[[], bool]) -> None:
         self._authority, self._faults, self._may_write = authority, faults, may_write
-        self._credentials: tuple[float, grpc.ChannelCredentials] | None = None
+        self._credentials: tuple[float, bytes, grpc.ChannelCredentials] | None = None
         self._closing: set[asyncio.Task[None]] = set()
         self._links: OrderedDict[AgentAddress, _Link] = OrderedDict()
 
@@ -192,11 +192,13 @@ class AgentClient:
                 closing.add_done_callback(self._closing.discard)
 
     def _channel_credentials(self) -> grpc.ChannelCredentials:
-        now = time.monotonic()
-        if self._credentials is None or now - self._credentials[0] > _CERTIFICATE_MAX_AGE:
+        now, trusted = time.monotonic(), self._authority.pem
+        made = self._credentials
+        if made is None or now - made[0] > _CERTIFICATE_MAX_AGE or made[1] != trusted:
             pair = self._authority.sign_operator(datetime.now(UTC))
-            self._credentials = (now, grpc.ssl_channel_credentials(self._authority.pem, pair.key, pair.certificate))
-        return self._credentials[1]
+            made = (now, trusted, grpc.ssl_channel_credentials(trusted, pair.key, pair.certificate))
+            self._credentials = made
+        return made[2]
 
 
 async def _call(call: Awaitable[Any]) -> Any:

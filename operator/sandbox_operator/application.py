@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import kopf
 
 from sandbox_operator.agent_client import AgentClient
-from sandbox_operator.certificates import load_authority
+from sandbox_operator.authority_keeper import AuthorityKeeper
 from sandbox_operator.controller import Controller
 from sandbox_operator.credentials import StaticCredentials
 from sandbox_operator.errors import ApiError, ExpiredError
@@ -42,7 +42,7 @@ from sandbox_operator.sts import StsCredentials
 from sandbox_proto import tracing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Coroutine, Iterable, Mapping
 
     from sandbox_operator.credentials import CredentialSource
     from sandbox_operator.kube.connection import Connection
@@ -92,7 +92,8 @@ class Application:
                     self._refresh_metrics,
                 )
             )
-            authority = await load_authority(self._api, settings.namespace, settings.ca_secret)
+            keeper = AuthorityKeeper(self._api, settings.namespace, settings.ca_secret, self._may_write)
+            authority = await keeper.load()
             agents = AgentClient(authority, self._faults, self._may_write)
             stack.push_async_callback(agents.close)
             recorder = EventRecorder(self._api)
@@ -108,7 +109,7 @@ class Application:
                     self._metrics,
                 )
             )
-            return await self._run_tasks(recorder)
+            return await self._run_tasks(recorder, lambda: keeper.run(authority))
 
     async def _open_credentials(self, stack: contextlib.AsyncExitStack) -> CredentialSource:
         own = StaticCredentials(self._settings)
@@ -119,13 +120,14 @@ class Application:
         await source.load()
         return source
 
-    async def _run_tasks(self, recorder: EventRecorder) -> int:
+    async def _run_tasks(self, recorder: EventRecorder, keep_authority: Callable[[], Coroutine[Any, Any, None]]) -> int:
         while not await self._sync():  # noqa: ASYNC110 - a retry, not a wait for a flag
             await asyncio.sleep(_SYNC_RETRY)
         ours = [
             asyncio.create_task(self._lease.run(), name="lease"),
             asyncio.create_task(recorder.run(), name="events"),
             asyncio.create_task(self._resync(), name="resync"),
+            asyncio.create_task(keep_authority(), name="ca"),
         ]
         kopf_stop = asyncio.Event()
         watching = asyncio.create_task(self._run_kopf(kopf_stop), name="kopf")

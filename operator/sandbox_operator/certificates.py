@@ -1,10 +1,9 @@
-"""The operator's certificate authority and what it signs. Docs: docs/pod-contract.md, section TLS."""
+"""The operator's certificate authority and what it signs. Does no I/O. Docs: docs/pod-contract.md, section TLS."""
 
 from __future__ import annotations
 
-import base64
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from cryptography import x509
@@ -12,18 +11,19 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from sandbox_operator.errors import AlreadyExistsError, NotFoundError, SettingsError
-from sandbox_operator.kube.resources import SECRETS
+from sandbox_operator.errors import SettingsError
 
 if TYPE_CHECKING:
-    from sandbox_operator.kube.client import KubeApi, Object
+    from datetime import datetime
 
 OPERATOR_NAME: Final = "sandbox-operator"
 """Common name of the client certificate that agents accept on their control port."""
 _CA_LIFETIME: Final = timedelta(days=3650)
 # A session lives 30 days at most, in a pod that waited in a pool for a day or somewhat more: this outlives it.
-_LIFETIME: Final = timedelta(days=35)
-_CLOCK_SKEW: Final = timedelta(minutes=15)
+LIFETIME: Final = timedelta(days=35)
+"""Of what is signed, and so of what any running pod was given."""
+CLOCK_SKEW: Final = timedelta(minutes=15)
+"""By which certificates begin early."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,17 +35,30 @@ class KeyPair:
 
 
 class Authority:
-    """A CA: signs servers' certificates, and the operator's own."""
+    """A CA: signs servers' certificates, and the operator's own.
 
-    def __init__(self, pair: KeyPair) -> None:
+    Attributes:
+        pem: The certificates to trust: its own, then those of the CAs before and after it.
+    """
+
+    def __init__(self, pair: KeyPair, others: bytes = b"") -> None:
+        self.become(pair, others)
+
+    def become(self, pair: KeyPair, others: bytes = b"") -> None:
+        """Sign with another key from now on, or trust others.
+
+        Raises:
+            SettingsError: These are not a CA's certificate and key.
+            ValueError: As before.
+        """
         key = serialization.load_pem_private_key(pair.key, password=None)
         if not isinstance(key, ec.EllipticCurvePrivateKey):
             raise SettingsError("the CA's key has to be an elliptic curve key")
-        self._certificate = x509.load_pem_x509_certificate(pair.certificate)
-        if self._certificate.public_key() != key.public_key():
+        certificate = x509.load_pem_x509_certificate(pair.certificate)
+        if certificate.public_key() != key.public_key():
             raise SettingsError("the CA's key does not belong to its certificate")
-        self._key = key
-        self.pem = pair.certificate
+        self._certificate, self._key = certificate, key
+        self.pem = pair.certificate + others
 
     def sign_server(self, dns_name: str, now: datetime) -> KeyPair:
         """A server certificate for one DNS name."""
@@ -62,7 +75,7 @@ class Authority:
     ) -> KeyPair:
         key = ec.generate_private_key(ec.SECP256R1())
         builder = (
-            _builder(name, self._certificate.subject, key.public_key(), now, _LIFETIME)
+            _builder(name, self._certificate.subject, key.public_key(), now, LIFETIME)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_key_usage(ca=False), critical=True)
             .add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
@@ -86,41 +99,6 @@ def create_authority(now: datetime) -> KeyPair:
     return _pair(builder.sign(key, hashes.SHA256()), key)
 
 
-async def load_authority(api: KubeApi, namespace: str, name: str) -> Authority:
-    """The CA in its Secret, made at the first start. Of two replicas that start together, the first one's counts."""
-    try:
-        secret = await api.get(SECRETS, namespace, name)
-    except NotFoundError:
-        pair = create_authority(datetime.now(UTC))
-        try:
-            secret = await api.create(SECRETS, namespace, _secret(namespace, name, pair))
-        except AlreadyExistsError:
-            secret = await api.get(SECRETS, namespace, name)
-    data = secret.get("data") or {}
-    try:
-        pair = KeyPair(base64.b64decode(data["tls.crt"]), base64.b64decode(data["tls.key"]))
-        return Authority(pair)
-    except (KeyError, ValueError) as error:
-        raise SettingsError(f"Secret {namespace}/{name} is not a CA: tls.crt and tls.key are needed") from error
-
-
-def _secret(namespace: str, name: str, pair: KeyPair) -> Object:
-    return {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "type": "kubernetes.io/tls",
-        "metadata": {
-            "name": name,
-            "namespace": namespace,
-            "labels": {"app.kubernetes.io/managed-by": "sandbox-operator"},
-        },
-        "data": {
-            "tls.crt": base64.b64encode(pair.certificate).decode(),
-            "tls.key": base64.b64encode(pair.key).decode(),
-        },
-    }
-
-
 def _builder(
     name: str, issuer: x509.Name, public: ec.EllipticCurvePublicKey, now: datetime, lifetime: timedelta
 ) -> x509.CertificateBuilder:
@@ -130,7 +108,7 @@ def _builder(
         .issuer_name(issuer)
         .public_key(public)
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - _CLOCK_SKEW)
+        .not_valid_before(now - CLOCK_SKEW)
         .not_valid_after(now + lifetime)
     )
 

@@ -78,7 +78,7 @@ def build_reconcilers(environment: Environment, scheduling: Scheduling, timing: 
     drains, news = Drains(scheduling.enqueue), AgentNews()
     renewals = Renewals(scheduling.enqueue, scheduling.clock)
     templates, warm_pods, policies = Templates(store, settings), WarmPods(store), Policies(api, settings)
-    binder = Binder(api, settings, environment.credentials, environment.authority.pem)
+    binder = Binder(api, settings, environment.credentials, environment.authority)
     observer = Observer(store, environment.agents, drains, renewals, settings, templates, warm_pods, news)
     claimer = Claimer(api, store, warm_pods, metrics, scheduling.clock)
     applier = Applier(

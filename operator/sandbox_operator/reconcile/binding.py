@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from sandbox_operator.api.models import EnvVar, Session, Template
+    from sandbox_operator.certificates import Authority
     from sandbox_operator.credentials import CredentialSource
     from sandbox_operator.kube.client import KubeApi, Object
     from sandbox_operator.reconcile.model import BindAgent, EnsureAccessSecret
@@ -49,7 +50,7 @@ class Binder:
     api: KubeApi
     settings: Settings
     credentials: CredentialSource
-    ca: bytes
+    authority: Authority
     _recent: dict[str, tuple[float, EnsureAccessSecret, bytes]] = field(default_factory=dict, repr=False)
     """What was ensured just now, by the session's uid: a start needs it three times within milliseconds."""
 
@@ -76,7 +77,9 @@ class Binder:
 
     async def _ensure(self, session: Session, action: EnsureAccessSecret) -> bytes:
         namespace, name = session.metadata.namespace, naming.access_secret_name(session.metadata.name)
-        access = Access(secrets.token_urlsafe(32), self.ca, action.endpoint, action.server_name, action.pod_name)
+        access = Access(
+            secrets.token_urlsafe(32), self.authority.pem, action.endpoint, action.server_name, action.pod_name
+        )
         wanted = build_access_secret(session, access)
         # Creating it is the usual case, so it is tried first.
         try:

@@ -6,11 +6,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from cryptography import x509
 
+from sandbox_operator import authority_keeper
 from sandbox_operator.api.models import Session, parse
 from sandbox_operator.certificates import Authority, create_authority
 from sandbox_operator.errors import SpecError
 from sandbox_operator.kube.resources import SECRETS
 from sandbox_operator.reconcile.pool_plan import PoolTiming
+from tests.support.running_operator import SYSTEM, RunningOperator
 from tests.support.troubled_world import TroubledWorld
 from tests.unit.operator import conftest
 
@@ -58,3 +60,24 @@ async def test_fault_39_sessions_that_slept_while_the_ca_was_replaced_wake_with_
     served = world.kube.named(SECRETS)[f"{world.pod()}-tls"]["data"]
     certificate = x509.load_pem_x509_certificate(base64.b64decode(served["tls.crt"]))
     certificate.verify_directly_issued_by(x509.load_pem_x509_certificate(replaced.pem))
+
+
+async def test_fault_39_the_operator_as_it_runs_begins_when_it_is_told_and_gives_new_sessions_both_cas(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(authority_keeper, "_LOOK_SECONDS", 0.02)
+    operator = RunningOperator(tmp_path)
+    name = operator.settings.ca_secret
+
+    def data(secret):
+        return operator.kube.named(SECRETS)[secret]["data"]
+
+    async with operator.running(monkeypatch):
+        first = data(name)["tls.crt"]
+        operator.kube.change(SECRETS, SYSTEM, name, {"metadata": {"annotations": {authority_keeper.RENEW: "now"}}})
+        await operator.until(lambda: "next.crt" in data(name))
+        pems = [base64.b64decode(pem) for pem in (first, data(name)["next.crt"])]
+        operator.add_session("one")
+        await operator.until(lambda: operator.phase("one") == "Ready")
+        for secret in ("one-access", f"{operator.pod('one')}-tls"):
+            assert base64.b64decode(data(secret)["ca.crt"]) == b"".join(pems)

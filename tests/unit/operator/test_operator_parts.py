@@ -15,7 +15,8 @@ from cryptography import x509
 from sandbox_operator.api import models
 from sandbox_operator.api.crds import build_definitions
 from sandbox_operator.application import Application
-from sandbox_operator.certificates import Authority, create_authority, load_authority
+from sandbox_operator.authority_keeper import AuthorityKeeper
+from sandbox_operator.certificates import Authority, create_authority
 from sandbox_operator.errors import NotLeadingError, SettingsError, SpecError
 from sandbox_operator.handlers import Handlers, session_key
 from sandbox_operator.kube.lease import LeaderLease
@@ -229,7 +230,9 @@ def test_a_late_deletion_of_a_former_pod_does_not_remove_the_new_one():
 
 async def test_two_replicas_that_start_together_share_one_authority():
     kube = FakeKube()
-    first, second = await asyncio.gather(*(load_authority(kube, "system", "ca") for _ in range(2)))
+    first, second = await asyncio.gather(
+        *(AuthorityKeeper(kube, "system", "ca", lambda: True).load() for _ in range(2))
+    )
     assert first.pem == second.pem
 
 
