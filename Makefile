@@ -8,7 +8,7 @@ LOCAL := $(VENV)/.installed-local
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test bench bench-cluster e2e e2e-full lint format verify proto crds lock lock-full images images-full test-images cluster clean
+.PHONY: help setup demo test test-alerts bench bench-cluster e2e e2e-full lint format verify proto crds lock lock-full images images-full test-images cluster clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,10 @@ bench: $(STAMP) ## Speed beside a Jupyter kernel and bare gRPC; ARGS="--quick --
 
 bench-cluster: $(STAMP) ## The operator at scale, on 100 fake nodes: needs the test cluster's binaries and kwok
 	@$(BIN)/python -m benchmarks.cluster $(ARGS)
+
+test-alerts: $(STAMP) ## The chart's alerts and dashboard in a real Prometheus, which is built first (Go; some minutes, once)
+	tests/e2e/cluster/sandbox-cluster prometheus
+	$(BIN)/python -m pytest tests/monitoring
 
 e2e: $(STAMP) ## Tests on a real cluster: KUBECONFIG if set, else an own one-node cluster (root, Debian)
 	$(BIN)/python -m pytest tests/e2e -m e2e --timeout 900 --capture=tee-sys

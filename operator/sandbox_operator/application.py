@@ -35,7 +35,7 @@ from sandbox_operator.kube.client import KubeClient
 from sandbox_operator.kube.connection import load_connection
 from sandbox_operator.kube.lease import LeaderLease
 from sandbox_operator.kube.resources import PODS, POOLS, SESSIONS
-from sandbox_operator.metrics import PHASES, Metrics
+from sandbox_operator.metrics import Metrics
 from sandbox_operator.reconcile.assembly import Environment
 from sandbox_operator.store import WATCHED, Store, name_of
 from sandbox_operator.sts import StsCredentials
@@ -262,12 +262,11 @@ class Application:
         return ""
 
     def _refresh_metrics(self) -> None:
-        counts = dict.fromkeys(PHASES, 0)
-        for raw in self._store.all(SESSIONS):
-            phase = (raw.get("status") or {}).get("phase", "Pending")
-            counts[phase] = counts.get(phase, 0) + 1
-        for phase, count in counts.items():
-            self._metrics.sessions.labels(phase).set(count)
+        phases = {
+            raw["metadata"]["uid"]: (raw.get("status") or {}).get("phase", "Pending")
+            for raw in self._store.all(SESSIONS)
+        }
+        self._metrics.show_sessions(phases, time.monotonic())
         if self._controller is not None:
             self._controller.refresh_metrics()
 

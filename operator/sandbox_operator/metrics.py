@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections import Counter as Counts
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Final
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 _TALLY: Final[ContextVar[list[int] | None]] = ContextVar("tally", default=None)
 _BUCKETS: Final = (0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 PHASES: Final = ("Pending", "Starting", "Ready", "Suspending", "Suspended", "Failed", "Terminating")
+_ENDING: Final = {"Suspending", "Terminating"}
+SOURCES: Final = ("Warm", "Cold")
 
 
 class Metrics:
@@ -28,6 +31,12 @@ class Metrics:
         )
         self.queue_depth = Gauge(f"{prefix}queue_depth", "Keys that wait for a worker", registry=self.registry)
         self.sessions = Gauge(f"{prefix}sessions", "Sessions by phase", ["phase"], registry=self.registry)
+        self.ending_seconds = Gauge(
+            f"{prefix}ending_seconds",
+            "Time that the session has been Suspending or Terminating which has been so longest",
+            registry=self.registry,
+        )
+        self._ending_since: dict[str, float] = {}
         self.api_calls = Counter(
             f"{prefix}api_calls", "Calls of the API server", ["verb", "resource", "code"], registry=self.registry
         )
@@ -75,6 +84,15 @@ class Metrics:
             buckets=_BUCKETS,
         )
         self.watch_events = Counter(f"{prefix}watch_events", "Watch events", ["resource"], registry=self.registry)
+        self._begin_at_zero()
+
+    def _begin_at_zero(self) -> None:
+        """What is counted for the first time is an increase only where there was a 0 before."""
+        for source in SOURCES:
+            self.start_seconds.labels(source)
+            self.start_calls.labels(source)
+        for result in ("ok", "error"):
+            self.assume_role_seconds.labels(result)
 
     def count_role(self, result: str, seconds: float) -> None:
         """One AssumeRole."""
@@ -97,11 +115,26 @@ class Metrics:
         finally:
             _TALLY.reset(token)
 
-    def show_warm_pods(self, counts: Mapping[tuple[str, str, str], int]) -> None:
-        """How many pods of each namespace, template and hash can be claimed."""
+    def show_sessions(self, phases: Mapping[str, str], now: float) -> None:
+        """How many sessions there are by phase, and how long the slowest takes to end, since this replica first saw it.
+
+        Args:
+            phases: By the sessions' uids.
+            now: Seconds of a monotonic clock.
+        """
+        counts = Counts(phases.values())
+        for phase in {*PHASES, *counts}:
+            self.sessions.labels(phase).set(counts[phase])
+        self._ending_since = {
+            uid: self._ending_since.get(uid, now) for uid, phase in phases.items() if phase in _ENDING
+        }
+        self.ending_seconds.set(now - min(self._ending_since.values(), default=now))
+
+    def show_warm_pods(self, counts: Mapping[tuple[str, str], int]) -> None:
+        """How many pods of each namespace and template can be claimed."""
         self.warm_pods.clear()
-        for (namespace, template, _), count in counts.items():
-            self.warm_pods.labels(namespace, template).inc(count)
+        for (namespace, template), count in counts.items():
+            self.warm_pods.labels(namespace, template).set(count)
 
     def render(self) -> bytes:
         """The text format."""

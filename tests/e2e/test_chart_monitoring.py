@@ -53,6 +53,8 @@ def test_the_service_monitor_finds_the_metrics_of_the_operator_alone(render):
     assert {endpoint["port"] for endpoint in monitor["endpoints"]} == {
         port["name"] for port in found[0]["spec"]["ports"]
     }
+    # A warm pool's namespace is a label of the metric's own.
+    assert [endpoint["honorLabels"] for endpoint in monitor["endpoints"]] == [True]
 
 
 def test_a_wrong_value_is_refused_by_its_name(render):

@@ -61,9 +61,13 @@ class WarmPods:
         """How many pods a session could claim; what it has reserved already counts."""
         return self._counts[kind] + (key in self._reservations)
 
-    def counts(self) -> dict[Kind, int]:
-        """How many pods of each kind are free."""
-        return {kind: count for kind, count in self._counts.items() if count}
+    def counts(self) -> dict[tuple[str, str], int]:
+        """How many pods are free, by namespace and template; 0 where a pool wants some and there are none."""
+        found = dict.fromkeys(filter(None, map(_wanted_of, self._store.all(POOLS))), 0)
+        for (namespace, template, _), count in self._counts.items():
+            if count:
+                found[namespace, template] = found.get((namespace, template), 0) + count
+        return found
 
     def reserve(self, key: Key, kind: Kind) -> Mapping[str, Any] | None:
         """A pod for a session: the one it has reserved already (a claim whose end is unknown), else a free one."""
@@ -143,6 +147,12 @@ def kind_of(raw: Mapping[str, Any]) -> Kind:
     metadata = raw["metadata"]
     labels = metadata.get("labels") or {}
     return str(metadata.get("namespace") or ""), labels.get(naming.TEMPLATE, ""), labels.get(naming.POD_HASH, "")
+
+
+def _wanted_of(pool: Mapping[str, Any]) -> tuple[str, str] | None:
+    spec = pool.get("spec") or {}
+    template = (spec.get("templateRef") or {}).get("name") or "default"
+    return (name_of(pool)[0], template) if spec.get("replicas") else None
 
 
 def _node_of(raw: Mapping[str, Any]) -> str:

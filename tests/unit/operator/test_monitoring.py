@@ -58,3 +58,30 @@ def test_panels_do_not_lie_over_one_another():
     ]
     assert len(cells) == len(set(cells))
     assert max(x for x, _ in cells) < 24
+
+
+def test_the_slowest_end_is_told_by_the_session_that_takes_longest_not_by_there_always_being_one():
+    metrics = Metrics()
+    told = lambda name, **labels: metrics.registry.get_sample_value(f"sandbox_operator_{name}", labels)  # noqa: E731
+    for minute in range(10):
+        metrics.show_sessions({f"a{minute}": "Terminating", "b": "Ready"}, 60.0 * minute)
+        assert told("ending_seconds") == 0
+    metrics.show_sessions({"a9": "Suspending", "new": "Terminating", "b": "Unheard"}, 600.0)
+    assert told("ending_seconds") == 60
+    assert [told("sessions", phase=phase) for phase in ("Ready", "Suspending", "Terminating", "Unheard")] == [
+        0,
+        1,
+        1,
+        1,
+    ]
+    metrics.show_sessions({}, 700.0)
+    assert told("ending_seconds") == 0
+
+
+def test_what_an_alert_sees_as_an_increase_begins_at_0():
+    registry = Metrics().registry
+    for name, label, values in (
+        ("start_seconds_count", "source", ("Warm", "Cold")),
+        ("assume_role_seconds_count", "result", ("ok", "error")),
+    ):
+        assert [registry.get_sample_value(f"sandbox_operator_{name}", {label: value}) for value in values] == [0, 0]

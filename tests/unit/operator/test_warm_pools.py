@@ -462,3 +462,15 @@ async def test_a_pool_at_rest_is_not_written_again(world):
     await world.operator.list_all()
     await world.settle()
     assert writes(world, before) == []
+
+
+async def test_a_pool_without_a_free_pod_is_told_as_0_and_one_that_wants_none_is_not_told(world):
+    await fill(world, 1)
+    world.add_template("spare")
+    world.add_pool("none-wanted", 0, "spare")
+    counts = world.operator.warm_pods.counts
+    await world.settle()
+    assert counts() == {(NAMESPACE, "default"): 1}
+    (pod,) = world.blank()
+    world.kube.change(PODS, NAMESPACE, pod, {"status": {"conditions": [{"type": "Ready", "status": "False"}]}})
+    assert counts() == {(NAMESPACE, "default"): 0}

@@ -7,6 +7,7 @@ GVISOR=v0.0.0-20260905035102-160fafc42237
 CALICO=v1.11.0-cni-plugin.0.20250813170300-a0db560f0520 # Calico 3.28, the newest that is a Go module
 CALICO_API=v0.0.0-20240708202104-e3f70b269c2c
 MINIO=v0.0.0-20260212201848-7aac2a2c5b7c
+PROMETHEUS=v0.316.0 # Prometheus 3.16
 DEBIAN_PACKAGES="etcd-server containernetworking-plugins iptables ipset libseccomp-dev pkg-config gcc libc6-dev debootstrap buildah curl openssl iproute2"
 
 build() {
@@ -24,6 +25,14 @@ build() {
   runsc_wrapper
   pause_root
   timed "base image" base_image
+}
+
+# For make test-alerts. Without service discovery, whose clients of every cloud are most of it.
+prometheus_binaries() {
+  local name
+  for name in promtool prometheus; do
+    CGO_ENABLED=0 go_binary $name github.com/prometheus/prometheus/cmd/$name@$PROMETHEUS -tags remove_all_sd -ldflags "-s -w"
+  done
 }
 
 debian_packages() {
