@@ -57,11 +57,12 @@ def system(platform: Platform) -> Kubectl:
     return kubectl
 
 
-def install(platform: Platform, **changes: str) -> None:
+def install(platform: Platform, *lists: str, **changes: str) -> None:
     """`helm upgrade --install` with the tests' images and storage, waiting until both replicas are ready.
 
     Args:
         platform: Where.
+        lists: Further values that are no strings, as `--set` takes them.
         changes: Further values as strings; `__` in a name stands for a dot.
     """
     storage = platform.storage
@@ -88,7 +89,7 @@ def install(platform: Platform, **changes: str) -> None:
         "helm", "upgrade", "--install", RELEASE, str(CHART), "--namespace", SYSTEM, "--kubeconfig", platform.kubeconfig,
         "--wait", "--timeout", "90s",
         *(part for key, value in values.items() for part in ("--set-string", f"{key}={value}")),
-        *(part for item in typed for part in ("--set", item)),
+        *(part for item in (*typed, *lists) for part in ("--set", item)),
     )  # fmt: skip
 
 
@@ -125,7 +126,7 @@ def image(platform: Platform) -> str:
     return platform.image("sandbox-slim")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def own_node(platform: Platform) -> Platform:
     """The platform, where tests may act on the node itself."""
     if not platform.is_own:

@@ -6,12 +6,11 @@ import subprocess
 import sys
 import threading
 import time
-from concurrent import futures
 from pathlib import Path
 
-import grpc
 import pytest
-from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
+
+from tests.support.span_collector import collecting, find, way_up
 
 ROOT = Path(__file__).parents[2]
 SESSION = """
@@ -27,33 +26,12 @@ tracing.stop()
 """
 
 
-class Collector(trace_service_pb2_grpc.TraceServiceServicer):
-    """Keeps each span it is sent, with the name of its service."""
-
-    def __init__(self):
-        self.spans = []
-        self.raw = b""
-
-    def Export(self, request, context):  # noqa: N802 - gRPC's name
-        self.raw += request.SerializeToString()
-        for of_resource in request.resource_spans:
-            service = next(a.value.string_value for a in of_resource.resource.attributes if a.key == "service.name")
-            for of_scope in of_resource.scope_spans:
-                self.spans += [(service, span) for span in of_scope.spans]
-        return trace_service_pb2.ExportTraceServiceResponse()
-
-
 @pytest.fixture(scope="module")
 def collector(tmp_path_factory):
-    server = grpc.server(futures.ThreadPoolExecutor(4))
-    collector = Collector()
-    trace_service_pb2_grpc.add_TraceServiceServicer_to_server(collector, server)
-    collector.port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
     folder = tmp_path_factory.mktemp("traced")
-    run(SESSION, folder / "store", folder / "workspace", port=collector.port)
-    yield collector
-    server.stop(None).wait()
+    with collecting() as collector:
+        run(SESSION, folder / "store", folder / "workspace", port=collector.port)
+        yield collector
 
 
 def run(code, *arguments, port=None, **variables):
@@ -65,23 +43,6 @@ def run(code, *arguments, port=None, **variables):
     ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=90, check=False)
     assert ended.returncode == 0, ended.stderr
     return ended
-
-
-def way_up(spans, span):
-    """Names of a span and of all above it."""
-    by_id = {other.span_id: (service, other) for service, other in spans}
-    names = []
-    while span is not None:
-        service, _ = by_id[span.span_id]
-        names.append(f"{service}: {span.name}")
-        span = by_id[span.parent_span_id][1] if span.parent_span_id else None
-    return names
-
-
-def find(spans, name, within=""):
-    return next(
-        span for _, span in spans if span.name == name and any(within in above for above in way_up(spans, span))
-    )
 
 
 def test_one_trace_leads_from_the_clients_call_through_the_agent_to_storage(collector):
