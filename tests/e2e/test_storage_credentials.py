@@ -157,6 +157,34 @@ def test_fault_39_credentials_are_rotated_under_load_and_no_call_fails(
         sessions.close()
 
 
+def test_variables_are_kept_over_a_suspend_with_credentials_that_were_renewed(
+    rotating_operator: LocalOperator, own_node: Platform, kubectl: Kubectl
+):
+    sessions, storage = Sessions(kubectl), own_node.storage
+    # Only this one's renewals are to be counted.
+    kubectl.delete(SESSION, "own-1")
+    name = sessions.ready(lifecycle={"keepVariables": True})
+    below = {"Bucket": storage.bucket, "Prefix": f"{storage.prefix}/{kubectl.namespace}/{name}/.workspace/variables/"}
+    try:
+        with sessions.connect(name) as sandbox:
+            assert sandbox.run_code("kept = {'number': 41}\ndef add(): return kept['number'] + 1").ok
+        enough = count_renewals() + 2
+        poll("credentials are renewed twice", lambda: count_renewals() >= enough, timeout=30)
+        assert storage.client().list_objects_v2(**below)["KeyCount"] == 0
+        sessions.suspend(name)
+        sessions.wait_phase(name, "Suspended")
+        assert storage.client().list_objects_v2(**below)["KeyCount"] == 1
+        sessions.suspend(name, suspended=False)
+        sessions.wait_phase(name, "Ready")
+        with sessions.connect(name) as sandbox:
+            assert sandbox.run_code("add()").text == "42"
+            told = sandbox.contexts.kept_variables()
+        assert ({variable for _, variable in told.kept}, told.lost) == ({"kept", "add"}, ())
+        assert storage.client().list_objects_v2(**below)["KeyCount"] == 0, "variables are used once"
+    finally:
+        sessions.close()
+
+
 def count_renewals() -> int:
     """How many credentials the local operator has got."""
     with urllib.request.urlopen("http://127.0.0.1:18080/metrics", timeout=5) as answer:
