@@ -116,7 +116,10 @@ calico_binaries() {
 
 # gVisor runs under runc's shim: its own lowers an OOM score, which needs CAP_SYS_RESOURCE. What `start` leaves running
 # keeps its output open and the shim would wait for it for ever, so that one writes to a file. Therefore, for gVisor pods
-# here: `kubectl logs` stays empty (exec works), and containerd must not be restarted under them.
+# here: `kubectl logs` stays empty (exec works), and containerd must not be restarted under them. And they stay Terminating
+# past their grace period: runc's shim waits for the process whose id it was given, which for all of a pod's containers is that
+# of the one runsc-sandbox, so it does not hear that one of them has ended. A port-forward is dialled in the pod's namespace
+# on the node, where gVisor's own network stack does not listen.
 runsc_wrapper() {
   cat >"$BIN/runsc-oci" <<'WRAPPER'
 #!/bin/sh
