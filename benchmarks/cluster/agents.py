@@ -72,6 +72,18 @@ def _now() -> Timestamp:
     return now
 
 
+def read_server_name(hello: bytes) -> str:
+    """The agent's name in TLS's first message; empty: there is none.
+
+    The two bytes before it are its length, the second of which may look like a part of it.
+    """
+    if found := _NAME.search(hello):
+        for start in range(found.start(), found.end()):
+            if int.from_bytes(hello[max(0, start - 2) : start], "big") == found.end() - start:
+                return hello[start : found.end()].decode()
+    return ""
+
+
 class Relay(asyncio.Protocol):
     """One connection from the operator, passed on byte by byte."""
 
@@ -92,11 +104,10 @@ class Relay(asyncio.Protocol):
             self.task = asyncio.get_running_loop().create_task(self.connect(data))
 
     async def connect(self, hello: bytes) -> None:
-        found = _NAME.search(hello)
-        if found is None:
+        name = read_server_name(hello)
+        if not name:
             self.transport.close()
             return
-        name = found[0].decode()
         loop = asyncio.get_running_loop()
         upstream, _ = await loop.create_connection(lambda: Back(self.transport), "127.0.0.1", self.port)
         self.names[upstream.get_extra_info("sockname")[1]] = name

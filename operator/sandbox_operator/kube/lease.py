@@ -87,15 +87,20 @@ class LeaderLease:
         self._valid_until = float("-inf")
         self._tell()
         try:
-            lease = await self._api.get(LEASES, self._namespace, self._name)
-            if (lease.get("spec") or {}).get("holderIdentity") == self._identity:
-                body = {
-                    "metadata": {"resourceVersion": lease["metadata"]["resourceVersion"]},
-                    "spec": {"holderIdentity": ""},
-                }
-                await self._api.patch(LEASES, self._namespace, self._name, body)
-        except ApiError as error:
-            _LOG.warning("lease not released: %s", error)
+            # A process that ends waits no longer for it than for a renewal: the lease ends by itself, too.
+            async with asyncio.timeout(_CALL):
+                await self._give_back()
+        except (TimeoutError, ApiError) as error:
+            _LOG.warning("lease not released: %s", str(error) or "no answer in time")
+
+    async def _give_back(self) -> None:
+        lease = await self._api.get(LEASES, self._namespace, self._name)
+        if (lease.get("spec") or {}).get("holderIdentity") == self._identity:
+            body = {
+                "metadata": {"resourceVersion": lease["metadata"]["resourceVersion"]},
+                "spec": {"holderIdentity": ""},
+            }
+            await self._api.patch(LEASES, self._namespace, self._name, body)
 
     def _has_expired(self, version: str, spec: dict[str, Any]) -> bool:
         now = self._clock()
