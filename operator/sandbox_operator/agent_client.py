@@ -99,6 +99,10 @@ class Agents(Protocol):
         """Refuse new work, wait, push; returns when the push is durable."""
         ...
 
+    def connect(self, address: AgentAddress) -> None:
+        """Begin to connect to an agent: it is called soon."""
+        ...
+
     async def forget(self, address: AgentAddress) -> None:
         """Close what is open to an agent that is gone."""
         ...
@@ -143,6 +147,10 @@ class AgentClient:
         with self._use(address) as stub, tracing.calling(stub.Drain, only_within=True) as span:
             return await self._write(lambda: stub.Drain(request, timeout=timeout + grace, metadata=span.metadata))
 
+    def connect(self, address: AgentAddress) -> None:
+        """See Agents."""
+        self._open(address).channel.get_state(try_to_connect=True)
+
     async def forget(self, address: AgentAddress) -> None:
         """See Agents."""
         if link := self._links.pop(address, None):
@@ -166,7 +174,16 @@ class AgentClient:
 
     @contextlib.contextmanager
     def _use(self, address: AgentAddress) -> Iterator[Any]:
-        """A stub for one call, over the connection that is open already where there is one."""
+        """A stub for one call."""
+        link = self._open(address)
+        link.calls += 1
+        try:
+            yield session_pb2_grpc.SessionServiceStub(link.channel)  # type: ignore[no-untyped-call]
+        finally:
+            link.calls -= 1
+
+    def _open(self, address: AgentAddress) -> _Link:
+        """The connection that is open already, or one that a call opens."""
         link = self._links.get(address)
         if link is None:
             options = [*_CHANNEL_OPTIONS, ("grpc.ssl_target_name_override", address.server_name)]
@@ -174,11 +191,7 @@ class AgentClient:
             self._links[address] = link
             self._close_oldest()
         self._links.move_to_end(address)
-        link.calls += 1
-        try:
-            yield session_pb2_grpc.SessionServiceStub(link.channel)  # type: ignore[no-untyped-call]
-        finally:
-            link.calls -= 1
+        return link
 
     def _close_oldest(self) -> None:
         """Close what was not used for longest, where too many are open: a channel costs 85 KiB."""

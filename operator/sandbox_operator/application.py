@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import kopf
 
+from sandbox_operator import cycles
 from sandbox_operator.agent_client import AgentClient
 from sandbox_operator.authority_keeper import AuthorityKeeper
 from sandbox_operator.controller import Controller
@@ -109,7 +110,10 @@ class Application:
                     self._metrics,
                 )
             )
-            return await self._run_tasks(recorder, lambda: keeper.run(authority))
+            while not await self._sync():  # noqa: ASYNC110 - a retry, not a wait for a flag
+                await asyncio.sleep(_SYNC_RETRY)
+            with cycles.spare_what_is_here():
+                return await self._run_tasks(recorder, lambda: keeper.run(authority))
 
     async def _open_credentials(self, stack: contextlib.AsyncExitStack) -> CredentialSource:
         own = StaticCredentials(self._settings)
@@ -121,13 +125,12 @@ class Application:
         return source
 
     async def _run_tasks(self, recorder: EventRecorder, keep_authority: Callable[[], Coroutine[Any, Any, None]]) -> int:
-        while not await self._sync():  # noqa: ASYNC110 - a retry, not a wait for a flag
-            await asyncio.sleep(_SYNC_RETRY)
         ours = [
             asyncio.create_task(self._lease.run(), name="lease"),
             asyncio.create_task(recorder.run(), name="events"),
             asyncio.create_task(self._resync(), name="resync"),
             asyncio.create_task(keep_authority(), name="ca"),
+            asyncio.create_task(cycles.collect_in_pauses(self._is_busy), name="cycles"),
         ]
         kopf_stop = asyncio.Event()
         watching = asyncio.create_task(self._run_kopf(kopf_stop), name="kopf")
@@ -253,6 +256,9 @@ class Application:
             self._controller.start(self._enqueue_all)
         else:
             self._controller.pause()
+
+    def _is_busy(self) -> bool:
+        return self._controller is not None and self._controller.is_busy
 
     def _find_problem(self) -> str:
         if not self._store.synced:

@@ -8,10 +8,11 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from sandbox_operator.kube.resources import POOLS
-from sandbox_operator.reconcile.assembly import Scheduling, build_reconcilers
+from sandbox_operator.reconcile.assembly import build_reconcilers
 from sandbox_operator.reconcile.observe import find_session
 from sandbox_operator.reconcile.plan_renewal import CredentialTiming
 from sandbox_operator.reconcile.plan_steps import Timing
+from sandbox_operator.reconcile.scheduling import Scheduling
 from sandbox_operator.work_queue import WorkQueue
 
 if TYPE_CHECKING:
@@ -36,12 +37,17 @@ class Controller:
         self._store, self._metrics = environment.store, environment.metrics
         self._sessions = WorkQueue(self._work, settings.workers)
         self._pools = WorkQueue(self._work_on_pool, _POOL_WORKERS)
-        scheduling = Scheduling(self._sessions.add, self._requeue, self._yield_to_sessions)
+        scheduling = Scheduling(self._sessions.add, self._requeue, self._sessions.cover, self._yield_to_sessions)
         timing = Timing(
             start_timeout=timedelta(seconds=settings.start_timeout), credentials=_time_credentials(settings)
         )
         self._reconcilers = build_reconcilers(environment, scheduling, timing)
         self._changing: asyncio.Task[None] | None = None
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a session waits for a worker, or is worked on."""
+        return self._sessions.load > 0
 
     def enqueue(self, key: Key) -> None:
         """Look at a session soon, or at a pool."""

@@ -25,6 +25,7 @@ class FakeAgents:
         bind_error, drain_error, renew_error: Raised by the next calls where set.
         requests, renewals: The Bind and Renew requests that were accepted.
         drains, asked: How often they were drained, and described (Bind and Drain do that too).
+        connected: Names of agents that were about to be called.
         forgotten: Targets that nobody wants to ask any more.
     """
 
@@ -37,6 +38,7 @@ class FakeAgents:
         self.renew_error: AgentError | None = None
         self.requests: list[session_pb2.BindRequest] = []
         self.renewals: list[session_pb2.RenewRequest] = []
+        self.connected: set[str] = set()
         self.forgotten: set[str] = set()
         self.drains = self.asked = 0
 
@@ -85,6 +87,10 @@ class FakeAgents:
                 view, state="DRAINED", dirty=False, generation=view.generation + 1
             )
             return self.views[address.server_name]
+
+    def connect(self, address: AgentAddress) -> None:
+        """See Agents."""
+        self.connected.add(address.server_name)
 
     async def forget(self, address: AgentAddress) -> None:
         """See Agents; the agent itself is still there."""

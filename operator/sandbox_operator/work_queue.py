@@ -83,6 +83,10 @@ class WorkQueue:
             self._waiting[key] = time.monotonic()
             self._ready.put_nowait(key)
 
+    def cover(self, key: Key) -> None:
+        """The look that a key's work takes now sees all that the key was added for until now."""
+        self._again.discard(key)
+
     def add_after(self, key: Key, seconds: float) -> None:
         """Work on a key in a while; an earlier time that was set before stays."""
         loop = asyncio.get_running_loop()

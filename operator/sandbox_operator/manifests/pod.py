@@ -129,7 +129,12 @@ def hash_pod(template: Template, resources: Resources, images: Images) -> str:
 
 
 def build_claim(session: Session, pod: Mapping[str, Any], egress: Egress, claimed_at: str) -> list[dict[str, Any]]:
-    """The JSON patch that makes a blank pod a session's, with the label of its egress, all at once or not at all."""
+    """The JSON patch that makes a blank pod a session's, with the label of its egress, all at once or not at all.
+
+    It ends the API server's bookkeeping of who wrote which field of the pod, which nobody asks for: with it the same
+    patch takes half as long again (12.1 instead of 7.7 ms, 8.0 instead of 5.3 of them on a processor), and so does each
+    of the kubelet's later writes.
+    """
     metadata = pod["metadata"]
     owner = metadata["ownerReferences"][0]
     labels = "/metadata/labels/" + naming.DOMAIN + "~1"
@@ -142,6 +147,8 @@ def build_claim(session: Session, pod: Mapping[str, Any], egress: Egress, claime
         {"op": "add", "path": f"{labels}session", "value": session.metadata.uid},
         {"op": "replace", "path": "/metadata/ownerReferences", "value": [owner_reference(SESSIONS, session.metadata)]},
         {"op": "add", "path": f"/metadata/annotations/{naming.DOMAIN}~1claimed-at", "value": claimed_at},
+        # "add" is right whether or not there is any: a "replace" of what is missing would fail, and with it the claim.
+        {"op": "add", "path": "/metadata/managedFields", "value": [{}]},
     ]
 
 

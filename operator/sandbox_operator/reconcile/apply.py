@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sandbox_operator.agent_client import AgentView
@@ -16,16 +18,20 @@ from sandbox_operator.errors import (
     ForbiddenError,
     InvalidError,
     NotFoundError,
+    OperatorError,
 )
 from sandbox_operator.kube.resources import PODS, SECRETS, SESSIONS
 from sandbox_operator.manifests.ownership import controller_uid
 from sandbox_operator.manifests.pod import PodRequest, build_pod
 from sandbox_operator.manifests.secrets import build_tls_secret
 from sandbox_operator.reconcile import model
+from sandbox_operator.reconcile.observe import address_of
+from sandbox_operator.reconcile.plan_steps import access
+from sandbox_operator.reconcile.pod_view import view_pod
 from sandbox_proto import tracing
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
 
     from sandbox_operator.agent_client import AgentAddress, Agents
     from sandbox_operator.api.models import Session, Template
@@ -141,12 +147,20 @@ class Applier:
     async def _claim_pod(self, key: Key, observation: Observation, action: model.ClaimPod) -> bool:
         session, template = observation.session, _template(observation)
         kind = (session.metadata.namespace, template.metadata.name, action.pod_hash)
-        pod = await self._claimer.claim(key, session, kind, action.egress)
+        pod = await self._claimer.claim(key, session, kind, action.egress, partial(self._prepare_bind, observation))
         if pod is not None:
             # A pool's pod is ready only while its agent says so, and what is bound is not blank: no need to ask it.
             metadata = pod["metadata"]
             self._news.put(key, naming.server_name(metadata["name"], metadata["namespace"]), AgentView())
         return True
+
+    async def _prepare_bind(self, observation: Observation, raw: Mapping[str, Any]) -> None:
+        """What a Bind needs, for a pod that is being claimed. What fails is done again once it is the session's."""
+        pod = view_pod(raw)
+        if address := address_of(observation.session.metadata.namespace, pod):
+            self._agents.connect(address)
+        with contextlib.suppress(OperatorError):
+            await self._binder.ensure_access(observation.session, access(observation, pod))
 
     async def _ensure_access_secret(self, _: Key, observation: Observation, action: model.EnsureAccessSecret) -> bool:
         await self._binder.ensure_access(observation.session, action)

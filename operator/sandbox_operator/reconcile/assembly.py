@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from sandbox_operator.reconcile.agent_news import AgentNews
@@ -14,15 +13,15 @@ from sandbox_operator.reconcile.claims import Claimer
 from sandbox_operator.reconcile.drains import Drains
 from sandbox_operator.reconcile.observe import Observer
 from sandbox_operator.reconcile.policies import Policies
+from sandbox_operator.reconcile.pool_pods import PoolPods
 from sandbox_operator.reconcile.pool_reconciler import PoolReconciler
 from sandbox_operator.reconcile.reconciler import Reconciler
+from sandbox_operator.reconcile.refill import Refill
 from sandbox_operator.reconcile.renewals import Renewals
 from sandbox_operator.reconcile.templates import Templates
 from sandbox_operator.reconcile.warm_pods import WarmPods
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from sandbox_operator.agent_client import Agents
     from sandbox_operator.certificates import Authority
     from sandbox_operator.credentials import CredentialSource
@@ -30,9 +29,9 @@ if TYPE_CHECKING:
     from sandbox_operator.kube.client import KubeApi
     from sandbox_operator.metrics import Metrics
     from sandbox_operator.reconcile.plan_steps import Timing
+    from sandbox_operator.reconcile.scheduling import Scheduling
     from sandbox_operator.settings import Settings
     from sandbox_operator.store import Store
-    from sandbox_operator.work_queue import Key
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,18 +46,6 @@ class Environment:
     credentials: CredentialSource
     recorder: EventRecorder
     metrics: Metrics
-
-
-@dataclass(frozen=True, slots=True)
-class Scheduling:
-    """How reconcilers are called again."""
-
-    enqueue: Callable[[Key], None]
-    requeue: Callable[[Key, float], None]
-    """After some seconds."""
-    pause: Callable[[], Awaitable[None]]
-    """Lets sessions go first, between two batches of a pool."""
-    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +82,16 @@ def build_reconcilers(environment: Environment, scheduling: Scheduling, timing: 
         claimer,
         news,
     )
-    sessions = Reconciler(api, store, observer, applier, timing, scheduling.requeue, metrics, scheduling.clock)
+    sessions = Reconciler(api, store, observer, applier, timing, scheduling, metrics)
     blank_pods = BlankPods(api, store, settings, environment.authority, policies)
     pools = PoolReconciler(
-        api, store, templates, warm_pods, blank_pods, scheduling.requeue, scheduling.pause, scheduling.clock
+        api,
+        store,
+        templates,
+        warm_pods,
+        PoolPods(store),
+        Refill(store, clock=scheduling.monotonic),
+        blank_pods,
+        scheduling,
     )
     return Reconcilers(sessions, pools, drains, renewals, warm_pods)

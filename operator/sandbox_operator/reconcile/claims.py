@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from typing import TYPE_CHECKING, Final
@@ -15,7 +16,7 @@ from sandbox_operator.reconcile.warm_pods import is_blank, is_ready
 from sandbox_operator.store import name_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
     from datetime import datetime
     from typing import Any
 
@@ -39,18 +40,35 @@ class Claimer:
     ) -> None:
         self._api, self._store, self._warm_pods, self._metrics, self._clock = api, store, warm_pods, metrics, clock
 
-    async def claim(self, key: Key, session: Session, kind: Kind, egress: Egress) -> Mapping[str, Any] | None:
+    async def claim(
+        self,
+        key: Key,
+        session: Session,
+        kind: Kind,
+        egress: Egress,
+        meanwhile: Callable[[Mapping[str, Any]], Awaitable[None]],
+    ) -> Mapping[str, Any] | None:
         """Make a blank pod the session's; None where there is none any more.
 
         An error of the API server whose outcome is unknown leaves the reservation: the next try is for the same pod,
         and finds out whether it is the session's already.
+
+        Args:
+            key: The session's.
+            session: It.
+            kind: What pod it takes.
+            egress: What the pod may reach from then on.
+            meanwhile: Called with the pod that is probably had, while the API server writes. Must not raise.
         """
         started = time.perf_counter()
         for _ in range(_TRIES):
             raw = self._warm_pods.reserve(key, kind)
             if raw is None:
                 return None
-            pod = await self._try(key, session, raw, egress)
+            claiming = asyncio.ensure_future(self._try(key, session, raw, egress))
+            # To the end of both: a write that goes on alone would meet those of the next try.
+            await asyncio.gather(claiming, meanwhile(raw), return_exceptions=True)
+            pod = claiming.result()
             if pod is not None:
                 self._metrics.claim_seconds.observe(time.perf_counter() - started)
                 return pod
@@ -75,6 +93,8 @@ class Claimer:
             # Nobody took it and yet it cannot be had, as without its annotations. The pool makes a better one.
             _LOG.warning("blank pod cannot be claimed", extra={"pod": "/".join(name_of(raw))})
             await self._discard(pod)
+        elif is_blank(pod):
+            self._warm_pods.release(pod)
         return None
 
     async def _patch(self, session: Session, raw: Mapping[str, Any], egress: Egress) -> Mapping[str, Any]:
@@ -91,5 +111,10 @@ class Claimer:
         metadata = pod["metadata"]
         try:
             await self._api.delete(PODS, namespace, name, uid=metadata["uid"], version=metadata["resourceVersion"])
-        except (NotFoundError, ConflictError):
-            return
+        except NotFoundError:
+            self._store.remove(PODS, pod)
+        except BaseException as error:
+            # It may still be there, and would be kept from everybody for good.
+            self._warm_pods.release(pod)
+            if not isinstance(error, ConflictError):
+                raise

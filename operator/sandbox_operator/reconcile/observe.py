@@ -58,7 +58,7 @@ class Observer:
         found = self._templates.find(session.metadata.namespace, name)
         pods = self._find_pods(session)
         pod = pods[0] if pods else None
-        address = self._address(session, pod)
+        address = address_of(session.metadata.namespace, pod) if pod else None
         await self._remember(key, address)
         agent, agent_problem = await self._ask(key, address)
         now = time.monotonic()
@@ -124,13 +124,6 @@ class Observer:
         kind = (session.metadata.namespace, found.template.metadata.name, found.pod_hash)
         return self._warm_pods.count(key, kind)
 
-    def _address(self, session: Session, pod: PodView | None) -> AgentAddress | None:
-        if pod is None or pod.deleted or pod.has_ended or not pod.ip or not pod.is_agent_running:
-            return None
-        host = f"[{pod.ip}]" if ":" in pod.ip else pod.ip
-        name = naming.server_name(pod.name, session.metadata.namespace)
-        return AgentAddress(f"{host}:{naming.CONTROL_PORT}", name)
-
     async def _remember(self, key: Key, address: AgentAddress | None) -> None:
         """Keep the connection to one agent a session; one that it had before is closed."""
         old = self._addresses.pop(key, None)
@@ -163,6 +156,14 @@ class Observer:
             if _wants_pod(raw) and _age(raw) < mine:
                 return str(other["name"])
         return ""
+
+
+def address_of(namespace: str, pod: PodView) -> AgentAddress | None:
+    """Where a pod's agent is called; None: it does not run."""
+    if pod.deleted or pod.has_ended or not pod.ip or not pod.is_agent_running:
+        return None
+    host = f"[{pod.ip}]" if ":" in pod.ip else pod.ip
+    return AgentAddress(f"{host}:{naming.CONTROL_PORT}", naming.server_name(pod.name, namespace))
 
 
 def _wants_pod(raw: Mapping[str, Any]) -> bool:

@@ -14,13 +14,14 @@ from sandbox_operator.api.values import format_time
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from collections.abc import Set as AbstractSet
     from datetime import datetime
 
     from sandbox_operator.api.models import Pool
 
 REASONS: Final = {
     "Ready": "As many blank pods as asked for can be claimed.",
-    "Filling": "Blank pods start.",
+    "Filling": "Blank pods start, or wait for a lull in which no session does.",
     "TemplateNotFound": "There is no such SandboxTemplate in the namespace; the pods there are stay as they are.",
     "TemplateInvalid": "The SandboxTemplate has a wrong value; the pods there are stay as they are.",
     "PodRefused": "The API server refused a pod (quota, admission policy).",
@@ -53,12 +54,11 @@ class BlankPod:
     """A pool's pod as the API server shows it."""
 
     name: str
+    uid: str
     created: datetime
     pod_hash: str
     is_ready: bool = False
     has_ended: bool = False
-    is_held: bool = False
-    """A session is about to claim it, or it is about to be deleted."""
     problem: tuple[str, str] | None = None
     """Reason and message of what keeps it from starting."""
 
@@ -70,11 +70,22 @@ class PoolObservation:
     pool: Pool
     pods: tuple[BlankPod, ...] = ()
     """Without those that are being deleted."""
+    held: AbstractSet[str] = frozenset()
+    """Uids of pods that a session is about to claim, or that are about to be deleted; other pools' too."""
     pod_hash: str = ""
     """Of a pod made from the template now; empty where there is no template."""
     template_problem: str = ""
     expected: int = 0
     """Pods whose creation has an unknown outcome: they may be there, and not be seen yet."""
+
+    def is_free(self, pod: BlankPod) -> bool:
+        """Whether nobody is about to claim or to delete a pod."""
+        return pod.uid not in self.held
+
+    @property
+    def ready(self) -> int:
+        """Pods that a session can claim now."""
+        return sum(pod.is_ready and self.is_free(pod) and pod.pod_hash == self.pod_hash for pod in self.pods)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +107,12 @@ def plan_pool(observation: PoolObservation, now: datetime, timing: PoolTiming = 
     ended = [pod for pod in observation.pods if pod.has_ended]
     alive = [pod for pod in observation.pods if not pod.has_ended]
     current = [pod for pod in alive if pod.pod_hash == observation.pod_hash]
-    stale = [pod for pod in alive if pod.pod_hash != observation.pod_hash and not pod.is_held]
+    stale = [pod for pod in alive if pod.pod_hash != observation.pod_hash and observation.is_free(pod)]
     wanted = observation.pool.spec.replicas
     surplus = len(current) + observation.expected - wanted
     delete = [*_overdue(ended, now, timing), *sorted(stale, key=lambda pod: pod.created)]
-    delete += _choose_surplus(current, surplus) if surplus > 0 else _choose_aged(current, wanted, now, timing)
+    free = [pod for pod in current if observation.is_free(pod)]
+    delete += _choose_surplus(free, surplus) if surplus > 0 else _choose_aged(current, free, wanted, now, timing)
     return PoolPlan(
         create=max(0, -surplus - len([pod for pod in ended if pod not in delete])),
         delete=tuple(pod.name for pod in delete),
@@ -121,7 +133,8 @@ def _plan_without_template(observation: PoolObservation, now: datetime, timing: 
     reason, message = "TemplateNotFound", f"spec.templateRef.name: there is no SandboxTemplate {name} in this namespace"
     if observation.template_problem:
         reason, message = "TemplateInvalid", f"SandboxTemplate {name}: {observation.template_problem}"
-    surplus = _choose_surplus(list(observation.pods), len(observation.pods) - observation.pool.spec.replicas)
+    free = [pod for pod in observation.pods if observation.is_free(pod)]
+    surplus = _choose_surplus(free, len(observation.pods) - observation.pool.spec.replicas)
     status = build_status(observation, reason, message, now)
     return PoolPlan(delete=tuple(pod.name for pod in surplus), status=status, requeue_at=now + 4 * timing.retry)
 
@@ -130,22 +143,25 @@ def _overdue(ended: list[BlankPod], now: datetime, timing: PoolTiming) -> list[B
     return [pod for pod in ended if now >= pod.created + timing.recreate_after]
 
 
-def _choose_surplus(pods: list[BlankPod], count: int) -> list[BlankPod]:
+def _choose_surplus(free: list[BlankPod], count: int) -> list[BlankPod]:
     """What a session would miss least first: pods that are not ready, then the youngest."""
-    free = [pod for pod in pods if not pod.is_held]
     return sorted(free, key=lambda pod: (pod.is_ready, -pod.created.timestamp(), pod.name))[: max(0, count)]
 
 
-def _choose_aged(current: list[BlankPod], wanted: int, now: datetime, timing: PoolTiming) -> list[BlankPod]:
+def _choose_aged(
+    current: list[BlankPod], free: list[BlankPod], wanted: int, now: datetime, timing: PoolTiming
+) -> list[BlankPod]:
     """The oldest pod that is too old, one at a time and only while all the others are ready."""
-    aged = [pod for pod in current if now >= pod.created + timing.max_age and not pod.is_held]
+    born_before = now - timing.max_age
+    aged = [pod for pod in free if pod.created <= born_before]
     if not aged or sum(pod.is_ready for pod in current) < wanted:
         return []
     return [min(aged, key=lambda pod: pod.created)]
 
 
 def _look_again_at(alive: list[BlankPod], ended: list[BlankPod], now: datetime, timing: PoolTiming) -> datetime | None:
-    times = [pod.created + timing.max_age for pod in alive] + [pod.created + timing.recreate_after for pod in ended]
+    times = [min(pod.created for pod in alive) + timing.max_age] if alive else []
+    times += [pod.created + timing.recreate_after for pod in ended]
     return max(now + timedelta(seconds=1), min(times)) if times else None
 
 
@@ -168,9 +184,7 @@ def build_status(observation: PoolObservation, reason: str, message: str, now: d
     return {
         "observedGeneration": pool.metadata.generation,
         "replicas": len(observation.pods),
-        "readyReplicas": sum(
-            pod.is_ready and not pod.is_held and pod.pod_hash == observation.pod_hash for pod in observation.pods
-        ),
+        "readyReplicas": observation.ready,
         "selector": naming.pool_selector(pool.metadata.name),
         "conditions": [
             {

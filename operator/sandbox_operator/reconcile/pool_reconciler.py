@@ -8,28 +8,28 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from datetime import UTC, datetime
+from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from sandbox_operator.api import naming
 from sandbox_operator.api.models import Pool, parse
-from sandbox_operator.api.values import parse_time
 from sandbox_operator.errors import Blocked, ConflictError, NotFoundError, SpecError
 from sandbox_operator.kube.resources import PODS, POOLS
-from sandbox_operator.reconcile.pod_view import view_pod
-from sandbox_operator.reconcile.pool_plan import BlankPod, PoolObservation, plan_pool, plan_refused
+from sandbox_operator.reconcile.pool_plan import PoolObservation, plan_pool, plan_refused
 from sandbox_operator.reconcile.status import build_patch
-from sandbox_operator.reconcile.warm_pods import is_blank, is_ready
-from sandbox_operator.store import name_of
+from sandbox_operator.reconcile.warm_pods import is_blank
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable
 
     from sandbox_operator.api.models import Template
     from sandbox_operator.kube.client import KubeApi
     from sandbox_operator.reconcile.blank_pods import BlankPods
-    from sandbox_operator.reconcile.pool_plan import PoolPlan
+    from sandbox_operator.reconcile.pool_plan import BlankPod, PoolPlan
+    from sandbox_operator.reconcile.pool_pods import PoolPods
+    from sandbox_operator.reconcile.refill import Refill
+    from sandbox_operator.reconcile.scheduling import Scheduling
     from sandbox_operator.reconcile.templates import FoundTemplate, Templates
     from sandbox_operator.reconcile.warm_pods import WarmPods
     from sandbox_operator.store import Store
@@ -50,13 +50,15 @@ class PoolReconciler:
         store: Store,
         templates: Templates,
         warm_pods: WarmPods,
+        pool_pods: PoolPods,
+        refill: Refill,
         blank_pods: BlankPods,
-        requeue: Callable[[Key, float], None],
-        pause: Callable[[], Awaitable[None]],
-        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        scheduling: Scheduling,
     ) -> None:
         self._api, self._store, self._templates, self._warm_pods = api, store, templates, warm_pods
-        self._blank_pods, self._requeue, self._pause, self._clock = blank_pods, requeue, pause, clock
+        self._pool_pods, self._refill = pool_pods, refill
+        self._blank_pods, self._requeue = blank_pods, scheduling.requeue
+        self._pause, self._clock = scheduling.pause, scheduling.clock
         self._expected: dict[Key, set[str]] = {}
 
     async def reconcile(self, key: Key) -> None:
@@ -64,6 +66,7 @@ class PoolReconciler:
         raw = self._store.get(POOLS, (key[1], key[2]))
         if raw is None or raw["metadata"].get("deletionTimestamp"):
             self._expected.pop(key, None)
+            self._refill.forget(key)
             return
         try:
             pool = parse(Pool, raw)
@@ -73,54 +76,53 @@ class PoolReconciler:
             await self._finish(key, pool, plan)
             return
         found = self._templates.find(key[1], pool.spec.template_ref.name)
-        plan = plan_pool(self._observe(key, pool, found), self._clock())
+        observation, plan = self._plan(key, pool, found)
         try:
-            await self._apply(key, pool, found, plan)
+            has_changed = await self._apply(key, observation, found, plan)
         except Blocked as blocked:
             plan = plan_refused(self._observe(key, pool, found), blocked.reason, str(blocked), self._clock())
         else:
-            plan = plan_pool(self._observe(key, pool, found), self._clock())
+            if has_changed:
+                _, plan = self._plan(key, pool, found)
             if plan.create:
                 self._requeue(key, 0.0)
         await self._finish(key, pool, plan)
 
-    def _pods(self, pool: Pool) -> list[Mapping[str, Any]]:
-        pods = self._store.pods_of(pool.metadata.namespace, pool.metadata.uid)
-        return [raw for raw in pods if is_blank(raw) and not raw["metadata"].get("deletionTimestamp")]
+    def _plan(self, key: Key, pool: Pool, found: FoundTemplate) -> tuple[PoolObservation, PoolPlan]:
+        """What to do now; a refill that has to wait is none, and brings the pool back."""
+        observation = self._observe(key, pool, found)
+        plan = plan_pool(observation, self._clock())
+        if plan.create and (
+            wait := self._refill.seconds_to_wait(key, wanted=pool.spec.replicas, ready=observation.ready)
+        ):
+            self._requeue(key, wait)
+            return observation, replace(plan, create=0)
+        if found.template is not None:
+            self._refill.note_filled(key)
+        return observation, plan
 
     def _observe(self, key: Key, pool: Pool, found: FoundTemplate | None) -> PoolObservation:
-        pods = tuple(self._view(raw) for raw in self._pods(pool))
-        expected = self._expected.get(key, set())
-        expected -= {pod.name for pod in pods}
+        pods = self._pool_pods.of(pool)
+        if expected := self._expected.get(key, set()):
+            expected -= {pod.name for pod in pods}
         return PoolObservation(
             pool=pool,
             pods=pods,
+            held=self._warm_pods.held,
             pod_hash=found.pod_hash if found else "",
             template_problem=found.problem if found else "",
             expected=len(expected),
         )
 
-    def _view(self, raw: Mapping[str, Any]) -> BlankPod:
-        metadata, ready = raw["metadata"], is_ready(raw)
-        view = None if ready else view_pod(raw)
-        return BlankPod(
-            name=metadata["name"],
-            created=parse_time(metadata.get("creationTimestamp")) or self._clock(),
-            pod_hash=(metadata.get("labels") or {}).get(naming.POD_HASH, ""),
-            is_ready=ready,
-            has_ended=view is not None and view.has_ended,
-            is_held=self._warm_pods.is_held(raw),
-            problem=view.problem if view else None,
-        )
-
-    async def _apply(self, key: Key, pool: Pool, found: FoundTemplate, plan: PoolPlan) -> None:
-        pods = {name_of(raw)[1]: raw for raw in self._pods(pool)}
-        await self._in_batches([partial(self._delete, pods[name]) for name in plan.delete])
+    async def _apply(self, key: Key, observation: PoolObservation, found: FoundTemplate, plan: PoolPlan) -> bool:
+        """Carry out a plan; whether there was anything to do."""
+        pool = observation.pool
+        await self._in_batches([partial(self._delete, pool, name) for name in plan.delete])
         if found.template is None:
-            return
-        for raw in self._pods(pool):
-            if not is_ready(raw) and not self._warm_pods.is_held(raw):
-                await self._blank_pods.ensure_certificate(raw)
+            return bool(plan.delete)
+        for pod in observation.pods:
+            if not pod.is_ready and observation.is_free(pod):
+                await self._certify(pool, pod)
         expected = self._expected.setdefault(key, set())
         count, prefix = min(plan.create, _MOST_AT_ONCE), pool.metadata.name
         names = sorted(expected) + [naming.pool_pod_name(prefix, secrets.token_hex(5)) for _ in range(count)]
@@ -128,6 +130,13 @@ class PoolReconciler:
         if names:
             await self._blank_pods.prepare(pool)
         await self._in_batches([partial(self._create, key, pool, template, name) for name in names])
+        return bool(plan.delete or names)
+
+    async def _certify(self, pool: Pool, pod: BlankPod) -> None:
+        """Make the certificate of a pod that starts, should a crash have come between the two."""
+        raw = self._store.get(PODS, (pool.metadata.namespace, pod.name))
+        if raw is not None and raw["metadata"]["uid"] == pod.uid:
+            await self._blank_pods.ensure_certificate(raw)
 
     async def _create(self, key: Key, pool: Pool, template: Template, name: str) -> None:
         # Expected from before the call until its outcome is known; an unknown one leaves it expected.
@@ -139,11 +148,12 @@ class PoolReconciler:
             raise
         self._expected[key].discard(name)
 
-    async def _delete(self, raw: Mapping[str, Any]) -> None:
+    async def _delete(self, pool: Pool, name: str) -> None:
         """Delete a blank pod, unless a session has claimed it meanwhile: then its resourceVersion is another one."""
-        if self._warm_pods.is_held(raw):
+        namespace = pool.metadata.namespace
+        raw = self._store.get(PODS, (namespace, name))
+        if raw is None or not is_blank(raw) or self._warm_pods.is_held(raw):
             return
-        namespace, name = name_of(raw)
         metadata = raw["metadata"]
         self._warm_pods.hold(raw)
         try:
@@ -155,6 +165,10 @@ class PoolReconciler:
         except ConflictError:
             # Also a mere status from its kubelet: its next event brings the pool back.
             self._warm_pods.release(raw)
+        except BaseException:
+            # Whatever became of it: a pod that is kept from claims is never seen again by anybody.
+            self._warm_pods.release(raw)
+            raise
         else:
             if answer.get("kind") == "Pod" and answer["metadata"].get("deletionTimestamp"):
                 self._store.put(PODS, answer)

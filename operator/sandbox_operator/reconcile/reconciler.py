@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import random
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from sandbox_operator.api.models import Session, parse
@@ -20,7 +19,7 @@ from sandbox_operator.reconcile.sweep import choose_interval, is_undisturbed
 from sandbox_proto import tracing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from sandbox_operator.kube.client import KubeApi
     from sandbox_operator.metrics import Metrics
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from sandbox_operator.reconcile.model import Observation, Plan
     from sandbox_operator.reconcile.observe import Observer
     from sandbox_operator.reconcile.plan_steps import Timing
+    from sandbox_operator.reconcile.scheduling import Scheduling
     from sandbox_operator.store import Store
     from sandbox_operator.work_queue import Key
 
@@ -49,12 +49,12 @@ class Reconciler:
         observer: Observer,
         applier: Applier,
         timing: Timing,
-        requeue: Callable[[Key, float], None],
+        scheduling: Scheduling,
         metrics: Metrics,
-        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._api, self._store, self._observer, self._applier = api, store, observer, applier
-        self._timing, self._requeue, self._metrics, self._clock = timing, requeue, metrics, clock
+        self._timing, self._metrics, self._clock = timing, metrics, scheduling.clock
+        self._requeue, self._cover = scheduling.requeue, scheduling.cover
         self._calls: dict[Key, int] = {}
         self._seen: set[Key] = set()
 
@@ -78,6 +78,8 @@ class Reconciler:
     async def _reconcile(self, key: Key, spans: contextlib.ExitStack) -> str:
         """One session; how it started, where it has just become ready."""
         for _ in range(_ROUNDS):
+            # Mostly the events of its own writes, which a watch tells while their answers are still on their way.
+            self._cover(key)
             raw = find_session(self._store, key)
             if raw is None:
                 self._calls.pop(key, None)

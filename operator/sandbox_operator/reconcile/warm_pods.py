@@ -87,6 +87,11 @@ class WarmPods:
         self._remove(raw)
         self._held[raw["metadata"]["uid"]] = name_of(raw)
 
+    @property
+    def held(self) -> frozenset[str]:
+        """Uids of pods that are reserved, or about to be deleted."""
+        return frozenset(self._held)
+
     def is_held(self, raw: Mapping[str, Any]) -> bool:
         """Whether a pod is reserved."""
         return raw["metadata"]["uid"] in self._held
@@ -136,6 +141,8 @@ class WarmPods:
         if nodes is None or nodes.get(node, {}).pop(name_of(raw), None) is None:
             return
         self._counts[kind] -= 1
+        if not self._counts[kind]:
+            del self._counts[kind]
         if not nodes[node]:
             del nodes[node]
         if not nodes:

@@ -15,8 +15,9 @@ from sandbox_operator.faults import FaultHook
 from sandbox_operator.handlers import Handlers, pool_key, session_key
 from sandbox_operator.kube.resources import EVENTS, PODS, POOLS, SECRETS, SESSIONS, TEMPLATES
 from sandbox_operator.metrics import Metrics
-from sandbox_operator.reconcile.assembly import Environment, Scheduling, build_reconcilers
+from sandbox_operator.reconcile.assembly import Environment, build_reconcilers
 from sandbox_operator.reconcile.plan_steps import Timing
+from sandbox_operator.reconcile.scheduling import Scheduling
 from sandbox_operator.settings import Settings
 from sandbox_operator.store import WATCHED, Store
 from sandbox_operator.testing import FakeKube
@@ -60,12 +61,17 @@ class Operator:
         self.store, self.metrics = Store(), Metrics()
         self.queue: list = []
         self.later: dict = {}
+        self.soon: set = set()
+        self.covered: list = []
+        self.elapsed = 0.0
         self.recorder = EventRecorder(kube)
         credentials = credentials or StaticCredentials(settings)
         environment = Environment(
             kube, agents, self.store, settings, AUTHORITY, credentials, self.recorder, self.metrics
         )
-        scheduling = Scheduling(self._enqueue, self._requeue, self._pause, clock)
+        scheduling = Scheduling(
+            self._enqueue, self._requeue, self.covered.append, self._pause, clock, lambda: self.elapsed
+        )
         reconcilers = build_reconcilers(environment, scheduling, timing or Timing())
         self.reconciler, self.pools, self.warm_pods = reconcilers.sessions, reconcilers.pools, reconcilers.warm_pods
         self.renewals = reconcilers.renewals
@@ -87,6 +93,8 @@ class Operator:
         self.later[key] = seconds
         if seconds == 0.0:
             self._enqueue(key)
+        elif key[0] == POOLS.plural and seconds <= 1.0:
+            self.soon.add(key)
 
     async def list_all(self):
         for kind in WATCHED:
@@ -109,9 +117,17 @@ class Operator:
                 await self.work(self.queue.pop(0))
             for _ in range(10):
                 await asyncio.sleep(0)
-            if not self.queue and not play():
+            if not self.queue and not play() and not self._wait_a_second():
                 return
         raise AssertionError("the operator does not come to rest")
+
+    def _wait_a_second(self):
+        """What pools wait for, a lull, is there; whether one did."""
+        self.elapsed += 1.0
+        waiting, self.soon = self.soon, set()
+        for key in waiting:
+            self._enqueue(key)
+        return bool(waiting)
 
 
 class World:

@@ -156,6 +156,26 @@ async def test_the_queue_works_on_a_key_serially_and_once_more_when_it_changed_m
     assert runs == [KEY, KEY]
 
 
+async def test_a_key_that_was_added_before_its_works_look_is_not_worked_on_once_more():
+    runs, late = [], iter([False, True])
+
+    async def work(key):
+        runs.append(key)
+        queue.add(key)
+        queue.cover(key)
+        if next(late, False):
+            queue.add(key)
+
+    queue = WorkQueue(work, 1)
+    queue.start()
+    for expected in (1, 3):
+        queue.add(KEY)
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert len(runs) == expected
+    await queue.stop()
+
+
 async def test_fault_8_a_key_that_fails_is_tried_again_and_others_go_on():
     seen = []
 

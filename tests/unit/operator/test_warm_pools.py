@@ -3,7 +3,7 @@
 import pytest
 
 from sandbox_operator.api import naming
-from sandbox_operator.errors import ForbiddenError, UnavailableError
+from sandbox_operator.errors import ConflictError, ForbiddenError, InvalidError, NotLeadingError, UnavailableError
 from sandbox_operator.kube.resources import NETWORK_POLICIES, PODS, POOLS, SECRETS, SESSIONS, TEMPLATES
 
 NAMESPACE = "team"
@@ -118,6 +118,8 @@ async def test_a_warm_start_costs_three_writes_and_no_read(world):
         ("patch", "sandboxsessions", "second"),
     ]
     assert world.status("second")["phase"] == "Ready"
+    # Each look covers the events of the writes before it: no other look follows for them.
+    assert world.operator.covered.count((SESSIONS.plural, NAMESPACE, "second")) == 3
 
 
 async def test_what_a_session_brings_arrives_at_bind_and_costs_no_warm_start(world):
@@ -474,3 +476,48 @@ async def test_a_pool_without_a_free_pod_is_told_as_0_and_one_that_wants_none_is
     (pod,) = world.blank()
     world.kube.change(PODS, NAMESPACE, pod, {"status": {"conditions": [{"type": "Ready", "status": "False"}]}})
     assert counts() == {(NAMESPACE, "default"): 0}
+
+
+@pytest.mark.parametrize("error", [UnavailableError(503, "ServiceUnavailable", "no"), NotLeadingError("no")])
+async def test_a_deletion_whose_end_is_unknown_keeps_its_pod_from_nobody(world, error):
+    await fill(world, 3)
+    real, failures = world.kube.delete, [error]
+
+    async def delete(*arguments, **options):
+        if failures:
+            raise failures.pop()
+        return await real(*arguments, **options)
+
+    world.kube.delete = delete
+    world.kube.change(POOLS, NAMESPACE, "pool", {"spec": {"replicas": 2}})
+    key = (POOLS.plural, NAMESPACE, "pool")
+    with pytest.raises(type(error)):
+        await world.operator.work(key)
+    assert not world.operator.warm_pods.held
+    await world.operator.work(key)
+    await world.settle()
+    status = world.pool()["status"]
+    assert (status["replicas"], status["readyReplicas"]) == (2, 2)
+
+
+async def test_a_pod_that_can_neither_be_claimed_nor_discarded_now_is_kept_from_nobody(world):
+    await fill(world, 1)
+    (pod,) = world.blank()
+    real_patch, real_delete, refusals = world.kube.patch, world.kube.delete, [1]
+
+    async def patch(resource, *rest, **more):
+        if resource is PODS and refusals:
+            raise InvalidError(422, "Invalid", "no")
+        return await real_patch(resource, *rest, **more)
+
+    async def delete(resource, *rest, **more):
+        if resource is PODS and refusals.pop():
+            raise ConflictError(409, "Conflict", "a kubelet's status came between")
+        return await real_delete(resource, *rest, **more)
+
+    world.kube.patch, world.kube.delete = patch, delete
+    world.add_session()
+    await world.operator.work((SESSIONS.plural, NAMESPACE, "one"))
+    assert world.status()["phase"] == "Ready"
+    assert (world.status()["startup"]["source"], world.status()["podName"]) == ("Warm", pod)
+    assert not world.operator.warm_pods.held

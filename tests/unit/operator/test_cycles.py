@@ -1,0 +1,47 @@
+"""Full looks for reference cycles wait for a pause of the sessions, though not for ever."""
+
+import asyncio
+import gc
+
+from sandbox_operator import cycles
+
+
+async def test_a_full_look_waits_until_no_session_does(monkeypatch):
+    monkeypatch.setattr(cycles, "_PAUSE", 0.0)
+    monkeypatch.setattr(cycles, "_RETRY", 0.0)
+    looks, asked, answers = [], [], iter([True, True, False])
+
+    def is_busy():
+        asked.append(len(looks))
+        return next(answers, True)
+
+    monkeypatch.setattr(gc, "collect", lambda: looks.append(len(asked)))
+    task = asyncio.create_task(cycles.collect_in_pauses(is_busy))
+    for _ in range(50):
+        await asyncio.sleep(0)
+    task.cancel()
+    # Twice busy, then not: one look, and none while it is busy again.
+    assert looks == [3]
+    assert len(asked) > 4
+
+
+async def test_sessions_that_never_pause_put_a_full_look_off_for_some_minutes_only(monkeypatch):
+    monkeypatch.setattr(cycles, "_PAUSE", 0.0)
+    monkeypatch.setattr(cycles, "_RETRY", 0.0)
+    monkeypatch.setattr(cycles, "_LONGEST", 0.0)
+    looks = []
+    monkeypatch.setattr(gc, "collect", lambda: looks.append(1))
+    task = asyncio.create_task(cycles.collect_in_pauses(lambda: True))
+    for _ in range(10):
+        await asyncio.sleep(0)
+    task.cancel()
+    assert looks
+
+
+def test_what_is_here_is_spared_for_as_long_as_the_operator_runs():
+    usual, frozen = gc.get_threshold(), gc.get_freeze_count()
+    with cycles.spare_what_is_here():
+        assert gc.get_freeze_count() > frozen
+        # Python itself never takes a full look.
+        assert gc.get_threshold()[2] > 100_000
+    assert (gc.get_threshold(), gc.get_freeze_count()) == (usual, 0)
