@@ -299,6 +299,13 @@ def test_a_cell_that_ignores_the_interrupt_is_killed_with_its_tree(runtime, clie
     assert client.execute("1 + 1").body == b"2"
 
 
+def test_a_javascript_cell_that_cannot_be_stopped_ends_at_its_limit(client):
+    """What the engine is asked of an error runs where nothing can be terminated."""
+    outcome = client.execute("throw { get stack() { for (;;); } }", language="javascript", timeout=1)
+    assert (outcome["status"], outcome["context_restarted"]) == ("TIMED_OUT", True)
+    assert client.execute("1 + 1", language="javascript").body.startswith(b"2")
+
+
 def test_an_interrupt_ends_the_cell_and_keeps_state(client):
     client.execute("x = 5")
     number = client.start("import time\ntime.sleep(1000)")
@@ -537,12 +544,15 @@ def test_json_of_every_event_is_ascii_safe(client):
         assert outcome["status"] == "ERROR"
 
 
-def test_an_interrupt_before_the_cell_began_is_not_lost_and_hits_no_other_cell(client):
+@pytest.mark.parametrize(
+    ("language", "code"), [("python", "import time\ntime.sleep(1000)"), ("javascript", "for (;;) {}")]
+)
+def test_an_interrupt_before_the_cell_began_is_not_lost_and_hits_no_other_cell(client, language, code):
     for _ in range(10):
-        number = client.start("import time\ntime.sleep(1000)")
-        client.call("interrupt", context_id="python")
+        number = client.start(code, language=language)
+        client.call("interrupt", context_id=language)
         assert client.take(number)["status"] == "INTERRUPTED"
-        assert client.execute("1")["status"] == "OK"
+        assert client.execute("1", language=language)["status"] == "OK"
 
 
 def records(body):

@@ -16,35 +16,42 @@ const { stripTypes } = require('./typescript.cjs');
 /** Name of the global object whose methods compiled cells call; see user_environment.cjs. */
 const HELPER = '__sandbox__';
 
-/** Code behind an await runs as a task of its own, where a loop can be terminated; inside of the evaluation it cannot. */
-const YIELD = 'await void 0;';
+const NEVER = `await ${HELPER}.never`;
+
+const LONGEST_NAME = 100; // of what an error names by its text
 
 const OPTIONS = { ecmaVersion: 'latest', allowAwaitOutsideFunction: true, allowHashBang: true };
 
 /**
- * @param {{source: string, language: string, fileName: string, known: Map<string, string>, constants: Set<string>}} cell
- *   `known`: names of earlier cells to their kinds; `constants`: those of them that were declared with `const`
+ * @param {{source: string, language: string, fileName: string, known: Map<string, string>, constants: Set<string>,
+ *   epoch: number}} cell  `known`: names of earlier cells to their kinds; `constants`: those of them that were declared
+ *   with `const`; `epoch`: interrupts before it, so that one that comes at any time from now on is one of this cell
  * @returns {{code: string, declared: Map<string, string>, names: Map<string, boolean>, maps: object[]}}  `names`: those of
  *   the top level, each with whether it is a constant; `maps` as in positions.cjs
  * @throws {CellSyntaxError}
  */
-function compileCell({ source, language, fileName, known, constants }) {
+function compileCell({ source, language, fileName, known, constants, epoch }) {
   const isTypeScript = language === 'typescript';
   const stripped = isTypeScript ? stripTypes(source) : { code: source, maps: [] };
   const tree = parse(stripped, source);
   const edits = new Edits(stripped.code);
   const declarations = new Declarations(known, edits, HELPER);
-  rewrite(tree, stripped.code, edits, declarations, { isTypeScript, isTransformed: stripped.maps.length > 0 });
+  rewrite(tree, stripped.code, edits, declarations, { isTypeScript, isTransformed: stripped.maps.length > 0, epoch });
   const names = topLevelNames(tree);
   guardConstants(tree, constantsIn(names, constants), edits, `${HELPER}.constant`);
   if (stripped.code.startsWith('#!')) edits.replace(0, 2, '//');
-  const { code, map } = edits.apply(YIELD + declarations.prologue);
+  const { code, map } = edits.apply(beginning(epoch) + declarations.prologue);
   return {
     code: `${code}\n;void 0\n//# sourceURL=${fileName}`,
     declared: declarations.declared,
     names,
     maps: [map, ...stripped.maps],
   };
+}
+
+/** Code behind an await runs as a task of its own, where a loop can be terminated; inside of the evaluation it cannot. */
+function beginning(epoch) {
+  return `if (${HELPER}.isStale(${epoch}, await void 0)) ${NEVER};`;
 }
 
 /** What is a constant in a cell: by its own declarations, else by those of earlier cells. */
@@ -130,10 +137,18 @@ const VISITORS = {
   ClassDeclaration(node, { isTop, declarations }) {
     if (isTop && node.id) declarations.class(node);
   },
-  AwaitExpression(node, { isNested, edits }) {
+  AwaitExpression(node, { isNested, edits, epoch }) {
     if (isNested) return;
-    edits.open(node.start, `${HELPER}.value(${HELPER}.isStale(${HELPER}.epoch(), `);
-    edits.close(node.end, `) ? await ${HELPER}.never : 0)`);
+    edits.open(node.start, `${HELPER}.value(${HELPER}.isStale(${epoch}, `);
+    edits.close(node.end, `) ? ${NEVER} : 0)`);
+    // Where what is awaited fails, the check behind the await is passed by.
+    edits.open(node.argument.start, `(${HELPER}.isStale(${epoch}) ? ${HELPER}.never : (`);
+    edits.close(node.argument.end, '))');
+  },
+  ForOfStatement({ await: isAwaiting, right: { start, end } }, { isNested, code, edits, epoch }) {
+    if (isNested || !isAwaiting) return;
+    edits.open(start, `${HELPER}.each(${epoch}, (`);
+    edits.close(end, `), ${JSON.stringify(code.slice(start, Math.min(end, start + LONGEST_NAME)))})`);
   },
   CallExpression(node, { isNested, isTransformed, declarations }) {
     const name = isTransformed && !isNested ? transformedName(node) : null;
@@ -145,15 +160,15 @@ const VISITORS = {
   MetaProperty(node, { edits }) {
     if (node.meta.name === 'import') edits.replace(node.start, node.end, `${HELPER}.meta`);
   },
-  ImportDeclaration(node, { edits, declarations, isTypeScript }) {
-    edits.replace(node.start, node.end, importStatement(node, declarations, isTypeScript));
+  ImportDeclaration(node, { edits, declarations, isTypeScript, epoch }) {
+    edits.replace(node.start, node.end, importStatement(node, declarations, isTypeScript, epoch));
   },
-  ExportAllDeclaration(node, { edits }) {
-    edits.replace(node.start, node.end, `await ${HELPER}.import(${node.source.raw});`);
+  ExportAllDeclaration(node, { edits, epoch }) {
+    edits.replace(node.start, node.end, `${importCall(node.source.raw, epoch)};`);
   },
-  ExportNamedDeclaration(node, { edits }) {
+  ExportNamedDeclaration(node, { edits, epoch }) {
     if (node.declaration) edits.replace(node.start, node.declaration.start, '');
-    else edits.replace(node.start, node.end, node.source ? `await ${HELPER}.import(${node.source.raw});` : ';');
+    else edits.replace(node.start, node.end, node.source ? `${importCall(node.source.raw, epoch)};` : ';');
   },
   ExportDefaultDeclaration(node, { edits }) {
     const { declaration } = node;
@@ -172,7 +187,7 @@ function transformedName({ callee, arguments: [argument] }) {
 }
 
 /** A static import as a statement that binds the same names. */
-function importStatement(node, declarations, isTypeScript) {
+function importStatement(node, declarations, isTypeScript, epoch) {
   const names = [];
   const members = [];
   let namespace = null;
@@ -190,13 +205,17 @@ function importStatement(node, declarations, isTypeScript) {
   const attributes = node.attributes?.length ? attributesOf(node.attributes) : 'undefined';
   // What TypeScript imports may be a type only, which is nothing at run time.
   const checked = isTypeScript ? [] : required;
-  const call = `await ${HELPER}.import(${node.source.raw}, ${attributes}, ${JSON.stringify(checked)})`;
+  const call = importCall(`${node.source.raw}, ${attributes}, ${JSON.stringify(checked)}`, epoch);
   if (!names.length) return `${call};`;
   const pattern = `{${members.join(', ')}}`;
   const isAssignment = declarations.claim(names, LEXICAL);
   if (!namespace) return isAssignment ? `void (${pattern} = ${call});` : `let ${pattern} = ${call};`;
   if (isAssignment) return `void (${namespace} = ${call}, ${pattern} = ${namespace});`;
   return `let ${namespace} = ${call}, ${pattern} = ${namespace};`;
+}
+
+function importCall(given, epoch) {
+  return `${HELPER}.value(${HELPER}.isStale(${epoch}, await ${HELPER}.import(${given})) ? ${NEVER} : 0)`;
 }
 
 function attributesOf(attributes) {

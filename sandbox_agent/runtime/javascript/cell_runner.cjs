@@ -8,6 +8,7 @@ const { CellSyntaxError } = require('./syntax_error.cjs');
 
 const EXTENSIONS = Object.freeze({ javascript: 'js', typescript: 'ts' });
 const LONGEST_VALUE = 64 << 10;
+const GRACE_MILLISECONDS = 10; // for the evaluation's own end after the main thread answers again
 const CELLS_BETWEEN_CALLS = 64; // what the main thread is sent of cells is taken over when it is called
 
 class CellRunner {
@@ -33,14 +34,15 @@ class CellRunner {
   /**
    * Runs a cell to its end; its output, events and CLOSE go to `channel`.
    *
-   * @param {{channel: number, language: string, source: string, count?: number}} cell  `count` is its number in the
-   *   context, where the supervisor keeps it
+   * @param {{channel: number, language: string, source: string, count?: number, isInterrupted: boolean}} cell  `count`
+   *   is its number in the context, where the supervisor keeps it
    */
-  async run({ channel, language, source, count }) {
+  async run(cell) {
+    const { channel, language, count } = cell;
     const start = performance.now();
     this.#count = Number.isSafeInteger(count) ? count : this.#count + 1;
-    const cell = { channel, source, language, fileName: `cell-${this.#count}.${EXTENSIONS[language] ?? 'js'}` };
-    const { status, error } = await this.#outcome(cell);
+    const fileName = `cell-${this.#count}.${EXTENSIONS[language] ?? 'js'}`;
+    const { status, error } = cell.isInterrupted ? interruption() : await this.#outcome(cell, fileName);
     const duration = (performance.now() - start) / 1000;
     if (error) error.type = 'error';
     this.#output.finish(channel, error, { status, duration, execution_count: this.#count });
@@ -48,9 +50,10 @@ class CellRunner {
     if (this.#count % CELLS_BETWEEN_CALLS === 0) this.#main.request({ type: 'ping' });
   }
 
-  /** Ends the running cell from outside, as an interrupt. */
-  interrupt() {
-    this.#stop({ status: 'INTERRUPTED', error: null });
+  /** Ends a cell from outside, as an interrupt; one that waits will not begin. */
+  interrupt(cell) {
+    if (cell === this.#running?.cell) this.#stop(interruption());
+    else cell.isInterrupted = true;
   }
 
   /** Ends the running cell because it called process.exit. */
@@ -59,29 +62,32 @@ class CellRunner {
     this.#stop(code === 0 ? { status: 'OK', error: null } : { status: 'ERROR', error });
   }
 
-  async #outcome(cell) {
+  async #outcome(cell, fileName) {
     let compiled;
     try {
-      compiled = compileCell({ ...cell, known: this.#known, constants: this.#constants });
+      const { source, language } = cell;
+      const names = { known: this.#known, constants: this.#constants };
+      compiled = compileCell({ source, language, fileName, ...names, epoch: this.#output.epoch });
     } catch (error) {
       if (!(error instanceof CellSyntaxError)) return failure(error);
-      return { status: 'ERROR', error: error.describe(cell.fileName) };
+      return { status: 'ERROR', error: error.describe(fileName) };
     }
-    this.#tracebacks.remember(cell.fileName, compiled.maps);
-    const running = this.#start(cell.channel);
+    this.#tracebacks.remember(fileName, compiled.maps);
+    const running = this.#start(cell);
     const details = await Promise.race([this.#main.evaluate(compiled.code), running.stopped]);
     this.#output.collect(); // process.exit may be among what the cell left behind
+    await running.stopping; // it may end by itself while it is being stopped, and what stops it would hit the next one
     this.#running = null;
-    const outcome = await this.#judge(cell, compiled, details, running);
+    const outcome = await this.#judge(fileName, compiled, details, running);
     this.#output.end();
     return outcome;
   }
 
-  #start(channel) {
-    const running = { ending: null };
+  #start(cell) {
+    const running = { cell, ending: null, stopping: null };
     running.stopped = new Promise((resolve) => (running.resolve = resolve));
     this.#running = running;
-    this.#output.begin(channel);
+    this.#output.begin(cell.channel);
     return running;
   }
 
@@ -90,15 +96,16 @@ class CellRunner {
     if (!running || running.ending) return;
     running.ending = ending;
     this.#output.countInterrupt();
-    this.#main.stop().then(() => running.resolve(null));
+    running.stopping = this.#main.stop();
+    running.stopping.then(() => setTimeout(running.resolve, GRACE_MILLISECONDS, null));
   }
 
-  async #judge(cell, compiled, details, running) {
+  async #judge(fileName, compiled, details, running) {
     const isEarly = isEarlyError(details);
     if (!isEarly) this.#remember(compiled);
     if (running.ending && (details || running.ending.status !== 'OK')) return running.ending;
     if (!details) return { status: 'OK', error: null };
-    return { status: 'ERROR', error: await this.#describe(cell, compiled, details) };
+    return { status: 'ERROR', error: await this.#describe(fileName, compiled, details) };
   }
 
   #remember({ declared, names }) {
@@ -109,7 +116,7 @@ class CellRunner {
     }
   }
 
-  async #describe({ fileName }, { maps }, details) {
+  async #describe(fileName, { maps }, details) {
     const { exception } = details;
     if (!exception?.objectId) {
       const value = textOfPrimitive(exception, details.text).slice(0, LONGEST_VALUE);
@@ -136,6 +143,10 @@ function textOfPrimitive(exception, otherwise) {
 /** The engine refused the code before any of it ran. */
 function isEarlyError(details) {
   return details?.exception?.className === 'SyntaxError' && details.scriptId !== undefined && !details.stackTrace;
+}
+
+function interruption() {
+  return { status: 'INTERRUPTED', error: null };
 }
 
 function failure(error) {

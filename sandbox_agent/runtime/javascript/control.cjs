@@ -19,6 +19,7 @@ class Control {
   #socket;
   #main = new MainThread(parentPort);
   #runner;
+  #cells = new Map(); // channel to each cell that has not ended, in the order they came
   #incoming = new Map(); // channel to the cell whose code is not complete
   #work;
 
@@ -41,7 +42,7 @@ class Control {
    * takes long: `ready`, and a cell that comes with it, go first.
    */
   async #warmUp() {
-    const names = { known: new Map(), constants: new Set() };
+    const names = { known: new Map(), constants: new Set(), epoch: 0 };
     const { code } = compileCell({ source: 'await 1', language: 'javascript', fileName: 'warm-up.js', ...names });
     await this.#main.evaluate(code.replace('.result(', '.isStale(0,'));
     const typed = { source: '1 as any', language: 'typescript', fileName: 'warm-up.ts', ...names };
@@ -57,8 +58,14 @@ class Control {
     if (type === FrameType.OPEN) this.#open(channel, JSON.parse(payload));
     else if (type === FrameType.DATA) this.#data(channel, payload);
     else if (type === FrameType.EVENT && channel === 0 && JSON.parse(payload).type === 'interrupt') {
-      this.#runner.interrupt();
+      this.#interrupt();
     }
+  }
+
+  /** Whoever sends it knows of no end of this cell yet, but maybe of no beginning either. */
+  #interrupt() {
+    const [cell] = this.#cells.values();
+    if (cell) this.#runner.interrupt(cell);
   }
 
   #open(channel, message) {
@@ -66,7 +73,9 @@ class Control {
       this.#enqueue(() => this.#initialize(message));
     } else if (message.op === 'execute' && Object.hasOwn(EXTENSIONS, message.language)) {
       const { language, code_bytes: missing, execution_count: count } = message;
-      this.#incoming.set(channel, { language, count, missing, parts: [] });
+      const cell = { channel, language, count, source: '', isInterrupted: false };
+      this.#cells.set(channel, cell);
+      this.#incoming.set(channel, { cell, missing, parts: [] });
       this.#startIfComplete(channel);
     } else {
       const error = { code: 'UNIMPLEMENTED', reason: 'NOT_IMPLEMENTED', message: 'no such operation', field: 'op' };
@@ -80,19 +89,22 @@ class Control {
   }
 
   #data(channel, payload) {
-    const cell = this.#incoming.get(channel);
-    if (!cell || payload[0] !== Stream.BODY) return;
-    cell.parts.push(Buffer.from(payload.subarray(1)));
-    cell.missing -= payload.length - 1;
+    const incoming = this.#incoming.get(channel);
+    if (!incoming || payload[0] !== Stream.BODY) return;
+    incoming.parts.push(Buffer.from(payload.subarray(1)));
+    incoming.missing -= payload.length - 1;
     this.#startIfComplete(channel);
   }
 
   #startIfComplete(channel) {
-    const { language, count, missing, parts } = this.#incoming.get(channel);
+    const { cell, missing, parts } = this.#incoming.get(channel);
     if (missing > 0) return;
     this.#incoming.delete(channel);
-    const source = Buffer.concat(parts).toString();
-    this.#enqueue(() => this.#runner.run({ channel, language, source, count }));
+    cell.source = Buffer.concat(parts).toString();
+    this.#enqueue(async () => {
+      await this.#runner.run(cell);
+      this.#cells.delete(channel);
+    });
   }
 }
 

@@ -9,8 +9,6 @@ const { HELPER } = require('./cell_compiler.cjs');
 
 const OBJECTS = 'cell';
 const PATIENCE_MILLISECONDS = 25; // a main thread that is not computing answers sooner
-const GRACE_MILLISECONDS = 10; // for the evaluation's own end after the thread answers again
-
 const BLOCKED_AFTER_ROUNDS = 6; // of up to twice the patience each
 
 class MainThread {
@@ -18,6 +16,7 @@ class MainThread {
   #port;
   #lastId = 0;
   #waiting = new Map();
+  #termination = null;
 
   /** @param {import('node:worker_threads').MessagePort} port  answered by main.cjs */
   constructor(port) {
@@ -70,28 +69,39 @@ class MainThread {
     this.#session.post('Runtime.releaseObjectGroup', { objectGroup: OBJECTS });
   }
 
-  /** Ends whatever runs; resolves when the event loop turns again, which native calls that block can delay. */
+  /**
+   * Ends whatever runs; resolves when the event loop turns again, which native calls that block can delay. By then no
+   * termination is under way any more: a cell that one hits never answers, so none may reach the next cell.
+   */
   async stop() {
-    for (let round = 1; !(await this.#answersWithin(PATIENCE_MILLISECONDS)); round += 1) {
-      await this.#post('Runtime.terminateExecution', {}, PATIENCE_MILLISECONDS);
+    for (let round = 1; ; round += 1) {
+      const isTurning = await this.#answersWithin(PATIENCE_MILLISECONDS);
+      if (isTurning && !this.#termination) return;
+      if (!isTurning) this.#terminate();
+      await within(this.#termination, PATIENCE_MILLISECONDS, null);
       if (round % BLOCKED_AFTER_ROUNDS === 0) interruptChildren();
     }
-    await new Promise((resolve) => setTimeout(resolve, GRACE_MILLISECONDS));
+  }
+
+  /** One at a time: it is answered when it has hit something, or found nothing to hit. */
+  #terminate() {
+    this.#termination ??= this.#post('Runtime.terminateExecution').then(() => {
+      this.#termination = null;
+    });
   }
 
   #answersWithin(milliseconds) {
     return within(this.request({ type: 'ping' }).then(() => true), milliseconds, false);
   }
 
-  #post(method, parameters, milliseconds) {
-    const answer = new Promise((resolve) => {
+  #post(method, parameters) {
+    return new Promise((resolve) => {
       this.#session.post(method, parameters, (error, result) => {
         // The process is ending by a signal: the end is the answer, which the supervisor sees.
         if (error?.message.includes('context was destroyed')) return;
         resolve(error ? { exceptionDetails: { text: error.message } } : result);
       });
     });
-    return milliseconds === undefined ? answer : within(answer, milliseconds, null);
   }
 }
 

@@ -43,6 +43,11 @@ class Output {
     this.#reader.setActive(false);
   }
 
+  /** Interrupts so far. */
+  get epoch() {
+    return this.#reader.epoch;
+  }
+
   countInterrupt() {
     this.#reader.countInterrupt();
   }

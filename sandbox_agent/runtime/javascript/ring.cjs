@@ -108,6 +108,10 @@ class RingReader {
     Atomics.notify(this.#state, TAIL);
   }
 
+  get epoch() {
+    return Atomics.load(this.#state, EPOCH);
+  }
+
   countInterrupt() {
     Atomics.add(this.#state, EPOCH, 1);
   }

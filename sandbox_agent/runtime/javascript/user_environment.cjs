@@ -32,7 +32,10 @@ function defineHidden(name, value) {
   Object.defineProperty(globalThis, name, { value });
 }
 
-/** Each `await` of a cell's top level is `value(isStale(epoch(), await x) ? await never : 0)`. */
+/**
+ * Each `await x` of a cell's top level is `value(isStale(E, await (isStale(E) ? never : (x))) ? await never : 0)`, with the
+ * epoch E at which the cell was begun.
+ */
 function createHelper(ring) {
   let awaited;
   return {
@@ -42,7 +45,6 @@ function createHelper(ring) {
     set constant(_) {
       throw new TypeError('Assignment to constant variable.');
     },
-    epoch: () => ring.epoch,
     /** True if an interrupt came since `epoch`: the cell is over, and its code behind the await must not go on. */
     isStale(epoch, value) {
       awaited = value;
@@ -56,6 +58,11 @@ function createHelper(ring) {
     get never() {
       return new Promise(() => {});
     },
+    /** What a `for await` of a cell's top level goes through; `text` is how the cell names it. */
+    each(epoch, iterable, text) {
+      if (isIterable(iterable)) return eachUntil(() => ring.epoch !== epoch, iterable);
+      throw new TypeError(`${text} is not async iterable`);
+    },
     get meta() {
       const filename = path.join(process.cwd(), 'cell.js');
       const url = pathToFileURL(filename).href;
@@ -66,6 +73,22 @@ function createHelper(ring) {
       return thrown === EXIT ? null : describeError(thrown);
     },
   };
+}
+
+function isIterable(value) {
+  return Boolean(value?.[Symbol.asyncIterator] ?? value?.[Symbol.iterator]);
+}
+
+async function* eachUntil(isOver, iterable) {
+  const never = new Promise(() => {});
+  try {
+    for await (const value of iterable) {
+      if (isOver()) await never;
+      yield value;
+    }
+  } finally {
+    if (isOver()) await never;
+  }
 }
 
 function installModuleGlobals() {

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 DEADLINE = 30.0
+INTERRUPT = encode_json(FrameType.EVENT, 0, {"type": "interrupt"})
 
 
 @dataclass
@@ -84,11 +85,13 @@ class Interpreter:
             self._frames.extend(self._decoder.feed(data))
         return self._frames.pop(0)
 
-    def begin(self, code: str, language: str = "javascript") -> None:
+    def begin(self, code: str, language: str = "javascript", *, interrupted: bool = False) -> None:
+        """Sends a cell; with an interrupt in the same write where it is to be `interrupted`."""
         self._channel += 1
         body = code.encode()
-        self._send_open(self._channel, {"op": "execute", "language": language, "code_bytes": len(body)})
-        self.socket.sendall(b"".join(split_data(self._channel, Stream.BODY, body)))
+        opened = {"op": "execute", "language": language, "code_bytes": len(body)}
+        frames = [encode_json(FrameType.OPEN, self._channel, opened), *split_data(self._channel, Stream.BODY, body)]
+        self.socket.sendall(b"".join([*frames, INTERRUPT] if interrupted else frames))
 
     def finish(self, on_frame: Callable[[Frame], None] = lambda _: None) -> Outcome:
         outcome, body, sizes = Outcome(), b"", []
@@ -133,15 +136,21 @@ class Interpreter:
         return json.loads(outcome.parts["application/json"])
 
     def interrupt(self) -> None:
-        self.socket.sendall(encode_json(FrameType.EVENT, 0, {"type": "interrupt"}))
+        self.socket.sendall(INTERRUPT)
 
-    def run_interrupted(self, code: str) -> Outcome:
-        """Interrupts a cell once it has printed `go`."""
-        self.begin(f"console.log('go'); {code}")
+    def run_interrupted(self, code: str, *, before: str = "console.log('go');") -> Outcome:
+        """Interrupts a cell once `go` was printed, by itself or by what an earlier cell left behind."""
+        self.begin(f"{before} {code}")
+        return self.finish_interrupted()
+
+    def finish_interrupted(self) -> Outcome:
+        """The end of a cell that is interrupted once `go` was printed."""
+
+        waiting = [self.interrupt]
 
         def interrupt_at_output(frame: Frame) -> None:
-            if frame.type is FrameType.DATA and b"go\n" in frame.payload:
-                self.interrupt()
+            if waiting and frame.type is FrameType.DATA and b"go\n" in frame.payload:
+                waiting.pop()()
 
         return self.finish(interrupt_at_output)
 

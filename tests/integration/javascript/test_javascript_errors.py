@@ -41,6 +41,12 @@ def test_an_error_of_a_function_of_an_earlier_cell_names_that_cell(shared):
     ]
 
 
+def test_what_no_for_await_can_go_through_is_named(shared):
+    error = shared.run("const rows = 7;\nfor await (const row of rows) console.log(row)").error
+    assert (error["name"], error["value"]) == ("TypeError", "rows is not async iterable")
+    assert error["traceback"][1].endswith(".js:2:25")
+
+
 def test_causes_are_part_of_the_traceback(shared):
     error = shared.run("throw new Error('outer', {cause: new TypeError('inner')})").error
     assert [line for line in error["traceback"] if not line.startswith("    at")] == [

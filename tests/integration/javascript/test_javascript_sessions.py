@@ -52,10 +52,11 @@ def test_what_npm_installs_is_there_in_the_next_cell(sandbox):
 @pytest.mark.parametrize(
     "code",
     [
-        "while (true) {}",
-        "setTimeout(() => { while (true) {} }); await new Promise(() => {})",
-        "Promise.resolve().then(() => { while (true) {} }); await new Promise(() => {})",
-        "process.on('beforeExit', () => {}); for (;;) await null",
+        "console.log('go'); while (true) {}",
+        # Not before the loop is there: one that begins behind the interrupt ends at the next cell's limit.
+        "setTimeout(() => { console.log('go'); while (true) {} }); await new Promise(() => {})",
+        "console.log('go'); Promise.resolve().then(() => { while (true) {} }); await new Promise(() => {})",
+        "process.on('beforeExit', () => {}); console.log('go'); for (;;) await null",
     ],
 )
 def test_an_interrupt_from_outside_keeps_the_variables(sandbox, code):
@@ -63,9 +64,7 @@ def test_an_interrupt_from_outside_keeps_the_variables(sandbox, code):
     running = threading.Event()
     outcomes = []
     runner = threading.Thread(
-        target=lambda: outcomes.append(
-            sandbox.run_code(f"console.log('go'); {code}", "javascript", on_stdout=lambda _: running.set())
-        )
+        target=lambda: outcomes.append(sandbox.run_code(code, "javascript", on_stdout=lambda _: running.set()))
     )
     runner.start()
     assert running.wait(30)

@@ -52,3 +52,20 @@ def test_a_value_that_is_a_picture_or_has_a_bundle_of_its_own_is_shown_so(shared
     }
     code = "({ [Symbol.for('Jupyter.display')]: () => ({'text/html': '<i/>', 'text/plain': 'plain'}) })"
     assert shared.run(code).parts == {"text/html": b"<i/>", "text/plain": b"plain"}
+
+
+@pytest.mark.parametrize(
+    ("loop", "seen"),
+    [
+        ("for await (const x of [1, Promise.resolve(2)]) seen.push(x)", [1, 2]),
+        ("for await (const x of (0, some())) { seen.push(x); break }", [1, "closed"]),
+        ("for await (const x of await some()) seen.push(x)", [1, 2, "closed"]),
+        (
+            "try { for await (const x of some()) throw x } catch (thrown) { seen.push('caught', thrown) }",
+            ["closed", "caught", 1],
+        ),
+    ],
+)
+def test_a_for_await_loop_runs_as_the_language_says(own, loop: str, seen: list[object]):
+    some = "async function* some() { try { yield 1; yield 2 } finally { seen.push('closed') } }"
+    assert own.value(f"const seen = []; {some}\n{loop};\nseen") == seen
