@@ -19,7 +19,6 @@ from sandbox_operator.agent_client import AgentClient
 from sandbox_operator.authority_keeper import AuthorityKeeper
 from sandbox_operator.controller import Controller
 from sandbox_operator.credentials import StaticCredentials
-from sandbox_operator.errors import ApiError, ExpiredError
 from sandbox_operator.event_recorder import EventRecorder
 from sandbox_operator.faults import FaultHook
 from sandbox_operator.handlers import (
@@ -34,8 +33,10 @@ from sandbox_operator.handlers import (
 from sandbox_operator.health import serve_health
 from sandbox_operator.kube.client import KubeClient
 from sandbox_operator.kube.connection import load_connection
+from sandbox_operator.kube.empty_lists import EmptyLists
 from sandbox_operator.kube.lease import LeaderLease
-from sandbox_operator.kube.resources import PODS, POOLS, SESSIONS
+from sandbox_operator.kube.resources import POOLS, SESSIONS
+from sandbox_operator.lists import Lists
 from sandbox_operator.metrics import Metrics
 from sandbox_operator.reconcile.assembly import Environment
 from sandbox_operator.store import WATCHED, Store, name_of
@@ -43,22 +44,14 @@ from sandbox_operator.sts import StsCredentials
 from sandbox_proto import tracing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable, Mapping
+    from collections.abc import Callable, Coroutine
 
     from sandbox_operator.credentials import CredentialSource
     from sandbox_operator.kube.connection import Connection
-    from sandbox_operator.kube.resources import Resource
     from sandbox_operator.settings import Settings
 
 _LOG: Final = logging.getLogger(__name__)
 _WATCH_CONNECTIONS: Final = 20
-_SYNC_RETRY: Final = 1.0
-_EARLY_SYNCS: Final = (1.0, 2.0, 7.0)
-"""Seconds between the first lists: what is deleted after ours and before kopf's own, no watch reports."""
-_MAX_SYNC_AGE: Final = 5
-"""Resyncs that may be missed before /readyz says so."""
-_LISTED_A_SECOND: Final = 100
-"""Objects; of more than 6,000, resyncs are rarer than a minute."""
 _LAST_WORK: Final = 3.0
 
 
@@ -71,13 +64,16 @@ class Application:
         self._faults = FaultHook.from_environment(environment)
         self._metrics, self._store = Metrics(), Store()
         self._stop = asyncio.Event()
-        self._synced_at = float("-inf")
         self._api = KubeClient(self._connection, self._faults, self._may_write, self._metrics.count_call)
         identity = settings.pod_name or f"{socket.gethostname()}-{secrets.token_hex(4)}"
         self._lease = LeaderLease(self._api, settings.namespace, settings.lease, identity, self._on_leading)
         self._controller: Controller | None = None
         self._is_working = False
         self._handlers = Handlers(self._store, self._enqueue, self._metrics, settings.default_template)
+        self._namespaces: tuple[str | None, ...] = settings.watch_namespaces or (None,)
+        self._lists = Lists(
+            self._api, self._store, self._namespaces, POD_SELECTOR, settings.resync_seconds, self._handlers.enqueue_for
+        )
 
     async def run(self) -> int:
         """Run until a signal (0) or until kopf or a part of ours stops by itself (1)."""
@@ -88,7 +84,7 @@ class Application:
                 serve_health(
                     settings.health_port,
                     settings.metrics_port,
-                    self._find_problem,
+                    self._lists.find_problem,
                     self._metrics,
                     self._refresh_metrics,
                 )
@@ -110,10 +106,7 @@ class Application:
                     self._metrics,
                 )
             )
-            while not await self._sync():  # noqa: ASYNC110 - a retry, not a wait for a flag
-                await asyncio.sleep(_SYNC_RETRY)
-            with cycles.spare_what_is_here():
-                return await self._run_tasks(recorder, lambda: keeper.run(authority))
+            return await self._run_tasks(recorder, lambda: keeper.run(authority))
 
     async def _open_credentials(self, stack: contextlib.AsyncExitStack) -> CredentialSource:
         own = StaticCredentials(self._settings)
@@ -126,11 +119,11 @@ class Application:
 
     async def _run_tasks(self, recorder: EventRecorder, keep_authority: Callable[[], Coroutine[Any, Any, None]]) -> int:
         ours = [
-            asyncio.create_task(self._lease.run(), name="lease"),
+            asyncio.create_task(self._lead(), name="lease"),
             asyncio.create_task(recorder.run(), name="events"),
-            asyncio.create_task(self._resync(), name="resync"),
+            asyncio.create_task(self._lists.run(), name="lists"),
             asyncio.create_task(keep_authority(), name="ca"),
-            asyncio.create_task(cycles.collect_in_pauses(self._is_busy), name="cycles"),
+            asyncio.create_task(self._collect_cycles(), name="cycles"),
         ]
         kopf_stop = asyncio.Event()
         watching = asyncio.create_task(self._run_kopf(kopf_stop), name="kopf")
@@ -142,6 +135,16 @@ class Application:
         await self._shut_down(ours, watching, kopf_stop)
         stopping.cancel()
         return code
+
+    async def _lead(self) -> None:
+        """Who leads has to know what there is."""
+        await self._lists.synced.wait()
+        await self._lease.run()
+
+    async def _collect_cycles(self) -> None:
+        await self._lists.synced.wait()
+        with cycles.spare_what_is_here():
+            await cycles.collect_in_pauses(self._is_busy)
 
     async def _shut_down(self, ours: list[asyncio.Task[None]], watching: asyncio.Task[None], kopf_stop: Any) -> None:
         """Finish what is under way, give the lease back so that another replica goes on at once, then end the rest."""
@@ -179,58 +182,10 @@ class Application:
         await kopf.run_tasks(tasks, ignored=before)
 
     async def _log_in(self, **_: Any) -> kopf.AiohttpSession:
-        session = self._connection.open_session(_WATCH_CONNECTIONS, total=None)
+        lists = EmptyLists(WATCHED, self._namespaces, self._lists.watch_begins)
+        session = self._connection.open_session(_WATCH_CONNECTIONS, total=None, middlewares=(lists,))
         session.headers.update(self._connection.headers())
         return kopf.AiohttpSession(server=self._connection.server, aiohttp_session=session)
-
-    async def _resync(self) -> None:
-        for pause in _EARLY_SYNCS:
-            await asyncio.sleep(pause)
-            await self._sync()
-        while True:
-            await asyncio.sleep(self._resync_pause())
-            await self._sync()
-
-    def _resync_pause(self) -> float:
-        """Seconds to the next list: reading thousands of objects costs about a second of a processor."""
-        return max(self._settings.resync_seconds, sum(map(self._store.count, WATCHED)) / _LISTED_A_SECOND)
-
-    async def _sync(self) -> bool:
-        """LIST everything: heals what a watch missed. Whether it worked."""
-        is_first = not self._store.synced
-        try:
-            for kind in WATCHED:
-                await self._list(kind, is_first=is_first)
-        except ApiError as error:
-            _LOG.warning("list failed: %s", error)
-            return False
-        self._store.synced, self._synced_at = True, time.monotonic()
-        return True
-
-    async def _list(self, kind: Resource, *, is_first: bool) -> None:
-        namespaces: tuple[str | None, ...] = self._settings.watch_namespaces or (None,)
-        labels = POD_SELECTOR if kind is PODS else ""
-        for last in (False, True):
-            listing = self._store.begin_listing(kind)
-            try:
-                for namespace in namespaces:
-                    async for items, version in self._api.pages(kind, namespace, labels):
-                        missed = listing.add(items, version)
-                        # Now and not behind the last page, which may fail.
-                        self._take_up(kind, () if is_first else missed)
-            except ExpiredError:
-                # What the next page was to go on from is gone: only the first one leads on.
-                if last:
-                    raise
-                continue
-            ghosts = listing.finish()
-            self._take_up(kind, () if is_first else ghosts)
-            return
-
-    def _take_up(self, kind: Resource, missed: Iterable[Mapping[str, Any]]) -> None:
-        for raw in missed:
-            _LOG.debug("change of a %s was not seen", kind.kind, extra={"key": "/".join(name_of(raw))})
-            self._handlers.enqueue_for(kind, raw)
 
     def _enqueue_all(self) -> None:
         for raw in self._store.all(POOLS):
@@ -259,13 +214,6 @@ class Application:
 
     def _is_busy(self) -> bool:
         return self._controller is not None and self._controller.is_busy
-
-    def _find_problem(self) -> str:
-        if not self._store.synced:
-            return "the first list is not done"
-        if time.monotonic() - self._synced_at > self._resync_pause() * _MAX_SYNC_AGE:
-            return "the API server was not listed for a long time"
-        return ""
 
     def _refresh_metrics(self) -> None:
         phases = {

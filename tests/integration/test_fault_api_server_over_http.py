@@ -180,7 +180,7 @@ async def test_fault_14_a_list_whose_next_page_is_gone_begins_anew(tmp_path, mon
 
     operator.server.page, operator.server.on_request = 1, expire
     # What follows is not the first list's second try, but its successor.
-    monkeypatch.setattr("sandbox_operator.application._SYNC_RETRY", 3600.0)
+    monkeypatch.setattr("sandbox_operator.lists._RETRY", 3600.0)
     async with operator.running(monkeypatch):
         await operator.until(lambda: set(operator.describe().values()) == {"Ready"})
     assert expired == [SESSIONS.path()]

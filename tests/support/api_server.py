@@ -145,6 +145,8 @@ class ApiServer:
         if query.get("watch") == "true":
             return await self._watch(kind, request)
         items, version = await self.kube.list(kind, namespace, query.get("labelSelector", ""))
+        if name := query.get("fieldSelector", "").removeprefix("metadata.name="):
+            items = [item for item in items if item["metadata"]["name"] == name]
         metadata, first = {"resourceVersion": version}, int(query.get("continue") or 0)
         if self.page and len(items) > first + self.page:
             metadata["continue"] = str(first + self.page)

@@ -40,8 +40,6 @@ class RunningOperator:
     @contextlib.asynccontextmanager
     async def running(self, monkeypatch):
         """The operator leads and watches everything; at the end what must always hold is checked."""
-        # Or the lists of the first seconds heal what a test is about.
-        monkeypatch.setattr("sandbox_operator.application._EARLY_SYNCS", ())
         monkeypatch.setattr("sandbox_operator.application.AgentClient", lambda *_: self.agents)
         await self.server.start()
         self._write_kubeconfig()

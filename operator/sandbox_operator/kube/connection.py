@@ -41,9 +41,12 @@ class Connection:
             self._token_read = time.monotonic()
         return {"Authorization": f"Bearer {self._token}"} if self._token else {}
 
-    def open_session(self, limit: int, *, total: float | None) -> aiohttp.ClientSession:
+    def open_session(
+        self, limit: int, *, total: float | None, middlewares: tuple[aiohttp.ClientMiddlewareType, ...] = ()
+    ) -> aiohttp.ClientSession:
         """An HTTP session with at most `limit` connections; `total` bounds a request in seconds (None: a watch)."""
         return aiohttp.ClientSession(
+            middlewares=middlewares,
             connector=aiohttp.TCPConnector(limit=limit, ssl=self.tls),
             timeout=aiohttp.ClientTimeout(total=total, sock_connect=5),
         )
