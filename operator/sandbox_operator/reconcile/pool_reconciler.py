@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 _LARGEST_BATCH: Final = 16
 """Creations or deletions at a time. A batch begins with one and doubles, so that a quota is not run into 16 times."""
+_BESIDE_SESSIONS: Final = 2
+"""The same while sessions are taking pods."""
 _MOST_AT_ONCE: Final = 256
 """Creations in one reconcile: after them the status is told, and another look is taken."""
 
@@ -117,7 +119,7 @@ class PoolReconciler:
     async def _apply(self, key: Key, observation: PoolObservation, found: FoundTemplate, plan: PoolPlan) -> bool:
         """Carry out a plan; whether there was anything to do."""
         pool = observation.pool
-        await self._in_batches([partial(self._delete, pool, name) for name in plan.delete])
+        await self._in_batches(key, [partial(self._delete, pool, name) for name in plan.delete])
         if found.template is None:
             return bool(plan.delete)
         for pod in observation.pods:
@@ -129,7 +131,7 @@ class PoolReconciler:
         template = found.template
         if names:
             await self._blank_pods.prepare(pool)
-        await self._in_batches([partial(self._create, key, pool, template, name) for name in names])
+        await self._in_batches(key, [partial(self._create, key, pool, template, name) for name in names])
         return bool(plan.delete or names)
 
     async def _certify(self, pool: Pool, pod: BlankPod) -> None:
@@ -175,8 +177,8 @@ class PoolReconciler:
             else:
                 self._store.remove(PODS, raw)
 
-    async def _in_batches(self, calls: list[Callable[[], Awaitable[None]]]) -> None:
-        """Run calls in batches that double; the first error ends it, after its batch."""
+    async def _in_batches(self, key: Key, calls: list[Callable[[], Awaitable[None]]]) -> None:
+        """Run calls in batches that double up to their most; the first error ends it, after its batch."""
         size = 1
         while calls:
             batch, calls = calls[:size], calls[size:]
@@ -184,7 +186,7 @@ class PoolReconciler:
             for result in results:
                 if isinstance(result, BaseException):
                     raise result
-            size = min(2 * size, _LARGEST_BATCH)
+            size = min(2 * size, _LARGEST_BATCH if self._refill.is_lull(key) else _BESIDE_SESSIONS)
             if calls:
                 await self._pause()
 

@@ -75,6 +75,11 @@ class Refill:
         latest = now if pool.short_since is None else pool.short_since + timing.longest
         return max(0.0, min(pool.claims[-1] + timing.lull, latest) - now)
 
+    def is_lull(self, key: Key) -> bool:
+        """Whether no session takes pods of a pool right now."""
+        pool = self._pools.get(key)
+        return pool is None or not pool.claims or self._clock() >= pool.claims[-1] + self._timing.lull
+
     def note_filled(self, key: Key) -> None:
         """A pool has all its pods, or those that it lacks are being made."""
         if key in self._pools:

@@ -1,6 +1,7 @@
 """When a pool is filled up again: sessions go first, and a pool that runs out goes before them."""
 
 import base64
+import itertools
 
 import pytest
 
@@ -131,6 +132,28 @@ def test_a_pod_that_was_deleted_was_not_claimed(pool):
     pool.store.put(PODS, blank)
     pool.store.remove(PODS, blank)
     assert pool.wait() == 0
+
+
+async def test_while_sessions_take_pods_two_are_made_at_a_time(world):
+    world.add_template()
+    world.add_pool(replicas=1)
+    await world.settle()
+    world.add_session()
+    await world.operator.work((SESSIONS.plural, NAMESPACE, "one"))
+    pauses, made = [], []
+
+    async def pause():
+        made.append(len(world.pods()))
+        pauses.append(world.operator.elapsed)
+        if len(pauses) == 4:
+            world.operator.elapsed += 1.0
+
+    world.operator.pools._pause = pause
+    world.kube.change(POOLS, NAMESPACE, "pool", {"spec": {"replicas": 30}})
+    await world.operator.work(POOL)
+    # One, then two at a time, and once the lull is there ever more.
+    assert [after - before for before, after in itertools.pairwise(made)] == [2, 2, 2, 2, 4, 8]
+    assert len(world.pods()) == 31
 
 
 async def test_a_burst_of_sessions_makes_no_pod_until_it_is_over(world):
