@@ -148,7 +148,7 @@ async def test_fault_13_a_conflict_at_each_write_is_a_reason_to_look_again(tmp_p
 
 
 async def test_fault_14_after_a_watch_that_ended_with_410_all_that_it_missed_is_found(tmp_path, monkeypatch):
-    operator = RunningOperator(tmp_path, resync_seconds=1.0)
+    operator = RunningOperator(tmp_path)
     async with operator.running(monkeypatch):
         for name in ("kept", "lost", "deleted"):
             operator.add_session(name)
