@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
+    from sandbox_operator.api.models import Session
     from sandbox_operator.reconcile.model import Observation
 
 REASONS: Final = {
@@ -44,6 +45,7 @@ REASONS: Final = {
     "RenewalFailed": "Storage credentials were not renewed; it is tried again.",
     "BindFailed": "The agent refused the session.",
     "InvalidSpec": "The session has a wrong value.",
+    "IdleTimeoutUnreachable": "The idle timeout is not shorter than the maximum lifetime, which therefore ends first.",
     "WorkspaceInUse": "Another session works on the same workspace.",
     "Suspending": "Work ends, files are saved, then the pod goes.",
     "PushFailed": "Files could not be saved; the pod stays and it is tried again.",
@@ -144,6 +146,8 @@ def _conditions(observation: Observation, standing: Standing, now: datetime, *, 
     ]
     if renewal := _renewal(observation):
         wanted.append(("StorageCredentials", *renewal))
+    if contradiction := _contradiction(observation.session):
+        wanted.append(("LifecycleEffective", *contradiction))
     before = {c["type"]: c for c in observation.session.status.get("conditions") or [] if "type" in c}
     return [
         {
@@ -213,6 +217,19 @@ def _renewal(observation: Observation) -> tuple[str, str, str] | None:
         return None
     end = format_time(agent.credentials_expire_at) if agent else None
     return "False", "RenewalFailed", f"{renewal.error}; those of now end at {end}" if end else renewal.error
+
+
+def _contradiction(session: Session) -> tuple[str, str, str] | None:
+    """Told only where a part of the lifecycle can never come to pass."""
+    lifecycle = session.spec.lifecycle
+    if lifecycle.idle_timeout is None or lifecycle.idle_timeout < lifecycle.max_lifetime:
+        return None
+    message = (
+        f"spec.lifecycle.idleTimeout ({lifecycle.idle_timeout.total_seconds():g} s) is never over before maxLifetime "
+        f"({lifecycle.max_lifetime.total_seconds():g} s): onExpiry ({lifecycle.on_expiry.value}) happens, and onIdle "
+        f"({lifecycle.on_idle.value}) does not"
+    )
+    return "False", "IdleTimeoutUnreachable", message
 
 
 def _workspace(observation: Observation) -> dict[str, Any]:

@@ -425,3 +425,24 @@ async def test_a_session_that_cannot_be_parsed_says_which_field(world):
         "InvalidSpec",
         "spec.lifecycle.idleTimeout: write a duration such as 90s, 15m or 8h",
     )
+
+
+async def test_a_lifecycle_that_contradicts_itself_is_named_and_one_that_does_not_is_not(world):
+    world.add_template()
+    world.add_session("odd", lifecycle={"idleTimeout": "2h", "maxLifetime": "1h", "onIdle": "Delete"})
+    world.add_session("even", lifecycle={"idleTimeout": "59m", "maxLifetime": "1h", "onIdle": "Delete"})
+    await world.settle()
+    assert world.condition("LifecycleEffective", "odd") == (
+        "False",
+        "IdleTimeoutUnreachable",
+        "spec.lifecycle.idleTimeout (7200 s) is never over before maxLifetime (3600 s): onExpiry (Suspend) happens, "
+        "and onIdle (Delete) does not",
+    )
+    assert world.status("odd")["phase"] == "Ready"
+    assert "LifecycleEffective" not in {each["type"] for each in world.status("even")["conditions"]}
+    # What was said is done: nothing is lost by it.
+    world.clock.advance(hours=1)
+    await world.operator.list_all()
+    await world.settle()
+    assert (world.status("odd")["phase"], world.session("odd")["spec"]["suspended"]) == ("Suspended", True)
+    assert world.agents.drains == 2
