@@ -19,6 +19,7 @@ from sandbox_operator.agent_client import AgentClient
 from sandbox_operator.authority_keeper import AuthorityKeeper
 from sandbox_operator.controller import Controller
 from sandbox_operator.credentials import StaticCredentials
+from sandbox_operator.errors import UnavailableError
 from sandbox_operator.event_recorder import EventRecorder
 from sandbox_operator.faults import FaultHook
 from sandbox_operator.handlers import (
@@ -53,6 +54,9 @@ if TYPE_CHECKING:
 _LOG: Final = logging.getLogger(__name__)
 _WATCH_CONNECTIONS: Final = 20
 _LAST_WORK: Final = 3.0
+_FIRST_LIST: Final = 120.0
+"""Seconds in which everything has to be watched and listed once. Kopf looks for kinds only when it starts, so one that
+is defined later needs another process."""
 
 
 class Application:
@@ -137,8 +141,16 @@ class Application:
         return code
 
     async def _lead(self) -> None:
-        """Who leads has to know what there is."""
-        await self._lists.synced.wait()
+        """Who leads has to know what there is.
+
+        Raises:
+            UnavailableError: There is no knowing it.
+        """
+        try:
+            async with asyncio.timeout(_FIRST_LIST):
+                await self._lists.synced.wait()
+        except TimeoutError:
+            raise UnavailableError(0, "NotListed", self._lists.find_problem()) from None
         await self._lease.run()
 
     async def _collect_cycles(self) -> None:

@@ -79,10 +79,22 @@ class Lists:
     def find_problem(self) -> str:
         """Why what the store has is not to be relied on; empty: it is."""
         if not self.synced.is_set():
-            return "the first list is not done"
+            return self._find_missing()
         if self._age() > self._pause() * _MAX_AGE:
             return "the API server was not listed for a long time"
         return ""
+
+    def _find_missing(self) -> str:
+        unwatched = [
+            kind.plural
+            for kind in WATCHED
+            if not all((kind.plural, namespace) in self._watched for namespace in self._namespaces)
+        ]
+        if not unwatched:
+            return "the first list is not done"
+        return (
+            f"no watch of {', '.join(unwatched)}: are the CustomResourceDefinitions there, and may it list and watch?"
+        )
 
     def _choose(self) -> list[Resource]:
         """What to list now, owners before what they own: or a pod is made again for a session that is gone."""

@@ -2,10 +2,11 @@
 
 import aiohttp
 import pytest
+from aiohttp import web
 
 from sandbox_operator.handlers import Handlers
 from sandbox_operator.kube.empty_lists import EmptyLists
-from sandbox_operator.kube.resources import PODS, SESSIONS, TEMPLATES
+from sandbox_operator.kube.resources import PODS, POOLS, SESSIONS, TEMPLATES
 from sandbox_operator.store import WATCHED
 from tests.support.api_server import ApiServer, refusal
 from tests.support.running_operator import RunningOperator
@@ -60,6 +61,27 @@ async def test_a_first_list_that_fails_is_tried_again_and_nobody_leads_before(tm
         await operator.until(lambda: operator.phase("one") == "Ready")
     assert len(refused) == 9
     assert set(leases) == {9}
+
+
+async def test_without_a_definition_it_is_not_ready_says_so_and_ends_to_be_started_again(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr("sandbox_operator.application._FIRST_LIST", 1.0)
+    operator = RunningOperator(tmp_path)
+    root = f"/apis/{POOLS.group}/{POOLS.version}"
+
+    def hide(request):
+        kinds = (SESSIONS, TEMPLATES)
+        resources = [
+            {"name": kind.plural, "singularName": "", "kind": kind.kind, "namespaced": True, "verbs": ["list", "watch"]}
+            for kind in kinds
+        ]
+        return web.json_response({"resources": resources}) if request.path == root else None
+
+    operator.server.on_request = hide
+    async with operator.started(monkeypatch) as application:
+        assert await operator.ended() == 1
+        assert "sandboxwarmpools" in application._lists.find_problem()
+    (record,) = [each for each in caplog.records if each.levelname == "ERROR" and "lease" in each.getMessage()]
+    assert "no watch of sandboxwarmpools: are the CustomResourceDefinitions there" in record.getMessage()
 
 
 @pytest.fixture

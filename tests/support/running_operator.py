@@ -40,17 +40,23 @@ class RunningOperator:
     @contextlib.asynccontextmanager
     async def running(self, monkeypatch):
         """The operator leads and watches everything; at the end what must always hold is checked."""
+        async with self.started(monkeypatch) as application:
+            await self.until(lambda: application._lease.is_leading and self.server.watching() == 4)
+            yield self
+            if not self._task.done():
+                await self.until(lambda: not application._controller._sessions.load)
+            check_invariants(self.kube, self.agents)
+
+    @contextlib.asynccontextmanager
+    async def started(self, monkeypatch):
+        """The operator's process has begun, whatever becomes of it."""
         monkeypatch.setattr("sandbox_operator.application.AgentClient", lambda *_: self.agents)
         await self.server.start()
         self._write_kubeconfig()
         application = Application(self.settings, {"KUBECONFIG": str(self.kubeconfig)})
         self._task = asyncio.create_task(application.run())
         try:
-            await self.until(lambda: application._lease.is_leading and self.server.watching() == 4)
-            yield self
-            if not self._task.done():
-                await self.until(lambda: not application._controller._sessions.load)
-            check_invariants(self.kube, self.agents)
+            yield application
         finally:
             application._stop.set()
             # Once the lease is back; kopf waits for all tasks of this loop, the server's among them.

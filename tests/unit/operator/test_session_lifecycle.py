@@ -435,8 +435,10 @@ async def test_a_lifecycle_that_contradicts_itself_is_named_and_one_that_does_no
     assert world.condition("LifecycleEffective", "odd") == (
         "False",
         "IdleTimeoutUnreachable",
-        "spec.lifecycle.idleTimeout (7200 s) is never over before maxLifetime (3600 s): onExpiry (Suspend) happens, "
-        "and onIdle (Delete) does not",
+        (
+            "spec.lifecycle.idleTimeout (7200 s) is never over before maxLifetime (3600 s): "
+            "onExpiry (Suspend) happens, and onIdle (Delete) does not"
+        ),
     )
     assert world.status("odd")["phase"] == "Ready"
     assert "LifecycleEffective" not in {each["type"] for each in world.status("even")["conditions"]}
