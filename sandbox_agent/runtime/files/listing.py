@@ -126,12 +126,11 @@ class Listing:
             excluded = Globs(patterns)
         except ValueError as error:
             raise invalid(f"`exclude`: {error}.", "exclude") from error
-        entries = scan(self._workspace, tops or [()], excluded)
         if tops or "since" not in arguments:
-            await self._send(channel, Batches(entries))
+            await self._send(channel, Batches(scan(self._workspace, tops or [()], excluded)))
             return {}
         comparison = Comparison(self._remembered, take_text(arguments, "since"), tuple(patterns))
-        await self._send(channel, Batches(comparison.differing(entries)))
+        await self._send(channel, Batches(scan(self._workspace, [()], excluded, comparison)))
         for paths in _cut(comparison.gone()):
             channel.send_event({"type": "gone", "paths": paths})
         self._remembered = comparison.remember()

@@ -13,21 +13,30 @@ from sandbox_agent.runtime.files.errors import to_operation_error
 from sandbox_agent.runtime.files.info import Info, build_info
 from sandbox_agent.runtime.files.paths import Parts, join, to_text
 from sandbox_agent.runtime.files.resolve import STRICT
-from sandbox_agent.runtime.files.tree import FOLDER_FLAGS, Visit, Walk, visit_tree
+from sandbox_agent.runtime.files.tree import FOLDER_FLAGS, Walk, visit_tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from sandbox_agent.runtime.files.globs import Globs
     from sandbox_agent.runtime.files.resolve import Location, Workspace
+    from sandbox_agent.runtime.files.scan_memory import Comparison
 
 
 _STALE: Final = 3600
 """Seconds after which nobody writes to a part file any more: its runtime was killed."""
 
 
-def scan(workspace: Workspace, tops: Iterable[Parts], excluded: Globs) -> Iterator[Info]:
-    """Detailed infos of what is at or below `tops`; FIFOs, devices and sockets are left out.
+def scan(
+    workspace: Workspace, tops: Iterable[Parts], excluded: Globs, comparison: Comparison | None = None
+) -> Iterator[Info]:
+    """Detailed infos of what is at or below `tops`, in no order; FIFOs, devices and sockets are left out.
+
+    Args:
+        workspace: The workspace.
+        tops: Where; an empty one is the root.
+        excluded: Left out, with what lies below.
+        comparison: Remembers what is there; what it knows is left out, too.
 
     Raises:
         OperationError: A top is missing, or a folder may not be read: leaving it out would lose it.
@@ -37,7 +46,7 @@ def scan(workspace: Workspace, tops: Iterable[Parts], excluded: Globs) -> Iterat
             continue
         try:
             with workspace.locate(parts, STRICT, "paths") as location:
-                yield from _scan_top(parts, location, excluded)
+                yield from _scan_top(parts, location, _Scan(excluded, comparison))
         except OSError as error:  # pragma: no cover - locate translates all of them
             raise to_operation_error(error, "paths") from error
 
@@ -51,50 +60,73 @@ def _outermost(tops: Iterable[Parts]) -> list[Parts]:
     return kept
 
 
-def _scan_top(parts: Parts, location: Location, excluded: Globs) -> Iterator[Info]:
+def _scan_top(parts: Parts, location: Location, scan: _Scan) -> Iterator[Info]:
     try:
         status = location.stat()
     except FileNotFoundError as error:
         raise to_operation_error(error, "paths", join(parts)) from error
     if not stat.S_ISDIR(status.st_mode):
         target = os.readlink(location.name, dir_fd=location.folder) if stat.S_ISLNK(status.st_mode) else b""
-        yield from _keep(Visit(b"/".join(parts), status, target), b"")
+        yield from scan.keep(b"/".join(parts), status, target)
         return
-    is_empty = True
-    prefix = b"".join(part + b"/" for part in parts)
     base = os.open(location.name, FOLDER_FLAGS, dir_fd=location.folder)
     try:
-        for info in _scan_folder(base, prefix, excluded):
-            is_empty = False
-            yield info
+        yield from scan.scan_folder(base, b"".join(part + b"/" for part in parts))
     finally:
         os.close(base)
-    if is_empty and parts:
-        yield build_info(join(parts), status, detailed=True)
+    if scan.last is None and parts:
+        yield from scan.keep(b"/".join(parts), status)
 
 
-def _scan_folder(base: int, prefix: bytes, excluded: Globs) -> Iterator[Info]:
-    def is_skipped(path: bytes) -> bool:
-        return excluded.matches_itself(to_text(prefix + path))
+class _Scan:
+    """One scan below one top.
 
-    last = b""
-    walk = Walk(is_strict=True, on_part=_remove_stale)
-    if excluded:
-        walk = dataclasses.replace(walk, is_skipped=is_skipped)
-    try:
-        for visit in visit_tree(base, walk):
-            if stat.S_ISDIR(visit.status.st_mode):
-                if not visit.leaving or last.startswith(visit.path + b"/"):
-                    continue
-                last = visit.path + b"/"
-                yield build_info(to_text(prefix + visit.path), visit.status, detailed=True)
-            else:
-                for info in _keep(visit, prefix):
-                    last = visit.path
-                    yield info
-    except PermissionError as error:
-        subject = to_text(prefix + os.fsencode(error.filename or b""))
-        raise to_operation_error(error, "paths", subject) from error
+    Attributes:
+        last: The path of what was kept last, told or not; None: nothing was.
+    """
+
+    def __init__(self, excluded: Globs, comparison: Comparison | None) -> None:
+        self._excluded = excluded
+        self._comparison = comparison
+        self.last: bytes | None = None
+
+    def scan_folder(self, base: int, prefix: bytes) -> Iterator[Info]:
+        """What is in the folder `base`, whose path has this prefix."""
+        walk = self._plan_walk(prefix)
+        try:
+            for visit in visit_tree(base, walk):
+                path = prefix + visit.path
+                if not stat.S_ISDIR(visit.status.st_mode):
+                    yield from self.keep(path, visit.status, visit.target)
+                elif visit.leaving and not (self.last or b"").startswith(path + b"/"):
+                    yield from self.keep(path, visit.status)
+        except PermissionError as error:
+            subject = to_text(prefix + os.fsencode(error.filename or b""))
+            raise to_operation_error(error, "paths", subject) from error
+
+    def keep(self, path: bytes, status: os.stat_result, target: bytes = b"") -> Iterator[Info]:
+        """The info of what is kept and not known."""
+        if _is_kept(status):
+            self.last, text = path, to_text(path)
+            if self._comparison is None or not self._comparison.is_known(text, status, target):
+                yield build_info(text, status, target, detailed=True)
+
+    def _plan_walk(self, prefix: bytes) -> Walk:
+        comparison = self._comparison
+
+        def is_skipped(path: bytes) -> bool:
+            text = to_text(prefix + path)
+            return not (comparison is not None and comparison.has(text)) and self._excluded.matches_itself(text)
+
+        def passes(path: bytes, status: os.stat_result) -> bool:
+            """Most of what a scan finds is known: it makes neither a visit nor an info."""
+            if comparison is None or not stat.S_ISREG(status.st_mode):
+                return False
+            self.last = prefix + path
+            return comparison.is_known(to_text(self.last), status)
+
+        walk = Walk(is_strict=True, on_part=_remove_stale, passes=passes, is_sorted=False)
+        return dataclasses.replace(walk, is_skipped=is_skipped) if self._excluded else walk
 
 
 def _remove_stale(folder: int, name: bytes) -> None:
@@ -104,6 +136,5 @@ def _remove_stale(folder: int, name: bytes) -> None:
             os.unlink(name, dir_fd=folder)
 
 
-def _keep(visit: Visit, prefix: bytes) -> Iterator[Info]:
-    if stat.S_ISREG(visit.status.st_mode) or stat.S_ISLNK(visit.status.st_mode):
-        yield build_info(to_text(prefix + visit.path), visit.status, visit.target, detailed=True)
+def _is_kept(status: os.stat_result) -> bool:
+    return stat.S_ISREG(status.st_mode) or stat.S_ISLNK(status.st_mode) or stat.S_ISDIR(status.st_mode)

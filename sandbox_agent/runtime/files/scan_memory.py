@@ -11,9 +11,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-
-    from sandbox_agent.runtime.files.info import Info
+    import os
+    from collections.abc import Mapping
 
 MAX_REMEMBERED: Final = 100_000
 """Entries that are remembered, at about 250 bytes each; of a larger workspace, everything is told each time."""
@@ -50,16 +49,17 @@ class Comparison:
         self._excluded = excluded
         self._marks: dict[str, bytes] = {}
 
-    def differing(self, infos: Iterable[Info]) -> Iterator[Info]:
-        """Those that are new, or look other than before."""
-        before, marks = self._before, self._marks
-        for info in infos:
-            path = info["path"]
-            mark = _mark(info)
-            if self.is_difference or len(marks) <= MAX_REMEMBERED:
-                marks[path] = mark
-            if before.get(path) != mark:
-                yield info
+    def has(self, path: str) -> bool:
+        """Whether the earlier scan found it, so that none of the patterns matches it."""
+        return path in self._before
+
+    def is_known(self, path: str, status: os.stat_result, target: bytes = b"") -> bool:
+        """Remember what a path looks like; whether it looked so before."""
+        times = _pack(status.st_mode, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+        mark = times + target
+        if self.is_difference or len(self._marks) <= MAX_REMEMBERED:
+            self._marks[path] = mark
+        return self._before.get(path) == mark
 
     def gone(self) -> list[str]:
         """Paths of the earlier scan that this one has not found; once it has ended."""
@@ -70,8 +70,3 @@ class Comparison:
         if len(self._marks) > MAX_REMEMBERED:
             return Remembered()
         return Remembered(secrets.token_hex(8), self._excluded, self._marks)
-
-
-def _mark(info: Info) -> bytes:
-    times = _pack(info["size"], info["mode"], info["mtime_ns"], info["ctime_ns"], info["ino"])
-    return times + f"{info['type']}:{info['symlink_target']}".encode("utf-8", "surrogatepass")

@@ -1,4 +1,4 @@
-"""Going through a tree in the order of its paths as bytes, however deep it is, with two folders open at any time.
+"""Going through a tree, however deep it is, with two folders open at any time.
 
 The way back up is `..`, taken only where it leads to the very folder that was left (device and inode); where a folder
 was moved meanwhile, the way is walked again from the base, and what cannot be found any more is left out.
@@ -11,6 +11,7 @@ import errno
 import os
 import re
 import stat
+import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -23,6 +24,8 @@ _PART_SUFFIX: Final = b".sandbox-part"
 PART_NAME: Final = re.compile(rb"\.[0-9a-f]{16}" + re.escape(_PART_SUFFIX))
 """Name of a file that is being written; never listed, never saved."""
 FOLDER_FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+_ENCODING: Final = sys.getfilesystemencoding()
+"""Of the names that scandir gives; os.fsencode takes five times as long, and there are many."""
 Identity = tuple[int, int]
 
 
@@ -52,6 +55,9 @@ class Walk:
         is_skipped: Leaves out a path and everything below it.
         is_strict: A folder that may not be read is an error, not left out.
         on_part: Called with each part file's open folder and name.
+        passes: Called with the path of what is no folder, and with what it is: whether to leave out that visit.
+        is_sorted: In the order of the paths as bytes. Else what is no folder comes before its neighbours that are, in
+            the order in which the folder has them, which is faster.
     """
 
     depth: int = 0
@@ -59,6 +65,8 @@ class Walk:
     is_skipped: Callable[[bytes], bool] = field(default=lambda _path: False)
     is_strict: bool = False
     on_part: Callable[[int, bytes], None] = field(default=lambda _folder, _name: None)
+    passes: Callable[[bytes, os.stat_result], bool] = field(default=lambda _path, _status: False)
+    is_sorted: bool = True
 
 
 @dataclass(slots=True)
@@ -67,9 +75,11 @@ class _Level:
     prefix: bytes
     identity: Identity
     status: os.stat_result
-    names: list[bytes]
+    names: list[bytes] = field(default_factory=list)
     """What is left, the next one last: a name, or a name and a slash for the folder's content, which may have to come
     behind the folder's neighbour "name-2"."""
+    others: list[tuple[bytes, os.DirEntry[str]]] = field(default_factory=list)
+    """Where there is no order: what is no folder."""
 
 
 def visit_tree(base: int, walk: Walk) -> Iterator[Visit]:
@@ -104,6 +114,8 @@ class _Cursor:
         self._read_level(b"", b"")
         while self._levels:
             level = self._levels[-1]
+            if level.others:
+                yield from self._visit_others(level)
             if not level.names:
                 yield from self._leave()
                 continue
@@ -116,10 +128,33 @@ class _Cursor:
     def _look(self, path: bytes, name: bytes) -> Visit | None:
         try:
             status = os.stat(name, dir_fd=self._folder, follow_symlinks=False)
-            target = os.readlink(name, dir_fd=self._folder) if stat.S_ISLNK(status.st_mode) else b""
         except OSError:
-            return None  # gone or replaced since the folder was read
+            return None  # gone since the folder was read
+        return self._describe(path, name, status)
+
+    def _describe(self, path: bytes, name: bytes, status: os.stat_result) -> Visit | None:
+        target = b""
+        if stat.S_ISLNK(status.st_mode):
+            try:
+                target = os.readlink(name, dir_fd=self._folder)
+            except OSError:
+                return None  # gone or replaced
         return Visit(path, status, target)
+
+    def _visit_others(self, level: _Level) -> Iterator[Visit]:
+        """While its folder is the open one: an entry looks where it was read."""
+        passes, others = self._walk.passes, level.others
+        level.others = []
+        for path, entry in others:
+            try:
+                status = entry.stat(follow_symlinks=False)
+            except OSError:
+                continue  # gone since the folder was read
+            if (
+                not passes(path, status)
+                and (found := self._describe(path, path[len(level.prefix) :], status)) is not None
+            ):
+                yield found
 
     def _enter(self, level: _Level, name: bytes) -> None:
         try:
@@ -135,30 +170,34 @@ class _Cursor:
 
     def _read_level(self, name: bytes, prefix: bytes) -> None:
         status = os.fstat(self._folder)
-        names: list[bytes] = []
+        level = _Level(name, prefix, identify(status), status)
         is_deepest = len(self._levels) + 1 == self._walk.depth
         with os.scandir(self._folder) as entries:
             for entry in entries:
-                self._plan(names, prefix, entry, is_deepest=is_deepest)
-        names.sort(reverse=True)
-        self._levels.append(_Level(name, prefix, identify(status), status, names))
+                self._plan(level, entry, is_deepest=is_deepest)
+        level.names.sort(reverse=True)
+        self._levels.append(level)
 
-    def _plan(self, names: list[bytes], prefix: bytes, entry: os.DirEntry[str], *, is_deepest: bool) -> None:
-        name = os.fsencode(entry.name)
-        path = prefix + name
+    def _plan(self, level: _Level, entry: os.DirEntry[str], *, is_deepest: bool) -> None:
+        name = entry.name.encode(_ENCODING, "surrogateescape")
+        path = level.prefix + name
         if name.endswith(_PART_SUFFIX) and PART_NAME.fullmatch(name):
             self._walk.on_part(self._folder, name)
             return
         if len(path) > MAX_PATH_BYTES or self._walk.is_skipped(path):
             return
+        is_folder = _is_folder(entry)
+        if not is_folder and not self._walk.is_sorted:
+            level.others.append((path, entry))
+            return
         after = self._walk.after
         if path > after:
-            names.append(name)
-        if is_deepest or not _is_folder(entry):
+            level.names.append(name)
+        if is_deepest or not is_folder:
             return
         content = path + b"/"
         if content > after or after.startswith(content):
-            names.append(name + b"/")
+            level.names.append(name + b"/")
 
     def _leave(self) -> Iterator[Visit]:
         level = self._levels.pop()

@@ -43,7 +43,7 @@ def runtime(tmp_path):
 
 async def both(files, exclude=EXCLUDE):
     """The paths that the second scan of one agent finds, which a new agent's scan confirms."""
-    again = await files.scan_again(exclude)
+    again = (await files.scan_again(exclude)).values()
     everything = await SandboxFiles(FolderRuntime(files.runtime.root)).scan((), exclude)
     assert sorted(again, key=lambda local: local.path) == sorted(everything, key=lambda local: local.path)
     return sorted(local.path for local in again)
@@ -66,10 +66,10 @@ async def test_the_second_scan_tells_what_changed_and_finds_everything(runtime):
 
 async def test_what_did_not_change_is_the_same_object(runtime):
     files = SandboxFiles(runtime)
-    first = {local.path: local for local in await files.scan_again(EXCLUDE)}
+    first = await files.scan_again(EXCLUDE)
     (runtime.root / "a").write_text("A")
-    second = {local.path: local for local in await files.scan_again(EXCLUDE)}
-    assert [path for path in first if first[path] is second[path]] == ["b", "folder/c", "link"]
+    second = await files.scan_again(EXCLUDE)
+    assert {path for path in first if first[path] is second[path]} == {"b", "folder/c", "link"}
 
 
 async def test_after_other_patterns_another_agent_or_a_new_runtime_everything_is_told(runtime, monkeypatch):
@@ -135,5 +135,5 @@ async def test_a_difference_from_nothing_is_everything(runtime):
 
     files = SandboxFiles(runtime)
     runtime._handlers = {**runtime._handlers, "workspace.scan": lie}
-    assert await files.scan_again(EXCLUDE) == []
-    assert await files.scan_again(EXCLUDE) == []
+    assert await files.scan_again(EXCLUDE) == {}
+    assert await files.scan_again(EXCLUDE) == {}

@@ -48,7 +48,7 @@ class Bench:
         return [entry for event in self.channel.events for entry in event["entries"]]
 
     async def scan(self, **arguments: Any) -> list[str]:
-        return [entry["path"] for entry in await self.list("workspace.scan", **arguments)]
+        return sorted(entry["path"] for entry in await self.list("workspace.scan", **arguments))
 
     def names(self) -> list[str]:
         """Everything below the root, part files included."""
