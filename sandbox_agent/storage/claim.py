@@ -36,7 +36,7 @@ class Claim:
 
     Attributes:
         state: HEAD as it is now.
-        has_garbage: Something must be cleaned behind the commit.
+        repaired: Paths whose object was brought back after an interrupted push, so that it has another etag.
     """
 
     def __init__(
@@ -54,39 +54,42 @@ class Claim:
         self._kept: set[str] = set()
         self._is_tidy = False
         self.state: HeadState
-        self.has_garbage = False
+        self.repaired: set[str] = set()
 
     async def take(self, state: HeadState, uploads: Mapping[str, Before]) -> None:
         """Say in HEAD what will be uploaded, over what. An interrupted push's undo goes on to hold."""
         interrupted = state.head.interrupted
         self._interrupted = interrupted.undo if interrupted else {}
         self._undo = {**uploads, **self._interrupted}
-        self.has_garbage = state.head.pushing is not None
-        self._is_tidy = not self.has_garbage and (not state.etag or self._generations.tidy == state.head.commit)
-        self._generations.tidy = None
+        garbage = self._generations.garbage
+        self._is_tidy = state.head.pushing is None and (not state.etag or garbage.tidy == state.head.commit)
+        garbage.tidy = None
         leftovers = state.head.removed
         self.state = state
         await self._announce()
         if interrupted:
-            self._previous = await self._generations.list_previous()
+            self._previous = await self._generations.list_previous(state.head)
         if leftovers:
             await self._remove_leftovers(leftovers, state.modified)
 
-    async def keep_replaced(self, paths: Iterable[str]) -> None:
-        """Copy what will be replaced to where it can be taken from after a crash."""
+    async def keep_replaced(self, sizes: Mapping[str, int]) -> None:
+        """Copy what will be replaced to where it can be taken from after a crash.
+
+        Args:
+            sizes: Of what is stored, by path.
+        """
         moved: list[str] = []
 
         async def keep(path: str) -> None:
             before = self._undo[path]
             if before == Before() or before.sha256 in self._previous:
                 return
-            self.has_garbage = True
             try:
-                await self._copy_aside(path, before)
+                await self._copy_aside(path, before, sizes[path])
             except (PreconditionFailedError, ObjectNotFoundError):
                 moved.append(path)
 
-        await for_each(paths, keep)
+        await for_each(sizes, keep)
         if not moved:
             return
         await self.give_way(moved)
@@ -119,9 +122,10 @@ class Claim:
             before, entry = self._undo[path], known.get(path)
             if before == Before() or before.sha256 not in self._previous:
                 return
-            etag = await self._store.copy(self._keys.of_previous(before.sha256), self._keys.of_file(path))
+            etag = await self._store.copy(self._previous[before.sha256].key, self._keys.of_file(path))
             if entry is not None and entry.sha256 == before.sha256:
                 known[path] = replace(entry, etag=etag)
+                self.repaired.add(path)
 
         await for_each(paths, bring_back)
 
@@ -138,34 +142,37 @@ class Claim:
             raise errors.exceptions[0] from None
 
     async def commit(self, head: Head) -> None:
-        """The one step that makes a new generation count."""
-        if self.has_garbage or head.removed:
-            pushing = Pushing(head.generation, self._writer, self._now())
-            head = replace(head, pushing=pushing)
+        """The one step that makes a new generation count. It gives the claim back, unless files are to be deleted."""
+        if head.removed:
+            head = replace(head, pushing=Pushing(head.generation, self._writer, self._now()))
         self.state = await self._generations.move_head(self.state, head)
 
-    async def release(self, old_manifest: str) -> None:
-        """Remove what only older generations needed. Whatever fails here is left to the next push."""
-        head = self.state.head
+    async def release(self, old_manifest: str) -> list[str] | None:
+        """Delete what the generation dropped, and give the claim back. Whatever fails here is left to the next push.
+
+        Returns:
+            Keys of all that no generation needs any more; None where others may have left more of it.
+        """
+        committed = self.state.head
         try:
-            if head.pushing is None:
-                if old_manifest:
-                    await self._store.delete_many([self._keys.of_manifest(old_manifest)])
-                self._generations.tidy = head.commit if self._is_tidy else None
-                return
-            if head.removed:
-                committed = (await self._store.stat(self._keys.head)).last_modified
-                await self._remove_leftovers(head.removed, committed.timestamp())
-            await self._remove_garbage(old_manifest)
-            self.state = await self._generations.move_head(self.state, replace(head, pushing=None, removed={}))
-            self._generations.tidy = head.commit
+            if committed.pushing is not None:
+                modified = (await self._store.stat(self._keys.head)).last_modified.timestamp()
+                await self._remove_leftovers(committed.removed, modified)
+                head = replace(committed, pushing=None, removed={})
+                self.state = await self._generations.move_head(self.state, head)
         except StorageError as error:
-            _log.warning("cleaning up behind a push failed", extra={"error": str(error)})
+            _log.warning("deleting files behind a push failed", extra={"error": str(error)})
+        if not self._is_tidy:
+            return None
+        manifests = {old_manifest} - {"", committed.manifest}
+        return [*sorted(self._kept), *map(self._keys.of_manifest, manifests)]
 
     async def abandon(self) -> None:
         """Give the claim back with nothing changed."""
-        await self._remove_garbage(old_manifest="")
-        self.state = await self._generations.move_head(self.state, replace(self.state.head, pushing=None, removed={}))
+        head = self.state.head
+        await self._generations.garbage.collect(head, head.generation + 1)
+        self.state = await self._generations.move_head(self.state, replace(head, pushing=None, removed={}))
+        self._generations.garbage.tidy = head.commit
 
     async def _announce(self) -> None:
         async with self._announcing:
@@ -182,10 +189,10 @@ class Claim:
                 return
             await self._announce()
 
-    async def _copy_aside(self, path: str, before: Before) -> None:
-        kept = self._keys.of_previous(before.sha256)
+    async def _copy_aside(self, path: str, before: Before, size: int) -> None:
+        kept = self._keys.of_previous(self.state.head.generation + 1, before.sha256)
         self._kept.add(kept)
-        await self._store.copy(self._keys.of_file(path), kept, if_match=before.etag)
+        await self._store.copy(self._keys.of_file(path), kept, if_match=before.etag, size=size)
 
     async def _look_anew(self, path: str) -> None:
         digest = hashlib.sha256()
@@ -208,16 +215,4 @@ class Claim:
                     garbage.append(info.key)
 
         await for_each(removed, look)
-        await self._store.delete_many(garbage)
-
-    async def _remove_garbage(self, old_manifest: str) -> None:
-        """What no generation needs: only while the workspace is claimed, so that it is nobody else's undo."""
-        if self._is_tidy:
-            manifests = [self._keys.of_manifest(old_manifest)] if old_manifest else []
-            await self._store.delete_many([*sorted(self._kept), *manifests])
-            return
-        garbage = [info.key for info in (await self._generations.list_previous()).values()]
-        manifest = self._keys.of_manifest(self.state.head.manifest)
-        async for page in self._store.pages(self._keys.of_manifest("manifest-")):
-            garbage += [info.key for info in page if info.key != manifest]
         await self._store.delete_many(garbage)

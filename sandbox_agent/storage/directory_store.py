@@ -91,7 +91,7 @@ class DirectoryStore:
         """See ObjectStore."""
         return await self._run(self._stat, key)
 
-    async def copy(self, source: str, destination: str, *, if_match: str = "") -> str:
+    async def copy(self, source: str, destination: str, *, if_match: str = "", size: int | None = None) -> str:  # noqa: ARG002 - the protocol's
         """See ObjectStore."""
         return await self._run(self._copy, source, destination, if_match)
 

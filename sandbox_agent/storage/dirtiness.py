@@ -19,10 +19,9 @@ async def is_dirty(parts: Parts, knowledge: Knowledge) -> bool:
     if knowledge.conflicts:
         return True
     scanned = await parts.files.scan_again((*DEFAULT_EXCLUDE, *parts.exclude))
-    if any(True for _ in list_differing(scanned, knowledge.entries, knowledge.signatures)):
+    if any(True for _ in list_differing(scanned.values(), knowledge.entries, knowledge.signatures)):
         return True
-    seen = {local.path for local in scanned}
-    for path in knowledge.held - seen:
+    for path in knowledge.held.difference(scanned):
         entry = knowledge.entries.get(path)
         if entry is not None and not await parts.files.is_there(path, entry.type):
             return True

@@ -9,6 +9,8 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from sandbox_agent.storage.changes import Changes
+from sandbox_agent.storage.garbage import Garbage
 from sandbox_agent.storage.head import Head, decode_head, encode_head
 from sandbox_agent.storage.manifest import (
     MAX_BYTES,
@@ -17,6 +19,7 @@ from sandbox_agent.storage.manifest import (
     ManifestError,
     decode_manifest,
     encode_manifest,
+    manifest_generation,
     manifest_name,
 )
 from sandbox_agent.storage.names import NameRefusedError
@@ -59,13 +62,13 @@ class Generations:
     """The bookkeeping of one workspace.
 
     Attributes:
-        tidy: The commit behind which this agent left nothing that no generation needs; None: it does not know of one.
+        garbage: What of it is not needed any more.
     """
 
     def __init__(self, store: ObjectStore, keys: Keys) -> None:
         self._store = store
         self._keys = keys
-        self.tidy: tuple[int, str, str] | None = None
+        self.garbage = Garbage(store, keys)
 
     async def read_head(self) -> HeadState:
         """HEAD; the empty one where there is none. An access that fails is never read as that."""
@@ -98,7 +101,7 @@ class Generations:
         return HeadState(new, etag)
 
     async def read_manifest(self, head: Head) -> Manifest:
-        """The manifest that HEAD names; the empty one where it names none.
+        """HEAD's generation: the manifest that it names, with its changes; the empty one where it names none.
 
         Raises:
             StorageError: It is not there.
@@ -110,7 +113,7 @@ class Generations:
                 content = await read_all(stored, MAX_BYTES)
         except ObjectNotFoundError as error:
             raise ManifestMissingError(f"{head.manifest}, which HEAD names, is not there") from error
-        return await asyncio.to_thread(decode_manifest, content, head.generation)
+        return await asyncio.to_thread(_decode, content, head)
 
     async def write_manifest(self, manifest: Manifest) -> str:
         """Store a manifest; its name."""
@@ -134,15 +137,26 @@ class Generations:
                     refused.append((info.key.removeprefix(self._keys.files), str(error)))
             if len(objects) + len(refused) > 2 * MAX_FILES:
                 raise ManifestError(f"more than {2 * MAX_FILES} objects are stored")
-        previous = await self.list_previous() if state.head.interrupted else {}
+        previous = await self.list_previous(state.head) if state.head.interrupted else {}
         return Stored(state.head, manifest, objects, previous, state.modified), refused
 
-    async def list_previous(self) -> dict[str, ObjectInfo]:
-        """What pushes have kept of replaced objects, by sha256."""
+    async def list_previous(self, head: Head) -> dict[str, ObjectInfo]:
+        """What pushes that are not committed have kept of replaced objects, by sha256."""
         found = {}
         async for page in self._store.pages(self._keys.previous):
-            found.update({info.key.removeprefix(self._keys.previous): info for info in page})
+            for info in page:
+                generation, sha256 = self._keys.previous_of(info.key)
+                if not generation or generation > head.generation:
+                    found[sha256] = info
         return found
+
+
+def _decode(content: bytes, head: Head) -> Manifest:
+    manifest = decode_manifest(content, manifest_generation(head.manifest))
+    if manifest.generation == head.generation and head.changes == Changes():
+        return manifest
+    entries = head.changes.apply(manifest.by_path())
+    return Manifest(head.generation, head.committed_at, head.writer, tuple(entries.values()))
 
 
 class ManifestMissingError(StorageError):

@@ -2,7 +2,9 @@
 
     pushing null                         the generation is what it says
     pushing.generation > generation      a push is under way, or was interrupted: `undo` tells what was there before
-    pushing.generation == generation     committed; its writer is removing what only older generations needed
+    pushing.generation == generation     committed; its writer is deleting the files in `removed`
+
+Version 2 has `changes`, which version 1 never had: an agent that does not know of them refuses it.
 
 Errors: ManifestError.
 """
@@ -11,15 +13,15 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
+from sandbox_agent.storage.changes import Changes, decode_changes, encode_changes
 from sandbox_agent.storage.manifest import (
     MAX_FILES,
-    VERSION,
     ManifestError,
     decode_object,
     is_sha256,
-    manifest_name,
+    manifest_generation,
     take_generation,
     take_text,
 )
@@ -27,6 +29,8 @@ from sandbox_agent.storage.names import NameRefusedError, check_path, printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+VERSION: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +64,8 @@ class Head:
     pushing: Pushing | None = None
     removed: Mapping[str, str] = field(default_factory=dict)
     """Etags by path of objects that the generation no longer has, while they may not be deleted yet."""
+    changes: Changes = field(default_factory=Changes)
+    """What the generation has otherwise than the manifest, which may be an older one's."""
 
     @property
     def commit(self) -> tuple[int, str, str]:
@@ -93,7 +99,8 @@ def encode_head(head: Head) -> bytes:
         "pushing": pushing,
         "removed": dict(head.removed),
     }
-    return json.dumps(value, separators=(",", ":")).encode()
+    frame = json.dumps(value, separators=(",", ":"))
+    return f'{frame[:-1]},"changes":{encode_changes(head.changes)}}}'.encode()
 
 
 def decode_head(data: bytes) -> Head:
@@ -102,11 +109,11 @@ def decode_head(data: bytes) -> Head:
     Raises:
         ManifestError: It is not a HEAD.
     """
-    value = decode_object(data, "HEAD")
+    value = decode_object(data, "HEAD", VERSION)
     generation = take_generation(value)
     manifest = take_text(value, "manifest", 64)
-    if manifest != (manifest_name(generation) if generation else ""):
-        raise ManifestError("HEAD names a manifest that is not its generation's")
+    if not (0 < manifest_generation(manifest) <= generation if generation else manifest == ""):
+        raise ManifestError("HEAD names a manifest that is neither its generation's nor an older one's")
     removed = _paths(value, "removed")
     if not all(isinstance(etag, str) for etag in removed.values()):
         raise ManifestError("HEAD's `removed` does not hold etags")
@@ -117,6 +124,7 @@ def decode_head(data: bytes) -> Head:
         take_text(value, "committed_at", 64),
         _read_pushing(value.get("pushing"), generation),
         removed,
+        decode_changes(value.get("changes")),
     )
 
 

@@ -76,6 +76,6 @@ class Recollection:
         manifest = await self._parts.generations.read_manifest(state.head)
         entries = manifest.by_path()
         held = frozenset(entries) if (is_own if holding is None else holding.is_whole) else frozenset()
-        knowledge = Knowledge(state.head.commit, entries, {}, held)
+        knowledge = Knowledge(state.head.commit, entries, entries, held=held)
         self.learn(knowledge)
         return knowledge

@@ -6,14 +6,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from sandbox_agent.storage.generations import Generations
     from sandbox_agent.storage.manifest import Entry
     from sandbox_agent.storage.names import Keys
     from sandbox_agent.storage.object_store import ObjectStore
     from sandbox_agent.storage.sandbox_files import SandboxFiles
-    from sandbox_agent.storage.sync_plan import Signature
+    from sandbox_agent.storage.sync_plan import Local, Signature
 
 CONFLICT: Final = (
     "WORKSPACE_CONFLICT: it changed here and in storage, and neither replaces the other: "
@@ -51,11 +51,15 @@ class Knowledge:
     """Which commit it is about."""
     entries: dict[str, Entry] = field(default_factory=dict)
     """What is stored, others' additions included, by path."""
+    committed: dict[str, Entry] | None = None
+    """The entries of that commit alone; None: not known. The same object as `entries` where nobody added anything."""
     signatures: dict[str, Signature] = field(default_factory=dict)
     held: frozenset[str] = frozenset()
     """Paths of it that the sandbox has had."""
     conflicts: frozenset[str] = frozenset()
     """Paths of it of which the sandbox has another version, which nothing saves until the two are one again."""
+    settled: Mapping[str, Local] = field(default_factory=dict)
+    """What the last push found to be as its entry says, by path: a scan that has the same object has nothing new."""
 
     @property
     def generation(self) -> int:

@@ -27,6 +27,7 @@ _MAX_GENERATION: Final = 9_999_999_999
 _MODE: Final = 0o7777
 _I64: Final = (1 << 63) - 1
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
+_NAME: Final = re.compile(r"manifest-([0-9]{10})\.json")
 _ETAG_LENGTH: Final = 1024
 _quote: Final = json.encoder.encode_basestring_ascii
 _TYPES: Final = frozenset({"file", "symlink", "directory"})
@@ -72,6 +73,12 @@ def manifest_name(generation: int) -> str:
     return f"manifest-{generation:010d}.json"
 
 
+def manifest_generation(name: str) -> int:
+    """The generation of a manifest with this name; 0 where it is no such name."""
+    found = _NAME.fullmatch(name)
+    return int(found[1]) if found else 0
+
+
 def encode_manifest(manifest: Manifest) -> bytes:
     """A manifest as it is stored."""
     value = {
@@ -82,11 +89,11 @@ def encode_manifest(manifest: Manifest) -> bytes:
         "files": [],
     }
     frame = json.dumps(value, separators=(",", ":"))
-    return f"{frame[:-2]}{','.join(map(_encode_entry, manifest.files))}]}}".encode()
+    return f"{frame[:-2]}{','.join(map(encode_entry, manifest.files))}]}}".encode()
 
 
-def _encode_entry(entry: Entry) -> str:
-    """One entry. json.dumps of an object takes three times as long, and there are many entries."""
+def encode_entry(entry: Entry) -> str:
+    """One entry as it is stored. json.dumps of an object takes three times as long, and there are many entries."""
     texts = (entry.path, entry.type, entry.sha256, entry.etag, entry.symlink_target)
     path, kind, sha256, etag, target = map(_quote, texts)
     return (
@@ -111,13 +118,18 @@ def decode_manifest(data: bytes, generation: int) -> Manifest:
     items = value.get("files")
     if not isinstance(items, list) or len(items) > MAX_FILES:
         raise ManifestError(f"`files` is not a list of at most {MAX_FILES}")
-    entries = [_read_entry(item) for item in items]
-    _check_tree(entries)
+    entries = [read_entry(item) for item in items]
+    check_tree(entries)
     entries.sort(key=lambda entry: entry.path)
     return Manifest(generation, take_text(value, "created_at", 64), take_text(value, "writer", 512), tuple(entries))
 
 
-def _read_entry(item: Any) -> Entry:
+def read_entry(item: Any) -> Entry:
+    """One entry as it was stored.
+
+    Raises:
+        ManifestError: It is none.
+    """
     if not isinstance(item, dict):
         raise ManifestError("an entry of `files` is not an object")
     path = take_text(item, "path", 4096)
@@ -149,8 +161,12 @@ def _read_checked(path: str, item: Mapping[str, Any]) -> Entry:
     return entry
 
 
-def _check_tree(entries: Iterable[Entry]) -> None:
-    """No path twice, and nothing below what is not a folder."""
+def check_tree(entries: Iterable[Entry]) -> None:
+    """No path twice, and nothing below what is not a folder.
+
+    Raises:
+        ManifestError: It is not so.
+    """
     kinds: dict[str, str] = {}
     for entry in entries:
         if entry.path in kinds:
@@ -167,8 +183,8 @@ def is_sha256(text: str) -> bool:
     return _SHA256.fullmatch(text) is not None
 
 
-def decode_object(data: bytes, what: str) -> dict[str, Any]:
-    """A JSON object with our version.
+def decode_object(data: bytes, what: str, newest: int = VERSION) -> dict[str, Any]:
+    """A JSON object of a version that is known here.
 
     Raises:
         ManifestError: It is none.
@@ -181,8 +197,9 @@ def decode_object(data: bytes, what: str) -> dict[str, Any]:
         raise ManifestError(f"the {what} is not JSON") from error
     if not isinstance(value, dict):
         raise ManifestError(f"the {what} is not an object")
-    if value.get("version") != VERSION or isinstance(value.get("version"), bool):
-        raise ManifestError(f"the {what} has version {value.get('version')!r:.40}; this agent knows {VERSION}")
+    version = value.get("version")
+    if isinstance(version, bool) or version not in range(VERSION, newest + 1):
+        raise ManifestError(f"the {what} has version {version!r:.40}; this agent knows {newest}")
     return value
 
 

@@ -127,9 +127,14 @@ class Keys:
         """The key of a manifest, by the name that HEAD has."""
         return self.bookkeeping + name
 
-    def of_previous(self, sha256: str) -> str:
-        """Where a file's content is kept while it is being replaced."""
-        return self.previous + sha256
+    def of_previous(self, generation: int, sha256: str) -> str:
+        """Where a file's content is kept while the push that makes a generation replaces it."""
+        return f"{self.previous}{generation:010d}-{sha256}"
+
+    def previous_of(self, key: str) -> tuple[int, str]:
+        """The generation and the sha256 of a key that `of_previous` gave; 0 in those of an older version's agent."""
+        generation, _, sha256 = key.removeprefix(self.previous).rpartition("-")
+        return (int(generation) if generation.isdecimal() else 0), sha256
 
     def path_of(self, key: str) -> str:
         """The path of a file's key.

@@ -117,8 +117,14 @@ class ObjectStore(Protocol):
         """
         ...
 
-    async def copy(self, source: str, destination: str, *, if_match: str = "") -> str:
+    async def copy(self, source: str, destination: str, *, if_match: str = "", size: int | None = None) -> str:
         """Copy an object within the store; the copy's etag.
+
+        Args:
+            source: What.
+            destination: Where to; what is there after an error is nobody's.
+            if_match: The etag that the source must have.
+            size: Bytes of an object with that etag, where they are known: that saves a request.
 
         Raises:
             ObjectNotFoundError: There is no source.

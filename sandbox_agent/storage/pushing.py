@@ -11,18 +11,19 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from sandbox_agent.link.calls import OperationError
+from sandbox_agent.storage.changes import Changes, find_changes
 from sandbox_agent.storage.claim import Claim
 from sandbox_agent.storage.head import Head
 from sandbox_agent.storage.knowledge import CONFLICT, DEFAULT_EXCLUDE, Knowledge, Parts
-from sandbox_agent.storage.manifest import Manifest, manifest_name
+from sandbox_agent.storage.manifest import Manifest
 from sandbox_agent.storage.names import NameRefusedError
 from sandbox_agent.storage.object_store import KeyObstructedError
-from sandbox_agent.storage.sync_plan import Local, before_of, is_same, merge_entries, plan_push, sign
+from sandbox_agent.storage.sync_plan import Local, before_of, is_same, is_settled, merge_entries, plan_push, sign
 from sandbox_agent.storage.transfers import Meter, for_each
 from sandbox_agent.storage.uploading import Uploads
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from sandbox_agent.storage.generations import HeadState
     from sandbox_agent.storage.manifest import Entry
@@ -47,6 +48,7 @@ class Push:
     Attributes:
         intended: What will be known if the commit holds; set just before it, for when its answer is lost.
         uploads: Paths that it writes in storage, once that is known.
+        garbage: What to remove behind it, as for Garbage.remove; None: nothing.
     """
 
     def __init__(self, parts: Parts, known: Knowledge, meter: Meter) -> None:
@@ -56,6 +58,9 @@ class Push:
         self._known = dict(known.entries)
         self._signatures = dict(known.signatures)
         self._current: dict[str, Entry] = {}
+        self._settled: dict[str, Local] = {}
+        self._unsettled: dict[str, Local] = {}
+        self._described: list[str] = []
         self._failed: list[tuple[str, str]] = []
         self._conflicts: set[str] = set()
         self._forgotten: set[str] = set()
@@ -64,28 +69,41 @@ class Push:
         self._uploads: Uploads | None = None
         self.intended: Knowledge | None = None
         self.uploads: frozenset[str] = frozenset()
+        self.garbage: tuple[Head, Sequence[str] | None] | None = None
 
-    async def run(self, paths: Sequence[str], state: HeadState) -> PushResult:
+    async def run(self, paths: Sequence[str], state: HeadState, scanned: Mapping[str, Local]) -> PushResult:
         """Push `paths`, or everything where there are none.
 
         Args:
             paths: As the client gave them.
             state: HEAD, of the commit that the knowledge is about.
+            scanned: What the sandbox has there.
         """
-        scanned = [local for local in await self._scan(paths) if self._is_storable(local)]
-        await self._settle_conflicts({local.path: local for local in scanned}, is_whole=not paths)
-        scanned = [local for local in scanned if local.path not in self._conflicts]
-        held = self._old.held if not paths else ()
-        plan = plan_push(scanned, self._known, self._signatures, held)
-        self._current = {entry.path: entry for entry in (*plan.keep, *plan.describe)}
+        settled = self._old.settled
+        kept = {path: self._known[path] for path, local in scanned.items() if settled.get(path) is local}
+        rest = [local for path, local in scanned.items() if path not in kept and self._is_storable(local)]
+        if self._old.conflicts:
+            await self._settle_conflicts({local.path: local for local in rest}, is_whole=not paths)
+            rest = [local for local in rest if local.path not in self._conflicts]
+        missing = self._old.held.difference(scanned) if not paths else ()
+        plan = plan_push(rest, self._known, self._signatures, missing)
+        self._settled = dict(settled if paths else scanned)
+        self._unsettled = {path: local for path, local in scanned.items() if path not in kept}
+        self._described = [entry.path for entry in plan.describe]
+        self._current = {**kept, **{entry.path: entry for entry in (*plan.keep, *plan.describe)}}
         uploads = plan.upload + await self._compare(plan.compare)
         dropped = await self._find_dropped(plan.gone)
-        self._meter.expect(len(scanned), sum(local.size for local in uploads))
-        self._meter.add(0, len(scanned) - len(uploads))
-        if not uploads and not state.head.pushing and not self._has_changed(dropped):
-            held_now, conflicts = self._held(dropped), frozenset(self._conflicts)
-            return self._result(replace(self._old, signatures=self._signatures, held=held_now, conflicts=conflicts))
-        return await self._save(state, uploads, dropped)
+        count = len(kept) + len(rest)
+        self._meter.expect(count, sum(local.size for local in uploads))
+        self._meter.add(0, count - len(uploads))
+        garbage = self._parts.generations.garbage
+        await garbage.settle()
+        if uploads or state.head.pushing or self._has_changed(dropped):
+            return await self._save(state, uploads, dropped)
+        if state.head.generation and garbage.tidy != state.head.commit:
+            self.garbage = (state.head, None)
+        held_now, conflicts = self._held(dropped), frozenset(self._conflicts)
+        return self._result(replace(self._old, signatures=self._signatures, held=held_now, conflicts=conflicts))
 
     async def _save(self, state: HeadState, uploads: Sequence[Local], dropped: Sequence[str]) -> PushResult:
         parts = self._parts
@@ -93,11 +111,13 @@ class Push:
         self._uploads = Uploads(parts, claim, self._known, self._signatures, self._meter)
         self.uploads = frozenset(local.path for local in uploads)
         self._uploaded = self._uploads.entries
-        await claim.take(state, {local.path: before_of(self._known.get(local.path)) for local in uploads})
+        stored = {local.path: self._known.get(local.path) for local in uploads}
+        await claim.take(state, {path: before_of(entry) for path, entry in stored.items()})
         async with claim.kept_alive():
-            await claim.keep_replaced([local.path for local in uploads])
+            await claim.keep_replaced({path: entry.size if entry else 0 for path, entry in stored.items()})
             await for_each(uploads, self._upload)
             await claim.repair(self._known, self._uploaded)
+        self._refresh_etags(claim.repaired)
         self._current.update(self._uploaded)
         if not self._has_changed(dropped) and self._known == self._old.entries:
             await claim.abandon()
@@ -105,46 +125,45 @@ class Push:
             return self._result(
                 replace(self._old, entries=self._known, signatures=self._signatures, conflicts=conflicts)
             )
-        knowledge, head = await self._describe(state.head.generation + 1, dropped)
+        knowledge, head = await self._describe(state.head, dropped)
         self.intended = knowledge
         await claim.commit(head)
-        await claim.release(state.head.manifest)
+        self.garbage = (head, await claim.release(state.head.manifest))
         return self._result(knowledge)
 
-    async def _describe(self, generation: int, dropped: Sequence[str]) -> tuple[Knowledge, Head]:
-        """Write the manifest; the knowledge and the HEAD that go with it."""
-        now, writer = self._parts.now(), self._parts.writer
-        self._refresh_etags()
-        entries = merge_entries(self._known, self._current, dropped)
-        await self._parts.generations.write_manifest(Manifest(generation, now, writer, tuple(entries.values())))
-        removed = {
-            path: entry.etag
-            for path, entry in self._known.items()
-            if entry.type == "file" and (path not in entries or entries[path].type != "file")
-        }
-        head = Head(generation, manifest_name(generation), writer, now, removed=removed)
+    async def _describe(self, old: Head, dropped: Sequence[str]) -> tuple[Knowledge, Head]:
+        """The knowledge and the HEAD of the next generation; where much has changed, its manifest is written first."""
+        now, writer, generation = self._parts.now(), self._parts.writer, old.generation + 1
+        entries = self._merge(dropped)
+        committed = self._old.committed
+        changes = None if committed is None or not old.manifest else find_changes(old.changes, committed, entries)
+        manifest = old.manifest
+        if changes is None:
+            changes = Changes()
+            content = Manifest(generation, now, writer, tuple(entries.values()))
+            manifest = await self._parts.generations.write_manifest(content)
+        removed = {path: self._known[path].etag for path in self._list_removed(entries)}
+        head = Head(generation, manifest, writer, now, removed=removed, changes=changes)
         held = self._held(dropped) & entries.keys()
         conflicts = frozenset(self._conflicts & entries.keys())
-        return Knowledge(head.commit, entries, self._signatures, held, conflicts), head
+        return Knowledge(head.commit, entries, entries, self._signatures, held, conflicts), head
 
-    def _refresh_etags(self) -> None:
-        """An object that was brought back after an interrupted push has another etag than when the plan was made."""
-        for path, entry in self._current.items():
+    def _list_removed(self, entries: Mapping[str, Entry]) -> Iterator[str]:
+        """Paths whose object is not of the next generation."""
+        for path in self._known.keys() - entries.keys():
+            if self._known[path].type == "file":
+                yield path
+        for path in self._described:
             known = self._known.get(path)
-            if known is None or known.etag == entry.etag or path in self._uploaded:
-                continue
-            if known.sha256 == entry.sha256:
-                self._current[path] = replace(entry, etag=known.etag)
+            if known is not None and known.type == "file" and path in entries:
+                yield path
 
-    async def _scan(self, paths: Sequence[str]) -> list[Local]:
-        if not paths:
-            return await self._parts.files.scan_again((*DEFAULT_EXCLUDE, *self._parts.exclude))
-        try:
-            return await self._parts.files.scan(paths, ())
-        except OperationError as error:
-            if error.code in {"NOT_FOUND", "INVALID_ARGUMENT"}:
-                raise OperationError(error.code, error.reason, error.message, "paths") from error
-            raise
+    def _refresh_etags(self, repaired: Iterable[str]) -> None:
+        """An object that was brought back after an interrupted push has another etag than when the plan was made."""
+        for path in repaired:
+            entry, known = self._current.get(path), self._known[path]
+            if entry is not None and known.sha256 == entry.sha256:
+                self._current[path] = replace(entry, etag=known.etag)
 
     def _is_storable(self, local: Local) -> bool:
         known = self._known.get(local.path)
@@ -235,13 +254,24 @@ class Push:
             self._failed.append((path, "a stored file or folder is in the way of its name; push it again"))
 
     def _has_changed(self, dropped: Sequence[str]) -> bool:
-        entries = merge_entries(self._known, self._current, dropped)
-        if entries.keys() != self._known.keys():
+        known = self._known
+        if any(not is_same(entry, known.get(path)) for path, entry in self._uploaded.items()):
             return True
-        return any(not is_same(entry, self._known[path]) for path, entry in self._current.items() if path in entries)
+        entries = self._merge(dropped)
+        if entries.keys() != known.keys():
+            return True
+        # Nearly all are the same objects.
+        replaced = [(path, entry) for path, entry in self._current.items() if known.get(path) is not entry]
+        return any(not is_same(entry, known[path]) for path, entry in replaced if path in entries)
+
+    def _merge(self, dropped: Sequence[str]) -> dict[str, Entry]:
+        is_tree = self._old.entries is self._old.committed
+        return merge_entries(self._known, self._current, dropped, is_tree=is_tree)
 
     def _held(self, dropped: Sequence[str]) -> frozenset[str]:
-        return (self._old.held | self._current.keys()).difference(dropped)
+        if not dropped and self._current.keys() <= self._old.held:
+            return self._old.held
+        return self._old.held.union(self._current).difference(dropped)
 
     def _result(self, knowledge: Knowledge) -> PushResult:
         if self._forgotten:
@@ -249,10 +279,39 @@ class Push:
             entries = {path: entry for path, entry in knowledge.entries.items() if path not in self._forgotten}
             knowledge = replace(knowledge, entries=entries)
         return PushResult(
-            knowledge,
+            replace(knowledge, settled=self._settle(knowledge.entries)),
             saved=sum(1 for entry in self._current.values() if entry.type != "directory"),
             moved=len(self._uploaded),
             moved_bytes=sum(entry.size for entry in self._uploaded.values()),
             failed=sorted(self._failed),
             obstructed=self._obstructed and knowledge.generation > self._old.generation,
         )
+
+    def _settle(self, entries: Mapping[str, Entry]) -> Mapping[str, Local]:
+        """What need not be looked at again while it stays as it is."""
+        settled = self._settled
+        for path, local in self._unsettled.items():
+            entry = self._current.get(path)
+            if entry is not None and is_settled(local, entry, self._signatures.get(path)):
+                settled[path] = local
+            else:
+                settled.pop(path, None)
+        if settled.keys() <= entries.keys():
+            return settled
+        return {path: local for path, local in settled.items() if path in entries}
+
+
+async def scan(parts: Parts, paths: Sequence[str]) -> Mapping[str, Local]:
+    """What the sandbox has at `paths`, or everywhere where there are none, by path.
+
+    Raises:
+        OperationError: As the runtime said it; NOT_FOUND, INVALID_ARGUMENT: `paths`.
+    """
+    if not paths:
+        return await parts.files.scan_again((*DEFAULT_EXCLUDE, *parts.exclude))
+    try:
+        return {local.path: local for local in await parts.files.scan(paths, ())}
+    except OperationError as error:
+        if error.code in {"NOT_FOUND", "INVALID_ARGUMENT"}:
+            raise OperationError(error.code, error.reason, error.message, "paths") from error
+        raise

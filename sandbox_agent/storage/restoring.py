@@ -88,7 +88,9 @@ class Restore:
             entries = await self._apply(plan)
             if not self._moved:
                 held, conflicts = frozenset(self._held), frozenset(self._conflicts)
-                knowledge = Knowledge(state.head.commit, entries, self._signatures, held, conflicts)
+                committed = stored.manifest.by_path()
+                entries = committed if entries == committed else entries
+                knowledge = Knowledge(state.head.commit, entries, committed, self._signatures, held, conflicts)
                 failed = sorted(self._failed.items())
                 return RestoreResult(knowledge, state.head.committed_at, self._files, self._size, failed)
         raise StorageUnavailableError("others keep changing the stored workspace; try again")

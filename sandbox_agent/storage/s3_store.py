@@ -100,20 +100,24 @@ class S3Store:
         answer = await self._read("head_object", key)
         return ObjectInfo(key, answer["ContentLength"], answer["ETag"], answer["LastModified"])
 
-    async def copy(self, source: str, destination: str, *, if_match: str = "") -> str:
+    async def copy(self, source: str, destination: str, *, if_match: str = "", size: int | None = None) -> str:
         """See ObjectStore."""
-        info = await self.stat(source)
-        condition = {}
-        if if_match:
-            # Some stores ignore the condition; asking first leaves them only a short race.
-            if info.etag != if_match:
+        if size is None or not if_match:
+            info = await self.stat(source)
+            if if_match and info.etag != if_match:
                 raise PreconditionFailedError(source)
-            condition = {"CopySourceIfMatch": if_match}
+            size = info.size
+        condition = {"CopySourceIfMatch": if_match} if if_match else {}
         origin = {"CopySource": {"Bucket": self._connections.settings.bucket, "Key": source}, **condition}
-        if info.size > LARGEST_COPY:
-            return await self._copy_parts(destination, info.size, origin)
-        answer = await self._call("copy_object", Key=destination, **origin)
-        return str(answer["CopyObjectResult"]["ETag"])
+        if size > LARGEST_COPY:
+            etag = await self._copy_parts(destination, size, origin)
+        else:
+            etag = str((await self._call("copy_object", Key=destination, **origin))["CopyObjectResult"]["ETag"])
+        # Some stores ignore the condition. A copy with the source's etag is of that content; the other copies of
+        # large objects and encrypted ones have other etags, too, and for those the source tells.
+        if if_match and etag != if_match and (await self.stat(source)).etag != if_match:
+            raise PreconditionFailedError(source)
+        return etag
 
     async def delete_many(self, keys: Sequence[str]) -> None:
         """See ObjectStore."""

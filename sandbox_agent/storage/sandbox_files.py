@@ -24,7 +24,7 @@ from sandbox_agent.storage.scanning import Scans
 from sandbox_agent.storage.sync_plan import Local, Signature, sign
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 
     from sandbox_agent.link.calls import Call, Runtime
     from sandbox_agent.storage.manifest import Entry, EntryType
@@ -58,7 +58,7 @@ class SandboxFiles:
         """See Scans."""
         return await self._scans.scan(paths, exclude)
 
-    async def scan_again(self, exclude: tuple[str, ...]) -> list[Local]:
+    async def scan_again(self, exclude: tuple[str, ...]) -> Mapping[str, Local]:
         """See Scans."""
         return await self._scans.scan_again(exclude)
 

@@ -49,8 +49,11 @@ class Scans:
         arguments = {"paths": list(paths), "exclude": list(exclude)}
         return list((await self._ask(arguments, {}))[0].values())
 
-    async def scan_again(self, exclude: tuple[str, ...]) -> list[Local]:
+    async def scan_again(self, exclude: tuple[str, ...]) -> Mapping[str, Local]:
         """All but what is excluded, which will be asked for again: what did not change is the same object as before.
+
+        Returns:
+            By path.
 
         Raises:
             OperationError: RESOURCE_EXHAUSTED, TOO_MANY_FILES.
@@ -60,7 +63,7 @@ class Scans:
         token = result.get("token")
         is_named = isinstance(token, str) and len(token) <= _MAX_TOKEN
         self._last = _Scan(exclude, token, found) if isinstance(token, str) and is_named else _Scan()
-        return list(found.values())
+        return found
 
     async def _ask(
         self, arguments: dict[str, Any], before: Mapping[str, Local]

@@ -14,7 +14,7 @@ from sandbox_agent.storage.manifest import Entry, EntryType
 from sandbox_agent.storage.names import ancestors, folders_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from sandbox_agent.storage.head import Head
     from sandbox_agent.storage.manifest import Manifest
@@ -80,7 +80,7 @@ class PushPlan:
 
 
 def plan_push(
-    scanned: Iterable[Local], known: Mapping[str, Entry], signatures: Mapping[str, Signature], held: Iterable[str]
+    scanned: Iterable[Local], known: Mapping[str, Entry], signatures: Mapping[str, Signature], missing: Iterable[str]
 ) -> PushPlan:
     """Compare the sandbox with what is stored.
 
@@ -88,12 +88,10 @@ def plan_push(
         scanned: What the sandbox has, of what is to be pushed.
         known: What is stored.
         signatures: Of files known to have the stored content.
-        held: Stored paths the sandbox has had: one that is not scanned was removed. Empty for a push of some paths.
+        missing: Paths that the sandbox has had and that no scan found: one that is stored was removed.
     """
     plan = PushPlan()
-    seen = set()
     for local in scanned:
-        seen.add(local.path)
         stored = known.get(local.path)
         if local.type != "file":
             plan.describe.append(local.as_entry())
@@ -106,8 +104,18 @@ def plan_push(
                 plan.keep.append(stored if is_described else local.as_entry(stored.sha256, stored.etag))
             else:
                 plan.compare.append(local)
-    plan.gone = [path for path in held if path in known and path not in seen]
+    plan.upload.sort(key=lambda local: local.path)
+    plan.gone = [path for path in missing if path in known]
     return plan
+
+
+def is_settled(local: Local, entry: Entry | None, signature: Signature | None) -> bool:
+    """Whether this entry describes what a scan found, so that it need not be looked at again until it changes."""
+    if local.type != "file" or entry is None:
+        return local.as_entry() == entry
+    if signature is None or not signature.is_settled or signature.times != local.times:
+        return False
+    return entry.type == "file" and (entry.mtime_ns, entry.mode) == (local.mtime_ns, local.mode)
 
 
 def is_same(new: Entry, old: Entry | None) -> bool:
@@ -120,11 +128,21 @@ def is_same(new: Entry, old: Entry | None) -> bool:
     return replace(new, mtime_ns=old.mtime_ns, mode=mode) == old
 
 
-def merge_entries(known: Mapping[str, Entry], local: Mapping[str, Entry], dropped: Iterable[str]) -> dict[str, Entry]:
+def merge_entries(
+    known: Mapping[str, Entry], local: Mapping[str, Entry], dropped: Collection[str], *, is_tree: bool = False
+) -> dict[str, Entry]:
     """The next generation: what was stored, without what was dropped, under what the sandbox has.
 
     Where both cannot be (a file that is a folder now), what the sandbox has wins.
+
+    Args:
+        known: What was stored.
+        local: What the sandbox has.
+        dropped: Paths of `known`.
+        is_tree: `known` is a generation as it was committed, whose paths are sorted and not in each other's way.
     """
+    if is_tree and not dropped and local.keys() <= known.keys():
+        return {**known, **local}
     folders = folders_of(local)
     leaves = {path for path, entry in local.items() if entry.type != "directory"}
     hidden = folders.union(dropped)

@@ -77,9 +77,11 @@ class FaultyStore:
         """See ObjectStore."""
         return await self._do("stat", key, lambda: self._store.stat(key))
 
-    async def copy(self, source: str, destination: str, *, if_match: str = "") -> str:
+    async def copy(self, source: str, destination: str, *, if_match: str = "", size: int | None = None) -> str:
         """See ObjectStore."""
-        return await self._do("copy", source, lambda: self._store.copy(source, destination, if_match=if_match))
+        return await self._do(
+            "copy", source, lambda: self._store.copy(source, destination, if_match=if_match, size=size)
+        )
 
     async def delete_many(self, keys: Sequence[str]) -> None:
         """See ObjectStore."""

@@ -20,7 +20,7 @@ from sandbox_agent.storage.generations import Generations
 from sandbox_agent.storage.knowing import Recollection
 from sandbox_agent.storage.knowledge import DEFAULT_EXCLUDE, Knowledge, Parts
 from sandbox_agent.storage.looks import Looks, Ways
-from sandbox_agent.storage.pushing import Push, PushResult
+from sandbox_agent.storage.pushing import Push, PushResult, scan
 from sandbox_agent.storage.restoring import Restore
 from sandbox_agent.storage.s3_client import read_settings
 from sandbox_agent.storage.s3_store import S3Store
@@ -34,12 +34,14 @@ from sandbox_proto import tracing
 from sandbox_proto.v1 import workspace_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 
     from sandbox_agent.link.calls import Runtime
+    from sandbox_agent.storage.generations import HeadState
     from sandbox_agent.storage.names import Keys
     from sandbox_agent.storage.object_store import ObjectStore
     from sandbox_agent.storage.restoring import RestoreResult
+    from sandbox_agent.storage.sync_plan import Local
     from sandbox_agent.storage.syncing import Pace
     from sandbox_proto.v1 import session_pb2
 
@@ -128,7 +130,12 @@ class Workspace:
         result = await self._push((), Meter())
         if await keep_both(self._parts.files, result.failed, session_name):
             result = await self._push((), Meter())
+        await self.settle()
         return reports.push_done(result)
+
+    async def settle(self) -> None:
+        """Wait for what goes on behind the answer of a push: the removal of what no generation needs any more."""
+        await self._parts.generations.garbage.settle()
 
     async def restore(self) -> AsyncGenerator[workspace_pb2.RestoreResponse, None]:
         """Bring the stored generation back; progress, then exactly one `done`. May be run again at any time."""
@@ -204,6 +211,7 @@ class Workspace:
             await self.on_change.stop()
         if self._freshness is not None:
             await self._freshness.close()
+        await self._parts.generations.garbage.close()
         await self._store.close()
 
     async def _save(self) -> bool:
@@ -245,20 +253,34 @@ class Workspace:
             return result
 
     async def _push_once(self, paths: Sequence[str], meter: Meter) -> PushResult:
-        state = await self._parts.generations.read_head()
-        knowledge = self._recollection.match(state) or await self._recollection.adopt(state)
-        check_free(state, knowledge, self._parts.writer)
-        push = self._push_under_way = Push(self._parts, knowledge, meter)
+        # The sandbox looks through its files while storage is asked for HEAD.
+        scanning = asyncio.create_task(scan(self._parts, paths))
         try:
-            result = await push.run(paths, state)
+            state = await self._parts.generations.read_head()
+            knowledge = self._recollection.match(state) or await self._recollection.adopt(state)
+            check_free(state, knowledge, self._parts.writer)
+            push = Push(self._parts, knowledge, meter)
+            result = await self._run(push, paths, state, await scanning)
+        finally:
+            scanning.cancel()
+            await asyncio.gather(scanning, return_exceptions=True)
+        await self._recollection.keep(result.knowledge)
+        if push.garbage is not None:
+            self._parts.generations.garbage.remove(*push.garbage)
+        self.saved_bytes += result.moved_bytes
+        return result
+
+    async def _run(
+        self, push: Push, paths: Sequence[str], state: HeadState, scanned: Mapping[str, Local]
+    ) -> PushResult:
+        self._push_under_way = push
+        try:
+            return await push.run(paths, state, scanned)
         except BaseException:
             self._recollection.uncertain = push.intended
             raise
         finally:
             self._push_under_way = None
-        await self._recollection.keep(result.knowledge)
-        self.saved_bytes += result.moved_bytes
-        return result
 
     async def _restore(self, meter: Meter, *, only_news: bool) -> RestoreResult:
         with tracing.span("sandbox.restore") as span:

@@ -158,7 +158,8 @@ class Sandbox:
         target.chmod(mode)
 
     async def keys(self) -> list[str]:
-        """Every key of the workspace, without its prefix."""
+        """Every key of the workspace, without its prefix, once nothing of a push goes on behind its answer."""
+        await self.workspace.settle()
         keys = self.workspace._parts.keys
         return [info.key.removeprefix(keys.prefix) async for page in self.store.pages(keys.prefix) for info in page]
 

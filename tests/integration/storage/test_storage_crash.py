@@ -11,6 +11,8 @@ import pytest
 from sandbox_agent.link.calls import OperationError
 from sandbox_agent.storage.testing import Fault
 
+MANIFEST = pytest.mark.parametrize("most", [256, 0], ids=["changes in HEAD", "a manifest"])
+"""How the second generation is written."""
 FAULTS = pytest.mark.parametrize("fault", list(Fault), ids=lambda fault: fault.value)
 
 
@@ -41,13 +43,18 @@ async def crash(new_sandbox, number, fault, prefix):
     sandbox.store.fail_after(number, fault)
     with contextlib.suppress(OperationError):
         await sandbox.push()
+    await sandbox.workspace.settle()
     is_through = sandbox.store.count <= number
     sandbox.store.heal()
     return sandbox, old, sandbox.tree(), is_through
 
 
+@MANIFEST
 @FAULTS
-async def test_fault_1_after_a_crash_at_any_call_a_restore_is_the_old_or_the_new_generation(new_sandbox, fault, stride):
+async def test_fault_1_after_a_crash_at_any_call_a_restore_is_the_old_or_the_new_generation(
+    new_sandbox, fault, stride, most, monkeypatch
+):
+    monkeypatch.setattr("sandbox_agent.storage.changes.MOST", most)
     seen = []
     for number in range(0, 200, stride):
         prefix = f"c{number}/"
@@ -64,7 +71,7 @@ async def test_fault_1_after_a_crash_at_any_call_a_restore_is_the_old_or_the_new
         assert (done.generation, list(done.failed)) == (2, [])
         assert [key for key in await sandbox.keys() if key.startswith(".workspace/")] == [
             ".workspace/HEAD",
-            ".workspace/manifest-0000000002.json",
+            f".workspace/manifest-000000000{1 if most else 2}.json",
         ]
         fresh = new_sandbox("pod-b", prefix=prefix)
         await fresh.restore()

@@ -185,7 +185,9 @@ async def test_a_push_that_is_under_way_keeps_other_writers_out_until_it_counts_
     assert contents(fresh) == {"f": b"base", "g": b"other"}
 
 
-async def test_a_writer_that_lost_its_claim_meanwhile_does_not_commit(new_sandbox, monkeypatch):
+@pytest.mark.parametrize(("most", "last"), [(256, "/f"), (0, "manifest-0000000002.json")], ids=["upload", "manifest"])
+async def test_a_writer_that_lost_its_claim_meanwhile_does_not_commit(new_sandbox, monkeypatch, most, last):
+    monkeypatch.setattr("sandbox_agent.storage.changes.MOST", most)
     monkeypatch.setattr("sandbox_agent.storage.generations.LEASE", -1.0)
     one, other = new_sandbox("pod-a"), new_sandbox("pod-b")
     one.write("f", b"base")
@@ -193,12 +195,13 @@ async def test_a_writer_that_lost_its_claim_meanwhile_does_not_commit(new_sandbo
     await other.restore()
     one.write("f", b"slow")
     other.write("f", b"fast")
-    original = one.store.put
+    original, seen = one.store.put, []
 
     async def slow_put(key, body, **conditions):
-        if key.endswith("manifest-0000000002.json"):
-            await other.push()
-        return await original(key, body, **conditions)
+        etag = await original(key, body, **conditions)
+        if key.endswith(last) and not seen:
+            seen.append(await other.push())
+        return etag
 
     one.store.put = slow_put
     assert await expect_error(one.push()) == CONFLICT

@@ -122,6 +122,7 @@ async def test_fault_30_a_body_that_is_cut_off_on_the_wire_is_nothing_or_all(
     (done,) = await push(workspace)
     assert (done.files_saved, list(done.failed)) == (1, [])
     assert (await straight.stat(KEY)).size == len(LARGE)
+    await workspace.settle()
     assert [key for key in await keys(straight) if "previous" in key] == []
 
 
