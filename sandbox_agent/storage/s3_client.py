@@ -129,9 +129,9 @@ def _session() -> Any:
 
 @functools.cache
 def _spare_collections() -> None:
-    """botocore's description of S3 stays as long as the process: no garbage collection need go through it again.
+    """Let no later garbage collection go through botocore's description of S3, which stays as long as the process.
 
-    One falls into a push now and then, and took 40 ms of it.
+    One falls into a push now and then.
     """
     gc.collect()
     gc.freeze()

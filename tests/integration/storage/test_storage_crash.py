@@ -197,6 +197,24 @@ async def test_fault_28_storage_that_is_down_is_said_and_nothing_is_lost(new_san
     assert (status.dirty, status.last_error) == (False, "")
 
 
+async def test_fault_28_a_push_that_cannot_read_head_does_not_wait_for_the_sandbox(new_sandbox):
+    """Both are asked at the same time."""
+    sandbox = new_sandbox()
+    scans = []
+
+    async def hang(channel):
+        scans.append(channel)
+        await asyncio.Event().wait()
+
+    sandbox.runtime._handlers = {**sandbox.runtime._handlers, "workspace.scan": hang}
+    sandbox.store.fail_after(0)
+    async with asyncio.timeout(30):
+        with pytest.raises(OperationError) as caught:
+            await sandbox.push()
+    assert caught.value.reason == "STORAGE_UNAVAILABLE"
+    assert all(scan.task.done() for scan in scans)
+
+
 async def test_a_lost_sandbox_ends_the_push_and_is_no_failure_of_files(new_sandbox):
     sandbox = new_sandbox()
     sandbox.write("f", b"1")

@@ -54,7 +54,8 @@ async def has_ended(task) -> bool:
 
 
 async def test_a_push_is_answered_before_anything_is_removed_and_is_whole(one, removal, new_sandbox):
-    assert (await asyncio.wait_for(one.push(), 30)).generation == 2
+    async with asyncio.timeout(30):
+        assert (await one.push()).generation == 2
     fresh = new_sandbox("pod-b")
     assert list((await fresh.restore()).failed) == []
     assert contents(fresh) == {"f": b"new content"}
@@ -76,10 +77,11 @@ async def test_the_next_push_waits_for_the_removal_behind_the_last_one(one, remo
     assert await bookkeeping(one) == BOOKKEEPING
 
 
-@pytest.mark.parametrize("end", ["a drain", "the agent's end"])
+@pytest.mark.parametrize("end", ["a drain", "a drain behind a push", "the agent's end"])
 async def test_the_end_waits_for_the_removal_behind_the_last_push(one, removal, end):
-    await one.push()
-    ending = one.workspace.push_last("s1") if end == "a drain" else one.workspace.close()
+    if end != "a drain":
+        await one.push()
+    ending = one.workspace.close() if end == "the agent's end" else one.workspace.push_last("s1")
     task = asyncio.create_task(ending)
     assert not await has_ended(task)
     removal.set()
@@ -90,7 +92,8 @@ async def test_the_end_waits_for_the_removal_behind_the_last_push(one, removal, 
 async def test_the_end_does_not_wait_for_ever(one, removal, monkeypatch):
     monkeypatch.setattr("sandbox_agent.storage.garbage.END_PATIENCE", 0.05)
     await one.push()
-    await asyncio.wait_for(one.workspace.close(), 30)
+    async with asyncio.timeout(30):
+        await one.workspace.close()
 
 
 @MANIFEST

@@ -99,6 +99,21 @@ async def test_what_another_tool_added_is_replaced_and_removed_like_any_other_fi
     assert contents(fresh) == {"f": b"mine", "a": b"changed"}
 
 
+async def test_what_another_tool_added_is_in_the_next_generation_too(new_sandbox, new_store):
+    one = new_sandbox()
+    one.write("f", b"mine")
+    await one.push()
+    await new_store().put(FILES + "added", b"theirs")
+    await one.workspace.refresh()
+    one.write("f", b"mine, changed")
+    await one.push()
+    generations = one.workspace._parts.generations
+    state = await generations.read_head()
+    manifest = await generations.read_manifest(state.head)
+    assert [entry.path for entry in manifest.files] == ["added", "f"]
+    assert all(entry.sha256 for entry in manifest.files)
+
+
 async def test_a_push_that_is_cut_off_leaves_what_another_tool_had_put_there(new_sandbox, new_store, stride):
     """Replaced in storage after the last restore, and changed in the sandbox too."""
     store = new_store()

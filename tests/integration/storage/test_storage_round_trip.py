@@ -122,6 +122,15 @@ async def test_a_touched_file_is_compared_and_not_moved(new_sandbox):
     assert (done.generation, done.files_saved, done.files_moved) == (1, 1, 0)
 
 
+async def test_a_file_that_may_have_changed_within_a_tick_of_the_clock_is_compared_each_time(new_sandbox, monkeypatch):
+    monkeypatch.setattr("sandbox_agent.storage.sync_plan.RACY_NS", 1 << 62)
+    sandbox = new_sandbox()
+    sandbox.write("f", b"same")
+    for _ in range(3):
+        await sandbox.push()
+    assert sandbox.runtime.ops("workspace.hash") == ["f", "f"]
+
+
 async def test_a_new_mode_alone_makes_a_generation_and_moves_nothing(new_sandbox):
     one, other = new_sandbox(), new_sandbox("pod-b")
     one.write("f", b"same")
@@ -364,6 +373,27 @@ async def test_a_sandbox_that_hangs_while_it_is_read_ends_the_push(new_sandbox, 
     with pytest.raises(OperationError) as caught:
         await one.push()
     assert (caught.value.code, caught.value.reason) == ("UNAVAILABLE", "RUNTIME_UNAVAILABLE")
+
+
+@pytest.mark.parametrize("is_ignored", [False, True])
+async def test_a_copy_of_another_version_is_an_error_even_where_the_store_ignores_conditions(
+    s3_settings, monkeypatch, is_ignored
+):
+    store = S3Store(s3_settings)
+    etag = await store.put("from", b"old")
+    await store.put("from", b"new")
+    call = store._call
+
+    async def call_without_condition(operation, **arguments):
+        if is_ignored:
+            arguments.pop("CopySourceIfMatch", None)
+        return await call(operation, **arguments)
+
+    monkeypatch.setattr(store, "_call", call_without_condition)
+    for size in (3, None):
+        with pytest.raises(PreconditionFailedError):
+            await store.copy("from", "to", if_match=etag, size=size)
+    await store.close()
 
 
 async def test_what_is_too_large_for_one_copy_is_copied_in_parts(s3_settings, monkeypatch):

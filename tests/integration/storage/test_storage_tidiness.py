@@ -28,8 +28,11 @@ async def test_a_push_after_one_change_lists_nothing_and_leaves_nothing(new_sand
         sandbox.store.log.clear()
         await sandbox.push()
         await sandbox.workspace.settle()
-        assert [(name, key.rpartition("/")[2][:4]) for name, key in sandbox.store.log] == [
-            ("get", "HEAD"), ("put", "HEAD"), ("copy", "a"), ("put", "a"), ("put", "HEAD"), ("delete_many", "0000"),
+        asked = [(name, key.rpartition("/")[2][:4]) for name, key in sandbox.store.log]
+        asked[1:3] = sorted(asked[1:3])  # these two at the same time
+        assert asked == [
+            ("get", "HEAD"), ("put", "HEAD"), ("stat", "a"), ("copy", "a"), ("put", "a"), ("put", "HEAD"),
+            ("delete_many", "0000"),
         ]  # fmt: skip
     assert await leftovers(sandbox) == []
     assert len(await manifests(sandbox)) == 1

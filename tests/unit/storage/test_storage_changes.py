@@ -1,0 +1,100 @@
+"""Changes in HEAD: with them the manifest is the generation, whatever pushes did since it was written."""
+
+from __future__ import annotations
+
+import itertools
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sandbox_agent.storage import changes as changes_module
+from sandbox_agent.storage.changes import Changes, find_changes
+from sandbox_agent.storage.head import VERSION, Head, Pushing, decode_head, encode_head
+from sandbox_agent.storage.manifest import Entry, ManifestError, manifest_name
+
+SHA = "0" * 64
+NAMES = st.sampled_from(["a", "b", "ü", "x-1", "x-2"])
+FILE = {"path": "f", "type": "file", "size": 1, "mode": 420, "mtime_ns": 5, "sha256": SHA, "etag": '"e"'}
+
+
+def entry(path, number=0):
+    return Entry(path, "file", number, 0o644, number, SHA, f"etag-{number}")
+
+
+def generation(sizes):
+    return {path: entry(path, number) for path, number in sorted(sizes.items())}
+
+
+GENERATIONS = st.lists(st.dictionaries(NAMES, st.integers(0, 3), max_size=5).map(generation), min_size=1, max_size=6)
+
+
+@given(GENERATIONS)
+def test_a_manifest_with_the_changes_of_any_generations_is_the_last_one(generations):
+    manifest, changes = generations[0], Changes()
+    for old, new in itertools.pairwise(generations):
+        found = find_changes(changes, old, new)
+        assert found is not None
+        changes = found
+        head = Head(7, manifest_name(2), "pod-a", "t", Pushing(8, "pod-b", "now"), {}, changes)
+        assert decode_head(encode_head(head)) == head
+    assert list(changes.apply(manifest).items()) == list(generations[-1].items())
+
+
+def test_what_is_the_same_is_no_change():
+    old = generation({"a": 1, "b": 2, "c": 3})
+    new = {**generation({"a": 1, "b": 2}), "c": entry("c", 4), "d": entry("d")}
+    assert find_changes(Changes(), old, new) == Changes({"c": entry("c", 4), "d": entry("d")})
+    assert find_changes(Changes(), old, old) == Changes()
+
+
+@pytest.mark.parametrize("bound", ["MOST", "LARGEST"])
+def test_where_much_has_changed_a_manifest_is_better(bound, monkeypatch):
+    old = generation({"a": 1, "b": 2, "c": 3})
+    before = find_changes(Changes(), old, generation({"a": 2, "b": 2, "c": 3}))
+    new = generation({"a": 2, "b": 3})
+    most = {"MOST": 3, "LARGEST": len(changes_module.encode_changes(find_changes(before, old, new)))}[bound]
+    monkeypatch.setattr(changes_module, bound, most)
+    assert find_changes(before, old, new) == Changes({"a": old["a"], "b": new["b"]} | {"a": new["a"]}, frozenset("c"))
+    monkeypatch.setattr(changes_module, bound, most - 1)
+    assert find_changes(before, old, new) is None
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        ([], "list of files"),
+        ({"files": {}, "gone": []}, "list of files"),
+        ({"files": []}, "list of files"),
+        ({"files": [1], "gone": []}, "not an object"),
+        ({"files": [{**FILE, "path": "../x"}], "gone": []}, "plain relative path"),
+        ({"files": [{**FILE, "etag": ""}], "gone": []}, "needs `etag`"),
+        ({"files": [], "gone": ["a/../b"]}, "plain relative path"),
+        ({"files": [], "gone": [1]}, "no text"),
+        ({"files": [FILE, FILE], "gone": []}, "names a path twice"),
+        ({"files": [FILE], "gone": ["f"]}, "names a path twice"),
+    ],
+)
+def test_poisoned_changes_are_refused_and_said(value, reason):
+    head = {"version": VERSION, "generation": 2, "manifest": manifest_name(1), "writer": "w", "changes": value}
+    with pytest.raises(ManifestError, match=reason):
+        decode_head(json.dumps(head).encode())
+
+
+def test_changes_that_do_not_go_with_the_manifest_are_refused():
+    with pytest.raises(ManifestError, match="which is no folder"):
+        Changes({"a/b": entry("a/b")}).apply({"a": entry("a")})
+
+
+@pytest.mark.parametrize(
+    ("version", "made", "is_refused"), [(1, 3, False), (2, 1, False), (3, 3, True), (2, 4, True), (2, 0, True)]
+)
+def test_a_head_of_this_version_or_an_older_one_names_a_manifest_up_to_its_generation(version, made, is_refused):
+    manifest = manifest_name(made)
+    data = json.dumps({"version": version, "generation": 3, "manifest": manifest, "writer": "w"}).encode()
+    if is_refused:
+        with pytest.raises(ManifestError):
+            decode_head(data)
+    else:
+        assert decode_head(data) == Head(3, manifest, "w", "")
