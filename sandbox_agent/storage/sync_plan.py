@@ -272,7 +272,9 @@ def _as_it_is(info: ObjectInfo, path: str, entry: Entry | None = None) -> Fetch:
 def _is_leftover(stored: Stored, path: str, info: ObjectInfo) -> bool:
     """Dropped by the commit, and not deleted yet; what was written after the commit is somebody's new file."""
     etag = stored.head.removed.get(path)
-    return etag is not None and etag == info.etag and info.last_modified.timestamp() <= stored.head_modified
+    # HEAD's time is from a header, in whole seconds; listings of some stores have parts of them.
+    is_older = int(info.last_modified.timestamp()) <= int(stored.head_modified)
+    return etag is not None and etag == info.etag and is_older
 
 
 def is_unchanged(local: Local | None, entry: Entry, known: Entry | None, signature: Signature | None) -> bool:

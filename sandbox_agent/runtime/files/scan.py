@@ -82,7 +82,7 @@ class _Scan:
     """One scan below one top.
 
     Attributes:
-        last: The path of what was kept last, told or not; None: nothing was.
+        last: The path of what was looked at and kept last; None: nothing was.
     """
 
     def __init__(self, excluded: Globs, comparison: Comparison | None) -> None:
@@ -98,7 +98,7 @@ class _Scan:
                 path = prefix + visit.path
                 if not stat.S_ISDIR(visit.status.st_mode):
                     yield from self.keep(path, visit.status, visit.target)
-                elif visit.leaving and not (self.last or b"").startswith(path + b"/"):
+                elif visit.leaving and not self._has_kept_below(path):
                     yield from self.keep(path, visit.status)
         except PermissionError as error:
             subject = to_text(prefix + os.fsencode(error.filename or b""))
@@ -115,18 +115,19 @@ class _Scan:
         comparison = self._comparison
 
         def is_skipped(path: bytes) -> bool:
-            text = to_text(prefix + path)
-            return not (comparison is not None and comparison.has(text)) and self._excluded.matches_itself(text)
+            return self._excluded.matches_itself(to_text(prefix + path))
 
-        def passes(path: bytes, status: os.stat_result) -> bool:
-            """Most of what a scan finds is known: it makes neither a visit nor an info."""
-            if comparison is None or not stat.S_ISREG(status.st_mode):
-                return False
-            self.last = prefix + path
-            return comparison.is_known(to_text(self.last), status)
-
-        walk = Walk(is_strict=True, on_part=_remove_stale, passes=passes, is_sorted=False)
+        walk = Walk(is_strict=True, on_part=_remove_stale, is_sorted=False)
+        if comparison is not None:
+            walk = dataclasses.replace(walk, passer=lambda path: comparison.passer(to_text(prefix + path)))
         return dataclasses.replace(walk, is_skipped=is_skipped) if self._excluded else walk
+
+    def _has_kept_below(self, path: bytes) -> bool:
+        """Whether something below a folder that is being left was kept, told or not."""
+        top = path + b"/"
+        if self._comparison is not None and self._comparison.last_passed.startswith(to_text(top)):
+            return True
+        return self.last is not None and self.last.startswith(top)
 
 
 def _remove_stale(folder: int, name: bytes) -> None:

@@ -6,16 +6,19 @@ Every scan still looks at every file: remembered is what each looked like, never
 from __future__ import annotations
 
 import secrets
+import stat
 import struct
+import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 MAX_REMEMBERED: Final = 100_000
 """Entries that are remembered, at about 250 bytes each; of a larger workspace, everything is told each time."""
+_ENCODING: Final = sys.getfilesystemencoding()
 _pack: Final = struct.Struct("<qqqqQ").pack
 
 
@@ -41,6 +44,9 @@ class Comparison:
         before: The earlier one; of another token, nothing is known.
         since: The token of the scan that the agent has.
         excluded: The patterns that this one leaves out.
+
+    Attributes:
+        last_passed: The prefix of the last file that a passer knew.
     """
 
     def __init__(self, before: Remembered, since: str, excluded: tuple[str, ...]) -> None:
@@ -48,18 +54,43 @@ class Comparison:
         self._before = before.marks if self.is_difference else {}
         self._excluded = excluded
         self._marks: dict[str, bytes] = {}
-
-    def has(self, path: str) -> bool:
-        """Whether the earlier scan found it, so that none of the patterns matches it."""
-        return path in self._before
+        self.last_passed = ""
 
     def is_known(self, path: str, status: os.stat_result, target: bytes = b"") -> bool:
-        """Remember what a path looks like; whether it looked so before."""
-        times = _pack(status.st_mode, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
-        mark = times + target
+        """Remember what a path looks like, a folder as one that is empty; whether it looked so before."""
+        mark = _mark(status) + (b"/" if stat.S_ISDIR(status.st_mode) else target)
         if self.is_difference or len(self._marks) <= MAX_REMEMBERED:
             self._marks[path] = mark
         return self._before.get(path) == mark
+
+    def passer(self, prefix: str) -> Callable[[os.DirEntry[str]], bool] | None:
+        """What tells whether an entry of a folder is a file that looks as before, and remembers it; None: none does.
+
+        It is called for every file: what it saves is most of a scan. That the earlier scan found a path says that no
+        pattern excludes it.
+
+        Args:
+            prefix: The folder's path and a slash, nothing for the root.
+        """
+        if not self._before or _ENCODING != "utf-8":
+            return None  # a name would not be the path's text
+        before, marks = self._before, self._marks
+
+        def passes(entry: os.DirEntry[str]) -> bool:
+            path = prefix + entry.name
+            mark = before.get(path)
+            if mark is None:
+                return False
+            try:
+                if _mark(entry.stat(follow_symlinks=False)) != mark:
+                    return False
+            except OSError:
+                return False
+            marks[path] = mark
+            self.last_passed = prefix
+            return True
+
+        return passes
 
     def gone(self) -> list[str]:
         """Paths of the earlier scan that this one has not found; once it has ended."""
@@ -70,3 +101,7 @@ class Comparison:
         if len(self._marks) > MAX_REMEMBERED:
             return Remembered()
         return Remembered(secrets.token_hex(8), self._excluded, self._marks)
+
+
+def _mark(status: os.stat_result) -> bytes:
+    return _pack(status.st_mode, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)

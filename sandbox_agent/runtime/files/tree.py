@@ -55,7 +55,8 @@ class Walk:
         is_skipped: Leaves out a path and everything below it.
         is_strict: A folder that may not be read is an error, not left out.
         on_part: Called with each part file's open folder and name.
-        passes: Called with the path of what is no folder, and with what it is: whether to leave out that visit.
+        passer: Called with the path of each folder and a slash, nothing for the base. What it returns is called with
+            each entry there, and tells which to leave out before anything else is found out about them; None: none.
         is_sorted: In the order of the paths as bytes. Else what is no folder comes before its neighbours that are, in
             the order in which the folder has them, which is faster.
     """
@@ -65,7 +66,7 @@ class Walk:
     is_skipped: Callable[[bytes], bool] = field(default=lambda _path: False)
     is_strict: bool = False
     on_part: Callable[[int, bytes], None] = field(default=lambda _folder, _name: None)
-    passes: Callable[[bytes, os.stat_result], bool] = field(default=lambda _path, _status: False)
+    passer: Callable[[bytes], Callable[[os.DirEntry[str]], bool] | None] = field(default=lambda _path: None)
     is_sorted: bool = True
 
 
@@ -143,17 +144,14 @@ class _Cursor:
 
     def _visit_others(self, level: _Level) -> Iterator[Visit]:
         """While its folder is the open one: an entry looks where it was read."""
-        passes, others = self._walk.passes, level.others
-        level.others = []
+        others, level.others = level.others, []
         for path, entry in others:
             try:
                 status = entry.stat(follow_symlinks=False)
             except OSError:
                 continue  # gone since the folder was read
-            if (
-                not passes(path, status)
-                and (found := self._describe(path, path[len(level.prefix) :], status)) is not None
-            ):
+            found = self._describe(path, path[len(level.prefix) :], status)
+            if found is not None:
                 yield found
 
     def _enter(self, level: _Level, name: bytes) -> None:
@@ -172,9 +170,11 @@ class _Cursor:
         status = os.fstat(self._folder)
         level = _Level(name, prefix, identify(status), status)
         is_deepest = len(self._levels) + 1 == self._walk.depth
+        passes = self._walk.passer(prefix)
         with os.scandir(self._folder) as entries:
             for entry in entries:
-                self._plan(level, entry, is_deepest=is_deepest)
+                if passes is None or not passes(entry):
+                    self._plan(level, entry, is_deepest=is_deepest)
         level.names.sort(reverse=True)
         self._levels.append(level)
 

@@ -27,8 +27,11 @@ SILENCED = {
     "upload": ("f", 1),
     "manifest": ("manifest-0000000001.json", 1),
     "commit": ("HEAD", 2),
+    "claim of the second push": ("HEAD", 3),
+    "replacement": ("f", 2),
+    "commit of changes": ("HEAD", 4),
 }
-"""Requests of a push: the last part of a key, and which PUT of it."""
+"""Requests of two pushes: the last part of a key, and which PUT of it."""
 
 
 @pytest.fixture
@@ -152,7 +155,6 @@ async def test_fault_40_a_request_whose_answer_never_comes_is_made_again_and_cou
 ):
     """The request arrives and is carried out; silence comes before its answer."""
     workspace = workspace_of(store, tmp_path / "a")
-    (tmp_path / "a/f").write_bytes(b"content")
     put = store.put
     end, number = SILENCED[request_]
     seen = []
@@ -164,9 +166,12 @@ async def test_fault_40_a_request_whose_answer_never_comes_is_made_again_and_cou
         return await put(key, body, **conditions)
 
     monkeypatch.setattr(store, "put", put_into_silence)
-    (done,) = await push(workspace)
-    assert (done.generation, done.files_saved, list(done.failed)) == (1, 1, [])
+    for generation, content in ((1, b"first"), (2, b"content")):
+        (tmp_path / "a/f").write_bytes(content)
+        (done,) = await push(workspace)
+        assert (done.generation, done.files_saved, list(done.failed)) == (generation, 1, [])
     assert proxy.swallowed == 1
+    await workspace.settle()
     fresh = workspace_of(straight, tmp_path / "b")
     await restore(fresh)
     assert (tmp_path / "b/f").read_bytes() == b"content"
