@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import statistics
@@ -42,6 +43,10 @@ class Server:
         environment = {**os.environ, "MINIO_ROOT_USER": _KEY, "MINIO_ROOT_PASSWORD": _KEY}
         command = [find_binary("minio", binaries), "server", "--quiet", "--address", self.endpoint[7:], str(folder)]
         self.process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+        self._client: Any = botocore.session.Session().create_client(
+            "s3", region_name="us-east-1", endpoint_url=self.endpoint,
+            aws_access_key_id=_KEY, aws_secret_access_key=_KEY,
+        )  # fmt: skip
 
     def prepare(self) -> None:
         """Wait until it answers; make the bucket."""
@@ -53,12 +58,13 @@ class Server:
             if time.monotonic() > deadline:
                 raise TimeoutError("minio")
             time.sleep(0.1)
-        client: Any = botocore.session.Session().create_client(
-            "s3", region_name="us-east-1", endpoint_url=self.endpoint,
-            aws_access_key_id=_KEY, aws_secret_access_key=_KEY,
-        )  # fmt: skip
-        client.create_bucket(Bucket=_BUCKET)
-        client.close()
+        self._client.create_bucket(Bucket=_BUCKET)
+
+    def read(self, key: str) -> tuple[int, bytes]:
+        """What is stored: its size, and its first MiB."""
+        answer = self._client.get_object(Bucket=_BUCKET, Key=key)
+        with contextlib.closing(answer["Body"]) as body:
+            return answer["ContentLength"], body.read(1 << 20)
 
     def copy(self, folder: Path, prefix: str) -> float:
         """Seconds of rclone's sync of a folder."""
@@ -145,16 +151,25 @@ def _take(write: Callable[[Path], None], rounds: int) -> tuple[float, float, flo
                     for each in (folder, copy):
                         (each / changed).write_bytes(b"changed" * 100)
                 for side in (0, 1) if number % 2 else (1, 0):
-                    seconds = server.copy(copy, f"peer/{name}") if side else _push(sandbox)
+                    seconds = server.copy(copy, f"peer/{name}") if side else _push(sandbox, server, folder / changed)
                     samples[side + 2 * is_increment].append(seconds)
     ours, peer, ours_more, peer_more = map(statistics.median, samples)
     return ours, peer, ours_more, peer_more
 
 
-def _push(sandbox: Sandbox) -> float:
+def _push(sandbox: Sandbox, server: Server, changed: Path) -> float:
+    """Seconds until the answer of a push, which is wrong unless all of it is durable and nobody is kept out by then."""
     began = time.monotonic()
     report = sandbox.workspace.push()
     seconds = time.monotonic() - began
     if report.failed or not report.files_saved:
         raise RuntimeError(f"the push failed: {report.failed[:3]}")
+    prefix = f"local/{sandbox.name}/"
+    head = json.loads(server.read(f"{prefix}.workspace/HEAD")[1])
+    if head["generation"] != report.generation or head["pushing"] is not None:
+        raise RuntimeError(f"the answer came before the commit: {head['generation']}, {head['pushing']}")
+    with changed.open("rb") as file:
+        expected = changed.stat().st_size, file.read(1 << 20)
+    if server.read(f"{prefix}code-interpreter/{changed.name}") != expected:
+        raise RuntimeError("the answer came before the file was stored")
     return seconds
