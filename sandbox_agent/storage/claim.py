@@ -200,18 +200,18 @@ class Claim:
                 return
             await self._announce()
 
-    async def _find_moved(self, uploads: Mapping[str, Before]) -> set[str]:
+    async def _find_moved(self, paths: Iterable[str]) -> set[str]:
         """Paths whose object is not the one that is to be replaced."""
         moved: set[str] = set()
 
         async def look(path: str) -> None:
             try:
-                if (await self._store.stat(self._keys.of_file(path))).etag != uploads[path].etag:
+                if (await self._store.stat(self._keys.of_file(path))).etag != self._undo[path].etag:
                     moved.add(path)
             except ObjectNotFoundError:
                 moved.add(path)
 
-        await for_each([path for path, before in uploads.items() if before != Before()], look)
+        await for_each([path for path in paths if self._undo[path] != Before()], look)
         return moved
 
     async def _copy_aside(self, path: str, before: Before, size: int) -> None:

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from sandbox_agent.link.calls import OperationError
-from sandbox_agent.storage.object_store import AccessDeniedError
+from sandbox_agent.storage.object_store import AccessDeniedError, StorageUnavailableError
 from sandbox_agent.storage.s3_store import S3Store
 from sandbox_agent.storage.testing import Fault
 
@@ -142,6 +142,30 @@ async def test_a_push_that_is_cut_off_leaves_what_another_tool_had_put_there(new
         if through:
             break
     assert through
+
+
+async def test_what_another_tool_had_put_there_is_kept_aside_after_a_crash_too(new_sandbox, new_store, monkeypatch):
+    one = new_sandbox()
+    one.write("f", b"mine")
+    await one.push()
+    await new_store().put(FILES + "f", b"theirs")
+    one.write("f", b"mine, changed")
+    put, keys = one.store.put, []
+
+    async def put_and_crash_twice(key, body, **conditions):
+        keys.append(key)
+        # The first push has told by then that it is theirs which a crash has to bring back; the second would commit.
+        if key == HEAD and (keys.count(HEAD) == 3 or FILES + "f" in keys):
+            raise StorageUnavailableError("crash")
+        return await put(key, body, **conditions)
+
+    monkeypatch.setattr(one.store, "put", put_and_crash_twice)
+    for is_uploaded in (False, True):
+        assert await expect_error(one.push()) == ("UNAVAILABLE", "STORAGE_UNAVAILABLE")
+        assert (FILES + "f" in keys) is is_uploaded
+        fresh = new_sandbox("pod-b")
+        assert list((await fresh.restore()).failed) == []
+        assert contents(fresh) == {"f": b"theirs"}
 
 
 async def test_a_file_that_somebody_deleted_in_storage_is_not_restored(new_sandbox, new_store):
