@@ -30,19 +30,19 @@ def measure(plane: ControlPlane, operator: Operator, report: Report, *, is_quick
     """Fill a pool, then each rate from a pool that is full."""
     pool = 60 if is_quick else POOL
     began = time.monotonic()
-    set_pool(plane, pool)
+    set_pool(plane.api, pool)
     report.add(f"fill a pool of {pool}", "s", round(time.monotonic() - began, 1))
     for rate, seconds, p50, p99 in RATES[:1] if is_quick else RATES:
-        set_pool(plane, pool)
+        set_pool(plane.api, pool)
         _measure_rate(plane, operator, report, f"warm start at {rate}/s x {seconds} s", (rate, seconds), (p50, p99))
-        clean(plane)
+        clean(plane.api)
     for rate, seconds in () if is_quick else LONG:
         small = SMALL * rate // 5
-        set_pool(plane, small)
+        set_pool(plane.api, small)
         what = f"start at {rate}/s x {seconds} s from a pool of {small}, filled up meanwhile"
         _measure_rate(plane, operator, report, what, (rate, seconds), (None, None))
-        clean(plane)
-    set_pool(plane, 0)
+        clean(plane.api)
+    set_pool(plane.api, 0)
 
 
 def _measure_rate(
@@ -57,9 +57,22 @@ def _measure_rate(
     rate, seconds = load_of
     calls, began = _calls(operator), time.monotonic()
     cpu = {name: plane.cpu_seconds(name) for name in ("operator", "apiserver", "etcd")}
-    arrivals = asyncio.run(load.run(plane.server, NAMESPACE, f"r{rate}-{seconds}", rate, seconds, 60))
+    arrivals = asyncio.run(load.run(plane.api, NAMESPACE, f"r{rate}-{seconds}", rate, seconds, 60))
     total = rate * seconds
-    report.add(f"{what}: Ready", "sessions", len(arrivals.ready), total, at_least=True)
+    report_arrivals(report, what, arrivals, must)
+    wall = time.monotonic() - began
+    for name, before in cpu.items():
+        spent = plane.cpu_seconds(name) - before
+        report.add(f"{what}: CPU of {name}, the refill included", "% of a core", round(spent / wall * 100, 1))
+    spent_calls = {key: round((value - calls.get(key, 0)) / total, 2) for key, value in _calls(operator).items()}
+    for key, value in sorted(spent_calls.items()):
+        if value:
+            report.add(f"{what}: {key}, the refill included", "calls a session", value)
+
+
+def report_arrivals(report: Report, what: str, arrivals: load.Arrivals, must: tuple[int | None, int | None]) -> None:
+    """The rows of one load; `must`: p50 and p99 in ms."""
+    report.add(f"{what}: Ready", "sessions", len(arrivals.ready), len(arrivals.due), at_least=True)
     report.add(f"{what}: p50", "ms", arrivals.quantile(0.5), must[0])
     report.add(f"{what}: p99", "ms", arrivals.quantile(0.99), must[1])
     drained = max(arrivals.ready.values(), default=float("inf")) - max(arrivals.due.values())
@@ -69,14 +82,6 @@ def _measure_rate(
     report.add(f"{what}: pods that two sessions have", "pods", len(pods) - len(set(pods)), 0)
     told = sorted(arrivals.told)
     report.add(f"{what}: startup.milliseconds p50", "ms", told[len(told) // 2] if told else None)
-    wall = time.monotonic() - began
-    for name, before in cpu.items():
-        spent = plane.cpu_seconds(name) - before
-        report.add(f"{what}: CPU of {name}, the refill included", "% of a core", round(spent / wall * 100, 1))
-    spent_calls = {key: round((value - calls.get(key, 0)) / total, 2) for key, value in _calls(operator).items()}
-    for key, value in sorted(spent_calls.items()):
-        if value:
-            report.add(f"{what}: {key}, the refill included", "calls a session", value)
 
 
 def _calls(operator: Operator) -> dict[str, float]:

@@ -19,6 +19,8 @@ import requests
 import urllib3
 import yaml
 
+from benchmarks.cluster.api import Api
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
@@ -67,21 +69,13 @@ class ControlPlane:
         fields = Path(f"/proc/{self.processes[name].pid}/stat").read_text().rsplit(") ", 1)[1].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
+    @property
+    def api(self) -> Api:
+        return Api(self.server, token=TOKEN)
+
     def call(self, method: str, path: str, body: object = None, **parameters: str | int) -> dict[str, Any]:
         """One call; its JSON."""
-        headers = {"Authorization": f"Bearer {TOKEN}"}
-        if method == "PATCH":
-            headers["Content-Type"] = "application/merge-patch+json"
-        data = json.dumps(body) if body is not None else None
-        if data and method != "PATCH":
-            headers["Content-Type"] = "application/json"
-        answer = requests.request(
-            method, self.server + path, data=data, headers=headers, params=parameters, verify=False, timeout=60
-        )
-        if not answer.ok:
-            raise RuntimeError(f"{method} {path}: {answer.status_code} {answer.text[:300]}")
-        result: dict[str, Any] = answer.json()
-        return result
+        return self.api.call(method, path, body, **parameters)
 
 
 def find_binary(name: str, *folders: Path | str) -> str:

@@ -48,7 +48,7 @@ def measure(plane: ControlPlane, operator: Operator, report: Report, *, is_quick
     sizes, bound = QUICK_SIZES if is_quick else SIZES, dict[str, str]()
     found: list[Size] = []
     for size in sizes:
-        set_pool(plane, _WARM)
+        set_pool(plane.api, _WARM)
         operator.stop()
         bound |= asyncio.run(ready_made.create(plane.server, template, size, already=len(bound)))
         plane.stop("agents")
@@ -92,7 +92,7 @@ def draw(found: Sequence[Size], path: Path) -> None:
 def _measure_size(operator: Operator, plane: ControlPlane, size: int, idle_seconds: float) -> Size:
     began = time.monotonic()
     operator.start()
-    amid = asyncio.run(load.run(plane.server, NAMESPACE, f"amid{size}", 1, 1, 60))
+    amid = asyncio.run(load.run(plane.api, NAMESPACE, f"amid{size}", 1, 1, 60))
     wait(lambda: (operator.metric("sandbox_operator_reconcile_seconds_count") or 0) >= size, "reconciled", 300, 0.1)
     wait(lambda: operator.metric("sandbox_operator_queue_depth") == 0, "the queue is empty", 300, 0.1)
     seconds, spent = time.monotonic() - began, operator.cpu_seconds()

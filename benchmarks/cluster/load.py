@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import math
 import time
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
 
-from benchmarks.cluster.control_plane import TOKEN
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from benchmarks.cluster.api import Api
 
 PATH = "/apis/sandboxsessions.dev/v1alpha1"
 
@@ -27,21 +31,29 @@ class Arrivals:
     told: list[int] = field(default_factory=list)
     """`status.startup.milliseconds` of each."""
 
+    def note(self, event: dict[str, Any], now: float) -> None:
+        """An event of the watch, and when it came."""
+        raw = event["object"]
+        name, status = raw["metadata"].get("name", ""), raw.get("status") or {}
+        if status.get("phase") == "Ready" and name in self.due and name not in self.ready:
+            self.ready[name] = now
+            startup = status.get("startup") or {}
+            source = startup.get("source", "?")
+            self.sources[source] = self.sources.get(source, 0) + 1
+            self.pods[name] = status.get("podName", "")
+            self.told.append(startup.get("milliseconds", 0))
+
     def quantile(self, share: float) -> float:
         """Milliseconds from the scheduled start to the watch event that showed Ready."""
         times = sorted(self.ready[name] - self.due[name] for name in self.ready)
         return round(times[math.ceil(len(times) * share) - 1] * 1000, 1) if times else math.inf
 
 
-async def run(server: str, namespace: str, prefix: str, rate: float, seconds: float, patience: float) -> Arrivals:
+async def run(api: Api, namespace: str, prefix: str, rate: float, seconds: float, patience: float) -> Arrivals:
     """Create `rate` sessions a second for `seconds`; wait for the last one at most `patience` seconds."""
     arrivals = Arrivals()
-    headers = {"Authorization": f"Bearer {TOKEN}"}
-    collection = f"{server}{PATH}/namespaces/{namespace}/sandboxsessions"
-    connector = aiohttp.TCPConnector(ssl=False, limit=100)
-    async with aiohttp.ClientSession(headers=headers, connector=connector) as http:
-        listed = await (await http.get(collection, params={"limit": "1"})).json()
-        watching = asyncio.create_task(_watch(http, collection, listed["metadata"]["resourceVersion"], arrivals))
+    collection = f"{PATH}/namespaces/{namespace}/sandboxsessions"
+    async with api.open_http() as http, watch(http, collection, arrivals.note) as watching:
         await asyncio.sleep(0.5)
         began, total = time.monotonic() + 0.2, int(rate * seconds)
         creating = []
@@ -55,8 +67,6 @@ async def run(server: str, namespace: str, prefix: str, rate: float, seconds: fl
         until = time.monotonic() + patience
         while len(arrivals.ready) < total and time.monotonic() < until and not watching.done():  # noqa: ASYNC110 - with a deadline
             await asyncio.sleep(0.05)
-        watching.cancel()
-        await asyncio.gather(watching, return_exceptions=True)
     return arrivals
 
 
@@ -73,7 +83,24 @@ async def _create(http: aiohttp.ClientSession, collection: str, name: str) -> No
         await answer.read()
 
 
-async def _watch(http: aiohttp.ClientSession, collection: str, version: str, arrivals: Arrivals) -> None:
+@contextlib.asynccontextmanager
+async def watch(
+    http: aiohttp.ClientSession, collection: str, note: Callable[[dict[str, Any], float], None]
+) -> AsyncIterator[asyncio.Task[None]]:
+    """Tell each event of a collection from now on, with the time it came, for the length of a block."""
+    async with http.get(collection, params={"limit": "1"}) as answer:
+        version = (await answer.json())["metadata"]["resourceVersion"]
+    watching = asyncio.create_task(_watch(http, collection, version, note))
+    try:
+        yield watching
+    finally:
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
+
+
+async def _watch(
+    http: aiohttp.ClientSession, collection: str, version: str, note: Callable[[dict[str, Any], float], None]
+) -> None:
     parameters = {"watch": "true", "resourceVersion": version, "allowWatchBookmarks": "true"}
     timeout = aiohttp.ClientTimeout(total=None)
     async with http.get(collection, params=parameters, timeout=timeout) as answer:
@@ -82,16 +109,4 @@ async def _watch(http: aiohttp.ClientSession, collection: str, version: str, arr
             *lines, buffer = (buffer + chunk).split(b"\n")
             now = time.monotonic()
             for line in lines:
-                _note(json.loads(line), now, arrivals)
-
-
-def _note(event: dict[str, Any], now: float, arrivals: Arrivals) -> None:
-    raw = event["object"]
-    name, status = raw["metadata"].get("name", ""), raw.get("status") or {}
-    if status.get("phase") == "Ready" and name in arrivals.due and name not in arrivals.ready:
-        arrivals.ready[name] = now
-        startup = status.get("startup") or {}
-        source = startup.get("source", "?")
-        arrivals.sources[source] = arrivals.sources.get(source, 0) + 1
-        arrivals.pods[name] = status.get("podName", "")
-        arrivals.told.append(startup.get("milliseconds", 0))
+                note(json.loads(line), now)

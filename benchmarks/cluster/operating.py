@@ -18,6 +18,7 @@ from benchmarks.cluster.control_plane import REPOSITORY, free_port
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from benchmarks.cluster.api import Api
     from benchmarks.cluster.control_plane import ControlPlane
 
 NAMESPACE: Final = "bench"
@@ -86,13 +87,13 @@ def prepare(plane: ControlPlane) -> None:
         body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
         plane.call("POST", "/api/v1/namespaces", body)
     template = {"metadata": {"name": "default"}, "spec": {"image": "sandbox:bench"}}
-    create(plane, "SandboxTemplate", template)
-    create(plane, "SandboxWarmPool", {"metadata": {"name": "default"}, "spec": {"replicas": 0}})
+    create(plane.api, "SandboxTemplate", template)
+    create(plane.api, "SandboxWarmPool", {"metadata": {"name": "default"}, "spec": {"replicas": 0}})
 
 
-def create(plane: ControlPlane, kind: str, body: dict[str, Any]) -> None:
+def create(api: Api, kind: str, body: dict[str, Any]) -> None:
     head = {"apiVersion": "sandboxsessions.dev/v1alpha1", "kind": kind}
-    plane.call("POST", f"{COLLECTION}/{kind.lower()}s", head | body)
+    api.call("POST", f"{COLLECTION}/{kind.lower()}s", head | body)
 
 
 def start_agents(plane: ControlPlane, bound: dict[str, str] | None = None) -> None:
@@ -107,22 +108,23 @@ def start_agents(plane: ControlPlane, bound: dict[str, str] | None = None) -> No
     wait(lambda: b"ready" in (plane.folder / "agents.log").read_bytes(), "the agents")
 
 
-def set_pool(plane: ControlPlane, replicas: int) -> None:
+def set_pool(api: Api, replicas: int, timeout: float = 240.0) -> None:
+    """Make the pool so large, and wait until it is full."""
     path = f"{COLLECTION}/sandboxwarmpools/default"
-    plane.call("PATCH", path, {"spec": {"replicas": replicas}})
+    api.call("PATCH", path, {"spec": {"replicas": replicas}})
 
     def is_filled() -> bool:
-        pool = plane.call("GET", path)
+        pool = api.call("GET", path)
         status = pool.get("status") or {}
         is_new = status.get("observedGeneration") == pool["metadata"]["generation"]
         return bool(is_new) and status.get("readyReplicas") == replicas == status.get("replicas")
 
-    wait(is_filled, f"a pool of {replicas}", timeout=240, pause=0.5)
+    wait(is_filled, f"a pool of {replicas}", timeout, pause=0.5)
 
 
-def clean(plane: ControlPlane) -> None:
+def clean(api: Api) -> None:
     """Delete all sessions; the collector deletes what they own."""
-    plane.call("DELETE", f"{COLLECTION}/sandboxsessions")
+    api.call("DELETE", f"{COLLECTION}/sandboxsessions")
     selector = "sandboxsessions.dev/state=bound"
     pods = f"/api/v1/namespaces/{NAMESPACE}/pods"
-    wait(lambda: not plane.call("GET", pods, labelSelector=selector, limit=1)["items"], "pods are collected", 300, 1)
+    wait(lambda: not api.call("GET", pods, labelSelector=selector, limit=1)["items"], "pods are collected", 300, 1)

@@ -1,19 +1,14 @@
 """The cluster, the installed chart, a namespace under Pod Security `restricted`, and sessions that are cleaned up."""
 
-import contextlib
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.support.kubectl import Kubectl, RefusedError, poll, run
-from tests.e2e.support.platform import CHART, Platform, open_platform
+from tests.e2e.support.chart import NAMESPACE, RELEASE, create_bucket, open_system
+from tests.e2e.support.kubectl import Kubectl, poll
+from tests.e2e.support.platform import Platform, open_platform
 from tests.e2e.support.sessions import Sessions
-
-SYSTEM = "sandbox-system"
-NAMESPACE = "sandbox-e2e"
-RELEASE = "sandbox-operator"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -31,9 +26,7 @@ def platform() -> Iterator[Platform]:
     """The cluster with our images, and its object storage with an empty bucket."""
     platform = open_platform()
     try:
-        client = platform.storage.client()
-        with contextlib.suppress(client.exceptions.BucketAlreadyOwnedByYou):
-            client.create_bucket(Bucket=platform.storage.bucket)
+        create_bucket(platform)
         yield platform
     finally:
         platform.stop()
@@ -42,55 +35,7 @@ def platform() -> Iterator[Platform]:
 @pytest.fixture(scope="session")
 def system(platform: Platform) -> Kubectl:
     """kubectl in the operator's namespace, with the chart installed."""
-    kubectl = Kubectl(platform.kubeconfig, SYSTEM)
-    for name, labels in ((SYSTEM, {}), (NAMESPACE, {"pod-security.kubernetes.io/enforce": "restricted"})):
-        kubectl.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}})
-    with contextlib.suppress(RefusedError):
-        if kubectl("get", "crd", "sandboxsessions.sandboxsessions.dev"):
-            # helm installs CRDs, it never changes them: on a cluster that was kept, ours may be newer.
-            kubectl("apply", "--server-side", "--force-conflicts", "-f", str(CHART / "crds"))
-    try:
-        install(platform)
-    except RefusedError as error:
-        logs = kubectl("logs", f"--selector=app.kubernetes.io/name={RELEASE}", "--tail=20", "--prefix")
-        raise RefusedError(f"{error}\n{kubectl('get', 'pods', '-o', 'wide')}\n{logs}") from None
-    return kubectl
-
-
-def install(platform: Platform, *lists: str, **changes: str) -> None:
-    """`helm upgrade --install` with the tests' images and storage, waiting until both replicas are ready.
-
-    Args:
-        platform: Where.
-        lists: Further values that are no strings, as `--set` takes them.
-        changes: Further values as strings; `__` in a name stands for a dot.
-    """
-    storage = platform.storage
-    # Every test runs on credentials of its session's own workspace, where the store can make them.
-    role = {"storage.credentials": "sts", "storage.sts.roleArn": "arn:minio:iam:::role/sandboxes"}
-    values = {
-        "images.operator.repository": f"{platform.registry}sandbox-operator",
-        "images.agent.repository": f"{platform.registry}sandbox-agent",
-        "images.sandbox.repository": f"{platform.registry}sandbox-slim",
-        **{f"images.{name}.tag": platform.tag for name in ("operator", "agent", "sandbox")},
-        "storage.bucket": storage.bucket,
-        "storage.endpoint": storage.endpoint,
-        "storage.prefix": storage.prefix,
-        "storage.accessKeyId": storage.access_key,
-        "storage.secretAccessKey": storage.secret_key,
-        **(role if platform.is_own else {}),
-        # Images keep their tag from run to run; this makes pods with the new ones.
-        "podAnnotations.e2e-run": f"run-{int(time.time())}",
-        **{name.replace("__", "."): value for name, value in changes.items()},
-    }
-    typed = ["storage.pathStyle=true", f"storage.port={storage.port}"]
-    typed += [f"storage.cidrs={{{storage.cidr}}}", f"defaultTemplate.namespaces={{{NAMESPACE}}}"]
-    run(
-        "helm", "upgrade", "--install", RELEASE, str(CHART), "--namespace", SYSTEM, "--kubeconfig", platform.kubeconfig,
-        "--wait", "--timeout", "90s",
-        *(part for key, value in values.items() for part in ("--set-string", f"{key}={value}")),
-        *(part for item in (*typed, *lists) for part in ("--set", item)),
-    )  # fmt: skip
+    return open_system(platform)
 
 
 @pytest.fixture

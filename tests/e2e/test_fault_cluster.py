@@ -1,16 +1,34 @@
-"""Faults of the cluster itself: its API server, its kubelet, its node, and a leader that is cut off and comes back."""
+"""Faults of the cluster itself: its parts, its node, a pod's network, a leader that is cut off and comes back."""
 
+import threading
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
-from sandbox_client import Sandbox
-from tests.e2e.support.kubectl import Kubectl, poll
+import pytest
+
+from sandbox_client import Sandbox, SandboxUnavailable
+from tests.e2e.support.kubectl import Kubectl, RefusedError, poll
 from tests.e2e.support.platform import Platform
 from tests.e2e.support.sessions import Sessions
+from tests.e2e.support.sockets import count_open
+from tests.e2e.support.stolen import find_agent
 from tests.e2e.test_operator_faults import holder
 
 LONGER_THAN_A_LEASE = 6.0
 FORCE_AFTER = 30.0
 """Seconds behind a pod's own time after which the operator takes it for one of a lost node."""
+
+FOUND_WITHIN = 32.0
+"""Seconds: a ping after 20 without a byte, 10 for its answer, and what a busy machine adds."""
+CLIENTS = 8443
+OUTLASTS_THE_CUT = """
+import time
+print("begun", flush=True)
+time.sleep(5)
+open("ran.txt", "a").write("ran\\n")
+print("done")
+"""
 
 
 def use_for(sandbox: Sandbox, seconds: float) -> int:
@@ -109,3 +127,77 @@ def test_fault_5_a_leader_that_stood_still_while_another_took_over_leads_no_more
     assert holder(system) == second
     for each in (name, other):
         assert len(sessions.owned("pods", each)) == 1
+
+
+@pytest.mark.parametrize("part", ["etcd", "containerd", "controllers", "scheduler", "felix", "proxy"])
+def test_fault_41_a_part_of_the_cluster_that_is_killed_costs_no_call_and_sessions_are_made_again_when_it_is_back(
+    own_node: Platform, kubectl: Kubectl, sessions: Sessions, part: str
+):
+    name = sessions.ready()
+    before = sessions.pod(name)
+    with sessions.connect(name, is_direct=True) as sandbox:
+        with own_node.killed(part):
+            calls = use_for(sandbox, LONGER_THAN_A_LEASE)
+        began = time.monotonic()
+        poll("the API server is ready", lambda: is_serving(kubectl), timeout=60)
+        other = sessions.ready()
+        print(f"\n{part}: a new session Ready {time.monotonic() - began:.1f} s after it, {calls} calls without it")  # noqa: T201 - a measurement, for people
+        assert sandbox.run_code("print(count)").stdout == f"{calls}\n"
+    assert sessions.run_soon(other, "print(6 * 7)") == "42\n"
+    after = sessions.pod(name)
+    assert after["metadata"]["uid"] == before["metadata"]["uid"]
+    assert [status["restartCount"] for status in after["status"]["containerStatuses"]] == [0, 0]
+    for each in (name, other):
+        assert len(sessions.owned("pods", each)) == 1
+
+
+def is_serving(kubectl: Kubectl) -> bool:
+    """Whether the API server answers, its store too."""
+    try:
+        return kubectl("get", "--raw", "/readyz") == "ok"
+    except RefusedError:
+        return False
+
+
+def test_fault_40_both_sides_find_a_host_that_is_gone_and_a_cell_is_told_to_its_end_once_it_is_back(
+    own_node: Platform, sessions: Sessions
+):
+    name = sessions.ready()
+    before = sessions.pod(name)
+    address, agent = before["status"]["podIP"], find_agent(before["metadata"]["name"])
+    has_begun = threading.Event()
+    with (
+        sessions.connect(name, is_direct=True) as sandbox,
+        sessions.connect(name, is_direct=True) as other,
+        ThreadPoolExecutor() as threads,
+    ):
+        sandbox.files.write("kept.txt", "kept")
+        assert other.run("true").exit_code == 0
+        cell = threads.submit(sandbox.run_code, OUTLASTS_THE_CUT, on_stdout=lambda _: has_begun.set())
+        assert has_begun.wait(30)
+        open_before = count_open(address, CLIENTS)
+        assert open_before == count_open(address, CLIENTS, process=agent) >= 3
+        with own_node.silence(before):
+            began = time.monotonic()
+            command = threads.submit(other.run, "echo ran >>command.txt")
+            for side, process in (("client", None), ("agent", agent)):
+                wait_found(side, lambda process=process: count_open(address, CLIENTS, process=process), began)
+            with pytest.raises(SandboxUnavailable) as caught:
+                command.result(max(0.0, began + FOUND_WITHIN - time.monotonic()))
+            assert caught.value.reason == "UNREACHABLE"
+            assert not cell.done()
+        execution = cell.result(30)
+        assert (execution.ok, execution.stdout) == (True, "begun\ndone\n")
+        assert sandbox.files.read("kept.txt") == b"kept"
+        sessions.wait_phase(name, "Ready", timeout=30)
+        assert sandbox.run("cat ran.txt; ls command.txt").stdout == "ran\n"
+    after = sessions.pod(name)
+    assert after["metadata"]["uid"] == before["metadata"]["uid"]
+    assert [status["restartCount"] for status in after["status"]["containerStatuses"]] == [0, 0]
+
+
+def wait_found(side: str, count: Callable[[], int], began: float) -> None:
+    """Wait until a side has given up its connections."""
+    left = began + FOUND_WITHIN - time.monotonic()
+    poll(f"the {side} gives up every connection", lambda: not count(), timeout=left, pause=0.05)
+    print(f"\n{side}: found after {time.monotonic() - began:.1f} s")  # noqa: T201 - a measurement, for people

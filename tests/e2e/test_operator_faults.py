@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import RELEASE, replicas_ready
+from tests.e2e.conftest import replicas_ready
+from tests.e2e.support.chart import RELEASE
 from tests.e2e.support.kubectl import Kubectl, poll
 from tests.e2e.support.local_operator import LocalOperator, open_local_operator
 from tests.e2e.support.platform import Platform

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.e2e.conftest import RELEASE
+from tests.e2e.support.chart import RELEASE
 from tests.e2e.support.kubectl import Kubectl, RefusedError, poll, run
 from tests.e2e.support.local_operator import LocalOperator, open_local_operator
 from tests.e2e.support.platform import CHART, STATE, Platform

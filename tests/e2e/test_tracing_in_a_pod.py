@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import install
+from tests.e2e.support.chart import install
 from tests.e2e.support.kubectl import Kubectl, poll
 from tests.e2e.support.platform import REPOSITORY, SECOND_IP, Platform
 from tests.e2e.support.reach import Places, reached_from, serving

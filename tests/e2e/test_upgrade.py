@@ -12,7 +12,8 @@ import pytest
 import yaml
 
 from sandbox_client import Sandbox, SandboxError
-from tests.e2e.conftest import RELEASE, SYSTEM, install, replicas_ready
+from tests.e2e.conftest import replicas_ready
+from tests.e2e.support.chart import RELEASE, SYSTEM, install
 from tests.e2e.support.kubectl import Kubectl, Object, poll, run
 from tests.e2e.support.platform import CHART, REPOSITORY, Platform
 from tests.e2e.support.sessions import SESSION, Sessions

@@ -7,6 +7,7 @@ An existing cluster has to have the images (SANDBOX_E2E_REGISTRY, SANDBOX_E2E_TA
 import contextlib
 import hashlib
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -120,8 +121,27 @@ class Platform:
             yield
 
     @contextlib.contextmanager
-    def _without(self, part: str) -> Iterator[None]:
-        run(str(TOOL), f"{part}-stop")
+    def killed(self, part: str) -> Iterator[None]:
+        """A part of the cluster (`sandbox-cluster` lists them) is killed; it comes back with all that it had."""
+        with self._without(part, "kill"):
+            yield
+
+    @contextlib.contextmanager
+    def silence(self, pod: dict[str, Any]) -> Iterator[None]:
+        """Nothing gets to a pod or from it inside, and nobody is told: as a host that is gone."""
+        address = pod["status"]["podIP"]
+        device = re.findall(r" dev (cali\w+)", run("ip", "route", "get", address))[0]
+        run("ip", "link", "set", "dev", device, "down")
+        try:
+            yield
+        finally:
+            run("ip", "link", "set", "dev", device, "up")
+            # The kernel forgot it with the link.
+            run("ip", "route", "replace", f"{address}/32", "dev", device, "scope", "link")
+
+    @contextlib.contextmanager
+    def _without(self, part: str, verb: str = "stop") -> Iterator[None]:
+        run(str(TOOL), f"{part}-{verb}")
         try:
             yield
         finally:

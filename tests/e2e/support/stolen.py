@@ -41,7 +41,7 @@ class Loot:
 def search_agent(pod: str, texts: dict[str, str]) -> Loot:
     """Read the whole memory of a pod's agent."""
     tokens, secrets, hits = set(), set(), set()
-    for region in _read_memory(_find_agent(pod)):
+    for region in _read_memory(find_agent(pod)):
         tokens |= set(_TOKEN.findall(region))
         secrets |= {word for word in _SECRET.findall(region) if all(kind.search(word) for kind in _KINDS)}
         hits |= {name for name, text in texts.items() if text.encode() in region}
@@ -84,7 +84,8 @@ def read_claims(token: bytes) -> dict[str, Any]:
     return claims
 
 
-def _find_agent(pod: str) -> int:
+def find_agent(pod: str) -> int:
+    """The process id, on this node, of a pod's agent."""
     for process in Path("/proc").glob("[0-9]*"):
         try:
             words = (process / "cmdline").read_bytes().split(b"\0")

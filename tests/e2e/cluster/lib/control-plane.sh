@@ -53,19 +53,33 @@ PY
 
 start_control_plane() {
   make_certificates
+  start_etcd
+  start_apiserver
+  start_controllers
+  start_scheduler
+}
+
+start_etcd() {
   cd "$RUN"
   # No fsync: nothing here outlives the test run.
   background etcd etcd --data-dir "$RUN/etcd" --unsafe-no-fsync --listen-client-urls http://$NODE_IP:2379 \
     --advertise-client-urls http://$NODE_IP:2379 --listen-peer-urls http://$NODE_IP:2380 \
     --initial-advertise-peer-urls http://$NODE_IP:2380 --initial-cluster default=http://$NODE_IP:2380
-  start_api_server
+}
+
+start_controllers() {
+  cd "$RUN"
   background controllers "$BIN/kube-controller-manager" --kubeconfig=controllers.conf --bind-address=$NODE_IP \
     --service-account-private-key-file=pki/sa.key --root-ca-file=pki/ca.crt --use-service-account-credentials \
     --leader-elect=false --allocate-node-cidrs=false '--controllers=*,-nodeipam'
+}
+
+start_scheduler() {
+  cd "$RUN"
   background scheduler "$BIN/kube-scheduler" --kubeconfig=scheduler.conf --bind-address=$NODE_IP --leader-elect=false
 }
 
-start_api_server() {
+start_apiserver() {
   cd "$RUN"
   background apiserver "$BIN/kube-apiserver" --etcd-servers=http://$NODE_IP:2379 \
     --secure-port=6443 --bind-address=$NODE_IP --advertise-address=$NODE_IP \

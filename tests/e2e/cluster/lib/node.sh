@@ -10,8 +10,7 @@ start_node() {
   ip route replace blackhole $POD_CIDR
   mkdir -p /var/lib/calico
   printf node1 >/var/lib/calico/nodename
-  background containerd "$BIN/containerd" -c containerd/config.toml
-  wait_until 30 ctr -a "$SOCK" version
+  start_containerd
   [ -f "$STATE/pause.tar" ] || pack_root localhost/pause:1 "$SRC/pause" '["/pause"]' "$STATE/pause.tar"
   load "$STATE/pause.tar"
   start_kubelet
@@ -19,7 +18,14 @@ start_node() {
   kc wait --for=condition=Established crd/clusterinformations.crd.projectcalico.org --timeout=30s >/dev/null
   cluster_objects | kc apply -f - >/dev/null
   wait_until 60 node_is_ready
-  start_network
+  start_proxy
+  start_felix
+}
+
+start_containerd() {
+  cd "$RUN"
+  background containerd "$BIN/containerd" -c containerd/config.toml
+  wait_until 30 ctr -a "$SOCK" version
 }
 
 start_kubelet() {
@@ -30,9 +36,14 @@ start_kubelet() {
 
 node_is_ready() { kc get node node1 | grep -qw Ready; }
 
-start_network() {
+start_proxy() {
+  cd "$RUN"
   background proxy "$BIN/kube-proxy" --kubeconfig=proxy.conf --hostname-override=node1 --proxy-mode=iptables \
     --cluster-cidr=$POD_CIDR --conntrack-max-per-core=0 --metrics-bind-address=$NODE_IP:10249 --healthz-bind-address=$NODE_IP:10256
+}
+
+start_felix() {
+  cd "$RUN"
   background felix env KUBECONFIG="$RUN/admin.conf" FELIX_DATASTORETYPE=kubernetes FELIX_FELIXHOSTNAME=node1 \
     FELIX_IPV6SUPPORT=false FELIX_DEFAULTENDPOINTTOHOSTACTION=ACCEPT FELIX_IPTABLESBACKEND=NFT FELIX_BPFENABLED=false \
     FELIX_XDPENABLED=false FELIX_USAGEREPORTINGENABLED=false FELIX_IPINIPENABLED=false FELIX_VXLANENABLED=false \

@@ -1,0 +1,215 @@
+"""Sessions on a real node: warm and cold starts beside a pod that does nothing, in turns; then arrivals."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import statistics
+import time
+from collections import defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from benchmarks.cluster import load
+from benchmarks.cluster.arrivals import report_arrivals
+from benchmarks.cluster.operating import COLLECTION, NAMESPACE, clean, set_pool
+from benchmarks.cluster.real_node import COLD, WARM, open_node
+from sandbox_client import Sandbox
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import aiohttp
+
+    from benchmarks.cluster.real_node import RealNode
+    from benchmarks.cluster.report import Report
+
+ROUNDS: Final = 20
+POOL: Final = 55
+RATE: Final = (5, 10)
+MUST: Final = (30, 120)
+_PATIENCE: Final = 120.0
+_FILL_SECONDS: Final = 600.0
+_QUIET: Final = 0.25
+"""Share of the processors that something may use when a start begins."""
+_MOST_WAITING: Final = 20.0
+_BARE: Final = "bare"
+_PODS: Final = f"/api/v1/namespaces/{NAMESPACE}/pods"
+_SESSIONS: Final = f"{COLLECTION}/sandboxsessions"
+
+
+@dataclass
+class Sightings:
+    """When each object of a kind was first seen, was Ready, and went; and what it was last."""
+
+    made: dict[str, float] = field(default_factory=dict)
+    ready: dict[str, float] = field(default_factory=dict)
+    gone: dict[str, float] = field(default_factory=dict)
+    last: dict[str, dict[str, Any]] = field(default_factory=dict)
+    _news: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def note(self, event: dict[str, Any], now: float) -> None:
+        """An event of the watch, and when it came."""
+        raw = event["object"]
+        name = raw["metadata"].get("name", "")
+        self.last[name] = raw
+        self.made.setdefault(name, now)
+        if event["type"] == "DELETED":
+            self.gone[name] = now
+        elif _is_ready(raw.get("status") or {}):
+            self.ready.setdefault(name, now)
+        self._news.set()
+
+    async def wait(self, name: str, moments: dict[str, float]) -> float:
+        """Until the object is in one of the maps above; when that was."""
+        async with asyncio.timeout(_PATIENCE):
+            while name not in moments:
+                self._news.clear()
+                await self._news.wait()
+        return moments[name]
+
+
+@dataclass
+class Starts:
+    """Milliseconds of each start, by what was started."""
+
+    ready: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    result: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    """To the first result, through the SDK."""
+
+
+def measure(report: Report, *, is_quick: bool) -> None:
+    """Bring a node up and measure both; `is_quick` to see that it works."""
+    rounds, pool, (rate, seconds) = (2, 6, (2, 2)) if is_quick else (ROUNDS, POOL, RATE)
+    with open_node() as node:
+        starts = asyncio.run(_take_starts(node, rounds))
+        _report_starts(report, starts, rounds)
+        began = time.monotonic()
+        set_pool(node.api, pool, _FILL_SECONDS)
+        report.add(f"fill a pool of {pool}", "s", round(time.monotonic() - began, 1))
+        with node.closed():
+            _wait_until_quiet()
+            arrivals = asyncio.run(load.run(node.api, NAMESPACE, "arrival", rate, seconds, 60))
+        report_arrivals(report, f"warm start at {rate}/s x {seconds} s", arrivals, MUST)
+        set_pool(node.api, 0)
+        clean(node.api)
+
+
+def _report_starts(report: Report, starts: Starts, rounds: int) -> None:
+    bare = statistics.median(starts.ready[_BARE])
+    for name, must in ((COLD, 1.3), (WARM, None)):
+        what = "cold" if name == COLD else "warm"
+        for end, taken, most in (("Ready", starts.ready, must), ("the first result of print(1)", starts.result, None)):
+            ours = statistics.median(taken[name])
+            report.compare(
+                f"{what} start, create to {end}, beside a bare pod's to Ready, p50 of {rounds}", "ms", ours, bare,
+                most, at_least=False,
+            )  # fmt: skip
+            report.add(f"{what} start, create to {end}, slowest of {rounds}", "ms", max(taken[name]))
+    report.add(f"a bare pod, create to Ready, slowest of {rounds}", "ms", max(starts.ready[_BARE]))
+
+
+async def _take_starts(node: RealNode, rounds: int) -> Starts:
+    """Bare, cold, warm, in an order that changes; nothing else of ours is under way at each start."""
+    starts, kinds = Starts(), [_BARE, COLD, WARM]
+    with _pool_of_two(node):
+        async with node.api.open_http() as http, _watching(http, _PODS) as pods, _watching(http, _SESSIONS) as sessions:
+            # The first round pays for imports, here and there, and for caches: it does not count.
+            for number in range(rounds + 1):
+                for kind in kinds[number % 3 :] + kinds[: number % 3]:
+                    await asyncio.to_thread(set_pool, node.api, 2)
+                    await asyncio.to_thread(_wait_until_quiet)
+                    name, kept = f"{kind}-{number}", starts if number else Starts()
+                    if kind == _BARE:
+                        await _start_bare(http, pods, node.image, name, kept)
+                    else:
+                        await _start_session(node, (pods, sessions), kind, name, kept)
+                print(f"round {number} of {rounds}: {_describe_last(starts)}", flush=True)
+    return starts
+
+
+def _describe_last(starts: Starts) -> str:
+    return ", ".join(f"{kind} {taken[-1]:.0f}" for kind, taken in starts.ready.items()) or "does not count"
+
+
+@contextlib.contextmanager
+def _pool_of_two(node: RealNode) -> Iterator[None]:
+    set_pool(node.api, 2, _FILL_SECONDS)
+    try:
+        yield
+    finally:
+        set_pool(node.api, 0)
+
+
+@contextlib.asynccontextmanager
+async def _watching(http: aiohttp.ClientSession, collection: str) -> Any:
+    sightings = Sightings()
+    async with load.watch(http, collection, sightings.note):
+        yield sightings
+
+
+async def _start_bare(http: aiohttp.ClientSession, pods: Sightings, image: str, name: str, starts: Starts) -> None:
+    container = {"name": "main", "image": image, "command": ["sleep", "3600"]}
+    spec = {"containers": [container], "automountServiceAccountToken": False, "enableServiceLinks": False}
+    body = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec}
+    async with http.post(_PODS, json=body) as answer:
+        answer.raise_for_status()
+    ready = await pods.wait(name, pods.ready)
+    starts.ready[_BARE].append((ready - pods.made[name]) * 1e3)
+    async with http.delete(f"{_PODS}/{name}", json={"gracePeriodSeconds": 0}) as answer:
+        answer.raise_for_status()
+    await pods.wait(name, pods.gone)
+
+
+async def _start_session(
+    node: RealNode, seen: tuple[Sightings, Sightings], template: str, name: str, starts: Starts
+) -> None:
+    pods, sessions = seen
+    seconds = await asyncio.to_thread(_take_first_result, node, template, name)
+    ready = await sessions.wait(name, sessions.ready)
+    status = sessions.last[name]["status"]
+    wanted = "Cold" if template == COLD else "Warm"
+    if status["startup"]["source"] != wanted:
+        raise RuntimeError(f"session {name} started {status['startup']}, not {wanted}")
+    starts.ready[template].append((ready - sessions.made[name]) * 1e3)
+    starts.result[template].append(seconds * 1e3)
+    await asyncio.to_thread(node.api.call, "DELETE", f"{_SESSIONS}/{name}")
+    await pods.wait(status["podName"], pods.gone)
+
+
+def _take_first_result(node: RealNode, template: str, name: str) -> float:
+    began = time.monotonic()
+    with Sandbox.create(
+        name, template=template, namespace=NAMESPACE, kubeconfig=node.kubeconfig, in_cluster=True
+    ) as sandbox:
+        done = sandbox.run_code("print(1)")
+        seconds = time.monotonic() - began
+    if done.stdout != "1\n":
+        raise RuntimeError(f"session {name} printed {done}")
+    return seconds
+
+
+def _is_ready(status: dict[str, Any]) -> bool:
+    """Of a session and of a pod alike."""
+    return any(each["type"] == "Ready" and each["status"] == "True" for each in status.get("conditions") or [])
+
+
+def _wait_until_quiet() -> None:
+    """What the last start left to do is over: preloads, refills, deletions. Others on this machine may never be."""
+    until = time.monotonic() + _MOST_WAITING
+    while _measure_use(0.5) > _QUIET and time.monotonic() < until:
+        pass
+
+
+def _measure_use(seconds: float) -> float:
+    """The share of this machine's processors that was used for so long."""
+    idle, total = _read_times()
+    time.sleep(seconds)
+    idle_then, total_then = _read_times()
+    return 1 - (idle_then - idle) / max(1, total_then - total)
+
+
+def _read_times() -> tuple[int, int]:
+    times = [int(field) for field in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+    return times[3] + times[4], sum(times)

@@ -1,0 +1,131 @@
+"""The node of `make e2e` with our images and the chart, and a namespace of the benchmark's own on it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from benchmarks.cluster.api import Api
+from benchmarks.cluster.operating import NAMESPACE, create
+from sandbox_client.kubernetes_api import ClusterOptions, open_client
+from tests.e2e.support.chart import create_bucket, open_system
+from tests.e2e.support.platform import OWN_KUBECONFIG, STATE, open_platform
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.e2e.support.kubectl import Kubectl
+    from tests.e2e.support.platform import Platform
+
+COLD: Final = "cold"
+"""A template that no pool has pods of."""
+WARM: Final = "default"
+_POLICY: Final = "bench-requests"
+
+
+@dataclass(frozen=True)
+class RealNode:
+    """What is measured, and how to reach it.
+
+    Attributes:
+        image: The sandbox image, which the node has.
+    """
+
+    api: Api
+    kubeconfig: str
+    image: str
+
+    @contextlib.contextmanager
+    def closed(self) -> Iterator[None]:
+        """No new pod gets onto the node inside: what refills a pool waits for another node, as there would be one."""
+        name = self.api.call("GET", "/api/v1/nodes")["items"][0]["metadata"]["name"]
+        self.api.call("PATCH", f"/api/v1/nodes/{name}", {"spec": {"unschedulable": True}})
+        try:
+            yield
+        finally:
+            self.api.call("PATCH", f"/api/v1/nodes/{name}", {"spec": {"unschedulable": None}})
+
+
+def find_missing() -> str:
+    """Why there can be no node here; "" where there can."""
+    given = os.environ.get("KUBECONFIG")
+    if given and given != str(OWN_KUBECONFIG):
+        return "KUBECONFIG names another cluster: unset it, this group closes the node and needs it alone"
+    if os.geteuid() != 0:
+        return "a node needs root"
+    if not (STATE / "bin/kubelet").exists():
+        return "the test cluster's binaries are not built yet: make cluster (half an hour, once)"
+    return ""
+
+
+@contextlib.contextmanager
+def open_node() -> Iterator[RealNode]:
+    """Start the node where it does not run, build and import what changed, install the chart; all of it ends here."""
+    print("the node, its images and the chart (a minute or two; the first images some more)", flush=True)
+    platform = open_platform()
+    try:
+        create_bucket(platform)
+        system = open_system(platform)
+        with _namespace(system, platform) as node:
+            yield node
+    finally:
+        platform.stop()
+
+
+@contextlib.contextmanager
+def _namespace(system: Kubectl, platform: Platform) -> Iterator[RealNode]:
+    image = platform.image("sandbox-slim")
+    node = RealNode(_open_api(platform.kubeconfig), platform.kubeconfig, image)
+    _remove(system)
+    try:
+        system.apply(*_build_policy(), {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
+        # More pods than the node's processors have room for by their requests: they idle.
+        resources = {"default": {"requests": {"cpu": "1m", "memory": "64Mi"}, "limits": {"cpu": "1", "memory": "1Gi"}}}
+        for name in (COLD, WARM):
+            create(
+                node.api,
+                "SandboxTemplate",
+                {"metadata": {"name": name}, "spec": {"image": image, "resources": resources}},
+            )
+        create(node.api, "SandboxWarmPool", {"metadata": {"name": "default"}, "spec": {"replicas": 0}})
+        yield node
+    finally:
+        _remove(system)
+
+
+def _remove(system: Kubectl) -> None:
+    kinds = "mutatingadmissionpolicybinding,mutatingadmissionpolicy"
+    system("delete", "namespace", NAMESPACE, "--ignore-not-found", timeout=300)
+    system("delete", kinds, _POLICY, "--ignore-not-found")
+
+
+def _build_policy() -> list[dict[str, Any]]:
+    """Agents ask for next to no processor: 55 of them, at 50m each, would be more than two cores have."""
+    group = "admissionregistration.k8s.io/v1"
+    is_pod = {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}
+    is_ours = {"name": "agent", "expression": "object.spec.containers[0].name == 'agent'"}
+    path = "/spec/containers/0/resources/requests/cpu"
+    patch = f'[JSONPatch{{op: "replace", path: "{path}", value: "1m"}}]'
+    policy = {
+        "failurePolicy": "Fail",
+        "reinvocationPolicy": "Never",
+        "matchConstraints": {
+            "resourceRules": [is_pod],
+            "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": NAMESPACE}},
+        },
+        "matchConditions": [is_ours],
+        "mutations": [{"patchType": "JSONPatch", "jsonPatch": {"expression": patch}}],
+    }
+    head = {"apiVersion": group, "metadata": {"name": _POLICY}}
+    return [
+        {**head, "kind": "MutatingAdmissionPolicy", "spec": policy},
+        {**head, "kind": "MutatingAdmissionPolicyBinding", "spec": {"policyName": _POLICY}},
+    ]
+
+
+def _open_api(kubeconfig: str) -> Api:
+    configuration = open_client(ClusterOptions(NAMESPACE, kubeconfig))[0].configuration
+    certificate = (configuration.cert_file, configuration.key_file)
+    return Api(configuration.host, authority=configuration.ssl_ca_cert, certificate=certificate)
