@@ -11,7 +11,7 @@ from sandbox_client import Sandbox, SandboxUnavailable
 from tests.e2e.support.kubectl import Kubectl, RefusedError, poll
 from tests.e2e.support.platform import Platform
 from tests.e2e.support.sessions import Sessions
-from tests.e2e.support.sockets import count_open
+from tests.e2e.support.sockets import Sockets, read_sockets
 from tests.e2e.support.stolen import find_agent
 from tests.e2e.test_operator_faults import holder
 
@@ -21,7 +21,6 @@ FORCE_AFTER = 30.0
 
 FOUND_WITHIN = 32.0
 """Seconds: a ping after 20 without a byte, 10 for its answer, and what a busy machine adds."""
-CLIENTS = 8443
 OUTLASTS_THE_CUT = """
 import time
 print("begun", flush=True)
@@ -165,6 +164,7 @@ def test_fault_40_both_sides_find_a_host_that_is_gone_and_a_cell_is_told_to_its_
     name = sessions.ready()
     before = sessions.pod(name)
     address, agent = before["status"]["podIP"], find_agent(before["metadata"]["name"])
+    ends = {"client": lambda: read_sockets(address, 8443), "agent": lambda: read_sockets(address, 8443, process=agent)}
     has_begun = threading.Event()
     with (
         sessions.connect(name, is_direct=True) as sandbox,
@@ -175,16 +175,18 @@ def test_fault_40_both_sides_find_a_host_that_is_gone_and_a_cell_is_told_to_its_
         assert other.run("true").exit_code == 0
         cell = threads.submit(sandbox.run_code, OUTLASTS_THE_CUT, on_stdout=lambda _: has_begun.set())
         assert has_begun.wait(30)
-        open_before = count_open(address, CLIENTS)
-        assert open_before == count_open(address, CLIENTS, process=agent) >= 3
+        poll("all is acknowledged: nobody sends", lambda: not any(end().unacknowledged for end in ends.values()))
+        assert ends["client"]().open == ends["agent"]().open >= 3
         with own_node.silence(before):
             began = time.monotonic()
-            command = threads.submit(other.run, "echo ran >>command.txt")
-            for side, process in (("client", None), ("agent", agent)):
-                wait_found(side, lambda process=process: count_open(address, CLIENTS, process=process), began)
-            with pytest.raises(SandboxUnavailable) as caught:
-                command.result(max(0.0, began + FOUND_WITHIN - time.monotonic()))
-            assert caught.value.reason == "UNREACHABLE"
+            # Of the calls that are sent now the kernel knows that they do not arrive; of the cell nobody does.
+            sent = [threads.submit(other.run, "echo ran >>command.txt")]
+            sent += [threads.submit(each.files.read, "kept.txt") for each in (sandbox, other)]
+            for side, read in ends.items():
+                wait_found(side, read, began)
+            for call in sent:
+                with pytest.raises(SandboxUnavailable):
+                    call.result(max(0.0, began + FOUND_WITHIN - time.monotonic()))
             assert not cell.done()
         execution = cell.result(30)
         assert (execution.ok, execution.stdout) == (True, "begun\ndone\n")
@@ -196,8 +198,8 @@ def test_fault_40_both_sides_find_a_host_that_is_gone_and_a_cell_is_told_to_its_
     assert [status["restartCount"] for status in after["status"]["containerStatuses"]] == [0, 0]
 
 
-def wait_found(side: str, count: Callable[[], int], began: float) -> None:
+def wait_found(side: str, read: Callable[[], Sockets], began: float) -> None:
     """Wait until a side has given up its connections."""
     left = began + FOUND_WITHIN - time.monotonic()
-    poll(f"the {side} gives up every connection", lambda: not count(), timeout=left, pause=0.05)
+    poll(f"the {side} gives up all of {read()}", lambda: not read().open, timeout=left, pause=0.05)
     print(f"\n{side}: found after {time.monotonic() - began:.1f} s")  # noqa: T201 - a measurement, for people
