@@ -8,8 +8,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from benchmarks.cluster.api import Api
-from benchmarks.cluster.operating import NAMESPACE, create
+from benchmarks.cluster.operating import COLLECTION, NAMESPACE, create
 from sandbox_client.kubernetes_api import ClusterOptions, open_client
+from sandbox_operator.api.models import Egress, Session, Template, parse
+from sandbox_operator.manifests.pod import PodRequest, build_pod
+from sandbox_operator.reconcile.rules import default_resources
+from sandbox_operator.settings import Images
 from tests.e2e.support.chart import create_bucket, open_system
 from tests.e2e.support.platform import OWN_KUBECONFIG, STATE, open_platform
 
@@ -93,6 +97,27 @@ def _namespace(system: Kubectl, platform: Platform) -> Iterator[RealNode]:
         yield node
     finally:
         _remove(system)
+
+
+def build_shape(api: Api) -> dict[str, Any]:
+    """The spec of a session's pod whose containers sleep and are not probed; its Secret is made here."""
+    name = "shape-tls"
+    secret = {"metadata": {"name": name}, "stringData": dict.fromkeys(("tls.crt", "tls.key", "ca.crt"), "none")}
+    api.call("POST", f"/api/v1/namespaces/{NAMESPACE}/secrets", {"apiVersion": "v1", "kind": "Secret", **secret})
+    template = parse(Template, api.call("GET", f"{COLLECTION}/sandboxtemplates/{COLD}"))
+    metadata = {"name": "shape", "namespace": NAMESPACE, "uid": "shape", "creationTimestamp": "2026-01-01T00:00:00Z"}
+    session = parse(Session, {"metadata": metadata, "spec": {}})
+    images = Images("localhost/sandbox-agent:e2e", template.spec.image)
+    request = PodRequest(session, template, Egress.NONE, default_resources(template), images)
+    spec: dict[str, Any] = build_pod(request)["spec"]
+    for container in spec["containers"]:
+        container["command"] = ["sleep", "3600"]
+        for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
+            container.pop(probe, None)
+    for volume in spec["volumes"]:
+        if "secret" in volume:
+            volume["secret"]["secretName"] = name
+    return spec
 
 
 def _remove(system: Kubectl) -> None:

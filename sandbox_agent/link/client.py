@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from sandbox_agent.link.call import LinkCall
     from sandbox_agent.link.calls import Runtime
 
+EAGER_PAUSE: Final = 0.01
+EAGER_SECONDS: Final = 2.0
+"""For so long it is dialled at that pace, until it is there first: containers of a pod start within less."""
 FIRST_BACKOFF: Final = 0.05
 LAST_BACKOFF: Final = 1.0
 HELLO_TIMEOUT: Final = 10.0
@@ -99,13 +102,17 @@ class RuntimeLink:
         return self._connection
 
     async def _run(self) -> None:
-        backoff = FIRST_BACKOFF
+        clock = asyncio.get_running_loop().time
+        eager_until, backoff = clock() + EAGER_SECONDS, FIRST_BACKOFF
         while True:
             try:
                 if await self._serve_one_connection():
-                    backoff = FIRST_BACKOFF
+                    eager_until, backoff = 0.0, FIRST_BACKOFF
             except (OSError, TimeoutError, FrameError, OperationError) as error:
                 _log.debug("no link to the runtime: %s", error)
+            if clock() < eager_until:
+                await asyncio.sleep(EAGER_PAUSE)
+                continue
             await asyncio.sleep(backoff)
             backoff = min(backoff * 2, LAST_BACKOFF)
 

@@ -1,0 +1,56 @@
+# noqa: INP001 - a program, no package
+"""What botocore knows of 400 services, cut down to those that an agent speaks to: each start reads and parses it.
+
+Descriptions lose their documentation, which is nine tenths of them, and their compression.
+"""
+
+import gzip
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+KEPT = {"s3", "sso", "sso-oidc", "sts"}
+"""Storage, and where botocore gets credentials of a role."""
+
+
+def trim(data: Path) -> None:
+    """Rewrite botocore's data in place."""
+    for folder in data.iterdir():
+        if folder.is_dir() and folder.name not in KEPT:
+            shutil.rmtree(folder)
+    for name in KEPT:
+        for path in (data / name).rglob("*.json.gz"):
+            write(path.with_suffix(""), without_documentation(json.loads(gzip.decompress(path.read_bytes()))))
+            path.unlink()
+        for path in (data / name).rglob("examples-1.json"):
+            path.unlink()
+    endpoints = json.loads((data / "endpoints.json").read_text())
+    for partition in endpoints["partitions"]:
+        services = partition["services"]
+        partition["services"] = {name: value for name, value in services.items() if name in KEPT}
+    write(data / "endpoints.json", endpoints)
+
+
+def without_documentation(value: Any) -> Any:
+    """A description without its texts: a text is a string, while a member of that name is an object."""
+    if isinstance(value, list):
+        return [without_documentation(each) for each in value]
+    if isinstance(value, dict):
+        return {
+            key: without_documentation(each)
+            for key, each in value.items()
+            if not (key == "documentation" and isinstance(each, str))
+        }
+    return value
+
+
+def write(path: Path, value: Any) -> None:
+    """JSON without blanks."""
+    path.write_text(json.dumps(value, separators=(",", ":")))
+
+
+if __name__ == "__main__":
+    import botocore  # part of the image, not of the project
+
+    trim(Path(botocore.__file__).parent / "data")
