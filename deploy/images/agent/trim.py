@@ -33,14 +33,13 @@ def trim(data: Path) -> None:
 
 
 def without_documentation(value: Any) -> Any:
-    """A description without its texts: a text is a string, while a member of that name is an object."""
+    """A description whose texts are empty, as some have to be there; a member of that name is no text."""
     if isinstance(value, list):
         return [without_documentation(each) for each in value]
     if isinstance(value, dict):
         return {
-            key: without_documentation(each)
+            key: "" if key == "documentation" and isinstance(each, str) else without_documentation(each)
             for key, each in value.items()
-            if not (key == "documentation" and isinstance(each, str))
         }
     return value
 
