@@ -14,6 +14,7 @@ from sandbox_agent.runtime.standby import Standby
 from sandbox_agent.runtime.zygote_protocol import CONTROL_FD
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from sandbox_agent.runtime.memory_watch import MemoryWatch
@@ -47,6 +48,7 @@ class Nursery:
 
     Attributes:
         loaded_is_ready: Set once the preloaded zygote forks.
+        preload: Has that one begin with its imports, if it has not.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class Nursery:
         self.outlet = outlet
         self.memory = memory
         self.loaded_is_ready = asyncio.Event()
+        self.preload: Callable[[], None] = lambda: None
 
     @property
     def has_node(self) -> bool:

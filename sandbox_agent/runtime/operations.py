@@ -131,6 +131,7 @@ class Operations:
                 "FAILED_PRECONDITION", "ALREADY_BOUND", "this runtime is not bound to that session", "session_uid"
             )
         self._state.marks.note(restored=True)
+        self._nursery.preload()
         return {}
 
     async def commit(self, channel: LinkChannel) -> dict[str, Any]:

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 _PROTOCOL: Final = 1
 _END_WITHIN: Final = 4.0
+_PRELOAD_AFTER: Final = 1.0
+"""Seconds that a runtime without a session leaves the processors to what else starts in its pod."""
 _LASTING: Final = frozenset({"run", "execute"}) | LASTING
 
 
@@ -72,6 +74,7 @@ class Supervisor:
             outlet=self,
             memory=self._memory,
         )
+        self._nursery.preload = self._preload
         starter = Starter(self._state, self._light, self._memory)
         self._commands = Commands(starter)
         self._processes = Processes(starter, self._commands)
@@ -84,6 +87,7 @@ class Supervisor:
         starters = {"execute": self._operations.execute}
         self._link = Link(handlers, starters, self._hello, _LASTING, self._streams)
         self._stop = asyncio.Event()
+        self._preload_later: asyncio.TimerHandle | None = None
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT, then end everything."""
@@ -118,8 +122,14 @@ class Supervisor:
                 await self._link.wait_alone()
 
     def _on_light_ready(self) -> None:
-        # Not earlier: on few cores the preloads would delay the first cell.
-        if not self._loaded.pid:
+        if self._state.marks.restored:
+            self._preload()
+        else:
+            self._preload_later = asyncio.get_running_loop().call_later(_PRELOAD_AFTER, self._preload)
+
+    def _preload(self) -> None:
+        # Not earlier: on few cores the preloads would delay the session's start, and the first cell.
+        if self._light.ready and not self._loaded.pid:
             self._loaded.attach(self._on_loaded_ready)
 
     def _on_loaded_ready(self) -> None:
@@ -143,6 +153,8 @@ class Supervisor:
 
     async def _end(self) -> None:
         self._memory.close()
+        if self._preload_later is not None:
+            self._preload_later.cancel()
         parts = (self._operations, self._commands, self._processes, self._nursery)
         await asyncio.gather(*(part.close() for part in parts))
         self._light.close()

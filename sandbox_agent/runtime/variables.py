@@ -92,6 +92,7 @@ class Variables:
                 report.problem = f"what was saved of the variables is damaged: {error}"[:_LONGEST_PROBLEM]
                 sections = []
             if any(section.variables for section in sections):
+                self._nursery.preload()
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(_PRELOADS):
                         await self._nursery.loaded_is_ready.wait()
