@@ -28,6 +28,7 @@ class Settings:
         home: HOME of user code; gets a venv and an npm prefix.
         preload: Modules that the preloading zygote imports; missing ones are skipped.
         stop_seconds: How long an agent may still save files after this process was told to stop.
+        deny_network: What `configure` will probably say: with another value each process that waits is replaced.
     """
 
     link_dir: Path
@@ -35,6 +36,7 @@ class Settings:
     home: Path
     preload: tuple[str, ...]
     stop_seconds: float = 0.0
+    deny_network: bool = False
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> Settings:
@@ -46,6 +48,7 @@ class Settings:
             home=Path(environ.get("SANDBOX_HOME") or "/home/sandbox"),
             preload=tuple(name.strip() for name in preload.split(",") if name.strip()),
             stop_seconds=float(environ.get("SANDBOX_STOP_SECONDS") or 0),
+            deny_network=environ.get("SANDBOX_DENY_NETWORK") == "1",
         )
 
 

@@ -61,6 +61,7 @@ class Supervisor:
         self._children: dict[int, Child] = {}
         marks = Marks(settings.home / ".sandbox-marks.json")
         self._state = State(settings.workspace.resolve(), dict(environment), marks)
+        self._state.limits.deny_network = settings.deny_network
         self._light = Zygote((), self._children, environment, light)
         self._loaded = Zygote(settings.preload, self._children, environment)
         self._memory = MemoryWatch(self._state.limits, self._children)

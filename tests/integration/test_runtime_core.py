@@ -442,6 +442,35 @@ def test_without_network_neither_cells_nor_commands_get_a_socket(client):
     assert b"PermissionError" in command.stderr
 
 
+@pytest.mark.parametrize("is_denied", [True, False])
+def test_a_runtime_that_was_told_of_the_network_before_keeps_the_node_that_waits_unless_configure_says_otherwise(
+    tmp_path, is_denied
+):
+    runtime = Runtime(tmp_path, SANDBOX_DENY_NETWORK="1")
+    client = runtime.connect()
+    try:
+        waiting = until(lambda: (found := node_processes(runtime.process.pid)) and found)
+        client.call("configure", session_uid="s", limits={"deny_network": is_denied})
+        pid = int(client.execute("console.log(process.pid)", language="javascript").stdout)
+        assert (pid in waiting) is is_denied
+        opened = client.execute("import socket\nsocket.socket().close()").events
+        assert [event["name"] for event in opened if event["type"] == "error"] == ["PermissionError"] * is_denied
+    finally:
+        client.socket.close()
+        runtime.stop()
+
+
+def node_processes(runtime: int) -> set[int]:
+    """Node processes below a runtime, by their process ids."""
+    parents, nodes = {}, set()
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            parents[int(folder.name)] = int((folder / "stat").read_text().rpartition(") ")[2].split()[1])
+            if (folder / "exe").readlink().name == "node":
+                nodes.add(int(folder.name))
+    return {pid for pid in nodes if parents.get(parents[pid]) == runtime}
+
+
 def test_fault_20_an_execution_outlives_its_connection_and_variables_outlive_the_agent(runtime, client):
     client.start("import time\ntime.sleep(0.2)\nx = 7")
     client.until_started(1)

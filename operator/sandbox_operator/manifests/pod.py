@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from sandbox_operator.api import naming
+from sandbox_operator.api.models import Egress
 from sandbox_operator.kube.resources import POOLS, SESSIONS
 from sandbox_operator.manifests.ownership import owner_reference
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from sandbox_operator.api.models import Egress, Pool, Resources, Session, Template
+    from sandbox_operator.api.models import Pool, Resources, Session, Template
     from sandbox_operator.settings import Images
 
 AGENT_UID: Final = 10001
@@ -34,6 +35,8 @@ _STOP_SECONDS: Final = 25
 
 _STOP: Final = {"name": "SANDBOX_STOP_SECONDS", "value": str(_STOP_SECONDS)}
 _PRELOAD: Final = {"name": "SANDBOX_PRELOAD_STORAGE", "value": "1"}
+_DENY_NETWORK: Final = {"name": "SANDBOX_DENY_NETWORK", "value": "1"}
+"""No session of such a template may have more; else a claim would replace each interpreter that waits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +223,7 @@ def _build_sandbox(request: _Spec) -> dict[str, Any]:
         "image": spec.image or request.images.sandbox,
         "imagePullPolicy": spec.image_pull_policy,
         "command": ["sandbox-runtime"],
-        "env": [_STOP],
+        "env": [_STOP, *([_DENY_NETWORK] if spec.egress.mode is Egress.NONE else [])],
         "resources": {"requests": request.resources.requests, "limits": request.resources.limits},
         "securityContext": _build_security_context(_choose_uid(request), SANDBOX_UID),
         "volumeMounts": [

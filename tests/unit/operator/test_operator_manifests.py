@@ -86,7 +86,7 @@ def test_the_pod_is_the_one_of_the_contract():
         "image": "sandbox:1",
         "imagePullPolicy": "IfNotPresent",
         "command": ["sandbox-runtime"],
-        "env": [{"name": "SANDBOX_STOP_SECONDS", "value": "25"}],
+        "env": [{"name": "SANDBOX_STOP_SECONDS", "value": "25"}, {"name": "SANDBOX_DENY_NETWORK", "value": "1"}],
         "resources": {"requests": {"cpu": "1"}, "limits": {"cpu": "2"}},
         "securityContext": security_context(uid, gid=10002),
         "volumeMounts": [
@@ -210,6 +210,12 @@ def test_agents_load_their_storage_client_early_where_there_is_a_bucket():
         images = Settings(storage_bucket=bucket).images
         pod = build_pod(PodRequest(SESSION, make_template(), Egress.NONE, Resources(), images))
         assert [variable["name"] for variable in pod["spec"]["containers"][0]["env"]] == names
+
+
+@pytest.mark.parametrize(("mode", "is_told"), [("None", True), ("Public", False)])
+def test_a_sandbox_is_told_before_its_session_where_no_session_can_have_a_network(mode, is_told):
+    env = build(make_template(egress={"mode": mode}))["spec"]["containers"][1]["env"]
+    assert ({"name": "SANDBOX_DENY_NETWORK", "value": "1"} in env) is is_told
 
 
 def test_fault_22_a_pod_ends_later_than_the_last_push_in_it():
