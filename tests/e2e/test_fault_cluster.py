@@ -167,9 +167,10 @@ def test_fault_40_both_sides_find_a_host_that_is_gone_and_a_cell_is_told_to_its_
     ends = {"client": lambda: read_sockets(address, 8443), "agent": lambda: read_sockets(address, 8443, process=agent)}
     has_begun = threading.Event()
     with (
+        # Its threads end once the connections are closed, whatever was not found.
+        ThreadPoolExecutor() as threads,
         sessions.connect(name, is_direct=True) as sandbox,
         sessions.connect(name, is_direct=True) as other,
-        ThreadPoolExecutor() as threads,
     ):
         sandbox.files.write("kept.txt", "kept")
         assert other.run("true").exit_code == 0
