@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from benchmarks.cluster.api import Api
-from benchmarks.cluster.operating import COLLECTION, NAMESPACE, create
+from benchmarks.cluster.operating import COLLECTION, NAMESPACE, create, wait
 from sandbox_client.kubernetes_api import ClusterOptions, open_client
 from sandbox_operator.api.models import Egress, Session, Template, parse
 from sandbox_operator.manifests.pod import PodRequest, build_pod
@@ -85,6 +85,7 @@ def _namespace(system: Kubectl, platform: Platform) -> Iterator[RealNode]:
     _remove(system)
     try:
         system.apply(*_build_policy(), {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
+        wait(lambda: _is_policy_effective(node.api), "the policy is effective")
         # More pods than the node's processors have room for by their requests: they idle.
         resources = {"default": {"requests": {"cpu": "1m", "memory": "64Mi"}, "limits": {"cpu": "1", "memory": "1Gi"}}}
         for name in (COLD, WARM):
@@ -124,6 +125,14 @@ def _remove(system: Kubectl) -> None:
     kinds = "mutatingadmissionpolicybinding,mutatingadmissionpolicy"
     system("delete", "namespace", NAMESPACE, "--ignore-not-found", timeout=300)
     system("delete", kinds, _POLICY, "--ignore-not-found")
+
+
+def _is_policy_effective(api: Api) -> bool:
+    """Whether the API server has taken it up: a pod that is made before would ask for more."""
+    container = {"name": "agent", "image": "none", "resources": {"requests": {"cpu": "50m"}}}
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "probe"}, "spec": {"containers": [container]}}
+    made = api.call("POST", f"/api/v1/namespaces/{NAMESPACE}/pods", pod, dryRun="All")
+    return bool(made["spec"]["containers"][0]["resources"]["requests"]["cpu"] == "1m")
 
 
 def _build_policy() -> list[dict[str, Any]]:
