@@ -101,6 +101,8 @@ async def test_a_session_takes_a_blank_pod_and_the_pool_makes_another(world):
     assert claimed["labels"][naming.STATE] == "bound"
     assert claimed["labels"][naming.EGRESS] == "none"
     assert claimed["labels"][naming.SESSION] == world.session()["metadata"]["uid"]
+    # What the API server takes for "keep no books of this object's fields any more".
+    assert claimed["managedFields"] == [{}]
     assert len(world.blank()) == 2
     assert len(world.pods()) == 3
 
