@@ -49,16 +49,16 @@ class Lists:
     ) -> None:
         self._api, self._store, self._namespaces, self._pod_selector = api, store, namespaces, pod_selector
         self._shortest_pause, self._take_up = shortest_pause, take_up
-        self._watched: set[tuple[str, str | None]] = set()
-        self._wanted: dict[str, Resource] = {}
-        self._listed_at: dict[str, float] = {}
+        self._watched: set[tuple[Resource, str | None]] = set()
+        self._wanted: set[Resource] = set()
+        self._listed_at: dict[Resource, float] = {}
         self._wake, self.synced = asyncio.Event(), asyncio.Event()
 
     def watch_begins(self, kind: Resource, namespace: str | None) -> None:
         """A watch tells what happens from now on: what is there has to be listed."""
-        self._watched.add((kind.plural, namespace))
-        if all((kind.plural, each) in self._watched for each in self._namespaces):
-            self._wanted[kind.plural] = kind
+        self._watched.add((kind, namespace))
+        if self._is_watched(kind):
+            self._wanted.add(kind)
             self._wake.set()
 
     async def run(self) -> None:
@@ -68,13 +68,12 @@ class Lists:
             for kind in self._choose():
                 await self._try(kind)
             if len(self._listed_at) == len(WATCHED) and not self.synced.is_set():
-                self._store.synced = True
                 self.synced.set()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_RETRY if self._wanted else self._pause()):
                     await self._wake.wait()
             if self.synced.is_set() and self._age() >= self._pause():
-                self._wanted |= {kind.plural: kind for kind in WATCHED}
+                self._wanted.update(WATCHED)
 
     def find_problem(self) -> str:
         """Why what the store has is not to be relied on; empty: it is."""
@@ -85,16 +84,15 @@ class Lists:
         return ""
 
     def _find_missing(self) -> str:
-        unwatched = [
-            kind.plural
-            for kind in WATCHED
-            if not all((kind.plural, namespace) in self._watched for namespace in self._namespaces)
-        ]
+        unwatched = [kind.plural for kind in WATCHED if not self._is_watched(kind)]
         if not unwatched:
             return "the first list is not done"
         return (
             f"no watch of {', '.join(unwatched)}: are the CustomResourceDefinitions there, and may it list and watch?"
         )
+
+    def _is_watched(self, kind: Resource) -> bool:
+        return all((kind, namespace) in self._watched for namespace in self._namespaces)
 
     def _choose(self) -> list[Resource]:
         """What to list now, owners before what they own: or a pod is made again for a session that is gone."""
@@ -102,9 +100,9 @@ class Lists:
         if not self.synced.is_set() and len(wanted) < len(WATCHED) - len(self._listed_at):
             # At the start, all together: the last watch may begin a moment after the first.
             return []
-        if PODS.plural in wanted:
-            wanted |= {SESSIONS.plural, POOLS.plural}
-        return [kind for kind in WATCHED if kind.plural in wanted]
+        if PODS in wanted:
+            wanted |= {SESSIONS, POOLS}
+        return [kind for kind in WATCHED if kind in wanted]
 
     def _age(self) -> float:
         return time.monotonic() - min(self._listed_at.values())
@@ -115,14 +113,14 @@ class Lists:
 
     async def _try(self, kind: Resource) -> None:
         # Not wanted any more from here on: a watch that begins anew meanwhile wants another list.
-        self._wanted.pop(kind.plural, None)
+        self._wanted.discard(kind)
         try:
             await self._list(kind)
         except ApiError as error:
             _LOG.warning("list failed: %s", error)
-            self._wanted[kind.plural] = kind
+            self._wanted.add(kind)
         else:
-            self._listed_at[kind.plural] = time.monotonic()
+            self._listed_at[kind] = time.monotonic()
 
     async def _list(self, kind: Resource) -> None:
         labels = self._pod_selector if kind is PODS else ""

@@ -45,7 +45,6 @@ class Store:
         self._by_owner: dict[str, set[Name]] = defaultdict(set)
         self._buried: dict[str, None] = {}
         self.pod_listeners: list[PodListener] = []
-        self.synced = False
 
     def get(self, kind: Resource, name: Name) -> Mapping[str, Any] | None:
         """An object, or None."""

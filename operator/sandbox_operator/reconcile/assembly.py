@@ -67,7 +67,8 @@ def build_reconcilers(environment: Environment, scheduling: Scheduling, timing: 
     templates, warm_pods, policies = Templates(store, settings), WarmPods(store), Policies(api, settings)
     binder = Binder(api, settings, environment.credentials, environment.authority)
     observer = Observer(store, environment.agents, drains, renewals, settings, templates, warm_pods, news)
-    claimer = Claimer(api, store, warm_pods, metrics, scheduling.clock)
+    blank_pods = BlankPods(api, store, settings, environment.authority, policies, warm_pods)
+    claimer = Claimer(api, store, warm_pods, blank_pods, metrics, scheduling.clock)
     applier = Applier(
         api,
         environment.agents,
@@ -83,7 +84,6 @@ def build_reconcilers(environment: Environment, scheduling: Scheduling, timing: 
         news,
     )
     sessions = Reconciler(api, store, observer, applier, timing, scheduling, metrics)
-    blank_pods = BlankPods(api, store, settings, environment.authority, policies)
     pools = PoolReconciler(
         api,
         store,

@@ -1,4 +1,4 @@
-"""Making a pool's pods: the policy first, then the pod, then its certificate, which the pod owns."""
+"""Making a pool's pods: the policy first, then the pod, then its certificate, which the pod owns. And deleting them."""
 
 from __future__ import annotations
 
@@ -8,12 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 from sandbox_operator.api import naming
 from sandbox_operator.api.models import Metadata
-from sandbox_operator.errors import AlreadyExistsError, Blocked, ForbiddenError, InvalidError, NotFoundError
+from sandbox_operator.errors import (
+    AlreadyExistsError,
+    Blocked,
+    ConflictError,
+    ForbiddenError,
+    InvalidError,
+    NotFoundError,
+)
 from sandbox_operator.kube.resources import PODS, SECRETS
 from sandbox_operator.manifests.ownership import controller_uid
 from sandbox_operator.manifests.pod import BlankPodRequest, build_blank_pod
 from sandbox_operator.manifests.secrets import build_blank_tls_secret
 from sandbox_operator.reconcile.rules import default_resources
+from sandbox_operator.store import name_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,18 +30,25 @@ if TYPE_CHECKING:
     from sandbox_operator.certificates import Authority
     from sandbox_operator.kube.client import KubeApi
     from sandbox_operator.reconcile.policies import Policies
+    from sandbox_operator.reconcile.warm_pods import WarmPods
     from sandbox_operator.settings import Settings
     from sandbox_operator.store import Store
 
 
 class BlankPods:
-    """Creates blank pods, each call safe to repeat."""
+    """Creates and deletes blank pods, each call safe to repeat."""
 
     def __init__(
-        self, api: KubeApi, store: Store, settings: Settings, authority: Authority, policies: Policies
+        self,
+        api: KubeApi,
+        store: Store,
+        settings: Settings,
+        authority: Authority,
+        policies: Policies,
+        warm_pods: WarmPods,
     ) -> None:
         self._api, self._store, self._settings = api, store, settings
-        self._authority, self._policies = authority, policies
+        self._authority, self._policies, self._warm_pods = authority, policies, warm_pods
         self._certified: set[str] = set()
         store.pod_listeners.append(self._forget)
 
@@ -60,6 +75,31 @@ class BlankPods:
             self._store.put(PODS, pod)
             if controller_uid(pod) == pool.metadata.uid:
                 await self.ensure_certificate(pod)
+
+    async def delete(self, raw: Mapping[str, Any]) -> None:
+        """Delete a blank pod that is as it was seen: one that a session has claimed has another resourceVersion.
+
+        Nobody claims it meanwhile. Whatever becomes of it, it is kept from nobody afterwards.
+        """
+        namespace, name = name_of(raw)
+        metadata = raw["metadata"]
+        self._warm_pods.hold(raw)
+        try:
+            answer = await self._api.delete(
+                PODS, namespace, name, uid=metadata["uid"], version=metadata["resourceVersion"]
+            )
+        except NotFoundError:
+            self._store.remove(PODS, raw)
+        except BaseException as error:
+            self._warm_pods.release(raw)
+            # Also a mere status from its kubelet: its next event brings the pool back.
+            if not isinstance(error, ConflictError):
+                raise
+        else:
+            if answer.get("kind") == "Pod" and answer["metadata"].get("deletionTimestamp"):
+                self._store.put(PODS, answer)
+            else:
+                self._store.remove(PODS, raw)
 
     async def ensure_certificate(self, pod: Mapping[str, Any]) -> None:
         """Make the Secret that the pod mounts, if this process has not made it already."""

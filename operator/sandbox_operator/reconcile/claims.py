@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from sandbox_operator.api.models import Egress, Session
     from sandbox_operator.kube.client import KubeApi
     from sandbox_operator.metrics import Metrics
+    from sandbox_operator.reconcile.blank_pods import BlankPods
     from sandbox_operator.reconcile.warm_pods import Kind, WarmPods
     from sandbox_operator.store import Store
     from sandbox_operator.work_queue import Key
@@ -36,9 +37,16 @@ class Claimer:
     """Claims pods for sessions."""
 
     def __init__(
-        self, api: KubeApi, store: Store, warm_pods: WarmPods, metrics: Metrics, clock: Callable[[], datetime]
+        self,
+        api: KubeApi,
+        store: Store,
+        warm_pods: WarmPods,
+        blank_pods: BlankPods,
+        metrics: Metrics,
+        clock: Callable[[], datetime],
     ) -> None:
         self._api, self._store, self._warm_pods, self._metrics, self._clock = api, store, warm_pods, metrics, clock
+        self._blank_pods = blank_pods
 
     async def claim(
         self,
@@ -92,7 +100,7 @@ class Claimer:
         if is_blank(pod) and is_ready(pod):
             # Nobody took it and yet it cannot be had, as without its annotations. The pool makes a better one.
             _LOG.warning("blank pod cannot be claimed", extra={"pod": "/".join(name_of(raw))})
-            await self._discard(pod)
+            await self._blank_pods.delete(pod)
         elif is_blank(pod):
             self._warm_pods.release(pod)
         return None
@@ -105,16 +113,3 @@ class Claimer:
             return await self._api.patch(PODS, namespace, name, patch, "json")
         except (InvalidError, ConflictError):
             return await self._api.get(PODS, namespace, name)
-
-    async def _discard(self, pod: Mapping[str, Any]) -> None:
-        namespace, name = name_of(pod)
-        metadata = pod["metadata"]
-        try:
-            await self._api.delete(PODS, namespace, name, uid=metadata["uid"], version=metadata["resourceVersion"])
-        except NotFoundError:
-            self._store.remove(PODS, pod)
-        except BaseException as error:
-            # It may still be there, and would be kept from everybody for good.
-            self._warm_pods.release(pod)
-            if not isinstance(error, ConflictError):
-                raise

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from sandbox_operator.api import naming
 from sandbox_operator.api.models import Pool, parse
-from sandbox_operator.errors import Blocked, ConflictError, NotFoundError, SpecError
+from sandbox_operator.errors import Blocked, NotFoundError, SpecError
 from sandbox_operator.kube.resources import PODS, POOLS
 from sandbox_operator.reconcile.pool_plan import PoolObservation, plan_pool, plan_refused
 from sandbox_operator.reconcile.status import build_patch
@@ -151,31 +151,10 @@ class PoolReconciler:
         self._expected[key].discard(name)
 
     async def _delete(self, pool: Pool, name: str) -> None:
-        """Delete a blank pod, unless a session has claimed it meanwhile: then its resourceVersion is another one."""
-        namespace = pool.metadata.namespace
-        raw = self._store.get(PODS, (namespace, name))
-        if raw is None or not is_blank(raw) or self._warm_pods.is_held(raw):
-            return
-        metadata = raw["metadata"]
-        self._warm_pods.hold(raw)
-        try:
-            answer = await self._api.delete(
-                PODS, namespace, name, uid=metadata["uid"], version=metadata["resourceVersion"]
-            )
-        except NotFoundError:
-            self._store.remove(PODS, raw)
-        except ConflictError:
-            # Also a mere status from its kubelet: its next event brings the pool back.
-            self._warm_pods.release(raw)
-        except BaseException:
-            # Whatever became of it: a pod that is kept from claims is never seen again by anybody.
-            self._warm_pods.release(raw)
-            raise
-        else:
-            if answer.get("kind") == "Pod" and answer["metadata"].get("deletionTimestamp"):
-                self._store.put(PODS, answer)
-            else:
-                self._store.remove(PODS, raw)
+        """Delete a blank pod, unless a session has claimed it since the plan, or is about to."""
+        raw = self._store.get(PODS, (pool.metadata.namespace, name))
+        if raw is not None and is_blank(raw) and not self._warm_pods.is_held(raw):
+            await self._blank_pods.delete(raw)
 
     async def _in_batches(self, key: Key, calls: list[Callable[[], Awaitable[None]]]) -> None:
         """Run calls in batches that double up to their most; the first error ends it, after its batch."""
