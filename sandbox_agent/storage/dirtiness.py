@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sandbox_agent.storage.knowledge import DEFAULT_EXCLUDE
 from sandbox_agent.storage.sync_plan import list_differing
 
 if TYPE_CHECKING:
@@ -18,7 +17,7 @@ async def is_dirty(parts: Parts, knowledge: Knowledge) -> bool:
     """Whether a push of everything would find something to do, or something that it may not do."""
     if knowledge.conflicts:
         return True
-    scanned = await parts.files.scan_again((*DEFAULT_EXCLUDE, *parts.exclude))
+    scanned = await parts.files.scan_again(parts.excluded)
     if any(True for _ in list_differing(scanned.values(), knowledge.entries, knowledge.signatures)):
         return True
     for path in knowledge.held.difference(scanned):

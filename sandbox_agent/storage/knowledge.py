@@ -42,6 +42,11 @@ class Parts:
     now: Callable[[], str]
     """ISO 8601 with a zone."""
 
+    @property
+    def excluded(self) -> tuple[str, ...]:
+        """Patterns that whoever saves everything leaves out. Scans with the same ones remember what they have seen."""
+        return (*DEFAULT_EXCLUDE, *self.exclude)
+
 
 @dataclass(frozen=True, slots=True)
 class Knowledge:

@@ -14,7 +14,7 @@ from sandbox_agent.link.calls import OperationError
 from sandbox_agent.storage.changes import Changes, find_changes
 from sandbox_agent.storage.claim import Claim
 from sandbox_agent.storage.head import Head
-from sandbox_agent.storage.knowledge import CONFLICT, DEFAULT_EXCLUDE, Knowledge, Parts
+from sandbox_agent.storage.knowledge import CONFLICT, Knowledge, Parts
 from sandbox_agent.storage.manifest import Manifest
 from sandbox_agent.storage.names import NameRefusedError
 from sandbox_agent.storage.object_store import KeyObstructedError
@@ -308,7 +308,7 @@ async def scan(parts: Parts, paths: Sequence[str]) -> Mapping[str, Local]:
         OperationError: As the runtime said it; NOT_FOUND, INVALID_ARGUMENT: `paths`.
     """
     if not paths:
-        return await parts.files.scan_again((*DEFAULT_EXCLUDE, *parts.exclude))
+        return await parts.files.scan_again(parts.excluded)
     try:
         return {local.path: local for local in await parts.files.scan(paths, ())}
     except OperationError as error:

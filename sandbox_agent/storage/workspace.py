@@ -18,7 +18,7 @@ from sandbox_agent.storage.conflicts import keep_both
 from sandbox_agent.storage.dirtiness import is_dirty
 from sandbox_agent.storage.generations import Generations
 from sandbox_agent.storage.knowing import Recollection
-from sandbox_agent.storage.knowledge import DEFAULT_EXCLUDE, Knowledge, Parts
+from sandbox_agent.storage.knowledge import Knowledge, Parts
 from sandbox_agent.storage.looks import Looks, Ways
 from sandbox_agent.storage.pushing import Push, PushResult, scan
 from sandbox_agent.storage.restoring import Restore
@@ -100,8 +100,8 @@ class Workspace:
     def start(self, ready: Callable[[], Awaitable[object]]) -> None:
         """Save changes unasked from when `ready` returns, where the session was bound so."""
         if self._pace is not None and self.on_change is None:
-            exclude = (*DEFAULT_EXCLUDE, *self._parts.exclude)
-            self.on_change = OnChange(Syncing(self._parts.files.runtime, exclude, ready, self._save, self._pace))
+            watched = Syncing(self._parts.files.runtime, self._parts.excluded, ready, self._save, self._pace)
+            self.on_change = OnChange(watched)
             self.on_change.start()
 
     async def push(
