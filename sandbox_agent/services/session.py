@@ -18,6 +18,8 @@ from sandbox_proto.v1 import session_pb2, session_pb2_grpc, workspace_pb2
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from google.protobuf.duration_pb2 import Duration
+
     from sandbox_agent.authentication import Context
     from sandbox_agent.background_registry import BackgroundRegistry
     from sandbox_agent.binding import BoundSession, SessionGate
@@ -63,7 +65,7 @@ class SessionServicer(session_pb2_grpc.SessionServiceServicer):
         # A runtime that was bound before this agent was may have processes of the agent before it.
         if self._gate.session is not None and self._gate.runtime_uid == self._gate.session_uid:
             await self._processes.adopt(self._gate.session)
-        return await self._describe()
+        return await self._describe_after(request.wait)
 
     async def Renew(  # noqa: N802 - gRPC's name
         self, request: session_pb2.RenewRequest, _context: Context
@@ -91,10 +93,7 @@ class SessionServicer(session_pb2_grpc.SessionServiceServicer):
         self, request: session_pb2.DescribeRequest, _context: Context
     ) -> session_pb2.SessionDescription:
         """See session.proto."""
-        wait = duration_seconds(request.wait)
-        if wait > 0:
-            await self._gate.restoration.wait(min(wait, MAX_WAIT))
-        return await self._describe()
+        return await self._describe_after(request.wait)
 
     async def save_last(self, grace: float, seconds: float) -> None:
         """Save what is not saved yet, because this process was told to stop: its pod may be about to go.
@@ -167,6 +166,13 @@ class SessionServicer(session_pb2_grpc.SessionServiceServicer):
                 _log.info("everything is saved", extra={"session": session.session_name})
                 return
 
+    async def _describe_after(self, wait: Duration) -> session_pb2.SessionDescription:
+        """At the end of the restore, or after that time."""
+        seconds = duration_seconds(wait)
+        if seconds > 0:
+            await self._gate.restoration.wait(min(seconds, MAX_WAIT))
+        return await self._describe()
+
     async def _describe(self) -> session_pb2.SessionDescription:
         gate = self._gate
         description = session_pb2.SessionDescription(
@@ -186,7 +192,8 @@ class SessionServicer(session_pb2_grpc.SessionServiceServicer):
         description.idle.FromMilliseconds(int(gate.idle * 1000))
         if gate.session is not None and gate.session.stored is not None:
             stored = gate.session.stored
-            description.workspace.CopyFrom(await _status(stored))
+            if gate.restoration.phase is not RestorePhase.RUNNING:
+                description.workspace.CopyFrom(await _status(stored))
             description.needs_credentials = stored.needs_credentials
             if stored.credentials_expire_at is not None:
                 description.credentials_expire_at.FromDatetime(stored.credentials_expire_at)

@@ -48,7 +48,7 @@ _SPANS: Final = {
     "_stat": "directory stat",
     "_copy": "directory copy",
     "_delete": "directory delete",
-    "_keys": "directory list",
+    "_list": "directory list",
 }
 _T = TypeVar("_T")
 
@@ -102,9 +102,9 @@ class DirectoryStore:
 
     async def pages(self, prefix: str, *, after: str = "") -> AsyncIterator[Sequence[ObjectInfo]]:
         """See ObjectStore."""
-        keys = await self._run(self._keys, prefix, after)
-        for start in range(0, len(keys), _PAGE):
-            yield await self._run(self._infos, keys[start : start + _PAGE])
+        infos = await self._run(self._list, prefix, after)
+        for start in range(0, len(infos), _PAGE):
+            yield infos[start : start + _PAGE]
 
     def is_quiet(self, prefix: str) -> bool:  # noqa: ARG002 - the one that is attended to
         """See ObjectStore."""
@@ -228,23 +228,22 @@ class DirectoryStore:
                     if folder == self._root or not _remove_empty(folder):
                         break
 
-    def _keys(self, prefix: str, after: str) -> list[str]:
+    def _list(self, prefix: str, after: str) -> list[ObjectInfo]:
+        """Folder by folder: what comes earlier in the order of keys was looked at earlier, as S3's listings have it."""
         top = self._root / prefix.rpartition("/")[0]
         base = len(os.fspath(self._root)) + 1
-        found = []
+        infos = []
         for folder, folders, names in os.walk(top):
+            folders.sort(key=_order)
             if Path(folder) == self._root:
                 folders[:] = [name for name in folders if name != _INCOMING]
-            found += [os.path.join(folder, name)[base:] for name in names]  # noqa: PTH118 - a Path a file is slow
-        kept = (key for key in found if key.startswith(prefix) and key != _LOCK)
-        return sorted((key for key in kept if not after or _order(key) > _order(after)), key=_order)
-
-    def _infos(self, keys: Sequence[str]) -> list[ObjectInfo]:
-        infos = []
-        for key in keys:
-            with contextlib.suppress(FileNotFoundError, IsADirectoryError, NotADirectoryError):
-                infos.append(self._stat(key))
-        return infos
+            for name in names:
+                path = os.path.join(folder, name)  # noqa: PTH118 - a Path a file is slow
+                key = path[base:]
+                if key.startswith(prefix) and key != _LOCK and (not after or _order(key) > _order(after)):
+                    with contextlib.suppress(FileNotFoundError, IsADirectoryError, NotADirectoryError):
+                        infos.append(_info(key, os.lstat(path)))
+        return sorted(infos, key=lambda info: _order(info.key))
 
     @contextlib.contextmanager
     def _lock(self) -> Iterator[None]:

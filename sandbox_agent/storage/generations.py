@@ -33,6 +33,8 @@ from sandbox_agent.storage.object_store import (
 from sandbox_agent.storage.sync_plan import Stored
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from sandbox_agent.storage.names import Keys
     from sandbox_agent.storage.object_store import ObjectInfo, ObjectStore
 
@@ -56,6 +58,27 @@ class HeadState:
         """Whether another writer is pushing."""
         pushing = self.head.pushing
         return pushing is not None and pushing.writer != writer and self.age < LEASE
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """A state of storage that fits together."""
+
+    state: HeadState
+    stored: Stored
+    refused: list[tuple[str, str]]
+    """Keys whose names are refused, with the reason."""
+
+
+@dataclass(slots=True)
+class _Listing:
+    """What lies below a workspace's prefix."""
+
+    head_etag: str = ""
+    objects: dict[str, ObjectInfo] = field(default_factory=dict)
+    """By path."""
+    previous: list[ObjectInfo] = field(default_factory=list)
+    refused: list[tuple[str, str]] = field(default_factory=list)
 
 
 class Generations:
@@ -122,33 +145,56 @@ class Generations:
         await self._store.put(self._keys.of_manifest(name), body)
         return name
 
-    async def observe(self, state: HeadState) -> tuple[Stored, list[tuple[str, str]]]:
-        """All that a restore needs to know, and the keys whose names are refused, with the reason."""
-        manifest = await self.read_manifest(state.head)
-        objects: dict[str, ObjectInfo] = {}
-        refused = []
-        async for page in self._store.pages(self._keys.files):
-            for info in page:
-                if info.key.endswith("/"):
-                    continue  # how consoles of object stores show a folder
-                try:
-                    objects[self._keys.path_of(info.key)] = info
-                except NameRefusedError as error:
-                    refused.append((info.key.removeprefix(self._keys.files), str(error)))
-            if len(objects) + len(refused) > 2 * MAX_FILES:
-                raise ManifestError(f"more than {2 * MAX_FILES} objects are stored")
-        previous = await self.list_previous(state.head) if state.head.interrupted else {}
-        return Stored(state.head, manifest, objects, previous, state.modified), refused
+    async def observe(self) -> Observed | None:
+        """All that a restore needs to know; None where it changed while it was looked at.
+
+        One listing, in which HEAD comes first; where HEAD is still the same after it, all of it is of that HEAD. A
+        workspace in which nothing is stored yet costs this one request.
+        """
+        listing = await self._list()
+        state = await self.read_head() if listing.head_etag or listing.objects or listing.refused else HeadState()
+        if state.etag != listing.head_etag:
+            return None
+        try:
+            manifest = await self.read_manifest(state.head)
+        except ManifestMissingError:
+            if (await self.read_head()).etag == state.etag:
+                raise
+            return None
+        previous = self._choose_previous(listing.previous, state.head) if state.head.interrupted else {}
+        return Observed(state, Stored(state.head, manifest, listing.objects, previous, state.modified), listing.refused)
 
     async def list_previous(self, head: Head) -> dict[str, ObjectInfo]:
         """What pushes that are not committed have kept of replaced objects, by sha256."""
+        return self._choose_previous(
+            [info async for page in self._store.pages(self._keys.previous) for info in page], head
+        )
+
+    def _choose_previous(self, infos: Iterable[ObjectInfo], head: Head) -> dict[str, ObjectInfo]:
         found = {}
-        async for page in self._store.pages(self._keys.previous):
-            for info in page:
-                generation, sha256 = self._keys.previous_of(info.key)
-                if not generation or generation > head.generation:
-                    found[sha256] = info
+        for info in infos:
+            generation, sha256 = self._keys.previous_of(info.key)
+            if not generation or generation > head.generation:
+                found[sha256] = info
         return found
+
+    async def _list(self) -> _Listing:
+        listing, keys = _Listing(), self._keys
+        async for page in self._store.pages(keys.prefix):
+            for info in page:
+                if info.key == keys.head:
+                    listing.head_etag = info.etag
+                elif info.key.startswith(keys.previous):
+                    listing.previous.append(info)
+                elif info.key.startswith(keys.files) and not info.key.endswith("/"):
+                    # One that ends so is how consoles of object stores show a folder.
+                    try:
+                        listing.objects[keys.path_of(info.key)] = info
+                    except NameRefusedError as error:
+                        listing.refused.append((info.key.removeprefix(keys.files), str(error)))
+            if len(listing.objects) + len(listing.refused) > 2 * MAX_FILES:
+                raise ManifestError(f"more than {2 * MAX_FILES} objects are stored")
+        return listing
 
 
 def _decode(content: bytes, head: Head) -> Manifest:

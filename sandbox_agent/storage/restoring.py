@@ -15,7 +15,6 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from sandbox_agent.link.calls import OperationError
-from sandbox_agent.storage.generations import ManifestMissingError
 from sandbox_agent.storage.knowledge import CONFLICT, Knowledge, Parts
 from sandbox_agent.storage.object_store import ObjectNotFoundError, StorageUnavailableError
 from sandbox_agent.storage.sync_plan import Fetch, Local, RestorePlan, is_same, is_unchanged, plan_restore, sign
@@ -24,9 +23,7 @@ from sandbox_agent.storage.transfers import Memory, Meter, for_each
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sandbox_agent.storage.generations import HeadState
     from sandbox_agent.storage.manifest import Entry
-    from sandbox_agent.storage.sync_plan import Stored
 
 ATTEMPTS: Final = 6
 """Looks at a workspace that others change meanwhile."""
@@ -77,11 +74,11 @@ class Restore:
         """Restore what HEAD names when this ends."""
         self._locals = {local.path: local for local in await self._parts.files.scan((), ())}
         for _ in range(ATTEMPTS):
-            observed = await self._observe()
+            observed = await self._parts.generations.observe()
             if observed is None:
                 continue
-            state, stored, refused = observed
-            self._failed = dict(refused)
+            state, stored = observed.state, observed.stored
+            self._failed = dict(observed.refused)
             self._moved = False
             self._conflicts = set()
             plan = plan_restore(stored)
@@ -94,20 +91,6 @@ class Restore:
                 failed = sorted(self._failed.items())
                 return RestoreResult(knowledge, state.head.committed_at, self._files, self._size, failed)
         raise StorageUnavailableError("others keep changing the stored workspace; try again")
-
-    async def _observe(self) -> tuple[HeadState, Stored, list[tuple[str, str]]] | None:
-        """A state of storage that fits together; None where it changed while it was looked at."""
-        generations = self._parts.generations
-        state = await generations.read_head()
-        try:
-            stored, refused = await generations.observe(state)
-        except ManifestMissingError:
-            if (await generations.read_head()).etag == state.etag:
-                raise
-            return None
-        if (await generations.read_head()).etag != state.etag:
-            return None
-        return state, stored, refused
 
     async def _apply(self, plan: RestorePlan) -> dict[str, Entry]:
         """Carry a plan out; what is known to be stored then."""

@@ -70,10 +70,6 @@ def policy_name(template: str, egress: Egress) -> str:
     return f"sandbox-{template}-{egress.value.lower()}"
 
 
-BLANK_POLICY: Final = "sandbox-blank"
-"""The NetworkPolicy for all blank pods of a namespace; no template's policy can have this name."""
-
-
 def key_prefix(prefix: str, namespace: str, workspace: str) -> str:
     """What every key of a workspace in object storage begins with."""
     return "/".join(part for part in (prefix, namespace, workspace) if part) + "/"

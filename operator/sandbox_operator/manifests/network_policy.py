@@ -1,6 +1,8 @@
 """The NetworkPolicy for the sessions of one template with one egress. Pure.
 
-It is there before the first pod it selects, so that a pod is never reachable, nor reaches anything, without it.
+It is there before the first pod it selects, so that a pod is never reachable, nor reaches anything, without it. A blank
+pod is selected by the narrowest of its template's (manifests/pod.py): a claim with that egress changes no policy, so
+nothing of a start waits until the network has learnt of it.
 """
 
 from __future__ import annotations
@@ -61,28 +63,6 @@ def build_network_policy(template: Template, egress: Egress, settings: Settings)
             "policyTypes": ["Ingress", "Egress"],
             "ingress": _build_ingress(template, settings),
             "egress": _build_egress(template, egress, settings),
-        },
-    }
-
-
-def build_blank_policy(namespace: str, settings: Settings) -> dict[str, Any]:
-    """The policy for the namespace's blank pods: the operator alone comes in, and only the storage is reached.
-
-    A claim changes the labels, so a pod goes from this policy to its template's, which is never narrower.
-    """
-    return {
-        "apiVersion": "networking.k8s.io/v1",
-        "kind": "NetworkPolicy",
-        "metadata": {
-            "name": naming.BLANK_POLICY,
-            "namespace": namespace,
-            "labels": {naming.MANAGED_BY: naming.MANAGER},
-        },
-        "spec": {
-            "podSelector": {"matchLabels": {naming.MANAGED_BY: naming.MANAGER, naming.STATE: naming.BLANK}},
-            "policyTypes": ["Ingress", "Egress"],
-            "ingress": [{"from": [_operator(settings)], "ports": [_port(naming.CONTROL_PORT)]}],
-            "egress": _build_base_egress(settings),
         },
     }
 

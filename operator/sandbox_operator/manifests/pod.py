@@ -23,6 +23,8 @@ SANDBOX_UID: Final = 10002
 """The sandbox image's own user and group."""
 _OWN_UIDS: Final = range(1_000_000_000, 2_000_000_000)
 GROUP: Final = 10000
+BLANK_EGRESS: Final = Egress.NONE
+"""What a pod of a pool may reach before a session's claim widens it: no session may have less."""
 _AGENT_RESOURCES: Final = {
     "requests": {"cpu": "50m", "memory": "96Mi", "ephemeral-storage": "64Mi"},
     "limits": {"cpu": "1", "memory": "512Mi", "ephemeral-storage": "512Mi"},
@@ -99,7 +101,7 @@ def build_labels(request: PodRequest) -> dict[str, str]:
 
 
 def build_blank_pod(request: BlankPodRequest) -> dict[str, Any]:
-    """A pool's pod. It has no label for egress: until a claim adds it, only the policy for blank pods selects it."""
+    """A pool's pod. Until a claim says otherwise it has the narrowest egress; no code of anybody runs in it yet."""
     pool, template = request.pool, request.template
     namespace = pool.metadata.namespace
     spec = _build_spec(_Spec(request.name, namespace, template, request.resources, request.images))
@@ -113,6 +115,7 @@ def build_blank_pod(request: BlankPodRequest) -> dict[str, Any]:
                 naming.MANAGED_BY: naming.MANAGER,
                 naming.STATE: naming.BLANK,
                 naming.TEMPLATE: template.metadata.name,
+                naming.EGRESS: BLANK_EGRESS.value.lower(),
                 naming.POOL: pool.metadata.name,
                 naming.POD_HASH: hash_pod(template, request.resources, request.images),
             },

@@ -103,10 +103,7 @@ class Applier:
         return look_again
 
     async def _apply_network_policy(self, _: Key, observation: Observation, action: model.ApplyNetworkPolicy) -> bool:
-        try:
-            await self._policies.apply(_template(observation), action.egress)
-        except InvalidError as error:
-            raise Blocked("TemplateInvalid", f"its NetworkPolicy is refused: {error}", retry_after=60) from error
+        await self._policies.apply(_template(observation), action.egress)
         return False
 
     async def _create_tls_secret(self, _: Key, observation: Observation, __: model.CreateTlsSecret) -> bool:

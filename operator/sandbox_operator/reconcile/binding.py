@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 _RECENT: Final = 10.0
 """Seconds for which an access Secret is taken to be what it was."""
 _MOST_RECENT: Final = 500
+_RESTORE_WAIT: Final = Duration(seconds=1)
+"""What a Bind waits for the restore: where nothing or little is stored its answer says that the session is ready."""
 _TOKEN = re.compile(rb"[A-Za-z0-9_-]{43}")
 _LANGUAGES: dict[str, types_pb2.Language] = {
     "python": types_pb2.LANGUAGE_PYTHON,
@@ -120,6 +122,7 @@ class Binder:
                 max_lifetime=Duration(seconds=int(action.lifetime)),
                 keep_variables=session.spec.lifecycle.keep_variables,
             ),
+            wait=_RESTORE_WAIT,
         )
         if self.settings.storage_bucket:
             request.workspace.CopyFrom(await self._build_workspace(session))

@@ -18,7 +18,7 @@ from sandbox_operator.errors import (
 )
 from sandbox_operator.kube.resources import PODS, SECRETS
 from sandbox_operator.manifests.ownership import controller_uid
-from sandbox_operator.manifests.pod import BlankPodRequest, build_blank_pod
+from sandbox_operator.manifests.pod import BLANK_EGRESS, BlankPodRequest, build_blank_pod
 from sandbox_operator.manifests.secrets import build_blank_tls_secret
 from sandbox_operator.reconcile.rules import default_resources
 from sandbox_operator.store import name_of
@@ -52,9 +52,13 @@ class BlankPods:
         self._certified: set[str] = set()
         store.pod_listeners.append(self._forget)
 
-    async def prepare(self, pool: Pool) -> None:
-        """What has to be there before any blank pod is."""
-        await self._policies.apply_blank(pool.metadata.namespace)
+    async def prepare(self, template: Template) -> None:
+        """What has to be there before any blank pod is.
+
+        Raises:
+            Blocked: The API server refuses what the template says.
+        """
+        await self._policies.apply(template, BLANK_EGRESS)
 
     async def create(self, pool: Pool, template: Template, name: str) -> None:
         """Create a pod under a name that only this pool uses.

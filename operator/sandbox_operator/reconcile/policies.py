@@ -7,8 +7,9 @@ import time
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any, Final
 
+from sandbox_operator.errors import Blocked, InvalidError
 from sandbox_operator.kube.resources import NETWORK_POLICIES
-from sandbox_operator.manifests.network_policy import build_blank_policy, build_network_policy
+from sandbox_operator.manifests.network_policy import build_network_policy
 
 if TYPE_CHECKING:
     from sandbox_operator.api.models import Egress, Template
@@ -28,19 +29,20 @@ class Policies:
         self._locks: defaultdict[tuple[str, str], asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def apply(self, template: Template, egress: Egress) -> None:
-        """The policy for a template's pods with this egress."""
-        await self._apply(build_network_policy(template, egress, self._settings))
+        """The policy for a template's pods with this egress.
 
-    async def apply_blank(self, namespace: str) -> None:
-        """The policy for a namespace's blank pods."""
-        await self._apply(build_blank_policy(namespace, self._settings))
-
-    async def _apply(self, manifest: dict[str, Any]) -> None:
+        Raises:
+            Blocked: The API server refuses what the template says.
+        """
+        manifest = build_network_policy(template, egress, self._settings)
         key = (manifest["metadata"]["namespace"], manifest["metadata"]["name"])
         # Of many sessions that start at once the first one applies it and the others wait for that.
         async with self._locks[key]:
             known = self._applied.get(key)
             if known and known[1] == manifest and time.monotonic() - known[0] < _MAX_AGE:
                 return
-            await self._api.patch(NETWORK_POLICIES, *key, manifest, "apply")
+            try:
+                await self._api.patch(NETWORK_POLICIES, *key, manifest, "apply")
+            except InvalidError as error:
+                raise Blocked("TemplateInvalid", f"its NetworkPolicy is refused: {error}", retry_after=60) from error
             self._applied[key] = (time.monotonic(), manifest)

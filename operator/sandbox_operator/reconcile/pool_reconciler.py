@@ -130,7 +130,7 @@ class PoolReconciler:
         names = sorted(expected) + [naming.pool_pod_name(prefix, secrets.token_hex(5)) for _ in range(count)]
         template = found.template
         if names:
-            await self._blank_pods.prepare(pool)
+            await self._blank_pods.prepare(template)
         await self._in_batches(key, [partial(self._create, key, pool, template, name) for name in names])
         return bool(plan.delete or names)
 

@@ -28,7 +28,7 @@ from sandbox_proto.v1 import types_pb2 as sandbox__proto_dot_v1_dot_types__pb2
 from sandbox_proto.v1 import workspace_pb2 as sandbox__proto_dot_v1_dot_workspace__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1esandbox_proto/v1/session.proto\x12\nsandbox.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1csandbox_proto/v1/types.proto\x1a sandbox_proto/v1/workspace.proto\"\xa8\x02\n\x0b\x42indRequest\x12\x13\n\x0bsession_uid\x18\x01 \x01(\t\x12\x14\n\x0csession_name\x18\x02 \x01(\t\x12\x14\n\x0ctoken_sha256\x18\x03 \x01(\x0c\x12-\n\x03\x65nv\x18\x04 \x03(\x0b\x32 .sandbox.v1.BindRequest.EnvEntry\x12\"\n\x06limits\x18\x05 \x01(\x0b\x32\x12.sandbox.v1.Limits\x12/\n\tworkspace\x18\x06 \x01(\x0b\x32\x1c.sandbox.v1.WorkspaceBinding\x12(\n\tlifecycle\x18\x07 \x01(\x0b\x32\x15.sandbox.v1.Lifecycle\x1a*\n\x08\x45nvEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xd0\x01\n\x06Limits\x12\x34\n\x11\x65xecution_timeout\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x14\n\x0coutput_bytes\x18\x02 \x01(\x04\x12\x11\n\tprocesses\x18\x03 \x01(\r\x12\x12\n\nfile_bytes\x18\x04 \x01(\x04\x12\'\n\tlanguages\x18\x05 \x03(\x0e\x32\x14.sandbox.v1.Language\x12\x14\n\x0c\x64\x65ny_network\x18\x06 \x01(\x08\x12\x14\n\x0cmemory_bytes\x18\x07 \x01(\x04\"T\n\tLifecycle\x12/\n\x0cmax_lifetime\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x16\n\x0ekeep_variables\x18\x02 \x01(\x08\"\xde\x01\n\x10WorkspaceBinding\x12!\n\x02s3\x18\x01 \x01(\x0b\x32\x13.sandbox.v1.S3StoreH\x00\x12/\n\tdirectory\x18\x02 \x01(\x0b\x32\x1a.sandbox.v1.DirectoryStoreH\x00\x12\x12\n\nkey_prefix\x18\x03 \x01(\t\x12\x0f\n\x07\x65xclude\x18\x04 \x03(\t\x12\x30\n\rmax_staleness\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x16\n\x0esave_on_change\x18\x06 \x01(\x08\x42\x07\n\x05store\"\xe1\x01\n\x07S3Store\x12\x0e\n\x06\x62ucket\x18\x01 \x01(\t\x12\x10\n\x08\x65ndpoint\x18\x02 \x01(\t\x12\x0e\n\x06region\x18\x03 \x01(\t\x12\x15\n\raccess_key_id\x18\x04 \x01(\t\x12\x19\n\x11secret_access_key\x18\x05 \x01(\t\x12\x15\n\rsession_token\x18\x06 \x01(\t\x12.\n\nexpires_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\npath_style\x18\x08 \x01(\x08\x12\x17\n\x0f\x63\x61_certificates\x18\t \x01(\t\"\x1e\n\x0e\x44irectoryStore\x12\x0c\n\x04path\x18\x01 \x01(\t\"D\n\x0cRenewRequest\x12\x13\n\x0bsession_uid\x18\x01 \x01(\t\x12\x1f\n\x02s3\x18\x02 \x01(\x0b\x32\x13.sandbox.v1.S3Store\"M\n\x0c\x44rainRequest\x12\x13\n\x0bsession_uid\x18\x01 \x01(\t\x12(\n\x05grace\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\":\n\x0f\x44\x65scribeRequest\x12\'\n\x04wait\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xf7\x05\n\x12SessionDescription\x12\x33\n\x05state\x18\x01 \x01(\x0e\x32$.sandbox.v1.SessionDescription.State\x12\x13\n\x0bsession_uid\x18\x02 \x01(\t\x12<\n\x07restore\x18\x03 \x01(\x0e\x32+.sandbox.v1.SessionDescription.RestoreState\x12\x15\n\rrestore_error\x18\x04 \x01(\t\x12.\n\tworkspace\x18\x05 \x01(\x0b\x32\x1b.sandbox.v1.WorkspaceStatus\x12/\n\x0blast_active\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07running\x18\x07 \x01(\r\x12\x15\n\rruntime_ready\x18\x08 \x01(\x08\x12\x12\n\nruntime_id\x18\t \x01(\t\x12\x15\n\ragent_version\x18\n \x01(\t\x12\x11\n\tprocesses\x18\x0b \x01(\r\x12\x17\n\x0fprocesses_ended\x18\x0c \x01(\r\x12\x39\n\x15\x63redentials_expire_at\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x19\n\x11needs_credentials\x18\x0e \x01(\x08\x12\'\n\x04idle\x18\x0f \x01(\x0b\x32\x19.google.protobuf.Duration\"g\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bSTATE_BLANK\x10\x01\x12\x0f\n\x0bSTATE_BOUND\x10\x02\x12\x12\n\x0eSTATE_DRAINING\x10\x03\x12\x11\n\rSTATE_DRAINED\x10\x04\"z\n\x0cRestoreState\x12\x1d\n\x19RESTORE_STATE_UNSPECIFIED\x10\x00\x12\x19\n\x15RESTORE_STATE_RUNNING\x10\x01\x12\x16\n\x12RESTORE_STATE_DONE\x10\x02\x12\x18\n\x14RESTORE_STATE_FAILED\x10\x03\x32\xa0\x02\n\x0eSessionService\x12?\n\x04\x42ind\x12\x17.sandbox.v1.BindRequest\x1a\x1e.sandbox.v1.SessionDescription\x12\x41\n\x05Renew\x12\x18.sandbox.v1.RenewRequest\x1a\x1e.sandbox.v1.SessionDescription\x12\x41\n\x05\x44rain\x12\x18.sandbox.v1.DrainRequest\x1a\x1e.sandbox.v1.SessionDescription\x12G\n\x08\x44\x65scribe\x12\x1b.sandbox.v1.DescribeRequest\x1a\x1e.sandbox.v1.SessionDescriptionb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1esandbox_proto/v1/session.proto\x12\nsandbox.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1csandbox_proto/v1/types.proto\x1a sandbox_proto/v1/workspace.proto\"\xd1\x02\n\x0b\x42indRequest\x12\x13\n\x0bsession_uid\x18\x01 \x01(\t\x12\x14\n\x0csession_name\x18\x02 \x01(\t\x12\x14\n\x0ctoken_sha256\x18\x03 \x01(\x0c\x12-\n\x03\x65nv\x18\x04 \x03(\x0b\x32 .sandbox.v1.BindRequest.EnvEntry\x12\"\n\x06limits\x18\x05 \x01(\x0b\x32\x12.sandbox.v1.Limits\x12/\n\tworkspace\x18\x06 \x01(\x0b\x32\x1c.sandbox.v1.WorkspaceBinding\x12(\n\tlifecycle\x18\x07 \x01(\x0b\x32\x15.sandbox.v1.Lifecycle\x12\'\n\x04wait\x18\x08 \x01(\x0b\x32\x19.google.protobuf.Duration\x1a*\n\x08\x45nvEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xd0\x01\n\x06Limits\x12\x34\n\x11\x65xecution_timeout\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x14\n\x0coutput_bytes\x18\x02 \x01(\x04\x12\x11\n\tprocesses\x18\x03 \x01(\r\x12\x12\n\nfile_bytes\x18\x04 \x01(\x04\x12\'\n\tlanguages\x18\x05 \x03(\x0e\x32\x14.sandbox.v1.Language\x12\x14\n\x0c\x64\x65ny_network\x18\x06 \x01(\x08\x12\x14\n\x0cmemory_bytes\x18\x07 \x01(\x04\"T\n\tLifecycle\x12/\n\x0cmax_lifetime\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x16\n\x0ekeep_variables\x18\x02 \x01(\x08\"\xde\x01\n\x10WorkspaceBinding\x12!\n\x02s3\x18\x01 \x01(\x0b\x32\x13.sandbox.v1.S3StoreH\x00\x12/\n\tdirectory\x18\x02 \x01(\x0b\x32\x1a.sandbox.v1.DirectoryStoreH\x00\x12\x12\n\nkey_prefix\x18\x03 \x01(\t\x12\x0f\n\x07\x65xclude\x18\x04 \x03(\t\x12\x30\n\rmax_staleness\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x16\n\x0esave_on_change\x18\x06 \x01(\x08\x42\x07\n\x05store\"\xe1\x01\n\x07S3Store\x12\x0e\n\x06\x62ucket\x18\x01 \x01(\t\x12\x10\n\x08\x65ndpoint\x18\x02 \x01(\t\x12\x0e\n\x06region\x18\x03 \x01(\t\x12\x15\n\raccess_key_id\x18\x04 \x01(\t\x12\x19\n\x11secret_access_key\x18\x05 \x01(\t\x12\x15\n\rsession_token\x18\x06 \x01(\t\x12.\n\nexpires_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\npath_style\x18\x08 \x01(\x08\x12\x17\n\x0f\x63\x61_certificates\x18\t \x01(\t\"\x1e\n\x0e\x44irectoryStore\x12\x0c\n\x04path\x18\x01 \x01(\t\"D\n\x0cRenewRequest\x12\x13\n\x0bsession_uid\x18\x01 \x01(\t\x12\x1f\n\x02s3\x18\x02 \x01(\x0b\x32\x13.sandbox.v1.S3Store\"M\n\x0c\x44rainRequest\x12\x13\n\x0bsession_uid\x18\x01 \x01(\t\x12(\n\x05grace\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\":\n\x0f\x44\x65scribeRequest\x12\'\n\x04wait\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xf7\x05\n\x12SessionDescription\x12\x33\n\x05state\x18\x01 \x01(\x0e\x32$.sandbox.v1.SessionDescription.State\x12\x13\n\x0bsession_uid\x18\x02 \x01(\t\x12<\n\x07restore\x18\x03 \x01(\x0e\x32+.sandbox.v1.SessionDescription.RestoreState\x12\x15\n\rrestore_error\x18\x04 \x01(\t\x12.\n\tworkspace\x18\x05 \x01(\x0b\x32\x1b.sandbox.v1.WorkspaceStatus\x12/\n\x0blast_active\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07running\x18\x07 \x01(\r\x12\x15\n\rruntime_ready\x18\x08 \x01(\x08\x12\x12\n\nruntime_id\x18\t \x01(\t\x12\x15\n\ragent_version\x18\n \x01(\t\x12\x11\n\tprocesses\x18\x0b \x01(\r\x12\x17\n\x0fprocesses_ended\x18\x0c \x01(\r\x12\x39\n\x15\x63redentials_expire_at\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x19\n\x11needs_credentials\x18\x0e \x01(\x08\x12\'\n\x04idle\x18\x0f \x01(\x0b\x32\x19.google.protobuf.Duration\"g\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bSTATE_BLANK\x10\x01\x12\x0f\n\x0bSTATE_BOUND\x10\x02\x12\x12\n\x0eSTATE_DRAINING\x10\x03\x12\x11\n\rSTATE_DRAINED\x10\x04\"z\n\x0cRestoreState\x12\x1d\n\x19RESTORE_STATE_UNSPECIFIED\x10\x00\x12\x19\n\x15RESTORE_STATE_RUNNING\x10\x01\x12\x16\n\x12RESTORE_STATE_DONE\x10\x02\x12\x18\n\x14RESTORE_STATE_FAILED\x10\x03\x32\xa0\x02\n\x0eSessionService\x12?\n\x04\x42ind\x12\x17.sandbox.v1.BindRequest\x1a\x1e.sandbox.v1.SessionDescription\x12\x41\n\x05Renew\x12\x18.sandbox.v1.RenewRequest\x1a\x1e.sandbox.v1.SessionDescription\x12\x41\n\x05\x44rain\x12\x18.sandbox.v1.DrainRequest\x1a\x1e.sandbox.v1.SessionDescription\x12G\n\x08\x44\x65scribe\x12\x1b.sandbox.v1.DescribeRequest\x1a\x1e.sandbox.v1.SessionDescriptionb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,31 +38,31 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_BINDREQUEST_ENVENTRY']._loaded_options = None
   _globals['_BINDREQUEST_ENVENTRY']._serialized_options = b'8\001'
   _globals['_BINDREQUEST']._serialized_start=176
-  _globals['_BINDREQUEST']._serialized_end=472
-  _globals['_BINDREQUEST_ENVENTRY']._serialized_start=430
-  _globals['_BINDREQUEST_ENVENTRY']._serialized_end=472
-  _globals['_LIMITS']._serialized_start=475
-  _globals['_LIMITS']._serialized_end=683
-  _globals['_LIFECYCLE']._serialized_start=685
-  _globals['_LIFECYCLE']._serialized_end=769
-  _globals['_WORKSPACEBINDING']._serialized_start=772
-  _globals['_WORKSPACEBINDING']._serialized_end=994
-  _globals['_S3STORE']._serialized_start=997
-  _globals['_S3STORE']._serialized_end=1222
-  _globals['_DIRECTORYSTORE']._serialized_start=1224
-  _globals['_DIRECTORYSTORE']._serialized_end=1254
-  _globals['_RENEWREQUEST']._serialized_start=1256
-  _globals['_RENEWREQUEST']._serialized_end=1324
-  _globals['_DRAINREQUEST']._serialized_start=1326
-  _globals['_DRAINREQUEST']._serialized_end=1403
-  _globals['_DESCRIBEREQUEST']._serialized_start=1405
-  _globals['_DESCRIBEREQUEST']._serialized_end=1463
-  _globals['_SESSIONDESCRIPTION']._serialized_start=1466
-  _globals['_SESSIONDESCRIPTION']._serialized_end=2225
-  _globals['_SESSIONDESCRIPTION_STATE']._serialized_start=1998
-  _globals['_SESSIONDESCRIPTION_STATE']._serialized_end=2101
-  _globals['_SESSIONDESCRIPTION_RESTORESTATE']._serialized_start=2103
-  _globals['_SESSIONDESCRIPTION_RESTORESTATE']._serialized_end=2225
-  _globals['_SESSIONSERVICE']._serialized_start=2228
-  _globals['_SESSIONSERVICE']._serialized_end=2516
+  _globals['_BINDREQUEST']._serialized_end=513
+  _globals['_BINDREQUEST_ENVENTRY']._serialized_start=471
+  _globals['_BINDREQUEST_ENVENTRY']._serialized_end=513
+  _globals['_LIMITS']._serialized_start=516
+  _globals['_LIMITS']._serialized_end=724
+  _globals['_LIFECYCLE']._serialized_start=726
+  _globals['_LIFECYCLE']._serialized_end=810
+  _globals['_WORKSPACEBINDING']._serialized_start=813
+  _globals['_WORKSPACEBINDING']._serialized_end=1035
+  _globals['_S3STORE']._serialized_start=1038
+  _globals['_S3STORE']._serialized_end=1263
+  _globals['_DIRECTORYSTORE']._serialized_start=1265
+  _globals['_DIRECTORYSTORE']._serialized_end=1295
+  _globals['_RENEWREQUEST']._serialized_start=1297
+  _globals['_RENEWREQUEST']._serialized_end=1365
+  _globals['_DRAINREQUEST']._serialized_start=1367
+  _globals['_DRAINREQUEST']._serialized_end=1444
+  _globals['_DESCRIBEREQUEST']._serialized_start=1446
+  _globals['_DESCRIBEREQUEST']._serialized_end=1504
+  _globals['_SESSIONDESCRIPTION']._serialized_start=1507
+  _globals['_SESSIONDESCRIPTION']._serialized_end=2266
+  _globals['_SESSIONDESCRIPTION_STATE']._serialized_start=2039
+  _globals['_SESSIONDESCRIPTION_STATE']._serialized_end=2142
+  _globals['_SESSIONDESCRIPTION_RESTORESTATE']._serialized_start=2144
+  _globals['_SESSIONDESCRIPTION_RESTORESTATE']._serialized_end=2266
+  _globals['_SESSIONSERVICE']._serialized_start=2269
+  _globals['_SESSIONSERVICE']._serialized_end=2557
 # @@protoc_insertion_point(module_scope)

@@ -14,7 +14,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class BindRequest(_message.Message):
-    __slots__ = ("session_uid", "session_name", "token_sha256", "env", "limits", "workspace", "lifecycle")
+    __slots__ = ("session_uid", "session_name", "token_sha256", "env", "limits", "workspace", "lifecycle", "wait")
     class EnvEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -29,6 +29,7 @@ class BindRequest(_message.Message):
     LIMITS_FIELD_NUMBER: _ClassVar[int]
     WORKSPACE_FIELD_NUMBER: _ClassVar[int]
     LIFECYCLE_FIELD_NUMBER: _ClassVar[int]
+    WAIT_FIELD_NUMBER: _ClassVar[int]
     session_uid: str
     session_name: str
     token_sha256: bytes
@@ -36,7 +37,8 @@ class BindRequest(_message.Message):
     limits: Limits
     workspace: WorkspaceBinding
     lifecycle: Lifecycle
-    def __init__(self, session_uid: _Optional[str] = ..., session_name: _Optional[str] = ..., token_sha256: _Optional[bytes] = ..., env: _Optional[_Mapping[str, str]] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., workspace: _Optional[_Union[WorkspaceBinding, _Mapping]] = ..., lifecycle: _Optional[_Union[Lifecycle, _Mapping]] = ...) -> None: ...
+    wait: _duration_pb2.Duration
+    def __init__(self, session_uid: _Optional[str] = ..., session_name: _Optional[str] = ..., token_sha256: _Optional[bytes] = ..., env: _Optional[_Mapping[str, str]] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., workspace: _Optional[_Union[WorkspaceBinding, _Mapping]] = ..., lifecycle: _Optional[_Union[Lifecycle, _Mapping]] = ..., wait: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class Limits(_message.Message):
     __slots__ = ("execution_timeout", "output_bytes", "processes", "file_bytes", "languages", "deny_network", "memory_bytes")

@@ -64,7 +64,8 @@ class SessionServiceServicer:
     def Bind(self, request, context):
         """Gives a blank agent its session. Idempotent for the same session uid (also after an agent restart: the runtime
         remembers that the workspace was restored); another uid: FAILED_PRECONDITION, reason ALREADY_BOUND.
-        Answers once env and limits are in force; the restore goes on behind it, and every client call waits for it.
+        Answers once env and limits are in force, and with `wait` when the restore has ended, or after that time; the restore
+        goes on behind it, and every client call waits for it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

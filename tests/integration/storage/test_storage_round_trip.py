@@ -13,6 +13,8 @@ from sandbox_agent.storage.object_store import PART_SIZE, ObjectNotFoundError, P
 from sandbox_agent.storage.s3_store import S3Store
 from sandbox_proto.v1 import workspace_pb2
 
+PREFIX = "clusters/t1/work/"
+
 
 def fill(sandbox):
     sandbox.write("empty.txt")
@@ -408,3 +410,47 @@ async def test_what_is_too_large_for_one_copy_is_copied_in_parts(s3_settings, mo
     with pytest.raises(PreconditionFailedError):
         await store.copy("from", "to", if_match='"another"')
     await store.close()
+
+
+async def test_what_a_restore_asks_of_storage(new_sandbox):
+    first = new_sandbox()
+    await first.restore()
+    assert first.store.log == [("pages", PREFIX)], "where nothing is stored one listing tells it"
+    first.write("f", b"1")
+    await first.push()
+
+    second = new_sandbox("pod-b")
+    await second.restore()
+    names = [key.removeprefix(PREFIX) for _, key in second.store.log]
+    assert names == ["", ".workspace/HEAD", f".workspace/{await manifest_of(second)}", "code-interpreter/f"]
+
+
+async def manifest_of(sandbox):
+    (name,) = [key for key in await sandbox.keys() if key.startswith(".workspace/manifest")]
+    return name.removeprefix(".workspace/")
+
+
+@pytest.mark.parametrize("is_stored", [False, True])
+async def test_a_commit_amid_the_look_of_a_restore_is_seen(new_sandbox, is_stored):
+    one, other = new_sandbox("pod-a"), new_sandbox("pod-b")
+    if is_stored:
+        one.write("old", b"1")
+        await one.push()
+    fresh = new_sandbox("pod-c")
+    pages = fresh.store.pages
+
+    async def pages_and_a_commit(prefix, **options):
+        async for page in pages(prefix, **options):
+            yield page
+        fresh.store.pages = pages
+        await other.restore()
+        other.write("new", b"2")
+        await other.push()
+
+    if not is_stored:
+        await fresh.store.put(f"{PREFIX}code-interpreter/by hand", b"3")
+    fresh.store.pages = pages_and_a_commit
+    done = await fresh.restore()
+    assert done.generation == (2 if is_stored else 1)
+    assert fresh.tree() == other.tree()
+    assert "new" in fresh.tree()

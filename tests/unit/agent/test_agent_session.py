@@ -131,6 +131,25 @@ async def test_client_calls_wait_for_the_restore(control, stored_request, worksp
     assert [opened["op"] for opened in runtime.opened] == ["configure", "restored", "execute"]
 
 
+async def test_a_bind_that_waits_tells_the_end_of_the_restore(control, stored_request, runtime):
+    stored_request.wait.seconds = 10
+    bound = await control.Bind(stored_request)
+    assert bound.restore == Description.RESTORE_STATE_DONE
+    assert bound.workspace.generation == 7
+    assert [opened["op"] for opened in runtime.opened] == ["configure", "restored"]
+
+
+async def test_a_bind_waits_no_longer_than_it_was_told_and_asks_a_workspace_that_is_being_restored_nothing(
+    control, stored_request, workspace
+):
+    workspace.may_restore.clear()
+    stored_request.wait.nanos = 50_000_000
+    bound = await control.Bind(stored_request)
+    assert (bound.state, bound.restore) == (Description.STATE_BOUND, Description.RESTORE_STATE_RUNNING)
+    assert not bound.HasField("workspace")
+    workspace.may_restore.set()
+
+
 async def test_a_runtime_that_was_restored_is_not_restored_again(control, stored_request, workspace, runtime):
     runtime.hello["restored"] = True
     workspace.may_restore.clear()

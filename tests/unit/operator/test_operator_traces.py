@@ -2,9 +2,10 @@
 
 import pytest
 
+from sandbox_operator.api.models import Egress, Template, parse
 from sandbox_operator.errors import SettingsError
 from sandbox_operator.kube.resources import SESSIONS
-from sandbox_operator.manifests.network_policy import build_blank_policy
+from sandbox_operator.manifests.network_policy import build_network_policy
 from sandbox_operator.settings import Settings, load_settings
 from tests.support.recording import recorded
 
@@ -38,6 +39,12 @@ async def test_a_start_is_a_trace_of_what_was_done_for_it_and_a_look_without_wor
     assert {span.attributes["sandbox.session"] for span in spans if span.name == "sandbox.reconcile"} == {"team/one"}
 
 
+def egress_of(settings):
+    metadata = {"name": "default", "namespace": "team", "uid": "1", "creationTimestamp": "2026-01-01T00:00:00Z"}
+    template = parse(Template, {"metadata": metadata, "spec": {"image": "sandbox:1"}})
+    return build_network_policy(template, Egress.NONE, settings)["spec"]["egress"]
+
+
 def test_an_agent_traces_where_its_operator_does_and_reaches_the_collector_and_no_more():
     settings = load_settings(COLLECTOR)
     assert dict(settings.images.tracing) == {
@@ -46,15 +53,15 @@ def test_an_agent_traces_where_its_operator_does_and_reaches_the_collector_and_n
         "OTEL_TRACES_SAMPLER": "parentbased_traceidratio",
         "OTEL_TRACES_SAMPLER_ARG": "0.1",
     }
-    assert build_blank_policy("team", settings)["spec"]["egress"] == [
+    assert egress_of(settings) == [
         {"to": [{"ipBlock": {"cidr": "10.7.7.7/32"}}], "ports": [{"protocol": "TCP", "port": 4317}]}
     ]
-    assert build_blank_policy("team", Settings())["spec"]["egress"] == []
+    assert egress_of(Settings()) == []
     assert Settings().images.tracing == ()
 
 
 def test_addresses_without_an_endpoint_open_nothing():
-    assert build_blank_policy("team", Settings(tracing_cidrs=("10.7.7.7/32",)))["spec"]["egress"] == []
+    assert egress_of(Settings(tracing_cidrs=("10.7.7.7/32",))) == []
 
 
 @pytest.mark.parametrize(

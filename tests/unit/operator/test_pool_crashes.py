@@ -127,7 +127,7 @@ class Pools(RuleBasedStateMachine):
             view = self.world.agents.views.get(server_name(name))
             assert view is None or view.session_uid == ""
             assert controller_uid(self.world.pods()[name]) == pool["metadata"]["uid"]
-            assert naming.EGRESS not in self.world.pods()[name]["metadata"]["labels"]
+            assert self.world.pods()[name]["metadata"]["labels"][naming.EGRESS] == "none"
 
     @invariant()
     def nothing_is_left_over(self):

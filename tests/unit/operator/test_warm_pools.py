@@ -42,23 +42,41 @@ async def test_a_pool_is_filled_with_blank_pods_that_own_their_certificates(worl
         assert (owner["kind"], owner["uid"]) == ("Pod", pod["metadata"]["uid"])
 
 
-async def test_only_the_policy_for_blank_pods_selects_a_blank_pod(world):
-    await fill(world, 1)
+@pytest.mark.parametrize(("egress", "after"), [("None", "none"), ("Public", "public")])
+async def test_the_narrowest_policy_selects_a_blank_pod_and_a_claim_changes_it_only_for_a_wider_egress(
+    world, egress, after
+):
+    await fill(world, 1, egress={"mode": egress})
     (pod,) = world.blank()
+    assert selecting(world, pod) == ["sandbox-default-none"]
     world.add_session()
-    blank = world.kube.named(NETWORK_POLICIES)["sandbox-blank"]["spec"]
     await world.settle()
-    template = world.kube.named(NETWORK_POLICIES)["sandbox-default-none"]["spec"]
-    before, after = labels(world, next(iter(world.blank()))), labels(world, pod)
-    assert (selects(blank, before), selects(template, before)) == (True, False)
-    assert (selects(blank, after), selects(template, after)) == (False, True)
-    (rule,) = blank["ingress"]
-    assert [port["port"] for port in rule["ports"]] == [8444]
-    assert "sandboxsessions.dev/client" not in str(rule)
+    assert world.status()["podName"] == pod
+    assert selecting(world, pod) == [f"sandbox-default-{after}"]
 
 
-def selects(policy, pod_labels):
-    return policy["podSelector"]["matchLabels"].items() <= pod_labels.items()
+def selecting(world, pod):
+    policies = world.kube.named(NETWORK_POLICIES).items()
+    own = labels(world, pod).items()
+    return [name for name, policy in policies if policy["spec"]["podSelector"]["matchLabels"].items() <= own]
+
+
+async def test_a_pool_whose_policy_is_refused_says_so_and_makes_no_pod(world):
+    real = world.kube.patch
+
+    async def refuse(resource, *arguments, **options):
+        if resource is NETWORK_POLICIES:
+            raise InvalidError(422, "Invalid", "spec.ingress[0].from[1]: bad")
+        return await real(resource, *arguments, **options)
+
+    world.kube.patch = refuse
+    world.add_template()
+    world.add_pool(replicas=1)
+    await world.settle()
+    status, reason, message = pool_condition(world)
+    assert (status, reason) == ("False", "TemplateInvalid")
+    assert "spec.ingress[0].from[1]: bad" in message
+    assert world.pods() == {}
 
 
 async def test_fault_7_a_session_whose_deletion_nobody_told_takes_no_warm_pod_but_the_first(world):
@@ -135,10 +153,10 @@ async def test_what_a_session_brings_arrives_at_bind_and_costs_no_warm_start(wor
     assert labels(world, world.status()["podName"])[naming.EGRESS] == "none"
 
 
-async def test_the_policy_of_a_narrower_egress_is_there_before_the_claim_and_the_claim_before_bind(world):
+async def test_the_policy_of_a_wider_egress_is_there_before_the_claim_and_the_claim_before_bind(world):
     await fill(world, egress={"mode": "Public"})
     before = len(world.kube.calls)
-    world.add_session(egress="None")
+    world.add_session()
     await world.settle()
     calls = [call[:2] for call in world.kube.calls[before:]]
     assert calls.index(("patch", "networkpolicies")) < calls.index(("patch", "pods"))
