@@ -88,8 +88,8 @@ class Cluster:
         client, namespace, is_direct = await asyncio.to_thread(open_client, options)
         return cls(client, namespace, is_direct=is_direct)
 
-    async def create(self, request: SessionRequest) -> str:
-        """Create a session and return its name, without waiting.
+    async def create(self, request: SessionRequest) -> dict[str, Any]:
+        """Create a session and return it, without waiting.
 
         Raises:
             Conflict: There is one of that name.
@@ -97,12 +97,12 @@ class Cluster:
         """
         name = request.name or f"sandbox-{secrets.token_hex(4)}"
         api = self._objects()
-        await call_api(
+        created: dict[str, Any] = await call_api(
             f"session {name}",
             api.create_namespaced_custom_object,
             GROUP, VERSION, self.namespace, PLURAL, request.to_object(name),
         )  # fmt: skip
-        return name
+        return created
 
     async def get(self, name: str) -> dict[str, Any]:
         """The custom resource.
@@ -156,13 +156,21 @@ class Cluster:
             f"session {name}", api.delete_namespaced_custom_object, GROUP, VERSION, self.namespace, PLURAL, name
         )
 
-    async def wait_ready(self, name: str, *, timeout: float, on_phase: Callable[[str], object]) -> dict[str, Any]:  # noqa: ASYNC109 - it ends a watch
-        """Wait until a session is Ready.
+    async def wait_ready(
+        self,
+        name: str,
+        *,
+        timeout: float,  # noqa: ASYNC109 - it ends a watch
+        on_phase: Callable[[str], object],
+        since: Mapping[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        """Wait until a session is Ready; it, as it is then.
 
         Args:
             name: The session.
             timeout: Seconds.
             on_phase: Told each phase.
+            since: The session as it was just seen: it need not be asked for again.
 
         Raises:
             SessionFailed: It became Failed, or was not Ready in time; the message has its conditions.
@@ -172,7 +180,7 @@ class Cluster:
         def is_over(session: Mapping[str, Any]) -> bool:
             return is_ready(session) or session.get("status", {}).get("phase") == "Failed"
 
-        session = await self.wait_for(name, is_over, timeout=timeout, on_phase=on_phase)
+        session = await self.wait_for(name, is_over, timeout=timeout, on_phase=on_phase, since=since)
         if not is_ready(session):
             raise SessionFailed(f"session {name} is not ready: {describe_failure(session)}", reason="NOT_READY")
         return session
@@ -184,6 +192,7 @@ class Cluster:
         *,
         timeout: float,  # noqa: ASYNC109 - it ends a watch
         on_phase: Callable[[str], object],
+        since: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
         """Watch a session until a predicate holds, or the time is over; the session as seen last."""
         loop = asyncio.get_running_loop()
@@ -194,7 +203,7 @@ class Cluster:
         def watch() -> dict[str, Any]:
             last: dict[str, Any] = {}
             phase = ""
-            for session in self._versions(name, time.monotonic() + timeout):
+            for session in self._versions(name, time.monotonic() + timeout, since):
                 last = session
                 if (now := session.get("status", {}).get("phase", "")) and now != phase:
                     phase = now
@@ -205,7 +214,7 @@ class Cluster:
 
         return await call_api(f"session {name}", watch)  # type: ignore[no-any-return]
 
-    def _versions(self, name: str, deadline: float) -> Iterator[dict[str, Any]]:
+    def _versions(self, name: str, deadline: float, since: Mapping[str, Any] | None) -> Iterator[dict[str, Any]]:
         """Each version of a session as it appears. A watch that ends, hangs or is too old begins again with a read."""
         from kubernetes.client import ApiException  # noqa: PLC0415 - slow to import
         from kubernetes.watch import Watch  # noqa: PLC0415 - same
@@ -215,10 +224,11 @@ class Cluster:
 
         api = self._objects()
         while True:
-            session = api.get_namespaced_custom_object(
+            session = since or api.get_namespaced_custom_object(
                 GROUP, VERSION, self.namespace, PLURAL, name, _request_timeout=_REQUEST_TIMEOUT
             )
-            yield session
+            since = None
+            yield dict(session)
             left = int(min(_WATCH_SECONDS, deadline - time.monotonic()))
             if left < 1:
                 return
@@ -245,14 +255,20 @@ class Cluster:
             finally:
                 watch.stop()
 
-    async def connect(self, name: str) -> tuple[Endpoint, contextlib.AsyncExitStack]:
+    async def connect(
+        self, name: str, session: Mapping[str, Any] | None = None
+    ) -> tuple[Endpoint, contextlib.AsyncExitStack]:
         """Where a session answers, and what ends the port-forward to it.
+
+        Args:
+            name: The session.
+            session: It, as it was just seen: it need not be asked for again.
 
         Raises:
             NotFound: There is no such session.
             SessionFailed: It is not Ready.
         """
-        session = await self.get(name)
+        session = session or await self.get(name)
         if not is_ready(session):
             advice = "Resume it: `sandbox resume`." if session.get("spec", {}).get("suspended") else ""
             raise SessionFailed(

@@ -230,9 +230,10 @@ class AsyncSandbox:
 
         cluster = await Cluster.open(ClusterOptions(namespace, kubeconfig, kube_context, in_cluster))
         created = await cluster.create(SessionRequest(name, template, dict(env or {}), dict(spec or {})))
-        await cluster.wait_ready(created, timeout=timeout, on_phase=on_phase or _ignore)
-        waker = await Waker.open(cluster, created, timeout=timeout, on_phase=on_phase or _ignore)
-        return cls(waker.endpoint, name=created, waker=waker)
+        name, tell = str(created["metadata"]["name"]), on_phase or _ignore
+        session = await cluster.wait_ready(name, timeout=timeout, on_phase=tell, since=created)
+        waker = await Waker.open(cluster, name, session, timeout=timeout, on_phase=tell)
+        return cls(waker.endpoint, name=name, waker=waker)
 
     async def run_code(
         self,

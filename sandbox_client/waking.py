@@ -67,9 +67,17 @@ class Waker:
         self._work: asyncio.Task[None] | None = None
 
     @classmethod
-    async def open(cls, cluster: Cluster, name: str, *, timeout: float, on_phase: Callable[[str], object]) -> Waker:  # noqa: ASYNC109 - it is kept for later
-        """Connect to a session that is Ready. Args are those of the class, errors those of `Cluster.connect`."""
-        endpoint, route = await cluster.connect(name)
+    async def open(
+        cls,
+        cluster: Cluster,
+        name: str,
+        session: Mapping[str, Any] | None = None,
+        *,
+        timeout: float,  # noqa: ASYNC109 - it is kept for later
+        on_phase: Callable[[str], object],
+    ) -> Waker:
+        """Connect to a session that is Ready. Args are those of the class and of `Cluster.connect`, as are errors."""
+        endpoint, route = await cluster.connect(name, session)
         return cls(cluster, name, endpoint, route, timeout=timeout, on_phase=on_phase)
 
     async def revive(self, held: Endpoint, error: SandboxError | None = None) -> Endpoint | None:
@@ -138,7 +146,7 @@ class Waker:
         if not is_elsewhere(session):
             why = describe_failure(session)
             raise SessionFailed(f"it was not Ready again in {self._timeout:g} s: {why}", reason="NOT_READY")
-        endpoint, route = await self._cluster.connect(self._name)
+        endpoint, route = await self._cluster.connect(self._name, session)
         retired, self._retired, self._route = self._retired, self._route, route
         self.on_notice(await _notice(endpoint, what_happened))
         self.endpoint = endpoint

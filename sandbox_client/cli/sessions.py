@@ -51,10 +51,15 @@ def create(
 
     async def work() -> str:
         cluster = await _cluster(target)
-        created = await cluster.create(SessionRequest(name, template, pairs, spec))
+        session = await cluster.create(SessionRequest(name, template, pairs, spec))
+        created = str(session["metadata"]["name"])
         if wait:
             with target.terminal.steps(f"Creating {created}") as step:
-                await cluster.wait_ready(created, timeout=timeout, on_phase=lambda phase: step(f"{created}: {phase}"))
+
+                def tell(phase: str) -> None:
+                    step(f"{created}: {phase}")
+
+                await cluster.wait_ready(created, timeout=timeout, on_phase=tell, since=session)
         return created
 
     created = asyncio.run(work())

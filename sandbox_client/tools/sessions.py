@@ -183,12 +183,11 @@ def cluster_sessions(
 
         cluster = await Cluster.open(options or ClusterOptions())
         try:
-            woken = await cluster.wake(name, timeout=timeout, on_phase=_log.debug)
+            woken, created = await cluster.wake(name, timeout=timeout, on_phase=_log.debug), None
         except NotFound:
-            woken = False
-            await cluster.create(SessionRequest(name, template, spec=spec))
-        await cluster.wait_ready(name, timeout=timeout, on_phase=_log.debug)
-        waker = await Waker.open(cluster, name, timeout=timeout, on_phase=_log.debug)
+            woken, created = False, await cluster.create(SessionRequest(name, template, spec=spec))
+        session = await cluster.wait_ready(name, timeout=timeout, on_phase=_log.debug, since=created)
+        waker = await Waker.open(cluster, name, session, timeout=timeout, on_phase=_log.debug)
         sandbox = AsyncSandbox(waker.endpoint, name=name, waker=waker)
         if woken:
             await note_wake(sandbox)

@@ -19,6 +19,7 @@ from sandbox_client.portforward import PortForward
 from tests.support.socket_stream import dial
 
 SESSIONS = "/apis/sandboxsessions.dev/v1alpha1/namespaces/team/sandboxsessions"
+ACCESS = {"token": b"t", "ca.crt": b"ca", "endpoint": b"10.0.0.1:8443", "serverName": b"n", "podName": b"p"}
 
 
 class ApiServer(ThreadingHTTPServer):
@@ -31,6 +32,7 @@ class ApiServer(ThreadingHTTPServer):
         self.sessions = {}
         self.secrets = {}
         self.watch_events = []
+        self.reads = []
         self.refusal = None
 
 
@@ -52,6 +54,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         path, _, query = self.path.partition("?")
         name = path.rsplit("/", 1)[-1]
+        self.server.reads.append(path)
         if path == SESSIONS and "watch=" in query:
             self.answer(200, self.server.watch_events)
         elif path == SESSIONS:
@@ -114,17 +117,21 @@ async def cluster(options):
 
 async def test_a_session_is_created_as_asked_in_the_kubeconfigs_namespace(api, cluster):
     request = SessionRequest("s", "science", {"A": "1"}, {"lifecycle": {"idleTimeout": "1h"}})
-    assert await cluster.create(request) == "s"
-    assert api.sessions["s"] == {
-        "apiVersion": "sandboxsessions.dev/v1alpha1",
-        "kind": "SandboxSession",
-        "metadata": {"name": "s"},
-        "spec": {
-            "templateRef": {"name": "science"},
-            "env": [{"name": "A", "value": "1"}],
-            "lifecycle": {"idleTimeout": "1h"},
-        },
-    }
+    created = await cluster.create(request)
+    assert (
+        created
+        == api.sessions["s"]
+        == {
+            "apiVersion": "sandboxsessions.dev/v1alpha1",
+            "kind": "SandboxSession",
+            "metadata": {"name": "s"},
+            "spec": {
+                "templateRef": {"name": "science"},
+                "env": [{"name": "A", "value": "1"}],
+                "lifecycle": {"idleTimeout": "1h"},
+            },
+        }
+    )
 
 
 def test_the_command_line_creates_a_session_that_keeps_its_variables(api, options):
@@ -147,6 +154,16 @@ async def test_waiting_follows_the_watch_until_ready(api, cluster):
     phases = []
     ready = await cluster.wait_ready("s", timeout=10, on_phase=phases.append)
     assert (ready["status"]["phase"], phases) == ("Ready", ["Pending", "Starting", "Ready"])
+
+
+async def test_a_session_that_was_just_seen_is_not_asked_for_again(api, cluster, monkeypatch):
+    monkeypatch.setattr(cluster, "get", None)
+    api.watch_events = [{"type": "MODIFIED", "object": session("Ready")}]
+    api.secrets["s-access"] = {key: base64.b64encode(value).decode() for key, value in ACCESS.items()}
+    ready = await cluster.wait_ready("s", timeout=10, on_phase=print, since=session("Pending"))
+    _, resources = await cluster.connect("s", ready)
+    await resources.aclose()
+    assert [path for path in api.reads if path.startswith(f"{SESSIONS}/")] == []
 
 
 async def test_a_failed_session_tells_its_conditions(api, cluster):
@@ -192,9 +209,8 @@ async def test_a_session_without_a_complete_secret_is_not_ready(api, cluster):
 
 
 async def test_a_connection_from_outside_goes_through_a_local_port(api, cluster):
-    access = {"token": b"t", "ca.crt": b"ca", "endpoint": b"10.0.0.1:8443", "serverName": b"n", "podName": b"p"}
     api.sessions["s"] = session("Ready")
-    api.secrets["s-access"] = {key: base64.b64encode(value).decode() for key, value in access.items()}
+    api.secrets["s-access"] = {key: base64.b64encode(value).decode() for key, value in ACCESS.items()}
     endpoint, resources = await cluster.connect("s")
     async with resources:
         assert endpoint.address.startswith("127.0.0.1:")

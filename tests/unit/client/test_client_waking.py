@@ -80,7 +80,7 @@ class World:
                 break
         return self.session
 
-    async def connect(self, name):
+    async def connect(self, name, _session=None):
         life = PodLife("u", "p", f"2026-01-01T00:00:0{self.pod}Z")
         return dataclasses.replace(self.agents[self.pod - 1].endpoint, life=life), contextlib.AsyncExitStack()
 

@@ -31,7 +31,7 @@ class StandIn:
     async def wait_ready(self, name, **_options):
         self.calls.append("ready")
 
-    async def connect(self, name):
+    async def connect(self, name, _session=None):
         return self.endpoint, contextlib.AsyncExitStack()
 
 
