@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Final
 
 from sandbox_agent.storage.generations import LEASE
 from sandbox_agent.storage.head import Before, Head, Pushing
+from sandbox_agent.storage.leavings import Leavings
 from sandbox_agent.storage.object_store import ObjectNotFoundError, PreconditionFailedError, StorageError
 from sandbox_agent.storage.transfers import for_each
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable, Mapping, MutableMapping
+    from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, MutableMapping
 
     from sandbox_agent.storage.generations import Generations, HeadState
     from sandbox_agent.storage.manifest import Entry
@@ -48,7 +49,8 @@ class Claim:
         self._writer = writer
         self._now = now
         self._undo: dict[str, Before] = {}
-        self._interrupted: Mapping[str, Before] = {}
+        self._leavings = Leavings(store, keys, Head())
+        self._left: dict[str, str] = {}
         self._previous: Mapping[str, ObjectInfo] = {}
         self._announcing = asyncio.Lock()
         self._kept: set[str] = set()
@@ -59,9 +61,8 @@ class Claim:
 
     async def take(self, state: HeadState, uploads: Mapping[str, Before]) -> None:
         """Say in HEAD what will be uploaded, over what. An interrupted push's undo goes on to hold."""
-        interrupted = state.head.interrupted
-        self._interrupted = interrupted.undo if interrupted else {}
-        self._undo = {**uploads, **self._interrupted}
+        self._leavings = Leavings(self._store, self._keys, state.head)
+        self._undo = {**uploads, **self._leavings.undo}
         garbage = self._generations.garbage
         self._is_tidy = state.head.pushing is None and (not state.etag or garbage.tidy == state.head.commit)
         garbage.tidy = None
@@ -75,8 +76,9 @@ class Claim:
         finally:
             looking.cancel()
             await asyncio.gather(looking, return_exceptions=True)
-        if interrupted:
+        if state.head.interrupted:
             self._previous = await self._generations.list_previous(state.head)
+            await self._look_at_leavings()
         if leftovers:
             await self._remove_leftovers(leftovers, state.modified)
 
@@ -105,13 +107,23 @@ class Claim:
             return
         await self.give_way(moved)
 
-    def is_free(self, path: str) -> bool:
-        """Whether an upload may replace whatever is there: an interrupted push may have left anything."""
-        return path in self._interrupted
+    @property
+    def generation(self) -> int:
+        """The one that the push makes."""
+        return self.state.head.generation + 1
 
-    async def give_way(self, paths: Iterable[str]) -> None:
+    def etag_left(self, path: str) -> str | None:
+        """The etag of what an interrupted push left there, which an upload may replace; None: that left nothing there.
+
+        Empty where it replaced an object and nothing is there now.
+        """
+        return self._left.get(path)
+
+    async def give_way(self, paths: Collection[str]) -> None:
         """Somebody put another object there since this sandbox looked: it is what a crash has to bring back."""
         await for_each(paths, self._look_anew)
+        for path in paths:
+            self._left.pop(path, None)
         await self._announce()
 
     def digest_of(self, path: str) -> str:
@@ -125,12 +137,15 @@ class Claim:
     async def repair(self, known: MutableMapping[str, Entry], uploaded: Iterable[str]) -> None:
         """Undo what an interrupted push did to files that this one has not uploaded again."""
         done = set(uploaded)
-        paths = [path for path in self._interrupted if path not in done]
-        added = [path for path in paths if self._undo[path] == Before()]
-        await self._store.delete_many([self._keys.of_file(path) for path in added])
+        paths = [path for path in self._left if path not in done]
+        added: list[str] = []
 
         async def bring_back(path: str) -> None:
             before, entry = self._undo[path], known.get(path)
+            if await self._leavings.find(path) != self._left[path]:
+                return  # somebody else's by now
+            if before == Before():
+                added.append(self._keys.of_file(path))
             if before == Before() or before.sha256 not in self._previous:
                 return
             etag = await self._store.copy(self._previous[before.sha256].key, self._keys.of_file(path))
@@ -139,6 +154,7 @@ class Claim:
                 self.repaired.add(path)
 
         await for_each(paths, bring_back)
+        await self._store.delete_many(added)
 
     @contextlib.asynccontextmanager
     async def kept_alive(self) -> AsyncIterator[None]:
@@ -213,6 +229,21 @@ class Claim:
 
         await for_each([path for path in paths if self._undo[path] != Before()], look)
         return moved
+
+    async def _look_at_leavings(self) -> None:
+        """Which paths still have what the interrupted push left there."""
+        foreign: list[str] = []
+
+        async def look(path: str) -> None:
+            etag = await self._leavings.find(path)
+            if etag is None:
+                foreign.append(path)
+            elif etag != self._leavings.undo[path].etag:
+                self._left[path] = etag
+
+        await for_each(self._leavings.undo, look)
+        if foreign:
+            await self.give_way(foreign)
 
     async def _copy_aside(self, path: str, before: Before, size: int) -> None:
         kept = self._keys.of_previous(self.state.head.generation + 1, before.sha256)

@@ -14,6 +14,7 @@ import os
 import secrets
 import shutil
 import stat
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -40,6 +41,8 @@ _CHUNK: Final = 1 << 20
 _PAGE: Final = 1000
 _INCOMING: Final = ".incoming"
 _LOCK: Final = ".lock"
+_MARK: Final = "user.sandbox.push"
+"""Extended attribute: which generation's push wrote a file, and the etag that it had then."""
 _NOT_THERE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EISDIR})
 _SPANS: Final = {
     "_open": "directory get",
@@ -71,17 +74,23 @@ class DirectoryStore:
             os.close(descriptor)
 
     async def put(
-        self, key: str, body: bytes | AsyncIterator[bytes], *, if_match: str = "", if_none_match: bool = False
+        self,
+        key: str,
+        body: bytes | AsyncIterator[bytes],
+        *,
+        if_match: str = "",
+        if_none_match: bool = False,
+        push: int = 0,
     ) -> str:
         """See ObjectStore."""
         condition = functools.partial(self._check, key, if_match, if_none_match=if_none_match)
         if isinstance(body, bytes):
-            return await self._run(self._put_bytes, key, body, condition)
+            return await self._run(self._put_bytes, key, body, condition, push)
         part, descriptor = await self._run(self._begin)
         try:
             async for chunk in body:
                 await self._run(_write, descriptor, chunk)
-            await self._run(os.fsync, descriptor)
+            await self._run(_finish, part, descriptor, push)
             return await self._run(self._commit, part, key, condition)
         finally:
             os.close(descriptor)
@@ -149,7 +158,9 @@ class DirectoryStore:
             raise
 
     def _stat(self, key: str) -> ObjectInfo:
-        return _info(key, self._path(key).lstat())
+        path = self._path(key)
+        info = _info(key, path.lstat())
+        return replace(info, push=_read_push(path, info.etag))
 
     def _begin(self) -> tuple[Path, int]:
         folder = self._root / _INCOMING
@@ -157,11 +168,11 @@ class DirectoryStore:
         part = folder / secrets.token_hex(16)
         return part, os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
 
-    def _put_bytes(self, key: str, body: bytes, condition: Callable[[], None]) -> str:
+    def _put_bytes(self, key: str, body: bytes, condition: Callable[[], None], push: int) -> str:
         part, descriptor = self._begin()
         try:
             _write(descriptor, body)
-            os.fsync(descriptor)
+            _finish(part, descriptor, push)
             return self._commit(part, key, condition)
         finally:
             os.close(descriptor)
@@ -270,6 +281,24 @@ def _write(descriptor: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(descriptor, view) :]
+
+
+def _finish(part: Path, descriptor: int, push: int) -> None:
+    """Have it all on the disk, and marked where the file system can do that."""
+    if push:
+        mark = f"{push} {_info('', os.fstat(descriptor)).etag}"
+        with contextlib.suppress(OSError):
+            os.setxattr(part, _MARK, mark.encode())
+    os.fsync(descriptor)
+
+
+def _read_push(path: Path, etag: str) -> int | None:
+    """What `put` was told; a file that was written in place since has another etag than its mark says."""
+    try:
+        push, _, marked = os.getxattr(path, _MARK, follow_symlinks=False).decode(errors="replace").partition(" ")
+    except OSError as error:
+        return 0 if error.errno == errno.ENODATA else None
+    return int(push) if push.isdecimal() and marked == etag else 0
 
 
 def _remove_empty(folder: Path) -> bool:

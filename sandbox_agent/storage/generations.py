@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from sandbox_agent.storage.changes import Changes
 from sandbox_agent.storage.garbage import Garbage
 from sandbox_agent.storage.head import Head, decode_head, encode_head
+from sandbox_agent.storage.leavings import Leavings
 from sandbox_agent.storage.manifest import (
     MAX_BYTES,
     MAX_FILES,
@@ -31,9 +32,10 @@ from sandbox_agent.storage.object_store import (
     read_all,
 )
 from sandbox_agent.storage.sync_plan import Stored
+from sandbox_agent.storage.transfers import for_each
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from sandbox_agent.storage.names import Keys
     from sandbox_agent.storage.object_store import ObjectInfo, ObjectStore
@@ -162,7 +164,11 @@ class Generations:
                 raise
             return None
         previous = self._choose_previous(listing.previous, state.head) if state.head.interrupted else {}
-        return Observed(state, Stored(state.head, manifest, listing.objects, previous, state.modified), listing.refused)
+        leavings = Leavings(self._store, self._keys, state.head)
+        foreign = await _find_foreign(leavings, listing.objects)
+        undo = {path: before for path, before in leavings.undo.items() if path not in foreign}
+        stored = Stored(state.head, manifest, listing.objects, previous, undo, foreign, state.modified)
+        return Observed(state, stored, listing.refused)
 
     async def list_previous(self, head: Head) -> dict[str, ObjectInfo]:
         """What pushes that are not committed have kept of replaced objects, by sha256."""
@@ -195,6 +201,19 @@ class Generations:
             if len(listing.objects) + len(listing.refused) > 2 * MAX_FILES:
                 raise ManifestError(f"more than {2 * MAX_FILES} objects are stored")
         return listing
+
+
+async def _find_foreign(leavings: Leavings, objects: Mapping[str, ObjectInfo]) -> set[str]:
+    """Paths of an interrupted push at which others have stored something since."""
+    foreign: set[str] = set()
+
+    async def look(path: str) -> None:
+        if await leavings.find(path) is None:
+            foreign.add(path)
+
+    undo = leavings.undo
+    await for_each([path for path in undo if path in objects and objects[path].etag != undo[path].etag], look)
+    return foreign
 
 
 def _decode(content: bytes, head: Head) -> Manifest:

@@ -51,6 +51,8 @@ class Pushing:
     since: str
     undo: Mapping[str, Before] = field(default_factory=dict)
     """By path: every object the push may replace or add."""
+    is_marked: bool = True
+    """What it uploads has its generation as a mark."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,7 @@ def encode_head(head: Head) -> bytes:
             "generation": head.pushing.generation,
             "writer": head.pushing.writer,
             "since": head.pushing.since,
+            "marked": head.pushing.is_marked,
             "undo": {
                 path: {"sha256": before.sha256, "etag": before.etag} for path, before in head.pushing.undo.items()
             },
@@ -137,7 +140,8 @@ def _read_pushing(value: Any, generation: int) -> Pushing | None:
     if pushing_generation not in {generation, generation + 1}:
         raise ManifestError("HEAD's `pushing` is not about this generation or the next")
     undo = {path: _read_before(item) for path, item in _paths(value, "undo").items()}
-    return Pushing(pushing_generation, take_text(value, "writer", 512), take_text(value, "since", 64), undo)
+    writer, since = take_text(value, "writer", 512), take_text(value, "since", 64)
+    return Pushing(pushing_generation, writer, since, undo, value.get("marked") is True)
 
 
 def _read_before(item: Any) -> Before:

@@ -65,6 +65,8 @@ class ObjectInfo:
     """Opaque; another one for another content."""
     last_modified: datetime
     """By the store's clock."""
+    push: int | None = None
+    """As `put` was told it, 0 where it was not; None: not known, as in a listing. A copy may have its source's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +92,13 @@ class ObjectStore(Protocol):
         ...
 
     async def put(
-        self, key: str, body: bytes | AsyncIterator[bytes], *, if_match: str = "", if_none_match: bool = False
+        self,
+        key: str,
+        body: bytes | AsyncIterator[bytes],
+        *,
+        if_match: str = "",
+        if_none_match: bool = False,
+        push: int = 0,
     ) -> str:
         """Write an object; it is there as a whole or not at all. What iterating raises ends the upload.
 
@@ -99,6 +107,7 @@ class ObjectStore(Protocol):
             body: The content.
             if_match: The etag that the object must have.
             if_none_match: There must be none.
+            push: Marks the object, for `stat`: the generation of the push that writes it.
 
         Returns:
             The new etag.

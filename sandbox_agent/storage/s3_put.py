@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 SMALL: Final = 1 << 20
 """Bytes up to which a body is not worth asking first whether the store wants it (`Expect: 100-continue`)."""
+MARK: Final = "sandbox-push"
+"""Name of the metadata that says which generation's push wrote an object."""
 _STORED: Final = 200
 _NOT_UNDERSTOOD: Final = frozenset({400, 403, 405, 411, 501})
 _CHECKSUM: Final = "x-amz-checksum-crc32"
@@ -48,7 +50,7 @@ class SmallPuts:
         client.meta.events.register("before-sign.s3.PutObject", self._see)
 
     def put_object(self, **arguments: Any) -> Mapping[str, Any]:
-        """As the client's, of which it takes Bucket, Key, Body, IfMatch and IfNoneMatch; of the answer, ETag.
+        """As the client's, of which it takes Bucket, Key, Body, IfMatch, IfNoneMatch and the mark; of the answer, ETag.
 
         Raises:
             ClientError: As the client's.
@@ -75,6 +77,8 @@ class SmallPuts:
         for name, header in (("IfMatch", "If-Match"), ("IfNoneMatch", "If-None-Match")):
             if name in arguments:
                 headers[header] = arguments[name]
+        if mark := arguments.get("Metadata", {}).get(MARK):
+            headers[f"x-amz-meta-{MARK}"] = mark
         url = pattern.folder + _encoded(arguments["Key"])
         request = AWSRequest("PUT", url, headers=headers, data=body)
         request.context.update(pattern.context)

@@ -21,6 +21,7 @@ from sandbox_agent.storage.object_store import (
     StoredObject,
 )
 from sandbox_agent.storage.s3_errors import translated
+from sandbox_agent.storage.s3_put import MARK
 from sandbox_agent.storage.threads import BoundedThreads
 from sandbox_proto import tracing
 
@@ -78,27 +79,36 @@ class S3Store:
             body.close()
 
     async def put(
-        self, key: str, body: bytes | AsyncIterator[bytes], *, if_match: str = "", if_none_match: bool = False
+        self,
+        key: str,
+        body: bytes | AsyncIterator[bytes],
+        *,
+        if_match: str = "",
+        if_none_match: bool = False,
+        push: int = 0,
     ) -> str:
         """See ObjectStore."""
+        mark: dict[str, Any] = {"Metadata": {MARK: str(push)}} if push else {}
         conditions: dict[str, Any] = {}
         if if_match:
             conditions["IfMatch"] = if_match
         if if_none_match:
             conditions["IfNoneMatch"] = "*"
         if isinstance(body, bytes):
-            answer = await self._call("put_object", Key=key, Body=body, **conditions)
+            answer = await self._call("put_object", Key=key, Body=body, **mark, **conditions)
             return str(answer["ETag"])
         async with contextlib.aclosing(_cut(body)) as parts:
             first = await anext(parts, b"")
             if len(first) == PART_SIZE:
-                return await self._put_parts(key, first, parts, conditions)
-            return await self.put(key, first, if_match=if_match, if_none_match=if_none_match)
+                return await self._put_parts(key, first, parts, mark, conditions)
+            return await self.put(key, first, if_match=if_match, if_none_match=if_none_match, push=push)
 
     async def stat(self, key: str) -> ObjectInfo:
         """See ObjectStore."""
         answer = await self._read("head_object", key)
-        return ObjectInfo(key, answer["ContentLength"], answer["ETag"], answer["LastModified"])
+        mark = answer.get("Metadata", {}).get(MARK, "")
+        push = int(mark) if mark.isdecimal() else 0
+        return ObjectInfo(key, answer["ContentLength"], answer["ETag"], answer["LastModified"], push)
 
     async def copy(self, source: str, destination: str, *, if_match: str = "", size: int | None = None) -> str:
         """See ObjectStore."""
@@ -171,9 +181,9 @@ class S3Store:
             raise
 
     async def _put_parts(
-        self, key: str, first: bytes, following: AsyncIterator[bytes], conditions: dict[str, Any]
+        self, key: str, first: bytes, following: AsyncIterator[bytes], mark: dict[str, Any], conditions: dict[str, Any]
     ) -> str:
-        answer = await self._call("create_multipart_upload", Key=key, ChecksumAlgorithm="CRC32")
+        answer = await self._call("create_multipart_upload", Key=key, ChecksumAlgorithm="CRC32", **mark)
         upload = {"Key": key, "UploadId": answer["UploadId"]}
         running: set[asyncio.Task[None]] = set()
         parts: list[dict[str, Any]] = []

@@ -198,6 +198,10 @@ class Stored:
     """By path."""
     previous: Mapping[str, ObjectInfo]
     """By sha256."""
+    undo: Mapping[str, Before]
+    """By path, what was there before an interrupted push; without what others replaced since."""
+    foreign: Collection[str]
+    """What others replaced since an interrupted push."""
     head_modified: float
     """Unix time of HEAD, by the store's clock."""
 
@@ -206,7 +210,7 @@ def plan_restore(stored: Stored) -> RestorePlan:
     """What the sandbox has to get for the generation that HEAD names, and what others added to it."""
     plan = RestorePlan()
     known = stored.manifest.by_path()
-    undo = stored.head.interrupted.undo if stored.head.interrupted else {}
+    undo = stored.undo
     for entry in stored.manifest.files:
         if entry.type == "file":
             _plan_known(plan, stored, entry)
@@ -231,10 +235,9 @@ def _plan_known(plan: RestorePlan, stored: Stored, entry: Entry) -> None:
     if info is not None and info.etag == entry.etag:
         plan.fetch.append(Fetch(entry.path, info.key, info.etag, entry))
         return
-    before = Before(entry.sha256, entry.etag)
-    if stored.head.interrupted:
-        before = stored.head.interrupted.undo.get(entry.path, before)
-    if before.sha256 and stored.head.interrupted and _fetch_previous(plan, stored, before, entry):
+    before = stored.undo.get(entry.path, Before(entry.sha256, entry.etag))
+    is_undone = bool(stored.head.interrupted) and entry.path not in stored.foreign
+    if before.sha256 and is_undone and _fetch_previous(plan, stored, before, entry):
         return
     if before != Before() and info is not None:
         plan.fetch.append(_as_it_is(info, entry.path, entry))

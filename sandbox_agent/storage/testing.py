@@ -66,11 +66,17 @@ class FaultyStore:
             yield stored
 
     async def put(
-        self, key: str, body: bytes | AsyncIterator[bytes], *, if_match: str = "", if_none_match: bool = False
+        self,
+        key: str,
+        body: bytes | AsyncIterator[bytes],
+        *,
+        if_match: str = "",
+        if_none_match: bool = False,
+        push: int = 0,
     ) -> str:
         """See ObjectStore."""
         return await self._do(
-            "put", key, lambda: self._store.put(key, body, if_match=if_match, if_none_match=if_none_match)
+            "put", key, lambda: self._store.put(key, body, if_match=if_match, if_none_match=if_none_match, push=push)
         )
 
     async def stat(self, key: str) -> ObjectInfo:

@@ -79,8 +79,9 @@ class Uploads:
         async with self._memory.share(local.size):
             reading = await self._parts.files.open(local)
             async with contextlib.aclosing(reading.chunks()) as chunks:
-                if self._claim.is_free(local.path) or self._claim.etag_of(local.path) == etag:
-                    new_etag = await self._put(reading, chunks, etag)
+                replaced = self._find_replaced(local.path, etag)
+                if replaced is not None:
+                    new_etag = await self._put(reading, chunks, replaced)
                 else:  # somebody else's already, and some stores ignore conditions
                     async for _ in chunks:
                         pass
@@ -92,13 +93,24 @@ class Uploads:
         self._meter.add(local.size)
         return True
 
+    def _find_replaced(self, path: str, etag: str) -> str | None:
+        """The etag of the object that an upload is to replace, empty: there is none; None: it is somebody else's."""
+        left = self._claim.etag_left(path)
+        if left is not None:
+            return left
+        if self._claim.etag_of(path) == etag:
+            return etag
+        # Written anew, and with the content that this sandbox knows: a push that was interrupted amid its repairs.
+        known = self._known.get(path)
+        is_known = known is not None and known.sha256 == self._claim.digest_of(path) != ""
+        return self._claim.etag_of(path) if is_known else None
+
     async def _put(self, reading: FileReading, chunks: AsyncGenerator[bytes, None], etag: str) -> str:
         path = reading.local.path
         condition: dict[str, Any] = {"if_match": etag} if etag else {"if_none_match": True}
-        if self._claim.is_free(path):
-            condition = {}
+        key, push = self._parts.keys.of_file(path), self._claim.generation
         try:
-            return await self._parts.store.put(self._parts.keys.of_file(path), chunks, **condition)
+            return await self._parts.store.put(key, chunks, push=push, **condition)
         except (PreconditionFailedError, ObjectNotFoundError):
             await self._claim.give_way([path])
             return self._accept(reading)
