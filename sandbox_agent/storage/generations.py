@@ -6,6 +6,7 @@ Errors: StorageError; ManifestError where what is stored is not usable.
 from __future__ import annotations
 
 import asyncio
+import secrets
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -142,7 +143,7 @@ class Generations:
 
     async def write_manifest(self, manifest: Manifest) -> str:
         """Store a manifest; its name."""
-        name = manifest_name(manifest.generation)
+        name = manifest_name(manifest.generation, secrets.token_hex(8))
         body = await asyncio.to_thread(encode_manifest, manifest)
         await self._store.put(self._keys.of_manifest(name), body)
         return name

@@ -27,7 +27,7 @@ _MAX_GENERATION: Final = 9_999_999_999
 _MODE: Final = 0o7777
 _I64: Final = (1 << 63) - 1
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
-_NAME: Final = re.compile(r"manifest-([0-9]{10})\.json")
+_NAME: Final = re.compile(r"manifest-([0-9]{10})(-[0-9a-f]{16})?\.json")
 _ETAG_LENGTH: Final = 1024
 _quote: Final = json.encoder.encode_basestring_ascii
 _TYPES: Final = frozenset({"file", "symlink", "directory"})
@@ -68,9 +68,15 @@ class Manifest:
         return {entry.path: entry for entry in self.files}
 
 
-def manifest_name(generation: int) -> str:
-    """The name of a generation's manifest."""
-    return f"manifest-{generation:010d}.json"
+def manifest_name(generation: int, token: str) -> str:
+    """The name of a generation's manifest.
+
+    Args:
+        generation: The generation.
+        token: 16 random hex digits, others for each manifest: a writer that has lost its claim and does not know yet
+            writes over nobody's.
+    """
+    return f"manifest-{generation:010d}-{token}.json"
 
 
 def manifest_generation(name: str) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import stat
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
@@ -129,6 +130,12 @@ class FolderRuntime:
         return [path for name, path in self.calls if name == op]
 
 
+async def read_keys(store: Any, prefix: str) -> list[str]:
+    """Every key below a prefix, without it, and without what is random in a manifest's name."""
+    keys = [info.key.removeprefix(prefix) async for page in store.pages(prefix) for info in page]
+    return [re.sub(r"(/manifest-[0-9]{10})-[0-9a-f]{16}", r"\1", key) for key in keys]
+
+
 Tree = dict[str, tuple[Any, ...]]
 
 
@@ -158,10 +165,14 @@ class Sandbox:
         target.chmod(mode)
 
     async def keys(self) -> list[str]:
-        """Every key of the workspace, without its prefix, once nothing of a push goes on behind its answer."""
+        """Every key of the workspace, once nothing of a push goes on behind its answer, as `read_keys` has them."""
         await self.workspace.settle()
-        keys = self.workspace._parts.keys
-        return [info.key.removeprefix(keys.prefix) async for page in self.store.pages(keys.prefix) for info in page]
+        return await read_keys(self.store, self.workspace._parts.keys.prefix)
+
+    async def manifest_key(self) -> str:
+        """The key of the manifest that HEAD names."""
+        state = await self.workspace._parts.generations.read_head()
+        return self.workspace._parts.keys.of_manifest(state.head.manifest)
 
     def tree(self, *, times: bool = False) -> Tree:
         return read_tree(self.root, times=times)

@@ -153,6 +153,8 @@ async def test_an_interrupted_push_of_an_older_version_is_undone(one, new_store,
     generations = one.workspace._parts.generations
     state = await generations.read_head()
     (entry,) = (await generations.read_manifest(state.head)).files
+    await store.copy(await one.manifest_key(), f"{prefix}.workspace/manifest-0000000001.json")
+    await store.delete_many([await one.manifest_key()])
     await store.copy(f"{prefix}code-interpreter/f", f"{prefix}.workspace/previous/{entry.sha256}")
     await store.put(f"{prefix}code-interpreter/f", b"half of a push")
     pushing = {"generation": 2, "writer": "pod-a", "since": ""}

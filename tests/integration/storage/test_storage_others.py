@@ -229,7 +229,9 @@ async def test_a_push_that_is_under_way_keeps_other_writers_out_until_it_counts_
     assert contents(fresh) == {"f": b"base", "g": b"other"}
 
 
-@pytest.mark.parametrize(("most", "last"), [(256, "/f"), (0, "manifest-0000000002.json")], ids=["upload", "manifest"])
+@pytest.mark.parametrize(
+    ("most", "last"), [(256, "code-interpreter/f"), (0, "/manifest-0000000002")], ids=["upload", "manifest"]
+)
 async def test_a_writer_that_lost_its_claim_meanwhile_does_not_commit(new_sandbox, monkeypatch, most, last):
     monkeypatch.setattr("sandbox_agent.storage.changes.MOST", most)
     monkeypatch.setattr("sandbox_agent.storage.generations.LEASE", -1.0)
@@ -243,7 +245,7 @@ async def test_a_writer_that_lost_its_claim_meanwhile_does_not_commit(new_sandbo
 
     async def slow_put(key, body, **conditions):
         etag = await original(key, body, **conditions)
-        if key.endswith(last) and not seen:
+        if last in key and not seen:
             seen.append(await other.push())
         return etag
 
@@ -252,6 +254,32 @@ async def test_a_writer_that_lost_its_claim_meanwhile_does_not_commit(new_sandbo
     fresh = new_sandbox("pod-c")
     await fresh.restore()
     assert contents(fresh) == {"f": b"fast"}
+
+
+async def test_a_writer_that_lost_its_claim_writes_over_no_manifest_of_the_winner(new_sandbox, monkeypatch):
+    """It stood still before its manifest, until another one had made the same generation."""
+    monkeypatch.setattr("sandbox_agent.storage.changes.MOST", 0)
+    monkeypatch.setattr("sandbox_agent.storage.generations.LEASE", -1.0)
+    one, other = new_sandbox("pod-a"), new_sandbox("pod-b")
+    one.write("f", b"base")
+    await one.push()
+    await other.restore()
+    one.write("of one", b"1")
+    other.write("of the other", b"1", 0o755)
+    (other.root / "link").symlink_to("f")
+    original, seen = one.store.put, []
+
+    async def stand_still(key, body, **options):
+        if "/manifest-0000000002" in key and not seen:
+            seen.append(await other.push())
+        return await original(key, body, **options)
+
+    one.store.put = stand_still
+    assert await expect_error(one.push()) == CONFLICT
+    assert seen[0].generation == 2
+    fresh = new_sandbox("pod-c")
+    assert list((await fresh.restore()).failed) == []
+    assert fresh.tree() == other.tree()
 
 
 async def test_a_new_agent_does_not_drop_what_another_writer_saved(new_sandbox):
@@ -313,7 +341,7 @@ async def test_a_poisoned_manifest_is_refused_with_a_clear_error(new_sandbox, ne
     sandbox.write("f", b"1")
     await sandbox.push()
     store = new_store()
-    key = "clusters/t1/work/.workspace/manifest-0000000001.json"
+    key = await sandbox.manifest_key()
     async with store.get(key) as stored:
         manifest = json.loads(b"".join([chunk async for chunk in stored.chunks]))
     manifest["files"][0]["path"] = "../../../etc/cron.d/x"
@@ -330,7 +358,7 @@ async def test_content_that_is_not_what_the_manifest_says_is_a_failure_of_its_fi
     sandbox.write("good", b"2")
     await sandbox.push()
     store = new_store()
-    key = "clusters/t1/work/.workspace/manifest-0000000001.json"
+    key = await sandbox.manifest_key()
     async with store.get(key) as stored:
         manifest = json.loads(b"".join([chunk async for chunk in stored.chunks]))
     manifest["files"][0]["sha256"] = "0" * 64

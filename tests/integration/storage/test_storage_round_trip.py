@@ -422,12 +422,7 @@ async def test_what_a_restore_asks_of_storage(new_sandbox):
     second = new_sandbox("pod-b")
     await second.restore()
     names = [key.removeprefix(PREFIX) for _, key in second.store.log]
-    assert names == ["", ".workspace/HEAD", f".workspace/{await manifest_of(second)}", "code-interpreter/f"]
-
-
-async def manifest_of(sandbox):
-    (name,) = [key for key in await sandbox.keys() if key.startswith(".workspace/manifest")]
-    return name.removeprefix(".workspace/")
+    assert names == ["", ".workspace/HEAD", (await second.manifest_key()).removeprefix(PREFIX), "code-interpreter/f"]
 
 
 @pytest.mark.parametrize("is_stored", [False, True])

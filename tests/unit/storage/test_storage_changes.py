@@ -37,7 +37,7 @@ def test_a_manifest_with_the_changes_of_any_generations_is_the_last_one(generati
         found = find_changes(changes, old, new)
         assert found is not None
         changes = found
-        head = Head(7, manifest_name(2), "pod-a", "t", Pushing(8, "pod-b", "now"), {}, changes)
+        head = Head(7, manifest_name(2, "0123456789abcdef"), "pod-a", "t", Pushing(8, "pod-b", "now"), {}, changes)
         assert decode_head(encode_head(head)) == head
     assert list(changes.apply(manifest).items()) == list(generations[-1].items())
 
@@ -77,7 +77,13 @@ def test_where_much_has_changed_a_manifest_is_better(bound, monkeypatch):
     ],
 )
 def test_poisoned_changes_are_refused_and_said(value, reason):
-    head = {"version": VERSION, "generation": 2, "manifest": manifest_name(1), "writer": "w", "changes": value}
+    head = {
+        "version": VERSION,
+        "generation": 2,
+        "manifest": manifest_name(1, "0123456789abcdef"),
+        "writer": "w",
+        "changes": value,
+    }
     with pytest.raises(ManifestError, match=reason):
         decode_head(json.dumps(head).encode())
 
@@ -91,7 +97,7 @@ def test_changes_that_do_not_go_with_the_manifest_are_refused():
     ("version", "made", "is_refused"), [(1, 3, False), (2, 1, False), (3, 3, True), (2, 4, True), (2, 0, True)]
 )
 def test_a_head_of_this_version_or_an_older_one_names_a_manifest_up_to_its_generation(version, made, is_refused):
-    manifest = manifest_name(made)
+    manifest = manifest_name(made, "0123456789abcdef")
     data = json.dumps({"version": version, "generation": 3, "manifest": manifest, "writer": "w"}).encode()
     if is_refused:
         with pytest.raises(ManifestError):

@@ -49,7 +49,14 @@ def test_a_manifest_comes_back_as_it_was(sizes, generation):
 
 @given(st.dictionaries(PATHS, st.sampled_from([Before(), Before(SHA, "e")]), max_size=8))
 def test_a_head_comes_back_as_it_was(undo):
-    head = Head(7, manifest_name(7), "pod-a", "t", Pushing(8, "pod-b", "now", undo), dict.fromkeys(undo, "e"))
+    head = Head(
+        7,
+        manifest_name(7, "0123456789abcdef"),
+        "pod-a",
+        "t",
+        Pushing(8, "pod-b", "now", undo),
+        dict.fromkeys(undo, "e"),
+    )
     assert decode_head(encode_head(head)) == head
     assert head.interrupted == head.pushing
 
@@ -133,7 +140,7 @@ def test_a_poisoned_manifest_is_refused_and_said(value, reason):
     ],
 )
 def test_a_poisoned_head_is_refused(change):
-    value = {"version": 1, "generation": 1, "manifest": manifest_name(1), "writer": "w", **change}
+    value = {"version": 1, "generation": 1, "manifest": manifest_name(1, "0123456789abcdef"), "writer": "w", **change}
     with pytest.raises(ManifestError):
         decode_head(json.dumps(value).encode())
 

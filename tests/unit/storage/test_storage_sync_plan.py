@@ -23,7 +23,7 @@ COMMITTED = 1_000_000.0
     ],
 )
 def test_an_object_that_a_commit_dropped_is_no_file_unless_somebody_wrote_it_since(etag, modified, is_taken):
-    head = Head(2, manifest_name(1), "w", "t", Pushing(2, "w", "t"), {"f": "e"})
+    head = Head(2, manifest_name(1, "0123456789abcdef"), "w", "t", Pushing(2, "w", "t"), {"f": "e"})
     info = ObjectInfo("p/f", 1, etag, datetime.fromtimestamp(modified, UTC))
     plan = plan_restore(Stored(head, Manifest(2, "t", "w"), {"f": info}, {}, {}, (), COMMITTED))
     assert [fetch.path for fetch in plan.fetch] == (["f"] if is_taken else [])
