@@ -83,7 +83,8 @@ class SessionGate:
     ) -> None:
         self.state = State.BLANK
         self.runtime = runtime
-        self.restoration = Restoration()
+        # A long restore is no idle time: whoever waits for its end has made no call yet.
+        self.restoration = Restoration(on_end=self._note_activity)
         self.runtime_uid = ""
         self._build_workspace = build_workspace
         self._monotonic = monotonic

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from sandbox_agent.link.calls import OperationError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from sandbox_agent.binding import BoundSession
     from sandbox_agent.storage.workspace import Workspace
@@ -39,10 +39,11 @@ class Restoration:
         error: Why it failed, or which files it had to leave out; empty where all is well.
     """
 
-    def __init__(self, delays: Sequence[float] = RETRY_DELAYS) -> None:
+    def __init__(self, delays: Sequence[float] = RETRY_DELAYS, on_end: Callable[[], None] = lambda: None) -> None:
         self.phase = RestorePhase.IDLE
         self.error = ""
         self._delays = delays
+        self._on_end = on_end
         self._ended = asyncio.Event()
         self._done = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -109,6 +110,7 @@ class Restoration:
     def _finish(self, phase: RestorePhase, error: str) -> None:
         self.phase = phase
         self.error = error
+        self._on_end()
         self._ended.set()
         if phase is RestorePhase.DONE:
             self._done.set()

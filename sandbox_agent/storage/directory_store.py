@@ -240,7 +240,7 @@ class DirectoryStore:
                         break
 
     def _list(self, prefix: str, after: str) -> list[ObjectInfo]:
-        """Folder by folder: what comes earlier in the order of keys was looked at earlier, as S3's listings have it."""
+        """Folders of one folder in their order: a workspace's bookkeeping, HEAD too, is looked at before its files."""
         top = self._root / prefix.rpartition("/")[0]
         base = len(os.fspath(self._root)) + 1
         infos = []

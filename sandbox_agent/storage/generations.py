@@ -36,7 +36,7 @@ from sandbox_agent.storage.sync_plan import Stored
 from sandbox_agent.storage.transfers import for_each
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from sandbox_agent.storage.names import Keys
     from sandbox_agent.storage.object_store import ObjectInfo, ObjectStore
@@ -77,10 +77,11 @@ class Observed:
 class _Listing:
     """What lies below a workspace's prefix."""
 
+    is_empty: bool = True
+    """Of whatever kind of object."""
     head_etag: str = ""
     objects: dict[str, ObjectInfo] = field(default_factory=dict)
     """By path."""
-    previous: list[ObjectInfo] = field(default_factory=list)
     refused: list[tuple[str, str]] = field(default_factory=list)
 
 
@@ -151,11 +152,11 @@ class Generations:
     async def observe(self) -> Observed | None:
         """All that a restore needs to know; None where it changed while it was looked at.
 
-        One listing, in which HEAD comes first; where HEAD is still the same after it, all of it is of that HEAD. A
-        workspace in which nothing is stored yet costs this one request.
+        One listing, in which HEAD comes before the files; where HEAD is still the same after it, the files are that
+        HEAD's, or a push's that is under way. A workspace in which nothing is stored yet costs this one request.
         """
         listing = await self._list()
-        state = await self.read_head() if listing.head_etag or listing.objects or listing.refused else HeadState()
+        state = HeadState() if listing.is_empty else await self.read_head()
         if state.etag != listing.head_etag:
             return None
         try:
@@ -164,35 +165,36 @@ class Generations:
             if (await self.read_head()).etag == state.etag:
                 raise
             return None
-        previous = self._choose_previous(listing.previous, state.head) if state.head.interrupted else {}
         leavings = Leavings(self._store, self._keys, state.head)
         foreign = await _find_foreign(leavings, listing.objects)
+        previous: dict[str, ObjectInfo] = {}
+        if state.head.interrupted:
+            # A push copies aside before it replaces: after the files, each that was seen to be replaced has its copy,
+            # and while HEAD is the same nobody has removed it.
+            previous = await self.list_previous(state.head)
+            if (await self.read_head()).etag != state.etag:
+                return None
         undo = {path: before for path, before in leavings.undo.items() if path not in foreign}
         stored = Stored(state.head, manifest, listing.objects, previous, undo, foreign, state.modified)
         return Observed(state, stored, listing.refused)
 
     async def list_previous(self, head: Head) -> dict[str, ObjectInfo]:
         """What pushes that are not committed have kept of replaced objects, by sha256."""
-        return self._choose_previous(
-            [info async for page in self._store.pages(self._keys.previous) for info in page], head
-        )
-
-    def _choose_previous(self, infos: Iterable[ObjectInfo], head: Head) -> dict[str, ObjectInfo]:
         found = {}
-        for info in infos:
-            generation, sha256 = self._keys.previous_of(info.key)
-            if not generation or generation > head.generation:
-                found[sha256] = info
+        async for page in self._store.pages(self._keys.previous):
+            for info in page:
+                generation, sha256 = self._keys.previous_of(info.key)
+                if not generation or generation > head.generation:
+                    found[sha256] = info
         return found
 
     async def _list(self) -> _Listing:
         listing, keys = _Listing(), self._keys
         async for page in self._store.pages(keys.prefix):
             for info in page:
+                listing.is_empty = False
                 if info.key == keys.head:
                     listing.head_etag = info.etag
-                elif info.key.startswith(keys.previous):
-                    listing.previous.append(info)
                 elif info.key.startswith(keys.files) and not info.key.endswith("/"):
                     # One that ends so is how consoles of object stores show a folder.
                     try:

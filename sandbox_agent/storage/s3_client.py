@@ -142,10 +142,12 @@ def _spare_collections() -> None:
 def preload() -> None:
     """Do now what the first client would have to wait for, about a second of a processor. Connects to nothing."""
     connection = Connection(S3Settings("none", "http://127.0.0.1:9", "", "none", "none", "none", path_style=True))
-    # A session's first request is a listing, and the first of a process costs half as much again as the next.
-    connection.client.meta.events.register("before-send.s3.ListObjectsV2", _answer_nothing)
-    connection.client.list_objects_v2(Bucket="none", Prefix="none/")
-    connection.close()
+    try:
+        # A session's first request is a listing, and the first of a process costs half as much again as the next.
+        connection.client.meta.events.register("before-send.s3.ListObjectsV2", _answer_nothing)
+        connection.client.list_objects_v2(Bucket="none", Prefix="none/")
+    finally:
+        connection.close()
 
 
 def _answer_nothing(request: Any, **_: object) -> Any:

@@ -143,9 +143,12 @@ class S3Store:
         position: dict[str, Any] = {"StartAfter": after} if after else {}
         while True:
             answer = await self._call("list_objects_v2", Prefix=prefix, MaxKeys=_PAGE, **position)
+            if "IsTruncated" not in answer:
+                # Anything else that was answered with 200 would read as an empty bucket.
+                raise StorageUnavailableError("the answer to a listing is none")
             items = answer.get("Contents", ())
             yield [ObjectInfo(item["Key"], item["Size"], item["ETag"], item["LastModified"]) for item in items]
-            if not answer.get("IsTruncated"):
+            if not answer["IsTruncated"]:
                 return
             position = {"ContinuationToken": answer["NextContinuationToken"]}
 

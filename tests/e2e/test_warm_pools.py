@@ -10,6 +10,8 @@ from click.testing import CliRunner
 
 from sandbox_client.cli.main import main
 from tests.e2e.support.kubectl import Kubectl, Object, poll
+from tests.e2e.support.platform import NODE_IP, SECOND_IP, Platform
+from tests.e2e.support.reach import CLIENT_LABEL, plain_pod, reached_from, serving
 from tests.e2e.support.sessions import Sessions, build_template
 
 POOL = "sandboxwarmpool"
@@ -93,6 +95,21 @@ def test_a_session_claims_a_blank_pod_runs_code_in_it_and_the_pool_fills_up_agai
     wait_ready(pool, SIZE)
     assert status["podName"] not in blank(pool)
     sessions.delete(name)
+
+
+def test_a_blank_pod_is_reached_and_reaches_as_a_session_with_the_narrowest_egress_does(
+    own_node: Platform, pool: Kubectl, image: str
+):
+    """So a claim has nothing to change; what a client reaches takes no call, for there is no token yet."""
+    name, pod = next(iter(blank(pool).items()))
+    address = pod["status"]["podIP"]
+    ports = {"grpc": (address, 8443), "control": (address, 8444), "health": (address, 8081)}
+    with plain_pod(pool, "friend", image, CLIENT_LABEL), plain_pod(pool, "stranger", image):
+        assert reached_from(pool, "friend", "main", "python3", ports) == {"grpc"}
+        assert reached_from(pool, "stranger", "main", "python3", ports) == set()
+    with serving(SECOND_IP, 8000):
+        places = {"storage": (NODE_IP, own_node.storage.port), "elsewhere": (SECOND_IP, 8000)}
+        assert reached_from(pool, name, "sandbox", "python3", places) == {"storage"}
 
 
 def test_warm_sessions_share_neither_variables_nor_files(pool: Kubectl, sessions: Sessions):

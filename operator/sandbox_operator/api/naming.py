@@ -66,7 +66,7 @@ def access_secret_name(session: str) -> str:
 
 
 def policy_name(template: str, egress: Egress) -> str:
-    """The NetworkPolicy for sessions of a template with this egress."""
+    """The NetworkPolicy for a template's sessions with this egress; that for none is for its blank pods, too."""
     return f"sandbox-{template}-{egress.value.lower()}"
 
 

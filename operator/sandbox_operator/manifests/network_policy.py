@@ -1,4 +1,4 @@
-"""The NetworkPolicy for the sessions of one template with one egress. Pure.
+"""The NetworkPolicy for the sessions of one template with one egress; the narrowest is for its blank pods, too. Pure.
 
 It is there before the first pod it selects, so that a pod is never reachable, nor reaches anything, without it. A blank
 pod is selected by the narrowest of its template's (manifests/pod.py): a claim with that egress changes no policy, so
@@ -91,7 +91,7 @@ def _build_egress(template: Template, egress: Egress, settings: Settings) -> lis
     return rules
 
 
-def _build_base_egress(settings: Settings, *, needs_dns: bool = False) -> list[dict[str, Any]]:
+def _build_base_egress(settings: Settings, *, needs_dns: bool) -> list[dict[str, Any]]:
     """What every pod may reach: the storage, and the collector of spans where there is one."""
     rules: list[dict[str, Any]] = []
     if settings.storage_cidrs:

@@ -130,7 +130,7 @@ def build_blank_pod(request: BlankPodRequest) -> dict[str, Any]:
 def hash_pod(template: Template, resources: Resources, images: Images) -> str:
     """What of a template is in a pod, as a label's value. What arrives at Bind (environment, limits) is not."""
     spec = _build_spec(_Spec("", "", template, resources, images))
-    text = json.dumps(spec, sort_keys=True, separators=(",", ":"))
+    text = json.dumps([BLANK_EGRESS, spec], sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:_HASH_LENGTH]
 
 

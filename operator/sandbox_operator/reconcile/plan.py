@@ -112,7 +112,8 @@ def _plan_serving(  # noqa: PLR0911 - one return a state of the agent
     lifecycle = observation.session.spec.lifecycle
     # Also where it is drained by now: that was the first half of deleting it.
     is_ours = agent.session_uid == observation.session.metadata.uid
-    if is_ours and lifecycle.on_idle is EndAction.DELETE and now >= idle_at(observation, pod, now):
+    is_used = agent.restore == "RUNNING"
+    if is_ours and not is_used and lifecycle.on_idle is EndAction.DELETE and now >= idle_at(observation, pod, now):
         return plan_end(observation, pod, EndAction.DELETE, "Idle", now)
     if not is_ours or agent.state == "DRAINED":
         event = model.EmitEvent("PodReplaced", "the agent serves no more; another pod takes its place")

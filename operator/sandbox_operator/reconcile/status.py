@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
+    from sandbox_operator.agent_client import AgentView
     from sandbox_operator.api.models import Session
     from sandbox_operator.reconcile.model import Observation
 
@@ -94,7 +95,7 @@ def build_status(observation: Observation, standing: Standing, now: datetime) ->
         "phase": standing.phase,
         "conditions": _conditions(observation, standing, now, is_bound=is_bound),
         "accessSecretName": old.get("accessSecretName"),
-        "workspace": _workspace(observation) if is_bound else old.get("workspace"),
+        "workspace": _workspace(observation) if _tells_workspace(agent, is_bound=is_bound) else old.get("workspace"),
         "lastActiveAt": _last_active(observation) if is_bound else old.get("lastActiveAt"),
     }
     if pod is not None:
@@ -194,11 +195,16 @@ def _restored(observation: Observation, *, is_bound: bool) -> tuple[str, str, st
     return "False", "Restoring", ""
 
 
+def _tells_workspace(agent: AgentView | None, *, is_bound: bool) -> bool:
+    """Whether what the agent says of its workspace counts: while it restores that, it says nothing."""
+    return agent is not None and is_bound and agent.restore != "RUNNING"
+
+
 def _synced(observation: Observation, *, is_bound: bool) -> tuple[str, str, str]:
     agent, drain = observation.agent, observation.drain
     if drain and drain.error:
         return "False", "PushFailed", drain.error
-    if agent is not None and is_bound:
+    if agent is not None and _tells_workspace(agent, is_bound=is_bound):
         if agent.workspace_error and agent.dirty:
             return "False", "PushFailed", agent.workspace_error
         return ("False", "Unsaved", "") if agent.dirty else ("True", "Synced", "")

@@ -449,3 +449,60 @@ async def test_a_commit_amid_the_look_of_a_restore_is_seen(new_sandbox, is_store
     assert done.generation == (2 if is_stored else 1)
     assert fresh.tree() == other.tree()
     assert "new" in fresh.tree()
+
+
+@pytest.mark.parametrize("is_cut_off", [False, True], ids=["goes on", "is cut off"])
+async def test_a_restore_amid_a_push_is_the_old_generation_and_no_mixture(new_sandbox, is_cut_off):
+    """The push copies aside and replaces while the restore lists: after the bookkeeping, before the files."""
+    one = new_sandbox("pod-a")
+    one.write("a", b"old a")
+    one.write("b", b"old b")
+    await one.push()
+    old = one.tree()
+    one.write("a", b"NEW a!")
+    one.write("b", b"NEW b!")
+    claimed, go, uploaded, finish = (asyncio.Event() for _ in range(4))
+    copy, put = one.store.copy, one.store.put
+
+    async def copy_later(*arguments, **options):
+        claimed.set()
+        await go.wait()
+        return await copy(*arguments, **options)
+
+    async def put_in_steps(key, body, **options):
+        if key.endswith("/b"):
+            await finish.wait()
+        etag = await put(key, body, **options)
+        if key.endswith("/a"):
+            uploaded.set()
+        return etag
+
+    one.store.copy, one.store.put = copy_later, put_in_steps
+    pushing = asyncio.create_task(one.push())
+    await claimed.wait()
+    # The same session in its next pod: the claim is its own.
+    next_one = new_sandbox("pod-a")
+    pages = next_one.store.pages
+
+    async def pages_in_steps(prefix, **options):
+        next_one.store.pages = pages
+        seen = [info async for page in pages(prefix, **options) for info in page]
+        yield [info for info in seen if "/.workspace/" in info.key]
+        go.set()
+        await uploaded.wait()
+        seen = [info async for page in pages(prefix, **options) for info in page]
+        yield [info for info in seen if "/.workspace/" not in info.key]
+
+    next_one.store.pages = pages_in_steps
+    await next_one.restore()
+    assert next_one.tree() == old
+    if is_cut_off:
+        pushing.cancel()
+        await asyncio.gather(pushing, return_exceptions=True)
+        assert list((await next_one.push()).failed) == []
+    else:
+        finish.set()
+        await pushing
+    fresh = new_sandbox("pod-d")
+    await fresh.restore()
+    assert fresh.tree() == (old if is_cut_off else one.tree())

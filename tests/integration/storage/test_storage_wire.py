@@ -1,5 +1,6 @@
 """S3 over a wire that is slow, cuts off in the middle, or goes silent without a word: a TCP proxy before the server."""
 
+import asyncio
 import dataclasses
 import random
 import time
@@ -191,3 +192,23 @@ async def test_fault_29_a_look_at_a_storage_that_does_not_answer_delays_one_call
         await workspace.freshen()
         assert time.monotonic() - began < longest
     await workspace._freshness.close()
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>welcome</html>", b"<ListBucketResult></ListBucketResult>"])
+async def test_an_answer_that_is_no_listing_is_not_read_as_an_empty_workspace(
+    tmp_path: Path, s3_settings: S3Settings, body: bytes
+):
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    store = S3Store(dataclasses.replace(s3_settings, endpoint=f"http://127.0.0.1:{port}"))
+    async with server:
+        (tmp_path / "a").mkdir(exist_ok=True)
+        with pytest.raises(OperationError) as caught:
+            await restore(workspace_of(store, tmp_path / "a"))
+        assert (caught.value.code, caught.value.reason) == ("UNAVAILABLE", "STORAGE_UNAVAILABLE")
+        await store.close()

@@ -131,6 +131,16 @@ async def test_client_calls_wait_for_the_restore(control, stored_request, worksp
     assert [opened["op"] for opened in runtime.opened] == ["configure", "restored", "execute"]
 
 
+async def test_a_restore_is_no_idle_time(control, stored_request, workspace):
+    workspace.may_restore.clear()
+    await control.Bind(stored_request)
+    await asyncio.sleep(0.5)
+    workspace.may_restore.set()
+    described = await control.Describe(session_pb2.DescribeRequest(wait={"seconds": 10}))
+    assert described.restore == Description.RESTORE_STATE_DONE
+    assert described.idle.ToTimedelta().total_seconds() < 0.4
+
+
 async def test_a_bind_that_waits_tells_the_end_of_the_restore(control, stored_request, runtime):
     stored_request.wait.seconds = 10
     bound = await control.Bind(stored_request)

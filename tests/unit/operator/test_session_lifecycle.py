@@ -249,6 +249,42 @@ async def test_an_idle_session_with_delete_is_saved_and_deleted(world):
     assert world.pods() == {}
 
 
+@pytest.mark.parametrize("restore", ["RUNNING", "DONE"])
+async def test_a_session_that_is_restored_for_longer_than_its_idle_timeout_is_not_deleted_before_it_was_ready(
+    world, restore
+):
+    await world.start(lifecycle={"onIdle": "Delete"})
+    (name,) = world.agents.views
+    world.agents.views[name] = replace(world.agents.views[name], restore=restore, idle=timedelta(minutes=16))
+    world.clock.advance(minutes=16)
+    await world.operator.list_all()
+    await world.settle()
+    assert (world.kube.named(SESSIONS) != {}) is (restore == "RUNNING")
+    assert world.agents.drains == (0 if restore == "RUNNING" else 1)
+
+
+async def test_what_was_known_of_a_workspace_stays_while_it_is_being_restored(world):
+    await world.start()
+    (name,) = world.agents.views
+    told = replace(world.agents.views[name], generation=7, files=3, bytes=9, dirty=True)
+    world.agents.views[name] = told
+    await look_again(world)
+    before = world.status()["workspace"], world.condition("WorkspaceSynced")
+    assert before[0] == {"generation": 7, "files": 3, "bytes": 9, "dirty": True}
+    assert before[1][:2] == ("False", "Unsaved")
+    # The next pod's agent, which says nothing of its workspace yet.
+    world.agents.views[name] = replace(told, restore="RUNNING", generation=0, files=0, bytes=0, dirty=False)
+    await look_again(world)
+    assert world.condition()[1] == "Restoring"
+    assert (world.status()["workspace"], world.condition("WorkspaceSynced")) == before
+
+
+async def look_again(world):
+    world.clock.advance(minutes=2)
+    await world.operator.list_all()
+    await world.settle()
+
+
 async def test_fault_7_a_session_that_was_gone_before_its_deletion_is_forgotten_at_once(world):
     await world.start(lifecycle={"maxLifetime": "1h", "idleTimeout": "10h", "ttlAfterFinished": "1h"})
     for _ in range(2):
