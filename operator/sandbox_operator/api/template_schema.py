@@ -107,7 +107,9 @@ TEMPLATE_SPEC: Final[Schema] = fields(
         "nodeSelector": mapping(text()),
         "tolerations": array(_TOLERATION),
         "egress": _EGRESS,
-        "ingressFrom": array(_PEER, "More clients that may reach the gRPC port of sessions, and of pods that wait for one."),
+        "ingressFrom": array(
+            _PEER, "More clients that may reach the gRPC port of sessions, and of pods that wait for one."
+        ),
         "env": fields(
             {
                 "defaults": array(fields({"name": _ENV_NAME, "value": _ENV_VALUE}, required=("name",)), longest=256),
