@@ -78,7 +78,10 @@ class Claim:
             await asyncio.gather(looking, return_exceptions=True)
         if state.head.interrupted:
             self._previous = await self._generations.list_previous(state.head)
-            await self._look_at_leavings()
+            listing = await self._generations.list_all()
+            self._left, foreign = await self._leavings.tell_apart(listing.objects)
+            if foreign:
+                await self.give_way(foreign)
         if leftovers:
             await self._remove_leftovers(leftovers, state.modified)
 
@@ -229,21 +232,6 @@ class Claim:
 
         await for_each([path for path in paths if self._undo[path] != Before()], look)
         return moved
-
-    async def _look_at_leavings(self) -> None:
-        """Which paths still have what the interrupted push left there."""
-        foreign: list[str] = []
-
-        async def look(path: str) -> None:
-            etag = await self._leavings.find(path)
-            if etag is None:
-                foreign.append(path)
-            elif etag != self._leavings.undo[path].etag:
-                self._left[path] = etag
-
-        await for_each(self._leavings.undo, look)
-        if foreign:
-            await self.give_way(foreign)
 
     async def _copy_aside(self, path: str, before: Before, size: int) -> None:
         kept = self._keys.of_previous(self.state.head.generation + 1, before.sha256)

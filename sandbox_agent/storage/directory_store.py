@@ -19,6 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from sandbox_agent.storage.file_marks import read_mark, write_mark
 from sandbox_agent.storage.folder_watch import FolderWatch
 from sandbox_agent.storage.names import is_confined
 from sandbox_agent.storage.object_store import (
@@ -41,8 +42,6 @@ _CHUNK: Final = 1 << 20
 _PAGE: Final = 1000
 _INCOMING: Final = ".incoming"
 _LOCK: Final = ".lock"
-_MARK: Final = "user.sandbox.push"
-"""Extended attribute: which generation's push wrote a file, and the etag that it had then."""
 _NOT_THERE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EISDIR})
 _SPANS: Final = {
     "_open": "directory get",
@@ -160,7 +159,7 @@ class DirectoryStore:
     def _stat(self, key: str) -> ObjectInfo:
         path = self._path(key)
         info = _info(key, path.lstat())
-        return replace(info, push=_read_push(path, info.etag))
+        return replace(info, push=read_mark(path, info.etag))
 
     def _begin(self) -> tuple[Path, int]:
         folder = self._root / _INCOMING
@@ -284,21 +283,10 @@ def _write(descriptor: int, data: bytes) -> None:
 
 
 def _finish(part: Path, descriptor: int, push: int) -> None:
-    """Have it all on the disk, and marked where the file system can do that."""
+    """Have it all on the disk, and marked."""
     if push:
-        mark = f"{push} {_info('', os.fstat(descriptor)).etag}"
-        with contextlib.suppress(OSError):
-            os.setxattr(part, _MARK, mark.encode())
+        write_mark(part, push, _info("", os.fstat(descriptor)).etag)
     os.fsync(descriptor)
-
-
-def _read_push(path: Path, etag: str) -> int | None:
-    """What `put` was told; a file that was written in place since has another etag than its mark says."""
-    try:
-        push, _, marked = os.getxattr(path, _MARK, follow_symlinks=False).decode(errors="replace").partition(" ")
-    except OSError as error:
-        return 0 if error.errno == errno.ENODATA else None
-    return int(push) if push.isdecimal() and marked == etag else 0
 
 
 def _remove_empty(folder: Path) -> bool:

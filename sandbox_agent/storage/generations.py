@@ -32,12 +32,9 @@ from sandbox_agent.storage.object_store import (
     StorageUnavailableError,
     read_all,
 )
-from sandbox_agent.storage.sync_plan import Stored
-from sandbox_agent.storage.transfers import for_each
+from sandbox_agent.storage.restore_plan import Stored
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from sandbox_agent.storage.names import Keys
     from sandbox_agent.storage.object_store import ObjectInfo, ObjectStore
 
@@ -74,7 +71,7 @@ class Observed:
 
 
 @dataclass(slots=True)
-class _Listing:
+class Listing:
     """What lies below a workspace's prefix."""
 
     is_empty: bool = True
@@ -155,7 +152,7 @@ class Generations:
         One listing, in which HEAD comes before the files; where HEAD is still the same after it, the files are that
         HEAD's, or a push's that is under way. A workspace in which nothing is stored yet costs this one request.
         """
-        listing = await self._list()
+        listing = await self.list_all()
         state = HeadState() if listing.is_empty else await self.read_head()
         if state.etag != listing.head_etag:
             return None
@@ -166,7 +163,7 @@ class Generations:
                 raise
             return None
         leavings = Leavings(self._store, self._keys, state.head)
-        foreign = await _find_foreign(leavings, listing.objects)
+        _, foreign = await leavings.tell_apart(listing.objects)
         previous: dict[str, ObjectInfo] = {}
         if state.head.interrupted:
             # A push copies aside before it replaces: after the files, each that was seen to be replaced has its copy,
@@ -188,8 +185,9 @@ class Generations:
                     found[sha256] = info
         return found
 
-    async def _list(self) -> _Listing:
-        listing, keys = _Listing(), self._keys
+    async def list_all(self) -> Listing:
+        """HEAD and the files: one request for each 1,000 objects."""
+        listing, keys = Listing(), self._keys
         async for page in self._store.pages(keys.prefix):
             for info in page:
                 listing.is_empty = False
@@ -204,19 +202,6 @@ class Generations:
             if len(listing.objects) + len(listing.refused) > 2 * MAX_FILES:
                 raise ManifestError(f"more than {2 * MAX_FILES} objects are stored")
         return listing
-
-
-async def _find_foreign(leavings: Leavings, objects: Mapping[str, ObjectInfo]) -> set[str]:
-    """Paths of an interrupted push at which others have stored something since."""
-    foreign: set[str] = set()
-
-    async def look(path: str) -> None:
-        if await leavings.find(path) is None:
-            foreign.add(path)
-
-    undo = leavings.undo
-    await for_each([path for path in undo if path in objects and objects[path].etag != undo[path].etag], look)
-    return foreign
 
 
 def _decode(content: bytes, head: Head) -> Manifest:

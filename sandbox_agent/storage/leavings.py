@@ -11,13 +11,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sandbox_agent.storage.object_store import ObjectNotFoundError
+from sandbox_agent.storage.transfers import for_each
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from sandbox_agent.storage.head import Before, Head
     from sandbox_agent.storage.names import Keys
-    from sandbox_agent.storage.object_store import ObjectStore
+    from sandbox_agent.storage.object_store import ObjectInfo, ObjectStore
 
 
 class Leavings:
@@ -34,6 +35,28 @@ class Leavings:
         self._generation = head.generation
         self._store = store
         self._keys = keys
+
+    async def tell_apart(self, objects: Mapping[str, ObjectInfo]) -> tuple[dict[str, str], set[str]]:
+        """What differs from before that push: etags of what it left, by path, and the paths of what is others'.
+
+        Args:
+            objects: All files that are stored, by path.
+        """
+        left = {path: "" for path, before in self.undo.items() if path not in objects and before.etag}
+        foreign: set[str] = set()
+
+        async def look(path: str) -> None:
+            etag = await self.find(path)
+            if etag is None:
+                foreign.add(path)
+            elif etag != self.undo[path].etag:
+                left[path] = etag
+
+        differing = [
+            path for path, before in self.undo.items() if path in objects and objects[path].etag != before.etag
+        ]
+        await for_each(differing, look)
+        return left, foreign
 
     async def find(self, path: str) -> str | None:
         """The etag of what the push left at a path of `undo`, or left as it was; None where it is somebody else's.

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Final
 from sandbox_agent.link.calls import OperationError
 from sandbox_agent.storage.knowledge import CONFLICT, Knowledge, Parts
 from sandbox_agent.storage.object_store import ObjectNotFoundError, StorageUnavailableError
-from sandbox_agent.storage.sync_plan import Fetch, Local, RestorePlan, is_same, is_unchanged, plan_restore, sign
+from sandbox_agent.storage.restore_plan import Fetch, RestorePlan, plan_restore
+from sandbox_agent.storage.sync_plan import Local, is_same, is_unchanged, sign
 from sandbox_agent.storage.transfers import Memory, Meter, for_each
 
 if TYPE_CHECKING:
