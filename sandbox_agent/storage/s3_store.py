@@ -106,7 +106,8 @@ class S3Store:
     async def stat(self, key: str) -> ObjectInfo:
         """See ObjectStore."""
         answer = await self._read("head_object", key)
-        mark = answer.get("Metadata", {}).get(MARK, "")
+        # Some stores write the names of headers their own way.
+        mark = {name.lower(): value for name, value in answer.get("Metadata", {}).items()}.get(MARK, "")
         push = int(mark) if mark.isdecimal() else 0
         return ObjectInfo(key, answer["ContentLength"], answer["ETag"], answer["LastModified"], push)
 
