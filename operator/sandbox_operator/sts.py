@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from sandbox_operator.credentials import StorageCredentials
 from sandbox_operator.errors import Blocked
 from sandbox_operator.session_policy import build_session_policy, session_name
+from sandbox_proto import tracing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -100,7 +101,8 @@ class StsCredentials:
         own = await self._own.find()
         started, outcome = time.perf_counter(), "error"
         try:
-            answer = await self._run(self._request, own, request)
+            with tracing.span("STS AssumeRole"):
+                answer = await self._run(self._request, own, request)
             outcome = "ok"
         finally:
             self._observe(outcome, time.perf_counter() - started)

@@ -1,4 +1,4 @@
-"""What the operator measures of its calls of an API server, over HTTP."""
+"""What the operator measures and traces of its calls of an API server, over HTTP."""
 
 import pytest
 
@@ -9,7 +9,9 @@ from sandbox_operator.kube.connection import Connection
 from sandbox_operator.kube.resources import SECRETS
 from sandbox_operator.metrics import Metrics
 from sandbox_operator.testing import FakeKube
+from sandbox_proto import tracing
 from tests.support.api_server import ApiServer
+from tests.support.recording import recorded
 from tests.unit.operator.conftest import NAMESPACE
 
 
@@ -30,3 +32,18 @@ async def test_each_call_is_counted_and_timed_by_verb_and_resource_also_one_that
     assert told("api_calls_total", verb="POST", code="0") == 1
     assert [told("api_seconds_count", verb=verb) for verb in ("GET", "POST")] == [1, 1]
     assert 0 < told("api_seconds_sum", verb="GET") < 10
+
+
+async def test_a_call_that_is_part_of_something_is_a_span_of_it_and_any_other_is_none():
+    server = ApiServer(FakeKube())
+    await server.start()
+    with recorded() as exporter:
+        async with KubeClient(Connection(server.url, tls=True), FaultHook()) as api:
+            await api.create(SECRETS, NAMESPACE, {"metadata": {"name": "private"}, "data": {}})
+            with tracing.span("sandbox.reconcile"):
+                await api.get(SECRETS, NAMESPACE, "private")
+        spans = {span.name: span for span in exporter.get_finished_spans()}
+    await server.stop()
+    assert spans.keys() == {"sandbox.reconcile", "GET secrets"}
+    assert spans["GET secrets"].parent.span_id == spans["sandbox.reconcile"].context.span_id
+    assert "private" not in str([span.attributes for span in spans.values()])

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, Self
 import aiohttp
 
 from sandbox_operator.errors import NotLeadingError, UnavailableError, api_error
+from sandbox_proto import tracing
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -205,11 +206,14 @@ class KubeClient:
             headers["Content-Type"] = content
             data = json.dumps(body, separators=(",", ":")).encode()
         status, began = 0, time.perf_counter()
+        # What is asked for no session in particular, such as the lease, is of no interest to anybody.
+        span = tracing.span(f"{method} {resource.plural}") if tracing.is_within() else tracing.NO_SPAN
         try:
-            async with self._session.request(
-                method, self._connection.server + path, params=parameters, data=data, headers=headers
-            ) as response:
-                status, text = response.status, await response.read()
+            with span:
+                async with self._session.request(
+                    method, self._connection.server + path, params=parameters, data=data, headers=headers
+                ) as response:
+                    status, text = response.status, await response.read()
                 after = response.headers.get("Retry-After", "")
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise UnavailableError(0, "NoAnswer", f"{method} {path}: {error!r}") from error
