@@ -33,6 +33,8 @@ _SCAN_EVERY: Final = 10
 """Rounds between two looks at the children of the session's processes."""
 _SUSPICIOUS: Final = 0.75
 """Part of the limit from which on it is measured exactly."""
+_MOST_ENDINGS: Final = 20
+"""Looks that wait for a process that ends."""
 _MARGIN: Final = 1 / 16
 _LEAST_MARGIN: Final = 24 << 20
 
@@ -55,6 +57,7 @@ class MemoryWatch:
         self._timer: asyncio.TimerHandle | None = None
         self._is_slow = False
         self._round = 0
+        self._endings = 0
         self._baselines: dict[int, int] = {}
         self._members: dict[int, list[int]] = {}
         self._kills: set[asyncio.Task[None]] = set()
@@ -123,9 +126,17 @@ class MemoryWatch:
             self._end_largest(used)
 
     def _check_cgroup(self, limit: int) -> None:
-        if self._cgroup.used() > limit - max(_LEAST_MARGIN, int(limit * _MARGIN)):
-            self._scan()
-            self._end_largest(self._measure())
+        if self._cgroup.used() <= limit - max(_LEAST_MARGIN, int(limit * _MARGIN)):
+            self._endings = 0
+            return
+        self._scan()
+        used = self._measure()
+        if 0 in used.values() and self._endings < _MOST_ENDINGS:
+            # One ends just now, by the kernel's hand or ours: the group still counts what it held, and the largest of
+            # the others is not to blame.
+            self._endings += 1
+            return
+        self._end_largest(used)
 
     def _estimate(self) -> int:
         """Growth since each process was first seen: what a fork still shares with its zygote is nobody's own."""

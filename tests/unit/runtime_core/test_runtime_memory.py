@@ -1,9 +1,11 @@
 """What the runtime reads of cgroups and processes to keep a session within its memory."""
 
+import asyncio
 import mmap
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -82,3 +84,37 @@ def test_the_lower_limit_holds_and_is_named(tmp_path, session, container, named)
     watch._cgroup = Cgroup(tmp_path)
     assert watch.limit == named << 20
     assert (f"the limit of {named} MiB" in watch.describe()["value"]) == bool(named)
+
+
+@pytest.fixture
+def two_processes():
+    """One that SIGKILL has ended and that nobody has waited for, and one that lives."""
+    ended, other = (subprocess.Popen(["sleep", "60"], start_new_session=True) for _ in range(2))
+    ended.kill()
+    os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)
+    yield ended, other
+    for process in (ended, other):
+        process.kill()
+        process.wait()
+
+
+async def test_while_what_took_the_memory_ends_nobody_else_is_ended_for_it(tmp_path, two_processes):
+    """The kernel was faster: its victim has no memory any more, which the group still counts."""
+    (tmp_path / "memory.max").write_text(str(640 << 20))
+    (tmp_path / "memory.current").write_text(str(639 << 20))
+    children = {
+        process.pid: SimpleNamespace(tree=f"{process.pid:016x}", over_memory=False, killed=False)
+        for process in two_processes
+    }
+    ended, other = children
+    watch = MemoryWatch(Limits(), children)
+    watch._cgroup = Cgroup(tmp_path)
+    for _ in range(3):
+        watch._look()
+    assert not children[other].over_memory
+    survivor = children[other]
+    del children[ended]
+    watch._look()
+    assert survivor.over_memory, "now it is the largest"
+    watch.close()
+    await asyncio.gather(*watch._kills)
