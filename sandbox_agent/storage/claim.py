@@ -51,6 +51,7 @@ class Claim:
         self._undo: dict[str, Before] = {}
         self._leavings = Leavings(store, keys, Head())
         self._left: dict[str, str] = {}
+        self._found: dict[str, Before] = {}
         self._previous: Mapping[str, ObjectInfo] = {}
         self._announcing = asyncio.Lock()
         self._kept: set[str] = set()
@@ -123,19 +124,24 @@ class Claim:
         return self._left.get(path)
 
     async def give_way(self, paths: Collection[str]) -> None:
-        """Somebody put another object there since this sandbox looked: it is what a crash has to bring back."""
+        """Another object is there than this sandbox saw: where it is somebody's, a crash has to bring that back.
+
+        It may be this push's own, uploaded by a request whose answer was lost.
+        """
+        undo = dict(self._undo)
         await for_each(paths, self._look_anew)
         for path in paths:
             self._left.pop(path, None)
-        await self._announce()
+        if self._undo != undo:
+            await self._announce()
 
     def digest_of(self, path: str) -> str:
-        """SHA-256 of what was there before this push, as far as is known; empty where nothing was."""
-        return self._undo[path].sha256
+        """SHA-256 of what is there instead of what this push uploads, as far as is known; empty where nothing is."""
+        return self._found.get(path, self._undo[path]).sha256
 
     def etag_of(self, path: str) -> str:
         """The etag of the same."""
-        return self._undo[path].etag
+        return self._found.get(path, self._undo[path]).etag
 
     async def repair(self, known: MutableMapping[str, Entry], uploaded: Iterable[str]) -> None:
         """Undo what an interrupted push did to files that this one has not uploaded again."""
@@ -239,14 +245,15 @@ class Claim:
         await self._store.copy(self._keys.of_file(path), kept, if_match=before.etag, size=size)
 
     async def _look_anew(self, path: str) -> None:
-        digest = hashlib.sha256()
-        try:
+        digest, found, is_own = hashlib.sha256(), Before(), False
+        with contextlib.suppress(ObjectNotFoundError):
             async with self._store.get(self._keys.of_file(path)) as stored:
                 async for chunk in stored.chunks:
                     digest.update(chunk)
-                self._undo[path] = Before(digest.hexdigest(), stored.info.etag)
-        except ObjectNotFoundError:
-            self._undo[path] = Before()
+                found, is_own = Before(digest.hexdigest(), stored.info.etag), stored.info.push == self.generation
+        self._found[path] = found
+        if not is_own:
+            self._undo[path] = found
 
     async def _remove_leftovers(self, removed: Mapping[str, str], modified: float) -> None:
         """Delete what a generation dropped, unless somebody wrote it since: that is another file."""

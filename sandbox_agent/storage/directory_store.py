@@ -151,7 +151,8 @@ class DirectoryStore:
     def _open(self, key: str) -> tuple[int, ObjectInfo]:
         descriptor = os.open(self._path(key), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
-            return descriptor, _info(key, os.fstat(descriptor))
+            info = _info(key, os.fstat(descriptor))
+            return descriptor, replace(info, push=read_mark(self._path(key), info.etag))
         except BaseException:
             os.close(descriptor)
             raise

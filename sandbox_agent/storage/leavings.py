@@ -1,7 +1,8 @@
 """What an interrupted push left behind, told from what others stored under the same names since.
 
-An object that a push uploads is marked with the generation which the push makes. HEAD's is lower until the commit, so
-that a mark above it is an interrupted push's. All other marks, and none, are somebody's file, which nothing replaces.
+An object that a push uploads is marked with the generation which the push makes. HEAD's is the one before until the
+commit, so that the next one's mark is an interrupted push's. All other marks, and none, are somebody's file, which
+nothing replaces.
 
 Errors: StorageError.
 """
@@ -68,5 +69,5 @@ class Leavings:
         except ObjectNotFoundError:
             return ""
         # A store without marks cannot tell, and before there were any every object counted as the push's.
-        is_left = not self._is_marked or info.push is None or info.push > self._generation
+        is_left = not self._is_marked or info.push is None or info.push == self._generation + 1
         return info.etag if is_left or info.etag == self.undo[path].etag else None

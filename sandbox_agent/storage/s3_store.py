@@ -72,7 +72,7 @@ class S3Store:
         """See ObjectStore."""
         answer = await self._read("get_object", key)
         body = answer["Body"]
-        info = ObjectInfo(key, answer["ContentLength"], answer["ETag"], answer["LastModified"])
+        info = _info(key, answer)
         try:
             yield StoredObject(info, _served_at(answer), self._chunks(body))
         finally:
@@ -105,11 +105,7 @@ class S3Store:
 
     async def stat(self, key: str) -> ObjectInfo:
         """See ObjectStore."""
-        answer = await self._read("head_object", key)
-        # Some stores write the names of headers their own way.
-        mark = {name.lower(): value for name, value in answer.get("Metadata", {}).items()}.get(MARK, "")
-        push = int(mark) if mark.isdecimal() else 0
-        return ObjectInfo(key, answer["ContentLength"], answer["ETag"], answer["LastModified"], push)
+        return _info(key, await self._read("head_object", key))
 
     async def copy(self, source: str, destination: str, *, if_match: str = "", size: int | None = None) -> str:
         """See ObjectStore."""
@@ -288,6 +284,13 @@ async def _one_done(running: set[asyncio.Task[None]]) -> set[asyncio.Task[None]]
     for task in done:
         task.result()
     return rest
+
+
+def _info(key: str, answer: Any) -> ObjectInfo:
+    # Some stores write the names of headers their own way.
+    mark = {name.lower(): value for name, value in answer.get("Metadata", {}).items()}.get(MARK, "")
+    push = int(mark) if mark.isdecimal() else 0
+    return ObjectInfo(key, answer["ContentLength"], answer["ETag"], answer["LastModified"], push)
 
 
 def _served_at(answer: Any) -> datetime:

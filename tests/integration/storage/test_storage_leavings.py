@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import json
 
 import pytest
 
 from sandbox_agent.link.calls import OperationError
 from sandbox_agent.storage.knowledge import CONFLICT
-from sandbox_agent.storage.object_store import PART_SIZE
+from sandbox_agent.storage.object_store import PART_SIZE, PreconditionFailedError, StorageUnavailableError
 from sandbox_agent.storage.s3_store import S3Store
 
 PREFIX = "clusters/t1/work/"
 FILES = PREFIX + "code-interpreter/"
+HEAD = PREFIX + ".workspace/HEAD"
 NAMES = ("replaced", "added")
 
 
@@ -112,6 +114,39 @@ async def test_others_who_store_files_between_one_interrupted_push_and_the_next_
     done = await interrupted.push()
     assert [each.path for each in done.failed] == ["added"]
     assert (await stored(store))["added"] == b"theirs"
+
+
+async def test_an_upload_that_was_made_twice_is_undone_by_a_crash_like_any_other(new_sandbox):
+    """Its answer was lost, and the client's second try met its own object."""
+    sandbox = new_sandbox()
+    for name in ("f", "g"):
+        sandbox.write(name, b"old")
+    await sandbox.push()
+    old = sandbox.tree()
+    for name in ("f", "g"):
+        sandbox.write(name, b"new content")
+    put, keys = sandbox.store.put, []
+
+    async def put_twice(key, body, **options):
+        if key == HEAD and json.loads(body)["generation"] == 2:
+            raise StorageUnavailableError("crash")
+        keys.append(key)
+        etag = await put(key, body, **options)
+        if key == FILES + "f":
+            raise PreconditionFailedError(key)
+        return etag
+
+    sandbox.store.put = put_twice
+    with pytest.raises(OperationError):
+        await sandbox.push()
+    sandbox.store.put = put
+    assert FILES + "f" in keys
+    fresh = new_sandbox("pod-b")
+    await fresh.restore()
+    assert fresh.tree() == old
+    assert list((await sandbox.push()).failed) == []
+    await fresh.restore()
+    assert fresh.tree() == sandbox.tree()
 
 
 async def test_a_push_marks_what_it_uploads(new_sandbox, new_store, tmp_path):
