@@ -14,7 +14,7 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from sandbox_agent.storage.generations import LEASE
+from sandbox_agent.storage.generations import LEASE, HeadState
 from sandbox_agent.storage.head import Before, Head, Pushing
 from sandbox_agent.storage.leavings import Leavings
 from sandbox_agent.storage.object_store import ObjectNotFoundError, PreconditionFailedError, StorageError
@@ -23,7 +23,7 @@ from sandbox_agent.storage.transfers import for_each
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, MutableMapping
 
-    from sandbox_agent.storage.generations import Generations, HeadState
+    from sandbox_agent.storage.generations import Generations
     from sandbox_agent.storage.manifest import Entry
     from sandbox_agent.storage.names import Keys
     from sandbox_agent.storage.object_store import ObjectInfo, ObjectStore
@@ -49,9 +49,12 @@ class Claim:
         self._writer = writer
         self._now = now
         self._undo: dict[str, Before] = {}
-        self._leavings = Leavings(store, keys, Head())
+        self._leavings = Leavings(store, keys, Head(), is_marked=True)
         self._left: dict[str, str] = {}
         self._found: dict[str, Before] = {}
+        self._given: set[str] = set()
+        self._aside: set[str] = set()
+        self._before = HeadState()
         self._previous: Mapping[str, ObjectInfo] = {}
         self._announcing = asyncio.Lock()
         self._kept: set[str] = set()
@@ -62,12 +65,12 @@ class Claim:
 
     async def take(self, state: HeadState, uploads: Mapping[str, Before]) -> None:
         """Say in HEAD what will be uploaded, over what. An interrupted push's undo goes on to hold."""
-        self._leavings = Leavings(self._store, self._keys, state.head)
+        self._before = state
+        self._leavings = Leavings(self._store, self._keys, state.head, is_marked=state.is_marked)
         self._undo = {**uploads, **self._leavings.undo}
         garbage = self._generations.garbage
         self._is_tidy = state.head.pushing is None and (not state.etag or garbage.tidy == state.head.commit)
         garbage.tidy = None
-        leftovers = state.head.removed
         self.state = state
         # Some stores ignore a copy's condition: looking before it leaves them a short race. It touches nothing.
         looking = asyncio.create_task(self._find_moved(uploads))
@@ -77,20 +80,25 @@ class Claim:
         finally:
             looking.cancel()
             await asyncio.gather(looking, return_exceptions=True)
-        if state.head.interrupted:
-            self._previous = await self._generations.list_previous(state.head)
+
+    async def look_at_leavings(self) -> None:
+        """Find what an interrupted push left, and what others stored under its names since."""
+        before = self._before
+        if before.head.interrupted:
             listing = await self._generations.list_all()
             self._left, foreign = await self._leavings.tell_apart(listing.objects)
             if foreign:
                 await self.give_way(foreign)
-        if leftovers:
-            await self._remove_leftovers(leftovers, state.modified)
+            # After the files: whoever replaced one that was seen had copied it aside.
+            self._previous = await self._generations.list_previous(before.head)
+        if before.head.removed:
+            await self._remove_leftovers(before.head.removed, before.modified)
 
-    async def keep_replaced(self, sizes: Mapping[str, int]) -> None:
+    async def keep_replaced(self, known: Mapping[str, Entry | None]) -> None:
         """Copy what will be replaced to where it can be taken from after a crash.
 
         Args:
-            sizes: Of what is stored, by path.
+            known: What is known to be stored, by path.
         """
         moved: list[str] = []
 
@@ -102,14 +110,21 @@ class Claim:
                 moved.append(path)
                 return
             try:
-                await self._copy_aside(path, before, sizes[path])
+                await self._copy_aside(path, before, known[path])
             except (PreconditionFailedError, ObjectNotFoundError):
                 moved.append(path)
 
-        await for_each(sizes, keep)
-        if not moved:
-            return
-        await self.give_way(moved)
+        async def keep_anew(path: str) -> None:
+            """What was written anew with the content that is known may be replaced, too."""
+            before, entry = self._undo[path], known[path]
+            if entry is not None and before.sha256 and before.sha256 == entry.sha256:
+                with contextlib.suppress(PreconditionFailedError, ObjectNotFoundError):
+                    await self._copy_aside(path, before, entry)
+
+        await for_each(known, keep)
+        if moved:
+            await self.give_way(moved)
+            await for_each(moved, keep_anew)
 
     @property
     def generation(self) -> int:
@@ -130,10 +145,20 @@ class Claim:
         """
         undo = dict(self._undo)
         await for_each(paths, self._look_anew)
-        for path in paths:
-            self._left.pop(path, None)
         if self._undo != undo:
             await self._announce()
+
+    async def confirm(self) -> None:
+        """Make sure that the claim still holds: a mark does not tell whose push of a generation wrote an object.
+
+        Raises:
+            PreconditionFailedError: It is another's.
+        """
+        await self._announce()
+
+    def is_aside(self, sha256: str) -> bool:
+        """Whether a content could be brought back after a crash."""
+        return sha256 in self._aside or sha256 in self._previous
 
     def digest_of(self, path: str) -> str:
         """SHA-256 of what is there instead of what this push uploads, as far as is known; empty where nothing is."""
@@ -145,13 +170,19 @@ class Claim:
 
     async def repair(self, known: MutableMapping[str, Entry], uploaded: Iterable[str]) -> None:
         """Undo what an interrupted push did to files that this one has not uploaded again."""
-        done = set(uploaded)
-        paths = [path for path in self._left if path not in done]
+        done = self._given.union(uploaded)
+        there: dict[str, str] = {}
         added: list[str] = []
+
+        async def look(path: str) -> None:
+            # Now and not before: a request of that push may have come late.
+            etag = await self._leavings.find(path)
+            if etag is not None and etag != self._undo[path].etag:
+                there[path] = etag
 
         async def bring_back(path: str) -> None:
             before, entry = self._undo[path], known.get(path)
-            if await self._leavings.find(path) != self._left[path]:
+            if await self._leavings.find(path) != there[path]:
                 return  # somebody else's by now
             if before == Before():
                 added.append(self._keys.of_file(path))
@@ -162,8 +193,11 @@ class Claim:
                 known[path] = replace(entry, etag=etag)
                 self.repaired.add(path)
 
-        await for_each(paths, bring_back)
-        await self._store.delete_many(added)
+        await for_each([path for path in self._leavings.undo if path not in done], look)
+        if there:
+            self._previous = await self._generations.list_previous(self.state.head)
+            await for_each(list(there), bring_back)
+            await self._store.delete_many(added)
 
     @contextlib.asynccontextmanager
     async def kept_alive(self) -> AsyncIterator[None]:
@@ -213,7 +247,8 @@ class Claim:
     async def _announce(self) -> None:
         async with self._announcing:
             head = self.state.head
-            pushing = Pushing(head.generation + 1, self._writer, self._now(), dict(self._undo))
+            undo, can_tell = dict(self._undo), self._leavings.can_tell
+            pushing = Pushing(head.generation + 1, self._writer, self._now(), undo, can_tell)
             self.state = await self._generations.move_head(self.state, replace(head, pushing=pushing))
 
     async def _beat(self, ended: asyncio.Event) -> None:
@@ -239,10 +274,12 @@ class Claim:
         await for_each([path for path in paths if self._undo[path] != Before()], look)
         return moved
 
-    async def _copy_aside(self, path: str, before: Before, size: int) -> None:
+    async def _copy_aside(self, path: str, before: Before, known: Entry | None) -> None:
+        size = known.size if known is not None and known.sha256 == before.sha256 else None
         kept = self._keys.of_previous(self.state.head.generation + 1, before.sha256)
         self._kept.add(kept)
         await self._store.copy(self._keys.of_file(path), kept, if_match=before.etag, size=size)
+        self._aside.add(before.sha256)
 
     async def _look_anew(self, path: str) -> None:
         digest, found, is_own = hashlib.sha256(), Before(), False
@@ -252,8 +289,12 @@ class Claim:
                     digest.update(chunk)
                 found, is_own = Before(digest.hexdigest(), stored.info.etag), stored.info.push == self.generation
         self._found[path] = found
-        if not is_own:
+        if is_own:
+            self._left[path] = found.etag
+        else:
             self._undo[path] = found
+            self._left.pop(path, None)
+            self._given.add(path)
 
     async def _remove_leftovers(self, removed: Mapping[str, str], modified: float) -> None:
         """Delete what a generation dropped, unless somebody wrote it since: that is another file."""

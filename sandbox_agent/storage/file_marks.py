@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 from typing import TYPE_CHECKING, Final
@@ -11,6 +10,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _NAME: Final = "user.sandbox.push"
+_CANNOT: Final = frozenset({errno.ENOTSUP, errno.EOPNOTSUPP})
 
 
 def write_mark(path: Path, push: int, etag: str) -> None:
@@ -21,8 +21,11 @@ def write_mark(path: Path, push: int, etag: str) -> None:
         push: Generation of the push.
         etag: The file's.
     """
-    with contextlib.suppress(OSError):
+    try:
         os.setxattr(path, _NAME, f"{push} {etag}".encode())
+    except OSError as error:
+        if error.errno not in _CANNOT:
+            raise
 
 
 def read_mark(path: Path, etag: str) -> int | None:
@@ -32,6 +35,9 @@ def read_mark(path: Path, etag: str) -> int | None:
     """
     try:
         push, _, marked = os.getxattr(path, _NAME, follow_symlinks=False).decode(errors="replace").partition(" ")
+    except FileNotFoundError:
+        raise
     except OSError as error:
-        return 0 if error.errno == errno.ENODATA else None
+        # What may not be read is not ours either.
+        return None if error.errno in _CANNOT else 0
     return int(push) if push.isdecimal() and marked == etag else 0

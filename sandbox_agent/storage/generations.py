@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from sandbox_agent.storage.changes import Changes
@@ -53,6 +53,8 @@ class HeadState:
     """Unix time, by the store's clock."""
     age: float = 0.0
     """Seconds since then, by the store's clock, so that the clocks of two writers do not matter."""
+    is_marked: bool = False
+    """It was read with its mark: whoever wrote it marks, and this store keeps marks."""
 
     def is_claimed_by_other(self, writer: str) -> bool:
         """Whether another writer is pushing."""
@@ -101,10 +103,10 @@ class Generations:
                 content = await read_all(stored, MAX_BYTES)
                 modified = stored.info.last_modified.timestamp()
                 age = stored.served_at.timestamp() - modified
-                etag = stored.info.etag
+                etag, is_marked = stored.info.etag, bool(stored.info.push)
         except ObjectNotFoundError:
             return HeadState()
-        return HeadState(await asyncio.to_thread(decode_head, content), etag, modified, age)
+        return HeadState(await asyncio.to_thread(decode_head, content), etag, modified, age, is_marked)
 
     async def move_head(self, old: HeadState, new: Head) -> HeadState:
         """Replace HEAD if it is still the old one.
@@ -116,7 +118,9 @@ class Generations:
         """
         body = await asyncio.to_thread(encode_head, new)
         try:
-            etag = await self._store.put(self._keys.head, body, if_match=old.etag, if_none_match=not old.etag)
+            etag = await self._store.put(
+                self._keys.head, body, if_match=old.etag, if_none_match=not old.etag, push=new.generation + 1
+            )
         except (PreconditionFailedError, StorageUnavailableError):
             now = await self.read_head()
             if now.head != new:
@@ -162,14 +166,14 @@ class Generations:
             if (await self.read_head()).etag == state.etag:
                 raise
             return None
-        leavings = Leavings(self._store, self._keys, state.head)
+        leavings = Leavings(self._store, self._keys, state.head, is_marked=state.is_marked)
         _, foreign = await leavings.tell_apart(listing.objects)
         previous: dict[str, ObjectInfo] = {}
         if state.head.interrupted:
             # A push copies aside before it replaces: after the files, each that was seen to be replaced has its copy,
             # and while HEAD is the same nobody has removed it.
             previous = await self.list_previous(state.head)
-            if (await self.read_head()).etag != state.etag:
+            if _without_time((await self.read_head()).head) != _without_time(state.head):
                 return None
         undo = {path: before for path, before in leavings.undo.items() if path not in foreign}
         stored = Stored(state.head, manifest, listing.objects, previous, undo, foreign, state.modified)
@@ -202,6 +206,11 @@ class Generations:
             if len(listing.objects) + len(listing.refused) > 2 * MAX_FILES:
                 raise ManifestError(f"more than {2 * MAX_FILES} objects are stored")
         return listing
+
+
+def _without_time(head: Head) -> Head:
+    """Without what a long push writes again and again to say that it goes on."""
+    return head if head.pushing is None else replace(head, pushing=replace(head.pushing, since=""))
 
 
 def _decode(content: bytes, head: Head) -> Manifest:

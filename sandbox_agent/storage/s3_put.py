@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 SMALL: Final = 1 << 20
 """Bytes up to which a body is not worth asking first whether the store wants it (`Expect: 100-continue`)."""
 MARK: Final = "sandbox-push"
-"""Name of the metadata that says which generation's push wrote an object."""
+"""Name of the metadata that says which generation's push wrote an object, and under which key: a copy has it, too."""
 _STORED: Final = 200
 _NOT_UNDERSTOOD: Final = frozenset({400, 403, 405, 411, 501})
 _CHECKSUM: Final = "x-amz-checksum-crc32"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import hashlib
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -88,7 +89,7 @@ class S3Store:
         push: int = 0,
     ) -> str:
         """See ObjectStore."""
-        mark: dict[str, Any] = {"Metadata": {MARK: str(push)}} if push else {}
+        mark: dict[str, Any] = {"Metadata": {MARK: _mark(key, push)}} if push else {}
         conditions: dict[str, Any] = {}
         if if_match:
             conditions["IfMatch"] = if_match
@@ -286,10 +287,15 @@ async def _one_done(running: set[asyncio.Task[None]]) -> set[asyncio.Task[None]]
     return rest
 
 
+def _mark(key: str, push: int) -> str:
+    return f"{push}-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
+
+
 def _info(key: str, answer: Any) -> ObjectInfo:
     # Some stores write the names of headers their own way.
     mark = {name.lower(): value for name, value in answer.get("Metadata", {}).items()}.get(MARK, "")
-    push = int(mark) if mark.isdecimal() else 0
+    number = mark.partition("-")[0]
+    push = int(number) if number.isdecimal() and mark == _mark(key, int(number)) else 0
     return ObjectInfo(key, answer["ContentLength"], answer["ETag"], answer["LastModified"], push)
 
 

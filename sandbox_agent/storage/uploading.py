@@ -102,7 +102,8 @@ class Uploads:
             return etag
         # Written anew, and with the content that this sandbox knows: a push that was interrupted amid its repairs.
         known = self._known.get(path)
-        is_known = known is not None and known.sha256 == self._claim.digest_of(path) != ""
+        digest = self._claim.digest_of(path)
+        is_known = known is not None and known.sha256 == digest and self._claim.is_aside(digest)
         return self._claim.etag_of(path) if is_known else None
 
     async def _put(self, reading: FileReading, chunks: AsyncGenerator[bytes, None], etag: str) -> str:
@@ -113,7 +114,12 @@ class Uploads:
             return await self._parts.store.put(key, chunks, push=push, **condition)
         except (PreconditionFailedError, ObjectNotFoundError):
             await self._claim.give_way([path])
-            return self._accept(reading)
+            etag = self._accept(reading)
+            if not etag and self._claim.etag_left(path):
+                # This push's own, or the interrupted one's that came late: it is replaced as what that left is.
+                await self._claim.confirm()
+                raise ObjectNotFoundError(path) from None
+            return etag
 
     def _accept(self, reading: FileReading) -> str:
         """The etag of what is stored where it has this very content (or is our own, its answer lost); else ""."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 
@@ -149,6 +150,186 @@ async def test_an_upload_that_was_made_twice_is_undone_by_a_crash_like_any_other
     assert fresh.tree() == sandbox.tree()
 
 
+@contextlib.contextmanager
+def failing_commit(sandbox):
+    """HEAD is claimed and never committed."""
+    put = sandbox.store.put
+
+    async def put_but_no_commit(key, body, **options):
+        if key == HEAD and json.loads(body)["pushing"] is None:
+            raise StorageUnavailableError("crash")
+        return await put(key, body, **options)
+
+    sandbox.store.put = put_but_no_commit
+    yield
+    sandbox.store.put = put
+
+
+async def test_what_is_replaced_under_another_etag_is_kept_aside_too(new_sandbox, new_store):
+    """Somebody wrote the same content anew, as a `touch` does in a folder."""
+    sandbox = new_sandbox()
+    sandbox.write("f", b"committed")
+    await sandbox.push()
+    await new_store().put(FILES + "f", b"committed")
+    sandbox.write("f", b"not committed")
+    with failing_commit(sandbox), pytest.raises(OperationError):
+        await sandbox.push()
+    fresh = new_sandbox("pod-b")
+    await fresh.restore()
+    assert contents(fresh) == {"f": b"committed"}
+    sandbox.write("f", b"third")
+    assert list((await sandbox.push()).failed) == []
+
+
+async def test_requests_of_an_interrupted_push_that_come_late_are_undone_or_replaced(new_sandbox, new_store):
+    sandbox = new_sandbox()
+    sandbox.write("reverted", b"old")
+    await sandbox.push()
+    for name in ("reverted", "removed", "changed", "same"):
+        sandbox.write(name, f"new {name}".encode())
+    put, late, all_sent = sandbox.store.put, [], asyncio.Event()
+
+    async def put_late(key, body, **options):
+        if not key.startswith(FILES):
+            return await put(key, body, **options)
+        late.append((key, b"".join([chunk async for chunk in body]), options))
+        if len(late) == 4:
+            all_sent.set()
+        await all_sent.wait()
+        raise StorageUnavailableError("no answer")
+
+    sandbox.store.put = put_late
+    with pytest.raises(OperationError):
+        await sandbox.push()
+    sandbox.write("reverted", b"old")
+    sandbox.write("changed", b"newer")
+    (sandbox.root / "removed").unlink()
+
+    async def put_behind_them(key, body, **options):
+        while key.startswith(FILES) and late:
+            late_key, content, late_options = late.pop()
+            with contextlib.suppress(PreconditionFailedError):
+                await put(late_key, content, **late_options)
+        return await put(key, body, **options)
+
+    sandbox.store.put = put_behind_them
+    assert list((await sandbox.push()).failed) == []
+    assert late == []
+    await sandbox.workspace.refresh()
+    wanted = {"reverted": b"old", "changed": b"newer", "same": b"new same"}
+    assert contents(sandbox) == wanted
+    assert await stored(new_store()) == wanted
+
+
+async def test_an_agent_that_goes_on_after_its_claim_was_taken_over_loses_no_committed_file(new_sandbox):
+    """It copies aside and replaces while the next agent of its session looks at what it left."""
+    before = new_sandbox()
+    before.write("f", b"committed")
+    await before.push()
+    after = new_sandbox()
+    await after.restore()
+    before.write("f", b"not committed")
+    after.write("mine", b"1")
+    copy, has_claimed, may_go_on = before.store.copy, asyncio.Event(), asyncio.Event()
+
+    async def copy_later(*arguments, **options):
+        has_claimed.set()
+        await may_go_on.wait()
+        return await copy(*arguments, **options)
+
+    before.store.copy = copy_later
+    pushing = asyncio.create_task(before.push())
+    await has_claimed.wait()
+    generations = after.workspace._parts.generations
+    looks = {name: getattr(generations, name) for name in ("list_all", "list_previous")}
+
+    def going_on_behind(name):
+        async def look(*arguments):
+            seen = await looks[name](*arguments)
+            may_go_on.set()
+            with contextlib.suppress(OperationError):
+                await pushing
+            return seen
+
+        return look
+
+    for name in looks:
+        setattr(generations, name, going_on_behind(name))
+    await after.push()
+    fresh = new_sandbox("pod-c")
+    await fresh.restore()
+    assert contents(fresh) == {"f": b"committed", "mine": b"1"}
+
+
+async def test_what_somebody_deleted_amid_an_interrupted_push_stays_deleted(
+    interrupted, new_store, new_sandbox, monkeypatch
+):
+    monkeypatch.setattr("sandbox_agent.storage.generations.LEASE", -1.0)
+    await new_store().delete_many([FILES + "replaced"])
+    heir = new_sandbox("pod-b")
+    await heir.restore()
+    assert contents(heir).keys() == {"same", "taken back"}
+    heir.write("mine", b"1")
+    await heir.push()
+    assert (await stored(new_store())).keys() == {"same", "taken back", "mine"}
+
+
+async def test_a_copy_of_another_key_has_nobodys_mark(interrupted, new_store):
+    store = new_store()
+    elsewhere = "clusters/t1/other/code-interpreter/x"
+    await store.put(elsewhere, b"theirs", push=2)
+    for name in NAMES:
+        await store.copy(elsewhere, FILES + name)
+    await interrupted.push()
+    found = await stored(store)
+    assert [found[name] for name in NAMES] == [b"theirs", b"theirs"]
+
+
+async def test_an_interrupted_push_without_marks_is_undone_also_after_one_with_marks(
+    interrupted, new_store, new_sandbox, monkeypatch
+):
+    """An agent of before had no marks; the next one's push is cut off behind its claim."""
+    monkeypatch.setattr("sandbox_agent.storage.generations.LEASE", -1.0)
+    store = new_store()
+    async with store.get(HEAD) as reading:
+        head = json.loads(b"".join([chunk async for chunk in reading.chunks]))
+    del head["pushing"]["marked"]
+    await store.put(HEAD, json.dumps(head).encode())
+    for name in ("replaced", "taken back", "added", "dropped"):
+        await store.put(FILES + name, f"new {name}".encode())
+    heir = new_sandbox("pod-b")
+    await heir.restore()
+    heir.write("mine", b"1")
+    heir.store.fail_after(1, only="put")
+    with pytest.raises(OperationError):
+        await heir.push()
+    fresh = new_sandbox("pod-c")
+    await fresh.restore()
+    assert contents(fresh) == {name: f"old {name}".encode() for name in ("replaced", "taken back", "same")}
+
+
+async def test_in_a_store_that_keeps_no_marks_an_interrupted_push_is_undone_all_the_same(new_sandbox):
+    sandbox = new_sandbox()
+    put = sandbox.store.put
+
+    async def put_without_mark(key, body, *, push=0, **options):
+        return await put(key, body, **options)
+
+    sandbox.store.put = put_without_mark
+    sandbox.write("f", b"old")
+    await sandbox.push()
+    sandbox.write("f", b"new")
+    sandbox.write("added", b"new")
+    with failing_commit(sandbox), pytest.raises(OperationError):
+        await sandbox.push()
+    fresh = new_sandbox("pod-b")
+    await fresh.restore()
+    assert contents(fresh) == {"f": b"old"}
+    sandbox.write("f", b"newer")
+    sandbox.write("added", b"newer")
+    assert list((await sandbox.push()).failed) == []
+
+
 async def test_a_push_marks_what_it_uploads(new_sandbox, new_store, tmp_path):
     sandbox, store = new_sandbox(), new_store()
     sandbox.write("small", b"1")
@@ -157,7 +338,7 @@ async def test_a_push_marks_what_it_uploads(new_sandbox, new_store, tmp_path):
     await sandbox.push()
     for name in ("small", "small, too", "large"):
         assert (await store.stat(FILES + name)).push == 1
-    assert (await store.stat(PREFIX + ".workspace/HEAD")).push == 0
+    assert (await store.stat(HEAD)).push, "it tells that this store keeps marks"
     if isinstance(store, S3Store):
         return
     # Another program that writes into the same file leaves its attributes alone.
