@@ -179,6 +179,10 @@ async def test_what_is_replaced_under_another_etag_is_kept_aside_too(new_sandbox
     assert contents(fresh) == {"f": b"committed"}
     sandbox.write("f", b"third")
     assert list((await sandbox.push()).failed) == []
+    await new_store().put(FILES + "f", b"third")
+    sandbox.write("f", b"fourth")
+    assert list((await sandbox.push()).failed) == [], "the same content is no conflict"
+    assert await stored(new_store()) == {"f": b"fourth"}
 
 
 async def test_requests_of_an_interrupted_push_that_come_late_are_undone_or_replaced(new_sandbox, new_store):
