@@ -162,7 +162,7 @@ class Cluster:
         *,
         timeout: float,  # noqa: ASYNC109 - it ends a watch
         on_phase: Callable[[str], object],
-        since: Mapping[str, Any] | None = None,
+        since: dict[str, Any] | None = None,
     ) -> dict[str, Any]:
         """Wait until a session is Ready; it, as it is then.
 
@@ -192,7 +192,7 @@ class Cluster:
         *,
         timeout: float,  # noqa: ASYNC109 - it ends a watch
         on_phase: Callable[[str], object],
-        since: Mapping[str, Any] | None = None,
+        since: dict[str, Any] | None = None,
     ) -> dict[str, Any]:
         """Watch a session until a predicate holds, or the time is over; the session as seen last."""
         loop = asyncio.get_running_loop()
@@ -214,7 +214,7 @@ class Cluster:
 
         return await call_api(f"session {name}", watch)  # type: ignore[no-any-return]
 
-    def _versions(self, name: str, deadline: float, since: Mapping[str, Any] | None) -> Iterator[dict[str, Any]]:
+    def _versions(self, name: str, deadline: float, since: dict[str, Any] | None) -> Iterator[dict[str, Any]]:
         """Each version of a session as it appears. A watch that ends, hangs or is too old begins again with a read."""
         from kubernetes.client import ApiException  # noqa: PLC0415 - slow to import
         from kubernetes.watch import Watch  # noqa: PLC0415 - same
@@ -224,11 +224,11 @@ class Cluster:
 
         api = self._objects()
         while True:
-            session = since or api.get_namespaced_custom_object(
+            session: dict[str, Any] = since or api.get_namespaced_custom_object(
                 GROUP, VERSION, self.namespace, PLURAL, name, _request_timeout=_REQUEST_TIMEOUT
             )
             since = None
-            yield dict(session)
+            yield session
             left = int(min(_WATCH_SECONDS, deadline - time.monotonic()))
             if left < 1:
                 return

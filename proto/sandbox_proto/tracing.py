@@ -93,10 +93,18 @@ def is_within() -> bool:
     return is_on() and _has_current()
 
 
-def span(name: str, attributes: Attributes | None = None) -> AbstractContextManager[Span]:
-    """A step of what is under way in this task: its parent is the current span, and it is current itself meanwhile."""
+def span(name: str, attributes: Attributes | None = None, *, only_within: bool = False) -> AbstractContextManager[Span]:
+    """A step of what is under way in this task: its parent is the current span, and it is current itself meanwhile.
+
+    Args:
+        name: Of the span.
+        attributes: Of the span.
+        only_within: None at all where no span is current.
+    """
     tracer = _tracer()
-    return NO_SPAN if tracer is None else _current(tracer, name, "INTERNAL", attributes, None)
+    if tracer is None or (only_within and not _has_current()):
+        return NO_SPAN
+    return _current(tracer, name, "INTERNAL", attributes, None)
 
 
 def serving(

@@ -14,7 +14,7 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from sandbox_agent.storage.generations import LEASE, HeadState
+from sandbox_agent.storage.generations import LEASE
 from sandbox_agent.storage.head import Before, Head, Pushing
 from sandbox_agent.storage.leavings import Leavings
 from sandbox_agent.storage.object_store import ObjectNotFoundError, PreconditionFailedError, StorageError
@@ -23,7 +23,7 @@ from sandbox_agent.storage.transfers import for_each
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, MutableMapping
 
-    from sandbox_agent.storage.generations import Generations
+    from sandbox_agent.storage.generations import Generations, HeadState
     from sandbox_agent.storage.manifest import Entry
     from sandbox_agent.storage.names import Keys
     from sandbox_agent.storage.object_store import ObjectInfo, ObjectStore
@@ -49,12 +49,11 @@ class Claim:
         self._writer = writer
         self._now = now
         self._undo: dict[str, Before] = {}
-        self._leavings = Leavings(store, keys, Head(), is_marked=True)
+        self._leavings: Leavings
         self._left: dict[str, str] = {}
         self._found: dict[str, Before] = {}
         self._given: set[str] = set()
         self._aside: set[str] = set()
-        self._before = HeadState()
         self._previous: Mapping[str, ObjectInfo] = {}
         self._announcing = asyncio.Lock()
         self._kept: set[str] = set()
@@ -65,7 +64,6 @@ class Claim:
 
     async def take(self, state: HeadState, uploads: Mapping[str, Before]) -> None:
         """Say in HEAD what will be uploaded, over what. An interrupted push's undo goes on to hold."""
-        self._before = state
         self._leavings = Leavings(self._store, self._keys, state.head, is_marked=state.is_marked)
         self._undo = {**uploads, **self._leavings.undo}
         garbage = self._generations.garbage
@@ -81,9 +79,12 @@ class Claim:
             looking.cancel()
             await asyncio.gather(looking, return_exceptions=True)
 
-    async def look_at_leavings(self) -> None:
-        """Find what an interrupted push left, and what others stored under its names since."""
-        before = self._before
+    async def look_at_leavings(self, before: HeadState) -> None:
+        """Find what an interrupted push left, and what others stored under its names since.
+
+        Args:
+            before: HEAD as it was taken.
+        """
         if before.head.interrupted:
             listing = await self._generations.list_all()
             self._left, foreign = await self._leavings.tell_apart(listing.objects)
@@ -143,9 +144,9 @@ class Claim:
 
         It may be this push's own, uploaded by a request whose answer was lost.
         """
-        undo = dict(self._undo)
+        before = {path: self._undo[path] for path in paths}
         await for_each(paths, self._look_anew)
-        if self._undo != undo:
+        if any(self._undo[path] != before[path] for path in paths):
             await self._announce()
 
     async def confirm(self) -> None:

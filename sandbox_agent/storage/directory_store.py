@@ -151,16 +151,16 @@ class DirectoryStore:
     def _open(self, key: str) -> tuple[int, ObjectInfo]:
         descriptor = os.open(self._path(key), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
-            info = _info(key, os.fstat(descriptor))
-            return descriptor, replace(info, push=read_mark(self._path(key), info.etag))
+            return descriptor, self._with_mark(_info(key, os.fstat(descriptor)))
         except BaseException:
             os.close(descriptor)
             raise
 
     def _stat(self, key: str) -> ObjectInfo:
-        path = self._path(key)
-        info = _info(key, path.lstat())
-        return replace(info, push=read_mark(path, info.etag))
+        return self._with_mark(_info(key, self._path(key).lstat()))
+
+    def _with_mark(self, info: ObjectInfo) -> ObjectInfo:
+        return replace(info, push=read_mark(self._path(info.key), info.etag))
 
     def _begin(self) -> tuple[Path, int]:
         folder = self._root / _INCOMING

@@ -10,7 +10,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _NAME: Final = "user.sandbox.push"
-_CANNOT: Final = frozenset({errno.ENOTSUP, errno.EOPNOTSUPP})
 
 
 def write_mark(path: Path, push: int, etag: str) -> None:
@@ -24,7 +23,7 @@ def write_mark(path: Path, push: int, etag: str) -> None:
     try:
         os.setxattr(path, _NAME, f"{push} {etag}".encode())
     except OSError as error:
-        if error.errno not in _CANNOT:
+        if error.errno != errno.ENOTSUP:
             raise
 
 
@@ -39,5 +38,5 @@ def read_mark(path: Path, etag: str) -> int | None:
         raise
     except OSError as error:
         # What may not be read is not ours either.
-        return None if error.errno in _CANNOT else 0
+        return None if error.errno == errno.ENOTSUP else 0
     return int(push) if push.isdecimal() and marked == etag else 0

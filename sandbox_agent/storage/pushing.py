@@ -114,7 +114,7 @@ class Push:
         stored = {local.path: self._known.get(local.path) for local in uploads}
         await claim.take(state, {path: before_of(entry) for path, entry in stored.items()})
         async with claim.kept_alive():
-            await claim.look_at_leavings()
+            await claim.look_at_leavings(state)
             await claim.keep_replaced(stored)
             await for_each(uploads, self._upload)
             await claim.repair(self._known, self._uploaded)

@@ -100,7 +100,7 @@ class Uploads:
             return left
         if self._claim.etag_of(path) == etag:
             return etag
-        # Written anew, and with the content that this sandbox knows: a push that was interrupted amid its repairs.
+        # Written anew with the content that this sandbox knows, by somebody or by a repair that was interrupted.
         known = self._known.get(path)
         digest = self._claim.digest_of(path)
         is_known = known is not None and known.sha256 == digest and self._claim.is_aside(digest)

@@ -55,11 +55,9 @@ def create(
         created = str(session["metadata"]["name"])
         if wait:
             with target.terminal.steps(f"Creating {created}") as step:
-
-                def tell(phase: str) -> None:
-                    step(f"{created}: {phase}")
-
-                await cluster.wait_ready(created, timeout=timeout, on_phase=tell, since=session)
+                await cluster.wait_ready(
+                    created, timeout=timeout, on_phase=lambda phase: step(f"{created}: {phase}"), since=session
+                )
         return created
 
     created = asyncio.run(work())

@@ -206,10 +206,9 @@ class KubeClient:
             headers["Content-Type"] = content
             data = json.dumps(body, separators=(",", ":")).encode()
         status, began = 0, time.perf_counter()
-        # What is asked for no session in particular, such as the lease, is of no interest to anybody.
-        span = tracing.span(f"{method} {resource.plural}") if tracing.is_within() else tracing.NO_SPAN
         try:
-            with span:
+            # What is asked for no session in particular, such as the lease, is of no interest to anybody.
+            with tracing.span(f"{method} {resource.plural}", only_within=True):
                 async with self._session.request(
                     method, self._connection.server + path, params=parameters, data=data, headers=headers
                 ) as response:

@@ -90,12 +90,13 @@ def build_status(observation: Observation, standing: Standing, now: datetime) ->
     session, pod, agent = observation.session, observation.pod, observation.agent
     old = session.status
     is_bound = agent is not None and agent.state != "BLANK" and agent.session_uid == session.metadata.uid
+    teller = _find_teller(observation, is_bound=is_bound)
     status: dict[str, Any] = {
         "observedGeneration": session.metadata.generation,
         "phase": standing.phase,
         "conditions": _conditions(observation, standing, now, is_bound=is_bound),
         "accessSecretName": old.get("accessSecretName"),
-        "workspace": _workspace(observation) if _tells_workspace(agent, is_bound=is_bound) else old.get("workspace"),
+        "workspace": _workspace(teller) if teller else old.get("workspace"),
         "lastActiveAt": _last_active(observation) if is_bound else old.get("lastActiveAt"),
     }
     if pod is not None:
@@ -195,16 +196,17 @@ def _restored(observation: Observation, *, is_bound: bool) -> tuple[str, str, st
     return "False", "Restoring", ""
 
 
-def _tells_workspace(agent: AgentView | None, *, is_bound: bool) -> bool:
-    """Whether what the agent says of its workspace counts: while it restores that, it says nothing."""
-    return agent is not None and is_bound and agent.restore != "RUNNING"
+def _find_teller(observation: Observation, *, is_bound: bool) -> AgentView | None:
+    """The agent, where it says something of its workspace: while it restores that, it does not."""
+    agent = observation.agent
+    return agent if agent is not None and is_bound and agent.restore != "RUNNING" else None
 
 
 def _synced(observation: Observation, *, is_bound: bool) -> tuple[str, str, str]:
-    agent, drain = observation.agent, observation.drain
+    agent, drain = _find_teller(observation, is_bound=is_bound), observation.drain
     if drain and drain.error:
         return "False", "PushFailed", drain.error
-    if agent is not None and _tells_workspace(agent, is_bound=is_bound):
+    if agent is not None:
         if agent.workspace_error and agent.dirty:
             return "False", "PushFailed", agent.workspace_error
         return ("False", "Unsaved", "") if agent.dirty else ("True", "Synced", "")
@@ -238,10 +240,7 @@ def _contradiction(session: Session) -> tuple[str, str, str] | None:
     return "False", "IdleTimeoutUnreachable", message
 
 
-def _workspace(observation: Observation) -> dict[str, Any]:
-    agent = observation.agent
-    if agent is None:
-        return {}
+def _workspace(agent: AgentView) -> dict[str, Any]:
     fields = {
         "generation": agent.generation,
         "files": agent.files,

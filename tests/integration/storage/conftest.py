@@ -130,6 +130,11 @@ class FolderRuntime:
         return [path for name, path in self.calls if name == op]
 
 
+def contents(sandbox: Sandbox) -> dict[str, Any]:
+    """Of a sandbox that has nothing but files, by path."""
+    return {path: entry[2] for path, entry in sandbox.tree().items()}
+
+
 async def read_keys(store: Any, prefix: str) -> list[str]:
     """Every key below a prefix, without it, and without what is random in a manifest's name."""
     keys = [info.key.removeprefix(prefix) async for page in store.pages(prefix) for info in page]

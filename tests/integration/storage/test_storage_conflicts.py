@@ -7,14 +7,11 @@ import itertools
 import pytest
 
 from sandbox_agent.storage.conflicts import conflict_names
+from tests.integration.storage.conftest import contents
 
 FILES = "clusters/t1/work/code-interpreter/"
 IN_A_FOLDER = pytest.mark.parametrize("new_store", ["directory"], indirect=True)
 """Nothing in it depends on the store, and that of S3 is slow here."""
-
-
-def contents(sandbox):
-    return {path: entry[2] for path, entry in sandbox.tree().items()}
 
 
 async def stored(new_sandbox):

@@ -8,6 +8,7 @@ import pytest
 
 from sandbox_agent.storage.directory_store import DirectoryStore
 from sandbox_agent.storage.freshness import Freshness, Looking
+from tests.integration.storage.conftest import contents
 
 FILES = "clusters/t1/work/code-interpreter/"
 
@@ -16,10 +17,6 @@ async def next_call(sandbox):
     """What the agent does before each client call."""
     if not sandbox.workspace.is_fresh():
         await sandbox.workspace.freshen()
-
-
-def contents(sandbox):
-    return {path: entry[2] for path, entry in sandbox.tree().items()}
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import pytest
 
 from sandbox_agent.link.calls import OperationError
 from sandbox_agent.storage.object_store import StorageUnavailableError
+from tests.integration.storage.conftest import contents
 
 MANIFEST = pytest.mark.parametrize("most", [256, 0], ids=["changes in HEAD", "a manifest"])
 BOOKKEEPING = [".workspace/HEAD", ".workspace/manifest-0000000001.json"]
@@ -16,10 +17,6 @@ BOOKKEEPING = [".workspace/HEAD", ".workspace/manifest-0000000001.json"]
 
 async def bookkeeping(sandbox):
     return [key for key in await sandbox.keys() if key.startswith(".workspace/")]
-
-
-def contents(sandbox):
-    return {path: entry[2] for path, entry in sandbox.tree().items()}
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from sandbox_agent.link.calls import OperationError
 from sandbox_agent.storage.object_store import AccessDeniedError, StorageUnavailableError
 from sandbox_agent.storage.s3_store import S3Store
 from sandbox_agent.storage.testing import Fault
+from tests.integration.storage.conftest import contents
 
 FILES = "clusters/t1/work/code-interpreter/"
 HEAD = "clusters/t1/work/.workspace/HEAD"
@@ -20,10 +21,6 @@ async def expect_error(awaitable):
     with pytest.raises(OperationError) as caught:
         await awaitable
     return caught.value.code, caught.value.reason
-
-
-def contents(sandbox):
-    return {path: entry[2] for path, entry in sandbox.tree().items()}
 
 
 async def test_what_another_tool_adds_or_replaces_is_seen_after_a_restore(new_sandbox, new_store):

@@ -12,8 +12,7 @@ from sandbox_agent.link.calls import OperationError
 from sandbox_agent.storage.object_store import PART_SIZE, ObjectNotFoundError, PreconditionFailedError
 from sandbox_agent.storage.s3_store import S3Store
 from sandbox_proto.v1 import workspace_pb2
-
-PREFIX = "clusters/t1/work/"
+from tests.integration.storage.conftest import PREFIX
 
 
 def fill(sandbox):
