@@ -10,6 +10,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any, Final
 
 from sandbox_client.errors import NotFound, NotSupported, SandboxUnavailable
+from sandbox_client.patience import Patience
 from sandbox_proto import tracing
 
 if TYPE_CHECKING:
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
 
 ATTACH_ONLY: Final = (("sandbox-attach-only", "1"),)
 """Metadata of a repeat."""
-_ATTEMPTS: Final = 5
-_PAUSE: Final = 0.2
 _ENDS: Final = frozenset({"completed", "exited"})
 
 
@@ -107,19 +106,20 @@ async def attached_events(
 
     Raises:
         ExecutionLostError: The connection broke and the agent knows nothing of the request any more.
-        SandboxUnavailable: It broke and did not come back.
+        SandboxUnavailable: It broke and did not come back within `Endpoint.returns_within`.
         SandboxError: As the call answered.
     """
     replay = _Replay()
+    patience = Patience(connection.endpoint.returns_within)
     is_repeat = False
     with tracing.operation("sandbox.run") as span:
         if brief is not None and connection.is_brief:
-            for event in replay.fresh(await _first_events(connection, brief, request, span)):
+            for event in replay.fresh(await _first_events(connection, brief, request, span, patience)):
                 yield event
             # An agent that does not have the call has started nothing.
             is_repeat = connection.is_brief
         if not replay.is_complete:
-            streamed = _streamed(connection, method, request, replay, span, is_repeat=is_repeat)
+            streamed = _streamed(connection, method, request, replay, span, patience, is_repeat=is_repeat)
             async with contextlib.aclosing(streamed) as events:
                 async for event in events:
                     yield event
@@ -131,36 +131,41 @@ async def _streamed(
     request: Any,
     replay: _Replay,
     span: tracing.Span,
+    patience: Patience,
     *,
     is_repeat: bool,
 ) -> AsyncGenerator[Any, None]:
-    for attempt in range(1, _ATTEMPTS + 1):
+    while True:
         replay.begin()
         try:
             stream = connection.stream(method, request, metadata=ATTACH_ONLY if is_repeat else (), under=span)
             async with contextlib.aclosing(stream):
                 async for response in stream:
                     for event in replay.fresh(response.events):
+                        patience.renew()
                         yield event
             if replay.is_complete:
                 return
             failure: SandboxUnavailable = SandboxUnavailable("the stream ended early", reason="STREAM_ENDED")
         except SandboxUnavailable as error:
-            if is_final(error) or replay.is_complete:
+            if replay.is_complete:
                 raise
             failure = error
         except NotFound as error:
             if not is_repeat:
                 raise
             raise ExecutionLostError(has_started=replay.has_started) from error
-        if attempt == _ATTEMPTS:
-            raise failure
+        pause = patience.pause(failure, may_run=is_repeat)
         is_repeat = True
-        await connection.pause(_PAUSE * attempt)
+        await connection.pause(pause)
 
 
 async def _first_events(
-    connection: Connection | StraightConnection, brief: Callable[..., Any], request: Any, span: tracing.Span
+    connection: Connection | StraightConnection,
+    brief: Callable[..., Any],
+    request: Any,
+    span: tracing.Span,
+    patience: Patience,
 ) -> Iterable[Any]:
     """What the brief call answers; nothing where the stream has to tell."""
     try:
@@ -169,13 +174,8 @@ async def _first_events(
     except NotSupported:
         connection.is_brief = False
     except SandboxUnavailable as error:
-        if is_final(error):
-            raise
+        # The stream asks for it at once.
+        patience.pause(error, may_run=False)
     else:
         return events
     return ()
-
-
-def is_final(error: SandboxUnavailable) -> bool:
-    """Whether the runtime is gone, and the agent says so itself: there is nothing to attach to."""
-    return error.reason in {"RUNTIME_UNAVAILABLE", "UNREACHABLE"}

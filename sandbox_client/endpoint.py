@@ -49,6 +49,7 @@ class Endpoint:
         token: The session's access token; never shown in a repr.
         describe_failure: What the way to `address` has to say when nothing answers there; "" for nothing.
         life: Whose pod it is; of a session of a cluster.
+        returns_within: Seconds for which what runs there is waited for once nobody answers: a network comes back.
     """
 
     address: str
@@ -57,6 +58,7 @@ class Endpoint:
     token: str = field(repr=False)
     describe_failure: Callable[[], str] = field(default=str, repr=False, compare=False)
     life: PodLife = field(default_factory=PodLife, repr=False, compare=False)
+    returns_within: float = field(default=60.0, repr=False, compare=False)
 
 
 def channel_options(server_name: str) -> Sequence[tuple[str, Any]]:

@@ -98,7 +98,9 @@ async def start_local(
         await resources.aclose()
         raise
     on_progress("Ready")
-    return Endpoint(f"127.0.0.1:{ports['grpc_port']}", SERVER_NAME, certificate, token), resources
+    address = f"127.0.0.1:{ports['grpc_port']}"
+    # Nothing lies between: an agent that does not answer is gone.
+    return Endpoint(address, SERVER_NAME, certificate, token, returns_within=0.0), resources
 
 
 def _check(options: LocalOptions) -> None:

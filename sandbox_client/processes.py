@@ -6,9 +6,10 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Any, Final
 
-from sandbox_client.attach import ATTACH_ONLY, ExecutionLostError, is_final
+from sandbox_client.attach import ATTACH_ONLY, ExecutionLostError
 from sandbox_client.errors import FailedPrecondition, InvalidArgument, NotFound, SandboxUnavailable
 from sandbox_client.events import CommandFold, EventReader
+from sandbox_client.patience import Patience
 from sandbox_client.process_values import ProcessInfo, ProcessOutput, process_info
 from sandbox_client.requests import command_request
 from sandbox_proto.v1 import process_pb2, types_pb2
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 
 MAX_SEND: Final = 1 << 20
 """Bytes of input that one message carries."""
-_ATTEMPTS: Final = 5
-_PAUSE: Final = 0.2
 _LAST_SIGNAL: Final = 64
 _LAST_SIDE: Final = 65535
 _IS_STDERR: Final = types_pb2.Output.STREAM_STDERR
@@ -144,14 +143,15 @@ class AsyncProcess:
 
     async def _events(self, offset: int) -> AsyncGenerator[Any, None]:
         """Messages from a position on, each byte once, then one `exited`."""
-        attempt = 0
+        patience = Patience(self._connection.endpoint.returns_within)
+        is_repeat = False
         while True:
             request = process_pb2.AttachRequest(process_id=self.id, offset=offset)
             stream = self._connection.stream(self._connection.process.Attach, request)
             try:
                 async with contextlib.aclosing(stream):
                     async for response in stream:
-                        attempt = 0
+                        patience.renew()
                         for event in response.events:
                             if event.HasField("started"):
                                 continue
@@ -162,13 +162,10 @@ class AsyncProcess:
                                 return
                 failure = SandboxUnavailable("the stream ended early", reason="STREAM_ENDED")
             except SandboxUnavailable as error:
-                if error.reason == "UNREACHABLE":
-                    raise
                 failure = error
-            attempt += 1
-            if attempt == _ATTEMPTS:
-                raise failure
-            await asyncio.sleep(_PAUSE * attempt)
+            pause = patience.pause(failure, may_run=is_repeat)
+            is_repeat = True
+            await asyncio.sleep(pause)
 
 
 class AsyncProcesses:
@@ -249,21 +246,22 @@ class AsyncProcesses:
         await send_signal(self._connection, process_id, signal)
 
     async def _start(self, request: process_pb2.StartRequest) -> Any:
-        for attempt in range(1, _ATTEMPTS + 1):
-            metadata = ATTACH_ONLY if attempt > 1 else ()
+        patience = Patience(self._connection.endpoint.returns_within)
+        is_repeat = False
+        while True:
+            metadata = ATTACH_ONLY if is_repeat else ()
             try:
                 return await self._connection.unary(
                     self._connection.process.Start, request, repeatable=False, metadata=metadata
                 )
             except SandboxUnavailable as error:
-                if is_final(error) or attempt == _ATTEMPTS:
-                    raise
+                pause = patience.pause(error, may_run=is_repeat)
             except NotFound as error:
                 if error.reason == "UNKNOWN_REQUEST":
                     raise ExecutionLostError(has_started=False) from error
                 raise
-            await asyncio.sleep(_PAUSE * attempt)
-        raise AssertionError("unreachable")  # pragma: no cover
+            is_repeat = True
+            await asyncio.sleep(pause)
 
 
 async def send_signal(connection: Connection, process_id: str, signal: int | str) -> None:

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 _REFUSALS: Final = frozenset({"DRAINING", "LIFETIME_EXPIRED", "NOT_BOUND"})
 """An agent's reasons to start no work."""
-_OVER: Final = frozenset({"Failed", "Terminating"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +40,9 @@ class Standing(Enum):
     """Where a session stands, as seen by someone who was connected to one of its pods."""
 
     OVER = "over"
-    """It failed, ends, or is another one of the same name."""
+    """It failed, or is another one of the same name."""
+    ENDING = "ending"
+    """It is being deleted: what runs in it may still be told to its end."""
     ASLEEP = "asleep"
     """It is suspended, or is about to be."""
     ELSEWHERE = "elsewhere"
@@ -70,8 +71,10 @@ def judge(session: Mapping[str, Any], held: PodLife) -> Standing:
     """
     metadata, now = session.get("metadata", {}), life_of(session)
     phase = session.get("status", {}).get("phase")
-    if metadata.get("deletionTimestamp") or phase in _OVER or now.session_uid != held.session_uid:
+    if phase == "Failed" or now.session_uid != held.session_uid:
         return Standing.OVER
+    if metadata.get("deletionTimestamp") or phase == "Terminating":
+        return Standing.ENDING
     if session.get("spec", {}).get("suspended"):
         return Standing.ASLEEP
     return Standing.SAME if now == held else Standing.ELSEWHERE

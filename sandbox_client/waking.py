@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sandbox_client.connection import Connection
 from sandbox_client.contexts import AsyncContexts
-from sandbox_client.errors import SandboxError, SessionFailed
+from sandbox_client.errors import NotFound, SandboxError, SandboxUnavailable, SessionFailed
 from sandbox_client.kubernetes import describe_failure, is_ready
 from sandbox_client.variables import MOVED, SLEPT, describe_wake
 from sandbox_client.wake_policy import Standing, is_ending, judge, life_of
@@ -89,6 +89,7 @@ class Waker:
 
         Raises:
             SessionFailed: It slept and could not be woken; the message says why.
+            SandboxUnavailable: Nobody answered and nobody will: the session is over.
         """
         if self.endpoint is held:
             if self._work is None or self._work.done():
@@ -109,6 +110,10 @@ class Waker:
     async def _look(self, held: Endpoint, error: SandboxError | None) -> None:
         try:
             session = await self._cluster.get(self._name)
+        except NotFound:
+            if error is None:
+                raise self._over("it was deleted") from None
+            return
         except SandboxError as failure:
             # The caller's own error says more: it may be that nobody lets this client ask.
             _log.debug("session %s cannot be looked at: %s", self._name, failure)
@@ -116,11 +121,18 @@ class Waker:
         standing = judge(session, held.life)
         if standing is Standing.ASLEEP:
             await self._wake(held)
+        elif standing is Standing.OVER and error is None:
+            is_another = life_of(session).session_uid != held.life.session_uid
+            raise self._over("it was deleted, this is another one" if is_another else describe_failure(session))
         elif standing is Standing.ELSEWHERE or (standing is Standing.SAME and is_ending(error)):
             try:
                 await self._go_on(held, MOVED)
             except SandboxError as failure:
                 _log.debug("session %s does not go on: %s", self._name, failure)
+
+    def _over(self, why: str) -> SandboxUnavailable:
+        # Of a refused call the agent's own error says more.
+        return SandboxUnavailable(f"session {self._name} is over: {why}", reason="SESSION_OVER")
 
     async def _wake(self, held: Endpoint) -> None:
         _log.info("session %s sleeps and is woken", self._name)
@@ -140,7 +152,7 @@ class Waker:
             return is_ready(session) and life_of(session) != held.life
 
         def is_over(session: Mapping[str, Any]) -> bool:
-            return is_elsewhere(session) or judge(session, held.life) is Standing.OVER
+            return is_elsewhere(session) or judge(session, held.life) in {Standing.OVER, Standing.ENDING}
 
         session = await self._cluster.wait_for(self._name, is_over, timeout=self._timeout, on_phase=self._on_phase)
         if not is_elsewhere(session):

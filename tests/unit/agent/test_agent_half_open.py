@@ -9,7 +9,7 @@ import grpc
 import pytest
 
 from sandbox_agent import server
-from sandbox_client import AsyncSandbox, Endpoint, SandboxUnavailable, endpoint
+from sandbox_client import AsyncSandbox, Endpoint, SandboxUnavailable, connection, endpoint
 from sandbox_client.attach import ExecutionLostError
 from sandbox_proto.v1 import file_pb2, file_pb2_grpc
 from tests.support.tcp_proxy import serve_tcp_proxy
@@ -66,6 +66,34 @@ async def test_fault_40_a_cell_whose_connection_went_silent_is_told_to_its_end_a
         execution = await running
     assert (execution.ok, execution.stdout) == (True, "hello\n")
     assert proxy.connections == connections + 1
+    assert len(executions(runtime)) == 1
+
+
+@pytest.fixture
+def short_connect(monkeypatch):
+    monkeypatch.setattr(connection.Connection.__init__, "__kwdefaults__", {"connect_timeout": 0.3, "revive": None})
+
+
+async def test_fault_40_a_cell_outlasts_a_network_that_is_away_for_longer_than_a_call_waits_for_a_connection(
+    short_connect, sandbox, proxy, runtime, held_cell
+):
+    running = asyncio.create_task(sandbox.run_code("1"))
+    await held_cell.has_begun.wait()
+    connections = proxy.connections
+    proxy.is_silent = True
+    proxy.fall_silent()
+    async with asyncio.timeout(FOUND_WITHIN):
+        while proxy.connections == connections:  # noqa: ASYNC110 - the proxy sets no event
+            await asyncio.sleep(0.001)
+        with pytest.raises(SandboxUnavailable) as caught:
+            await sandbox.files.read("kept")
+    assert caught.value.reason == "UNREACHABLE"
+    assert not running.done()
+    proxy.is_silent = False
+    held_cell.release.set()
+    async with asyncio.timeout(FOUND_WITHIN):
+        execution = await running
+    assert (execution.ok, execution.stdout) == (True, "hello\n")
     assert len(executions(runtime)) == 1
 
 

@@ -256,6 +256,25 @@ async def test_a_session_that_is_over_gives_the_error_of_the_call(agent, world, 
     assert (caught.value.reason, world.wakes, world.looks) == ("DRAINING", 0, 1)
 
 
+@pytest.mark.parametrize(
+    ("now", "why"),
+    [
+        (session("Failed"), "it is Failed"),
+        (session(uid="another"), "it was deleted, this is another one"),
+        (None, "it was deleted"),
+    ],
+    ids=["failed", "another of the name", "deleted"],
+)
+async def test_a_session_that_is_over_is_told_so_without_waiting_for_its_agent(agent, world, now, why):
+    async with connected() as sandbox:
+        world.session = now
+        await go_away(agent, sandbox._connection)
+        async with asyncio.timeout(sandbox_client.connection.CONNECT_TIMEOUT / 2):
+            with pytest.raises(SandboxUnavailable, match=f"session s is over: {why}") as caught:
+                await sandbox.run_code("1")
+    assert (caught.value.reason, world.wakes, world.looks) == ("SESSION_OVER", 0, 1)
+
+
 async def test_a_session_in_the_same_pod_that_does_not_answer_is_unreachable_as_ever(agent, world, short_connect):
     async with connected() as sandbox:
         await go_away(agent, sandbox._connection)
@@ -298,8 +317,8 @@ async def test_a_wake_that_is_refused_or_fails_says_why(agent, world):
         (session("Suspending", suspended=True), Standing.ASLEEP),
         (session("Ready", suspended=True), Standing.ASLEEP),
         (session("Failed", suspended=True), Standing.OVER),
-        (session("Terminating"), Standing.OVER),
-        (session(suspended=True, deleted=True), Standing.OVER),
+        (session("Terminating"), Standing.ENDING),
+        (session(suspended=True, deleted=True), Standing.ENDING),
         (session(uid="v", suspended=True), Standing.OVER),
     ],
 )
