@@ -14,6 +14,7 @@ from kopf._core.reactor.inventory import ResourceMemories
 from sandbox_operator.api import naming
 from sandbox_operator.kube.resources import PODS, POOLS, SESSIONS, TEMPLATES
 from sandbox_operator.manifests.ownership import controller_uid
+from sandbox_operator.reconcile.warm_pods import is_blank
 from sandbox_operator.store import WATCHED, name_of, workspace_of
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class Handlers:
         self._store, self._enqueue, self._metrics = store, enqueue, metrics
         self._default_template = default_template
         self.last_event = time.monotonic()
+        store.pod_listeners.append(self._note_taken)
 
     def handle(self, kind: Resource, type_: str | None, raw: Mapping[str, Any]) -> None:
         """One watch event; type None is kopf's for an object that was there when the watch began."""
@@ -87,6 +89,15 @@ class Handlers:
                 session = self._store.get(SESSIONS, (namespace, reference["name"]))
                 if session is not None and session["metadata"].get("uid") == controller_uid(pod):
                     self._enqueue_claimants(namespace, session)
+
+    def _note_taken(self, old: Mapping[str, Any] | None, new: Mapping[str, Any] | None) -> None:
+        """Have a pool look which has lost a blank pod, whoever says so.
+
+        The event of our own claim is an echo, and enqueues nothing, where the claim's answer was faster.
+        """
+        if old is not None and is_blank(old) and (new is None or not is_blank(new)):
+            labels = old["metadata"].get("labels") or {}
+            self._enqueue(pool_key(name_of(old)[0], str(labels.get(naming.POOL))))
 
     def _enqueue_claimants(self, namespace: str, session: Mapping[str, Any]) -> None:
         """Others that may wait for the same workspace."""

@@ -8,6 +8,7 @@ It checks no schema. A test plays the kubelet with `run_pod` and `finish_deletio
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import copy
 import itertools
@@ -25,21 +26,26 @@ from sandbox_operator.faults import FaultHook
 from sandbox_operator.kube.resources import EVENTS, LEASES, PODS, POOLS, SECRETS, SESSIONS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from contextlib import AbstractContextManager
+    from collections.abc import Callable, Iterator
 
     from sandbox_operator.kube.client import Object, PatchKind
     from sandbox_operator.kube.resources import Resource
 
 
 class FakeKube:
-    """KubeApi in memory."""
+    """KubeApi in memory.
+
+    Attributes:
+        is_watch_late: Watchers hear of a write after it was answered, not before. A real watch does either.
+    """
 
     def __init__(
         self, faults: FaultHook | None = None, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     ) -> None:
         self.faults = faults or FaultHook()
         self.objects: dict[tuple[str, str, str], Object] = {}
+        self.is_watch_late = False
+        self._writes = 0
         self.watchers: list[Callable[[Resource, str, Object], None]] = []
         self.calls: list[tuple[str, str, str]] = []
         self._clock, self._versions, self._uids = clock, itertools.count(100), itertools.count(1)
@@ -175,11 +181,20 @@ class FakeKube:
 
     def _tell(self, resource: Resource, type_: str, raw: Object) -> None:
         for watcher in self.watchers:
-            watcher(resource, type_, copy.deepcopy(raw))
+            if self.is_watch_late and self._writes:
+                asyncio.get_running_loop().call_soon(watcher, resource, type_, copy.deepcopy(raw))
+            else:
+                watcher(resource, type_, copy.deepcopy(raw))
 
-    def _counted(self, verb: str, resource: Resource, name: str) -> AbstractContextManager[None]:
+    @contextlib.contextmanager
+    def _counted(self, verb: str, resource: Resource, name: str) -> Iterator[None]:
         self.calls.append((verb, resource.plural, name))
-        return contextlib.nullcontext() if resource in {EVENTS, LEASES} else self.faults.write()
+        with contextlib.nullcontext() if resource in {EVENTS, LEASES} else self.faults.write():
+            self._writes += 1
+            try:
+                yield
+            finally:
+                self._writes -= 1
 
 
 _RESOURCES = {resource.plural: resource for resource in (PODS, POOLS, SECRETS, SESSIONS)}

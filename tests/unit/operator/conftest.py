@@ -223,6 +223,9 @@ class World:
         assert self.status()["phase"] == "Ready"
 
 
-@pytest.fixture
-def world():
-    return World()
+@pytest.fixture(params=[False, True], ids=["", "late events"])
+def world(request):
+    """An event of the operator's own write comes before the write's answer, or after it."""
+    world = World()
+    world.kube.is_watch_late = request.param
+    return world

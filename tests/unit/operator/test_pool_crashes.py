@@ -31,8 +31,9 @@ class Pools(RuleBasedStateMachine):
     def teardown(self):
         self.loop.close()
 
-    @initialize(replicas=st.integers(0, 3))
-    def start(self, replicas):
+    @initialize(replicas=st.integers(0, 3), late=st.booleans())
+    def start(self, replicas, late):
+        self.world.kube.is_watch_late = late
         self.world.add_template()
         self.world.add_pool(replicas=replicas)
         self.settle(0)
