@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import secrets
 import time
 from dataclasses import dataclass, field, replace
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sandbox_client.endpoint import Endpoint
 from sandbox_client.errors import NotFound, SessionFailed
-from sandbox_client.kubernetes_api import ClusterOptions, call_api, open_client, read_access
+from sandbox_client.kubernetes_api import ClusterOptions, call_api, open_client, read_access, read_core
 from sandbox_client.pod_stream import PodStream, open_pod_stream
 from sandbox_client.portforward import PortForward
 from sandbox_client.wake_policy import life_of
@@ -275,9 +276,9 @@ class Cluster:
                 f"session {name} is not ready: {describe_failure(session)}. {advice}".strip(), reason="NOT_READY"
             )
         secret_name = session["status"].get("accessSecretName") or f"{name}-access"
-        core = self._core()
-        secret = await call_api(f"secret {secret_name}", core.read_namespaced_secret, secret_name, self.namespace)
-        access = read_access(secret_name, secret.data or {})
+        path = f"namespaces/{self.namespace}/secrets/{secret_name}"
+        secret = json.loads(await call_api(f"secret {secret_name}", read_core, self._client, path))
+        access = read_access(secret_name, secret.get("data") or {})
         resources = contextlib.AsyncExitStack()
         endpoint = Endpoint(
             access["endpoint"].decode(),
@@ -307,21 +308,14 @@ class Cluster:
         pod = session.get("status", {}).get("podName")
         if not pod:
             raise NotFound(f"session {name} has no pod: {describe_failure(session)}", reason="NO_POD")
-        core = self._core()
-        text: str = await call_api(
-            f"pod {pod}", core.read_namespaced_pod_log, pod, self.namespace, container=container, tail_lines=tail
-        )
-        return text
+        path = f"namespaces/{self.namespace}/pods/{pod}/log"
+        text = await call_api(f"pod {pod}", read_core, self._client, path, container=container, tailLines=tail)
+        return str(text, errors="replace")
 
     def _objects(self) -> Any:
         from kubernetes.client import CustomObjectsApi  # noqa: PLC0415 - slow to import
 
         return CustomObjectsApi(self._client)
-
-    def _core(self) -> Any:
-        from kubernetes.client import CoreV1Api  # noqa: PLC0415 - slow to import
-
-        return CoreV1Api(self._client)
 
     def _dial_pod(self, pod: str) -> PodStream:
         return open_pod_stream(self._client, self.namespace, pod, AGENT_PORT)

@@ -8,6 +8,7 @@ import contextlib
 import json
 import os
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 _NAMESPACE_FILE: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+_TIMEOUT: Final = 30.0
+"""Seconds that an answer may take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +89,38 @@ def read_access(secret_name: str, data: Mapping[str, str]) -> dict[str, bytes]:
             f"secret {secret_name} has no {', '.join(missing)}: the operator has not filled it yet", reason="NOT_READY"
         )
     return access
+
+
+def read_core(client: Any, path: str, **query: str | int) -> bytes:
+    """What a GET below `/api/v1/` answers. Blocking; for `call_api`.
+
+    CoreV1Api would be the package's own way: importing it, with a class for each kind there is, takes half a second,
+    which is longer than a session takes to start.
+
+    Args:
+        client: The kubernetes package's ApiClient.
+        path: Without the leading slash.
+        **query: Of the URL.
+
+    Raises:
+        ApiException: Any other answer than 200.
+    """
+    from kubernetes.client import ApiException  # noqa: PLC0415 - slow to import
+
+    bearer = client.configuration.auth_settings().get("BearerToken")
+    headers = {**client.default_headers, "accept": "application/json, */*"}
+    if bearer:
+        headers["authorization"] = bearer["value"]
+    answer = client.rest_client.pool_manager.request(
+        "GET", f"{client.configuration.host}/api/v1/{path}", fields=query, headers=headers, timeout=_TIMEOUT
+    )
+    if answer.status != HTTPStatus.OK:
+        make_error: Any = ApiException
+        error = make_error(answer.status, answer.reason)
+        error.body = answer.data
+        raise error
+    content: bytes = answer.data
+    return content
 
 
 async def call_api(what: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

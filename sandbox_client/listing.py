@@ -7,11 +7,12 @@ watched, a status says `last used` by the minute only, and a list holds nothing 
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import TYPE_CHECKING, Any, Final
 
 from sandbox_client.errors import NotFound, SandboxError
 from sandbox_client.kubernetes import GROUP, PLURAL, VERSION
-from sandbox_client.kubernetes_api import ClusterOptions, call_api, open_client
+from sandbox_client.kubernetes_api import ClusterOptions, call_api, open_client, read_core
 from sandbox_client.overview import Listing, Usage
 
 if TYPE_CHECKING:
@@ -85,20 +86,15 @@ class Reader:
         return items
 
     async def _pods(self) -> list[dict[str, Any]]:
-        from kubernetes.client import CoreV1Api  # noqa: PLC0415 - slow to import
-
-        core: Any = CoreV1Api(self._client)
-        options = {"label_selector": _OURS, "resource_version": "0", "_request_timeout": _TIMEOUT}
-        if self._namespace is None:
-            answer = await call_api("pods of all namespaces", core.list_pod_for_all_namespaces, **options)
-        else:
-            answer = await call_api(f"pods of {self._where}", core.list_namespaced_pod, self._namespace, **options)
+        place = "" if self._namespace is None else f"namespaces/{self._namespace}/"
+        selected = {"labelSelector": _OURS, "resourceVersion": "0"}
+        answer = await call_api(f"pods of {self._where}", read_core, self._client, f"{place}pods", **selected)
         return [
             {
-                "metadata": {"namespace": pod.metadata.namespace, "name": pod.metadata.name},
-                "spec": {"nodeName": pod.spec.node_name or ""},
+                "metadata": {"namespace": pod["metadata"]["namespace"], "name": pod["metadata"]["name"]},
+                "spec": {"nodeName": pod["spec"].get("nodeName", "")},
             }
-            for pod in answer.items
+            for pod in json.loads(answer)["items"]
         ]
 
     @property

@@ -5,6 +5,8 @@ import contextlib
 import json
 import socket
 import socketserver
+import subprocess
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -33,6 +35,7 @@ class ApiServer(ThreadingHTTPServer):
         self.secrets = {}
         self.watch_events = []
         self.reads = []
+        self.credentials = set()
         self.refusal = None
 
 
@@ -55,6 +58,7 @@ class Handler(BaseHTTPRequestHandler):
         path, _, query = self.path.partition("?")
         name = path.rsplit("/", 1)[-1]
         self.server.reads.append(path)
+        self.server.credentials.add(self.headers["Authorization"])
         if path == SESSIONS and "watch=" in query:
             self.answer(200, self.server.watch_events)
         elif path == SESSIONS:
@@ -206,6 +210,43 @@ async def test_a_session_without_a_complete_secret_is_not_ready(api, cluster):
     api.secrets["s-access"] = {"token": base64.b64encode(b"t").decode()}
     with pytest.raises(SessionFailed, match=r"s-access has no ca\.crt, endpoint, serverName, podName"):
         await cluster.connect("s")
+
+
+async def test_a_secret_that_is_missing_is_named(api, cluster):
+    api.sessions["s"] = session("Ready")
+    with pytest.raises(NotFound, match=r'secret s-access: "s-access" not found'):
+        await cluster.connect("s")
+
+
+async def test_the_kubeconfigs_token_goes_with_each_request(api, options, tmp_path):
+    config = yaml.safe_load((tmp_path / "kubeconfig").read_text())
+    config["users"][0]["user"] = {"token": "let-me-in"}
+    (tmp_path / "kubeconfig").write_text(yaml.safe_dump(config))
+    api.sessions["s"] = session("Ready")
+    api.secrets["s-access"] = {key: base64.b64encode(value).decode() for key, value in ACCESS.items()}
+    _, resources = await (await Cluster.open(options)).connect("s")
+    await resources.aclose()
+    assert api.credentials == {"Bearer let-me-in"}
+
+
+CONNECT = """
+import asyncio, sys
+from sandbox_client.kubernetes import Cluster, ClusterOptions
+
+async def connect():
+    _, resources = await (await Cluster.open(ClusterOptions(kubeconfig=sys.argv[1]))).connect("s")
+    await resources.aclose()
+
+asyncio.run(connect())
+print("kubernetes.client.models.v1_pod" in sys.modules)
+"""
+
+
+def test_a_connection_imports_none_of_the_kinds_of_kubernetes_which_would_take_longer_than_a_start(api, options):
+    api.sessions["s"] = session("Ready")
+    api.secrets["s-access"] = {key: base64.b64encode(value).decode() for key, value in ACCESS.items()}
+    command = [sys.executable, "-c", CONNECT, options.kubeconfig]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "False\n"
 
 
 async def test_a_connection_from_outside_goes_through_a_local_port(api, cluster):
