@@ -35,7 +35,7 @@ from sandbox_proto.v1 import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
     from sandbox_agent.binding import WorkspaceBuilder
     from sandbox_agent.link.calls import Runtime
@@ -115,8 +115,9 @@ class Agent:
         settings = self._settings
         plain, mutual = _read_credentials(settings)
         self._link.start()
-        if settings.preload_storage:
-            self._preloading = asyncio.create_task(asyncio.to_thread(_preload), name="preload")
+        if settings.preload_storage is not None:
+            loading = asyncio.to_thread(_preload, settings.preload_storage)
+            self._preloading = asyncio.create_task(loading, name="preload")
         self.grpc_port = await self._serve(self._client_server(), settings.grpc_port, plain)
         self.control_port = await self._serve(self._control_server(), settings.control_port, mutual)
         try:
@@ -210,11 +211,11 @@ class Agent:
         partial.replace(settings.ready_file)
 
 
-def _preload() -> None:
+def _preload(known: Mapping[str, Any]) -> None:
     from sandbox_agent.storage import opening, s3_client  # noqa: PLC0415 - see below
 
     del opening
-    s3_client.preload()
+    s3_client.preload(s3_client.S3Settings("", **known))
 
 
 def _build_workspace(binding: WorkspaceBinding, runtime: Runtime, writer: str) -> Workspace:

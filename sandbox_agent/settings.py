@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -28,8 +29,9 @@ class Settings:
     health_port: int = 8081
     ready_file: Path | None = None
     """Local mode: where the chosen ports are told."""
-    preload_storage: bool = False
-    """Whether to load the storage client before there is a session: a session will need it."""
+    preload_storage: Mapping[str, str | bool] | None = None
+    """Make the storage client before there is a session, which will need it: `endpoint`, `region` and `path_style` as
+    in a binding's S3Store, where they are known. None: do not."""
     stop_seconds: float = 0.0
     """How long a last push may take once the agent is told to stop; 0: there is none."""
 
@@ -58,10 +60,24 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         control_port=_port(environment, "SANDBOX_CONTROL_PORT", default.control_port),
         health_port=_port(environment, "SANDBOX_HEALTH_PORT", default.health_port),
         ready_file=Path(ready_file) if ready_file else None,
-        preload_storage=environment.get("SANDBOX_PRELOAD_STORAGE") == "1",
+        preload_storage=_preloaded(environment.get("SANDBOX_PRELOAD_STORAGE", "")),
         stop_seconds=_seconds(environment, "SANDBOX_STOP_SECONDS"),
         tracing=environment.get("SANDBOX_TRACING") == "1",
     )
+
+
+def _preloaded(text: str) -> Mapping[str, str | bool] | None:
+    """`1`, or a JSON object; nothing of it is a secret."""
+    if text in {"", "0", "1"}:
+        return {} if text == "1" else None
+    kinds = {"endpoint": str, "region": str, "path_style": bool}
+    try:
+        value = json.loads(text)
+    except ValueError:
+        value = None
+    if not isinstance(value, dict) or any(not isinstance(each, kinds.get(key, ())) for key, each in value.items()):
+        raise SettingsError(f"SANDBOX_PRELOAD_STORAGE must be 1, or an object with {', '.join(kinds)}, not {text!r}")
+    return value
 
 
 def _seconds(environment: Mapping[str, str], name: str) -> float:

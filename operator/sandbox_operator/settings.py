@@ -6,6 +6,7 @@ Lists are separated by commas, labels are written `key=value`. Errors: SettingsE
 from __future__ import annotations
 
 import ipaddress
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
@@ -47,8 +48,8 @@ class Images:
 
     agent: str
     sandbox: str
-    preload_storage: bool = False
-    """Whether agents will need their storage client."""
+    preload_storage: str = ""
+    """What agents make their storage client with before they know their session; empty: they need none."""
     tracing: tuple[tuple[str, str], ...] = ()
     """Environment of agents that trace."""
 
@@ -154,7 +155,18 @@ class Settings(BaseModel):
         tracing = tuple(self.tracing_environment.items())
         if tracing:
             tracing = (("SANDBOX_TRACING", "1"), *tracing)
-        return Images(self.agent_image, self.sandbox_image, bool(self.storage_bucket), tracing)
+        return Images(self.agent_image, self.sandbox_image, self._preload_storage, tracing)
+
+    @property
+    def _preload_storage(self) -> str:
+        if not self.storage_bucket:
+            return ""
+        known = {
+            "endpoint": self.storage_endpoint,
+            "region": self.storage_region,
+            "path_style": self.storage_path_style,
+        }
+        return json.dumps(known, separators=(",", ":"))
 
     @property
     def tracing_environment(self) -> dict[str, str]:

@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-from sandbox_agent.storage.s3_client import Connection
+from sandbox_agent.storage.s3_client import connect
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from sandbox_agent.storage.s3_client import S3Settings
+    from sandbox_agent.storage.s3_client import Connection, S3Settings
     from sandbox_agent.storage.threads import BoundedThreads
 
 RENEWAL_WAIT: Final = 120.0
@@ -124,7 +124,7 @@ class Connections:
         async with self._connecting:
             settings = self.settings
             if self._current is None or self._current.connection.settings != settings:
-                fresh = await self._threads.run(functools.partial(Connection, settings))
+                fresh = await self._threads.run(functools.partial(connect, settings))
                 if self._current is not None:
                     self._old.append(self._current)
                 self._current = Lease(fresh)

@@ -8,6 +8,7 @@ failure of its own.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import hashlib
 import time
@@ -24,6 +25,7 @@ from sandbox_agent.storage.transfers import Memory, Meter, for_each
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from sandbox_agent.storage.generations import Observed
     from sandbox_agent.storage.manifest import Entry
 
 ATTEMPTS: Final = 6
@@ -73,25 +75,34 @@ class Restore:
 
     async def run(self) -> RestoreResult:
         """Restore what HEAD names when this ends."""
-        self._locals = {local.path: local for local in await self._parts.files.scan((), ())}
-        for _ in range(ATTEMPTS):
-            observed = await self._parts.generations.observe()
-            if observed is None:
-                continue
-            state, stored = observed.state, observed.stored
-            self._failed = dict(observed.refused)
-            self._moved = False
-            self._conflicts = set()
-            plan = plan_restore(stored)
-            entries = await self._apply(plan)
-            if not self._moved:
-                held, conflicts = frozenset(self._held), frozenset(self._conflicts)
-                committed = stored.manifest.by_path()
-                entries = committed if entries == committed else entries
-                knowledge = Knowledge(state.head.commit, entries, committed, self._signatures, held, conflicts)
-                failed = sorted(self._failed.items())
-                return RestoreResult(knowledge, state.head.committed_at, self._files, self._size, failed)
+        # The sandbox looks through its files while storage is asked for its own.
+        scanning = asyncio.create_task(self._parts.files.scan((), ()))
+        try:
+            for _ in range(ATTEMPTS):
+                observed = await self._parts.generations.observe()
+                self._locals = {local.path: local for local in await scanning}
+                if observed is not None and (result := await self._bring_all(observed)) is not None:
+                    return result
+        finally:
+            scanning.cancel()
+            await asyncio.gather(scanning, return_exceptions=True)
         raise StorageUnavailableError("others keep changing the stored workspace; try again")
+
+    async def _bring_all(self, observed: Observed) -> RestoreResult | None:
+        """Restore one state of storage; None where it moved on meanwhile."""
+        state, stored = observed.state, observed.stored
+        self._failed = dict(observed.refused)
+        self._moved = False
+        self._conflicts = set()
+        entries = await self._apply(plan_restore(stored))
+        if self._moved:
+            return None
+        held, conflicts = frozenset(self._held), frozenset(self._conflicts)
+        committed = stored.manifest.by_path()
+        entries = committed if entries == committed else entries
+        knowledge = Knowledge(state.head.commit, entries, committed, self._signatures, held, conflicts)
+        failed = sorted(self._failed.items())
+        return RestoreResult(knowledge, state.head.committed_at, self._files, self._size, failed)
 
     async def _apply(self, plan: RestorePlan) -> dict[str, Entry]:
         """Carry a plan out; what is known to be stored then."""

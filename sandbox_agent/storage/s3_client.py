@@ -1,7 +1,8 @@
 """Clients for S3 and what speaks its protocol: settings, and a botocore client made of them.
 
 botocore is imported with the first client: it costs more than the rest of the agent. An agent that waits for a session
-does that, and reads the description of S3, while it waits (`preload`). Logs and errors never have credentials in them.
+does that, and makes the client that its session will use, while it waits (`preload`): a client takes five milliseconds,
+which a warm start would wait for. Logs and errors never have credentials in them.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import functools
 import gc
 import tempfile
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -52,6 +53,10 @@ class S3Settings:
     read_timeout: float = 60.0
     """Seconds without a byte."""
 
+    def without_credentials(self) -> S3Settings:
+        """What a client is made with, whoever uses it and for whichever bucket."""
+        return replace(self, bucket="", access_key_id="", secret_access_key="", session_token="", expires_at=None)
+
 
 class Connection:
     """A client and what belongs to it. Blocking.
@@ -62,7 +67,13 @@ class Connection:
         settings: What it was made of.
     """
 
-    def __init__(self, settings: S3Settings) -> None:
+    def __init__(self, settings: S3Settings, session: Any = None) -> None:
+        """Make a client.
+
+        Args:
+            settings: What it is made of.
+            session: botocore's, with the credentials of the client; of the settings by default.
+        """
         self.settings = settings
         self._ca_path = ""
         if settings.ca_certificates:
@@ -70,7 +81,7 @@ class Connection:
                 bundle.write(settings.ca_certificates)
                 self._ca_path = bundle.name
         try:
-            self.client = _build_client(settings, self._ca_path)
+            self.client = _build_client(settings, self._ca_path, session or _session())
         except BaseException:
             self.close_files()
             raise
@@ -88,7 +99,7 @@ class Connection:
         self.close_files()
 
 
-def _build_client(settings: S3Settings, ca_path: str) -> S3Client:
+def _build_client(settings: S3Settings, ca_path: str, session: Any) -> S3Client:
     from botocore.config import Config  # noqa: PLC0415 - see the module's docstring
 
     config = Config(
@@ -100,7 +111,7 @@ def _build_client(settings: S3Settings, ca_path: str) -> S3Client:
         tcp_keepalive=True,
     )
     with _LOCK:
-        client = _session().create_client(
+        client = session.create_client(
             "s3",
             region_name=settings.region or "us-east-1",
             endpoint_url=settings.endpoint or None,
@@ -121,6 +132,10 @@ _LOCK: Final = threading.Lock()
 @functools.cache
 def _session() -> Any:
     """The session that clients are made of: it has read the description of S3 once."""
+    return _new_session()
+
+
+def _new_session() -> Any:
     import botocore.session  # noqa: PLC0415 - see the module's docstring
 
     session = botocore.session.Session()
@@ -139,15 +154,53 @@ def _spare_collections() -> None:
     gc.freeze()
 
 
-def preload() -> None:
-    """Do now what the first client would have to wait for, about a second of a processor. Connects to nothing."""
-    connection = Connection(S3Settings("none", "http://127.0.0.1:9", "", "none", "none", "none", path_style=True))
-    try:
-        # A session's first request is a listing, and the first of a process costs half as much again as the next.
-        connection.client.meta.events.register("before-send.s3.ListObjectsV2", _answer_nothing)
-        connection.client.list_objects_v2(Bucket="none", Prefix="none/")
-    finally:
-        connection.close()
+def connect(settings: S3Settings) -> Connection:
+    """A connection: the one that was made while there was no session, where it is of such settings, or a new one."""
+    with _LOCK:
+        fits = bool(_PRELOADED) and bool(settings.access_key_id)
+        fits = fits and _PRELOADED[0].connection.settings == settings.without_credentials()
+        preloaded = _PRELOADED.pop() if fits else None
+    return preloaded.take(settings) if preloaded is not None else Connection(settings)
+
+
+class _Preloaded:
+    """A connection that has no credentials yet."""
+
+    def __init__(self, settings: S3Settings) -> None:
+        session = _new_session()
+        # The description of S3, once read.
+        session.register_component("data_loader", _session().get_component("data_loader"))
+        session.set_credentials("none", "none", "none")
+        self._credentials = session.get_credentials()
+        self.connection = Connection(settings, session)
+
+    def take(self, settings: S3Settings) -> Connection:
+        """The connection, with the credentials of these settings."""
+        given = self._credentials
+        given.access_key, given.secret_key = settings.access_key_id, settings.secret_access_key
+        given.token = settings.session_token or None
+        self.connection.settings = settings
+        return self.connection
+
+
+_PRELOADED: Final[list[_Preloaded]] = []
+"""The one that is there, or none."""
+
+
+def preload(settings: S3Settings) -> None:
+    """Do now what the first client would have to wait for, about a second of a processor. Connects to nothing.
+
+    Args:
+        settings: Those of the session to come, as far as they are known; without credentials and bucket.
+    """
+    preloaded = _Preloaded(settings.without_credentials())
+    client = preloaded.connection.client
+    # A session's first request is a listing, and the first of a process costs half as much again as the next.
+    client.meta.events.register("before-send.s3.ListObjectsV2", _answer_nothing)
+    client.list_objects_v2(Bucket="none", Prefix="none/")
+    client.meta.events.unregister("before-send.s3.ListObjectsV2", _answer_nothing)
+    with _LOCK:
+        _PRELOADED[:] = [preloaded]
 
 
 def _answer_nothing(request: Any, **_: object) -> Any:

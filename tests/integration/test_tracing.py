@@ -125,7 +125,7 @@ settings = read_settings({"SANDBOX_LINK_DIR": sys.argv[1], "SANDBOX_TLS_DIR": sy
 async def main():
     serving = asyncio.create_task(_serve(settings))
     from sandbox_agent.storage import opening, s3_client
-    s3_client.preload()
+    s3_client.preload(s3_client.S3Settings(""))
     await asyncio.sleep(0)
     serving.cancel()
     await asyncio.gather(serving, return_exceptions=True)

@@ -36,7 +36,6 @@ _STOP_SECONDS: Final = 25
 """What of it a last push may take."""
 
 _STOP: Final = {"name": "SANDBOX_STOP_SECONDS", "value": str(_STOP_SECONDS)}
-_PRELOAD: Final = {"name": "SANDBOX_PRELOAD_STORAGE", "value": "1"}
 _DENY_NETWORK: Final = {"name": "SANDBOX_DENY_NETWORK", "value": "1"}
 """No session of such a template may have more; else a claim would replace each interpreter that waits."""
 
@@ -189,6 +188,10 @@ def _build_spec(request: _Spec) -> dict[str, Any]:
     return result | {key: value for key, value in optional.items() if value is not None}
 
 
+def _variable(name: str, value: str) -> list[dict[str, str]]:
+    return [{"name": name, "value": value}] if value else []
+
+
 def _build_agent(request: _Spec) -> dict[str, Any]:
     spec = request.template.spec
     return {
@@ -198,7 +201,7 @@ def _build_agent(request: _Spec) -> dict[str, Any]:
         "command": ["sandbox-agent", "serve"],
         "env": [
             _STOP,
-            *([_PRELOAD] if request.images.preload_storage else []),
+            *_variable("SANDBOX_PRELOAD_STORAGE", request.images.preload_storage),
             *({"name": name, "value": value} for name, value in request.images.tracing),
         ],
         "ports": [

@@ -206,10 +206,13 @@ def test_an_allowlist_with_a_forbidden_address_names_the_field(cidr):
 
 
 def test_agents_load_their_storage_client_early_where_there_is_a_bucket():
-    for bucket, names in (("", ["SANDBOX_STOP_SECONDS"]), ("b", ["SANDBOX_STOP_SECONDS", "SANDBOX_PRELOAD_STORAGE"])):
-        images = Settings(storage_bucket=bucket).images
+    storage = {"storage_endpoint": "http://s:9", "storage_region": "r", "storage_path_style": True}
+    told = {"SANDBOX_PRELOAD_STORAGE": '{"endpoint":"http://s:9","region":"r","path_style":true}'}
+    for bucket, expected in (("", {}), ("b", told)):
+        images = Settings(storage_bucket=bucket, **storage).images
         pod = build_pod(PodRequest(SESSION, make_template(), Egress.NONE, Resources(), images))
-        assert [variable["name"] for variable in pod["spec"]["containers"][0]["env"]] == names
+        env = {variable["name"]: variable["value"] for variable in pod["spec"]["containers"][0]["env"]}
+        assert env == {"SANDBOX_STOP_SECONDS": "25", **expected}
 
 
 @pytest.mark.parametrize(("mode", "is_told"), [("None", True), ("Public", False)])
