@@ -56,13 +56,15 @@ class StaticCredentials:
     async def credentials_for(self, key_prefix: str) -> StorageCredentials:
         """See CredentialSource."""
         del key_prefix
-        found = await self.find()
+        # What is in the environment is there at once.
+        is_given = bool(self._settings.storage_access_key_id)
+        found = self.read() if is_given else await asyncio.to_thread(self.read)
         if found is None:
             raise Blocked("StorageCredentialsMissing", "the operator has no storage credentials")
         return found
 
-    async def find(self) -> StorageCredentials | None:
-        """The credentials; None: there are none.
+    def read(self) -> StorageCredentials | None:
+        """The credentials; None: there are none. Blocks.
 
         Raises:
             Blocked: There are some that cannot be read.
@@ -71,7 +73,7 @@ class StaticCredentials:
         if settings.storage_access_key_id:
             return StorageCredentials(settings.storage_access_key_id, settings.storage_secret_access_key)
         try:
-            return await asyncio.to_thread(_read, settings.storage_credentials_dir)
+            return _read(settings.storage_credentials_dir)
         except FileNotFoundError:
             return None
         except OSError as error:

@@ -98,11 +98,10 @@ class StsCredentials:
         }
         if settings.storage_sts_external_id:
             request["ExternalId"] = settings.storage_sts_external_id
-        own = await self._own.find()
         started, outcome = time.perf_counter(), "error"
         try:
             with tracing.span("STS AssumeRole"):
-                answer = await self._run(self._request, own, request)
+                answer = await self._run(self._request, request)
             outcome = "ok"
         finally:
             self._observe(outcome, time.perf_counter() - started)
@@ -111,9 +110,11 @@ class StsCredentials:
             given["AccessKeyId"], given["SecretAccessKey"], given["SessionToken"], given["Expiration"]
         )
 
-    def _request(self, own: StorageCredentials | None, request: dict[str, Any]) -> Any:
+    def _request(self, request: dict[str, Any]) -> Any:
         from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - see the module's docstring
 
+        # Here and not before: a warm start waits for this thread, and would for the one that reads.
+        own = self._own.read()
         try:
             return self._client(own).assume_role(**request)
         except ClientError as error:
