@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import secrets
 import time
 from dataclasses import dataclass, field, replace
@@ -15,7 +14,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sandbox_client.endpoint import Endpoint
 from sandbox_client.errors import NotFound, SessionFailed
-from sandbox_client.kubernetes_api import ClusterOptions, call_api, open_client, read_access, read_core
+from sandbox_client.kubernetes_api import (
+    ClusterOptions,
+    call_api,
+    open_client,
+    read_access,
+    read_core,
+    read_core_object,
+)
 from sandbox_client.pod_stream import PodStream, open_pod_stream
 from sandbox_client.portforward import PortForward
 from sandbox_client.wake_policy import life_of
@@ -105,16 +111,23 @@ class Cluster:
         )  # fmt: skip
         return created
 
-    async def get(self, name: str) -> dict[str, Any]:
+    async def get(self, name: str, *, seconds: float = _REQUEST_TIMEOUT) -> dict[str, Any]:
         """The custom resource.
+
+        Args:
+            name: The session.
+            seconds: Without a byte, after which the API server counts as gone.
 
         Raises:
             NotFound: There is none of that name.
         """
         api = self._objects()
         found: dict[str, Any] = await call_api(
-            f"session {name}", api.get_namespaced_custom_object, GROUP, VERSION, self.namespace, PLURAL, name
-        )
+            f"session {name}",
+            api.get_namespaced_custom_object,
+            GROUP, VERSION, self.namespace, PLURAL, name,
+            _request_timeout=seconds,
+        )  # fmt: skip
         return found
 
     async def list(self) -> list[dict[str, Any]]:
@@ -132,6 +145,7 @@ class Cluster:
             f"session {name}",
             api.patch_namespaced_custom_object,
             GROUP, VERSION, self.namespace, PLURAL, name, patch,
+            _request_timeout=_REQUEST_TIMEOUT,
         )  # fmt: skip
 
     async def wake(self, name: str, *, timeout: float, on_phase: Callable[[str], object]) -> bool:  # noqa: ASYNC109 - it ends a watch
@@ -276,8 +290,8 @@ class Cluster:
                 f"session {name} is not ready: {describe_failure(session)}. {advice}".strip(), reason="NOT_READY"
             )
         secret_name = session["status"].get("accessSecretName") or f"{name}-access"
-        path = f"namespaces/{self.namespace}/secrets/{secret_name}"
-        secret = json.loads(await call_api(f"secret {secret_name}", read_core, self._client, path))
+        place = ("namespaces", self.namespace, "secrets", secret_name)
+        secret = await read_core_object(f"secret {secret_name}", self._client, *place)
         access = read_access(secret_name, secret.get("data") or {})
         resources = contextlib.AsyncExitStack()
         endpoint = Endpoint(
@@ -308,8 +322,8 @@ class Cluster:
         pod = session.get("status", {}).get("podName")
         if not pod:
             raise NotFound(f"session {name} has no pod: {describe_failure(session)}", reason="NO_POD")
-        path = f"namespaces/{self.namespace}/pods/{pod}/log"
-        text = await call_api(f"pod {pod}", read_core, self._client, path, container=container, tailLines=tail)
+        place = ("namespaces", self.namespace, "pods", pod, "log")
+        text = await call_api(f"pod {pod}", read_core, self._client, *place, container=container, tailLines=tail)
         return str(text, errors="replace")
 
     def _objects(self) -> Any:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote
 
 from sandbox_client.errors import (
     Conflict,
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 _NAMESPACE_FILE: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
-_TIMEOUT: Final = 30.0
+_TIMEOUT: Final = 15.0
 """Seconds that an answer may take."""
 
 
@@ -91,7 +92,7 @@ def read_access(secret_name: str, data: Mapping[str, str]) -> dict[str, bytes]:
     return access
 
 
-def read_core(client: Any, path: str, **query: str | int) -> bytes:
+def read_core(client: Any, *segments: str, **query: str | int) -> bytes:
     """What a GET below `/api/v1/` answers. Blocking; for `call_api`.
 
     CoreV1Api would be the package's own way: importing it, with a class for each kind there is, takes half a second,
@@ -99,7 +100,7 @@ def read_core(client: Any, path: str, **query: str | int) -> bytes:
 
     Args:
         client: The kubernetes package's ApiClient.
-        path: Without the leading slash.
+        *segments: Of the path.
         **query: Of the URL.
 
     Raises:
@@ -109,11 +110,11 @@ def read_core(client: Any, path: str, **query: str | int) -> bytes:
 
     bearer = client.configuration.auth_settings().get("BearerToken")
     headers = {**client.default_headers, "accept": "application/json, */*"}
-    if bearer:
+    if bearer and bearer["value"]:
         headers["authorization"] = bearer["value"]
-    answer = client.rest_client.pool_manager.request(
-        "GET", f"{client.configuration.host}/api/v1/{path}", fields=query, headers=headers, timeout=_TIMEOUT
-    )
+    path = "/".join(quote(segment, safe="") for segment in segments)
+    url = f"{client.configuration.host}/api/v1/{path}"
+    answer = client.rest_client.pool_manager.request("GET", url, fields=query, headers=headers, timeout=_TIMEOUT)
     if answer.status != HTTPStatus.OK:
         make_error: Any = ApiException
         error = make_error(answer.status, answer.reason)
@@ -121,6 +122,19 @@ def read_core(client: Any, path: str, **query: str | int) -> bytes:
         raise error
     content: bytes = answer.data
     return content
+
+
+async def read_core_object(what: str, client: Any, *segments: str, **query: str | int) -> dict[str, Any]:
+    """The object that a GET below `/api/v1/` answers: `read_core`'s arguments; `what` and errors are `call_api`'s."""
+    answer = await call_api(what, read_core, client, *segments, **query)
+    try:
+        found = json.loads(answer)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        message = f"{what}: what answers at {client.configuration.host} is no API server"
+        raise SandboxUnavailable(message, reason="API_SERVER")
+    return found
 
 
 async def call_api(what: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
@@ -157,7 +171,16 @@ def _from_api_error(what: str, error: Any) -> SandboxError:
         422: InvalidArgument,
     }
     class_ = classes.get(error.status, SandboxUnavailable)
+    if class_ is NotFound and not _is_status(error):
+        # Said by something in between, or by an API server that does not have the kind: no word on the object.
+        return NotFound(message, reason="NO_SUCH_PATH")
     return class_(message, reason=str(error.reason or "API_SERVER").upper().replace(" ", "_"))
+
+
+def _is_status(error: Any) -> bool:
+    with contextlib.suppress(ValueError, TypeError, AttributeError):
+        return bool(json.loads(error.body).get("kind") == "Status")
+    return False
 
 
 def _api_message(error: Any) -> str:

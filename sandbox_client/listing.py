@@ -7,12 +7,11 @@ watched, a status says `last used` by the minute only, and a list holds nothing 
 from __future__ import annotations
 
 import asyncio
-import json
 from typing import TYPE_CHECKING, Any, Final
 
 from sandbox_client.errors import NotFound, SandboxError
 from sandbox_client.kubernetes import GROUP, PLURAL, VERSION
-from sandbox_client.kubernetes_api import ClusterOptions, call_api, open_client, read_core
+from sandbox_client.kubernetes_api import ClusterOptions, call_api, open_client, read_core_object
 from sandbox_client.overview import Listing, Usage
 
 if TYPE_CHECKING:
@@ -86,15 +85,15 @@ class Reader:
         return items
 
     async def _pods(self) -> list[dict[str, Any]]:
-        place = "" if self._namespace is None else f"namespaces/{self._namespace}/"
+        place = () if self._namespace is None else ("namespaces", self._namespace)
         selected = {"labelSelector": _OURS, "resourceVersion": "0"}
-        answer = await call_api(f"pods of {self._where}", read_core, self._client, f"{place}pods", **selected)
+        answer = await read_core_object(f"pods of {self._where}", self._client, *place, "pods", **selected)
         return [
             {
                 "metadata": {"namespace": pod["metadata"]["namespace"], "name": pod["metadata"]["name"]},
                 "spec": {"nodeName": pod["spec"].get("nodeName", "")},
             }
-            for pod in json.loads(answer)["items"]
+            for pod in answer["items"] or ()
         ]
 
     @property

@@ -6,6 +6,7 @@ sandbox goes on meanwhile, so whoever waits for it is told its end once there is
 
 from __future__ import annotations
 
+import math
 import time
 from typing import TYPE_CHECKING, Final
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 _ATTEMPTS: Final = 5
 _PAUSE: Final = 0.2
+_APART: Final = 60.0
+"""Seconds after which a failure has nothing to do with the one before: a balancer may cut each silent connection."""
 _OVER: Final = frozenset({"RUNTIME_UNAVAILABLE", "SESSION_OVER"})
 """Reasons of somebody who knows: there is nothing to come back to."""
 _UNREACHABLE: Final = "UNREACHABLE"
@@ -38,6 +41,7 @@ class Patience:
         self._clock = clock
         self._failures = 0
         self._since: float | None = None
+        self._last = -math.inf
 
     def renew(self) -> None:
         """Something new arrived: the next break is another one."""
@@ -54,6 +58,9 @@ class Patience:
             SandboxUnavailable: The failure itself: it is of no use to go on.
         """
         now = self._clock()
+        if now - self._last > _APART:
+            self.renew()
+        self._last = now
         if self._since is None:
             self._since = now
         if failure.reason in _OVER:

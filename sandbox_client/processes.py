@@ -144,17 +144,16 @@ class AsyncProcess:
     async def _events(self, offset: int) -> AsyncGenerator[Any, None]:
         """Messages from a position on, each byte once, then one `exited`."""
         patience = Patience(self._connection.endpoint.returns_within)
-        is_repeat = False
         while True:
             request = process_pb2.AttachRequest(process_id=self.id, offset=offset)
             stream = self._connection.stream(self._connection.process.Attach, request)
             try:
                 async with contextlib.aclosing(stream):
                     async for response in stream:
-                        patience.renew()
                         for event in response.events:
                             if event.HasField("started"):
                                 continue
+                            patience.renew()
                             if event.HasField("output"):
                                 offset = event.output.offset + len(event.output.data)
                             yield event
@@ -163,9 +162,7 @@ class AsyncProcess:
                 failure = SandboxUnavailable("the stream ended early", reason="STREAM_ENDED")
             except SandboxUnavailable as error:
                 failure = error
-            pause = patience.pause(failure, may_run=is_repeat)
-            is_repeat = True
-            await asyncio.sleep(pause)
+            await asyncio.sleep(patience.pause(failure, may_run=True))
 
 
 class AsyncProcesses:

@@ -40,9 +40,9 @@ class Standing(Enum):
     """Where a session stands, as seen by someone who was connected to one of its pods."""
 
     OVER = "over"
-    """It failed, or is another one of the same name."""
+    """It failed and has another pod or none, or is another one of the same name."""
     ENDING = "ending"
-    """It is being deleted: what runs in it may still be told to its end."""
+    """It failed, or is being deleted, with the same pod: what runs in it may still be told to its end."""
     ASLEEP = "asleep"
     """It is suspended, or is about to be."""
     ELSEWHERE = "elsewhere"
@@ -71,9 +71,10 @@ def judge(session: Mapping[str, Any], held: PodLife) -> Standing:
     """
     metadata, now = session.get("metadata", {}), life_of(session)
     phase = session.get("status", {}).get("phase")
-    if phase == "Failed" or now.session_uid != held.session_uid:
+    if now.session_uid != held.session_uid or (phase == "Failed" and now != held):
         return Standing.OVER
-    if metadata.get("deletionTimestamp") or phase == "Terminating":
+    # A session is Failed, too, whose spec was made invalid while it ran.
+    if phase == "Failed" or metadata.get("deletionTimestamp") or phase == "Terminating":
         return Standing.ENDING
     if session.get("spec", {}).get("suspended"):
         return Standing.ASLEEP

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from sandbox_client.kubernetes import Cluster
 
 _log: Final = logging.getLogger(__name__)
+_LOOK: Final = 5.0
+"""Seconds that a look may take: the network to the API server may be away with the one to the session."""
 
 
 class Waker:
@@ -109,12 +111,13 @@ class Waker:
 
     async def _look(self, held: Endpoint, error: SandboxError | None) -> None:
         try:
-            session = await self._cluster.get(self._name)
-        except NotFound:
-            if error is None:
+            async with asyncio.timeout(_LOOK):
+                session = await self._cluster.get(self._name, seconds=_LOOK)
+        except NotFound as failure:
+            if error is None and failure.reason == "NOT_FOUND":
                 raise self._over("it was deleted") from None
             return
-        except SandboxError as failure:
+        except (SandboxError, TimeoutError) as failure:
             # The caller's own error says more: it may be that nobody lets this client ask.
             _log.debug("session %s cannot be looked at: %s", self._name, failure)
             return

@@ -14,7 +14,7 @@ from kopf._core.reactor.inventory import ResourceMemories
 from sandbox_operator.api import naming
 from sandbox_operator.kube.resources import PODS, POOLS, SESSIONS, TEMPLATES
 from sandbox_operator.manifests.ownership import controller_uid
-from sandbox_operator.reconcile.warm_pods import is_blank
+from sandbox_operator.reconcile.warm_pods import find_pool, is_blank
 from sandbox_operator.store import WATCHED, name_of, workspace_of
 
 if TYPE_CHECKING:
@@ -95,9 +95,9 @@ class Handlers:
 
         The event of our own claim is an echo, and enqueues nothing, where the claim's answer was faster.
         """
-        if old is not None and is_blank(old) and (new is None or not is_blank(new)):
-            labels = old["metadata"].get("labels") or {}
-            self._enqueue(pool_key(name_of(old)[0], str(labels.get(naming.POOL))))
+        pool = find_pool(old) if old is not None and is_blank(old) else None
+        if old is not None and pool is not None and (new is None or not is_blank(new)):
+            self._enqueue(pool_key(name_of(old)[0], pool["name"]))
 
     def _enqueue_claimants(self, namespace: str, session: Mapping[str, Any]) -> None:
         """Others that may wait for the same workspace."""

@@ -63,7 +63,7 @@ class Restore:
         self._memory = Memory()
         self._known = dict(known.entries) if known else {}
         self._signatures = dict(known.signatures) if known else {}
-        self._had = known.held if known else frozenset()
+        self._had = set(known.held) if known else set()
         self._disputed = known.conflicts if known else frozenset()
         self._conflicts: set[str] = set()
         self._locals: dict[str, Local] = {}
@@ -78,9 +78,12 @@ class Restore:
         # The sandbox looks through its files while storage is asked for its own.
         scanning = asyncio.create_task(self._parts.files.scan((), ()))
         try:
-            for _ in range(ATTEMPTS):
-                observed = await self._parts.generations.observe()
-                self._locals = {local.path: local for local in await scanning}
+            observed = await self._parts.generations.observe()
+            # Once: from here on each file that is written is noted there.
+            self._locals = {local.path: local for local in await scanning}
+            for attempt in range(ATTEMPTS):
+                if attempt:
+                    observed = await self._parts.generations.observe()
                 if observed is not None and (result := await self._bring_all(observed)) is not None:
                     return result
         finally:
@@ -135,6 +138,7 @@ class Restore:
             entry = await self._download(item)
         if entry is not None:
             self._held.add(item.path)
+            self._had.add(item.path)
         return entry
 
     async def _bring_news(self, item: Fetch) -> Entry | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 
 import pytest
@@ -506,3 +508,46 @@ async def test_a_hostile_sandbox_ends_its_own_push_only(new_sandbox, info):
     sandbox.runtime._handlers = {**handlers, "workspace.scan": lie}
     assert await expect_error(sandbox.push()) == ("INTERNAL", "RUNTIME_UNAVAILABLE")
     assert await sandbox.keys() == []
+
+
+def has(root, *names):
+    """Whether what the others stored first is there."""
+    return all((root / name).exists() and (root / name).read_bytes() == b"theirs" for name in names)
+
+
+@pytest.mark.parametrize("way", ["restore", "refresh"])
+async def test_what_others_replace_while_a_restore_begins_anew_is_brought_and_no_conflict(
+    new_sandbox, new_store, monkeypatch, way
+):
+    """Of the first attempt `b` is another object by the time it is fetched, `a` after it was written."""
+    one, store = new_sandbox(), new_store()
+    one.write("a", b"old")
+    one.write("b", b"old")
+    await one.push()
+    for name in ("a", "b", "new"):
+        await store.put(FILES + name, b"theirs")
+    real, fetched = one.store.get, []
+
+    @contextlib.asynccontextmanager
+    async def get(key):
+        if key.startswith(FILES):
+            fetched.append(key.removeprefix(FILES))
+            if fetched[-1] == "b" and fetched.count("b") == 1:
+                while not has(one.root, "a", "new"):  # noqa: ASYNC110 - no event tells
+                    await asyncio.sleep(0.001)
+                await store.put(FILES + "a", b"theirs, later")
+                await store.put(FILES + "b", b"theirs, later")
+        async with real(key) as found:
+            yield found
+
+    monkeypatch.setattr(one.store, "get", get)
+    if way == "restore":
+        assert list((await one.restore()).failed) == []
+    else:
+        assert list((await one.workspace.refresh()).failed) == []
+    assert contents(one) == {"a": b"theirs, later", "b": b"theirs, later", "new": b"theirs"}
+    (one.root / "new").unlink()
+    await one.push()
+    fresh = new_sandbox("pod-b")
+    await fresh.restore()
+    assert contents(fresh) == {"a": b"theirs, later", "b": b"theirs, later"}

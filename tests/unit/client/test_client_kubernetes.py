@@ -59,12 +59,17 @@ class Handler(BaseHTTPRequestHandler):
         name = path.rsplit("/", 1)[-1]
         self.server.reads.append(path)
         self.server.credentials.add(self.headers["Authorization"])
+        if self.server.refusal:
+            self.answer(404, "404 page not found")
+            return
         if path == SESSIONS and "watch=" in query:
             self.answer(200, self.server.watch_events)
         elif path == SESSIONS:
             self.answer(200, {"items": list(self.server.sessions.values())})
         elif path.startswith(SESSIONS) and name in self.server.sessions:
             self.answer(200, self.server.sessions[name])
+        elif "/secrets/" in path and self.server.secrets.get(name, "") is None:
+            self.answer(200, "<html>")
         elif "/secrets/" in path and name in self.server.secrets:
             self.answer(200, {"kind": "Secret", "apiVersion": "v1", "data": self.server.secrets[name]})
         else:
@@ -203,6 +208,31 @@ async def test_a_session_that_does_not_sleep_is_left_as_it_is(api, cluster):
 async def test_a_missing_session_is_not_found(cluster):
     with pytest.raises(NotFound, match="session s"):
         await cluster.connect("s")
+
+
+async def test_a_404_of_something_in_between_is_no_word_on_the_session(api, cluster):
+    api.refusal = (404, None)
+    with pytest.raises(NotFound) as caught:
+        await cluster.get("s")
+    assert caught.value.reason == "NO_SUCH_PATH"
+    api.refusal = None
+    with pytest.raises(NotFound) as caught:
+        await cluster.get("s")
+    assert caught.value.reason == "NOT_FOUND"
+
+
+async def test_an_answer_that_is_none_of_an_api_server_says_so(api, cluster):
+    api.sessions["s"] = session("Ready")
+    api.secrets["s-access"] = None
+    with pytest.raises(SandboxUnavailable, match=r"secret s-access: what answers at http://127\.0\.0\.1:\d+ is no API"):
+        await cluster.connect("s")
+
+
+async def test_no_name_reaches_another_object_than_its_own(api, cluster):
+    api.sessions["s"] = session("Ready", accessSecretName="../../other/secrets/t")
+    with pytest.raises(NotFound):
+        await cluster.connect("s")
+    assert api.reads[-1] == "/api/v1/namespaces/team/secrets/..%2F..%2Fother%2Fsecrets%2Ft"
 
 
 async def test_a_session_without_a_complete_secret_is_not_ready(api, cluster):

@@ -62,6 +62,16 @@ def test_the_time_begins_with_the_break_that_is_met_first_and_anew_after_somethi
         patience.pause(unavailable("UNREACHABLE"), may_run=True)
 
 
+def test_a_break_long_after_the_last_one_is_another_one_though_nothing_new_arrived(clock):
+    patience = Patience(60.0, clock)
+    for _ in range(20):
+        assert patience.pause(unavailable(), may_run=True) == 0.2
+        clock.now += 1800.0
+    patience.pause(unavailable("UNREACHABLE"), may_run=True)
+    clock.now += 30.0
+    patience.pause(unavailable("UNREACHABLE"), may_run=True)
+
+
 def test_a_call_that_was_never_sent_waits_for_nothing(clock):
     with pytest.raises(SandboxUnavailable):
         Patience(60.0, clock).pause(unavailable("UNREACHABLE"), may_run=False)

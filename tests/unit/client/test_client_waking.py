@@ -8,6 +8,7 @@ import grpc
 import pytest
 
 import sandbox_client.connection
+import sandbox_client.waking
 from sandbox_client import (
     AsyncSandbox,
     FailedPrecondition,
@@ -47,16 +48,20 @@ class World:
         self.wakes = 0
         self.looks = 0
         self.refusal = None
+        self.hangs = False
+        self.missing = "NOT_FOUND"
 
     def fall_asleep(self):
         self.session = session("Suspended", pod=0, suspended=True)
         # The first is still that of before.
         self.versions = [session("Ready", pod=1), session("Starting", pod=2), session("Ready", pod=2)]
 
-    async def get(self, name):
+    async def get(self, name, *, seconds=30):
         self.looks += 1
+        if self.hangs:
+            await asyncio.sleep(seconds + 60)
         if self.session is None:
-            raise NotFound(f"session {name} is not there")
+            raise NotFound(f"session {name} is not there", reason=self.missing)
         return self.session
 
     async def wake(self, name, **_options):
@@ -259,7 +264,7 @@ async def test_a_session_that_is_over_gives_the_error_of_the_call(agent, world, 
 @pytest.mark.parametrize(
     ("now", "why"),
     [
-        (session("Failed"), "it is Failed"),
+        (session("Failed", pod=0), "it is Failed"),
         (session(uid="another"), "it was deleted, this is another one"),
         (None, "it was deleted"),
     ],
@@ -281,6 +286,27 @@ async def test_a_session_in_the_same_pod_that_does_not_answer_is_unreachable_as_
         with pytest.raises(SandboxUnavailable) as caught:
             await sandbox.run_code("1")
     assert (caught.value.reason, world.wakes, world.looks) == ("UNREACHABLE", 0, 2)
+
+
+async def test_a_404_that_is_no_word_on_the_session_does_not_end_it(agent, world, short_connect):
+    world.missing = "NO_SUCH_PATH"
+    async with connected() as sandbox:
+        world.session = None
+        await go_away(agent, sandbox._connection)
+        with pytest.raises(SandboxUnavailable) as caught:
+            await sandbox.run_code("1")
+    assert caught.value.reason == "UNREACHABLE"
+
+
+async def test_an_api_server_that_does_not_answer_either_holds_no_call_up(agent, world, short_connect, monkeypatch):
+    monkeypatch.setattr(sandbox_client.waking, "_LOOK", 0.05)
+    async with connected() as sandbox:
+        await go_away(agent, sandbox._connection)
+        world.hangs = True
+        async with asyncio.timeout(10):
+            with pytest.raises(SandboxUnavailable) as caught:
+                await sandbox.run_code("1")
+    assert caught.value.reason == "UNREACHABLE"
 
 
 async def test_whoever_does_not_want_it_woken_gets_the_error_of_the_call(agent, world):
@@ -316,7 +342,10 @@ async def test_a_wake_that_is_refused_or_fails_says_why(agent, world):
         (session("Suspended", pod=0, suspended=True), Standing.ASLEEP),
         (session("Suspending", suspended=True), Standing.ASLEEP),
         (session("Ready", suspended=True), Standing.ASLEEP),
-        (session("Failed", suspended=True), Standing.OVER),
+        (session("Failed", pod=0, suspended=True), Standing.OVER),
+        (session("Failed", pod=2), Standing.OVER),
+        (session("Failed"), Standing.ENDING),
+        (session("Failed", suspended=True), Standing.ENDING),
         (session("Terminating"), Standing.ENDING),
         (session(suspended=True, deleted=True), Standing.ENDING),
         (session(uid="v", suspended=True), Standing.OVER),
