@@ -108,6 +108,7 @@ class Cluster:
             f"session {name}",
             api.create_namespaced_custom_object,
             GROUP, VERSION, self.namespace, PLURAL, request.to_object(name),
+            _request_timeout=_REQUEST_TIMEOUT,
         )  # fmt: skip
         return created
 
@@ -133,7 +134,12 @@ class Cluster:
     async def list(self) -> list[dict[str, Any]]:
         """All sessions of the namespace."""
         api = self._objects()
-        answer = await call_api("sessions", api.list_namespaced_custom_object, GROUP, VERSION, self.namespace, PLURAL)
+        answer = await call_api(
+            "sessions",
+            api.list_namespaced_custom_object,
+            GROUP, VERSION, self.namespace, PLURAL,
+            _request_timeout=_REQUEST_TIMEOUT,
+        )  # fmt: skip
         items: list[dict[str, Any]] = answer["items"]
         return items
 
