@@ -103,13 +103,7 @@ class Cluster:
             InvalidArgument: The API server refused the spec; the message names the field.
         """
         name = request.name or f"sandbox-{secrets.token_hex(4)}"
-        api = self._objects()
-        created: dict[str, Any] = await call_api(
-            f"session {name}",
-            api.create_namespaced_custom_object,
-            GROUP, VERSION, self.namespace, PLURAL, request.to_object(name),
-            _request_timeout=_REQUEST_TIMEOUT,
-        )  # fmt: skip
+        created: dict[str, Any] = await self._call(f"session {name}", "create", request.to_object(name))
         return created
 
     async def get(self, name: str, *, seconds: float = _REQUEST_TIMEOUT) -> dict[str, Any]:
@@ -122,37 +116,19 @@ class Cluster:
         Raises:
             NotFound: There is none of that name.
         """
-        api = self._objects()
-        found: dict[str, Any] = await call_api(
-            f"session {name}",
-            api.get_namespaced_custom_object,
-            GROUP, VERSION, self.namespace, PLURAL, name,
-            _request_timeout=seconds,
-        )  # fmt: skip
+        found: dict[str, Any] = await self._call(f"session {name}", "get", name, seconds=seconds)
         return found
 
     async def list(self) -> list[dict[str, Any]]:
         """All sessions of the namespace."""
-        api = self._objects()
-        answer = await call_api(
-            "sessions",
-            api.list_namespaced_custom_object,
-            GROUP, VERSION, self.namespace, PLURAL,
-            _request_timeout=_REQUEST_TIMEOUT,
-        )  # fmt: skip
+        answer = await self._call("sessions", "list")
         items: list[dict[str, Any]] = answer["items"]
         return items
 
     async def suspend(self, name: str, *, is_suspended: bool = True) -> None:
         """Suspend a session, or resume it: the operator pushes its workspace and removes, or makes, the pod."""
         patch = {"spec": {"suspended": is_suspended}}
-        api = self._objects()
-        await call_api(
-            f"session {name}",
-            api.patch_namespaced_custom_object,
-            GROUP, VERSION, self.namespace, PLURAL, name, patch,
-            _request_timeout=_REQUEST_TIMEOUT,
-        )  # fmt: skip
+        await self._call(f"session {name}", "patch", name, patch)
 
     async def wake(self, name: str, *, timeout: float, on_phase: Callable[[str], object]) -> bool:  # noqa: ASYNC109 - it ends a watch
         """Resume a session where it is suspended, and wait until it is Ready; whether it was suspended.
@@ -172,10 +148,7 @@ class Cluster:
 
     async def delete(self, name: str) -> None:
         """Delete a session; what was pushed stays in storage."""
-        api = self._objects()
-        await call_api(
-            f"session {name}", api.delete_namespaced_custom_object, GROUP, VERSION, self.namespace, PLURAL, name
-        )
+        await self._call(f"session {name}", "delete", name)
 
     async def wait_ready(
         self,
@@ -331,6 +304,12 @@ class Cluster:
         place = ("namespaces", self.namespace, "pods", pod, "log")
         text = await call_api(f"pod {pod}", read_core, self._client, *place, container=container, tailLines=tail)
         return str(text, errors="replace")
+
+    async def _call(self, what: str, verb: str, *arguments: Any, seconds: float = _REQUEST_TIMEOUT) -> Any:
+        """One request about sessions of this namespace; arguments and errors as for `call_api`."""
+        function = getattr(self._objects(), f"{verb}_namespaced_custom_object")
+        place = (GROUP, VERSION, self.namespace, PLURAL)
+        return await call_api(what, function, *place, *arguments, _request_timeout=seconds)
 
     def _objects(self) -> Any:
         from kubernetes.client import CustomObjectsApi  # noqa: PLC0415 - slow to import

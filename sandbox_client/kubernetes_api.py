@@ -92,6 +92,18 @@ def read_access(secret_name: str, data: Mapping[str, str]) -> dict[str, bytes]:
     return access
 
 
+def core_url(client: Any, *segments: str) -> str:
+    """A URL below `/api/v1/`; no segment reaches out of its place."""
+    path = "/".join(quote(segment, safe="") for segment in segments)
+    return f"{client.configuration.host}/api/v1/{path}"
+
+
+def bearer_header(client: Any) -> dict[str, str]:
+    """The kubeconfig's token as a header; nothing where there is none."""
+    bearer = client.configuration.auth_settings().get("BearerToken")
+    return {"authorization": bearer["value"]} if bearer and bearer["value"] else {}
+
+
 def read_core(client: Any, *segments: str, **query: str | int) -> bytes:
     """What a GET below `/api/v1/` answers. Blocking; for `call_api`.
 
@@ -108,12 +120,8 @@ def read_core(client: Any, *segments: str, **query: str | int) -> bytes:
     """
     from kubernetes.client import ApiException  # noqa: PLC0415 - slow to import
 
-    bearer = client.configuration.auth_settings().get("BearerToken")
-    headers = {**client.default_headers, "accept": "application/json, */*"}
-    if bearer and bearer["value"]:
-        headers["authorization"] = bearer["value"]
-    path = "/".join(quote(segment, safe="") for segment in segments)
-    url = f"{client.configuration.host}/api/v1/{path}"
+    headers = {**client.default_headers, "accept": "application/json, */*", **bearer_header(client)}
+    url = core_url(client, *segments)
     answer = client.rest_client.pool_manager.request("GET", url, fields=query, headers=headers, timeout=_TIMEOUT)
     if answer.status != HTTPStatus.OK:
         make_error: Any = ApiException

@@ -11,6 +11,8 @@ import contextlib
 import ssl
 from typing import Any, Final
 
+from sandbox_client.kubernetes_api import bearer_header, core_url
+
 _DATA: Final = b"\0"
 _ERROR: Final = 1
 _CLOSE_SECONDS: Final = 1
@@ -104,8 +106,6 @@ def open_pod_stream(client: Any, namespace: str, pod: str, port: int) -> PodStre
     from kubernetes.stream import ws_client  # noqa: PLC0415 - slow to import
 
     dial: Any = ws_client
-    bearer = client.configuration.auth_settings().get("BearerToken")
-    headers = {"authorization": bearer["value"]} if bearer else {}
-    path = f"/api/v1/namespaces/{namespace}/pods/{pod}/portforward"
-    url = dial.get_websocket_url(client.configuration.host + path, [("ports", str(port))])
-    return PodStream(dial.create_websocket(client.configuration, url, headers))
+    url = core_url(client, "namespaces", namespace, "pods", pod, "portforward")
+    url = dial.get_websocket_url(url, [("ports", str(port))])
+    return PodStream(dial.create_websocket(client.configuration, url, bearer_header(client)))

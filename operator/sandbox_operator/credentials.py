@@ -56,9 +56,7 @@ class StaticCredentials:
     async def credentials_for(self, key_prefix: str) -> StorageCredentials:
         """See CredentialSource."""
         del key_prefix
-        # What is in the environment is there at once.
-        is_given = bool(self._settings.storage_access_key_id)
-        found = self.read() if is_given else await asyncio.to_thread(self.read)
+        found = self._given or await asyncio.to_thread(self._read_files)
         if found is None:
             raise Blocked("StorageCredentialsMissing", "the operator has no storage credentials")
         return found
@@ -69,11 +67,19 @@ class StaticCredentials:
         Raises:
             Blocked: There are some that cannot be read.
         """
+        return self._given or self._read_files()
+
+    @property
+    def _given(self) -> StorageCredentials | None:
+        """What the environment says."""
         settings = self._settings
-        if settings.storage_access_key_id:
-            return StorageCredentials(settings.storage_access_key_id, settings.storage_secret_access_key)
+        if not settings.storage_access_key_id:
+            return None
+        return StorageCredentials(settings.storage_access_key_id, settings.storage_secret_access_key)
+
+    def _read_files(self) -> StorageCredentials | None:
         try:
-            return _read(settings.storage_credentials_dir)
+            return _read(self._settings.storage_credentials_dir)
         except FileNotFoundError:
             return None
         except OSError as error:

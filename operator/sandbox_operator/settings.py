@@ -48,10 +48,8 @@ class Images:
 
     agent: str
     sandbox: str
-    preload_storage: str = ""
-    """What agents make their storage client with before they know their session; empty: they need none."""
-    tracing: tuple[tuple[str, str], ...] = ()
-    """Environment of agents that trace."""
+    environment: tuple[tuple[str, str], ...] = ()
+    """Variables of every agent, whatever its template."""
 
 
 class Settings(BaseModel):
@@ -152,21 +150,17 @@ class Settings(BaseModel):
     @property
     def images(self) -> Images:
         """The images of pods whose template names none."""
-        tracing = tuple(self.tracing_environment.items())
-        if tracing:
-            tracing = (("SANDBOX_TRACING", "1"), *tracing)
-        return Images(self.agent_image, self.sandbox_image, self._preload_storage, tracing)
-
-    @property
-    def _preload_storage(self) -> str:
-        if not self.storage_bucket:
-            return ""
-        known = {
-            "endpoint": self.storage_endpoint,
-            "region": self.storage_region,
-            "path_style": self.storage_path_style,
-        }
-        return json.dumps(known, separators=(",", ":"))
+        environment: dict[str, str] = {}
+        if self.storage_bucket:
+            known = {
+                "endpoint": self.storage_endpoint,
+                "region": self.storage_region,
+                "path_style": self.storage_path_style,
+            }
+            environment["SANDBOX_PRELOAD_STORAGE"] = json.dumps(known, separators=(",", ":"))
+        if tracing := self.tracing_environment:
+            environment |= {"SANDBOX_TRACING": "1", **tracing}
+        return Images(self.agent_image, self.sandbox_image, tuple(environment.items()))
 
     @property
     def tracing_environment(self) -> dict[str, str]:

@@ -18,7 +18,7 @@ from sandbox_agent.storage.generations import LEASE
 from sandbox_agent.storage.head import Before, Head, Pushing
 from sandbox_agent.storage.leavings import Leavings
 from sandbox_agent.storage.object_store import ObjectNotFoundError, PreconditionFailedError, StorageError
-from sandbox_agent.storage.transfers import for_each
+from sandbox_agent.storage.transfers import beside, for_each
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, MutableMapping
@@ -71,13 +71,9 @@ class Claim:
         garbage.tidy = None
         self.state = state
         # Some stores ignore a copy's condition: looking before it leaves them a short race. It touches nothing.
-        looking = asyncio.create_task(self._find_moved(uploads))
-        try:
+        async with beside(self._find_moved(uploads)) as looking:
             await self._announce()
             self._moved = await looking
-        finally:
-            looking.cancel()
-            await asyncio.gather(looking, return_exceptions=True)
 
     async def look_at_leavings(self, before: HeadState) -> None:
         """Find what an interrupted push left, and what others stored under its names since.

@@ -8,7 +8,6 @@ failure of its own.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import hashlib
 import time
@@ -20,7 +19,7 @@ from sandbox_agent.storage.knowledge import CONFLICT, Knowledge, Parts
 from sandbox_agent.storage.object_store import ObjectNotFoundError, StorageUnavailableError
 from sandbox_agent.storage.restore_plan import Fetch, RestorePlan, plan_restore
 from sandbox_agent.storage.sync_plan import Local, is_same, is_unchanged, sign
-from sandbox_agent.storage.transfers import Memory, Meter, for_each
+from sandbox_agent.storage.transfers import Memory, Meter, beside, for_each
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -76,19 +75,15 @@ class Restore:
     async def run(self) -> RestoreResult:
         """Restore what HEAD names when this ends."""
         # The sandbox looks through its files while storage is asked for its own.
-        scanning = asyncio.create_task(self._parts.files.scan((), ()))
-        try:
+        async with beside(self._parts.files.scan((), ())) as scanning:
             observed = await self._parts.generations.observe()
             # Once: from here on each file that is written is noted there.
             self._locals = {local.path: local for local in await scanning}
-            for attempt in range(ATTEMPTS):
-                if attempt:
-                    observed = await self._parts.generations.observe()
-                if observed is not None and (result := await self._bring_all(observed)) is not None:
-                    return result
-        finally:
-            scanning.cancel()
-            await asyncio.gather(scanning, return_exceptions=True)
+        for attempt in range(ATTEMPTS):
+            if attempt:
+                observed = await self._parts.generations.observe()
+            if observed is not None and (result := await self._bring_all(observed)) is not None:
+                return result
         raise StorageUnavailableError("others keep changing the stored workspace; try again")
 
     async def _bring_all(self, observed: Observed) -> RestoreResult | None:

@@ -157,8 +157,8 @@ def _spare_collections() -> None:
 def connect(settings: S3Settings) -> Connection:
     """A connection: the one that was made while there was no session, where it is of such settings, or a new one."""
     with _LOCK:
-        fits = bool(_PRELOADED) and bool(settings.access_key_id)
-        fits = fits and _PRELOADED[0].connection.settings == settings.without_credentials()
+        made = [preloaded.connection.settings for preloaded in _PRELOADED]
+        fits = settings.access_key_id and made == [settings.without_credentials()]
         preloaded = _PRELOADED.pop() if fits else None
     return preloaded.take(settings) if preloaded is not None else Connection(settings)
 
@@ -193,7 +193,7 @@ def preload(settings: S3Settings) -> None:
     Args:
         settings: Those of the session to come, as far as they are known; without credentials and bucket.
     """
-    preloaded = _Preloaded(settings.without_credentials())
+    preloaded = _Preloaded(settings)
     client = preloaded.connection.client
     # A session's first request is a listing, and the first of a process costs half as much again as the next.
     client.meta.events.register("before-send.s3.ListObjectsV2", _answer_nothing)

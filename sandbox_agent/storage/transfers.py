@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from sandbox_agent.storage.object_store import PART_SIZE, TRANSFERS
 from sandbox_proto.v1 import workspace_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
+    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 
 MEMORY: Final = 64 << 20
 """Bytes that all transfers of a push or restore hold at a time, about."""
@@ -19,6 +19,17 @@ _LARGEST_SHARE: Final = 3 * PART_SIZE
 _INTERVAL: Final = 0.25
 """Seconds between two reports of progress."""
 _T = TypeVar("_T")
+
+
+@contextlib.asynccontextmanager
+async def beside(work: Coroutine[Any, Any, _T]) -> AsyncIterator[asyncio.Task[_T]]:
+    """Something that goes on beside the block. Whatever ends the block ends it, and waits for its end."""
+    task = asyncio.create_task(work)
+    try:
+        yield task
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 async def for_each(items: Iterable[_T], work: Callable[[_T], Awaitable[None]]) -> None:

@@ -27,7 +27,7 @@ from sandbox_agent.storage.s3_store import S3Store
 from sandbox_agent.storage.sandbox_files import SandboxFiles
 from sandbox_agent.storage.stored_files import StoredFiles
 from sandbox_agent.storage.syncing import OnChange, Syncing
-from sandbox_agent.storage.transfers import Meter, attended
+from sandbox_agent.storage.transfers import Meter, attended, beside
 from sandbox_agent.storage.translation import translating
 from sandbox_agent.storage.variables import Place, Variables
 from sandbox_proto import tracing
@@ -254,16 +254,12 @@ class Workspace:
 
     async def _push_once(self, paths: Sequence[str], meter: Meter) -> PushResult:
         # The sandbox looks through its files while storage is asked for HEAD.
-        scanning = asyncio.create_task(scan(self._parts, paths))
-        try:
+        async with beside(scan(self._parts, paths)) as scanning:
             state = await self._parts.generations.read_head()
             knowledge = self._recollection.match(state) or await self._recollection.adopt(state)
             check_free(state, knowledge, self._parts.writer)
             push = Push(self._parts, knowledge, meter)
             result = await self._run(push, paths, state, await scanning)
-        finally:
-            scanning.cancel()
-            await asyncio.gather(scanning, return_exceptions=True)
         await self._recollection.keep(result.knowledge)
         if push.garbage is not None:
             self._parts.generations.garbage.remove(*push.garbage)

@@ -188,10 +188,6 @@ def _build_spec(request: _Spec) -> dict[str, Any]:
     return result | {key: value for key, value in optional.items() if value is not None}
 
 
-def _variable(name: str, value: str) -> list[dict[str, str]]:
-    return [{"name": name, "value": value}] if value else []
-
-
 def _build_agent(request: _Spec) -> dict[str, Any]:
     spec = request.template.spec
     return {
@@ -201,8 +197,7 @@ def _build_agent(request: _Spec) -> dict[str, Any]:
         "command": ["sandbox-agent", "serve"],
         "env": [
             _STOP,
-            *_variable("SANDBOX_PRELOAD_STORAGE", request.images.preload_storage),
-            *({"name": name, "value": value} for name, value in request.images.tracing),
+            *({"name": name, "value": value} for name, value in request.images.environment),
         ],
         "ports": [
             {"name": "grpc", "containerPort": naming.GRPC_PORT, "protocol": "TCP"},

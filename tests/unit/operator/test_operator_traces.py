@@ -47,7 +47,7 @@ def egress_of(settings):
 
 def test_an_agent_traces_where_its_operator_does_and_reaches_the_collector_and_no_more():
     settings = load_settings(COLLECTOR)
-    assert dict(settings.images.tracing) == {
+    assert dict(settings.images.environment) == {
         "SANDBOX_TRACING": "1",
         "OTEL_EXPORTER_OTLP_ENDPOINT": "http://10.7.7.7:4317",
         "OTEL_TRACES_SAMPLER": "parentbased_traceidratio",
@@ -57,7 +57,7 @@ def test_an_agent_traces_where_its_operator_does_and_reaches_the_collector_and_n
         {"to": [{"ipBlock": {"cidr": "10.7.7.7/32"}}], "ports": [{"protocol": "TCP", "port": 4317}]}
     ]
     assert egress_of(Settings()) == []
-    assert Settings().images.tracing == ()
+    assert Settings().images.environment == ()
 
 
 def test_addresses_without_an_endpoint_open_nothing():
