@@ -2,7 +2,6 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-SOURCES := sandbox_agent sandbox_client operator/sandbox_operator tests examples tools
 STAMP := $(VENV)/.installed
 LOCAL := $(VENV)/.installed-local
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
@@ -27,13 +26,13 @@ $(LOCAL): constraints.txt pyproject.toml
 $(STAMP): $(LOCAL)
 	@echo "Installing what tests and benchmarks need (some minutes, once)"
 	@$(PIP) --require-hashes -r constraints.txt
-	@$(BIN)/python -m sandbox_agent.runtime.typecheck || echo "No type checker: TypeScript runs, and its types are not checked"
+	@$(BIN)/python -m sandbox_runtime.typecheck || echo "No type checker: TypeScript runs, and its types are not checked"
 	@touch $@
 
 setup: $(STAMP) ## Make .venv with everything pinned
 
 demo: $(LOCAL) ## A local session: Python, JavaScript, TypeScript, shell, files, a chart
-	@$(BIN)/python -m sandbox_client.demo
+	@$(BIN)/python examples/demo.py
 
 test: $(STAMP) ## Unit and integration tests: no root, no cluster
 	$(BIN)/python -m pytest -n auto --dist loadfile

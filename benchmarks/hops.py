@@ -24,8 +24,8 @@ _SHOWN: Final = 0.01
 _SHORT_JAVASCRIPT: Final = "let x = 1; console.log(x)"
 _NAMES: Final = {
     "sandbox_agent serve": "agent",
-    "sandbox_agent.runtime.zygote": "interpreter",
-    "sandbox_agent.runtime": "supervisor",
+    "sandbox_runtime.interpreters.zygote": "interpreter",
+    "sandbox_runtime": "supervisor",
     "bin/node": "interpreter (Node)",
     "benchmarks.sides.bare_server": "echo server",
 }

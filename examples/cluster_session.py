@@ -7,7 +7,7 @@ import asyncio
 import sys
 
 from sandbox_client import AsyncSandbox, SessionFailed
-from sandbox_client.kubernetes import Cluster, ClusterOptions
+from sandbox_client.cluster.sessions import Cluster, ClusterOptions
 
 
 async def main(namespace: str | None) -> None:

@@ -9,8 +9,8 @@ import os
 import signal
 import sys
 
-from sandbox_agent.logs import set_up_logs
-from sandbox_agent.settings import Settings, SettingsError, read_settings
+from sandbox_agent.server.logs import set_up_logs
+from sandbox_agent.server.settings import Settings, SettingsError, read_settings
 
 _DESCRIPTION = """\
 The agent of a sandbox: runs code, commands and file operations for clients (gRPC, TLS, bearer token), under the
@@ -19,7 +19,7 @@ command of the operator (gRPC, mutual TLS). It needs a runtime (`sandbox-runtime
 environment (defaults in brackets):
   SANDBOX_LINK_DIR        folder of the runtime's socket [/run/sandbox]
   SANDBOX_TLS_DIR         folder with tls.crt, tls.key and ca.crt [/etc/sandbox/tls];
-                          for a local session: python -m sandbox_agent.certificates FOLDER SERVER_NAME
+                          for a local session: python -m sandbox_agent.server.local_certificates FOLDER SERVER_NAME
   SANDBOX_LISTEN_ADDRESS  [0.0.0.0]
   SANDBOX_GRPC_PORT       clients [8443]; 0: any free port, as for the next two
   SANDBOX_CONTROL_PORT    the operator [8444]
@@ -73,7 +73,7 @@ def _start_tracing() -> None:
 async def _serve(settings: Settings) -> int:
     _require_tls13()
     # After that, and not for --help, which would wait for it.
-    from sandbox_agent.server import Agent, StartError  # noqa: PLC0415
+    from sandbox_agent.server.app import Agent, StartError  # noqa: PLC0415
 
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()

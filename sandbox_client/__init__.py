@@ -1,7 +1,6 @@
 """The SDK and the CLI: sessions on this machine, in the cluster, or through a port-forward."""
 
-from sandbox_client.blocking import Contexts, Files, Process, Processes, Sandbox, Workspace
-from sandbox_client.endpoint import Endpoint
+from sandbox_client.directory_transfer import TreeReport
 from sandbox_client.errors import (
     Conflict,
     DataCorrupted,
@@ -16,13 +15,9 @@ from sandbox_client.errors import (
     SessionFailed,
     Unauthenticated,
 )
-from sandbox_client.events import Completed, Exited, Started, Stderr, Stdout, TypesChecked
-from sandbox_client.process_values import ProcessInfo, ProcessOutput
-from sandbox_client.processes import AsyncProcess, AsyncProcesses
-from sandbox_client.searches import FileChange, LineMatch, SearchReport
-from sandbox_client.session import AsyncSandbox
-from sandbox_client.trees import TreeReport
-from sandbox_client.values import (
+from sandbox_client.models.events import Completed, Exited, Started, Stderr, Stdout, TypesChecked
+from sandbox_client.models.process_info import ProcessInfo, ProcessOutput
+from sandbox_client.models.results import (
     CodeError,
     CommandResult,
     Context,
@@ -38,7 +33,12 @@ from sandbox_client.values import (
     StoredFile,
     WorkspaceStatus,
 )
-from sandbox_client.variables import KeptVariables, LostVariable
+from sandbox_client.models.saved_variables import KeptVariables, LostVariable
+from sandbox_client.processes import AsyncProcess, AsyncProcesses
+from sandbox_client.sandbox import AsyncSandbox
+from sandbox_client.search import FileChange, LineMatch, SearchReport
+from sandbox_client.sync.sandbox import Contexts, Files, Process, Processes, Sandbox, Workspace
+from sandbox_client.transport.endpoint import Endpoint
 
 __all__ = [
     "AsyncProcess",

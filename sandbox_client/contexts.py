@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sandbox_client.values import Context, context, language_number
-from sandbox_client.variables import kept_variables
+from sandbox_client.models.results import Context, context, language_number
+from sandbox_client.models.saved_variables import kept_variables
 from sandbox_proto.v1 import interpreter_pb2
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import PurePosixPath
 
-    from sandbox_client.connection import Connection
-    from sandbox_client.variables import KeptVariables
+    from sandbox_client.models.saved_variables import KeptVariables
+    from sandbox_client.transport.connection import Connection
 
 
 class AsyncContexts:

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from sandbox_client import trees
+from sandbox_client import directory_transfer as trees
 from sandbox_client.errors import NotFound
-from sandbox_client.requests import checked_path
-from sandbox_client.searches import FileSearches
-from sandbox_client.transfers import FileTransfers
-from sandbox_client.values import FileInfo, file_info
+from sandbox_client.file_transfer import FileTransfers
+from sandbox_client.models.results import FileInfo, file_info
+from sandbox_client.search import FileSearches
+from sandbox_client.transport.requests import checked_path
 from sandbox_proto.v1 import file_pb2
 
 if TYPE_CHECKING:
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import PurePosixPath
 
-    from sandbox_client.connection import Connection
-    from sandbox_client.trees import TreeReport
+    from sandbox_client.directory_transfer import TreeReport
+    from sandbox_client.transport.connection import Connection
 
 _PAGE: Final = 1_000
 

@@ -6,20 +6,20 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Any, Final
 
-from sandbox_client.attach import ATTACH_ONLY, ExecutionLostError
 from sandbox_client.errors import FailedPrecondition, InvalidArgument, NotFound, SandboxUnavailable
-from sandbox_client.events import CommandFold, EventReader
-from sandbox_client.patience import Patience
-from sandbox_client.process_values import ProcessInfo, ProcessOutput, process_info
-from sandbox_client.requests import command_request
+from sandbox_client.models.events import CommandFold, EventReader
+from sandbox_client.models.process_info import ProcessInfo, ProcessOutput, process_info
+from sandbox_client.transport.reattach import ATTACH_ONLY, ExecutionLostError
+from sandbox_client.transport.requests import command_request
+from sandbox_client.transport.retry_policy import Patience
 from sandbox_proto.v1 import process_pb2, types_pb2
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
     from pathlib import PurePosixPath
 
-    from sandbox_client.connection import Connection
-    from sandbox_client.values import CommandResult
+    from sandbox_client.models.results import CommandResult
+    from sandbox_client.transport.connection import Connection
 
 MAX_SEND: Final = 1 << 20
 """Bytes of input that one message carries."""

@@ -6,7 +6,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any, Final
 
 from sandbox_client.errors import SandboxUnavailable
-from sandbox_client.values import (
+from sandbox_client.models.results import (
     FileFailure,
     Progress,
     PushReport,
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterable
     from pathlib import PurePosixPath
 
-    from sandbox_client.connection import Connection
+    from sandbox_client.transport.connection import Connection
 
 _PAGE: Final = 1_000
 

@@ -22,7 +22,7 @@ import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from sandbox_operator.api.naming import CONTROL_PORT, DOMAIN
-from sandbox_operator.certificates import Authority, KeyPair
+from sandbox_operator.pki.certificates import Authority, KeyPair
 from sandbox_proto.v1 import session_pb2, session_pb2_grpc
 
 _NAME = re.compile(rb"[a-z0-9.-]+\." + DOMAIN.encode())

@@ -18,7 +18,8 @@ import botocore.session
 import requests
 
 from benchmarks.cluster.control_plane import find_binary, free_port
-from sandbox_client import Sandbox, local
+from sandbox_client import Sandbox
+from sandbox_client.local import session as local
 from sandbox_proto.v1 import session_pb2
 
 if TYPE_CHECKING:

@@ -94,7 +94,7 @@ def _peaks(session: Session) -> list[int]:
     """Bytes of the highest resident memory so far of agent and supervisor; interpreters come and go meanwhile."""
     found = []
     for process in session.processes():
-        if process.cmdline()[-1:] == ["sandbox_agent.runtime"] or "serve" in process.cmdline():
+        if process.cmdline()[-1:] == ["sandbox_runtime"] or "serve" in process.cmdline():
             lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
             found += [int(line.split()[1]) << 10 for line in lines if line.startswith("VmHWM:")]
     if len(found) != len(("agent", "supervisor")):

@@ -7,10 +7,10 @@ import asyncio
 import os
 import sys
 
-from sandbox_operator import json_logs
-from sandbox_operator.application import run
+from sandbox_operator.app import logs as json_logs
+from sandbox_operator.app.application import run
+from sandbox_operator.app.settings import PREFIX, Settings, load_settings
 from sandbox_operator.errors import ApiError, SettingsError
-from sandbox_operator.settings import PREFIX, Settings, load_settings
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from sandbox_agent.link.calls import OperationError
-from sandbox_agent.link.frames import FrameError
+from sandbox_link.frames import FrameError
+from sandbox_link.protocol import OperationError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

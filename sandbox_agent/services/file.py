@@ -6,20 +6,20 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Any, Final
 
-from sandbox_agent import checked
-from sandbox_agent.link.calls import Event, OperationError
-from sandbox_agent.requests import check_path, invalid
-from sandbox_agent.services import searching
+from sandbox_agent import runtime_values as checked
+from sandbox_agent.executions.requests import check_path, invalid
+from sandbox_agent.services import search as searching
 from sandbox_agent.services.answers import answer
-from sandbox_agent.services.transfers import read_file, write_file
+from sandbox_agent.services.file_transfer import read_file, write_file
+from sandbox_link.protocol import Event, OperationError
 from sandbox_proto.v1 import file_pb2, file_pb2_grpc
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
 
-    from sandbox_agent.authentication import Context
-    from sandbox_agent.binding import SessionGate
-    from sandbox_agent.link.calls import Call, Runtime
+    from sandbox_agent.server.interceptors import Context
+    from sandbox_agent.session.gate import SessionGate
+    from sandbox_link.protocol import Call, Runtime
     from sandbox_proto.v1 import types_pb2
 
 MAX_PAGE: Final = 10_000

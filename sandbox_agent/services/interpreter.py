@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Any
 
-from sandbox_agent import checked
-from sandbox_agent.pumping import pump
-from sandbox_agent.requests import (
+from sandbox_agent import runtime_values as checked
+from sandbox_agent.executions.event_encoding import join
+from sandbox_agent.executions.events import CellEvent, CellTranslator, tell_cell_skipped
+from sandbox_agent.executions.follow import pump
+from sandbox_agent.executions.requests import (
     check_context_id,
     check_may_start,
     check_path,
@@ -17,16 +19,14 @@ from sandbox_agent.requests import (
     read_language,
 )
 from sandbox_agent.services.answers import answer
-from sandbox_agent.translation import CellEvent, CellTranslator, tell_cell_skipped
-from sandbox_agent.wire import join
 from sandbox_proto.v1 import interpreter_pb2, interpreter_pb2_grpc
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from sandbox_agent.authentication import Context
-    from sandbox_agent.binding import BoundSession, SessionGate
-    from sandbox_agent.executions import Execution, ExecutionRegistry
+    from sandbox_agent.executions.registry import Execution, ExecutionRegistry
+    from sandbox_agent.server.interceptors import Context
+    from sandbox_agent.session.gate import BoundSession, SessionGate
 
 MAX_CONTEXTS = 1024
 

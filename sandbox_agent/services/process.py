@@ -7,22 +7,22 @@ import contextlib
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from sandbox_agent.background import Start, describe_command
-from sandbox_agent.link.calls import OperationError
-from sandbox_agent.pumping import pump
-from sandbox_agent.requests import check_may_start, fingerprint, read_run
-from sandbox_agent.requests_process import read_input, read_offset, read_signal, read_size, read_start
-from sandbox_agent.translation import CommandEvent, CommandTranslator, tell_command_skipped
-from sandbox_agent.wire import join
+from sandbox_agent.executions.event_encoding import join
+from sandbox_agent.executions.events import CommandEvent, CommandTranslator, tell_command_skipped
+from sandbox_agent.executions.follow import pump
+from sandbox_agent.executions.requests import check_may_start, fingerprint, read_run
+from sandbox_agent.processes.process import Start, describe_command
+from sandbox_agent.processes.requests import read_input, read_offset, read_signal, read_size, read_start
+from sandbox_link.protocol import OperationError
 from sandbox_proto.v1 import process_pb2, process_pb2_grpc
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from sandbox_agent.authentication import Context
-    from sandbox_agent.background_registry import BackgroundRegistry
-    from sandbox_agent.binding import BoundSession, SessionGate
-    from sandbox_agent.executions import Execution, ExecutionRegistry
+    from sandbox_agent.executions.registry import Execution, ExecutionRegistry
+    from sandbox_agent.processes.registry import BackgroundRegistry
+    from sandbox_agent.server.interceptors import Context
+    from sandbox_agent.session.gate import BoundSession, SessionGate
 
 _KILL: Final = 9
 _KILL_ATTEMPTS: Final = 50

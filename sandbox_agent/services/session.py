@@ -8,11 +8,11 @@ import time
 from importlib import metadata
 from typing import TYPE_CHECKING, Final
 
-from sandbox_agent.binding import State
-from sandbox_agent.limits import duration_seconds, read_binding
-from sandbox_agent.link.calls import OperationError
-from sandbox_agent.requests import invalid
-from sandbox_agent.restoration import RestorePhase
+from sandbox_agent.executions.requests import invalid
+from sandbox_agent.session.gate import State
+from sandbox_agent.session.limits import duration_seconds, read_binding
+from sandbox_agent.session.startup_restore import RestorePhase
+from sandbox_link.protocol import OperationError
 from sandbox_proto.v1 import session_pb2, session_pb2_grpc, workspace_pb2
 
 if TYPE_CHECKING:
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
     from google.protobuf.duration_pb2 import Duration
 
-    from sandbox_agent.authentication import Context
-    from sandbox_agent.background_registry import BackgroundRegistry
-    from sandbox_agent.binding import BoundSession, SessionGate
+    from sandbox_agent.processes.registry import BackgroundRegistry
+    from sandbox_agent.server.interceptors import Context
+    from sandbox_agent.session.gate import BoundSession, SessionGate
     from sandbox_agent.storage.workspace import Workspace
 
 MAX_WAIT: Final = 300.0

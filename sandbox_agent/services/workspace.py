@@ -5,14 +5,14 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Final
 
-from sandbox_agent.requests import check_path, invalid
+from sandbox_agent.executions.requests import check_path, invalid
 from sandbox_proto.v1 import workspace_pb2_grpc
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from sandbox_agent.authentication import Context
-    from sandbox_agent.binding import SessionGate
+    from sandbox_agent.server.interceptors import Context
+    from sandbox_agent.session.gate import SessionGate
     from sandbox_proto.v1 import workspace_pb2
 
 MAX_PATHS: Final = 10_000

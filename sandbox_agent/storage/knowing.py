@@ -8,13 +8,13 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from sandbox_agent.link.calls import OperationError
-from sandbox_agent.storage.knowledge import Knowledge
-from sandbox_agent.storage.sandbox_files import Holding
+from sandbox_agent.storage.base_state import Knowledge
+from sandbox_agent.storage.sandbox.files import Holding
+from sandbox_link.protocol import OperationError
 
 if TYPE_CHECKING:
-    from sandbox_agent.storage.generations import HeadState
-    from sandbox_agent.storage.knowledge import Parts
+    from sandbox_agent.storage.base_state import Parts
+    from sandbox_agent.storage.repository.repository import HeadState
 
 _log = logging.getLogger(__name__)
 

@@ -5,18 +5,18 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from sandbox_agent.limits import duration_seconds
-from sandbox_agent.link.calls import OperationError
-from sandbox_agent.storage.directory_store import DirectoryStore
-from sandbox_agent.storage.names import Keys, NameRefusedError
-from sandbox_agent.storage.s3_client import read_settings
-from sandbox_agent.storage.s3_store import S3Store
-from sandbox_agent.storage.syncing import Pace
+from sandbox_agent.session.limits import duration_seconds
+from sandbox_agent.storage.autosave import Pace
+from sandbox_agent.storage.backends.directory.store import DirectoryStore
+from sandbox_agent.storage.backends.s3.client import read_settings
+from sandbox_agent.storage.backends.s3.store import S3Store
+from sandbox_agent.storage.repository.keys import Keys, NameRefusedError
 from sandbox_agent.storage.workspace import Workspace
+from sandbox_link.protocol import OperationError
 
 if TYPE_CHECKING:
-    from sandbox_agent.link.calls import Runtime
-    from sandbox_agent.storage.object_store import ObjectStore
+    from sandbox_agent.storage.backends.object_store import ObjectStore
+    from sandbox_link.protocol import Runtime
     from sandbox_proto.v1 import session_pb2
 
 

@@ -11,38 +11,38 @@ import contextlib
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from sandbox_agent.link.calls import OperationError
-from sandbox_agent.storage import reports
-from sandbox_agent.storage.admission import MovedError, check_free
-from sandbox_agent.storage.conflicts import keep_both
-from sandbox_agent.storage.dirtiness import is_dirty
-from sandbox_agent.storage.generations import Generations
+from sandbox_agent.storage import messages as reports
+from sandbox_agent.storage.autosave import OnChange, Syncing
+from sandbox_agent.storage.backends.s3.client import read_settings
+from sandbox_agent.storage.backends.s3.store import S3Store
+from sandbox_agent.storage.base_state import Knowledge, Parts
+from sandbox_agent.storage.browse import StoredFiles
+from sandbox_agent.storage.errors import translating
 from sandbox_agent.storage.knowing import Recollection
-from sandbox_agent.storage.knowledge import Knowledge, Parts
-from sandbox_agent.storage.looks import Looks, Ways
-from sandbox_agent.storage.pushing import Push, PushResult, scan
-from sandbox_agent.storage.restoring import Restore
-from sandbox_agent.storage.s3_client import read_settings
-from sandbox_agent.storage.s3_store import S3Store
-from sandbox_agent.storage.sandbox_files import SandboxFiles
-from sandbox_agent.storage.stored_files import StoredFiles
-from sandbox_agent.storage.syncing import OnChange, Syncing
-from sandbox_agent.storage.transfers import Meter, attended, beside
-from sandbox_agent.storage.translation import translating
-from sandbox_agent.storage.variables import Place, Variables
+from sandbox_agent.storage.progress import Meter, attended, beside
+from sandbox_agent.storage.push.conflicts import keep_both
+from sandbox_agent.storage.push.dirtiness import is_dirty
+from sandbox_agent.storage.push.push import Push, PushResult, scan
+from sandbox_agent.storage.repository.admission import MovedError, check_free
+from sandbox_agent.storage.repository.repository import Generations
+from sandbox_agent.storage.restore.remote_changes import Looks, Ways
+from sandbox_agent.storage.restore.restore import Restore
+from sandbox_agent.storage.sandbox.files import SandboxFiles
+from sandbox_agent.storage.saved_variables import Place, Variables
+from sandbox_link.protocol import OperationError
 from sandbox_proto import tracing
 from sandbox_proto.v1 import workspace_pb2
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 
-    from sandbox_agent.link.calls import Runtime
-    from sandbox_agent.storage.generations import HeadState
-    from sandbox_agent.storage.names import Keys
-    from sandbox_agent.storage.object_store import ObjectStore
-    from sandbox_agent.storage.restoring import RestoreResult
-    from sandbox_agent.storage.sync_plan import Local
-    from sandbox_agent.storage.syncing import Pace
+    from sandbox_agent.storage.autosave import Pace
+    from sandbox_agent.storage.backends.object_store import ObjectStore
+    from sandbox_agent.storage.push.plan import Local
+    from sandbox_agent.storage.repository.keys import Keys
+    from sandbox_agent.storage.repository.repository import HeadState
+    from sandbox_agent.storage.restore.restore import RestoreResult
+    from sandbox_link.protocol import Runtime
     from sandbox_proto.v1 import session_pb2
 
 

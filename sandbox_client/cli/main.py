@@ -4,7 +4,23 @@ from __future__ import annotations
 
 import click
 
-from sandbox_client.cli import commands, filing, processes, running, serving, sessions, top
+from sandbox_client.cli import (
+    exec as commands,
+)
+from sandbox_client.cli import (
+    files as filing,
+)
+from sandbox_client.cli import (
+    mcp as serving,
+)
+from sandbox_client.cli import (
+    processes,
+    sessions,
+    top,
+)
+from sandbox_client.cli import (
+    run as running,
+)
 from sandbox_proto import tracing
 
 

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sandbox_client.cli.commands import report
-from sandbox_client.cli.relay import relay
-from sandbox_client.cli.target import Target, with_target
+from sandbox_client.cli.exec import report
+from sandbox_client.cli.options import Target, with_target
+from sandbox_client.cli.terminal import relay
 from sandbox_client.errors import InvalidArgument, NotFound
-from sandbox_client.values import Status
+from sandbox_client.models.results import Status
 
 if TYPE_CHECKING:
-    from sandbox_client.blocking import Sandbox
-    from sandbox_client.process_values import ProcessInfo
+    from sandbox_client.models.process_info import ProcessInfo
+    from sandbox_client.sync.sandbox import Sandbox
 
 _SESSION = click.option("--session", required=True, help="Name of a session in the cluster.")
 _SHORT = 12

@@ -9,9 +9,9 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from sandbox_client.cli.target import Target, with_target
+from sandbox_client.cli.options import Target, with_target
+from sandbox_client.cluster.sessions import Cluster, SessionRequest, describe_failure
 from sandbox_client.errors import SessionFailed
-from sandbox_client.kubernetes import Cluster, SessionRequest, describe_failure
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -14,15 +14,15 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from sandbox_client.cli.target import Target, with_target
+from sandbox_client.cli.options import Target, with_target
+from sandbox_client.cluster.overview import SORTS, Overview, build_overview, format_age, format_bytes, format_cores
+from sandbox_client.cluster.top import Reader
 from sandbox_client.errors import SandboxUnavailable
-from sandbox_client.listing import Reader
-from sandbox_client.overview import SORTS, Overview, build_overview, format_age, format_bytes, format_cores
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from sandbox_client.overview import PoolRow, SessionRow
+    from sandbox_client.cluster.overview import PoolRow, SessionRow
 
 _STYLES: Final = {"Ready": "green", "Failed": "bold red", "Suspended": "dim"}
 _PLAIN_WIDTH: Final = 1000

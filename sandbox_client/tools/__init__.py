@@ -10,10 +10,10 @@
 sandbox or the model did: failures are results.
 """
 
-from sandbox_client.tools.blocking import BlockingSandboxTools
 from sandbox_client.tools.results import Image, ToolResult
+from sandbox_client.tools.schemas import TOOL_SPECS, ToolSpec
 from sandbox_client.tools.sessions import cluster_sessions, local_sessions
-from sandbox_client.tools.specs import TOOL_SPECS, ToolSpec
+from sandbox_client.tools.sync import BlockingSandboxTools
 from sandbox_client.tools.toolset import SandboxTools
 
 __all__ = [

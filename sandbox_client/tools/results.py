@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from sandbox_client.errors import SandboxError
-from sandbox_client.values import CommandResult, Execution, Status
+from sandbox_client.models.results import CommandResult, Execution, Status
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

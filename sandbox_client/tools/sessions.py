@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from sandbox_client.errors import FailedPrecondition, NotFound, SandboxError, SandboxUnavailable, Unauthenticated
-from sandbox_client.session import AsyncSandbox, note_wake
+from sandbox_client.sandbox import AsyncSandbox, note_wake
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Awaitable, Callable, Iterable
 
-    from sandbox_client.kubernetes_api import ClusterOptions
-    from sandbox_client.values import Context, Execution
+    from sandbox_client.cluster.api import ClusterOptions
+    from sandbox_client.models.results import Context, Execution
 
 RENEWED: Final = (
     "the earlier session had ended; a new one was started. Files saved to the workspace are there, "
@@ -178,8 +178,8 @@ def cluster_sessions(
     spec = {"lifecycle": {"keepVariables": True}} if keep_variables else {}
 
     async def open_session() -> AsyncSandbox:
-        from sandbox_client.kubernetes import Cluster, ClusterOptions, SessionRequest  # noqa: PLC0415 - slow to import
-        from sandbox_client.waking import Waker  # noqa: PLC0415 - same
+        from sandbox_client.cluster.sessions import Cluster, ClusterOptions, SessionRequest  # noqa: PLC0415 - slow to import
+        from sandbox_client.cluster.wake import Waker  # noqa: PLC0415 - same
 
         cluster = await Cluster.open(options or ClusterOptions())
         try:

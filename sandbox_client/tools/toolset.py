@@ -9,10 +9,12 @@ import logging
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from sandbox_client.errors import InvalidArgument, NotFound, SandboxError
-from sandbox_client.tools import filing, results, saving
+from sandbox_client.models.results import LANGUAGES
+from sandbox_client.tools import files as filing
+from sandbox_client.tools import results
+from sandbox_client.tools import workspace as saving
 from sandbox_client.tools.results import Image, ToolResult, failure, failure_of
-from sandbox_client.tools.sessions import SessionKeeper
-from sandbox_client.tools.specs import (
+from sandbox_client.tools.schemas import (
     ENCODINGS,
     NAMESPACE,
     OPERATIONS,
@@ -21,14 +23,14 @@ from sandbox_client.tools.specs import (
     check_paths,
     check_text,
 )
-from sandbox_client.values import LANGUAGES
+from sandbox_client.tools.sessions import SessionKeeper
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
     from types import TracebackType
 
-    from sandbox_client.session import AsyncSandbox
-    from sandbox_client.values import Execution, FileInfo, Progress
+    from sandbox_client.models.results import Execution, FileInfo, Progress
+    from sandbox_client.sandbox import AsyncSandbox
 
 MAX_IMAGE: Final = 16 << 20
 """Bytes of a picture that is shown."""

@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from sandbox_client import Sandbox, SandboxUnavailable
-from sandbox_client.attach import ExecutionLostError
-from sandbox_client.connection import CONNECT_TIMEOUT
+from sandbox_client.transport.connection import CONNECT_TIMEOUT
+from sandbox_client.transport.reattach import ExecutionLostError
 from tests.e2e.support.kubectl import Kubectl, RefusedError, poll
 from tests.e2e.support.platform import Platform
 from tests.e2e.support.sessions import Sessions

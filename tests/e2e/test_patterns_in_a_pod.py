@@ -13,7 +13,7 @@ import pytest_asyncio
 
 from examples.patterns import web
 from sandbox_client import AsyncSandbox
-from sandbox_client.kubernetes_api import ClusterOptions
+from sandbox_client.cluster.api import ClusterOptions
 from sandbox_client.tools import SandboxTools, cluster_sessions
 from tests.e2e.support.kubectl import Kubectl
 from tests.e2e.support.sessions import SESSION, build_template

@@ -5,7 +5,7 @@ import hashlib
 import pytest
 
 from sandbox_client import Status
-from sandbox_client.kubernetes_api import ClusterOptions
+from sandbox_client.cluster.api import ClusterOptions
 from sandbox_client.tools import BlockingSandboxTools, cluster_sessions
 from tests.e2e.support.kubectl import Kubectl, poll
 from tests.e2e.support.platform import Platform

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 import grpc
 import pytest
 
-from sandbox_agent.certificates import issue_local_certificates
+from sandbox_agent.server.local_certificates import issue_local_certificates
 from sandbox_proto.v1 import (
     file_pb2,
     file_pb2_grpc,
@@ -79,7 +79,7 @@ async def sandbox(tmp_path):
         "SANDBOX_READY_FILE": str(tmp_path / "ready.json"),
     }
     async with (
-        child("sandbox_agent.runtime", **environment) as runtime,
+        child("sandbox_runtime", **environment) as runtime,
         child("sandbox_agent", "serve", **environment) as agent,
     ):
         await appears(tmp_path / "link" / "runtime.sock", runtime)

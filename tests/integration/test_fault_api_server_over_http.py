@@ -7,11 +7,11 @@ import time
 import pytest
 
 from sandbox_operator.errors import InvalidError, UnavailableError
-from sandbox_operator.faults import FaultHook
 from sandbox_operator.kube.client import KubeClient
 from sandbox_operator.kube.connection import Connection
 from sandbox_operator.kube.resources import PODS, SECRETS, SESSIONS
-from sandbox_operator.testing import FakeKube
+from sandbox_operator.kube.write_hook import FaultHook
+from sandbox_testing.api_server import FakeKube
 from tests.support.api_server import KINDS, ApiServer, refusal
 from tests.support.running_operator import RunningOperator
 from tests.unit.operator.conftest import NAMESPACE
@@ -96,7 +96,7 @@ async def test_fault_11_a_write_under_way_when_the_api_server_goes_and_reads_tha
         await operator.until(lambda: operator.phase("one") == "Ready")
         # Another process would find the Secret; so does this one, once it remembers no more what it made.
         operator.server.on_request = refuse_reads
-        monkeypatch.setattr("sandbox_operator.reconcile.binding._RECENT", 0.0)
+        monkeypatch.setattr("sandbox_operator.agent.bind._RECENT", 0.0)
         operator.lose_pod("one")
         await operator.until(lambda: operator.phase("one") == "Ready" and len(refused) == 7)
         operator.server.on_request = lambda _: None
@@ -180,7 +180,7 @@ async def test_fault_14_a_list_whose_next_page_is_gone_begins_anew(tmp_path, mon
 
     operator.server.page, operator.server.on_request = 1, expire
     # What follows is not the first list's second try, but its successor.
-    monkeypatch.setattr("sandbox_operator.lists._RETRY", 3600.0)
+    monkeypatch.setattr("sandbox_operator.watch.relist._RETRY", 3600.0)
     async with operator.running(monkeypatch):
         await operator.until(lambda: set(operator.describe().values()) == {"Ready"})
     assert expired == [SESSIONS.path()]

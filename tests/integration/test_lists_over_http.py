@@ -4,10 +4,10 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from sandbox_operator.handlers import Handlers
-from sandbox_operator.kube.empty_lists import EmptyLists
 from sandbox_operator.kube.resources import PODS, POOLS, SESSIONS, TEMPLATES
-from sandbox_operator.store import WATCHED
+from sandbox_operator.watch.handlers import Handlers
+from sandbox_operator.watch.kopf_workarounds import EmptyLists
+from sandbox_operator.watch.store import WATCHED
 from tests.support.api_server import ApiServer, refusal
 from tests.support.running_operator import RunningOperator
 from tests.unit.operator.conftest import NAMESPACE
@@ -44,7 +44,7 @@ async def test_what_is_made_after_the_list_and_before_the_watch_is_seen(tmp_path
 
 
 async def test_a_first_list_that_fails_is_tried_again_and_nobody_leads_before(tmp_path, monkeypatch):
-    monkeypatch.setattr("sandbox_operator.lists._RETRY", 0.05)
+    monkeypatch.setattr("sandbox_operator.watch.relist._RETRY", 0.05)
     operator, refused, leases = RunningOperator(tmp_path), [], []
     operator.add_session("one")
 
@@ -64,7 +64,7 @@ async def test_a_first_list_that_fails_is_tried_again_and_nobody_leads_before(tm
 
 
 async def test_without_a_definition_it_is_not_ready_says_so_and_ends_to_be_started_again(tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr("sandbox_operator.application._FIRST_LIST", 1.0)
+    monkeypatch.setattr("sandbox_operator.app.application._FIRST_LIST", 1.0)
     operator = RunningOperator(tmp_path)
     root = f"/apis/{POOLS.group}/{POOLS.version}"
 

@@ -77,7 +77,7 @@ def test_xmode_chooses_ipythons_tracebacks_and_plain_takes_them_back(sandbox):
     verbose = str(sandbox.run_code("seven = 7\nseven / 0").error)
     run(sandbox, "%xmode Plain")
     assert "seven = 7" in verbose
-    assert "sandbox_agent" not in verbose
+    assert "sandbox_runtime" not in verbose
     assert sandbox.run_code("1 / 0").error.traceback[0] == "Traceback (most recent call last):"
 
 

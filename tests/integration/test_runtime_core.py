@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from sandbox_agent.link.frames import FrameDecoder, FrameType, Stream, encode, encode_json, encode_window, split_data
-from sandbox_agent.runtime.records import encode_record, read_records
+from sandbox_link.frames import FrameDecoder, FrameType, Stream, encode, encode_json, encode_window, split_data
+from sandbox_runtime.saved_variables.record_format import encode_record, read_records
 from tests.support.waiting import until
 
 
@@ -124,7 +124,7 @@ class Runtime:
             "SANDBOX_ZYGOTE_PRELOAD": "",
             **environ,
         }
-        self.process = subprocess.Popen([sys.executable, "-m", "sandbox_agent.runtime"], env=environment)
+        self.process = subprocess.Popen([sys.executable, "-m", "sandbox_runtime"], env=environment)
         self.socket = folder / "link" / "runtime.sock"
 
     def connect(self) -> Client:
@@ -198,7 +198,7 @@ def test_state_survives_an_exception_whose_traceback_shows_user_lines_only(clien
     text = "\n".join(error["traceback"])
     assert "return 1 / 0" in text
     assert "fail()" in text
-    assert "sandbox_agent" not in text
+    assert "sandbox_runtime" not in text
     assert client.execute("kept").body == b"1"
 
 

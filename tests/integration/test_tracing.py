@@ -119,23 +119,26 @@ OFF = """
 import asyncio, sys
 from pathlib import Path
 from sandbox_agent.__main__ import _serve
-from sandbox_agent.settings import read_settings
+from sandbox_agent.server.settings import read_settings
 settings = read_settings({"SANDBOX_LINK_DIR": sys.argv[1], "SANDBOX_TLS_DIR": sys.argv[1], "SANDBOX_GRPC_PORT": "0",
     "SANDBOX_CONTROL_PORT": "0", "SANDBOX_HEALTH_PORT": "0", "SANDBOX_LISTEN_ADDRESS": "127.0.0.1"})
 async def main():
     serving = asyncio.create_task(_serve(settings))
-    from sandbox_agent.storage import opening, s3_client
+    from sandbox_agent.storage import opening
+    from sandbox_agent.storage.backends.s3 import client as s3_client
     s3_client.preload(s3_client.S3Settings(""))
     await asyncio.sleep(0)
     serving.cancel()
     await asyncio.gather(serving, return_exceptions=True)
 asyncio.run(main())
-import sandbox_client.cli, sandbox_client.local, sandbox_operator.application
+import sandbox_client.cli, sandbox_client.local.session, sandbox_operator.app.application
 loaded = [name for name in sys.modules if name.startswith("opentelemetry")]
-assert "sandbox_agent.server" in sys.modules and not loaded, loaded
+assert "sandbox_agent.server.app" in sys.modules and not loaded, loaded
 """
 
 
 def test_where_it_is_off_opentelemetry_is_not_even_imported(tmp_path):
-    subprocess.run([sys.executable, "-m", "sandbox_agent.certificates", tmp_path, "agent.test"], check=True, cwd=ROOT)
+    subprocess.run(
+        [sys.executable, "-m", "sandbox_agent.server.local_certificates", tmp_path, "agent.test"], check=True, cwd=ROOT
+    )
     run(OFF, tmp_path)

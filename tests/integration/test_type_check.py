@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sandbox_agent.runtime.typecheck import HOW_TO_GET_IT, find_checker
 from sandbox_client import FailedPrecondition, InvalidArgument, Sandbox, Status
+from sandbox_runtime.typecheck import HOW_TO_GET_IT, find_checker
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -174,7 +174,7 @@ def test_r9_only_typescript_is_checked_and_only_in_ways_that_exist(sandbox):
 def test_r9_without_a_checker_the_error_says_how_to_get_one(tmp_path, monkeypatch):
     monkeypatch.setenv("SANDBOX_TYPE_CHECKER", str(tmp_path))
     with Sandbox.local() as session:
-        with pytest.raises(FailedPrecondition, match=r"sandbox_agent\.runtime\.typecheck") as caught:
+        with pytest.raises(FailedPrecondition, match=r"sandbox_runtime\.typecheck") as caught:
             session.check_types("1")
         assert caught.value.reason == "NO_TYPE_CHECKER"
 

@@ -7,7 +7,8 @@ import urllib.request
 
 import pytest
 
-from sandbox_client import Sandbox, local
+from sandbox_client import Sandbox
+from sandbox_client.local import session as local
 from tests.support.waiting import until
 
 

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from sandbox_client import Sandbox, local
+from sandbox_client import Sandbox
+from sandbox_client.local import session as local
 from sandbox_operator.kube.resources import POOLS, TEMPLATES
 from tests.support.running_operator import RunningOperator
 from tests.support.waiting import until

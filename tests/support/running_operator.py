@@ -5,9 +5,9 @@ import contextlib
 import json
 import time
 
-from sandbox_operator.application import Application
+from sandbox_operator.app.application import Application
 from sandbox_operator.kube.resources import PODS, SECRETS, SESSIONS, TEMPLATES
-from sandbox_operator.testing import FakeKube
+from sandbox_testing.api_server import FakeKube
 from tests.support.api_server import ApiServer
 from tests.support.invariants import check_invariants
 from tests.support.troubled_world import RememberingAgents
@@ -50,7 +50,7 @@ class RunningOperator:
     @contextlib.asynccontextmanager
     async def started(self, monkeypatch):
         """The operator's process has begun, whatever becomes of it."""
-        monkeypatch.setattr("sandbox_operator.application.AgentClient", lambda *_: self.agents)
+        monkeypatch.setattr("sandbox_operator.app.application.AgentClient", lambda *_: self.agents)
         await self.server.start()
         self._write_kubeconfig()
         application = Application(self.settings, {"KUBECONFIG": str(self.kubeconfig)})

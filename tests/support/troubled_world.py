@@ -4,13 +4,13 @@ import asyncio
 import contextlib
 from dataclasses import replace
 
-from sandbox_operator.agent_client import AgentView
+from sandbox_operator.agent.client import AgentView
 from sandbox_operator.errors import OperatorError
-from sandbox_operator.faults import FaultHook
 from sandbox_operator.kube.resources import PODS, SECRETS, SESSIONS
-from sandbox_operator.store import WATCHED
-from sandbox_operator.testing_agents import FakeAgents
-from sandbox_operator.testing_faults import TroubledKube
+from sandbox_operator.kube.write_hook import FaultHook
+from sandbox_operator.watch.store import WATCHED
+from sandbox_testing.agents import FakeAgents
+from sandbox_testing.faults import TroubledKube
 from tests.support.invariants import check_invariants
 from tests.unit.operator.conftest import NAMESPACE, Operator, World
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import grpc
 
-from sandbox_agent.certificates import issue_local_certificates
+from sandbox_agent.server.local_certificates import issue_local_certificates
 from sandbox_client import AsyncSandbox, Endpoint
 from sandbox_proto.v1 import session_pb2, session_pb2_grpc
 
@@ -61,7 +61,7 @@ class Pod:
 
     async def start_runtime(self) -> None:
         """Start the runtime, without waiting for it."""
-        await self.start("runtime", "sandbox_agent.runtime")
+        await self.start("runtime", "sandbox_runtime")
 
     async def start_agent(self) -> None:
         """Start the agent, and wait until it listens."""

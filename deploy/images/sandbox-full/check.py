@@ -151,7 +151,7 @@ def import_alone(name: str, environment: dict[str, str]) -> Imported:
 
 def check_imports(home: Path) -> list[str]:
     """Import all of NAMED, print them with their versions, and return what failed."""
-    from sandbox_agent.runtime.home import build_environment, prepare_home  # noqa: PLC0415 - in the image only
+    from sandbox_runtime.user_home import build_environment, prepare_home  # noqa: PLC0415 - in the image only
 
     failures = []
     prepare_home(home)
@@ -194,7 +194,7 @@ def check_cells(folder: Path) -> list[str]:
 
 async def run_cells(socket: Path) -> list[str]:
     """Run both cells in the runtime that listens there."""
-    from sandbox_agent.link.client import RuntimeLink  # noqa: PLC0415 - in the image only
+    from sandbox_link.client import RuntimeLink  # noqa: PLC0415 - in the image only
 
     link = RuntimeLink(socket, patience=60)
     link.start()
@@ -208,8 +208,8 @@ async def run_cells(socket: Path) -> list[str]:
 
 async def run_cell(link, what: str, code: str, line: str, mime_type: str) -> list[str]:  # noqa: ANN001
     """Run a cell that must print `line` and show a `mime_type`."""
-    from sandbox_agent.link.calls import Data  # noqa: PLC0415 - in the image only
-    from sandbox_agent.link.frames import Stream  # noqa: PLC0415 - in the image only
+    from sandbox_link.frames import Stream  # noqa: PLC0415 - in the image only
+    from sandbox_link.protocol import Data  # noqa: PLC0415 - in the image only
 
     started = time.monotonic()
     body = code.encode()

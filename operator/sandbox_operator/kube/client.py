@@ -28,9 +28,9 @@ from sandbox_proto import tracing
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from sandbox_operator.faults import FaultHook
     from sandbox_operator.kube.connection import Connection
     from sandbox_operator.kube.resources import Resource
+    from sandbox_operator.kube.write_hook import FaultHook
 
 PatchKind = Literal["json", "merge", "apply"]
 Object = dict[str, Any]

@@ -12,7 +12,7 @@ from sandbox_operator.manifests.ownership import owner_reference
 
 if TYPE_CHECKING:
     from sandbox_operator.api.models import Metadata, Session
-    from sandbox_operator.certificates import KeyPair
+    from sandbox_operator.pki.certificates import KeyPair
 
 
 @dataclass(frozen=True, slots=True)

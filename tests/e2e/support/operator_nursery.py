@@ -8,7 +8,7 @@ import json
 import os
 import sys
 
-import sandbox_operator.application  # noqa: F401 - here, so that no operator has to
+import sandbox_operator.app.application  # noqa: F401 - here, so that no operator has to
 from sandbox_operator.__main__ import main
 
 

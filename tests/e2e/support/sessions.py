@@ -10,8 +10,8 @@ from typing import Any
 from kubernetes.client import ApiException, CustomObjectsApi
 
 from sandbox_client import Sandbox, SandboxError
-from sandbox_client.kubernetes import GROUP, PLURAL, VERSION
-from sandbox_client.kubernetes_api import ClusterOptions, open_client
+from sandbox_client.cluster.api import ClusterOptions, open_client
+from sandbox_client.cluster.sessions import GROUP, PLURAL, VERSION
 from tests.e2e.support.kubectl import Kubectl, RefusedError, poll
 
 SESSION = "sandboxsession"

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sandbox_agent.link.frames import Frame, FrameDecoder, FrameType, Stream, encode_json, split_data
-from sandbox_agent.runtime.javascript import find_node, node_command
+from sandbox_link.frames import Frame, FrameDecoder, FrameType, Stream, encode_json, split_data
+from sandbox_runtime.javascript import find_node, node_command
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from sandbox_agent.runtime import javascript
-from sandbox_agent.runtime.javascript import find_node
+from sandbox_runtime import javascript
+from sandbox_runtime.javascript import find_node
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import threading
 import time
 from pathlib import Path
 
-from sandbox_agent.link.frames import FrameDecoder
+from sandbox_link.frames import FrameDecoder
 
 
 def test_console_and_streams_keep_their_order(shared):

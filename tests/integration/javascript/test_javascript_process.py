@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from sandbox_agent.runtime.javascript import find_node
+from sandbox_runtime.javascript import find_node
 
 
 def test_environment_and_working_directory_are_those_of_init(shared):

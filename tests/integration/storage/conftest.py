@@ -15,14 +15,14 @@ import botocore.session
 import pytest
 from moto.server import ThreadedMotoServer
 
-from sandbox_agent.link.calls import Data, Event, OperationError
-from sandbox_agent.runtime.files import build_handlers
-from sandbox_agent.storage.directory_store import DirectoryStore
-from sandbox_agent.storage.names import Keys
-from sandbox_agent.storage.s3_client import S3Settings
-from sandbox_agent.storage.s3_store import S3Store
-from sandbox_agent.storage.testing import FaultyStore
+from sandbox_agent.storage.backends.directory.store import DirectoryStore
+from sandbox_agent.storage.backends.s3.client import S3Settings
+from sandbox_agent.storage.backends.s3.store import S3Store
+from sandbox_agent.storage.repository.keys import Keys
 from sandbox_agent.storage.workspace import Workspace
+from sandbox_link.protocol import Data, Event, OperationError
+from sandbox_runtime.files import build_handlers
+from sandbox_testing.store import FaultyStore
 
 if TYPE_CHECKING:
     from sandbox_proto.v1 import workspace_pb2

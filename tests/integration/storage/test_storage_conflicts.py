@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from sandbox_agent.storage.conflicts import conflict_names
+from sandbox_agent.storage.push.conflicts import conflict_names
 from tests.integration.storage.conftest import contents
 
 FILES = "clusters/t1/work/code-interpreter/"

@@ -8,8 +8,8 @@ import shutil
 
 import pytest
 
-from sandbox_agent.link.calls import OperationError
-from sandbox_agent.storage.testing import Fault
+from sandbox_link.protocol import OperationError
+from sandbox_testing.store import Fault
 
 MANIFEST = pytest.mark.parametrize("most", [256, 0], ids=["changes in HEAD", "a manifest"])
 """How the second generation is written."""
@@ -54,7 +54,7 @@ async def crash(new_sandbox, number, fault, prefix):
 async def test_fault_1_after_a_crash_at_any_call_a_restore_is_the_old_or_the_new_generation(
     new_sandbox, fault, stride, most, monkeypatch
 ):
-    monkeypatch.setattr("sandbox_agent.storage.changes.MOST", most)
+    monkeypatch.setattr("sandbox_agent.storage.repository.delta.MOST", most)
     seen = []
     for number in range(0, 200, stride):
         prefix = f"c{number}/"
@@ -86,7 +86,7 @@ async def test_fault_1_after_a_crash_at_any_call_a_restore_is_the_old_or_the_new
 @FAULTS
 async def test_whoever_comes_after_a_crash_goes_on_from_what_it_restored(new_sandbox, fault, monkeypatch, stride):
     """The pod is gone with its files; another one restores, changes something else, and pushes."""
-    monkeypatch.setattr("sandbox_agent.storage.generations.LEASE", -1.0)
+    monkeypatch.setattr("sandbox_agent.storage.repository.repository.LEASE", -1.0)
     for number in range(0, 200, 3 * stride):
         prefix = f"c{number}/"
         _, old, new, is_through = await crash(new_sandbox, number, fault, prefix)

@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from sandbox_agent.storage.directory_store import DirectoryStore
-from sandbox_agent.storage.freshness import Freshness, Looking
+from sandbox_agent.storage.backends.directory.store import DirectoryStore
+from sandbox_agent.storage.restore.freshness import Freshness, Looking
 from tests.integration.storage.conftest import contents
 
 FILES = "clusters/t1/work/code-interpreter/"

@@ -7,8 +7,8 @@ import json
 
 import pytest
 
-from sandbox_agent.link.calls import OperationError
-from sandbox_agent.storage.object_store import StorageUnavailableError
+from sandbox_agent.storage.backends.object_store import StorageUnavailableError
+from sandbox_link.protocol import OperationError
 from tests.integration.storage.conftest import contents
 
 MANIFEST = pytest.mark.parametrize("most", [256, 0], ids=["changes in HEAD", "a manifest"])
@@ -87,7 +87,7 @@ async def test_the_end_waits_for_the_removal_behind_the_last_push(one, removal, 
 
 
 async def test_the_end_does_not_wait_for_ever(one, removal, monkeypatch):
-    monkeypatch.setattr("sandbox_agent.storage.garbage.END_PATIENCE", 0.05)
+    monkeypatch.setattr("sandbox_agent.storage.repository.prune.END_PATIENCE", 0.05)
     await one.push()
     async with asyncio.timeout(30):
         await one.workspace.close()
@@ -96,7 +96,7 @@ async def test_the_end_does_not_wait_for_ever(one, removal, monkeypatch):
 @MANIFEST
 async def test_what_a_dead_agent_left_is_removed_by_a_push_that_saves_nothing(one, new_sandbox, most, monkeypatch):
     """It died between the answer and the removal."""
-    monkeypatch.setattr("sandbox_agent.storage.changes.MOST", most)
+    monkeypatch.setattr("sandbox_agent.storage.repository.delta.MOST", most)
     one.store.fail_after(0, only="delete_many")
     assert (await one.push()).generation == 2
     assert len(await bookkeeping(one)) == (3 if most else 4)
@@ -115,7 +115,7 @@ async def test_what_a_dead_agent_left_is_removed_by_a_push_that_saves_nothing(on
 @pytest.mark.parametrize("through", [True, False], ids=["whose push ends well", "that crashes"])
 async def test_a_removal_leaves_what_the_next_writer_needs(one, new_sandbox, most, through, monkeypatch):
     """Its listing comes late, when another session has claimed the next generation already."""
-    monkeypatch.setattr("sandbox_agent.storage.changes.MOST", most)
+    monkeypatch.setattr("sandbox_agent.storage.repository.delta.MOST", most)
     await one.push()
     await one.workspace.settle()
     other = new_sandbox("pod-b")

@@ -8,10 +8,10 @@ import json
 
 import pytest
 
-from sandbox_agent.link.calls import OperationError
-from sandbox_agent.storage.knowledge import CONFLICT
-from sandbox_agent.storage.object_store import PART_SIZE, PreconditionFailedError, StorageUnavailableError
-from sandbox_agent.storage.s3_store import S3Store
+from sandbox_agent.storage.backends.object_store import PART_SIZE, PreconditionFailedError, StorageUnavailableError
+from sandbox_agent.storage.backends.s3.store import S3Store
+from sandbox_agent.storage.base_state import CONFLICT
+from sandbox_link.protocol import OperationError
 from tests.integration.storage.conftest import PREFIX, contents
 
 FILES = PREFIX + "code-interpreter/"
@@ -86,7 +86,7 @@ async def test_a_push_that_takes_an_interrupted_one_back_leaves_what_others_stor
 async def test_a_restore_after_an_interrupted_push_brings_what_others_stored_since(
     interrupted, new_store, new_sandbox, monkeypatch
 ):
-    monkeypatch.setattr("sandbox_agent.storage.generations.LEASE", -1.0)
+    monkeypatch.setattr("sandbox_agent.storage.repository.repository.LEASE", -1.0)
     store = new_store()
     for name in NAMES:
         await store.put(FILES + name, b"theirs")
@@ -262,7 +262,7 @@ async def test_an_agent_that_goes_on_after_its_claim_was_taken_over_loses_no_com
 async def test_what_somebody_deleted_amid_an_interrupted_push_stays_deleted(
     interrupted, new_store, new_sandbox, monkeypatch
 ):
-    monkeypatch.setattr("sandbox_agent.storage.generations.LEASE", -1.0)
+    monkeypatch.setattr("sandbox_agent.storage.repository.repository.LEASE", -1.0)
     await new_store().delete_many([FILES + "replaced"])
     heir = new_sandbox("pod-b")
     await heir.restore()
@@ -287,7 +287,7 @@ async def test_an_interrupted_push_without_marks_is_undone_also_after_one_with_m
     interrupted, new_store, new_sandbox, monkeypatch
 ):
     """An agent of before had no marks; the next one's push is cut off behind its claim."""
-    monkeypatch.setattr("sandbox_agent.storage.generations.LEASE", -1.0)
+    monkeypatch.setattr("sandbox_agent.storage.repository.repository.LEASE", -1.0)
     store = new_store()
     async with store.get(HEAD) as reading:
         head = json.loads(b"".join([chunk async for chunk in reading.chunks]))

@@ -8,10 +8,10 @@ import json
 
 import pytest
 
-from sandbox_agent.link.calls import OperationError
-from sandbox_agent.storage.object_store import AccessDeniedError, StorageUnavailableError
-from sandbox_agent.storage.s3_store import S3Store
-from sandbox_agent.storage.testing import Fault
+from sandbox_agent.storage.backends.object_store import AccessDeniedError, StorageUnavailableError
+from sandbox_agent.storage.backends.s3.store import S3Store
+from sandbox_link.protocol import OperationError
+from sandbox_testing.store import Fault
 from tests.integration.storage.conftest import contents
 
 FILES = "clusters/t1/work/code-interpreter/"
@@ -219,7 +219,7 @@ async def test_a_push_that_is_under_way_keeps_other_writers_out_until_it_counts_
     ) as caught:
         await other.push()
     assert (caught.value.code, caught.value.reason) == CONFLICT
-    monkeypatch.setattr("sandbox_agent.storage.generations.LEASE", -1.0)
+    monkeypatch.setattr("sandbox_agent.storage.repository.repository.LEASE", -1.0)
     assert (await other.push()).generation == 2
     one.store.heal()
     assert await expect_error(one.push()) == CONFLICT
@@ -232,8 +232,8 @@ async def test_a_push_that_is_under_way_keeps_other_writers_out_until_it_counts_
     ("most", "last"), [(256, "code-interpreter/f"), (0, "/manifest-0000000002")], ids=["upload", "manifest"]
 )
 async def test_a_writer_that_lost_its_claim_meanwhile_does_not_commit(new_sandbox, monkeypatch, most, last):
-    monkeypatch.setattr("sandbox_agent.storage.changes.MOST", most)
-    monkeypatch.setattr("sandbox_agent.storage.generations.LEASE", -1.0)
+    monkeypatch.setattr("sandbox_agent.storage.repository.delta.MOST", most)
+    monkeypatch.setattr("sandbox_agent.storage.repository.repository.LEASE", -1.0)
     one, other = new_sandbox("pod-a"), new_sandbox("pod-b")
     one.write("f", b"base")
     await one.push()
@@ -257,8 +257,8 @@ async def test_a_writer_that_lost_its_claim_meanwhile_does_not_commit(new_sandbo
 
 async def test_a_writer_that_lost_its_claim_writes_over_no_manifest_of_the_winner(new_sandbox, monkeypatch):
     """It stood still before its manifest, until another one had made the same generation."""
-    monkeypatch.setattr("sandbox_agent.storage.changes.MOST", 0)
-    monkeypatch.setattr("sandbox_agent.storage.generations.LEASE", -1.0)
+    monkeypatch.setattr("sandbox_agent.storage.repository.delta.MOST", 0)
+    monkeypatch.setattr("sandbox_agent.storage.repository.repository.LEASE", -1.0)
     one, other = new_sandbox("pod-a"), new_sandbox("pod-b")
     one.write("f", b"base")
     await one.push()

@@ -56,7 +56,7 @@ def remove(target: Path) -> None:
 async def test_whatever_happens_between_pushes_a_restore_is_what_the_sandbox_has(
     new_sandbox, new_store, monkeypatch, most, seed
 ):
-    monkeypatch.setattr("sandbox_agent.storage.changes.MOST", most)
+    monkeypatch.setattr("sandbox_agent.storage.repository.delta.MOST", most)
     chance, store = random.Random(seed), new_store()
     one = new_sandbox()
     for step in range(40):

@@ -11,18 +11,18 @@ from pathlib import Path
 
 import pytest
 
-from sandbox_agent.storage.connections import Connections
-from sandbox_agent.storage.names import Keys
-from sandbox_agent.storage.object_store import (
+from sandbox_agent.storage.backends.object_store import (
     PART_SIZE,
     AccessDeniedError,
     CredentialsOverError,
     ObjectNotFoundError,
     read_all,
 )
-from sandbox_agent.storage.s3_client import S3Settings
-from sandbox_agent.storage.s3_store import S3Store
-from sandbox_agent.storage.threads import BoundedThreads
+from sandbox_agent.storage.backends.s3.client import S3Settings
+from sandbox_agent.storage.backends.s3.credentials import Connections
+from sandbox_agent.storage.backends.s3.store import S3Store
+from sandbox_agent.storage.concurrency import BoundedThreads
+from sandbox_agent.storage.repository.keys import Keys
 from sandbox_agent.storage.workspace import Workspace
 from tests.integration.storage.conftest import PREFIX, FolderRuntime
 from tests.support.credential_gate import CredentialGate, serve_credential_gate

@@ -7,9 +7,9 @@ import random
 
 import pytest
 
-from sandbox_agent.link.calls import OperationError
-from sandbox_agent.runtime.files import scan_memory
-from sandbox_agent.storage.sandbox_files import SandboxFiles
+from sandbox_agent.storage.sandbox.files import SandboxFiles
+from sandbox_link.protocol import OperationError
+from sandbox_runtime.files import scan_cache as scan_memory
 from tests.integration.storage.conftest import FolderRuntime, MemoryCall
 
 EXCLUDE = ("*.tmp",)

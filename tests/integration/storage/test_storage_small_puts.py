@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sandbox_agent.storage.object_store import PreconditionFailedError
-from sandbox_agent.storage.s3_client import Connection
-from sandbox_agent.storage.s3_put import SMALL
-from sandbox_agent.storage.s3_store import S3Store
+from sandbox_agent.storage.backends.object_store import PreconditionFailedError
+from sandbox_agent.storage.backends.s3.client import Connection
+from sandbox_agent.storage.backends.s3.fast_put import SMALL
+from sandbox_agent.storage.backends.s3.store import S3Store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sandbox_agent.storage.s3_client import S3Settings
+    from sandbox_agent.storage.backends.s3.client import S3Settings
 
 
 class Counted:

@@ -2,8 +2,8 @@
 
 import pytest
 
-from sandbox_agent.link.calls import OperationError
-from sandbox_agent.storage.object_store import StorageUnavailableError
+from sandbox_agent.storage.backends.object_store import StorageUnavailableError
+from sandbox_link.protocol import OperationError
 from tests.support.recording import recorded
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import botocore.session
 import pytest
 
-from sandbox_agent.storage.s3_client import Connection, S3Settings
-from sandbox_agent.storage.testing import Fault
+from sandbox_agent.storage.backends.s3.client import Connection, S3Settings
+from sandbox_testing.store import Fault
 
 
 async def leftovers(sandbox) -> list[str]:
@@ -75,7 +75,7 @@ async def test_an_old_manifest_that_stayed_goes_with_the_next_push(new_sandbox, 
     sandbox.write("new", b"1")
     sandbox.store.fail_after(0, only="delete_many")
     with monkeypatch.context() as patch:
-        patch.setattr("sandbox_agent.storage.changes.MOST", 0)
+        patch.setattr("sandbox_agent.storage.repository.delta.MOST", 0)
         assert (await sandbox.push()).generation == 2
     assert len(await manifests(sandbox)) == 2
     sandbox.store.heal()

@@ -2,9 +2,9 @@
 
 import pytest
 
-from sandbox_agent.link.calls import OperationError
-from sandbox_agent.link.frames import Stream
-from sandbox_agent.storage.testing import Fault
+from sandbox_link.frames import Stream
+from sandbox_link.protocol import OperationError
+from sandbox_testing.store import Fault
 
 BLOB = bytes(range(256)) * 20_000
 SESSION = "team/one"

@@ -10,11 +10,11 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from sandbox_agent.link.calls import OperationError
-from sandbox_agent.storage.names import Keys
-from sandbox_agent.storage.s3_client import S3Settings
-from sandbox_agent.storage.s3_store import S3Store
+from sandbox_agent.storage.backends.s3.client import S3Settings
+from sandbox_agent.storage.backends.s3.store import S3Store
+from sandbox_agent.storage.repository.keys import Keys
 from sandbox_agent.storage.workspace import Workspace
+from sandbox_link.protocol import OperationError
 from tests.integration.storage.conftest import PREFIX, FolderRuntime, read_keys
 from tests.support.tcp_proxy import TcpProxy, serve_tcp_proxy
 
@@ -182,7 +182,7 @@ async def test_fault_40_a_request_whose_answer_never_comes_is_made_again_and_cou
 async def test_fault_29_a_look_at_a_storage_that_does_not_answer_delays_one_call_and_not_for_long(
     proxy: TcpProxy, store: S3Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("sandbox_agent.storage.freshness.PATIENCE", 0.2)
+    monkeypatch.setattr("sandbox_agent.storage.restore.freshness.PATIENCE", 0.2)
     workspace = workspace_of(store, tmp_path / "a")
     await push(workspace)
     proxy.is_silent = True

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Any, Self
 
-from sandbox_agent.link.frames import (
+from sandbox_link.frames import (
     Frame,
     FrameDecoder,
     FrameType,

@@ -6,7 +6,7 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from sandbox_agent.certificates import issue_local_certificates
+from sandbox_agent.server.local_certificates import issue_local_certificates
 from sandbox_proto.v1 import (
     file_pb2,
     file_pb2_grpc,

@@ -9,7 +9,7 @@ import signal
 import grpc
 import pytest
 
-from sandbox_agent.link.frames import Stream
+from sandbox_link.frames import Stream
 from sandbox_proto.v1 import process_pb2, process_pb2_grpc, session_pb2, types_pb2
 
 DONE = {"status": "OK", "exit_code": 0, "signal": 0, "duration": 1.5, "dropped_bytes": 0}

@@ -9,16 +9,16 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from sandbox_agent.server import running_agent
-from sandbox_agent.settings import Settings
+from sandbox_agent.server.app import running_agent
+from sandbox_agent.server.settings import Settings
 from sandbox_client import AsyncSandbox, Endpoint
-from sandbox_operator.agent_client import AgentAddress, AgentClient
-from sandbox_operator.authority_keeper import RENEW, AuthorityKeeper
-from sandbox_operator.certificates import LIFETIME
-from sandbox_operator.faults import FaultHook
+from sandbox_operator.agent.client import AgentAddress, AgentClient
 from sandbox_operator.kube.resources import SECRETS
-from sandbox_operator.testing import FakeKube
+from sandbox_operator.kube.write_hook import FaultHook
+from sandbox_operator.pki.ca_secret import RENEW, AuthorityKeeper
+from sandbox_operator.pki.certificates import LIFETIME
 from sandbox_proto.v1 import session_pb2
+from sandbox_testing.api_server import FakeKube
 
 TOKEN = "t" * 43
 LONGEST_POD = timedelta(days=31)

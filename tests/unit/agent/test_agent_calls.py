@@ -5,7 +5,7 @@ import asyncio
 import grpc
 import pytest
 
-from sandbox_agent.link.frames import FrameType, Stream
+from sandbox_link.frames import FrameType, Stream
 from sandbox_proto.v1 import (
     file_pb2,
     file_pb2_grpc,

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 
-from sandbox_agent.event_log import ENTRY_COST, EventLog
+from sandbox_agent.executions.event_log import ENTRY_COST, EventLog
 
 
 def same(event, skipped):

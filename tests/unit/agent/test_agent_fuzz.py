@@ -25,22 +25,23 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from sandbox_agent import checked, pumping
-from sandbox_agent.background import BackgroundProcess, Start
-from sandbox_agent.background_registry import read_found, write_label
-from sandbox_agent.link.calls import Data, Event, OperationError
-from sandbox_agent.link.frames import FrameError, FrameType, Stream, encode, encode_data, encode_json
-from sandbox_agent.server import running_agent
-from sandbox_agent.services.searching import _read_changes, _read_match
-from sandbox_agent.settings import Settings
-from sandbox_agent.storage.infos import read_local
-from sandbox_agent.translation import (
+from sandbox_agent import runtime_values as checked
+from sandbox_agent.executions import follow as pumping
+from sandbox_agent.executions.events import (
     CellTranslator,
     CommandTranslator,
     read_exited,
     tell_cell_skipped,
     tell_command_skipped,
 )
+from sandbox_agent.processes.process import BackgroundProcess, Start
+from sandbox_agent.processes.registry import read_found, write_label
+from sandbox_agent.server.app import running_agent
+from sandbox_agent.server.settings import Settings
+from sandbox_agent.services.search import _read_changes, _read_match
+from sandbox_agent.storage.sandbox.file_info import read_local
+from sandbox_link.frames import FrameError, FrameType, Stream, encode, encode_data, encode_json
+from sandbox_link.protocol import Data, Event, OperationError
 from sandbox_proto.v1 import (
     file_pb2,
     file_pb2_grpc,
@@ -462,7 +463,9 @@ class Machine(RuleBasedStateMachine):
 def test_whatever_a_runtime_answers_calls_end_are_not_mixed_up_and_the_next_runtime_is_served(world):
     handler = logging.Handler(logging.ERROR)
     handler.emit = lambda record: world.defects.append((record.getMessage(), record.exc_info))
-    logging.getLogger("sandbox_agent").addHandler(handler)
+    loggers = [logging.getLogger(name) for name in ("sandbox_agent", "sandbox_link")]
+    for logger in loggers:
+        logger.addHandler(handler)
     world.runner.get_loop().set_exception_handler(lambda _, context: world.defects.append(context))
     Machine.world = world
     try:
@@ -476,7 +479,8 @@ def test_whatever_a_runtime_answers_calls_end_are_not_mixed_up_and_the_next_runt
             ),
         )
     finally:
-        logging.getLogger("sandbox_agent").removeHandler(handler)
+        for logger in loggers:
+            logger.removeHandler(handler)
 
 
 def test_every_operation_has_exactly_its_own_honest_answer(world):

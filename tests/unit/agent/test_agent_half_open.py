@@ -8,9 +8,10 @@ import time
 import grpc
 import pytest
 
-from sandbox_agent import server
-from sandbox_client import AsyncSandbox, Endpoint, SandboxUnavailable, connection, endpoint
-from sandbox_client.attach import ExecutionLostError
+from sandbox_agent.server import app as server
+from sandbox_client import AsyncSandbox, Endpoint, SandboxUnavailable
+from sandbox_client.transport import connection, endpoint
+from sandbox_client.transport.reattach import ExecutionLostError
 from sandbox_proto.v1 import file_pb2, file_pb2_grpc
 from tests.support.tcp_proxy import serve_tcp_proxy
 

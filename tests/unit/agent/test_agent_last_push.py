@@ -8,10 +8,10 @@ import dataclasses
 import grpc
 import pytest
 
-from sandbox_agent.link.calls import OperationError
-from sandbox_agent.server import running_agent
+from sandbox_agent.server.app import running_agent
+from sandbox_agent.server.settings import Settings, SettingsError, read_settings
 from sandbox_agent.services import session as session_service
-from sandbox_agent.settings import Settings, SettingsError, read_settings
+from sandbox_link.protocol import OperationError
 from sandbox_proto.v1 import interpreter_pb2, interpreter_pb2_grpc, session_pb2
 from tests.support.fake_workspace import FakeWorkspace
 

@@ -5,9 +5,9 @@ import struct
 
 import pytest
 
-from sandbox_agent.link.calls import Data, Event, OperationError
-from sandbox_agent.link.client import RuntimeLink
-from sandbox_agent.link.frames import INITIAL_WINDOW, FrameType, Stream, encode, encode_json
+from sandbox_link.client import RuntimeLink
+from sandbox_link.frames import INITIAL_WINDOW, FrameType, Stream, encode, encode_json
+from sandbox_link.protocol import Data, Event, OperationError
 
 
 @pytest.fixture

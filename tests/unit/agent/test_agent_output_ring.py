@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from sandbox_agent.link.frames import Stream
-from sandbox_agent.output_ring import OutputRing, Reader
+from sandbox_agent.processes.output_ring import OutputRing, Reader
+from sandbox_link.frames import Stream
 
 OUT, ERR = Stream.STDOUT, Stream.STDERR
 

@@ -9,7 +9,7 @@ import os
 import grpc
 import pytest
 
-from sandbox_agent.link.frames import FrameType, Stream
+from sandbox_link.frames import FrameType, Stream
 from sandbox_proto.v1 import file_pb2, file_pb2_grpc
 
 CONTENT = os.urandom(1 << 20) * 3 + b"end"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from sandbox_agent.limits import Limits
-from sandbox_agent.link.calls import Event, OperationError
-from sandbox_agent.link.frames import FrameError
-from sandbox_agent.requests import read_execute
-from sandbox_agent.translation import CellTranslator
+from sandbox_agent.executions.events import CellTranslator
+from sandbox_agent.executions.requests import read_execute
+from sandbox_agent.session.limits import Limits
+from sandbox_link.frames import FrameError
+from sandbox_link.protocol import Event, OperationError
 from sandbox_proto.v1 import interpreter_pb2, types_pb2
 
 DIAGNOSTIC = {"line": 1, "column": 2, "end_line": 3, "end_column": 4, "code": 2322, "message": "wrong"}

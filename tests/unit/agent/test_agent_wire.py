@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import pytest
 
-from sandbox_agent.link.calls import Data, Event
-from sandbox_agent.link.frames import Stream
-from sandbox_agent.translation import CellTranslator, CommandTranslator, tell_cell_skipped, tell_command_skipped
-from sandbox_agent.wire import join
+from sandbox_agent.executions.event_encoding import join
+from sandbox_agent.executions.events import CellTranslator, CommandTranslator, tell_cell_skipped, tell_command_skipped
+from sandbox_link.frames import Stream
+from sandbox_link.protocol import Data, Event
 from sandbox_proto.v1 import interpreter_pb2, process_pb2, types_pb2
 
 OUT = types_pb2.Output.STREAM_STDOUT

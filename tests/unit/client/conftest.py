@@ -3,7 +3,7 @@
 import pytest
 
 from sandbox_client import AsyncSandbox
-from sandbox_client.testing import FakeAgent
+from sandbox_testing.agent import FakeAgent
 
 
 @pytest.fixture

@@ -7,12 +7,12 @@ import threading
 import pytest
 
 from sandbox_client import AsyncSandbox, Contexts, Files, Sandbox, Started, Workspace
-from sandbox_client.blocking import LoopThread
 from sandbox_client.contexts import AsyncContexts
 from sandbox_client.files import AsyncFiles
-from sandbox_client.straight import run_straight
-from sandbox_client.testing import FakeAgent, completed, output, started
+from sandbox_client.sync.direct import run_straight
+from sandbox_client.sync.sandbox import LoopThread
 from sandbox_client.workspace import AsyncWorkspace
+from sandbox_testing.agent import FakeAgent, completed, output, started
 
 PAIRS = [(AsyncSandbox, Sandbox), (AsyncFiles, Files), (AsyncWorkspace, Workspace), (AsyncContexts, Contexts)]
 

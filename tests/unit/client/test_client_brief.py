@@ -4,7 +4,7 @@ import grpc
 import pytest
 
 from sandbox_client import Completed, SandboxUnavailable, Started, Stdout
-from sandbox_client.testing import completed, output, started
+from sandbox_testing.agent import completed, output, started
 
 CELL = [started("e"), output(b"one "), output(b"two", offset=4), completed()]
 EVENTS = [Started("e", "python"), Stdout("one "), Stdout("two")]

@@ -13,11 +13,11 @@ import pytest
 from click.testing import CliRunner
 
 from sandbox_client import AsyncSandbox, Sandbox
-from sandbox_client.blocking import LoopThread
 from sandbox_client.cli import main
-from sandbox_client.cli.relay import relay
-from sandbox_client.testing import FakeAgent, completed, error, output, result, started
+from sandbox_client.cli.terminal import relay
+from sandbox_client.sync.sandbox import LoopThread
 from sandbox_proto.v1 import types_pb2
+from sandbox_testing.agent import FakeAgent, completed, error, output, result, started
 
 
 @pytest.fixture

@@ -6,14 +6,16 @@ import socket
 import grpc
 import pytest
 
-import sandbox_client.connection
+import sandbox_client.transport.connection
 from sandbox_client import AsyncSandbox, FailedPrecondition, NotFound, SandboxError, SandboxUnavailable, errors
-from sandbox_client.testing import make_certificates
+from sandbox_testing.agent import make_certificates
 
 
 @pytest.fixture
 def short_connect(monkeypatch):
-    monkeypatch.setattr(sandbox_client.connection.Connection.__init__, "__kwdefaults__", {"connect_timeout": 0.5})
+    monkeypatch.setattr(
+        sandbox_client.transport.connection.Connection.__init__, "__kwdefaults__", {"connect_timeout": 0.5}
+    )
 
 
 async def test_a_certificate_of_another_authority_is_never_trusted(agent, short_connect):

@@ -21,8 +21,8 @@ from sandbox_client import (
     Stdout,
     Unauthenticated,
 )
-from sandbox_client.testing import completed, error, output, result, started
 from sandbox_proto.v1 import types_pb2
+from sandbox_testing.agent import completed, error, output, result, started
 
 
 async def test_an_execution_holds_output_results_and_how_it_ended(agent, sandbox):

@@ -71,7 +71,7 @@ async def test_a_download_into_a_folder_keeps_its_name(agent, sandbox, tmp_path)
 
 async def test_an_upload_whose_digest_differs_is_reported(sandbox, tmp_path, monkeypatch):
     (tmp_path / "f").write_bytes(b"data")
-    monkeypatch.setattr("sandbox_client.transfers.hashlib", types.SimpleNamespace(sha256=FixedDigest))
+    monkeypatch.setattr("sandbox_client.file_transfer.hashlib", types.SimpleNamespace(sha256=FixedDigest))
     with pytest.raises(DataCorrupted):
         await sandbox.files.upload(tmp_path / "f")
 

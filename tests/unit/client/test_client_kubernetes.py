@@ -16,8 +16,8 @@ from click.testing import CliRunner
 
 from sandbox_client import Conflict, InvalidArgument, NotFound, SandboxUnavailable, SessionFailed
 from sandbox_client.cli import main
-from sandbox_client.kubernetes import Cluster, ClusterOptions, SessionRequest, describe_failure
-from sandbox_client.portforward import PortForward
+from sandbox_client.cluster.portforward import PortForward
+from sandbox_client.cluster.sessions import Cluster, ClusterOptions, SessionRequest, describe_failure
 from tests.support.socket_stream import dial
 
 SESSIONS = "/apis/sandboxsessions.dev/v1alpha1/namespaces/team/sandboxsessions"
@@ -261,7 +261,7 @@ async def test_the_kubeconfigs_token_goes_with_each_request(api, options, tmp_pa
 
 CONNECT = """
 import asyncio, sys
-from sandbox_client.kubernetes import Cluster, ClusterOptions
+from sandbox_client.cluster.sessions import Cluster, ClusterOptions
 
 async def connect():
     _, resources = await (await Cluster.open(ClusterOptions(kubeconfig=sys.argv[1]))).connect("s")

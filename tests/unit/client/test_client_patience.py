@@ -3,7 +3,7 @@
 import pytest
 
 from sandbox_client import SandboxUnavailable
-from sandbox_client.patience import Patience
+from sandbox_client.transport.retry_policy import Patience
 
 
 class Clock:

@@ -7,7 +7,7 @@ import pytest
 from aiohttp import WSMsgType, web
 from kubernetes.client import ApiClient, Configuration
 
-from sandbox_client.pod_stream import PodStream, open_pod_stream
+from sandbox_client.cluster.port_forward import PodStream, open_pod_stream
 
 PORT = 8443
 NAMES = [bytes([channel]) + PORT.to_bytes(2, "little") for channel in (0, 1)]

@@ -4,8 +4,8 @@ import grpc
 import pytest
 
 from sandbox_client import FailedPrecondition, InvalidArgument, NotFound, SandboxUnavailable, Status
-from sandbox_client.attach import ExecutionLostError
-from sandbox_client.process_values import ProcessOutput
+from sandbox_client.models.process_info import ProcessOutput
+from sandbox_client.transport.reattach import ExecutionLostError
 
 
 async def test_a_process_echoes_and_ends(sandbox, agent):

@@ -12,8 +12,7 @@ from rich.console import Console
 
 from sandbox_client.cli.main import main
 from sandbox_client.cli.top import render
-from sandbox_client.listing import usage_of
-from sandbox_client.overview import (
+from sandbox_client.cluster.overview import (
     SORTS,
     Listing,
     Overview,
@@ -25,6 +24,7 @@ from sandbox_client.overview import (
     format_bytes,
     format_cores,
 )
+from sandbox_client.cluster.top import usage_of
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 READY = {

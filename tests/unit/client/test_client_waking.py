@@ -7,8 +7,8 @@ import dataclasses
 import grpc
 import pytest
 
-import sandbox_client.connection
-import sandbox_client.waking
+import sandbox_client.cluster.wake
+import sandbox_client.transport.connection
 from sandbox_client import (
     AsyncSandbox,
     FailedPrecondition,
@@ -19,11 +19,11 @@ from sandbox_client import (
     Status,
     Unauthenticated,
 )
-from sandbox_client.kubernetes import Cluster
-from sandbox_client.straight import StraightConnection
-from sandbox_client.testing import FakeAgent, started
+from sandbox_client.cluster.sessions import Cluster
+from sandbox_client.cluster.wake_policy import PodLife, Standing, judge
+from sandbox_client.sync.direct import StraightConnection
 from sandbox_client.tools import SandboxTools, cluster_sessions
-from sandbox_client.wake_policy import PodLife, Standing, judge
+from sandbox_testing.agent import FakeAgent, started
 
 LOST = "its saved files are there, variables, installed packages and processes are not"
 SLEPT = f"the session slept and was woken: {LOST}"
@@ -109,7 +109,7 @@ def world(agent, next_agent, monkeypatch):
 
 @pytest.fixture
 def short_connect(monkeypatch):
-    kinds = (sandbox_client.connection.Connection, sandbox_client.blocking.StraightConnection)
+    kinds = (sandbox_client.transport.connection.Connection, sandbox_client.sync.sandbox.StraightConnection)
     for kind in kinds:
         defaults = {**kind.__init__.__kwdefaults__, "connect_timeout": 0.5}
         monkeypatch.setattr(kind.__init__, "__kwdefaults__", defaults)
@@ -274,7 +274,7 @@ async def test_a_session_that_is_over_is_told_so_without_waiting_for_its_agent(a
     async with connected() as sandbox:
         world.session = now
         await go_away(agent, sandbox._connection)
-        async with asyncio.timeout(sandbox_client.connection.CONNECT_TIMEOUT / 2):
+        async with asyncio.timeout(sandbox_client.transport.connection.CONNECT_TIMEOUT / 2):
             with pytest.raises(SandboxUnavailable, match=f"session s is over: {why}") as caught:
                 await sandbox.run_code("1")
     assert (caught.value.reason, world.wakes, world.looks) == ("SESSION_OVER", 0, 1)
@@ -299,7 +299,7 @@ async def test_a_404_that_is_no_word_on_the_session_does_not_end_it(agent, world
 
 
 async def test_an_api_server_that_does_not_answer_either_holds_no_call_up(agent, world, short_connect, monkeypatch):
-    monkeypatch.setattr(sandbox_client.waking, "_LOOK", 0.05)
+    monkeypatch.setattr(sandbox_client.cluster.wake, "_LOOK", 0.05)
     async with connected() as sandbox:
         await go_away(agent, sandbox._connection)
         world.hangs = True

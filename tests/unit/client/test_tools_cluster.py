@@ -5,7 +5,7 @@ import contextlib
 import pytest
 
 from sandbox_client import NotFound
-from sandbox_client.kubernetes import Cluster
+from sandbox_client.cluster.sessions import Cluster
 from sandbox_client.tools import SandboxTools, cluster_sessions
 from sandbox_proto.v1 import interpreter_pb2
 

@@ -23,7 +23,7 @@ from sandbox_client.tools.results import (
     shown_images,
     snippet,
 )
-from sandbox_client.tools.specs import check_call, check_items, check_paths
+from sandbox_client.tools.schemas import check_call, check_items, check_paths
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(8)
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from sandbox_operator.kube.resources import PODS
-from sandbox_operator.testing_faults import Trouble, broken, conflict, no_answer, throttled
+from sandbox_testing.faults import Trouble, broken, conflict, no_answer, throttled
 from tests.support.troubled_world import TroubledWorld
 from tests.unit.faults.test_fault_operator_process import create, idle, replace_pod, resume, suspend
 

@@ -6,12 +6,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from cryptography import x509
 
-from sandbox_operator import authority_keeper
 from sandbox_operator.api.models import Session, parse
-from sandbox_operator.certificates import Authority, create_authority
 from sandbox_operator.errors import SpecError
 from sandbox_operator.kube.resources import SECRETS
-from sandbox_operator.reconcile.pool_plan import PoolTiming
+from sandbox_operator.pki import ca_secret as authority_keeper
+from sandbox_operator.pki.certificates import Authority, create_authority
+from sandbox_operator.pool.plan import PoolTiming
 from tests.support.running_operator import SYSTEM, RunningOperator
 from tests.support.troubled_world import TroubledWorld
 from tests.unit.operator import conftest

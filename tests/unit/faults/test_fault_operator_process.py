@@ -6,18 +6,18 @@ from itertools import count
 
 import pytest
 
-from sandbox_operator.controller import Controller
-from sandbox_operator.credentials import StaticCredentials
+from sandbox_operator.app.assembly import Environment
+from sandbox_operator.app.event_recorder import EventRecorder
+from sandbox_operator.app.metrics import Metrics
+from sandbox_operator.credentials.source import StaticCredentials
 from sandbox_operator.errors import ConflictError
-from sandbox_operator.event_recorder import EventRecorder
-from sandbox_operator.handlers import session_key
 from sandbox_operator.kube.resources import PODS, SESSIONS, TEMPLATES
-from sandbox_operator.metrics import Metrics
-from sandbox_operator.reconcile.assembly import Environment
-from sandbox_operator.store import Store
-from sandbox_operator.testing import FakeKube
-from sandbox_operator.testing_agents import FakeAgents
-from sandbox_operator.work_queue import WorkQueue
+from sandbox_operator.watch.controller import Controller
+from sandbox_operator.watch.handlers import session_key
+from sandbox_operator.watch.store import Store
+from sandbox_operator.watch.work_queue import WorkQueue
+from sandbox_testing.agents import FakeAgents
+from sandbox_testing.api_server import FakeKube
 from tests.support.invariants import check_invariants
 from tests.support.troubled_world import RetryingOperator, TroubledWorld
 from tests.unit.operator.conftest import AUTHORITY, NAMESPACE, SETTINGS

@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from sandbox_agent.link.testing import MemoryChannel
-from sandbox_agent.runtime.files import Handler, build_handlers, syscalls
+from sandbox_runtime.files import Handler, build_handlers
+from sandbox_runtime.linux import file_syscalls as syscalls
+from sandbox_testing.link import MemoryChannel
 
 Call = Callable[..., Awaitable[dict[str, Any]]]
 

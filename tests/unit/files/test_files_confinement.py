@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sandbox_agent.link.calls import OperationError
+from sandbox_link.protocol import OperationError
 
 if TYPE_CHECKING:
     from pathlib import Path

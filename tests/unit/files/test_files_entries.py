@@ -5,9 +5,9 @@ import os
 
 import pytest
 
-from sandbox_agent.link.calls import OperationError
-from sandbox_agent.link.testing import MemoryChannel
-from sandbox_agent.runtime.files import removal
+from sandbox_link.protocol import OperationError
+from sandbox_runtime.files.confined import remove_tree as removal
+from sandbox_testing.link import MemoryChannel
 
 
 async def refused(bench, op, **arguments):

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sandbox_agent.runtime.files.globs import MAX_PATTERN, Globs, match_component, tokenize
+from sandbox_runtime.files.globs import MAX_PATTERN, Globs, match_component, tokenize
 
 
 @pytest.mark.parametrize(

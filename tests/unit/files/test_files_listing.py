@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from sandbox_agent.link.calls import OperationError
+from sandbox_link.protocol import OperationError
 
 
 async def pages(bench, **arguments):

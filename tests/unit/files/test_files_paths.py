@@ -6,8 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sandbox_agent.link.calls import OperationError
-from sandbox_agent.runtime.files.paths import MAX_COMPONENTS, MAX_PATH_BYTES, below_root, confine, join, to_text
+from sandbox_link.protocol import OperationError
+from sandbox_runtime.files.confined.path_checks import (
+    MAX_COMPONENTS,
+    MAX_PATH_BYTES,
+    below_root,
+    confine,
+    join,
+    to_text,
+)
 
 ROOTS = (b"/workspace", b"/mnt/real")
 NAMES = st.sampled_from(["..", ".", "", "a", "b c", "ü", "\udcff", "workspace", "mnt", "real", "...", "-rf", "\n"])

@@ -7,8 +7,8 @@ import socket
 
 import pytest
 
-from sandbox_agent.link.calls import Event, OperationError
-from sandbox_agent.link.testing import MemoryChannel
+from sandbox_link.protocol import Event, OperationError
+from sandbox_testing.link import MemoryChannel
 
 MIB = 1 << 20
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox_agent.link.calls import OperationError
+from sandbox_link.protocol import OperationError
 
 
 @pytest.fixture
@@ -107,7 +107,7 @@ async def test_a_pattern_that_never_ends_is_killed_at_the_deadline(bench):
     result, found = await find(bench, content_pattern="(a|a)*$", timeout_ms=300)
     assert (found, result["limit"]) == ([], "deadline")
     assert time.monotonic() - started < 5
-    assert not [line for line in _command_lines() if b"line_matcher" in line]
+    assert not [line for line in _command_lines() if b"grep_process" in line]
 
 
 def _command_lines():

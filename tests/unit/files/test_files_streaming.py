@@ -8,8 +8,8 @@ import socket
 
 import pytest
 
-from sandbox_agent.link.calls import OperationError
-from sandbox_agent.link.testing import MemoryChannel
+from sandbox_link.protocol import OperationError
+from sandbox_testing.link import MemoryChannel
 
 CONTENT = os.urandom(1 << 20) * 5 + b"end"
 

@@ -5,10 +5,10 @@ import contextlib
 
 import pytest
 
-from sandbox_agent import inotify
-from sandbox_agent.link.calls import OperationError
-from sandbox_agent.link.testing import MemoryChannel
-from sandbox_agent.runtime.files import watching
+from sandbox_link import inotify
+from sandbox_link.protocol import OperationError
+from sandbox_runtime.files import watch as watching
+from sandbox_testing.link import MemoryChannel
 
 
 class Watch:

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from sandbox_agent.link.calls import OperationError
+from sandbox_link.protocol import OperationError
 
 
 async def test_a_scan_has_files_links_and_empty_folders_and_nothing_else(bench):

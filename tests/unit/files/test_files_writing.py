@@ -9,8 +9,8 @@ import threading
 
 import pytest
 
-from sandbox_agent.link.calls import OperationError
-from sandbox_agent.link.testing import MemoryChannel
+from sandbox_link.protocol import OperationError
+from sandbox_testing.link import MemoryChannel
 
 MIB = 1 << 20
 ODD_NAMES = ["ü/ñ.txt", "日本/語", "new\nline", "esc\x1b[31m", "\udcff\udc80", "-rf", "a b", "...", "x" * 255]

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sandbox_agent.link.frame_socket import FrameSocket
-from sandbox_agent.link.frames import (
+from sandbox_link.frame_socket import FrameSocket
+from sandbox_link.frames import (
     FrameDecoder,
     FrameType,
     Stream,

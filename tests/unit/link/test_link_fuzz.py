@@ -16,12 +16,12 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from sandbox_agent.link import connection as connection_module
-from sandbox_agent.link.answers import AGENTS_REASONS, CODES, MAX_MESSAGE
-from sandbox_agent.link.call import MAX_BACKLOG
-from sandbox_agent.link.calls import Data, Event, OperationError
-from sandbox_agent.link.connection import Connection
-from sandbox_agent.link.frames import MAX_DATA, FrameType, Stream, encode, encode_data, encode_json
+from sandbox_link import client_connection as connection_module
+from sandbox_link.client_call import MAX_BACKLOG
+from sandbox_link.client_connection import Connection
+from sandbox_link.frames import MAX_DATA, FrameType, Stream, encode, encode_data, encode_json
+from sandbox_link.protocol import Data, Event, OperationError
+from sandbox_link.validation import AGENTS_REASONS, CODES, MAX_MESSAGE
 
 HELLO = {
     "type": "hello",
@@ -136,7 +136,7 @@ def no_defects():
     messages = []
     handler = logging.Handler(logging.ERROR)
     handler.emit = lambda record: messages.append(record.getMessage())
-    logger = logging.getLogger("sandbox_agent")
+    logger = logging.getLogger("sandbox_link")
     logger.addHandler(handler)
     try:
         yield

@@ -8,20 +8,20 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from sandbox_operator.api import naming
-from sandbox_operator.certificates import Authority, create_authority
-from sandbox_operator.credentials import StaticCredentials
-from sandbox_operator.event_recorder import EventRecorder
-from sandbox_operator.faults import FaultHook
-from sandbox_operator.handlers import Handlers, pool_key, session_key
+from sandbox_operator.app.assembly import Environment, build_reconcilers
+from sandbox_operator.app.event_recorder import EventRecorder
+from sandbox_operator.app.metrics import Metrics
+from sandbox_operator.app.settings import Settings
+from sandbox_operator.credentials.source import StaticCredentials
 from sandbox_operator.kube.resources import EVENTS, PODS, POOLS, SECRETS, SESSIONS, TEMPLATES
-from sandbox_operator.metrics import Metrics
-from sandbox_operator.reconcile.assembly import Environment, build_reconcilers
-from sandbox_operator.reconcile.plan_steps import Timing
-from sandbox_operator.reconcile.scheduling import Scheduling
-from sandbox_operator.settings import Settings
-from sandbox_operator.store import WATCHED, Store
-from sandbox_operator.testing import FakeKube
-from sandbox_operator.testing_agents import FakeAgents
+from sandbox_operator.kube.write_hook import FaultHook
+from sandbox_operator.pki.certificates import Authority, create_authority
+from sandbox_operator.session.plan.steps import Timing
+from sandbox_operator.watch.handlers import Handlers, pool_key, session_key
+from sandbox_operator.watch.scheduling import Scheduling
+from sandbox_operator.watch.store import WATCHED, Store
+from sandbox_testing.agents import FakeAgents
+from sandbox_testing.api_server import FakeKube
 
 NAMESPACE = "team"
 AUTHORITY = Authority(create_authority(datetime.now(UTC)))

@@ -6,14 +6,14 @@ from datetime import timedelta
 
 import pytest
 
-from sandbox_operator.controller import _time_credentials
-from sandbox_operator.credentials import StorageCredentials
+from sandbox_operator.app.settings import Settings
+from sandbox_operator.credentials.source import StorageCredentials
 from sandbox_operator.errors import AgentError, Blocked
-from sandbox_operator.faults import FaultHook
-from sandbox_operator.handlers import session_key
 from sandbox_operator.kube.resources import EVENTS, PODS
-from sandbox_operator.reconcile.plan_steps import Timing
-from sandbox_operator.settings import Settings
+from sandbox_operator.kube.write_hook import FaultHook
+from sandbox_operator.session.plan.steps import Timing
+from sandbox_operator.watch.controller import _time_credentials
+from sandbox_operator.watch.handlers import session_key
 from tests.support.troubled_world import Killed
 from tests.unit.operator.conftest import NAMESPACE, SETTINGS, World
 

@@ -3,7 +3,7 @@
 import asyncio
 import gc
 
-from sandbox_operator import cycles
+from sandbox_operator.app import gc_tuning as cycles
 
 
 async def test_a_full_look_waits_until_no_session_does(monkeypatch):

@@ -5,10 +5,10 @@ from datetime import UTC, datetime
 import grpc
 import pytest
 
-from sandbox_operator.agent_client import AgentAddress, AgentClient
-from sandbox_operator.certificates import Authority, create_authority
+from sandbox_operator.agent.client import AgentAddress, AgentClient
 from sandbox_operator.errors import AgentError, AgentUnreachableError, NotLeadingError
-from sandbox_operator.faults import FaultHook
+from sandbox_operator.kube.write_hook import FaultHook
+from sandbox_operator.pki.certificates import Authority, create_authority
 from sandbox_proto import tracing
 from sandbox_proto.v1 import session_pb2, session_pb2_grpc
 from tests.support.recording import recorded
@@ -82,7 +82,7 @@ async def test_a_call_within_a_trace_is_a_part_of_it_and_any_other_says_nothing_
 
 async def test_only_the_connections_used_last_stay_open(agent, monkeypatch):
     _, client, target = agent
-    monkeypatch.setattr("sandbox_operator.agent_client._MOST_CHANNELS", 2)
+    monkeypatch.setattr("sandbox_operator.agent.client._MOST_CHANNELS", 2)
     host, _, port = target.rpartition(":")
     addresses = [AgentAddress(f"127.0.0.{number}:{port}" if number > 1 else target, NAME) for number in (1, 2, 3)]
     assert host == "127.0.0.1"

@@ -3,16 +3,16 @@
 import asyncio
 from datetime import UTC, datetime
 
-from sandbox_operator.controller import Controller
-from sandbox_operator.credentials import StaticCredentials
-from sandbox_operator.event_recorder import EventRecorder
-from sandbox_operator.handlers import pool_key, session_key
+from sandbox_operator.app.assembly import Environment
+from sandbox_operator.app.event_recorder import EventRecorder
+from sandbox_operator.app.metrics import Metrics
+from sandbox_operator.credentials.source import StaticCredentials
 from sandbox_operator.kube.resources import POOLS, SESSIONS
-from sandbox_operator.metrics import Metrics
-from sandbox_operator.reconcile.assembly import Environment
-from sandbox_operator.store import Store
-from sandbox_operator.testing import FakeKube
-from sandbox_operator.testing_agents import FakeAgents
+from sandbox_operator.watch.controller import Controller
+from sandbox_operator.watch.handlers import pool_key, session_key
+from sandbox_operator.watch.store import Store
+from sandbox_testing.agents import FakeAgents
+from sandbox_testing.api_server import FakeKube
 from tests.unit.operator.conftest import AUTHORITY, NAMESPACE, SETTINGS
 
 

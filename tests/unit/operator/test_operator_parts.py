@@ -14,19 +14,21 @@ from cryptography import x509
 
 from sandbox_operator.api import models
 from sandbox_operator.api.crds import build_definitions
-from sandbox_operator.application import Application
-from sandbox_operator.authority_keeper import AuthorityKeeper
-from sandbox_operator.certificates import Authority, create_authority
+from sandbox_operator.app.application import Application
+from sandbox_operator.app.metrics import Metrics
+from sandbox_operator.app.settings import load_settings
 from sandbox_operator.errors import NotLeadingError, SettingsError, SpecError
-from sandbox_operator.handlers import Handlers, session_key
 from sandbox_operator.kube.lease import LeaderLease
 from sandbox_operator.kube.resources import LEASES, PODS, SESSIONS
-from sandbox_operator.metrics import Metrics
-from sandbox_operator.reconcile import plan, rules, status
-from sandbox_operator.settings import load_settings
-from sandbox_operator.store import Store
-from sandbox_operator.testing import FakeKube
-from sandbox_operator.work_queue import WorkQueue
+from sandbox_operator.pki.ca_secret import AuthorityKeeper
+from sandbox_operator.pki.certificates import Authority, create_authority
+from sandbox_operator.session import admission as rules
+from sandbox_operator.session import status
+from sandbox_operator.session.plan import plan
+from sandbox_operator.watch.handlers import Handlers, session_key
+from sandbox_operator.watch.store import Store
+from sandbox_operator.watch.work_queue import WorkQueue
+from sandbox_testing.api_server import FakeKube
 from tests.unit.operator.conftest import SETTINGS
 
 KEY = ("sandboxsessions", "team", "one")
@@ -92,7 +94,7 @@ async def test_a_renewal_that_came_late_is_told_as_a_loss_and_a_gain():
 
 
 async def test_work_that_was_refused_for_want_of_the_lease_is_done_once_it_is_back(monkeypatch):
-    monkeypatch.setattr("sandbox_operator.work_queue._NOT_LEADING", 0.01)
+    monkeypatch.setattr("sandbox_operator.watch.work_queue._NOT_LEADING", 0.01)
     seen = []
 
     async def work(key):

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from sandbox_operator.api import naming
-from sandbox_operator.faults import FaultHook
 from sandbox_operator.kube.resources import PODS, POOLS, SECRETS, SESSIONS, TEMPLATES
+from sandbox_operator.kube.write_hook import FaultHook
 from sandbox_operator.manifests.ownership import controller_uid
 from tests.support.troubled_world import Death, Killed
 from tests.unit.operator.conftest import NAMESPACE, World, server_name

@@ -7,8 +7,8 @@ import pytest
 
 from sandbox_operator.api import naming
 from sandbox_operator.kube.resources import PODS, POOLS, SECRETS, SESSIONS
-from sandbox_operator.reconcile.refill import Refill
-from sandbox_operator.store import Store
+from sandbox_operator.pool.replenish import Refill
+from sandbox_operator.watch.store import Store
 
 NAMESPACE = "team"
 POOL = (POOLS.plural, NAMESPACE, "pool")

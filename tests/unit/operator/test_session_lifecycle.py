@@ -10,9 +10,9 @@ import pytest
 from sandbox_operator.api import naming
 from sandbox_operator.api.values import format_time
 from sandbox_operator.errors import AgentError
-from sandbox_operator.handlers import session_key
 from sandbox_operator.kube.resources import NETWORK_POLICIES, PODS, SECRETS, SESSIONS, TEMPLATES
-from sandbox_operator.reconcile.pod_view import view_pod
+from sandbox_operator.session.pod_state import view_pod
+from sandbox_operator.watch.handlers import session_key
 
 NAMESPACE = "team"
 

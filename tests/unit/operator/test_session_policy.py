@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sandbox_operator.api.naming import key_prefix
-from sandbox_operator.session_policy import build_session_policy, session_name
+from sandbox_operator.credentials.iam_policy import build_session_policy, session_name
 
 ROLE = "arn:aws:iam::123456789012:role/sandboxes"
 NAME = st.from_regex(r"[a-z0-9]([-a-z0-9]{0,20}[a-z0-9])?", fullmatch=True)

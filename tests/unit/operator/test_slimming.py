@@ -5,14 +5,14 @@ import json
 import pytest
 
 from sandbox_operator.api.models import Egress, Pool, Session, Template, parse
-from sandbox_operator.handlers import ForgetfulMemories, build_kopf_settings
+from sandbox_operator.app.settings import Images
 from sandbox_operator.kube.resources import PODS, SESSIONS
 from sandbox_operator.manifests.pod import BlankPodRequest, PodRequest, build_blank_pod, build_pod
-from sandbox_operator.reconcile.pod_view import view_pod
-from sandbox_operator.reconcile.rules import default_resources
-from sandbox_operator.reconcile.warm_pods import find_pool, is_blank, is_ready, kind_of
-from sandbox_operator.settings import Images
-from sandbox_operator.slimming import slim
+from sandbox_operator.pool.available_pods import find_pool, is_blank, is_ready, kind_of
+from sandbox_operator.session.admission import default_resources
+from sandbox_operator.session.pod_state import view_pod
+from sandbox_operator.watch.handlers import ForgetfulMemories, build_kopf_settings
+from sandbox_operator.watch.transform import slim
 
 METADATA = {"namespace": "team", "creationTimestamp": "2026-01-01T00:00:00Z", "resourceVersion": "7"}
 FIELDS = [{"manager": "m", "operation": "Update", "fieldsV1": {"f:spec": {"f:x": {}}}}]

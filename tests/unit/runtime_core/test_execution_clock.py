@@ -5,7 +5,7 @@ from unittest.mock import Mock
 
 import pytest
 
-from sandbox_agent.runtime.executions import Execution
+from sandbox_runtime.execution.execution import Execution
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ import types
 
 import pytest
 
-from sandbox_agent.runtime.python import cells
-from sandbox_agent.runtime.python.cells import MISSING, Namespace
-from sandbox_agent.runtime.python.last_statement import split_last_statement
+from sandbox_runtime.python import cells
+from sandbox_runtime.python.cells import MISSING, Namespace
+from sandbox_runtime.python.last_statement import split_last_statement
 
 
 class PlainShell:

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sandbox_agent.link.connection import Connection
-from sandbox_agent.link.frames import FrameType, Stream, encode, encode_data, encode_json
-from sandbox_agent.runtime.connection import Link
+from sandbox_link.client_connection import Connection
+from sandbox_link.frames import FrameType, Stream, encode, encode_data, encode_json
+from sandbox_runtime.link.server_connection import Link
 
 EXAMPLES = int(os.environ.get("SANDBOX_FUZZ_EXAMPLES", "100"))
 HELLO = {

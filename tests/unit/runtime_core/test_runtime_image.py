@@ -14,17 +14,17 @@ import importlib, pkgutil, sys
 sys.path.insert(0, sys.argv[1])
 # An editable install would find in the repository what is missing there.
 sys.meta_path[:] = [finder for finder in sys.meta_path if "editable" not in repr(finder).lower()]
-import sandbox_agent.link, sandbox_agent.runtime
-for package in (sandbox_agent.link, sandbox_agent.runtime):
+import sandbox_link, sandbox_runtime
+for package in (sandbox_link, sandbox_runtime):
     for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
         if not module.name.endswith(".__main__"):
             importlib.import_module(module.name)
-print(sandbox_agent.__file__)
+print(sandbox_runtime.__file__)
 """
 
 
 def copy_as_the_dockerfile_does(target: Path) -> None:
-    for line in re.findall(r"^COPY (sandbox_agent.*)$", DOCKERFILE.read_text(), re.MULTILINE):
+    for line in re.findall(r"^COPY (sandbox_(?:link|runtime) .*)$", DOCKERFILE.read_text(), re.MULTILINE):
         *sources, destination = line.split()
         place = target / destination.removeprefix(PLACE)
         for source in sources:
@@ -41,4 +41,4 @@ def test_every_module_of_the_runtime_can_be_imported_from_what_the_image_copies(
         [sys.executable, "-I", "-c", IMPORT_ALL, str(tmp_path)], capture_output=True, text=True, check=False, timeout=60
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() == str(tmp_path / "sandbox_agent/__init__.py")
+    assert done.stdout.strip() == str(tmp_path / "sandbox_runtime/__init__.py")

@@ -1,6 +1,6 @@
 """What a restarted runtime still knows of its workspace."""
 
-from sandbox_agent.runtime.marks import Marks
+from sandbox_runtime.restart_file import Marks
 
 
 def bound(path, session_uid):

@@ -9,10 +9,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from sandbox_agent.runtime.memory import Cgroup, find_members, private_pages, proportional_bytes
-from sandbox_agent.runtime.memory_watch import MemoryWatch
-from sandbox_agent.runtime.process_tree import list_processes
-from sandbox_agent.runtime.settings import Limits
+from sandbox_runtime.limits.memory_usage import Cgroup, find_members, private_pages, proportional_bytes
+from sandbox_runtime.limits.oom_guard import MemoryWatch
+from sandbox_runtime.processes.process_tree import list_processes
+from sandbox_runtime.settings import Limits
 
 V2 = {"memory.max": "1000", "memory.current": "900", "memory.stat": "anon 500\ninactive_file 200\nactive_file 100\n"}
 V1 = {
@@ -41,8 +41,8 @@ def test_a_group_without_a_limit_has_none(tmp_path, name, text):
 def test_a_process_that_left_its_session_still_counts_by_its_mark():
     tree = "00000000000000ab"
     code = f"""import os, time
-from sandbox_agent.runtime import kernel
-kernel.mark_limit({tree!r})
+from sandbox_runtime.linux import syscalls
+syscalls.mark_limit({tree!r})
 if os.fork() == 0:
     os.setsid()
     time.sleep(60)

@@ -16,20 +16,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sandbox_agent.link.calls import OperationError
-from sandbox_agent.link.frames import INITIAL_WINDOW, FrameDecoder, FrameType, Stream
-from sandbox_agent.runtime import home, seccomp
-from sandbox_agent.runtime.channel import LinkChannel
-from sandbox_agent.runtime.javascript import find_node
-from sandbox_agent.runtime.marks import Marks
-from sandbox_agent.runtime.memory import OomCounter
-from sandbox_agent.runtime.output import OutputLimit
-from sandbox_agent.runtime.process_tree import find_tree, kill_tree
-from sandbox_agent.runtime.python.bundles import build_bundle
-from sandbox_agent.runtime.python.shell_lines import rewrite_shell_lines
-from sandbox_agent.runtime.python.tracebacks import describe_error
-from sandbox_agent.runtime.settings import Limits, Settings, read_env
-from sandbox_agent.runtime.state import State
+from sandbox_link.frames import INITIAL_WINDOW, FrameDecoder, FrameType, Stream
+from sandbox_link.protocol import OperationError
+from sandbox_runtime import user_home as home
+from sandbox_runtime.execution.output_limit import OutputLimit
+from sandbox_runtime.javascript import find_node
+from sandbox_runtime.limits import no_network as seccomp
+from sandbox_runtime.limits.memory_usage import OomCounter
+from sandbox_runtime.link.channel import LinkChannel
+from sandbox_runtime.processes.process_tree import find_tree, kill_tree
+from sandbox_runtime.python.output.mime_bundles import build_bundle
+from sandbox_runtime.python.output.tracebacks import describe_error
+from sandbox_runtime.python.shell_lines import rewrite_shell_lines
+from sandbox_runtime.restart_file import Marks
+from sandbox_runtime.session_state import State
+from sandbox_runtime.settings import Limits, Settings, read_env
 
 
 @given(st.lists(st.binary(max_size=50), max_size=30), st.integers(min_value=0, max_value=200))

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from sandbox_agent.link.calls import OperationError
-from sandbox_agent.link.frames import FrameDecoder, FrameType
-from sandbox_agent.runtime.channel import LinkChannel
-from sandbox_agent.runtime.commands import _Output
-from sandbox_agent.runtime.process_input import ProcessInput
-from sandbox_agent.runtime.process_io import Pipes, Terminal
+from sandbox_link.frames import FrameDecoder, FrameType
+from sandbox_link.protocol import OperationError
+from sandbox_runtime.link.channel import LinkChannel
+from sandbox_runtime.processes.command import _Output
+from sandbox_runtime.processes.process_input import ProcessInput
+from sandbox_runtime.processes.stdio import Pipes, Terminal
 
 
 async def several_rounds():

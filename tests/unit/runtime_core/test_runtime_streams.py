@@ -6,10 +6,10 @@ import socket
 
 import pytest
 
-from sandbox_agent.link import streams as link_streams
-from sandbox_agent.link.calls import OperationError
-from sandbox_agent.runtime import streams as runtime_streams
-from sandbox_agent.runtime.streams import Streams
+from sandbox_link import bulk_streams as link_streams
+from sandbox_link.protocol import OperationError
+from sandbox_runtime.link import streams as runtime_streams
+from sandbox_runtime.link.streams import Streams
 
 
 @pytest.fixture

@@ -6,11 +6,11 @@ import os
 
 import pytest
 
-from sandbox_agent.link.calls import OperationError
-from sandbox_agent.runtime.typecheck import find_checker
-from sandbox_agent.runtime.typecheck.gate import read_type_check
-from sandbox_agent.runtime.typecheck.history import MAX_BYTES, Cell, CellHistory
-from sandbox_agent.runtime.typecheck.modules import (
+from sandbox_link.protocol import OperationError
+from sandbox_runtime.execution.type_gate import read_type_check
+from sandbox_runtime.typecheck import find_checker
+from sandbox_runtime.typecheck.cell_history import MAX_BYTES, Cell, CellHistory
+from sandbox_runtime.typecheck.declarations import (
     Declaration,
     Origin,
     build_module,
@@ -19,7 +19,7 @@ from sandbox_agent.runtime.typecheck.modules import (
     read_diagnostics,
     read_failed_exports,
 )
-from sandbox_agent.runtime.typecheck.workspace import CHANGED, CREATED, DELETED, compare, scan_sources
+from sandbox_runtime.typecheck.source_changes import CHANGED, CREATED, DELETED, compare, scan_sources
 
 
 def symbol(name, kind, line, column):
@@ -150,7 +150,7 @@ def test_a_type_check_that_makes_no_sense_is_refused(mode, language, tmp_path):
 
 def test_a_checker_that_npm_installed_in_the_session_is_found(tmp_path, monkeypatch):
     monkeypatch.delenv("SANDBOX_TYPE_CHECKER", raising=False)
-    monkeypatch.setattr("sandbox_agent.runtime.typecheck.own_folder", lambda: tmp_path / "nothing")
+    monkeypatch.setattr("sandbox_runtime.typecheck.own_folder", lambda: tmp_path / "nothing")
     modules = tmp_path / "npm" / "lib" / "node_modules"
     program = modules / "typescript" / "node_modules" / "@typescript" / "typescript-linux-x64" / "lib" / "tsc"
     program.parent.mkdir(parents=True)

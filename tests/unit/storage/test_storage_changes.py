@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sandbox_agent.storage import changes as changes_module
-from sandbox_agent.storage.changes import Changes, find_changes
-from sandbox_agent.storage.head import VERSION, Head, Pushing, decode_head, encode_head
-from sandbox_agent.storage.manifest import Entry, ManifestError, manifest_name
+from sandbox_agent.storage.repository import delta as changes_module
+from sandbox_agent.storage.repository.delta import Changes, find_changes
+from sandbox_agent.storage.repository.head import VERSION, Head, Pushing, decode_head, encode_head
+from sandbox_agent.storage.repository.manifest import Entry, ManifestError, manifest_name
 
 SHA = "0" * 64
 NAMES = st.sampled_from(["a", "b", "ü", "x-1", "x-2"])

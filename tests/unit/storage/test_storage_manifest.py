@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sandbox_agent.storage.head import Before, Head, Pushing, decode_head, encode_head
-from sandbox_agent.storage.manifest import (
+from sandbox_agent.storage.repository.head import Before, Head, Pushing, decode_head, encode_head
+from sandbox_agent.storage.repository.keys import NameRefusedError, check_path
+from sandbox_agent.storage.repository.manifest import (
     Entry,
     Manifest,
     ManifestError,
@@ -15,7 +16,6 @@ from sandbox_agent.storage.manifest import (
     encode_manifest,
     manifest_name,
 )
-from sandbox_agent.storage.names import NameRefusedError, check_path
 
 SHA = "0" * 64
 FILE = {"path": "f", "type": "file", "size": 1, "mode": 420, "mtime_ns": 5, "sha256": SHA, "etag": '"e"'}

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sandbox_agent.storage.names import Keys, NameRefusedError, check_path, is_confined, printable
+from sandbox_agent.storage.repository.keys import Keys, NameRefusedError, check_path, is_confined, printable
 
 TEXT = st.text(st.characters(codec=None), max_size=60)
 

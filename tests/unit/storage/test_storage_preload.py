@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 import pytest
 from botocore.httpsession import URLLib3Session
 
-from sandbox_agent.settings import SettingsError, read_settings
-from sandbox_agent.storage import s3_client
-from sandbox_agent.storage.s3_client import S3Settings, connect, preload
+from sandbox_agent.server.settings import SettingsError, read_settings
+from sandbox_agent.storage.backends.s3 import client as s3_client
+from sandbox_agent.storage.backends.s3.client import S3Settings, connect, preload
 
 PLACE = S3Settings("", "http://127.0.0.1:1", "somewhere", path_style=True)
 OURS = S3Settings(

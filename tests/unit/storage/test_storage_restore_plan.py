@@ -4,10 +4,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-from sandbox_agent.storage.head import Head, Pushing
-from sandbox_agent.storage.manifest import Manifest, manifest_name
-from sandbox_agent.storage.object_store import ObjectInfo
-from sandbox_agent.storage.restore_plan import Stored, plan_restore
+from sandbox_agent.storage.backends.object_store import ObjectInfo
+from sandbox_agent.storage.repository.head import Head, Pushing
+from sandbox_agent.storage.repository.manifest import Manifest, manifest_name
+from sandbox_agent.storage.restore.plan import Stored, plan_restore
 
 COMMITTED = 1_000_000.0
 """HEAD's time comes from a header, in whole seconds."""

@@ -5,8 +5,8 @@ import contextlib
 
 import pytest
 
-from sandbox_agent.link.calls import Event, OperationError
-from sandbox_agent.storage.syncing import OnChange, Pace, Syncing
+from sandbox_agent.storage.autosave import OnChange, Pace, Syncing
+from sandbox_link.protocol import Event, OperationError
 from sandbox_proto import tracing
 from tests.support.recording import recorded
 

@@ -31,8 +31,8 @@ fingerprint() {
   sources=("deploy/images/$name" deploy/images/pinned.py deploy/images/metadata.py constraints.txt pyproject.toml .dockerignore)
   case $name in
     operator) sources+=(operator proto) ;;
-    agent) sources+=(sandbox_agent proto) ;;
-    sandbox) sources+=(sandbox_agent/__init__.py sandbox_agent/inotify.py sandbox_agent/link sandbox_agent/runtime) ;;
+    agent) sources+=(sandbox_agent sandbox_link proto) ;;
+    sandbox) sources+=(sandbox_link sandbox_runtime) ;;
   esac
   (
     cd "$REPOSITORY"

@@ -1,0 +1,239 @@
+"""What an agent is told at Bind, and what a client is told in the access Secret. The token is made here."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import re
+import secrets
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from google.protobuf.duration_pb2 import Duration
+
+from sandbox_operator.api import naming
+from sandbox_operator.api.models import Egress
+from sandbox_operator.errors import AlreadyExistsError, Blocked, NotFoundError
+from sandbox_operator.kube.resources import SECRETS
+from sandbox_operator.manifests.ownership import controller_uid
+from sandbox_operator.manifests.secrets import Access, build_access_secret
+from sandbox_proto.v1 import session_pb2, types_pb2
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import timedelta
+
+    from sandbox_operator.api.models import EnvVar, Session, Template
+    from sandbox_operator.app.settings import Settings
+    from sandbox_operator.credentials.source import CredentialSource
+    from sandbox_operator.kube.client import KubeApi, Object
+    from sandbox_operator.pki.certificates import Authority
+    from sandbox_operator.session.model import BindAgent, EnsureAccessSecret
+
+_RECENT: Final = 10.0
+"""Seconds for which an access Secret is taken to be what it was."""
+_MOST_RECENT: Final = 500
+_RESTORE_WAIT: Final = Duration(seconds=1)
+"""What a Bind waits for the restore: where nothing or little is stored its answer says that the session is ready."""
+_TOKEN = re.compile(rb"[A-Za-z0-9_-]{43}")
+_LANGUAGES: dict[str, types_pb2.Language] = {
+    "python": types_pb2.LANGUAGE_PYTHON,
+    "javascript": types_pb2.LANGUAGE_JAVASCRIPT,
+    "typescript": types_pb2.LANGUAGE_TYPESCRIPT,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Binder:
+    """Builds Bind requests and keeps access Secrets."""
+
+    api: KubeApi
+    settings: Settings
+    credentials: CredentialSource
+    authority: Authority
+    _recent: dict[str, tuple[float, EnsureAccessSecret, bytes]] = field(default_factory=dict, repr=False)
+    """What was ensured just now, by the session's uid: a start needs it three times within milliseconds."""
+
+    async def ensure_access(self, session: Session, action: EnsureAccessSecret) -> bytes:
+        """Make the access Secret, or bring its address up to date; the token in it. A token is never changed.
+
+        Raises:
+            Blocked: The Secret's name is taken by one that is not this session's.
+        """
+        uid, now = session.metadata.uid, time.monotonic()
+        recent = self._recall(uid)
+        if recent and recent[1] == action:
+            return recent[2]
+        token = await self._ensure(session, action)
+        if len(self._recent) > _MOST_RECENT:
+            for other in [key for key, known in self._recent.items() if now - known[0] > _RECENT]:
+                del self._recent[other]
+        self._recent[uid] = (now, action, token)
+        return token
+
+    def _recall(self, uid: str) -> tuple[float, EnsureAccessSecret, bytes] | None:
+        recent = self._recent.get(uid)
+        return recent if recent and time.monotonic() - recent[0] < _RECENT else None
+
+    async def _ensure(self, session: Session, action: EnsureAccessSecret) -> bytes:
+        namespace, name = session.metadata.namespace, naming.access_secret_name(session.metadata.name)
+        access = Access(
+            secrets.token_urlsafe(32), self.authority.pem, action.endpoint, action.server_name, action.pod_name
+        )
+        wanted = build_access_secret(session, access)
+        # Creating it is the usual case, so it is tried first.
+        try:
+            await self.api.create(SECRETS, namespace, wanted)
+        except AlreadyExistsError:
+            found = await self.api.get(SECRETS, namespace, name)
+        else:
+            return access.token.encode()
+        token = _own_token(session, found)
+        changed = {key: value for key, value in wanted["data"].items() if (found.get("data") or {}).get(key) != value}
+        if token:
+            changed.pop("token", None)
+        if changed:
+            await self.api.patch(SECRETS, namespace, name, {"data": changed})
+        return token or access.token.encode()
+
+    async def build_request(self, session: Session, template: Template, action: BindAgent) -> session_pb2.BindRequest:
+        """The Bind request.
+
+        Raises:
+            Blocked: A Secret that the environment refers to, or the storage's credentials, are not there.
+        """
+        metadata = session.metadata
+        if recent := self._recall(metadata.uid):
+            token = recent[2]
+        else:
+            secret = await self.api.get(SECRETS, metadata.namespace, naming.access_secret_name(metadata.name))
+            token = _own_token(session, secret)
+        if not token:
+            raise Blocked("SecretNameTaken", "the access Secret holds no token", retry_after=1)
+        request = session_pb2.BindRequest(
+            session_uid=metadata.uid,
+            session_name=f"{metadata.namespace}/{metadata.name}",
+            token_sha256=hashlib.sha256(token).digest(),
+            env=await self._resolve_env(session, template),
+            limits=_build_limits(template, action),
+            lifecycle=session_pb2.Lifecycle(
+                max_lifetime=Duration(seconds=int(action.lifetime)),
+                keep_variables=session.spec.lifecycle.keep_variables,
+            ),
+            wait=_RESTORE_WAIT,
+        )
+        if self.settings.storage_bucket:
+            request.workspace.CopyFrom(await self._build_workspace(session))
+        return request
+
+    def prepare(self, session: Session) -> None:
+        """Begin to get the storage credentials for a Bind that comes soon."""
+        if self.settings.storage_bucket:
+            self.credentials.prepare(self._key_prefix(session))
+
+    async def build_renewal(self, session: Session) -> session_pb2.RenewRequest:
+        """The Renew request, with new storage credentials.
+
+        Raises:
+            Blocked: There are none now.
+        """
+        store = await self._build_store(self._key_prefix(session))
+        return session_pb2.RenewRequest(session_uid=session.metadata.uid, s3=store)
+
+    async def _resolve_env(self, session: Session, template: Template) -> dict[str, str]:
+        env = {variable.name: variable.value for variable in template.spec.env.defaults}
+        found: dict[str, Object] = {}
+        for index, variable in enumerate(session.spec.env):
+            env[variable.name] = await self._resolve(session.metadata.namespace, index, variable, found)
+        return env
+
+    async def _resolve(self, namespace: str, index: int, variable: EnvVar, found: dict[str, Object]) -> str:
+        reference = variable.secret_key_ref
+        if reference is None:
+            return variable.value
+        field = f"spec.env.{index}.secretKeyRef"
+        if reference.name not in found:
+            try:
+                found[reference.name] = await self.api.get(SECRETS, namespace, reference.name)
+            except NotFoundError:
+                raise Blocked("SecretKeyNotFound", f"{field}.name: there is no Secret {reference.name}") from None
+        secret = found[reference.name]
+        # Otherwise a session could read what belongs to another one, or to the operator.
+        labels = secret["metadata"].get("labels") or {}
+        is_ours = labels.get(naming.MANAGED_BY) or reference.name == self.settings.ca_secret
+        if is_ours or secret.get("type") == "kubernetes.io/service-account-token":
+            raise Blocked("EnvNotAllowed", f"{field}.name: Secret {reference.name} is not for sessions", failed=True)
+        value = (secret.get("data") or {}).get(reference.key)
+        if value is None:
+            raise Blocked("SecretKeyNotFound", f"{field}.key: Secret {reference.name} has no key {reference.key}")
+        try:
+            return base64.b64decode(value).decode()
+        except UnicodeDecodeError:
+            message = f"{field}.key: {reference.name}/{reference.key} is not UTF-8"
+            raise Blocked("SecretKeyNotFound", message) from None
+
+    async def _build_workspace(self, session: Session) -> session_pb2.WorkspaceBinding:
+        prefix, wanted = self._key_prefix(session), session.spec.workspace
+        return session_pb2.WorkspaceBinding(
+            s3=await self._build_store(prefix),
+            key_prefix=prefix,
+            exclude=wanted.exclude,
+            save_on_change=wanted.sync == "OnChange",
+        )
+
+    def _key_prefix(self, session: Session) -> str:
+        return naming.key_prefix(self.settings.storage_prefix, session.metadata.namespace, session.workspace_name)
+
+    async def _build_store(self, prefix: str) -> session_pb2.S3Store:
+        settings = self.settings
+        credentials = await self.credentials.credentials_for(prefix)
+        authorities = ""
+        if settings.storage_ca_file:
+            authorities = await asyncio.to_thread(settings.storage_ca_file.read_text, encoding="utf-8")
+        store = session_pb2.S3Store(
+            bucket=settings.storage_bucket,
+            endpoint=settings.storage_endpoint,
+            region=settings.storage_region,
+            access_key_id=credentials.access_key_id,
+            secret_access_key=credentials.secret_access_key,
+            session_token=credentials.session_token,
+            path_style=settings.storage_path_style,
+            ca_certificates=authorities,
+        )
+        if credentials.expires_at:
+            store.expires_at.FromDatetime(credentials.expires_at)
+        return store
+
+
+def _own_token(session: Session, secret: Mapping[str, Any]) -> bytes:
+    """The token in a session's access Secret; empty where there is none that is one."""
+    if controller_uid(secret) != session.metadata.uid:
+        # Also right after a session was deleted and made anew, until the old one's Secret is collected.
+        name = secret["metadata"]["name"]
+        raise Blocked("SecretNameTaken", f"Secret {name} is not this session's", retry_after=1)
+    try:
+        token = base64.b64decode((secret.get("data") or {}).get("token") or "")
+    except ValueError:
+        return b""
+    return token if _TOKEN.fullmatch(token) else b""
+
+
+def _build_limits(template: Template, action: BindAgent) -> session_pb2.Limits:
+    limits = template.spec.limits
+    return session_pb2.Limits(
+        execution_timeout=_duration(limits.execution_timeout) if limits.execution_timeout else None,
+        output_bytes=limits.output_bytes,
+        processes=limits.processes,
+        file_bytes=limits.file_bytes,
+        languages=[_LANGUAGES[name] for name in template.spec.languages],
+        deny_network=action.egress is Egress.NONE,
+        memory_bytes=action.memory_bytes,
+    )
+
+
+def _duration(value: timedelta) -> Duration:
+    result = Duration()
+    result.FromTimedelta(value)
+    return result

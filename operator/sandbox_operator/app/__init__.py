@@ -1,0 +1,1 @@
+"""The process: wiring, settings, health, metrics, logs."""

@@ -1,0 +1,253 @@
+"""Wiring: everything is made here once and handed to whoever needs it; the order of start and stop is here too."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import secrets
+import signal
+import socket
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+import kopf
+
+from sandbox_operator.agent.client import AgentClient
+from sandbox_operator.app import gc_tuning as cycles
+from sandbox_operator.app.assembly import Environment
+from sandbox_operator.app.event_recorder import EventRecorder
+from sandbox_operator.app.health import serve_health
+from sandbox_operator.app.metrics import Metrics
+from sandbox_operator.credentials.source import StaticCredentials
+from sandbox_operator.credentials.sts import StsCredentials
+from sandbox_operator.errors import UnavailableError
+from sandbox_operator.kube.client import KubeClient
+from sandbox_operator.kube.connection import load_connection
+from sandbox_operator.kube.lease import LeaderLease
+from sandbox_operator.kube.resources import POOLS, SESSIONS
+from sandbox_operator.kube.write_hook import FaultHook
+from sandbox_operator.pki.ca_secret import AuthorityKeeper
+from sandbox_operator.watch.controller import Controller
+from sandbox_operator.watch.handlers import (
+    POD_SELECTOR,
+    ForgetfulMemories,
+    Handlers,
+    build_kopf_settings,
+    pool_key,
+    register,
+    session_key,
+)
+from sandbox_operator.watch.kopf_workarounds import EmptyLists
+from sandbox_operator.watch.relist import Lists
+from sandbox_operator.watch.store import WATCHED, Store, name_of
+from sandbox_proto import tracing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from sandbox_operator.app.settings import Settings
+    from sandbox_operator.credentials.source import CredentialSource
+    from sandbox_operator.kube.connection import Connection
+
+_LOG: Final = logging.getLogger(__name__)
+_WATCH_CONNECTIONS: Final = 20
+_LAST_WORK: Final = 3.0
+_FIRST_LIST: Final = 120.0
+"""Seconds in which everything has to be watched and listed once. Kopf looks for kinds only when it starts, so one that
+is defined later needs another process."""
+
+
+class Application:
+    """One replica of the operator."""
+
+    def __init__(self, settings: Settings, environment: dict[str, str]) -> None:
+        self._settings = settings
+        self._connection: Connection = load_connection(environment)
+        self._faults = FaultHook.from_environment(environment)
+        self._metrics, self._store = Metrics(), Store()
+        self._stop = asyncio.Event()
+        self._api = KubeClient(self._connection, self._faults, self._may_write, self._metrics.count_call)
+        identity = settings.pod_name or f"{socket.gethostname()}-{secrets.token_hex(4)}"
+        self._lease = LeaderLease(self._api, settings.namespace, settings.lease, identity, self._on_leading)
+        self._controller: Controller | None = None
+        self._is_working = False
+        self._handlers = Handlers(self._store, self._enqueue, self._metrics, settings.default_template)
+        self._namespaces: tuple[str | None, ...] = settings.watch_namespaces or (None,)
+        self._lists = Lists(
+            self._api, self._store, self._namespaces, POD_SELECTOR, settings.resync_seconds, self._handlers.enqueue_for
+        )
+
+    async def run(self) -> int:
+        """Run until a signal (0) or until kopf or a part of ours stops by itself (1)."""
+        settings = self._settings
+        async with contextlib.AsyncExitStack() as stack:
+            await stack.enter_async_context(self._api)
+            await stack.enter_async_context(
+                serve_health(
+                    settings.health_port,
+                    settings.metrics_port,
+                    self._lists.find_problem,
+                    self._metrics,
+                    self._refresh_metrics,
+                )
+            )
+            keeper = AuthorityKeeper(self._api, settings.namespace, settings.ca_secret, self._may_write)
+            authority = await keeper.load()
+            agents = AgentClient(authority, self._faults, self._may_write)
+            stack.push_async_callback(agents.close)
+            recorder = EventRecorder(self._api)
+            self._controller = Controller(
+                Environment(
+                    self._api,
+                    agents,
+                    self._store,
+                    settings,
+                    authority,
+                    await self._open_credentials(stack),
+                    recorder,
+                    self._metrics,
+                )
+            )
+            return await self._run_tasks(recorder, lambda: keeper.run(authority))
+
+    async def _open_credentials(self, stack: contextlib.AsyncExitStack) -> CredentialSource:
+        own = StaticCredentials(self._settings)
+        if self._settings.storage_credentials == "static":
+            return own
+        source = StsCredentials(self._settings, own, self._metrics.count_role)
+        stack.push_async_callback(source.close)
+        await source.load()
+        return source
+
+    async def _run_tasks(self, recorder: EventRecorder, keep_authority: Callable[[], Coroutine[Any, Any, None]]) -> int:
+        ours = [
+            asyncio.create_task(self._lead(), name="lease"),
+            asyncio.create_task(recorder.run(), name="events"),
+            asyncio.create_task(self._lists.run(), name="lists"),
+            asyncio.create_task(keep_authority(), name="ca"),
+            asyncio.create_task(self._collect_cycles(), name="cycles"),
+        ]
+        kopf_stop = asyncio.Event()
+        watching = asyncio.create_task(self._run_kopf(kopf_stop), name="kopf")
+        stopping = asyncio.create_task(self._stop.wait(), name="stop")
+        done, _ = await asyncio.wait({watching, stopping, *ours}, return_when=asyncio.FIRST_COMPLETED)
+        for task in done - {stopping}:
+            _LOG.error("%s stopped by itself: %r", task.get_name(), task.exception())
+        code = 0 if self._stop.is_set() else 1
+        await self._shut_down(ours, watching, kopf_stop)
+        stopping.cancel()
+        return code
+
+    async def _lead(self) -> None:
+        """Who leads has to know what there is.
+
+        Raises:
+            UnavailableError: There is no knowing it.
+        """
+        try:
+            async with asyncio.timeout(_FIRST_LIST):
+                await self._lists.synced.wait()
+        except TimeoutError:
+            raise UnavailableError(0, "NotListed", self._lists.find_problem()) from None
+        await self._lease.run()
+
+    async def _collect_cycles(self) -> None:
+        await self._lists.synced.wait()
+        with cycles.spare_what_is_here():
+            await cycles.collect_in_pauses(self._is_busy)
+
+    async def _shut_down(self, ours: list[asyncio.Task[None]], watching: asyncio.Task[None], kopf_stop: Any) -> None:
+        """Finish what is under way, give the lease back so that another replica goes on at once, then end the rest."""
+        lease, *_ = ours
+        if self._controller is not None:
+            await self._controller.stop(_LAST_WORK)
+        lease.cancel()
+        await asyncio.gather(lease, return_exceptions=True)
+        await self._lease.release()
+        kopf_stop.set()
+        await asyncio.wait({watching}, timeout=8)
+        for task in (*ours, watching):
+            task.cancel()
+        await asyncio.gather(*ours, watching, return_exceptions=True)
+
+    async def _run_kopf(self, stop: asyncio.Event) -> None:
+        registry = kopf.OperatorRegistry()
+        register(registry, self._handlers)
+        kopf.on.login(registry=registry, id="login")(self._log_in)
+        namespaces = list(self._settings.watch_namespaces)
+        before = asyncio.all_tasks()
+        tasks = await kopf.spawn_tasks(
+            registry=registry,
+            settings=build_kopf_settings(),
+            memories=ForgetfulMemories(),
+            standalone=True,
+            clusterwide=not namespaces,
+            namespaces=namespaces,
+            stop_flag=stop,
+        )
+        loop = asyncio.get_running_loop()
+        # After kopf, which takes the signals for itself: the lease has to be given back before the watches end.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self._stop.set)
+        await kopf.run_tasks(tasks, ignored=before)
+
+    async def _log_in(self, **_: Any) -> kopf.AiohttpSession:
+        lists = EmptyLists(WATCHED, self._namespaces, self._lists.watch_begins)
+        session = self._connection.open_session(_WATCH_CONNECTIONS, total=None, middlewares=(lists,))
+        session.headers.update(self._connection.headers())
+        return kopf.AiohttpSession(server=self._connection.server, aiohttp_session=session)
+
+    def _enqueue_all(self) -> None:
+        for raw in self._store.all(POOLS):
+            self._enqueue(pool_key(*name_of(raw)))
+        for raw in self._store.all(SESSIONS):
+            self._enqueue(session_key(*name_of(raw)))
+
+    def _enqueue(self, key: tuple[str, str, str]) -> None:
+        # Also while the gate is closed for a moment, since a renewal is late: nobody lists again what was dropped then.
+        if self._controller is not None and self._is_working:
+            self._controller.enqueue(key)
+
+    def _may_write(self) -> bool:
+        # The CA is made before the first election: creating it is safe for two replicas at once.
+        return self._controller is None or self._lease.is_leading
+
+    def _on_leading(self, leading: bool) -> None:  # noqa: FBT001 - a callback's only argument
+        self._metrics.is_leader.set(leading)
+        if self._controller is None:
+            return
+        self._is_working = leading
+        if leading:
+            self._controller.start(self._enqueue_all)
+        else:
+            self._controller.pause()
+
+    def _is_busy(self) -> bool:
+        return self._controller is not None and self._controller.is_busy
+
+    def _refresh_metrics(self) -> None:
+        phases = {
+            raw["metadata"]["uid"]: (raw.get("status") or {}).get("phase", "Pending")
+            for raw in self._store.all(SESSIONS)
+        }
+        self._metrics.show_sessions(phases, time.monotonic())
+        if self._controller is not None:
+            self._controller.refresh_metrics()
+
+
+async def run(settings: Settings) -> int:
+    """Run one replica; its exit code."""
+    environment = dict(os.environ)
+    if settings.tracing_endpoint:
+        os.environ.update(settings.tracing_environment)
+        try:
+            tracing.start("sandbox-operator")
+        except tracing.TracingError as error:
+            # Sessions are worth more than their traces.
+            _LOG.error("no spans are sent: %s", error)
+    try:
+        return await Application(settings, environment).run()
+    finally:
+        await asyncio.to_thread(tracing.stop)

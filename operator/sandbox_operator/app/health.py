@@ -1,0 +1,62 @@
+"""HTTP for the kubelet and Prometheus: /livez, /healthz, /readyz and /metrics."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from sandbox_operator.app.metrics import Metrics
+
+from contextlib import AsyncExitStack, asynccontextmanager
+
+
+@asynccontextmanager
+async def serve_health(
+    health_port: int, metrics_port: int, problem: Callable[[], str], metrics: Metrics, refresh: Callable[[], None]
+) -> AsyncIterator[list[int]]:
+    """Serve until the context ends; the ports in use.
+
+    Args:
+        health_port: For probes; 0: any.
+        metrics_port: For Prometheus; the same as `health_port`: one server for both.
+        problem: Why the operator is not ready, or "".
+        metrics: What /metrics shows.
+        refresh: Called before metrics are shown.
+    """
+
+    async def live(_: web.Request) -> web.Response:
+        return web.Response(text="ok\n")
+
+    async def ready(_: web.Request) -> web.Response:
+        reason = problem()
+        return web.Response(text=f"{reason or 'ok'}\n", status=503 if reason else 200)
+
+    async def show_metrics(_: web.Request) -> web.Response:
+        refresh()
+        return web.Response(body=metrics.render(), headers={"Content-Type": "text/plain; version=0.0.4"})
+
+    health, shown = web.Application(), web.Application()
+    health.router.add_get("/livez", live)
+    health.router.add_get("/healthz", live)
+    health.router.add_get("/readyz", ready)
+    same = health_port == metrics_port and health_port != 0
+    (health if same else shown).router.add_get("/metrics", show_metrics)
+    async with AsyncExitStack() as stack:
+        ports = [await _start(stack, health, health_port)]
+        if not same:
+            ports.append(await _start(stack, shown, metrics_port))
+        yield ports
+
+
+async def _start(stack: AsyncExitStack, application: web.Application, port: int) -> int:
+    runner = web.AppRunner(application, access_log=None)
+    await runner.setup()
+    stack.push_async_callback(runner.cleanup)
+    # All addresses: the kubelet and Prometheus come from outside the pod.
+    site = web.TCPSite(runner, "", port)
+    await site.start()
+    return int(runner.addresses[0][1])

@@ -1,0 +1,1 @@
+"""Storage credentials for one session."""

@@ -1,0 +1,1 @@
+"""The operator's certificate authority and its rotation."""

@@ -1,0 +1,1 @@
+"""One SandboxWarmPool: observe, plan, apply; and claiming a pod from it."""

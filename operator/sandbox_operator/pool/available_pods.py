@@ -1,0 +1,166 @@
+"""Blank pods that a session can claim now, indexed from the store, and those that this process has reserved.
+
+A reservation only keeps two of our own workers apart. What decides a claim is the API server, by the patch's tests.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from typing import TYPE_CHECKING, Any
+
+from sandbox_operator.api import naming
+from sandbox_operator.kube.resources import PODS, POOLS
+from sandbox_operator.watch.store import name_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sandbox_operator.watch.store import Name, Store
+    from sandbox_operator.watch.work_queue import Key
+
+Kind = tuple[str, str, str]
+"""Namespace, template, and hash of the pod: pods of one kind are as good as each other, whichever pool made them."""
+
+
+def is_blank(raw: Mapping[str, Any]) -> bool:
+    """Whether a pod is a pool's, and no session has claimed it."""
+    labels = raw["metadata"].get("labels") or {}
+    return labels.get(naming.STATE) == naming.BLANK and find_pool(raw) is not None
+
+
+def find_pool(raw: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The reference to the pool that controls a pod."""
+    for reference in raw["metadata"].get("ownerReferences") or []:
+        if reference.get("controller") and reference.get("kind") == POOLS.kind:
+            return dict(reference)
+    return None
+
+
+def is_ready(raw: Mapping[str, Any]) -> bool:
+    """Whether a pod takes a Bind: its agent has said so to the kubelet."""
+    status = raw.get("status") or {}
+    if raw["metadata"].get("deletionTimestamp") or not status.get("podIP") or status.get("phase") != "Running":
+        return False
+    return any(c.get("type") == "Ready" and c.get("status") == "True" for c in status.get("conditions") or [])
+
+
+class WarmPods:
+    """Which blank pods are free; takes the one whose node has the fewest pods of sessions."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._free: dict[Kind, dict[str, dict[Name, Mapping[str, Any]]]] = defaultdict(lambda: defaultdict(dict))
+        self._counts: Counter[Kind] = Counter()
+        self._per_node: Counter[str] = Counter()
+        self._held: dict[str, Name] = {}
+        """Uids of pods that are reserved, or that a refusal has shown to be not what the store says."""
+        self._reservations: dict[Key, Mapping[str, Any]] = {}
+        store.pod_listeners.append(self._update)
+
+    def count(self, key: Key, kind: Kind) -> int:
+        """How many pods a session could claim; what it has reserved already counts."""
+        return self._counts[kind] + (key in self._reservations)
+
+    def counts(self) -> dict[tuple[str, str], int]:
+        """How many pods are free, by namespace and template; 0 where a pool wants some and there are none."""
+        found = dict.fromkeys(filter(None, map(_wanted_of, self._store.all(POOLS))), 0)
+        for (namespace, template, _), count in self._counts.items():
+            if count:
+                found[namespace, template] = found.get((namespace, template), 0) + count
+        return found
+
+    def reserve(self, key: Key, kind: Kind) -> Mapping[str, Any] | None:
+        """A pod for a session: the one it has reserved already (a claim whose end is unknown), else a free one."""
+        if key in self._reservations:
+            return self._reservations[key]
+        nodes = self._free.get(kind)
+        if not nodes:
+            return None
+        node = min(nodes, key=lambda each: (self._per_node[each], each))
+        raw = next(iter(nodes[node].values()))
+        self._reservations[key] = raw
+        self.hold(raw)
+        return raw
+
+    def hold(self, raw: Mapping[str, Any]) -> None:
+        """Let nobody claim a pod until it has changed: it is reserved, or about to be deleted."""
+        self._remove(raw)
+        self._held[raw["metadata"]["uid"]] = name_of(raw)
+
+    @property
+    def held(self) -> frozenset[str]:
+        """Uids of pods that are reserved, or about to be deleted."""
+        return frozenset(self._held)
+
+    def is_held(self, raw: Mapping[str, Any]) -> bool:
+        """Whether a pod is reserved."""
+        return raw["metadata"]["uid"] in self._held
+
+    def settle(self, key: Key) -> None:
+        """A claim has ended one way or the other; the pod stays held until the store hears of it."""
+        self._reservations.pop(key, None)
+
+    def give_back(self, key: Key) -> None:
+        """The session is gone: what it had reserved is free again, if it still is blank."""
+        if raw := self._reservations.pop(key, None):
+            self.release(raw)
+
+    def release(self, raw: Mapping[str, Any]) -> None:
+        """End a hold."""
+        if self._held.pop(raw["metadata"]["uid"], None):
+            self._add(self._store.get(PODS, name_of(raw)))
+
+    def _update(self, old: Mapping[str, Any] | None, new: Mapping[str, Any] | None) -> None:
+        if old is not None:
+            self._remove(old)
+            self._count_node(old, -1)
+        if new is not None:
+            self._count_node(new, 1)
+            if old is not None and not is_blank(new):
+                self._held.pop(old["metadata"]["uid"], None)
+            self._add(new)
+        if old is not None and (new is None or new["metadata"]["uid"] != old["metadata"]["uid"]):
+            self._held.pop(old["metadata"]["uid"], None)
+
+    def _count_node(self, raw: Mapping[str, Any], step: int) -> None:
+        node = (raw.get("spec") or {}).get("nodeName")
+        if node and not is_blank(raw):
+            self._per_node[node] += step
+
+    def _add(self, raw: Mapping[str, Any] | None) -> None:
+        if raw is None or not is_blank(raw) or not is_ready(raw) or self.is_held(raw):
+            return
+        pods = self._free[kind_of(raw)][_node_of(raw)]
+        if name_of(raw) not in pods:
+            self._counts[kind_of(raw)] += 1
+        pods[name_of(raw)] = raw
+
+    def _remove(self, raw: Mapping[str, Any]) -> None:
+        kind, node = kind_of(raw), _node_of(raw)
+        nodes = self._free.get(kind)
+        if nodes is None or nodes.get(node, {}).pop(name_of(raw), None) is None:
+            return
+        self._counts[kind] -= 1
+        if not self._counts[kind]:
+            del self._counts[kind]
+        if not nodes[node]:
+            del nodes[node]
+        if not nodes:
+            del self._free[kind]
+
+
+def kind_of(raw: Mapping[str, Any]) -> Kind:
+    """What decides which sessions a blank pod fits."""
+    metadata = raw["metadata"]
+    labels = metadata.get("labels") or {}
+    return str(metadata.get("namespace") or ""), labels.get(naming.TEMPLATE, ""), labels.get(naming.POD_HASH, "")
+
+
+def _wanted_of(pool: Mapping[str, Any]) -> tuple[str, str] | None:
+    spec = pool.get("spec") or {}
+    template = (spec.get("templateRef") or {}).get("name") or "default"
+    return (name_of(pool)[0], template) if spec.get("replicas") else None
+
+
+def _node_of(raw: Mapping[str, Any]) -> str:
+    return str((raw.get("spec") or {}).get("nodeName") or "")

@@ -1,0 +1,135 @@
+"""Making a pool's pods: the policy first, then the pod, then its certificate, which the pod owns. And deleting them."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from sandbox_operator.api import naming
+from sandbox_operator.api.models import Metadata
+from sandbox_operator.errors import (
+    AlreadyExistsError,
+    Blocked,
+    ConflictError,
+    ForbiddenError,
+    InvalidError,
+    NotFoundError,
+)
+from sandbox_operator.kube.resources import PODS, SECRETS
+from sandbox_operator.manifests.ownership import controller_uid
+from sandbox_operator.manifests.pod import BLANK_EGRESS, BlankPodRequest, build_blank_pod
+from sandbox_operator.manifests.secrets import build_blank_tls_secret
+from sandbox_operator.session.admission import default_resources
+from sandbox_operator.watch.store import name_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sandbox_operator.api.models import Pool, Template
+    from sandbox_operator.app.settings import Settings
+    from sandbox_operator.kube.client import KubeApi
+    from sandbox_operator.pki.certificates import Authority
+    from sandbox_operator.pool.available_pods import WarmPods
+    from sandbox_operator.session.network_policies import Policies
+    from sandbox_operator.watch.store import Store
+
+
+class BlankPods:
+    """Creates and deletes blank pods, each call safe to repeat."""
+
+    def __init__(
+        self,
+        api: KubeApi,
+        store: Store,
+        settings: Settings,
+        authority: Authority,
+        policies: Policies,
+        warm_pods: WarmPods,
+    ) -> None:
+        self._api, self._store, self._settings = api, store, settings
+        self._authority, self._policies, self._warm_pods = authority, policies, warm_pods
+        self._certified: set[str] = set()
+        store.pod_listeners.append(self._forget)
+
+    async def prepare(self, template: Template) -> None:
+        """What has to be there before any blank pod is.
+
+        Raises:
+            Blocked: The API server refuses what the template says.
+        """
+        await self._policies.apply(template, BLANK_EGRESS)
+
+    async def create(self, pool: Pool, template: Template, name: str) -> None:
+        """Create a pod under a name that only this pool uses.
+
+        Raises:
+            Blocked: The API server refuses the pod, or the name is somebody else's.
+        """
+        request = BlankPodRequest(pool, name, template, default_resources(template), self._settings.images)
+        namespace = pool.metadata.namespace
+        try:
+            pod: Mapping[str, Any] = await self._api.create(PODS, namespace, build_blank_pod(request))
+        except AlreadyExistsError:
+            # Our own, whose answer was lost; a session may have claimed it since.
+            pod = await self._get(namespace, name)
+        except (ForbiddenError, InvalidError) as error:
+            raise Blocked("PodRefused", str(error), retry_after=15) from error
+        if pod:
+            self._store.put(PODS, pod)
+            if controller_uid(pod) == pool.metadata.uid:
+                await self.ensure_certificate(pod)
+
+    async def delete(self, raw: Mapping[str, Any]) -> None:
+        """Delete a blank pod that is as it was seen: one that a session has claimed has another resourceVersion.
+
+        Nobody claims it meanwhile. Whatever becomes of it, it is kept from nobody afterwards.
+        """
+        namespace, name = name_of(raw)
+        metadata = raw["metadata"]
+        self._warm_pods.hold(raw)
+        try:
+            answer = await self._api.delete(
+                PODS, namespace, name, uid=metadata["uid"], version=metadata["resourceVersion"]
+            )
+        except NotFoundError:
+            self._store.remove(PODS, raw)
+        except BaseException as error:
+            self._warm_pods.release(raw)
+            # Also a mere status from its kubelet: its next event brings the pool back.
+            if not isinstance(error, ConflictError):
+                raise
+        else:
+            if answer.get("kind") == "Pod" and answer["metadata"].get("deletionTimestamp"):
+                self._store.put(PODS, answer)
+            else:
+                self._store.remove(PODS, raw)
+
+    async def ensure_certificate(self, pod: Mapping[str, Any]) -> None:
+        """Make the Secret that the pod mounts, if this process has not made it already."""
+        uid = pod["metadata"]["uid"]
+        if uid in self._certified:
+            return
+        metadata = Metadata.model_validate(pod["metadata"])
+        server_name = naming.server_name(metadata.name, metadata.namespace)
+        # Making a key takes a millisecond or two of CPU, which many starts at once would add up on the loop.
+        pair = await asyncio.to_thread(self._authority.sign_server, server_name, datetime.now(UTC))
+        body = build_blank_tls_secret(metadata, pair, self._authority.pem)
+        name = body["metadata"]["name"]
+        try:
+            await self._api.create(SECRETS, metadata.namespace, body)
+        except AlreadyExistsError:
+            found = await self._api.get(SECRETS, metadata.namespace, name)
+            if controller_uid(found) != uid:
+                raise Blocked("PodRefused", f"Secret {name} is not this pool's", retry_after=15) from None
+        self._certified.add(uid)
+
+    def _forget(self, old: Mapping[str, Any] | None, new: Mapping[str, Any] | None) -> None:
+        if old is not None and new is None:
+            self._certified.discard(old["metadata"]["uid"])
+
+    async def _get(self, namespace: str, name: str) -> Mapping[str, Any]:
+        try:
+            return await self._api.get(PODS, namespace, name)
+        except NotFoundError:
+            return {}

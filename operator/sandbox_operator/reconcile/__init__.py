@@ -1,1 +1,0 @@
-"""Reconciliation: observe (reads), plan (pure), apply (writes), and the loop that joins them."""

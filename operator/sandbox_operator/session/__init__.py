@@ -1,0 +1,1 @@
+"""One SandboxSession: observe, plan, apply."""

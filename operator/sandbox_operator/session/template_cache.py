@@ -1,0 +1,62 @@
+"""Parsed templates, each parsed and checked once a version: many sessions and pools share one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from sandbox_operator.api.models import Template, parse
+from sandbox_operator.errors import SpecError
+from sandbox_operator.kube.resources import TEMPLATES
+from sandbox_operator.manifests.network_policy import build_network_policy
+from sandbox_operator.manifests.pod import hash_pod
+from sandbox_operator.session.admission import default_resources
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sandbox_operator.app.settings import Settings
+    from sandbox_operator.watch.store import Name, Store
+
+
+@dataclass(frozen=True, slots=True)
+class FoundTemplate:
+    """A template as it is now, or why there is none."""
+
+    template: Template | None = None
+    problem: str = ""
+    """What is wrong with it; empty where there just is none."""
+    pod_hash: str = ""
+    """Of a pod with the template's default resources."""
+
+
+_NONE: Final = FoundTemplate()
+
+
+class Templates:
+    """Templates from the store."""
+
+    def __init__(self, store: Store, settings: Settings) -> None:
+        self._store, self._settings = store, settings
+        self._parsed: dict[Name, tuple[object, FoundTemplate]] = {}
+
+    def find(self, namespace: str, name: str) -> FoundTemplate:
+        """A template by its name."""
+        raw = self._store.get(TEMPLATES, (namespace, name))
+        if raw is None:
+            self._parsed.pop((namespace, name), None)
+            return _NONE
+        known = self._parsed.get((namespace, name))
+        if known is None or known[0] is not raw:
+            known = (raw, self._parse(raw))
+            self._parsed[namespace, name] = known
+        return known[1]
+
+    def _parse(self, raw: Mapping[str, Any]) -> FoundTemplate:
+        try:
+            template = parse(Template, raw)
+            build_network_policy(template, template.spec.egress.mode, self._settings)
+        except SpecError as error:
+            return FoundTemplate(problem=str(error))
+        digest = hash_pod(template, default_resources(template), self._settings.images)
+        return FoundTemplate(template, pod_hash=digest)

@@ -1,0 +1,1 @@
+"""From watch events to keys on a queue; everything that works around kopf is here."""

@@ -1,0 +1,124 @@
+"""The queues of sessions and pools with all that works on them; starts and pauses with the leadership."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+from sandbox_operator.app.assembly import build_reconcilers
+from sandbox_operator.kube.resources import POOLS
+from sandbox_operator.session.observe import find_session
+from sandbox_operator.session.plan.renewal import CredentialTiming
+from sandbox_operator.session.plan.steps import Timing
+from sandbox_operator.watch.scheduling import Scheduling
+from sandbox_operator.watch.work_queue import WorkQueue
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sandbox_operator.app.assembly import Environment
+    from sandbox_operator.app.settings import Settings
+    from sandbox_operator.watch.work_queue import Key
+
+_POOL_WORKERS: Final = 4
+_POOL_DELAY: Final = 0.2
+"""Seconds in which a pool's changes are gathered: of a burst of claims each would cost a look, and a status."""
+_PAUSE: Final = 0.02
+_MOST_PAUSES: Final = 10
+
+
+class Controller:
+    """Reconciles while this replica leads."""
+
+    def __init__(self, environment: Environment) -> None:
+        settings = environment.settings
+        self._store, self._metrics = environment.store, environment.metrics
+        self._sessions = WorkQueue(self._work, settings.workers)
+        self._pools = WorkQueue(self._work_on_pool, _POOL_WORKERS)
+        scheduling = Scheduling(self._sessions.add, self._requeue, self._sessions.cover, self._yield_to_sessions)
+        timing = Timing(
+            start_timeout=timedelta(seconds=settings.start_timeout), credentials=_time_credentials(settings)
+        )
+        self._reconcilers = build_reconcilers(environment, scheduling, timing)
+        self._changing: asyncio.Task[None] | None = None
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a session waits for a worker, or is worked on."""
+        return self._sessions.load > 0
+
+    def enqueue(self, key: Key) -> None:
+        """Look at a session soon, or at a pool."""
+        if key[0] == POOLS.plural:
+            self._pools.add_after(key, _POOL_DELAY)
+        else:
+            self._sessions.add(key)
+
+    def start(self, enqueue_all: Callable[[], None]) -> None:
+        """Begin to work, on everything, once a pause has come to its end."""
+        self._changing = asyncio.create_task(self._start(self._changing, enqueue_all), name="start")
+
+    def pause(self) -> None:
+        """Stop working at once: the lease is lost. What is under way fails at the gate."""
+        self._changing = asyncio.create_task(self._pause(self._changing), name="pause")
+
+    async def _start(self, before: asyncio.Task[None] | None, enqueue_all: Callable[[], None]) -> None:
+        if before is not None:
+            await asyncio.wait({before})
+        self._reconcilers.sessions.begin()
+        enqueue_all()
+        self._sessions.start()
+        self._pools.start()
+
+    async def _pause(self, before: asyncio.Task[None] | None) -> None:
+        if before is not None:
+            await asyncio.wait({before})
+        await self.stop(0.0)
+
+    async def stop(self, grace: float) -> None:
+        """Stop working, giving what is under way some seconds."""
+        await asyncio.gather(self._sessions.stop(grace), self._pools.stop(grace))
+        await asyncio.gather(self._reconcilers.drains.stop(), self._reconcilers.renewals.stop())
+
+    def refresh_metrics(self) -> None:
+        """Bring gauges up to date."""
+        self._metrics.queue_depth.set(len(self._sessions))
+        self._metrics.queue_age.set(self._sessions.oldest)
+        self._metrics.show_warm_pods(self._reconcilers.warm_pods.counts())
+
+    def _requeue(self, key: Key, seconds: float) -> None:
+        (self._pools if key[0] == POOLS.plural else self._sessions).add_after(key, seconds)
+
+    async def _yield_to_sessions(self) -> None:
+        for _ in range(_MOST_PAUSES):
+            if not self._sessions.load:
+                return
+            await asyncio.sleep(_PAUSE)
+
+    async def _work(self, key: Key) -> None:
+        started, result = time.perf_counter(), "error"
+        try:
+            await self._reconcilers.sessions.reconcile(key)
+            result = "ok"
+        finally:
+            self._metrics.reconcile_seconds.labels(result).observe(time.perf_counter() - started)
+            if find_session(self._store, key) is None:
+                self._sessions.forget(key)
+                self._reconcilers.drains.forget(key)
+                self._reconcilers.renewals.forget(key)
+
+    async def _work_on_pool(self, key: Key) -> None:
+        await self._reconcilers.pools.reconcile(key)
+        if self._store.get(POOLS, (key[1], key[2])) is None:
+            self._pools.forget(key)
+
+
+def _time_credentials(settings: Settings) -> CredentialTiming | None:
+    if settings.storage_credentials == "static":
+        return None
+    lifetime = settings.storage_sts_duration
+    return CredentialTiming(
+        timedelta(seconds=lifetime), timedelta(seconds=settings.storage_sts_renew_seconds or lifetime / 2)
+    )

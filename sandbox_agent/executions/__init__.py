@@ -1,0 +1,1 @@
+"""Cells and commands, kept with their events so that a client can reattach."""

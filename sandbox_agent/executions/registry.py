@@ -1,0 +1,149 @@
+"""Executions and commands under way and lately ended: ids, request ids, and their events for whoever attaches.
+
+An execution goes on when its client goes away. A repeated request id attaches to it from its first event.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
+
+from sandbox_agent.executions.event_log import EventLog
+from sandbox_link.protocol import OperationError
+
+if TYPE_CHECKING:
+    from sandbox_agent.session.gate import SessionGate
+
+MAX_RUNNING: Final = 256
+KEEP_ENDED: Final = 64
+KEEP_SECONDS: Final = 600.0
+RUNNING_BYTES: Final = 64 << 20
+"""Bytes of events that executions under way may hold in memory together."""
+MIN_LOG: Final = 1 << 20
+KEEP_BYTES: Final = 32 << 20
+"""Bytes of events that ended executions may hold in memory together, the last one beside them."""
+
+E = TypeVar("E")
+
+
+class Execution(Generic[E]):
+    """One execution.
+
+    Attributes:
+        id: Made by the agent.
+        log: Its events.
+    """
+
+    def __init__(self, request_id: str, fingerprint: bytes) -> None:
+        self.id = secrets.token_hex(16)
+        self.request_id = request_id
+        self.fingerprint = fingerprint
+        self.log: EventLog[E] = EventLog()
+        self.ended_at: float | None = None
+        self.task: asyncio.Task[None] | None = None
+
+
+Pump = Callable[[Execution[E]], Awaitable[None]]
+"""Runs an execution to its end, filling its log. OperationError: it never started."""
+
+
+class ExecutionRegistry(Generic[E]):
+    """All executions of one kind (cells, or commands) of this agent."""
+
+    def __init__(self, gate: SessionGate, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._gate = gate
+        self._monotonic = monotonic
+        self._by_request: dict[str, Execution[E]] = {}
+        self._ended: deque[Execution[E]] = deque()
+        self._ended_bytes = 0
+
+    @property
+    def running(self) -> int:
+        """How many are under way."""
+        return len(self._by_request) - len(self._ended)
+
+    def find(self, request_id: str, fingerprint: bytes) -> Execution[E] | None:
+        """The execution of a repeated request.
+
+        Raises:
+            OperationError: ALREADY_EXISTS, REQUEST_ID_REUSED: the first request had another body.
+        """
+        self._forget_old()
+        execution = self._by_request.get(request_id)
+        if execution is not None and execution.fingerprint != fingerprint:
+            message = "this request_id was used for another request: use a new one"
+            raise OperationError("ALREADY_EXISTS", "REQUEST_ID_REUSED", message, "request_id")
+        return execution
+
+    def start(self, request_id: str, fingerprint: bytes, pump: Pump[E]) -> Execution[E]:
+        """Start an execution, or find the one that this request repeats.
+
+        Raises:
+            OperationError: As for `find`; RESOURCE_EXHAUSTED: too many are under way.
+        """
+        known = self.find(request_id, fingerprint) if request_id else None
+        if known is not None:
+            return known
+        if self.running >= MAX_RUNNING:
+            message = f"{MAX_RUNNING} executions are under way or queued: wait for some to end"
+            raise OperationError("RESOURCE_EXHAUSTED", "TOO_MANY_CALLS", message)
+        execution: Execution[E] = Execution(request_id or f"\0{secrets.token_hex(16)}", fingerprint)
+        self._by_request[execution.request_id] = execution
+        execution.task = asyncio.create_task(self._run(execution, pump))
+        self._share_memory()
+        return execution
+
+    async def close(self) -> None:
+        """Stop following what runs; the runtime goes on with it."""
+        tasks = [execution.task for execution in self._by_request.values() if execution.task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _run(self, execution: Execution[E], pump: Pump[E]) -> None:
+        with self._gate.activity():
+            try:
+                await pump(execution)
+            except asyncio.CancelledError:
+                message = "the agent is stopping; what runs goes on, its output is lost"
+                execution.log.end(OperationError("UNAVAILABLE", "RUNTIME_UNAVAILABLE", message))
+                self._keep(execution)
+                raise
+            except Exception as error:  # noqa: BLE001 - raised again in each reader, which maps it
+                # Nothing ran, so a repeat may try again.
+                del self._by_request[execution.request_id]
+                execution.log.end(error)
+                execution.ended_at = self._monotonic()
+            else:
+                execution.log.end()
+                self._keep(execution)
+        self._forget_old()
+        self._share_memory()
+
+    def _share_memory(self) -> None:
+        share = max(RUNNING_BYTES // max(1, self.running), MIN_LOG)
+        for execution in self._by_request.values():
+            if execution.ended_at is None:
+                execution.log.share(share)
+
+    def _keep(self, execution: Execution[E]) -> None:
+        execution.ended_at = self._monotonic()
+        self._ended.append(execution)
+        self._ended_bytes += execution.log.size
+
+    def _forget_old(self) -> None:
+        oldest = self._monotonic() - KEEP_SECONDS
+        while self._ended:
+            first = self._ended[0]
+            is_old = (first.ended_at or 0.0) < oldest
+            # The newest is kept whatever its size: its client may be about to attach again.
+            is_much = len(self._ended) > 1 and self._ended_bytes > KEEP_BYTES
+            if not is_old and not is_much and len(self._ended) <= KEEP_ENDED:
+                return
+            self._ended.popleft()
+            self._ended_bytes -= first.log.size
+            del self._by_request[first.request_id]

@@ -1,0 +1,1 @@
+"""Background processes, followed across lost links."""

@@ -1,0 +1,190 @@
+"""Background processes of the session: what is known of each, its output, and following it over lost links.
+
+A process outlives the link: when it is lost, the agent attaches again and goes on at the position that the runtime
+tells. Only a runtime that restarted has lost its processes: they are reported LOST, and nothing is ever started again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import shlex
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from sandbox_agent import runtime_values as checked
+from sandbox_agent.executions.events import join_output, read_exited
+from sandbox_agent.processes.output_ring import OutputRing, Reader
+from sandbox_link.frames import FrameError, Stream
+from sandbox_link.protocol import Event, OperationError
+from sandbox_proto.v1 import process_pb2, types_pb2
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from sandbox_link.protocol import Call, Runtime
+
+MAX_COMMAND: Final = 4096
+_MAX_REATTACH: Final = 100
+_LAST_PID: Final = (1 << 31) - 1
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What a process was started with.
+
+    Attributes:
+        request_id: Empty where the client gave none.
+        fingerprint: Of the request.
+        command: For people.
+        started_at: Unix time.
+    """
+
+    request_id: str
+    fingerprint: bytes
+    command: str
+    started_at: float
+    has_terminal: bool
+
+
+class BackgroundProcess:
+    """One background process.
+
+    Attributes:
+        id: Made by the agent.
+        output: Its last output.
+        started: Done once it runs; raises why it never did.
+        exited: How it ended, once it has.
+        ending: Why it is being ended, where that is not its own doing.
+        ended_at: Unix time.
+    """
+
+    def __init__(self, start: Start, process_id: str = "") -> None:
+        self.id = process_id or secrets.token_hex(16)
+        self.start = start
+        self.pid = 0
+        self.output = OutputRing()
+        self.started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        # It may be that nobody waits for it any more.
+        self.started.add_done_callback(lambda started: started.cancelled() or started.exception())
+        self.exited: process_pb2.ProcessExited | None = None
+        self.ended_at = 0.0
+        self.ending = ""
+
+    def describe(self) -> process_pb2.Process:
+        """The message for clients."""
+        process = process_pb2.Process(
+            process_id=self.id,
+            pid=self.pid,
+            command=self.start.command,
+            running=self.exited is None,
+            exited=self.exited,
+            output_bytes=self.output.end,
+            output_start=self.output.start,
+            has_terminal=self.start.has_terminal,
+        )
+        process.started_at.FromMilliseconds(int(self.start.started_at * 1000))
+        return process
+
+    async def follow(self, offset: int) -> AsyncGenerator[list[process_pb2.RunEvent], None]:
+        """Events for one client: `started`, output from the offset on, `exited`."""
+        started = process_pb2.ProcessStarted(process_id=self.id, pid=self.pid)
+        yield [process_pb2.RunEvent(started=started)]
+        reader = Reader(offset)
+        async for outputs in self.output.follow(reader):
+            yield [process_pb2.RunEvent(output=output) for output in outputs]
+        exited = process_pb2.ProcessExited()
+        exited.CopyFrom(self.exited or process_pb2.ProcessExited(status=types_pb2.EXIT_STATUS_LOST))
+        if reader.skipped:
+            exited.truncation.dropped_bytes = reader.skipped
+        yield [process_pb2.RunEvent(exited=exited)]
+
+    async def run(self, runtime: Runtime, arguments: dict[str, Any] | None, stdin: bytes) -> None:
+        """Start it (or, without arguments, attach to it) and follow it to its end.
+
+        Raises:
+            OperationError: It never started.
+        """
+        exited = await self._follow_over_links(runtime, arguments, stdin)
+        if self.ending:
+            exited.message = self.ending
+        self.exited = exited
+        self.ended_at = time.time()
+        self.output.finish()
+        if not self.started.done():
+            self.started.set_result(None)
+
+    async def _follow_over_links(
+        self, runtime: Runtime, arguments: dict[str, Any] | None, stdin: bytes
+    ) -> process_pb2.ProcessExited:
+        for _ in range(_MAX_REATTACH):
+            call: Call | None = None
+            try:
+                if arguments is None:
+                    call = await runtime.open("process.attach", {"process_id": self.id})
+                else:
+                    call = await runtime.open("process.start", arguments)
+                    await call.send(stdin)
+                return read_exited(await self._follow_call(call))
+            except OperationError as error:
+                if error.reason != "RUNTIME_UNAVAILABLE" or call is None:
+                    if arguments is not None and not self.started.done():
+                        raise
+                    break
+                _log.warning("attaching to a background process again", extra={"process_id": self.id})
+                arguments = None
+            except Exception as error:
+                if call is None:
+                    raise
+                call.break_off(str(error) if isinstance(error, FrameError) else "an event that could not be handled")
+                if not isinstance(error, FrameError):
+                    _log.exception("the events of a background process could not be handled")
+                break
+        _log.warning("a background process was lost", extra={"process_id": self.id})
+        return process_pb2.ProcessExited(status=types_pb2.EXIT_STATUS_LOST)
+
+    async def _follow_call(self, call: Call) -> dict[str, Any]:
+        """Follow one call to its end; its result.
+
+        Raises:
+            FrameError: The runtime broke the protocol.
+            OperationError: The operation failed.
+        """
+        has_started = False
+        while items := await call.batch():
+            for item in join_output(items):
+                if isinstance(item, Event):
+                    if has_started:
+                        raise FrameError("a background process has one event only")
+                    has_started = True
+                    self._take_started(item.value)
+                elif item.stream is Stream.BODY or not has_started:
+                    raise FrameError("output of a background process that has none yet")
+                else:
+                    self.output.append(item.stream, item.data)
+            if not call.ended:
+                await self.output.room()
+        if not has_started:
+            raise FrameError("a background process ended before it started")
+        return call.result
+
+    def _take_started(self, value: dict[str, Any]) -> None:
+        if value.get("type") != "started":
+            raise FrameError("an unknown event of a background process")
+        self.pid = checked.integer(value, "pid", 0, _LAST_PID)
+        offset = checked.count(value, "offset")
+        if offset < self.output.end:
+            raise FrameError("a background process took output back")
+        self.output.skip_to(offset)
+        if not self.started.done():
+            self.started.set_result(None)
+
+
+def describe_command(request: process_pb2.RunRequest) -> str:
+    """A command's text for people."""
+    text = request.shell if request.WhichOneof("command") == "shell" else shlex.join(request.argv.args)
+    return text[:MAX_COMMAND]

@@ -1,0 +1,1 @@
+"""The process: gRPC servers, authentication, health and metrics endpoints."""

@@ -1,0 +1,286 @@
+"""Which session this agent serves, and whether it may take work now: the gate that every servicer asks first.
+
+Does no gRPC; services/session.py is how the operator speaks to it. One event loop only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import enum
+import hmac
+import logging
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sandbox_agent.session.startup_restore import Restoration, RestorePhase
+from sandbox_link.protocol import OperationError, Runtime
+
+if TYPE_CHECKING:
+    from sandbox_agent.session.limits import Binding, Limits
+    from sandbox_agent.storage.saved_variables import Variables
+    from sandbox_agent.storage.workspace import Workspace
+    from sandbox_proto.v1.session_pb2 import S3Store, WorkspaceBinding
+
+WorkspaceBuilder = Callable[["WorkspaceBinding", Runtime, str], "Workspace"]
+"""sandbox_agent.storage.opening.build_workspace: binding, runtime, writer."""
+
+_log = logging.getLogger(__name__)
+
+
+class State(enum.Enum):
+    """Life of an agent; the names are those of SessionDescription.State without its prefix."""
+
+    BLANK = "BLANK"
+    BOUND = "BOUND"
+    DRAINING = "DRAINING"
+    DRAINED = "DRAINED"
+
+
+@dataclass(frozen=True, slots=True)
+class BoundSession:
+    """What a servicer may know of the session it works for."""
+
+    session_uid: str
+    session_name: str
+    """`<namespace>/<name>`, for logs."""
+    limits: Limits
+    runtime: Runtime
+    stored: Workspace | None
+    """None where the session was bound without storage; servicers use `workspace`."""
+    variables: Variables | None = None
+    """None where they are not kept."""
+
+    @property
+    def workspace(self) -> Workspace:
+        """The workspace in object storage.
+
+        Raises:
+            OperationError: FAILED_PRECONDITION, STORAGE_UNAVAILABLE: this session has no storage.
+        """
+        if self.stored is None:
+            raise OperationError("FAILED_PRECONDITION", "STORAGE_UNAVAILABLE", "this session was bound without storage")
+        return self.stored
+
+
+class SessionGate:
+    """Holds the binding and decides who may pass.
+
+    Attributes:
+        state: Where in its life the agent is.
+        restoration: The restore that runs behind Bind.
+        runtime_uid: Session that the runtime was bound to when it was last dialled.
+        last_active: Unix time of the last end of a client call or execution; see `active` and `idle`.
+    """
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        build_workspace: WorkspaceBuilder,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.state = State.BLANK
+        self.runtime = runtime
+        # A long restore is no idle time: whoever waits for its end has made no call yet.
+        self.restoration = Restoration(on_end=self._note_activity)
+        self.runtime_uid = ""
+        self._build_workspace = build_workspace
+        self._monotonic = monotonic
+        self._note_activity()
+        self._binding: Binding | None = None
+        self._session: BoundSession | None = None
+        self._deadline: float | None = None
+        self._active = 0
+        self._quiet = asyncio.Event()
+        self._quiet.set()
+        self._binding_lock = asyncio.Lock()
+
+    @property
+    def session_uid(self) -> str:
+        """The bound session's uid, or ""."""
+        return self._binding.session_uid if self._binding else ""
+
+    @property
+    def session(self) -> BoundSession | None:
+        """The bound session whatever its state; None while blank."""
+        return self._session
+
+    @property
+    def needs_credentials(self) -> bool:
+        """Whether storage waits for other credentials than this session's."""
+        session = self._session
+        return session is not None and session.stored is not None and session.stored.needs_credentials
+
+    @property
+    def active(self) -> int:
+        """Client calls and executions under way."""
+        return self._active
+
+    async def require_ready(self, *, fresh: bool = True) -> BoundSession:
+        """The session, once its workspace is restored and new work may start.
+
+        Args:
+            fresh: And once the workspace has what others stored by now.
+
+        Raises:
+            OperationError: FAILED_PRECONDITION with NOT_BOUND, DRAINING or LIFETIME_EXPIRED; UNAVAILABLE with
+                STORAGE_UNAVAILABLE where the restore failed (an empty workspace would overwrite what is stored).
+        """
+        self._require_serving()
+        phase = await self.restoration.wait()
+        session = self._require_serving()
+        if phase is RestorePhase.FAILED:
+            message = f"the workspace could not be restored: {self.restoration.error}"
+            raise OperationError("UNAVAILABLE", "STORAGE_UNAVAILABLE", message)
+        if fresh and session.stored is not None and not session.stored.is_fresh():
+            await session.stored.freshen()
+            session = self._require_serving()
+        return session
+
+    def require_bound(self) -> BoundSession:
+        """The session, also while it restores or drains: for calls that look or stop something.
+
+        Raises:
+            OperationError: FAILED_PRECONDITION with NOT_BOUND or LIFETIME_EXPIRED.
+        """
+        if self._session is None:
+            raise OperationError("FAILED_PRECONDITION", "NOT_BOUND", "no session is bound to this agent yet: try later")
+        if self._deadline is not None and self._monotonic() >= self._deadline:
+            raise OperationError("FAILED_PRECONDITION", "LIFETIME_EXPIRED", "this session reached its maximum lifetime")
+        return self._session
+
+    @property
+    def idle(self) -> float:
+        """Seconds since `last_active`, whatever was done to the machine's clock meanwhile; 0 while something runs."""
+        return 0.0 if self.active else self._monotonic() - self._active_until
+
+    def is_token(self, sha256: bytes) -> bool:
+        """Whether this is the SHA-256 of the session's token; always false while blank."""
+        return self._binding is not None and hmac.compare_digest(sha256, self._binding.token_sha256)
+
+    @contextlib.contextmanager
+    def activity(self) -> Iterator[None]:
+        """Counts as work under way: the session is not idle and a drain waits for it."""
+        self._active += 1
+        self._quiet.clear()
+        try:
+            yield
+        finally:
+            self._active -= 1
+            self._note_activity()
+            if not self._active:
+                self._quiet.set()
+
+    async def wait_until_quiet(self, timeout: float) -> bool:  # noqa: ASYNC109 - a bound, not a cancellation scope
+        """Wait for all work to end, at most `timeout` seconds; whether it did."""
+        try:
+            async with asyncio.timeout(timeout):
+                await self._quiet.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    async def bind(self, binding: Binding) -> None:
+        """Take a session, or repeat that for the same uid (a new token hash and new credentials are taken over).
+
+        Raises:
+            OperationError: FAILED_PRECONDITION, ALREADY_BOUND; or what `configure` failed with.
+        """
+        async with self._binding_lock:
+            if self._binding is not None and self._binding.session_uid != binding.session_uid:
+                message = f"this agent already serves session {self._binding.session_uid}"
+                raise OperationError("FAILED_PRECONDITION", "ALREADY_BOUND", message, "session_uid")
+            answer = await self.runtime.call("configure", _configure_arguments(binding))
+            if self._session is None:
+                self._take(binding, restored=answer.get("restored") is True)
+            else:
+                self._binding = binding
+                self._renew_from(binding)
+
+    def renew(self, session_uid: str, store: S3Store) -> None:
+        """Take new storage credentials; a restore that failed starts again with them.
+
+        Raises:
+            OperationError: FAILED_PRECONDITION with NOT_BOUND or ALREADY_BOUND.
+        """
+        session = self.require_uid(session_uid)
+        session.workspace.renew(store)
+        self._restart_restore()
+
+    def require_uid(self, session_uid: str) -> BoundSession:
+        """The bound session if it is this one.
+
+        Raises:
+            OperationError: FAILED_PRECONDITION with NOT_BOUND or ALREADY_BOUND.
+        """
+        if self._session is None:
+            raise OperationError("FAILED_PRECONDITION", "NOT_BOUND", "no session is bound to this agent", "session_uid")
+        if session_uid != self._session.session_uid:
+            message = f"this agent serves session {self._session.session_uid}"
+            raise OperationError("FAILED_PRECONDITION", "ALREADY_BOUND", message, "session_uid")
+        return self._session
+
+    async def greet(self, connection: Runtime, session_uid: str, *, restored: bool) -> None:
+        """Bring a runtime that (re)started up to date, before anything else may use its connection.
+
+        Its workspace outlives the runtime's process: a restore that was done is never done again over newer files.
+        """
+        self.runtime_uid = session_uid
+        if self._binding is None or session_uid == self._binding.session_uid:
+            return
+        await connection.call("configure", _configure_arguments(self._binding))
+        if not restored and self.restoration.phase is RestorePhase.DONE:
+            await connection.call("restored", {"session_uid": self._binding.session_uid})
+
+    async def close(self) -> None:
+        """Stop what runs in the background."""
+        await self.restoration.close()
+        if self._session is not None and self._session.stored is not None:
+            await self._session.stored.close()
+
+    def _require_serving(self) -> BoundSession:
+        session = self.require_bound()
+        if self.state is not State.BOUND:
+            message = "this session is being suspended or deleted: no new work is taken"
+            raise OperationError("FAILED_PRECONDITION", "DRAINING", message)
+        return session
+
+    def _note_activity(self) -> None:
+        self.last_active, self._active_until = time.time(), self._monotonic()
+
+    def _take(self, binding: Binding, *, restored: bool) -> None:
+        # Not the pod's name: a session that goes on in another pod takes its own interrupted push over at once.
+        writer = f"{binding.session_name} {binding.session_uid}"
+        stored = self._build_workspace(binding.workspace, self.runtime, writer) if binding.workspace else None
+        name = binding.session_name
+        variables = stored.variables_of(name) if stored is not None and binding.keep_variables else None
+        self._session = BoundSession(binding.session_uid, name, binding.limits, self.runtime, stored, variables)
+        self._binding = binding
+        if binding.max_lifetime is not None:
+            self._deadline = self._monotonic() + binding.max_lifetime
+        self.state = State.BOUND
+        self._note_activity()
+        _log.info("bound", extra={"session": binding.session_name, "session_uid": binding.session_uid})
+        if restored:
+            self.restoration.skip()
+        else:
+            self._restart_restore()
+        if stored is not None:
+            stored.start(self.restoration.wait_done)
+
+    def _renew_from(self, binding: Binding) -> None:
+        workspace = binding.workspace
+        if self._session and self._session.stored and workspace and workspace.WhichOneof("store") == "s3":
+            self._session.stored.renew(workspace.s3)
+        self._restart_restore()
+
+    def _restart_restore(self) -> None:
+        session = self._session
+        if session is not None and self.restoration.phase in {RestorePhase.IDLE, RestorePhase.FAILED}:
+            self.restoration.start(session)
+
+
+def _configure_arguments(binding: Binding) -> dict[str, Any]:
+    return {"session_uid": binding.session_uid, "env": binding.env, "limits": binding.limits.as_arguments()}

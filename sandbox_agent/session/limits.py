@@ -1,0 +1,142 @@
+"""What a Bind request says, checked and with its defaults filled in. Pure: no I/O, no clock.
+
+Errors: OperationError INVALID_ARGUMENT, naming the request's field.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from sandbox_link.protocol import OperationError
+from sandbox_proto.v1 import types_pb2
+
+if TYPE_CHECKING:
+    from google.protobuf.duration_pb2 import Duration
+
+    from sandbox_proto.v1 import session_pb2
+
+TOKEN_HASH_BYTES: Final = 32
+_NANOSECONDS: Final = 1_000_000_000
+LANGUAGE_NAMES: Final = {
+    types_pb2.LANGUAGE_PYTHON: "python",
+    types_pb2.LANGUAGE_JAVASCRIPT: "javascript",
+    types_pb2.LANGUAGE_TYPESCRIPT: "typescript",
+}
+ALL_LANGUAGES: Final = tuple(LANGUAGE_NAMES.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a session may use; the defaults are those of the proto's Limits message."""
+
+    execution_timeout: float = 300.0
+    """Seconds."""
+    output_bytes: int = 128 << 20
+    processes: int = 512
+    file_bytes: int = 5 << 30
+    languages: tuple[str, ...] = ALL_LANGUAGES
+    deny_network: bool = False
+    memory_bytes: int = 0
+    """0: what the container allows."""
+
+    def as_arguments(self) -> dict[str, Any]:
+        """The `limits` object of the link's `configure` operation."""
+        return {
+            "execution_timeout": self.execution_timeout,
+            "output_bytes": self.output_bytes,
+            "processes": self.processes,
+            "file_bytes": self.file_bytes,
+            "languages": list(self.languages),
+            "deny_network": self.deny_network,
+            "memory_bytes": self.memory_bytes,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """A checked Bind request."""
+
+    session_uid: str
+    session_name: str
+    token_sha256: bytes
+    env: dict[str, str]
+    limits: Limits
+    max_lifetime: float | None
+    """Seconds; None: no limit."""
+    workspace: session_pb2.WorkspaceBinding | None
+    """None: this session has no storage."""
+    keep_variables: bool = False
+    """Whether a drain saves variables, and a restore brings them back."""
+
+
+def read_binding(request: session_pb2.BindRequest) -> Binding:
+    """Check a Bind request.
+
+    Raises:
+        OperationError: INVALID_ARGUMENT.
+    """
+    if not request.session_uid:
+        raise _invalid("session_uid", "session_uid must be the uid of the SandboxSession")
+    if len(request.token_sha256) != TOKEN_HASH_BYTES:
+        raise _invalid("token_sha256", f"token_sha256 must have {TOKEN_HASH_BYTES} bytes")
+    for name, value in request.env.items():
+        if not name or "=" in name or "\0" in name or "\0" in value:
+            raise _invalid("env", f"{name!r} is no name of an environment variable, or its value has a NUL")
+    lifetime = None
+    if request.lifecycle.HasField("max_lifetime"):
+        lifetime = _seconds(request.lifecycle.max_lifetime, "lifecycle.max_lifetime")
+    return Binding(
+        session_uid=request.session_uid,
+        session_name=request.session_name,
+        token_sha256=request.token_sha256,
+        env=dict(request.env),
+        limits=read_limits(request.limits),
+        max_lifetime=lifetime,
+        workspace=request.workspace if request.workspace.WhichOneof("store") else None,
+        keep_variables=request.lifecycle.keep_variables,
+    )
+
+
+def read_limits(limits: session_pb2.Limits) -> Limits:
+    """Limits with the defaults filled in.
+
+    Raises:
+        OperationError: INVALID_ARGUMENT.
+    """
+    default = Limits()
+    timeout = default.execution_timeout
+    if limits.HasField("execution_timeout") and limits.execution_timeout.ToNanoseconds():
+        timeout = _seconds(limits.execution_timeout, "limits.execution_timeout")
+    try:
+        languages = tuple(LANGUAGE_NAMES[language] for language in limits.languages)
+    except KeyError:
+        raise _invalid("limits.languages", f"a language must be one of {', '.join(ALL_LANGUAGES)}") from None
+    return Limits(
+        execution_timeout=timeout,
+        output_bytes=limits.output_bytes or default.output_bytes,
+        processes=limits.processes or default.processes,
+        file_bytes=limits.file_bytes or default.file_bytes,
+        languages=languages or default.languages,
+        deny_network=limits.deny_network,
+        memory_bytes=limits.memory_bytes,
+    )
+
+
+def duration_seconds(duration: Duration) -> float:
+    """A Duration message as seconds; any sign, nanoseconds out of range make it NaN."""
+    if abs(duration.nanos) >= _NANOSECONDS or duration.seconds * duration.nanos < 0:
+        return math.nan
+    return float(duration.seconds) + duration.nanos / _NANOSECONDS
+
+
+def _seconds(duration: Duration, field: str) -> float:
+    seconds = duration_seconds(duration)
+    if not seconds > 0:
+        raise _invalid(field, f"{field} must be longer than zero")
+    return seconds
+
+
+def _invalid(field: str, message: str) -> OperationError:
+    return OperationError("INVALID_ARGUMENT", "INVALID_ARGUMENT", message, field)

@@ -1,0 +1,307 @@
+"""S3 and what speaks its protocol as an ObjectStore, by botocore in a bounded pool of threads."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import hashlib
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from sandbox_agent.storage.backends.object_store import (
+    PART_SIZE,
+    AccessDeniedError,
+    CredentialsOverError,
+    ObjectInfo,
+    ObjectNotFoundError,
+    PreconditionFailedError,
+    StorageUnavailableError,
+    StoredObject,
+)
+from sandbox_agent.storage.backends.s3.credentials import RENEWAL_WAIT, Connections
+from sandbox_agent.storage.backends.s3.errors import translated
+from sandbox_agent.storage.backends.s3.fast_put import MARK
+from sandbox_agent.storage.concurrency import BoundedThreads
+from sandbox_proto import tracing
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+
+    from sandbox_agent.storage.backends.s3.client import S3Settings
+
+_CHUNK: Final = 1 << 20
+_PAGE: Final = 1000
+_PARTS_AT_A_TIME: Final = 2
+"""Of one upload; with the one that is being filled it holds so many parts and one more in memory."""
+LARGEST_COPY: Final = 5 << 30
+"""Bytes that S3 copies by one request."""
+COPY_PART: Final = 1 << 30
+_SPAN: Final = {"rpc.system": "aws-api", "rpc.service": "S3"}
+_T = TypeVar("_T")
+
+
+class S3Store:
+    """A `ObjectStore` in a bucket.
+
+    Args:
+        settings: Where it is, and the credentials.
+        renewal_wait: Seconds that a request waits for other credentials where these are over.
+    """
+
+    def __init__(self, settings: S3Settings, renewal_wait: float = RENEWAL_WAIT) -> None:
+        self._threads = BoundedThreads("s3")
+        self._connections = Connections(settings, self._threads, renewal_wait)
+
+    def renew(self, settings: S3Settings) -> None:
+        """Use these settings, such as new credentials, from the next request on; running requests end undisturbed."""
+        self._connections.renew(settings)
+
+    @property
+    def credentials_expire_at(self) -> datetime | None:
+        """When the credentials of now end; None: nobody said."""
+        return self._connections.settings.expires_at
+
+    @property
+    def needs_credentials(self) -> bool:
+        """Whether requests wait for other credentials, or soon will."""
+        return self._connections.needs_renewal
+
+    @contextlib.asynccontextmanager
+    async def get(self, key: str) -> AsyncIterator[StoredObject]:
+        """See ObjectStore."""
+        answer = await self._read("get_object", key)
+        body = answer["Body"]
+        info = _info(key, answer)
+        try:
+            yield StoredObject(info, _served_at(answer), self._chunks(body))
+        finally:
+            body.close()
+
+    async def put(
+        self,
+        key: str,
+        body: bytes | AsyncIterator[bytes],
+        *,
+        if_match: str = "",
+        if_none_match: bool = False,
+        push: int = 0,
+    ) -> str:
+        """See ObjectStore."""
+        mark: dict[str, Any] = {"Metadata": {MARK: _mark(key, push)}} if push else {}
+        conditions: dict[str, Any] = {}
+        if if_match:
+            conditions["IfMatch"] = if_match
+        if if_none_match:
+            conditions["IfNoneMatch"] = "*"
+        if isinstance(body, bytes):
+            answer = await self._call("put_object", Key=key, Body=body, **mark, **conditions)
+            return str(answer["ETag"])
+        async with contextlib.aclosing(_cut(body)) as parts:
+            first = await anext(parts, b"")
+            if len(first) == PART_SIZE:
+                return await self._put_parts(key, first, parts, mark, conditions)
+            return await self.put(key, first, if_match=if_match, if_none_match=if_none_match, push=push)
+
+    async def stat(self, key: str) -> ObjectInfo:
+        """See ObjectStore."""
+        return _info(key, await self._read("head_object", key))
+
+    async def copy(self, source: str, destination: str, *, if_match: str = "", size: int | None = None) -> str:
+        """See ObjectStore."""
+        if size is None or not if_match:
+            info = await self.stat(source)
+            if if_match and info.etag != if_match:
+                raise PreconditionFailedError(source)
+            size = info.size
+        condition = {"CopySourceIfMatch": if_match} if if_match else {}
+        origin = {"CopySource": {"Bucket": self._connections.settings.bucket, "Key": source}, **condition}
+        if size > LARGEST_COPY:
+            etag = await self._copy_parts(destination, size, origin)
+        else:
+            etag = str((await self._call("copy_object", Key=destination, **origin))["CopyObjectResult"]["ETag"])
+        # Some stores ignore the condition. A copy with the source's etag is of that content; the other copies of
+        # large objects and encrypted ones have other etags, too, and for those the source tells.
+        if if_match and etag != if_match and (await self.stat(source)).etag != if_match:
+            raise PreconditionFailedError(source)
+        return etag
+
+    async def delete_many(self, keys: Sequence[str]) -> None:
+        """See ObjectStore."""
+        for start in range(0, len(keys), _PAGE):
+            objects = [{"Key": key} for key in keys[start : start + _PAGE]]
+            answer = await self._call("delete_objects", Delete={"Objects": objects, "Quiet": True})
+            failed = [error for error in answer.get("Errors", ()) if error.get("Code") != "NoSuchKey"]
+            if failed:
+                raise StorageUnavailableError(f"{len(failed)} objects were not deleted: {failed[0].get('Code')}")
+
+    async def pages(self, prefix: str, *, after: str = "") -> AsyncIterator[Sequence[ObjectInfo]]:
+        """See ObjectStore."""
+        position: dict[str, Any] = {"StartAfter": after} if after else {}
+        while True:
+            answer = await self._call("list_objects_v2", Prefix=prefix, MaxKeys=_PAGE, **position)
+            if "IsTruncated" not in answer:
+                # Anything else that was answered with 200 would read as an empty bucket.
+                raise StorageUnavailableError("the answer to a listing is none")
+            items = answer.get("Contents", ())
+            yield [ObjectInfo(item["Key"], item["Size"], item["ETag"], item["LastModified"]) for item in items]
+            if not answer["IsTruncated"]:
+                return
+            position = {"ContinuationToken": answer["NextContinuationToken"]}
+
+    def is_quiet(self, prefix: str) -> bool:  # noqa: ARG002 - the protocol's
+        """See ObjectStore. A bucket tells nothing unasked."""
+        return False
+
+    async def attend(self, prefix: str) -> bool:  # noqa: ARG002 - the protocol's
+        """See ObjectStore."""
+        return False
+
+    async def close(self) -> None:
+        """See ObjectStore."""
+        await self._threads.close()
+        self._connections.close()
+
+    async def _copy_parts(self, key: str, size: int, origin: dict[str, Any]) -> str:
+        """Copy what is too large for one request, one part after the other, all within the store."""
+        upload = {"Key": key, "UploadId": (await self._call("create_multipart_upload", Key=key))["UploadId"]}
+        parts: list[dict[str, Any]] = []
+        try:
+            for number, start in enumerate(range(0, size, COPY_PART), start=1):
+                last = min(start + COPY_PART, size) - 1
+                answer = await self._call(
+                    "upload_part_copy", **upload, **origin, PartNumber=number, CopySourceRange=f"bytes={start}-{last}"
+                )
+                parts.append({"PartNumber": number, "ETag": answer["CopyPartResult"]["ETag"]})
+            done = await self._call("complete_multipart_upload", **upload, MultipartUpload={"Parts": parts})
+            return str(done["ETag"])
+        except BaseException:
+            with contextlib.suppress(Exception):
+                await self._call("abort_multipart_upload", **upload)
+            raise
+
+    async def _put_parts(
+        self, key: str, first: bytes, following: AsyncIterator[bytes], mark: dict[str, Any], conditions: dict[str, Any]
+    ) -> str:
+        answer = await self._call("create_multipart_upload", Key=key, ChecksumAlgorithm="CRC32", **mark)
+        upload = {"Key": key, "UploadId": answer["UploadId"]}
+        running: set[asyncio.Task[None]] = set()
+        parts: list[dict[str, Any]] = []
+        try:
+            part, number = first, 1
+            while part:
+                running.add(asyncio.create_task(self._put_part(upload, number, part, parts)))
+                number += 1
+                if len(running) >= _PARTS_AT_A_TIME:
+                    running = await _one_done(running)
+                part = await anext(following, b"")
+            while running:
+                running = await _one_done(running)
+            parts.sort(key=lambda item: int(item["PartNumber"]))
+            assembly = {"MultipartUpload": {"Parts": parts}, **conditions}
+            done = await self._call("complete_multipart_upload", **upload, **assembly)
+            return str(done["ETag"])
+        except BaseException:
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
+            with contextlib.suppress(Exception):
+                await self._call("abort_multipart_upload", **upload)
+            raise
+
+    async def _put_part(self, upload: dict[str, str], number: int, part: bytes, parts: list[dict[str, Any]]) -> None:
+        answer = await self._call("upload_part", **upload, PartNumber=number, Body=part, ChecksumAlgorithm="CRC32")
+        done = {"PartNumber": number, "ETag": answer["ETag"]}
+        if answer.get("ChecksumCRC32"):
+            done["ChecksumCRC32"] = answer["ChecksumCRC32"]
+        parts.append(done)
+
+    async def _chunks(self, body: Any) -> AsyncIterator[bytes]:
+        while chunk := await self._run(functools.partial(body.read, _CHUNK)):
+            yield chunk
+
+    async def _read(self, operation: str, key: str) -> Any:
+        """GET or HEAD of an object.
+
+        A refusal may say no more than that nothing is there, to credentials that may list a part of the bucket only;
+        and that of a HEAD has no body which says why. A listing of this one key tells.
+        """
+        try:
+            return await self._call(operation, Key=key)
+        except CredentialsOverError:
+            raise
+        except AccessDeniedError:
+            listed = await self._call("list_objects_v2", Prefix=key, MaxKeys=1)
+            if not any(item["Key"] == key for item in listed.get("Contents", ())):
+                raise ObjectNotFoundError(key) from None
+            return await self._call(operation, Key=key)
+
+    async def _call(self, operation: str, **arguments: Any) -> Any:
+        with tracing.span(f"S3 {operation}", _SPAN):
+            return await self._request(operation, arguments)
+
+    async def _request(self, operation: str, arguments: dict[str, Any]) -> Any:
+        """One request. Where the credentials are over it is made again with others: a refused one did nothing."""
+        while True:
+            async with self._connections.use() as lease:
+                connection = lease.connection
+                is_put = operation == "put_object"
+                method = connection.put_object if is_put else getattr(connection.client, operation)
+                try:
+                    answer = await self._run(functools.partial(method, Bucket=connection.settings.bucket, **arguments))
+                except CredentialsOverError as error:
+                    refusal = error
+                else:
+                    lease.has_worked = True
+                    return answer
+            if not await self._connections.replaced(lease):
+                raise refusal
+
+    async def _run(self, function: Callable[[], _T]) -> _T:
+        try:
+            return await self._threads.run(function)
+        except Exception as error:
+            known = translated(error)
+            if known is None:
+                raise
+            raise known from error
+
+
+async def _cut(body: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
+    """The body in parts of PART_SIZE; only the last one is shorter, as some stores demand."""
+    buffer = bytearray()
+    async for chunk in body:
+        buffer += chunk
+        while len(buffer) >= PART_SIZE:
+            yield bytes(buffer[:PART_SIZE])
+            del buffer[:PART_SIZE]
+    if buffer:
+        yield bytes(buffer)
+
+
+async def _one_done(running: set[asyncio.Task[None]]) -> set[asyncio.Task[None]]:
+    done, rest = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+    for task in done:
+        task.result()
+    return rest
+
+
+def _mark(key: str, push: int) -> str:
+    return f"{push}-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
+
+
+def _info(key: str, answer: Any) -> ObjectInfo:
+    # Some stores write the names of headers their own way.
+    mark = {name.lower(): value for name, value in answer.get("Metadata", {}).items()}.get(MARK, "")
+    number = mark.partition("-")[0]
+    push = int(number) if number.isdecimal() and mark == _mark(key, int(number)) else 0
+    return ObjectInfo(key, answer["ContentLength"], answer["ETag"], answer["LastModified"], push)
+
+
+def _served_at(answer: Any) -> datetime:
+    text = answer["ResponseMetadata"]["HTTPHeaders"].get("date", "")
+    try:
+        return parsedate_to_datetime(text)
+    except (TypeError, ValueError):
+        return datetime.now(UTC)

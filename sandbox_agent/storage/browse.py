@@ -1,0 +1,99 @@
+"""What is stored, for a client to look at: pages of it, and single files. The bookkeeping is not shown.
+
+Errors: OperationError for what the client asked wrongly; StorageError.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from sandbox_agent.storage.backends.object_store import ObjectNotFoundError
+from sandbox_agent.storage.repository.keys import BOOKKEEPING, NameRefusedError, check_path, printable
+from sandbox_link.protocol import OperationError
+from sandbox_proto.v1 import workspace_pb2
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from sandbox_agent.storage.backends.object_store import ObjectInfo, ObjectStore
+    from sandbox_agent.storage.repository.keys import Keys
+
+LARGEST_PAGE: Final = 1000
+
+
+class StoredFiles:
+    """Objects of one workspace."""
+
+    def __init__(self, store: ObjectStore, keys: Keys) -> None:
+        self._store = store
+        self._keys = keys
+
+    async def list(self, prefix: str, page_size: int, page_token: str) -> workspace_pb2.ListStoredResponse:
+        """A page of the objects whose path begins with `prefix`, sorted by path.
+
+        Args:
+            prefix: Relative to the workspace's prefix, as in `code-interpreter/`.
+            page_size: 1 to 1,000; 0: 1,000.
+            page_token: Of the page before; empty: the first page.
+
+        Raises:
+            OperationError: INVALID_ARGUMENT.
+        """
+        if page_size > LARGEST_PAGE:
+            raise _invalid(f"page_size must be at most {LARGEST_PAGE}", "page_size")
+        self._check(prefix, "prefix")
+        self._check(page_token, "page_token")
+        if page_token and not page_token.startswith(prefix):
+            raise _invalid("page_token is not of a listing with this prefix", "page_token")
+        size = page_size or LARGEST_PAGE
+        found: list[workspace_pb2.StoredFile] = []
+        after = self._keys.prefix + page_token if page_token else ""
+        async for page in self._store.pages(self._keys.prefix + prefix, after=after):
+            for info in page:
+                if info.key.startswith(self._keys.bookkeeping):
+                    continue
+                if len(found) == size:
+                    return workspace_pb2.ListStoredResponse(files=found, next_page_token=found[-1].path)
+                found.append(self._describe(info))
+        return workspace_pb2.ListStoredResponse(files=found)
+
+    async def read(self, path: str) -> AsyncGenerator[workspace_pb2.ReadStoredResponse, None]:
+        """A file: `info`, then data.
+
+        Raises:
+            OperationError: NOT_FOUND, FILE_NOT_FOUND; INVALID_ARGUMENT. Field `path`.
+        """
+        try:
+            check_path(path)
+        except NameRefusedError as error:
+            raise _invalid(f"{printable(path)}: {error}", "path") from error
+        if path.startswith(BOOKKEEPING):
+            raise _missing(path)
+        try:
+            async with self._store.get(self._keys.prefix + path) as stored:
+                yield workspace_pb2.ReadStoredResponse(info=self._describe(stored.info))
+                async for chunk in stored.chunks:
+                    yield workspace_pb2.ReadStoredResponse(data=chunk)
+        except ObjectNotFoundError as error:
+            raise _missing(path) from error
+
+    def _describe(self, info: ObjectInfo) -> workspace_pb2.StoredFile:
+        file = workspace_pb2.StoredFile(path=info.key.removeprefix(self._keys.prefix), size=info.size)
+        file.last_modified.FromDatetime(info.last_modified)
+        return file
+
+    def _check(self, text: str, field: str) -> None:
+        """A beginning of a path: no way out of the workspace's prefix."""
+        try:
+            if text:
+                check_path(text.rstrip("/") if text.endswith("/") else text)
+        except NameRefusedError as error:
+            raise _invalid(f"{field}: {error}", field) from error
+
+
+def _invalid(message: str, field: str) -> OperationError:
+    return OperationError("INVALID_ARGUMENT", "INVALID_ARGUMENT", message, field)
+
+
+def _missing(path: str) -> OperationError:
+    return OperationError("NOT_FOUND", "FILE_NOT_FOUND", f"{printable(path)} is not stored", "path")

@@ -1,0 +1,1 @@
+"""From the sandbox to storage."""

@@ -1,0 +1,1 @@
+"""The format in the bucket: HEAD, manifests, the lock, the undo journal, and pruning."""

@@ -1,0 +1,1 @@
+"""From storage to the sandbox, including changes that others made."""

@@ -1,0 +1,1 @@
+"""The sandbox's files, as the runtime reports them."""

@@ -1,0 +1,69 @@
+"""What the runtime says of a file, checked for type and bounds before use. Pure: no I/O.
+
+Errors: OperationError INTERNAL, where it breaks docs/link.md.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from sandbox_agent.storage.push.plan import Local
+from sandbox_agent.storage.repository.keys import is_confined, printable
+from sandbox_agent.storage.repository.manifest import MAX_TARGET, EntryType
+from sandbox_link.protocol import OperationError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_MAX_SIZE: Final = 1 << 50
+_I64: Final = (1 << 63) - 1
+_U64: Final = (1 << 64) - 1
+MODE: Final = 0o777
+"""Set-id and sticky bits are not stored: a folder's come from the volume, and no restore grants them."""
+_TYPES: Final = frozenset({"file", "symlink", "directory"})
+
+
+def read_local(info: Any, path: str | None = None) -> Local:
+    """An `info` object, checked.
+
+    Args:
+        info: As the runtime sent it.
+        path: What it must be about; None for any path inside the workspace.
+
+    Raises:
+        OperationError: INTERNAL: it breaks the contract.
+    """
+    if not isinstance(info, dict):
+        raise breach("an info is no object")
+    name = info.get("path")
+    if not isinstance(name, str) or len(name) > MAX_TARGET or not is_confined(name):
+        raise breach("an info has a path outside the workspace")
+    if path is not None and name != path:
+        raise breach("an info is about another path than was asked for")
+    kind = info.get("type")
+    target = info.get("symlink_target")
+    target = "" if target is None else target
+    if not isinstance(kind, str) or kind not in _TYPES or not isinstance(target, str) or len(target) > MAX_TARGET:
+        raise breach(f"the info of {printable(name)} is malformed")
+    return Local(
+        path=name,
+        type=cast("EntryType", kind),
+        size=_integer(info, "size", 0, _MAX_SIZE),
+        mode=_integer(info, "mode", 0, 0o7777) & MODE,
+        mtime_ns=_integer(info, "mtime_ns", -_I64, _I64),
+        ctime_ns=_integer(info, "ctime_ns", -_I64, _I64),
+        ino=_integer(info, "ino", 0, _U64),
+        symlink_target=target if kind == "symlink" else "",
+    )
+
+
+def breach(what: str) -> OperationError:
+    """The error for an answer of the runtime that breaks the link's contract."""
+    return OperationError("INTERNAL", "RUNTIME_UNAVAILABLE", f"the sandbox's answer is not usable: {what}")
+
+
+def _integer(value: Mapping[str, Any], name: str, low: int, high: int) -> int:
+    found = value.get(name, 0)
+    if isinstance(found, bool) or not isinstance(found, int) or not low <= found <= high:
+        raise breach(f"`{name}` is out of bounds")
+    return found

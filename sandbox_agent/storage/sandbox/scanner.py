@@ -1,0 +1,106 @@
+"""Scans of the workspace, as differences from the last one where the runtime remembers it too.
+
+Every file is looked at by every scan; only what is told of them is less. Everything the runtime says is hostile.
+
+Errors: OperationError, as the runtime said it, or INTERNAL for an answer that breaks docs/link.md.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from sandbox_agent.storage.repository.manifest import MAX_FILES
+from sandbox_agent.storage.sandbox.file_info import breach, read_local
+from sandbox_agent.storage.timeouts import give_up, items
+from sandbox_link.protocol import Data, Event, OperationError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from sandbox_agent.storage.push.plan import Local
+    from sandbox_link.protocol import Runtime
+
+_MAX_TOKEN: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class _Scan:
+    """The last scan of everything."""
+
+    exclude: tuple[str, ...] = ()
+    token: str = ""
+    found: Mapping[str, Local] = field(default_factory=dict)
+
+
+class Scans:
+    """Scans of one sandbox."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._last = _Scan()
+
+    async def scan(self, paths: Sequence[str], exclude: Sequence[str]) -> list[Local]:
+        """Files, symlinks and empty folders at or below `paths`; empty: all.
+
+        Raises:
+            OperationError: NOT_FOUND, FILE_NOT_FOUND, `paths`; RESOURCE_EXHAUSTED, TOO_MANY_FILES.
+        """
+        arguments = {"paths": list(paths), "exclude": list(exclude)}
+        return list((await self._ask(arguments, {}))[0].values())
+
+    async def scan_again(self, exclude: tuple[str, ...]) -> Mapping[str, Local]:
+        """All but what is excluded, which will be asked for again: what did not change is the same object as before.
+
+        Returns:
+            By path.
+
+        Raises:
+            OperationError: RESOURCE_EXHAUSTED, TOO_MANY_FILES.
+        """
+        last = self._last if self._last.exclude == exclude else _Scan(exclude)
+        found, result = await self._ask({"paths": [], "exclude": list(exclude), "since": last.token}, last.found)
+        token = result.get("token")
+        is_named = isinstance(token, str) and len(token) <= _MAX_TOKEN
+        self._last = _Scan(exclude, token, found) if isinstance(token, str) and is_named else _Scan()
+        return found
+
+    async def _ask(
+        self, arguments: dict[str, Any], before: Mapping[str, Local]
+    ) -> tuple[dict[str, Local], dict[str, Any]]:
+        """What was found, and the runtime's answer; `before` counts where that says that it told differences."""
+        call = await self._runtime.open("workspace.scan", arguments)
+        told: dict[str, Local] = {}
+        gone: set[str] = set()
+        try:
+            await call.end()
+            async for item in items(call):
+                for info in _listed(item, "entries", "entries"):
+                    local = read_local(info)
+                    told[local.path] = local
+                gone.update(path for path in _listed(item, "gone", "paths") if isinstance(path, str))
+                _check_count(max(len(told), len(gone)))
+        except BaseException:
+            await give_up(call)
+            raise
+        if call.result.get("is_difference") is True and arguments.get("since"):
+            told = {**before, **told}
+            for path in gone:
+                told.pop(path, None)
+            _check_count(len(told))
+        return told, call.result
+
+
+def _listed(item: Data | Event, kind: str, name: str) -> list[Any]:
+    if not isinstance(item, Event) or item.value.get("type") != kind:
+        return []
+    listed = item.value.get(name)
+    if not isinstance(listed, list):
+        raise breach(f"a scan has no list of {name}")
+    return listed
+
+
+def _check_count(count: int) -> None:
+    if count > MAX_FILES:
+        message = f"the workspace has more than {MAX_FILES} files: remove some, or exclude their folder"
+        raise OperationError("RESOURCE_EXHAUSTED", "TOO_MANY_FILES", message)

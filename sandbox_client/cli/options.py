@@ -1,0 +1,121 @@
+"""Options that all commands share, and how a command gets its sandbox: one of the cluster, or a local one."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import click
+
+from sandbox_client.cli.output import Terminal
+from sandbox_client.cluster.api import ClusterOptions
+from sandbox_client.errors import SandboxError
+from sandbox_client.sync.sandbox import Sandbox
+from sandbox_proto import tracing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Target:
+    """The shared options, as given."""
+
+    terminal: Terminal
+    cluster: ClusterOptions
+
+    @contextlib.contextmanager
+    def session(self, name: str) -> Iterator[Sandbox]:
+        """A session of the cluster."""
+        with self.terminal.steps(f"Connecting to {name}") as step:
+            sandbox = Sandbox.connect(
+                name,
+                **dataclasses.asdict(self.cluster),
+                on_phase=lambda phase: step(f"Waking {name}: {phase}"),
+            )
+        with sandbox:
+            if told := sandbox.notice:
+                self.terminal.write_stderr(f"{told}\n")
+            try:
+                yield sandbox
+            finally:
+                if sandbox.notice != told:
+                    self.terminal.write_stderr(f"{sandbox.notice}\n")
+
+    @contextlib.contextmanager
+    def session_or_local(
+        self, name: str | None, workspace: str | None, store: str | None, egress: Literal["public", "none"]
+    ) -> Iterator[Sandbox]:
+        """A session of the cluster where a name is given, a local one otherwise."""
+        if name:
+            with self.session(name) as sandbox:
+                yield sandbox
+            return
+        with self.terminal.steps("Starting a local session") as step:
+            sandbox = Sandbox.local(
+                Path(workspace) if workspace else None,
+                Path(store) if store else None,
+                egress=egress,
+                on_progress=step,
+            )
+        with sandbox:
+            yield sandbox
+
+
+def with_target(function: Callable[..., int | None]) -> Callable[..., None]:
+    """Add the shared options to a command, hand it a Target first, and turn errors and its result into an exit code."""
+
+    @click.option("-n", "--namespace", help="Namespace; the kubeconfig's by default.")
+    @click.option("--kubeconfig", type=click.Path(dir_okay=False), help="Path of a kubeconfig.")
+    @click.option("--context", "kube_context", help="Context of the kubeconfig.")
+    @click.option(
+        "--direct/--port-forward",
+        "in_cluster",
+        default=None,
+        help="How to reach a session: its pod's address (from inside a pod, by default), or through the API server.",
+    )
+    @click.option("--output", type=click.Choice(["text", "json"]), default="text", help="Form of results and errors.")
+    @functools.wraps(function)
+    def command(
+        *args: Any,
+        namespace: str | None,
+        kubeconfig: str | None,
+        kube_context: str | None,
+        in_cluster: bool | None,
+        output: str,
+        **kwargs: Any,
+    ) -> None:
+        terminal = Terminal(is_json=output == "json")
+        target = Target(terminal, ClusterOptions(namespace, kubeconfig, kube_context, in_cluster))
+        try:
+            with tracing.span(f"sandbox {click.get_current_context().info_name}"):
+                code = function(target, *args, **kwargs)
+        except SandboxError as error:
+            code = terminal.fail(error)
+        except OSError as error:
+            code = terminal.fail(SandboxError(str(error), reason=type(error).__name__))
+        finally:
+            tracing.stop()
+        sys.exit(code or 0)
+
+    return command
+
+
+def where(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that choose between a session of the cluster and a local one."""
+    for option in (
+        click.option(
+            "--egress", type=click.Choice(["public", "none"]), default="public", help="Network of a local session."
+        ),
+        click.option(
+            "--store", type=click.Path(file_okay=False), help="Folder that keeps a local session's pushed files."
+        ),
+        click.option("--workspace", type=click.Path(file_okay=False), help="Folder that a local session works in."),
+        click.option("--session", help="Name of a session in the cluster; without it a local one is started."),
+    ):
+        function = option(function)
+    return function

@@ -1,0 +1,1 @@
+"""Sessions on Kubernetes: find, create, connect, wake."""

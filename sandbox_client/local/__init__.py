@@ -1,0 +1,1 @@
+"""Sessions on this machine, without a cluster."""

@@ -1,0 +1,90 @@
+"""What the operator does to a session's agent, done to the one of a local session: Bind, and Drain at its end."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import grpc
+
+from sandbox_client.errors import SandboxError, SessionFailed, from_rpc_error
+from sandbox_client.transport.endpoint import channel_options
+from sandbox_proto.v1 import session_pb2
+from sandbox_proto.v1.session_pb2_grpc import SessionServiceStub
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
+
+START_TIMEOUT: Final = 60.0
+"""Seconds for processes to be up, on a machine as slow as they come."""
+RESTORE_TIMEOUT: Final = 600.0
+"""Seconds for the workspace to be restored from the store."""
+SUSPEND_TIMEOUT: Final = 600.0
+"""Seconds for the workspace to be saved to it."""
+_GRACE: Final = dt.timedelta(seconds=5)
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """An agent's control port.
+
+    Attributes:
+        tls: The folder with the operator's certificate.
+        port: Where it is.
+        server_name: The name in the agent's certificate.
+        read_logs: The end of its logs, for what went wrong.
+    """
+
+    tls: Path
+    port: int
+    server_name: str
+    read_logs: Callable[[], str]
+
+    async def bind(self, request: session_pb2.BindRequest, on_progress: Callable[[str], object]) -> None:
+        """Give a blank agent its session, and wait until its workspace is restored.
+
+        Raises:
+            SessionFailed: It refused, or the workspace could not be restored.
+        """
+        async with self._stub() as stub:
+            try:
+                await stub.Bind(request, timeout=START_TIMEOUT, wait_for_ready=True)
+                on_progress("Restoring the workspace")
+                description = await stub.Describe(
+                    session_pb2.DescribeRequest(wait=dt.timedelta(seconds=RESTORE_TIMEOUT)),
+                    timeout=RESTORE_TIMEOUT + 5,
+                )
+            except grpc.RpcError as error:
+                cause: SandboxError = from_rpc_error(error)
+                message = f"the session could not be bound: {cause}\n{self.read_logs()}"
+                raise SessionFailed(message, reason=cause.reason) from error
+        if description.restore == session_pb2.SessionDescription.RESTORE_STATE_FAILED:
+            message = f"the workspace could not be restored: {description.restore_error}"
+            raise SessionFailed(message, reason="RESTORE_FAILED")
+
+    async def suspend(self, session_uid: str) -> None:
+        """Save files and variables; a failure is logged, for it must not keep the session from ending."""
+        async with self._stub() as stub:
+            request = session_pb2.DrainRequest(session_uid=session_uid, grace=_GRACE)
+            try:
+                await stub.Drain(request, timeout=SUSPEND_TIMEOUT)
+            except grpc.RpcError as error:
+                _log.warning("the session was not saved: %s", from_rpc_error(error))
+
+    @contextlib.asynccontextmanager
+    async def _stub(self) -> AsyncIterator[Any]:
+        credentials = grpc.ssl_channel_credentials(
+            root_certificates=(self.tls / "ca.crt").read_bytes(),
+            private_key=(self.tls / "operator.key").read_bytes(),
+            certificate_chain=(self.tls / "operator.crt").read_bytes(),
+        )
+        stub_class: Any = SessionServiceStub
+        address, options = f"127.0.0.1:{self.port}", channel_options(self.server_name)
+        async with grpc.aio.secure_channel(address, credentials, options=options) as channel:
+            yield stub_class(channel)

@@ -1,0 +1,282 @@
+"""A session on this machine: agent and runtime as processes on loopback, protocol and TLS as in a cluster.
+
+The agent is only ever started, never imported: what is agreed on is docs/pod-contract.md. process_guard.py owns the
+processes, so that they end with this process however it ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import datetime as dt
+import hashlib
+import importlib.util
+import json
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+import tempfile
+import uuid
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from sandbox_client.errors import InvalidArgument, SessionFailed
+from sandbox_client.local.control import START_TIMEOUT, Control
+from sandbox_client.transport.endpoint import Endpoint
+from sandbox_proto import tracing
+from sandbox_proto.v1 import session_pb2
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+SERVER_NAME: Final = "local.sandboxsessions.dev"
+_NEEDED: Final = ("sandbox_agent", "cryptography", "boto3", "IPython")
+_INHERITED: Final = frozenset({
+    "PATH", "LANG", "LANGUAGE", "TZ", "PYTHONPATH", "TMPDIR", "SANDBOX_NODE", "SANDBOX_ZYGOTE_PRELOAD",
+    "SANDBOX_TYPE_CHECKER",
+    "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy",
+    "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS",
+})  # fmt: skip
+_INHERITED_PREFIXES: Final = ("LC_", "PIP_", "npm_config_", "NPM_CONFIG_", "UV_")
+_LONGEST_FOLDER: Final = 80
+"""A unix socket's path ends at 107 bytes, and `/link/runtime.sock` comes behind it."""
+
+
+@dataclass(frozen=True, slots=True)
+class LocalOptions:
+    """How a local session is started; `AsyncSandbox.local` describes each field."""
+
+    workspace: Path | None = None
+    store: Path | None = None
+    name: str = "default"
+    env: Mapping[str, str] = field(default_factory=dict)
+    egress: Literal["public", "none"] = "public"
+    execution_timeout: float | None = None
+    memory_bytes: int | None = None
+    file_bytes: int | None = None
+    sync: Literal["manual", "on_change"] = "manual"
+    keep_variables: bool = False
+
+
+async def start_local(
+    options: LocalOptions, on_progress: Callable[[str], object]
+) -> tuple[Endpoint, contextlib.AsyncExitStack]:
+    """Start a session.
+
+    Args:
+        options: What it is made of.
+        on_progress: Told each step.
+
+    Returns:
+        Where it answers, and what ends it when closed.
+
+    Raises:
+        SessionFailed: The [local] extra is missing, or a process did not start.
+        InvalidArgument: An option is wrong.
+    """
+    _check(options)
+    resources = contextlib.AsyncExitStack()
+    try:
+        folder = _make_folder()
+        on_progress("Starting the agent and the runtime")
+        guardian = _start_guardian(folder, _plan(folder, options))
+        resources.push_async_callback(_end_guardian, guardian, folder)
+        ports = await _wait_ports(folder, guardian)
+        on_progress("Preparing the interpreters")
+        token = base64.urlsafe_b64encode(secrets.token_bytes(32)).rstrip(b"=").decode()
+        control = Control(folder / "tls", ports["control_port"], SERVER_NAME, lambda: _logs(folder))
+        request = _binding(folder, options, token)
+        await control.bind(request, on_progress)
+        if options.keep_variables:
+            resources.push_async_callback(control.suspend, request.session_uid)
+        certificate = (folder / "tls" / "ca.crt").read_bytes()
+    except BaseException:
+        await resources.aclose()
+        raise
+    on_progress("Ready")
+    address = f"127.0.0.1:{ports['grpc_port']}"
+    # Nothing lies between: an agent that does not answer is gone.
+    return Endpoint(address, SERVER_NAME, certificate, token, returns_within=0.0), resources
+
+
+def _check(options: LocalOptions) -> None:
+    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        raise SessionFailed(
+            f"a local session needs {', '.join(missing)}: pip install 'sandbox-operator[local]'", reason="EXTRA_MISSING"
+        )
+    if options.egress not in ("public", "none"):
+        raise InvalidArgument(f"{options.egress!r} is neither 'public' nor 'none'", field="egress")
+    for field_name in ("memory_bytes", "file_bytes"):
+        value = getattr(options, field_name)
+        if value is not None and value <= 0:
+            raise InvalidArgument(f"{value} is no number of bytes above 0", field=field_name)
+    if options.sync not in ("manual", "on_change"):
+        raise InvalidArgument(f"{options.sync!r} is neither 'manual' nor 'on_change'", field="sync")
+    if not options.name or options.name in (".", "..") or any(c in options.name for c in "/\\\0"):
+        raise InvalidArgument(f"{options.name!r} cannot name a workspace", field="name")
+    if options.workspace is not None and options.workspace.exists() and not options.workspace.is_dir():
+        raise InvalidArgument(f"{options.workspace} is not a folder", field="workspace")
+    if options.store is not None and options.store.exists() and not options.store.is_dir():
+        raise InvalidArgument(f"{options.store} is not a folder", field="store")
+
+
+def _make_folder() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="sandbox-"))
+    if len(os.fsencode(folder)) > _LONGEST_FOLDER:
+        folder.rmdir()
+        folder = Path(tempfile.mkdtemp(prefix="sandbox-", dir="/tmp"))
+    for name in ("link", "tls", "home", "store", "workspace"):
+        (folder / name).mkdir()
+    return folder
+
+
+def _plan(folder: Path, options: LocalOptions) -> dict[str, Any]:
+    """What process_guard.py runs; see its Plan."""
+    link = {"SANDBOX_LINK_DIR": str(folder / "link")}
+    runtime = {
+        **link,
+        "SANDBOX_WORKSPACE": str(_folder_of(options.workspace, folder / "workspace")),
+        "SANDBOX_HOME": str(folder / "home"),
+        "HOME": str(folder / "home"),
+    }
+    agent = {
+        **link,
+        "SANDBOX_TLS_DIR": str(folder / "tls"),
+        "SANDBOX_GRPC_PORT": "0",
+        "SANDBOX_CONTROL_PORT": "0",
+        "SANDBOX_HEALTH_PORT": "0",
+        "SANDBOX_LISTEN_ADDRESS": "127.0.0.1",
+        "SANDBOX_READY_FILE": str(folder / "ready.json"),
+        "HOME": str(folder / "tls"),
+        **_tracing(),
+    }
+    make_certificates = ["sandbox_agent.server.local_certificates", str(folder / "tls"), SERVER_NAME]
+    return {
+        "folder": str(folder),
+        "processes": [
+            _process("runtime", ["sandbox_runtime"], runtime),
+            _process("certificates", make_certificates, {}, once=True),
+            _process("agent", ["sandbox_agent", "serve"], agent, after="certificates"),
+        ],
+    }
+
+
+def _tracing() -> dict[str, str]:
+    """The agent's part of a trace, where this process traces and OpenTelemetry's variables say where spans go."""
+    told = {name: value for name, value in os.environ.items() if name.startswith("OTEL_") and value}
+    target = told.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") or told.get("OTEL_EXPORTER_OTLP_ENDPOINT")
+    if not target or not tracing.is_on():
+        return {}
+    # The application's name is not the agent's.
+    told.pop("OTEL_SERVICE_NAME", None)
+    return {**told, "SANDBOX_TRACING": "1"}
+
+
+def _process(
+    name: str, module: Sequence[str], env: Mapping[str, str], *, after: str = "", once: bool = False
+) -> dict[str, Any]:
+    inherited = {
+        key: value for key, value in os.environ.items() if key in _INHERITED or key.startswith(_INHERITED_PREFIXES)
+    }
+    # Nothing else of our environment: it may hold credentials, and user code would see them.
+    environment = {**inherited, "PYTHONUNBUFFERED": "1", **env}
+    return {"name": name, "argv": [sys.executable, "-m", *module], "env": environment, "after": after, "once": once}
+
+
+def _folder_of(path: Path | None, fallback: Path) -> Path:
+    folder = (path or fallback).resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _start_guardian(folder: Path, plan: Mapping[str, Any]) -> subprocess.Popen[bytes]:
+    script = Path(__file__).with_name("process_guard.py")
+    with (folder / "guardian.log").open("wb") as log:
+        guardian = subprocess.Popen(
+            [sys.executable, "-I", str(script)],
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            # Ctrl-C on the terminal is for the caller, who then closes the session in order.
+            start_new_session=True,
+        )
+    if guardian.stdin is not None:
+        guardian.stdin.write(json.dumps(plan).encode() + b"\n")
+        guardian.stdin.flush()
+    return guardian
+
+
+async def _end_guardian(guardian: subprocess.Popen[bytes], folder: Path) -> None:
+    def end() -> None:
+        if guardian.stdin is not None:
+            guardian.stdin.close()
+        try:
+            guardian.wait(20)
+        except subprocess.TimeoutExpired:
+            guardian.kill()
+            guardian.wait()
+        shutil.rmtree(folder, ignore_errors=True)
+
+    await asyncio.shield(asyncio.to_thread(end))
+
+
+async def _wait_ports(folder: Path, guardian: subprocess.Popen[bytes]) -> dict[str, int]:
+    """The agent's ports, once it listens."""
+    deadline = asyncio.get_running_loop().time() + START_TIMEOUT
+    ready, exited = folder / "ready.json", folder / "exited.json"
+    while asyncio.get_running_loop().time() < deadline:
+        if exited.exists():
+            name = json.loads(exited.read_text())["name"]
+            raise SessionFailed(f"{name} did not start:\n{_log_end(folder, name)}", reason="PROCESS_EXITED")
+        if guardian.poll() is not None:
+            raise SessionFailed(f"the guardian ended:\n{_log_end(folder, 'guardian')}", reason="PROCESS_EXITED")
+        with contextlib.suppress(FileNotFoundError, ValueError):
+            ports: dict[str, int] = json.loads(ready.read_text())
+            return ports
+        await asyncio.sleep(0.01)
+    message = f"the agent was not ready within {START_TIMEOUT:g} s\n{_logs(folder)}"
+    raise SessionFailed(message, reason="START_TIMEOUT")
+
+
+def _logs(folder: Path) -> str:
+    return "\n".join(f"{name}: {_log_end(folder, name)}" for name in ("agent", "runtime"))
+
+
+def _log_end(folder: Path, name: str) -> str:
+    try:
+        lines = (folder / f"{name}.log").read_text(errors="replace").splitlines()
+    except OSError:
+        return "(no log)"
+    return "\n".join(lines[-20:]) or "(its log is empty)"
+
+
+def _binding(folder: Path, options: LocalOptions, token: str) -> session_pb2.BindRequest:
+    timeout = options.execution_timeout
+    return session_pb2.BindRequest(
+        session_uid=str(uuid.uuid4()),
+        session_name=f"local/{options.name}",
+        token_sha256=hashlib.sha256(token.encode()).digest(),
+        env=options.env,
+        limits=session_pb2.Limits(
+            execution_timeout=None if timeout is None else dt.timedelta(seconds=timeout),
+            deny_network=options.egress == "none",
+            memory_bytes=options.memory_bytes or _default_memory(),
+            file_bytes=options.file_bytes or 0,
+        ),
+        workspace=session_pb2.WorkspaceBinding(
+            directory=session_pb2.DirectoryStore(path=str(_folder_of(options.store, folder / "store"))),
+            key_prefix=f"local/{options.name}/",
+            save_on_change=options.sync == "on_change",
+        ),
+        lifecycle=session_pb2.Lifecycle(keep_variables=options.keep_variables),
+    )
+
+
+def _default_memory() -> int:
+    """Three quarters of what the machine has, so that a cell which goes astray takes nothing else with it."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") * 3 // 4

@@ -1,0 +1,1 @@
+"""What calls return: frozen values, no I/O."""

@@ -1,0 +1,93 @@
+"""`file_operations`: each operation, a path that fails never keeping the others back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sandbox_client.errors import FailedPrecondition, InvalidArgument, NotFound, SandboxError
+from sandbox_client.tools import results
+from sandbox_client.tools.results import ToolResult, failure_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sandbox_client.models.results import FileInfo
+    from sandbox_client.sandbox import AsyncSandbox
+
+
+async def read(sandbox: AsyncSandbox, paths: list[str]) -> ToolResult:
+    """Contents, or as much of them as a model gets."""
+    files: list[Mapping[str, Any]] = []
+    failed: list[dict[str, str]] = []
+    for path in paths:
+        size = 0
+
+        def learn(info: FileInfo) -> None:
+            nonlocal size
+            size = info.size
+
+        try:
+            content = b"".join(
+                [piece async for piece in sandbox.files.stream(path, length=results.MAX_READ, on_info=learn)]
+            )
+        except SandboxError as error:
+            failed.append({"path": path, "error": str(error)})
+            continue
+        described = results.describe_content(content, is_cut=size > len(content))
+        files.append({"path": path, **described, "size": size})
+    return _summary(files, failed, {"files": files})
+
+
+async def list_folders(sandbox: AsyncSandbox, paths: list[str]) -> ToolResult:
+    """Name, type and size of what is in each folder."""
+    entries: list[dict[str, Any]] = []
+    for path in paths:
+        try:
+            found = await sandbox.files.list(path)
+        except SandboxError as error:
+            return failure_of(error, path=path)
+        entries += [{"name": entry.path, "type": entry.type, "size": entry.size} for entry in found]
+    return ToolResult(entries)
+
+
+async def write(sandbox: AsyncSandbox, items: list[tuple[str, str]]) -> ToolResult:
+    """Write each path and text."""
+    done: list[Mapping[str, Any]] = []
+    failed: list[dict[str, str]] = []
+    for path, text in items:
+        try:
+            info = await sandbox.files.write(path, text)
+        except SandboxError as error:
+            failed.append({"path": path, "error": str(error)})
+        else:
+            done.append({"path": info.path, "line": f"Wrote {info.path} ({info.size} bytes)"})
+    return _lines(done, failed)
+
+
+async def remove(sandbox: AsyncSandbox, paths: list[str]) -> ToolResult:
+    """Remove files, and folders with all below them."""
+    done: list[Mapping[str, Any]] = []
+    failed: list[dict[str, str]] = []
+    for path in paths:
+        try:
+            await sandbox.files.remove(path, recursive=True)
+        except (FailedPrecondition, InvalidArgument, NotFound) as error:
+            failed.append({"path": path, "error": str(error)})
+        else:
+            done.append({"path": path, "line": f"Removed {path}"})
+    return _lines(done, failed)
+
+
+def _lines(done: list[Mapping[str, Any]], failed: list[dict[str, str]]) -> ToolResult:
+    """A line for each path; an object where some failed."""
+    if not failed:
+        return ToolResult("\n".join(each["line"] for each in done))
+    return _summary(done, failed, {"done": [each["path"] for each in done]})
+
+
+def _summary(done: list[Mapping[str, Any]], failed: list[dict[str, str]], value: dict[str, Any]) -> ToolResult:
+    status = results.outcome(done, failed)
+    if status == "success":
+        return ToolResult({**value, "status": status})
+    message = "; ".join(f"{each['path']}: {each['error']}" for each in failed)
+    return ToolResult({"error": message, **value, "failed": failed, "status": status})

@@ -1,0 +1,1 @@
+"""How a call reaches an agent, survives a lost connection, and fails."""

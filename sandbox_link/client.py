@@ -1,0 +1,138 @@
+"""The agent's end of the link: dials the runtime's socket, again and again, and runs operations over it.
+
+Whatever breaks the protocol ends the connection: its calls fail with RUNTIME_UNAVAILABLE and a new one is dialled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from sandbox_link.client_connection import Connection
+from sandbox_link.frames import FrameError
+from sandbox_link.protocol import OperationError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+    from pathlib import Path
+
+    from sandbox_link.client_call import LinkCall
+    from sandbox_link.protocol import Runtime
+
+EAGER_PAUSE: Final = 0.01
+EAGER_SECONDS: Final = 2.0
+"""For so long it is dialled at that pace, until it is there first: containers of a pod start within less."""
+FIRST_BACKOFF: Final = 0.05
+LAST_BACKOFF: Final = 1.0
+HELLO_TIMEOUT: Final = 10.0
+GREET_TIMEOUT: Final = 60.0
+PATIENCE: Final = 5.0
+"""Seconds that `open` waits for a link: longer than a runtime takes to come back."""
+
+_log = logging.getLogger(__name__)
+
+
+class Greeting(Protocol):
+    """Called on each new connection before anything else may use it; SessionGate.greet."""
+
+    def __call__(self, connection: Runtime, session_uid: str, *, restored: bool) -> Awaitable[None]:
+        """Raise OperationError to have the connection closed and dialled again."""
+        ...
+
+
+class RuntimeLink:
+    """A Runtime (see calls.py) that outlives its connections.
+
+    Attributes:
+        greet: Brings a new connection up to date; set once, before `run`.
+    """
+
+    def __init__(self, path: Path, patience: float = PATIENCE) -> None:
+        self.greet: Greeting | None = None
+        self._path = path
+        self._patience = patience
+        self._connection: Connection | None = None
+        self._up = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def runtime_id(self) -> str:
+        """New at each start of the runtime; empty while there is no link."""
+        return self._connection.hello.runtime_id if self._connection is not None else ""
+
+    @property
+    def can_stream(self) -> bool:
+        """See calls.Runtime."""
+        return self._connection is not None and self._connection.can_stream
+
+    def start(self) -> None:
+        """Dial in the background until `close`."""
+        self._task = asyncio.create_task(self._run())
+
+    async def close(self) -> None:
+        """Stop dialling and close the connection."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def open(self, op: str, arguments: dict[str, Any]) -> LinkCall:
+        """See calls.Runtime."""
+        connection = await self._connected()
+        return await connection.open(op, arguments)
+
+    async def call(self, op: str, arguments: dict[str, Any]) -> dict[str, Any]:
+        """See calls.Runtime."""
+        connection = await self._connected()
+        return await connection.call(op, arguments)
+
+    async def _connected(self) -> Connection:
+        if self._connection is not None and self._connection.is_lost:
+            # Its task in `_run` has not come to that yet.
+            self._connection = None
+            self._up.clear()
+        if self._connection is None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._patience):
+                    await self._up.wait()
+        if self._connection is None:
+            message = "the sandbox's runtime does not answer; it may be restarting: try again"
+            raise OperationError("UNAVAILABLE", "RUNTIME_UNAVAILABLE", message)
+        return self._connection
+
+    async def _run(self) -> None:
+        clock = asyncio.get_running_loop().time
+        eager_until, backoff = clock() + EAGER_SECONDS, FIRST_BACKOFF
+        while True:
+            try:
+                if await self._serve_one_connection():
+                    eager_until, backoff = 0.0, FIRST_BACKOFF
+            except (OSError, TimeoutError, FrameError, OperationError) as error:
+                _log.debug("no link to the runtime: %s", error)
+            if clock() < eager_until:
+                await asyncio.sleep(EAGER_PAUSE)
+                continue
+            await asyncio.sleep(backoff)
+            backoff = min(backoff * 2, LAST_BACKOFF)
+
+    async def _serve_one_connection(self) -> bool:
+        """Dial, greet, serve until it is lost; whether it came as far as serving."""
+        connection = await Connection.dial(self._path)
+        try:
+            async with asyncio.timeout(HELLO_TIMEOUT):
+                hello = await connection.wait_for_hello()
+            if self.greet is not None:
+                async with asyncio.timeout(GREET_TIMEOUT):
+                    await self.greet(connection, hello.session_uid, restored=hello.restored)
+            self._connection = connection
+            self._up.set()
+            _log.info("linked to the runtime", extra={"runtime_id": hello.runtime_id})
+            await connection.watch()
+            reason = await connection.wait_until_lost()
+            _log.warning("link to the runtime lost: %s", reason)
+            return True
+        finally:
+            self._connection = None
+            self._up.clear()
+            connection.fail("the link was closed")

@@ -1,0 +1,275 @@
+"""One operation of the runtime as the agent follows it: its items in order, credit either way. Every byte is hostile.
+
+EVENT frames are under no credit, so what waits to be consumed is bounded by MAX_BACKLOG, and that of all calls
+together by the connection's MAX_BACKLOGS: beyond it a call fails. Events are parsed a little at a time, since hostile
+JSON takes some twenty times its length in memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from sandbox_link.bulk_streams import read_key
+from sandbox_link.frames import (
+    INITIAL_WINDOW,
+    Frame,
+    FrameError,
+    FrameType,
+    Stream,
+    data_pieces,
+    encode,
+    encode_json,
+    encode_window,
+)
+from sandbox_link.protocol import Data, Event, OperationError
+from sandbox_link.validation import read_close
+
+if TYPE_CHECKING:
+    import socket
+    from contextlib import AbstractAsyncContextManager
+
+    from sandbox_link.client_connection import Connection
+
+MAX_BACKLOG: Final = 32 << 20
+"""Bytes of one channel's frames that wait to be consumed, ITEM_COST included."""
+ITEM_COST: Final = 128
+"""Counted for each waiting frame, so that many tiny ones are bounded too."""
+MAX_SEND_WINDOW: Final = 1 << 30
+_BATCH_EVENTS: Final = 1 << 20
+"""Bytes of events after which a batch ends."""
+_GRANT_AT: Final = INITIAL_WINDOW // 4
+_SEND_CHUNK: Final = 256 << 10
+_STREAMS: Final = {int(stream): stream for stream in Stream}
+
+
+@dataclass(slots=True)
+class _Credit:
+    """Bytes of DATA payload either way."""
+
+    to_send: int = INITIAL_WINDOW
+    to_receive: int = INITIAL_WINDOW
+    to_grant: int = 0
+
+
+class LinkCall:
+    """A Call (see calls.py); beside iteration, `batch` hands over all that arrived together."""
+
+    def __init__(self, connection: Connection, channel: int) -> None:
+        self._connection = connection
+        self._channel = channel
+        self._waiting: deque[Data | Frame] = deque()
+        self.backlog = 0
+        self._credit = _Credit()
+        self._close: dict[str, Any] | OperationError | None = None
+        self._discarding = False
+        self._closed_by_runtime = False
+        self._changed: asyncio.Future[None] | None = None
+        self._credited = asyncio.Event()
+
+    @property
+    def result(self) -> dict[str, Any]:
+        """The `ok` object; only after the iteration ended."""
+        if not isinstance(self._close, dict):
+            raise TypeError("the call has no result yet")
+        return self._close
+
+    @property
+    def is_abandoned(self) -> bool:
+        """Cancelled, and the runtime has not ended it yet."""
+        return self._discarding
+
+    @property
+    def ended(self) -> bool:
+        """The runtime's CLOSE was received (or the link lost) and everything before it was consumed."""
+        return self._close is not None and not self._waiting
+
+    def __aiter__(self) -> LinkCall:
+        return self
+
+    async def __anext__(self) -> Data | Event:
+        if not await self._wait_for_items():
+            raise StopAsyncIteration
+        return self._consume()
+
+    async def batch(self) -> list[Data | Event]:
+        """What waits, at least one item; empty at the end of the call.
+
+        Raises:
+            OperationError: The operation failed.
+        """
+        if not await self._wait_for_items():
+            return []
+        items: list[Data | Event] = []
+        parsed = 0
+        while self._waiting and parsed <= _BATCH_EVENTS:
+            first = self._waiting[0]
+            parsed += len(first.body) if isinstance(first, Frame) else 0
+            items.append(self._consume())
+        return items
+
+    async def send(self, data: bytes | memoryview) -> None:
+        """Send input, waiting for credit and for the socket; nothing where the call has ended."""
+        view = memoryview(data)
+        while view and self._close is None:
+            while self._credit.to_send <= 1 and self._close is None:
+                self._credited.clear()
+                await self._credited.wait()
+            if self._close is not None:
+                return
+            piece = view[: min(self._credit.to_send - 1, _SEND_CHUNK)]
+            self._credit.to_send -= 1 + len(piece)
+            for part in data_pieces(self._channel, Stream.BODY, piece):
+                self._connection.write(part)
+            view = view[len(piece) :]
+            # Now, together with the OPEN before it, instead of in the loop's next round.
+            self._connection.flush()
+            await self._connection.drain()
+
+    def stream(self, event: Event) -> AbstractAsyncContextManager[socket.socket]:
+        """See calls.Call."""
+        return self._connection.stream(read_key(event.value))
+
+    async def end(self) -> None:
+        """Say that there is no more input."""
+        if self._close is None:
+            self._connection.write(encode_json(FrameType.CLOSE, self._channel, {}))
+
+    async def cancel(self) -> None:
+        """Ask the runtime to stop. What it still sends is thrown away; the iteration ends with its CLOSE."""
+        self.discard()
+
+    def discard(self) -> None:
+        """As `cancel`, for callers that cannot await."""
+        if self._close is None and not self._discarding:
+            self._discarding = True
+            self._connection.write(encode(FrameType.CANCEL, self._channel))
+            while self._waiting:
+                self._give_back(_credit_of(self._take_first()))
+
+    def break_off(self, reason: str) -> None:
+        """See calls.Call."""
+        self._connection.fail(f"the runtime broke the protocol: {reason}")
+
+    def receive(self, frame: Frame) -> None:
+        """Take a frame of this channel.
+
+        Raises:
+            FrameError: It breaks the protocol.
+        """
+        if frame.type is FrameType.WINDOW:
+            self._receive_window(frame.window())
+        elif frame.type is FrameType.CLOSE:
+            self._closed_by_runtime = True
+            self.finish(read_close(frame))
+        elif frame.type is FrameType.DATA:
+            self._receive_data(frame)
+        elif frame.type is FrameType.EVENT:
+            self._queue(frame)
+        else:
+            raise FrameError(f"the runtime must not send {frame.type.name}")
+
+    def overflow(self) -> None:
+        """Fail: more waits than may."""
+        self.discard()
+        message = "the operation produced more than could be delivered: its client, or all of them, read too slowly"
+        self.finish(OperationError("RESOURCE_EXHAUSTED", "OUTPUT_LIMIT", message))
+
+    def finish(self, close: dict[str, Any] | OperationError) -> None:
+        """End the call; the first end counts."""
+        if self._close is None:
+            self._close = close
+        self._credited.set()
+        self._wake()
+
+    def _receive_window(self, granted: int) -> None:
+        self._credit.to_send += granted
+        if self._credit.to_send > MAX_SEND_WINDOW:
+            raise FrameError("the runtime granted an absurd window")
+        self._credited.set()
+
+    def _receive_data(self, frame: Frame) -> None:
+        body = frame.body
+        self._credit.to_receive -= len(body)
+        if self._credit.to_receive < 0:
+            raise FrameError("the runtime sent more data than it had credit for")
+        stream = _STREAMS.get(body[0]) if len(body) else None
+        if stream is None:
+            raise FrameError("a DATA frame without a known stream")
+        # A copy: a view would keep all that was received with it, which nothing here counts.
+        self._queue(Data(stream, bytes(body[1:])))
+
+    def _queue(self, item: Data | Frame) -> None:
+        if self._discarding or self._close is not None:
+            self._give_back(_credit_of(item))
+            return
+        cost = _cost_of(item)
+        self.backlog += cost
+        self._waiting.append(item)
+        self._connection.count_backlog(cost)
+        if self.backlog > MAX_BACKLOG:
+            self.overflow()
+        self._wake()
+
+    async def _wait_for_items(self) -> bool:
+        while not self._waiting:
+            if isinstance(self._close, OperationError):
+                raise self._close
+            if self._close is not None:
+                return False
+            self._changed = asyncio.get_running_loop().create_future()
+            try:
+                await self._changed
+            finally:
+                self._changed = None
+        return True
+
+    def _wake(self) -> None:
+        if self._changed is not None and not self._changed.done():
+            self._changed.set_result(None)
+
+    def _take_first(self) -> Data | Frame:
+        item = self._waiting.popleft()
+        cost = _cost_of(item)
+        self.backlog -= cost
+        self._connection.count_backlog(-cost)
+        return item
+
+    def _consume(self) -> Data | Event:
+        item = self._take_first()
+        if isinstance(item, Data):
+            self._give_back(_credit_of(item))
+            return item
+        try:
+            return Event(item.json())
+        except FrameError as error:
+            self._connection.fail(str(error))
+            while self._waiting:
+                self._take_first()
+            raise unavailable(str(error)) from error
+
+    def _give_back(self, count: int) -> None:
+        if not count or self._closed_by_runtime:
+            return
+        credit = self._credit
+        credit.to_grant += count
+        if credit.to_grant >= _GRANT_AT:
+            self._connection.write(encode_window(self._channel, credit.to_grant))
+            credit.to_receive += credit.to_grant
+            credit.to_grant = 0
+
+
+def unavailable(reason: str) -> OperationError:
+    """What a call ends with when the link was lost."""
+    return OperationError("UNAVAILABLE", "RUNTIME_UNAVAILABLE", f"the link to the sandbox's runtime was lost: {reason}")
+
+
+def _credit_of(item: Data | Frame) -> int:
+    # The stream tag counts.
+    return 1 + len(item.data) if isinstance(item, Data) else 0
+
+
+def _cost_of(item: Data | Frame) -> int:
+    return ITEM_COST + (1 + len(item.data) if isinstance(item, Data) else len(item.body))

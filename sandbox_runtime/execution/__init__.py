@@ -1,0 +1,1 @@
+"""A context and the cells that run in it, one after another."""

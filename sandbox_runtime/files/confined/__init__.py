@@ -1,0 +1,1 @@
+"""Touches the disk without ever leaving the workspace's root."""

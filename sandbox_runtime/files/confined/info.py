@@ -1,0 +1,59 @@
+"""`info` objects of docs/link.md, from what stat said. Pure but for the readlink of a symlink."""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import TYPE_CHECKING, Any
+
+from sandbox_runtime.files.confined.path_checks import to_text
+
+if TYPE_CHECKING:
+    from sandbox_runtime.files.confined.open_beneath import Location
+
+Info = dict[str, Any]
+
+
+def kind_of(mode: int) -> str:
+    """`file`, `directory`, `symlink`, or `other` for what is never opened."""
+    if stat.S_ISREG(mode):
+        return "file"
+    if stat.S_ISDIR(mode):
+        return "directory"
+    return "symlink" if stat.S_ISLNK(mode) else "other"
+
+
+def build_info(path: str, status: os.stat_result, target: bytes = b"", *, detailed: bool = False) -> Info:
+    """An `info` object.
+
+    Args:
+        path: Relative to the workspace root.
+        status: Of the thing itself, no symlink followed.
+        target: Of a symlink.
+        detailed: With `ino` and `ctime_ns`, by which the agent sees that a file changed.
+    """
+    info: Info = {
+        "path": path,
+        "type": kind_of(status.st_mode),
+        "size": status.st_size,
+        "mode": stat.S_IMODE(status.st_mode),
+        "mtime_ns": status.st_mtime_ns,
+        "symlink_target": to_text(target),
+    }
+    if detailed:
+        info["ino"] = status.st_ino
+        info["ctime_ns"] = status.st_ctime_ns
+    return info
+
+
+def observe(path: str, location: Location, *, detailed: bool = False) -> Info:
+    """The `info` of what is at a location.
+
+    Raises:
+        OSError: Nothing is there.
+    """
+    status = location.stat()
+    target = b""
+    if stat.S_ISLNK(status.st_mode):
+        target = os.readlink(location.name, dir_fd=location.folder)
+    return build_info(path, status, target, detailed=detailed)

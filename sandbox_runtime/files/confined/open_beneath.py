@@ -1,0 +1,264 @@
+"""From confined components to an open folder and a name in it, with no symlink leading out of the root.
+
+openat2 is tried first, where it can decide alone. What it cannot (an absolute symlink that stays inside, a path over
+PATH_MAX, folders to make, a kernel without it) is walked here, one component at a time: each is opened without
+following links, links are read and put in front of what is left, and `..` is answered from the names walked so far,
+never by the kernel, so that a folder that is swapped meanwhile leads nowhere else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from collections import deque
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from sandbox_link.protocol import OperationError
+from sandbox_runtime.files.confined.errors import to_operation_error
+from sandbox_runtime.files.confined.path_checks import Parts, below_root, confine, outside
+from sandbox_runtime.linux import file_syscalls as syscalls
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MAX_SYMLINKS: Final = 40
+_MAX_STEPS: Final = 65_536
+_MAX_SPELLING: Final = 64
+"""Components of an absolute path that is looked for the root."""
+_PATH_MAX: Final = 4096
+_FOLDER: Final = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_FOLDER_MODE: Final = 0o755
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """How a path is looked up.
+
+    Attributes:
+        follow: Symlinks between the components are followed where they stay inside; else they are an error.
+        follow_last: So is one at the end; else the link itself is meant.
+        make_parents: Missing folders on the way are made.
+    """
+
+    follow: bool = True
+    follow_last: bool = True
+    make_parents: bool = False
+
+
+THROUGH: Final = Lookup()
+"""What reading and listing use."""
+ITSELF: Final = Lookup(follow_last=False)
+"""What stat, remove and move use: a symlink at the end is the thing meant."""
+STRICT: Final = Lookup(follow=False, follow_last=False)
+"""What saving and restoring use: no symlink at all on the way."""
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """A name in an open folder. `name` is `.` for the workspace root."""
+
+    folder: int
+    name: bytes
+
+    def stat(self) -> os.stat_result:
+        """What is there; a symlink is not followed."""
+        return os.stat(self.name, dir_fd=self.folder, follow_symlinks=False)
+
+
+class Workspace:
+    """The workspace's root. Cheap: nothing is open between two calls."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = os.fsencode(root.absolute())
+        self._roots = tuple(dict.fromkeys((self._root, os.path.realpath(self._root))))
+
+    def confine(self, text: object, field: str = "path") -> Parts:
+        """As `paths.confine`, for this root; an absolute path may also lead to the root through symlinks."""
+        try:
+            return confine(text, self._roots, field)
+        except OperationError:
+            if not isinstance(text, str) or not text.startswith("/") or (below := self._find_below(text)) is None:
+                raise
+        return confine(below, self._roots, field)
+
+    def _find_below(self, text: str) -> str | None:
+        """What an absolute path has below the root, where a folder on its way is the root; None where none is."""
+        names = [name for name in text.split("/") if name not in ("", ".")]
+        if ".." in names or len(names) > _MAX_SPELLING:
+            return None
+        with contextlib.suppress(OSError, ValueError):
+            root = os.stat(self._root)  # noqa: PTH116 - bytes
+            for count in range(1, len(names) + 1):
+                found = Path("/", *names[:count]).stat()
+                if (found.st_dev, found.st_ino) == (root.st_dev, root.st_ino):
+                    return "/".join(names[count:]) or "."
+        return None
+
+    @contextlib.contextmanager
+    def locate(self, parts: Parts, lookup: Lookup = THROUGH, field: str = "path") -> Iterator[Location]:
+        """Find the folder that a path's last component is in; it is closed at the end.
+
+        Raises:
+            OperationError: Symlinks lead outside; a folder on the way is missing or none. An OSError in the body is
+                raised as OperationError too, naming `field`.
+        """
+        try:
+            folder, name = self._open_parent(parts, lookup, field)
+            try:
+                yield Location(folder, name)
+            finally:
+                os.close(folder)
+        except OSError as error:
+            raise to_operation_error(error, field) from error
+
+    def _open_parent(self, parts: Parts, lookup: Lookup, field: str) -> tuple[int, bytes]:
+        root = os.open(self._root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        if not parts:
+            return root, b"."
+        try:
+            found = _try_at_once(root, parts, lookup)
+            if found is not None:
+                return found, parts[-1]
+            walk = _Walk(root, self._roots, lookup, field)
+            try:
+                return walk.run(parts)
+            except BaseException:
+                walk.close()
+                raise
+        finally:
+            os.close(root)
+
+
+def _try_at_once(root: int, parts: Parts, lookup: Lookup) -> int | None:
+    """The parent by one openat2, where that settles it."""
+    parent = b"/".join(parts[:-1]) or b"."
+    if not lookup.follow or len(parent) >= _PATH_MAX:
+        return None
+    try:
+        folder = syscalls.open_beneath(parent, os.O_PATH | os.O_DIRECTORY, root)
+    except OSError:
+        return None
+    try:
+        is_settled = not lookup.follow_last or _read_link(folder, parts[-1]) is None
+    except BaseException:
+        os.close(folder)
+        raise
+    if is_settled:
+        return folder
+    os.close(folder)
+    return None
+
+
+def _read_link(folder: int, name: bytes) -> bytes | None:
+    """A symlink's target; None for everything else."""
+    try:
+        return os.readlink(name, dir_fd=folder)
+    except OSError as error:
+        if error.errno in (errno.EINVAL, errno.ENOENT, errno.ENAMETOOLONG):
+            return None
+        raise
+
+
+class _Walk:
+    """One path's way through the tree. Holds one folder open, however deep it is."""
+
+    def __init__(self, root: int, roots: tuple[bytes, ...], lookup: Lookup, field: str) -> None:
+        self._root = root
+        self._roots = roots
+        self._lookup = lookup
+        self._field = field
+        self._walked: list[bytes] = []
+        self._pending: deque[bytes] = deque()
+        self._folder: int | None = os.dup(root)
+        self._links = 0
+        self._steps = 0
+
+    def close(self) -> None:
+        if self._folder is not None:
+            os.close(self._folder)
+            self._folder = None
+
+    def run(self, parts: Parts) -> tuple[int, bytes]:
+        """The open parent, for the caller to close, and the last name in it; `.` where a link ended on a folder."""
+        self._pending.extend(parts)
+        while self._pending:
+            name = self._pending.popleft()
+            if name == b"..":
+                self._leave()
+                continue
+            if not self._pending:
+                if not self._lookup.follow_last or not self._follow(name):
+                    return self._take(), name
+            elif not self._enter(name) and not self._follow(name):
+                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        return self._take(), b"."
+
+    def _take(self) -> int:
+        folder, self._folder = self._open_folder(), None
+        return folder
+
+    def _open_folder(self) -> int:
+        """The current folder; after a `..` it is opened again from the root."""
+        if self._folder is None:
+            self._folder = os.dup(self._root)
+            for name in self._walked:
+                self._step_into(name)
+        if self._folder is None:  # pragma: no cover - for the type checker
+            raise AssertionError
+        return self._folder
+
+    def _step_into(self, name: bytes) -> None:
+        self._steps += 1
+        if self._steps > _MAX_STEPS:
+            raise outside("The path's symlinks are too long a way.", self._field)
+        folder = self._open_folder()
+        self._folder = os.open(name, _FOLDER, dir_fd=folder)
+        os.close(folder)
+
+    def _enter(self, name: bytes) -> bool:
+        """Go down into a folder; False where the name is something else."""
+        self._open_folder()
+        try:
+            self._step_into(name)
+        except FileNotFoundError:
+            if not self._lookup.make_parents:
+                raise
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(name, _FOLDER_MODE, dir_fd=self._open_folder())
+            self._step_into(name)
+        except OSError as error:
+            if error.errno in (errno.ENOTDIR, errno.ELOOP):
+                return False
+            raise
+        self._walked.append(name)
+        return True
+
+    def _leave(self) -> None:
+        if not self._walked:
+            raise outside("A symlink of the path leads out of the workspace.", self._field)
+        self._walked.pop()
+        self.close()
+
+    def _follow(self, name: bytes) -> bool:
+        """Put a symlink's target in front of what is left; False where the name is no symlink."""
+        target = _read_link(self._open_folder(), name)
+        if target is None:
+            return False
+        self._links += 1
+        if not self._lookup.follow:
+            raise outside("The path goes through a symlink.", self._field)
+        if self._links > MAX_SYMLINKS:
+            raise outside(f"The path goes through more than {MAX_SYMLINKS} symlinks.", self._field)
+        if target.startswith(b"/"):
+            below = below_root(target, self._roots)
+            if below is None:
+                raise outside("A symlink of the path leads out of the workspace.", self._field)
+            self._walked.clear()
+            self.close()
+            target = below
+        names = [part for part in target.split(b"/") if part not in (b"", b".")]
+        self._pending.extendleft(reversed(names))
+        return True

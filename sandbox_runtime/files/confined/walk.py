@@ -1,0 +1,247 @@
+"""Going through a tree, however deep it is, with two folders open at any time.
+
+The way back up is `..`, taken only where it leads to the very folder that was left (device and inode); where a folder
+was moved meanwhile, the way is walked again from the base, and what cannot be found any more is left out.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+import stat
+import sys
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from sandbox_runtime.files.confined.path_checks import MAX_PATH_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+_PART_SUFFIX: Final = b".sandbox-part"
+PART_NAME: Final = re.compile(rb"\.[0-9a-f]{16}" + re.escape(_PART_SUFFIX))
+"""Name of a file that is being written; never listed, never saved."""
+FOLDER_FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+_ENCODING: Final = sys.getfilesystemencoding()
+"""Of the names that scandir gives; os.fsencode takes five times as long, and there are many."""
+Identity = tuple[int, int]
+
+
+class Visit(NamedTuple):
+    """One thing found; a tuple, since there are many.
+
+    Attributes:
+        path: Relative to the base.
+        status: Of the thing itself.
+        target: Of a symlink.
+        leaving: A folder, after everything below it; each folder that was entered comes once more in this way.
+    """
+
+    path: bytes
+    status: os.stat_result
+    target: bytes = b""
+    leaving: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Walk:
+    """What to go through.
+
+    Attributes:
+        depth: Levels at most; 0 for all.
+        after: Only what sorts behind this path is visited.
+        is_skipped: Leaves out a path and everything below it.
+        is_strict: A folder that may not be read is an error, not left out.
+        on_part: Called with each part file's open folder and name.
+        passer: Called with the path of each folder and a slash, nothing for the base. What it returns is called with
+            each entry there, and tells which to leave out before anything else is found out about them; None: none.
+        is_sorted: In the order of the paths as bytes. Else what is no folder comes before its neighbours that are, in
+            the order in which the folder has them, which is faster.
+    """
+
+    depth: int = 0
+    after: bytes = b""
+    is_skipped: Callable[[bytes], bool] = field(default=lambda _path: False)
+    is_strict: bool = False
+    on_part: Callable[[int, bytes], None] = field(default=lambda _folder, _name: None)
+    passer: Callable[[bytes], Callable[[os.DirEntry[str]], bool] | None] = field(default=lambda _path: None)
+    is_sorted: bool = True
+
+
+@dataclass(slots=True)
+class _Level:
+    name: bytes
+    prefix: bytes
+    identity: Identity
+    status: os.stat_result
+    names: list[bytes] = field(default_factory=list)
+    """What is left, the next one last: a name, or a name and a slash for the folder's content, which may have to come
+    behind the folder's neighbour "name-2"."""
+    others: list[tuple[bytes, os.DirEntry[str]]] = field(default_factory=list)
+    """Where there is no order: what is no folder."""
+
+
+def visit_tree(base: int, walk: Walk) -> Iterator[Visit]:
+    """Visit what is in the folder `base`, which stays the caller's to close.
+
+    Raises:
+        OSError: The base, or with `is_strict` a folder below it, cannot be read.
+    """
+    cursor = _Cursor(base, walk)
+    try:
+        yield from cursor.visit()
+    finally:
+        cursor.close()
+
+
+def identify(status: os.stat_result) -> Identity:
+    """What tells a folder from every other."""
+    return status.st_dev, status.st_ino
+
+
+class _Cursor:
+    def __init__(self, base: int, walk: Walk) -> None:
+        self._base = base
+        self._walk = walk
+        self._levels: list[_Level] = []
+        self._folder = os.open(b".", FOLDER_FLAGS, dir_fd=base)
+
+    def close(self) -> None:
+        os.close(self._folder)
+
+    def visit(self) -> Iterator[Visit]:
+        self._read_level(b"", b"")
+        while self._levels:
+            level = self._levels[-1]
+            if level.others:
+                yield from self._visit_others(level)
+            if not level.names:
+                yield from self._leave()
+                continue
+            name = level.names.pop()
+            if name.endswith(b"/"):
+                self._enter(level, name[:-1])
+            elif (found := self._look(level.prefix + name, name)) is not None:
+                yield found
+
+    def _look(self, path: bytes, name: bytes) -> Visit | None:
+        try:
+            status = os.stat(name, dir_fd=self._folder, follow_symlinks=False)
+        except OSError:
+            return None  # gone since the folder was read
+        return self._describe(path, name, status)
+
+    def _describe(self, path: bytes, name: bytes, status: os.stat_result) -> Visit | None:
+        target = b""
+        if stat.S_ISLNK(status.st_mode):
+            try:
+                target = os.readlink(name, dir_fd=self._folder)
+            except OSError:
+                return None  # gone or replaced
+        return Visit(path, status, target)
+
+    def _visit_others(self, level: _Level) -> Iterator[Visit]:
+        """While its folder is the open one: an entry looks where it was read."""
+        others, level.others = level.others, []
+        for path, entry in others:
+            try:
+                status = entry.stat(follow_symlinks=False)
+            except OSError:
+                continue  # gone since the folder was read
+            found = self._describe(path, path[len(level.prefix) :], status)
+            if found is not None:
+                yield found
+
+    def _enter(self, level: _Level, name: bytes) -> None:
+        try:
+            folder = os.open(name, FOLDER_FLAGS, dir_fd=self._folder)
+        except OSError as error:
+            if self._walk.is_strict and error.errno in (errno.EACCES, errno.EPERM):
+                error.filename = level.prefix + name
+                raise
+            return
+        os.close(self._folder)
+        self._folder = folder
+        self._read_level(name, level.prefix + name + b"/")
+
+    def _read_level(self, name: bytes, prefix: bytes) -> None:
+        status = os.fstat(self._folder)
+        level = _Level(name, prefix, identify(status), status)
+        is_deepest = len(self._levels) + 1 == self._walk.depth
+        passes = self._walk.passer(prefix)
+        with os.scandir(self._folder) as entries:
+            for entry in entries:
+                if passes is None or not passes(entry):
+                    self._plan(level, entry, is_deepest=is_deepest)
+        level.names.sort(reverse=True)
+        self._levels.append(level)
+
+    def _plan(self, level: _Level, entry: os.DirEntry[str], *, is_deepest: bool) -> None:
+        name = entry.name.encode(_ENCODING, "surrogateescape")
+        path = level.prefix + name
+        if name.endswith(_PART_SUFFIX) and PART_NAME.fullmatch(name):
+            self._walk.on_part(self._folder, name)
+            return
+        if len(path) > MAX_PATH_BYTES or self._walk.is_skipped(path):
+            return
+        is_folder = _is_folder(entry)
+        if not is_folder and not self._walk.is_sorted:
+            level.others.append((path, entry))
+            return
+        after = self._walk.after
+        if path > after:
+            level.names.append(name)
+        if is_deepest or not is_folder:
+            return
+        content = path + b"/"
+        if content > after or after.startswith(content):
+            level.names.append(name + b"/")
+
+    def _leave(self) -> Iterator[Visit]:
+        level = self._levels.pop()
+        if not self._levels:
+            return
+        yield Visit(level.prefix[:-1], level.status, leaving=True)
+        folder = reopen_parent(self._folder, self._levels[-1].identity)
+        while folder is None and self._levels:
+            folder = self._walk_again()
+        if folder is not None:
+            os.close(self._folder)
+            self._folder = folder
+
+    def _walk_again(self) -> int | None:
+        """The folder of the last level from the base; levels that are not where they were are dropped."""
+        folder = os.dup(self._base)
+        for number, level in enumerate(self._levels):
+            following = None
+            with contextlib.suppress(OSError):
+                following = os.open(level.name or b".", FOLDER_FLAGS, dir_fd=folder)
+            os.close(folder)
+            if following is None or identify(os.fstat(following)) != level.identity:
+                if following is not None:
+                    os.close(following)
+                del self._levels[number:]
+                return None
+            folder = following
+        return folder
+
+
+def reopen_parent(folder: int, identity: Identity) -> int | None:
+    """The parent of an open folder where it is still the one identified; else None."""
+    try:
+        parent = os.open(b"..", FOLDER_FLAGS, dir_fd=folder)
+    except OSError:
+        return None
+    if identify(os.fstat(parent)) == identity:
+        return parent
+    os.close(parent)
+    return None
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir(follow_symlinks=False)
+    except OSError:
+        return False

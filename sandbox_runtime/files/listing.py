@@ -1,0 +1,164 @@
+"""`file.list` and `workspace.scan`: events of entries, made in threads batch by batch."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from sandbox_runtime.files.arguments import take_int, take_text, take_texts
+from sandbox_runtime.files.confined.errors import invalid, translating
+from sandbox_runtime.files.confined.info import Info, build_info
+from sandbox_runtime.files.confined.open_beneath import THROUGH
+from sandbox_runtime.files.confined.path_checks import Parts, to_text
+from sandbox_runtime.files.confined.walk import FOLDER_FLAGS, Walk, visit_tree
+from sandbox_runtime.files.globs import Globs
+from sandbox_runtime.files.scan import scan
+from sandbox_runtime.files.scan_cache import Comparison, Remembered
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from sandbox_link.protocol import Channel
+    from sandbox_runtime.files.confined.open_beneath import Workspace
+    from sandbox_runtime.files.confined.threads import StopFlag, Threads
+
+MAX_ENTRIES: Final = 500
+"""Entries of one event at most."""
+_MAX_EVENT: Final = 900_000
+"""Characters of one event at most, with every byte of a name escaped; below frames.MAX_JSON."""
+_ESCAPED: Final = 6
+_ENTRY_OVERHEAD: Final = 300
+DEFAULT_PAGE: Final = 1_000
+MAX_PAGE: Final = 10_000
+_MAX_DEPTH: Final = (1 << 32) - 1
+_MAX_PATTERNS: Final = 1_000
+
+
+class Batches:
+    """Cuts a blocking iterator of infos into events; its methods run in threads."""
+
+    def __init__(self, entries: Iterator[Info]) -> None:
+        self._entries = entries
+        self._kept: Info | None = None
+
+    def take(self, flag: StopFlag) -> list[Info]:
+        """The next event's entries; empty at the end."""
+        batch: list[Info] = []
+        room = _MAX_EVENT
+        while len(batch) < MAX_ENTRIES:
+            flag.check()
+            entry, self._kept = self._kept or next(self._entries, None), None
+            if entry is None:
+                break
+            room -= _ESCAPED * (len(entry["path"]) + len(entry["symlink_target"])) + _ENTRY_OVERHEAD
+            if room < 0 and batch:
+                self._kept = entry
+                break
+            batch.append(entry)
+        return batch
+
+    def close(self) -> None:
+        """Close what the iterator has open."""
+        close = getattr(self._entries, "close", None)
+        if close is not None:
+            close()
+
+
+@dataclass(slots=True)
+class _Page:
+    """One page of a folder. `next_token` is set once its entries were taken."""
+
+    parts: Parts
+    depth: int
+    size: int
+    after: bytes
+    next_token: str = ""
+
+    def entries(self, workspace: Workspace) -> Iterator[Info]:
+        prefix = b"".join(part + b"/" for part in self.parts)
+        last, left = b"", self.size
+        with workspace.locate(self.parts, THROUGH) as location:
+            base = os.open(location.name, FOLDER_FLAGS, dir_fd=location.folder)
+            try:
+                for visit in visit_tree(base, Walk(depth=self.depth, after=self.after)):
+                    if visit.leaving:
+                        continue
+                    if not left:
+                        self.next_token = base64.urlsafe_b64encode(last).decode()
+                        return
+                    last, left = visit.path, left - 1
+                    yield build_info(to_text(prefix + visit.path), visit.status, visit.target)
+            finally:
+                os.close(base)
+
+
+class Listing:
+    """Handlers of listing."""
+
+    def __init__(self, workspace: Workspace, threads: Threads) -> None:
+        self._workspace = workspace
+        self._threads = threads
+        self._remembered = Remembered()
+
+    async def list(self, channel: Channel) -> dict[str, Any]:
+        """`file.list`. An empty path is the root."""
+        arguments = channel.arguments
+        page = _Page(
+            self._workspace.confine(arguments.get("path") or "."),
+            depth=take_int(arguments, "depth", _MAX_DEPTH) or 1,
+            size=take_int(arguments, "page_size", MAX_PAGE) or DEFAULT_PAGE,
+            after=_parse_token(take_text(arguments, "page_token")),
+        )
+        await self._send(channel, Batches(page.entries(self._workspace)))
+        return {"next_page_token": page.next_token}
+
+    async def scan(self, channel: Channel) -> dict[str, Any]:
+        """`workspace.scan`."""
+        arguments = channel.arguments
+        tops = [self._workspace.confine(path, "paths") for path in take_texts(arguments, "paths")]
+        patterns = take_texts(arguments, "exclude")
+        if len(patterns) > _MAX_PATTERNS:
+            raise invalid(f"`exclude` has at most {_MAX_PATTERNS} patterns.", "exclude")
+        try:
+            excluded = Globs(patterns)
+        except ValueError as error:
+            raise invalid(f"`exclude`: {error}.", "exclude") from error
+        if tops or "since" not in arguments:
+            await self._send(channel, Batches(scan(self._workspace, tops or [()], excluded)))
+            return {}
+        comparison = Comparison(self._remembered, take_text(arguments, "since"), tuple(patterns))
+        await self._send(channel, Batches(scan(self._workspace, [()], excluded, comparison)))
+        for paths in _cut(comparison.gone()):
+            channel.send_event({"type": "gone", "paths": paths})
+        self._remembered = comparison.remember()
+        return {"token": self._remembered.token, "is_difference": comparison.is_difference}
+
+    async def _send(self, channel: Channel, batches: Batches) -> None:
+        try:
+            while entries := await self._threads.run_stoppable(batches.take):
+                channel.send_event({"type": "entries", "entries": entries})
+        finally:
+            with translating():
+                await self._threads.run(batches.close)
+
+
+def _cut(paths: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Parts that fit into an event."""
+    start, room = 0, _MAX_EVENT
+    for end, path in enumerate(paths):
+        room -= _ESCAPED * len(path) + 3
+        if end > start and (room < 0 or end - start >= MAX_ENTRIES):
+            yield paths[start:end]
+            start, room = end, _MAX_EVENT - _ESCAPED * len(path)
+    if paths:
+        yield paths[start:]
+
+
+def _parse_token(token: str) -> bytes:
+    try:
+        return base64.b64decode(token, altchars=b"-_", validate=True)
+    except (ValueError, binascii.Error) as error:
+        raise invalid("`page_token` is none that a listing gave.", "page_token") from error

@@ -1,0 +1,121 @@
+"""`file.stat`, `file.mkdir`, `file.remove` and `file.move`: what concerns names, not contents."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+from typing import TYPE_CHECKING, Any, Final
+
+from sandbox_runtime.files.arguments import take_bool
+from sandbox_runtime.files.confined.errors import invalid, is_a_directory
+from sandbox_runtime.files.confined.info import observe
+from sandbox_runtime.files.confined.open_beneath import ITSELF, Location, Lookup
+from sandbox_runtime.files.confined.path_checks import Parts, join
+from sandbox_runtime.files.confined.remove_tree import remove_tree
+from sandbox_runtime.linux import file_syscalls as syscalls
+
+if TYPE_CHECKING:
+    from sandbox_link.protocol import Channel
+    from sandbox_runtime.files.confined.open_beneath import Workspace
+    from sandbox_runtime.files.confined.threads import StopFlag, Threads
+
+_MAKE: Final = Lookup(make_parents=True)
+_FOLDER_MODE: Final = 0o755
+
+
+class Entries:
+    """Handlers of names."""
+
+    def __init__(self, workspace: Workspace, threads: Threads) -> None:
+        self._workspace = workspace
+        self._threads = threads
+
+    async def stat(self, channel: Channel) -> dict[str, Any]:
+        """`file.stat`."""
+        parts = self._workspace.confine(channel.arguments.get("path"))
+        return await self._threads.run(_stat, self._workspace, parts)
+
+    async def make_directory(self, channel: Channel) -> dict[str, Any]:
+        """`file.mkdir`."""
+        parts = self._workspace.confine(channel.arguments.get("path"))
+        return await self._threads.run(_make_directory, self._workspace, parts)
+
+    async def remove(self, channel: Channel) -> dict[str, Any]:
+        """`file.remove`."""
+        parts = self._workspace.confine(channel.arguments.get("path"))
+        recursive = take_bool(channel.arguments, "recursive")
+        if not parts:
+            raise invalid("The workspace root cannot be removed; remove what is in it.", "path")
+        await self._threads.run_stoppable(lambda flag: _remove(self._workspace, parts, flag, recursive=recursive))
+        return {}
+
+    async def move(self, channel: Channel) -> dict[str, Any]:
+        """`file.move`."""
+        source = self._workspace.confine(channel.arguments.get("source"), "source")
+        destination = self._workspace.confine(channel.arguments.get("destination"), "destination")
+        overwrite = take_bool(channel.arguments, "overwrite")
+        for parts, field in ((source, "source"), (destination, "destination")):
+            if not parts:
+                raise invalid("The workspace root cannot be moved or replaced.", field)
+        if len(destination) > len(source) and destination[: len(source)] == source:
+            raise invalid("A folder cannot be moved into itself.", "destination")
+        return await self._threads.run(_move, self._workspace, source, destination, overwrite=overwrite)
+
+
+def _stat(workspace: Workspace, parts: Parts) -> dict[str, Any]:
+    with workspace.locate(parts, ITSELF) as location:
+        return {"info": observe(join(parts), location)}
+
+
+def _make_directory(workspace: Workspace, parts: Parts) -> dict[str, Any]:
+    with workspace.locate(parts, _MAKE) as location:
+        if location.name != b".":
+            try:
+                os.mkdir(location.name, _FOLDER_MODE, dir_fd=location.folder)
+            except FileExistsError:
+                if not stat.S_ISDIR(location.stat().st_mode):
+                    raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)) from None
+        return {"info": observe(join(parts), location)}
+
+
+def _remove(workspace: Workspace, parts: Parts, flag: StopFlag, *, recursive: bool) -> None:
+    with workspace.locate(parts, ITSELF) as location:
+        if not stat.S_ISDIR(location.stat().st_mode):
+            os.unlink(location.name, dir_fd=location.folder)
+        elif recursive:
+            remove_tree(location, flag)
+        else:
+            raise is_a_directory()
+
+
+def _move(workspace: Workspace, source: Parts, destination: Parts, *, overwrite: bool) -> dict[str, Any]:
+    with workspace.locate(source, ITSELF, "source") as old:
+        old.stat()
+        with workspace.locate(destination, ITSELF, "destination") as new:
+            if overwrite:
+                os.rename(old.name, new.name, src_dir_fd=old.folder, dst_dir_fd=new.folder)
+            else:
+                _rename_to_new(old, new)
+            return {"info": observe(join(destination), new)}
+
+
+def _rename_to_new(old: Location, new: Location) -> None:
+    """Rename where nothing has the new name."""
+    try:
+        syscalls.rename_without_replacing(old.folder, old.name, new.folder, new.name)
+    except OSError as error:
+        if error.errno not in (errno.ENOSYS, errno.EINVAL, errno.EPERM, errno.EOPNOTSUPP):
+            raise
+    else:
+        return
+    if not stat.S_ISDIR(old.stat().st_mode):
+        os.link(old.name, new.name, src_dir_fd=old.folder, dst_dir_fd=new.folder, follow_symlinks=False)
+        os.unlink(old.name, dir_fd=old.folder)
+        return
+    # No way to do this atomically for a folder; what appears in between is replaced only if it is an empty folder.
+    with contextlib.suppress(FileNotFoundError):
+        new.stat()
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+    os.rename(old.name, new.name, src_dir_fd=old.folder, dst_dir_fd=new.folder)

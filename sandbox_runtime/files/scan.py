@@ -1,0 +1,141 @@
+"""What a push saves: regular files, symlinks as links, and folders that hold none of these. Blocking I/O."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import stat
+import time
+from typing import TYPE_CHECKING, Final
+
+from sandbox_runtime.files.confined.errors import to_operation_error
+from sandbox_runtime.files.confined.info import Info, build_info
+from sandbox_runtime.files.confined.open_beneath import STRICT
+from sandbox_runtime.files.confined.path_checks import Parts, join, to_text
+from sandbox_runtime.files.confined.walk import FOLDER_FLAGS, Walk, visit_tree
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from sandbox_runtime.files.confined.open_beneath import Location, Workspace
+    from sandbox_runtime.files.globs import Globs
+    from sandbox_runtime.files.scan_cache import Comparison
+
+
+_STALE: Final = 3600
+"""Seconds after which nobody writes to a part file any more: its runtime was killed."""
+
+
+def scan(
+    workspace: Workspace, tops: Iterable[Parts], excluded: Globs, comparison: Comparison | None = None
+) -> Iterator[Info]:
+    """Detailed infos of what is at or below `tops`, in no order; FIFOs, devices and sockets are left out.
+
+    Args:
+        workspace: The workspace.
+        tops: Where; an empty one is the root.
+        excluded: Left out, with what lies below.
+        comparison: Remembers what is there; what it knows is left out, too.
+
+    Raises:
+        OperationError: A top is missing, or a folder may not be read: leaving it out would lose it.
+    """
+    for parts in _outermost(tops):
+        if parts and excluded.matches(join(parts)):
+            continue
+        try:
+            with workspace.locate(parts, STRICT, "paths") as location:
+                yield from _scan_top(parts, location, _Scan(excluded, comparison))
+        except OSError as error:  # pragma: no cover - locate translates all of them
+            raise to_operation_error(error, "paths") from error
+
+
+def _outermost(tops: Iterable[Parts]) -> list[Parts]:
+    """The same without repetitions and without what lies below another."""
+    kept: list[Parts] = []
+    for parts in sorted(set(tops)):
+        if not kept or parts[: len(kept[-1])] != kept[-1]:
+            kept.append(parts)
+    return kept
+
+
+def _scan_top(parts: Parts, location: Location, scan: _Scan) -> Iterator[Info]:
+    try:
+        status = location.stat()
+    except FileNotFoundError as error:
+        raise to_operation_error(error, "paths", join(parts)) from error
+    if not stat.S_ISDIR(status.st_mode):
+        target = os.readlink(location.name, dir_fd=location.folder) if stat.S_ISLNK(status.st_mode) else b""
+        yield from scan.keep(b"/".join(parts), status, target)
+        return
+    base = os.open(location.name, FOLDER_FLAGS, dir_fd=location.folder)
+    try:
+        yield from scan.scan_folder(base, b"".join(part + b"/" for part in parts))
+    finally:
+        os.close(base)
+    if scan.last is None and parts:
+        yield from scan.keep(b"/".join(parts), status)
+
+
+class _Scan:
+    """One scan below one top.
+
+    Attributes:
+        last: The path of what was looked at and kept last; None: nothing was.
+    """
+
+    def __init__(self, excluded: Globs, comparison: Comparison | None) -> None:
+        self._excluded = excluded
+        self._comparison = comparison
+        self.last: bytes | None = None
+
+    def scan_folder(self, base: int, prefix: bytes) -> Iterator[Info]:
+        """What is in the folder `base`, whose path has this prefix."""
+        walk = self._plan_walk(prefix)
+        try:
+            for visit in visit_tree(base, walk):
+                path = prefix + visit.path
+                if not stat.S_ISDIR(visit.status.st_mode):
+                    yield from self.keep(path, visit.status, visit.target)
+                elif visit.leaving and not self._has_kept_below(path):
+                    yield from self.keep(path, visit.status)
+        except PermissionError as error:
+            subject = to_text(prefix + os.fsencode(error.filename or b""))
+            raise to_operation_error(error, "paths", subject) from error
+
+    def keep(self, path: bytes, status: os.stat_result, target: bytes = b"") -> Iterator[Info]:
+        """The info of what is kept and not known."""
+        if _is_kept(status):
+            self.last, text = path, to_text(path)
+            if self._comparison is None or not self._comparison.is_known(text, status, target):
+                yield build_info(text, status, target, detailed=True)
+
+    def _plan_walk(self, prefix: bytes) -> Walk:
+        comparison = self._comparison
+
+        def is_skipped(path: bytes) -> bool:
+            return self._excluded.matches_itself(to_text(prefix + path))
+
+        walk = Walk(is_strict=True, on_part=_remove_stale, is_sorted=False)
+        if comparison is not None:
+            walk = dataclasses.replace(walk, passer=lambda path: comparison.passer(to_text(prefix + path)))
+        return dataclasses.replace(walk, is_skipped=is_skipped) if self._excluded else walk
+
+    def _has_kept_below(self, path: bytes) -> bool:
+        """Whether something below a folder that is being left was kept, told or not."""
+        top = path + b"/"
+        if self._comparison is not None and self._comparison.last_passed.startswith(to_text(top)):
+            return True
+        return self.last is not None and self.last.startswith(top)
+
+
+def _remove_stale(folder: int, name: bytes) -> None:
+    with contextlib.suppress(OSError):
+        status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+        if time.time() - status.st_mtime > _STALE:
+            os.unlink(name, dir_fd=folder)
+
+
+def _is_kept(status: os.stat_result) -> bool:
+    return stat.S_ISREG(status.st_mode) or stat.S_ISLNK(status.st_mode) or stat.S_ISDIR(status.st_mode)

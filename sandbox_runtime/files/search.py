@@ -1,0 +1,298 @@
+"""`file.search`: names by glob, lines by text or regular expression, within bounds of time and matches. Blocking I/O.
+
+Regular expressions run in a process of their own (`grep_process`), which is killed at the deadline. Only regular files
+below the given folder are opened, no symlink is followed, and binary files are skipped.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import socket
+import stat
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from sandbox_link.protocol import OperationError
+from sandbox_runtime.files.arguments import take_bool, take_int, take_text, take_texts
+from sandbox_runtime.files.confined.errors import invalid
+from sandbox_runtime.files.confined.info import build_info
+from sandbox_runtime.files.confined.open_beneath import THROUGH
+from sandbox_runtime.files.confined.path_checks import to_text
+from sandbox_runtime.files.confined.walk import FOLDER_FLAGS, Visit, Walk, visit_tree
+from sandbox_runtime.files.globs import Globs
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator, Mapping
+
+    from sandbox_link.protocol import Channel
+    from sandbox_runtime.files.confined.open_beneath import Workspace
+    from sandbox_runtime.files.confined.path_checks import Parts
+    from sandbox_runtime.files.confined.threads import StopFlag, Threads
+
+DEFAULT_MATCHES: Final = 1_000
+MAX_MATCHES: Final = 10_000
+DEFAULT_SECONDS: Final = 30
+MAX_SECONDS: Final = 300
+MAX_PATTERN: Final = 4_096
+_BATCH: Final = 200
+_SLICE: Final = 0.05
+"""Seconds after which what was found so far is told."""
+_TICK_MS: Final = 50
+_MAX_ANSWER: Final = 64 << 20
+_MATCHER: Final = Path(__file__).with_name("grep_process.py")
+Match = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What is looked for; empty patterns match everything, and without a content pattern no file is opened."""
+
+    parts: Parts
+    names: Globs
+    excluded: Globs
+    content: str
+    literal: bool
+    ignore_case: bool
+    most: int
+    deadline: float
+    """On the monotonic clock."""
+
+
+@dataclass(slots=True)
+class Tally:
+    """How a search went. `limit`: `results` or `deadline` where that ended it, else empty."""
+
+    files: int = 0
+    skipped: int = 0
+    matches: int = 0
+    limit: str = ""
+
+    def as_result(self) -> dict[str, Any]:
+        """The operation's `ok`."""
+        return {"files": self.files, "skipped": self.skipped, "matches": self.matches, "limit": self.limit}
+
+
+class Searching:
+    """The handler."""
+
+    def __init__(self, workspace: Workspace, threads: Threads) -> None:
+        self._workspace = workspace
+        self._threads = threads
+
+    async def search(self, channel: Channel) -> dict[str, Any]:
+        """`file.search`."""
+        query, tally = read_query(self._workspace, channel.arguments), Tally()
+        found = search(self._workspace, query, tally)
+
+        def take(flag: StopFlag) -> list[Match] | None:
+            """What the next moment brings; None at the end."""
+            matches: list[Match] = []
+            until = time.monotonic() + _SLICE
+            for match in found:
+                flag.check()
+                if match is not None:
+                    matches.append(match)
+                if len(matches) >= _BATCH or time.monotonic() > until:
+                    return matches
+            return matches or None
+
+        try:
+            while (matches := await self._threads.run_stoppable(take)) is not None:
+                if matches:
+                    channel.send_event({"type": "matches", "matches": matches})
+        finally:
+            await self._threads.run(found.close)
+        return tally.as_result()
+
+
+def read_query(workspace: Workspace, arguments: Mapping[str, Any]) -> Query:
+    """The arguments, checked.
+
+    Raises:
+        OperationError: INVALID_ARGUMENT, naming the field.
+    """
+    content = take_text(arguments, "content_pattern")
+    if len(content) > MAX_PATTERN or "\n" in content:
+        raise invalid(f"`content_pattern` has at most {MAX_PATTERN} characters and no line break.", "content_pattern")
+    name = take_text(arguments, "name_pattern")
+    seconds = take_int(arguments, "timeout_ms", MAX_SECONDS * 1000) / 1000 or DEFAULT_SECONDS
+    return Query(
+        workspace.confine(arguments.get("path") or "."),
+        _read_globs([name] if name else [], "name_pattern"),
+        _read_globs(take_texts(arguments, "exclude"), "exclude"),
+        content,
+        take_bool(arguments, "literal"),
+        take_bool(arguments, "ignore_case"),
+        take_int(arguments, "max_results", MAX_MATCHES) or DEFAULT_MATCHES,
+        time.monotonic() + seconds,
+    )
+
+
+def _read_globs(patterns: list[str], name: str) -> Globs:
+    try:
+        return Globs(patterns)
+    except ValueError as error:
+        raise invalid(f"`{name}`: {error}.", name) from error
+
+
+def search(workspace: Workspace, query: Query, tally: Tally) -> Generator[Match | None, None, None]:
+    """Matches in the order of their paths; None where a moment passed without one.
+
+    Raises:
+        OperationError: NOT_FOUND or NOT_A_DIRECTORY (`path`); INVALID_ARGUMENT (`content_pattern`).
+    """
+    prefix = b"".join(part + b"/" for part in query.parts)
+    with contextlib.ExitStack() as resources:
+        location = resources.enter_context(workspace.locate(query.parts, THROUGH))
+        base = os.open(location.name, FOLDER_FLAGS, dir_fd=location.folder)
+        resources.callback(os.close, base)
+        matcher = _start_matcher(query, resources) if query.content else None
+        if query.content and matcher is None:
+            tally.limit = "deadline"
+            return
+        walk = Walk(is_skipped=lambda path: bool(query.excluded) and query.excluded.matches_itself(to_text(path)))
+        for visit in visit_tree(base, walk):
+            if time.monotonic() >= query.deadline:
+                tally.limit = "deadline"
+                return
+            if visit.leaving or not _has_name(query, visit):
+                yield None
+                continue
+            found = _look(matcher, workspace, query, prefix, visit) if matcher else _tell(prefix, visit)
+            yield from _count(found, query, tally)
+            if tally.limit:
+                return
+
+
+def _has_name(query: Query, visit: Visit) -> bool:
+    return not query.names or query.names.matches_itself(to_text(visit.path))
+
+
+def _tell(prefix: bytes, visit: Visit) -> Iterator[Match | None]:
+    yield {"info": build_info(to_text(prefix + visit.path), visit.status, visit.target)}
+
+
+def _count(found: Iterator[Match | None], query: Query, tally: Tally) -> Iterator[Match | None]:
+    for match in found:
+        if match is None:
+            yield None
+            continue
+        if "limit" in match or "skipped" in match:
+            tally.limit = match.get("limit", "")
+            tally.skipped += match.get("skipped", 0)
+            return
+        if tally.matches >= query.most:
+            tally.limit = "results"
+            return
+        tally.matches += 1
+        yield match
+    tally.files += 1
+
+
+def _look(matcher: _Matcher, workspace: Workspace, query: Query, prefix: bytes, visit: Visit) -> Iterator[Match | None]:
+    """Matching lines of one file; `{"skipped": 1}` or `{"limit": ...}` instead where that is what happened."""
+    if not stat.S_ISREG(visit.status.st_mode):
+        yield {"skipped": 0}
+        return
+    parts = (*query.parts, *visit.path.split(b"/"))
+    descriptor = _open(workspace, parts)
+    if descriptor < 0:
+        yield {"skipped": 1}
+        return
+    try:
+        matcher.send(descriptor, query.most + 1)
+    finally:
+        os.close(descriptor)
+    while (answer := matcher.receive()) is None:
+        if time.monotonic() >= query.deadline:
+            yield {"limit": "deadline"}
+            return
+        yield None
+    if answer["is_binary"]:
+        yield {"skipped": 1}
+        return
+    path = to_text(prefix + visit.path)
+    for number, text in answer["lines"]:
+        yield {"path": path, "line": number, "text": text}
+
+
+def _open(workspace: Workspace, parts: Parts) -> int:
+    """The file, no symlink followed below the folder that was searched; -1 where it is gone or may not be read."""
+    from sandbox_runtime.files.confined.open_beneath import ITSELF  # noqa: PLC0415 - same
+    from sandbox_runtime.files.reading import open_regular  # noqa: PLC0415 - only where contents are searched
+
+    try:
+        with workspace.locate(parts, ITSELF) as location:
+            return open_regular(location)[0]
+    except (OperationError, OSError):
+        return -1
+
+
+@dataclass(slots=True)
+class _Matcher:
+    """The process."""
+
+    peer: socket.socket
+    process: subprocess.Popen[bytes]
+    _waiting: bytearray = field(default_factory=bytearray)
+
+    def send(self, descriptor: int, most: int) -> None:
+        try:
+            socket.send_fds(self.peer, [json.dumps({"most": most}).encode() + b"\n"], [descriptor])
+        except OSError as error:
+            raise _matcher_ended() from error
+
+    def receive(self) -> dict[str, Any] | None:
+        """The next answer; None where there is none within a moment."""
+        if not select.select([self.peer], [], [], _TICK_MS / 1000)[0]:
+            return None
+        data = self.peer.recv(1 << 20)
+        self._waiting += data
+        if not data or len(self._waiting) > _MAX_ANSWER:
+            raise _matcher_ended()
+        if not self._waiting.endswith(b"\n"):
+            return None
+        answer: dict[str, Any] = json.loads(self._waiting)
+        self._waiting.clear()
+        return answer
+
+    def close(self) -> None:
+        self.peer.close()
+        self.process.kill()
+        self.process.wait()
+
+
+def _start_matcher(query: Query, resources: contextlib.ExitStack) -> _Matcher | None:
+    """The process, ended with the resources; None where the deadline came first."""
+    ours, theirs = socket.socketpair()
+    resources.callback(ours.close)
+    with theirs:
+        process = subprocess.Popen(
+            [sys.executable, "-I", "-S", str(_MATCHER)],
+            stdin=theirs.fileno(),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env={},
+            start_new_session=True,
+        )
+    matcher = _Matcher(ours, process)
+    resources.callback(matcher.close)
+    question = {"pattern": query.content, "literal": query.literal, "ignore_case": query.ignore_case}
+    ours.sendall(json.dumps(question).encode() + b"\n")
+    while (answer := matcher.receive()) is None:
+        if time.monotonic() >= query.deadline:
+            return None
+    if answer["error"]:
+        raise invalid(f"`content_pattern` is no regular expression: {answer['error']}.", "content_pattern")
+    return matcher
+
+
+def _matcher_ended() -> OperationError:
+    return OperationError("UNAVAILABLE", "RUNTIME_UNAVAILABLE", "The search was ended from outside; try again.")

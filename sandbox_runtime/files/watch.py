@@ -1,0 +1,301 @@
+"""`file.watch` and `workspace.watch`: changes below a folder, told as they happen, from inotify.
+
+Folders that appear are watched before they are read, so that nothing in them is missed; what is found in one that was
+filled meanwhile is told as added. No symlink is followed below the folder, and files that are being written
+(`tree.PART_NAME`) are not told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import os
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from sandbox_link import inotify
+from sandbox_link.protocol import OperationError
+from sandbox_runtime.files.arguments import take_bool, take_texts
+from sandbox_runtime.files.confined.errors import invalid
+from sandbox_runtime.files.confined.open_beneath import THROUGH
+from sandbox_runtime.files.confined.path_checks import to_text
+from sandbox_runtime.files.confined.walk import FOLDER_FLAGS, PART_NAME, Identity, identify
+from sandbox_runtime.files.globs import Globs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sandbox_link.protocol import Channel
+    from sandbox_runtime.files.confined.open_beneath import Workspace
+    from sandbox_runtime.files.confined.path_checks import Parts
+    from sandbox_runtime.files.confined.threads import Threads
+
+MAX_WATCHES: Final = 32
+"""Of one runtime at a time."""
+MAX_FOLDERS: Final = 50_000
+"""That one watch covers."""
+_WINDOW: Final = 0.02
+"""Seconds in which what happens to one path is told once."""
+_BATCH: Final = 500
+_MAX_EVENT: Final = 900_000
+_GONE: Final = inotify.DELETE | inotify.MOVED_FROM
+_COME: Final = inotify.CREATE | inotify.MOVED_TO
+_CHANGED: Final = inotify.MODIFY | inotify.CLOSE_WRITE | inotify.ATTRIB
+
+
+@dataclass(slots=True)
+class _Folder:
+    path: bytes
+    """Relative to the folder that is watched, a slash behind it; empty for that folder itself."""
+    names: set[bytes] = field(default_factory=set)
+
+
+class Tree:
+    """The watched folders of one watch. Its methods run in threads, one at a time.
+
+    Attributes:
+        has_overflowed: The kernel dropped events.
+        is_gone: The folder itself was removed or moved away.
+    """
+
+    def __init__(self, workspace: Workspace, parts: Parts, *, recursive: bool, excluded: Globs) -> None:
+        self._workspace = workspace
+        self._prefix = b"".join(part + b"/" for part in parts)
+        self._parts = parts
+        self._recursive = recursive
+        self._excluded = excluded
+        self._folders: dict[int, _Folder] = {}
+        self._identity: Identity | None = None
+        self.queue = inotify.Inotify()
+        self.has_overflowed = False
+        self.is_gone = False
+
+    def begin(self) -> None:
+        """Watch what is there.
+
+        Raises:
+            OperationError: NOT_FOUND or NOT_A_DIRECTORY; RESOURCE_EXHAUSTED: too many folders.
+        """
+        with self._open_base() as base:
+            self._identity = identify(os.fstat(base))
+            self._enter(base, b"", {})
+
+    def read(self) -> dict[bytes, str]:
+        """What changed, by path below the workspace root: `added`, `modified` or `removed`."""
+        changes: dict[bytes, str] = {}
+        for event in self.queue.read():
+            if event.mask & inotify.OVERFLOW:
+                self.has_overflowed = True
+            elif (folder := self._folders.get(event.watch)) is not None:
+                self._take(event, folder, changes)
+        return changes
+
+    def close(self) -> None:
+        """Watch no more."""
+        self.queue.close()
+
+    @contextlib.contextmanager
+    def _open_base(self) -> Iterator[int]:
+        """The folder itself; not kept open, as the kernel would not tell then that it was removed."""
+        with self._workspace.locate(self._parts, THROUGH) as location:
+            base = os.open(location.name, FOLDER_FLAGS, dir_fd=location.folder)
+            try:
+                yield base
+            finally:
+                os.close(base)
+
+    def _take(self, event: inotify.Event, folder: _Folder, changes: dict[bytes, str]) -> None:
+        if event.mask & inotify.IGNORED:
+            del self._folders[event.watch]
+        if not event.name:
+            if not folder.path and event.mask & (inotify.DELETE_SELF | inotify.MOVE_SELF):
+                self.is_gone = True
+            return
+        path = folder.path + event.name
+        if PART_NAME.fullmatch(event.name) or self._is_excluded(path):
+            return
+        is_folder = bool(event.mask & inotify.IS_FOLDER)
+        if event.mask & _GONE:
+            folder.names.discard(event.name)
+            self._note(changes, path, "removed")
+            if is_folder and event.mask & inotify.MOVED_FROM:
+                self._leave(path + b"/")
+        elif event.mask & _COME:
+            self._note(changes, path, "modified" if event.name in folder.names else "added")
+            folder.names.add(event.name)
+            if is_folder and self._recursive:
+                self._enter_new(path + b"/", changes)
+        elif event.mask & _CHANGED and not is_folder:
+            self._note(changes, path, "modified")
+
+    def _note(self, changes: dict[bytes, str], path: bytes, change: str) -> None:
+        whole = self._prefix + path
+        before = changes.get(whole)
+        if before == "added" and change == "modified":
+            return
+        if before == "removed" and change == "added":
+            change = "modified"
+        # In the order of what happened last.
+        changes.pop(whole, None)
+        if not (before == "added" and change == "removed"):
+            changes[whole] = change
+
+    def _enter_new(self, path: bytes, changes: dict[bytes, str]) -> None:
+        try:
+            with self._open_base() as base:
+                if identify(os.fstat(base)) == self._identity:
+                    self._enter(base, path, changes)
+        except OperationError as error:
+            if error.code == "RESOURCE_EXHAUSTED":
+                raise
+
+    def _enter(self, base: int, path: bytes, changes: dict[bytes, str]) -> None:
+        """Watch a folder and those below it; what was in it already is told as added."""
+        waiting = [path]
+        while waiting:
+            path = waiting.pop()
+            try:
+                descriptor = _open_below(base, path)
+            except OSError:
+                continue  # gone again, or no folder any more
+            try:
+                folder = self._watch(descriptor, path)
+                with os.scandir(descriptor) as entries:
+                    for entry in entries:
+                        name = os.fsencode(entry.name)
+                        if PART_NAME.fullmatch(name) or self._is_excluded(path + name):
+                            continue
+                        if path and name not in folder.names:
+                            self._note(changes, path + name, "added")
+                        folder.names.add(name)
+                        if self._recursive and entry.is_dir(follow_symlinks=False):
+                            waiting.append(path + name + b"/")
+            except PermissionError:
+                continue
+            finally:
+                os.close(descriptor)
+
+    def _watch(self, descriptor: int, path: bytes) -> _Folder:
+        if len(self._folders) >= MAX_FOLDERS:
+            raise _too_many(f"there are more than {MAX_FOLDERS} folders")
+        try:
+            number = self.queue.add(descriptor)
+        except OSError as error:
+            if error.errno == errno.ENOSPC:
+                raise _too_many("the machine's limit of watched folders is reached") from error
+            raise
+        known = self._folders.get(number)
+        folder = self._folders[number] = _Folder(path, known.names if known else set())
+        return folder
+
+    def _leave(self, path: bytes) -> None:
+        for number, folder in list(self._folders.items()):
+            if folder.path.startswith(path):
+                self.queue.remove(number)
+                del self._folders[number]
+
+    def _is_excluded(self, path: bytes) -> bool:
+        return bool(self._excluded) and self._excluded.matches_itself(to_text(path))
+
+
+class Watching:
+    """The handlers."""
+
+    def __init__(self, workspace: Workspace, threads: Threads) -> None:
+        self._workspace = workspace
+        self._threads = threads
+        self._count = 0
+
+    async def watch(self, channel: Channel) -> dict[str, Any]:
+        """`file.watch`: ends when it is cancelled, or when the folder is gone."""
+        parts = self._workspace.confine(channel.arguments.get("path") or ".")
+        recursive = take_bool(channel.arguments, "recursive")
+        async with self._open(parts, Globs(()), recursive=recursive) as tree:
+            channel.send_event({"type": "watching"})
+            while not tree.is_gone:
+                await self._wait(tree)
+                changes = await self._threads.run(tree.read)
+                at_ns = time.time_ns()
+                for batch in _cut(changes):
+                    channel.send_event({"type": "changes", "at_ns": at_ns, "changes": batch})
+                if tree.has_overflowed:
+                    # Folders may have appeared unseen: whoever watches must look anew, and begin again.
+                    channel.send_event({"type": "overflow"})
+                    return {"reason": "overflow"}
+        return {"reason": "gone"}
+
+    async def watch_all(self, channel: Channel) -> dict[str, Any]:
+        """`workspace.watch`: only that something changed, at most so often as it is asked for."""
+        try:
+            excluded = Globs(take_texts(channel.arguments, "exclude"))
+        except ValueError as error:
+            raise invalid(f"`exclude`: {error}.", "exclude") from error
+        async with self._open((), excluded, recursive=True) as tree:
+            channel.send_event({"type": "watching"})
+            while not tree.has_overflowed:
+                await self._wait(tree)
+                if await self._threads.run(tree.read):
+                    channel.send_event({"type": "changed"})
+        return {"reason": "overflow"}
+
+    @contextlib.asynccontextmanager
+    async def _open(self, parts: Parts, excluded: Globs, *, recursive: bool) -> Any:
+        if self._count >= MAX_WATCHES:
+            raise _too_many(f"{MAX_WATCHES} watches are open: end one first")
+        try:
+            tree = Tree(self._workspace, parts, recursive=recursive, excluded=excluded)
+        except OSError as error:
+            message = f"Changes cannot be watched here: {error.strerror}."
+            raise OperationError("FAILED_PRECONDITION", "IO_ERROR", message) from error
+        self._count += 1
+        try:
+            await self._threads.run(tree.begin)
+            yield tree
+        finally:
+            self._count -= 1
+            tree.close()
+
+    async def _wait(self, tree: Tree) -> None:
+        """Until something happened, and a moment longer: changes come in bursts."""
+        loop = asyncio.get_running_loop()
+        arrived = loop.create_future()
+        loop.add_reader(tree.queue.fileno(), lambda: None if arrived.done() else arrived.set_result(None))
+        try:
+            await arrived
+        finally:
+            loop.remove_reader(tree.queue.fileno())
+        await asyncio.sleep(_WINDOW)
+
+
+def _cut(changes: dict[bytes, str]) -> list[list[dict[str, str]]]:
+    """Changes in pieces that fit an event."""
+    batches: list[list[dict[str, str]]] = []
+    room = 0
+    for path, change in changes.items():
+        size = 6 * len(path) + 64
+        if not batches or room < size or len(batches[-1]) >= _BATCH:
+            batches.append([])
+            room = _MAX_EVENT
+        room -= size
+        batches[-1].append({"path": to_text(path), "change": change})
+    return batches
+
+
+def _open_below(base: int, path: bytes) -> int:
+    """A folder below an open one, no symlink followed on the way."""
+    folder = os.dup(base)
+    for name in path.split(b"/"):
+        if not name:
+            continue
+        try:
+            following = os.open(name, FOLDER_FLAGS, dir_fd=folder)
+        finally:
+            os.close(folder)
+        folder = following
+    return folder
+
+
+def _too_many(why: str) -> OperationError:
+    return OperationError("RESOURCE_EXHAUSTED", "TOO_MANY_FILES", f"Not everything can be watched: {why}.", "path")

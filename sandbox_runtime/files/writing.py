@@ -1,0 +1,171 @@
+"""`file.write` and `workspace.write`: whole files, and what else a restore brings."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from sandbox_runtime.files.arguments import LARGEST, PERMISSION_BITS, take_int, take_sha256, take_text
+from sandbox_runtime.files.bulk_transfer import receive_file
+from sandbox_runtime.files.confined.atomic_write import PartFile, Target, part_name
+from sandbox_runtime.files.confined.errors import invalid, is_a_directory
+from sandbox_runtime.files.confined.info import Info, observe
+from sandbox_runtime.files.confined.open_beneath import Location, Lookup
+from sandbox_runtime.files.confined.path_checks import Parts, join
+from sandbox_runtime.files.confined.threads import settle, wait_for_end
+
+if TYPE_CHECKING:
+    import socket
+
+    from sandbox_link.protocol import Channel
+    from sandbox_runtime.files.confined.open_beneath import Workspace
+    from sandbox_runtime.files.confined.threads import Threads
+
+_INTO: Final = Lookup(make_parents=True)
+_RESTORED: Final = Lookup(follow=False, follow_last=False, make_parents=True)
+_MAX_TARGET: Final = 4095
+"""Bytes of a symlink's target at most, as the kernel has it."""
+_FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_FOLDER_MODE: Final = 0o755
+
+
+class FileLimits(Protocol):
+    """The limits that are read at each call, so that `configure` can change them."""
+
+    file_bytes: int
+    """Bytes of a file at most; 0 for no limit."""
+
+
+class Writing:
+    """Handlers of writing."""
+
+    def __init__(self, workspace: Workspace, threads: Threads, limits: FileLimits) -> None:
+        self._workspace = workspace
+        self._threads = threads
+        self._limits = limits
+
+    async def write(self, channel: Channel) -> dict[str, Any]:
+        """`file.write`."""
+        arguments = channel.arguments
+        target = Target(
+            self._workspace.confine(arguments.get("path")),
+            _INTO,
+            mode=take_int(arguments, "mode", PERMISSION_BITS),
+            sha256=take_sha256(arguments),
+            max_bytes=self._limits.file_bytes,
+        )
+        return await self._receive(channel, target)
+
+    async def write_from_storage(self, channel: Channel) -> dict[str, Any]:
+        """`workspace.write`. The size limit is not applied: what was saved must come back."""
+        arguments = channel.arguments
+        kind = take_text(arguments, "type") or "file"
+        # Bits such as setuid, which a manifest may claim, are not restored.
+        mode = take_int(arguments, "mode", 0o7777) & PERMISSION_BITS
+        mtime_ns = take_int(arguments, "mtime_ns", low=-LARGEST)  # before 1970 it is negative; 0 is now
+        parts = self._workspace.confine(arguments.get("path"))
+        if kind == "file":
+            target = Target(parts, _RESTORED, mode, take_sha256(arguments), mtime_ns=mtime_ns or None, is_restored=True)
+            return await self._receive(channel, target)
+        if kind == "directory":
+            info = await self._threads.run(_restore_folder, self._workspace, parts, mode, mtime_ns)
+        elif kind == "symlink":
+            link = _take_link_target(arguments)
+            info = await self._threads.run(_restore_link, self._workspace, parts, link, mtime_ns)
+        else:
+            raise invalid("`type` is `file`, `symlink` or `directory`.", "type")
+        return {"info": info, "sha256": ""}
+
+    async def _receive(self, channel: Channel, target: Target) -> dict[str, Any]:
+        """Write what comes in; what fits one piece costs one thread call."""
+        part = PartFile(self._workspace, target)
+        try:
+            if (sock := await channel.stream()) is not None:
+                return await self._receive_stream(channel, sock, part)
+            piece = await channel.receive()
+            following = None if piece is None else await channel.receive()
+            if following is None:
+                info, digest = await self._threads.run(_write_at_once, part, piece or b"")
+                return {"info": info, "sha256": digest}
+            await self._threads.run(part.begin)
+            while piece is not None:
+                writing = self._threads.submit(part.write, piece)
+                try:
+                    # The next piece arrives while this one is written.
+                    piece, following = following, None if following is None else await channel.receive()
+                except BaseException:
+                    await wait_for_end(writing)
+                    raise
+                await settle(writing)
+            info, digest = await self._threads.run(part.commit)
+            return {"info": info, "sha256": digest}
+        finally:
+            if part.is_open:
+                await self._threads.run(part.abort)
+
+    async def _receive_stream(self, channel: Channel, sock: socket.socket, part: PartFile) -> dict[str, Any]:
+        with sock:
+            await self._threads.run(part.begin)
+            await receive_file(sock, part.write, self._threads)
+        # The end of the socket is no end of the content: whoever breaks off closes it too.
+        if await channel.receive() is not None:
+            raise invalid("Behind a stream there is no more content.", "stream")
+        info, digest = await self._threads.run(part.commit)
+        return {"info": info, "sha256": digest}
+
+
+def _write_at_once(part: PartFile, content: bytes) -> tuple[Info, str]:
+    try:
+        part.begin()
+        part.write(content)
+        return part.commit()
+    finally:
+        part.abort()
+
+
+def _take_link_target(arguments: dict[str, Any]) -> bytes:
+    text = take_text(arguments, "symlink_target")
+    try:
+        target = text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        target = b""
+    if not target or b"\0" in target or len(target) > _MAX_TARGET:
+        raise invalid(f"`symlink_target` has 1 to {_MAX_TARGET} bytes and no NUL.", "symlink_target")
+    return target
+
+
+def _restore_folder(workspace: Workspace, parts: Parts, mode: int, mtime_ns: int) -> Info:
+    with workspace.locate(parts, _RESTORED) as location:
+        if location.name != b".":
+            try:
+                os.mkdir(location.name, _FOLDER_MODE, dir_fd=location.folder)
+            except FileExistsError:
+                if not stat.S_ISDIR(location.stat().st_mode):
+                    raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)) from None
+        descriptor = os.open(location.name, _FOLDER, dir_fd=location.folder)
+        try:
+            if mode:
+                os.fchmod(descriptor, mode)
+            if mtime_ns:
+                os.utime(descriptor, ns=(mtime_ns, mtime_ns))
+        finally:
+            os.close(descriptor)
+        return observe(join(parts), location, detailed=True)
+
+
+def _restore_link(workspace: Workspace, parts: Parts, target: bytes, mtime_ns: int) -> Info:
+    with workspace.locate(parts, _RESTORED) as location:
+        if location.name == b".":
+            raise is_a_directory()
+        part = Location(location.folder, part_name())
+        os.symlink(target, part.name, dir_fd=part.folder)
+        try:
+            if mtime_ns:
+                os.utime(part.name, ns=(mtime_ns, mtime_ns), dir_fd=part.folder, follow_symlinks=False)
+            os.rename(part.name, location.name, src_dir_fd=part.folder, dst_dir_fd=part.folder)
+        except BaseException:
+            os.unlink(part.name, dir_fd=part.folder)
+            raise
+        return observe(join(parts), location, detailed=True)

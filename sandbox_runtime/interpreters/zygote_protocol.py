@@ -1,0 +1,38 @@
+"""What a zygote and the supervisor share, and how a zygote is started; see `zygote` for the protocol."""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+import sys
+from typing import TYPE_CHECKING, Final
+
+from sandbox_runtime.linux.syscalls import TREE_PLACEHOLDER, TREE_VARIABLE
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+LENGTH: Final = struct.Struct("!I")
+CONTROL_FD: Final = 3
+"""Descriptor number of the control socket in a child (SANDBOX_CONTROL_FD)."""
+MAX_DESCRIPTORS: Final = 4
+
+
+def launch_zygote(preload: Sequence[str], environment: Mapping[str, str]) -> tuple[int, socket.socket]:
+    """Start a zygote process; its pid and the supervisor's end of its socket.
+
+    Needs no event loop, so that the light zygote can start while the supervisor still imports asyncio.
+    """
+    ours, theirs = socket.socketpair()
+    theirs.set_inheritable(True)
+    started_with = {
+        **environment,
+        "SANDBOX_ZYGOTE_FD": str(theirs.fileno()),
+        "SANDBOX_ZYGOTE_PRELOAD": ",".join(preload),
+        TREE_VARIABLE: TREE_PLACEHOLDER,
+    }
+    arguments = [sys.executable, "-P", "-m", "sandbox_runtime.interpreters.zygote"]
+    pid = os.posix_spawn(sys.executable, arguments, started_with, setsid=True)
+    theirs.close()
+    return pid, ours

@@ -1,0 +1,1 @@
+"""Memory and network limits, enforced before the kernel would."""

@@ -1,0 +1,150 @@
+"""How much memory the session's processes use, and whether the kernel ended one for lack of it.
+
+Reads /proc and cgroups. Everything is best effort: what a kernel (or gVisor) does not tell counts as 0.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from sandbox_runtime.linux import syscalls as kernel
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+_ROOT: Final = Path("/sys/fs/cgroup")
+_PAGE: Final = os.sysconf("SC_PAGE_SIZE")
+_UNLIMITED: Final = 1 << 60
+"""cgroup v1 says "no limit" as a number near 2**63."""
+
+
+class OomCounter:
+    """Remembers the cgroup's counter of kills, so that a rise can be told."""
+
+    def __init__(self, files: tuple[Path, ...] | None = None) -> None:
+        self._files = _counter_files() if files is None else files
+        self._seen = self._read()
+
+    def has_risen(self) -> bool:
+        """Whether the kernel killed something since this was last asked."""
+        now = self._read()
+        risen = now > self._seen
+        self._seen = now
+        return risen
+
+    def _read(self) -> int:
+        return sum(_field(_fields(path), "oom_kill") for path in self._files)
+
+
+class Cgroup:
+    """This process's memory cgroup.
+
+    Attributes:
+        limit: Its limit in bytes; 0 where it has none, or cannot be read.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self._folder = _memory_folder() if folder is None else folder
+        self._is_v2 = (self._folder / "memory.max").exists()
+        limit = _number(self._folder / ("memory.max" if self._is_v2 else "memory.limit_in_bytes"))
+        self.limit = limit if limit < _UNLIMITED else 0
+
+    def used(self) -> int:
+        """Bytes in use that the kernel could not simply drop: the cache of files is left out."""
+        current = _number(self._folder / ("memory.current" if self._is_v2 else "memory.usage_in_bytes"))
+        prefix = "" if self._is_v2 else "total_"
+        stat = _fields(self._folder / "memory.stat")
+        return max(0, current - sum(_field(stat, f"{prefix}{name}") for name in ("inactive_file", "active_file")))
+
+
+def private_pages(pid: int) -> int:
+    """Bytes of a process that belong to no file; pages it still shares with the process that forked it included."""
+    try:
+        with open(f"/proc/{pid}/statm", "rb") as file:  # noqa: PTH123 - many times a second
+            fields = file.read().split(b" ", 3)
+        return (int(fields[1]) - int(fields[2])) * _PAGE
+    except (OSError, ValueError, IndexError):
+        return 0
+
+
+def proportional_bytes(pid: int) -> int:
+    """Bytes of a process with shared pages divided by those who share them; slow (a millisecond)."""
+    kilobytes = _field(_fields(Path(f"/proc/{pid}/smaps_rollup")), "Pss:")
+    return kilobytes << 10 if kilobytes else private_pages(pid)
+
+
+def find_members(trees: Mapping[int, str], processes: Iterable[tuple[int, int, int, int]]) -> dict[int, list[int]]:
+    """The processes of each tree, by the pid of its first one.
+
+    Args:
+        trees: Pid of a tree's first process to its mark.
+        processes: Pid, parent, group and session of each process there is.
+    """
+    marks = {kernel.tree_limit(tree): pid for pid, tree in trees.items()}
+    members: dict[int, list[int]] = {pid: [] for pid in trees}
+    for pid, _, group, session in processes:
+        leader = next((each for each in (session, group, pid) if each in members), None)
+        if leader is None:
+            leader = marks.get(_mark(pid))
+        if leader is not None:
+            members[leader].append(pid)
+    return members
+
+
+def _mark(pid: int) -> int:
+    try:
+        return kernel.read_limit(pid)
+    except (OSError, ValueError):
+        return 0
+
+
+def _number(path: Path) -> int:
+    try:
+        return int(path.read_text())
+    except (OSError, ValueError):
+        return 0
+
+
+def _fields(path: Path) -> dict[str, str]:
+    try:
+        return dict(line.split(None, 1) for line in path.read_text().splitlines() if " " in line)
+    except (OSError, ValueError):
+        return {}
+
+
+def _field(fields: Mapping[str, str], name: str) -> int:
+    try:
+        return int(fields.get(name, "0").split()[0])
+    except (ValueError, IndexError):
+        return 0
+
+
+def _groups() -> dict[str, str]:
+    try:
+        lines = Path("/proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return {}
+    return {controllers: path.lstrip("/") for _, controllers, path in (line.split(":", 2) for line in lines)}
+
+
+def _memory_folder() -> Path:
+    groups = _groups()
+    candidates = (
+        _ROOT / groups.get("", ""),
+        _ROOT / "memory" / groups.get("memory", ""),
+        # In a container the paths of /proc/self/cgroup may be those of the host.
+        _ROOT,
+        _ROOT / "memory",
+    )
+    names = ("memory.max", "memory.limit_in_bytes")
+    return next((folder for folder in candidates if any((folder / name).exists() for name in names)), _ROOT)
+
+
+def _counter_files() -> tuple[Path, ...]:
+    folder = _memory_folder()
+    for version in ("memory.events", "memory.oom_control"):
+        if (folder / version).exists():
+            return (folder / version,)
+    return ()

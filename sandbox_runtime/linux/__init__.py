@@ -1,0 +1,1 @@
+"""The few system calls that the standard library lacks."""

@@ -1,0 +1,135 @@
+"""The `run` operation: a command with its output, deadline and end. Its process leads a session of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import TYPE_CHECKING, Any, Final
+
+from sandbox_link.frames import Stream
+from sandbox_runtime.execution.output_limit import OutputLimit
+from sandbox_runtime.processes.pipe import OutputPipe
+from sandbox_runtime.processes.process_tree import kill_tree
+from sandbox_runtime.processes.start import Command, Starter, open_input, read_id, read_input, wait_for_end
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sandbox_runtime.interpreters.zygote_client import Child
+    from sandbox_runtime.link.channel import LinkChannel
+
+_END_AFTER_KILL: Final = 2.0
+
+
+class Commands:
+    """Runs commands.
+
+    Attributes:
+        running: What runs; its key is the agent's `process_id`, or the process's own where the agent gave none.
+    """
+
+    def __init__(self, starter: Starter) -> None:
+        self._starter = starter
+        self.running: dict[str, Child] = {}
+
+    async def run(self, channel: LinkChannel) -> dict[str, Any]:
+        """Handle a `run` operation.
+
+        Raises:
+            OperationError: An argument is not valid (its field is named), or the program does not exist.
+        """
+        arguments = channel.arguments
+        command = self._starter.read(arguments)
+        timeout = self._starter.state.read_timeout(arguments.get("timeout"))
+        name = read_id(arguments) if arguments.get("process_id") else ""
+        stdin = await read_input(channel)
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        output = _Output(channel, self._starter.state.limits.output_bytes)
+        child = await self._start(command, stdin, output)
+        name = name or f"pid-{child.pid}"
+        self.running[name] = child
+        timed_out = False
+        try:
+            channel.send_event({"type": "started", "pid": child.pid})
+            output.begin()
+            timed_out = not await wait_for_end(child, timeout)
+            if timed_out:
+                output.release()
+                await kill_tree(child.tree, child.pid)
+                await wait_for_end(child, _END_AFTER_KILL)
+        except asyncio.CancelledError:
+            await kill_tree(child.tree, child.pid)
+            raise
+        finally:
+            self.running.pop(name, None)
+            output.end()
+        result = self._starter.describe(child, timed_out=timed_out)
+        return {**result, "duration": loop.time() - started, "dropped_bytes": output.dropped}
+
+    async def close(self) -> None:
+        """Kill every command that runs."""
+        await asyncio.gather(*(kill_tree(child.tree, child.pid) for child in self.running.values()))
+
+    async def _start(self, command: Command, stdin: bytes, output: _Output) -> Child:
+        source = open_input(stdin)
+        try:
+            return await self._starter.start(command, [source, *output.descriptors()])
+        except BaseException:
+            output.end()
+            raise
+        finally:
+            os.close(source)
+            output.close_writes()
+
+
+class _Output:
+    """Both pipes of a command, under the limit, paused while the agent does not read."""
+
+    def __init__(self, channel: LinkChannel, limit: int) -> None:
+        self._channel = channel
+        self._limit = OutputLimit(limit)
+        self._unhindered = False
+        self._pipes = [OutputPipe(self._receiver(stream), is_paused=True) for stream in (Stream.STDOUT, Stream.STDERR)]
+        channel.on_writable = self._resume
+
+    @property
+    def dropped(self) -> int:
+        return self._limit.dropped
+
+    def descriptors(self) -> Sequence[int]:
+        return [pipe.write_fd for pipe in self._pipes]
+
+    def close_writes(self) -> None:
+        for pipe in self._pipes:
+            pipe.close_write()
+
+    def begin(self) -> None:
+        """Read, now that `started` is under way: a fast command may have written before that."""
+        self._resume()
+
+    def release(self) -> None:
+        """Past the deadline nothing waits for the agent any more; the limit bounds what is kept."""
+        self._unhindered = True
+        self._resume()
+
+    def end(self) -> None:
+        """Take what is there, and leave the rest to nobody: a background child may keep the pipes open for long."""
+        for pipe in self._pipes:
+            pipe.drain()
+            pipe.discard()
+        for stream, data in self._limit.take_tail():
+            self._channel.write(stream, data)
+
+    def _receiver(self, stream: Stream) -> Any:
+        def receive(data: bytes) -> None:
+            self._channel.write(stream, self._limit.admit(stream, memoryview(data)))
+            if self._channel.is_blocked and not self._unhindered:
+                for pipe in self._pipes:
+                    pipe.pause()
+
+        return receive
+
+    def _resume(self) -> None:
+        for pipe in self._pipes:
+            pipe.resume()

@@ -1,0 +1,210 @@
+"""The link's `process.*` operations: background processes by the ids that the agent gave them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Any, Final
+
+from sandbox_link.protocol import OperationError
+from sandbox_runtime.processes.background_process import BackgroundProcess, ended, signal_group
+from sandbox_runtime.processes.start import invalid, read_id, read_input
+from sandbox_runtime.processes.stdio import Pipes, Terminal
+
+if TYPE_CHECKING:
+    from sandbox_runtime.link.channel import LinkChannel
+    from sandbox_runtime.link.server_connection import Handler
+    from sandbox_runtime.processes.command import Commands
+    from sandbox_runtime.processes.start import Command, Starter
+    from sandbox_runtime.processes.stdio import ProcessIO
+
+LASTING: Final = frozenset({"process.start", "process.attach"})
+"""Operations that a lost connection does not cancel."""
+_MAX_RUNNING: Final = 256
+_KEEP_ENDED: Final = 64
+_MAX_INPUT: Final = 1 << 20
+_MAX_LABEL: Final = 32 << 10
+_MAX_SIDE: Final = 65535
+_LAST_SIGNAL: Final = 64
+
+
+class Processes:
+    """Background processes.
+
+    Args:
+        starter: Starts them.
+        commands: The commands of `run`, which can be signalled too.
+    """
+
+    def __init__(self, starter: Starter, commands: Commands) -> None:
+        self._starter = starter
+        self._commands = commands
+        self._running: dict[str, BackgroundProcess] = {}
+        self._ended: OrderedDict[str, BackgroundProcess] = OrderedDict()
+        self._watchers: set[asyncio.Task[None]] = set()
+
+    @property
+    def running(self) -> int:
+        """How many run."""
+        return len(self._running)
+
+    def handlers(self) -> dict[str, Handler]:
+        """Operation to handler."""
+        return {
+            "process.start": self.start,
+            "process.attach": self.attach,
+            "process.list": self.list,
+            "process.input": self.input,
+            "process.signal": self.signal,
+            "process.resize": self.resize,
+        }
+
+    async def terminate(self) -> None:
+        """Tell them all to end, so that they can save what they have."""
+        await asyncio.gather(*(process.terminate() for process in self._running.values()))
+
+    async def close(self) -> None:
+        """Kill them all."""
+        await asyncio.gather(*(process.kill() for process in list(self._running.values())))
+        await asyncio.gather(*self._watchers, return_exceptions=True)
+
+    async def start(self, channel: LinkChannel) -> dict[str, Any]:
+        """Start a process and follow it to its end.
+
+        Raises:
+            OperationError: An argument is not valid (its field is named), or the program does not exist.
+        """
+        arguments = channel.arguments
+        process_id = read_id(arguments)
+        command = self._starter.read(arguments)
+        timeout = _read_timeout(arguments)
+        size = _read_size(arguments) if arguments.get("rows") or arguments.get("columns") else None
+        label = arguments.get("label") or ""
+        if not isinstance(label, str) or len(label) > _MAX_LABEL:
+            raise invalid("label", "`label` is no short text")
+        if process_id in self._running or process_id in self._ended:
+            raise OperationError("ALREADY_EXISTS", "ALREADY_EXISTS", "that id is taken", "process_id")
+        if len(self._running) >= _MAX_RUNNING:
+            message = f"{_MAX_RUNNING} background processes run already"
+            raise OperationError("RESOURCE_EXHAUSTED", "TOO_MANY_PROCESSES", message)
+        process = BackgroundProcess(label)
+        # From here on the id is taken: two starts of one id must not both get through.
+        self._running[process_id] = process
+        try:
+            await self._begin(process, command, await read_input(channel), size, end_input=bool(arguments.get("end")))
+        except BaseException:
+            del self._running[process_id]
+            raise
+        watcher = asyncio.get_running_loop().create_task(self._watch(process_id, process, timeout))
+        self._watchers.add(watcher)
+        watcher.add_done_callback(self._watchers.discard)
+        return await process.follow(channel)
+
+    async def attach(self, channel: LinkChannel) -> dict[str, Any]:
+        """Follow a process from where its output is now."""
+        process_id = read_id(channel.arguments)
+        process = self._running.get(process_id) or self._ended.get(process_id)
+        if process is None:
+            raise _unknown()
+        return await process.follow(channel)
+
+    async def list(self, _channel: LinkChannel) -> dict[str, Any]:
+        """Ids and labels, those that ended lately first."""
+        known = {**self._ended, **self._running}
+        return {"processes": [{"process_id": name, "label": process.label} for name, process in known.items()]}
+
+    async def input(self, channel: LinkChannel) -> dict[str, Any]:
+        """Write to a process's standard input."""
+        process = self._named(channel.arguments)
+        data = await read_input(channel, "data", _MAX_INPUT)
+        await process.send_input(data, end=channel.arguments.get("end") is True)
+        return {}
+
+    async def signal(self, channel: LinkChannel) -> dict[str, Any]:
+        """Signal a process, or a command of `run`."""
+        arguments = channel.arguments
+        number = _read_integer(arguments, "signal", _LAST_SIGNAL)
+        command = self._commands.running.get(read_id(arguments))
+        if command is not None:
+            await signal_group(command, number)
+        else:
+            await self._named(arguments).signal(number)
+        return {}
+
+    async def resize(self, channel: LinkChannel) -> dict[str, Any]:
+        """Change the size of a process's terminal."""
+        rows, columns = _read_size(channel.arguments)
+        self._named(channel.arguments).resize(rows, columns)
+        return {}
+
+    async def _begin(
+        self,
+        process: BackgroundProcess,
+        command: Command,
+        stdin: bytes,
+        size: tuple[int, int] | None,
+        *,
+        end_input: bool,
+    ) -> None:
+        io = _open_io(process, stdin, size, end_input=end_input)
+        process.prepare(io)
+        try:
+            child = await self._starter.start(command, io.descriptors(), has_terminal=size is not None)
+            process.begin(child)
+            if io.input is not None and stdin:
+                await io.input.write(stdin, end=False)
+        except BaseException:
+            io.close()
+            raise
+        io.close_child()
+
+    async def _watch(self, process_id: str, process: BackgroundProcess, timeout: float | None) -> None:  # noqa: ASYNC109 - as in `watch`
+        try:
+            await process.watch(self._starter, timeout)
+        finally:
+            del self._running[process_id]
+            self._ended[process_id] = process
+            while len(self._ended) > _KEEP_ENDED:
+                self._ended.popitem(last=False)
+
+    def _named(self, arguments: dict[str, Any]) -> BackgroundProcess:
+        process_id = read_id(arguments)
+        process = self._running.get(process_id)
+        if process is None:
+            raise ended() if process_id in self._ended else _unknown()
+        return process
+
+
+def _open_io(process: BackgroundProcess, stdin: bytes, size: tuple[int, int] | None, *, end_input: bool) -> ProcessIO:
+    if size is None:
+        return Pipes(process.take_output, stdin, end_input=end_input)
+    try:
+        return Terminal(process.take_output, *size)
+    except OSError as error:
+        message = f"no terminal could be opened: {error.strerror}"
+        raise OperationError("RESOURCE_EXHAUSTED", "NO_TERMINAL", message, "terminal") from error
+
+
+def _read_timeout(arguments: dict[str, Any]) -> float | None:
+    value = arguments.get("timeout")
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
+        raise OperationError("INVALID_ARGUMENT", "INVALID_TIMEOUT", "`timeout` must be above 0", "timeout")
+    return float(value)
+
+
+def _read_size(arguments: dict[str, Any]) -> tuple[int, int]:
+    return _read_integer(arguments, "rows", _MAX_SIDE), _read_integer(arguments, "columns", _MAX_SIDE)
+
+
+def _read_integer(arguments: dict[str, Any], name: str, most: int) -> int:
+    value = arguments.get(name)
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
+        raise invalid(name, f"`{name}` must be a number from 1 to {most}")
+    return value
+
+
+def _unknown() -> OperationError:
+    message = "there is no such process: it never was, or it ended long ago"
+    return OperationError("NOT_FOUND", "UNKNOWN_PROCESS", message, "process_id")

@@ -1,0 +1,107 @@
+"""Finding and killing everything that one process started, however it tried to get away.
+
+A process belongs to a tree by its process group, its session, its parent (followed down) or its marks, which survive
+setsid and double forks: the limit on a file's size (see `kernel.mark_limit`), and the environment variable SANDBOX_TREE
+in /proc/PID/environ. An orphan that has neither mark got rid of them, and goes with the next tree that is killed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from typing import TYPE_CHECKING, Final
+
+from sandbox_runtime.linux import syscalls as kernel
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+_ANY_MARK: Final = f"{kernel.TREE_VARIABLE}=".encode()
+_ROUND: Final = 0.01
+_DEADLINE: Final = 3.0
+_PATIENCE: Final = 0.25
+"""Seconds until a tree whose processes are slow to end is looked at as a whole again."""
+
+
+def find_tree(tree: str, root: int | None) -> set[int]:
+    """Process ids of a tree, zombies left out. `root` is the pid that leads its group and session, if it is known."""
+    processes = list(list_processes())
+    children: dict[int, list[int]] = {}
+    for pid, parent, _, _ in processes:
+        children.setdefault(parent, []).append(pid)
+    # Orphans come to this process, so that whatever it started can be reached from it; the others need no look.
+    ours = _below({os.getpid()}, children)
+    limit, mark = kernel.tree_limit(tree), f"{kernel.TREE_VARIABLE}={tree}\0".encode()
+    found = {
+        pid
+        for pid, parent, group, session in processes
+        if pid in ours
+        and ((root is not None and root in (pid, group, session)) or _is_marked(pid, parent, limit, mark))
+    }
+    return found | _below(found, children)
+
+
+def _below(roots: set[int], children: Mapping[int, list[int]]) -> set[int]:
+    found: set[int] = set()
+    waiting = list(roots)
+    while waiting:
+        new = [pid for pid in children.get(waiting.pop(), ()) if pid not in found]
+        found.update(new)
+        waiting.extend(new)
+    return found
+
+
+async def kill_tree(tree: str, root: int | None) -> None:
+    """SIGKILL a tree, again and again until nothing of it is left (3 s at most)."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + _DEADLINE
+    while loop.time() < deadline:
+        pids = find_tree(tree, root)
+        if not pids:
+            return
+        # Parents first: a shell that sees its child killed would end by itself, with an exit code instead of a signal.
+        for pid in sorted(pids, key=lambda pid: (pid != root, pid)):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        await _wait_gone(pids, loop.time() + _PATIENCE)
+
+
+async def _wait_gone(pids: set[int], deadline: float) -> None:
+    # Looking at these only: looking for a whole tree again costs as much as there are processes on the machine.
+    while pids and asyncio.get_running_loop().time() < deadline:
+        await asyncio.sleep(_ROUND)
+        pids = {pid for pid in pids if _read_stat(str(pid)) is not None}
+
+
+def list_processes() -> Iterator[tuple[int, int, int, int]]:
+    """Pid, parent, group and session of every process but zombies."""
+    for name in os.listdir("/proc"):  # noqa: PTH208 - hundreds of names, no Path needed
+        if not name.isdigit():
+            continue
+        found = _read_stat(name)
+        if found is not None:
+            yield found
+
+
+def _read_stat(name: str) -> tuple[int, int, int, int] | None:
+    try:
+        with open(f"/proc/{name}/stat", "rb") as file:  # noqa: PTH123 - hundreds of times in a row
+            state, parent, group, session = file.read().rsplit(b") ", 1)[1].split(b" ", 4)[:4]
+    except (OSError, ValueError, IndexError):
+        return None
+    return None if state in b"ZX" else (int(name), int(parent), int(group), int(session))
+
+
+def _is_marked(pid: int, parent: int, limit: int, mark: bytes) -> bool:
+    try:
+        found = kernel.read_limit(pid)
+        if found:
+            return found == limit
+        with open(f"/proc/{pid}/environ", "rb") as file:  # noqa: PTH123 - hundreds of times in a row
+            environment = file.read()
+    except OSError:
+        return False
+    is_hidden = parent == os.getpid() and _ANY_MARK not in environment
+    return mark in environment or is_hidden

@@ -1,0 +1,219 @@
+"""The main loop of a Python context: frames from the supervisor in, cells run, frames out. Entry: `run_interpreter`."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import os
+import signal
+import site
+import socket
+import sys
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from sandbox_link.frames import Frame, FrameDecoder, FrameType, Stream
+from sandbox_runtime.limits import no_network as seccomp
+from sandbox_runtime.python.cells import MISSING, Namespace
+from sandbox_runtime.python.interrupts import Interrupts
+from sandbox_runtime.python.ipython import Shell
+from sandbox_runtime.python.output.display import Displays
+from sandbox_runtime.python.output.frame_sender import FrameSender
+from sandbox_runtime.python.output.stdio import Streams
+from sandbox_runtime.python.output.tracebacks import describe_error
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, MutableMapping
+    from typing import NoReturn
+
+_RECEIVE: Final = 1 << 18
+# Encoded once, because every cell ends with one of them.
+_CLOSE: Final = {
+    status: json.dumps({"ok": {"status": status, "exit_code": 0}}).encode() for status in ("OK", "ERROR", "INTERRUPTED")
+}
+
+
+_prepared: list[Interpreter] = []
+
+
+def prepare() -> None:
+    """Build what the interpreters that this process is about to fork have in common, which is all but the socket."""
+    interpreter = Interpreter()
+    interpreter.prebuild()
+    _prepared[:] = [interpreter]
+
+
+def run_interpreter(control_fd: int) -> NoReturn:
+    """Serve the control socket until the supervisor closes it; never returns."""
+    control = socket.socket(fileno=control_fd)
+    os.register_at_fork(after_in_child=control.close)
+    interpreter = _prepared.pop() if _prepared else Interpreter()
+    try:
+        interpreter.serve(control)
+    finally:
+        # Not sys.exit: atexit handlers of user code have no time limit.
+        os._exit(0)
+
+
+class Interpreter:
+    """One context's process."""
+
+    def __init__(self) -> None:
+        self._decoder = FrameDecoder()
+        self._sender = FrameSender()
+        self._streams = Streams(self._sender)
+        self._interrupts = Interrupts()
+        self._shell = Shell()
+        self._displays = Displays(self._sender, self._streams, self._shell)
+        self._namespace = Namespace(self._shell)
+        self._venv_site: str = ""
+        self._venv_changed = 0
+        self._cell: tuple[int, dict[str, Any]] | None = None
+        self._code = bytearray()
+
+    def prebuild(self) -> None:
+        """Do before a fork what need not be done after it; the process itself stays as it is."""
+        self._shell.prebuild()
+        self._rehearse()
+
+    def serve(self, control: socket.socket) -> None:
+        """Handle frames until end of file."""
+        self._sender.connect(control)
+        self._interrupts.install()
+        self._streams.install(self._interrupts.retry)
+        self._shell.attach(self._displays.publish)
+        self._displays.install()
+        self._rehearse()
+        while data := control.recv(_RECEIVE):
+            for frame in self._decoder.feed(data):
+                self._handle(frame)
+
+    def _rehearse(self) -> None:
+        """Touch what a first cell touches: what is shared with the zygote is copied now, not while somebody waits."""
+        if self._shell.ipython is not None:
+            self._namespace.run("__import__('json');", 0)
+            self._displays.bundle(MISSING)
+
+    def _handle(self, frame: Frame) -> None:
+        if frame.type is FrameType.OPEN:
+            arguments = frame.json()
+            if arguments["op"] == "init":
+                self._initialize(arguments)
+                return
+            self._cell = (frame.channel, arguments)
+            self._code.clear()
+        elif frame.type is FrameType.DATA and self._cell is not None:
+            self._code += memoryview(frame.body)[1:]
+        if self._cell is not None and len(self._code) >= self._cell[1]["code_bytes"]:
+            (channel, arguments), self._cell = self._cell, None
+            content, self._code = self._code, bytearray()
+            self._execute(channel, arguments, self._work_of(arguments, content))
+
+    def _work_of(self, arguments: dict[str, Any], content: bytearray) -> Callable[[], None]:
+        """What an OPEN asks for, to be run as a cell is."""
+        if arguments["op"] == "execute":
+            number = int(arguments.get("execution_count", 0))
+            return partial(self._run, content.decode(errors="replace"), number)
+        return partial(self._keep_variables, arguments, content)
+
+    def _initialize(self, arguments: dict[str, Any]) -> None:
+        _become(os.environ, arguments["env"])
+        with contextlib.suppress(OSError):
+            os.chdir(arguments["cwd"])
+        self._use_venv(arguments.get("site_packages", ""), arguments.get("python", ""))
+        if arguments.get("deny_network"):
+            # Fails closed: the process ends where the filter cannot be installed.
+            seccomp.deny_network()
+        self._sender.control_event({"type": "ready"})
+
+    def _use_venv(self, site_packages: str, python: str) -> None:
+        self._venv_site = site_packages
+        if site_packages:
+            known = list(sys.path)
+            site.addsitedir(site_packages)
+            # Before the runtime's own packages, so that a version the session installed wins.
+            sys.path[:] = ["", *(path for path in sys.path if path not in known), *(path for path in known if path)]
+            self._venv_changed = _changed_at(site_packages)
+        if python:
+            sys.executable = python
+            sys.prefix = sys.exec_prefix = str(Path(python).parents[1])
+        sys.argv = [""]
+
+    def _execute(self, channel: int, arguments: dict[str, Any], work: Callable[[], None]) -> None:
+        self._streams.restore()
+        if self._venv_site and (changed := _changed_at(self._venv_site)) != self._venv_changed:
+            self._venv_changed = changed
+            importlib.invalidate_caches()
+        self._interrupts.install()
+        self._interrupts.expect(after_interrupt=bool(arguments.get("after_interrupt")))
+        self._sender.begin(channel)
+        self._streams.resume()
+        status, error = self._run_guarded(work)
+        self._streams.pause()
+        self._sender.hold()
+        self._streams.flush()
+        if error is not None:
+            self._sender.queue_event(describe_error(error, self._shell.format_error))
+        self._sender.end(_CLOSE[status])
+
+    def _run_guarded(self, work: Callable[[], None]) -> tuple[str, BaseException | None]:
+        try:
+            try:
+                self._interrupts.arm()
+                work()
+            finally:
+                self._interrupts.disarm()
+        except SystemExit as error:
+            self._interrupts.disarm()
+            return ("OK", None) if error.code in (None, 0) else ("ERROR", error)
+        except KeyboardInterrupt as error:
+            self._interrupts.disarm()
+            return "INTERRUPTED", error
+        except BaseException as error:  # noqa: BLE001 - whatever user code raises is a result
+            self._interrupts.disarm()
+            return "ERROR", error
+        return "OK", None
+
+    def _keep_variables(self, arguments: dict[str, Any], content: bytearray) -> None:
+        from sandbox_runtime.python import pickling as variables  # noqa: PLC0415 - few contexts need it: memory
+
+        send = partial(self._sender.output, Stream.BODY)
+        if arguments["op"] == "variables.save":
+            variables.save_variables(self._shell.module, int(arguments["limit"]), send)
+        else:
+            variables.load_variables(self._shell.module, content, send)
+
+    def _run(self, code: str, number: int) -> None:
+        self._shell.trigger("pre_run_cell", "pre_execute")
+        try:
+            value = self._namespace.run(code, number)
+            if value is not MISSING:
+                self._displays.show_value(value)
+        finally:
+            self._displays.show_figures()
+            self._shell.trigger("post_execute", "post_run_cell")
+
+
+def _become(environment: MutableMapping[str, str], wanted: dict[str, str]) -> None:
+    """Change only what differs: most of it is the zygote's, in memory that is shared until it is written."""
+    for name in [name for name in environment if name not in wanted]:
+        del environment[name]
+    for name, value in wanted.items():
+        if environment.get(name) != value:
+            environment[name] = value
+
+
+def _changed_at(path: str) -> int:
+    try:
+        return os.stat(path).st_mtime_ns  # noqa: PTH116 - before every cell, and a Path costs 20 times as much
+    except OSError:
+        return 0
+
+
+def reset_signals() -> None:
+    """Undo the zygote's signal handlers in a forked child."""
+    signal.set_wakeup_fd(-1)
+    for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)

@@ -1,0 +1,1 @@
+"""Sends what a cell shows: text, rich results, charts, tables and tracebacks."""

@@ -1,0 +1,140 @@
+"""Frames of the running cell, from any thread to the control socket, never one within another.
+
+While no cell runs, output waits (the last 256 KiB of it) for the next one: nobody could be shown it.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any, Final
+
+from sandbox_link.frames import FrameType, Stream, data_pieces, encode, encode_json, split_data
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Iterable
+    from types import CodeType
+
+_BACKLOG: Final = 256 << 10
+_LARGE: Final = 64 << 10
+"""Output from here on is sent piece by piece, without a copy."""
+_FRAME: Final = 256 << 10
+"""Bytes of output in a frame at most: about what a socket holds, so that nobody waits long for a whole one."""
+
+
+class FrameSender:
+    """Owns the control socket's sending side."""
+
+    def __init__(self) -> None:
+        self._control: socket.socket | None = None
+        # Re-entrant, because a signal handler of user code may print while its thread is sending.
+        self._lock = threading.RLock()
+        self._sending = False
+        self._held = False
+        self._queue: list[bytes | memoryview] = []
+        self._backlog: list[tuple[Stream, bytes]] = []
+        self._backlog_size = 0
+        self._channel: int | None = None
+
+    def connect(self, control: socket.socket) -> None:
+        """Send to this socket from here on."""
+        self._control = control
+
+    def begin(self, channel: int) -> None:
+        """A cell begins: its frames are for `channel`. Nothing is sent before the first output or `release`."""
+        with self._lock:
+            self._channel = channel
+            for stream, data in self._backlog:
+                self._queue.extend(split_data(channel, stream, data))
+            self._backlog.clear()
+            self._backlog_size = 0
+
+    def end(self, close: bytes) -> None:
+        """The cell ended: send its CLOSE (JSON) and all that was held, in one call of the kernel where it fits."""
+        with self._lock:
+            if self._channel is not None:
+                self._queue.append(encode(FrameType.CLOSE, self._channel, close))
+            self._channel = None
+            self.release()
+
+    def hold(self) -> None:
+        """Keep frames back until `release` or `end`."""
+        self._held = True
+
+    def release(self) -> None:
+        """Send what was kept back."""
+        self._held = False
+        self._transmit(())
+
+    def release_if_running(self) -> None:
+        """Send the events that wait; while the cell's end is being put together, leave them to it."""
+        if self._queue and not self._held:
+            self._transmit(())
+
+    def queue_event(self, value: dict[str, Any]) -> None:
+        """An event that may wait for the next frame, `release` or `end`."""
+        with self._lock:
+            if self._channel is not None:
+                self._queue.append(encode_json(FrameType.EVENT, self._channel, value))
+
+    def output(self, stream: Stream, data: bytes | memoryview) -> None:
+        """Output of user code."""
+        with self._lock:
+            if self._channel is None:
+                self._keep(stream, bytes(data))
+            elif len(data) < _LARGE or self._held or self._sending:
+                self._transmit(split_data(self._channel, stream, data))
+            else:
+                view = memoryview(data)
+                for start in range(0, len(view), _FRAME):
+                    self._transmit(data_pieces(self._channel, stream, view[start : start + _FRAME]))
+
+    def result(self, event: dict[str, Any], parts: Iterable[bytes]) -> None:
+        """A result event and its parts behind it."""
+        with self._lock:
+            if self._channel is not None:
+                body = b"".join(parts)
+                self._transmit(
+                    (encode_json(FrameType.EVENT, self._channel, event), *split_data(self._channel, Stream.BODY, body))
+                )
+
+    def control_event(self, value: dict[str, Any]) -> None:
+        """An event on channel 0."""
+        self._transmit((encode_json(FrameType.EVENT, 0, value),))
+
+    def _keep(self, stream: Stream, data: bytes) -> None:
+        self._backlog.append((stream, data[-_BACKLOG:]))
+        self._backlog_size += len(self._backlog[-1][1])
+        while self._backlog_size > _BACKLOG:
+            self._backlog_size -= len(self._backlog.pop(0)[1])
+
+    def _transmit(self, frames: Iterable[bytes | memoryview]) -> None:
+        with self._lock:
+            self._queue.extend(frames)
+            if self._held or self._sending or self._control is None:
+                return
+            self._sending = True
+            try:
+                while self._queue:
+                    pieces, self._queue = self._queue, []
+                    if sum(map(len, pieces)) < _LARGE:
+                        pieces = [b"".join(pieces)]
+                    for piece in pieces:
+                        self._control.sendall(piece)
+            finally:
+                self._sending = False
+
+
+def protected_code() -> frozenset[CodeType]:
+    """Functions that a KeyboardInterrupt must not be raised in: half a frame sent makes the connection useless."""
+    functions = (
+        FrameSender.begin,
+        FrameSender.end,
+        FrameSender.release,
+        FrameSender.queue_event,
+        FrameSender.output,
+        FrameSender.result,
+        FrameSender.control_event,
+        FrameSender._transmit,  # noqa: SLF001 - its own module
+    )
+    return frozenset(function.__code__ for function in functions)

@@ -1,0 +1,192 @@
+"""Values as MIME bundles: what a value offers of itself, and what well-known libraries' values are worth more as."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import sys
+from typing import TYPE_CHECKING, Any, Final
+
+from sandbox_runtime.python.output.charts import CHART_MIME, describe_figure
+from sandbox_runtime.python.output.tables import TABLE_MIME, describe_table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+Bundle = dict[str, bytes]
+_METHODS: Final = {
+    "_repr_html_": "text/html",
+    "_repr_markdown_": "text/markdown",
+    "_repr_latex_": "text/latex",
+    "_repr_json_": "application/json",
+    "_repr_javascript_": "application/javascript",
+    "_repr_svg_": "image/svg+xml",
+    "_repr_png_": "image/png",
+    "_repr_jpeg_": "image/jpeg",
+    "_repr_pdf_": "application/pdf",
+}
+_BINARY: Final = frozenset({"image/png", "image/jpeg", "application/pdf", "image/gif", "image/webp"})
+_PLAIN: Final = frozenset({str, int, float, complex, bool, bytes, list, tuple, dict, set, frozenset, range})
+"""Types whose repr is all there is: asking formatters for more would cost more than most cells."""
+_MAX_PART: Final = 32 << 20
+_MAX_TEXT: Final = 4 << 20
+_MAX_REPR: Final = 10_000
+_PLOTLY_MIME: Final = "application/vnd.plotly.v1+json"
+_BOKEH_MIME: Final = "application/vnd.bokeh.item+json"
+
+
+def build_bundle(value: Any, formatter: Callable[[Any], dict[str, Any] | None] = lambda _: None) -> Bundle:
+    """MIME type to content of a value; empty where the value has displayed itself.
+
+    Args:
+        value: What to show.
+        formatter: IPython's formatters, which answer None where IPython is not there.
+    """
+    if type(value) in _PLAIN:
+        return encode_bundle({"text/plain": repr(value)})
+    bundle = whole_bundle(value) or formatter(value)
+    if bundle is None:
+        bundle = _ask(value)
+        if bundle:
+            bundle |= library_formats(value, bundle)
+    return encode_bundle(bundle)
+
+
+def encode_bundle(bundle: Mapping[str, Any]) -> Bundle:
+    """Contents of a bundle as bytes; None, and what is too large, left out."""
+    encoded = {mime: _encode(mime, content) for mime, content in bundle.items() if content is not None}
+    return {mime: content for mime, content in encoded.items() if content is not None}
+
+
+def library_formats(value: Any, known: Mapping[str, Any]) -> dict[str, Any]:
+    """More of a matplotlib figure, a pandas table or a bokeh chart, beside what is known of it already."""
+    added: dict[str, Any] = {}
+    if is_figure(value):
+        # `%config InlineBackend.figure_formats` may have chosen another format than PNG.
+        if not any(mime.startswith("image/") for mime in known):
+            added["image/png"] = render_figure(value)
+        added[CHART_MIME] = _attempt(describe_figure, value)
+    elif (origin := _origin(value)) == "pandas":
+        added[TABLE_MIME] = _attempt(describe_table, value)
+    elif origin == "bokeh" and (embed := _attempt(_import_bokeh, value)) is not None:
+        added[_BOKEH_MIME] = _attempt(lambda: embed.json_item(value))
+        added["text/html"] = _attempt(lambda: embed.file_html(value, "cdn"))
+    return {mime: content for mime, content in added.items() if content is not None}
+
+
+def whole_bundle(value: Any) -> dict[str, Any]:
+    """A plotly figure, which must not be asked: it would look for a browser. Empty for anything else."""
+    if _origin(value) != "plotly" or not hasattr(value, "to_plotly_json"):
+        return {}
+    forms = {
+        "text/plain": repr(value)[:_MAX_REPR],
+        _PLOTLY_MIME: _attempt(value.to_json),
+        "text/html": _attempt(lambda: value.to_html(full_html=False, include_plotlyjs="cdn")),
+    }
+    return {mime: content for mime, content in forms.items() if content is not None}
+
+
+def render_figure(figure: Any) -> bytes:
+    """A matplotlib figure as PNG."""
+    target = io.BytesIO()
+    figure.savefig(target, format="png", bbox_inches="tight")
+    return target.getvalue()
+
+
+def is_figure(value: Any) -> bool:
+    """Whether it is a matplotlib figure."""
+    module = sys.modules.get("matplotlib.figure")
+    return module is not None and isinstance(value, module.Figure)
+
+
+def _ask(value: Any) -> dict[str, Any]:
+    """What IPython's formatters would find; methods of user code that fail are left out, except `repr`."""
+    bundle: dict[str, Any] = {}
+    if not isinstance(value, type):
+        if _has_displayed_itself(value):
+            return {}
+        bundle |= _from_mimebundle(value)
+        for method, mime in _METHODS.items():
+            if mime not in bundle and (content := _call(value, method)) is not None:
+                bundle[mime] = content
+    if "text/plain" not in bundle:
+        bundle["text/plain"] = repr(value)
+    return bundle
+
+
+def _origin(value: Any) -> str:
+    return str(type(value).__module__).partition(".")[0]
+
+
+def _attempt(describe: Callable[..., Any], *arguments: Any) -> Any:
+    # A library's own failure costs this form of the value, not the cell.
+    try:
+        return describe(*arguments)
+    except Exception:  # noqa: BLE001 - same
+        return None
+
+
+def _import_bokeh(value: Any) -> Any:
+    import bokeh.embed  # noqa: PLC0415 - only where a bokeh object is shown
+    from bokeh.models import LayoutDOM  # noqa: PLC0415 - same
+
+    return bokeh.embed if isinstance(value, LayoutDOM) else None
+
+
+def _has_displayed_itself(value: Any) -> bool:
+    method = getattr(type(value), "_ipython_display_", None)
+    if not callable(method):
+        return False
+    try:
+        method(value)
+    except Exception:  # noqa: BLE001 - user code; the other representations remain
+        return False
+    return True
+
+
+def _from_mimebundle(value: Any) -> dict[str, Any]:
+    found = _call(value, "_repr_mimebundle_", include=None, exclude=None)
+    return (
+        {mime: content for mime, content in found.items() if isinstance(mime, str)} if isinstance(found, dict) else {}
+    )
+
+
+def _call(value: Any, name: str, **arguments: Any) -> Any:
+    try:
+        method = getattr(value, name, None)
+        found = method(**arguments) if callable(method) else None
+    except Exception:  # noqa: BLE001 - user code; the other representations remain
+        return None
+    # Some methods answer (data, metadata).
+    return found[0] if isinstance(found, tuple) and found else found
+
+
+def _encode(mime: str, content: Any) -> bytes | None:
+    try:
+        if isinstance(content, bytes | bytearray | memoryview):
+            data = bytes(content)
+        elif mime == "application/json" or mime.endswith("+json"):
+            data = _encode_json(content)
+        elif isinstance(content, str):
+            data = base64.b64decode(content) if mime in _BINARY else content.encode(errors="backslashreplace")
+        else:
+            data = json.dumps(content).encode()
+    except (ValueError, TypeError, RecursionError):
+        return None
+    if mime == "text/plain" and len(data) > _MAX_TEXT:
+        return (
+            data[:_MAX_TEXT].decode(errors="ignore").encode() + f"... ({len(data) - _MAX_TEXT} bytes left out)".encode()
+        )
+    return data if len(data) <= _MAX_PART else None
+
+
+def _encode_json(content: Any) -> bytes:
+    if isinstance(content, str):
+        # Some give JSON, some a value that happens to be a text.
+        try:
+            json.loads(content)
+        except ValueError:
+            return json.dumps(content).encode()
+        return content.encode()
+    return json.dumps(content).encode()

@@ -1,0 +1,99 @@
+"""An exception of user code as the `error` event: name, text and a traceback of the user's own frames."""
+
+from __future__ import annotations
+
+import errno
+import os
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_OWN_FOLDER: Final = str(Path(__file__).parents[1]) + os.sep
+_LIMITS: Final = {
+    errno.ENOSPC: "disk",
+    errno.EDQUOT: "disk",
+    errno.EFBIG: "file_bytes",
+    errno.EMFILE: "open_files",
+    errno.ENFILE: "open_files",
+    errno.ENOMEM: "memory",
+}
+_FORKING: Final = frozenset({"_execute_child", "_launch", "_spawnvef"})
+_MAX_LINES: Final = 400
+_MAX_LINE: Final = 2_000
+_MAX_VALUE: Final = 64 << 10
+
+
+def describe_error(
+    error: BaseException, formatter: Callable[[BaseException], list[str] | None] = lambda _: None
+) -> dict[str, Any]:
+    """The `error` event (docs/link.md) of an exception; never fails, whatever the exception's methods do.
+
+    Args:
+        error: What the cell raised.
+        formatter: Makes the lines where it does not answer None.
+    """
+    try:
+        lines = formatter(error) or _format(error)
+    except Exception:  # noqa: BLE001 - __str__ of user code
+        lines = [type(error).__name__]
+    if len(lines) > _MAX_LINES:
+        half = _MAX_LINES // 2
+        lines = [*lines[:half], f"  ... {len(lines) - 2 * half} lines left out ...", *lines[-half:]]
+    limit = name_limit(error)
+    if limit:
+        lines.append(f"  a limit of the sandbox was hit: {limit}")
+    return {
+        **({"limit": limit} if limit else {}),
+        "type": "error",
+        "name": type(error).__name__,
+        "value": _text_of(error)[:_MAX_VALUE],
+        "traceback": [line[:_MAX_LINE] for line in lines],
+    }
+
+
+def name_limit(error: BaseException) -> str:
+    """Which limit an exception is a sign of, or ""."""
+    if isinstance(error, MemoryError):
+        return "memory"
+    if isinstance(error, RuntimeError) and "can't start new thread" in _text_of(error):
+        return "processes"
+    if not isinstance(error, OSError):
+        return ""
+    if error.errno == errno.EAGAIN:
+        # Also what reading without blocking says: only a fork makes it a limit.
+        return "processes" if _was_forking(error) else ""
+    return _LIMITS.get(error.errno or 0, "")
+
+
+def _was_forking(error: BaseException) -> bool:
+    frames = traceback.extract_tb(error.__traceback__)
+    return bool(frames) and ("fork" in (frames[-1].line or "") or frames[-1].name in _FORKING)
+
+
+def _format(error: BaseException) -> list[str]:
+    summary = traceback.TracebackException.from_exception(error, compact=True)
+    _drop_own_frames(summary, set())
+    return "".join(summary.format()).splitlines()
+
+
+def _text_of(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001 - __str__ of user code
+        return "<exception str() failed>"
+
+
+def _drop_own_frames(summary: traceback.TracebackException, seen: set[int]) -> None:
+    if id(summary) in seen:
+        return
+    seen.add(id(summary))
+    summary.stack = traceback.StackSummary.from_list(
+        [f for f in summary.stack if not f.filename.startswith(_OWN_FOLDER)]
+    )
+    related = [summary.__cause__, summary.__context__, *(getattr(summary, "exceptions", None) or ())]
+    for other in related:
+        if other is not None:
+            _drop_own_frames(other, seen)

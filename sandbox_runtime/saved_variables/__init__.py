@@ -1,0 +1,1 @@
+"""Variables that survive a suspend."""

@@ -1,0 +1,1 @@
+"""In-memory agents, API servers and stores for tests."""
