@@ -1,6 +1,6 @@
-"""File and workspace operations of the runtime (`file.*` and `workspace.*` of docs/link.md), confined to one root.
+"""File operations, confined to the workspace: `file.*` and `workspace.*` of docs/link.md.
 
-Standard library only. Knows the link's Channel, and neither interpreters nor the supervisor.
+Standard library only. It knows the link's Channel, but neither interpreters nor the supervisor.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 from sandbox_link.protocol import Channel
 from sandbox_runtime.files.confined.open_beneath import Workspace
 from sandbox_runtime.files.confined.threads import Threads
-from sandbox_runtime.files.listing import Listing
-from sandbox_runtime.files.names import Entries
-from sandbox_runtime.files.reading import Reading
-from sandbox_runtime.files.search import Searching
-from sandbox_runtime.files.watch import Watching
-from sandbox_runtime.files.writing import FileLimits, Writing
+from sandbox_runtime.files.listing import ListHandlers
+from sandbox_runtime.files.names import NameHandlers
+from sandbox_runtime.files.reading import ReadHandlers
+from sandbox_runtime.files.search import SearchHandlers
+from sandbox_runtime.files.watch import WatchHandlers
+from sandbox_runtime.files.writing import FileLimits, WriteHandlers
 
 if TYPE_CHECKING:
     import pathlib
@@ -27,27 +27,27 @@ Handler = Callable[[Channel], Awaitable[dict[str, Any]]]
 
 
 def build_handlers(root: pathlib.Path, limits: FileLimits) -> dict[str, Handler]:
-    """The handlers by operation.
+    """Return the handler of each operation.
 
     Args:
-        root: The workspace's folder; it exists whenever a handler runs.
-        limits: Read at each call.
+        root: The workspace's folder. It exists whenever a handler runs.
+        limits: The limits, read at each call.
     """
     workspace, threads = Workspace(root), Threads()
-    reading = Reading(workspace, threads)
-    writing = Writing(workspace, threads, limits)
-    listing = Listing(workspace, threads)
-    entries = Entries(workspace, threads)
-    searching = Searching(workspace, threads)
-    watching = Watching(workspace, threads)
+    reading = ReadHandlers(workspace, threads)
+    writing = WriteHandlers(workspace, threads, limits)
+    listing = ListHandlers(workspace, threads)
+    names = NameHandlers(workspace, threads)
+    searching = SearchHandlers(workspace, threads)
+    watching = WatchHandlers(workspace, threads)
     return {
         "file.read": reading.read,
         "file.write": writing.write,
         "file.list": listing.list,
-        "file.stat": entries.stat,
-        "file.mkdir": entries.make_directory,
-        "file.remove": entries.remove,
-        "file.move": entries.move,
+        "file.stat": names.stat,
+        "file.mkdir": names.make_directory,
+        "file.remove": names.remove,
+        "file.move": names.move,
         "file.search": searching.search,
         "file.watch": watching.watch,
         "workspace.watch": watching.watch_all,

@@ -1,7 +1,7 @@
-"""File contents over a socket of their own, moved by a thread while the other side keeps up.
+"""Moves the content of a large file over a socket of its own.
 
-A thread works for one transfer for _TURN at most, and does not wait for a side that does not keep up: that is left to
-the loop. So neither many large files nor slow readers hold the threads that small files need.
+A thread works on one transfer for at most `_TURN_SECONDS`. If the other side is slow, the event loop does the waiting.
+So neither many large files nor slow readers occupy the threads that small files need.
 """
 
 from __future__ import annotations
@@ -24,24 +24,23 @@ if TYPE_CHECKING:
 
     from sandbox_runtime.files.confined.threads import Threads
 
-_TURN: Final = 0.05
-"""Seconds."""
-_PATIENCE: Final = 5
-"""Milliseconds that a thread waits for the other side, which is cheaper than going back to the loop."""
+_TURN_SECONDS: Final = 0.05
+_POLL_MS: Final = 5
+"""How long a thread waits for the other side before it returns to the loop, which costs more than a short wait."""
 _BUFFER: Final = 256 << 10
-"""Bytes taken at once; a socket's buffer holds less, and the processor's cache all of it."""
-_SENT_AT_ONCE: Final = 1 << 20
+"""Bytes per read. More than a socket's buffer holds, and small enough for the processor's cache."""
+_MAX_SEND: Final = 1 << 20
 _NO_SENDFILE: Final = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})
 
 
 @dataclass(slots=True)
 class Outgoing:
-    """A part of a file on its way out.
+    """A part of a file that is being sent.
 
     Attributes:
         descriptor: The file.
-        position: The byte that is sent next.
-        end: The byte behind the last; smaller than it was where the file has become shorter.
+        position: Offset of the next byte to send.
+        end: Offset behind the last byte. It shrinks if the file becomes shorter.
     """
 
     descriptor: int
@@ -50,13 +49,13 @@ class Outgoing:
     _copies: bool = False
 
     def send_some(self, sock: socket.socket) -> None:
-        """One turn. Blocks for the disk, hardly for the socket.
+        """Send for one turn. Blocks on the disk, but only briefly on the socket.
 
         Raises:
             OSError: The disk failed.
-            ConnectionError: Nobody receives any more.
+            ConnectionError: The receiver has closed the socket.
         """
-        until = time.monotonic() + _TURN
+        until = time.monotonic() + _TURN_SECONDS
         while self.position < self.end and time.monotonic() < until:
             try:
                 sent = self._send(sock)
@@ -69,10 +68,10 @@ class Outgoing:
             self.position += sent
 
     def _send(self, sock: socket.socket) -> int:
-        size = min(self.end - self.position, _SENT_AT_ONCE)
+        size = min(self.end - self.position, _MAX_SEND)
         if not self._copies:
             try:
-                # The pages of the file themselves: nothing is copied here.
+                # The kernel sends the file's pages, without a copy in this process.
                 return os.sendfile(sock.fileno(), self.descriptor, self.position, size)
             except OSError as error:
                 if error.errno not in _NO_SENDFILE:
@@ -86,13 +85,13 @@ async def send_file(sock: socket.socket, outgoing: Outgoing, threads: Threads) -
     """Send a part of a file.
 
     Returns:
-        Bytes sent; fewer than asked for where the file has become shorter.
+        Bytes sent, fewer than requested if the file has become shorter.
 
     Raises:
-        OperationError: The disk failed, or nobody receives any more.
+        OperationError: The disk failed, or the receiver has closed the socket.
     """
     start = outgoing.position
-    with _told():
+    with _translating_errors():
         while outgoing.position < outgoing.end:
             await threads.run(outgoing.send_some, sock)
             if outgoing.position < outgoing.end:
@@ -101,25 +100,25 @@ async def send_file(sock: socket.socket, outgoing: Outgoing, threads: Threads) -
 
 
 async def receive_file(sock: socket.socket, write: Callable[[memoryview], None], threads: Threads) -> None:
-    """Receive until the other side says that this was all.
+    """Receive until the other side ends its half of the connection.
 
     Args:
-        sock: Where from.
-        write: Takes each piece, in a thread; the memory is used again after it.
-        threads: Where.
+        sock: The socket to read from.
+        write: Called in a thread with each piece. The buffer is reused after the call.
+        threads: The threads to use.
 
     Raises:
-        OperationError: As `write` says, or the connection broke.
+        OperationError: The connection broke, or `write` raised it.
     """
     buffer = memoryview(bytearray(_BUFFER))
-    with _told():
+    with _translating_errors():
         while not await threads.run(_receive_some, sock, buffer, write):
             await _until_ready(sock, writing=False)
 
 
 def _receive_some(sock: socket.socket, buffer: memoryview, write: Callable[[memoryview], None]) -> bool:
-    """One turn; whether it was the end."""
-    until = time.monotonic() + _TURN
+    """Receive for one turn. Returns True at the end of the file."""
+    until = time.monotonic() + _TURN_SECONDS
     while time.monotonic() < until:
         try:
             received = sock.recv_into(buffer)
@@ -136,27 +135,27 @@ def _receive_some(sock: socket.socket, buffer: memoryview, write: Callable[[memo
 def _is_ready(sock: socket.socket, event: int) -> bool:
     poll = select.poll()
     poll.register(sock, event)
-    return bool(poll.poll(_PATIENCE))
+    return bool(poll.poll(_POLL_MS))
 
 
 async def _until_ready(sock: socket.socket, *, writing: bool) -> None:
     loop = asyncio.get_running_loop()
     ready: asyncio.Future[None] = loop.create_future()
     add, remove = (loop.add_writer, loop.remove_writer) if writing else (loop.add_reader, loop.remove_reader)
-    add(sock, _tell, ready)
+    add(sock, _wake, ready)
     try:
         await ready
     finally:
         remove(sock)
 
 
-def _tell(ready: asyncio.Future[None]) -> None:
+def _wake(ready: asyncio.Future[None]) -> None:
     if not ready.done():
         ready.set_result(None)
 
 
 @contextlib.contextmanager
-def _told() -> Iterator[None]:
+def _translating_errors() -> Iterator[None]:
     with translating():
         try:
             yield

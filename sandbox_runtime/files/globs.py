@@ -1,11 +1,11 @@
-r"""Glob patterns on relative paths, matched in bounded steps, so that no pattern is a bomb. Pure: no I/O.
+r"""Matches glob patterns against relative paths, in bounded steps so that no pattern is a bomb. Pure: no I/O.
 
-    *       any characters of one component        **      any number of components, none included
+    *       any characters of one component        **      any number of components, even none
     ?       one character                          [a-z]   one of them; [!a-z] one that is not
     \x      the character x itself
 
-A pattern with a slash is matched from the start of the path, one without against each component. What a pattern
-matches is matched with everything below it. A slash at either end means nothing: `/build/` is as `build`.
+A pattern with a slash is matched from the start of the path; one without, against each component. A match includes
+everything below it. A slash at either end is ignored: `/build/` means `build`.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 MAX_PATTERN: Final = 4096
-"""Characters of a pattern at most."""
+"""Largest number of characters in a pattern."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Set:
-    """One `[...]`."""
+    """A set of characters, `[...]`."""
 
     ranges: tuple[tuple[str, str], ...]
     negated: bool
@@ -33,7 +33,7 @@ class _Set:
 
 @dataclass(frozen=True, slots=True)
 class _Wild:
-    """`*` (many) or `?`."""
+    """A wildcard: `*` if `many`, else `?`."""
 
     many: bool
 
@@ -55,18 +55,18 @@ class Globs:
     def __init__(self, patterns: Iterable[str]) -> None:
         self._names: set[str] = set()
         self._components: list[tuple[tuple[_Token, ...], str]] = []
-        """With the literal end of each: most names do not have it, and need no matching."""
+        """Each with its literal suffix: most names lack the suffix and need no matching."""
         self._paths: list[list[_Component]] = []
         for pattern in patterns:
             self._add(pattern)
 
     def matches(self, path: str) -> bool:
-        """Whether a pattern matches the path or a folder that it lies in."""
+        """Return True if a pattern matches the path or one of its parent folders."""
         names = path.split("/")
         return any(self._match(names[:end]) for end in range(1, len(names) + 1))
 
     def matches_itself(self, path: str) -> bool:
-        """Whether a pattern matches the path, where the folders that it lies in are known not to match."""
+        """Return True if a pattern matches the path. Assumes that none matches its parent folders."""
         return self._match_name(path[path.rfind("/") + 1 :]) or (
             bool(self._paths) and self._match_path(path.split("/"))
         )
@@ -95,7 +95,7 @@ class Globs:
     def _match_name(self, name: str) -> bool:
         if name in self._names:
             return True
-        for tokens, end in self._components:  # noqa: SIM110 - a scan asks for every name: any() takes three times as long
+        for tokens, end in self._components:  # noqa: SIM110 - called for every name of a scan; any() takes three times as long
             if name.endswith(end) and match_component(tokens, name):
                 return True
         return False
@@ -105,7 +105,7 @@ class Globs:
 
 
 def _literal_end(tokens: Sequence[_Token]) -> str:
-    """What every name that these match ends with."""
+    """Return the literal suffix of every name that the tokens match."""
     end = ""
     for token in reversed(tokens):
         if not isinstance(token, str):
@@ -115,7 +115,7 @@ def _literal_end(tokens: Sequence[_Token]) -> str:
 
 
 def tokenize(pattern: str) -> tuple[_Token, ...]:
-    """The tokens of one component's pattern; an unclosed `[` and a last backslash stand for themselves."""
+    """Split one component's pattern into tokens. An unclosed `[` and a trailing backslash stand for themselves."""
     tokens: list[_Token] = []
     position = 0
     while position < len(pattern):
@@ -138,7 +138,7 @@ def tokenize(pattern: str) -> tuple[_Token, ...]:
 
 
 def match_component(tokens: Sequence[_Token], name: str) -> bool:
-    """Whether a name matches, in at most len(tokens) * len(name) steps: only the last `*` is ever tried again."""
+    """Return True if a name matches. Takes at most len(tokens) * len(name) steps: only the last `*` backtracks."""
     token = position = 0
     star = retry = -1
     while position < len(name):
@@ -163,7 +163,7 @@ def _match_one(token: _Token, character: str) -> bool:
 
 
 def _match_path(components: Sequence[_Component], names: Sequence[str]) -> bool:
-    """The same for components: the last `**` is the only one that is tried again."""
+    """Match a whole path in the same way: only the last `**` backtracks."""
     component = position = 0
     star = retry = -1
     while position < len(names):
@@ -185,7 +185,7 @@ def _match_path(components: Sequence[_Component], names: Sequence[str]) -> bool:
 
 
 def _end_of_set(pattern: str, start: int) -> int:
-    """Where the `]` of a set is, 0 for nowhere; a `]` that comes first is a member."""
+    """Return the position of a set's `]`, or 0 if it has none. A `]` that comes first is a member."""
     first = start + 1 if pattern[start : start + 1] in ("!", "^") else start
     return max(pattern.find("]", first + 1), 0)
 

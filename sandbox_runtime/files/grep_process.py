@@ -1,11 +1,11 @@
-"""A process of its own that looks for lines which match a pattern.
+"""A process that searches files for lines that match a pattern.
 
-A regular expression may take for ever, and this process can be killed. Standard library only, and nothing of this
-package: it is started by its path (`searching`).
+A regular expression may run forever, and this process can be killed. `search` starts it by its path, so it imports
+nothing of this package: standard library only.
 
-On the socket that is its standard input: first a JSON object {"pattern", "literal", "ignore_case"}, answered by
-{"error": null or text}; then, for each file, a descriptor with a JSON object {"most": lines}, answered by
-{"lines": [[number, text], ...], "is_binary": bool}. One JSON object a line.
+Protocol, on the socket that is its standard input, with one JSON object per line: first {"pattern", "literal",
+"ignore_case"}, answered by {"error": null or text}. Then, for each file, a descriptor with {"most": lines}, answered by
+{"lines": [[number, text], ...], "is_binary": bool}.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ import re
 import socket
 from typing import Any
 
-TEXT = 500
-"""Characters of a line that are told."""
-LONGEST = 1 << 20
-"""Characters of a line that are looked at."""
+MAX_TEXT = 500
+"""Characters of a matching line that are returned."""
+MAX_LINE = 1 << 20
+"""Characters of a line that are searched."""
 _BLOCK = 1 << 20
 _PEEK = 8192
 
@@ -43,17 +43,17 @@ def main() -> None:
 
 
 def compile_pattern(question: dict[str, Any]) -> re.Pattern[str]:
-    """The pattern of the first message.
+    """Compile the pattern of the first message.
 
     Raises:
-        re.error: It is no regular expression.
+        re.error: The pattern is not a regular expression.
     """
     text = re.escape(question["pattern"]) if question["literal"] else question["pattern"]
     return re.compile(text, re.IGNORECASE if question["ignore_case"] else 0)
 
 
 def search_file(file: Any, pattern: re.Pattern[str], most: int) -> dict[str, Any]:
-    """At most so many matching lines of an open binary file; one with a NUL near its beginning is binary."""
+    """Return at most `most` matching lines of an open file. A file with a NUL near its beginning is binary."""
     found: list[list[Any]] = []
     number, rest = 0, b""
     block = file.read(_BLOCK)
@@ -61,16 +61,16 @@ def search_file(file: Any, pattern: re.Pattern[str], most: int) -> dict[str, Any
         return {"lines": [], "is_binary": True}
     while (block or rest) and len(found) < most:
         whole = rest + block
-        # Without a line's end in sight a line is cut where its rest would not be looked at anyway.
+        # A line that is too long is cut where its rest would not be searched anyway.
         end = whole.rfind(b"\n") + 1 if block else len(whole)
-        if not end and len(whole) > 4 * LONGEST:
+        if not end and len(whole) > 4 * MAX_LINE:
             end = len(whole)
         rest = whole[end:]
         for line in whole[:end].split(b"\n")[: None if end == len(whole) and not whole.endswith(b"\n") else -1]:
             number += 1
-            text = line[: 4 * LONGEST].decode("utf-8", "replace").rstrip("\r")[:LONGEST]
+            text = line[: 4 * MAX_LINE].decode("utf-8", "replace").rstrip("\r")[:MAX_LINE]
             if pattern.search(text):
-                found.append([number, text[:TEXT]])
+                found.append([number, text[:MAX_TEXT]])
                 if len(found) >= most:
                     break
         block = file.read(_BLOCK) if block else b""

@@ -1,4 +1,4 @@
-"""`file.list` and `workspace.scan`: events of entries, made in threads batch by batch."""
+"""`file.list` and `workspace.scan`: threads read the entries, and each batch becomes an event."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sandbox_runtime.files.confined.path_checks import Parts, to_text
 from sandbox_runtime.files.confined.walk import FOLDER_FLAGS, Walk, visit_tree
 from sandbox_runtime.files.globs import Globs
 from sandbox_runtime.files.scan import scan
-from sandbox_runtime.files.scan_cache import Comparison, Remembered
+from sandbox_runtime.files.scan_cache import Comparison, ScanCache
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from sandbox_runtime.files.confined.threads import StopFlag, Threads
 
 MAX_ENTRIES: Final = 500
-"""Entries of one event at most."""
+"""Entries in one event at most."""
 _MAX_EVENT: Final = 900_000
-"""Characters of one event at most, with every byte of a name escaped; below frames.MAX_JSON."""
+"""Characters of one event at most, even if every byte of a name is escaped. Less than frames.MAX_JSON."""
 _ESCAPED: Final = 6
 _ENTRY_OVERHEAD: Final = 300
 DEFAULT_PAGE: Final = 1_000
@@ -38,30 +38,30 @@ _MAX_PATTERNS: Final = 1_000
 
 
 class Batches:
-    """Cuts a blocking iterator of infos into events; its methods run in threads."""
+    """Cuts a blocking iterator of file infos into events. Its methods run in threads."""
 
     def __init__(self, entries: Iterator[Info]) -> None:
         self._entries = entries
-        self._kept: Info | None = None
+        self._next: Info | None = None
 
     def take(self, flag: StopFlag) -> list[Info]:
-        """The next event's entries; empty at the end."""
+        """Return the entries of the next event; empty at the end."""
         batch: list[Info] = []
         room = _MAX_EVENT
         while len(batch) < MAX_ENTRIES:
             flag.check()
-            entry, self._kept = self._kept or next(self._entries, None), None
+            entry, self._next = self._next or next(self._entries, None), None
             if entry is None:
                 break
             room -= _ESCAPED * (len(entry["path"]) + len(entry["symlink_target"])) + _ENTRY_OVERHEAD
             if room < 0 and batch:
-                self._kept = entry
+                self._next = entry
                 break
             batch.append(entry)
         return batch
 
     def close(self) -> None:
-        """Close what the iterator has open."""
+        """Close the iterator and the folders that it has open."""
         close = getattr(self._entries, "close", None)
         if close is not None:
             close()
@@ -69,7 +69,7 @@ class Batches:
 
 @dataclass(slots=True)
 class _Page:
-    """One page of a folder. `next_token` is set once its entries were taken."""
+    """One page of a folder. `next_token` is set once the entries have been read."""
 
     parts: Parts
     depth: int
@@ -79,32 +79,32 @@ class _Page:
 
     def entries(self, workspace: Workspace) -> Iterator[Info]:
         prefix = b"".join(part + b"/" for part in self.parts)
-        last, left = b"", self.size
+        last, remaining = b"", self.size
         with workspace.locate(self.parts, THROUGH) as location:
             base = os.open(location.name, FOLDER_FLAGS, dir_fd=location.folder)
             try:
                 for visit in visit_tree(base, Walk(depth=self.depth, after=self.after)):
                     if visit.leaving:
                         continue
-                    if not left:
+                    if not remaining:
                         self.next_token = base64.urlsafe_b64encode(last).decode()
                         return
-                    last, left = visit.path, left - 1
+                    last, remaining = visit.path, remaining - 1
                     yield build_info(to_text(prefix + visit.path), visit.status, visit.target)
             finally:
                 os.close(base)
 
 
-class Listing:
-    """Handlers of listing."""
+class ListHandlers:
+    """Handlers of listing and scanning."""
 
     def __init__(self, workspace: Workspace, threads: Threads) -> None:
         self._workspace = workspace
         self._threads = threads
-        self._remembered = Remembered()
+        self._scan_cache = ScanCache()
 
     async def list(self, channel: Channel) -> dict[str, Any]:
-        """`file.list`. An empty path is the root."""
+        """Handle `file.list`. An empty path means the root."""
         arguments = channel.arguments
         page = _Page(
             self._workspace.confine(arguments.get("path") or "."),
@@ -116,12 +116,12 @@ class Listing:
         return {"next_page_token": page.next_token}
 
     async def scan(self, channel: Channel) -> dict[str, Any]:
-        """`workspace.scan`."""
+        """Handle `workspace.scan`."""
         arguments = channel.arguments
         tops = [self._workspace.confine(path, "paths") for path in take_texts(arguments, "paths")]
         patterns = take_texts(arguments, "exclude")
         if len(patterns) > _MAX_PATTERNS:
-            raise invalid(f"`exclude` has at most {_MAX_PATTERNS} patterns.", "exclude")
+            raise invalid(f"`exclude` must have at most {_MAX_PATTERNS} patterns.", "exclude")
         try:
             excluded = Globs(patterns)
         except ValueError as error:
@@ -129,12 +129,12 @@ class Listing:
         if tops or "since" not in arguments:
             await self._send(channel, Batches(scan(self._workspace, tops or [()], excluded)))
             return {}
-        comparison = Comparison(self._remembered, take_text(arguments, "since"), tuple(patterns))
+        comparison = Comparison(self._scan_cache, take_text(arguments, "since"), tuple(patterns))
         await self._send(channel, Batches(scan(self._workspace, [()], excluded, comparison)))
-        for paths in _cut(comparison.gone()):
+        for paths in _cut(comparison.deleted()):
             channel.send_event({"type": "gone", "paths": paths})
-        self._remembered = comparison.remember()
-        return {"token": self._remembered.token, "is_difference": comparison.is_difference}
+        self._scan_cache = comparison.to_cache()
+        return {"token": self._scan_cache.token, "is_difference": comparison.is_difference}
 
     async def _send(self, channel: Channel, batches: Batches) -> None:
         try:
@@ -146,7 +146,7 @@ class Listing:
 
 
 def _cut(paths: Sequence[str]) -> Iterator[Sequence[str]]:
-    """Parts that fit into an event."""
+    """Yield the paths in pieces that fit into an event."""
     start, room = 0, _MAX_EVENT
     for end, path in enumerate(paths):
         room -= _ESCAPED * len(path) + 3
@@ -161,4 +161,4 @@ def _parse_token(token: str) -> bytes:
     try:
         return base64.b64decode(token, altchars=b"-_", validate=True)
     except (ValueError, binascii.Error) as error:
-        raise invalid("`page_token` is none that a listing gave.", "page_token") from error
+        raise invalid("`page_token` must be the `next_page_token` of an earlier listing.", "page_token") from error

@@ -1,4 +1,4 @@
-"""`file.stat`, `file.mkdir`, `file.remove` and `file.move`: what concerns names, not contents."""
+"""`file.stat`, `file.mkdir`, `file.remove` and `file.move`: operations on names, not on contents."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sandbox_runtime.files.confined.info import observe
 from sandbox_runtime.files.confined.open_beneath import ITSELF, Location, Lookup
 from sandbox_runtime.files.confined.path_checks import Parts, join
 from sandbox_runtime.files.confined.remove_tree import remove_tree
-from sandbox_runtime.linux import file_syscalls as syscalls
+from sandbox_runtime.linux import file_syscalls
 
 if TYPE_CHECKING:
     from sandbox_link.protocol import Channel
@@ -25,34 +25,34 @@ _MAKE: Final = Lookup(make_parents=True)
 _FOLDER_MODE: Final = 0o755
 
 
-class Entries:
-    """Handlers of names."""
+class NameHandlers:
+    """Handlers of the operations on names."""
 
     def __init__(self, workspace: Workspace, threads: Threads) -> None:
         self._workspace = workspace
         self._threads = threads
 
     async def stat(self, channel: Channel) -> dict[str, Any]:
-        """`file.stat`."""
+        """Handle `file.stat`."""
         parts = self._workspace.confine(channel.arguments.get("path"))
         return await self._threads.run(_stat, self._workspace, parts)
 
     async def make_directory(self, channel: Channel) -> dict[str, Any]:
-        """`file.mkdir`."""
+        """Handle `file.mkdir`."""
         parts = self._workspace.confine(channel.arguments.get("path"))
         return await self._threads.run(_make_directory, self._workspace, parts)
 
     async def remove(self, channel: Channel) -> dict[str, Any]:
-        """`file.remove`."""
+        """Handle `file.remove`."""
         parts = self._workspace.confine(channel.arguments.get("path"))
         recursive = take_bool(channel.arguments, "recursive")
         if not parts:
-            raise invalid("The workspace root cannot be removed; remove what is in it.", "path")
+            raise invalid("The workspace root cannot be removed. Remove its contents instead.", "path")
         await self._threads.run_stoppable(lambda flag: _remove(self._workspace, parts, flag, recursive=recursive))
         return {}
 
     async def move(self, channel: Channel) -> dict[str, Any]:
-        """`file.move`."""
+        """Handle `file.move`."""
         source = self._workspace.confine(channel.arguments.get("source"), "source")
         destination = self._workspace.confine(channel.arguments.get("destination"), "destination")
         overwrite = take_bool(channel.arguments, "overwrite")
@@ -102,9 +102,9 @@ def _move(workspace: Workspace, source: Parts, destination: Parts, *, overwrite:
 
 
 def _rename_to_new(old: Location, new: Location) -> None:
-    """Rename where nothing has the new name."""
+    """Rename, unless something has the new name already."""
     try:
-        syscalls.rename_without_replacing(old.folder, old.name, new.folder, new.name)
+        file_syscalls.rename_without_replacing(old.folder, old.name, new.folder, new.name)
     except OSError as error:
         if error.errno not in (errno.ENOSYS, errno.EINVAL, errno.EPERM, errno.EOPNOTSUPP):
             raise
@@ -114,7 +114,7 @@ def _rename_to_new(old: Location, new: Location) -> None:
         os.link(old.name, new.name, src_dir_fd=old.folder, dst_dir_fd=new.folder, follow_symlinks=False)
         os.unlink(old.name, dir_fd=old.folder)
         return
-    # No way to do this atomically for a folder; what appears in between is replaced only if it is an empty folder.
+    # A folder cannot be renamed atomically here. If something appears in between, only an empty folder is replaced.
     with contextlib.suppress(FileNotFoundError):
         new.stat()
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))

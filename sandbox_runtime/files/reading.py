@@ -1,4 +1,4 @@
-"""`file.read`, `workspace.read` and `workspace.hash`: regular files, read a few chunks ahead of a slow consumer."""
+"""`file.read`, `workspace.read` and `workspace.hash`: regular files, read a few chunks ahead of the receiver."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sandbox_runtime.files.confined.errors import is_a_directory, not_a_file, tr
 from sandbox_runtime.files.confined.info import Info, build_info
 from sandbox_runtime.files.confined.open_beneath import STRICT, THROUGH
 from sandbox_runtime.files.confined.path_checks import Parts, join
-from sandbox_runtime.files.confined.threads import settle, wait_for_end
+from sandbox_runtime.files.confined.threads import finish, wait_for_end
 
 if TYPE_CHECKING:
     import asyncio
@@ -28,16 +28,16 @@ if TYPE_CHECKING:
     from sandbox_runtime.files.confined.threads import StopFlag, Threads
 
 CHUNK: Final = 512 * 1024 - 1
-"""Bytes that are read at a time: with the link's tag, eight of them are exactly its window."""
+"""Bytes read at a time. With the link's one-byte tag, eight chunks fill its window exactly."""
 AT_ONCE: Final = 256 * 1024
-"""Bytes that are read by the same thread call that opens the file."""
+"""A range of at most this many bytes is read by the thread call that opens the file."""
 _READ_AHEAD: Final = 3
 _HASH_ATTEMPTS: Final = 3
 _READ_FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
 
 def open_regular(location: Location) -> tuple[int, os.stat_result]:
-    """Open a regular file; nothing else is opened, and no FIFO waited for.
+    """Open a file, only if it is a regular one. Never waits for a FIFO.
 
     Raises:
         OperationError: IS_A_DIRECTORY or NOT_A_FILE.
@@ -62,7 +62,7 @@ def _check_regular(status: os.stat_result) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Request:
-    """What to read. `length` 0 is to the end. Only whole files are read in a detailed way."""
+    """A file and the range to read from it. `length` 0 means to the end; details are only for whole files."""
 
     parts: Parts
     lookup: Lookup
@@ -72,7 +72,7 @@ class _Request:
 
 
 class _OpenFile:
-    """A file that is being read; its methods run in threads."""
+    """A file that is being read. Its methods run in threads."""
 
     def __init__(self, workspace: Workspace, request: _Request) -> None:
         self._workspace = workspace
@@ -82,7 +82,7 @@ class _OpenFile:
         self.info: Info = {}
 
     def begin(self) -> bytes | None:
-        """Open it. A small file's content is returned at once; None for one that must be streamed."""
+        """Open the file. Returns the content if it is small, and None if it must be streamed."""
         request = self._request
         with self._workspace.locate(request.parts, request.lookup) as location:
             self._descriptor, status = open_regular(location)
@@ -92,7 +92,7 @@ class _OpenFile:
             raise OperationError(
                 "OUT_OF_RANGE",
                 "INVALID_ARGUMENT",
-                f"The file ends at byte {size}; read from there or before.",
+                f"The file ends at byte {size}: `offset` must not be larger.",
                 "offset",
             )
         self.end = min(size, request.offset + request.length) if request.length else size
@@ -101,11 +101,11 @@ class _OpenFile:
 
     @property
     def descriptor(self) -> int:
-        """Its descriptor while it is open."""
+        """The file's descriptor; -1 if it is closed."""
         return self._descriptor
 
     def read(self, offset: int, length: int) -> bytes:
-        """So many bytes; fewer only where the file has become shorter."""
+        """Read `length` bytes, fewer only if the file has become shorter."""
         with translating():
             data = os.pread(self._descriptor, length, offset)
             while data and len(data) < length:
@@ -115,8 +115,8 @@ class _OpenFile:
                 data += more
         return data
 
-    def look_again(self) -> Info:
-        """What is known of it now."""
+    def stat_again(self) -> Info:
+        """Return the file's current info."""
         with translating():
             return self._describe(os.fstat(self._descriptor))
 
@@ -129,15 +129,15 @@ class _OpenFile:
         return build_info(join(self._request.parts), status, detailed=self._request.is_detailed)
 
 
-class Reading:
-    """Handlers of reading."""
+class ReadHandlers:
+    """Handlers of reading and hashing."""
 
     def __init__(self, workspace: Workspace, threads: Threads) -> None:
         self._workspace = workspace
         self._threads = threads
 
     async def read(self, channel: Channel) -> dict[str, Any]:
-        """`file.read`."""
+        """Handle `file.read`."""
         arguments = channel.arguments
         offset, length = take_int(arguments, "offset"), take_int(arguments, "length")
         parts = self._workspace.confine(arguments.get("path"))
@@ -148,17 +148,17 @@ class Reading:
             file.close()
 
     async def read_for_storage(self, channel: Channel) -> dict[str, Any]:
-        """`workspace.read`."""
+        """Handle `workspace.read`."""
         parts = self._workspace.confine(channel.arguments.get("path"))
         file = _OpenFile(self._workspace, _Request(parts, STRICT, is_detailed=True))
         try:
             sent = await self._send(channel, file, 0)
-            return {"bytes": sent, "info_after": file.look_again()}
+            return {"bytes": sent, "info_after": file.stat_again()}
         finally:
             file.close()
 
     async def hash(self, channel: Channel) -> dict[str, Any]:
-        """`workspace.hash`."""
+        """Handle `workspace.hash`."""
         parts = self._workspace.confine(channel.arguments.get("path"))
         return await self._threads.run_stoppable(lambda flag: _hash(self._workspace, parts, flag))
 
@@ -185,20 +185,20 @@ class Reading:
                     pending.append((length, self._threads.submit(file.read, start, length)))
                     start += length
                 length, future = pending[0]
-                data = await settle(future)
+                data = await finish(future)
                 pending.popleft()
                 await channel.send(Stream.BODY, data)
                 sent += len(data)
                 if len(data) < length:
-                    break  # it was truncated meanwhile
+                    break  # the file was truncated meanwhile
         finally:
             for _, future in pending:
-                await wait_for_end(future)  # it reads from the descriptor that is closed next
+                await wait_for_end(future)  # it reads from the descriptor, which is closed next
         return sent
 
 
 def _hash(workspace: Workspace, parts: Parts, flag: StopFlag) -> dict[str, Any]:
-    """Digest of a file that stood still while it was read, where it does within three attempts."""
+    """Return the digest of a file, read again, up to three times, while it changes."""
     with workspace.locate(parts, STRICT) as location:
         descriptor, status = open_regular(location)
         try:

@@ -1,4 +1,4 @@
-"""What a push saves: regular files, symlinks as links, and folders that hold none of these. Blocking I/O."""
+"""Finds what a push saves: regular files, symlinks as links, and folders that hold neither. Blocking I/O."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ if TYPE_CHECKING:
     from sandbox_runtime.files.scan_cache import Comparison
 
 
-_STALE: Final = 3600
-"""Seconds after which nobody writes to a part file any more: its runtime was killed."""
+_PART_FILE_MAX_SECONDS: Final = 3600
+"""The age from which a part file counts as abandoned: the runtime that wrote it was killed."""
 
 
 def scan(
     workspace: Workspace, tops: Iterable[Parts], excluded: Globs, comparison: Comparison | None = None
 ) -> Iterator[Info]:
-    """Detailed infos of what is at or below `tops`, in no order; FIFOs, devices and sockets are left out.
+    """Yield detailed infos of everything at or below `tops`, in no order. Skips FIFOs, devices and sockets.
 
     Args:
-        workspace: The workspace.
-        tops: Where; an empty one is the root.
-        excluded: Left out, with what lies below.
-        comparison: Remembers what is there; what it knows is left out, too.
+        workspace: The workspace to scan.
+        tops: Where to start. An empty one means the root.
+        excluded: Paths to leave out, with everything below them.
+        comparison: Records what is found. What has not changed since the earlier scan is left out too.
 
     Raises:
-        OperationError: A top is missing, or a folder may not be read: leaving it out would lose it.
+        OperationError: A top is missing, or a folder cannot be read. Leaving that out would lose files.
     """
     for parts in _outermost(tops):
         if parts and excluded.matches(join(parts)):
@@ -52,7 +52,7 @@ def scan(
 
 
 def _outermost(tops: Iterable[Parts]) -> list[Parts]:
-    """The same without repetitions and without what lies below another."""
+    """Drop duplicates, and tops that lie below another."""
     kept: list[Parts] = []
     for parts in sorted(set(tops)):
         if not kept or parts[: len(kept[-1])] != kept[-1]:
@@ -67,7 +67,7 @@ def _scan_top(parts: Parts, location: Location, scan: _Scan) -> Iterator[Info]:
         raise to_operation_error(error, "paths", join(parts)) from error
     if not stat.S_ISDIR(status.st_mode):
         target = os.readlink(location.name, dir_fd=location.folder) if stat.S_ISLNK(status.st_mode) else b""
-        yield from scan.keep(b"/".join(parts), status, target)
+        yield from scan.include(b"/".join(parts), status, target)
         return
     base = os.open(location.name, FOLDER_FLAGS, dir_fd=location.folder)
     try:
@@ -75,14 +75,14 @@ def _scan_top(parts: Parts, location: Location, scan: _Scan) -> Iterator[Info]:
     finally:
         os.close(base)
     if scan.last is None and parts:
-        yield from scan.keep(b"/".join(parts), status)
+        yield from scan.include(b"/".join(parts), status)
 
 
 class _Scan:
     """One scan below one top.
 
     Attributes:
-        last: The path of what was looked at and kept last; None: nothing was.
+        last: Path of the last thing included; None if there was nothing.
     """
 
     def __init__(self, excluded: Globs, comparison: Comparison | None) -> None:
@@ -91,24 +91,24 @@ class _Scan:
         self.last: bytes | None = None
 
     def scan_folder(self, base: int, prefix: bytes) -> Iterator[Info]:
-        """What is in the folder `base`, whose path has this prefix."""
+        """Yield the infos below the folder `base`, whose path has this prefix."""
         walk = self._plan_walk(prefix)
         try:
             for visit in visit_tree(base, walk):
                 path = prefix + visit.path
                 if not stat.S_ISDIR(visit.status.st_mode):
-                    yield from self.keep(path, visit.status, visit.target)
-                elif visit.leaving and not self._has_kept_below(path):
-                    yield from self.keep(path, visit.status)
+                    yield from self.include(path, visit.status, visit.target)
+                elif visit.leaving and not self._includes_below(path):
+                    yield from self.include(path, visit.status)
         except PermissionError as error:
             subject = to_text(prefix + os.fsencode(error.filename or b""))
             raise to_operation_error(error, "paths", subject) from error
 
-    def keep(self, path: bytes, status: os.stat_result, target: bytes = b"") -> Iterator[Info]:
-        """The info of what is kept and not known."""
-        if _is_kept(status):
+    def include(self, path: bytes, status: os.stat_result, target: bytes = b"") -> Iterator[Info]:
+        """Yield the info of something that a push saves, unless it is unchanged."""
+        if _is_saved(status):
             self.last, text = path, to_text(path)
-            if self._comparison is None or not self._comparison.is_known(text, status, target):
+            if self._comparison is None or not self._comparison.is_unchanged(text, status, target):
                 yield build_info(text, status, target, detailed=True)
 
     def _plan_walk(self, prefix: bytes) -> Walk:
@@ -122,8 +122,8 @@ class _Scan:
             walk = dataclasses.replace(walk, passer=lambda path: comparison.passer(to_text(prefix + path)))
         return dataclasses.replace(walk, is_skipped=is_skipped) if self._excluded else walk
 
-    def _has_kept_below(self, path: bytes) -> bool:
-        """Whether something below a folder that is being left was kept, told or not."""
+    def _includes_below(self, path: bytes) -> bool:
+        """Return True if the scan included something below a folder that it is leaving, even if unchanged."""
         top = path + b"/"
         if self._comparison is not None and self._comparison.last_passed.startswith(to_text(top)):
             return True
@@ -133,9 +133,9 @@ class _Scan:
 def _remove_stale(folder: int, name: bytes) -> None:
     with contextlib.suppress(OSError):
         status = os.stat(name, dir_fd=folder, follow_symlinks=False)
-        if time.time() - status.st_mtime > _STALE:
+        if time.time() - status.st_mtime > _PART_FILE_MAX_SECONDS:
             os.unlink(name, dir_fd=folder)
 
 
-def _is_kept(status: os.stat_result) -> bool:
+def _is_saved(status: os.stat_result) -> bool:
     return stat.S_ISREG(status.st_mode) or stat.S_ISLNK(status.st_mode) or stat.S_ISDIR(status.st_mode)

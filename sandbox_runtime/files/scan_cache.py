@@ -1,6 +1,6 @@
-"""What the last scan of the whole workspace found, so that the next one tells the differences alone. Pure: no I/O.
+"""Remembers the last scan of the whole workspace, so that the next one can report only differences. Pure: no I/O.
 
-Every scan still looks at every file: remembered is what each looked like, never that it is the same.
+Every scan still stats every file. The cache holds what each looked like, and never assumes that it is unchanged.
 """
 
 from __future__ import annotations
@@ -16,92 +16,93 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Mapping
 
-MAX_REMEMBERED: Final = 100_000
-"""Entries that are remembered, at about 250 bytes each; of a larger workspace, everything is told each time."""
+MAX_ENTRIES: Final = 100_000
+"""Entries to remember, about 250 bytes each. Every scan of a larger workspace reports everything."""
 _ENCODING: Final = sys.getfilesystemencoding()
 _pack: Final = struct.Struct("<qqqqQ").pack
 
 
 @dataclass(frozen=True, slots=True)
-class Remembered:
-    """One scan.
+class ScanCache:
+    """The result of one scan.
 
     Attributes:
-        token: Names it; empty: there was none.
-        excluded: The patterns that it left out.
-        marks: What each path looked like.
+        token: Identifies the scan; empty if there was none.
+        excluded: The patterns that the scan left out.
+        signatures: What each path looked like.
     """
 
     token: str = ""
     excluded: tuple[str, ...] = ()
-    marks: Mapping[str, bytes] = field(default_factory=dict)
+    signatures: Mapping[str, bytes] = field(default_factory=dict)
 
 
 class Comparison:
-    """One scan, compared with an earlier one.
+    """A scan in progress, compared with an earlier one.
 
     Args:
-        before: The earlier one; of another token, nothing is known.
+        before: The earlier scan. It is ignored if its token is not `since`.
         since: The token of the scan that the agent has.
-        excluded: The patterns that this one leaves out.
+        excluded: The patterns that this scan leaves out.
 
     Attributes:
-        last_passed: The prefix of the last file that a passer knew.
+        is_difference: The scan reports only what differs from the earlier one.
+        last_passed: The folder, as a prefix, of the last file that a passer found unchanged.
     """
 
-    def __init__(self, before: Remembered, since: str, excluded: tuple[str, ...]) -> None:
+    def __init__(self, before: ScanCache, since: str, excluded: tuple[str, ...]) -> None:
         self.is_difference = bool(since) and since == before.token and excluded == before.excluded
-        self._before = before.marks if self.is_difference else {}
+        self._before = before.signatures if self.is_difference else {}
         self._excluded = excluded
-        self._marks: dict[str, bytes] = {}
+        self._signatures: dict[str, bytes] = {}
         self.last_passed = ""
 
-    def is_known(self, path: str, status: os.stat_result, target: bytes = b"") -> bool:
-        """Remember what a path looks like, a folder as one that is empty; whether it looked so before."""
-        mark = _mark(status) + (b"/" if stat.S_ISDIR(status.st_mode) else target)
-        if self.is_difference or len(self._marks) <= MAX_REMEMBERED:
-            self._marks[path] = mark
-        return self._before.get(path) == mark
+    def is_unchanged(self, path: str, status: os.stat_result, target: bytes = b"") -> bool:
+        """Record what a path looks like, and return True if it looked the same before. A folder counts as empty."""
+        signature = _signature(status) + (b"/" if stat.S_ISDIR(status.st_mode) else target)
+        if self.is_difference or len(self._signatures) <= MAX_ENTRIES:
+            self._signatures[path] = signature
+        return self._before.get(path) == signature
 
     def passer(self, prefix: str) -> Callable[[os.DirEntry[str]], bool] | None:
-        """What tells whether an entry of a folder is a file that looks as before, and remembers it; None: none does.
+        """Return a function that records an entry of a folder if it is an unchanged file, and says if it is.
 
-        It is called for every file: what it saves is most of a scan. That the earlier scan found a path says that no
-        pattern excludes it.
+        Called for every file, it saves most of a scan's time. A path that the earlier scan found is not excluded by any
+        pattern. Returns None if no file can be unchanged.
 
         Args:
-            prefix: The folder's path and a slash, nothing for the root.
+            prefix: The folder's path and a slash; empty for the root.
         """
         if not self._before or _ENCODING != "utf-8":
-            return None  # a name would not be the path's text
-        before, marks = self._before, self._marks
+            return None  # a name would differ from the path's text
+        before, signatures = self._before, self._signatures
 
         def passes(entry: os.DirEntry[str]) -> bool:
             path = prefix + entry.name
-            mark = before.get(path)
-            if mark is None:
+            signature = before.get(path)
+            if signature is None:
                 return False
             try:
-                if _mark(entry.stat(follow_symlinks=False)) != mark:
+                if _signature(entry.stat(follow_symlinks=False)) != signature:
                     return False
             except OSError:
                 return False
-            marks[path] = mark
+            signatures[path] = signature
             self.last_passed = prefix
             return True
 
         return passes
 
-    def gone(self) -> list[str]:
-        """Paths of the earlier scan that this one has not found; once it has ended."""
-        return list(self._before.keys() - self._marks.keys())
+    def deleted(self) -> list[str]:
+        """Return the paths that only the earlier scan found. Valid once this scan has ended."""
+        return list(self._before.keys() - self._signatures.keys())
 
-    def remember(self) -> Remembered:
-        """This scan, which has ended."""
-        if len(self._marks) > MAX_REMEMBERED:
-            return Remembered()
-        return Remembered(secrets.token_hex(8), self._excluded, self._marks)
+    def to_cache(self) -> ScanCache:
+        """Return the result of this scan, which has ended."""
+        if len(self._signatures) > MAX_ENTRIES:
+            return ScanCache()
+        return ScanCache(secrets.token_hex(8), self._excluded, self._signatures)
 
 
-def _mark(status: os.stat_result) -> bytes:
+def _signature(status: os.stat_result) -> bytes:
     return _pack(status.st_mode, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)

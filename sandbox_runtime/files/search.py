@@ -1,7 +1,7 @@
-"""`file.search`: names by glob, lines by text or regular expression, within bounds of time and matches. Blocking I/O.
+"""`file.search`: finds names by glob, and lines by text or regular expression. Blocking I/O.
 
-Regular expressions run in a process of their own (`grep_process`), which is killed at the deadline. Only regular files
-below the given folder are opened, no symlink is followed, and binary files are skipped.
+Time and matches are limited. A regular expression runs in a process of its own (`grep_process`), which is killed at the
+deadline. The search opens only regular files below the given folder, follows no symlink and skips binary files.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ DEFAULT_SECONDS: Final = 30
 MAX_SECONDS: Final = 300
 MAX_PATTERN: Final = 4_096
 _BATCH: Final = 200
-_SLICE: Final = 0.05
-"""Seconds after which what was found so far is told."""
-_TICK_MS: Final = 50
+_REPORT_SECONDS: Final = 0.05
+"""How often the matches so far are sent."""
+_POLL_MS: Final = 50
 _MAX_ANSWER: Final = 64 << 20
 _MATCHER: Final = Path(__file__).with_name("grep_process.py")
 Match = dict[str, Any]
@@ -52,7 +52,7 @@ Match = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What is looked for; empty patterns match everything, and without a content pattern no file is opened."""
+    """A search. Empty patterns match everything, and without a content pattern no file is opened."""
 
     parts: Parts
     names: Globs
@@ -67,7 +67,7 @@ class Query:
 
 @dataclass(slots=True)
 class Tally:
-    """How a search went. `limit`: `results` or `deadline` where that ended it, else empty."""
+    """Counts of a search. `limit` is `results` or `deadline` if that ended the search, else empty."""
 
     files: int = 0
     skipped: int = 0
@@ -75,26 +75,26 @@ class Tally:
     limit: str = ""
 
     def as_result(self) -> dict[str, Any]:
-        """The operation's `ok`."""
+        """Return the operation's `ok` message."""
         return {"files": self.files, "skipped": self.skipped, "matches": self.matches, "limit": self.limit}
 
 
-class Searching:
-    """The handler."""
+class SearchHandlers:
+    """The handler of searching."""
 
     def __init__(self, workspace: Workspace, threads: Threads) -> None:
         self._workspace = workspace
         self._threads = threads
 
     async def search(self, channel: Channel) -> dict[str, Any]:
-        """`file.search`."""
+        """Handle `file.search`."""
         query, tally = read_query(self._workspace, channel.arguments), Tally()
         found = search(self._workspace, query, tally)
 
         def take(flag: StopFlag) -> list[Match] | None:
-            """What the next moment brings; None at the end."""
+            """Return the matches of the next moment; None at the end."""
             matches: list[Match] = []
-            until = time.monotonic() + _SLICE
+            until = time.monotonic() + _REPORT_SECONDS
             for match in found:
                 flag.check()
                 if match is not None:
@@ -113,7 +113,7 @@ class Searching:
 
 
 def read_query(workspace: Workspace, arguments: Mapping[str, Any]) -> Query:
-    """The arguments, checked.
+    """Check the arguments.
 
     Raises:
         OperationError: INVALID_ARGUMENT, naming the field.
@@ -143,7 +143,7 @@ def _read_globs(patterns: list[str], name: str) -> Globs:
 
 
 def search(workspace: Workspace, query: Query, tally: Tally) -> Generator[Match | None, None, None]:
-    """Matches in the order of their paths; None where a moment passed without one.
+    """Yield matches in the order of their paths, and None whenever a moment passes without one.
 
     Raises:
         OperationError: NOT_FOUND or NOT_A_DIRECTORY (`path`); INVALID_ARGUMENT (`content_pattern`).
@@ -165,7 +165,7 @@ def search(workspace: Workspace, query: Query, tally: Tally) -> Generator[Match 
             if visit.leaving or not _has_name(query, visit):
                 yield None
                 continue
-            found = _look(matcher, workspace, query, prefix, visit) if matcher else _tell(prefix, visit)
+            found = _search_file(matcher, workspace, query, prefix, visit) if matcher else _name_match(prefix, visit)
             yield from _count(found, query, tally)
             if tally.limit:
                 return
@@ -175,7 +175,7 @@ def _has_name(query: Query, visit: Visit) -> bool:
     return not query.names or query.names.matches_itself(to_text(visit.path))
 
 
-def _tell(prefix: bytes, visit: Visit) -> Iterator[Match | None]:
+def _name_match(prefix: bytes, visit: Visit) -> Iterator[Match | None]:
     yield {"info": build_info(to_text(prefix + visit.path), visit.status, visit.target)}
 
 
@@ -196,8 +196,10 @@ def _count(found: Iterator[Match | None], query: Query, tally: Tally) -> Iterato
     tally.files += 1
 
 
-def _look(matcher: _Matcher, workspace: Workspace, query: Query, prefix: bytes, visit: Visit) -> Iterator[Match | None]:
-    """Matching lines of one file; `{"skipped": 1}` or `{"limit": ...}` instead where that is what happened."""
+def _search_file(
+    matcher: _Matcher, workspace: Workspace, query: Query, prefix: bytes, visit: Visit
+) -> Iterator[Match | None]:
+    """Yield the matching lines of one file, or `{"skipped": 1}` or `{"limit": ...}` if that happened instead."""
     if not stat.S_ISREG(visit.status.st_mode):
         yield {"skipped": 0}
         return
@@ -224,8 +226,8 @@ def _look(matcher: _Matcher, workspace: Workspace, query: Query, prefix: bytes, 
 
 
 def _open(workspace: Workspace, parts: Parts) -> int:
-    """The file, no symlink followed below the folder that was searched; -1 where it is gone or may not be read."""
-    from sandbox_runtime.files.confined.open_beneath import ITSELF  # noqa: PLC0415 - same
+    """Open a file without following a symlink below the searched folder. Returns -1 if it cannot be read."""
+    from sandbox_runtime.files.confined.open_beneath import ITSELF  # noqa: PLC0415 - as below
     from sandbox_runtime.files.reading import open_regular  # noqa: PLC0415 - only where contents are searched
 
     try:
@@ -237,7 +239,7 @@ def _open(workspace: Workspace, parts: Parts) -> int:
 
 @dataclass(slots=True)
 class _Matcher:
-    """The process."""
+    """The process that matches lines."""
 
     peer: socket.socket
     process: subprocess.Popen[bytes]
@@ -250,8 +252,8 @@ class _Matcher:
             raise _matcher_ended() from error
 
     def receive(self) -> dict[str, Any] | None:
-        """The next answer; None where there is none within a moment."""
-        if not select.select([self.peer], [], [], _TICK_MS / 1000)[0]:
+        """Return the next answer; None if there is none within a moment."""
+        if not select.select([self.peer], [], [], _POLL_MS / 1000)[0]:
             return None
         data = self.peer.recv(1 << 20)
         self._waiting += data
@@ -270,7 +272,7 @@ class _Matcher:
 
 
 def _start_matcher(query: Query, resources: contextlib.ExitStack) -> _Matcher | None:
-    """The process, ended with the resources; None where the deadline came first."""
+    """Start the process, to be ended with `resources`. Returns None if the deadline came first."""
     ours, theirs = socket.socketpair()
     resources.callback(ours.close)
     with theirs:
@@ -290,9 +292,9 @@ def _start_matcher(query: Query, resources: contextlib.ExitStack) -> _Matcher | 
         if time.monotonic() >= query.deadline:
             return None
     if answer["error"]:
-        raise invalid(f"`content_pattern` is no regular expression: {answer['error']}.", "content_pattern")
+        raise invalid(f"`content_pattern` is not a regular expression: {answer['error']}.", "content_pattern")
     return matcher
 
 
 def _matcher_ended() -> OperationError:
-    return OperationError("UNAVAILABLE", "RUNTIME_UNAVAILABLE", "The search was ended from outside; try again.")
+    return OperationError("UNAVAILABLE", "RUNTIME_UNAVAILABLE", "Something ended the search process. Try again.")

@@ -1,8 +1,7 @@
-"""`file.watch` and `workspace.watch`: changes below a folder, told as they happen, from inotify.
+"""`file.watch` and `workspace.watch`: report changes below a folder as they happen, with inotify.
 
-Folders that appear are watched before they are read, so that nothing in them is missed; what is found in one that was
-filled meanwhile is told as added. No symlink is followed below the folder, and files that are being written
-(`tree.PART_NAME`) are not told.
+A folder that appears is watched before it is read, so that nothing in it is missed. Whatever it already holds counts as
+added. No symlink below the folder is followed. Part files (`walk.PART_NAME`) are not reported.
 """
 
 from __future__ import annotations
@@ -33,27 +32,27 @@ if TYPE_CHECKING:
     from sandbox_runtime.files.confined.threads import Threads
 
 MAX_WATCHES: Final = 32
-"""Of one runtime at a time."""
+"""Watches that may be open at a time."""
 MAX_FOLDERS: Final = 50_000
-"""That one watch covers."""
-_WINDOW: Final = 0.02
-"""Seconds in which what happens to one path is told once."""
+"""Folders that one watch may cover."""
+_WINDOW_SECONDS: Final = 0.02
+"""Changes of one path within this time are merged."""
 _BATCH: Final = 500
 _MAX_EVENT: Final = 900_000
-_GONE: Final = inotify.DELETE | inotify.MOVED_FROM
-_COME: Final = inotify.CREATE | inotify.MOVED_TO
+_DISAPPEARED: Final = inotify.DELETE | inotify.MOVED_FROM
+_APPEARED: Final = inotify.CREATE | inotify.MOVED_TO
 _CHANGED: Final = inotify.MODIFY | inotify.CLOSE_WRITE | inotify.ATTRIB
 
 
 @dataclass(slots=True)
 class _Folder:
     path: bytes
-    """Relative to the folder that is watched, a slash behind it; empty for that folder itself."""
+    """Relative to the watched folder, with a slash at the end; empty for that folder itself."""
     names: set[bytes] = field(default_factory=set)
 
 
 class Tree:
-    """The watched folders of one watch. Its methods run in threads, one at a time.
+    """The folders of one watch. Its methods run in threads, one at a time.
 
     Attributes:
         has_overflowed: The kernel dropped events.
@@ -73,17 +72,17 @@ class Tree:
         self.is_gone = False
 
     def begin(self) -> None:
-        """Watch what is there.
+        """Watch the folder and, if the watch is recursive, those below it.
 
         Raises:
-            OperationError: NOT_FOUND or NOT_A_DIRECTORY; RESOURCE_EXHAUSTED: too many folders.
+            OperationError: NOT_FOUND or NOT_A_DIRECTORY; RESOURCE_EXHAUSTED if there are too many folders.
         """
         with self._open_base() as base:
             self._identity = identify(os.fstat(base))
             self._enter(base, b"", {})
 
     def read(self) -> dict[bytes, str]:
-        """What changed, by path below the workspace root: `added`, `modified` or `removed`."""
+        """Return the changes by path below the workspace root: `added`, `modified` or `removed`."""
         changes: dict[bytes, str] = {}
         for event in self.queue.read():
             if event.mask & inotify.OVERFLOW:
@@ -93,12 +92,12 @@ class Tree:
         return changes
 
     def close(self) -> None:
-        """Watch no more."""
+        """Stop watching."""
         self.queue.close()
 
     @contextlib.contextmanager
     def _open_base(self) -> Iterator[int]:
-        """The folder itself; not kept open, as the kernel would not tell then that it was removed."""
+        """Open the watched folder for a moment. While it is open, the kernel would not report its removal."""
         with self._workspace.locate(self._parts, THROUGH) as location:
             base = os.open(location.name, FOLDER_FLAGS, dir_fd=location.folder)
             try:
@@ -117,27 +116,27 @@ class Tree:
         if PART_NAME.fullmatch(event.name) or self._is_excluded(path):
             return
         is_folder = bool(event.mask & inotify.IS_FOLDER)
-        if event.mask & _GONE:
+        if event.mask & _DISAPPEARED:
             folder.names.discard(event.name)
-            self._note(changes, path, "removed")
+            self._add_change(changes, path, "removed")
             if is_folder and event.mask & inotify.MOVED_FROM:
                 self._leave(path + b"/")
-        elif event.mask & _COME:
-            self._note(changes, path, "modified" if event.name in folder.names else "added")
+        elif event.mask & _APPEARED:
+            self._add_change(changes, path, "modified" if event.name in folder.names else "added")
             folder.names.add(event.name)
             if is_folder and self._recursive:
                 self._enter_new(path + b"/", changes)
         elif event.mask & _CHANGED and not is_folder:
-            self._note(changes, path, "modified")
+            self._add_change(changes, path, "modified")
 
-    def _note(self, changes: dict[bytes, str], path: bytes, change: str) -> None:
+    def _add_change(self, changes: dict[bytes, str], path: bytes, change: str) -> None:
         whole = self._prefix + path
         before = changes.get(whole)
         if before == "added" and change == "modified":
             return
         if before == "removed" and change == "added":
             change = "modified"
-        # In the order of what happened last.
+        # The latest change comes last.
         changes.pop(whole, None)
         if not (before == "added" and change == "removed"):
             changes[whole] = change
@@ -152,14 +151,14 @@ class Tree:
                 raise
 
     def _enter(self, base: int, path: bytes, changes: dict[bytes, str]) -> None:
-        """Watch a folder and those below it; what was in it already is told as added."""
+        """Watch a folder and those below it. Whatever it already holds counts as added."""
         waiting = [path]
         while waiting:
             path = waiting.pop()
             try:
                 descriptor = _open_below(base, path)
             except OSError:
-                continue  # gone again, or no folder any more
+                continue  # removed or replaced meanwhile
             try:
                 folder = self._watch(descriptor, path)
                 with os.scandir(descriptor) as entries:
@@ -168,7 +167,7 @@ class Tree:
                         if PART_NAME.fullmatch(name) or self._is_excluded(path + name):
                             continue
                         if path and name not in folder.names:
-                            self._note(changes, path + name, "added")
+                            self._add_change(changes, path + name, "added")
                         folder.names.add(name)
                         if self._recursive and entry.is_dir(follow_symlinks=False):
                             waiting.append(path + name + b"/")
@@ -200,8 +199,8 @@ class Tree:
         return bool(self._excluded) and self._excluded.matches_itself(to_text(path))
 
 
-class Watching:
-    """The handlers."""
+class WatchHandlers:
+    """Handlers of watching."""
 
     def __init__(self, workspace: Workspace, threads: Threads) -> None:
         self._workspace = workspace
@@ -209,7 +208,7 @@ class Watching:
         self._count = 0
 
     async def watch(self, channel: Channel) -> dict[str, Any]:
-        """`file.watch`: ends when it is cancelled, or when the folder is gone."""
+        """Handle `file.watch`. Ends when it is cancelled or the folder disappears."""
         parts = self._workspace.confine(channel.arguments.get("path") or ".")
         recursive = take_bool(channel.arguments, "recursive")
         async with self._open(parts, Globs(()), recursive=recursive) as tree:
@@ -221,13 +220,13 @@ class Watching:
                 for batch in _cut(changes):
                     channel.send_event({"type": "changes", "at_ns": at_ns, "changes": batch})
                 if tree.has_overflowed:
-                    # Folders may have appeared unseen: whoever watches must look anew, and begin again.
+                    # Folders may have appeared unseen: the client must list them and watch again.
                     channel.send_event({"type": "overflow"})
                     return {"reason": "overflow"}
         return {"reason": "gone"}
 
     async def watch_all(self, channel: Channel) -> dict[str, Any]:
-        """`workspace.watch`: only that something changed, at most so often as it is asked for."""
+        """Handle `workspace.watch`. Reports only that something changed."""
         try:
             excluded = Globs(take_texts(channel.arguments, "exclude"))
         except ValueError as error:
@@ -243,7 +242,7 @@ class Watching:
     @contextlib.asynccontextmanager
     async def _open(self, parts: Parts, excluded: Globs, *, recursive: bool) -> Any:
         if self._count >= MAX_WATCHES:
-            raise _too_many(f"{MAX_WATCHES} watches are open: end one first")
+            raise _too_many(f"{MAX_WATCHES} watches are open, so end one first")
         try:
             tree = Tree(self._workspace, parts, recursive=recursive, excluded=excluded)
         except OSError as error:
@@ -258,7 +257,7 @@ class Watching:
             tree.close()
 
     async def _wait(self, tree: Tree) -> None:
-        """Until something happened, and a moment longer: changes come in bursts."""
+        """Wait for a change, and a moment longer, because changes come in bursts."""
         loop = asyncio.get_running_loop()
         arrived = loop.create_future()
         loop.add_reader(tree.queue.fileno(), lambda: None if arrived.done() else arrived.set_result(None))
@@ -266,11 +265,11 @@ class Watching:
             await arrived
         finally:
             loop.remove_reader(tree.queue.fileno())
-        await asyncio.sleep(_WINDOW)
+        await asyncio.sleep(_WINDOW_SECONDS)
 
 
 def _cut(changes: dict[bytes, str]) -> list[list[dict[str, str]]]:
-    """Changes in pieces that fit an event."""
+    """Cut changes into pieces that fit into an event."""
     batches: list[list[dict[str, str]]] = []
     room = 0
     for path, change in changes.items():
@@ -284,7 +283,7 @@ def _cut(changes: dict[bytes, str]) -> list[list[dict[str, str]]]:
 
 
 def _open_below(base: int, path: bytes) -> int:
-    """A folder below an open one, no symlink followed on the way."""
+    """Open a folder below an open one, without following a symlink on the way."""
     folder = os.dup(base)
     for name in path.split(b"/"):
         if not name:

@@ -1,4 +1,4 @@
-"""`file.write` and `workspace.write`: whole files, and what else a restore brings."""
+"""`file.write` and `workspace.write`: whole files, and the folders and symlinks that a restore creates."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sandbox_runtime.files.confined.errors import invalid, is_a_directory
 from sandbox_runtime.files.confined.info import Info, observe
 from sandbox_runtime.files.confined.open_beneath import Location, Lookup
 from sandbox_runtime.files.confined.path_checks import Parts, join
-from sandbox_runtime.files.confined.threads import settle, wait_for_end
+from sandbox_runtime.files.confined.threads import finish, wait_for_end
 
 if TYPE_CHECKING:
     import socket
@@ -23,22 +23,22 @@ if TYPE_CHECKING:
     from sandbox_runtime.files.confined.open_beneath import Workspace
     from sandbox_runtime.files.confined.threads import Threads
 
-_INTO: Final = Lookup(make_parents=True)
+_WRITTEN: Final = Lookup(make_parents=True)
 _RESTORED: Final = Lookup(follow=False, follow_last=False, make_parents=True)
 _MAX_TARGET: Final = 4095
-"""Bytes of a symlink's target at most, as the kernel has it."""
+"""Largest size of a symlink's target in bytes, as in the kernel."""
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FOLDER_MODE: Final = 0o755
 
 
 class FileLimits(Protocol):
-    """The limits that are read at each call, so that `configure` can change them."""
+    """Limits that are read at each call, so that `configure` can change them."""
 
     file_bytes: int
-    """Bytes of a file at most; 0 for no limit."""
+    """Largest size of a file in bytes; 0 for no limit."""
 
 
-class Writing:
+class WriteHandlers:
     """Handlers of writing."""
 
     def __init__(self, workspace: Workspace, threads: Threads, limits: FileLimits) -> None:
@@ -47,11 +47,11 @@ class Writing:
         self._limits = limits
 
     async def write(self, channel: Channel) -> dict[str, Any]:
-        """`file.write`."""
+        """Handle `file.write`."""
         arguments = channel.arguments
         target = Target(
             self._workspace.confine(arguments.get("path")),
-            _INTO,
+            _WRITTEN,
             mode=take_int(arguments, "mode", PERMISSION_BITS),
             sha256=take_sha256(arguments),
             max_bytes=self._limits.file_bytes,
@@ -59,12 +59,12 @@ class Writing:
         return await self._receive(channel, target)
 
     async def write_from_storage(self, channel: Channel) -> dict[str, Any]:
-        """`workspace.write`. The size limit is not applied: what was saved must come back."""
+        """Handle `workspace.write`. The size limit does not apply: a saved file must be restored whatever its size."""
         arguments = channel.arguments
         kind = take_text(arguments, "type") or "file"
-        # Bits such as setuid, which a manifest may claim, are not restored.
+        # A manifest may name bits such as setuid. They are not restored.
         mode = take_int(arguments, "mode", 0o7777) & PERMISSION_BITS
-        mtime_ns = take_int(arguments, "mtime_ns", low=-LARGEST)  # before 1970 it is negative; 0 is now
+        mtime_ns = take_int(arguments, "mtime_ns", low=-LARGEST)  # negative before 1970; 0 means now
         parts = self._workspace.confine(arguments.get("path"))
         if kind == "file":
             target = Target(parts, _RESTORED, mode, take_sha256(arguments), mtime_ns=mtime_ns or None, is_restored=True)
@@ -75,11 +75,11 @@ class Writing:
             link = _take_link_target(arguments)
             info = await self._threads.run(_restore_link, self._workspace, parts, link, mtime_ns)
         else:
-            raise invalid("`type` is `file`, `symlink` or `directory`.", "type")
+            raise invalid("`type` must be `file`, `symlink` or `directory`.", "type")
         return {"info": info, "sha256": ""}
 
     async def _receive(self, channel: Channel, target: Target) -> dict[str, Any]:
-        """Write what comes in; what fits one piece costs one thread call."""
+        """Write the content that arrives. A file that fits into one piece costs one thread call."""
         part = PartFile(self._workspace, target)
         try:
             if (sock := await channel.stream()) is not None:
@@ -98,7 +98,7 @@ class Writing:
                 except BaseException:
                     await wait_for_end(writing)
                     raise
-                await settle(writing)
+                await finish(writing)
             info, digest = await self._threads.run(part.commit)
             return {"info": info, "sha256": digest}
         finally:
@@ -109,9 +109,9 @@ class Writing:
         with sock:
             await self._threads.run(part.begin)
             await receive_file(sock, part.write, self._threads)
-        # The end of the socket is no end of the content: whoever breaks off closes it too.
+        # A sender that gives up closes the socket too, so the end of the socket does not prove a complete file.
         if await channel.receive() is not None:
-            raise invalid("Behind a stream there is no more content.", "stream")
+            raise invalid("After a bulk stream no more content may follow.", "stream")
         info, digest = await self._threads.run(part.commit)
         return {"info": info, "sha256": digest}
 
@@ -132,7 +132,7 @@ def _take_link_target(arguments: dict[str, Any]) -> bytes:
     except UnicodeEncodeError:
         target = b""
     if not target or b"\0" in target or len(target) > _MAX_TARGET:
-        raise invalid(f"`symlink_target` has 1 to {_MAX_TARGET} bytes and no NUL.", "symlink_target")
+        raise invalid(f"`symlink_target` must have 1 to {_MAX_TARGET} bytes and no NUL.", "symlink_target")
     return target
 
 

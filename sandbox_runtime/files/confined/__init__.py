@@ -1,1 +1,1 @@
-"""Touches the disk without ever leaving the workspace's root."""
+"""Accesses the disk without ever leaving the workspace's root."""

@@ -1,6 +1,6 @@
-"""A file on its way in: written beside its target under a name that nothing lists, then renamed over it. Blocking I/O.
+"""Writes a file beside its target, under a name that no listing shows, and renames it into place. Blocking I/O.
 
-Whatever goes wrong before the rename leaves the target as it was and nothing beside it.
+A failure before the rename leaves the target unchanged and nothing beside it.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ _DEFAULT_MODE: Final = 0o644
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What is to be there at the end.
+    """The file to write.
 
     Attributes:
-        parts: Where.
-        lookup: How that is found; missing parents are to be made.
+        parts: Its path.
+        lookup: How to find its folder. Must create missing parents.
         mode: Permission bits; 0 for those of the replaced file, or 0644.
-        sha256: What the digest must be; empty for any.
-        max_bytes: 0 for no limit.
+        sha256: The expected digest; empty for any.
+        max_bytes: Largest size; 0 for no limit.
         mtime_ns: Modification time; None for now.
-        is_restored: It comes from storage: whatever is no folder is replaced, and the info is detailed.
+        is_restored: The file comes from storage: it replaces anything but a folder, and its info is detailed.
     """
 
     parts: Parts
@@ -50,12 +50,12 @@ class Target:
 
 
 def part_name() -> bytes:
-    """A new name that `tree.PART_NAME` matches."""
+    """Return a new name that `walk.PART_NAME` matches."""
     return f".{os.urandom(8).hex()}.sandbox-part".encode()
 
 
 class PartFile:
-    """One upload: `begin`, `write`, `commit` in this order, each in a thread, and `abort` at the end in any case."""
+    """One upload: `begin`, `write` and `commit` in this order, each in a thread, and always `abort` at the end."""
 
     def __init__(self, workspace: Workspace, target: Target) -> None:
         self._workspace = workspace
@@ -69,14 +69,14 @@ class PartFile:
 
     @property
     def is_open(self) -> bool:
-        """Whether `abort` has something to do."""
+        """True if `abort` has something to close."""
         return self._folder >= 0 or self._descriptor >= 0
 
     def begin(self) -> None:
-        """Make the parents and the part file.
+        """Create the parents and the part file.
 
         Raises:
-            OperationError: The target is a folder, or nothing that a file may replace.
+            OperationError: The target is a folder, or something else that a file may not replace.
         """
         with self._workspace.locate(self._target.parts, self._target.lookup) as location:
             self._replaced_mode(location)
@@ -87,7 +87,7 @@ class PartFile:
             self._name = location.name
 
     def write(self, data: bytes | memoryview) -> None:
-        """Append.
+        """Append to the part file.
 
         Raises:
             OperationError: FILE_TOO_LARGE or DISK_FULL.
@@ -105,29 +105,28 @@ class PartFile:
                 view = view[os.write(self._descriptor, view) :]
 
     def commit(self) -> tuple[Info, str]:
-        """Put it in its place: its info and digest.
+        """Rename the part file into place and return the file's info and digest.
 
         Raises:
             OperationError: DIGEST_MISMATCH, or the target has become a folder.
         """
         target, digest = self._target, self._digest.hexdigest()
         if target.sha256 and digest != target.sha256:
-            raise OperationError(
-                "DATA_LOSS", "DIGEST_MISMATCH", f"What arrived has the digest {digest}; send the file again.", "sha256"
-            )
+            message = f"The received content has the digest {digest}. Send the file again."
+            raise OperationError("DATA_LOSS", "DIGEST_MISMATCH", message, "sha256")
         location = Location(self._folder, self._name)
         with translating():
             os.fchmod(self._descriptor, target.mode or self._replaced_mode(location))
             if target.mtime_ns is not None:
                 os.utime(self._descriptor, ns=(target.mtime_ns, target.mtime_ns))
             descriptor, self._descriptor = self._descriptor, -1
-            os.close(descriptor)  # where a network file system tells that the disk is full
+            os.close(descriptor)  # a network file system reports a full disk only here
             os.rename(self._part, self._name, src_dir_fd=self._folder, dst_dir_fd=self._folder)
             self._part = b""
             return observe(join(target.parts), location, detailed=target.is_restored), digest
 
     def abort(self) -> None:
-        """Close what is open and remove the part file where it is still there."""
+        """Close what is open, and remove the part file if it still exists."""
         if self._descriptor >= 0:
             with contextlib.suppress(OSError):
                 os.close(self._descriptor)
@@ -140,7 +139,7 @@ class PartFile:
         self._part = b""
 
     def _replaced_mode(self, location: Location) -> int:
-        """Permission bits of the file that is replaced, or the default ones."""
+        """Return the permission bits of the file to replace, or the default ones."""
         if location.name == b".":
             raise is_a_directory()
         try:

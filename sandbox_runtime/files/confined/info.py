@@ -1,4 +1,4 @@
-"""`info` objects of docs/link.md, from what stat said. Pure but for the readlink of a symlink."""
+"""Builds the `info` objects of docs/link.md from the result of stat. The only I/O is the readlink of a symlink."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Info = dict[str, Any]
 
 
 def kind_of(mode: int) -> str:
-    """`file`, `directory`, `symlink`, or `other` for what is never opened."""
+    """Return `file`, `directory`, `symlink`, or `other` for anything that is never opened."""
     if stat.S_ISREG(mode):
         return "file"
     if stat.S_ISDIR(mode):
@@ -24,13 +24,13 @@ def kind_of(mode: int) -> str:
 
 
 def build_info(path: str, status: os.stat_result, target: bytes = b"", *, detailed: bool = False) -> Info:
-    """An `info` object.
+    """Build an `info` object.
 
     Args:
         path: Relative to the workspace root.
-        status: Of the thing itself, no symlink followed.
-        target: Of a symlink.
-        detailed: With `ino` and `ctime_ns`, by which the agent sees that a file changed.
+        status: The status, without following a symlink.
+        target: The target of a symlink.
+        detailed: Include `ino` and `ctime_ns`, from which the agent sees that a file changed.
     """
     info: Info = {
         "path": path,
@@ -47,7 +47,7 @@ def build_info(path: str, status: os.stat_result, target: bytes = b"", *, detail
 
 
 def observe(path: str, location: Location, *, detailed: bool = False) -> Info:
-    """The `info` of what is at a location.
+    """Return the `info` of the file at a location.
 
     Raises:
         OSError: Nothing is there.

@@ -1,9 +1,9 @@
-"""From confined components to an open folder and a name in it, with no symlink leading out of the root.
+"""Opens the folder of a path without letting any symlink lead out of the root.
 
-openat2 is tried first, where it can decide alone. What it cannot (an absolute symlink that stays inside, a path over
-PATH_MAX, folders to make, a kernel without it) is walked here, one component at a time: each is opened without
-following links, links are read and put in front of what is left, and `..` is answered from the names walked so far,
-never by the kernel, so that a folder that is swapped meanwhile leads nowhere else.
+openat2 comes first. It cannot decide everything: absolute symlinks that stay inside, paths over PATH_MAX, folders to
+create, kernels without it. Those paths are walked here, one component at a time. Each component is opened without
+following links. A link's target is put in front of the remaining components. `..` is resolved from the names walked so
+far, never by the kernel, so swapping a folder meanwhile leads nowhere else.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 from sandbox_link.protocol import OperationError
 from sandbox_runtime.files.confined.errors import to_operation_error
 from sandbox_runtime.files.confined.path_checks import Parts, below_root, confine, outside
-from sandbox_runtime.linux import file_syscalls as syscalls
+from sandbox_runtime.linux import file_syscalls
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 MAX_SYMLINKS: Final = 40
 _MAX_STEPS: Final = 65_536
 _MAX_SPELLING: Final = 64
-"""Components of an absolute path that is looked for the root."""
+"""Components of an absolute path up to which the root is searched in it."""
 _PATH_MAX: Final = 4096
 _FOLDER: Final = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FOLDER_MODE: Final = 0o755
@@ -35,12 +35,12 @@ _FOLDER_MODE: Final = 0o755
 
 @dataclass(frozen=True, slots=True)
 class Lookup:
-    """How a path is looked up.
+    """Options for looking up a path.
 
     Attributes:
-        follow: Symlinks between the components are followed where they stay inside; else they are an error.
-        follow_last: So is one at the end; else the link itself is meant.
-        make_parents: Missing folders on the way are made.
+        follow: Follow symlinks on the way that stay inside. If False, they are an error.
+        follow_last: Follow a symlink at the end. If False, the link itself is meant.
+        make_parents: Create missing folders on the way.
     """
 
     follow: bool = True
@@ -49,11 +49,11 @@ class Lookup:
 
 
 THROUGH: Final = Lookup()
-"""What reading and listing use."""
+"""For reading and listing."""
 ITSELF: Final = Lookup(follow_last=False)
-"""What stat, remove and move use: a symlink at the end is the thing meant."""
+"""For stat, remove and move: a symlink at the end is meant itself."""
 STRICT: Final = Lookup(follow=False, follow_last=False)
-"""What saving and restoring use: no symlink at all on the way."""
+"""For saving and restoring: no symlink on the way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,19 +64,22 @@ class Location:
     name: bytes
 
     def stat(self) -> os.stat_result:
-        """What is there; a symlink is not followed."""
+        """Return the status of the file, without following a symlink."""
         return os.stat(self.name, dir_fd=self.folder, follow_symlinks=False)
 
 
 class Workspace:
-    """The workspace's root. Cheap: nothing is open between two calls."""
+    """The workspace's root. Keeps nothing open between calls."""
 
     def __init__(self, root: Path) -> None:
         self._root = os.fsencode(root.absolute())
         self._roots = tuple(dict.fromkeys((self._root, os.path.realpath(self._root))))
 
     def confine(self, text: object, field: str = "path") -> Parts:
-        """As `paths.confine`, for this root; an absolute path may also lead to the root through symlinks."""
+        """Confine a path to this root, as `path_checks.confine` does.
+
+        An absolute path may also lead to the root through symlinks.
+        """
         try:
             return confine(text, self._roots, field)
         except OperationError:
@@ -85,7 +88,7 @@ class Workspace:
         return confine(below, self._roots, field)
 
     def _find_below(self, text: str) -> str | None:
-        """What an absolute path has below the root, where a folder on its way is the root; None where none is."""
+        """Return the part of an absolute path below the root. Returns None if no folder on its way is the root."""
         names = [name for name in text.split("/") if name not in ("", ".")]
         if ".." in names or len(names) > _MAX_SPELLING:
             return None
@@ -99,11 +102,11 @@ class Workspace:
 
     @contextlib.contextmanager
     def locate(self, parts: Parts, lookup: Lookup = THROUGH, field: str = "path") -> Iterator[Location]:
-        """Find the folder that a path's last component is in; it is closed at the end.
+        """Open the folder of a path's last component, and close it at the end.
 
         Raises:
-            OperationError: Symlinks lead outside; a folder on the way is missing or none. An OSError in the body is
-                raised as OperationError too, naming `field`.
+            OperationError: Symlinks lead outside, or something on the way is missing or not a folder. An OSError in the
+                body is raised as OperationError too, naming `field`.
         """
         try:
             folder, name = self._open_parent(parts, lookup, field)
@@ -133,27 +136,27 @@ class Workspace:
 
 
 def _try_at_once(root: int, parts: Parts, lookup: Lookup) -> int | None:
-    """The parent by one openat2, where that settles it."""
+    """Open the parent with one openat2. Returns None if that cannot decide."""
     parent = b"/".join(parts[:-1]) or b"."
     if not lookup.follow or len(parent) >= _PATH_MAX:
         return None
     try:
-        folder = syscalls.open_beneath(parent, os.O_PATH | os.O_DIRECTORY, root)
+        folder = file_syscalls.open_beneath(parent, os.O_PATH | os.O_DIRECTORY, root)
     except OSError:
         return None
     try:
-        is_settled = not lookup.follow_last or _read_link(folder, parts[-1]) is None
+        is_decided = not lookup.follow_last or _read_link(folder, parts[-1]) is None
     except BaseException:
         os.close(folder)
         raise
-    if is_settled:
+    if is_decided:
         return folder
     os.close(folder)
     return None
 
 
 def _read_link(folder: int, name: bytes) -> bytes | None:
-    """A symlink's target; None for everything else."""
+    """Return a symlink's target; None for anything else."""
     try:
         return os.readlink(name, dir_fd=folder)
     except OSError as error:
@@ -163,7 +166,7 @@ def _read_link(folder: int, name: bytes) -> bytes | None:
 
 
 class _Walk:
-    """One path's way through the tree. Holds one folder open, however deep it is."""
+    """The walk along one path. Holds one folder open, however deep the path is."""
 
     def __init__(self, root: int, roots: tuple[bytes, ...], lookup: Lookup, field: str) -> None:
         self._root = root
@@ -182,7 +185,7 @@ class _Walk:
             self._folder = None
 
     def run(self, parts: Parts) -> tuple[int, bytes]:
-        """The open parent, for the caller to close, and the last name in it; `.` where a link ended on a folder."""
+        """Return the open parent, which the caller closes, and the last name in it: `.` if a link ends on a folder."""
         self._pending.extend(parts)
         while self._pending:
             name = self._pending.popleft()
@@ -201,7 +204,7 @@ class _Walk:
         return folder
 
     def _open_folder(self) -> int:
-        """The current folder; after a `..` it is opened again from the root."""
+        """Return the current folder. After a `..` it is opened again from the root."""
         if self._folder is None:
             self._folder = os.dup(self._root)
             for name in self._walked:
@@ -213,13 +216,13 @@ class _Walk:
     def _step_into(self, name: bytes) -> None:
         self._steps += 1
         if self._steps > _MAX_STEPS:
-            raise outside("The path's symlinks are too long a way.", self._field)
+            raise outside("The path's symlinks are too deep.", self._field)
         folder = self._open_folder()
         self._folder = os.open(name, _FOLDER, dir_fd=folder)
         os.close(folder)
 
     def _enter(self, name: bytes) -> bool:
-        """Go down into a folder; False where the name is something else."""
+        """Enter a folder. Returns False if the name is something else."""
         self._open_folder()
         try:
             self._step_into(name)
@@ -238,12 +241,12 @@ class _Walk:
 
     def _leave(self) -> None:
         if not self._walked:
-            raise outside("A symlink of the path leads out of the workspace.", self._field)
+            raise outside("A symlink in the path leads out of the workspace.", self._field)
         self._walked.pop()
         self.close()
 
     def _follow(self, name: bytes) -> bool:
-        """Put a symlink's target in front of what is left; False where the name is no symlink."""
+        """Put a symlink's target in front of the remaining components. Returns False if the name is not a symlink."""
         target = _read_link(self._open_folder(), name)
         if target is None:
             return False
@@ -255,7 +258,7 @@ class _Walk:
         if target.startswith(b"/"):
             below = below_root(target, self._roots)
             if below is None:
-                raise outside("A symlink of the path leads out of the workspace.", self._field)
+                raise outside("A symlink in the path leads out of the workspace.", self._field)
             self._walked.clear()
             self.close()
             target = below

@@ -1,6 +1,6 @@
-"""Path confinement, pure: from a client's text to components below the workspace root, or an error. No I/O.
+"""Turns a client's path into components below the workspace root, or raises an error. Pure: no I/O.
 
-Symlinks are not seen here; `resolve` deals with them, component by component, on what this module lets through.
+This module does not see symlinks. `open_beneath` handles them in the paths that pass these checks.
 """
 
 from __future__ import annotations
@@ -10,25 +10,28 @@ from typing import Final
 from sandbox_link.protocol import OperationError
 
 MAX_PATH_BYTES: Final = 128 * 1024
-"""Bytes of a path at most: its JSON with every byte escaped still fits a frame. Longer ones are not listed either."""
+"""Largest size of a path in bytes: with every byte escaped, its JSON still fits into a frame.
+
+Longer paths are not listed either.
+"""
 MAX_COMPONENTS: Final = 8192
-"""Components of a path at most."""
+"""Largest number of components in a path."""
 
 Parts = tuple[bytes, ...]
-"""Components of a path below the root, none of them empty, `.` or `..`; the root itself is the empty tuple."""
+"""Components of a path below the root. None is empty, `.` or `..`; the root itself is the empty tuple."""
 
 
 def confine(text: object, roots: tuple[bytes, ...], field: str = "path") -> Parts:
-    """Components of a path below the workspace root.
+    """Return the components of a path below the workspace root.
 
     Args:
-        text: As the client gave it: relative to the root, or absolute and inside it. Bytes that are not UTF-8 are
-            `surrogateescape`d.
-        roots: Absolute spellings of the root, such as the one configured and the one without symlinks.
-        field: The request's field that errors name.
+        text: The client's path: relative to the root, or absolute and inside it. Bytes that are not UTF-8 arrive as
+            lone surrogates.
+        roots: Absolute spellings of the root, such as the configured one and the one without symlinks.
+        field: The request's field, for errors.
 
     Raises:
-        OperationError: PATH_OUTSIDE_WORKSPACE: it is empty, has a NUL, leaves the root, or is no path at all.
+        OperationError: PATH_OUTSIDE_WORKSPACE: the path is empty, has a NUL, leaves the root, or is not a string.
     """
     raw = _encode(text, field)
     names = raw.split(b"/")
@@ -38,7 +41,7 @@ def confine(text: object, roots: tuple[bytes, ...], field: str = "path") -> Part
     for name in names:
         if name == b"..":
             if not parts:
-                raise outside("The path leaves the workspace; give one below its root.", field)
+                raise outside("The path leaves the workspace. Use a path below its root.", field)
             parts.pop()
         elif name not in (b"", b"."):
             parts.append(name)
@@ -48,17 +51,17 @@ def confine(text: object, roots: tuple[bytes, ...], field: str = "path") -> Part
 
 
 def to_text(path: bytes) -> str:
-    """A path as it stands in JSON: UTF-8, other bytes as lone surrogates."""
+    """Return a path as text for JSON. Bytes that are not UTF-8 become lone surrogates."""
     return path.decode("utf-8", "surrogateescape")
 
 
 def join(parts: Parts) -> str:
-    """Components as text relative to the root; the root itself is `.`."""
+    """Join components to text relative to the root. The root itself is `.`."""
     return to_text(b"/".join(parts)) or "."
 
 
 def below_root(target: bytes, roots: tuple[bytes, ...]) -> bytes | None:
-    """What an absolute path has below one of the roots, `..` left as it stands; None where it starts elsewhere."""
+    """Return the part of an absolute path below one of the roots, or None. Leaves `..` unresolved."""
     for root in roots:
         prefix = root.rstrip(b"/") + b"/"
         if (target + b"/").startswith(prefix):
@@ -67,17 +70,17 @@ def below_root(target: bytes, roots: tuple[bytes, ...]) -> bytes | None:
 
 
 def outside(message: str, field: str) -> OperationError:
-    """The error for every path that is not surely inside the workspace."""
+    """Return the error for a path that is not certain to be inside the workspace."""
     return OperationError("INVALID_ARGUMENT", "PATH_OUTSIDE_WORKSPACE", message, field)
 
 
 def _encode(text: object, field: str) -> bytes:
     if not isinstance(text, str) or not text:
-        raise outside("A path is needed; `.` is the workspace root.", field)
+        raise outside("A path is required; `.` is the workspace root.", field)
     try:
         raw = text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
-        raise outside("The path has characters that no file name can have.", field) from None
+        raise outside("The path has characters that a file name cannot have.", field) from None
     if b"\0" in raw:
         raise outside("The path has a NUL character.", field)
     if len(raw) > MAX_PATH_BYTES:
@@ -86,7 +89,7 @@ def _encode(text: object, field: str) -> bytes:
 
 
 def _strip_root(names: list[bytes], roots: tuple[bytes, ...], field: str) -> list[bytes]:
-    """Components behind the root of an absolute path, once it is normalised: `/tmp/../workspace/a` is inside."""
+    """Normalise an absolute path and return its components below the root: `/tmp/../workspace/a` is inside."""
     absolute: list[bytes] = []
     for name in names:
         if name == b"..":
@@ -97,4 +100,4 @@ def _strip_root(names: list[bytes], roots: tuple[bytes, ...], field: str) -> lis
         prefix = [name for name in root.split(b"/") if name]
         if absolute[: len(prefix)] == prefix:
             return absolute[len(prefix) :]
-    raise outside("The path is outside the workspace; give one relative to its root.", field)
+    raise outside("The path is outside the workspace. Use a path relative to its root.", field)

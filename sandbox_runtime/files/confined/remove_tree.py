@@ -1,4 +1,4 @@
-"""Removing a tree by open folders: no link is followed, no depth is too deep, few folders are open. Blocking I/O."""
+"""Removes a tree of any depth with few open folders, and without following links. Blocking I/O."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from sandbox_runtime.files.confined.threads import StopFlag
 
 _ATTEMPTS: Final = 5
-"""How often a folder is emptied again that something else fills meanwhile."""
+"""How often to empty a folder again if something else fills it meanwhile."""
 _OWNER_ALL: Final = 0o700
 
 
@@ -25,7 +25,7 @@ class _Level:
     name: bytes
     identity: Identity
     folders: list[bytes] | None = None
-    """Subfolders that are left; None where the folder is to be read (again)."""
+    """Subfolders still to remove; None if the folder must be read (again)."""
     attempts: int = 0
 
 
@@ -75,7 +75,7 @@ class _Removal:
         self._folder = folder
         status = os.fstat(folder)
         if stat.S_IMODE(status.st_mode) & _OWNER_ALL != _OWNER_ALL:
-            # Read-only folders (package caches have them) are no obstacle to their owner.
+            # Package caches have read-only folders. Their owner may remove them.
             with contextlib.suppress(PermissionError):
                 os.fchmod(folder, stat.S_IMODE(status.st_mode) | _OWNER_ALL)
         self._levels.append(_Level(name, identify(status)))
@@ -88,7 +88,7 @@ class _Removal:
         except OSError as error:
             if error.errno not in (errno.ENOTDIR, errno.ELOOP):
                 raise
-            self._unlink(name)  # it is no folder any more
+            self._unlink(name)  # it is no longer a folder
 
     def _go_up(self, level: _Level) -> None:
         if len(self._levels) == 1:
@@ -113,13 +113,13 @@ class _Removal:
         self._levels.pop()
 
     def _remove_files(self) -> list[bytes]:
-        """Unlink all but the folders, whose names are returned."""
+        """Unlink everything but the folders, and return the names of those."""
         folders: list[bytes] = []
         files: list[bytes] = []
         with os.scandir(self._folder) as entries:
             for entry in entries:
-                kept = folders if entry.is_dir(follow_symlinks=False) else files
-                kept.append(os.fsencode(entry.name))
+                names = folders if entry.is_dir(follow_symlinks=False) else files
+                names.append(os.fsencode(entry.name))
         for number, name in enumerate(files):
             if number % 1000 == 0:
                 self._flag.check()

@@ -1,6 +1,6 @@
-"""Blocking file work off the event loop, in threads of its own so that slow disks do not hold up interpreters.
+"""Runs blocking file operations in threads of their own, so that a slow disk does not delay interpreters.
 
-A thread cannot be stopped: whoever is cancelled waits for the call under way, so that no descriptor is closed under it.
+A thread cannot be stopped. A cancelled operation waits for its thread, so that no descriptor is closed while in use.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ _T = TypeVar("_T")
 _THREADS: Final = 8
 
 
-class Stopped(Exception):  # noqa: N818 - not an error: how a thread leaves work that nobody waits for
+class Stopped(Exception):  # noqa: N818 - not an error: a thread raises it to leave cancelled work
     """The operation was cancelled while a thread worked on it."""
 
 
 class StopFlag:
-    """Tells a long-running thread that its operation was cancelled."""
+    """Signals a long-running thread that its operation was cancelled."""
 
     def __init__(self) -> None:
         self._event = threading.Event()
 
     def set(self) -> None:
-        """Ask the thread to end."""
+        """Ask the thread to stop."""
         self._event.set()
 
     def check(self) -> None:
-        """Called by the thread now and then.
+        """Check the flag. The thread calls this regularly.
 
         Raises:
-            Stopped: It shall end.
+            Stopped: The thread must stop.
         """
         if self._event.is_set():
             raise Stopped
@@ -51,16 +51,16 @@ class Threads:
         self._pool = concurrent.futures.ThreadPoolExecutor(_THREADS, thread_name_prefix="files")
 
     def submit(self, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> asyncio.Future[_T]:
-        """Start a call; its future must be awaited through `settle`."""
+        """Start a call in a thread. Await its future with `finish`."""
         loop = asyncio.get_running_loop()
         return loop.run_in_executor(self._pool, functools.partial(function, *args, **kwargs))
 
     async def run(self, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
-        """Call it in a thread. When cancelled, wait for the thread first."""
-        return await settle(self.submit(function, *args, **kwargs))
+        """Call a function in a thread. If cancelled, wait for the thread first."""
+        return await finish(self.submit(function, *args, **kwargs))
 
     async def run_stoppable(self, function: Callable[[StopFlag], _T]) -> _T:
-        """Call it in a thread with a flag that is set when this is cancelled."""
+        """Call a function in a thread, with a flag that is set if this coroutine is cancelled."""
         flag = StopFlag()
         future = self.submit(function, flag)
         try:
@@ -71,8 +71,8 @@ class Threads:
             raise
 
 
-async def settle(future: asyncio.Future[_T]) -> _T:
-    """The future's result; when cancelled, its end is awaited before the cancellation goes on."""
+async def finish(future: asyncio.Future[_T]) -> _T:
+    """Return the future's result. If cancelled, wait for the future before the cancellation goes on."""
     try:
         return await asyncio.shield(future)
     except asyncio.CancelledError:
@@ -81,7 +81,7 @@ async def settle(future: asyncio.Future[_T]) -> _T:
 
 
 async def wait_for_end(future: asyncio.Future[Any]) -> None:
-    """Wait for the end, whatever it is and however often this is cancelled."""
+    """Wait until the future is done, whatever its outcome and however often this is cancelled."""
     while not future.done():
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.wait([future])

@@ -1,7 +1,7 @@
-"""Going through a tree, however deep it is, with two folders open at any time.
+"""Walks a tree of any depth with two open folders.
 
-The way back up is `..`, taken only where it leads to the very folder that was left (device and inode); where a folder
-was moved meanwhile, the way is walked again from the base, and what cannot be found any more is left out.
+The walk goes back up through `..`, but only if that is the folder it came from (same device and inode). If a folder was
+moved meanwhile, the walk starts again at the base, and leaves out what it no longer finds.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ if TYPE_CHECKING:
 
 _PART_SUFFIX: Final = b".sandbox-part"
 PART_NAME: Final = re.compile(rb"\.[0-9a-f]{16}" + re.escape(_PART_SUFFIX))
-"""Name of a file that is being written; never listed, never saved."""
+"""The name of a part file, which is being written. It is never listed and never saved."""
 FOLDER_FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 _ENCODING: Final = sys.getfilesystemencoding()
-"""Of the names that scandir gives; os.fsencode takes five times as long, and there are many."""
+"""Encoding of the names from scandir. There are many, and os.fsencode takes five times as long."""
 Identity = tuple[int, int]
 
 
 class Visit(NamedTuple):
-    """One thing found; a tuple, since there are many.
+    """One file or folder that was found. A tuple, because there are many.
 
     Attributes:
         path: Relative to the base.
-        status: Of the thing itself.
-        target: Of a symlink.
-        leaving: A folder, after everything below it; each folder that was entered comes once more in this way.
+        status: The status, without following a symlink.
+        target: The target of a symlink.
+        leaving: True for the second visit of a folder, after everything below it. Each entered folder has one.
     """
 
     path: bytes
@@ -47,18 +47,18 @@ class Visit(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Walk:
-    """What to go through.
+    """The options of a walk.
 
     Attributes:
-        depth: Levels at most; 0 for all.
-        after: Only what sorts behind this path is visited.
-        is_skipped: Leaves out a path and everything below it.
-        is_strict: A folder that may not be read is an error, not left out.
-        on_part: Called with each part file's open folder and name.
-        passer: Called with the path of each folder and a slash, nothing for the base. What it returns is called with
-            each entry there, and tells which to leave out before anything else is found out about them; None: none.
-        is_sorted: In the order of the paths as bytes. Else what is no folder comes before its neighbours that are, in
-            the order in which the folder has them, which is faster.
+        depth: Largest number of levels; 0 for all.
+        after: Visit only what sorts behind this path.
+        is_skipped: Returns True for a path to leave out, with everything below it.
+        is_strict: An unreadable folder is an error. If False, it is left out.
+        on_part: Called with the open folder and the name of each part file.
+        passer: Called with the path of each folder and a slash, empty for the base. It may return a function that is
+            called with each entry there, and returns True for an entry to leave out before anything else is read.
+        is_sorted: Visit in the order of the paths as bytes. If False, files come before the folders beside them, in
+            the order of the directory, which is faster.
     """
 
     depth: int = 0
@@ -77,17 +77,17 @@ class _Level:
     identity: Identity
     status: os.stat_result
     names: list[bytes] = field(default_factory=list)
-    """What is left, the next one last: a name, or a name and a slash for the folder's content, which may have to come
-    behind the folder's neighbour "name-2"."""
+    """Still to visit, the next one last. A name and a slash stands for the folder's content, which may sort behind the
+    folder's neighbour "name-2"."""
     others: list[tuple[bytes, os.DirEntry[str]]] = field(default_factory=list)
-    """Where there is no order: what is no folder."""
+    """Everything but folders, if the walk is not sorted."""
 
 
 def visit_tree(base: int, walk: Walk) -> Iterator[Visit]:
-    """Visit what is in the folder `base`, which stays the caller's to close.
+    """Visit everything in the folder `base`, which the caller closes.
 
     Raises:
-        OSError: The base, or with `is_strict` a folder below it, cannot be read.
+        OSError: The base cannot be read, or with `is_strict` a folder below it.
     """
     cursor = _Cursor(base, walk)
     try:
@@ -97,7 +97,7 @@ def visit_tree(base: int, walk: Walk) -> Iterator[Visit]:
 
 
 def identify(status: os.stat_result) -> Identity:
-    """What tells a folder from every other."""
+    """Return the device and inode, which identify a folder."""
     return status.st_dev, status.st_ino
 
 
@@ -123,14 +123,14 @@ class _Cursor:
             name = level.names.pop()
             if name.endswith(b"/"):
                 self._enter(level, name[:-1])
-            elif (found := self._look(level.prefix + name, name)) is not None:
+            elif (found := self._stat(level.prefix + name, name)) is not None:
                 yield found
 
-    def _look(self, path: bytes, name: bytes) -> Visit | None:
+    def _stat(self, path: bytes, name: bytes) -> Visit | None:
         try:
             status = os.stat(name, dir_fd=self._folder, follow_symlinks=False)
         except OSError:
-            return None  # gone since the folder was read
+            return None  # removed since the folder was read
         return self._describe(path, name, status)
 
     def _describe(self, path: bytes, name: bytes, status: os.stat_result) -> Visit | None:
@@ -139,17 +139,17 @@ class _Cursor:
             try:
                 target = os.readlink(name, dir_fd=self._folder)
             except OSError:
-                return None  # gone or replaced
+                return None  # removed or replaced
         return Visit(path, status, target)
 
     def _visit_others(self, level: _Level) -> Iterator[Visit]:
-        """While its folder is the open one: an entry looks where it was read."""
+        """Yield the visits of the unsorted entries. Their folder must be open: an entry calls stat relative to it."""
         others, level.others = level.others, []
         for path, entry in others:
             try:
                 status = entry.stat(follow_symlinks=False)
             except OSError:
-                continue  # gone since the folder was read
+                continue  # removed since the folder was read
             found = self._describe(path, path[len(level.prefix) :], status)
             if found is not None:
                 yield found
@@ -212,7 +212,7 @@ class _Cursor:
             self._folder = folder
 
     def _walk_again(self) -> int | None:
-        """The folder of the last level from the base; levels that are not where they were are dropped."""
+        """Open the folder of the last level again from the base. Drops levels that are no longer in their place."""
         folder = os.dup(self._base)
         for number, level in enumerate(self._levels):
             following = None
@@ -229,7 +229,7 @@ class _Cursor:
 
 
 def reopen_parent(folder: int, identity: Identity) -> int | None:
-    """The parent of an open folder where it is still the one identified; else None."""
+    """Open the parent of a folder. Returns None if it is not the identified one."""
     try:
         parent = os.open(b"..", FOLDER_FLAGS, dir_fd=folder)
     except OSError:

@@ -9,7 +9,7 @@ import pytest
 
 from sandbox_agent.storage.sandbox.files import SandboxFiles
 from sandbox_link.protocol import OperationError
-from sandbox_runtime.files import scan_cache as scan_memory
+from sandbox_runtime.files import scan_cache
 from tests.integration.storage.conftest import FolderRuntime, MemoryCall
 
 EXCLUDE = ("*.tmp",)
@@ -83,7 +83,7 @@ async def test_after_other_patterns_another_agent_or_a_new_runtime_everything_is
     runtime.__post_init__()  # as if it had started anew
     await both(files, ("b",))
     assert len(runtime.told) == 4
-    monkeypatch.setattr(scan_memory, "MAX_REMEMBERED", 2)
+    monkeypatch.setattr(scan_cache, "MAX_ENTRIES", 2)
     await both(files, ("b",))
     await both(files, ("b",))
     assert len(runtime.told) == 4, "too many are not remembered"
