@@ -1,4 +1,4 @@
-"""What a Python context runs, from the fork of a zygote on: cells, their output, results and tracebacks.
+"""The Python side of a context: it runs cells and sends their output, results and tracebacks.
 
-Everything here shares its process with user code, so nothing in it is a security boundary.
+It shares a process with user code, so nothing here is a security boundary.
 """

@@ -1,4 +1,4 @@
-"""Compiling and running a cell in a namespace that persists: last value, top-level await, IPython's syntax."""
+"""Compiles and runs cells in one persistent namespace, with last value, top-level await and IPython's syntax."""
 
 from __future__ import annotations
 import __future__
@@ -10,15 +10,14 @@ import linecache
 import types
 from typing import TYPE_CHECKING, Any, Final
 
-from sandbox_runtime.python.last_statement import split_last_statement
-
 if TYPE_CHECKING:
     import asyncio
 
     from sandbox_runtime.python.ipython import Shell
 
 MISSING: Final = object()
-"""The value of a cell that has none."""
+"""Stands for the value of a cell that has none."""
+_NOT_A_START: Final = frozenset(" \t\f\r#)]}")
 _FUTURES: Final = {name: getattr(__future__, name).compiler_flag for name in __future__.all_feature_names}
 
 
@@ -26,7 +25,7 @@ class Namespace:
     """Runs cells in the `__main__` of a context.
 
     Args:
-        shell: Owns the module, and knows IPython's syntax.
+        shell: Owns the module and translates IPython's syntax.
     """
 
     def __init__(self, shell: Shell) -> None:
@@ -36,13 +35,13 @@ class Namespace:
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def run(self, source: str, number: int) -> Any:
-        """Run a cell; the value of its last expression, or MISSING.
+        """Run a cell and return the value of its last expression, or MISSING.
 
         Raises:
-            BaseException: Whatever the cell raises, SyntaxError included.
+            BaseException: Anything that the cell raises, including SyntaxError.
         """
         filename = f"<cell {number}>"
-        # An entry without a time stamp is never dropped by linecache.checkcache.
+        # linecache.checkcache never drops an entry without a time stamp.
         linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
         codes, has_value = self._compile_cell(source, filename)
         value = self._evaluate(codes)
@@ -52,10 +51,10 @@ class Namespace:
         return value
 
     def _compile_cell(self, source: str, filename: str) -> tuple[list[types.CodeType], bool]:
-        """The code of a cell, and whether the last of it is an expression."""
+        """Return the code of a cell, and True if its last statement is an expression."""
         parts = split_last_statement(source)
         if parts is not None:
-            # Whatever is wrong, or IPython's, is for the whole.
+            # A syntax error, or IPython's syntax, is handled below, over the whole cell.
             with contextlib.suppress(SyntaxError):
                 tree = self._compile(parts[1], filename, "exec", ast.PyCF_ONLY_AST)
                 if not isinstance(tree.body[-1], ast.Expr):
@@ -89,7 +88,7 @@ class Namespace:
         return code
 
     def _evaluate(self, codes: list[types.CodeType]) -> Any:
-        # A cell that awaits somewhere runs within the loop from its first line to its last.
+        # If any part of a cell awaits, the whole cell runs inside the loop.
         if any(code.co_flags & inspect.CO_COROUTINE for code in codes):
             return self._await(self._evaluate_in_loop(codes))
         value = None
@@ -106,7 +105,7 @@ class Namespace:
         return value
 
     def _await(self, coroutine: Any) -> Any:
-        # Late, because importing asyncio costs as much as starting Python, and few cells await.
+        # Few cells await, and importing asyncio takes as long as starting Python.
         import asyncio  # noqa: PLC0415
 
         if self._loop is None or self._loop.is_closed():
@@ -120,3 +119,22 @@ class Namespace:
                 task.cancel()
                 self._loop.run_until_complete(asyncio.gather(task, return_exceptions=True))
             raise
+
+
+def split_last_statement(source: str) -> tuple[str, str] | None:
+    """Split a cell before the last line that may begin a statement. Keeps the line numbers of the second part.
+
+    A cell's value is that of its last expression. Parsing the whole cell into Python objects to find it would cost more
+    than compiling, so only the end is parsed. The split is right if both parts are valid Python: then the first part
+    leaves no string, bracket or line open. Otherwise, and if this returns None, parse the whole cell.
+    """
+    lines = source.split("\n")
+    for number in range(len(lines) - 1, 0, -1):
+        line = lines[number]
+        if line and line[0] not in _NOT_A_START:
+            if lines[number - 1].endswith("\\"):
+                return None
+            # A __future__ import must come first in a file, and would wrongly be accepted here.
+            rest = "\n".join(lines[number:])
+            return None if "__future__" in rest else ("\n".join(lines[:number]) + "\n", "\n" * number + rest)
+    return None

@@ -1,4 +1,4 @@
-"""Calling back once a module has been imported, by whomever: what is adapted in a library costs nothing before."""
+"""Calls back after the first import of a module, so that adapting a library costs nothing until it is used."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def after_import(name: str, callback: Callable[[ModuleType], object]) -> None:
-    """Call back with the module right after its first import; at once where it is imported already."""
+    """Call back with a module right after its first import, or at once if it is imported already."""
     if name in sys.modules:
         callback(sys.modules[name])
     else:
@@ -20,7 +20,7 @@ def after_import(name: str, callback: Callable[[ModuleType], object]) -> None:
 
 
 class _Watcher:
-    """A finder that finds one module, once, and has its loader call back."""
+    """A finder that finds one module once, and makes its loader call back."""
 
     def __init__(self, name: str, callback: Callable[[ModuleType], object]) -> None:
         self._name = name
@@ -39,7 +39,7 @@ class _Watcher:
 
 
 class _Loader:
-    """The module's own loader, and the call back behind it."""
+    """A wrapper of the module's own loader that calls back after it."""
 
     def __init__(self, loader: Any, callback: Callable[[ModuleType], object]) -> None:
         self._loader = loader
@@ -50,7 +50,7 @@ class _Loader:
         return created
 
     def exec_module(self, module: ModuleType) -> None:
-        # From here on everybody sees the module's own loader (resources, inspection).
+        # Resources and inspection need the module's own loader.
         module.__loader__ = self._loader
         if module.__spec__ is not None:
             module.__spec__.loader = self._loader

@@ -1,4 +1,7 @@
-"""The main loop of a Python context: frames from the supervisor in, cells run, frames out. Entry: `run_interpreter`."""
+"""The main loop of a Python context: receives frames from the supervisor, runs cells and sends frames.
+
+The entry point is `run_interpreter`.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from sandbox_link.frames import Frame, FrameDecoder, FrameType, Stream
-from sandbox_runtime.limits import no_network as seccomp
+from sandbox_runtime.limits import no_network
 from sandbox_runtime.python.cells import MISSING, Namespace
 from sandbox_runtime.python.interrupts import Interrupts
 from sandbox_runtime.python.ipython import Shell
@@ -29,7 +32,7 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
 _RECEIVE: Final = 1 << 18
-# Encoded once, because every cell ends with one of them.
+# Encoded once: every cell ends with one of them.
 _CLOSE: Final = {
     status: json.dumps({"ok": {"status": status, "exit_code": 0}}).encode() for status in ("OK", "ERROR", "INTERRUPTED")
 }
@@ -39,26 +42,26 @@ _prepared: list[Interpreter] = []
 
 
 def prepare() -> None:
-    """Build what the interpreters that this process is about to fork have in common, which is all but the socket."""
+    """Build the interpreter that this process will fork, complete but for its socket."""
     interpreter = Interpreter()
     interpreter.prebuild()
     _prepared[:] = [interpreter]
 
 
 def run_interpreter(control_fd: int) -> NoReturn:
-    """Serve the control socket until the supervisor closes it; never returns."""
+    """Serve the control socket until the supervisor closes it, then exit the process."""
     control = socket.socket(fileno=control_fd)
     os.register_at_fork(after_in_child=control.close)
     interpreter = _prepared.pop() if _prepared else Interpreter()
     try:
         interpreter.serve(control)
     finally:
-        # Not sys.exit: atexit handlers of user code have no time limit.
+        # sys.exit would run atexit handlers of user code, without a time limit.
         os._exit(0)
 
 
 class Interpreter:
-    """One context's process."""
+    """The process of one context."""
 
     def __init__(self) -> None:
         self._decoder = FrameDecoder()
@@ -74,12 +77,12 @@ class Interpreter:
         self._code = bytearray()
 
     def prebuild(self) -> None:
-        """Do before a fork what need not be done after it; the process itself stays as it is."""
+        """Do as much as possible before the fork, without changing this process."""
         self._shell.prebuild()
         self._rehearse()
 
     def serve(self, control: socket.socket) -> None:
-        """Handle frames until end of file."""
+        """Handle frames until the supervisor closes the socket."""
         self._sender.connect(control)
         self._interrupts.install()
         self._streams.install(self._interrupts.retry)
@@ -91,7 +94,7 @@ class Interpreter:
                 self._handle(frame)
 
     def _rehearse(self) -> None:
-        """Touch what a first cell touches: what is shared with the zygote is copied now, not while somebody waits."""
+        """Run a trivial cell. It copies the memory shared with the zygote now, not while a client waits."""
         if self._shell.ipython is not None:
             self._namespace.run("__import__('json');", 0)
             self._displays.bundle(MISSING)
@@ -109,23 +112,23 @@ class Interpreter:
         if self._cell is not None and len(self._code) >= self._cell[1]["code_bytes"]:
             (channel, arguments), self._cell = self._cell, None
             content, self._code = self._code, bytearray()
-            self._execute(channel, arguments, self._work_of(arguments, content))
+            self._execute(channel, arguments, self._select_work(arguments, content))
 
-    def _work_of(self, arguments: dict[str, Any], content: bytearray) -> Callable[[], None]:
-        """What an OPEN asks for, to be run as a cell is."""
+    def _select_work(self, arguments: dict[str, Any], content: bytearray) -> Callable[[], None]:
+        """Return the function that an OPEN requests. It runs as a cell does."""
         if arguments["op"] == "execute":
             number = int(arguments.get("execution_count", 0))
             return partial(self._run, content.decode(errors="replace"), number)
         return partial(self._keep_variables, arguments, content)
 
     def _initialize(self, arguments: dict[str, Any]) -> None:
-        _become(os.environ, arguments["env"])
+        _replace_environment(os.environ, arguments["env"])
         with contextlib.suppress(OSError):
             os.chdir(arguments["cwd"])
         self._use_venv(arguments.get("site_packages", ""), arguments.get("python", ""))
         if arguments.get("deny_network"):
-            # Fails closed: the process ends where the filter cannot be installed.
-            seccomp.deny_network()
+            # Fails closed: if the filter cannot be installed, the process ends.
+            no_network.deny_network()
         self._sender.control_event({"type": "ready"})
 
     def _use_venv(self, site_packages: str, python: str) -> None:
@@ -133,7 +136,7 @@ class Interpreter:
         if site_packages:
             known = list(sys.path)
             site.addsitedir(site_packages)
-            # Before the runtime's own packages, so that a version the session installed wins.
+            # Comes before the image's packages, so that a version installed in the session wins.
             sys.path[:] = ["", *(path for path in sys.path if path not in known), *(path for path in known if path)]
             self._venv_changed = _changed_at(site_packages)
         if python:
@@ -177,13 +180,13 @@ class Interpreter:
         return "OK", None
 
     def _keep_variables(self, arguments: dict[str, Any], content: bytearray) -> None:
-        from sandbox_runtime.python import pickling as variables  # noqa: PLC0415 - few contexts need it: memory
+        from sandbox_runtime.python import pickling  # noqa: PLC0415 - few contexts need its memory
 
         send = partial(self._sender.output, Stream.BODY)
         if arguments["op"] == "variables.save":
-            variables.save_variables(self._shell.module, int(arguments["limit"]), send)
+            pickling.save_variables(self._shell.module, int(arguments["limit"]), send)
         else:
-            variables.load_variables(self._shell.module, content, send)
+            pickling.load_variables(self._shell.module, content, send)
 
     def _run(self, code: str, number: int) -> None:
         self._shell.trigger("pre_run_cell", "pre_execute")
@@ -196,8 +199,8 @@ class Interpreter:
             self._shell.trigger("post_execute", "post_run_cell")
 
 
-def _become(environment: MutableMapping[str, str], wanted: dict[str, str]) -> None:
-    """Change only what differs: most of it is the zygote's, in memory that is shared until it is written."""
+def _replace_environment(environment: MutableMapping[str, str], wanted: dict[str, str]) -> None:
+    """Make an environment equal to another. Writes only differences: unwritten memory stays shared with the zygote."""
     for name in [name for name in environment if name not in wanted]:
         del environment[name]
     for name, value in wanted.items():
@@ -207,7 +210,7 @@ def _become(environment: MutableMapping[str, str], wanted: dict[str, str]) -> No
 
 def _changed_at(path: str) -> int:
     try:
-        return os.stat(path).st_mtime_ns  # noqa: PTH116 - before every cell, and a Path costs 20 times as much
+        return os.stat(path).st_mtime_ns  # noqa: PTH116 - runs before every cell, and a Path costs 20 times as much
     except OSError:
         return 0
 

@@ -1,8 +1,7 @@
-"""SIGINT as KeyboardInterrupt in the running cell, and nowhere else.
+"""Turns SIGINT into a KeyboardInterrupt in the running cell, and nowhere else.
 
-The handler looks at the stack it interrupted: within functions that must not be left half done the signal is
-remembered and sent again a
-little later (`retry`).
+The handler inspects the interrupted stack. Inside a function that must not be cut short it only remembers the signal,
+and `retry` delivers it a little later.
 """
 
 from __future__ import annotations
@@ -11,8 +10,7 @@ import signal
 import threading
 from typing import TYPE_CHECKING
 
-from sandbox_runtime.python.output import frame_sender as sender
-from sandbox_runtime.python.output import stdio as streams
+from sandbox_runtime.python.output import frame_sender, stdio
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -25,23 +23,26 @@ class Interrupts:
         self._armed = False
         self._pending = False
         self._early = False
-        self._protected = sender.protected_code() | streams.protected_code()
+        self._protected = frame_sender.protected_code() | stdio.protected_code()
         self._main_thread = threading.main_thread().ident or 0
 
     def install(self) -> None:
-        """Take over SIGINT; also takes it back from an earlier cell that set its own handler."""
+        """Handle SIGINT, even if an earlier cell installed a handler of its own."""
         if signal.getsignal(signal.SIGINT) != self._handle:
             signal.signal(signal.SIGINT, self._handle)
-        # The zygote blocks it, so that an interrupt of a process that is still starting is not lost.
+        # The zygote blocks SIGINT so that an interrupt during start-up is not lost.
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
     def expect(self, *, after_interrupt: bool) -> None:
-        """A cell was received: a signal since the last one was for it, unless the last one had been interrupted."""
+        """Prepare for a cell that was received.
+
+        A signal since the last cell was meant for this one, unless the last one had been interrupted.
+        """
         if after_interrupt:
             self._early = False
 
     def arm(self) -> None:
-        """User code runs from here on.
+        """Allow interrupts: user code runs from here on.
 
         Raises:
             KeyboardInterrupt: The cell was interrupted before it began.
@@ -53,12 +54,12 @@ class Interrupts:
             raise KeyboardInterrupt
 
     def disarm(self) -> None:
-        """User code has ended."""
+        """Stop allowing interrupts: user code has ended."""
         self._armed = False
         self._early = False
 
     def retry(self) -> None:
-        """Called from another thread now and then: deliver an interrupt that came at a bad moment."""
+        """Deliver an interrupt that came at a bad moment. Another thread calls this regularly."""
         if self._pending and self._armed:
             self._pending = False
             signal.pthread_kill(self._main_thread, signal.SIGINT)

@@ -1,6 +1,6 @@
-"""IPython's InteractiveShell for a context: no terminal, no history, no GUI, output as the runtime sends it.
+"""IPython's InteractiveShell for a context, without terminal, history or GUI. The runtime sends its output.
 
-Importing this imports IPython, which takes 0.3 s: `shell` does it late.
+Imports IPython, which takes 0.3 s, so `ipython` imports this module late.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from IPython.core.formatters import DisplayFormatter
 from IPython.core.interactiveshell import InteractiveShell
 from traitlets.config import Config
 
-from sandbox_runtime.python.output.mime_bundles import library_formats, whole_bundle
+from sandbox_runtime.python.output.mime_bundles import library_formats, plotly_bundle
 from sandbox_runtime.python.shell_lines import run_shell_line
 
 if TYPE_CHECKING:
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 
 _OWN_FOLDER: Final = str(Path(__file__).parent) + os.sep
 _OWN_MODE: Final = "Plain"
-"""The mode of `%xmode` in which tracebacks are the runtime's own."""
+"""The mode of `%xmode` in which the runtime formats tracebacks itself."""
 
 
 class _Publisher(DisplayPublisher):
-    """What is displayed goes to the runtime's own function."""
+    """A publisher that passes everything displayed to a function of the runtime."""
 
     target: Callable[..., None] | None = None
 
@@ -40,18 +40,18 @@ class _Publisher(DisplayPublisher):
             self.target(data, **options)
 
     def clear_output(self, wait: bool = False) -> None:  # noqa: FBT001, FBT002 - IPython's signature
-        """Nothing: results that were sent are sent."""
+        """Do nothing: a result that was sent cannot be taken back."""
 
 
 class _Formatter(DisplayFormatter):
-    """IPython's formatters, and what the runtime knows of well-known libraries."""
+    """IPython's formatters plus the runtime's formats for well-known libraries."""
 
     def format(self, obj: Any, include: Any = None, exclude: Any = None) -> tuple[dict[str, Any], dict[str, Any]]:
-        whole = whole_bundle(obj)
-        if whole:
-            return whole, {}
+        bundle = plotly_bundle(obj)
+        if bundle:
+            return bundle, {}
         data, metadata = super().format(obj, include=include, exclude=exclude)
-        # Nothing at all: the value has displayed itself.
+        # No data means that the value has displayed itself.
         if data and include is None:
             added = library_formats(obj, data)
             data = {**data, **{mime: content for mime, content in added.items() if mime not in (exclude or ())}}
@@ -62,7 +62,7 @@ class SandboxShell(InteractiveShell):
     """The shell of one context."""
 
     def init_virtualenv(self) -> None:
-        """Nothing: the session's packages are on the path already."""
+        """Do nothing: the session's packages are on the path already."""
 
     def init_display_pub(self) -> None:
         """Install the publisher."""
@@ -75,45 +75,45 @@ class SandboxShell(InteractiveShell):
         self.display_formatter = self.formatter
 
     def init_user_ns(self) -> None:
-        """Leave the namespace to the user, but for what magics look up in it: values, inputs, visited folders."""
+        """Leave the namespace to the user, except for the names that magics need: values, inputs, visited folders."""
         own: dict[str, Any] = {"_oh": {}, "_ih": [""], "_dh": [os.getcwd()]}  # noqa: PTH109 - IPython keeps strings
         self.user_ns_hidden.update(own)
         self.user_ns.update(own)
 
     def init_hooks(self) -> None:
-        """Print what would open a pager."""
+        """Print text that IPython would show in a pager."""
         super().init_hooks()
         self.set_hook("show_in_pager", page.as_hook(_print_page), 90)
 
     def enable_gui(self, gui: Any = None) -> None:
-        """Nothing: figures are shown at the end of a cell, whatever the backend."""
+        """Do nothing: figures are shown at the end of a cell with any backend."""
 
     def system(self, cmd: str) -> None:
-        """Run a shell line; `_exit_code` is set in the namespace."""
+        """Run a shell line and set `_exit_code` in the namespace."""
         self.user_ns["_exit_code"] = run_shell_line(self.var_expand(cmd, depth=1))
 
     system_piped = system
     system_raw = system
 
     def connect(self, publish: Callable[..., None]) -> None:
-        """The process that will run cells is this one."""
+        """Connect the shell to this process, which will run cells."""
         self.publisher.target = publish
         self.user_ns["_dh"] = [os.getcwd()]  # noqa: PTH109 - IPython keeps strings
         builtins.get_ipython = self.get_ipython  # type: ignore[attr-defined]
 
     def format(self, value: Any) -> dict[str, Any]:
-        """MIME type to content; empty where the value displayed itself."""
+        """Format a value as a dict of MIME type to content. Returns {} if the value displayed itself."""
         return dict(self.formatter.format(value)[0])
 
     def trigger(self, event: str) -> None:
-        """Call what was registered by others than IPython itself."""
+        """Call the handlers that extensions registered, but not IPython's own."""
         own = [callback for callback in self.events.callbacks[event] if _is_own(callback)]
         if len(own) < len(self.events.callbacks[event]):
             arguments = (None,) if event in ("pre_run_cell", "post_run_cell") else ()
             self.events.trigger(event, *arguments)
 
     def format_error(self, error: BaseException) -> list[str] | None:
-        """The traceback in the mode that `%xmode` chose; None before it was used."""
+        """Format a traceback in the mode of `%xmode`. Returns None for the runtime's own mode."""
         if self.InteractiveTB.mode == _OWN_MODE:
             return None
         frames = error.__traceback__
@@ -124,7 +124,7 @@ class SandboxShell(InteractiveShell):
 
 
 def build_shell(module: ModuleType) -> SandboxShell:
-    """The shell of this process, its cells' variables in `module`. Starts no thread, so that it survives a fork."""
+    """Build the shell of this process over the variables in `module`. Starts no thread, so the process may fork."""
     config = Config()
     config.HistoryManager.enabled = False
     hook = sys.excepthook

@@ -1,9 +1,9 @@
-"""A context's variables as bytes, and back: each pickled by itself, so that one which cannot be takes no other with it.
+"""Pickles a context's variables and restores them. Each is pickled alone, so a failure costs only that variable.
 
-Runs in the interpreter and nowhere else: pickling and unpickling run whatever code the objects bring along. Imported
-only when it is needed, and so is cloudpickle. What it sends are records (`runtime.records`):
+Runs only in the interpreter, because pickling and unpickling run code of the objects. This module and cloudpickle are
+imported only when needed. It sends records (`saved_variables.record_format`):
 
-    {"names": [...]}                what there is
+    {"names": [...]}                all variables
     {"name": ...} and a pickle      saved
     {"name": ..., "kept": true}     restored
     {"name": ..., "lost": why}      neither
@@ -31,36 +31,36 @@ if TYPE_CHECKING:
     Send = Callable[[bytes | memoryview], None]
 
 SAVE_SECONDS: Final = 3.0
-"""For one variable."""
+"""Time limit for one variable."""
 LOAD_SECONDS: Final = 20.0
-"""For one variable, the import of its library included."""
+"""Time limit for one variable, including the import of its library."""
 MAX_NAMES: Final = 10_000
-LONGEST_NAME: Final = 256
-_LONGEST_REASON: Final = 200
+MAX_NAME: Final = 256
+_MAX_REASON: Final = 200
 _MAX_SOURCES: Final = 1 << 20
-"""Characters of all cells that are kept."""
+"""Characters of all sources that are saved."""
 _NO_TIME: Final = "there was no time left"
 _MISSING: Final = "cloudpickle is not installed: pip install cloudpickle, or use an image that has it"
 _OWN: Final = frozenset({"_", "_oh", "_ih", "_dh", "_exit_code"})
 
 
 class _LateError(BaseException):
-    """A variable took too long. Not an Exception, so that user code seldom catches it."""
+    """A variable took too long. Not an Exception, so that user code rarely catches it."""
 
 
 class _TooLargeError(Exception):
-    """A pickle is longer than what is left of the limit."""
+    """A pickle exceeds the remaining limit."""
 
 
 def save_variables(main: ModuleType, limit: int, send: Send) -> None:
-    """Send what of `main` can be pickled.
+    """Pickle and send every variable of `main` that can be pickled.
 
     Args:
         main: The context's `__main__`.
-        limit: Bytes of all pickles together.
-        send: Takes pieces of records.
+        limit: Largest size of all pickles together, in bytes.
+        send: Called with pieces of records.
     """
-    variables = [(name, value) for name, value in list(main.__dict__.items()) if _is_users(name)][:MAX_NAMES]
+    variables = [(name, value) for name, value in list(main.__dict__.items()) if _is_user_variable(name)][:MAX_NAMES]
     if not variables:
         return
     _send(send, {"names": [name for name, _ in variables]})
@@ -83,17 +83,17 @@ def save_variables(main: ModuleType, limit: int, send: Send) -> None:
 
 
 def load_variables(main: ModuleType, records: bytes | bytearray, send: Send) -> None:
-    """Bring variables back into `main`, and tell which.
+    """Restore variables into `main` and send the outcome of each.
 
     Args:
         main: The context's `__main__`.
-        records: `{"name": ...}` with a pickle each.
-        send: Takes pieces of records.
+        records: Records of `{"name": ...}` with a pickle each.
+        send: Called with pieces of records.
     """
 
     def load(name: str, content: memoryview) -> None:
         with _time_limit(LOAD_SECONDS):
-            main.__dict__[name] = pickle.loads(content)  # noqa: S301 - the session's own, in its own sandbox
+            main.__dict__[name] = _Unpickler(io.BytesIO(content)).load()
         _send(send, {"name": name, "kept": True})
 
     contents = {str(header["name"]): content for header, content in read_records(records)}
@@ -101,12 +101,12 @@ def load_variables(main: ModuleType, records: bytes | bytearray, send: Send) -> 
     try:
         _each(contents.items(), load, send)
     finally:
-        # cloudpickle puts another one there with every function.
+        # cloudpickle replaces it with every function.
         main.__dict__["__builtins__"] = builtins
 
 
 def _each(items: Iterable[tuple[str, Any]], work: Callable[[str, Any], None], send: Send) -> None:
-    """Work on each; what fails is told, and what an interrupt leaves undone as well."""
+    """Call `work` for each item. Sends a record for each that fails or that an interrupt leaves undone."""
     waiting = dict(items)
     try:
         for name, value in list(waiting.items()):
@@ -114,7 +114,7 @@ def _each(items: Iterable[tuple[str, Any]], work: Callable[[str, Any], None], se
                 work(name, value)
             except KeyboardInterrupt:
                 raise
-            except BaseException as error:  # noqa: BLE001 - objects raise what they like
+            except BaseException as error:  # noqa: BLE001 - objects of users raise anything
                 _send(send, {"name": name, "lost": _describe(error)})
             del waiting[name]
     except KeyboardInterrupt:
@@ -129,21 +129,21 @@ def _describe(error: BaseException) -> str:
         return "it is larger than what was left of the limit"
     try:
         with _time_limit(1.0):
-            return f"{type(error).__name__}: {error}"[:_LONGEST_REASON]
-    except BaseException:  # noqa: BLE001 - so may their exceptions
+            return f"{type(error).__name__}: {error}"[:_MAX_REASON]
+    except BaseException:  # noqa: BLE001 - and so do their exceptions
         return "an exception that cannot be shown"
 
 
-def _is_users(name: str) -> bool:
-    return not name.startswith("__") and name not in _OWN and name != CELLS and len(name) <= LONGEST_NAME
+def _is_user_variable(name: str) -> bool:
+    return not name.startswith("__") and name not in _OWN and name != CELLS and len(name) <= MAX_NAME
 
 
 def _sources() -> dict[str, str]:
-    """Sources of the last cells by the names that their code has."""
+    """Return the sources of the last cells by the file names of their code."""
     found: dict[str, str] = {}
     left = _MAX_SOURCES
     for name, entry in reversed(linecache.cache.items()):
-        if name.startswith("<cell ") and len(entry) == 4:  # noqa: PLR2004 - size, time, lines, name; or not read yet
+        if name.startswith("<cell ") and len(entry) == 4:  # noqa: PLR2004 - size, time, lines, name; a lazy entry is shorter
             source = "".join(entry[2])
             left -= len(source)
             if left < 0:
@@ -153,20 +153,20 @@ def _sources() -> dict[str, str]:
 
 
 def _remember_sources(data: bytes | memoryview) -> None:
-    # What is no such thing costs a traceback its lines, and nothing else.
+    # Bad data only costs a traceback its source lines.
     with contextlib.suppress(ValueError, AttributeError, TypeError):
         for name, source in json.loads(bytes(data)).items():
             linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
 
 
 def _send(send: Send, header: dict[str, Any], content: bytes | bytearray = b"") -> None:
-    # In one call, which no interrupt leaves half done.
+    # One call, so that no interrupt cuts a record short.
     send(b"".join(encode_record(header, content)))
 
 
 @contextlib.contextmanager
 def _time_limit(seconds: float) -> Iterator[None]:
-    """Raises _LateError in the body, again and again until it ends. What never returns to Python is not reached."""
+    """Raise _LateError in the body repeatedly until it ends. Cannot stop code that never returns to Python."""
 
     def on_alarm(_number: int, _frame: Any) -> None:
         raise _LateError
@@ -178,7 +178,7 @@ def _time_limit(seconds: float) -> Iterator[None]:
     finally:
         is_over = False
         while not is_over:
-            # The alarm may ring here, too.
+            # The alarm may ring here too.
             with contextlib.suppress(_LateError):
                 signal.setitimer(signal.ITIMER_REAL, 0)
                 signal.signal(signal.SIGALRM, before or signal.SIG_DFL)
@@ -186,14 +186,14 @@ def _time_limit(seconds: float) -> Iterator[None]:
 
 
 class _Bounded:
-    """Where a pickle goes, up to a limit: what is too large is given up before it fills the memory."""
+    """A target of a pickle with a limit, so that a large object is given up before it fills the memory."""
 
     def __init__(self, limit: int) -> None:
         self.data = bytearray()
         self._limit = limit
 
     def write(self, data: Any) -> int:
-        """Take a piece."""
+        """Append a piece."""
         size = memoryview(data).nbytes
         if len(self.data) + size > self._limit:
             raise _TooLargeError
@@ -202,19 +202,27 @@ class _Bounded:
 
 
 class _Globals:
-    """Stands for the globals of a function that a cell defined: after a wake they are the context's variables again."""
+    """A stand-in for the globals of a function defined in a cell. Unpickled, it is the context's variables again."""
 
     def __reduce__(self) -> tuple[Callable[[], dict[str, Any]], tuple[()]]:
         return live_globals, ()
 
 
+class _Unpickler(pickle.Unpickler):
+    """Also reads pickles that name the module in which `live_globals` was before."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        former = (module, name) == ("sandbox_agent.runtime.python.variables", "live_globals")
+        return live_globals if former else super().find_class(module, name)
+
+
 def live_globals() -> dict[str, Any]:
-    """The variables of this context. Pickles of functions refer to it by its name."""
+    """Return the variables of this context. Stored pickles refer to this function by name: it must not move."""
     return sys.modules["__main__"].__dict__
 
 
 def _build_pickler(main: ModuleType) -> Callable[[_Bounded], pickle.Pickler] | None:
-    """What pickles a variable; None where cloudpickle is missing."""
+    """Return a factory of picklers, or None if cloudpickle is missing."""
     try:
         import cloudpickle  # type: ignore[import-untyped]  # noqa: PLC0415 - most contexts never need its memory
     except ImportError:
@@ -222,11 +230,11 @@ def _build_pickler(main: ModuleType) -> Callable[[_Bounded], pickle.Pickler] | N
     stand_in = _Globals()
 
     class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
-        """Functions keep no copy of the variables that they use: those are saved under their own names."""
+        """A pickler that saves functions without a copy of the variables they use: those are saved by name."""
 
         def reducer_override(self, value: Any) -> Any:
             if isinstance(value, io.IOBase):
-                # cloudpickle would make a text in memory of it.
+                # cloudpickle would turn it into an in-memory file.
                 raise pickle.PicklingError("an open file")
             reduced = super().reducer_override(value)
             if isinstance(value, FunctionType) and value.__globals__ is main.__dict__:
@@ -237,10 +245,10 @@ def _build_pickler(main: ModuleType) -> Callable[[_Bounded], pickle.Pickler] | N
 
 
 def _share_globals(reduced: Any, stand_in: _Globals) -> Any:
-    """How a function is made again, with the context's variables as its globals instead of a copy.
+    """Replace the copied globals in a reduced function by the context's variables.
 
-    The layout is cloudpickle's: (make, (code, globals, ...), (attributes, {"__globals__": copy, ...}), ...). One that
-    is laid out in another way stays as it is.
+    cloudpickle's layout is (make, (code, globals, ...), (attributes, {"__globals__": copy, ...}), ...). Any other value
+    is returned unchanged.
     """
     try:
         make, (code, _globals, *others), (attributes, slots), *rest = reduced

@@ -1,4 +1,4 @@
-"""`!command` lines: a command with the cell's own output, so that what it prints stays in order and can be captured."""
+"""Runs `!command` lines. Their output goes through the cell's streams, so it stays in order and can be captured."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ _SHELL_LINE: Final = re.compile(r"^(\s*)(!|%(?=pip\b|npm\b))(.*)$")
 _SPECIAL_SYNTAX: Final = re.compile(r"^\s*(?:[%!?,;/]|.*\?\s*$|[\w\s.,\[\]'\"]+=\s*[%!])", re.MULTILINE)
 _BASH: Final = "/bin/bash"
 _RECEIVE: Final = 1 << 16
-_ROUND: Final = 0.05
+_POLL_SECONDS: Final = 0.05
 
 
 def has_special_syntax(source: str) -> bool:
-    """Whether source that is no Python may be magics, shell lines or a question for help."""
+    """Return True if a source that is not Python may contain magics, shell lines or a request for help."""
     return _SPECIAL_SYNTAX.search(source) is not None
 
 
 def rewrite_shell_lines(source: str) -> str:
-    """Lines that start with `!` or `%pip` as calls of `__sandbox_shell__`: what there is without IPython."""
+    """Rewrite lines that start with `!` or `%pip` as calls of `__sandbox_shell__`. Used without IPython."""
     lines = []
     for line in source.split("\n"):
         match = _SHELL_LINE.match(line)
@@ -32,14 +32,14 @@ def rewrite_shell_lines(source: str) -> str:
 
 
 def run_shell_line(command: str) -> int:
-    """Run a command, its output to `sys.stdout` and `sys.stderr`; its exit code, a failure of which is told there.
+    """Run a command with its output in `sys.stdout` and `sys.stderr`, and return its exit code.
 
-    A background child that keeps the pipes open is not waited for.
+    Prints a code other than 0 to stderr. Does not wait for a background child that keeps the pipes open.
     """
     process = subprocess.Popen(  # noqa: S602 - the user's own shell line
         command,
         shell=True,
-        executable=_BASH if os.path.exists(_BASH) else None,  # noqa: PTH110 - no Path for one question
+        executable=_BASH if os.path.exists(_BASH) else None,  # noqa: PTH110 - cheaper than a Path
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -62,7 +62,7 @@ def run_shell_line(command: str) -> int:
 def _relay_until_end(process: subprocess.Popen[bytes], selector: selectors.BaseSelector) -> None:
     while selector.get_map():
         has_ended = process.poll() is not None
-        ready = selector.select(_ROUND)
+        ready = selector.select(_POLL_SECONDS)
         if has_ended and not ready:
             return
         for key, _ in ready:
@@ -73,7 +73,7 @@ def _relay_until_end(process: subprocess.Popen[bytes], selector: selectors.BaseS
 
 
 class _Relay:
-    """Bytes of a command to a text stream, which may be one that captures."""
+    """Decodes a command's bytes into a text stream, which may be a capturing one."""
 
     def __init__(self, target: Any) -> None:
         self._target = target

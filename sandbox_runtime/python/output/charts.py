@@ -1,8 +1,8 @@
-"""What a matplotlib figure shows, as data: docs/results.md describes the object.
+"""Describes a matplotlib figure as data. docs/results.md has the format.
 
-Lines, scatters, bars (histograms too), pies and boxes; axes nested in axes. Numbers are those the code gave, dates
-ISO 8601, NaN and infinity null. Box plots keep no statistics in their artists, so `record_boxes` notes them as they
-are drawn.
+It knows lines, scatter plots, bars and histograms, pies, box plots, and axes nested in axes. Numbers are those of the
+user's code, dates are ISO 8601, NaN and infinity are null. The artists of a box plot do not keep its statistics, so
+`record_boxes` records them when the plot is drawn.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 CHART_MIME: Final = "application/vnd.sandbox.chart+json"
 VERSION: Final = 1
 MAX_POINTS: Final = 2_000
-"""Points of one series; more are thinned evenly, and `total` says how many there were."""
+"""Largest number of points in a series. A longer one is thinned evenly, and `total` is its original length."""
 _MAX_SERIES: Final = 100
 _MAX_BYTES: Final = 1 << 20
 _MAX_DEPTH: Final = 4
@@ -29,7 +29,7 @@ _STATISTICS: Final = {"minimum": "whislo", "q1": "q1", "median": "med", "q3": "q
 
 
 def describe_figure(figure: Any) -> str | None:
-    """The figure's data as JSON; None where it holds nothing of these kinds, or too much."""
+    """Return the figure's data as JSON. Returns None if it has no known series, or if the data is too large."""
     axes = [described for each in figure.axes if (described := _describe_axes(each, 0)) is not None]
     if not axes:
         return None
@@ -39,7 +39,7 @@ def describe_figure(figure: Any) -> str | None:
 
 
 def record_boxes(module: ModuleType) -> None:
-    """Have `matplotlib.axes.Axes` remember the statistics of its box plots."""
+    """Make `matplotlib.axes.Axes` record the statistics of its box plots."""
     original = module.Axes.bxp
     if original.__module__ == __name__:
         return
@@ -47,8 +47,8 @@ def record_boxes(module: ModuleType) -> None:
     @functools.wraps(original, assigned=("__doc__", "__name__", "__qualname__"))
     def bxp(self: Any, bxpstats: Any, *arguments: Any, **options: Any) -> Any:
         artists = original(self, bxpstats, *arguments, **options)
-        noted = [*getattr(self, "_sandbox_boxes", ()), (list(bxpstats), artists)]
-        self._sandbox_boxes = noted
+        recorded = [*getattr(self, "_sandbox_boxes", ()), (list(bxpstats), artists)]
+        self._sandbox_boxes = recorded
         return artists
 
     module.Axes.bxp = bxp
@@ -89,7 +89,7 @@ def _describe_axis(axis: Any, limits: tuple[float, float]) -> dict[str, Any]:
 def _lines(axes: Any, excluded: set[int]) -> Iterable[dict[str, Any]]:
     skipped = set(excluded)
     for container in axes.containers:
-        # The caps of error bars are lines, too.
+        # The caps of error bars are lines too.
         for part in container[1:] if type(container).__name__ == "ErrorbarContainer" else ():
             skipped.update(id(artist) for artist in part or ())
     for line in axes.lines:
@@ -137,7 +137,7 @@ def _bars(axes: Any, container: Any) -> dict[str, Any]:
             "value": _value(value),
             "base": _value(base),
         }
-        # Bars of a group stand beside their category's tick.
+        # The bars of a group are beside their category's tick.
         name = names.get(round(float(middle)))
         bars.append({"category": name, **bar} if name is not None else bar)
     return {
@@ -160,7 +160,7 @@ def _boxes(axes: Any) -> tuple[list[dict[str, Any]], set[int]]:
     artists_seen: set[int] = set()
     for statistics, artists in getattr(axes, "_sandbox_boxes", ()):
         artists_seen.update(id(artist) for group in artists.values() for artist in group)
-        # What was cleared or removed since has no axes any more.
+        # A box that was cleared or removed has no axes.
         drawn = [
             (stats, line) for stats, line in zip(statistics, artists["medians"], strict=False) if line.axes is axes
         ]
@@ -184,7 +184,7 @@ def _box(axis: Any, statistics: Any, median: Any, *, horizontal: bool) -> dict[s
 
 
 def _categories(axis: Any) -> dict[int, str]:
-    """Names at whole positions, where the axis has some: of texts given as data, or of labels given to ticks."""
+    """Return the names at whole positions of an axis, from strings given as data or as tick labels."""
     mapping = getattr(axis.units, "_mapping", None)
     if mapping is not None:
         return {int(position): str(name) for name, position in mapping.items()}
@@ -197,7 +197,7 @@ def _categories(axis: Any) -> dict[int, str]:
 
 
 def _from_axis(axis: Any, number: Any) -> Any:
-    """A position on an axis as data: a date where the axis has dates."""
+    """Convert a position on an axis to data: to a date if the axis shows dates."""
     converter = axis.get_converter() if hasattr(axis, "get_converter") else getattr(axis, "converter", None)
     dates = sys.modules.get("matplotlib.dates")
     if dates is not None and "Date" in type(converter).__name__:
@@ -211,7 +211,7 @@ def _label(artist: Any) -> str:
 
 
 def _round(number: float) -> float:
-    # Angles are kept in single precision.
+    # matplotlib stores angles in single precision.
     return round(float(number), 6)
 
 
@@ -219,7 +219,7 @@ def _value(value: Any) -> Any:
     if isinstance(value, str | int | None):
         return value
     kind = type(value).__name__
-    # What a mask hides is a float to itself, with a warning.
+    # float() of a masked value would warn.
     if kind == "MaskedConstant":
         return None
     if isinstance(value, dt.date) or hasattr(value, "isoformat"):

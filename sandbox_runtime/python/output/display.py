@@ -1,4 +1,4 @@
-"""`display()` and what a cell leaves open, sent in order with its output."""
+"""Sends values, `display()` calls and open figures, in order with the cell's output."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 
 class DisplayHandle:
-    """What `display(..., display_id=...)` answers, as IPython's does.
+    """The result of `display(..., display_id=...)`, like IPython's.
 
     Attributes:
-        display_id: The display's name.
+        display_id: The name of the display.
     """
 
     def __init__(self, displays: Displays, display_id: str) -> None:
@@ -35,12 +35,12 @@ class DisplayHandle:
         self._displays.display(value, display_id=self.display_id)
 
     def update(self, value: Any) -> None:
-        """Replace what is shown under this name."""
+        """Replace the output that has this name."""
         self._displays.display(value, display_id=self.display_id, update=True)
 
 
 class Displays:
-    """Sends results of one interpreter, in order with its output."""
+    """A sender of one interpreter's results, in order with its output."""
 
     def __init__(self, sender: FrameSender, streams: Streams, shell: Shell) -> None:
         self._sender = sender
@@ -49,7 +49,7 @@ class Displays:
         self._numbers = itertools.count(1)
 
     def install(self) -> None:
-        """Make `display` a builtin (IPython's own, where that is there) and let figures be captured."""
+        """Make `display` a builtin, unless IPython brings its own, and prepare to capture figures."""
         if self._shell.ipython is None:
             builtins.display = self.display  # type: ignore[attr-defined]
         after_import("matplotlib.axes", charts.record_boxes)
@@ -59,7 +59,7 @@ class Displays:
     def display(
         self, *values: Any, display_id: Any = None, raw: bool = False, update: bool = False, **_options: Any
     ) -> DisplayHandle | None:
-        """Show values now, in order with what is printed. `display_id` names the output for `update_display`."""
+        """Show values, in order with printed text. `display_id` names the output for `update_display`."""
         name = f"display-{next(self._numbers)}" if display_id is True else str(display_id or "")
         for value in values:
             bundle = encode_bundle(value) if raw and isinstance(value, dict) else self.bundle(value)
@@ -67,26 +67,26 @@ class Displays:
         return DisplayHandle(self, name) if name and not update else None
 
     def publish(self, data: dict[str, Any], *, transient: dict[str, Any] | None = None, **options: Any) -> None:
-        """What IPython displays."""
+        """Send what IPython displays."""
         name = str((transient or {}).get("display_id", ""))
         self.send(encode_bundle(data), name, is_update=bool(options.get("update", False)))
 
     def bundle(self, value: Any) -> Bundle:
-        """MIME type to content of a value."""
+        """Format a value as a MIME bundle."""
         return build_bundle(value, self._shell.format)
 
     def show_value(self, value: Any) -> None:
-        """The value of a cell's last expression."""
+        """Show the value of a cell's last expression."""
         bundle = self.bundle(value)
         if is_figure(value):
-            # Shown now, so not again at the end of the cell.
+            # Closed, so that the end of the cell does not show it again.
             sys.modules["matplotlib.pyplot"].close(value)
-        # Held back, so that the result of a short cell travels with its end.
+        # Held back, so that a short cell's result is sent together with its end.
         self._sender.hold()
         self.send(bundle, is_main=True)
 
     def show_figures(self) -> None:
-        """Show and close the figures that are open."""
+        """Show and close the open figures."""
         pyplot = sys.modules.get("matplotlib.pyplot")
         if pyplot is None or not hasattr(pyplot, "get_fignums"):
             return
@@ -97,7 +97,7 @@ class Displays:
             pyplot.close("all")
 
     def send(self, bundle: Bundle, display_id: str = "", *, is_main: bool = False, is_update: bool = False) -> None:
-        """One result; none where the value has displayed itself."""
+        """Send one result. An empty bundle is a value that has displayed itself."""
         if not bundle:
             return
         self._streams.flush()
@@ -113,16 +113,16 @@ class Displays:
         )
 
     def _adopt_plotly(self, module: ModuleType) -> None:
-        # What `figure.show()` calls; plotly's own would look for a browser.
+        # `figure.show()` calls this. plotly's own function would look for a browser.
         def show(figure: Any, *_arguments: Any, **_options: Any) -> None:
             self.display(figure)
 
         module.show = show  # type: ignore[attr-defined]
 
     def _adopt_pyplot(self, pyplot: ModuleType) -> None:
-        # A function, because matplotlib sets its signature; a method has none to be set.
+        # Not a method: matplotlib sets the signature of this function.
         def show(*_arguments: Any, **_options: Any) -> None:
             self.show_figures()
 
-        # Agg's own does nothing, and the next plot would be drawn over this one.
+        # Agg's own show() does nothing, and the next plot would be drawn over this one.
         pyplot.show = show  # type: ignore[attr-defined]

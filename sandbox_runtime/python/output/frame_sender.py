@@ -1,6 +1,6 @@
-"""Frames of the running cell, from any thread to the control socket, never one within another.
+"""Sends the frames of the running cell to the control socket, from any thread and never interleaved.
 
-While no cell runs, output waits (the last 256 KiB of it) for the next one: nobody could be shown it.
+While no cell runs, no client can receive output. The last 256 KiB wait for the next cell.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
 
 _BACKLOG: Final = 256 << 10
 _LARGE: Final = 64 << 10
-"""Output from here on is sent piece by piece, without a copy."""
-_FRAME: Final = 256 << 10
-"""Bytes of output in a frame at most: about what a socket holds, so that nobody waits long for a whole one."""
+"""Output of at least this size is sent piece by piece, without a copy."""
+_MAX_FRAME: Final = 256 << 10
+"""Bytes of output in one frame. About the size of a socket's buffer, so that a whole frame arrives quickly."""
 
 
 class FrameSender:
-    """Owns the control socket's sending side."""
+    """The sending side of the control socket."""
 
     def __init__(self) -> None:
         self._control: socket.socket | None = None
-        # Re-entrant, because a signal handler of user code may print while its thread is sending.
+        # Re-entrant: a signal handler of user code may print while its thread is sending.
         self._lock = threading.RLock()
         self._sending = False
         self._held = False
@@ -37,11 +37,11 @@ class FrameSender:
         self._channel: int | None = None
 
     def connect(self, control: socket.socket) -> None:
-        """Send to this socket from here on."""
+        """Set the socket to send to."""
         self._control = control
 
     def begin(self, channel: int) -> None:
-        """A cell begins: its frames are for `channel`. Nothing is sent before the first output or `release`."""
+        """Begin a cell, whose frames go to `channel`. Nothing is sent before the first output or `release`."""
         with self._lock:
             self._channel = channel
             for stream, data in self._backlog:
@@ -50,7 +50,7 @@ class FrameSender:
             self._backlog_size = 0
 
     def end(self, close: bytes) -> None:
-        """The cell ended: send its CLOSE (JSON) and all that was held, in one call of the kernel where it fits."""
+        """End the cell: send its CLOSE, as JSON, and all held frames, in one system call if they fit."""
         with self._lock:
             if self._channel is not None:
                 self._queue.append(encode(FrameType.CLOSE, self._channel, close))
@@ -62,23 +62,23 @@ class FrameSender:
         self._held = True
 
     def release(self) -> None:
-        """Send what was kept back."""
+        """Send the held frames."""
         self._held = False
         self._transmit(())
 
     def release_if_running(self) -> None:
-        """Send the events that wait; while the cell's end is being put together, leave them to it."""
+        """Send queued events, unless the end of the cell is being assembled and will send them."""
         if self._queue and not self._held:
             self._transmit(())
 
     def queue_event(self, value: dict[str, Any]) -> None:
-        """An event that may wait for the next frame, `release` or `end`."""
+        """Queue an event until the next frame, `release` or `end`."""
         with self._lock:
             if self._channel is not None:
                 self._queue.append(encode_json(FrameType.EVENT, self._channel, value))
 
     def output(self, stream: Stream, data: bytes | memoryview) -> None:
-        """Output of user code."""
+        """Send output of user code."""
         with self._lock:
             if self._channel is None:
                 self._keep(stream, bytes(data))
@@ -86,11 +86,11 @@ class FrameSender:
                 self._transmit(split_data(self._channel, stream, data))
             else:
                 view = memoryview(data)
-                for start in range(0, len(view), _FRAME):
-                    self._transmit(data_pieces(self._channel, stream, view[start : start + _FRAME]))
+                for start in range(0, len(view), _MAX_FRAME):
+                    self._transmit(data_pieces(self._channel, stream, view[start : start + _MAX_FRAME]))
 
     def result(self, event: dict[str, Any], parts: Iterable[bytes]) -> None:
-        """A result event and its parts behind it."""
+        """Send a result event, followed by its parts."""
         with self._lock:
             if self._channel is not None:
                 body = b"".join(parts)
@@ -99,7 +99,7 @@ class FrameSender:
                 )
 
     def control_event(self, value: dict[str, Any]) -> None:
-        """An event on channel 0."""
+        """Send an event on channel 0."""
         self._transmit((encode_json(FrameType.EVENT, 0, value),))
 
     def _keep(self, stream: Stream, data: bytes) -> None:
@@ -126,7 +126,7 @@ class FrameSender:
 
 
 def protected_code() -> frozenset[CodeType]:
-    """Functions that a KeyboardInterrupt must not be raised in: half a frame sent makes the connection useless."""
+    """Return the functions that no KeyboardInterrupt may enter: half a frame would break the connection."""
     functions = (
         FrameSender.begin,
         FrameSender.end,

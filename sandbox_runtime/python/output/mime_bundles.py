@@ -1,4 +1,4 @@
-"""Values as MIME bundles: what a value offers of itself, and what well-known libraries' values are worth more as."""
+"""Formats values as MIME bundles, with more formats for the values of well-known libraries."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _METHODS: Final = {
 }
 _BINARY: Final = frozenset({"image/png", "image/jpeg", "application/pdf", "image/gif", "image/webp"})
 _PLAIN: Final = frozenset({str, int, float, complex, bool, bytes, list, tuple, dict, set, frozenset, range})
-"""Types whose repr is all there is: asking formatters for more would cost more than most cells."""
+"""Types that have only a repr. Asking formatters for more would cost more than most cells."""
 _MAX_PART: Final = 32 << 20
 _MAX_TEXT: Final = 4 << 20
 _MAX_REPR: Final = 10_000
@@ -37,30 +37,35 @@ _BOKEH_MIME: Final = "application/vnd.bokeh.item+json"
 
 
 def build_bundle(value: Any, formatter: Callable[[Any], dict[str, Any] | None] = lambda _: None) -> Bundle:
-    """MIME type to content of a value; empty where the value has displayed itself.
+    """Return the MIME bundle of a value. It is empty if the value has displayed itself.
 
     Args:
-        value: What to show.
-        formatter: IPython's formatters, which answer None where IPython is not there.
+        value: The value to show.
+        formatter: IPython's formatters. Returns None if IPython is not available.
     """
     if type(value) in _PLAIN:
         return encode_bundle({"text/plain": repr(value)})
-    bundle = whole_bundle(value) or formatter(value)
+    bundle = plotly_bundle(value) or formatter(value)
     if bundle is None:
-        bundle = _ask(value)
+        bundle = _find_formats(value)
         if bundle:
             bundle |= library_formats(value, bundle)
     return encode_bundle(bundle)
 
 
 def encode_bundle(bundle: Mapping[str, Any]) -> Bundle:
-    """Contents of a bundle as bytes; None, and what is too large, left out."""
+    """Encode the contents of a bundle. Leaves out None and contents that are too large."""
     encoded = {mime: _encode(mime, content) for mime, content in bundle.items() if content is not None}
     return {mime: content for mime, content in encoded.items() if content is not None}
 
 
 def library_formats(value: Any, known: Mapping[str, Any]) -> dict[str, Any]:
-    """More of a matplotlib figure, a pandas table or a bokeh chart, beside what is known of it already."""
+    """Return further formats of a matplotlib figure, a pandas table or a bokeh chart.
+
+    Args:
+        value: The value to show.
+        known: The formats that it has already.
+    """
     added: dict[str, Any] = {}
     if is_figure(value):
         # `%config InlineBackend.figure_formats` may have chosen another format than PNG.
@@ -75,8 +80,8 @@ def library_formats(value: Any, known: Mapping[str, Any]) -> dict[str, Any]:
     return {mime: content for mime, content in added.items() if content is not None}
 
 
-def whole_bundle(value: Any) -> dict[str, Any]:
-    """A plotly figure, which must not be asked: it would look for a browser. Empty for anything else."""
+def plotly_bundle(value: Any) -> dict[str, Any]:
+    """Return the bundle of a plotly figure, and {} for anything else. The figure's own methods look for a browser."""
     if _origin(value) != "plotly" or not hasattr(value, "to_plotly_json"):
         return {}
     forms = {
@@ -88,20 +93,20 @@ def whole_bundle(value: Any) -> dict[str, Any]:
 
 
 def render_figure(figure: Any) -> bytes:
-    """A matplotlib figure as PNG."""
+    """Render a matplotlib figure as PNG."""
     target = io.BytesIO()
     figure.savefig(target, format="png", bbox_inches="tight")
     return target.getvalue()
 
 
 def is_figure(value: Any) -> bool:
-    """Whether it is a matplotlib figure."""
+    """Return True for a matplotlib figure."""
     module = sys.modules.get("matplotlib.figure")
     return module is not None and isinstance(value, module.Figure)
 
 
-def _ask(value: Any) -> dict[str, Any]:
-    """What IPython's formatters would find; methods of user code that fail are left out, except `repr`."""
+def _find_formats(value: Any) -> dict[str, Any]:
+    """Return what IPython's formatters would find. Skips methods of user code that fail, except `repr`."""
     bundle: dict[str, Any] = {}
     if not isinstance(value, type):
         if _has_displayed_itself(value):
@@ -120,15 +125,15 @@ def _origin(value: Any) -> str:
 
 
 def _attempt(describe: Callable[..., Any], *arguments: Any) -> Any:
-    # A library's own failure costs this form of the value, not the cell.
+    # A failure in the library costs this format, not the cell.
     try:
         return describe(*arguments)
-    except Exception:  # noqa: BLE001 - same
+    except Exception:  # noqa: BLE001 - as above
         return None
 
 
 def _import_bokeh(value: Any) -> Any:
-    import bokeh.embed  # noqa: PLC0415 - only where a bokeh object is shown
+    import bokeh.embed  # noqa: PLC0415 - only if a bokeh object is shown
     from bokeh.models import LayoutDOM  # noqa: PLC0415 - same
 
     return bokeh.embed if isinstance(value, LayoutDOM) else None
@@ -158,7 +163,7 @@ def _call(value: Any, name: str, **arguments: Any) -> Any:
         found = method(**arguments) if callable(method) else None
     except Exception:  # noqa: BLE001 - user code; the other representations remain
         return None
-    # Some methods answer (data, metadata).
+    # Some methods return (data, metadata).
     return found[0] if isinstance(found, tuple) and found else found
 
 
@@ -183,7 +188,7 @@ def _encode(mime: str, content: Any) -> bytes | None:
 
 def _encode_json(content: Any) -> bytes:
     if isinstance(content, str):
-        # Some give JSON, some a value that happens to be a text.
+        # Some values are JSON, others are plain strings.
         try:
             json.loads(content)
         except ValueError:

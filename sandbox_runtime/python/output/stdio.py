@@ -1,9 +1,8 @@
-"""sys.stdout, sys.stderr and sys.stdin of an interpreter: text streams that become DATA frames on the control socket.
+"""The interpreter's sys.stdout, sys.stderr and sys.stdin. Their text becomes DATA frames on the control socket.
 
-stdout is buffered twice, as text and as bytes (a system call a print would be 20 times slower, a call of the byte
-buffer a print three times), and flushed by a thread every 20 ms while cells run; stderr is not, and flushes stdout
-first, so that the two stay in order. In a child that user code forks, both fall back to file
-descriptors 1 and 2.
+stdout has a text buffer and a byte buffer: a system call per print would be 20 times slower, a call of the byte buffer
+per print three times. A thread flushes it every 20 ms while a cell runs. stderr is not buffered, and flushes stdout
+first to keep the two in order. In a child that user code forks, both fall back to file descriptors 1 and 2.
 """
 
 from __future__ import annotations
@@ -26,12 +25,12 @@ if TYPE_CHECKING:
     from sandbox_runtime.python.output.frame_sender import FrameSender
 
 _BUFFER: Final = 256 << 10
-_FLUSH_EVERY: Final = 0.02
+_FLUSH_SECONDS: Final = 0.02
 _ROUNDS_UNTIL_SLEEP: Final = 50
 
 
 class _RawStream(io.RawIOBase):
-    """Bytes of one stream, to frames."""
+    """A byte stream that becomes frames."""
 
     def __init__(self, sender: FrameSender, stream: Stream) -> None:
         super().__init__()
@@ -54,7 +53,7 @@ class _RawStream(io.RawIOBase):
         return len(view)
 
     def _before_write(self) -> None:
-        """What has to be sent earlier."""
+        """Send whatever must come first."""
 
 
 class _RawStderr(_RawStream):
@@ -63,33 +62,33 @@ class _RawStderr(_RawStream):
         self._stdout = stdout
 
     def _before_write(self) -> None:
-        # Re-entrant: stdout is being flushed by this very thread.
+        # RuntimeError: this thread is already flushing stdout.
         with contextlib.suppress(RuntimeError, ValueError):
             self._stdout.flush()
 
 
 class _NoInput(io.StringIO):
-    """sys.stdin: at its end at once."""
+    """An empty sys.stdin."""
 
     def close(self) -> None:
-        """Stay open: `exit()` closes sys.stdin, and the interpreter lives on."""
+        """Stay open: `exit()` closes sys.stdin, but the interpreter continues."""
 
     def fileno(self) -> int:
         return 0
 
 
-class StdinNotAvailable(EOFError):  # noqa: N818 - it says what is the matter, to whoever wrote the cell
-    """Code asked for input, and nobody is there to type it."""
+class StdinNotAvailable(EOFError):  # noqa: N818 - users read this name
+    """Code asked for input, and a sandbox has no keyboard."""
 
-    # As tracebacks show it.
+    # Tracebacks show it without a module.
     __module__ = "builtins"
 
 
 def _refuse_input(prompt: object = "") -> NoReturn:
-    asked = f" (it asked: {str(prompt)[:200]!r})" if str(prompt) else ""
+    asked = f" (the prompt was {str(prompt)[:200]!r})" if str(prompt) else ""
     raise StdinNotAvailable(
-        f"input() is not available: nobody can type into a sandbox{asked}. Assign the value in the code, read it from "
-        "a file, or from the session's environment; for a program that reads its input, run it as a command with stdin."
+        f"input() is not available: a sandbox has no keyboard{asked}. Assign the value in the code, or read it from a "
+        "file or an environment variable. Run a program that reads its input as a command with stdin."
     )
 
 
@@ -110,7 +109,7 @@ class Streams:
         self.stderr = _text(_RawStderr(self._sender, self.stdout), write_through=True)
 
     def install(self, tick: Callable[[], None]) -> None:
-        """Take over the process's streams; `tick` is called every 20 ms while a cell runs, by the flushing thread."""
+        """Replace the process's streams. The flushing thread calls `tick` every 20 ms while a cell runs."""
         self._tick = tick
         builtins.input = _refuse_input
         sys.stdin = _NoInput()
@@ -119,24 +118,27 @@ class Streams:
         threading.Thread(target=self._flush_regularly, name="sandbox-output", daemon=True).start()
 
     def restore(self) -> None:
-        """Undo what an earlier cell did to sys.stdout and sys.stderr."""
+        """Undo changes of an earlier cell to sys.stdout and sys.stderr."""
         if self.stdout.closed or self.stderr.closed or self._stdout_buffer.closed:
             self._make()
         sys.stdout = self.stdout
         sys.stderr = self.stderr
 
     def resume(self) -> None:
-        """A cell begins: flush regularly from now on."""
+        """Start flushing regularly, because a cell begins."""
         self._active = True
         if self._asleep:
             self._wake.set()
 
     def pause(self) -> None:
-        """No cell runs: the thread goes to sleep after a while, since waking it costs more than a short cell."""
+        """Stop flushing, because no cell runs.
+
+        The thread sleeps only after a while: waking it costs more than a short cell.
+        """
         self._active = False
 
     def flush(self) -> None:
-        """Hand all text to the sender."""
+        """Pass all buffered text to the sender."""
         for stream in (self.stdout, self.stderr):
             with contextlib.suppress(ValueError, RuntimeError):
                 stream.flush()
@@ -148,11 +150,11 @@ class Streams:
             if idle > _ROUNDS_UNTIL_SLEEP:
                 self._wake.clear()
                 self._asleep = True
-                # A cell that began between the check and the line above has not seen `_asleep`.
+                # A cell that began between the check and the line above did not see `_asleep`.
                 if not self._active:
                     self._wake.wait()
                 self._asleep = False
-            time.sleep(_FLUSH_EVERY)
+            time.sleep(_FLUSH_SECONDS)
             if self._active:
                 with contextlib.suppress(ValueError, RuntimeError):
                     self.stdout.flush()
@@ -165,8 +167,8 @@ class Streams:
 
 
 def _after_fork() -> None:
-    sys.stdout = open(1, "w", encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115 - for good
-    sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115 - for good
+    sys.stdout = open(1, "w", encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115 - stays open
+    sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115 - stays open
 
 
 def _text(buffer: Any, *, write_through: bool = False) -> io.TextIOWrapper:
@@ -176,5 +178,5 @@ def _text(buffer: Any, *, write_through: bool = False) -> io.TextIOWrapper:
 
 
 def protected_code() -> frozenset[CodeType]:
-    """Functions that a KeyboardInterrupt must not be raised in: the buffer would send its content again."""
+    """Return the functions that no KeyboardInterrupt may enter: the buffer would send its content again."""
     return frozenset({_RawStream.write.__code__, _RawStderr._before_write.__code__})  # noqa: SLF001 - its own module

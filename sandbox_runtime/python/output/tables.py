@@ -1,7 +1,7 @@
-"""A pandas DataFrame or Series as data: a Tabular Data Resource, as notebooks' data explorers read it.
+"""Describes a pandas DataFrame or Series as a Tabular Data Resource, the format of notebooks' data explorers.
 
-The object has `schema` (`fields` with name and type, `primaryKey`) and `data` (a list of row objects), and of ours
-`rows` (of the whole table) and `truncated`. At most 1,000 rows, 100,000 cells and 1 MiB are given.
+The object has `schema` (`fields` with name and type, `primaryKey`) and `data` (a list of row objects). We add `rows`,
+the length of the whole table, and `truncated`. It holds at most 1,000 rows, 100,000 cells and 1 MiB.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ _MAX_BYTES: Final = 1 << 20
 
 
 def describe_table(value: Any) -> str | None:
-    """The table as JSON; None where it is none, or one that the format has no words for.
+    """Return the table as JSON. Returns None for other values, and if even one row is too large.
 
     Raises:
-        Exception: Whatever pandas raises for values that it cannot write.
+        Exception: Anything that pandas raises for values that it cannot write.
     """
     pandas = sys.modules.get("pandas")
     if pandas is None or not isinstance(value, pandas.DataFrame | pandas.Series):

@@ -1,4 +1,4 @@
-"""An exception of user code as the `error` event: name, text and a traceback of the user's own frames."""
+"""Describes an exception of user code as the `error` event, with a traceback of the user's own frames."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ _MAX_VALUE: Final = 64 << 10
 def describe_error(
     error: BaseException, formatter: Callable[[BaseException], list[str] | None] = lambda _: None
 ) -> dict[str, Any]:
-    """The `error` event (docs/link.md) of an exception; never fails, whatever the exception's methods do.
+    """Return the `error` event (docs/link.md) of an exception. Never fails, whatever the exception's methods do.
 
     Args:
-        error: What the cell raised.
-        formatter: Makes the lines where it does not answer None.
+        error: The exception of the cell.
+        formatter: Formats the lines. If it returns None, Python's own format is used.
     """
     try:
         lines = formatter(error) or _format(error)
@@ -55,7 +55,7 @@ def describe_error(
 
 
 def name_limit(error: BaseException) -> str:
-    """Which limit an exception is a sign of, or ""."""
+    """Return the name of the limit that caused an exception, or ""."""
     if isinstance(error, MemoryError):
         return "memory"
     if isinstance(error, RuntimeError) and "can't start new thread" in _text_of(error):
@@ -63,7 +63,7 @@ def name_limit(error: BaseException) -> str:
     if not isinstance(error, OSError):
         return ""
     if error.errno == errno.EAGAIN:
-        # Also what reading without blocking says: only a fork makes it a limit.
+        # A non-blocking read raises it too. It is a limit only in a fork.
         return "processes" if _was_forking(error) else ""
     return _LIMITS.get(error.errno or 0, "")
 

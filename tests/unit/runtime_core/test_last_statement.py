@@ -7,8 +7,7 @@ import types
 import pytest
 
 from sandbox_runtime.python import cells
-from sandbox_runtime.python.cells import MISSING, Namespace
-from sandbox_runtime.python.last_statement import split_last_statement
+from sandbox_runtime.python.cells import MISSING, Namespace, split_last_statement
 
 
 class PlainShell:
