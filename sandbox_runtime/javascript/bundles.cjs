@@ -1,15 +1,15 @@
 /**
- * Values as MIME bundles: `[type, bytes]` pairs, text first. Runs on the main thread, where the values live.
+ * Formats values as MIME bundles: `[type, bytes]` pairs, text first. Runs on the main thread, which has the values.
  */
 'use strict';
 
 const { inspect } = require('node:util');
 
 const LARGEST_TEXT = 1 << 20;
-const LARGEST_BUNDLE = 3 << 20; // what a message of the agent takes, and the ring too
+const MAX_BUNDLE = 3 << 20; // fits into a message of the agent and into the ring
 const MOST_JSON_NODES = 100_000;
 const DEEPEST_JSON = 64;
-/** A method of this name gives an object of MIME types and contents; notebooks of other JavaScript engines have it too. */
+/** A method of this name returns an object of MIME types and contents, as in other JavaScript notebooks. */
 const BUNDLE_METHOD = Symbol.for('Jupyter.display');
 
 const IMAGE_STARTS = [
@@ -19,7 +19,7 @@ const IMAGE_STARTS = [
   ['image/gif', '474946383961'],
 ];
 
-/** The bundle of any value. */
+/** Returns the bundle of any value. */
 function buildBundle(value) {
   const own = ownBundle(value);
   if (own) return encodeBundle(own, value);
@@ -31,7 +31,7 @@ function buildBundle(value) {
 }
 
 /**
- * A bundle as user code gives it: strings, bytes, or for JSON types any value. Images as base64 are understood too.
+ * Encodes a bundle of user code: strings, bytes, or for JSON types any value. Images may be base64.
  *
  * @throws {TypeError | RangeError}
  */
@@ -48,7 +48,7 @@ function encodePart(type, content) {
     const isBase64 = /^(image\/(?!svg)|application\/pdf$)/.test(type);
     return Buffer.from(content, isBase64 ? 'base64' : 'utf8');
   }
-  if (!/[/+]json$/.test(type)) throw new TypeError(`display: ${type} has to be a string or bytes`);
+  if (!/[/+]json$/.test(type)) throw new TypeError(`display: ${type} must be a string or bytes`);
   return Buffer.from(JSON.stringify(content));
 }
 
@@ -56,8 +56,8 @@ function withinLimit(parts) {
   let total = 0;
   for (const [type, data] of parts) {
     total += data.length;
-    if (total <= LARGEST_BUNDLE) continue;
-    throw new RangeError(`display: ${type} has ${data.length} bytes, and a result at most ${LARGEST_BUNDLE}: write a file`);
+    if (total <= MAX_BUNDLE) continue;
+    throw new RangeError(`display: ${type} has ${data.length} bytes, at most ${MAX_BUNDLE}: write a file`);
   }
   return parts;
 }
@@ -69,7 +69,7 @@ function ownBundle(value) {
   return bundle !== null && typeof bundle === 'object' && typeof bundle.then !== 'function' ? bundle : null;
 }
 
-/** The MIME type of bytes that are a picture by their first ones, or null. */
+/** Returns the MIME type of a picture, from its first bytes, or null. */
 function imageType(value) {
   if (!isBytes(value)) return null;
   const start = asBytes(value).subarray(0, 12);
@@ -91,11 +91,11 @@ function textOf(value) {
   if (bytes.length <= LARGEST_TEXT) return bytes;
   const mark = Buffer.from('\n... (truncated)');
   let end = LARGEST_TEXT - mark.length;
-  while ((bytes[end] & 0xc0) === 0x80) end -= 1; // not inside of a character
+  while ((bytes[end] & 0xc0) === 0x80) end -= 1; // not inside a character
   return Buffer.concat([bytes.subarray(0, end), mark]);
 }
 
-/** JSON of a value that survives it unchanged, within bounds; otherwise null. */
+/** Returns the JSON of a value that JSON preserves, or null. Also null if it is too large. */
 function plainJson(value) {
   const budget = { nodes: MOST_JSON_NODES };
   if (!isPlain(value, budget, DEEPEST_JSON)) return null;

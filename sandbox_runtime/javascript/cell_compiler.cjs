@@ -1,6 +1,6 @@
 /**
- * Source of a cell in, code for the engine out: types stripped, modules turned into statements, the value of the last
- * expression handed over, top-level awaits made interruptible. Pure but for the kinds of names it is given.
+ * Compiles a cell to code for the engine. Strips types, turns imports and exports into statements, passes on the value
+ * of the last expression, and makes top-level awaits interruptible. Pure: its result depends only on its arguments.
  */
 'use strict';
 
@@ -13,21 +13,21 @@ const { CellSyntaxError } = require('./syntax_error.cjs');
 const { walk } = require('./syntax_tree.cjs');
 const { stripTypes } = require('./typescript.cjs');
 
-/** Name of the global object whose methods compiled cells call; see user_environment.cjs. */
+/** The name of the global object whose methods compiled cells call (user_environment.cjs). */
 const HELPER = '__sandbox__';
 
 const NEVER = `await ${HELPER}.never`;
 
-const LONGEST_NAME = 100; // of what an error names by its text
+const MAX_QUOTE = 100; // characters of code that an error quotes
 
 const OPTIONS = { ecmaVersion: 'latest', allowAwaitOutsideFunction: true, allowHashBang: true };
 
 /**
  * @param {{source: string, language: string, fileName: string, known: Map<string, string>, constants: Set<string>,
- *   epoch: number}} cell  `known`: names of earlier cells to their kinds; `constants`: those of them that were declared
- *   with `const`; `epoch`: interrupts before it, so that one that comes at any time from now on is one of this cell
- * @returns {{code: string, declared: Map<string, string>, names: Map<string, boolean>, maps: object[]}}  `names`: those of
- *   the top level, each with whether it is a constant; `maps` as in positions.cjs
+ *   epoch: number}} cell  `known`: kinds of the names of earlier cells; `constants`: the names declared with `const`;
+ *   `epoch`: the number of interrupts before this cell, so that any later one belongs to it
+ * @returns {{code: string, declared: Map<string, string>, names: Map<string, boolean>, maps: object[]}}  `names`: the
+ *   top-level names, with true for constants; `maps` as in positions.cjs
  * @throws {CellSyntaxError}
  */
 function compileCell({ source, language, fileName, known, constants, epoch }) {
@@ -49,12 +49,12 @@ function compileCell({ source, language, fileName, known, constants, epoch }) {
   };
 }
 
-/** Code behind an await runs as a task of its own, where a loop can be terminated; inside of the evaluation it cannot. */
+/** Code after an await runs as its own task, in which a loop can be terminated. Inside the evaluation it cannot. */
 function beginning(epoch) {
   return `if (${HELPER}.isStale(${epoch}, await void 0)) ${NEVER};`;
 }
 
-/** What is a constant in a cell: by its own declarations, else by those of earlier cells. */
+/** Returns the constants in a cell: by its own declarations, else by those of earlier cells. */
 function constantsIn(names, earlier) {
   const found = new Set([...earlier].filter((name) => !names.has(name)));
   for (const [name, isConstant] of names) if (isConstant) found.add(name);
@@ -65,7 +65,7 @@ function parse({ code, maps }, source) {
   const object = parseObject(code);
   if (object) return object;
   let failure;
-  // Code that is fine as a sloppy script (`with`, octal numbers) is no module; try it second.
+  // A sloppy script (`with`, octal numbers) is not a valid module, so try it second.
   for (const sourceType of ['module', 'script']) {
     try {
       return acorn.parse(code, { ...OPTIONS, sourceType });
@@ -80,7 +80,7 @@ function parse({ code, maps }, source) {
   throw new CellSyntaxError(message, source, line, column);
 }
 
-/** A cell that is nothing but `{a: 1}` means an object, as it does to whoever types it; else null. */
+/** Returns a cell such as `{a: 1}` as an object literal, which its author means. Null for other cells. */
 function parseObject(code) {
   const start = code.search(/\S/);
   if (code[start] !== '{' || !code.trimEnd().endsWith('}')) return null;
@@ -109,14 +109,14 @@ function rewrite(tree, code, edits, declarations, options) {
   });
 }
 
-/** `;`, and what the TypeScript transformation leaves at the end: `export {}` for types, `var Name;` for namespaces. */
+/** True for `;` and for the remains of the TypeScript transformation: `export {}`, and `var Name;` for a namespace. */
 function isNothing({ type, kind, declaration, declarations, source, specifiers }) {
   if (type === 'EmptyStatement') return true;
   if (type === 'VariableDeclaration') return kind === 'var' && declarations.every(({ init }) => !init);
   return type === 'ExportNamedDeclaration' && !declaration && !source && !specifiers.length;
 }
 
-/** The expression whose value is the cell's, if its last statement is one. */
+/** Returns the expression that is the cell's last statement, if it is one. Its value is the cell's. */
 function valueOf(statement) {
   if (statement.type === 'ExpressionStatement') return statement.expression;
   if (statement.type !== 'ExportDefaultDeclaration') return null;
@@ -141,14 +141,14 @@ const VISITORS = {
     if (isNested) return;
     edits.open(node.start, `${HELPER}.value(${HELPER}.isStale(${epoch}, `);
     edits.close(node.end, `) ? ${NEVER} : 0)`);
-    // Where what is awaited fails, the check behind the await is passed by.
+    // If the awaited promise fails, the check after the await does not run.
     edits.open(node.argument.start, `(${HELPER}.isStale(${epoch}) ? ${HELPER}.never : (`);
     edits.close(node.argument.end, '))');
   },
   ForOfStatement({ await: isAwaiting, right: { start, end } }, { isNested, code, edits, epoch }) {
     if (isNested || !isAwaiting) return;
     edits.open(start, `${HELPER}.each(${epoch}, (`);
-    edits.close(end, `), ${JSON.stringify(code.slice(start, Math.min(end, start + LONGEST_NAME)))})`);
+    edits.close(end, `), ${JSON.stringify(code.slice(start, Math.min(end, start + MAX_QUOTE)))})`);
   },
   CallExpression(node, { isNested, isTransformed, declarations }) {
     const name = isTransformed && !isNested ? transformedName(node) : null;
@@ -178,7 +178,7 @@ const VISITORS = {
   },
 };
 
-/** The name of an enum or a namespace as the TypeScript transformation writes it: `function(E) {...}(E || {})`. */
+/** Returns the name of an enum or namespace that TypeScript has transformed to `function(E) {...}(E || {})`. */
 function transformedName({ callee, arguments: [argument] }) {
   if (callee.type !== 'FunctionExpression' || argument?.type !== 'LogicalExpression' || argument.operator !== '||') return null;
   const { left, right } = argument;
@@ -186,7 +186,7 @@ function transformedName({ callee, arguments: [argument] }) {
   return left.type === 'Identifier' && empty.type === 'ObjectExpression' && !empty.properties.length ? left.name : null;
 }
 
-/** A static import as a statement that binds the same names. */
+/** Turns a static import into a statement that binds the same names. */
 function importStatement(node, declarations, isTypeScript, epoch) {
   const names = [];
   const members = [];
@@ -203,7 +203,7 @@ function importStatement(node, declarations, isTypeScript, epoch) {
     members.push(`${JSON.stringify(name)}: ${local.name}`);
   }
   const attributes = node.attributes?.length ? attributesOf(node.attributes) : 'undefined';
-  // What TypeScript imports may be a type only, which is nothing at run time.
+  // A TypeScript import may be only a type, which does not exist at run time.
   const checked = isTypeScript ? [] : required;
   const call = importCall(`${node.source.raw}, ${attributes}, ${JSON.stringify(checked)}`, epoch);
   if (!names.length) return `${call};`;

@@ -1,5 +1,5 @@
 /**
- * Runs one cell after the other: compile, evaluate on the main thread, say how it ended.
+ * Runs one cell after another: compiles it, evaluates it on the main thread, and reports how it ended.
  */
 'use strict';
 
@@ -7,9 +7,9 @@ const { compileCell } = require('./cell_compiler.cjs');
 const { CellSyntaxError } = require('./syntax_error.cjs');
 
 const EXTENSIONS = Object.freeze({ javascript: 'js', typescript: 'ts' });
-const LONGEST_VALUE = 64 << 10;
-const GRACE_MILLISECONDS = 10; // for the evaluation's own end after the main thread answers again
-const CELLS_BETWEEN_CALLS = 64; // what the main thread is sent of cells is taken over when it is called
+const MAX_VALUE = 64 << 10;
+const GRACE_MILLISECONDS = 10; // for the evaluation to end once the main thread answers again
+const CELLS_BETWEEN_CALLS = 64; // the main thread reads our messages only when it is called
 
 class CellRunner {
   #main;
@@ -32,10 +32,10 @@ class CellRunner {
   }
 
   /**
-   * Runs a cell to its end; its output, events and CLOSE go to `channel`.
+   * Runs a cell to its end. Its output, events and CLOSE go to `channel`.
    *
    * @param {{channel: number, language: string, source: string, count?: number, isInterrupted: boolean}} cell  `count`
-   *   is its number in the context, where the supervisor keeps it
+   *   is its number in the context, if the supervisor counts
    */
   async run(cell) {
     const { channel, language, count } = cell;
@@ -50,7 +50,7 @@ class CellRunner {
     if (this.#count % CELLS_BETWEEN_CALLS === 0) this.#main.request({ type: 'ping' });
   }
 
-  /** Ends a cell from outside, as an interrupt; one that waits will not begin. */
+  /** Interrupts a cell. One that waits will not begin. */
   interrupt(cell) {
     if (cell === this.#running?.cell) this.#stop(interruption());
     else cell.isInterrupted = true;
@@ -75,8 +75,8 @@ class CellRunner {
     this.#tracebacks.remember(fileName, compiled.maps);
     const running = this.#start(cell);
     const details = await Promise.race([this.#main.evaluate(compiled.code), running.stopped]);
-    this.#output.collect(); // process.exit may be among what the cell left behind
-    await running.stopping; // it may end by itself while it is being stopped, and what stops it would hit the next one
+    this.#output.collect(); // code that the cell left behind may have called process.exit
+    await running.stopping; // the cell may end by itself meanwhile, and the termination must not hit the next one
     this.#running = null;
     const outcome = await this.#judge(fileName, compiled, details, running);
     this.#output.end();
@@ -119,7 +119,7 @@ class CellRunner {
   async #describe(fileName, { maps }, details) {
     const { exception } = details;
     if (!exception?.objectId) {
-      const value = textOfPrimitive(exception, details.text).slice(0, LONGEST_VALUE);
+      const value = textOfPrimitive(exception, details.text).slice(0, MAX_VALUE);
       return { name: 'Error', value, traceback: [`Uncaught ${value}`] };
     }
     const described = await this.#main.describe(exception.objectId);
@@ -134,13 +134,13 @@ class CellRunner {
   }
 }
 
-/** What was thrown, where it is no object: the inspector gives the value itself. */
+/** Returns the text of a thrown primitive. The inspector has its value. */
 function textOfPrimitive(exception, otherwise) {
   if (!exception) return otherwise;
   return 'value' in exception ? String(exception.value) : (exception.description ?? exception.type);
 }
 
-/** The engine refused the code before any of it ran. */
+/** True if the engine rejected the code before it ran. */
 function isEarlyError(details) {
   return details?.exception?.className === 'SyntaxError' && details.scriptId !== undefined && !details.stackTrace;
 }

@@ -1,6 +1,6 @@
 /**
- * Assignments to constants. The engine's `const` cannot be declared again, so compiled cells have `let`; what assigns to a
- * name that was declared with `const` is found here, and made to throw as the engine would. Pure.
+ * Finds assignments to constants and makes them throw, as the engine would. A `const` of the engine cannot be declared
+ * again, so compiled cells use `let`. Pure.
  */
 'use strict';
 
@@ -8,10 +8,10 @@ const { boundNames, childrenOf, walk } = require('./syntax_tree.cjs');
 
 const FUNCTION = /^(FunctionDeclaration|FunctionExpression|ArrowFunctionExpression)$/;
 const SCOPE = /Function|^(BlockStatement|StaticBlock|CatchClause|SwitchStatement|For(In|Of)?Statement|ClassExpression)$/;
-/** They assign, or not, by the value that is there. */
+/** Operators that assign depending on the current value. */
 const CONDITIONAL = new Set(['??=', '||=', '&&=']);
 
-/** Names that a cell's top level declares, each with whether it is a constant. */
+/** Returns the names that a cell's top level declares, with true for constants. */
 function topLevelNames(tree) {
   const found = new Map();
   walk(tree, (node, _, isNested) => {
@@ -30,12 +30,12 @@ function topLevelNames(tree) {
 }
 
 /**
- * Replaces what is assigned to where it is a constant.
+ * Replaces the target of each assignment to a constant.
  *
  * @param {object} tree
  * @param {Set<string>} constants
  * @param {import('./edits.cjs').Edits} edits
- * @param {string} refusal  an expression that throws when it is assigned to
+ * @param {string} refusal  an expression that throws when something is assigned to it
  */
 function guardConstants(tree, constants, edits, refusal) {
   if (!constants.size) return;
@@ -52,7 +52,7 @@ function guardConstants(tree, constants, edits, refusal) {
   }
 }
 
-/** Scopes inside of the cell to those of the names that mean something else in them. */
+/** Returns, for each scope inside the cell, the names that it declares again. */
 function findHidden(tree, names) {
   const hidden = new Map();
   const hide = (scope, found) => {
@@ -79,7 +79,7 @@ function findHidden(tree, names) {
   return hidden;
 }
 
-/** Names that a node assigns to, with their places. */
+/** Returns the names that a node assigns to, with their positions. */
 function targetsOf(node) {
   if (node.type === 'AssignmentExpression') return CONDITIONAL.has(node.operator) ? [] : namesIn(node.left);
   if (node.type === 'UpdateExpression') return namesIn(node.argument);

@@ -1,6 +1,6 @@
 /**
- * The control thread: owns the socket to the supervisor, takes cells and interrupts from it, and hands cells to the runner
- * one after the other. It answers whatever user code does to the main thread.
+ * The control thread. It owns the socket to the supervisor, receives cells and interrupts, and passes cells to the
+ * runner one by one. It answers even if user code blocks the main thread.
  */
 'use strict';
 
@@ -19,8 +19,8 @@ class Control {
   #socket;
   #main = new MainThread(parentPort);
   #runner;
-  #cells = new Map(); // channel to each cell that has not ended, in the order they came
-  #incoming = new Map(); // channel to the cell whose code is not complete
+  #cells = new Map(); // by channel: the cells that have not ended, in order of arrival
+  #incoming = new Map(); // by channel: the cells whose code is incomplete
   #work;
 
   constructor({ controlFd: fd, shared, traces }) {
@@ -32,14 +32,14 @@ class Control {
     this.#work = this.#warmUp();
     const decoder = new FrameDecoder();
     this.#socket.on('data', (data) => decoder.feed(data).forEach((frame) => this.#receive(frame)));
-    // Without its supervisor the process has no purpose, and the main thread may be in a loop that nothing ends.
+    // Without the supervisor the process has no purpose, and the main thread may be in an endless loop.
     this.#socket.on('close', () => process.kill(process.pid, 'SIGKILL'));
     this.#socket.on('error', () => {}); // `close` follows
   }
 
   /**
-   * One cell of each kind, so that the first one of the user is not the one that loads everything. TypeScript is what
-   * takes long: `ready`, and a cell that comes with it, go first.
+   * Runs one cell of each language, so that the user's first cell need not load everything. TypeScript takes longest, so
+   * `ready`, and a cell that arrives with it, go first.
    */
   async #warmUp() {
     const names = { known: new Map(), constants: new Set(), epoch: 0 };
@@ -49,7 +49,7 @@ class Control {
     setTimeout(() => compileCell(typed), TYPESCRIPT_DELAY_MILLISECONDS);
   }
 
-  /** Jobs run in the order they came. */
+  /** Runs jobs in order of arrival. */
   #enqueue(job) {
     this.#work = this.#work.then(job);
   }
@@ -62,7 +62,7 @@ class Control {
     }
   }
 
-  /** Whoever sends it knows of no end of this cell yet, but maybe of no beginning either. */
+  /** Interrupts a cell. The supervisor does not know of its end yet, and perhaps not of its beginning. */
   #interrupt() {
     const [cell] = this.#cells.values();
     if (cell) this.#runner.interrupt(cell);

@@ -1,7 +1,7 @@
 /**
- * Declaring a name again, as in a notebook: the engine accepts `let` after `let` and `var` after `var`, and refuses all
- * mixtures. So each name keeps the kind it was first declared with, and a declaration of the other kind becomes an
- * assignment to the name that is there. `const` becomes `let`.
+ * Lets a cell declare a name again, as in a notebook. The engine accepts `let` after `let` and `var` after `var`, but no
+ * mixture. So each name keeps the kind of its first declaration, and a declaration of the other kind becomes an
+ * assignment. `const` becomes `let`.
  */
 'use strict';
 
@@ -10,7 +10,7 @@ const { boundNames } = require('./syntax_tree.cjs');
 const LEXICAL = 'lexical'; // let, const, class, import
 const VARIABLE = 'variable'; // var, function
 
-/** Globals that are accessors without a setter: assigning to them as a `var` does would do nothing, silently. */
+/** Globals that are accessors without a setter. Assigning to them, as `var` does, would silently do nothing. */
 const READ_ONLY_GLOBALS = new Set(
   Object.entries(Object.getOwnPropertyDescriptors(globalThis))
     .filter(([, descriptor]) => descriptor.get && !descriptor.set)
@@ -18,7 +18,7 @@ const READ_ONLY_GLOBALS = new Set(
 );
 READ_ONLY_GLOBALS.add('crypto').add('navigator');
 
-/** The declarations of one cell: rewrites them, and collects what has to be declared at its start. */
+/** Rewrites the declarations of one cell, and collects those that must be at its start. */
 class Declarations {
   #known;
   #edits;
@@ -38,12 +38,12 @@ class Declarations {
     this.helper = helper;
   }
 
-  /** Kinds of the names that this cell declares first. */
+  /** Returns the kinds of the names that no earlier cell declared. */
   get declared() {
     return this.#declared;
   }
 
-  /** Code for the start of the cell. */
+  /** Returns code for the start of the cell. */
   get prologue() {
     return this.#prologue.join('');
   }
@@ -61,7 +61,7 @@ class Declarations {
     if (!this.#kind(name)) this.#declared.set(name, kind);
   }
 
-  /** Makes sure that `name` exists before the cell's first statement, for a declaration that becomes an assignment. */
+  /** Declares `name` before the cell's first statement, for a declaration that becomes an assignment. */
   #declareAhead(name, kind) {
     if (this.#kind(name)) return;
     const actual = kind === VARIABLE && READ_ONLY_GLOBALS.has(name) ? LEXICAL : kind;
@@ -69,7 +69,7 @@ class Declarations {
     this.#declare(name, actual);
   }
 
-  /** Registers names; true where they have to be assigned because one of them has the other kind. */
+  /** Registers names. Returns true if they must be assigned because one of them has the other kind. */
   claim(names, kind) {
     const isAssignment = names.some((name) => this.#isOther(name, kind));
     for (const name of names) {
@@ -79,7 +79,7 @@ class Declarations {
     return isAssignment;
   }
 
-  /** `var` anywhere outside of functions, `let` and `const` at the top level. */
+  /** Handles `var` anywhere outside functions, and `let` and `const` at the top level. */
   variable(node, parent) {
     const names = node.declarations.flatMap((declarator) => boundNames(declarator.id));
     if (!this.claim(names, node.kind === 'var' ? VARIABLE : LEXICAL)) {
@@ -97,8 +97,8 @@ class Declarations {
   }
 
   /**
-   * An enum or a namespace is added to the object of its name. That is meant inside of a cell; one of an earlier cell is
-   * replaced, unless this cell declares a function or class that the namespace belongs to.
+   * Handles an enum or a namespace, which the engine adds to the object of its name. Within a cell that is right. One of
+   * an earlier cell is replaced, unless this cell declares the function or class that the namespace belongs to.
    */
   renew(name) {
     if (this.#renewed.has(name) || !this.#known.has(name) || this.#bodies.has(name)) return;
@@ -113,7 +113,7 @@ class Declarations {
     this.#edits.close(node.end, ';');
   }
 
-  /** A function stays hoisted: it gets another name, and the cell starts with an assignment of it. */
+  /** Keeps a function hoisted: gives it another name, and assigns it at the start of the cell. */
   function(node) {
     const { name } = node.id;
     this.#bodies.add(name);

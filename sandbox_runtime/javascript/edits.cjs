@@ -1,12 +1,12 @@
 /**
- * Edits of a source text that remember where each character came from, so that an error's position can be given in the
- * text as the user wrote it. Pure.
+ * Edits a source text and remembers where each character came from, so that errors can name positions in the user's own
+ * text. Pure.
  */
 'use strict';
 
 const { lineStarts } = require('./positions.cjs');
 
-/** Collects insertions and replacements, then applies them at once. Replacements must not overlap. */
+/** Collects insertions and replacements, and applies them together. Replacements must not overlap. */
 class Edits {
   #text;
   #points = new Map();
@@ -21,12 +21,12 @@ class Edits {
     return point;
   }
 
-  /** Inserts before a construct; of two at one place the one inserted first is the outer one. */
+  /** Inserts before a construct. Of two insertions at one place, the first is the outer one. */
   open(offset, text) {
     this.#point(offset).opening += text;
   }
 
-  /** Inserts behind a construct; of two at one place the one inserted first is the outer one. */
+  /** Inserts after a construct. Of two insertions at one place, the first is the outer one. */
   close(offset, text) {
     const point = this.#point(offset);
     point.closing = text + point.closing;
@@ -36,11 +36,11 @@ class Edits {
     this.#point(start).replaced = { end, text };
   }
 
-  /** `prefix` and the edited text, and the map (see positions.cjs) of positions in them to the original ones. */
+  /** Returns `prefix` with the edited text, and the map from their positions to the original ones (positions.cjs). */
   apply(prefix = '') {
     let code = '';
     let taken = 0;
-    const pieces = []; // [offset in the edited text, offset in the original, whether text was inserted]
+    const pieces = []; // [offset in the edited text, offset in the original, true for inserted text]
     const keepUntil = (end) => {
       pieces.push([code.length, taken, false]);
       code += this.#text.slice(taken, end);

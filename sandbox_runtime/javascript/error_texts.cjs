@@ -1,22 +1,22 @@
 /**
- * Errors of user code as text: runs on the main thread, where they live. Nothing here throws, whatever an object does when
- * it is looked at.
+ * Turns errors of user code into text, on the main thread, which has them. Nothing here throws, even if reading an
+ * object runs user code that does.
  */
 'use strict';
 
 const { inspect } = require('node:util');
 
-const LONGEST_STACK = 64 << 10;
+const MAX_STACK = 64 << 10;
 const MOST_CAUSES = 5;
-const LONGEST_NAME = 1000;
+const MAX_NAME = 1000;
 
-/** What is known of something thrown: `{name, value, stack}`; `stack` has the lines of its causes too. */
+/** Describes a thrown value as `{name, value, stack}`. `stack` includes the lines of its causes. */
 function describeError(thrown) {
   try {
     if (!isError(thrown)) return { name: nameOf(thrown), value: shortText(thrown), stack: '' };
     const name = String(thrown.name || nameOf(thrown));
     const value = String(thrown.message);
-    return { name: name.slice(0, LONGEST_NAME), value: value.slice(0, LONGEST_STACK), stack: stackOf(thrown) };
+    return { name: name.slice(0, MAX_NAME), value: value.slice(0, MAX_STACK), stack: stackOf(thrown) };
   } catch {
     return { name: 'Error', value: 'an error that cannot be shown', stack: '' };
   }
@@ -31,7 +31,7 @@ function nameOf(thrown) {
 }
 
 function shortText(thrown) {
-  return typeof thrown === 'string' ? thrown.slice(0, LONGEST_STACK) : inspect(thrown).slice(0, LONGEST_STACK);
+  return typeof thrown === 'string' ? thrown.slice(0, MAX_STACK) : inspect(thrown).slice(0, MAX_STACK);
 }
 
 function stackOf(error) {
@@ -45,7 +45,7 @@ function stackOf(error) {
     current = current?.cause;
     label = '[cause]: ';
   }
-  return text.slice(0, LONGEST_STACK);
+  return text.slice(0, MAX_STACK);
 }
 
 module.exports = { describeError };

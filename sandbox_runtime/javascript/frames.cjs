@@ -1,5 +1,5 @@
 /**
- * Frames of the link: encode, and decode incrementally with bounds. The twin of sandbox_link/frames.py.
+ * Encodes and incrementally decodes the frames of the link, within bounds, like sandbox_link/frames.py.
  */
 'use strict';
 
@@ -17,14 +17,14 @@ function header(type, channel, payloadSize, extra = 0) {
   return buffer;
 }
 
-/** An OPEN, EVENT or CLOSE frame as buffers. */
+/** Encodes an OPEN, EVENT or CLOSE frame as buffers. */
 function encodeJson(type, channel, value) {
   const payload = Buffer.from(JSON.stringify(value));
   if (payload.length > MAX_PAYLOAD) throw new RangeError(`JSON of ${payload.length} bytes is over the limit`);
   return [header(type, channel, payload.length), payload];
 }
 
-/** DATA frames, as buffers, for any amount of data; none for none. */
+/** Encodes any amount of data as DATA frames. Returns no buffer for no data. */
 function encodeData(channel, stream, data) {
   const buffers = [];
   for (let start = 0; start < data.length; start += MAX_PAYLOAD - 1) {
@@ -36,11 +36,11 @@ function encodeData(channel, stream, data) {
   return buffers;
 }
 
-/** Bytes in, frames out. */
+/** Decodes received bytes into frames. */
 class FrameDecoder {
   #pending = Buffer.alloc(0);
 
-  /** Adds received bytes; returns the frames that are complete as `{type, channel, payload}`. */
+  /** Adds received bytes and returns the complete frames as `{type, channel, payload}`. */
   feed(data) {
     let buffer = this.#pending.length ? Buffer.concat([this.#pending, data]) : data;
     const frames = [];

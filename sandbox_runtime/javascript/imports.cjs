@@ -1,6 +1,6 @@
 /**
- * `import` and `require` of cells: built-in modules, packages of node_modules upward from the working directory and of
- * NODE_PATH, and files relative to the working directory.
+ * Implements `import` and `require` for cells. They find built-in modules, packages in node_modules of the working
+ * directory and its parents and in NODE_PATH, and files relative to the working directory.
  */
 'use strict';
 
@@ -13,10 +13,10 @@ const vm = require('node:vm');
 const EXTENSIONS = ['', '.ts', '.mts', '.js', '.mjs', '.cjs', '.cts', '.json'];
 
 const importers = new Map();
-/** Resolved path to the modification time it was first imported with. */
+/** The modification time that each file had when it was first imported, by resolved path. */
 const firstImported = new Map();
 
-/** `import()` as a module in the folder `base` would do it. */
+/** Runs `import()` as a module in the folder `base` would. */
 function importerOf(base) {
   let importer = importers.get(base);
   if (!importer) {
@@ -32,7 +32,7 @@ function importerOf(base) {
 /**
  * @param {string} specifier
  * @param {object} [options]  `{with: {...}}`
- * @param {string[]} [names]  exports that must be there
+ * @param {string[]} [names]  exports that must exist
  * @returns {Promise<object>} the module's namespace
  */
 async function importModule(specifier, options, names = []) {
@@ -48,20 +48,20 @@ async function importModule(specifier, options, names = []) {
   return missing.length ? withMembersOfDefault(text, namespace, missing) : namespace;
 }
 
-/** An error of the loader itself has no frame of user code: it gets those of the cell that imports. */
+/** Gives a loader error, which has no frame of user code, the frames of the importing cell. */
 function withPlace(error) {
   if (!(error instanceof Error) || !String(error.code).startsWith('ERR_')) return error;
   const { stack } = error;
   if (/^ +at (?!.*\bnode:)/m.test(stack)) return error;
   error.message = error.message.replace(/ imported from .*[/\\]cell\.js$/, '');
   Error.captureStackTrace(error, importModule);
-  // The loader puts the place of a syntax error before the error's own lines.
+  // The loader puts the position of a syntax error before the error's own lines.
   const [place] = stack.split(`\n${error.name} [${error.code}]`, 1);
   if (place !== stack) error.stack = `${place}\n${error.stack}`;
   return error;
 }
 
-/** Names that only the default export has: a CommonJS module whose exports the loader could not tell from its text. */
+/** Adds names that only the default export has, for a CommonJS module whose exports the loader could not detect. */
 function withMembersOfDefault(specifier, namespace, missing) {
   const found = { ...namespace };
   for (const name of missing) {
@@ -75,7 +75,7 @@ function withMembersOfDefault(specifier, namespace, missing) {
 
 function importFile(specifier, options) {
   const url = specifier.startsWith('file:') ? new URL(specifier) : fileUrl(specifier);
-  // What TypeScript and bundlers take without being told.
+  // Endings that TypeScript and bundlers add.
   const isJson = !options && url.pathname.endsWith('.json');
   return importerOf(process.cwd())(url.href, isJson ? { with: { type: 'json' } } : options);
 }
@@ -88,9 +88,9 @@ function fileUrl(specifier) {
   try {
     changed = String(fs.statSync(file, { bigint: true }).mtimeNs);
   } catch {
-    return url; // the import says what is wrong with it
+    return url; // the import reports the error
   }
-  // A file that was edited since is imported anew; the loader knows modules by their URL alone.
+  // The loader caches modules by URL, so a file that was edited since gets a new URL.
   if (!firstImported.has(file)) firstImported.set(file, changed);
   else if (firstImported.get(file) !== changed) {
     delete require.cache[file];
@@ -117,7 +117,7 @@ async function importPackage(specifier, options) {
       const file = Module.createRequire(path.join(folder, 'cell.js')).resolve(`./${specifier}`);
       return importerOf(folder)(pathToFileURL(file).href, options);
     }
-    // The stack has no frame of the cell, and names this file as the importer.
+    // The stack has no frame of the cell and names this file as the importer.
     throw Object.assign(new Error(`Cannot find package '${packageOf(specifier)}'`), { code: error.code });
   }
 }
@@ -126,7 +126,7 @@ function packageOf(specifier) {
   return specifier.split('/', specifier.startsWith('@') ? 2 : 1).join('/');
 }
 
-/** A `require` that always resolves from the working directory of the moment. */
+/** Returns a `require` that always resolves from the current working directory. */
 function createCellRequire(mainModule) {
   const current = () => Module.createRequire(path.join(process.cwd(), 'cell.js'));
   const cellRequire = (specifier) => current()(specifier);
@@ -139,7 +139,7 @@ function createCellRequire(mainModule) {
   return cellRequire;
 }
 
-/** Takes over NODE_PATH after the environment changed. */
+/** Applies NODE_PATH after the environment changed. */
 function refreshModulePaths() {
   Module._initPaths();
 }

@@ -1,5 +1,5 @@
 /**
- * Entry point of the JavaScript interpreter: user code runs on this thread; the control thread (control.cjs) owns the
+ * Entry point of the JavaScript interpreter. User code runs on this thread. The control thread (control.cjs) owns the
  * socket and evaluates cells here through the inspector.
  */
 'use strict';
@@ -23,12 +23,12 @@ function main() {
   const { port1, port2: traces } = new MessageChannel();
   const stackTraces = new StackTraces(port1, __dirname);
   const control = new Worker(path.join(__dirname, 'control.cjs'), {
-    // Node's own parser; the flag holds for that thread only.
+    // For Node's own parser. The flag holds only for that thread.
     execArgv: ['--expose-internals'],
     workerData: { controlFd, shared, traces },
     transferList: [traces],
     env: {},
-    // Not piped to this process's streams: opening those here would make the pipes non-blocking for children.
+    // Opening this process's streams here would make the pipes non-blocking for children.
     stdout: true,
     stderr: true,
   });
@@ -66,8 +66,8 @@ function fail(message) {
 }
 
 /**
- * Node marks the descriptors it starts with as close-on-exec, up to the first gap above 15. A descriptor behind a gap
- * would be inherited by every child, so there /dev/null takes its place.
+ * Opens /dev/null in the place of missing descriptors. At its start, Node marks descriptors as close-on-exec, but only
+ * up to the first gap above 15. Every child would inherit a descriptor after the gap.
  */
 function keepFromChildren(controlFd) {
   if (controlFd <= 15) return;
@@ -92,7 +92,7 @@ function keepFromChildren(controlFd) {
   };
 }
 
-/** User code sees a Node without arguments and without modules of ours. */
+/** Hides our arguments and modules from user code. */
 function hideTraces() {
   process.execArgv.splice(0);
   process.argv.splice(1);

@@ -1,5 +1,5 @@
 /**
- * The main thread as the control thread sees it: evaluate code there, stop it, and ask whether it answers.
+ * The control thread's view of the main thread: evaluates code there, stops it, and checks that it answers.
  */
 'use strict';
 
@@ -8,8 +8,8 @@ const { Session } = require('node:inspector');
 const { HELPER } = require('./cell_compiler.cjs');
 
 const OBJECTS = 'cell';
-const PATIENCE_MILLISECONDS = 25; // a main thread that is not computing answers sooner
-const BLOCKED_AFTER_ROUNDS = 6; // of up to twice the patience each
+const ANSWER_MILLISECONDS = 25; // a main thread that is not computing answers sooner
+const BLOCKED_AFTER_ROUNDS = 6; // of up to twice ANSWER_MILLISECONDS each
 
 class MainThread {
   #session = new Session();
@@ -28,7 +28,7 @@ class MainThread {
     });
   }
 
-  /** Sends a message; resolves when the main thread's event loop handled it. */
+  /** Sends a message. Resolves when the main thread's event loop has handled it. */
   request(message) {
     const id = (this.#lastId += 1);
     return new Promise((resolve) => {
@@ -38,7 +38,7 @@ class MainThread {
   }
 
   /**
-   * Evaluates a compiled cell to its end, top-level awaits included.
+   * Evaluates a compiled cell to its end, including top-level awaits.
    *
    * @returns {Promise<object | null>} the inspector's exceptionDetails, or null
    */
@@ -53,7 +53,7 @@ class MainThread {
     return answer.exceptionDetails ?? null;
   }
 
-  /** What main knows of a thrown object; null for the one that process.exit throws. */
+  /** Describes a thrown object; null for the one that process.exit throws. */
   async describe(objectId) {
     const answer = await this.#post('Runtime.callFunctionOn', {
       objectId,
@@ -64,26 +64,26 @@ class MainThread {
     return answer.result?.value ?? null;
   }
 
-  /** Forgets the objects that answers referred to, so that they can be collected. */
+  /** Releases the objects that answers referred to, so that they can be collected. */
   release() {
     this.#session.post('Runtime.releaseObjectGroup', { objectGroup: OBJECTS });
   }
 
   /**
-   * Ends whatever runs; resolves when the event loop turns again, which native calls that block can delay. By then no
-   * termination is under way any more: a cell that one hits never answers, so none may reach the next cell.
+   * Terminates the running code. Resolves when the event loop turns again, which a blocking native call can delay. By
+   * then no termination is pending. One that reached the next cell would leave it without an answer.
    */
   async stop() {
     for (let round = 1; ; round += 1) {
-      const isTurning = await this.#answersWithin(PATIENCE_MILLISECONDS);
+      const isTurning = await this.#answersWithin(ANSWER_MILLISECONDS);
       if (isTurning && !this.#termination) return;
       if (!isTurning) this.#terminate();
-      await within(this.#termination, PATIENCE_MILLISECONDS, null);
+      await within(this.#termination, ANSWER_MILLISECONDS, null);
       if (round % BLOCKED_AFTER_ROUNDS === 0) interruptChildren();
     }
   }
 
-  /** One at a time: it is answered when it has hit something, or found nothing to hit. */
+  /** Sends one termination at a time. It is answered when it has hit something or found nothing to hit. */
   #terminate() {
     this.#termination ??= this.#post('Runtime.terminateExecution').then(() => {
       this.#termination = null;
@@ -97,7 +97,7 @@ class MainThread {
   #post(method, parameters) {
     return new Promise((resolve) => {
       this.#session.post(method, parameters, (error, result) => {
-        // The process is ending by a signal: the end is the answer, which the supervisor sees.
+        // A signal is ending the process. The supervisor sees that end.
         if (error?.message.includes('context was destroyed')) return;
         resolve(error ? { exceptionDetails: { text: error.message } } : result);
       });
@@ -105,7 +105,7 @@ class MainThread {
   }
 }
 
-/** As a terminal does it: a command that the main thread waits for, in execSync, ends too. */
+/** Interrupts the process group, as a terminal does, so that a command in execSync ends too. */
 function interruptChildren() {
   const afterName = fs.readFileSync('/proc/self/stat', 'latin1').split(') ').at(-1);
   const group = Number(afterName.split(' ')[2]);

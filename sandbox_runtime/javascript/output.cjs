@@ -1,12 +1,12 @@
 /**
- * From the ring to the socket: frames of the running cell's channel, in the order the main thread printed.
+ * Sends what the ring holds to the socket, as frames of the running cell's channel, in the order of printing.
  */
 'use strict';
 
 const { FrameType, Stream, encodeData, encodeJson } = require('./frames.cjs');
 const { Kind, RingReader } = require('./ring.cjs');
 
-const COALESCE_MILLISECONDS = 2; // a cell shorter than this is one write
+const COALESCE_MILLISECONDS = 2; // a shorter cell costs one write
 const BATCH = 1 << 20;
 
 class Output {
@@ -16,9 +16,9 @@ class Output {
   #channel = null;
   #timer = null;
   #isStalled = false;
-  #held = []; // frames that go out with the next ones
+  #held = []; // frames to send with the next ones
 
-  /** Called with the code where user code called process.exit. */
+  /** Called with the code when user code calls process.exit. */
   onExit = () => {};
 
   constructor(socket, shared, tracebacks) {
@@ -31,19 +31,19 @@ class Output {
     });
   }
 
-  /** From now on, output goes to `channel`; what was printed since the last cell goes first. */
+  /** Sends output to `channel`, first that of the time since the last cell. */
   begin(channel) {
     this.#channel = channel;
     this.#reader.setActive(true);
     this.#rearm();
   }
 
-  /** No more waiting for room in the ring: the cell is over. */
+  /** Ends the cell: the main thread no longer waits for room in the ring. */
   end() {
     this.#reader.setActive(false);
   }
 
-  /** Interrupts so far. */
+  /** The number of interrupts so far. */
   get epoch() {
     return this.#reader.epoch;
   }
@@ -52,12 +52,12 @@ class Output {
     this.#reader.countInterrupt();
   }
 
-  /** Takes over what is in the ring, however slow the other side reads: it is bounded by the ring's size. */
+  /** Takes everything from the ring, even if the receiver is slow. The ring's size bounds the amount. */
   collect() {
     this.#held.push(...this.#take(Infinity));
   }
 
-  /** Sends what is left, an error if there is one, and CLOSE, in one write. */
+  /** Sends the remaining output, an error if there is one, and CLOSE, in one write. */
   finish(channel, error, ok) {
     clearTimeout(this.#timer);
     this.#timer = null;
@@ -94,7 +94,7 @@ class Output {
     if (all.length && !this.#socket.write(Buffer.concat(all))) this.#isStalled = true;
   }
 
-  /** Frames of what is in the ring, runs of one stream put together. */
+  /** Encodes what the ring holds. Consecutive output of one stream is merged. */
   #take(atLeast) {
     const buffers = [];
     let run = [];

@@ -1,5 +1,5 @@
 /**
- * process.stdout, process.stderr and console of user code, on the ring: one order for all of them.
+ * process.stdout, process.stderr and console of user code. All write to the ring, so their order is kept.
  */
 'use strict';
 
@@ -8,8 +8,8 @@ const { Writable } = require('node:stream');
 const { Kind } = require('./ring.cjs');
 
 /**
- * Writes at once and keeps no state of its own: a Writable whose write is terminated half way would wait for ever for its
- * callback, and everything printed later would be lost.
+ * Writes immediately and keeps no state. A Writable whose write is terminated would wait forever for its callback, and
+ * everything printed later would be lost.
  */
 class OutputStream extends Writable {
   #ring;
@@ -36,7 +36,7 @@ class OutputStream extends Writable {
     return true;
   }
 
-  /** The stream of a process has no end before the process has. */
+  /** Keeps the stream open: it ends with the process. */
   end(chunk, encoding, callback) {
     if (typeof chunk === 'function') [chunk, callback] = [undefined, chunk];
     else if (typeof encoding === 'function') [encoding, callback] = [undefined, encoding];
@@ -58,7 +58,7 @@ function asBytes(chunk, encoding) {
   return new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.byteLength);
 }
 
-/** Puts the streams into `process`, and `console` on top of them. */
+/** Installs the streams in `process`, and a `console` on top of them. */
 function installOutput(ring) {
   const streams = {
     stdout: new OutputStream(ring, Kind.STDOUT, 1),
@@ -67,7 +67,7 @@ function installOutput(ring) {
   for (const [name, stream] of Object.entries(streams)) {
     Object.defineProperty(process, name, { configurable: true, enumerable: true, get: () => stream });
   }
-  // The inspector keeps the arguments of what passes the engine's own console; these methods do not go through it.
+  // The inspector keeps the arguments of the engine's own console methods. These do not use it.
   const fresh = new Console({ ...streams, ignoreErrors: false });
   for (const name of Object.keys(console)) {
     if (typeof fresh[name] === 'function' && typeof console[name] === 'function') console[name] = fresh[name];

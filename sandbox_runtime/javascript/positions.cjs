@@ -1,12 +1,12 @@
 /**
- * Positions in compiled code, and where they are in the cell as it was written. Maps are plain data, because both threads
- * need them: `{pieces, edited, original}` of our own edits, or `{sourceMap}` (JSON) of the TypeScript transformation. Pure.
+ * Maps positions in compiled code to the cell as written. Maps are plain data, because both threads need them:
+ * `{pieces, edited, original}` for our own edits, or `{sourceMap}` (JSON) of the TypeScript transformation. Pure.
  */
 'use strict';
 
 const { SourceMap } = require('node:module');
 
-/** Offsets at which the lines of a text start. */
+/** Returns the offsets at which the lines of a text start. */
 function lineStarts(text) {
   const starts = [0];
   for (let at = text.indexOf('\n'); at !== -1; at = text.indexOf('\n', at + 1)) starts.push(at + 1);
@@ -14,7 +14,7 @@ function lineStarts(text) {
 }
 
 /**
- * @param {object[]} maps  of the passes that made the code, the last pass first
+ * @param {object[]} maps  the maps of the compiler's passes, the last pass first
  * @returns {(line: number, column: number) => {line: number, column: number}}  line from 1, column from 0
  */
 function createLocator(maps) {
@@ -30,7 +30,7 @@ function editStep({ pieces, edited, original }, line, column) {
   return { line: index + 1, column: found - original[index] };
 }
 
-/** Index of the last item whose key is at most `limit`; items are sorted by it, and the first one's is. */
+/** Returns the index of the last item whose key is at most `limit`. Items are sorted, and the first one's key is. */
 function lastUpTo(items, key, limit) {
   let low = 0;
   let high = items.length - 1;

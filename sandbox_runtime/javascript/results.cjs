@@ -1,12 +1,12 @@
 /**
- * What a cell shows: the value of its last expression, and what it gives to `display`.
+ * Sends results of a cell: the value of its last expression, and the values passed to `display`.
  */
 'use strict';
 
 const { buildBundle, encodeBundle, imageType } = require('./bundles.cjs');
 const { Kind } = require('./ring.cjs');
 
-const LONGEST_ID = 256;
+const MAX_ID = 256;
 
 /** Sends the value of a cell's last expression as a result, unless it is undefined. */
 function sendResult(ring, value) {
@@ -27,15 +27,15 @@ function send(ring, parts, { isMain = false, displayId = '', isUpdate = false })
 }
 
 /**
- * The global `display`: shows a value now, in order with what is printed. `raw` takes the value for a bundle of MIME types
- * and contents; `displayId` names what is shown, so that `update` can change it.
+ * The global `display`: shows a value, in order with printed text. With `raw`, the value is a bundle of MIME types and
+ * contents. `displayId` names the output, so that `update` can replace it.
  */
 function createDisplay(ring) {
   function display(value, { raw = false, displayId = '', update = false } = {}) {
     const id = String(displayId);
-    if (id.length > LONGEST_ID) throw new RangeError(`display: displayId has more than ${LONGEST_ID} characters`);
+    if (id.length > MAX_ID) throw new RangeError(`display: displayId has more than ${MAX_ID} characters`);
     if (raw && (value === null || typeof value !== 'object')) {
-      throw new TypeError('display: with raw, the value is an object of MIME types and contents');
+      throw new TypeError('display: with raw, the value must be an object of MIME types and contents');
     }
     send(ring, raw ? encodeBundle(value) : buildBundle(value), { displayId: id, isUpdate: Boolean(update) });
   }
@@ -45,7 +45,7 @@ function createDisplay(ring) {
   display.svg = shortcut('image/svg+xml');
   display.json = (value, options) => display({ 'application/json': JSON.stringify(value) }, { ...options, raw: true });
   display.image = (bytes, { type = imageType(bytes), ...options } = {}) => {
-    if (!type) throw new TypeError('display.image: no PNG, JPEG, GIF or WebP: name its `type`');
+    if (!type) throw new TypeError('display.image: not a PNG, JPEG, GIF or WebP: pass its `type`');
     display({ [type]: bytes }, { ...options, raw: true });
   };
   return display;

@@ -1,8 +1,8 @@
 /**
- * What the main thread prints, on its way to the control thread: a ring in shared memory with one writer and one reader.
+ * Carries output from the main thread to the control thread: a ring in shared memory with one writer and one reader.
  *
- * Only the control thread writes to the socket, so frames are never torn. A record becomes visible by one atomic store;
- * code that is terminated in the middle of printing therefore loses its last record and never the order of the others.
+ * Only the control thread writes to the socket, so frames are never torn. One atomic store makes a record visible. Code
+ * that is terminated while printing therefore loses at most its last record, and the order of the others is kept.
  *
  * A record: u8 kind, u32 size (little endian), bytes.
  */
@@ -17,17 +17,17 @@ const ACTIVE = 3; // 1 while a cell runs; only the reader changes it
 const EPOCH = 4; // interrupts so far; only the reader changes it
 
 const DATA_OFFSET = 64;
-const CAPACITY = 4 << 20; // a power of two, so that it divides 2^32
+const CAPACITY = 4 << 20; // a power of two, to divide 2^32
 const RECORD_HEADER = 5;
 const LARGEST_PART = 256 << 10;
-const LATE_LIMIT = 64 << 10; // what is kept of output between cells
-const FULL_POLL_MILLISECONDS = 50; // a wait this short lets an interrupt through
+const LATE_LIMIT = 64 << 10; // output kept between cells
+const FULL_POLL_MILLISECONDS = 50; // short enough to let an interrupt through
 
 function createRing() {
   return new SharedArrayBuffer(DATA_OFFSET + CAPACITY);
 }
 
-/** The main thread's end. */
+/** The writer, on the main thread. */
 class RingWriter {
   #state;
   #bytes;
@@ -45,14 +45,14 @@ class RingWriter {
     return Atomics.load(this.#state, EPOCH);
   }
 
-  /** Writes output of any size; waits for room while a cell runs, drops what is over the limit between cells. */
+  /** Writes output of any size. Waits for room while a cell runs; between cells it drops output over the limit. */
   write(kind, data) {
     for (let start = 0; start < data.length; start += LARGEST_PART) {
       this.writeTogether([[kind, data.subarray(start, start + LARGEST_PART)]]);
     }
   }
 
-  /** Writes records so that all of them become visible or none. Together they must fit into the ring. */
+  /** Writes records so that either all become visible or none. Together they must fit into the ring. */
   writeTogether(records) {
     let size = 0;
     for (const [, data] of records) size += RECORD_HEADER + data.length;
@@ -92,7 +92,7 @@ class RingWriter {
   }
 }
 
-/** The control thread's end. */
+/** The reader, on the control thread. */
 class RingReader {
   #state;
   #bytes;
@@ -116,7 +116,7 @@ class RingReader {
     Atomics.add(this.#state, EPOCH, 1);
   }
 
-  /** Calls `wake` once, when there is something to read. A second call before that is ignored. */
+  /** Calls `wake` once there is something to read. Ignores a second call before that. */
   arm(wake) {
     if (this.#waiting) return;
     this.#waiting = true;
@@ -129,7 +129,7 @@ class RingReader {
     });
   }
 
-  /** Takes records off until at least `atLeast` bytes are taken or none is left: `[kind, bytes]` each. */
+  /** Removes records, as `[kind, bytes]`, until they hold at least `atLeast` bytes or none is left. */
   read(atLeast) {
     const start = Atomics.load(this.#state, TAIL);
     const head = Atomics.load(this.#state, HEAD);

@@ -1,6 +1,6 @@
 /**
- * `stack` of errors on the main thread: positions in cells as they were written, frames of this folder left out. So they
- * are right wherever user code shows them: in console.log, in a result, in its own texts.
+ * Formats the `stack` of errors on the main thread: with positions in cells as written, and without frames of this
+ * folder. So they are right wherever user code shows them: in console.log, in a result, in its own text.
  */
 'use strict';
 
@@ -18,15 +18,15 @@ class StackTraces {
   #cells = new Map();
 
   /**
-   * @param {import('node:worker_threads').MessagePort} port  brings what tracebacks.cjs remembers
-   * @param {string} folder  frames of files in it are not shown
+   * @param {import('node:worker_threads').MessagePort} port  receives the maps from tracebacks.cjs
+   * @param {string} folder  frames of its files are hidden
    */
   constructor(port, folder) {
     this.#port = port;
     this.#folder = folder;
   }
 
-  /** Takes over what the control thread has sent. Synchronous, because the error may be of the cell that runs. */
+  /** Reads the maps that the control thread has sent. Synchronous, because the running cell may have thrown. */
   receive() {
     for (let received; (received = receiveMessageOnPort(this.#port)); ) {
       const { fileName, maps } = received.message;
@@ -54,7 +54,7 @@ class StackTraces {
   }
 }
 
-/** A frame as text; of a TypeScript file that was imported, with the position in it as it was written. */
+/** Formats a frame. In an imported TypeScript file, the position is that of the file as written. */
 function withOriginal(site) {
   const text = String(site);
   const file = site.getFileName?.();

@@ -1,5 +1,5 @@
 /**
- * A cell that is not valid code, with the place where it stops being so.
+ * A cell that is not valid code, with the position of the error.
  */
 'use strict';
 
@@ -18,7 +18,7 @@ class CellSyntaxError extends Error {
     this.column = column;
   }
 
-  /** The error event: the offending line with a mark under it. */
+  /** Returns the error event: the offending line with a mark under it. */
   describe(fileName) {
     const text = (this.source.split(/\r?\n/)[this.line - 1] ?? '').slice(0, 500);
     const mark = text.slice(0, this.column).replace(/[^\t]/g, ' ') + '^';

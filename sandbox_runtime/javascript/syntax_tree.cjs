@@ -1,14 +1,14 @@
 /**
- * Walking a syntax tree, and the names that declarations bind. Pure.
+ * Walks a syntax tree and finds the names that declarations bind. Pure.
  */
 'use strict';
 
 const FUNCTIONS = new Set(['FunctionDeclaration', 'FunctionExpression', 'ArrowFunctionExpression']);
-/** Nodes whose inside has its own `var` scope and its own `await`. */
+/** Nodes with their own `var` scope and their own `await`. */
 const isScope = (node) =>
   FUNCTIONS.has(node.type) || node.type === 'StaticBlock' || node.type === 'PropertyDefinition';
 
-/** Calls `visit(node, parent, isNested)` for each node, parents first; `isNested` inside functions and class bodies. */
+/** Calls `visit(node, parent, isNested)` for each node, parents first. `isNested`: inside a function or class body. */
 function walk(root, visit) {
   const stack = [[root, null, false]];
   while (stack.length) {
@@ -19,7 +19,7 @@ function walk(root, visit) {
   }
 }
 
-/** The nodes right below a node, in their order. */
+/** Returns the children of a node in order. */
 function childrenOf(node) {
   const children = [];
   for (const key in node) {
@@ -30,7 +30,7 @@ function childrenOf(node) {
   return children;
 }
 
-/** Names that a binding pattern binds. */
+/** Returns the names that a binding pattern binds. */
 function boundNames(pattern) {
   switch (pattern?.type) {
     case 'Identifier':

@@ -1,6 +1,6 @@
 /**
- * Stack texts as the user should see them: frames of Node's inside left out. The positions in them are those of the cells
- * as they were written already: the main thread (stack_traces.cjs) is sent what it needs to give them so.
+ * Formats stacks for users, without frames of Node's internals. Positions in them are already those of the cells as
+ * written: the main thread (stack_traces.cjs) maps them with what this module sends.
  */
 'use strict';
 
@@ -16,12 +16,12 @@ class Tracebacks {
     this.#port = port;
   }
 
-  /** Has the main thread know how to map positions in a cell's compiled code back. */
+  /** Sends the main thread the maps of a cell's compiled code. */
   remember(fileName, maps) {
     this.#port.postMessage({ fileName, maps });
   }
 
-  /** Lines of a stack text. */
+  /** Returns the lines of a stack. */
   lines(stack) {
     return stack
       .split('\n')
@@ -29,7 +29,7 @@ class Tracebacks {
       .slice(0, MOST_LINES);
   }
 
-  /** `file:line:column` of a position in a compiled cell; line and column from 1. */
+  /** Returns `file:line:column` of a position in a compiled cell, with line and column from 1. */
   place(fileName, maps, line, column) {
     const position = createLocator(maps)(line, column - 1);
     return `${fileName}:${position.line}:${position.column + 1}`;

@@ -1,12 +1,12 @@
 /**
- * TypeScript to JavaScript: types become white space where that is enough, which keeps every position; enums, namespaces
- * and parameter properties need a real transformation, whose source map is used to give positions back. Checks no types.
+ * Turns TypeScript into JavaScript, without checking types. Types usually become white space, which keeps positions.
+ * Enums, namespaces and parameter properties need a real transformation, and its source map restores the positions.
  */
 'use strict';
 
 const { CellSyntaxError } = require('./syntax_error.cjs');
 
-/** Node's own TypeScript stripper, loaded when it is needed: it takes longer than all the rest of the start. */
+/** Loads Node's own TypeScript stripper, late, because it takes longer than the rest of the start-up. */
 let amaro;
 
 function transform(source, options) {

@@ -1,6 +1,6 @@
 /**
- * What user code finds on the main thread beside Node's own globals, and what is done about its ends: exit, uncaught
- * errors and rejections end a cell at most, never the process.
+ * Prepares the main thread for user code. Adds our globals to Node's. Exit, uncaught errors and rejections end at most a
+ * cell, never the process.
  */
 'use strict';
 
@@ -12,10 +12,10 @@ const { installOutput } = require('./output_streams.cjs');
 const { createDisplay, sendResult } = require('./results.cjs');
 const { Kind } = require('./ring.cjs');
 
-/** Name of the object that compiled cells call, as in cell_compiler.cjs. */
+/** The name of the object whose methods compiled cells call, as in cell_compiler.cjs. */
 const HELPER = '__sandbox__';
 
-/** What process.exit throws; not an Error, so that it is told from one in a catch block. */
+/** The value that process.exit throws. Not an Error, so that a catch block can tell the difference. */
 const EXIT = Object.freeze({ toString: () => 'process.exit' });
 
 function installUserEnvironment(ring) {
@@ -25,7 +25,7 @@ function installUserEnvironment(ring) {
   Object.defineProperty(globalThis, 'display', { value: createDisplay(ring), writable: true, configurable: true });
   installExit(ring);
   process.setUncaughtExceptionCaptureCallback((error) => reportUncaught(ring, error));
-  process.on('SIGINT', () => {}); // an interrupt of the process group is meant for the children
+  process.on('SIGINT', () => {}); // an interrupt of the process group is for the children
 }
 
 function defineHidden(name, value) {
@@ -33,8 +33,8 @@ function defineHidden(name, value) {
 }
 
 /**
- * Each `await x` of a cell's top level is `value(isStale(E, await (isStale(E) ? never : (x))) ? await never : 0)`, with the
- * epoch E at which the cell was begun.
+ * Helpers of compiled cells. Each top-level `await x` becomes
+ * `value(isStale(E, await (isStale(E) ? never : (x))) ? await never : 0)`, with the epoch E at which the cell began.
  */
 function createHelper(ring) {
   let awaited;
@@ -45,7 +45,7 @@ function createHelper(ring) {
     set constant(_) {
       throw new TypeError('Assignment to constant variable.');
     },
-    /** True if an interrupt came since `epoch`: the cell is over, and its code behind the await must not go on. */
+    /** True if an interrupt came since `epoch`: the cell is over, and code after the await must not run. */
     isStale(epoch, value) {
       awaited = value;
       return ring.epoch !== epoch;
@@ -58,7 +58,7 @@ function createHelper(ring) {
     get never() {
       return new Promise(() => {});
     },
-    /** What a `for await` of a cell's top level goes through; `text` is how the cell names it. */
+    /** Returns the iterator of a top-level `for await`. `text` is the expression in the cell. */
     each(epoch, iterable, text) {
       if (isIterable(iterable)) return eachUntil(() => ring.epoch !== epoch, iterable);
       throw new TypeError(`${text} is not async iterable`);
