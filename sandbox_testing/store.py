@@ -1,5 +1,6 @@
-"""Stores that fail on purpose. Ships with the package for tests; not used at run time."""
+"""An object store that fails on purpose."""
 
+# ruff: noqa: D102 - ObjectStore documents its methods
 from __future__ import annotations
 
 import contextlib
@@ -17,26 +18,26 @@ _T = TypeVar("_T")
 
 
 class Fault(enum.Enum):
-    """What goes wrong."""
+    """The kinds of failure."""
 
     BEFORE = "before"
-    """The request does not get there."""
+    """The request does not reach the store."""
     AFTER = "after"
-    """It is carried out, and its answer is lost."""
+    """The store executes the request, but its answer is lost."""
 
 
 class FaultyStore:
-    """A `ObjectStore` that works until its n-th call, and then not at all until `heal`.
+    """An `ObjectStore` that works until its n-th call, and then fails until `heal`.
 
     Args:
-        store: The real one.
-        calls: How many calls succeed; None: all.
-        fault: What happens to the call after them. Every later one fails before it gets there.
-        only: A method's name: only calls of it are counted, and only they fail.
+        store: The real store.
+        calls: The number of calls that succeed; None for all.
+        fault: The failure of the next call. Every later one fails before it reaches the store.
+        only: The name of a method. Only its calls are counted, and only they fail.
 
     Attributes:
-        count: Calls so far.
-        log: Name and first key of every call.
+        count: The number of calls so far.
+        log: The name and first key of every call.
     """
 
     def __init__(
@@ -50,17 +51,16 @@ class FaultyStore:
         self.log: list[tuple[str, str]] = []
 
     def fail_after(self, calls: int | None, fault: Fault = Fault.BEFORE, *, only: str = "") -> None:
-        """Start counting anew."""
+        """Start counting again."""
         self._calls, self._fault, self._only, self.count = calls, fault, only, 0
         self.log.clear()
 
     def heal(self) -> None:
-        """Everything works from now on."""
+        """Make every call succeed again."""
         self.fail_after(None)
 
     @contextlib.asynccontextmanager
     async def get(self, key: str) -> AsyncIterator[StoredObject]:
-        """See ObjectStore."""
         self._begin("get", key)
         async with self._store.get(key) as stored:
             yield stored
@@ -74,46 +74,38 @@ class FaultyStore:
         if_none_match: bool = False,
         push: int = 0,
     ) -> str:
-        """See ObjectStore."""
         return await self._do(
             "put", key, lambda: self._store.put(key, body, if_match=if_match, if_none_match=if_none_match, push=push)
         )
 
     async def stat(self, key: str) -> ObjectInfo:
-        """See ObjectStore."""
         return await self._do("stat", key, lambda: self._store.stat(key))
 
     async def copy(self, source: str, destination: str, *, if_match: str = "", size: int | None = None) -> str:
-        """See ObjectStore."""
         return await self._do(
             "copy", source, lambda: self._store.copy(source, destination, if_match=if_match, size=size)
         )
 
     async def delete_many(self, keys: Sequence[str]) -> None:
-        """See ObjectStore."""
         if keys:
             await self._do("delete_many", keys[0], lambda: self._store.delete_many(keys))
 
     async def pages(self, prefix: str, *, after: str = "") -> AsyncIterator[Sequence[ObjectInfo]]:
-        """See ObjectStore."""
         self._begin("pages", prefix)
         async for page in self._store.pages(prefix, after=after):
             yield page
 
     def is_quiet(self, prefix: str) -> bool:
-        """See ObjectStore."""
         return self._store.is_quiet(prefix)
 
     async def attend(self, prefix: str) -> bool:
-        """See ObjectStore."""
         return await self._store.attend(prefix)
 
     async def close(self) -> None:
-        """See ObjectStore."""
         await self._store.close()
 
     def _begin(self, name: str, key: str) -> bool:
-        """Count a call; whether its answer is to be lost."""
+        """Count a call. Returns True if its answer must be lost."""
         self.log.append((name, key))
         if self._only and name != self._only:
             return False

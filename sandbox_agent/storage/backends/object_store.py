@@ -1,14 +1,14 @@
-"""What a workspace needs of a bucket. Implementations: s3_store, directory_store.
+"""The interface of an object store, as a workspace needs it. `s3` and `directory` implement it.
 
-Errors, all of them a StorageError:
+Errors:
 
     StorageError
-    ├── StorageUnavailableError   down, slow, full: try again later
-    ├── AccessDeniedError         credentials are wrong, or not for this prefix
-    │   └── CredentialsOverError      expired or revoked: others would do
-    ├── PreconditionFailedError   the object is not, or no longer, what the condition says
-    ├── ObjectNotFoundError       no such object
-    └── KeyObstructedError        where keys are paths: a file is where a folder must be, or the other way round
+    ├── StorageUnavailableError   down, slow or full: try again later
+    ├── AccessDeniedError         the credentials are wrong, or do not cover this prefix
+    │   └── CredentialsExpiredError   expired or revoked: new ones may work
+    ├── PreconditionFailedError   the object does not meet the condition
+    ├── ObjectNotFoundError       the object does not exist
+    └── KeyObstructedError        a file is where a folder must be, or the reverse, if keys are paths
 """
 
 from __future__ import annotations
@@ -22,51 +22,51 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 PART_SIZE: Final = 16 << 20
-"""Bytes of a part of a large upload."""
+"""Bytes in one part of a large upload."""
 TRANSFERS: Final = 16
-"""Requests at a time."""
+"""Largest number of parallel requests."""
 
 
 class StorageError(Exception):
-    """Storage did not do what was asked."""
+    """A request to storage failed."""
 
 
 class StorageUnavailableError(StorageError):
-    """It may work later."""
+    """Storage is unavailable; the request may work later."""
 
 
 class AccessDeniedError(StorageError):
-    """These credentials may not do that."""
+    """The credentials do not allow the request."""
 
 
-class CredentialsOverError(AccessDeniedError):
-    """The store does not know these credentials, or not any more."""
+class CredentialsExpiredError(AccessDeniedError):
+    """The store does not know the credentials, perhaps because they expired."""
 
 
 class PreconditionFailedError(StorageError):
-    """Somebody else changed the object."""
+    """The object does not meet the condition: another writer changed it."""
 
 
 class ObjectNotFoundError(StorageError):
-    """There is no such object."""
+    """The object does not exist."""
 
 
 class KeyObstructedError(StorageError):
-    """Another object has to be deleted first."""
+    """Another object must be deleted first."""
 
 
 @dataclass(frozen=True, slots=True)
 class ObjectInfo:
-    """What is known of an object."""
+    """The metadata of an object."""
 
     key: str
     size: int
     etag: str
-    """Opaque; another one for another content."""
+    """Opaque. It changes with the content."""
     last_modified: datetime
-    """By the store's clock."""
+    """On the store's clock."""
     push: int | None = None
-    """As `put` was told it, 0 where it was not; None: not known, as in a listing. A copy may have its source's."""
+    """The writer tag given to `put`; 0 without one, None if unknown, as in a listing. A copy may have its source's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,19 +75,19 @@ class StoredObject:
 
     info: ObjectInfo
     served_at: datetime
-    """When the answer was given, by the store's clock."""
+    """When the store answered, on its clock."""
     chunks: AsyncIterator[bytes]
-    """At most 1 MiB each."""
+    """Pieces of at most 1 MiB."""
 
 
 class ObjectStore(Protocol):
-    """A bucket. Every method raises StorageError; a call that is cancelled has ended in every sense when it returns."""
+    """A bucket. Every method raises StorageError. A cancelled call has fully ended when it returns."""
 
     def get(self, key: str) -> AbstractAsyncContextManager[StoredObject]:
         """Read an object.
 
         Raises:
-            ObjectNotFoundError: There is none.
+            ObjectNotFoundError: The object does not exist.
         """
         ...
 
@@ -100,78 +100,78 @@ class ObjectStore(Protocol):
         if_none_match: bool = False,
         push: int = 0,
     ) -> str:
-        """Write an object; it is there as a whole or not at all. What iterating raises ends the upload.
+        """Write an object, completely or not at all. An exception from iterating over the body ends the upload.
 
         Args:
-            key: Where.
+            key: The key.
             body: The content.
             if_match: The etag that the object must have.
-            if_none_match: There must be none.
-            push: Marks the object, for `stat`: the generation of the push that writes it.
+            if_none_match: The object must not exist.
+            push: A writer tag, which `stat` returns: the generation of the push that writes the object.
 
         Returns:
             The new etag.
 
         Raises:
             PreconditionFailedError: A condition does not hold.
-            ObjectNotFoundError: Perhaps instead of it, where there is no object that could have the etag.
+            ObjectNotFoundError: May be raised instead if `if_match` is set and the object does not exist.
         """
         ...
 
     async def stat(self, key: str) -> ObjectInfo:
-        """What is known of an object.
+        """Return the metadata of an object.
 
         Raises:
-            ObjectNotFoundError: There is none.
+            ObjectNotFoundError: The object does not exist.
         """
         ...
 
     async def copy(self, source: str, destination: str, *, if_match: str = "", size: int | None = None) -> str:
-        """Copy an object within the store; the copy's etag.
+        """Copy an object within the store and return the copy's etag.
 
         Args:
-            source: What.
-            destination: Where to; what is there after an error is nobody's.
+            source: The key of the source.
+            destination: The key of the copy. After an error it may hold an unusable object.
             if_match: The etag that the source must have.
-            size: Bytes of an object with that etag, where they are known: that saves a request.
+            size: The size of the object with that etag, if known. It saves a request.
 
         Raises:
-            ObjectNotFoundError: There is no source.
+            ObjectNotFoundError: The source does not exist.
             PreconditionFailedError: The source does not have the etag `if_match`.
         """
         ...
 
     async def delete_many(self, keys: Sequence[str]) -> None:
-        """Delete objects; those that are not there are no error."""
+        """Delete objects. Ignores those that do not exist."""
         ...
 
     def pages(self, prefix: str, *, after: str = "") -> AsyncIterator[Sequence[ObjectInfo]]:
-        """Objects whose key begins with `prefix`, sorted by their key's bytes, in pages of at most 1,000.
+        """Yield the objects whose key begins with `prefix`, sorted by the key's bytes, in pages of at most 1,000.
 
         Args:
             prefix: Any text.
-            after: Only keys behind this one.
+            after: Yield only keys behind this one.
         """
         ...
 
     def is_quiet(self, prefix: str) -> bool:
-        """Whether surely nothing below a prefix changed since `attend` was called for it. Never blocks."""
+        """Return True if certainly nothing below a prefix changed since `attend` was called for it. Never blocks."""
         ...
 
     async def attend(self, prefix: str) -> bool:
-        """Watch a prefix from now on; whether `is_quiet` can say so. One prefix a store."""
+        """Start watching a prefix, one per store. Returns True if `is_quiet` can detect changes."""
         ...
 
     async def close(self) -> None:
-        """Give up connections and threads."""
+        """Close connections and threads."""
         ...
 
 
 async def read_all(stored: StoredObject, limit: int) -> bytes:
-    """The whole content.
+    """Read the whole content.
 
     Raises:
-        StorageError: It is longer than `limit` bytes.
+        StorageError: The content is longer than `limit` bytes.
     """
     content = bytearray()
     async for chunk in stored.chunks:

@@ -1,6 +1,6 @@
-"""What the runtime says of a file, checked for type and bounds before use. Pure: no I/O.
+"""Validates the runtime's file infos: the runtime is untrusted. Pure: no I/O.
 
-Errors: OperationError INTERNAL, where it breaks docs/link.md.
+An info that violates docs/link.md raises OperationError INTERNAL.
 """
 
 from __future__ import annotations
@@ -19,27 +19,27 @@ _MAX_SIZE: Final = 1 << 50
 _I64: Final = (1 << 63) - 1
 _U64: Final = (1 << 64) - 1
 MODE: Final = 0o777
-"""Set-id and sticky bits are not stored: a folder's come from the volume, and no restore grants them."""
+"""Permission bits that are stored. Set-id and sticky bits are not: a folder's come from the volume."""
 _TYPES: Final = frozenset({"file", "symlink", "directory"})
 
 
 def read_local(info: Any, path: str | None = None) -> Local:
-    """An `info` object, checked.
+    """Validate an `info` object.
 
     Args:
-        info: As the runtime sent it.
-        path: What it must be about; None for any path inside the workspace.
+        info: The object from the runtime.
+        path: The path that it must have; None for any path inside the workspace.
 
     Raises:
-        OperationError: INTERNAL: it breaks the contract.
+        OperationError: INTERNAL: the object violates the protocol.
     """
     if not isinstance(info, dict):
-        raise breach("an info is no object")
+        raise breach("an info is not an object")
     name = info.get("path")
     if not isinstance(name, str) or len(name) > MAX_TARGET or not is_confined(name):
         raise breach("an info has a path outside the workspace")
     if path is not None and name != path:
-        raise breach("an info is about another path than was asked for")
+        raise breach("an info has another path than requested")
     kind = info.get("type")
     target = info.get("symlink_target")
     target = "" if target is None else target
@@ -58,7 +58,7 @@ def read_local(info: Any, path: str | None = None) -> Local:
 
 
 def breach(what: str) -> OperationError:
-    """The error for an answer of the runtime that breaks the link's contract."""
+    """Return the error for an answer of the runtime that violates the link's protocol."""
     return OperationError("INTERNAL", "RUNTIME_UNAVAILABLE", f"the sandbox's answer is not usable: {what}")
 
 

@@ -1,9 +1,9 @@
-"""The workspace's files, as the runtime gives and takes them. No path is opened here.
+"""Reads and writes the workspace's files through the runtime. Opens no path itself.
 
-Everything the runtime says is hostile: types, counts and names are checked before use.
+The runtime is untrusted: types, counts and names are checked before use.
 
-Errors: OperationError, as the runtime said it, or INTERNAL for an answer that breaks docs/link.md. FileChangedError
-where a file changed while it was read.
+Errors: OperationError from the runtime, or INTERNAL for an answer that violates docs/link.md. FileChangedError if a
+file changed while it was read.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from sandbox_agent.storage.push.plan import Local, Signature, sign
 from sandbox_agent.storage.repository.manifest import is_sha256
 from sandbox_agent.storage.sandbox.file_info import MODE, breach, read_local
-from sandbox_agent.storage.sandbox.scanner import Scans
+from sandbox_agent.storage.sandbox.scanner import Scanner
 from sandbox_agent.storage.timeouts import HASH_PATIENCE, give_up, items, patient
 from sandbox_link.frames import Stream
 from sandbox_link.protocol import Event, OperationError
@@ -31,39 +31,39 @@ if TYPE_CHECKING:
 
 
 class FileChangedError(Exception):
-    """A file was not the same before and after it was read."""
+    """A file changed while it was read."""
 
 
 @dataclass(frozen=True, slots=True)
 class Holding:
-    """What a sandbox has of storage."""
+    """The commit that a sandbox holds."""
 
     commit: tuple[int, str, str]
     is_whole: bool
-    """It has had every file of that commit, so that one which is missing was removed there."""
+    """The sandbox has had every file of that commit, so a missing one was deleted there."""
 
 
 class SandboxFiles:
-    """Files of one sandbox.
+    """The files of one sandbox.
 
     Attributes:
-        runtime: Has them.
+        runtime: The sandbox's runtime.
     """
 
     def __init__(self, runtime: Runtime) -> None:
         self.runtime = runtime
-        self._scans = Scans(runtime)
+        self._scanner = Scanner(runtime)
 
     async def scan(self, paths: Sequence[str], exclude: Sequence[str]) -> list[Local]:
-        """See Scans."""
-        return await self._scans.scan(paths, exclude)
+        """Scan paths, as `Scanner.scan`."""
+        return await self._scanner.scan(paths, exclude)
 
     async def scan_again(self, exclude: tuple[str, ...]) -> Mapping[str, Local]:
-        """See Scans."""
-        return await self._scans.scan_again(exclude)
+        """Scan everything, as `Scanner.scan_again`."""
+        return await self._scanner.scan_again(exclude)
 
     async def is_there(self, path: str, kind: EntryType) -> bool:
-        """Whether a stored path is still there; where a file or symlink was, a folder is something else."""
+        """Return True if a stored path still exists. A folder in the place of a file or symlink does not count."""
         try:
             async with patient():
                 answer = await self.runtime.call("file.stat", {"path": path})
@@ -75,7 +75,7 @@ class SandboxFiles:
         return not (isinstance(info, dict) and info.get("type") == "directory" and kind != "directory")
 
     async def rename(self, path: str, new: str) -> bool:
-        """Give a file another name; False where that name is taken."""
+        """Rename a file. Returns False if the name is taken."""
         try:
             async with patient():
                 await self.runtime.call("file.move", {"source": path, "destination": new, "overwrite": False})
@@ -86,7 +86,7 @@ class SandboxFiles:
         return True
 
     async def hash(self, path: str) -> tuple[str, Local]:
-        """The SHA-256 of a file, and what it was then."""
+        """Return the SHA-256 of a file, and its info at that time."""
         async with patient(HASH_PATIENCE):
             answer = await self.runtime.call("workspace.hash", {"path": path})
         digest = answer.get("sha256")
@@ -95,12 +95,12 @@ class SandboxFiles:
         return digest, read_local(answer.get("info"), path)
 
     async def remember(self, holding: Holding) -> None:
-        """Have the sandbox remember which commit it holds: it outlives this agent."""
+        """Store in the sandbox which commit it holds. The sandbox outlives this agent."""
         async with patient():
             await self.runtime.call("workspace.commit", {"commit": json.dumps([*holding.commit, holding.is_whole])})
 
     async def recall(self) -> Holding | None:
-        """Which commit the sandbox holds; None where nobody ever told it."""
+        """Return the commit that the sandbox holds; None if none was ever stored there."""
         async with patient():
             text = (await self.runtime.call("workspace.commit", {})).get("commit")
         if not text:
@@ -109,18 +109,18 @@ class SandboxFiles:
             generation, writer, committed_at, is_whole = json.loads(text)
             if isinstance(generation, int) and isinstance(writer, str) and isinstance(committed_at, str):
                 return Holding((generation, writer, committed_at), is_whole is True)
-        raise breach("a commit is not what was told")
+        raise breach("the commit is malformed")
 
     async def open(self, local: Local) -> FileReading:
-        """Read a file that a scan found."""
+        """Start reading a file that a scan found."""
         call = await self.runtime.open("workspace.read", {"path": local.path})
         return FileReading(call, local)
 
     async def write(self, entry: Entry, body: AsyncIterator[bytes] | None) -> Written:
-        """Write what a restore brings; the file appears under its name when all of it is there.
+        """Write a restored file, folder or symlink. A file appears under its name only when it is complete.
 
         Raises:
-            OperationError: DATA_LOSS, DIGEST_MISMATCH: the body is not what `entry` says.
+            OperationError: DATA_LOSS, DIGEST_MISMATCH: the body does not match `entry`.
         """
         arguments = {
             "path": entry.path,
@@ -152,7 +152,7 @@ class SandboxFiles:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """A file as it was restored."""
+    """A restored file."""
 
     sha256: str
     size: int
@@ -161,7 +161,7 @@ class Written:
 
 
 class FileReading:
-    """One reading of a file; iterate `chunks` to its end, then `local`, `sha256` and `signature` hold."""
+    """One read of a file. `local`, `sha256` and `signature` are valid once `chunks` has been read to its end."""
 
     def __init__(self, call: Call, expected: Local) -> None:
         self._call = call
@@ -172,19 +172,19 @@ class FileReading:
 
     @property
     def sha256(self) -> str:
-        """Of what was read so far."""
+        """The digest of what was read so far."""
         return self._digest.hexdigest()
 
     @property
     def signature(self) -> Signature:
-        """Of the file that was read."""
+        """The signature of the file that was read."""
         return sign(self.local, self._started_ns)
 
     async def chunks(self) -> AsyncGenerator[bytes, None]:
-        """The content. Ends well only where the file was the same before and behind it.
+        """Yield the content.
 
         Raises:
-            FileChangedError: It was not.
+            FileChangedError: The file differs before and after the read.
         """
         before: Local | None = None
         try:
@@ -212,11 +212,11 @@ class FileReading:
         await give_up(self._call)
 
     def _check_size(self, size: int) -> None:
-        """Memory was set aside for what the scan found: a file that has grown needs another start."""
+        """Refuse a file that has grown: memory is reserved only for the size that the scan found."""
         if size > self.local.size:
             raise FileChangedError(self.local.path)
 
 
 def _check_digest(wanted: str, found: str) -> None:
     if wanted and found != wanted:
-        raise OperationError("DATA_LOSS", "DIGEST_MISMATCH", "what is stored has another digest than was saved")
+        raise OperationError("DATA_LOSS", "DIGEST_MISMATCH", "the stored content has another digest than was saved")

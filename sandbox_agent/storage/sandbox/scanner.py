@@ -1,8 +1,8 @@
-"""Scans of the workspace, as differences from the last one where the runtime remembers it too.
+"""Scans the workspace. If the runtime still has the last scan, it reports only differences.
 
-Every file is looked at by every scan; only what is told of them is less. Everything the runtime says is hostile.
+Every scan still reads every file's status in the sandbox. The runtime is untrusted.
 
-Errors: OperationError, as the runtime said it, or INTERNAL for an answer that breaks docs/link.md.
+Errors: OperationError from the runtime, or INTERNAL for an answer that violates docs/link.md.
 """
 
 from __future__ import annotations
@@ -26,69 +26,68 @@ _MAX_TOKEN: Final = 64
 
 @dataclass(frozen=True, slots=True)
 class _Scan:
-    """The last scan of everything."""
+    """The result of the last full scan."""
 
     exclude: tuple[str, ...] = ()
     token: str = ""
     found: Mapping[str, Local] = field(default_factory=dict)
 
 
-class Scans:
-    """Scans of one sandbox."""
+class Scanner:
+    """A scanner of one sandbox, which remembers the last full scan."""
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self._last = _Scan()
 
     async def scan(self, paths: Sequence[str], exclude: Sequence[str]) -> list[Local]:
-        """Files, symlinks and empty folders at or below `paths`; empty: all.
+        """Return the files, symlinks and empty folders at or below `paths`; all if it is empty.
 
         Raises:
             OperationError: NOT_FOUND, FILE_NOT_FOUND, `paths`; RESOURCE_EXHAUSTED, TOO_MANY_FILES.
         """
         arguments = {"paths": list(paths), "exclude": list(exclude)}
-        return list((await self._ask(arguments, {}))[0].values())
+        return list((await self._run_scan(arguments, {}))[0].values())
 
     async def scan_again(self, exclude: tuple[str, ...]) -> Mapping[str, Local]:
-        """All but what is excluded, which will be asked for again: what did not change is the same object as before.
+        """Return everything that is not excluded, by path, and remember it for the next scan.
 
-        Returns:
-            By path.
+        What did not change is the same object as in the last scan.
 
         Raises:
             OperationError: RESOURCE_EXHAUSTED, TOO_MANY_FILES.
         """
         last = self._last if self._last.exclude == exclude else _Scan(exclude)
-        found, result = await self._ask({"paths": [], "exclude": list(exclude), "since": last.token}, last.found)
+        found, result = await self._run_scan({"paths": [], "exclude": list(exclude), "since": last.token}, last.found)
         token = result.get("token")
         is_named = isinstance(token, str) and len(token) <= _MAX_TOKEN
         self._last = _Scan(exclude, token, found) if isinstance(token, str) and is_named else _Scan()
         return found
 
-    async def _ask(
+    async def _run_scan(
         self, arguments: dict[str, Any], before: Mapping[str, Local]
     ) -> tuple[dict[str, Local], dict[str, Any]]:
-        """What was found, and the runtime's answer; `before` counts where that says that it told differences."""
+        """Return what the scan found, and the runtime's answer. Merges differences into `before`."""
         call = await self._runtime.open("workspace.scan", arguments)
-        told: dict[str, Local] = {}
-        gone: set[str] = set()
+        found: dict[str, Local] = {}
+        deleted: set[str] = set()
         try:
             await call.end()
             async for item in items(call):
                 for info in _listed(item, "entries", "entries"):
                     local = read_local(info)
-                    told[local.path] = local
-                gone.update(path for path in _listed(item, "gone", "paths") if isinstance(path, str))
-                _check_count(max(len(told), len(gone)))
+                    found[local.path] = local
+                deleted.update(path for path in _listed(item, "gone", "paths") if isinstance(path, str))
+                _check_count(max(len(found), len(deleted)))
         except BaseException:
             await give_up(call)
             raise
         if call.result.get("is_difference") is True and arguments.get("since"):
-            told = {**before, **told}
-            for path in gone:
-                told.pop(path, None)
-            _check_count(len(told))
-        return told, call.result
+            found = {**before, **found}
+            for path in deleted:
+                found.pop(path, None)
+            _check_count(len(found))
+        return found, call.result
 
 
 def _listed(item: Data | Event, kind: str, name: str) -> list[Any]:

@@ -14,7 +14,7 @@ import pytest
 from sandbox_agent.storage.backends.object_store import (
     PART_SIZE,
     AccessDeniedError,
-    CredentialsOverError,
+    CredentialsExpiredError,
     ObjectNotFoundError,
     read_all,
 )
@@ -41,8 +41,7 @@ async def settings(gate: CredentialGate, bucket_names: Iterator[str]) -> S3Setti
     settings = S3Settings(next(bucket_names), gate.endpoint, "us-east-1", "first", "s", path_style=True, attempts=1)
     threads = BoundedThreads("test")
     connections = Connections(settings, threads)
-    async with connections.use() as lease:
-        lease.connection.client.create_bucket(Bucket=settings.bucket)
+    (await connections.lease()).connection.client.create_bucket(Bucket=settings.bucket)
     connections.close()
     await threads.close()
     return settings
@@ -138,7 +137,7 @@ async def test_credentials_that_never_worked_are_refused_at_once(gate: Credentia
     gate.code = code
     store = S3Store(renewed(settings, "unknown"), WAIT)
     async with asyncio.timeout(WAIT / 2):
-        with pytest.raises(CredentialsOverError, match=code):
+        with pytest.raises(CredentialsExpiredError, match=code):
             await store.put(f"{PREFIX}x", b"x")
         with pytest.raises(AccessDeniedError):
             await store.stat(f"{PREFIX}x")
@@ -150,7 +149,7 @@ async def test_a_request_gives_up_where_nobody_brings_other_credentials(gate: Cr
     store = S3Store(settings, 0.05)
     await store.put(f"{PREFIX}x", b"x")
     gate.good.clear()
-    with pytest.raises(CredentialsOverError, match="ExpiredToken"):
+    with pytest.raises(CredentialsExpiredError, match="ExpiredToken"):
         await store.put(f"{PREFIX}x", b"y")
     await store.close()
 
@@ -182,17 +181,33 @@ def is_there(path: Path) -> bool:
     return path.exists()
 
 
-async def test_a_connection_that_was_replaced_twice_serves_its_request_to_the_end(settings: S3Settings):
+async def test_credentials_that_changed_twice_leave_a_request_its_connection(settings: S3Settings):
     threads = BoundedThreads("test")
     authority = "-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n"
     connections = Connections(dataclasses.replace(settings, endpoint="", ca_certificates=authority), threads)
-    async with connections.use() as first:
-        bundle = Path(first.connection._ca_path)
-        for key in ("second", "third"):
-            connections.renew(renewed(connections.settings, key))
-            async with connections.use() as other:
-                assert other.connection.settings.access_key_id == key
-        assert is_there(bundle)
+    first = await connections.lease()
+    bundle = Path(first.connection._ca_path)
+    for key in ("second", "third"):
+        connections.renew(renewed(connections.settings, key))
+        other = await connections.lease()
+        assert other.settings.access_key_id == key
+        assert other.connection.settings.access_key_id == key
+    assert is_there(bundle)
+    connections.close()
     assert not is_there(bundle)
+    await threads.close()
+
+
+@pytest.mark.parametrize("change", [{"endpoint": "http://127.0.0.1:9"}, {"bucket": "another"}, {"access_key_id": ""}])
+async def test_settings_that_differ_in_more_than_credentials_get_a_connection_of_their_own(
+    settings: S3Settings, change: dict[str, str]
+):
+    threads = BoundedThreads("test")
+    connections = Connections(settings, threads)
+    first = await connections.lease()
+    connections.renew(dataclasses.replace(renewed(settings, "second"), **change))
+    other = await connections.lease()
+    assert other.connection is not first.connection
+    assert first.connection.settings == settings
     connections.close()
     await threads.close()

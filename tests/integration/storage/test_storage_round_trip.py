@@ -398,7 +398,7 @@ async def test_a_copy_of_another_version_is_an_error_even_where_the_store_ignore
 
 
 async def test_what_is_too_large_for_one_copy_is_copied_in_parts(s3_settings, monkeypatch):
-    monkeypatch.setattr("sandbox_agent.storage.backends.s3.store.LARGEST_COPY", 6 << 20)
+    monkeypatch.setattr("sandbox_agent.storage.backends.s3.store.MAX_COPY", 6 << 20)
     monkeypatch.setattr("sandbox_agent.storage.backends.s3.store.COPY_PART", 5 << 20)
     store = S3Store(s3_settings)
     content = bytes(range(256)) * (11 << 12)

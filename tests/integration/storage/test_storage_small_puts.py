@@ -88,6 +88,36 @@ def test_a_store_that_takes_the_client_s_requests_alone_gets_no_others_after_one
     assert counted.get("2") == b"2"
 
 
+def test_botocore_still_has_the_private_name_of_a_client_s_sockets(counted: Counted):
+    client: Any = counted.connection.client
+    assert hasattr(client._endpoint, "http_session"), "botocore has moved a client's sockets: see fast_put.py"
+
+
+def test_without_that_name_every_object_goes_the_client_s_way(counted: Counted, monkeypatch: pytest.MonkeyPatch):
+    counted.put("first", b"1")
+    session: Any = counted.connection.client
+    sent, sockets = [], session._endpoint.http_session
+    monkeypatch.setattr(session, "_endpoint", Renamed(session._endpoint))
+    for number in range(2):
+        counted.put(f"{number}", b"2")
+        sent.append(counted.get(f"{number}"))
+    assert sent == [b"2", b"2"]
+    assert counted.paths == ["client"] * 5
+    assert sockets is session._endpoint.original.http_session
+
+
+class Renamed:
+    """An endpoint of a botocore that calls its sockets otherwise."""
+
+    def __init__(self, original: Any) -> None:
+        self.original = original
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "http_session":
+            raise AttributeError(name)
+        return getattr(self.original, name)
+
+
 async def test_nobody_s_version_is_replaced_by_a_direct_put(s3_settings: S3Settings):
     store = S3Store(s3_settings)
     try:

@@ -28,7 +28,7 @@ def unconnected(monkeypatch):
 @pytest.fixture
 def preloaded():
     preload(PLACE)
-    return s3_client._PRELOADED[0].connection
+    return s3_client._PRELOADED[0]
 
 
 def test_the_session_takes_the_client_that_was_made_for_it_with_its_own_credentials(preloaded):

@@ -1,9 +1,10 @@
-"""A folder that stands in for the bucket: for local sessions. An object's key is its path below the folder.
+"""A folder in place of a bucket, for local sessions. An object's key is its path below the folder.
 
-Whole objects appear by rename; conditions are checked under a lock file, so that processes of one machine may share
-the folder. What is not a regular file is not there.
+Objects appear as a whole, by rename. Conditions are checked under a lock file, so processes of one machine may share
+the folder. Only regular files count as objects.
 """
 
+# ruff: noqa: D102 - ObjectStore documents its methods
 from __future__ import annotations
 
 import contextlib
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from sandbox_agent.storage.backends.directory.watch import FolderWatch
-from sandbox_agent.storage.backends.directory.writer_tag import read_mark, write_mark
+from sandbox_agent.storage.backends.directory.writer_tag import read_tag, write_tag
 from sandbox_agent.storage.backends.object_store import (
     AccessDeniedError,
     KeyObstructedError,
@@ -56,7 +57,7 @@ _T = TypeVar("_T")
 
 
 class DirectoryStore:
-    """A `ObjectStore` in a folder, which is made where it is missing."""
+    """An `ObjectStore` in a folder, which is created if it is missing."""
 
     def __init__(self, root: Path | str) -> None:
         self._root = Path(root)
@@ -65,7 +66,6 @@ class DirectoryStore:
 
     @contextlib.asynccontextmanager
     async def get(self, key: str) -> AsyncIterator[StoredObject]:
-        """See ObjectStore."""
         descriptor, info = await self._run(self._open, key)
         try:
             yield StoredObject(info, datetime.now(UTC), self._chunks(descriptor))
@@ -81,7 +81,6 @@ class DirectoryStore:
         if_none_match: bool = False,
         push: int = 0,
     ) -> str:
-        """See ObjectStore."""
         condition = functools.partial(self._check, key, if_match, if_none_match=if_none_match)
         if isinstance(body, bytes):
             return await self._run(self._put_bytes, key, body, condition, push)
@@ -96,37 +95,30 @@ class DirectoryStore:
             part.unlink(missing_ok=True)
 
     async def stat(self, key: str) -> ObjectInfo:
-        """See ObjectStore."""
         return await self._run(self._stat, key)
 
     async def copy(self, source: str, destination: str, *, if_match: str = "", size: int | None = None) -> str:  # noqa: ARG002 - the protocol's
-        """See ObjectStore."""
         return await self._run(self._copy, source, destination, if_match)
 
     async def delete_many(self, keys: Sequence[str]) -> None:
-        """See ObjectStore."""
         for start in range(0, len(keys), _PAGE):
             await self._run(self._delete, keys[start : start + _PAGE])
 
     async def pages(self, prefix: str, *, after: str = "") -> AsyncIterator[Sequence[ObjectInfo]]:
-        """See ObjectStore."""
         infos = await self._run(self._list, prefix, after)
         for start in range(0, len(infos), _PAGE):
             yield infos[start : start + _PAGE]
 
-    def is_quiet(self, prefix: str) -> bool:  # noqa: ARG002 - the one that is attended to
-        """See ObjectStore."""
+    def is_quiet(self, prefix: str) -> bool:  # noqa: ARG002 - there is only one watch
         return self._watch is not None and self._watch.is_quiet()
 
     async def attend(self, prefix: str) -> bool:
-        """See ObjectStore."""
         if self._watch is None:
             self._watch = FolderWatch(self._root / prefix)
         await self._run(self._watch.attend)
         return self._watch.is_watching
 
     async def close(self) -> None:
-        """See ObjectStore."""
         if self._watch is not None:
             self._watch.close()
         await self._threads.close()
@@ -145,22 +137,22 @@ class DirectoryStore:
 
     def _path(self, key: str) -> Path:
         if not is_confined(key) or "\0" in key or key.split("/", 1)[0] in {_INCOMING, _LOCK}:
-            raise StorageError(f"{key!r} is no key")
+            raise StorageError(f"{key!r} is not a valid key")
         return self._root / key
 
     def _open(self, key: str) -> tuple[int, ObjectInfo]:
         descriptor = os.open(self._path(key), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
-            return descriptor, self._with_mark(_info(key, os.fstat(descriptor)))
+            return descriptor, self._with_tag(_info(key, os.fstat(descriptor)))
         except BaseException:
             os.close(descriptor)
             raise
 
     def _stat(self, key: str) -> ObjectInfo:
-        return self._with_mark(_info(key, self._path(key).lstat()))
+        return self._with_tag(_info(key, self._path(key).lstat()))
 
-    def _with_mark(self, info: ObjectInfo) -> ObjectInfo:
-        return replace(info, push=read_mark(self._path(info.key), info.etag))
+    def _with_tag(self, info: ObjectInfo) -> ObjectInfo:
+        return replace(info, push=read_tag(self._path(info.key), info.etag))
 
     def _begin(self) -> tuple[Path, int]:
         folder = self._root / _INCOMING
@@ -235,12 +227,12 @@ class DirectoryStore:
                     if error.errno not in _NOT_THERE:
                         raise
                 for folder in path.parents:
-                    # An empty folder would be in the way of a later file of its name.
+                    # An empty folder would obstruct a later file of the same name.
                     if folder == self._root or not _remove_empty(folder):
                         break
 
     def _list(self, prefix: str, after: str) -> list[ObjectInfo]:
-        """Folders of one folder in their order: a workspace's bookkeeping, HEAD too, is looked at before its files."""
+        """List objects. Folders are read in sorted order, so a workspace's HEAD is read before its files."""
         top = self._root / prefix.rpartition("/")[0]
         base = len(os.fspath(self._root)) + 1
         infos = []
@@ -249,7 +241,7 @@ class DirectoryStore:
             if Path(folder) == self._root:
                 folders[:] = [name for name in folders if name != _INCOMING]
             for name in names:
-                path = os.path.join(folder, name)  # noqa: PTH118 - a Path a file is slow
+                path = os.path.join(folder, name)  # noqa: PTH118 - a Path for each file is slow
                 key = path[base:]
                 if key.startswith(prefix) and key != _LOCK and (not after or _order(key) > _order(after)):
                     with contextlib.suppress(FileNotFoundError, IsADirectoryError, NotADirectoryError):
@@ -284,9 +276,9 @@ def _write(descriptor: int, data: bytes) -> None:
 
 
 def _finish(part: Path, descriptor: int, push: int) -> None:
-    """Have it all on the disk, and marked."""
+    """Tag a file and flush it to the disk."""
     if push:
-        write_mark(part, push, _info("", os.fstat(descriptor)).etag)
+        write_tag(part, push, _info("", os.fstat(descriptor)).etag)
     os.fsync(descriptor)
 
 

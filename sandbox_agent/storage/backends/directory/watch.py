@@ -1,7 +1,4 @@
-"""Whether anything below a folder changed since it was last looked at, by inotify: asking costs some microseconds.
-
-Where there is no inotify, or not enough of it, the answer is always "perhaps".
-"""
+"""Detects changes below a folder with inotify, in some microseconds. Without inotify any folder may have changed."""
 
 from __future__ import annotations
 
@@ -18,9 +15,9 @@ _FOLDER: Final = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class FolderWatch:
-    """Watches one folder and all below it.
+    """A watch of one folder and everything below it.
 
-    `attend`, then look, then ask `is_quiet`: what happens from `attend` on is told, unless the look had to see it.
+    Call `attend`, then read the folder, then ask `is_quiet`, which detects every change since `attend`.
     """
 
     def __init__(self, root: Path) -> None:
@@ -30,24 +27,24 @@ class FolderWatch:
 
     @property
     def is_watching(self) -> bool:
-        """Whether `is_quiet` can say more than "perhaps"."""
+        """True if `is_quiet` can detect changes."""
         return self._queue is not None
 
     def is_quiet(self) -> bool:
-        """Whether surely nothing changed since the last `attend`. Never blocks."""
+        """Return True if certainly nothing changed since the last `attend`. Never blocks."""
         if self._queue is None:
             return False
-        # Read in any case, so that the queue does not overflow while nobody attends.
+        # Always read, so that the queue does not overflow between calls of `attend`.
         try:
             while events := self._queue.read():
                 if any(not event.mask & inotify.IGNORED for event in events):
                     self._quiet = False
-        except OSError:  # closed by a thread meanwhile
+        except OSError:  # another thread closed it
             return False
         return self._quiet
 
     def attend(self) -> None:
-        """Watch every folder that is there by now. Blocks for a walk; folders made later are seen to be new."""
+        """Watch every existing folder. Blocks for a walk. A folder created later is a change."""
         self._quiet = True
         try:
             if self._queue is None:
@@ -58,7 +55,7 @@ class FolderWatch:
             self.close()
 
     def close(self) -> None:
-        """Watch no more. Idempotent."""
+        """Stop watching. Idempotent."""
         queue, self._queue = self._queue, None
         if queue is not None:
             queue.close()
@@ -73,6 +70,6 @@ class FolderWatch:
                     queue.add(folder)
                 finally:
                     os.close(folder)
-                # Read only now: what is made in between is an event.
+                # Read after the watch was added: anything created in between is an event.
                 with os.scandir(path) as entries:
                     waiting += [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]

@@ -1,4 +1,4 @@
-"""Which push wrote a file of a directory store, as an extended attribute; a file system that has none tells nothing."""
+"""Writer tags of a directory store: an extended attribute names the push that wrote a file."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ if TYPE_CHECKING:
 _NAME: Final = "user.sandbox.push"
 
 
-def write_mark(path: Path, push: int, etag: str) -> None:
-    """Mark a file, where that can be done.
+def write_tag(path: Path, push: int, etag: str) -> None:
+    """Tag a file, if the file system has extended attributes.
 
     Args:
         path: The file.
-        push: Generation of the push.
-        etag: The file's.
+        push: The generation of the push.
+        etag: The file's etag.
     """
     try:
         os.setxattr(path, _NAME, f"{push} {etag}".encode())
@@ -27,16 +27,16 @@ def write_mark(path: Path, push: int, etag: str) -> None:
             raise
 
 
-def read_mark(path: Path, etag: str) -> int | None:
-    """The push whose file this is, 0 for nobody's; None: it cannot be known.
+def read_tag(path: Path, etag: str) -> int | None:
+    """Return the generation of the push that wrote a file. Returns 0 if it was no push, and None if that is unknown.
 
-    Whoever writes into the same file leaves its attributes alone: it has another etag than its mark says then.
+    A program that writes into the file keeps its attributes, but changes the etag, which the tag contains.
     """
     try:
         push, _, marked = os.getxattr(path, _NAME, follow_symlinks=False).decode(errors="replace").partition(" ")
     except FileNotFoundError:
         raise
     except OSError as error:
-        # What may not be read is not ours either.
+        # A tag that we cannot read is not ours.
         return None if error.errno == errno.ENOTSUP else 0
     return int(push) if push.isdecimal() and marked == etag else 0

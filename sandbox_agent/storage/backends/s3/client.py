@@ -1,8 +1,8 @@
-"""Clients for S3 and what speaks its protocol: settings, and a botocore client made of them.
+"""Builds botocore clients for S3 and compatible stores.
 
-botocore is imported with the first client: it costs more than the rest of the agent. An agent that waits for a session
-does that, and makes the client that its session will use, while it waits (`preload`): a client takes five milliseconds,
-which a warm start would wait for. Logs and errors never have credentials in them.
+botocore is imported with the first client, because it costs more than the rest of the agent. An agent without a session
+imports it and builds the client of its future session (`preload`). A client takes five milliseconds, which a warm start
+would otherwise wait for. Logs and errors never contain credentials.
 """
 
 from __future__ import annotations
@@ -31,72 +31,100 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class S3Settings:
-    """Where a bucket is and how to reach it."""
+    """The location of a bucket, and how to reach it."""
 
     bucket: str
     endpoint: str = ""
-    """URL; empty: AWS's own."""
+    """URL; empty for AWS."""
     region: str = ""
     access_key_id: str = ""
-    """Empty: botocore looks for credentials itself."""
+    """Empty: botocore finds credentials itself."""
     secret_access_key: str = field(default="", repr=False)
     session_token: str = field(default="", repr=False)
     expires_at: datetime | None = None
-    """When the credentials end, with a zone; None: nobody said."""
+    """When the credentials expire, with a time zone; None if unknown."""
     path_style: bool = False
     ca_certificates: str = field(default="", repr=False)
-    """PEM; empty: the system's."""
+    """PEM; empty for the system's."""
     attempts: int = 4
-    """Of each request, the first one included."""
+    """Attempts per request, including the first."""
     connect_timeout: float = 5.0
     """Seconds."""
     read_timeout: float = 60.0
-    """Seconds without a byte."""
+    """Seconds without receiving a byte."""
 
     def without_credentials(self) -> S3Settings:
-        """What a client is made with, whoever uses it and for whichever bucket."""
+        """Return the part of the settings that a client is built with, for any bucket and any credentials."""
         return replace(self, bucket="", access_key_id="", secret_access_key="", session_token="", expires_at=None)
 
 
 class Connection:
-    """A client and what belongs to it. Blocking.
+    """A client, its credentials and its files. Blocking.
+
+    Args:
+        settings: The settings of the client.
+        is_blank: The credentials come later, with `take`.
 
     Attributes:
-        client: The client.
-        put_object: Its operation of this name, faster for small objects.
-        settings: What it was made of.
+        client: The botocore client.
+        put_object: The client's operation, faster for small objects.
+        settings: The current settings.
     """
 
-    def __init__(self, settings: S3Settings, session: Any = None) -> None:
-        """Make a client.
-
-        Args:
-            settings: What it is made of.
-            session: botocore's, with the credentials of the client; of the settings by default.
-        """
+    def __init__(self, settings: S3Settings, *, is_blank: bool = False) -> None:
         self.settings = settings
+        self._credentials: Any = None
         self._ca_path = ""
+        session = _session()
+        if settings.access_key_id or is_blank:
+            session = _new_session()
+            session.register_component("data_loader", _session().get_component("data_loader"))  # has read S3's model
+            session.set_credentials("none", "none")
+            self._credentials = session.get_credentials()
+            self._set_credentials(settings)
         if settings.ca_certificates:
             with tempfile.NamedTemporaryFile("w", suffix=".pem", delete=False) as bundle:
                 bundle.write(settings.ca_certificates)
                 self._ca_path = bundle.name
         try:
-            self.client = _build_client(settings, self._ca_path, session or _session())
+            self.client = _build_client(settings, self._ca_path, session)
         except BaseException:
-            self.close_files()
+            self._remove_files()
             raise
         read_listings(self.client, parse_time)
         self.put_object = SmallPuts(self.client).put_object
 
-    def close_files(self) -> None:
-        """Remove what was written for the client."""
-        if self._ca_path:
-            Path(self._ca_path).unlink(missing_ok=True)
+    def take(self, settings: S3Settings) -> bool:
+        """Use other credentials from the next request on. Returns False if the settings need another client.
+
+        botocore's RefreshableCredentials would use the old ones until 15 minutes before they expire.
+        """
+        is_same_place = settings.without_credentials() == self.settings.without_credentials()
+        # Small uploads go to the bucket of the first one.
+        is_same_bucket = self.settings.bucket in {"", settings.bucket}
+        if not (is_same_place and is_same_bucket and settings.access_key_id and self._credentials is not None):
+            return False
+        self.settings = settings
+        self._set_credentials(settings)
+        return True
 
     def close(self) -> None:
-        """Give up connections and files."""
+        """Close idle sockets and remove files. A request in progress still ends."""
         self.client.close()
-        self.close_files()
+        self._remove_files()
+
+    def _set_credentials(self, settings: S3Settings) -> None:
+        from botocore.credentials import ReadOnlyCredentials  # noqa: PLC0415 - see the module's docstring
+
+        key, secret, token = settings.access_key_id, settings.secret_access_key, settings.session_token or None
+        frozen, held = ReadOnlyCredentials(key, secret, token), self._credentials
+        held.access_key, held.secret_key, held.token = key, secret, token
+        # Requests are signed with this, so none is signed with half of the old credentials.
+        held.get_frozen_credentials = lambda: frozen
+
+    def _remove_files(self) -> None:
+        if self._ca_path:
+            Path(self._ca_path).unlink(missing_ok=True)
 
 
 def _build_client(settings: S3Settings, ca_path: str, session: Any) -> S3Client:
@@ -116,22 +144,19 @@ def _build_client(settings: S3Settings, ca_path: str, session: Any) -> S3Client:
             region_name=settings.region or "us-east-1",
             endpoint_url=settings.endpoint or None,
             verify=ca_path or None,
-            aws_access_key_id=settings.access_key_id or None,
-            aws_secret_access_key=settings.secret_access_key or None,
-            aws_session_token=settings.session_token or None,
             config=config,
         )
-        _spare_collections()
+        _freeze_models()
     return cast("S3Client", client)
 
 
 _LOCK: Final = threading.Lock()
-"""A session makes one client at a time; the clients themselves may be used by many threads."""
+"""A session builds one client at a time. Many threads may use a client."""
 
 
 @functools.cache
 def _session() -> Any:
-    """The session that clients are made of: it has read the description of S3 once."""
+    """Return the shared session, which reads the description of S3 once."""
     return _new_session()
 
 
@@ -139,89 +164,65 @@ def _new_session() -> Any:
     import botocore.session  # noqa: PLC0415 - see the module's docstring
 
     session = botocore.session.Session()
-    # Its own parser of times takes four fifths of the time of a listing.
+    # botocore's own parser of times takes four fifths of the time of a listing.
     session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=parse_time)
     return session
 
 
 @functools.cache
-def _spare_collections() -> None:
-    """Let no later garbage collection go through botocore's description of S3, which stays as long as the process.
-
-    One falls into a push now and then.
-    """
+def _freeze_models() -> None:
+    """Exclude botocore's description of S3 from later garbage collections, some of which would delay a push."""
     gc.collect()
     gc.freeze()
 
 
 def connect(settings: S3Settings) -> Connection:
-    """A connection: the one that was made while there was no session, where it is of such settings, or a new one."""
+    """Return the preloaded connection if it fits the settings, or else a new one."""
     with _LOCK:
-        made = [preloaded.connection.settings for preloaded in _PRELOADED]
-        fits = settings.access_key_id and made == [settings.without_credentials()]
-        preloaded = _PRELOADED.pop() if fits else None
-    return preloaded.take(settings) if preloaded is not None else Connection(settings)
+        if _PRELOADED and _PRELOADED[0].take(settings):
+            return _PRELOADED.pop()
+    return Connection(settings)
 
 
-class _Preloaded:
-    """A connection that has no credentials yet."""
-
-    def __init__(self, settings: S3Settings) -> None:
-        session = _new_session()
-        # The description of S3, once read.
-        session.register_component("data_loader", _session().get_component("data_loader"))
-        session.set_credentials("none", "none", "none")
-        self._credentials = session.get_credentials()
-        self.connection = Connection(settings, session)
-
-    def take(self, settings: S3Settings) -> Connection:
-        """The connection, with the credentials of these settings."""
-        given = self._credentials
-        given.access_key, given.secret_key = settings.access_key_id, settings.secret_access_key
-        given.token = settings.session_token or None
-        self.connection.settings = settings
-        return self.connection
-
-
-_PRELOADED: Final[list[_Preloaded]] = []
-"""The one that is there, or none."""
+_PRELOADED: Final[list[Connection]] = []
+"""The connection without credentials, if there is one."""
 
 
 def preload(settings: S3Settings) -> None:
-    """Do now what the first client would have to wait for, about a second of a processor. Connects to nothing.
+    """Do in advance what the first client would wait for, about a second of a processor. Connects to nothing.
 
     Args:
-        settings: Those of the session to come, as far as they are known; without credentials and bucket.
+        settings: The known settings of the future session, without credentials and bucket.
     """
-    preloaded = _Preloaded(settings)
-    client = preloaded.connection.client
-    # A session's first request is a listing, and the first of a process costs half as much again as the next.
-    client.meta.events.register("before-send.s3.ListObjectsV2", _answer_nothing)
-    client.list_objects_v2(Bucket="none", Prefix="none/")
-    client.meta.events.unregister("before-send.s3.ListObjectsV2", _answer_nothing)
+    preloaded = Connection(settings, is_blank=True)
+    events = preloaded.client.meta.events
+    # A session's first request is a listing, and the first in a process costs 1.5 times as much as later ones.
+    events.register("before-send.s3.ListObjectsV2", _answer_nothing)
+    preloaded.client.list_objects_v2(Bucket="none", Prefix="none/")
+    events.unregister("before-send.s3.ListObjectsV2", _answer_nothing)
     with _LOCK:
         _PRELOADED[:] = [preloaded]
 
 
 def _answer_nothing(request: Any, **_: object) -> Any:
-    """Stands in for the network: an empty listing."""
+    """Answer a request with an empty listing, in place of the network."""
     from botocore.awsrequest import AWSResponse, HeadersDict  # noqa: PLC0415 - see the module's docstring
 
     return AWSResponse(request.url, 200, cast("Any", HeadersDict()), _EmptyListing())
 
 
 class _EmptyListing:
-    """A body, as botocore reads one."""
+    """The body of an empty listing, for botocore to read."""
 
     def stream(self, *_: object, **__: object) -> Iterator[bytes]:
         yield b"<ListBucketResult><Name>none</Name><IsTruncated>false</IsTruncated></ListBucketResult>"
 
 
 def parse_time(text: str) -> datetime:
-    """A time as S3 writes it: ISO 8601 in a body, RFC 9110 in a header.
+    """Parse a time from S3: ISO 8601 in a body, RFC 9110 in a header.
 
     Raises:
-        ValueError: It is neither.
+        ValueError: The text is neither.
     """
     try:
         time = datetime.fromisoformat(text)
@@ -231,7 +232,7 @@ def parse_time(text: str) -> datetime:
 
 
 def read_settings(store: session_pb2.S3Store) -> S3Settings:
-    """The settings in a message."""
+    """Return the settings in a message."""
     return S3Settings(
         bucket=store.bucket,
         endpoint=store.endpoint,

@@ -1,14 +1,13 @@
-"""The client in use and its successors: credentials change while requests run, and no request fails for that.
+"""Changes credentials while requests run, so that no request fails for it.
 
-A request takes the connection of now and keeps it to its end; one that is replaced is closed when its last request has
-ended. Where the store says that credentials are over, requests wait here for others: the operator brings them unasked,
-and soon where it hears that they are needed.
+One client serves all credentials of a store: `renew` replaces them in place, and a refused request is made again with
+the new ones. If the store says that credentials have expired, requests wait here. The operator brings new ones in time,
+and sooner if it hears that they are needed.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
 import logging
 from dataclasses import dataclass
@@ -18,40 +17,40 @@ from typing import TYPE_CHECKING, Final
 from sandbox_agent.storage.backends.s3.client import connect
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import Callable
 
     from sandbox_agent.storage.backends.s3.client import Connection, S3Settings
     from sandbox_agent.storage.concurrency import BoundedThreads
 
 RENEWAL_WAIT: Final = 120.0
-"""Seconds that a request waits for other credentials: an operator that has just started is there by then."""
+"""Seconds that a request waits for new credentials. An operator that has just started is ready by then."""
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
 class Lease:
-    """A connection, and what was seen of its credentials.
+    """A connection with one set of credentials.
 
     Attributes:
         connection: The connection.
-        requests: Under way.
-        has_worked: The store took the credentials at least once.
+        settings: The settings with these credentials.
+        has_worked: The store has accepted the credentials at least once.
     """
 
     connection: Connection
-    requests: int = 0
+    settings: S3Settings
     has_worked: bool = False
 
 
 class Connections:
-    """Connects when it is asked first and after each change of settings.
+    """The connections of one store: one, or more if a renewal changes more than credentials.
 
     Args:
-        settings: Where to and with which credentials.
-        threads: Connecting takes some milliseconds of a processor.
-        wait: Seconds that a request waits for other credentials.
-        clock: The time, to be compared with that of the credentials' end.
+        settings: The location and the credentials.
+        threads: Threads to connect in, which takes some milliseconds of a processor.
+        wait: Seconds that a request waits for new credentials.
+        clock: The current time, to compare with the credentials' expiry.
     """
 
     def __init__(
@@ -64,13 +63,13 @@ class Connections:
         self.settings = settings
         self._threads, self._wait, self._clock = threads, wait, clock
         self._current: Lease | None = None
-        self._old: list[Lease] = []
+        self._opened: list[Connection] = []
         self._connecting = asyncio.Lock()
         self._renewed = asyncio.Event()
         self._refused: S3Settings | None = None
 
     def renew(self, settings: S3Settings) -> None:
-        """Use these from the next request on; requests under way end undisturbed, those that wait go on."""
+        """Use these settings from the next request on. Wakes the requests that wait for credentials."""
         if settings == self.settings:
             return
         self.settings = settings
@@ -79,32 +78,29 @@ class Connections:
 
     @property
     def needs_renewal(self) -> bool:
-        """Whether the store refused these credentials, or their time is over."""
-        return self._refused == self.settings or self._is_over(self.settings)
+        """True if the store refused these credentials, or if they have expired."""
+        return self._refused == self.settings or self._has_expired(self.settings)
 
-    @contextlib.asynccontextmanager
-    async def use(self) -> AsyncIterator[Lease]:
-        """The connection for one request."""
-        lease = await self._lease()
-        lease.requests += 1
-        try:
-            yield lease
-        finally:
-            lease.requests -= 1
-            self._close_unused()
+    async def lease(self) -> Lease:
+        """Return the connection for one request, with the current credentials."""
+        async with self._connecting:
+            settings = self.settings
+            if self._current is None or self._current.settings != settings:
+                self._current = Lease(await self._connect(settings), settings)
+            return self._current
 
-    async def replaced(self, refused: Lease) -> bool:
-        """Wait for other credentials than those that the store just refused; whether they came.
+    async def wait_for_renewal(self, refused: Lease) -> bool:
+        """Wait for credentials other than those that the store refused. Returns False if none came.
 
-        Credentials that never worked are wrong rather than over: nobody waits for others.
+        Credentials that never worked are wrong, not expired, so nothing waits for others.
         """
-        settings = refused.connection.settings
+        settings = refused.settings
         if settings != self.settings:
             return True
         if self._refused != settings:
-            _log.warning("storage refuses the credentials: others are needed")
+            _log.warning("storage refuses the credentials: waiting for new ones from the operator")
         self._refused = settings
-        if not refused.has_worked and not self._is_over(settings):
+        if not refused.has_worked and not self._has_expired(settings):
             return False
         try:
             async with asyncio.timeout(self._wait):
@@ -114,27 +110,17 @@ class Connections:
         return True
 
     def close(self) -> None:
-        """Close all; nothing may be under way."""
-        for lease in (*self._old, self._current):
-            if lease is not None:
-                lease.connection.close()
-        self._old, self._current = [], None
+        """Close all connections. No request may be in progress."""
+        for connection in self._opened:
+            connection.close()
+        self._opened, self._current = [], None
 
-    async def _lease(self) -> Lease:
-        async with self._connecting:
-            settings = self.settings
-            if self._current is None or self._current.connection.settings != settings:
-                fresh = await self._threads.run(functools.partial(connect, settings))
-                if self._current is not None:
-                    self._old.append(self._current)
-                self._current = Lease(fresh)
-                self._close_unused()
-            return self._current
+    async def _connect(self, settings: S3Settings) -> Connection:
+        if self._current is not None and self._current.connection.take(settings):
+            return self._current.connection
+        connection = await self._threads.run(functools.partial(connect, settings))
+        self._opened.append(connection)
+        return connection
 
-    def _close_unused(self) -> None:
-        for lease in [lease for lease in self._old if not lease.requests]:
-            self._old.remove(lease)
-            lease.connection.close()
-
-    def _is_over(self, settings: S3Settings) -> bool:
+    def _has_expired(self, settings: S3Settings) -> bool:
         return settings.expires_at is not None and self._clock() >= settings.expires_at

@@ -1,4 +1,4 @@
-"""What botocore's errors mean: one table. No request's headers, so no credentials, get into a message."""
+"""Translates botocore's errors. Messages never contain headers of a request, and so no credentials."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from sandbox_agent.storage.backends.object_store import (
     AccessDeniedError,
-    CredentialsOverError,
+    CredentialsExpiredError,
     ObjectNotFoundError,
     PreconditionFailedError,
     StorageError,
@@ -16,7 +16,7 @@ from sandbox_agent.storage.backends.object_store import (
 if TYPE_CHECKING:
     from botocore.exceptions import ClientError
 
-_OVER: Final = frozenset(
+_EXPIRED: Final = frozenset(
     {
         "ExpiredToken",
         "ExpiredTokenException",
@@ -26,7 +26,7 @@ _OVER: Final = frozenset(
         "TokenRefreshRequired",
     }
 )
-"""Stores do not tell credentials that ended from those that never were: some forget what has expired."""
+"""Some stores forget expired credentials, so unknown ones count as expired."""
 _DENIED: Final = frozenset({"AccessDenied", "AllAccessDisabled", "SignatureDoesNotMatch"})
 _CONFLICT: Final = frozenset({"PreconditionFailed", "ConditionalRequestConflict"})
 _NOT_FOUND: Final = frozenset({"NoSuchKey", "404", "NotFound"})
@@ -37,8 +37,8 @@ _UNEXPLAINED: Final = "400"
 
 
 def translated(error: Exception) -> StorageError | None:
-    """The StorageError for what a request raised; None for what is a defect of ours."""
-    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - imported late, as s3_store says
+    """Return the StorageError for an exception of a request. Returns None if it is a bug of ours."""
+    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - late, see client.py
 
     if isinstance(error, ClientError):
         return _of_answer(error)
@@ -53,8 +53,8 @@ def _of_answer(error: ClientError) -> StorageError:
     code = str(error.response.get("Error", {}).get("Code", ""))
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     message = f"{error.operation_name} was answered with {code or status}"
-    if code in _OVER:
-        return CredentialsOverError(message)
+    if code in _EXPIRED:
+        return CredentialsExpiredError(message)
     if code in _DENIED or code == _UNEXPLAINED or status in _FORBIDDEN:
         return AccessDeniedError(message)
     if code in _NOT_FOUND:

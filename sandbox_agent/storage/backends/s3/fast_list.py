@@ -1,6 +1,6 @@
-"""A listing's objects read in a quarter of the time that botocore's parser of any shape takes for them.
+"""Parses the objects of a listing in a quarter of the time that botocore's general parser takes.
 
-Every look at what others stored is a listing. The rest of the answer, errors too, stays botocore's to read.
+Every check for remote changes is a listing. botocore still parses the rest of the answer, and errors.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _OK: Final = 200
 
 
 def read_listings(client: S3Client, parse_time: Callable[[str], datetime]) -> None:
-    """Have a client's listings read here: Key, Size, ETag and LastModified of each object."""
+    """Make a client parse its listings here: Key, Size, ETag and LastModified of each object."""
 
     def before_parse(
         response_dict: MutableMapping[str, Any], customized_response_dict: MutableMapping[str, Any], **_: object
@@ -28,7 +28,7 @@ def read_listings(client: S3Client, parse_time: Callable[[str], datetime]) -> No
         try:
             rest, objects = split(response_dict["body"], parse_time)
         except (ET.ParseError, KeyError, ValueError):
-            return  # botocore says what is wrong with it
+            return  # botocore reports the error
         if objects:
             response_dict["body"] = rest
             customized_response_dict["Contents"] = objects
@@ -37,12 +37,12 @@ def read_listings(client: S3Client, parse_time: Callable[[str], datetime]) -> No
 
 
 def split(body: bytes, parse_time: Callable[[str], datetime]) -> tuple[bytes, list[dict[str, Any]]]:
-    """The answer without its objects, and these.
+    """Return the answer without its objects, and the objects.
 
     Raises:
-        ParseError: It is no XML.
-        KeyError: An object lacks something.
-        ValueError: A size or time is none.
+        ParseError: The answer is not XML.
+        KeyError: An object lacks a field.
+        ValueError: A size or time is malformed.
     """
     root = ET.fromstring(body)  # noqa: S314 - from the store, which botocore's parser trusts in the same way
     objects, rest = [], []

@@ -1,5 +1,6 @@
-"""S3 and what speaks its protocol as an ObjectStore, by botocore in a bounded pool of threads."""
+"""S3 and compatible stores as an ObjectStore. botocore runs in a bounded pool of threads."""
 
+# ruff: noqa: D102 - ObjectStore documents its methods
 from __future__ import annotations
 
 import asyncio
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from sandbox_agent.storage.backends.object_store import (
     PART_SIZE,
     AccessDeniedError,
-    CredentialsOverError,
+    CredentialsExpiredError,
     ObjectInfo,
     ObjectNotFoundError,
     PreconditionFailedError,
@@ -22,7 +23,7 @@ from sandbox_agent.storage.backends.object_store import (
 )
 from sandbox_agent.storage.backends.s3.credentials import RENEWAL_WAIT, Connections
 from sandbox_agent.storage.backends.s3.errors import translated
-from sandbox_agent.storage.backends.s3.fast_put import MARK
+from sandbox_agent.storage.backends.s3.fast_put import WRITER_TAG
 from sandbox_agent.storage.concurrency import BoundedThreads
 from sandbox_proto import tracing
 
@@ -34,20 +35,20 @@ if TYPE_CHECKING:
 _CHUNK: Final = 1 << 20
 _PAGE: Final = 1000
 _PARTS_AT_A_TIME: Final = 2
-"""Of one upload; with the one that is being filled it holds so many parts and one more in memory."""
-LARGEST_COPY: Final = 5 << 30
-"""Bytes that S3 copies by one request."""
+"""Parts that one upload sends at a time. It holds one more in memory, which is being filled."""
+MAX_COPY: Final = 5 << 30
+"""Bytes that S3 copies in one request."""
 COPY_PART: Final = 1 << 30
 _SPAN: Final = {"rpc.system": "aws-api", "rpc.service": "S3"}
 _T = TypeVar("_T")
 
 
 class S3Store:
-    """A `ObjectStore` in a bucket.
+    """An `ObjectStore` in a bucket.
 
     Args:
-        settings: Where it is, and the credentials.
-        renewal_wait: Seconds that a request waits for other credentials where these are over.
+        settings: The location and the credentials.
+        renewal_wait: Seconds that a request waits for new credentials after these have expired.
     """
 
     def __init__(self, settings: S3Settings, renewal_wait: float = RENEWAL_WAIT) -> None:
@@ -55,22 +56,21 @@ class S3Store:
         self._connections = Connections(settings, self._threads, renewal_wait)
 
     def renew(self, settings: S3Settings) -> None:
-        """Use these settings, such as new credentials, from the next request on; running requests end undisturbed."""
+        """Use these settings, such as new credentials, from the next request on."""
         self._connections.renew(settings)
 
     @property
     def credentials_expire_at(self) -> datetime | None:
-        """When the credentials of now end; None: nobody said."""
+        """The time at which the current credentials expire; None if unknown."""
         return self._connections.settings.expires_at
 
     @property
     def needs_credentials(self) -> bool:
-        """Whether requests wait for other credentials, or soon will."""
+        """True if requests wait for new credentials, or soon will."""
         return self._connections.needs_renewal
 
     @contextlib.asynccontextmanager
     async def get(self, key: str) -> AsyncIterator[StoredObject]:
-        """See ObjectStore."""
         answer = await self._read("get_object", key)
         body = answer["Body"]
         info = _info(key, answer)
@@ -88,28 +88,25 @@ class S3Store:
         if_none_match: bool = False,
         push: int = 0,
     ) -> str:
-        """See ObjectStore."""
-        mark: dict[str, Any] = {"Metadata": {MARK: _mark(key, push)}} if push else {}
+        tag: dict[str, Any] = {"Metadata": {WRITER_TAG: _writer_tag(key, push)}} if push else {}
         conditions: dict[str, Any] = {}
         if if_match:
             conditions["IfMatch"] = if_match
         if if_none_match:
             conditions["IfNoneMatch"] = "*"
         if isinstance(body, bytes):
-            answer = await self._call("put_object", Key=key, Body=body, **mark, **conditions)
+            answer = await self._call("put_object", Key=key, Body=body, **tag, **conditions)
             return str(answer["ETag"])
         async with contextlib.aclosing(_cut(body)) as parts:
             first = await anext(parts, b"")
             if len(first) == PART_SIZE:
-                return await self._put_parts(key, first, parts, mark, conditions)
+                return await self._put_parts(key, first, parts, tag, conditions)
             return await self.put(key, first, if_match=if_match, if_none_match=if_none_match, push=push)
 
     async def stat(self, key: str) -> ObjectInfo:
-        """See ObjectStore."""
         return _info(key, await self._read("head_object", key))
 
     async def copy(self, source: str, destination: str, *, if_match: str = "", size: int | None = None) -> str:
-        """See ObjectStore."""
         if size is None or not if_match:
             info = await self.stat(source)
             if if_match and info.etag != if_match:
@@ -117,18 +114,17 @@ class S3Store:
             size = info.size
         condition = {"CopySourceIfMatch": if_match} if if_match else {}
         origin = {"CopySource": {"Bucket": self._connections.settings.bucket, "Key": source}, **condition}
-        if size > LARGEST_COPY:
+        if size > MAX_COPY:
             etag = await self._copy_parts(destination, size, origin)
         else:
             etag = str((await self._call("copy_object", Key=destination, **origin))["CopyObjectResult"]["ETag"])
-        # Some stores ignore the condition. A copy with the source's etag is of that content; the other copies of
-        # large objects and encrypted ones have other etags, too, and for those the source tells.
+        # Some stores ignore the condition. A copy with the source's etag has its content. Copies of large or encrypted
+        # objects have other etags, so for those ask the source again.
         if if_match and etag != if_match and (await self.stat(source)).etag != if_match:
             raise PreconditionFailedError(source)
         return etag
 
     async def delete_many(self, keys: Sequence[str]) -> None:
-        """See ObjectStore."""
         for start in range(0, len(keys), _PAGE):
             objects = [{"Key": key} for key in keys[start : start + _PAGE]]
             answer = await self._call("delete_objects", Delete={"Objects": objects, "Quiet": True})
@@ -137,13 +133,12 @@ class S3Store:
                 raise StorageUnavailableError(f"{len(failed)} objects were not deleted: {failed[0].get('Code')}")
 
     async def pages(self, prefix: str, *, after: str = "") -> AsyncIterator[Sequence[ObjectInfo]]:
-        """See ObjectStore."""
         position: dict[str, Any] = {"StartAfter": after} if after else {}
         while True:
             answer = await self._call("list_objects_v2", Prefix=prefix, MaxKeys=_PAGE, **position)
             if "IsTruncated" not in answer:
-                # Anything else that was answered with 200 would read as an empty bucket.
-                raise StorageUnavailableError("the answer to a listing is none")
+                # Any other answer with status 200 would read as an empty bucket.
+                raise StorageUnavailableError("the answer to a listing is not a listing")
             items = answer.get("Contents", ())
             yield [ObjectInfo(item["Key"], item["Size"], item["ETag"], item["LastModified"]) for item in items]
             if not answer["IsTruncated"]:
@@ -151,20 +146,17 @@ class S3Store:
             position = {"ContinuationToken": answer["NextContinuationToken"]}
 
     def is_quiet(self, prefix: str) -> bool:  # noqa: ARG002 - the protocol's
-        """See ObjectStore. A bucket tells nothing unasked."""
         return False
 
     async def attend(self, prefix: str) -> bool:  # noqa: ARG002 - the protocol's
-        """See ObjectStore."""
         return False
 
     async def close(self) -> None:
-        """See ObjectStore."""
         await self._threads.close()
         self._connections.close()
 
     async def _copy_parts(self, key: str, size: int, origin: dict[str, Any]) -> str:
-        """Copy what is too large for one request, one part after the other, all within the store."""
+        """Copy an object that is too large for one request, part by part, within the store."""
         upload = {"Key": key, "UploadId": (await self._call("create_multipart_upload", Key=key))["UploadId"]}
         parts: list[dict[str, Any]] = []
         try:
@@ -182,9 +174,9 @@ class S3Store:
             raise
 
     async def _put_parts(
-        self, key: str, first: bytes, following: AsyncIterator[bytes], mark: dict[str, Any], conditions: dict[str, Any]
+        self, key: str, first: bytes, following: AsyncIterator[bytes], tag: dict[str, Any], conditions: dict[str, Any]
     ) -> str:
-        answer = await self._call("create_multipart_upload", Key=key, ChecksumAlgorithm="CRC32", **mark)
+        answer = await self._call("create_multipart_upload", Key=key, ChecksumAlgorithm="CRC32", **tag)
         upload = {"Key": key, "UploadId": answer["UploadId"]}
         running: set[asyncio.Task[None]] = set()
         parts: list[dict[str, Any]] = []
@@ -222,14 +214,14 @@ class S3Store:
             yield chunk
 
     async def _read(self, operation: str, key: str) -> Any:
-        """GET or HEAD of an object.
+        """GET or HEAD an object.
 
-        A refusal may say no more than that nothing is there, to credentials that may list a part of the bucket only;
-        and that of a HEAD has no body which says why. A listing of this one key tells.
+        Credentials that may list only a part of the bucket may get a refusal for an object that does not exist. The
+        refusal of a HEAD has no body to say why. Listing this one key decides.
         """
         try:
             return await self._call(operation, Key=key)
-        except CredentialsOverError:
+        except CredentialsExpiredError:
             raise
         except AccessDeniedError:
             listed = await self._call("list_objects_v2", Prefix=key, MaxKeys=1)
@@ -242,21 +234,20 @@ class S3Store:
             return await self._request(operation, arguments)
 
     async def _request(self, operation: str, arguments: dict[str, Any]) -> Any:
-        """One request. Where the credentials are over it is made again with others: a refused one did nothing."""
+        """Make one request, and again with new credentials if they have expired: a refused request did nothing."""
         while True:
-            async with self._connections.use() as lease:
-                connection = lease.connection
-                is_put = operation == "put_object"
-                method = connection.put_object if is_put else getattr(connection.client, operation)
-                try:
-                    answer = await self._run(functools.partial(method, Bucket=connection.settings.bucket, **arguments))
-                except CredentialsOverError as error:
-                    refusal = error
-                else:
-                    lease.has_worked = True
-                    return answer
-            if not await self._connections.replaced(lease):
-                raise refusal
+            lease = await self._connections.lease()
+            connection = lease.connection
+            is_put = operation == "put_object"
+            method = connection.put_object if is_put else getattr(connection.client, operation)
+            try:
+                answer = await self._run(functools.partial(method, Bucket=lease.settings.bucket, **arguments))
+            except CredentialsExpiredError as error:
+                if not await self._connections.wait_for_renewal(lease):
+                    raise error from None
+            else:
+                lease.has_worked = True
+                return answer
 
     async def _run(self, function: Callable[[], _T]) -> _T:
         try:
@@ -269,7 +260,7 @@ class S3Store:
 
 
 async def _cut(body: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
-    """The body in parts of PART_SIZE; only the last one is shorter, as some stores demand."""
+    """Cut the body into parts of PART_SIZE. Only the last one is shorter, as some stores require."""
     buffer = bytearray()
     async for chunk in body:
         buffer += chunk
@@ -287,15 +278,15 @@ async def _one_done(running: set[asyncio.Task[None]]) -> set[asyncio.Task[None]]
     return rest
 
 
-def _mark(key: str, push: int) -> str:
+def _writer_tag(key: str, push: int) -> str:
     return f"{push}-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
 
 
 def _info(key: str, answer: Any) -> ObjectInfo:
-    # Some stores write the names of headers their own way.
-    mark = {name.lower(): value for name, value in answer.get("Metadata", {}).items()}.get(MARK, "")
-    number = mark.partition("-")[0]
-    push = int(number) if number.isdecimal() and mark == _mark(key, int(number)) else 0
+    # Stores differ in the case of header names.
+    tag = {name.lower(): value for name, value in answer.get("Metadata", {}).items()}.get(WRITER_TAG, "")
+    number = tag.partition("-")[0]
+    push = int(number) if number.isdecimal() and tag == _writer_tag(key, int(number)) else 0
     return ObjectInfo(key, answer["ContentLength"], answer["ETag"], answer["LastModified"], push)
 
 
