@@ -94,7 +94,7 @@ def open_server() -> Iterator[Server]:
 @contextlib.contextmanager
 def open_sandbox(server: Server, name: str) -> Iterator[tuple[Sandbox, Path]]:
     """A local session that keeps its files on that server, and the folder of its workspace."""
-    build = local._binding  # noqa: SLF001 - a local session's own store is a folder
+    build = local._bind_request  # noqa: SLF001 - a local session's own store is a folder
 
     def bind(*arguments: object) -> session_pb2.BindRequest:
         request: session_pb2.BindRequest = build(*arguments)  # type: ignore[arg-type]
@@ -104,7 +104,7 @@ def open_sandbox(server: Server, name: str) -> Iterator[tuple[Sandbox, Path]]:
         return request
 
     with tempfile.TemporaryDirectory(prefix="sandbox-bench-") as folder:
-        with mock.patch.object(local, "_binding", bind):
+        with mock.patch.object(local, "_bind_request", bind):
             sandbox = Sandbox.local(workspace=folder, name=name)
         with sandbox:
             yield sandbox, Path(folder)

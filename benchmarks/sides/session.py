@@ -32,7 +32,7 @@ class Session:
         self._core = self._loop.run(AsyncSandbox.local())
         self._open.callback(lambda: self._loop.run(self._core.close()))
         self.sandbox = Sandbox(self._core, self._loop)
-        (self._guardian,) = set(psutil.Process().children()) - before
+        (self._guard,) = set(psutil.Process().children()) - before
         self._wait_prepared()
         return self
 
@@ -64,7 +64,7 @@ class Session:
 
     def processes(self) -> list[psutil.Process]:
         """The processes of the session: agent, runtime, zygotes, interpreters."""
-        return [self._guardian, *self._guardian.children(recursive=True)]
+        return [self._guard, *self._guard.children(recursive=True)]
 
     def agent(self) -> psutil.Process:
         """The agent's process."""
