@@ -22,11 +22,12 @@ _WARMUP: Final = 100
 _MIN_CPU: Final = 0.01
 """Milliseconds of CPU per call. A process that uses less does not count as a hop."""
 _SHORT_JAVASCRIPT: Final = "let x = 1; console.log(x)"
+# The first match counts: Node's command has a path in sandbox_runtime, too.
 _NAMES: Final = {
     "sandbox_agent serve": "agent",
     "sandbox_runtime.interpreters.zygote": "interpreter",
-    "sandbox_runtime": "supervisor",
     "bin/node": "interpreter (Node)",
+    "sandbox_runtime": "supervisor",
     "benchmarks.sides.bare_server": "echo server",
 }
 
