@@ -114,9 +114,8 @@ def _start(target: Target, sandbox: Sandbox, given: _Command, *, tty: bool, inte
         terminal=terminal_size() if tty else None,
         keep_input=interactive,
     )
-    if target.terminal.is_json:
-        target.terminal.print_json({"process_id": process.id, "pid": process.pid, "command": process.command})
-    target.terminal.print_text(process.id)
+    facts = {"process_id": process.id, "pid": process.pid, "command": process.command}
+    target.terminal.print(facts, process.id)
     return 0
 
 

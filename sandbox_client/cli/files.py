@@ -55,9 +55,7 @@ def get(target: Target, path: str, local: str | None, recursive: bool, session: 
         return
     with target.session(session) as sandbox, target.terminal.progress_bar(path) as on_progress:
         saved = sandbox.files.download(path, local, on_progress=on_progress)
-    if target.terminal.is_json:
-        target.terminal.print_json({"path": path, "local": str(saved), "size": saved.stat().st_size})
-    target.terminal.print_text(str(saved))
+    target.terminal.print({"path": path, "local": str(saved), "size": saved.stat().st_size}, str(saved))
 
 
 @files.command(
@@ -86,9 +84,7 @@ def put(target: Target, local: str, path: str | None, recursive: bool, session: 
         path = str(PurePosixPath(path) / Path(local).name)
     with target.session(session) as sandbox, target.terminal.progress_bar(local) as on_progress:
         info = sandbox.files.upload(local, path, on_progress=on_progress)
-    if target.terminal.is_json:
-        target.terminal.print_json(dataclasses.asdict(info))
-    target.terminal.print_text(info.path)
+    target.terminal.print(dataclasses.asdict(info), info.path)
 
 
 @files.command(
@@ -99,9 +95,7 @@ Examples:
   sandbox files ls --session my-session data --depth 3""",
 )
 @click.argument("path", default=".")
-@click.option(
-    "--depth", default=1, show_default=True, type=click.IntRange(min=1), help="Number of folder levels to list."
-)
+@click.option("--depth", default=1, show_default=True, type=click.IntRange(min=1), help="Folder levels to list.")
 @_SESSION
 @with_target
 def list_(target: Target, path: str, depth: int, session: str) -> None:
@@ -130,7 +124,7 @@ Examples:
 @_SESSION
 @with_target
 def find(target: Target, pattern: str, path: str, exclude: tuple[str, ...], max_results: int, session: str) -> int:
-    """List the files and folders below PATH whose name matches PATTERN, a glob. Exit code 1: no match."""
+    """List the files and folders below PATH whose name or path matches PATTERN, a glob. Exit code 1: no match."""
     with target.session(session) as sandbox:
         report = sandbox.files.find(pattern, path, exclude=exclude, max_results=max_results)
     for info in () if target.terminal.is_json else report.matches:
@@ -164,9 +158,7 @@ def grep(target: Target, pattern: str, path: str, session: str, **options: Any) 
 
 @files.command(epilog="\b\nExample:\n  sandbox files watch --session my-session results")
 @_WITHIN
-@click.option(
-    "--recursive/--flat", default=True, help="Watch everything below PATH (the default), or only its own entries."
-)
+@click.option("--recursive/--flat", default=True, help="Everything below PATH (the default), or only its entries.")
 @_SESSION
 @with_target
 def watch(target: Target, path: str, recursive: bool, session: str) -> int:  # noqa: FBT001 - click's
@@ -176,7 +168,9 @@ def watch(target: Target, path: str, recursive: bool, session: str) -> int:  # n
             if target.terminal.is_json:
                 target.terminal.print_json(dataclasses.asdict(change))
             elif change.change == "overflow":
-                target.terminal.write_stderr("changes were lost: list the files again to see their present state\n")
+                target.terminal.write_stderr(
+                    "changes were lost and the watch has ended: list the files, then watch again\n"
+                )
             else:
                 target.terminal.print_text(f"{change.change:8} {_printable(change.path)}")
     return 0
@@ -229,9 +223,8 @@ def push(target: Target, session: str, paths: tuple[str, ...]) -> int:
 
 
 def _show_tree(target: Target, report: TreeReport, folder: str) -> None:
-    if target.terminal.is_json:
-        target.terminal.print_json({"path": folder, **dataclasses.asdict(report)})
-    target.terminal.print_text(f"{folder}: {report.files} files, {report.bytes} bytes")
+    value = {"path": folder, **dataclasses.asdict(report)}
+    target.terminal.print(value, f"{folder}: {report.files} files, {report.bytes} bytes")
     for path in report.skipped:
         target.terminal.write_stderr(f"skipped, not a regular file: {_printable(path)}\n")
 

@@ -26,12 +26,8 @@ Examples:
   sandbox mcp --session my-session -n team-a     in the cluster
   sandbox mcp --http 127.0.0.1:8765              for http://127.0.0.1:8765/mcp""",
 )
-@click.option(
-    "--keep-variables", is_flag=True, help="If a session is created: keep its Python variables when it is suspended."
-)
-@click.option(
-    "--http", metavar="HOST:PORT", help="Serve streamable HTTP instead of stdio. HOST must be a loopback address."
-)
+@click.option("--keep-variables", is_flag=True, help="Keep the variables of a session that is created here.")
+@click.option("--http", metavar="HOST:PORT", help="Serve streamable HTTP, on loopback, instead of stdio.")
 @with_session_options
 @with_target
 def mcp(
@@ -49,9 +45,7 @@ def mcp(
     suspended. Without it, a local session is started. It runs code as your user: use it only for code that you trust.
     """
     if importlib.util.find_spec("mcp") is None:
-        raise SessionFailed(
-            "this command needs the mcp package: run pip install 'sandbox-operator[mcp]'", reason="EXTRA_MISSING"
-        )
+        raise SessionFailed("this needs the mcp package: pip install 'sandbox-operator[mcp]'", reason="EXTRA_MISSING")
     from sandbox_client.tools import SandboxTools, cluster_sessions, local_sessions  # noqa: PLC0415 - slow to import
     from sandbox_client.tools.mcp_server import parse_address, serve_http, serve_stdio  # noqa: PLC0415 - needs an extra
 

@@ -33,9 +33,7 @@ class Target:
         """Connect to a session of the cluster, and show what a wake lost and kept."""
         with self.terminal.spinner(f"Connecting to {name}") as step:
             sandbox = Sandbox.connect(
-                name,
-                **dataclasses.asdict(self.cluster),
-                on_phase=lambda phase: step(f"Waking {name}: {phase}"),
+                name, **dataclasses.asdict(self.cluster), on_phase=lambda phase: step(f"Waking {name}: {phase}")
             )
         with sandbox:
             if shown := sandbox.notice:
@@ -57,10 +55,7 @@ class Target:
             return
         with self.terminal.spinner("Starting a local session") as step:
             sandbox = Sandbox.local(
-                Path(workspace) if workspace else None,
-                Path(store) if store else None,
-                egress=egress,
-                on_progress=step,
+                Path(workspace) if workspace else None, Path(store) if store else None, egress=egress, on_progress=step
             )
         with sandbox:
             yield sandbox

@@ -44,6 +44,12 @@ class Terminal:
         if not self.is_json:
             print(text)  # noqa: T201 - this is the CLI's standard output
 
+    def print(self, value: Any, text: str) -> None:
+        """Print a value for programs in JSON mode, else a text for people."""
+        if self.is_json:
+            self.print_json(value)
+        self.print_text(text)
+
     def print_json(self, value: Any) -> None:
         """Print a value for programs."""
         print(json.dumps(value, default=str, ensure_ascii=False))  # noqa: T201 - same

@@ -69,11 +69,7 @@ def run(
     with target.session_or_local(session, workspace, store, egress) as sandbox:
         try:
             execution = sandbox.run_code(
-                source,
-                chosen,
-                timeout,
-                on_stdout=target.terminal.write_stdout,
-                on_stderr=target.terminal.write_stderr,
+                source, chosen, timeout, on_stdout=target.terminal.write_stdout, on_stderr=target.terminal.write_stderr
             )
         except KeyboardInterrupt:
             _interrupt(target, sandbox, chosen)

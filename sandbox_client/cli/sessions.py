@@ -19,10 +19,6 @@ if TYPE_CHECKING:
 _TIMEOUT: Final = click.option("--timeout", default=120.0, show_default=True, help="Seconds to wait at most.")
 
 
-async def _cluster(target: Target) -> Cluster:
-    return await Cluster.open(target.cluster)
-
-
 @click.command(
     epilog="""\b
 Examples:
@@ -55,7 +51,7 @@ def create(
     spec = {"lifecycle": {"keepVariables": True}} if keep_variables else {}
 
     async def work() -> str:
-        cluster = await _cluster(target)
+        cluster = await Cluster.open(target.cluster)
         session = await cluster.create(SessionRequest(name, template, pairs, spec))
         created = str(session["metadata"]["name"])
         if wait:
@@ -66,9 +62,7 @@ def create(
         return created
 
     created = asyncio.run(work())
-    if target.terminal.is_json:
-        target.terminal.print_json({"name": created, "status": "ready" if wait else "created"})
-    target.terminal.print_text(created)
+    target.terminal.print({"name": created, "status": "ready" if wait else "created"}, created)
 
 
 def _pair(word: str) -> tuple[str, str]:
@@ -90,7 +84,7 @@ def list_(target: Target) -> None:
     """List the sessions of a namespace. `sandbox top` shows more about each."""
 
     async def work() -> list[dict[str, Any]]:
-        return await (await _cluster(target)).list()
+        return await (await Cluster.open(target.cluster)).list()
 
     rows = [_row(session) for session in asyncio.run(work())]
     if target.terminal.is_json:
@@ -120,7 +114,7 @@ def _row(session: Mapping[str, Any]) -> dict[str, Any]:
 def suspend(target: Target, name: str, timeout: float) -> None:
     """Save a session's workspace and delete its pod.
 
-    Files are kept. Variables are lost, unless the session was created with --keep-variables.
+    Files are kept. Variables are lost, unless the session keeps them (`sandbox create --keep-variables`).
     """
     _change(target, name, "Suspended", timeout)
 
@@ -136,7 +130,7 @@ def resume(target: Target, name: str, timeout: float) -> None:
 
 def _change(target: Target, name: str, phase: str, timeout: float) -> None:
     async def work() -> None:
-        cluster = await _cluster(target)
+        cluster = await Cluster.open(target.cluster)
         await cluster.suspend(name, is_suspended=phase == "Suspended")
         with target.terminal.spinner(f"{name}: waiting for {phase}") as step:
             session = await cluster.wait_for(
@@ -149,9 +143,7 @@ def _change(target: Target, name: str, phase: str, timeout: float) -> None:
             raise SessionFailed(f"session {name} is not {phase}: {describe_failure(session)}", reason="NOT_READY")
 
     asyncio.run(work())
-    if target.terminal.is_json:
-        target.terminal.print_json({"name": name, "status": phase.lower()})
-    target.terminal.print_text(f"{name} is {phase}")
+    target.terminal.print({"name": name, "status": phase.lower()}, f"{name} is {phase}")
 
 
 @click.command(epilog="\b\nExample:\n  sandbox delete my-session")
@@ -161,12 +153,10 @@ def delete(target: Target, name: str) -> None:
     """Delete a session. Pushed files stay in storage."""
 
     async def work() -> None:
-        await (await _cluster(target)).delete(name)
+        await (await Cluster.open(target.cluster)).delete(name)
 
     asyncio.run(work())
-    if target.terminal.is_json:
-        target.terminal.print_json({"name": name, "status": "deleted"})
-    target.terminal.print_text(f"{name} is being deleted")
+    target.terminal.print({"name": name, "status": "deleted"}, f"{name} is being deleted")
 
 
 @click.command(
@@ -190,7 +180,7 @@ def logs(target: Target, name: str, container: str | None, tail: int) -> None:
     wanted = [container] if container else ["agent", "sandbox"]
 
     async def work() -> dict[str, str]:
-        cluster = await _cluster(target)
+        cluster = await Cluster.open(target.cluster)
         return {each: await cluster.logs(name, each, tail=tail) for each in wanted}
 
     texts = asyncio.run(work())

@@ -88,7 +88,7 @@ class _Output:
         self._thread.start()
 
     def __exit__(self, *_: object) -> None:
-        # If the thread still waits for output, it ends with the connection and needs the descriptor until then.
+        # A thread that still waits for output ends later, with the connection. The descriptor then stays open.
         if not self._thread.is_alive():
             os.close(self.done)
 

@@ -56,11 +56,7 @@ you may not list are left out, with a note."""
 @click.option("-A", "--all-namespaces", is_flag=True, help="Show the sessions of all namespaces.")
 @click.option("--once", is_flag=True, help="Print once and exit. This is the default if the output is not a terminal.")
 @click.option(
-    "--interval",
-    type=click.FloatRange(min=0.5),
-    default=2.0,
-    show_default=True,
-    help="Seconds between two refreshes.",
+    "--interval", type=click.FloatRange(min=0.5), default=2.0, show_default=True, help="Seconds between two refreshes."
 )
 @click.option(
     "--sort", type=click.Choice(SORTS), default="phase", show_default=True, help="Sort order of the sessions."

@@ -14,7 +14,7 @@ import selectors
 import socket
 import ssl
 import threading
-from typing import TYPE_CHECKING, Any, Final, Protocol, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from sandbox_client.cluster.api import bearer_header, core_url
 
@@ -32,26 +32,6 @@ _ADVICE: Final = (
 )
 _CHUNK: Final = 256 << 10
 _ACCEPT_POLL: Final = 0.5
-
-
-class Stream(Protocol):
-    """A connection to the pod. `PodStream` is the real one."""
-
-    @property
-    def failure(self) -> str:
-        """The reason why the stream ended, or "" if none is known."""
-
-    def fileno(self) -> int:
-        """Return the descriptor that becomes readable when data arrives."""
-
-    def receive(self) -> list[bytes] | None:
-        """Wait for data and return it. Returns None at the end of the stream."""
-
-    def send(self, data: bytes) -> None:
-        """Send all data. Raises OSError after the end of the stream."""
-
-    def close(self) -> None:
-        """Close the stream."""
 
 
 class PodStream:
@@ -146,7 +126,7 @@ def open_pod_stream(client: Any, namespace: str, pod: str, port: int) -> PodStre
 class PortForward:
     """A listener on loopback that joins each accepted connection with a new stream to the pod."""
 
-    def __init__(self, dial: Callable[[], Stream]) -> None:
+    def __init__(self, dial: Callable[[], PodStream]) -> None:
         """Start listening.
 
         Args:
@@ -223,7 +203,7 @@ class PortForward:
                 pod.close()
 
 
-def _join(connection: socket.socket, pod: Stream) -> None:
+def _join(connection: socket.socket, pod: PodStream) -> None:
     """Copy bytes both ways until either side ends. gRPC never half-closes a connection."""
     with selectors.DefaultSelector() as selector:
         selector.register(connection, selectors.EVENT_READ)

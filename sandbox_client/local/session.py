@@ -107,8 +107,7 @@ def _check(options: LocalOptions) -> None:
     missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
     if missing:
         raise SessionFailed(
-            f"a local session needs {', '.join(missing)}: run pip install 'sandbox-operator[local]'",
-            reason="EXTRA_MISSING",
+            f"a local session needs {', '.join(missing)}: pip install 'sandbox-operator[local]'", reason="EXTRA_MISSING"
         )
     if options.egress not in ("public", "none"):
         raise InvalidArgument(f"{options.egress!r} is neither 'public' nor 'none'", field="egress")
@@ -120,8 +119,7 @@ def _check(options: LocalOptions) -> None:
         raise InvalidArgument(f"{options.sync!r} is neither 'manual' nor 'on_change'", field="sync")
     if not options.name or options.name in (".", "..") or any(c in options.name for c in "/\\\0"):
         raise InvalidArgument(
-            f"{options.name!r} cannot be the name of a workspace: it may not contain / or \\, or be . or ..",
-            field="name",
+            f"{options.name!r} is not a valid name: it has /, \\ or a NUL, or is . or ..", field="name"
         )
     if options.workspace is not None and options.workspace.exists() and not options.workspace.is_dir():
         raise InvalidArgument(f"{options.workspace} is not a folder", field="workspace")

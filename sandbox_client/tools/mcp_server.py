@@ -19,7 +19,7 @@ from mcp.server import Server, ServerRequestContext
 from mcp.server.stdio import stdio_server
 
 from sandbox_client.errors import InvalidArgument
-from sandbox_client.tools import TOOL_SPECS, SandboxTools, ToolResult
+from sandbox_client.tools import TOOL_SPECS, SandboxTools, ToolResult, ToolSpec
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -44,7 +44,7 @@ def build_server(tools: SandboxTools) -> Server[dict[str, Any]]:
     async def list_tools(
         _context: ServerRequestContext[dict[str, Any]], _params: types.PaginatedRequestParams | None
     ) -> types.ListToolsResult:
-        return types.ListToolsResult(tools=[_describe(spec.name) for spec in TOOL_SPECS])
+        return types.ListToolsResult(tools=[_describe(spec) for spec in TOOL_SPECS])
 
     async def call_tool(
         context: ServerRequestContext[dict[str, Any]], params: types.CallToolRequestParams
@@ -115,8 +115,7 @@ def parse_address(address: str) -> tuple[str, int]:
     )
 
 
-def _describe(name: str) -> types.Tool:
-    spec = next(spec for spec in TOOL_SPECS if spec.name == name)
+def _describe(spec: ToolSpec) -> types.Tool:
     return types.Tool(
         name=spec.name,
         description=spec.description,
