@@ -118,9 +118,7 @@ def _check(options: LocalOptions) -> None:
     if options.sync not in ("manual", "on_change"):
         raise InvalidArgument(f"{options.sync!r} is neither 'manual' nor 'on_change'", field="sync")
     if not options.name or options.name in (".", "..") or any(c in options.name for c in "/\\\0"):
-        raise InvalidArgument(
-            f"{options.name!r} is not a valid name: it has /, \\ or a NUL, or is . or ..", field="name"
-        )
+        raise InvalidArgument(f"{options.name!r} is not a valid name: give one without / or \\", field="name")
     if options.workspace is not None and options.workspace.exists() and not options.workspace.is_dir():
         raise InvalidArgument(f"{options.workspace} is not a folder", field="workspace")
     if options.store is not None and options.store.exists() and not options.store.is_dir():
