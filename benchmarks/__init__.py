@@ -1,1 +1,1 @@
-"""How fast a local session is beside a Jupyter kernel and bare gRPC, measured in one run: `make bench`."""
+"""Benchmarks of a local session against a Jupyter kernel and bare gRPC, measured in one run: `make bench`."""

@@ -1,4 +1,4 @@
-"""Runs the benchmarks. It reports; it never fails on a time."""
+"""Runs the benchmarks and reports the results. It never fails because something is slow."""
 
 from __future__ import annotations
 
@@ -26,17 +26,21 @@ RESULTS: Final = Path(__file__).parent / "results" / "interpreter.json"
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--only", multiple=True, type=click.Choice(list(GROUPS)), help="Only these groups; may be repeated.")
-@click.option("--quick", "is_quick", is_flag=True, help="Fewer rounds and smaller files: minutes become seconds.")
-@click.option("--hops", "has_hops", is_flag=True, help="Only where the time of a short call goes, by process.")
+@click.option("--only", multiple=True, type=click.Choice(list(GROUPS)), help="Run only this group. May be repeated.")
+@click.option(
+    "--quick", "is_quick", is_flag=True, help="Use fewer rounds and smaller files: seconds instead of minutes."
+)
+@click.option(
+    "--hops", "has_hops", is_flag=True, help="Only measure how much time each process spends on a short call."
+)
 @click.option(
     "--output",
     type=click.Path(dir_okay=False, path_type=Path),
     default=None,
-    help="Where the JSON goes. By default benchmarks/results/interpreter.json, and nowhere with --only or --quick.",
+    help="JSON file. Default: benchmarks/results/interpreter.json, and none with --only, --quick or --hops.",
 )
 def main(only: Sequence[str], is_quick: bool, has_hops: bool, output: Path | None) -> None:  # noqa: FBT001 - click's
-    """Measure a local session beside a Jupyter kernel (peer) and bare gRPC (floor), in turns, in one run."""
+    """Measure a local session, a Jupyter kernel (peer) and bare gRPC (floor) in turns, in one run."""
     rows: list[Row] = []
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
@@ -56,7 +60,7 @@ def main(only: Sequence[str], is_quick: bool, has_hops: bool, output: Path | Non
         output = RESULTS
     if output is not None:
         write_json(rows, output)
-        console.print(f"written to {output}")
+        console.print(f"wrote {output}")
 
 
 def _run(measure: Measure, progress: Progress, *, is_quick: bool) -> list[Row]:

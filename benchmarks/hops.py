@@ -1,4 +1,4 @@
-"""Where the time of a short call goes: CPU and context switches of each process that it passes through."""
+"""Measures the CPU time and context switches of each process that a short call passes through."""
 
 from __future__ import annotations
 
@@ -19,26 +19,27 @@ if TYPE_CHECKING:
 _CALLS: Final = 2000
 _QUICK_CALLS: Final = 300
 _WARMUP: Final = 100
-_SHOWN: Final = 0.01
-"""Milliseconds of CPU a call from which on a process counts as one that the call passes through."""
+_MIN_CPU: Final = 0.01
+"""Milliseconds of CPU per call. A process that uses less does not count as a hop."""
 _SHORT_JAVASCRIPT: Final = "let x = 1; console.log(x)"
+# The first match counts: Node's command has a path in sandbox_runtime, too.
 _NAMES: Final = {
     "sandbox_agent serve": "agent",
     "sandbox_runtime.interpreters.zygote": "interpreter",
-    "sandbox_runtime": "supervisor",
     "bin/node": "interpreter (Node)",
+    "sandbox_runtime": "supervisor",
     "benchmarks.sides.bare_server": "echo server",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Hop:
-    """What one process spends on a call.
+    """The cost of a call in one process.
 
     Attributes:
-        process: What it is.
-        cpu: Milliseconds of CPU a call, all its threads.
-        switches: Context switches a call, all its threads.
+        process: The process's role.
+        cpu: Milliseconds of CPU per call, of all threads.
+        switches: Context switches per call, of all threads.
     """
 
     process: str
@@ -47,7 +48,7 @@ class Hop:
 
 
 def profile(lab: Lab) -> dict[str, list[Hop]]:
-    """Hops by call: an echo of bare gRPC, and a short cell of Python and of JavaScript."""
+    """Measure the hops of an echo of bare gRPC, and of a short cell in Python and in JavaScript."""
     session, bare = lab.session, lab.bare
     calls: Mapping[str, Callable[[], object]] = {
         "unary echo": bare.echo,
@@ -59,7 +60,7 @@ def profile(lab: Lab) -> dict[str, list[Hop]]:
 
 
 def build_hops_table(hops: Mapping[str, list[Hop]]) -> Table:
-    """A line a process, a sum a call."""
+    """Build a table with a line for each process and a total for each call."""
     table = Table(title="where a short call's time goes", title_justify="left")
     table.add_column("call")
     table.add_column("process")
@@ -84,14 +85,14 @@ def _hops(call: Callable[[], object], number: int) -> list[Hop]:
     for process, (cpu, switches) in before.items():
         cpu_after, switches_after = _spent(process.pid)
         hop = Hop(_name(process), (cpu_after - cpu) / number / 1e6, (switches_after - switches) / number)
-        # Less than a switch a call: busy with something of its own, as a zygote with its imports.
-        if hop.cpu >= _SHOWN and hop.switches >= 1:
+        # With less than one switch per call, the process works on its own, such as a zygote on its imports.
+        if hop.cpu >= _MIN_CPU and hop.switches >= 1:
             found.append(hop)
     return found
 
 
 def _spent(pid: int) -> tuple[int, int]:
-    """Nanoseconds of CPU and context switches of all threads of a process so far; nothing where it has gone."""
+    """Return nanoseconds of CPU and context switches of a process so far, of all threads. Zeros if it has ended."""
     cpu = switches = 0
     for task in Path(f"/proc/{pid}/task").glob("*"):
         try:

@@ -1,4 +1,4 @@
-"""What the measures share: a session of ours, a Jupyter kernel, an echo server, each started when first asked for."""
+"""Holds the session, the Jupyter kernel and the echo server that measures share. Each starts on first use."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ if TYPE_CHECKING:
 
 
 class Lab:
-    """Opens what the measures need, and closes it all at the end.
+    """The resources of the measures. It closes all of them at the end.
 
     Attributes:
-        is_quick: Fewer rounds, smaller transfers.
+        is_quick: Whether to use fewer rounds and smaller transfers.
     """
 
     def __init__(self, *, is_quick: bool) -> None:
         self.is_quick = is_quick
         self._open = contextlib.ExitStack()
-        # One loop for all: gRPC lets any loop of a process take the events of another, which costs a wake-up.
+        # All share one loop. gRPC lets a loop take the events of another loop of the process, which costs a wake-up.
         self._loop = LoopThread()
         self._open.callback(self._loop.stop)
 
     @cached_property
     def session(self) -> Session:
-        """A local session of ours, its interpreters warm."""
+        """A local session whose interpreters are warm."""
         return self._open.enter_context(Session(self._loop))
 
     @cached_property
     def kernel(self) -> Kernel:
-        """A Jupyter kernel, warm."""
+        """A warm Jupyter kernel."""
         return self._open.enter_context(Kernel())
 
     @cached_property
@@ -48,7 +48,7 @@ class Lab:
 
     @cached_property
     def folder(self) -> Path:
-        """For files; goes away with the lab."""
+        """A folder for files. It is removed with the lab."""
         return Path(self._open.enter_context(tempfile.TemporaryDirectory(prefix="sandbox-bench-")))
 
     def __enter__(self) -> Self:

@@ -1,4 +1,4 @@
-"""What the figures were made on, without naming the machine."""
+"""Describes the machine of a measurement, without naming it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from importlib.metadata import version
 
 
 def describe_machine() -> str:
-    """Cores, processor type, kernel, Python, the versions that matter, and how many processes wanted to run besides."""
+    """Return cores, architecture, kernel, Python, relevant package versions, and the load average in one line."""
     cores = len(os.sched_getaffinity(0))
     packages = ", ".join(f"{name} {version(name)}" for name in ("grpcio", "ipykernel", "jupyter-client"))
     release = ".".join(platform.release().split("-")[0].split(".")[:2])

@@ -1,7 +1,7 @@
-"""A measure, its samples and whether they reach the goal. Pure: no clock, no I/O.
+"""Defines measures and goals, and compares samples with the goals. Pure: no clock, no I/O.
 
-A sample is one number in the measure's unit; what counts is the median (p50) of each side. `ours` is a session of ours,
-`peer` a Jupyter kernel, `floor` bare gRPC that does nothing.
+A sample is one number in the measure's unit. Goals apply to the median (p50) of each side. The sides are `ours`, a
+session of this project, `peer`, a Jupyter kernel, and `floor`, bare gRPC that does nothing.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 Sample = Callable[[], float]
-"""Takes one sample; what is prepared and checked around it is not in the number."""
+"""Takes one sample. The number excludes preparation and checks."""
 SIDES: Final = ("ours", "peer", "floor")
 
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """What must be reached.
+    """A goal of a measure.
 
     Attributes:
-        ratio_of: `peer / ours` or `ours / floor`; "" compares ours itself, in the unit.
-        at_least: Whether the number must be at least `must`; else at most.
-        must: The number.
-        moonshot: The number we would be proud of; None: none was named.
+        ratio_of: The ratio to compare: `peer / ours` or `ours / floor`. If "", the value of ours is compared.
+        at_least: Whether the number must be at least `must`. If not, at most.
+        must: The required number.
+        moonshot: The number that we would be proud of, if there is one.
     """
 
     ratio_of: str
@@ -34,56 +34,57 @@ class Goal:
     moonshot: float | None = None
 
     def ratio(self, medians: Mapping[str, float]) -> float:
-        """The number that `must` is compared with; NaN where a side is missing."""
+        """Return the number that is compared with `must`. NaN if a side is missing."""
         if not self.ratio_of:
             return medians["ours"]
         above, below = (medians.get(side, math.nan) for side in self.ratio_of.split(" / "))
         return above / below if below else math.nan
 
     def is_reached(self, ratio: float, aim: float | None) -> bool | None:
-        """Whether a ratio reaches an aim; None where it cannot be told."""
+        """Return whether a ratio reaches an aim. Returns None if either is unknown."""
         if aim is None or math.isnan(ratio):
             return None
         return ratio >= aim if self.at_least else ratio <= aim
 
     def text(self, aim: float | None) -> str:
-        """An aim in words."""
+        """Format an aim for the table."""
         return "" if aim is None else f"{'>=' if self.at_least else '<='} {aim:g}"
 
 
 def faster_than_peer(must: float, moonshot: float | None = None) -> Goal:
-    """So many times faster than the peer."""
+    """Return the goal of being this many times faster than the peer."""
     return Goal("peer / ours", at_least=True, must=must, moonshot=moonshot)
 
 
 def within_floor(must: float, moonshot: float | None = None) -> Goal:
-    """At most so many times the floor."""
+    """Return the goal of taking at most this many times the floor's time."""
     return Goal("ours / floor", at_least=False, must=must, moonshot=moonshot)
 
 
 def share_of_floor(must: float, moonshot: float | None = None) -> Goal:
-    """At least this share of the floor's throughput."""
+    """Return the goal of reaching at least this share of the floor's throughput."""
     return Goal("ours / floor", at_least=True, must=must, moonshot=moonshot)
 
 
 def at_most(must: float, moonshot: float | None = None) -> Goal:
-    """At most so much, in the unit."""
+    """Return the goal of at most this value, in the measure's unit."""
     return Goal("", at_least=False, must=must, moonshot=moonshot)
 
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """One thing to measure, on up to three sides that are sampled in turns.
+    """A measure, on up to three sides that are sampled in turns.
 
     Attributes:
-        name: What is measured.
-        unit: Of every sample.
-        sides: `ours`, and of `peer` and `floor` what there is.
-        goals: Each becomes a row.
-        rounds: Samples a side; the peer may have fewer (`peer_rounds`).
-        quick_rounds: The same with `--quick`.
-        warmup: Samples a side that are thrown away before.
-        before: Called before each round, for what both sides need.
+        name: Its name in the table.
+        unit: The unit of every sample.
+        sides: `ours`, and `peer` and `floor` if they exist for this measure.
+        goals: The goals. Each becomes a row.
+        rounds: Samples per side.
+        quick_rounds: Samples per side with `--quick`.
+        peer_rounds: Maximum number of samples of the peer, if it is lower.
+        warmup: Samples per side that are taken first and discarded.
+        before: Called before each round, to prepare both sides.
     """
 
     name: str
@@ -99,7 +100,7 @@ class Measure:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What was found, for one goal."""
+    """The result for one goal."""
 
     measure: str
     unit: str
@@ -118,12 +119,12 @@ class Row:
     machine: str
 
     def as_json(self) -> dict[str, Any]:
-        """For results/interpreter.json; see docs/performance.md."""
+        """Return the row for results/interpreter.json. docs/performance.md describes its fields."""
         return {name: _rounded(getattr(self, name)) for name in self.__slots__}
 
 
 def judge(measure: Measure, samples: Mapping[str, Sequence[float]], machine: str) -> list[Row]:
-    """A row for each goal; sides without samples are left out."""
+    """Return a row for each goal. Sides without samples are left out."""
     taken = {side: sorted(samples[side]) for side in SIDES if samples.get(side)}
     medians = {side: statistics.median(values) for side, values in taken.items()}
     if "ours" not in medians:
@@ -155,7 +156,7 @@ def _row(
 
 
 def percentile(ordered: Sequence[float], percent: float) -> float:
-    """The nearest-rank percentile of sorted values, so that it is always one that was measured."""
+    """Return the nearest-rank percentile of sorted values, which is always a measured value."""
     return ordered[max(0, math.ceil(len(ordered) * percent / 100) - 1)]
 
 

@@ -1,4 +1,4 @@
-"""What was found, as a table for people and as JSON."""
+"""Renders the results as a table for people and as JSON."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _NO: Final = "[red]no[/]"
 
 
 def build_table(rows: Sequence[Row]) -> Table:
-    """One line a goal; medians of each side."""
+    """Build a table with a line for each goal and the median of each side."""
     table = Table(title="medians of the same run, sides in turns", title_justify="left", caption=_caption(rows))
     for name in ("measure", "unit", "ours", "peer", "floor", "ratio", "must", "met", "moonshot", "met", "n"):
         table.add_column(name, justify="left" if name in ("measure", "unit") else "right", no_wrap=name != "measure")
@@ -38,7 +38,7 @@ def build_table(rows: Sequence[Row]) -> Table:
 
 
 def write_json(rows: Sequence[Row], path: Path) -> None:
-    """A list of objects, one a goal, one a line."""
+    """Write a JSON list with one object per goal and line."""
     path.parent.mkdir(parents=True, exist_ok=True)
     lines = ",\n".join(json.dumps(row.as_json()) for row in rows)
     path.write_text(f"[\n{lines}\n]\n")

@@ -1,4 +1,4 @@
-"""Takes the samples of a measure: the sides in turns, each round beginning with another side."""
+"""Takes the samples of a measure. The sides take turns, and each round begins with another side."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def rounds_of(measure: Measure, side: str, *, is_quick: bool) -> int:
-    """How many samples of a side are taken."""
+    """Return the number of samples to take of a side."""
     rounds = measure.quick_rounds if is_quick else measure.rounds
     if side == "peer" and measure.peer_rounds is not None:
         return min(rounds, measure.peer_rounds)
@@ -20,19 +20,22 @@ def rounds_of(measure: Measure, side: str, *, is_quick: bool) -> int:
 
 
 def take_samples(measure: Measure, *, is_quick: bool, on_sample: Callable[[], None]) -> dict[str, list[float]]:
-    """Samples by side, in the order they were taken.
+    """Take the samples of a measure.
 
     Args:
-        measure: What to sample.
-        is_quick: Fewer samples.
-        on_sample: Told each time one was taken.
+        measure: The measure.
+        is_quick: Whether to take fewer samples.
+        on_sample: Called after each sample.
+
+    Returns:
+        The samples by side, in the order in which they were taken.
     """
     wanted = {side: rounds_of(measure, side, is_quick=is_quick) for side in measure.sides}
     samples: dict[str, list[float]] = {side: [] for side in measure.sides}
     for _ in range(measure.warmup):
         for sample in measure.sides.values():
             sample()
-    # A collection of this process in the middle of a sample would be counted as the sandbox's.
+    # A garbage collection of this process during a sample would count as the sandbox's time.
     gc.collect()
     gc.freeze()
     order = list(measure.sides)
@@ -42,6 +45,6 @@ def take_samples(measure: Measure, *, is_quick: bool, on_sample: Callable[[], No
             if len(samples[side]) < wanted[side]:
                 samples[side].append(measure.sides[side]())
                 on_sample()
-        # Whoever comes first finds colder caches: take turns.
+        # The side that goes first finds colder caches, so the sides take turns.
         order.append(order.pop(0))
     return samples

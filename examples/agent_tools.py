@@ -1,6 +1,6 @@
-"""The seven tools in an agent's loop: register them, call them as a model does, hand the results back.
+"""Uses the seven tools in an agent's loop: register them, call them as a model does, return the results.
 
-Run it with: python examples/agent_tools.py
+Run it with `python examples/agent_tools.py`. It needs no cluster.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ plt.savefig('squares.png')
 print('drawn')
 """
 
-# What a model would answer, one call after the other.
+# The calls that a model would make, one after the other.
 CALLS = [
     ("execute_code", {"code": "values = list(range(10))\nprint(sum(values))"}),
     ("execute_code", {"code": PLOT, "output_filename": "squares.png"}),
@@ -35,14 +35,14 @@ async def main() -> None:
     # In a cluster: SandboxTools(cluster_sessions("my-session")).
     async with SandboxTools(local_sessions()) as tools:
         for spec in TOOL_SPECS:
-            # Any framework takes these three.
+            # Frameworks need the name, the description and the schema.
             print(f"{spec.name}({', '.join(spec.schema['properties'])})")
 
         for name, arguments in CALLS:
             result = await tools.call(name, arguments)
             print(f"\n> {name}", "(error)" if result.is_error else "")
             for block in result.to_content():
-                # Blocks for the model: text, and pictures in base64.
+                # The blocks for the model: text, and pictures in base64.
                 print(block["text"].rstrip() if block["type"] == "text" else f"<{block['mime_type']}>")
 
 

@@ -1,6 +1,6 @@
-"""A session of a cluster, async: create, run, save, suspend, resume.
+"""Creates, uses, saves, suspends and resumes a session of a cluster, with the asyncio API.
 
-Run it with `python examples/cluster_session.py [NAMESPACE]`; the kubeconfig's cluster must have the operator installed.
+Run it with `python examples/cluster_session.py [NAMESPACE]`. The kubeconfig's cluster must have the operator installed.
 """
 
 import asyncio
@@ -11,12 +11,12 @@ from sandbox_client.cluster.sessions import Cluster, ClusterOptions
 
 
 async def main(namespace: str | None) -> None:
-    # Waits until the session is Ready, at most `timeout` seconds, and connects: directly inside a cluster, else
-    # through a port-forward.
+    # `create` waits up to `timeout` seconds until the session is Ready, then connects. Inside the cluster it connects
+    # directly, elsewhere through a port-forward.
     try:
         sandbox = await AsyncSandbox.create("example", namespace=namespace, timeout=180, on_phase=print)
     except SessionFailed as error:
-        # The message has the conditions, such as an image that cannot be pulled.
+        # The message has the session's conditions, such as an image that cannot be pulled.
         sys.exit(f"the session did not start: {error}")
 
     async with sandbox:
@@ -26,7 +26,7 @@ async def main(namespace: str | None) -> None:
         report = await sandbox.workspace.push(
             on_progress=lambda at: print(at.files_done, "of", at.files_total, "files")
         )
-        print("generation", report.generation, "is durable")
+        print("saved as generation", report.generation)
 
     cluster = await Cluster.open(ClusterOptions(namespace=namespace))
     await cluster.suspend("example")
@@ -36,7 +36,7 @@ async def main(namespace: str | None) -> None:
     await cluster.suspend("example", is_suspended=False)
     await cluster.wait_ready("example", timeout=180, on_phase=print)
 
-    # The files are back; variables are not.
+    # The files are back, the variables are lost.
     async with await AsyncSandbox.connect("example", namespace=namespace) as sandbox:
         print(await sandbox.files.read_text("notes.txt"))
     await cluster.delete("example")

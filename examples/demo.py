@@ -1,4 +1,7 @@
-"""A tour in half a minute, without a cluster: `make demo`. Each result is checked: exit code 1 where one is wrong."""
+"""A tour of a local session in half a minute: `python examples/demo.py`, or `make demo`.
+
+It needs no cluster. It checks each result, and exits with 1 if one is wrong.
+"""
 
 from __future__ import annotations
 
@@ -34,12 +37,12 @@ plt.close()
 
 
 class WrongResultError(Exception):
-    """A step did not do what it should."""
+    """A step had a wrong result."""
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One line of the tour: `act` returns what to show, or raises WrongResultError."""
+    """One line of the tour. `act` returns the text to show, or raises WrongResultError."""
 
     title: str
     act: Callable[[Sandbox], str]
@@ -59,15 +62,15 @@ def _variable(sandbox: Sandbox) -> str:
     first = sandbox.run_code("primes = [n for n in range(2, 50) if all(n % d for d in range(2, n))]")
     second = sandbox.run_code("len(primes), sum(primes)")
     if not first.ok or second.text != "(15, 328)":
-        raise WrongResultError(f"the variable was not kept: {first.error}, {second}")
+        raise WrongResultError(f"the variable was lost: {first.error}, {second}")
     return f"(len, sum) = {second.text}"
 
 
 def _failure(sandbox: Sandbox) -> str:
     execution = sandbox.run_code("1 / 0")
     if execution.error is None or execution.error.name != "ZeroDivisionError" or not sandbox.run_code("primes[0]").ok:
-        raise WrongResultError(f"expected a ZeroDivisionError that leaves the variables, got {execution}")
-    return "ZeroDivisionError, and the session goes on"
+        raise WrongResultError(f"expected a ZeroDivisionError that keeps the variables, got {execution}")
+    return "ZeroDivisionError, and the session continues"
 
 
 def _command(sandbox: Sandbox) -> str:
@@ -82,14 +85,14 @@ def _files(sandbox: Sandbox) -> str:
     sandbox.files.write("notes/hello.txt", text)
     lines = sandbox.run_code("print(len(open('notes/hello.txt', encoding='utf-8').readlines()))")
     if sandbox.files.read_text("notes/hello.txt") != text or lines.stdout.strip() != "1000":
-        raise WrongResultError(f"the file came back changed: {lines}")
-    return "notes/hello.txt, the same from both sides"
+        raise WrongResultError(f"the file has changed on the way: {lines}")
+    return "notes/hello.txt, the same on both sides"
 
 
 def _chart(sandbox: Sandbox) -> str:
     execution = sandbox.run_code(_CHART, timeout=120)
     if not execution.ok or not sandbox.files.read("chart.png").startswith(_PNG):
-        raise WrongResultError(f"there is no chart: {execution}")
+        raise WrongResultError(f"the chart is missing: {execution}")
     return f"chart.png, {sandbox.files.stat('chart.png').size / 1024:.0f} KB"
 
 
@@ -97,7 +100,7 @@ def _push(sandbox: Sandbox) -> str:
     report = sandbox.workspace.push()
     chart = sandbox.files.read("chart.png")
     if report.failed or sandbox.workspace.read("code-interpreter/chart.png") != chart:
-        raise WrongResultError(f"what is stored differs: {report}")
+        raise WrongResultError(f"the stored chart differs: {report}")
     (FOLDER / "chart.png").write_bytes(chart)
     return f"{report.files_saved} files saved, generation {report.generation}"
 
@@ -120,10 +123,10 @@ STEPS: Final = (
 
 
 def main() -> int:
-    """Run the tour; the exit code."""
+    """Run the tour and return the exit code."""
     console = Console()
     FOLDER.mkdir(exist_ok=True)
-    table = Table("What ran", "Result", "Time", title="A local session")
+    table = Table("Step", "Result", "Time", title="A local session")
     table.columns[2].justify = "right"
     started = time.perf_counter()
     try:
@@ -140,8 +143,8 @@ def main() -> int:
         console.print("failed:", str(error), style="bold red", markup=False)
         return 1
     console.print(table)
-    console.print(f"The picture: {FOLDER / 'chart.png'}")
-    console.print(f"The store:   {FOLDER / 'store'}")
+    console.print(f"The chart: {FOLDER / 'chart.png'}")
+    console.print(f"The store: {FOLDER / 'store'}")
     return 0
 
 

@@ -1,8 +1,9 @@
-"""One process that plays the agents of all fake pods: it answers Describe, Bind and Drain, and keeps what was bound.
+"""Plays the agents of all fake pods in one process: it answers Describe, Bind and Drain, and remembers bindings.
 
-Fake pods have addresses of loopback, where one port serves them all. Which pod is meant is the name that the caller
-expects in the certificate. gRPC for Python tells a server neither that nor the address that was dialled, so a small
-relay in front reads the name where TLS says it first, and remembers by which of its own ports it passed the call on.
+Fake pods have loopback addresses, and one port serves all of them. The name that the caller expects in the certificate
+identifies the pod. gRPC for Python reports neither that name nor the dialled address to a server. Therefore a small
+relay in front reads the name from the TLS hello. It records the name under the local port of its connection to the
+server.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ _STATES = session_pb2.SessionDescription
 
 
 class Agents(session_pb2_grpc.SessionServiceServicer):
-    """Agents by the name in their certificate."""
+    """The agents, identified by the name in their certificate."""
 
     def __init__(self, names: dict[int, str], bound: dict[str, str]) -> None:
         self.names, self.bound = names, bound
@@ -58,7 +59,7 @@ class Agents(session_pb2_grpc.SessionServiceServicer):
         state = _STATES.STATE_DRAINED if name in self.drained else _STATES.STATE_BOUND if uid else _STATES.STATE_BLANK
         restore = _STATES.RESTORE_STATE_DONE if uid else _STATES.RESTORE_STATE_UNSPECIFIED
         description = _STATES(state=state, session_uid=uid, restore=restore, runtime_ready=True)
-        # Nobody calls these sessions: one that is used has a new status each time that it is asked.
+        # No client calls these sessions, so their last use stays the same. A used session has a new status each time.
         description.last_active.CopyFrom(self._since.setdefault(name, _now()))
         return description
 
@@ -73,9 +74,9 @@ def _now() -> Timestamp:
 
 
 def read_server_name(hello: bytes) -> str:
-    """The agent's name in TLS's first message; empty: there is none.
+    """Return the agent's name in the first TLS message, or "" if there is none.
 
-    The two bytes before it are its length, the second of which may look like a part of it.
+    The two bytes before the name are its length. The second may look like a character of the name.
     """
     if found := _NAME.search(hello):
         for start in range(found.start(), found.end()):
@@ -85,7 +86,7 @@ def read_server_name(hello: bytes) -> str:
 
 
 class Relay(asyncio.Protocol):
-    """One connection from the operator, passed on byte by byte."""
+    """One connection from the operator, forwarded unchanged to the server."""
 
     def __init__(self, port: int, names: dict[int, str]) -> None:
         self.port, self.names = port, names
@@ -109,7 +110,7 @@ class Relay(asyncio.Protocol):
             self.transport.close()
             return
         loop = asyncio.get_running_loop()
-        upstream, _ = await loop.create_connection(lambda: Back(self.transport), "127.0.0.1", self.port)
+        upstream, _ = await loop.create_connection(lambda: Upstream(self.transport), "127.0.0.1", self.port)
         self.names[upstream.get_extra_info("sockname")[1]] = name
         upstream.write(b"".join(self.waiting))
         self.upstream = upstream
@@ -119,8 +120,8 @@ class Relay(asyncio.Protocol):
             self.upstream.close()
 
 
-class Back(asyncio.Protocol):
-    """The way back."""
+class Upstream(asyncio.Protocol):
+    """The connection to the server, whose data is sent back to the operator."""
 
     def __init__(self, transport: Any) -> None:
         self.transport = transport
@@ -136,7 +137,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("authority", type=Path, help="the operator's CA Secret as JSON")
     parser.add_argument("namespace")
-    parser.add_argument("bound", type=Path, help="session uids by the names of agents that are bound, as JSON")
+    parser.add_argument(
+        "bound", type=Path, help="JSON file with the session uid of each bound agent, by the agent's name"
+    )
     parsed = parser.parse_args()
     data = {key: base64.b64decode(value) for key, value in json.loads(parsed.authority.read_text())["data"].items()}
     authority = Authority(KeyPair(data["tls.crt"], data["tls.key"]))

@@ -1,4 +1,4 @@
-"""One API server: single calls for what has to be prepared, and an HTTP session of asyncio for loads and watches."""
+"""A client of one API server: blocking calls for preparation, and an asyncio HTTP session for loads and watches."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ import requests
 
 @dataclass(frozen=True, slots=True)
 class Api:
-    """How it is reached, and as whom.
+    """The address of an API server, and the client's credentials.
 
     Attributes:
         server: Its URL.
-        token: A bearer token; "": none.
-        authority: File of the CA that signed its certificate; "": it is not verified.
+        token: A bearer token, or "".
+        authority: File of the CA that signed its certificate. If "", the certificate is not verified.
         certificate: Files of a client certificate and its key.
     """
 
@@ -28,13 +28,13 @@ class Api:
     certificate: tuple[str, str] | None = None
 
     def call(self, method: str, path: str, body: object = None, **parameters: str | int) -> dict[str, Any]:
-        """One call; its JSON."""
+        """Make one call and return its JSON."""
         headers = self._headers()
         if body is not None:
             headers["Content-Type"] = "application/merge-patch+json" if method == "PATCH" else "application/json"
         data = json.dumps(body) if body is not None else None
         with requests.Session() as session:
-            session.trust_env = False  # a proxy does not lead to it
+            session.trust_env = False  # the API server is not reachable through a proxy
             answer = session.request(
                 method, self.server + path, data=data, headers=headers, params=parameters,
                 verify=self.authority or False, cert=self.certificate, timeout=60,
@@ -45,7 +45,7 @@ class Api:
         return result
 
     def open_http(self, limit: int = 100) -> aiohttp.ClientSession:
-        """For paths below the server, with so many connections at most."""
+        """Open an HTTP session for paths below the server, with at most `limit` connections."""
         tls: ssl.SSLContext | bool = False
         if self.authority:
             tls = ssl.create_default_context(cafile=self.authority)

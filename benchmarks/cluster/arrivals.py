@@ -1,4 +1,4 @@
-"""Sessions that arrive by the clock, served from a warm pool."""
+"""Measures sessions that arrive at a fixed rate and are served from a warm pool."""
 
 from __future__ import annotations
 
@@ -16,18 +16,19 @@ if TYPE_CHECKING:
     from benchmarks.cluster.report import Report
 
 POOL: Final = 1050
-RATES: Final = (  # sessions a second, seconds, p50 and p99 that it must meet in ms
+RATES: Final = (  # sessions per second, seconds, required p50 and p99 in ms
     (5, 10, 30, 120),
     (20, 10, 100, 400),
     (75, 10, None, None),
 )
 SMALL: Final = 40
 LONG: Final = ((5, 30), (20, 30))
-"""From a small pool, which is filled up all the while: it never has more than five seconds of these arrivals."""
+"""Sessions per second, and seconds, for a small pool that refills meanwhile. It holds at most five seconds
+of arrivals."""
 
 
 def measure(plane: ControlPlane, operator: Operator, report: Report, *, is_quick: bool) -> None:
-    """Fill a pool, then each rate from a pool that is full."""
+    """Fill a pool, then measure each rate, starting from a full pool."""
     pool = 60 if is_quick else POOL
     began = time.monotonic()
     set_pool(plane.api, pool)
@@ -53,7 +54,7 @@ def _measure_rate(
     load_of: tuple[int, int],
     must: tuple[int | None, int | None],
 ) -> None:
-    time.sleep(7)  # No pool remembers claims of longer ago than five seconds.
+    time.sleep(7)  # A pool remembers claims for five seconds.
     rate, seconds = load_of
     calls, began = _calls(operator), time.monotonic()
     cpu = {name: plane.cpu_seconds(name) for name in ("operator", "apiserver", "etcd")}
@@ -71,7 +72,7 @@ def _measure_rate(
 
 
 def report_arrivals(report: Report, what: str, arrivals: load.Arrivals, must: tuple[int | None, int | None]) -> None:
-    """The rows of one load; `must`: p50 and p99 in ms."""
+    """Add the rows of one load. `must` has the required p50 and p99 in ms."""
     report.add(f"{what}: Ready", "sessions", len(arrivals.ready), len(arrivals.due), at_least=True)
     report.add(f"{what}: p50", "ms", arrivals.quantile(0.5), must[0])
     report.add(f"{what}: p99", "ms", arrivals.quantile(0.99), must[1])
@@ -80,8 +81,8 @@ def report_arrivals(report: Report, what: str, arrivals: load.Arrivals, must: tu
     report.add(f"{what}: from a warm pod", "sessions", arrivals.sources.get("Warm", 0))
     pods = list(arrivals.pods.values())
     report.add(f"{what}: pods that two sessions have", "pods", len(pods) - len(set(pods)), 0)
-    told = sorted(arrivals.told)
-    report.add(f"{what}: startup.milliseconds p50", "ms", told[len(told) // 2] if told else None)
+    reported = sorted(arrivals.reported)
+    report.add(f"{what}: startup.milliseconds p50", "ms", reported[len(reported) // 2] if reported else None)
 
 
 def _calls(operator: Operator) -> dict[str, float]:

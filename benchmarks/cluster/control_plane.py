@@ -1,4 +1,4 @@
-"""etcd, kube-apiserver, scheduler, garbage collector and kwok with fake nodes, on loopback, for one measurement."""
+"""Runs etcd, kube-apiserver, scheduler, garbage collector and kwok with fake nodes, on loopback."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ REPOSITORY = Path(__file__).parents[2]
 CRDS = REPOSITORY / "deploy/helm/sandbox-operator/crds"
 TOKEN = "benchmark"
 POD_ADDRESSES = "127.64.0.0/10"
-"""All of 127/8 is this machine: one stub answers for every fake pod."""
+"""Addresses of the fake pods. All of 127/8 is this machine, so one stub answers for every pod."""
 
 
 @dataclass
 class ControlPlane:
-    """What runs, and how to reach it."""
+    """The processes of a control plane, and access to its API server."""
 
     folder: Path
     port: int
@@ -65,7 +65,7 @@ class ControlPlane:
             process.wait()
 
     def cpu_seconds(self, name: str) -> float:
-        """CPU that a process has used so far."""
+        """Return the CPU seconds that a process has used so far."""
         fields = Path(f"/proc/{self.processes[name].pid}/stat").read_text().rsplit(") ", 1)[1].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
@@ -74,7 +74,7 @@ class ControlPlane:
         return Api(self.server, token=TOKEN)
 
     def call(self, method: str, path: str, body: object = None, **parameters: str | int) -> dict[str, Any]:
-        """One call; its JSON."""
+        """Make one call and return its JSON."""
         return self.api.call(method, path, body, **parameters)
 
 
@@ -84,7 +84,7 @@ def find_binary(name: str, *folders: Path | str) -> str:
             return str(Path(folder) / name)
     found = shutil.which(name)
     if not found:
-        sys.exit(f"benchmarks.cluster: {name} is needed: on PATH, or in $SANDBOX_E2E_HOME/bin (make cluster builds it)")
+        sys.exit(f"benchmarks.cluster needs {name} on PATH or in $SANDBOX_E2E_HOME/bin (make cluster builds it)")
     return found
 
 
@@ -96,7 +96,7 @@ def free_port() -> int:
 
 @contextlib.contextmanager
 def open_control_plane(folder: Path, nodes: int) -> Iterator[ControlPlane]:
-    """Start everything; all of it is stopped at the end."""
+    """Start all processes, and stop them at the end of the block."""
     binaries = Path(os.environ.get("SANDBOX_E2E_HOME", "/var/lib/sandbox-e2e")) / "bin"
     gopath = os.environ.get("SANDBOX_BENCH_BIN", "")
     plane = ControlPlane(folder, free_port())
@@ -147,7 +147,7 @@ def _start_etcd_and_apiserver(plane: ControlPlane, binaries: Path) -> None:
         f"--token-auth-file={tokens}", "--authorization-mode=RBAC", f"--service-account-key-file={key}",
         f"--service-account-signing-key-file={key}", "--service-account-issuer=https://kubernetes.default.svc",
         "--service-cluster-ip-range=10.98.0.0/16", "--disable-admission-plugins=ServiceAccount,TaintNodesByCondition",
-        # Streaming lists need a newer etcd than Debian has; clients fall back where the server does not know them.
+        # Streaming lists need a newer etcd than Debian's. Clients fall back if the server does not support them.
         "--feature-gates=WatchList=false", "--max-requests-inflight=2000", "--max-mutating-requests-inflight=1000",
     )  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""Idle sessions, ever more of them: what a restart takes, what the operator needs at rest; a table and a picture."""
+"""Measures the operator's restart and idle load with ever more idle sessions, and makes a table and a picture."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 SIZES: Final = (10, 100, 1000, 5000)
 QUICK_SIZES: Final = (10, 100)
 PICTURE: Final = REPOSITORY / "docs/growth.svg"
-_SETTLING: Final = 20.0
+_WARMUP_SECONDS: Final = 20.0
 """Seconds in which a restarted operator lists four times."""
 _IDLE_SECONDS: Final = 90.0
 _WARM: Final = 5
@@ -32,7 +32,7 @@ _WARM: Final = 5
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """What was found with so many sessions at rest."""
+    """The results with one number of idle sessions."""
 
     sessions: int
     restart_seconds: float
@@ -43,7 +43,7 @@ class Size:
 
 
 def measure(plane: ControlPlane, operator: Operator, report: Report, *, is_quick: bool) -> None:
-    """Every size in turn, on the same control plane; the last one has goals."""
+    """Measure each size in turn, on the same control plane. Only the last one has goals."""
     template = plane.call("GET", f"{COLLECTION}/sandboxtemplates/default")
     sizes, bound = QUICK_SIZES if is_quick else SIZES, dict[str, str]()
     found: list[Size] = []
@@ -61,7 +61,7 @@ def measure(plane: ControlPlane, operator: Operator, report: Report, *, is_quick
 
 
 def build_markdown(found: Sequence[Size]) -> str:
-    """The table for docs/performance.md."""
+    """Return the table for docs/performance.md."""
     names = ("sessions", "restart to reconciled, s", "of that CPU, s", "a new session amid it, ms")
     head = f"| {' | '.join((*names, 'CPU at rest, % of a core', 'memory, MiB'))} |"
     lines = ["| " + " | ".join(f"{value:g}" for value in astuple(size)) + " |" for size in found]
@@ -69,7 +69,7 @@ def build_markdown(found: Sequence[Size]) -> str:
 
 
 def draw(found: Sequence[Size], path: Path) -> None:
-    """One picture of three curves over the number of sessions."""
+    """Draw three curves over the number of sessions in one picture."""
     mpl.use("agg")
     from matplotlib import pyplot as plt  # noqa: PLC0415 - the backend has to be chosen first
 
@@ -97,7 +97,7 @@ def _measure_size(operator: Operator, plane: ControlPlane, size: int, idle_secon
     wait(lambda: operator.metric("sandbox_operator_queue_depth") == 0, "the queue is empty", 300, 0.1)
     seconds, spent = time.monotonic() - began, operator.cpu_seconds()
     plane.call("DELETE", f"{COLLECTION}/sandboxsessions/amid{size}-00000")
-    time.sleep(_SETTLING)
+    time.sleep(_WARMUP_SECONDS)
     before = operator.cpu_seconds()
     time.sleep(idle_seconds)
     share = (operator.cpu_seconds() - before) / idle_seconds * 100

@@ -1,4 +1,4 @@
-"""Sessions created by the clock, whether or not the ones before are ready, and the watch that sees them become it."""
+"""Creates sessions at a fixed rate, whether or not earlier ones are Ready, and watches them become Ready."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ PATH = "/apis/sandboxsessions.dev/v1alpha1"
 
 @dataclass
 class Arrivals:
-    """What became of each session, by its name. Times by this process' monotonic clock."""
+    """The fate of each session, by its name. Times are of this process's monotonic clock."""
 
     due: dict[str, float] = field(default_factory=dict)
     ready: dict[str, float] = field(default_factory=dict)
     sources: dict[str, int] = field(default_factory=dict)
     pods: dict[str, str] = field(default_factory=dict)
-    told: list[int] = field(default_factory=list)
-    """`status.startup.milliseconds` of each."""
+    reported: list[int] = field(default_factory=list)
+    """`status.startup.milliseconds` of each session."""
 
     def note(self, event: dict[str, Any], now: float) -> None:
-        """An event of the watch, and when it came."""
+        """Record an event of the watch and the time of its arrival."""
         raw = event["object"]
         name, status = raw["metadata"].get("name", ""), raw.get("status") or {}
         if status.get("phase") == "Ready" and name in self.due and name not in self.ready:
@@ -41,16 +41,23 @@ class Arrivals:
             source = startup.get("source", "?")
             self.sources[source] = self.sources.get(source, 0) + 1
             self.pods[name] = status.get("podName", "")
-            self.told.append(startup.get("milliseconds", 0))
+            self.reported.append(startup.get("milliseconds", 0))
 
     def quantile(self, share: float) -> float:
-        """Milliseconds from the scheduled start to the watch event that showed Ready."""
+        """Return a quantile of the milliseconds from the scheduled start to the watch event that shows Ready."""
         times = sorted(self.ready[name] - self.due[name] for name in self.ready)
         return round(times[math.ceil(len(times) * share) - 1] * 1000, 1) if times else math.inf
 
 
-async def run(api: Api, namespace: str, prefix: str, rate: float, seconds: float, patience: float) -> Arrivals:
-    """Create `rate` sessions a second for `seconds`; wait for the last one at most `patience` seconds."""
+async def run(
+    api: Api,
+    namespace: str,
+    prefix: str,
+    rate: float,
+    seconds: float,
+    timeout: float,  # noqa: ASYNC109 - it is a deadline for many sessions
+) -> Arrivals:
+    """Create `rate` sessions per second for `seconds`, then wait up to `timeout` seconds until all are Ready."""
     arrivals = Arrivals()
     collection = f"{PATH}/namespaces/{namespace}/sandboxsessions"
     async with api.open_http() as http, watch(http, collection, arrivals.note) as watching:
@@ -64,7 +71,7 @@ async def run(api: Api, namespace: str, prefix: str, rate: float, seconds: float
             arrivals.due[name] = due
             creating.append(asyncio.create_task(_create(http, collection, name)))
         await asyncio.gather(*creating)
-        until = time.monotonic() + patience
+        until = time.monotonic() + timeout
         while len(arrivals.ready) < total and time.monotonic() < until and not watching.done():  # noqa: ASYNC110 - with a deadline
             await asyncio.sleep(0.05)
     return arrivals
@@ -87,7 +94,7 @@ async def _create(http: aiohttp.ClientSession, collection: str, name: str) -> No
 async def watch(
     http: aiohttp.ClientSession, collection: str, note: Callable[[dict[str, Any], float], None]
 ) -> AsyncIterator[asyncio.Task[None]]:
-    """Tell each event of a collection from now on, with the time it came, for the length of a block."""
+    """Pass each new event of a collection, with the time of its arrival, to `note` during the block."""
     async with http.get(collection, params={"limit": "1"}) as answer:
         version = (await answer.json())["metadata"]["resourceVersion"]
     watching = asyncio.create_task(_watch(http, collection, version, note))

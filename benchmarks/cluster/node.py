@@ -1,4 +1,4 @@
-"""Sessions on a real node: warm and cold starts beside a pod that does nothing, in turns; then arrivals."""
+"""Measures sessions on a real node: warm and cold starts compared with an idle pod, in turns, then arrivals."""
 
 from __future__ import annotations
 
@@ -29,30 +29,30 @@ ROUNDS: Final = 20
 POOL: Final = 55
 RATE: Final = (5, 10)
 MUST: Final = (30, 120)
-_PATIENCE: Final = 120.0
+_START_TIMEOUT: Final = 120.0
 _FILL_SECONDS: Final = 600.0
-_QUIET: Final = 0.25
-"""Share of the processors that something may use when a start begins."""
-_MOST_WAITING: Final = 5.0
+_MAX_USE: Final = 0.25
+"""Share of the processors that may be in use when a start begins."""
+_QUIET_TIMEOUT: Final = 5.0
 _BARE: Final = "bare"
 _SHAPE: Final = "shape"
-"""A session's pod, volumes and all, whose containers sleep: what of a cold start is the node's own."""
+"""A session's pod with all its volumes, but containers that sleep. It shows the node's own part of a cold start."""
 _PODS: Final = f"/api/v1/namespaces/{NAMESPACE}/pods"
 _SESSIONS: Final = f"{COLLECTION}/sandboxsessions"
 
 
 @dataclass
 class Sightings:
-    """When each object of a kind was first seen, was Ready, and went; and what it was last."""
+    """The times at which each object of a kind was first seen, Ready and deleted, and its last version."""
 
     made: dict[str, float] = field(default_factory=dict)
     ready: dict[str, float] = field(default_factory=dict)
     gone: dict[str, float] = field(default_factory=dict)
     last: dict[str, dict[str, Any]] = field(default_factory=dict)
-    _news: asyncio.Event = field(default_factory=asyncio.Event)
+    _changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     def note(self, event: dict[str, Any], now: float) -> None:
-        """An event of the watch, and when it came."""
+        """Record an event of the watch and the time of its arrival."""
         raw = event["object"]
         name = raw["metadata"].get("name", "")
         self.last[name] = raw
@@ -61,28 +61,28 @@ class Sightings:
             self.gone[name] = now
         elif _is_ready(raw.get("status") or {}):
             self.ready.setdefault(name, now)
-        self._news.set()
+        self._changed.set()
 
     async def wait(self, name: str, moments: dict[str, float]) -> float:
-        """Until the object is in one of the maps above; when that was."""
-        async with asyncio.timeout(_PATIENCE):
+        """Wait until the object is in one of the maps above, and return its time there."""
+        async with asyncio.timeout(_START_TIMEOUT):
             while name not in moments:
-                self._news.clear()
-                await self._news.wait()
+                self._changed.clear()
+                await self._changed.wait()
         return moments[name]
 
 
 @dataclass
 class Starts:
-    """Milliseconds of each start, by what was started."""
+    """Milliseconds of each start, by kind."""
 
     ready: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     result: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
-    """To the first result, through the SDK."""
+    """Time to the first result, through the SDK."""
 
 
 def measure(report: Report, *, is_quick: bool) -> None:
-    """Bring a node up and measure both; `is_quick` to see that it works."""
+    """Start a node and measure starts and arrivals. `is_quick` is to check that it works."""
     rounds, pool, (rate, seconds) = (2, 6, (2, 2)) if is_quick else (ROUNDS, POOL, RATE)
     with open_node() as node:
         starts = asyncio.run(_take_starts(node, rounds))
@@ -91,13 +91,13 @@ def measure(report: Report, *, is_quick: bool) -> None:
 
 
 def measure_arrivals(node: RealNode, report: Report, pool: int, load_of: tuple[int, int]) -> None:
-    """Sessions by the clock, from a pool that is full and whose pods have done what they do once at their start."""
+    """Measure arrivals at a fixed rate, from a full pool whose pods have finished their start-up work."""
     rate, seconds = load_of
     began = time.monotonic()
     set_pool(node.api, pool, _FILL_SECONDS)
     report.add(f"fill a pool of {pool}", "s", round(time.monotonic() - began, 1))
     with node.closed():
-        # Pods are Ready before their interpreters have imported what they preload.
+        # Pods are Ready before their interpreters have finished the preloads.
         _wait_until_quiet(_FILL_SECONDS)
         report.add(f"fill a pool of {pool}, until nothing is at work", "s", round(time.monotonic() - began, 1))
         arrivals = asyncio.run(load.run(node.api, NAMESPACE, "arrival", rate, seconds, 60))
@@ -129,12 +129,12 @@ def _report_starts(report: Report, starts: Starts, rounds: int) -> None:
 
 
 async def _take_starts(node: RealNode, rounds: int) -> Starts:
-    """All kinds in an order that changes; nothing else of ours is under way at each start."""
+    """Take the starts of all kinds in a changing order. The pool is full and quiet before each start."""
     starts, kinds = Starts(), [_BARE, COLD, _SHAPE, WARM]
     specs = {_BARE: _build_bare(node.image), _SHAPE: build_shape(node.api)}
     with _pool_of_two(node):
         async with node.api.open_http() as http, _watching(http, _PODS) as pods, _watching(http, _SESSIONS) as sessions:
-            # The first round pays for imports, here and there, and for caches: it does not count.
+            # The first round pays for imports and caches on both sides, so it does not count.
             for number in range(rounds + 1):
                 for kind in kinds[number % 4 :] + kinds[: number % 4]:
                     await asyncio.to_thread(set_pool, node.api, 2)
@@ -215,19 +215,22 @@ def _take_first_result(node: RealNode, template: str, name: str) -> float:
 
 
 def _is_ready(status: dict[str, Any]) -> bool:
-    """Of a session and of a pod alike."""
+    """Return whether a session or pod is Ready."""
     return any(each["type"] == "Ready" and each["status"] == "True" for each in status.get("conditions") or [])
 
 
-def _wait_until_quiet(patience: float = _MOST_WAITING) -> None:
-    """What the last start left to do is over: preloads, refills, deletions. Others on this machine may never be."""
-    until = time.monotonic() + patience
-    while _measure_use(0.5) > _QUIET and time.monotonic() < until:
+def _wait_until_quiet(timeout: float = _QUIET_TIMEOUT) -> None:
+    """Wait until the work after the last start is done: preloads, refills, deletions.
+
+    Give up after `timeout` seconds, because other programs on this machine may never be quiet.
+    """
+    until = time.monotonic() + timeout
+    while _measure_use(0.5) > _MAX_USE and time.monotonic() < until:
         pass
 
 
 def _measure_use(seconds: float) -> float:
-    """The share of this machine's processors that was used for so long."""
+    """Measure for some seconds which share of this machine's processors is in use."""
     idle, total = _read_times()
     time.sleep(seconds)
     idle_then, total_then = _read_times()

@@ -1,4 +1,4 @@
-"""The operator as a process on the fake cluster, the agents of its fake pods, and what both need to begin."""
+"""Runs the operator and the agents of its fake pods as processes on the fake cluster, and prepares the cluster."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ COLLECTION: Final = f"/apis/sandboxsessions.dev/v1alpha1/namespaces/{NAMESPACE}"
 _RUN: Final = (
     "import sys; sys.modules['kubernetes'] = None; from sandbox_operator.__main__ import main; sys.exit(main(['run']))"
 )
-"""Without the `kubernetes` client, as in the operator's image: kopf imports it where it is installed."""
+"""Runs without the `kubernetes` client, as in the operator's image. kopf imports it if it is installed."""
 
 
 class Operator:
-    """The operator as a process, and what it says of itself."""
+    """The operator as a process, with its metrics."""
 
     def __init__(self, plane: ControlPlane) -> None:
         self.plane, self.metrics_port, self.health_port = plane, free_port(), free_port()
@@ -61,7 +61,7 @@ class Operator:
         return requests.get(f"http://127.0.0.1:{self.metrics_port}/metrics", timeout=30).text
 
     def metric(self, name: str) -> float | None:
-        """A metric's sum over its labels."""
+        """Return a metric's sum over its labels, or None if the operator does not answer."""
         with contextlib.suppress(requests.RequestException):
             found = re.findall(rf"^{name}(?:{{[^}}]*}})? (\S+)$", self.metrics(), re.MULTILINE)
             return sum(map(float, found))
@@ -74,11 +74,11 @@ class Operator:
         return int(re.findall(r"VmRSS:\s+(\d+)", Path(f"/proc/{self.pid}/status").read_text())[0]) / 1024
 
 
-def wait(probe: Callable[[], object], what: str, timeout: float = 120.0, pause: float = 0.2) -> None:
+def wait(probe: Callable[[], object], condition: str, timeout: float = 120.0, pause: float = 0.2) -> None:
     deadline = time.monotonic() + timeout
     while not probe():
         if time.monotonic() > deadline:
-            raise TimeoutError(what)
+            raise TimeoutError(condition)
         time.sleep(pause)
 
 
@@ -109,7 +109,7 @@ def start_agents(plane: ControlPlane, bound: dict[str, str] | None = None) -> No
 
 
 def set_pool(api: Api, replicas: int, timeout: float = 240.0) -> None:
-    """Make the pool so large, and wait until it is full."""
+    """Set the pool's size and wait until it is full."""
     path = f"{COLLECTION}/sandboxwarmpools/default"
     api.call("PATCH", path, {"spec": {"replicas": replicas}})
 
@@ -123,7 +123,7 @@ def set_pool(api: Api, replicas: int, timeout: float = 240.0) -> None:
 
 
 def clean(api: Api) -> None:
-    """Delete all sessions; the collector deletes what they own."""
+    """Delete all sessions, and wait until the garbage collector has deleted their pods."""
     api.call("DELETE", f"{COLLECTION}/sandboxsessions")
     selector = "sandboxsessions.dev/state=bound"
     pods = f"/api/v1/namespaces/{NAMESPACE}/pods"

@@ -1,4 +1,4 @@
-"""Sessions as a former operator has left them: Ready, each in a pod that runs. Written straight to the API server."""
+"""Writes sessions to the API server as an earlier operator would have left them: Ready, each in a running pod."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _AT_ONCE = 20
 
 
 async def create(server: str, template: dict[str, Any], count: int, already: int = 0) -> dict[str, str]:
-    """Create what is missing to that many; the session's uid by the name of its agent."""
+    """Create the sessions with numbers from `already` up to `count`. Return each session's uid by its agent's name."""
     parsed = parse(Template, template)
     headers = {"Authorization": f"Bearer {TOKEN}"}
     gate = asyncio.Semaphore(_AT_ONCE)
@@ -48,7 +48,7 @@ async def _create(http: aiohttp.ClientSession, template: Template, number: int) 
     session = parse(Session, raw)
     images = Images("agent:bench", "sandbox:bench")
     pod = build_pod(PodRequest(session, template, Egress.NONE, default_resources(template), images))
-    # A node that kwok does not play: it would start the pod anew.
+    # kwok does not manage this node. Otherwise it would start the pod again.
     pod["spec"]["nodeName"] = f"elsewhere-{number % 100:03d}"
     made = await _send(http, "POST", PODS.path(namespace), pod)
     name, address = made["metadata"]["name"], f"127.{80 + number // 60000}.{number // 250 % 240}.{number % 250 + 1}"
@@ -61,8 +61,8 @@ async def _create(http: aiohttp.ClientSession, template: Template, number: int) 
     ready = [{"type": "Ready", "status": "True"}]
     status = {"phase": "Running", "podIP": address, "conditions": ready, "containerStatuses": containers}
     await _send(http, "PATCH", PODS.path(namespace, name, "status"), {"status": status})
-    told = _status(session, name, address, created)
-    await _send(http, "PATCH", SESSIONS.path(namespace, session.metadata.name, "status"), {"status": told})
+    session_status = _status(session, name, address, created)
+    await _send(http, "PATCH", SESSIONS.path(namespace, session.metadata.name, "status"), {"status": session_status})
     return naming.server_name(name, namespace), session.metadata.uid
 
 

@@ -1,4 +1,4 @@
-"""The node of `make e2e` with our images and the chart, and a namespace of the benchmark's own on it."""
+"""Runs the node of `make e2e` with our images and the chart, and a separate namespace for the benchmark."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ if TYPE_CHECKING:
     from tests.e2e.support.platform import Platform
 
 COLD: Final = "cold"
-"""A template that no pool has pods of."""
+"""A template without a warm pool."""
 WARM: Final = "default"
 _POLICY: Final = "bench-requests"
 
 
 @dataclass(frozen=True)
 class RealNode:
-    """What is measured, and how to reach it.
+    """The node, and access to its API server.
 
     Attributes:
-        image: The sandbox image, which the node has.
+        image: The sandbox image, which is present on the node.
     """
 
     api: Api
@@ -43,7 +43,7 @@ class RealNode:
 
     @contextlib.contextmanager
     def closed(self) -> Iterator[None]:
-        """No new pod gets onto the node inside: what refills a pool waits for another node, as there would be one."""
+        """Keep new pods off the node during the block. A pool's new pods then stay pending instead of using its CPU."""
         name = self.api.call("GET", "/api/v1/nodes")["items"][0]["metadata"]["name"]
         self.api.call("PATCH", f"/api/v1/nodes/{name}", {"spec": {"unschedulable": True}})
         try:
@@ -53,21 +53,21 @@ class RealNode:
 
 
 def find_missing() -> str:
-    """Why there can be no node here; "" where there can."""
+    """Return the reason why no node can run here, or ""."""
     given = os.environ.get("KUBECONFIG")
     if given and given != str(OWN_KUBECONFIG):
-        return "KUBECONFIG names another cluster: unset it, this group closes the node and needs it alone"
+        return "KUBECONFIG names another cluster. Unset it: this group needs a node for itself, because it cordons it"
     if os.geteuid() != 0:
         return "a node needs root"
     if not (STATE / "bin/kubelet").exists():
-        return "the test cluster's binaries are not built yet: make cluster (half an hour, once)"
+        return "the test cluster's binaries are missing: run make cluster once (half an hour)"
     return ""
 
 
 @contextlib.contextmanager
 def open_node() -> Iterator[RealNode]:
-    """Start the node where it does not run, build and import what changed, install the chart; all of it ends here."""
-    print("the node, its images and the chart (a minute or two; the first images some more)", flush=True)
+    """Start the node, build and import the images that changed, install the chart, and stop everything at the end."""
+    print("starting the node, its images and the chart (a minute or two, longer if images must be built)", flush=True)
     platform = open_platform()
     try:
         create_bucket(platform)
@@ -86,7 +86,7 @@ def _namespace(system: Kubectl, platform: Platform) -> Iterator[RealNode]:
     try:
         system.apply(*_build_policy(), {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
         wait(lambda: _is_policy_effective(node.api), "the policy is effective")
-        # More pods than the node's processors have room for by their requests: they idle.
+        # Small requests, so that more pods fit than the processors would allow. They idle anyway.
         resources = {"default": {"requests": {"cpu": "1m", "memory": "64Mi"}, "limits": {"cpu": "1", "memory": "1Gi"}}}
         for name in (COLD, WARM):
             create(
@@ -101,7 +101,7 @@ def _namespace(system: Kubectl, platform: Platform) -> Iterator[RealNode]:
 
 
 def build_shape(api: Api) -> dict[str, Any]:
-    """The spec of a session's pod whose containers sleep and are not probed; its Secret is made here."""
+    """Return the spec of a session's pod whose containers sleep and have no probes. Creates its Secret."""
     name = "shape-tls"
     secret = {"metadata": {"name": name}, "stringData": dict.fromkeys(("tls.crt", "tls.key", "ca.crt"), "none")}
     api.call("POST", f"/api/v1/namespaces/{NAMESPACE}/secrets", {"apiVersion": "v1", "kind": "Secret", **secret})
@@ -128,7 +128,7 @@ def _remove(system: Kubectl) -> None:
 
 
 def _is_policy_effective(api: Api) -> bool:
-    """Whether the API server has taken it up: a pod that is made before would ask for more."""
+    """Return whether the API server applies the policy. A pod created before that would request more CPU."""
     container = {"name": "agent", "image": "none", "resources": {"requests": {"cpu": "50m"}}}
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "probe"}, "spec": {"containers": [container]}}
     made = api.call("POST", f"/api/v1/namespaces/{NAMESPACE}/pods", pod, dryRun="All")
@@ -136,7 +136,7 @@ def _is_policy_effective(api: Api) -> bool:
 
 
 def _build_policy() -> list[dict[str, Any]]:
-    """Agents ask for next to no processor: 55 of them, at 50m each, would be more than two cores have."""
+    """Build a policy that lowers the agents' CPU requests. 55 agents at 50m each would exceed two cores."""
     group = "admissionregistration.k8s.io/v1"
     is_pod = {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}
     is_ours = {"name": "agent", "expression": "object.spec.containers[0].name == 'agent'"}

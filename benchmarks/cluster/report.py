@@ -1,4 +1,4 @@
-"""What was found: printed as it comes, and kept in the file after each row, so that a run that breaks loses nothing."""
+"""Prints each result and saves the file after each row, so that an aborted run loses nothing."""
 
 from __future__ import annotations
 
@@ -22,10 +22,12 @@ _COLUMNS: Final = ("measure", "unit", "ours", "peer", "ratio", "must", "met")
 
 @dataclass
 class Report:
-    """The rows of `path`; those of the groups that run are replaced, the others stay.
+    """The rows of a results file. Rows of the groups that run are replaced, the others stay.
 
     Attributes:
-        path: Where they are kept; None: nowhere.
+        path: The file. None if the results are not saved.
+        group: The group that is running.
+        rows: All rows.
     """
 
     path: Path | None
@@ -37,7 +39,7 @@ class Report:
             self.rows = json.loads(self.path.read_text())["rows"]
 
     def begin(self, group: str) -> None:
-        """What follows is of this group; what an earlier run found for it is dropped."""
+        """Start a group, and drop its rows of an earlier run."""
         print(f"== {group}", flush=True)
         self.group = group
         self.rows = [row for row in self.rows if row["group"] != group]
@@ -45,21 +47,21 @@ class Report:
     def add(
         self, measure: str, unit: str, ours: float | None, must: float | None = None, *, at_least: bool = False
     ) -> None:
-        """A number of ours, and what it must be at most or at least."""
+        """Add a value of ours, with its required maximum or minimum."""
         met = None if must is None or ours is None else ours >= must if at_least else ours <= must
         self._add({"measure": measure, "unit": unit, "ours": ours, "must": must, "met": met})
 
     def compare(
         self, measure: str, unit: str, ours: float, peer: float, must: float | None, *, at_least: bool = True
     ) -> None:
-        """Two numbers, and what the ratio of ours to the peer's must be."""
+        """Add two values, with the required ratio of ours to the peer's."""
         ratio = ours / peer
         met = None if must is None else ratio >= must if at_least else ratio <= must
         row = {"measure": measure, "unit": unit, "ours": ours, "peer": peer, "ratio": ratio, "ratio_of": "ours / peer"}
         self._add({**row, "must": must, "met": met})
 
     def table(self) -> Table:
-        """All rows, for people."""
+        """Build a table of all rows."""
         table = Table(title="at scale", title_justify="left")
         for name in _COLUMNS:
             table.add_column(name, justify="left" if name in ("measure", "unit") else "right")

@@ -1,4 +1,4 @@
-"""A push beside rclone, both to one MinIO on loopback, in turns: many small files, a large one, one that changed."""
+"""Compares a push with rclone, in turns, to one MinIO on loopback: many small files, a large file, a changed file."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ _KEY: Final = "benchmark"
 _BUCKET: Final = "bench"
 _SMALL: Final = 4096
 _AT_ONCE: Final = 16
-"""Transfers of rclone at a time, as ours."""
+"""Concurrent transfers of rclone, the same number as ours."""
 
 
 class Server:
-    """MinIO, and rclone's way to it."""
+    """A MinIO server, and rclone as its client."""
 
     def __init__(self, folder: Path) -> None:
         self.endpoint = f"http://127.0.0.1:{free_port()}"
@@ -50,7 +50,7 @@ class Server:
         )  # fmt: skip
 
     def prepare(self) -> None:
-        """Wait until it answers; make the bucket."""
+        """Wait until the server answers, and create the bucket."""
         deadline = time.monotonic() + 30
         while True:
             with contextlib.suppress(requests.RequestException):
@@ -62,13 +62,13 @@ class Server:
         self._client.create_bucket(Bucket=_BUCKET)
 
     def read(self, key: str) -> tuple[int, bytes]:
-        """What is stored: its size, and its first MiB."""
+        """Return an object's size and its first MiB."""
         answer = self._client.get_object(Bucket=_BUCKET, Key=key)
         with contextlib.closing(answer["Body"]) as body:
             return answer["ContentLength"], body.read(1 << 20)
 
     def copy(self, folder: Path, prefix: str) -> float:
-        """Seconds of rclone's sync of a folder."""
+        """Sync a folder with rclone and return the seconds."""
         options = {"provider": "Minio", "endpoint": self.endpoint, "access-key-id": _KEY, "secret-access-key": _KEY}
         flags = [part for name, value in options.items() for part in (f"--s3-{name}", value)]
         command = [self._rclone, "sync", str(folder), f":s3:{_BUCKET}/{prefix}", *flags, "--config", "/dev/null",
@@ -80,7 +80,7 @@ class Server:
 
 @contextlib.contextmanager
 def open_server() -> Iterator[Server]:
-    """MinIO on a folder of its own."""
+    """Run MinIO on a temporary folder."""
     with tempfile.TemporaryDirectory(prefix="sandbox-bench-") as folder:
         server = Server(Path(folder))
         try:
@@ -93,8 +93,8 @@ def open_server() -> Iterator[Server]:
 
 @contextlib.contextmanager
 def open_sandbox(server: Server, name: str) -> Iterator[tuple[Sandbox, Path]]:
-    """A local session that keeps its files on that server, and the folder of its workspace."""
-    build = local._binding  # noqa: SLF001 - a local session's own store is a folder
+    """Open a local session that stores its files on the server. Yields it with its workspace folder."""
+    build = local._bind_request  # noqa: SLF001 - local sessions only support a folder as their store
 
     def bind(*arguments: object) -> session_pb2.BindRequest:
         request: session_pb2.BindRequest = build(*arguments)  # type: ignore[arg-type]
@@ -104,14 +104,14 @@ def open_sandbox(server: Server, name: str) -> Iterator[tuple[Sandbox, Path]]:
         return request
 
     with tempfile.TemporaryDirectory(prefix="sandbox-bench-") as folder:
-        with mock.patch.object(local, "_binding", bind):
+        with mock.patch.object(local, "_bind_request", bind):
             sandbox = Sandbox.local(workspace=folder, name=name)
         with sandbox:
             yield sandbox, Path(folder)
 
 
 def measure(report: Report, *, is_quick: bool) -> None:
-    """Both sides in turns; medians."""
+    """Measure both sides in turns and report medians."""
     count, large, rounds = (500, 64 << 20, 2) if is_quick else (10_000, 1 << 30, 3)
 
     def write_small(folder: Path) -> None:
@@ -133,11 +133,11 @@ def measure(report: Report, *, is_quick: bool) -> None:
 
 
 def _take(write: Callable[[Path], None], rounds: int) -> tuple[float, float, float, float]:
-    """Medians in seconds: our push, rclone's, and both again after one file changed."""
+    """Return medians in seconds: our push, rclone's sync, and both again after one file changed."""
     samples: list[list[float]] = [[], [], [], []]
     for number in range(rounds):
         name = f"{write.__name__}-{number}".replace("_", "-")
-        # A server for each round: what the one before has stored would fill the disk.
+        # Each round has its own server, because the data of all rounds would fill the disk.
         with (
             open_server() as server,
             open_sandbox(server, name) as (sandbox, folder),
@@ -159,7 +159,7 @@ def _take(write: Callable[[Path], None], rounds: int) -> tuple[float, float, flo
 
 
 def _push(sandbox: Sandbox, server: Server, changed: Path) -> float:
-    """Seconds until the answer of a push, which is wrong unless all of it is durable and nobody is kept out by then."""
+    """Push and return the seconds. Check that all files are durable and the lock is released when the call returns."""
     began = time.monotonic()
     report = sandbox.workspace.push()
     seconds = time.monotonic() - began
@@ -168,9 +168,9 @@ def _push(sandbox: Sandbox, server: Server, changed: Path) -> float:
     prefix = f"local/{sandbox.name}/"
     head = json.loads(server.read(f"{prefix}.workspace/HEAD")[1])
     if head["generation"] != report.generation or head["pushing"] is not None:
-        raise RuntimeError(f"the answer came before the commit: {head['generation']}, {head['pushing']}")
+        raise RuntimeError(f"the push returned before the commit: {head['generation']}, {head['pushing']}")
     with changed.open("rb") as file:
         expected = changed.stat().st_size, file.read(1 << 20)
     if server.read(f"{prefix}code-interpreter/{changed.name}") != expected:
-        raise RuntimeError("the answer came before the file was stored")
+        raise RuntimeError("the push returned before the file was stored")
     return seconds

@@ -1,4 +1,4 @@
-"""The measures, one module a group. Each has `build(lab)`, which prepares what it needs and returns its measures."""
+"""The measures, a module for each group. Its `build(lab)` prepares the group and returns its measures."""
 
 from __future__ import annotations
 
@@ -22,4 +22,4 @@ GROUPS: Final[Mapping[str, Callable[[Lab], list[Measure]]]] = {
     "files": files.build,
     "memory": memory.build,
 }
-"""Name, as `--only` takes it, to what builds the group."""
+"""The function that builds each group, by its name for `--only`."""

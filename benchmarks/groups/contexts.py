@@ -1,4 +1,4 @@
-"""A new interpreter, up to its first result."""
+"""Measures a new interpreter, up to its first result."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from benchmarks.sides.session import Session
 
 IMPORTS: Final = "import numpy, pandas\nimport matplotlib.pyplot as plt\nnumpy.arange(3).sum()"
-STANDBY: Final = 1.5
-"""Seconds after which a standby is there again: the runtime waits a quarter of one, then forks or starts Node."""
+STANDBY_SECONDS: Final = 1.5
+"""Seconds after which a new standby is ready. The runtime waits a quarter of a second, then forks or starts Node."""
 
 
 def build(lab: Lab) -> list[Measure]:
-    """From asking for the interpreter to the first cell's completion at the client, in milliseconds."""
+    """Build the measures: milliseconds from the request for an interpreter to the first cell's completion."""
     session = lab.session
 
     def measure(name: str, sides: Mapping[str, Sample], goal: Goal) -> Measure:
@@ -33,7 +33,7 @@ def build(lab: Lab) -> list[Measure]:
             rounds=20,
             quick_rounds=4,
             peer_rounds=5,
-            before=lambda: time.sleep(STANDBY),
+            before=lambda: time.sleep(STANDBY_SECONDS),
         )
 
     return [
@@ -56,7 +56,7 @@ def build(lab: Lab) -> list[Measure]:
 
 
 def new_context(session: Session, language: str, code: str) -> float:
-    """Milliseconds of making a context and running a cell in it."""
+    """Return the milliseconds for creating a context and running a cell in it."""
     start = time.perf_counter()
     context = session.sandbox.contexts.create(language)
     session.execute(code, language, context.id)
@@ -66,7 +66,7 @@ def new_context(session: Session, language: str, code: str) -> float:
 
 
 def second_context(session: Session, language: str, code: str) -> float:
-    """As `new_context`, after another context has taken the standby."""
+    """Do the same as `new_context`, after another context has taken the standby."""
     first = session.sandbox.contexts.create(language)
     try:
         return new_context(session, language, code)
@@ -75,7 +75,7 @@ def second_context(session: Session, language: str, code: str) -> float:
 
 
 def new_kernel() -> float:
-    """Milliseconds of starting a kernel and running the imports in it."""
+    """Return the milliseconds for starting a kernel and running the imports in it."""
     start = time.perf_counter()
     with Kernel() as kernel:
         kernel.execute(IMPORTS)

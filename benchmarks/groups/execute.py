@@ -1,4 +1,4 @@
-"""Short cells: what a call costs beside what it runs."""
+"""Measures short cells, where the cost of the call itself dominates."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ STATEMENTS: Final = "\n".join(f"v{number} = {number} * 2" for number in range(20
 
 
 def build(lab: Lab) -> list[Measure]:
-    """From the call to its completion at the client, in milliseconds."""
+    """Build the measures: milliseconds from the call to its completion at the client."""
     session, kernel, bare = lab.session, lab.kernel, lab.bare
 
     def measure(name: str, ours: Callable[[], float], floor: Callable[[], float]) -> Measure:

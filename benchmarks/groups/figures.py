@@ -1,4 +1,4 @@
-"""matplotlib figures, as PNG at the client: the first of an interpreter that is ready, and the second."""
+"""Measures the first and second matplotlib figure of a new interpreter, as PNG at the client."""
 
 from __future__ import annotations
 
@@ -26,7 +26,10 @@ _PNG: Final = b"\x89PNG\r\n\x1a\n"
 
 
 def build(lab: Lab) -> list[Measure]:
-    """Milliseconds of a cell that imports pyplot, plots and shows; both are taken from one new interpreter."""
+    """Build the measures: milliseconds of a cell that imports pyplot, plots and shows a figure.
+
+    Both samples come from one new interpreter.
+    """
     session = lab.session
     ours, peer = _Pair(lambda: _ours(session)), _Pair(_peer)
     return [
@@ -39,7 +42,7 @@ def build(lab: Lab) -> list[Measure]:
 
 
 class _Pair:
-    """Samples come two at a time: the seconds are kept until they are asked for."""
+    """Samples that are taken in pairs. The second ones are kept until they are asked for."""
 
     def __init__(self, take: Callable[[], tuple[float, float]]) -> None:
         self._take = take

@@ -1,4 +1,4 @@
-"""Large files up and down, beside bare gRPC streams."""
+"""Measures uploads and downloads of large files, compared with bare gRPC streams."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ _BLOCK: Final = 4 << 20
 
 
 def build(lab: Lab) -> list[Measure]:
-    """MiB/s of a file from this machine's page cache into the workspace, and back into a file."""
+    """Build the measures: MiB/s of a file from the page cache into the workspace, and back into a file."""
     session, bare = lab.session, lab.bare
     size = QUICK if lab.is_quick else FULL
     source = lab.folder / _NAME
     digest = _make_file(source, size)
     session.sandbox.files.upload(source, _NAME)
-    words = f"{size >> 20} MiB"
+    label = f"{size >> 20} MiB"
     return [
         Measure(
-            name=f"upload of {words}",
+            name=f"upload of {label}",
             unit="MiB/s",
             sides={"ours": lambda: _upload(session, source, size), "floor": lambda: bare.upload(size)},
             goals=[share_of_floor(0.7, 0.95)],
@@ -39,7 +39,7 @@ def build(lab: Lab) -> list[Measure]:
             quick_rounds=3,
         ),
         Measure(
-            name=f"download of {words}",
+            name=f"download of {label}",
             unit="MiB/s",
             sides={
                 "ours": lambda: _download(session, lab.folder / "copy.bin", size, digest),
@@ -67,7 +67,7 @@ def _upload(session: Session, source: Path, size: int) -> float:
     info = session.sandbox.files.upload(source, _NAME)
     seconds = time.perf_counter() - start
     if info.size != size:
-        raise RuntimeError(f"{info.size} bytes of {size} arrived")
+        raise RuntimeError(f"only {info.size} of {size} bytes arrived")
     return size / seconds / (1 << 20)
 
 
@@ -78,5 +78,5 @@ def _download(session: Session, target: Path, size: int, digest: str) -> float:
     seconds = time.perf_counter() - start
     with target.open("rb") as file:
         if hashlib.file_digest(file, "sha256").hexdigest() != digest:
-            raise RuntimeError("the download differs from what was uploaded")
+            raise RuntimeError("the download differs from the upload")
     return size / seconds / (1 << 20)

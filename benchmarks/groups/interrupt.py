@@ -1,4 +1,4 @@
-"""Interrupting a loop that never ends."""
+"""Measures the interrupt of an endless loop."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from benchmarks.sides.session import Session
 
 LOOP: Final = "print('in the loop', flush=True)\nwhile True: pass"
-_WITHIN: Final = 30.0
+_TIMEOUT: Final = 30.0
 
 
 def build(lab: Lab) -> list[Measure]:
-    """From asking for the interrupt to the cell's completion at the client, in milliseconds."""
+    """Build the measure: milliseconds from the interrupt to the cell's completion at the client."""
     session, kernel = lab.session, lab.kernel
     return [
         Measure(
@@ -44,13 +44,13 @@ def _ours(session: Session) -> float:
 
     thread = threading.Thread(target=run)
     thread.start()
-    if not running.wait(_WITHIN):
+    if not running.wait(_TIMEOUT):
         raise RuntimeError("our loop did not start")
     start = time.perf_counter()
     session.sandbox.contexts.interrupt("python")
-    thread.join(_WITHIN)
+    thread.join(_TIMEOUT)
     if not ended or ended[0][0] is not Status.INTERRUPTED:
-        raise RuntimeError(f"our loop ended as {ended}")
+        raise RuntimeError(f"our loop ended with {ended}")
     return (ended[0][1] - start) * 1e3
 
 
@@ -65,5 +65,5 @@ def _peer(kernel: Kernel) -> float:
 
     status = kernel.finish(kernel.start(LOOP), take)
     if status != "error":
-        raise RuntimeError(f"the kernel's loop ended as {status}")
+        raise RuntimeError(f"the kernel's loop ended with {status}")
     return (time.perf_counter() - start) * 1e3

@@ -1,4 +1,4 @@
-"""Short JavaScript and TypeScript cells, beside the echo floor, and a type check."""
+"""Measures short JavaScript and TypeScript cells, compared with a bare echo, and a type check."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CHECKED: Final = "\n".join(
 
 
 def build(lab: Lab) -> list[Measure]:
-    """From the call to its completion at the client, in milliseconds."""
+    """Build the measures: milliseconds from the call to its completion at the client."""
     session, bare = lab.session, lab.bare
 
     def measure(language: str, code: str) -> Measure:
@@ -49,7 +49,7 @@ def _type_check(session: Session) -> list[Measure]:
     try:
         session.sandbox.check_types(CHECKED)
     except FailedPrecondition:
-        # There is no checker in this environment.
+        # This environment has no type checker.
         return []
     return [
         Measure(
@@ -69,5 +69,5 @@ def _check(session: Session) -> float:
     found = session.sandbox.check_types(CHECKED)
     elapsed = (time.perf_counter() - start) * 1e3
     if len(found) != 1:
-        raise RuntimeError(f"{len(found)} type errors were found, not one")
+        raise RuntimeError(f"found {len(found)} type errors instead of one")
     return elapsed

@@ -1,4 +1,4 @@
-"""Memory of the agent, of one more context, and of large files on their way."""
+"""Measures the memory of the agent, of one more context, and of transfers of large files."""
 
 from __future__ import annotations
 
@@ -21,7 +21,11 @@ _MIB: Final = 1 << 20
 
 
 def build(lab: Lab) -> list[Measure]:
-    """MiB: resident memory of a new session's agent, what is private to a used Python context, and a peak's growth."""
+    """Build the measures, in MiB.
+
+    They are the resident memory of a new session's agent and the private memory of a used Python context. The last one
+    is the growth of the peak during a large transfer.
+    """
     size = QUICK_LARGE if lab.is_quick else LARGE
     return [
         Measure(
@@ -52,13 +56,13 @@ def build(lab: Lab) -> list[Measure]:
 
 
 def idle_agent() -> float:
-    """Resident memory of the agent of a session that has run nothing but its warm-up."""
+    """Return the resident memory of the agent of a session that has run only its warm-up."""
     with Lab(is_quick=True) as fresh:
         return float(fresh.session.agent().memory_info().rss) / _MIB
 
 
 def one_context(session: Session) -> float:
-    """Private memory of a context's process that has run one cell."""
+    """Return the private memory of a context's process after one cell."""
     context = session.sandbox.contexts.create("python")
     pid = int(session.execute("import os; print(os.getpid())", context=context.id).stdout)
     found: psutil.Process = next(process for process in session.processes() if process.pid == pid)
@@ -70,11 +74,11 @@ def one_context(session: Session) -> float:
 
 
 def large_file(session: Session, folder: Path, size: int) -> float:
-    """By how much the highest resident memory of agent and runtime rose together."""
+    """Return the growth of the peak resident memory of agent and runtime together, during a transfer."""
     source, target = folder / "sparse.bin", folder / "back.bin"
     with source.open("wb") as file:
         file.truncate(size)
-    # What the first transfer needs is there whatever the size.
+    # The first transfer needs some memory whatever its size. That does not count.
     session.sandbox.files.write("sparse.bin", b"first")
     before = _peaks(session)
     try:
@@ -82,7 +86,7 @@ def large_file(session: Session, folder: Path, size: int) -> float:
         session.sandbox.files.download("sparse.bin", target)
         grown = float(sum(_peaks(session)) - sum(before)) / _MIB
         if target.stat().st_size != size:
-            raise RuntimeError("the download differs in size from what was uploaded")
+            raise RuntimeError("the download differs in size from the upload")
     finally:
         session.sandbox.files.remove("sparse.bin")
         source.unlink()
@@ -91,12 +95,12 @@ def large_file(session: Session, folder: Path, size: int) -> float:
 
 
 def _peaks(session: Session) -> list[int]:
-    """Bytes of the highest resident memory so far of agent and supervisor; interpreters come and go meanwhile."""
+    """Return the peak resident memory of agent and supervisor so far, in bytes. Interpreters come and go."""
     found = []
     for process in session.processes():
         if process.cmdline()[-1:] == ["sandbox_runtime"] or "serve" in process.cmdline():
             lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
             found += [int(line.split()[1]) << 10 for line in lines if line.startswith("VmHWM:")]
     if len(found) != len(("agent", "supervisor")):
-        raise RuntimeError(f"{len(found)} processes found instead of agent and supervisor")
+        raise RuntimeError(f"found {len(found)} processes instead of agent and supervisor")
     return found

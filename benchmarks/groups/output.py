@@ -1,4 +1,4 @@
-"""Much output, complete and in order at the client."""
+"""Measures large output that must arrive complete and in order."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ONE: Final = f"print('x' * {BYTES})"
 
 
 def build(lab: Lab) -> list[Measure]:
-    """Milliseconds until all of it is there."""
+    """Build the measures: milliseconds until all output has arrived."""
     session, kernel = lab.session, lab.kernel
     lines = "".join(f"{number}\n" for number in range(PRINTS))
     block = "x" * BYTES + "\n"
@@ -44,7 +44,7 @@ def _checked(run: Callable[[], str], expected: str) -> Callable[[], float]:
         output = run()
         elapsed = (time.perf_counter() - start) * 1e3
         if output != expected:
-            raise RuntimeError(f"{len(output)} characters arrived, not the {len(expected)} that were printed")
+            raise RuntimeError(f"{len(output)} characters arrived instead of the {len(expected)} that were printed")
         return elapsed
 
     return sample

@@ -1,1 +1,1 @@
-"""What is measured: a session of ours, the peer (a Jupyter kernel) and the floor (gRPC that does nothing)."""
+"""The sides of a measurement: our session, the peer (a Jupyter kernel) and the floor (gRPC that does nothing)."""

@@ -1,4 +1,4 @@
-"""The floor: calls to bare_server.py, with gRPC's own clients and nothing around them."""
+"""The floor: calls to bare_server.py with plain gRPC clients."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _MESSAGE: Final = b"x = 1; print(x)"
 
 
 class Bare:
-    """A server in its own process, and a blocking and an asyncio client of it."""
+    """A server in its own process, with a blocking and an asyncio client."""
 
     def __init__(self, loop: LoopThread) -> None:
         self._open = contextlib.ExitStack()
@@ -42,7 +42,7 @@ class Bare:
         if server.stdout is None or not (port := server.stdout.readline().strip()):
             raise RuntimeError("the bare gRPC server did not start")
         address = f"127.0.0.1:{int(port)}"
-        # Any: the stubs of gRPC ask for serializers that bytes do not need.
+        # Any, because gRPC's type stubs require serializers, which bytes do not need.
         channel: Any = self._open.enter_context(grpc.insecure_channel(address, options=_OPTIONS))
         self._echo = channel.unary_unary(f"/{SERVICE}/Echo")
         self._loop.run(self._connect(address))
@@ -56,21 +56,21 @@ class Bare:
         self._open.close()
 
     def echo(self) -> float:
-        """Milliseconds of a unary echo, blocking client."""
+        """Return the milliseconds of a unary echo with the blocking client."""
         start = time.perf_counter()
         self._echo(_MESSAGE)
         return (time.perf_counter() - start) * 1e3
 
     def echo_async(self) -> float:
-        """Milliseconds of a unary echo, asyncio client."""
+        """Return the milliseconds of a unary echo with the asyncio client."""
         return self._loop.run(self._timed_echo())
 
     def upload(self, size: int) -> float:
-        """MiB/s of so many bytes into the sink."""
+        """Upload `size` bytes and return MiB/s."""
         return self._loop.run(self._timed_upload(size))
 
     def download(self, size: int) -> float:
-        """MiB/s of so many bytes thrown away here."""
+        """Download `size` bytes, discard them, and return MiB/s."""
         return self._loop.run(self._timed_download(size))
 
     async def _connect(self, address: str) -> None:
@@ -112,5 +112,5 @@ def _chunks(size: int) -> Iterator[bytes]:
 def _rate(taken: int, size: int, start: float) -> float:
     seconds = time.perf_counter() - start
     if taken != size:
-        raise RuntimeError(f"{taken} bytes of {size} arrived")
+        raise RuntimeError(f"only {taken} of {size} bytes arrived")
     return size / seconds / (1 << 20)

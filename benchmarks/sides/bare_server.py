@@ -1,4 +1,4 @@
-"""A grpc.aio server that does nothing, the floor of every call. Run as a module, it prints its port."""
+"""A grpc.aio server that does nothing: the floor of every call. Run as a module, it prints its port."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ if TYPE_CHECKING:
 
 SERVICE: Final = "bench.Bare"
 CHUNK: Final = 256 << 10
-"""Bytes of a message of a transfer, as the SDK sends them."""
+"""Bytes per message of a transfer, as in the SDK."""
 MAX_MESSAGE: Final = 4 << 20
 
 
 async def echo(request: bytes, _context: object) -> bytes:
-    """The request itself."""
+    """Return the request."""
     return request
 
 
 async def sink(requests: AsyncIterator[bytes], _context: object) -> bytes:
-    """Take a stream and throw it away."""
+    """Discard a stream and return its size."""
     taken = 0
     async for request in requests:
         taken += len(request)
@@ -30,7 +30,7 @@ async def sink(requests: AsyncIterator[bytes], _context: object) -> bytes:
 
 
 async def source(request: bytes, _context: object) -> AsyncIterator[bytes]:
-    """So many bytes as the request says."""
+    """Yield the requested number of bytes."""
     left = int(request)
     chunk = bytes(CHUNK)
     while left > 0:

@@ -1,7 +1,7 @@
-"""The peer: ipykernel through jupyter_client's blocking client, which was found the fastest of its clients.
+"""The peer: ipykernel with jupyter_client's blocking client, the fastest of its clients in our measurements.
 
-A cell counts as complete when its `idle` has come on iopub and its reply on the shell channel: what comes before may
-still be output.
+A cell counts as complete when its `idle` status has arrived on iopub and its reply on the shell channel. Output may
+arrive until then.
 """
 
 from __future__ import annotations
@@ -18,27 +18,27 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
-_WITHIN: Final = 120.0
+_TIMEOUT: Final = 120.0
 
 
 class Kernel:
     """One kernel and its client.
 
     Attributes:
-        start_seconds: From asking for the kernel until it answers.
+        start_seconds: Time from the request for the kernel until it answers.
     """
 
     def __enter__(self) -> Self:
-        # It warns of its unencrypted sockets at each start.
+        # It warns about its unencrypted sockets at each start.
         logging.getLogger("traitlets").setLevel(logging.ERROR)
         start = time.perf_counter()
         self._kernel: Any = KernelManager(kernel_name="python3")
-        # Its standard error has the same warning.
+        # Its standard error repeats the warning.
         with Path(os.devnull).open("wb") as nowhere:
             self._kernel.start_kernel(stdout=nowhere, stderr=nowhere)
         self._client: Any = self._kernel.client()
         self._client.start_channels()
-        self._client.wait_for_ready(timeout=_WITHIN)
+        self._client.wait_for_ready(timeout=_TIMEOUT)
         self.start_seconds = time.perf_counter() - start
         return self
 
@@ -49,26 +49,26 @@ class Kernel:
         self._kernel.shutdown_kernel(now=True)
 
     def start(self, code: str) -> str:
-        """Send a cell; the id that its messages carry."""
+        """Send a cell and return the id that its messages carry."""
         sent: str = self._client.execute(code)
         return sent
 
     def finish(self, sent: str, on_message: Callable[[str, dict[str, Any]], None]) -> str:
-        """Take a cell's messages to its end; the reply's status.
+        """Receive a cell's messages to its end and return the reply's status.
 
         Args:
-            sent: From `start`.
-            on_message: Told each message's type and content.
+            sent: The id that `start` returned.
+            on_message: Called with each message's type and content.
         """
         while True:
-            message = self._client.get_iopub_msg(timeout=_WITHIN)
+            message = self._client.get_iopub_msg(timeout=_TIMEOUT)
             if message["parent_header"].get("msg_id") != sent:
                 continue
             if message["msg_type"] == "status" and message["content"]["execution_state"] == "idle":
                 break
             on_message(message["msg_type"], message["content"])
         while True:
-            reply = self._client.get_shell_msg(timeout=_WITHIN)
+            reply = self._client.get_shell_msg(timeout=_TIMEOUT)
             if reply["parent_header"].get("msg_id") == sent:
                 status: str = reply["content"]["status"]
                 return status
@@ -77,7 +77,7 @@ class Kernel:
         """Run a cell.
 
         Returns:
-            What it printed, and its PNG images as they travel (base64).
+            Its standard output, and its PNG images in base64, as they were received.
 
         Raises:
             RuntimeError: The cell failed.
@@ -93,15 +93,15 @@ class Kernel:
 
         status = self.finish(self.start(code), take)
         if status != "ok":
-            raise RuntimeError(f"the kernel's cell ended as {status}: {code[:200]}")
+            raise RuntimeError(f"the kernel's cell ended with {status}: {code[:200]}")
         return "".join(output), images
 
     def interrupt(self) -> None:
-        """As a user's interrupt."""
+        """Interrupt the kernel, as a user does."""
         self._kernel.interrupt_kernel()
 
     def timed(self, code: str) -> float:
-        """Milliseconds of a cell, all of its output received."""
+        """Run a cell and return the milliseconds until all its output has arrived."""
         start = time.perf_counter()
         self.execute(code)
         return (time.perf_counter() - start) * 1e3

@@ -1,4 +1,4 @@
-"""Ours: a local session through both faces of the SDK, the blocking one and the asyncio one."""
+"""Our side: a local session with the SDK's blocking and asyncio APIs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from sandbox_client import Execution
     from sandbox_client.sync.sandbox import LoopThread
 
-_PREPARED_WITHIN: Final = 60.0
+_IDLE_TIMEOUT: Final = 60.0
 _LANGUAGES: Final = ("python", "javascript")
 
 
@@ -32,8 +32,8 @@ class Session:
         self._core = self._loop.run(AsyncSandbox.local())
         self._open.callback(lambda: self._loop.run(self._core.close()))
         self.sandbox = Sandbox(self._core, self._loop)
-        (self._guardian,) = set(psutil.Process().children()) - before
-        self._wait_prepared()
+        (self._guard,) = set(psutil.Process().children()) - before
+        self._wait_idle()
         return self
 
     def __exit__(
@@ -49,25 +49,25 @@ class Session:
         """
         execution = self.sandbox.run_code(code, language, context=context)
         if execution.status is not Status.OK:
-            raise RuntimeError(f"our cell ended as {execution.status}: {execution.error or code[:200]}")
+            raise RuntimeError(f"our cell ended with {execution.status}: {execution.error or code[:200]}")
         return execution
 
     def timed(self, code: str, language: str = "python", context: str | None = None) -> float:
-        """Milliseconds of a cell, all of its output received."""
+        """Run a cell and return the milliseconds until all its output has arrived."""
         start = time.perf_counter()
         self.execute(code, language, context)
         return (time.perf_counter() - start) * 1e3
 
     def timed_async(self, code: str) -> float:
-        """As `timed`, with the asyncio client."""
+        """Do the same as `timed`, with the asyncio client."""
         return self._loop.run(self._timed_async(code))
 
     def processes(self) -> list[psutil.Process]:
-        """The processes of the session: agent, runtime, zygotes, interpreters."""
-        return [self._guardian, *self._guardian.children(recursive=True)]
+        """Return the processes of the session: process guard, agent, runtime, zygotes, interpreters."""
+        return [self._guard, *self._guard.children(recursive=True)]
 
     def agent(self) -> psutil.Process:
-        """The agent's process."""
+        """Return the agent's process."""
         return next(process for process in self.processes() if "sandbox_agent" in process.cmdline())
 
     async def _timed_async(self, code: str) -> float:
@@ -75,20 +75,20 @@ class Session:
         execution = await self._core.run_code(code)
         elapsed = (time.perf_counter() - start) * 1e3
         if execution.status is not Status.OK:
-            raise RuntimeError(f"our cell ended as {execution.status}: {execution.error}")
+            raise RuntimeError(f"our cell ended with {execution.status}: {execution.error}")
         return elapsed
 
-    def _wait_prepared(self) -> None:
-        """Until nothing of the start runs in the background any more, which would be counted otherwise."""
+    def _wait_idle(self) -> None:
+        """Wait until no work of the start runs in the background, which would distort the samples."""
         for language in _LANGUAGES:
             self.execute("1", language)
-        deadline = time.monotonic() + _PREPARED_WITHIN
+        deadline = time.monotonic() + _IDLE_TIMEOUT
         while time.monotonic() < deadline:
             used = sum(_cpu_seconds(process) for process in self.processes())
             time.sleep(0.5)
             if sum(_cpu_seconds(process) for process in self.processes()) - used < 0.03:  # noqa: PLR2004 - 6 % of a core
                 return
-        raise RuntimeError("the session did not come to rest")
+        raise RuntimeError(f"the session was still busy after {_IDLE_TIMEOUT:g} s")
 
 
 def _cpu_seconds(process: psutil.Process) -> float:

@@ -1,4 +1,4 @@
-"""Six things that agents do with a code interpreter, each a program of its own: `python -m examples.patterns.charts`.
+"""Six typical uses of a code interpreter by an agent, each a separate program: `python -m examples.patterns.charts`.
 
-They need the libraries of the extra `examples`. `tests/integration/test_patterns.py` runs them and checks the numbers.
+They need the extra `examples`. `tests/integration/test_patterns.py` runs them and checks the numbers.
 """

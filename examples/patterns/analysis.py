@@ -1,4 +1,4 @@
-"""Analyse a table: load it once, ask two questions of it in later calls."""
+"""Analyse a table: load it once, then answer two questions about it in later calls."""
 
 import asyncio
 
@@ -24,7 +24,7 @@ BY_MONTH = "sales.resample('MS')['profit'].sum().to_dict()"
 
 
 async def run(tools: SandboxTools) -> list[str]:
-    """What each call gave, as text."""
+    """Return the result of each call as text."""
     return [(await tools.execute_code(code)).text for code in (LOAD, SUMMARY, BY_MONTH)]
 
 

@@ -1,4 +1,4 @@
-"""Draw a dashboard and keep it: the picture comes back with the call, and is saved to the workspace."""
+"""Draw a dashboard. The call returns the picture and saves it to the workspace."""
 
 import asyncio
 from pathlib import Path
@@ -26,7 +26,7 @@ print('drawn')
 
 
 async def run(tools: SandboxTools) -> ToolResult:
-    """The result with the picture."""
+    """Return the result with the picture."""
     return await tools.execute_code(DASHBOARD, output_filename="dashboard.png")
 
 

@@ -25,7 +25,7 @@ confusion_matrix(test_y, found).tolist()
 
 
 async def run(tools: SandboxTools) -> str:
-    """The report."""
+    """Return the report."""
     trained = await tools.execute_code(TRAIN)
     assert trained.text == "(no output)", trained.text
     return (await tools.execute_code(REPORT)).text

@@ -1,4 +1,4 @@
-"""Ask SQL of a DataFrame with DuckDB, and keep the answer as a file."""
+"""Query a DataFrame with SQL in DuckDB, and keep the result as a file."""
 
 import asyncio
 
@@ -22,7 +22,7 @@ best.to_csv('best.csv', index=False)
 
 
 async def run(tools: SandboxTools) -> str:
-    """The file's text."""
+    """Return the file's text."""
     await tools.execute_code(QUERY)
     result = await tools.file_operations("read", paths=["best.csv"])
     return str(result.value["files"][0]["content"]) if isinstance(result.value, dict) else result.text

@@ -1,4 +1,4 @@
-"""Several calls that build on one another: clean, draw, export, download; variables last from call to call."""
+"""Make several calls that build on one another: clean, draw, export, download. Variables persist between them."""
 
 import asyncio
 
@@ -26,7 +26,7 @@ EXPORT = "readings.to_csv('readings.csv', index=False)"
 
 
 async def run(tools: SandboxTools) -> list[ToolResult]:
-    """The result of each call."""
+    """Return the result of each call."""
     return [
         await tools.execute_code(CLEAN),
         await tools.execute_code(DRAW, output_filename="readings.png"),

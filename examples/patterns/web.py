@@ -1,4 +1,4 @@
-"""Fetch JSON over HTTP and make a table of it. The server here is one of our own, on this machine."""
+"""Fetch JSON over HTTP and turn it into a table. The server runs on this machine, for the example."""
 
 import asyncio
 import contextlib
@@ -35,12 +35,12 @@ class _Cities(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *_words: object) -> None:
-        """Quiet."""
+        """Log nothing."""
 
 
 @contextlib.contextmanager
 def serve() -> Iterator[str]:
-    """A server's address."""
+    """Run a server during the block and yield its URL."""
     with ThreadingHTTPServer(("127.0.0.1", 0), _Cities) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
@@ -50,7 +50,7 @@ def serve() -> Iterator[str]:
 
 
 async def run(tools: SandboxTools) -> str:
-    """The table and its sum."""
+    """Return the table and its total."""
     with serve() as url:
         return (await tools.execute_code(FETCH.format(url=url))).text
 

@@ -1,4 +1,4 @@
-"""The `sandbox` command. Each module holds commands of one kind; `output` is the one that writes to the terminal."""
+"""The `sandbox` command: one module per command or group of commands."""
 
 from sandbox_client.cli.main import main
 

@@ -1,4 +1,4 @@
-"""`sandbox files` and `sandbox push`: files of a session."""
+"""`sandbox files` and `sandbox push`: the files of a session."""
 
 from __future__ import annotations
 
@@ -16,15 +16,21 @@ if TYPE_CHECKING:
     from sandbox_client.search import SearchReport
 
 _SESSION = click.option("--session", required=True, help="Name of a session in the cluster.")
-_RECURSIVE = click.option("-r", "--recursive", is_flag=True, help="A folder, with all that is in it.")
+_RECURSIVE = click.option("-r", "--recursive", is_flag=True, help="Copy a folder with everything in it.")
 _WITHIN = click.argument("path", default=".")
-_EXCLUDE = click.option("--exclude", multiple=True, help="Glob of names and paths to leave out; may be repeated.")
-_MOST = click.option("--max-results", default=1000, show_default=True, type=click.IntRange(1, 10_000))
+_EXCLUDE = click.option("--exclude", multiple=True, help="Glob of names or paths to skip. May be repeated.")
+_MAX_RESULTS = click.option(
+    "--max-results",
+    default=1000,
+    show_default=True,
+    type=click.IntRange(1, 10_000),
+    help="Stop after this many matches.",
+)
 
 
 @click.group(epilog="\b\nExample:\n  sandbox files put --session my-session data.csv")
 def files() -> None:
-    """Files of a session's workspace."""
+    """Work with the files of a session's workspace."""
 
 
 @files.command(
@@ -40,18 +46,16 @@ Examples:
 @_SESSION
 @with_target
 def get(target: Target, path: str, local: str | None, recursive: bool, session: str) -> None:  # noqa: FBT001 - click's
-    """Fetch PATH from the workspace to LOCAL (the current folder by default)."""
+    """Download PATH from the workspace to LOCAL. Default: the current folder."""
     if recursive:
-        with target.session(session) as sandbox, target.terminal.bar(path) as on_progress:
+        with target.session(session) as sandbox, target.terminal.progress_bar(path) as on_progress:
             folder = local or PurePosixPath(path).name or "."
             report = sandbox.files.download_tree(path, folder, on_progress=on_progress)
         _show_tree(target, report, folder)
         return
-    with target.session(session) as sandbox, target.terminal.bar(path) as on_progress:
+    with target.session(session) as sandbox, target.terminal.progress_bar(path) as on_progress:
         saved = sandbox.files.download(path, local, on_progress=on_progress)
-    if target.terminal.is_json:
-        target.terminal.show({"path": path, "local": str(saved), "size": saved.stat().st_size})
-    target.terminal.say(str(saved))
+    target.terminal.print({"path": path, "local": str(saved), "size": saved.stat().st_size}, str(saved))
 
 
 @files.command(
@@ -67,22 +71,20 @@ Examples:
 @_SESSION
 @with_target
 def put(target: Target, local: str, path: str | None, recursive: bool, session: str) -> None:  # noqa: FBT001 - click's
-    """Send LOCAL to PATH in the workspace (its own name by default)."""
+    """Upload LOCAL to PATH in the workspace. Default: under its own name, in the root."""
     if recursive:
         folder = path or Path(local).resolve().name
-        with target.session(session) as sandbox, target.terminal.bar(local) as on_progress:
+        with target.session(session) as sandbox, target.terminal.progress_bar(local) as on_progress:
             report = sandbox.files.upload_tree(local, folder, on_progress=on_progress)
         _show_tree(target, report, folder)
         return
     if Path(local).is_dir():
-        raise click.UsageError(f"{local} is a folder: use -r to send it with all that is in it")
+        raise click.UsageError(f"{local} is a folder: use -r to upload it with everything in it")
     if path and path.endswith("/"):
         path = str(PurePosixPath(path) / Path(local).name)
-    with target.session(session) as sandbox, target.terminal.bar(local) as on_progress:
+    with target.session(session) as sandbox, target.terminal.progress_bar(local) as on_progress:
         info = sandbox.files.upload(local, path, on_progress=on_progress)
-    if target.terminal.is_json:
-        target.terminal.show(dataclasses.asdict(info))
-    target.terminal.say(info.path)
+    target.terminal.print(dataclasses.asdict(info), info.path)
 
 
 @files.command(
@@ -93,20 +95,20 @@ Examples:
   sandbox files ls --session my-session data --depth 3""",
 )
 @click.argument("path", default=".")
-@click.option("--depth", default=1, show_default=True, type=click.IntRange(min=1), help="Levels of folders.")
+@click.option("--depth", default=1, show_default=True, type=click.IntRange(min=1), help="Folder levels to list.")
 @_SESSION
 @with_target
 def list_(target: Target, path: str, depth: int, session: str) -> None:
-    """List PATH, the workspace's root by default."""
+    """List the folder PATH. Default: the workspace's root."""
     with target.session(session) as sandbox:
         entries = sandbox.files.list(path, depth=depth)
     if target.terminal.is_json:
-        target.terminal.show([dataclasses.asdict(entry) for entry in entries])
+        target.terminal.print_json([dataclasses.asdict(entry) for entry in entries])
         return
     for entry in entries:
         modified = entry.modified.strftime("%Y-%m-%d %H:%M") if entry.modified else ""
         name = _printable(entry.path) + ("/" if entry.type == "directory" else "")
-        target.terminal.say(f"{entry.size:>12}  {modified:16}  {name}")
+        target.terminal.print_text(f"{entry.size:>12}  {modified:16}  {name}")
 
 
 @files.command(
@@ -118,15 +120,15 @@ Examples:
 @click.argument("pattern")
 @_WITHIN
 @_EXCLUDE
-@_MOST
+@_MAX_RESULTS
 @_SESSION
 @with_target
 def find(target: Target, pattern: str, path: str, exclude: tuple[str, ...], max_results: int, session: str) -> int:
-    """List what is named like PATTERN (a glob) below PATH."""
+    """List the files and folders below PATH whose name or path matches PATTERN, a glob. Exit code 1: no match."""
     with target.session(session) as sandbox:
         report = sandbox.files.find(pattern, path, exclude=exclude, max_results=max_results)
     for info in () if target.terminal.is_json else report.matches:
-        target.terminal.say(_printable(info.path) + ("/" if info.type == "directory" else ""))
+        target.terminal.print_text(_printable(info.path) + ("/" if info.type == "directory" else ""))
     return _end_search(target, report)
 
 
@@ -138,37 +140,39 @@ Examples:
 )
 @click.argument("pattern")
 @_WITHIN
-@click.option("--name", "name_pattern", default="", help="Glob: only files with such names.")
-@click.option("-F", "--literal", is_flag=True, help="PATTERN is plain text.")
-@click.option("-i", "--ignore-case", is_flag=True, help="Capitals are as good as small letters.")
+@click.option("--name", "name_pattern", default="", help="Search only files whose name matches this glob.")
+@click.option("-F", "--literal", is_flag=True, help="Take PATTERN as plain text.")
+@click.option("-i", "--ignore-case", is_flag=True, help="Ignore the case of letters.")
 @_EXCLUDE
-@_MOST
+@_MAX_RESULTS
 @_SESSION
 @with_target
 def grep(target: Target, pattern: str, path: str, session: str, **options: Any) -> int:
-    """List lines that PATTERN (a regular expression) matches, in text files below PATH. Exit code 1: there are none."""
+    """List the lines that match PATTERN, a regular expression, in text files below PATH. Exit code 1: no match."""
     with target.session(session) as sandbox:
         report = sandbox.files.grep(pattern, path, **options)
     for match in () if target.terminal.is_json else report.matches:
-        target.terminal.say(f"{_printable(match.path)}:{match.line}:{_printable(match.text)}")
+        target.terminal.print_text(f"{_printable(match.path)}:{match.line}:{_printable(match.text)}")
     return _end_search(target, report)
 
 
 @files.command(epilog="\b\nExample:\n  sandbox files watch --session my-session results")
 @_WITHIN
-@click.option("--recursive/--flat", default=True, help="Everything below PATH (the default), or its own entries.")
+@click.option("--recursive/--flat", default=True, help="Everything below PATH (the default), or only its entries.")
 @_SESSION
 @with_target
 def watch(target: Target, path: str, recursive: bool, session: str) -> int:  # noqa: FBT001 - click's
-    """Tell changes below PATH as they happen, until Ctrl-C."""
+    """Print changes below PATH as they happen, until Ctrl-C."""
     with target.session(session) as sandbox:
         for change in sandbox.files.watch(path, recursive=recursive):
             if target.terminal.is_json:
-                target.terminal.show(dataclasses.asdict(change))
+                target.terminal.print_json(dataclasses.asdict(change))
             elif change.change == "overflow":
-                target.terminal.write_stderr("changes were lost: look anew, then watch anew\n")
+                target.terminal.write_stderr(
+                    "changes were lost and the watch has ended: list the files, then watch again\n"
+                )
             else:
-                target.terminal.say(f"{change.change:8} {_printable(change.path)}")
+                target.terminal.print_text(f"{change.change:8} {_printable(change.path)}")
     return 0
 
 
@@ -179,7 +183,7 @@ Examples:
   sandbox files rm --session my-session --recursive old/"""
 )
 @click.argument("path")
-@click.option("-r", "--recursive", is_flag=True, help="Also a folder and all below it.")
+@click.option("-r", "--recursive", is_flag=True, help="Remove a folder with everything in it.")
 @_SESSION
 @with_target
 def rm(target: Target, path: str, recursive: bool, session: str) -> None:  # noqa: FBT001 - click passes it by name
@@ -187,7 +191,7 @@ def rm(target: Target, path: str, recursive: bool, session: str) -> None:  # noq
     with target.session(session) as sandbox:
         sandbox.files.remove(path, recursive=recursive)
     if target.terminal.is_json:
-        target.terminal.show({"path": path, "status": "removed"})
+        target.terminal.print_json({"path": path, "status": "removed"})
 
 
 @click.command(
@@ -200,14 +204,17 @@ Examples:
 @click.argument("paths", nargs=-1)
 @with_target
 def push(target: Target, session: str, paths: tuple[str, ...]) -> int:
-    """Save PATHS of SESSION (everything by default) to its object storage."""
-    with target.session(session) as sandbox, target.terminal.bar("Pushing") as show:
+    """Save PATHS of SESSION to its object storage. Default: everything.
+
+    Exit code 1: some files were not saved. Their names and the reasons are on standard error.
+    """
+    with target.session(session) as sandbox, target.terminal.progress_bar("Pushing") as show:
         report = sandbox.workspace.push(paths, on_progress=lambda at: show(at.bytes_done, at.bytes_total))
     if target.terminal.is_json:
-        target.terminal.show(dataclasses.asdict(report))
+        target.terminal.print_json(dataclasses.asdict(report))
     else:
-        target.terminal.say(
-            f"{report.files_saved} files are saved ({report.files_moved} moved, {report.bytes_moved} bytes), "
+        target.terminal.print_text(
+            f"{report.files_saved} files are saved ({report.files_moved} transferred, {report.bytes_moved} bytes), "
             f"generation {report.generation}"
         )
         for failure in report.failed:
@@ -216,21 +223,20 @@ def push(target: Target, session: str, paths: tuple[str, ...]) -> int:
 
 
 def _show_tree(target: Target, report: TreeReport, folder: str) -> None:
-    if target.terminal.is_json:
-        target.terminal.show({"path": folder, **dataclasses.asdict(report)})
-    target.terminal.say(f"{folder}: {report.files} files, {report.bytes} bytes")
+    value = {"path": folder, **dataclasses.asdict(report)}
+    target.terminal.print(value, f"{folder}: {report.files} files, {report.bytes} bytes")
     for path in report.skipped:
-        target.terminal.write_stderr(f"skipped, no regular file: {_printable(path)}\n")
+        target.terminal.write_stderr(f"skipped, not a regular file: {_printable(path)}\n")
 
 
 def _end_search(target: Target, report: SearchReport[Any]) -> int:
     if target.terminal.is_json:
-        target.terminal.show(dataclasses.asdict(report))
+        target.terminal.print_json(dataclasses.asdict(report))
     elif report.limit:
-        target.terminal.write_stderr(f"there may be more: {report.limit} ended the search\n")
+        target.terminal.write_stderr(f"there may be more: the search stopped at its limit ({report.limit})\n")
     return 0 if report.matches else EXIT_FAILED
 
 
 def _printable(name: str) -> str:
-    # Names come from user code: control characters would reach the terminal.
+    # User code chose these names. Their control characters must not reach the terminal.
     return "".join(character if character.isprintable() else repr(character)[1:-1] for character in name)

@@ -1,4 +1,4 @@
-"""Ctrl-C for a command that runs elsewhere: it is interrupted there, then killed, then left alone."""
+"""Passes Ctrl-C on to a remote command: the first interrupts it, the second kills it, the third ends this program."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _ESCALATION: Final = ("INT", "KILL")
 
 
 class Interrupts:
-    """While it is entered, Ctrl-C is passed on once there is something to pass it to; the third one ends this program.
+    """Context manager that passes Ctrl-C on, once `pass_to` was called. The third Ctrl-C ends this program.
 
-    Outside the main thread, where Python hands out no signals, it does nothing.
+    Outside the main thread it does nothing, because Python delivers signals only to the main thread.
     """
 
     def __init__(self) -> None:
@@ -28,7 +28,7 @@ class Interrupts:
         self._is_main = threading.current_thread() is threading.main_thread()
 
     def pass_to(self, send: Callable[[str], object]) -> None:
-        """Call this with the name of a signal at each Ctrl-C."""
+        """Set the function that is called with the name of a signal at each Ctrl-C."""
         self._send = send
 
     def __enter__(self) -> Self:
@@ -45,6 +45,6 @@ class Interrupts:
             raise KeyboardInterrupt
         name = _ESCALATION[self._count]
         self._count += 1
-        # It ended on its own meanwhile: its end is on its way.
+        # The command may have ended meanwhile. Its result is then about to arrive.
         with contextlib.suppress(FailedPrecondition, NotFound):
             self._send(name)

@@ -4,23 +4,12 @@ from __future__ import annotations
 
 import click
 
-from sandbox_client.cli import (
-    exec as commands,
-)
-from sandbox_client.cli import (
-    files as filing,
-)
-from sandbox_client.cli import (
-    mcp as serving,
-)
-from sandbox_client.cli import (
-    processes,
-    sessions,
-    top,
-)
-from sandbox_client.cli import (
-    run as running,
-)
+from sandbox_client.cli import processes, sessions
+from sandbox_client.cli.exec import exec_
+from sandbox_client.cli.files import files, push
+from sandbox_client.cli.mcp import mcp
+from sandbox_client.cli.run import run
+from sandbox_client.cli.top import top
 from sandbox_proto import tracing
 
 
@@ -35,30 +24,38 @@ Examples:
   sandbox push my-session && sandbox suspend my-session
 
 \b
-Exit codes: 0 done, 1 the code or the call failed, 2 the command line is wrong, 3 no sandbox to talk to;
-`exec` exits with the command's own.""",
+Exit codes:
+  0  success
+  1  the code or the call failed
+  2  the command line is wrong
+  3  no sandbox is available
+  `exec` and `attach` exit with the exit code of the command.""",
 )
 @click.version_option(package_name="sandbox-operator")
 def main() -> None:
-    """Run code in isolated sessions, on this machine or in a cluster."""
+    """Run code in isolated sessions, on this machine or in a cluster.
+
+    `run`, `exec` and `mcp` start a local session unless --session names one in the cluster. A local session does not
+    isolate anything: use it only for code that you trust.
+    """
     tracing.start_where_configured("sandbox-cli")
 
 
 for _command in (
-    running.run,
-    commands.exec_,
+    run,
+    exec_,
     processes.ps,
     processes.attach,
     processes.kill,
     sessions.create,
     sessions.list_,
-    top.top,
+    top,
     sessions.suspend,
     sessions.resume,
     sessions.delete,
     sessions.logs,
-    filing.files,
-    filing.push,
-    serving.mcp,
+    files,
+    push,
+    mcp,
 ):
     main.add_command(_command)

@@ -1,4 +1,4 @@
-"""`sandbox mcp`: the tools for agents that speak the Model Context Protocol."""
+"""`sandbox mcp`: serves the tools to agents that speak the Model Context Protocol."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from sandbox_client.cli.options import Target, where, with_target
+from sandbox_client.cli.options import Target, with_session_options, with_target
 from sandbox_client.errors import SessionFailed
 
 if TYPE_CHECKING:
@@ -26,9 +26,9 @@ Examples:
   sandbox mcp --session my-session -n team-a     in the cluster
   sandbox mcp --http 127.0.0.1:8765              for http://127.0.0.1:8765/mcp""",
 )
-@click.option("--keep-variables", is_flag=True, help="A session that is made keeps Python variables while it sleeps.")
+@click.option("--keep-variables", is_flag=True, help="Keep the variables of a session that is created here.")
 @click.option("--http", metavar="HOST:PORT", help="Serve streamable HTTP, on loopback, instead of stdio.")
-@where
+@with_session_options
 @with_target
 def mcp(
     target: Target,
@@ -39,15 +39,15 @@ def mcp(
     store: str | None,
     egress: Literal["public", "none"],
 ) -> None:
-    """Serve the tools to an agent, by the Model Context Protocol.
+    """Serve the sandbox tools over the Model Context Protocol.
 
-    The session is made with the first call. One of the cluster is created where it is not there, and resumed where it
-    is suspended; a local one runs code as you, so it is for code you trust.
+    The first call opens the session. With --session, the session is created if it does not exist, and resumed if it is
+    suspended. Without it, a local session is started. It runs code as your user: use it only for code that you trust.
     """
     if importlib.util.find_spec("mcp") is None:
         raise SessionFailed("this needs the mcp package: pip install 'sandbox-operator[mcp]'", reason="EXTRA_MISSING")
-    from sandbox_client.tools import SandboxTools, cluster_sessions, local_sessions  # noqa: PLC0415 - same
-    from sandbox_client.tools.mcp_server import parse_address, serve_http, serve_stdio  # noqa: PLC0415 - of an extra
+    from sandbox_client.tools import SandboxTools, cluster_sessions, local_sessions  # noqa: PLC0415 - slow to import
+    from sandbox_client.tools.mcp_server import parse_address, serve_http, serve_stdio  # noqa: PLC0415 - needs an extra
 
     if http:
         parse_address(http)
@@ -57,6 +57,6 @@ def mcp(
     else:
         opener = local_sessions(store, workspace=workspace, egress=egress, keep_variables=keep_variables)
     tools = SandboxTools(opener)
-    # Ctrl-C is the way to end it.
+    # Ctrl-C is the normal way to stop the server.
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(serve_http(tools, http) if http else serve_stdio(tools))

@@ -1,4 +1,4 @@
-"""Options that all commands share, and how a command gets its sandbox: one of the cluster, or a local one."""
+"""The options that commands share, and the sandbox that they select: one of the cluster, or a local one."""
 
 from __future__ import annotations
 
@@ -23,62 +23,60 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Target:
-    """The shared options, as given."""
+    """The values of the shared options."""
 
     terminal: Terminal
     cluster: ClusterOptions
 
     @contextlib.contextmanager
     def session(self, name: str) -> Iterator[Sandbox]:
-        """A session of the cluster."""
-        with self.terminal.steps(f"Connecting to {name}") as step:
+        """Connect to a session of the cluster, and show what a wake lost and kept."""
+        with self.terminal.spinner(f"Connecting to {name}") as step:
             sandbox = Sandbox.connect(
-                name,
-                **dataclasses.asdict(self.cluster),
-                on_phase=lambda phase: step(f"Waking {name}: {phase}"),
+                name, **dataclasses.asdict(self.cluster), on_phase=lambda phase: step(f"Waking {name}: {phase}")
             )
         with sandbox:
-            if told := sandbox.notice:
-                self.terminal.write_stderr(f"{told}\n")
+            if shown := sandbox.notice:
+                self.terminal.write_stderr(f"{shown}\n")
             try:
                 yield sandbox
             finally:
-                if sandbox.notice != told:
+                if sandbox.notice != shown:
                     self.terminal.write_stderr(f"{sandbox.notice}\n")
 
     @contextlib.contextmanager
     def session_or_local(
         self, name: str | None, workspace: str | None, store: str | None, egress: Literal["public", "none"]
     ) -> Iterator[Sandbox]:
-        """A session of the cluster where a name is given, a local one otherwise."""
+        """Connect to a session of the cluster if a name is given, else start a local one."""
         if name:
             with self.session(name) as sandbox:
                 yield sandbox
             return
-        with self.terminal.steps("Starting a local session") as step:
+        with self.terminal.spinner("Starting a local session") as step:
             sandbox = Sandbox.local(
-                Path(workspace) if workspace else None,
-                Path(store) if store else None,
-                egress=egress,
-                on_progress=step,
+                Path(workspace) if workspace else None, Path(store) if store else None, egress=egress, on_progress=step
             )
         with sandbox:
             yield sandbox
 
 
 def with_target(function: Callable[..., int | None]) -> Callable[..., None]:
-    """Add the shared options to a command, hand it a Target first, and turn errors and its result into an exit code."""
+    """Add the shared options to a command and pass them as a Target, its first argument.
 
-    @click.option("-n", "--namespace", help="Namespace; the kubeconfig's by default.")
-    @click.option("--kubeconfig", type=click.Path(dir_okay=False), help="Path of a kubeconfig.")
-    @click.option("--context", "kube_context", help="Context of the kubeconfig.")
+    Errors, and the exit code that the command returns, end the program.
+    """
+
+    @click.option("-n", "--namespace", help="Namespace. Default: the kubeconfig's.")
+    @click.option("--kubeconfig", type=click.Path(dir_okay=False), help="Path to a kubeconfig.")
+    @click.option("--context", "kube_context", help="Context in the kubeconfig.")
     @click.option(
         "--direct/--port-forward",
         "in_cluster",
         default=None,
-        help="How to reach a session: its pod's address (from inside a pod, by default), or through the API server.",
+        help="Connect to the address of the session's pod (the default inside a pod), or through the API server.",
     )
-    @click.option("--output", type=click.Choice(["text", "json"]), default="text", help="Form of results and errors.")
+    @click.option("--output", type=click.Choice(["text", "json"]), default="text", help="Format of results and errors.")
     @functools.wraps(function)
     def command(
         *args: Any,
@@ -105,17 +103,20 @@ def with_target(function: Callable[..., int | None]) -> Callable[..., None]:
     return command
 
 
-def where(function: Callable[..., Any]) -> Callable[..., Any]:
+def with_session_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options that choose between a session of the cluster and a local one."""
     for option in (
         click.option(
-            "--egress", type=click.Choice(["public", "none"]), default="public", help="Network of a local session."
+            "--egress",
+            type=click.Choice(["public", "none"]),
+            default="public",
+            help="Network access of a local session.",
         ),
         click.option(
-            "--store", type=click.Path(file_okay=False), help="Folder that keeps a local session's pushed files."
+            "--store", type=click.Path(file_okay=False), help="Folder for the pushed files of a local session."
         ),
-        click.option("--workspace", type=click.Path(file_okay=False), help="Folder that a local session works in."),
-        click.option("--session", help="Name of a session in the cluster; without it a local one is started."),
+        click.option("--workspace", type=click.Path(file_okay=False), help="Working folder of a local session."),
+        click.option("--session", help="Name of a session in the cluster. Without it, a local session is started."),
     ):
         function = option(function)
     return function

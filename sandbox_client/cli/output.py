@@ -1,4 +1,4 @@
-"""What the CLI writes: results on stdout, errors and progress on stderr, as text or as JSON; and its exit codes."""
+"""Writes results to stdout, and errors and progress to stderr, as text or JSON. Defines the exit codes."""
 
 from __future__ import annotations
 
@@ -17,51 +17,57 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 EXIT_FAILED: Final = 1
-"""User code failed, or the call did."""
+"""User code or the call failed."""
 EXIT_USAGE: Final = 2
 """The command line is wrong."""
 EXIT_UNAVAILABLE: Final = 3
-"""No sandbox to talk to."""
+"""No sandbox is available."""
 
 
 @dataclass(frozen=True, slots=True)
 class Terminal:
-    """Where a command writes.
+    """The output of a command.
 
     Attributes:
-        is_json: JSON instead of text, on both streams.
+        is_json: Whether both streams get JSON instead of text.
     """
 
     is_json: bool
 
     @property
     def errors(self) -> Console:
-        """Standard error; bars and colours only where it is a terminal."""
+        """Standard error. It shows progress and colours only if it is a terminal."""
         return Console(stderr=True, highlight=False, soft_wrap=True)
 
-    def say(self, text: str) -> None:
-        """A line for people; nothing with JSON."""
+    def print_text(self, text: str) -> None:
+        """Print a line for people. Does nothing in JSON mode."""
         if not self.is_json:
             print(text)  # noqa: T201 - this is the CLI's standard output
 
-    def show(self, value: Any) -> None:
-        """A value for programs."""
+    def print(self, value: Any, text: str) -> None:
+        """Print a value for programs in JSON mode, else a text for people."""
+        if self.is_json:
+            self.print_json(value)
+        self.print_text(text)
+
+    def print_json(self, value: Any) -> None:
+        """Print a value for programs."""
         print(json.dumps(value, default=str, ensure_ascii=False))  # noqa: T201 - same
 
     def write_stdout(self, text: str) -> None:
-        """Output of user code, at once."""
+        """Write output of user code and flush it. Does nothing in JSON mode."""
         if not self.is_json:
             sys.stdout.write(text)
             sys.stdout.flush()
 
     def write_stderr(self, text: str) -> None:
-        """Error output of user code, at once."""
+        """Write error output of user code, or a remark, and flush it. Does nothing in JSON mode."""
         if not self.is_json:
             sys.stderr.write(text)
             sys.stderr.flush()
 
     def fail(self, error: SandboxError) -> int:
-        """Report an error; the exit code for it."""
+        """Print an error and return its exit code."""
         if self.is_json:
             print(json.dumps({**error.to_dict(), "status": "error"}), file=sys.stderr)  # noqa: T201 - same
         else:
@@ -71,8 +77,11 @@ class Terminal:
         return EXIT_UNAVAILABLE if isinstance(error, SandboxUnavailable | SessionFailed) else EXIT_FAILED
 
     @contextlib.contextmanager
-    def steps(self, first: str) -> Iterator[Callable[[str], None]]:
-        """A spinner with the current step; nothing where stderr is no terminal.
+    def spinner(self, first: str) -> Iterator[Callable[[str], None]]:
+        """Show a spinner with the current step. Shows nothing if stderr is not a terminal.
+
+        Args:
+            first: Text of the first step.
 
         Yields:
             A function that takes the next step's text.
@@ -85,11 +94,14 @@ class Terminal:
             yield lambda text: status.update(_escape(text))
 
     @contextlib.contextmanager
-    def bar(self, title: str) -> Iterator[Callable[[int, int], None]]:
-        """A progress bar of bytes; nothing where stderr is no terminal.
+    def progress_bar(self, title: str) -> Iterator[Callable[[int, int], None]]:
+        """Show a progress bar. Shows nothing if stderr is not a terminal.
+
+        Args:
+            title: Text before the bar.
 
         Yields:
-            A function that takes bytes done and bytes in all.
+            A function that takes the number of bytes transferred and the total.
         """
         console = self.errors
         if self.is_json or not console.is_terminal:

@@ -1,4 +1,4 @@
-"""`sandbox ps`, `sandbox attach` and `sandbox kill`: background processes of a session."""
+"""`sandbox ps`, `sandbox attach` and `sandbox kill`: the background processes of a session."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import click
 
 from sandbox_client.cli.exec import report
 from sandbox_client.cli.options import Target, with_target
-from sandbox_client.cli.terminal import relay
+from sandbox_client.cli.terminal import attach_terminal
 from sandbox_client.errors import InvalidArgument, NotFound
 from sandbox_client.models.results import Status
 
@@ -19,28 +19,31 @@ if TYPE_CHECKING:
     from sandbox_client.sync.sandbox import Sandbox
 
 _SESSION = click.option("--session", required=True, help="Name of a session in the cluster.")
-_SHORT = 12
-_COMMAND = 60
+_ID_WIDTH = 12
+_COMMAND_WIDTH = 60
 
 
 @click.command(epilog="\b\nExample:\n  sandbox ps --session my-session")
 @_SESSION
 @with_target
 def ps(target: Target, session: str) -> None:
-    """List background processes: those that run, and those that ended lately."""
+    """List background processes.
+
+    Shows those that are running or ended recently. `sandbox exec --detach` starts one.
+    """
     with target.session(session) as sandbox:
         processes = sandbox.processes.list()
     if target.terminal.is_json:
-        target.terminal.show([dataclasses.asdict(process) for process in processes])
+        target.terminal.print_json([dataclasses.asdict(process) for process in processes])
         return
-    target.terminal.say(f"{'ID':{_SHORT}}  {'PID':>7}  {'STARTED (UTC)':16}  {'STATUS':20}  COMMAND")
+    target.terminal.print_text(f"{'ID':{_ID_WIDTH}}  {'PID':>7}  {'STARTED (UTC)':16}  {'STATUS':20}  COMMAND")
     for process in processes:
         started = process.started_at.strftime("%Y-%m-%d %H:%M") if process.started_at else ""
         command = " ".join(process.command.split())
-        command = command if len(command) <= _COMMAND else f"{command[: _COMMAND - 3]}..."
+        command = command if len(command) <= _COMMAND_WIDTH else f"{command[: _COMMAND_WIDTH - 3]}..."
         shown = "".join(character if character.isprintable() else "?" for character in command)
-        target.terminal.say(
-            f"{process.id[:_SHORT]:{_SHORT}}  {process.pid:>7}  {started:16}  {_status(process):20}  {shown}"
+        target.terminal.print_text(
+            f"{process.id[:_ID_WIDTH]:{_ID_WIDTH}}  {process.pid:>7}  {started:16}  {_status(process):20}  {shown}"
         )
 
 
@@ -51,8 +54,8 @@ Examples:
   sandbox attach --session my-session 3f2a --offset 1048576 > rest.log"""
 )
 @click.argument("process_id", metavar="ID")
-@click.option("--offset", type=click.IntRange(min=0), default=0, help="Bytes of output to skip.")
-@click.option("-i", "--interactive", is_flag=True, help="Pass standard input on, its end included.")
+@click.option("--offset", type=click.IntRange(min=0), default=0, help="Number of bytes of output to skip.")
+@click.option("-i", "--interactive", is_flag=True, help="Pass standard input on, including its end.")
 @_SESSION
 @with_target
 def attach(
@@ -62,16 +65,18 @@ def attach(
     interactive: bool,  # noqa: FBT001 - click passes it by name
     session: str,
 ) -> int:
-    """Show the output of process ID (or the beginning of an id) from its start, and exit as it does.
+    """Attach to the background process ID.
 
-    Ctrl-C interrupts it; in a terminal all keys go to it but Ctrl-], which leaves it running.
+    Shows its output from the start and exits with its exit code. The beginning of an id is enough if no other id begins
+    the same. The first Ctrl-C interrupts the process, the second
+    kills it. If it runs in a terminal, all keys go to it except Ctrl-], which detaches and leaves it running.
     """
     with target.session(session) as sandbox:
         info = _find(sandbox, process_id)
         process = sandbox.processes.get(info.id)
         shows = not target.terminal.is_json
         is_raw = shows and info.has_terminal and info.running and sys.stdin.isatty() and sys.stdout.isatty()
-        result = relay(process, is_raw=is_raw, passes_input=is_raw or interactive, offset=offset, shows=shows)
+        result = attach_terminal(process, is_raw=is_raw, passes_input=is_raw or interactive, offset=offset, shows=shows)
     return 0 if result is None else report(target, result)
 
 
@@ -82,26 +87,33 @@ Examples:
   sandbox kill --session my-session --signal TERM 3f2a 77b0"""
 )
 @click.argument("process_ids", metavar="ID...", nargs=-1, required=True)
-@click.option("-s", "--signal", "name", default="KILL", show_default=True, help="Name of the signal, such as TERM.")
+@click.option(
+    "-s", "--signal", "name", default="KILL", show_default=True, help="Name or number of the signal, such as TERM."
+)
 @_SESSION
 @with_target
 def kill(target: Target, process_ids: tuple[str, ...], name: str, session: str) -> None:
-    """Signal processes by their ids (or their beginnings); KILL ends everything they started."""
+    """Send a signal to background processes.
+
+    The beginning of an id is enough if no other id begins the same. KILL also ends everything that a process started.
+    """
     with target.session(session) as sandbox:
         for process_id in process_ids:
             found = _find(sandbox, process_id).id
             sandbox.processes.signal(found, int(name) if name.isdecimal() else name)
             if target.terminal.is_json:
-                target.terminal.show({"process_id": found, "signal": name, "status": "sent"})
+                target.terminal.print_json({"process_id": found, "signal": name, "status": "sent"})
 
 
 def _find(sandbox: Sandbox, beginning: str) -> ProcessInfo:
     found = [process for process in sandbox.processes.list() if process.id.startswith(beginning)]
     exact = [process for process in found if process.id == beginning]
     if not found:
-        raise NotFound(f"there is no process {beginning}", reason="UNKNOWN_PROCESS", field="process_id")
+        raise NotFound(
+            f"there is no process {beginning}: `sandbox ps` lists them", reason="UNKNOWN_PROCESS", field="process_id"
+        )
     if len(found) > 1 and not exact:
-        message = f"{beginning} is the beginning of {len(found)} ids: give more of it"
+        message = f"{len(found)} ids begin with {beginning}: give more characters"
         raise InvalidArgument(message, reason="INVALID_ARGUMENT", field="process_id")
     return (exact or found)[0]
 

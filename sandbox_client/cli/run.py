@@ -1,4 +1,4 @@
-"""`sandbox run`: code."""
+"""`sandbox run`: runs code."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import click
 
-from sandbox_client.cli.options import Target, where, with_target
+from sandbox_client.cli.options import Target, with_session_options, with_target
 from sandbox_client.cli.output import EXIT_FAILED
 from sandbox_client.models.results import LANGUAGES, Execution, Status
 
@@ -24,7 +24,7 @@ _BY_SUFFIX: Final = {
     ".ts": "typescript",
     ".mts": "typescript",
 }
-_INTERRUPTED: Final = 130
+_EXIT_INTERRUPTED: Final = 130
 
 
 @click.command(
@@ -37,10 +37,14 @@ Examples:
 )
 @click.argument("file", required=False)
 @click.option("-c", "--code", help="Code to run, instead of a file.")
-@click.option("--language", type=click.Choice(LANGUAGES), help="Told by the file's extension; python otherwise.")
-@click.option("--timeout", type=click.FloatRange(min=0, min_open=True), help="Seconds it may take.")
-@click.option("--save-figures", type=click.Path(file_okay=False), help="Folder for the pictures it shows.")
-@where
+@click.option(
+    "--language", type=click.Choice(LANGUAGES), help="Language. Default: by the file's extension, else python."
+)
+@click.option("--timeout", type=click.FloatRange(min=0, min_open=True), help="Time limit in seconds.")
+@click.option(
+    "--save-figures", type=click.Path(file_okay=False), help="Folder in which to save the pictures that the code shows."
+)
+@with_session_options
 @with_target
 def run(
     target: Target,
@@ -54,7 +58,10 @@ def run(
     store: str | None,
     egress: Literal["public", "none"],
 ) -> int:
-    """Run code from FILE, from -c, or from standard input (-). Ctrl-C interrupts it."""
+    """Run code from FILE, from -c, or from standard input (-).
+
+    Variables persist from run to run in a session of the cluster. Ctrl-C interrupts the code.
+    """
     if (file is None) == (code is None):
         raise click.UsageError("give either a FILE (or - for standard input) or -c CODE")
     source = code if code is not None else _read(str(file))
@@ -62,15 +69,11 @@ def run(
     with target.session_or_local(session, workspace, store, egress) as sandbox:
         try:
             execution = sandbox.run_code(
-                source,
-                chosen,
-                timeout,
-                on_stdout=target.terminal.write_stdout,
-                on_stderr=target.terminal.write_stderr,
+                source, chosen, timeout, on_stdout=target.terminal.write_stdout, on_stderr=target.terminal.write_stderr
             )
         except KeyboardInterrupt:
             _interrupt(target, sandbox, chosen)
-            return _INTERRUPTED
+            return _EXIT_INTERRUPTED
     saved = _save_figures(execution, Path(save_figures)) if save_figures else []
     return _report(target, execution, saved)
 
@@ -102,10 +105,10 @@ def _save_figures(execution: Execution, folder: Path) -> list[str]:
 def _report(target: Target, execution: Execution, saved: list[str]) -> int:
     terminal = target.terminal
     if terminal.is_json:
-        terminal.show({**_to_json(execution), "saved_figures": saved})
+        terminal.print_json({**_to_json(execution), "saved_figures": saved})
     else:
         if execution.text is not None:
-            terminal.say(execution.text)
+            terminal.print_text(execution.text)
         if execution.error:
             terminal.write_stderr(f"{execution.error}\n")
         elif not execution.ok:
@@ -120,10 +123,10 @@ def _report(target: Target, execution: Execution, saved: list[str]) -> int:
 def _why(execution: Execution) -> str:
     return {
         Status.TIMED_OUT: f"the time limit was hit after {execution.duration:.1f} s",
-        Status.OOM_KILLED: "it was killed for lack of memory",
-        Status.INTERRUPTED: "it was interrupted",
-        Status.LOST: "the sandbox restarted while it ran; it was not run again",
-    }.get(execution.status, f"it ended with {execution.status}, exit code {execution.exit_code}")
+        Status.OOM_KILLED: "the code was killed because it ran out of memory",
+        Status.INTERRUPTED: "the code was interrupted",
+        Status.LOST: "the sandbox restarted while the code ran; it was not run again",
+    }.get(execution.status, f"the code ended with {execution.status}, exit code {execution.exit_code}")
 
 
 def _to_json(execution: Execution) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""`sandbox create`, `list`, `suspend`, `resume`, `delete`, `logs`: sessions of the cluster."""
+"""`sandbox create`, `list`, `suspend`, `resume`, `delete` and `logs`: the sessions of a cluster."""
 
 from __future__ import annotations
 
@@ -16,11 +16,7 @@ from sandbox_client.errors import SessionFailed
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_TIMEOUT: Final = click.option("--timeout", default=120.0, show_default=True, help="Seconds to wait.")
-
-
-async def _cluster(target: Target) -> Cluster:
-    return await Cluster.open(target.cluster)
+_TIMEOUT: Final = click.option("--timeout", default=120.0, show_default=True, help="Seconds to wait at most.")
 
 
 @click.command(
@@ -30,10 +26,12 @@ Examples:
   sandbox create my-session --template data-science --env TZ=UTC --env LEVEL=3"""
 )
 @click.argument("name", required=False)
-@click.option("--template", default="default", show_default=True, help="Name of a SandboxTemplate.")
-@click.option("--env", multiple=True, metavar="KEY=VALUE", help="Environment variable of code and commands.")
-@click.option("--keep-variables", is_flag=True, help="Python variables, too, come back after a suspend: best effort.")
-@click.option("--wait/--no-wait", default=True, show_default=True, help="Until it is Ready.")
+@click.option("--template", default="default", show_default=True, help="Name of the SandboxTemplate.")
+@click.option(
+    "--env", multiple=True, metavar="KEY=VALUE", help="Environment variable for code and commands. May be repeated."
+)
+@click.option("--keep-variables", is_flag=True, help="Restore Python variables after a suspend (best effort).")
+@click.option("--wait/--no-wait", default=True, show_default=True, help="Wait until the session is Ready.")
 @_TIMEOUT
 @with_target
 def create(
@@ -45,25 +43,26 @@ def create(
     wait: bool,  # noqa: FBT001 - same
     timeout: float,
 ) -> None:
-    """Create a session, and wait until it is Ready."""
+    """Create a session and wait until it is Ready. Prints its name.
+
+    Without NAME, the session gets a random name.
+    """
     pairs = dict(_pair(word) for word in env)
     spec = {"lifecycle": {"keepVariables": True}} if keep_variables else {}
 
     async def work() -> str:
-        cluster = await _cluster(target)
+        cluster = await Cluster.open(target.cluster)
         session = await cluster.create(SessionRequest(name, template, pairs, spec))
         created = str(session["metadata"]["name"])
         if wait:
-            with target.terminal.steps(f"Creating {created}") as step:
+            with target.terminal.spinner(f"Creating {created}") as step:
                 await cluster.wait_ready(
                     created, timeout=timeout, on_phase=lambda phase: step(f"{created}: {phase}"), since=session
                 )
         return created
 
     created = asyncio.run(work())
-    if target.terminal.is_json:
-        target.terminal.show({"name": created, "status": "ready" if wait else "created"})
-    target.terminal.say(created)
+    target.terminal.print({"name": created, "status": "ready" if wait else "created"}, created)
 
 
 def _pair(word: str) -> tuple[str, str]:
@@ -82,14 +81,14 @@ Examples:
 )
 @with_target
 def list_(target: Target) -> None:
-    """List the namespace's sessions."""
+    """List the sessions of a namespace. `sandbox top` shows more about each."""
 
     async def work() -> list[dict[str, Any]]:
-        return await (await _cluster(target)).list()
+        return await (await Cluster.open(target.cluster)).list()
 
     rows = [_row(session) for session in asyncio.run(work())]
     if target.terminal.is_json:
-        target.terminal.show(rows)
+        target.terminal.print_json(rows)
         return
     table = Table("NAME", "PHASE", "TEMPLATE", "POD", "EXPIRES", box=None)
     for row in rows:
@@ -113,7 +112,10 @@ def _row(session: Mapping[str, Any]) -> dict[str, Any]:
 @_TIMEOUT
 @with_target
 def suspend(target: Target, name: str, timeout: float) -> None:
-    """Save a session's workspace and remove its pod; variables are lost unless it keeps them, files are not."""
+    """Save a session's workspace and delete its pod.
+
+    Files are kept. Variables are lost, unless the session keeps them (`sandbox create --keep-variables`).
+    """
     _change(target, name, "Suspended", timeout)
 
 
@@ -122,15 +124,15 @@ def suspend(target: Target, name: str, timeout: float) -> None:
 @_TIMEOUT
 @with_target
 def resume(target: Target, name: str, timeout: float) -> None:
-    """Bring a suspended session back with its files."""
+    """Start a suspended session again, with its files."""
     _change(target, name, "Ready", timeout)
 
 
 def _change(target: Target, name: str, phase: str, timeout: float) -> None:
     async def work() -> None:
-        cluster = await _cluster(target)
+        cluster = await Cluster.open(target.cluster)
         await cluster.suspend(name, is_suspended=phase == "Suspended")
-        with target.terminal.steps(f"{name}: waiting for {phase}") as step:
+        with target.terminal.spinner(f"{name}: waiting for {phase}") as step:
             session = await cluster.wait_for(
                 name,
                 lambda seen: seen.get("status", {}).get("phase") in (phase, "Failed"),
@@ -141,24 +143,20 @@ def _change(target: Target, name: str, phase: str, timeout: float) -> None:
             raise SessionFailed(f"session {name} is not {phase}: {describe_failure(session)}", reason="NOT_READY")
 
     asyncio.run(work())
-    if target.terminal.is_json:
-        target.terminal.show({"name": name, "status": phase.lower()})
-    target.terminal.say(f"{name} is {phase}")
+    target.terminal.print({"name": name, "status": phase.lower()}, f"{name} is {phase}")
 
 
 @click.command(epilog="\b\nExample:\n  sandbox delete my-session")
 @click.argument("name")
 @with_target
 def delete(target: Target, name: str) -> None:
-    """Delete a session. What was pushed stays in storage."""
+    """Delete a session. Pushed files stay in storage."""
 
     async def work() -> None:
-        await (await _cluster(target)).delete(name)
+        await (await Cluster.open(target.cluster)).delete(name)
 
     asyncio.run(work())
-    if target.terminal.is_json:
-        target.terminal.show({"name": name, "status": "deleted"})
-    target.terminal.say(f"{name} is being deleted")
+    target.terminal.print({"name": name, "status": "deleted"}, f"{name} is being deleted")
 
 
 @click.command(
@@ -168,21 +166,27 @@ Examples:
   sandbox logs my-session --container agent --tail 50"""
 )
 @click.argument("name")
-@click.option("--container", type=click.Choice(["agent", "sandbox"]), help="Both by default.")
-@click.option("--tail", default=200, show_default=True, type=click.IntRange(min=1), help="Lines at most.")
+@click.option("--container", type=click.Choice(["agent", "sandbox"]), help="Default: both.")
+@click.option(
+    "--tail",
+    default=200,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="Maximum number of lines of each container.",
+)
 @with_target
 def logs(target: Target, name: str, container: str | None, tail: int) -> None:
-    """Print the logs of a session's containers."""
+    """Print the last log lines of a session's containers."""
     wanted = [container] if container else ["agent", "sandbox"]
 
     async def work() -> dict[str, str]:
-        cluster = await _cluster(target)
+        cluster = await Cluster.open(target.cluster)
         return {each: await cluster.logs(name, each, tail=tail) for each in wanted}
 
     texts = asyncio.run(work())
     if target.terminal.is_json:
-        target.terminal.show(texts)
+        target.terminal.print_json(texts)
         return
     for each, text in texts.items():
         for line in text.splitlines():
-            target.terminal.say(line if container else f"{each}: {line}")
+            target.terminal.print_text(line if container else f"{each}: {line}")

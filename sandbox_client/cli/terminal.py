@@ -1,4 +1,4 @@
-"""This terminal (or standard input and output) as a background process's own, until it ends or the user leaves it."""
+"""Attaches this terminal, or standard input and output, to a background process."""
 
 from __future__ import annotations
 
@@ -20,36 +20,37 @@ if TYPE_CHECKING:
 
     from sandbox_client.sync.sandbox import Process
 
-LEAVE: Final = b"\x1d"
+DETACH_KEY: Final = b"\x1d"
 """Ctrl-]"""
-_READ: Final = 1 << 16
-_FALLBACK: Final = (24, 80)
+_READ_SIZE: Final = 1 << 16
+_DEFAULT_SIZE: Final = (24, 80)
 
 
 def terminal_size() -> tuple[int, int]:
-    """Rows and columns of this terminal, as it is now (COLUMNS and LINES do not follow it)."""
+    """Return the rows and columns of this terminal. COLUMNS and LINES are ignored: they do not follow a resize."""
     for descriptor in (1, 0, 2):
         with contextlib.suppress(OSError):
             size = os.get_terminal_size(descriptor)
             if size.lines and size.columns:
                 return size.lines, size.columns
-    return _FALLBACK
+    return _DEFAULT_SIZE
 
 
-def relay(
+def attach_terminal(
     process: Process, *, is_raw: bool, passes_input: bool, offset: int = 0, shows: bool = True
 ) -> CommandResult | None:
-    """Pass input and output on until the process ends.
+    """Copy input to a process, and its output here, until it ends or the user detaches.
 
     Args:
         process: A process whose input is open.
-        passes_input: Whether standard input is passed on, its end included.
-        is_raw: It has a terminal, and so have we: every key is passed on but Ctrl-], which leaves it running.
-        offset: Output to begin with.
-        shows: Whether output is written here; else it is in the result.
+        is_raw: Whether the process and this program both have a terminal. Every key is then sent to the process,
+            except Ctrl-], which detaches and leaves it running.
+        passes_input: Whether standard input is sent to the process, including its end.
+        offset: Number of bytes of output to skip.
+        shows: Whether output is written here. If not, it is in the result.
 
     Returns:
-        How it ended; None where the user left.
+        The process's result, or None if the user detached.
     """
     output = _Output(process, offset, shows=shows)
     with contextlib.ExitStack() as stack:
@@ -59,15 +60,15 @@ def relay(
             stack.enter_context(_following_size(process))
         else:
             stack.enter_context(Interrupts()).pass_to(process.signal)
-        has_left = _pass_input(process, output, sys.stdin.fileno() if passes_input else -1, is_raw=is_raw)
-    if has_left:
+        is_detached = _pass_input(process, output, sys.stdin.fileno() if passes_input else -1, is_raw=is_raw)
+    if is_detached:
         return None
     output.check()
     return dataclasses.replace(_result(process), stdout=_text(output.kept[False]), stderr=_text(output.kept[True]))
 
 
 class _Output:
-    """A thread that writes (or keeps) what the process does; `done` is readable once there is no more."""
+    """A thread that writes or keeps the output of a process. The descriptor `done` becomes readable at its end."""
 
     def __init__(self, process: Process, offset: int, *, shows: bool) -> None:
         self.kept = {False: bytearray(), True: bytearray()}
@@ -75,11 +76,11 @@ class _Output:
         self._process = process
         self._offset = offset
         self._error: BaseException | None = None
-        self.done, self._tell = os.pipe()
+        self.done, self._done_writer = os.pipe()
         self._thread = threading.Thread(target=self._write, name="sandbox-output", daemon=True)
 
     def check(self) -> None:
-        """Raise what ended it early."""
+        """Raise the error that ended the output early, if any."""
         if self._error is not None:
             raise self._error
 
@@ -87,7 +88,7 @@ class _Output:
         self._thread.start()
 
     def __exit__(self, *_: object) -> None:
-        # A thread that still waits for output ends with the connection.
+        # A thread that still waits for output ends later, with the connection. The descriptor then stays open.
         if not self._thread.is_alive():
             os.close(self.done)
 
@@ -103,23 +104,23 @@ class _Output:
         except BaseException as error:  # noqa: BLE001 - raised again by `check`
             self._error = error
         finally:
-            os.close(self._tell)
+            os.close(self._done_writer)
 
 
 def _pass_input(process: Process, output: _Output, source: int, *, is_raw: bool) -> bool:
-    """Pass standard input on until the output ends; whether the user left."""
+    """Send standard input to the process until its output ends. Return whether the user detached."""
     watched = [output.done] if source < 0 else [source, output.done]
     while True:
         readable = select.select(watched, [], [])[0]
         if output.done in readable:
             return False
-        data = os.read(source, _READ)
-        keys, leave, _ = data.partition(LEAVE) if is_raw else (data, b"", b"")
-        # Its end is on its way: what is typed now is for nobody.
+        data = os.read(source, _READ_SIZE)
+        keys, detach, _ = data.partition(DETACH_KEY) if is_raw else (data, b"", b"")
+        # The process may have ended already. Keys typed after its end are dropped.
         with contextlib.suppress(FailedPrecondition, NotFound):
             if keys or not data:
                 process.send_input(keys, end=not data)
-        if leave or (is_raw and not data):
+        if detach or (is_raw and not data):
             return True
         if not data:
             watched.remove(source)
@@ -132,7 +133,7 @@ def _raw(descriptor: int) -> Iterator[None]:
 
     before = termios.tcgetattr(descriptor)
     try:
-        # Drained, not flushed: what was typed ahead counts.
+        # TCSADRAIN keeps the keys that were typed ahead; TCSAFLUSH would drop them.
         tty.setraw(descriptor, termios.TCSADRAIN)
         yield
     finally:
@@ -142,7 +143,7 @@ def _raw(descriptor: int) -> Iterator[None]:
 @contextlib.contextmanager
 def _following_size(process: Process) -> Iterator[None]:
     def resize(*_: Any) -> None:
-        # A size that could not be told is no reason to end.
+        # A failed resize is no reason to end.
         with contextlib.suppress(SandboxError):
             process.resize(*terminal_size())
 

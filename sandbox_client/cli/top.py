@@ -15,18 +15,18 @@ from rich.table import Table
 from rich.text import Text
 
 from sandbox_client.cli.options import Target, with_target
-from sandbox_client.cluster.overview import SORTS, Overview, build_overview, format_age, format_bytes, format_cores
-from sandbox_client.cluster.top import Reader
+from sandbox_client.cluster.table import SORTS, ClusterTable, build_table, format_age, format_bytes, format_cores
+from sandbox_client.cluster.top import ClusterReader
 from sandbox_client.errors import SandboxUnavailable
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from sandbox_client.cluster.overview import PoolRow, SessionRow
+    from sandbox_client.cluster.table import PoolRow, SessionRow
 
 _STYLES: Final = {"Ready": "green", "Failed": "bold red", "Suspended": "dim"}
 _PLAIN_WIDTH: Final = 1000
-"""Columns of a text that is no terminal's: nothing is cut there."""
+"""Columns if the output is not a terminal, so that no text is cut off."""
 
 
 @click.command(
@@ -34,33 +34,33 @@ _PLAIN_WIDTH: Final = 1000
 Examples:
   sandbox top                            this namespace, until Ctrl-C
   sandbox top -A --sort memory           all namespaces, the largest first
-  sandbox top --once -n team-a           one look, as text
+  sandbox top --once -n team-a           print once, as text
   sandbox top -A --output json | jq '.sessions[] | select(.phase == "Failed")'
 
 \b
 Columns:
-  PHASE   with the reason where it is not Ready
+  PHASE   with the reason if it is not Ready
   START   Warm (from a pool) or Cold, and how long the pod took to be Ready
-  IDLE    since the last use, give or take a minute
-  CPU     thousandths of a core, and MEMORY: agent and sandbox together, as
-          metrics-server has them (a minute old, or less); without one the
-          columns are left out
-  Of a pool: blank pods that a session can claim now, that there are, and
-  that are wanted.
+  IDLE    time since the last use, give or take a minute
+  CPU     thousandths of a core, agent and sandbox together
+  MEMORY  agent and sandbox together
+          CPU and MEMORY come from metrics-server and are up to a minute old.
+          Without metrics-server these columns are left out.
+  READY, THERE, WANTED
+          of a pool: blank pods that a session can claim now, that exist, and
+          that are wanted
 
-Each look is one list of sessions, pools, pods and metrics. That needs the right to list sandboxsessions; what else may
-not be listed is left out, and said so."""
+Each refresh lists sessions, pools, pods and metrics once. You need the right to list sandboxsessions. Other kinds that
+you may not list are left out, with a note."""
 )
-@click.option("-A", "--all-namespaces", is_flag=True, help="Sessions of all namespaces.")
-@click.option("--once", is_flag=True, help="Print one look and end; so it does where its output is no terminal.")
+@click.option("-A", "--all-namespaces", is_flag=True, help="Show the sessions of all namespaces.")
+@click.option("--once", is_flag=True, help="Print once and exit. This is the default if the output is not a terminal.")
 @click.option(
-    "--interval",
-    type=click.FloatRange(min=0.5),
-    default=2.0,
-    show_default=True,
-    help="Seconds between two looks.",
+    "--interval", type=click.FloatRange(min=0.5), default=2.0, show_default=True, help="Seconds between two refreshes."
 )
-@click.option("--sort", type=click.Choice(SORTS), default="phase", show_default=True, help="What comes first.")
+@click.option(
+    "--sort", type=click.Choice(SORTS), default="phase", show_default=True, help="Sort order of the sessions."
+)
 @with_target
 def top(
     target: Target,
@@ -69,7 +69,10 @@ def top(
     interval: float,
     sort: str,
 ) -> None:
-    """Watch the sessions of a namespace, or of all: where they run, how they are, and what they use."""
+    """Show a live table of sessions and warm pools.
+
+    It shows their state, where they run, and how much CPU and memory they use.
+    """
     if all_namespaces and target.cluster.namespace:
         raise click.UsageError("give either --namespace or --all-namespaces")
     console = Console(highlight=False)
@@ -77,51 +80,51 @@ def top(
     if not console.is_terminal:
         console = Console(highlight=False, width=_PLAIN_WIDTH)
 
-    async def look(reader: Reader) -> Overview:
-        return build_overview(await reader.read(), datetime.now(UTC), sort)
+    async def refresh(reader: ClusterReader) -> ClusterTable:
+        return build_table(await reader.read(), datetime.now(UTC), sort)
 
     async def work() -> None:
-        reader = await Reader.open(target.cluster, everywhere=all_namespaces)
-        seen = await look(reader)
+        reader = await ClusterReader.open(target.cluster, everywhere=all_namespaces)
+        table = await refresh(reader)
         if target.terminal.is_json:
-            target.terminal.show({**dataclasses.asdict(seen), "summary": seen.summary})
+            target.terminal.print_json({**dataclasses.asdict(table), "summary": table.summary})
         elif not is_live:
-            console.print(render(seen, has_namespace=all_namespaces))
+            console.print(render(table, has_namespace=all_namespaces))
         else:
-            await _watch(reader, seen)
+            await _watch(reader, table)
 
-    async def _watch(reader: Reader, seen: Overview) -> None:
+    async def _watch(reader: ClusterReader, table: ClusterTable) -> None:
         with Live(console=console, screen=True, auto_refresh=False) as live:
             problem = ""
             while True:
-                live.update(render(seen, has_namespace=all_namespaces, problem=problem), refresh=True)
+                live.update(render(table, has_namespace=all_namespaces, problem=problem), refresh=True)
                 await asyncio.sleep(interval)
                 try:
-                    seen, problem = await look(reader), ""
+                    table, problem = await refresh(reader), ""
                 except SandboxUnavailable as error:
-                    # It may come back; what was seen last stays, and is said to be old.
+                    # The API server may come back. The last table stays, with its time.
                     problem = problem or f"as of {datetime.now().astimezone():%H:%M:%S}: {error}"
 
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(work())
 
 
-def render(seen: Overview, *, has_namespace: bool, problem: str = "") -> RenderableType:
-    """The tables, the sum, and what is to be said of them.
+def render(table: ClusterTable, *, has_namespace: bool, problem: str = "") -> RenderableType:
+    """Return the summary, the notes, and the tables of sessions and pools.
 
     Args:
-        seen: What to show.
-        has_namespace: Whether rows name their namespace.
-        problem: Why this is not what is there now.
+        table: The rows.
+        has_namespace: Whether rows have a column with their namespace.
+        problem: The reason why the table is out of date, or "".
     """
-    parts: list[RenderableType] = [Text(seen.summary, style="bold")]
+    parts: list[RenderableType] = [Text(table.summary, style="bold")]
     if problem:
         parts.append(Text(problem, style="bold red"))
-    parts += [Text(note, style="yellow") for note in seen.notes]
-    if seen.sessions:
-        parts += [Text(), _sessions(seen.sessions, has_namespace=has_namespace)]
-    if seen.pools:
-        parts += [Text(), _pools(seen.pools, has_namespace=has_namespace)]
+    parts += [Text(note, style="yellow") for note in table.notes]
+    if table.sessions:
+        parts += [Text(), _sessions(table.sessions, has_namespace=has_namespace)]
+    if table.pools:
+        parts += [Text(), _pools(table.pools, has_namespace=has_namespace)]
     return Group(*parts)
 
 
@@ -155,7 +158,7 @@ def _pools(rows: tuple[PoolRow, ...], *, has_namespace: bool) -> Table:
 
 
 def _add(table: Table, namespace: str | None, cells: list[str | Text]) -> None:
-    # As Text: a plain string would be read as markup.
+    # Rich would interpret a plain string as markup.
     texts = [cell if isinstance(cell, Text) else Text(cell) for cell in cells]
     table.add_row(*([] if namespace is None else [Text(namespace)]), *texts)
 

@@ -1,4 +1,4 @@
-"""The edge to the `kubernetes` package: its configuration, its errors made ours, and what an access Secret holds."""
+"""Wraps the `kubernetes` package: configuration, reads of core objects, error translation, and the access Secret."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 _NAMESPACE_FILE: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
-_TIMEOUT: Final = 15.0
-"""Seconds that an answer may take."""
+_READ_TIMEOUT: Final = 15.0
+"""Seconds to wait for the response to a read."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClusterOptions:
-    """Which cluster and namespace; `AsyncSandbox.connect` describes each field."""
+    """The cluster and namespace to use. `AsyncSandbox.connect` describes each field."""
 
     namespace: str | None = None
     kubeconfig: str | None = None
@@ -42,7 +42,10 @@ class ClusterOptions:
 
 
 def open_client(options: ClusterOptions) -> tuple[Any, str, bool]:
-    """The API client, the namespace, and whether pods are dialled at their own addresses.
+    """Read the kubeconfig, or this pod's service account.
+
+    Returns:
+        The API client, the namespace, and whether to connect to pods at their own addresses.
 
     Raises:
         SandboxUnavailable: There is no kubeconfig and no service account.
@@ -64,7 +67,7 @@ def open_client(options: ClusterOptions) -> tuple[Any, str, bool]:
             default = _namespace_of(config, path, options.kube_context)
     except config.ConfigException as error:
         raise SandboxUnavailable(
-            f"no cluster to talk to: {str(error).rstrip('.')}. Give --kubeconfig or set KUBECONFIG.",
+            f"no cluster is configured: {str(error).rstrip('.')}. Pass --kubeconfig or set KUBECONFIG.",
             reason="NO_KUBECONFIG",
         ) from error
     is_direct = is_inside if options.in_cluster is None else options.in_cluster
@@ -78,10 +81,10 @@ def _namespace_of(config: Any, path: str | None, kube_context: str | None) -> st
 
 
 def read_access(secret_name: str, data: Mapping[str, str]) -> dict[str, bytes]:
-    """The fields of an access Secret, decoded.
+    """Decode the fields of an access Secret.
 
     Raises:
-        SessionFailed: One is missing.
+        SessionFailed: A field is missing.
     """
     access = {key: base64.b64decode(value) for key, value in data.items()}
     missing = [key for key in ("token", "ca.crt", "endpoint", "serverName", "podName") if not access.get(key)]
@@ -93,36 +96,36 @@ def read_access(secret_name: str, data: Mapping[str, str]) -> dict[str, bytes]:
 
 
 def core_url(client: Any, *segments: str) -> str:
-    """A URL below `/api/v1/`; no segment reaches out of its place."""
+    """Return a URL below `/api/v1/`. Segments are quoted, so that none can lead to another path."""
     path = "/".join(quote(segment, safe="") for segment in segments)
     return f"{client.configuration.host}/api/v1/{path}"
 
 
 def bearer_header(client: Any) -> dict[str, str]:
-    """The kubeconfig's token as a header; nothing where there is none."""
+    """Return the kubeconfig's token as a header, or no header if there is no token."""
     bearer = client.configuration.auth_settings().get("BearerToken")
     return {"authorization": bearer["value"]} if bearer and bearer["value"] else {}
 
 
 def read_core(client: Any, *segments: str, **query: str | int) -> bytes:
-    """What a GET below `/api/v1/` answers. Blocking; for `call_api`.
+    """Return the response to a GET below `/api/v1/`. Blocking: run it with `call_api`.
 
-    CoreV1Api would be the package's own way: importing it, with a class for each kind there is, takes half a second,
-    which is longer than a session takes to start.
+    The package offers CoreV1Api for this. Importing it, with a class for each kind of object, takes half a second,
+    which is longer than the start of a session.
 
     Args:
         client: The kubernetes package's ApiClient.
-        *segments: Of the path.
-        **query: Of the URL.
+        *segments: Segments of the path.
+        **query: Parameters of the URL.
 
     Raises:
-        ApiException: Any other answer than 200.
+        ApiException: The status is not 200.
     """
     from kubernetes.client import ApiException  # noqa: PLC0415 - slow to import
 
     headers = {**client.default_headers, "accept": "application/json, */*", **bearer_header(client)}
     url = core_url(client, *segments)
-    answer = client.rest_client.pool_manager.request("GET", url, fields=query, headers=headers, timeout=_TIMEOUT)
+    answer = client.rest_client.pool_manager.request("GET", url, fields=query, headers=headers, timeout=_READ_TIMEOUT)
     if answer.status != HTTPStatus.OK:
         make_error: Any = ApiException
         error = make_error(answer.status, answer.reason)
@@ -132,30 +135,41 @@ def read_core(client: Any, *segments: str, **query: str | int) -> bytes:
     return content
 
 
-async def read_core_object(what: str, client: Any, *segments: str, **query: str | int) -> dict[str, Any]:
-    """The object that a GET below `/api/v1/` answers: `read_core`'s arguments; `what` and errors are `call_api`'s."""
-    answer = await call_api(what, read_core, client, *segments, **query)
+async def read_core_object(subject: str, client: Any, *segments: str, **query: str | int) -> dict[str, Any]:
+    """Return the object at a path below `/api/v1/`.
+
+    Args:
+        subject: The object, for error messages.
+        client: The kubernetes package's ApiClient.
+        *segments: Segments of the path.
+        **query: Parameters of the URL.
+
+    Raises:
+        SandboxError: As for `call_api`, or the response is not a JSON object.
+    """
+    answer = await call_api(subject, read_core, client, *segments, **query)
     try:
         found = json.loads(answer)
     except ValueError:
         found = None
     if not isinstance(found, dict):
-        message = f"{what}: what answers at {client.configuration.host} is no API server"
+        message = f"{subject}: the server at {client.configuration.host} is not a Kubernetes API server"
         raise SandboxUnavailable(message, reason="API_SERVER")
     return found
 
 
-async def call_api(what: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    """Run a call of the kubernetes package in a thread, its errors made ours.
+async def call_api(subject: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Run a call of the kubernetes package in a thread and translate its errors.
 
     Args:
-        what: What it is about, for messages.
+        subject: The object that the call is about, for error messages.
         function: The call.
-        *args: Its arguments.
-        **kwargs: Its named arguments.
+        *args: Its positional arguments.
+        **kwargs: Its keyword arguments.
 
     Raises:
-        SandboxError: As the API server answered, or SandboxUnavailable.
+        SandboxError: The API server refused the call. The class depends on the HTTP status.
+        SandboxUnavailable: The API server does not respond.
     """
     from kubernetes.client import ApiException  # noqa: PLC0415 - slow to import
     from urllib3.exceptions import HTTPError  # noqa: PLC0415 - same
@@ -163,13 +177,13 @@ async def call_api(what: str, function: Callable[..., Any], *args: Any, **kwargs
     try:
         return await asyncio.to_thread(function, *args, **kwargs)
     except ApiException as error:
-        raise _from_api_error(what, error) from error
+        raise _from_api_error(subject, error) from error
     except (HTTPError, OSError) as error:
-        raise SandboxUnavailable(f"the API server does not answer: {error}", reason="API_SERVER") from error
+        raise SandboxUnavailable(f"the API server does not respond: {error}", reason="API_SERVER") from error
 
 
-def _from_api_error(what: str, error: Any) -> SandboxError:
-    message = f"{what}: {_api_message(error)}"
+def _from_api_error(subject: str, error: Any) -> SandboxError:
+    message = f"{subject}: {_api_message(error)}"
     classes: dict[int, type[SandboxError]] = {
         400: InvalidArgument,
         401: Unauthenticated,
@@ -180,7 +194,7 @@ def _from_api_error(what: str, error: Any) -> SandboxError:
     }
     class_ = classes.get(error.status, SandboxUnavailable)
     if class_ is NotFound and not _is_status(error):
-        # Said by something in between, or by an API server that does not have the kind: no word on the object.
+        # A proxy sent this 404, or the API server does not know the kind. The object itself may well exist.
         return NotFound(message, reason="NO_SUCH_PATH")
     return class_(message, reason=str(error.reason or "API_SERVER").upper().replace(" ", "_"))
 

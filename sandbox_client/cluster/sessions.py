@@ -1,6 +1,7 @@
-"""Sessions of a cluster: create, find, wait, connect, suspend, delete. The `kubernetes` package is used in threads.
+"""Creates, finds, awaits, connects to, suspends and deletes the sessions of a cluster.
 
-What is agreed on with the operator is docs/pod-contract.md: the SandboxSession's status and its access Secret.
+The `kubernetes` package blocks, so it runs in threads. docs/pod-contract.md describes the SandboxSession's status and
+its access Secret, which the operator writes and this module reads.
 """
 
 from __future__ import annotations
@@ -20,8 +21,7 @@ from sandbox_client.cluster.api import (
     read_core,
     read_core_object,
 )
-from sandbox_client.cluster.port_forward import PodStream, open_pod_stream
-from sandbox_client.cluster.portforward import PortForward
+from sandbox_client.cluster.port_forward import PodStream, PortForward, open_pod_stream
 from sandbox_client.cluster.wake_policy import life_of
 from sandbox_client.errors import NotFound, SessionFailed
 from sandbox_client.transport.endpoint import Endpoint
@@ -36,13 +36,14 @@ VERSION: Final = "v1alpha1"
 PLURAL: Final = "sandboxsessions"
 AGENT_PORT: Final = 8443
 _WATCH_SECONDS: Final = 30
-"""One watch's length: a hanging one is noticed after it."""
+"""Length of one watch. A watch that hangs is noticed after this time."""
 _REQUEST_TIMEOUT: Final = 30
+"""Seconds without a byte after which a request fails."""
 
 
 @dataclass(frozen=True, slots=True)
 class SessionRequest:
-    """A session to create; `AsyncSandbox.create` describes each field."""
+    """A session to create. `AsyncSandbox.create` describes each field."""
 
     name: str | None = None
     template: str = "default"
@@ -50,14 +51,14 @@ class SessionRequest:
     spec: Mapping[str, Any] = field(default_factory=dict)
 
     def to_object(self, name: str) -> dict[str, Any]:
-        """The custom resource."""
+        """Return the custom resource."""
         env = [{"name": key, "value": value} for key, value in self.env.items()]
         spec = {**self.spec, "templateRef": {"name": self.template}, **({"env": env} if env else {})}
         return {"apiVersion": f"{GROUP}/{VERSION}", "kind": "SandboxSession", "metadata": {"name": name}, "spec": spec}
 
 
 def describe_failure(session: Mapping[str, Any]) -> str:
-    """Why a session is not Ready, from its phase and conditions, in one line."""
+    """Say in one line why a session is not Ready, from its phase and conditions."""
     status = session.get("status", {})
     bad = [
         f"{condition.get('type')}: {condition.get('reason', '')} {condition.get('message', '')}".strip()
@@ -69,7 +70,7 @@ def describe_failure(session: Mapping[str, Any]) -> str:
 
 
 def is_ready(session: Mapping[str, Any]) -> bool:
-    """Whether clients may connect."""
+    """Return whether clients may connect."""
     return bool(session.get("status", {}).get("phase") == "Ready")
 
 
@@ -90,16 +91,16 @@ class Cluster:
         """Read the kubeconfig, or this pod's service account.
 
         Raises:
-            SandboxUnavailable: There is neither.
+            SandboxUnavailable: There is no kubeconfig and no service account.
         """
         client, namespace, is_direct = await asyncio.to_thread(open_client, options)
         return cls(client, namespace, is_direct=is_direct)
 
     async def create(self, request: SessionRequest) -> dict[str, Any]:
-        """Create a session and return it, without waiting.
+        """Create a session and return it without waiting until it is Ready.
 
         Raises:
-            Conflict: There is one of that name.
+            Conflict: A session of that name exists.
             InvalidArgument: The API server refused the spec; the message names the field.
         """
         name = request.name or f"sandbox-{secrets.token_hex(4)}"
@@ -107,47 +108,55 @@ class Cluster:
         return created
 
     async def get(self, name: str, *, seconds: float = _REQUEST_TIMEOUT) -> dict[str, Any]:
-        """The custom resource.
+        """Return a session's custom resource.
 
         Args:
-            name: The session.
-            seconds: Without a byte, after which the API server counts as gone.
+            name: The session's name.
+            seconds: Time without a byte after which the API server counts as unreachable.
 
         Raises:
-            NotFound: There is none of that name.
+            NotFound: There is no session of that name.
         """
         found: dict[str, Any] = await self._call(f"session {name}", "get", name, seconds=seconds)
         return found
 
     async def list(self) -> list[dict[str, Any]]:
-        """All sessions of the namespace."""
+        """Return all sessions of the namespace."""
         answer = await self._call("sessions", "list")
         items: list[dict[str, Any]] = answer["items"]
         return items
 
     async def suspend(self, name: str, *, is_suspended: bool = True) -> None:
-        """Suspend a session, or resume it: the operator pushes its workspace and removes, or makes, the pod."""
+        """Suspend or resume a session.
+
+        On a suspend the operator pushes the workspace and deletes the pod. On a resume it creates a new pod.
+        """
         patch = {"spec": {"suspended": is_suspended}}
         await self._call(f"session {name}", "patch", name, patch)
 
     async def wake(self, name: str, *, timeout: float, on_phase: Callable[[str], object]) -> bool:  # noqa: ASYNC109 - it ends a watch
-        """Resume a session where it is suspended, and wait until it is Ready; whether it was suspended.
+        """Resume a session if it is suspended, wait until it is Ready, and return whether it was suspended.
+
+        Args:
+            name: The session's name.
+            timeout: Seconds for each of the two waits: until the suspension ends, and until the session is Ready.
+            on_phase: Called with each phase.
 
         Raises:
-            NotFound: There is none of that name.
-            SessionFailed: It did not become Ready in time; the message has its conditions.
+            NotFound: There is no session of that name.
+            SessionFailed: It did not become Ready in time. The message has its conditions.
         """
         session = await self.get(name)
         if not session.get("spec", {}).get("suspended"):
             return False
         await self.suspend(name, is_suspended=False)
-        # Until the operator has seen that, the phase is the old one.
+        # The phase stays the old one until the operator has seen the change.
         await self.wait_for(name, _has_left_suspension, timeout=timeout, on_phase=on_phase)
         await self.wait_ready(name, timeout=timeout, on_phase=on_phase)
         return True
 
     async def delete(self, name: str) -> None:
-        """Delete a session; what was pushed stays in storage."""
+        """Delete a session. Pushed files stay in storage."""
         await self._call(f"session {name}", "delete", name)
 
     async def wait_ready(
@@ -158,23 +167,23 @@ class Cluster:
         on_phase: Callable[[str], object],
         since: dict[str, Any] | None = None,
     ) -> dict[str, Any]:
-        """Wait until a session is Ready; it, as it is then.
+        """Wait until a session is Ready and return it.
 
         Args:
-            name: The session.
-            timeout: Seconds.
-            on_phase: Told each phase.
-            since: The session as it was just seen: it need not be asked for again.
+            name: The session's name.
+            timeout: Seconds to wait at most.
+            on_phase: Called with each phase.
+            since: The session if the caller has just read it. This saves one read.
 
         Raises:
-            SessionFailed: It became Failed, or was not Ready in time; the message has its conditions.
-            NotFound: It is not there (any more).
+            SessionFailed: It became Failed, or was not Ready in time. The message has its conditions.
+            NotFound: There is no session of that name, or it was deleted meanwhile.
         """
 
-        def is_over(session: Mapping[str, Any]) -> bool:
+        def is_done(session: Mapping[str, Any]) -> bool:
             return is_ready(session) or session.get("status", {}).get("phase") == "Failed"
 
-        session = await self.wait_for(name, is_over, timeout=timeout, on_phase=on_phase, since=since)
+        session = await self.wait_for(name, is_done, timeout=timeout, on_phase=on_phase, since=since)
         if not is_ready(session):
             raise SessionFailed(f"session {name} is not ready: {describe_failure(session)}", reason="NOT_READY")
         return session
@@ -182,17 +191,25 @@ class Cluster:
     async def wait_for(
         self,
         name: str,
-        is_over: Callable[[Mapping[str, Any]], bool],
+        is_done: Callable[[Mapping[str, Any]], bool],
         *,
         timeout: float,  # noqa: ASYNC109 - it ends a watch
         on_phase: Callable[[str], object],
         since: dict[str, Any] | None = None,
     ) -> dict[str, Any]:
-        """Watch a session until a predicate holds, or the time is over; the session as seen last."""
-        loop = asyncio.get_running_loop()
+        """Watch a session until a predicate holds or the time is up.
 
-        def tell(phase: str) -> None:
-            loop.call_soon_threadsafe(on_phase, phase)
+        Args:
+            name: The session's name.
+            is_done: The predicate. Called on another thread.
+            timeout: Seconds to wait at most.
+            on_phase: Called with each phase, on the event loop.
+            since: The session if the caller has just read it. This saves one read.
+
+        Returns:
+            The last version of the session. The predicate does not hold for it if the time is up.
+        """
+        loop = asyncio.get_running_loop()
 
         def watch() -> dict[str, Any]:
             last: dict[str, Any] = {}
@@ -201,15 +218,15 @@ class Cluster:
                 last = session
                 if (now := session.get("status", {}).get("phase", "")) and now != phase:
                     phase = now
-                    tell(phase)
-                if is_over(session):
+                    loop.call_soon_threadsafe(on_phase, phase)
+                if is_done(session):
                     break
             return last
 
         return await call_api(f"session {name}", watch)  # type: ignore[no-any-return]
 
     def _versions(self, name: str, deadline: float, since: dict[str, Any] | None) -> Iterator[dict[str, Any]]:
-        """Each version of a session as it appears. A watch that ends, hangs or is too old begins again with a read."""
+        """Yield each version of a session as it appears. After a watch ends, hangs or is too old, start with a read."""
         from kubernetes.client import ApiException  # noqa: PLC0415 - slow to import
         from kubernetes.watch import Watch  # noqa: PLC0415 - same
         from urllib3.exceptions import ProtocolError, ReadTimeoutError  # noqa: PLC0415 - same
@@ -244,7 +261,7 @@ class Cluster:
                 if error.status != 410:  # noqa: PLR2004 - Gone: the version is too old for a watch
                     raise
             except (ProtocolError, ReadTimeoutError):
-                # A watch that was cut or hangs: the read at the top tells whether the API server is there.
+                # The watch was cut or hangs. The read at the top fails if the API server is unreachable.
                 continue
             finally:
                 watch.stop()
@@ -252,19 +269,22 @@ class Cluster:
     async def connect(
         self, name: str, session: Mapping[str, Any] | None = None
     ) -> tuple[Endpoint, contextlib.AsyncExitStack]:
-        """Where a session answers, and what ends the port-forward to it.
+        """Find a session's endpoint, and start a port-forward to it unless its pod is reachable directly.
 
         Args:
-            name: The session.
-            session: It, as it was just seen: it need not be asked for again.
+            name: The session's name.
+            session: The session if the caller has just read it. This saves one read.
+
+        Returns:
+            The endpoint, and a stack whose closing ends the port-forward.
 
         Raises:
-            NotFound: There is no such session.
-            SessionFailed: It is not Ready.
+            NotFound: There is no session of that name.
+            SessionFailed: The session is not Ready.
         """
         session = session or await self.get(name)
         if not is_ready(session):
-            advice = "Resume it: `sandbox resume`." if session.get("spec", {}).get("suspended") else ""
+            advice = f"Resume it with `sandbox resume {name}`." if session.get("spec", {}).get("suspended") else ""
             raise SessionFailed(
                 f"session {name} is not ready: {describe_failure(session)}. {advice}".strip(), reason="NOT_READY"
             )
@@ -287,15 +307,15 @@ class Cluster:
         return endpoint, resources
 
     async def logs(self, name: str, container: str, *, tail: int = 200) -> str:
-        """The last lines of a session's container, `agent` or `sandbox`.
+        """Return the last log lines of one container of a session.
 
         Args:
-            name: The session.
-            container: Which one.
-            tail: Lines at most.
+            name: The session's name.
+            container: `agent` or `sandbox`.
+            tail: Maximum number of lines.
 
         Raises:
-            NotFound: It has no pod now.
+            NotFound: The session has no pod at the moment.
         """
         session = await self.get(name)
         pod = session.get("status", {}).get("podName")
@@ -305,11 +325,11 @@ class Cluster:
         text = await call_api(f"pod {pod}", read_core, self._client, *place, container=container, tailLines=tail)
         return str(text, errors="replace")
 
-    async def _call(self, what: str, verb: str, *arguments: Any, seconds: float = _REQUEST_TIMEOUT) -> Any:
-        """One request about sessions of this namespace; arguments and errors as for `call_api`."""
+    async def _call(self, subject: str, verb: str, *arguments: Any, seconds: float = _REQUEST_TIMEOUT) -> Any:
+        """Make one request about sessions of this namespace. Arguments and errors as for `call_api`."""
         function = getattr(self._objects(), f"{verb}_namespaced_custom_object")
         place = (GROUP, VERSION, self.namespace, PLURAL)
-        return await call_api(what, function, *place, *arguments, _request_timeout=seconds)
+        return await call_api(subject, function, *place, *arguments, _request_timeout=seconds)
 
     def _objects(self) -> Any:
         from kubernetes.client import CustomObjectsApi  # noqa: PLC0415 - slow to import

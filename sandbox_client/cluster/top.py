@@ -1,7 +1,8 @@
-"""Reading all sessions and warm pools of a namespace, or of all, with their pods and what those use.
+"""Reads the sessions and warm pools of one namespace or all, with their pods and resource usage, for `sandbox top`.
 
-One list for each kind and look, from the API server's cache (resourceVersion 0), and no watch: what pods use cannot be
-watched, a status says `last used` by the minute only, and a list holds nothing open between two looks.
+Each refresh lists every kind once, from the API server's cache (resourceVersion 0). A watch would not help: metrics
+cannot be watched, and a status has the time of the last use only to the minute. Lists also keep no connection busy
+between two refreshes.
 """
 
 from __future__ import annotations
@@ -10,8 +11,8 @@ import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
 from sandbox_client.cluster.api import ClusterOptions, call_api, open_client, read_core_object
-from sandbox_client.cluster.overview import Listing, Usage
 from sandbox_client.cluster.sessions import GROUP, PLURAL, VERSION
+from sandbox_client.cluster.table import ClusterObjects, Usage
 from sandbox_client.errors import NotFound, SandboxError
 
 if TYPE_CHECKING:
@@ -19,48 +20,48 @@ if TYPE_CHECKING:
 
 POOLS: Final = "sandboxwarmpools"
 _METRICS: Final = ("metrics.k8s.io", "v1beta1", "pods")
-_OURS: Final = "sandboxsessions.dev/managed-by=sandbox-operator"
-_TIMEOUT: Final = 15
-"""Seconds that one list may take."""
+_SELECTOR: Final = "sandboxsessions.dev/managed-by=sandbox-operator"
+_LIST_TIMEOUT: Final = 15
+"""Seconds to wait for one list."""
 _Found = list[dict[str, Any]] | BaseException
 
 
-class Reader:
-    """Reads one namespace, or all."""
+class ClusterReader:
+    """Reader of the objects of one namespace, or of all if `namespace` is None."""
 
     def __init__(self, client: Any, namespace: str | None) -> None:
         self._client = client
         self._namespace = namespace
 
     @classmethod
-    async def open(cls, options: ClusterOptions, *, everywhere: bool) -> Reader:
+    async def open(cls, options: ClusterOptions, *, everywhere: bool) -> ClusterReader:
         """Read the kubeconfig, or this pod's service account.
 
         Raises:
-            SandboxUnavailable: There is neither.
+            SandboxUnavailable: There is no kubeconfig and no service account.
         """
         client, namespace, _ = await asyncio.to_thread(open_client, options)
         return cls(client, None if everywhere else namespace)
 
-    async def read(self) -> Listing:
-        """A look at all of it. Only sessions have to be readable; what else is not is told in `notes`.
+    async def read(self) -> ClusterObjects:
+        """List all objects. A kind other than sessions that cannot be listed is left out, with a note that says why.
 
         Raises:
-            Unauthenticated: Sessions may not be listed here.
-            SandboxError: They cannot be.
+            Unauthenticated: The client has no right to list sessions here.
+            SandboxError: Sessions could not be listed for another reason.
         """
         answers: tuple[_Found, _Found, _Found, _Found] = await asyncio.gather(
             self._custom(GROUP, VERSION, PLURAL),
             self._custom(GROUP, VERSION, POOLS),
             self._pods(),
-            self._custom(*_METRICS, label_selector=_OURS),
+            self._custom(*_METRICS, label_selector=_SELECTOR),
             return_exceptions=True,
         )
         sessions, pools, pods, metrics = answers
         if isinstance(sessions, BaseException):
             raise sessions
         notes: list[str] = []
-        return Listing(
+        return ClusterObjects(
             tuple(sessions),
             tuple(_or_note(pools, "warm pools", notes)),
             tuple(_or_note(pods, "nodes", notes)),
@@ -72,21 +73,21 @@ class Reader:
         from kubernetes.client import CustomObjectsApi  # noqa: PLC0415 - slow to import
 
         api: Any = CustomObjectsApi(self._client)
-        options |= {"_request_timeout": _TIMEOUT}
+        options |= {"_request_timeout": _LIST_TIMEOUT}
         if group == GROUP:
             options["resource_version"] = "0"
-        what = f"{plural} of {self._where}"
+        subject = f"{plural} of {self._where}"
         if self._namespace is None:
-            answer = await call_api(what, api.list_cluster_custom_object, group, version, plural, **options)
+            answer = await call_api(subject, api.list_cluster_custom_object, group, version, plural, **options)
         else:
             place = (group, version, self._namespace, plural)
-            answer = await call_api(what, api.list_namespaced_custom_object, *place, **options)
+            answer = await call_api(subject, api.list_namespaced_custom_object, *place, **options)
         items: list[dict[str, Any]] = answer["items"]
         return items
 
     async def _pods(self) -> list[dict[str, Any]]:
         place = () if self._namespace is None else ("namespaces", self._namespace)
-        selected = {"labelSelector": _OURS, "resourceVersion": "0"}
+        selected = {"labelSelector": _SELECTOR, "resourceVersion": "0"}
         answer = await read_core_object(f"pods of {self._where}", self._client, *place, "pods", **selected)
         return [
             {
@@ -102,7 +103,11 @@ class Reader:
 
 
 def usage_of(metrics: list[dict[str, Any]]) -> Mapping[tuple[str, str], Usage]:
-    """What pods use, all containers together, from metrics-server's PodMetrics."""
+    """Sum up the usage of each pod's containers, from metrics-server's PodMetrics.
+
+    Returns:
+        The usage by namespace and pod name.
+    """
     from kubernetes.utils.quantity import parse_quantity  # noqa: PLC0415 - slow to import
 
     parse: Any = parse_quantity
@@ -114,12 +119,12 @@ def usage_of(metrics: list[dict[str, Any]]) -> Mapping[tuple[str, str], Usage]:
     return usage
 
 
-def _or_note(found: _Found, what: str, notes: list[str]) -> list[dict[str, Any]]:
+def _or_note(found: _Found, kind: str, notes: list[str]) -> list[dict[str, Any]]:
     if not isinstance(found, BaseException):
         return found
     if not isinstance(found, SandboxError):
         raise found
-    is_unmeasured = what.startswith("CPU") and (isinstance(found, NotFound) or found.reason == "SERVICE_UNAVAILABLE")
-    why = "no metrics-server answers in this cluster" if is_unmeasured else found.message
-    notes.append(f"{what} are left out: {why}")
+    is_unmeasured = kind.startswith("CPU") and (isinstance(found, NotFound) or found.reason == "SERVICE_UNAVAILABLE")
+    why = "this cluster has no working metrics-server" if is_unmeasured else found.message
+    notes.append(f"{kind} are left out: {why}")
     return []

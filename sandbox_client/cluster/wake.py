@@ -1,7 +1,7 @@
-"""Waking a session for a caller that was connected when it fell asleep, and finding one that went on elsewhere.
+"""Wakes a suspended session for a client that is already connected, and follows one that moved to another pod.
 
-Nothing here runs before a call: a connection asks once it cannot reach its agent, or was refused by it. Calls that fail
-at the same time share one look and one wake. What is decided is in wake_policy.py.
+Nothing here runs before a call. A connection asks only after it could not reach its agent, or after the agent refused
+a call. Calls that fail at the same time share one check and one wake. wake_policy.py makes the decisions.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import logging
 from typing import TYPE_CHECKING, Any, Final
 
 from sandbox_client.cluster.sessions import describe_failure, is_ready
-from sandbox_client.cluster.wake_policy import Standing, is_ending, judge, life_of
+from sandbox_client.cluster.wake_policy import SessionFate, fate_of, is_draining, life_of
 from sandbox_client.contexts import AsyncContexts
 from sandbox_client.errors import NotFound, SandboxError, SandboxUnavailable, SessionFailed
 from sandbox_client.models.saved_variables import MOVED, SLEPT, describe_wake
@@ -25,16 +25,16 @@ if TYPE_CHECKING:
     from sandbox_client.transport.endpoint import Endpoint
 
 _log: Final = logging.getLogger(__name__)
-_LOOK: Final = 5.0
-"""Seconds that a look may take: the network to the API server may be away with the one to the session."""
+_CHECK_TIMEOUT: Final = 5.0
+"""Seconds to wait for the session's state. The network to the API server may be down together with the session's."""
 
 
 class Waker:
-    """The way to one session of a cluster, renewed when the session sleeps or moves. For one event loop.
+    """The route to one session of a cluster, renewed when the session sleeps or moves. For one event loop.
 
     Attributes:
-        endpoint: Where the session answered last.
-        on_notice: Told what a wake has lost and kept, before the call goes on.
+        endpoint: The last known endpoint of the session.
+        on_notice: Called with a text about what a wake lost and kept, before the call continues.
     """
 
     def __init__(
@@ -50,12 +50,12 @@ class Waker:
         """Take over a connection of `Cluster.connect`.
 
         Args:
-            cluster: Where the session is.
-            name: The session.
-            endpoint: Where it answers now.
-            route: What ends the way there.
+            cluster: The session's cluster.
+            name: The session's name.
+            endpoint: The session's present endpoint.
+            route: Closes the route to the endpoint.
             timeout: Seconds that a wake may take.
-            on_phase: Told each phase that the session goes through then.
+            on_phase: Called with each phase of the session during a wake.
         """
         self.endpoint = endpoint
         self.on_notice: Callable[[str], object] = _log.info
@@ -64,7 +64,7 @@ class Waker:
         self._timeout = timeout
         self._on_phase = on_phase
         self._route = route
-        # Others may still use the way before this one: it ends with the next.
+        # Calls may still use the previous route, so it is closed one renewal later.
         self._retired = contextlib.AsyncExitStack()
         self._work: asyncio.Task[None] | None = None
 
@@ -78,87 +78,91 @@ class Waker:
         timeout: float,  # noqa: ASYNC109 - it is kept for later
         on_phase: Callable[[str], object],
     ) -> Waker:
-        """Connect to a session that is Ready. Args are those of the class and of `Cluster.connect`, as are errors."""
+        """Connect to a session that is Ready. Arguments and errors as for the class and `Cluster.connect`."""
         endpoint, route = await cluster.connect(name, session)
         return cls(cluster, name, endpoint, route, timeout=timeout, on_phase=on_phase)
 
     async def revive(self, held: Endpoint, error: SandboxError | None = None) -> Endpoint | None:
-        """Where the session answers instead, once it does; None: it is where it was, or it is over.
+        """Wait for the session's new endpoint and return it.
 
         Args:
-            held: Where it did not take the call.
-            error: How its agent refused the call; None: nobody answered.
+            held: The endpoint that did not accept the call.
+            error: The agent's refusal. None if the agent did not answer.
+
+        Returns:
+            The new endpoint, or None if the session has not moved or is over.
 
         Raises:
-            SessionFailed: It slept and could not be woken; the message says why.
-            SandboxUnavailable: Nobody answered and nobody will: the session is over.
+            SessionFailed: The session slept and could not be woken. The message says why.
+            SandboxUnavailable: The agent did not answer because the session is over.
         """
         if self.endpoint is held:
             if self._work is None or self._work.done():
-                self._work = asyncio.create_task(self._look(held, error))
-                # Whoever waited for it may have gone away.
+                self._work = asyncio.create_task(self._check(held, error))
+                # Retrieve its error even if every caller was cancelled meanwhile.
                 self._work.add_done_callback(lambda work: work.cancelled() or work.exception())
             await asyncio.shield(self._work)
         return None if self.endpoint is held else self.endpoint
 
     async def close(self) -> None:
-        """End what is under way, and the way to the session."""
+        """Cancel a check or wake in progress, and close the route to the session."""
         if self._work is not None:
             self._work.cancel()
             await asyncio.wait([self._work])
         async with self._retired, self._route:
             pass
 
-    async def _look(self, held: Endpoint, error: SandboxError | None) -> None:
+    async def _check(self, held: Endpoint, error: SandboxError | None) -> None:
         try:
-            async with asyncio.timeout(_LOOK):
-                session = await self._cluster.get(self._name, seconds=_LOOK)
+            async with asyncio.timeout(_CHECK_TIMEOUT):
+                session = await self._cluster.get(self._name, seconds=_CHECK_TIMEOUT)
         except NotFound as failure:
             if error is None and failure.reason == "NOT_FOUND":
                 raise self._over("it was deleted") from None
             return
         except (SandboxError, TimeoutError) as failure:
-            # The caller's own error says more: it may be that nobody lets this client ask.
-            _log.debug("session %s cannot be looked at: %s", self._name, failure)
+            # The caller's own error says more. This client may simply lack the right to read sessions.
+            _log.debug("session %s cannot be read: %s", self._name, failure)
             return
-        standing = judge(session, held.life)
-        if standing is Standing.ASLEEP:
+        fate = fate_of(session, held.life)
+        if fate is SessionFate.SUSPENDED:
             await self._wake(held)
-        elif standing is Standing.OVER and error is None:
+        elif fate is SessionFate.OVER and error is None:
             is_another = life_of(session).session_uid != held.life.session_uid
-            raise self._over("it was deleted, this is another one" if is_another else describe_failure(session))
-        elif standing is Standing.ELSEWHERE or (standing is Standing.SAME and is_ending(error)):
+            reason = "it was deleted, and its name now belongs to another session"
+            raise self._over(reason if is_another else describe_failure(session))
+        elif fate is SessionFate.MOVED or (fate is SessionFate.UNCHANGED and is_draining(error)):
             try:
-                await self._go_on(held, MOVED)
+                await self._follow(held, MOVED)
             except SandboxError as failure:
-                _log.debug("session %s does not go on: %s", self._name, failure)
+                _log.debug("session %s is not available in another pod: %s", self._name, failure)
 
     def _over(self, why: str) -> SandboxUnavailable:
-        # Of a refused call the agent's own error says more.
+        # Only for calls without an answer: after a refusal, the agent's own error says more.
         return SandboxUnavailable(f"session {self._name} is over: {why}", reason="SESSION_OVER")
 
     async def _wake(self, held: Endpoint) -> None:
-        _log.info("session %s sleeps and is woken", self._name)
+        _log.info("session %s sleeps: waking it", self._name)
         try:
             await self._cluster.suspend(self._name, is_suspended=False)
-            await self._go_on(held, SLEPT)
+            await self._follow(held, SLEPT)
         except SandboxError as error:
             raise SessionFailed(
                 f"session {self._name} slept and could not be woken: {error}", reason="NOT_READY"
             ) from error
 
-    async def _go_on(self, held: Endpoint, what_happened: str) -> None:
-        """Wait for the session in another pod, and connect to that."""
+    async def _follow(self, held: Endpoint, what_happened: str) -> None:
+        """Wait until the session is Ready in another pod, and connect to that pod."""
 
-        def is_elsewhere(session: Mapping[str, Any]) -> bool:
-            # A status that is still the old one says Ready, too.
+        def has_moved(session: Mapping[str, Any]) -> bool:
+            # The status may still be the old one, which says Ready too.
             return is_ready(session) and life_of(session) != held.life
 
-        def is_over(session: Mapping[str, Any]) -> bool:
-            return is_elsewhere(session) or judge(session, held.life) in {Standing.OVER, Standing.ENDING}
+        def is_done(session: Mapping[str, Any]) -> bool:
+            return has_moved(session) or fate_of(session, held.life) in {SessionFate.OVER, SessionFate.ENDING}
 
-        session = await self._cluster.wait_for(self._name, is_over, timeout=self._timeout, on_phase=self._on_phase)
-        if not is_elsewhere(session):
+        session = await self._cluster.wait_for(self._name, is_done, timeout=self._timeout, on_phase=self._on_phase)
+        if not has_moved(session):
             why = describe_failure(session)
             raise SessionFailed(f"it was not Ready again in {self._timeout:g} s: {why}", reason="NOT_READY")
         endpoint, route = await self._cluster.connect(self._name, session)
@@ -173,7 +177,7 @@ async def _notice(endpoint: Endpoint, what_happened: str) -> str:
     try:
         variables = await AsyncContexts(connection).kept_variables()
     except SandboxError:
-        # What cannot be asked just now is no reason not to go on.
+        # The notice is then shorter, but the call can continue.
         variables = None
     finally:
         await connection.close()

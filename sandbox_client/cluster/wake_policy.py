@@ -1,7 +1,7 @@
-"""Whether a call that failed may be made again elsewhere, and where its session stands. Pure: no I/O.
+"""Decides when a failed call may be repeated elsewhere, and what became of its session. Pure: no I/O.
 
-Nothing ever runs twice: a call is repeated only where it is certain that it was not started. That is so where no
-connection was there to send it by, and where the agent refused it for a reason that it checks before all work.
+No call ever runs twice. A call is repeated only if it certainly was not started. That is certain if there was no
+connection to send it by. It is also certain if the agent refused it for a reason that it checks before all work.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sandbox_client.errors import SandboxError
 
 _REFUSALS: Final = frozenset({"DRAINING", "LIFETIME_EXPIRED", "NOT_BOUND"})
-"""An agent's reasons to start no work."""
+"""Reasons with which an agent refuses a call before it starts any work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +26,9 @@ class PodLife:
     """One pod of one session.
 
     Attributes:
-        session_uid: The session's uid: a name may be used again.
-        pod: Its name; a resumed session's next pod may have the same.
-        started_at: When it was made, as the status has it.
+        session_uid: The session's uid. Its name may be reused by another session.
+        pod: The pod's name. A resumed session's next pod may have the same name.
+        started_at: The pod's creation time, as in the session's status.
     """
 
     session_uid: str = ""
@@ -36,23 +36,23 @@ class PodLife:
     started_at: str = ""
 
 
-class Standing(Enum):
-    """Where a session stands, as seen by someone who was connected to one of its pods."""
+class SessionFate(Enum):
+    """The fate of a session, seen from a client that was connected to one of its pods."""
 
     OVER = "over"
-    """It failed and has another pod or none, or is another one of the same name."""
+    """It failed and has another pod or none, or another session has its name."""
     ENDING = "ending"
-    """It failed, or is being deleted, with the same pod: what runs in it may still be told to its end."""
-    ASLEEP = "asleep"
-    """It is suspended, or is about to be."""
-    ELSEWHERE = "elsewhere"
-    """It goes on in another pod, or will: somebody else woke it, or its pod was lost."""
-    SAME = "same"
+    """It failed or is being deleted, still with the same pod. Calls that run in the pod may still finish."""
+    SUSPENDED = "suspended"
+    """It is suspended, or about to be."""
+    MOVED = "moved"
+    """It has another pod, or will have one: another client woke it, or its pod was lost."""
+    UNCHANGED = "unchanged"
     """It is in the same pod."""
 
 
 def life_of(session: Mapping[str, Any]) -> PodLife:
-    """The pod that a session is in now; one without a name where it has none.
+    """Return a session's present pod. Its name is "" if the session has no pod.
 
     Args:
         session: The custom resource.
@@ -62,30 +62,30 @@ def life_of(session: Mapping[str, Any]) -> PodLife:
     return PodLife(uid, status.get("podName", ""), status.get("startedAt", ""))
 
 
-def judge(session: Mapping[str, Any], held: PodLife) -> Standing:
-    """Where a session stands.
+def fate_of(session: Mapping[str, Any], held: PodLife) -> SessionFate:
+    """Return what became of a session.
 
     Args:
         session: The custom resource.
-        held: The pod that was connected to.
+        held: The pod that the client was connected to.
     """
     metadata, now = session.get("metadata", {}), life_of(session)
     phase = session.get("status", {}).get("phase")
     if now.session_uid != held.session_uid or (phase == "Failed" and now != held):
-        return Standing.OVER
-    # A session is Failed, too, whose spec was made invalid while it ran.
+        return SessionFate.OVER
+    # A session is also Failed if its spec was made invalid while it ran.
     if phase == "Failed" or metadata.get("deletionTimestamp") or phase == "Terminating":
-        return Standing.ENDING
+        return SessionFate.ENDING
     if session.get("spec", {}).get("suspended"):
-        return Standing.ASLEEP
-    return Standing.SAME if now == held else Standing.ELSEWHERE
+        return SessionFate.SUSPENDED
+    return SessionFate.UNCHANGED if now == held else SessionFate.MOVED
 
 
 def is_unstarted(error: SandboxError) -> bool:
-    """Whether an agent's answer proves that it started nothing of the call."""
+    """Return whether an agent's error proves that no work of the call was started."""
     return isinstance(error, FailedPrecondition) and error.reason in _REFUSALS
 
 
-def is_ending(error: SandboxError | None) -> bool:
-    """Whether an agent's answer says that its pod takes no work any more."""
+def is_draining(error: SandboxError | None) -> bool:
+    """Return whether an agent's error says that its pod accepts no more work."""
     return error is not None and error.reason == "DRAINING"

@@ -1,4 +1,4 @@
-"""What the operator does to a session's agent, done to the one of a local session: Bind, and Drain at its end."""
+"""Plays the operator's part for a local session: Bind at the start, Drain at the end."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 START_TIMEOUT: Final = 60.0
-"""Seconds for processes to be up, on a machine as slow as they come."""
+"""Seconds for the processes to start, on a very slow machine."""
 RESTORE_TIMEOUT: Final = 600.0
 """Seconds for the workspace to be restored from the store."""
 SUSPEND_TIMEOUT: Final = 600.0
-"""Seconds for the workspace to be saved to it."""
+"""Seconds for the workspace to be saved to the store."""
 _GRACE: Final = dt.timedelta(seconds=5)
 
 _log = logging.getLogger(__name__)
@@ -32,13 +32,13 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Control:
-    """An agent's control port.
+    """A client of an agent's control port.
 
     Attributes:
         tls: The folder with the operator's certificate.
-        port: Where it is.
+        port: The control port on loopback.
         server_name: The name in the agent's certificate.
-        read_logs: The end of its logs, for what went wrong.
+        read_logs: Returns the end of the processes' logs, for error messages.
     """
 
     tls: Path
@@ -49,8 +49,12 @@ class Control:
     async def bind(self, request: session_pb2.BindRequest, on_progress: Callable[[str], object]) -> None:
         """Give a blank agent its session, and wait until its workspace is restored.
 
+        Args:
+            request: The session.
+            on_progress: Called with each step's text.
+
         Raises:
-            SessionFailed: It refused, or the workspace could not be restored.
+            SessionFailed: The agent refused, or the workspace could not be restored.
         """
         async with self._stub() as stub:
             try:
@@ -69,7 +73,7 @@ class Control:
             raise SessionFailed(message, reason="RESTORE_FAILED")
 
     async def suspend(self, session_uid: str) -> None:
-        """Save files and variables; a failure is logged, for it must not keep the session from ending."""
+        """Save files and variables. A failure is only logged, because the session must end anyway."""
         async with self._stub() as stub:
             request = session_pb2.DrainRequest(session_uid=session_uid, grace=_GRACE)
             try:

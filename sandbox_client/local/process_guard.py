@@ -1,8 +1,9 @@
-"""The parent of a local session's processes: it starts them and ends all of them with the session, however that ends.
+"""The parent of a local session's processes. It starts them, and kills all of them when the session ends in any way.
 
-Run as a script, alone: `python -I process_guard.py`, with one line of JSON (a `Plan`) on standard input. When that
-ends (the SDK closed it, or its process died, even by SIGKILL), every process below is killed and the folder removed.
-Standard library only, and no threads: it forks with a death signal, which is not safe beside them.
+It runs as a script: `python -I process_guard.py`, with one line of JSON (a `Plan`) on standard input. Standard input
+ends when the SDK closes it, or when the SDK's process dies, even by SIGKILL. The guard then kills every process below
+it and removes the folder. It uses the standard library only, and no threads: it sets a death signal between fork and
+exec, which is not safe in a process with threads.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ GRACE = 3.0
 
 
 class ProcessPlan(TypedDict):
-    """One process. `after` names one that must have exited with 0 before; `once` says that its end is no failure."""
+    """One process. It starts after the process named `after` has exited with 0. `once`: its exit with 0 is expected."""
 
     name: str
     argv: list[str]
@@ -37,19 +38,19 @@ class ProcessPlan(TypedDict):
 
 
 class Plan(TypedDict):
-    """What to run. `folder` gets a `<name>.log` for each, and `exited.json` when one ends that should not."""
+    """The processes to run. `folder` gets a `<name>.log` for each, and `exited.json` when one ends unexpectedly."""
 
     folder: str
     processes: list[ProcessPlan]
 
 
 def prctl(option: int, value: int) -> None:
-    """Set a process attribute on Linux; elsewhere the end of standard input is the only guard."""
+    """Set a process attribute on Linux. Elsewhere, processes end only with standard input."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
 
 
-class Guardian:
+class ProcessGuard:
     """The processes of one session."""
 
     def __init__(self, plan: Plan) -> None:
@@ -59,7 +60,7 @@ class Guardian:
         self._done: set[str] = {""}
 
     def start_due(self) -> None:
-        """Start what waits for nothing any more."""
+        """Start the processes that wait for no other one."""
         for process in [process for process in self._waiting if process["after"] in self._done]:
             self._waiting.remove(process)
             with (self._folder / f"{process['name']}.log").open("ab") as log:
@@ -78,7 +79,7 @@ class Guardian:
                 )
 
     def collect(self) -> None:
-        """Note what ended, and start what waited for it."""
+        """Reap the processes that ended, and start those that waited for them."""
         for name, (process, running) in list(self._running.items()):
             code = running.poll()
             if code is None:
@@ -88,15 +89,15 @@ class Guardian:
                 self._done.add(name)
                 self.start_due()
             else:
-                self._tell({"name": name, "code": code})
+                self._report_exit({"name": name, "code": code})
 
-    def _tell(self, fact: dict[str, Any]) -> None:
+    def _report_exit(self, fact: dict[str, Any]) -> None:
         partial = self._folder / "exited.json.partial"
         partial.write_text(json.dumps(fact))
         partial.replace(self._folder / "exited.json")
 
     def end(self) -> None:
-        """Ask all to end, then kill whatever is left below this process, and remove the folder."""
+        """Terminate the processes, kill those that remain below this process, and remove the folder."""
         for _, running in self._running.values():
             with contextlib.suppress(ProcessLookupError):
                 running.terminate()
@@ -109,7 +110,7 @@ class Guardian:
 
 
 def _kill_descendants() -> None:
-    """As a subreaper this process inherits every orphan, so killing children until there are none reaches all."""
+    """Kill children until none is left. As a subreaper, this process inherits every orphan, so that reaches all."""
     children = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children")
     deadline = time.monotonic() + GRACE
     while time.monotonic() < deadline:
@@ -133,20 +134,20 @@ def main() -> None:
     signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
-        # Only the end of standard input ends a session: a stray signal would leave the SDK without its processes.
+        # Only the end of standard input may end a session. A stray signal must not take the SDK's processes away.
         signal.signal(number, lambda *_: None)
-    guardian = Guardian(json.loads(sys.stdin.readline()))
+    guard = ProcessGuard(json.loads(sys.stdin.readline()))
     try:
-        guardian.start_due()
+        guard.start_due()
         while True:
             ready, _, _ = select.select([0, wake_read], [], [])
             if 0 in ready and not os.read(0, 4096):
                 return
             if wake_read in ready:
                 os.read(wake_read, 4096)
-            guardian.collect()
+            guard.collect()
     finally:
-        guardian.end()
+        guard.end()
 
 
 if __name__ == "__main__":

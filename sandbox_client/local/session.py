@@ -1,7 +1,7 @@
-"""A session on this machine: agent and runtime as processes on loopback, protocol and TLS as in a cluster.
+"""Starts a session on this machine: agent and runtime as processes on loopback, with the cluster's protocol and TLS.
 
-The agent is only ever started, never imported: what is agreed on is docs/pod-contract.md. process_guard.py owns the
-processes, so that they end with this process however it ends.
+The agent is started, never imported; docs/pod-contract.md describes the interface. process_guard.py owns the processes,
+so that they end with this process in any case, even if it is killed.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ _INHERITED: Final = frozenset({
     "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS",
 })  # fmt: skip
 _INHERITED_PREFIXES: Final = ("LC_", "PIP_", "npm_config_", "NPM_CONFIG_", "UV_")
-_LONGEST_FOLDER: Final = 80
-"""A unix socket's path ends at 107 bytes, and `/link/runtime.sock` comes behind it."""
+_MAX_FOLDER_BYTES: Final = 80
+"""A unix socket's path has at most 107 bytes, and `/link/runtime.sock` is appended to the folder's path."""
 
 
 @dataclass(frozen=True, slots=True)
 class LocalOptions:
-    """How a local session is started; `AsyncSandbox.local` describes each field."""
+    """Options of a local session. `AsyncSandbox.local` describes each field."""
 
     workspace: Path | None = None
     store: Path | None = None
@@ -68,11 +68,11 @@ async def start_local(
     """Start a session.
 
     Args:
-        options: What it is made of.
-        on_progress: Told each step.
+        options: Its options.
+        on_progress: Called with each step's text.
 
     Returns:
-        Where it answers, and what ends it when closed.
+        The session's endpoint, and a stack whose closing ends the session.
 
     Raises:
         SessionFailed: The [local] extra is missing, or a process did not start.
@@ -83,13 +83,13 @@ async def start_local(
     try:
         folder = _make_folder()
         on_progress("Starting the agent and the runtime")
-        guardian = _start_guardian(folder, _plan(folder, options))
-        resources.push_async_callback(_end_guardian, guardian, folder)
-        ports = await _wait_ports(folder, guardian)
+        guard = _start_guard(folder, _plan(folder, options))
+        resources.push_async_callback(_end_guard, guard, folder)
+        ports = await _wait_ports(folder, guard)
         on_progress("Preparing the interpreters")
         token = base64.urlsafe_b64encode(secrets.token_bytes(32)).rstrip(b"=").decode()
         control = Control(folder / "tls", ports["control_port"], SERVER_NAME, lambda: _logs(folder))
-        request = _binding(folder, options, token)
+        request = _bind_request(folder, options, token)
         await control.bind(request, on_progress)
         if options.keep_variables:
             resources.push_async_callback(control.suspend, request.session_uid)
@@ -99,7 +99,7 @@ async def start_local(
         raise
     on_progress("Ready")
     address = f"127.0.0.1:{ports['grpc_port']}"
-    # Nothing lies between: an agent that does not answer is gone.
+    # There is no network in between: an agent that does not answer is gone.
     return Endpoint(address, SERVER_NAME, certificate, token, returns_within=0.0), resources
 
 
@@ -114,11 +114,11 @@ def _check(options: LocalOptions) -> None:
     for field_name in ("memory_bytes", "file_bytes"):
         value = getattr(options, field_name)
         if value is not None and value <= 0:
-            raise InvalidArgument(f"{value} is no number of bytes above 0", field=field_name)
+            raise InvalidArgument(f"{value} is not a positive number of bytes", field=field_name)
     if options.sync not in ("manual", "on_change"):
         raise InvalidArgument(f"{options.sync!r} is neither 'manual' nor 'on_change'", field="sync")
     if not options.name or options.name in (".", "..") or any(c in options.name for c in "/\\\0"):
-        raise InvalidArgument(f"{options.name!r} cannot name a workspace", field="name")
+        raise InvalidArgument(f"{options.name!r} is not a valid name: give one without / or \\", field="name")
     if options.workspace is not None and options.workspace.exists() and not options.workspace.is_dir():
         raise InvalidArgument(f"{options.workspace} is not a folder", field="workspace")
     if options.store is not None and options.store.exists() and not options.store.is_dir():
@@ -127,7 +127,7 @@ def _check(options: LocalOptions) -> None:
 
 def _make_folder() -> Path:
     folder = Path(tempfile.mkdtemp(prefix="sandbox-"))
-    if len(os.fsencode(folder)) > _LONGEST_FOLDER:
+    if len(os.fsencode(folder)) > _MAX_FOLDER_BYTES:
         folder.rmdir()
         folder = Path(tempfile.mkdtemp(prefix="sandbox-", dir="/tmp"))
     for name in ("link", "tls", "home", "store", "workspace"):
@@ -136,7 +136,7 @@ def _make_folder() -> Path:
 
 
 def _plan(folder: Path, options: LocalOptions) -> dict[str, Any]:
-    """What process_guard.py runs; see its Plan."""
+    """Build the `Plan` for process_guard.py."""
     link = {"SANDBOX_LINK_DIR": str(folder / "link")}
     runtime = {
         **link,
@@ -167,14 +167,14 @@ def _plan(folder: Path, options: LocalOptions) -> dict[str, Any]:
 
 
 def _tracing() -> dict[str, str]:
-    """The agent's part of a trace, where this process traces and OpenTelemetry's variables say where spans go."""
-    told = {name: value for name, value in os.environ.items() if name.startswith("OTEL_") and value}
-    target = told.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") or told.get("OTEL_EXPORTER_OTLP_ENDPOINT")
+    """Return the agent's tracing variables. Empty unless this process traces and OTEL_* variables name an endpoint."""
+    variables = {name: value for name, value in os.environ.items() if name.startswith("OTEL_") and value}
+    target = variables.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") or variables.get("OTEL_EXPORTER_OTLP_ENDPOINT")
     if not target or not tracing.is_on():
         return {}
-    # The application's name is not the agent's.
-    told.pop("OTEL_SERVICE_NAME", None)
-    return {**told, "SANDBOX_TRACING": "1"}
+    # It is the application's name, not the agent's.
+    variables.pop("OTEL_SERVICE_NAME", None)
+    return {**variables, "SANDBOX_TRACING": "1"}
 
 
 def _process(
@@ -183,7 +183,7 @@ def _process(
     inherited = {
         key: value for key, value in os.environ.items() if key in _INHERITED or key.startswith(_INHERITED_PREFIXES)
     }
-    # Nothing else of our environment: it may hold credentials, and user code would see them.
+    # The rest of our environment may hold credentials, which user code would see.
     environment = {**inherited, "PYTHONUNBUFFERED": "1", **env}
     return {"name": name, "argv": [sys.executable, "-m", *module], "env": environment, "after": after, "once": once}
 
@@ -194,47 +194,49 @@ def _folder_of(path: Path | None, fallback: Path) -> Path:
     return folder
 
 
-def _start_guardian(folder: Path, plan: Mapping[str, Any]) -> subprocess.Popen[bytes]:
+def _start_guard(folder: Path, plan: Mapping[str, Any]) -> subprocess.Popen[bytes]:
     script = Path(__file__).with_name("process_guard.py")
-    with (folder / "guardian.log").open("wb") as log:
-        guardian = subprocess.Popen(
+    with (folder / "process_guard.log").open("wb") as log:
+        guard = subprocess.Popen(
             [sys.executable, "-I", str(script)],
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=subprocess.STDOUT,
-            # Ctrl-C on the terminal is for the caller, who then closes the session in order.
+            # Ctrl-C in the terminal must reach only the caller, which then closes the session in order.
             start_new_session=True,
         )
-    if guardian.stdin is not None:
-        guardian.stdin.write(json.dumps(plan).encode() + b"\n")
-        guardian.stdin.flush()
-    return guardian
+    if guard.stdin is not None:
+        guard.stdin.write(json.dumps(plan).encode() + b"\n")
+        guard.stdin.flush()
+    return guard
 
 
-async def _end_guardian(guardian: subprocess.Popen[bytes], folder: Path) -> None:
+async def _end_guard(guard: subprocess.Popen[bytes], folder: Path) -> None:
     def end() -> None:
-        if guardian.stdin is not None:
-            guardian.stdin.close()
+        if guard.stdin is not None:
+            guard.stdin.close()
         try:
-            guardian.wait(20)
+            guard.wait(20)
         except subprocess.TimeoutExpired:
-            guardian.kill()
-            guardian.wait()
+            guard.kill()
+            guard.wait()
         shutil.rmtree(folder, ignore_errors=True)
 
     await asyncio.shield(asyncio.to_thread(end))
 
 
-async def _wait_ports(folder: Path, guardian: subprocess.Popen[bytes]) -> dict[str, int]:
-    """The agent's ports, once it listens."""
+async def _wait_ports(folder: Path, guard: subprocess.Popen[bytes]) -> dict[str, int]:
+    """Wait until the agent listens and return its ports."""
     deadline = asyncio.get_running_loop().time() + START_TIMEOUT
     ready, exited = folder / "ready.json", folder / "exited.json"
     while asyncio.get_running_loop().time() < deadline:
         if exited.exists():
             name = json.loads(exited.read_text())["name"]
-            raise SessionFailed(f"{name} did not start:\n{_log_end(folder, name)}", reason="PROCESS_EXITED")
-        if guardian.poll() is not None:
-            raise SessionFailed(f"the guardian ended:\n{_log_end(folder, 'guardian')}", reason="PROCESS_EXITED")
+            raise SessionFailed(f"the {name} process ended early:\n{_log_end(folder, name)}", reason="PROCESS_EXITED")
+        if guard.poll() is not None:
+            raise SessionFailed(
+                f"the process guard ended:\n{_log_end(folder, 'process_guard')}", reason="PROCESS_EXITED"
+            )
         with contextlib.suppress(FileNotFoundError, ValueError):
             ports: dict[str, int] = json.loads(ready.read_text())
             return ports
@@ -255,7 +257,7 @@ def _log_end(folder: Path, name: str) -> str:
     return "\n".join(lines[-20:]) or "(its log is empty)"
 
 
-def _binding(folder: Path, options: LocalOptions, token: str) -> session_pb2.BindRequest:
+def _bind_request(folder: Path, options: LocalOptions, token: str) -> session_pb2.BindRequest:
     timeout = options.execution_timeout
     return session_pb2.BindRequest(
         session_uid=str(uuid.uuid4()),
@@ -278,5 +280,5 @@ def _binding(folder: Path, options: LocalOptions, token: str) -> session_pb2.Bin
 
 
 def _default_memory() -> int:
-    """Three quarters of what the machine has, so that a cell which goes astray takes nothing else with it."""
+    """Return three quarters of the machine's memory, so that a runaway cell does not take other processes down."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") * 3 // 4

@@ -1,4 +1,4 @@
-"""The seven tools that a language model sees, over a session, for any agent framework.
+"""Seven tools with which a language model uses a sandbox, for any agent framework.
 
     async with SandboxTools(local_sessions()) as tools:
         for spec in TOOL_SPECS:
@@ -6,8 +6,8 @@
         result = await tools.call("execute_code", {"code": "print(6 * 7)"})
         print(result.text)
 
-`results` and `specs` are pure; `sessions` keeps the session; `toolset` has the tools. Nothing here raises for what the
-sandbox or the model did: failures are results.
+`toolset` has the tools, `sessions` keeps their session, `schemas` and `results` are pure. A tool never raises for a
+failure of the sandbox or a mistake of the model: both become results.
 """
 
 from sandbox_client.tools.results import Image, ToolResult

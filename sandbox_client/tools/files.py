@@ -1,4 +1,4 @@
-"""`file_operations`: each operation, a path that fails never keeping the others back."""
+"""The operations of the tool `file_operations`. One failing path does not stop the others."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ if TYPE_CHECKING:
 
 
 async def read(sandbox: AsyncSandbox, paths: list[str]) -> ToolResult:
-    """Contents, or as much of them as a model gets."""
+    """Read files, up to the size that a model receives."""
     files: list[Mapping[str, Any]] = []
     failed: list[dict[str, str]] = []
     for path in paths:
         size = 0
 
-        def learn(info: FileInfo) -> None:
+        def remember_size(info: FileInfo) -> None:
             nonlocal size
             size = info.size
 
         try:
             content = b"".join(
-                [piece async for piece in sandbox.files.stream(path, length=results.MAX_READ, on_info=learn)]
+                [piece async for piece in sandbox.files.stream(path, length=results.MAX_READ, on_info=remember_size)]
             )
         except SandboxError as error:
             failed.append({"path": path, "error": str(error)})
@@ -39,7 +39,7 @@ async def read(sandbox: AsyncSandbox, paths: list[str]) -> ToolResult:
 
 
 async def list_folders(sandbox: AsyncSandbox, paths: list[str]) -> ToolResult:
-    """Name, type and size of what is in each folder."""
+    """List the entries of each folder with name, type and size. Fails if any folder fails."""
     entries: list[dict[str, Any]] = []
     for path in paths:
         try:
@@ -51,7 +51,7 @@ async def list_folders(sandbox: AsyncSandbox, paths: list[str]) -> ToolResult:
 
 
 async def write(sandbox: AsyncSandbox, items: list[tuple[str, str]]) -> ToolResult:
-    """Write each path and text."""
+    """Write files, given as pairs of path and text."""
     done: list[Mapping[str, Any]] = []
     failed: list[dict[str, str]] = []
     for path, text in items:
@@ -65,7 +65,7 @@ async def write(sandbox: AsyncSandbox, items: list[tuple[str, str]]) -> ToolResu
 
 
 async def remove(sandbox: AsyncSandbox, paths: list[str]) -> ToolResult:
-    """Remove files, and folders with all below them."""
+    """Remove files, and folders with everything in them."""
     done: list[Mapping[str, Any]] = []
     failed: list[dict[str, str]] = []
     for path in paths:
@@ -79,7 +79,7 @@ async def remove(sandbox: AsyncSandbox, paths: list[str]) -> ToolResult:
 
 
 def _lines(done: list[Mapping[str, Any]], failed: list[dict[str, str]]) -> ToolResult:
-    """A line for each path; an object where some failed."""
+    """Build a result with a line for each path, or an object if some failed."""
     if not failed:
         return ToolResult("\n".join(each["line"] for each in done))
     return _summary(done, failed, {"done": [each["path"] for each in done]})

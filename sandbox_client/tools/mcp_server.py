@@ -1,7 +1,7 @@
-"""The tools as an MCP server, over stdio or streamable HTTP. Needs the [mcp] extra.
+"""Serves the tools over the Model Context Protocol, on stdio or streamable HTTP. Needs the [mcp] extra.
 
-One server has one sandbox: all clients of an HTTP server share its variables and files. HTTP has no authentication of
-its own and is therefore served on loopback only.
+A server has one sandbox, so all clients of an HTTP server share its variables and files. The HTTP server has no
+authentication of its own and therefore listens on loopback only.
 """
 
 from __future__ import annotations
@@ -19,32 +19,32 @@ from mcp.server import Server, ServerRequestContext
 from mcp.server.stdio import stdio_server
 
 from sandbox_client.errors import InvalidArgument
-from sandbox_client.tools import TOOL_SPECS, SandboxTools, ToolResult
+from sandbox_client.tools import TOOL_SPECS, SandboxTools, ToolResult, ToolSpec
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from sandbox_client.models.results import Progress
 
-MAX_BODY: Final = 64 << 20
-"""Bytes of one HTTP request: a `workspace_write` carries its file."""
+MAX_REQUEST_BYTES: Final = 64 << 20
+"""Maximum size of one HTTP request. A `workspace_write` carries its file."""
 HTTP_PATH: Final = "/mcp"
 INSTRUCTIONS: Final = """\
 An isolated sandbox that runs Python, JavaScript, TypeScript and shell commands. Variables and files persist between \
-calls; files that should outlive the session must be saved to the workspace (output_filename, ci_push_to_workspace)."""
+calls. Files that should outlive the session must be saved to the workspace (output_filename, ci_push_to_workspace)."""
 
 
 def build_server(tools: SandboxTools) -> Server[dict[str, Any]]:
-    """The server.
+    """Build the server.
 
     Args:
-        tools: What it offers; closed with the server.
+        tools: The tools. They are closed with the server.
     """
 
     async def list_tools(
         _context: ServerRequestContext[dict[str, Any]], _params: types.PaginatedRequestParams | None
     ) -> types.ListToolsResult:
-        return types.ListToolsResult(tools=[_describe(spec.name) for spec in TOOL_SPECS])
+        return types.ListToolsResult(tools=[_describe(spec) for spec in TOOL_SPECS])
 
     async def call_tool(
         context: ServerRequestContext[dict[str, Any]], params: types.CallToolRequestParams
@@ -71,7 +71,7 @@ def build_server(tools: SandboxTools) -> Server[dict[str, Any]]:
 
 
 async def serve_stdio(tools: SandboxTools) -> None:
-    """Serve one client on standard input and output, until it goes away."""
+    """Serve one client on standard input and output, until it disconnects."""
     server = build_server(tools)
     async with stdio_server() as (incoming, outgoing):
         await server.run(incoming, outgoing, server.create_initialization_options())
@@ -81,42 +81,41 @@ async def serve_http(tools: SandboxTools, address: str) -> None:
     """Serve streamable HTTP at `http://HOST:PORT/mcp`, until Ctrl-C.
 
     Args:
-        tools: What it offers.
-        address: `HOST:PORT` or `PORT`, a loopback host.
+        tools: The tools.
+        address: `HOST:PORT` or `PORT`. The host must be a loopback address.
 
     Raises:
-        InvalidArgument: The address is none, or not on loopback.
+        InvalidArgument: The address is malformed, or not on loopback.
     """
     host, port = parse_address(address)
     app = build_server(tools).streamable_http_app(
-        host=host, streamable_http_path=HTTP_PATH, max_request_body_size=MAX_BODY
+        host=host, streamable_http_path=HTTP_PATH, max_request_body_size=MAX_REQUEST_BYTES
     )
     config = uvicorn.Config(app, host=host, port=port, log_level="warning", timeout_graceful_shutdown=2)
     await uvicorn.Server(config).serve()
 
 
 def parse_address(address: str) -> tuple[str, int]:
-    """Host and port of `HOST:PORT` or `PORT`.
+    """Parse `HOST:PORT` or `PORT`. The default host is 127.0.0.1.
 
     Raises:
-        InvalidArgument: It is none, or the host is not on loopback: whoever reaches the port may run code.
+        InvalidArgument: The address is malformed, or not on loopback. Every client that reaches the port can run code.
     """
     host, _, port = address.rpartition(":")
     host = host.strip("[]") or "127.0.0.1"
     if not port.isdecimal() or int(port) > 0xFFFF:  # noqa: PLR2004 - the largest port
-        raise InvalidArgument(f"{address!r} is no HOST:PORT", field="http")
+        raise InvalidArgument(f"{address!r} is not HOST:PORT", field="http")
     with contextlib.suppress(ValueError):
         if ipaddress.ip_address("127.0.0.1" if host == "localhost" else host).is_loopback:
             return host, int(port)
     raise InvalidArgument(
-        f"{host} is not a loopback address: this server has no authentication of its own. Serve on 127.0.0.1 and put "
-        "a proxy with authentication, or a tunnel, before it",
+        f"{host} is not a loopback address, and this server does not authenticate clients. Serve on 127.0.0.1 and "
+        "put an authenticating proxy or a tunnel in front",
         field="http",
     )
 
 
-def _describe(name: str) -> types.Tool:
-    spec = next(spec for spec in TOOL_SPECS if spec.name == name)
+def _describe(spec: ToolSpec) -> types.Tool:
     return types.Tool(
         name=spec.name,
         description=spec.description,
@@ -135,34 +134,34 @@ def _to_mcp(result: ToolResult) -> types.CallToolResult:
 
 @contextlib.asynccontextmanager
 async def _progress(context: ServerRequestContext[dict[str, Any]]) -> AsyncIterator[Any]:
-    """A callback whose progress reaches the client while the call goes on: the newest, not each."""
-    news = asyncio.Event()
+    """Yield a callback for progress, and send its latest value to the client while the call runs."""
+    changed = asyncio.Event()
     latest: Progress | None = None
-    told = -1
+    reported = -1
 
     def report(progress: Progress) -> None:
         nonlocal latest
         latest = progress
-        news.set()
+        changed.set()
 
-    async def tell() -> None:
-        nonlocal told
-        # The protocol wants progress that grows.
-        if latest is not None and latest.files_done > told:
-            told = latest.files_done
+    async def send() -> None:
+        nonlocal reported
+        # The protocol requires increasing progress.
+        if latest is not None and latest.files_done > reported:
+            reported = latest.files_done
             message = f"{latest.bytes_done} of {latest.bytes_total} bytes"
-            await context.session.report_progress(told, latest.files_total or None, message)
+            await context.session.report_progress(reported, latest.files_total or None, message)
 
     async def follow() -> None:
         while True:
-            await news.wait()
-            news.clear()
-            await tell()
+            await changed.wait()
+            changed.clear()
+            await send()
 
     follower = asyncio.create_task(follow())
     try:
         yield report
-        await tell()
+        await send()
     finally:
         follower.cancel()
         await asyncio.gather(follower, return_exceptions=True)

@@ -1,4 +1,4 @@
-"""What a tool hands to a model, and how executions, contents and errors become that. Pure: no I/O."""
+"""Builds a tool's results from executions, file contents and errors. Pure: no I/O."""
 
 from __future__ import annotations
 
@@ -15,35 +15,35 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 MAX_TEXT: Final = 1_000_000
-"""Characters of one text that a model gets; of output the middle is left out, of a file the end."""
+"""Maximum number of characters of one text. Output loses its middle, a file its end."""
 MAX_READ: Final = 4 * MAX_TEXT
-"""Bytes of a file that are looked at: enough for so many characters."""
+"""Bytes of a file that are read. They are enough for MAX_TEXT characters of UTF-8."""
 MAX_SNIPPET: Final = 300
-"""Characters of failed code that an error repeats."""
+"""Maximum number of characters of failed code that an error repeats."""
 NO_OUTPUT: Final = "(no output)"
 
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """A picture. Format: `png`, `jpeg`, `gif` or `webp`, by its content."""
+    """A picture. Its format is `png`, `jpeg`, `gif` or `webp`, detected from its content."""
 
     format: str
     data: bytes
 
     @property
     def mime_type(self) -> str:
-        """As in `image/png`."""
+        """The MIME type, such as `image/png`."""
         return f"image/{self.format}"
 
 
 @dataclass(frozen=True, slots=True)
 class ToolResult:
-    """What one call gave.
+    """The result of one tool call.
 
     Attributes:
-        value: Text, or a JSON-ready object or list; docs/requirements.md tells which tool gives which.
-        images: Pictures beside it.
-        notice: What the caller must know of the session, such as that it was started anew; else "".
+        value: Text, or a JSON-ready object or list. docs/requirements.md lists the form of each tool's result.
+        images: Pictures that belong to the result.
+        notice: Something that the caller must know about the session, such as a restart, or "".
     """
 
     value: str | dict[str, Any] | list[dict[str, Any]]
@@ -52,19 +52,19 @@ class ToolResult:
 
     @property
     def is_error(self) -> bool:
-        """Whether the call failed."""
+        """True if the call failed."""
         return isinstance(self.value, dict) and self.value.get("status") == "error"
 
     @property
     def text(self) -> str:
-        """All but the pictures, as one text. An object stays JSON: the notice is a key of it."""
+        """The value and the notice as one text. An object stays JSON and gets the notice as a key."""
         if isinstance(self.value, dict):
             return _json({**self.value, **({"notice": self.notice} if self.notice else {})})
         text = self.value if isinstance(self.value, str) else _json(self.value)
         return f"[notice: {self.notice}]\n{text}" if self.notice else text
 
     def to_content(self) -> list[dict[str, Any]]:
-        """Blocks as agent frameworks take them: `{"type": "text", ...}`, `{"type": "image", ...}` in base64."""
+        """Return content blocks for agent frameworks: `{"type": "text", ...}` and `{"type": "image", ...}` (base64)."""
         images = [
             {"type": "image", "mime_type": image.mime_type, "data": base64.b64encode(image.data).decode()}
             for image in self.images
@@ -77,7 +77,7 @@ def _json(value: object) -> str:
 
 
 def image_format(content: bytes) -> str:
-    """The format of a picture by its first bytes (12 are enough), or "" where it is none that a model can see."""
+    """Return a picture's format by its first 12 bytes, or "" if it is not a picture that a model can see."""
     if content.startswith(b"\x89PNG\r\n\x1a\n"):
         return "png"
     if content.startswith(b"\xff\xd8\xff"):
@@ -90,25 +90,25 @@ def image_format(content: bytes) -> str:
 
 
 def failure(message: str, **details: object) -> ToolResult:
-    """An error object."""
+    """Return an error object."""
     return ToolResult({"error": message, "status": "error", **details})
 
 
 def failure_of(error: Exception, **details: object) -> ToolResult:
-    """The error object of an exception; `reason` and `field` where it has them."""
+    """Return the error object of an exception, with its `reason` and `field` if it has them."""
     if isinstance(error, SandboxError):
-        words = {"reason": error.reason, "field": error.field}
-        return failure(str(error), **{key: word for key, word in words.items() if word}, **details)
+        extra = {"reason": error.reason, "field": error.field}
+        return failure(str(error), **{key: text for key, text in extra.items() if text}, **details)
     return failure(f"{type(error).__name__}: {error}", **details)
 
 
 def snippet(code: str) -> str:
-    """The beginning of code, for an error."""
+    """Return the beginning of code, for an error object."""
     return code if len(code) <= MAX_SNIPPET else code[: MAX_SNIPPET - 3] + "..."
 
 
 def shorten(text: str) -> str:
-    """Output, its middle left out where it is too long for a model."""
+    """Return output, without its middle if it is longer than MAX_TEXT."""
     if len(text) <= MAX_TEXT:
         return text
     half = MAX_TEXT // 2
@@ -117,7 +117,7 @@ def shorten(text: str) -> str:
 
 
 def output_text(execution: Execution | CommandResult) -> str:
-    """Standard output, the value of the last expression, and standard error under a heading."""
+    """Return standard output, the value of the last expression, and standard error under a heading."""
     parts = [execution.stdout]
     if isinstance(execution, Execution) and execution.text is not None:
         parts.append(execution.text)
@@ -129,7 +129,7 @@ def output_text(execution: Execution | CommandResult) -> str:
 
 
 def _lines(parts: list[str]) -> str:
-    """Each part on lines of its own, otherwise as they are."""
+    """Join the parts so that each begins on a new line."""
     text = ""
     for part in parts:
         if part:
@@ -142,16 +142,16 @@ def _dropped(count: int) -> str:
 
 
 def shown_images(execution: Execution) -> tuple[Image, ...]:
-    """The pictures that code displayed."""
+    """Return the pictures that the code displayed."""
     return tuple(Image(kind, content) for _, content in execution.figures if (kind := image_format(content)))
 
 
 def execution_failure(execution: Execution, code: str) -> ToolResult:
-    """The error object of code that did not run to its end."""
+    """Return the error object of code that did not finish normally."""
     details: dict[str, object] = {"stdout": shorten(execution.stdout), "stderr": shorten(execution.stderr)}
     message = _why(execution)
     if execution.error:
-        # A limit shows up as an exception too (KeyboardInterrupt): the limit is what must be told.
+        # A limit also shows up as an exception (KeyboardInterrupt). The message must name the limit instead.
         if execution.status is Status.ERROR:
             message = f"{execution.error.name}: {execution.error.value}"
         details["traceback"] = shorten(str(execution.error))
@@ -160,13 +160,13 @@ def execution_failure(execution: Execution, code: str) -> ToolResult:
     if execution.dropped_bytes:
         details["output_limit"] = _dropped(execution.dropped_bytes)
     if execution.context_restarted:
-        details["variables"] = "lost: the interpreter was started again"
+        details["variables"] = "lost: the interpreter was restarted"
     details = {key: value for key, value in details.items() if value}
     return failure(shorten(message), code_snippet=snippet(code), **details)
 
 
 def command_failure(result: CommandResult, command: str) -> ToolResult:
-    """The error object of a command that did not end with 0."""
+    """Return the error object of a command whose exit code is not 0."""
     message = f"the command exited with code {result.exit_code}" if result.status is Status.OK else _why(result)
     details: dict[str, object] = {"output_limit": _dropped(result.dropped_bytes)} if result.dropped_bytes else {}
     return failure(
@@ -189,11 +189,13 @@ def _why(end: Execution | CommandResult) -> str:
 
 
 def describe_content(content: bytes, *, is_cut: bool) -> dict[str, Any]:
-    """`encoding` and `content`: text as it is, anything else as base64; by content, never by name.
+    """Return the keys `encoding` and `content` of a file: UTF-8 text unchanged, other content as base64.
+
+    The content decides, never the file's name. The key `truncated` is set if the content is incomplete.
 
     Args:
         content: A file, or its beginning.
-        is_cut: Whether there is more of it; a character cut in two is then no reason to take it for binary.
+        is_cut: Whether the file is longer. An incomplete last character then does not make it binary.
     """
     text = _as_text(content, is_cut=is_cut)
     if text is None:
@@ -214,7 +216,7 @@ def _as_text(content: bytes, *, is_cut: bool) -> str | None:
 
 
 def outcome(done: list[Mapping[str, Any]], failed: list[dict[str, str]]) -> str:
-    """`success`, `partial` or `error`, by what was done and what was not."""
+    """Return `success`, `partial` or `error`, by which items were done and which failed."""
     if not failed:
         return "success"
     return "partial" if done else "error"

@@ -1,4 +1,4 @@
-"""Keeping one session for the tools: made on first use, made again when it is gone, and what was lost is told."""
+"""Keeps one session for the tools. Opens it on first use, opens another when it is gone, and reports what was lost."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ if TYPE_CHECKING:
     from sandbox_client.models.results import Context, Execution
 
 RENEWED: Final = (
-    "the earlier session had ended; a new one was started. Files saved to the workspace are there, "
-    "variables, installed packages and unsaved files are not"
+    "the earlier session had ended, so a new one was started. Files that were saved to the workspace are there. "
+    "Variables, installed packages and unsaved files are not"
 )
 RESTARTED: Final = "the interpreter was restarted since the last call: variables of {} are gone, files are there"
-_OVER: Final = frozenset({"LIFETIME_EXPIRED", "DRAINING", "NOT_BOUND"})
-"""Reasons of an agent whose session is over."""
+_OVER_REASONS: Final = frozenset({"LIFETIME_EXPIRED", "DRAINING", "NOT_BOUND"})
+"""Error reasons of an agent whose session is over."""
 _log = logging.getLogger(__name__)
 
 
 class SessionKeeper:
-    """The session of one set of tools. Safe for calls at the same time on one event loop.
+    """The session of one set of tools. Safe for concurrent calls on one event loop.
 
     Args:
-        open_session: Makes a session, or connects to one.
+        open_session: Creates a session, or connects to one.
     """
 
     def __init__(self, open_session: Callable[[], Awaitable[AsyncSandbox]]) -> None:
@@ -45,13 +45,13 @@ class SessionKeeper:
         self._counts: dict[str, int] = {}
 
     async def acquire(self) -> tuple[AsyncSandbox, str]:
-        """A session that answers just now, and a notice for the caller ("" where there is nothing to tell).
+        """Return a session that answers, and a notice for the caller, or "" if there is nothing to report.
 
-        The question whether it answers comes before each call, so that a call itself never has to run twice.
+        The session is checked before each call, so that a call never has to run twice.
 
         Raises:
-            SandboxError: None could be made.
-            OSError: Same.
+            SandboxError: No session could be opened.
+            OSError: The same.
         """
         async with self._lock:
             if self._sandbox is not None:
@@ -67,26 +67,26 @@ class SessionKeeper:
             self._sandbox = sandbox
             notice = self.take_notice()
             if self._had_one:
-                # One that was only out of reach still has its variables.
-                knew_some = bool(self._counts)
+                # A session that was only unreachable still has its variables.
+                had_variables = bool(self._counts)
                 lost = self._notice(await sandbox.contexts.list(), RENEWED)
-                notice = notice or lost or ("" if knew_some else RENEWED)
+                notice = notice or lost or ("" if had_variables else RENEWED)
             self._had_one = True
             return sandbox, notice
 
     def take_notice(self) -> str:
-        """What the session has to tell since this was called last: that it slept, and what that has lost."""
+        """Return and clear the session's notice: that it slept, and what was lost. "" if there is none."""
         if self._sandbox is None:
             return ""
         notice, self._sandbox.notice = self._sandbox.notice, ""
         return notice
 
     def note(self, execution: Execution) -> None:
-        """Remember how far a context is, to notice when it starts over."""
+        """Remember a context's execution count, to detect a restart of its interpreter."""
         self._counts[execution.context_id] = 0 if execution.context_restarted else execution.execution_count
 
     async def close(self) -> None:
-        """End the session. Idempotent; the next `acquire` makes another."""
+        """End the session. Idempotent. The next `acquire` opens another."""
         async with self._lock:
             await self._drop()
 
@@ -100,7 +100,7 @@ class SessionKeeper:
     async def _drop(self) -> None:
         sandbox, self._sandbox = self._sandbox, None
         if sandbox is not None:
-            # It is gone anyway: what fails here has no consequence.
+            # The session is discarded anyway, so errors have no consequence.
             with contextlib.suppress(SandboxError, OSError):
                 await sandbox.close()
 
@@ -108,15 +108,15 @@ class SessionKeeper:
 def _is_gone(error: SandboxError) -> bool:
     if isinstance(error, SandboxUnavailable | Unauthenticated):
         return True
-    return isinstance(error, FailedPrecondition) and error.reason in _OVER
+    return isinstance(error, FailedPrecondition) and error.reason in _OVER_REASONS
 
 
 class LocalSessions:
-    """Opens local sessions that share one store, so that what was pushed outlives each of them.
+    """Function object that opens local sessions. They share one store, so that pushed files outlive each of them.
 
     Args:
-        store: The folder that keeps pushed files; a temporary one, removed by `close`, by default.
-        options: Of `AsyncSandbox.local`.
+        store: The folder for pushed files. Default: a temporary folder that `close` removes.
+        options: Options of `AsyncSandbox.local`.
     """
 
     def __init__(self, store: str | os.PathLike[str] | None, options: dict[str, Any]) -> None:
@@ -146,7 +146,10 @@ def local_sessions(
     sync: Literal["manual", "on_change"] = "manual",
     keep_variables: bool = False,
 ) -> LocalSessions:
-    """For SandboxTools: local sessions, for trusted code. Arguments are those of `AsyncSandbox.local`."""
+    """Return an opener of local sessions for SandboxTools. Use it only for code that you trust.
+
+    Arguments are those of `AsyncSandbox.local`.
+    """
     options = {
         "workspace": workspace,
         "egress": egress,
@@ -165,15 +168,17 @@ def cluster_sessions(
     timeout: float = 120.0,
     keep_variables: bool = False,
 ) -> Callable[[], Awaitable[AsyncSandbox]]:
-    """For SandboxTools: a session of the cluster, created where it is not there, resumed where it is suspended.
+    """Return an opener of one session of the cluster, for SandboxTools.
+
+    The opener creates the session if it does not exist, and resumes it if it is suspended.
 
     Args:
         name: The SandboxSession's name.
-        options: Which cluster and namespace.
-        template: The SandboxTemplate of a session that is created.
-        timeout: Seconds for it to be Ready.
-        keep_variables: Whether one that is created keeps Python variables over a suspend; one that is there does as its
-            own `lifecycle.keepVariables` says.
+        options: The cluster and namespace.
+        template: The SandboxTemplate, if the session is created.
+        timeout: Seconds until it must be Ready.
+        keep_variables: Whether a session that is created keeps Python variables over a suspend. An existing session
+            follows its own `lifecycle.keepVariables`.
     """
     spec = {"lifecycle": {"keepVariables": True}} if keep_variables else {}
 

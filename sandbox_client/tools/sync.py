@@ -1,4 +1,4 @@
-"""The tools for code that is not async, derived as the SDK derives its sync face."""
+"""The tools for code without asyncio, derived from SandboxTools as the SDK derives its synchronous API."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class BlockingSandboxTools(Face[SandboxTools]):
-    """SandboxTools for code that is not async; see there. Use it as a context manager, or call `close`."""
+    """SandboxTools for code without asyncio. Use it as a context manager, or call `close`."""
 
     def __init__(self, open_session: Callable[[], Awaitable[AsyncSandbox]]) -> None:
         super().__init__(SandboxTools(open_session), LoopThread())
@@ -30,7 +30,7 @@ class BlockingSandboxTools(Face[SandboxTools]):
     workspace_write = blocking(SandboxTools.workspace_write)
 
     def close(self) -> None:
-        """End the session, as SandboxTools.close does. Idempotent."""
+        """End the session as `SandboxTools.close` does. Idempotent."""
         if self._loop.is_closed:
             return
         try:

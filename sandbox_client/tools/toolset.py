@@ -1,4 +1,4 @@
-"""The tools: each a method of SandboxTools, over whatever session it is given. No method raises for a failure."""
+"""The seven tools, each a method of SandboxTools. A failure is a result, never an exception."""
 
 from __future__ import annotations
 
@@ -10,9 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from sandbox_client.errors import InvalidArgument, NotFound, SandboxError
 from sandbox_client.models.results import LANGUAGES
-from sandbox_client.tools import files as filing
-from sandbox_client.tools import results
-from sandbox_client.tools import workspace as saving
+from sandbox_client.tools import files, results, workspace
 from sandbox_client.tools.results import Image, ToolResult, failure, failure_of
 from sandbox_client.tools.schemas import (
     ENCODINGS,
@@ -32,20 +30,20 @@ if TYPE_CHECKING:
     from sandbox_client.models.results import Execution, FileInfo, Progress
     from sandbox_client.sandbox import AsyncSandbox
 
-MAX_IMAGE: Final = 16 << 20
-"""Bytes of a picture that is shown."""
+MAX_IMAGE_BYTES: Final = 16 << 20
+"""Maximum size of a picture that is shown."""
 _Paths = list[str] | None
 _log = logging.getLogger(__name__)
 
 
 class SandboxTools:
-    """The seven tools over one session, which is made on first use and again after it ended.
+    """The seven tools over one session, which is opened on first use and again after it ended.
 
     A failure is a result with `is_error`, never an exception. Use it as an async context manager, or call `close`.
 
     Args:
-        open_session: Makes a session; see `local_sessions` and `cluster_sessions`. Its `close`, where it has one, is
-            called when the tools are closed.
+        open_session: Opens a session, as `local_sessions` and `cluster_sessions` do. If it has a method `close`, that
+            is called when the tools are closed.
     """
 
     def __init__(self, open_session: Callable[[], Awaitable[AsyncSandbox]]) -> None:
@@ -59,12 +57,12 @@ class SandboxTools:
         *,
         on_progress: Callable[[Progress], object] | None = None,
     ) -> ToolResult:
-        """Call a tool by its name, as a model does; wrong names and arguments give errors that name them.
+        """Call a tool by its name, as a model does. A wrong name or argument results in an error that names it.
 
         Args:
-            name: One of TOOL_SPECS.
-            arguments: As the model gave them.
-            on_progress: Told how far a push is.
+            name: The name of one of TOOL_SPECS.
+            arguments: The arguments that the model gave.
+            on_progress: Called with the progress of a push.
         """
         given = dict(arguments or {})
         try:
@@ -77,12 +75,12 @@ class SandboxTools:
         return result
 
     async def execute_code(self, code: str, language: str = "python", output_filename: str = "") -> ToolResult:
-        """Run code; variables persist from call to call.
+        """Run code. Variables persist from call to call.
 
         Args:
-            code: What to run.
+            code: The code.
             language: `python`, `javascript` or `typescript`.
-            output_filename: A file that the code saves: it is pushed, and shown where it is a picture.
+            output_filename: A file that the code saves. It is pushed, and shown if it is a picture.
         """
 
         async def work(sandbox: AsyncSandbox) -> ToolResult:
@@ -100,7 +98,7 @@ class SandboxTools:
                 raise InvalidArgument("there is nothing to run", field="code")
             check_text(language, "language", choices=LANGUAGES)
             if ".." in check_text(output_filename, "output_filename").split("/") or "\0" in output_filename:
-                raise InvalidArgument("it leaves the workspace", field="output_filename")
+                raise InvalidArgument("the path leads out of the workspace", field="output_filename")
 
         return await self._guard(check, work, code_snippet=results.snippet(code) if isinstance(code, str) else "")
 
@@ -108,7 +106,7 @@ class SandboxTools:
         """Run a command line with bash.
 
         Args:
-            command: The line.
+            command: The command line.
         """
 
         async def work(sandbox: AsyncSandbox) -> ToolResult:
@@ -130,15 +128,15 @@ class SandboxTools:
 
         Args:
             operation: `read`, `write`, `list` or `remove`.
-            paths: For all but write.
-            content: For write: `[{"path", "text"}]`.
+            paths: The paths, for all operations except `write`.
+            content: The files for `write`, as `[{"path", "text"}]`.
         """
 
         async def work(sandbox: AsyncSandbox) -> ToolResult:
             if operation == "write":
-                return await filing.write(sandbox, check_items(content))
+                return await files.write(sandbox, check_items(content))
             wanted = check_paths(paths or ["."])
-            action = {"read": filing.read, "list": filing.list_folders, "remove": filing.remove}[operation]
+            action = {"read": files.read, "list": files.list_folders, "remove": files.remove}[operation]
             return await action(sandbox, wanted)
 
         def check() -> None:
@@ -158,7 +156,7 @@ class SandboxTools:
         """Save files of the sandbox to the workspace.
 
         Args:
-            paths: Files or folders; everything by default.
+            paths: Files or folders. Default: everything.
         """
         return await self._push(paths, None)
 
@@ -166,11 +164,11 @@ class SandboxTools:
         """Read one file of the workspace.
 
         Args:
-            path: As in `code-interpreter/chart.png`.
+            path: Its path, such as `code-interpreter/chart.png`.
         """
 
         async def work(sandbox: AsyncSandbox) -> ToolResult:
-            return ToolResult({**await saving.read_stored(sandbox, path, results.MAX_READ), "status": "success"})
+            return ToolResult({**await workspace.read_stored(sandbox, path, results.MAX_READ), "status": "success"})
 
         return await self._guard(lambda: _check_path(path), work)
 
@@ -178,12 +176,12 @@ class SandboxTools:
         """List files of the workspace.
 
         Args:
-            path: A beginning of their paths, as in `code-interpreter/`.
+            path: The beginning of their paths, such as `code-interpreter/`.
         """
 
         async def work(sandbox: AsyncSandbox) -> ToolResult:
             stored = await sandbox.workspace.list(path)
-            files = [
+            listed = [
                 {
                     "path": file.path,
                     "size": file.size,
@@ -191,35 +189,35 @@ class SandboxTools:
                 }
                 for file in stored
             ]
-            return ToolResult({"files": files, "count": len(files), "status": "success"})
+            return ToolResult({"files": listed, "count": len(listed), "status": "success"})
 
         return await self._guard(lambda: check_text(path, "path"), work)
 
     async def workspace_write(self, path: str, content: str, encoding: str = "text") -> ToolResult:
-        """Write one file to the workspace; it is in the sandbox too.
+        """Write one file to the workspace and to the sandbox.
 
         Args:
-            path: As in `code-interpreter/data.csv`; other places of a workspace cannot be written.
+            path: Its path, such as `code-interpreter/data.csv`. Other folders of a workspace cannot be written.
             content: The whole content.
             encoding: `text`, or `base64` for binary content.
         """
 
         async def work(sandbox: AsyncSandbox) -> ToolResult:
             data = _decode(content, encoding)
-            return await saving.write_stored(sandbox, path, data)
+            return await workspace.write_stored(sandbox, path, data)
 
         def check() -> None:
             _check_path(path)
             check_text(encoding, "encoding", choices=ENCODINGS)
             if not path.startswith(NAMESPACE) or path == NAMESPACE:
-                message = f"only files below {NAMESPACE} can be written, as in {NAMESPACE}data.csv"
+                message = f"only files below {NAMESPACE} can be written, such as {NAMESPACE}data.csv"
                 raise InvalidArgument(message, field="path")
             _decode(check_text(content, "content"), encoding)
 
         return await self._guard(check, work)
 
     async def close(self) -> None:
-        """End the session: a local one ends, one of the cluster goes on. Idempotent."""
+        """Close the session: a local session ends, a session of the cluster keeps running. Idempotent."""
         await self._keeper.close()
         close = getattr(self._open_session, "close", None)
         if close is not None:
@@ -235,7 +233,7 @@ class SandboxTools:
 
     async def _push(self, paths: _Paths, on_progress: Callable[[Progress], object] | None) -> ToolResult:
         async def work(sandbox: AsyncSandbox) -> ToolResult:
-            return await saving.push(sandbox, check_paths(paths or []), on_progress)
+            return await workspace.push(sandbox, check_paths(paths or []), on_progress)
 
         return await self._guard(lambda: check_paths(paths or []), work)
 
@@ -245,7 +243,7 @@ class SandboxTools:
         work: Callable[[AsyncSandbox], Awaitable[ToolResult]],
         **details: str,
     ) -> ToolResult:
-        """Check arguments, get the session, work; whatever fails is a result."""
+        """Check the arguments, acquire the session, and do the work. Every failure becomes a result."""
         try:
             check()
         except InvalidArgument as error:
@@ -258,16 +256,16 @@ class SandboxTools:
             result = await work(sandbox)
         except SandboxError as error:
             result = failure_of(error, **details)
-        except Exception as error:  # noqa: BLE001 - the agent that called must go on, whatever it is
+        except Exception as error:  # noqa: BLE001 - the calling agent must be able to continue
             _log.exception("a tool failed")
             result = failure_of(error, **details)
-        # It may have fallen asleep just before the call itself, which then woke it.
+        # The session may have fallen asleep right before the call, which then woke it.
         return dataclasses.replace(result, notice=self._keeper.take_notice() or notice)
 
 
 def _check_path(path: str) -> None:
     if not check_text(path, "path"):
-        raise InvalidArgument(f"it is empty; a path looks like {NAMESPACE}chart.png", field="path")
+        raise InvalidArgument(f"the path is empty. A path looks like {NAMESPACE}chart.png", field="path")
 
 
 def _decode(content: str, encoding: str) -> bytes:
@@ -276,18 +274,18 @@ def _decode(content: str, encoding: str) -> bytes:
     try:
         return base64.b64decode(content, validate=True)
     except (binascii.Error, ValueError) as error:
-        raise InvalidArgument(f"it is no base64: {error}", field="content") from error
+        raise InvalidArgument(f"it is not valid base64: {error}", field="content") from error
 
 
 async def _deliver(sandbox: AsyncSandbox, execution: Execution, name: str) -> ToolResult:
-    """The result of code that made a file: its output, where the file was saved, and the picture it holds."""
+    """Save a file that the code created. Return the output, the file's stored path, and its picture if it is one."""
     stdout = results.output_text(execution)
     shown = results.shown_images(execution)
     try:
-        info = await saving.save_one(sandbox, name)
+        info = await workspace.save_one(sandbox, name)
         image = await _picture(sandbox, info)
     except SandboxError as error:
-        reason = "the code made no file of that name" if isinstance(error, NotFound) else str(error)
+        reason = "the code created no file of that name" if isinstance(error, NotFound) else str(error)
         value = {"warning": f"{name} was not saved to the workspace: {reason}", "stdout": stdout, "status": "partial"}
         return ToolResult(value, shown)
     line = f"Saved {info.path} ({info.size / 1024:.1f} KB) to the workspace as {NAMESPACE}{info.path}"
@@ -300,6 +298,6 @@ async def _picture(sandbox: AsyncSandbox, info: FileInfo) -> tuple[Image, ...]:
     if not info.size:
         return ()
     kind = results.image_format(await sandbox.files.read(info.path, length=12))
-    if not kind or info.size > MAX_IMAGE:
+    if not kind or info.size > MAX_IMAGE_BYTES:
         return ()
     return (Image(kind, await sandbox.files.read(info.path)),)

@@ -1,4 +1,4 @@
-"""Between sandbox and workspace: what the tools push, write and read there, and what of it is certainly saved."""
+"""Saves, writes and reads workspace files for the tools, and verifies which files are really saved."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ if TYPE_CHECKING:
     from sandbox_client.sandbox import AsyncSandbox
 
 MAX_NAMES: Final = 1_000
-"""Names that one answer lists; `count` counts all."""
+"""Maximum number of names that one result lists. `count` counts all."""
 _ALL_LEVELS: Final = 4_096
-_FEW: Final = 20
-"""Names up to which each is looked up, instead of all that is stored."""
+_MAX_LOOKUPS: Final = 20
+"""Number of names up to which each is looked up in storage. For more, all stored files are listed."""
 
 
 async def save_one(sandbox: AsyncSandbox, path: str) -> FileInfo:
-    """Save one file and tell its name and size.
+    """Save one file and return its name and size.
 
     Raises:
-        NotFound: It is not there.
-        FailedPrecondition: It is no regular file, or it was not saved; the message says why.
+        NotFound: The file does not exist.
+        FailedPrecondition: It is not a regular file, or it was not saved. The message says why.
     """
     info = await sandbox.files.stat(path)
-    if problem := _problem(info, is_folder_fine=False):
+    if problem := _problem(info, is_folder_allowed=False):
         raise FailedPrecondition(problem, field="path")
     report = await sandbox.workspace.push([info.path])
     if report.failed:
@@ -38,16 +38,16 @@ async def save_one(sandbox: AsyncSandbox, path: str) -> FileInfo:
     return info
 
 
-def _problem(info: FileInfo, *, is_folder_fine: bool) -> str:
+def _problem(info: FileInfo, *, is_folder_allowed: bool) -> str:
     if info.type == "symlink":
         return "it is a symlink: name the file that it points to"
     if info.type == "directory":
-        return "" if is_folder_fine else "it is a folder"
+        return "" if is_folder_allowed else "it is a folder"
     return "" if info.type == "file" else "it is neither a file nor a folder"
 
 
 async def push(sandbox: AsyncSandbox, paths: list[str], on_progress: Callable[[Progress], object] | None) -> ToolResult:
-    """Save files or folders, or everything; what is wrong with one of them does not keep the others back."""
+    """Save files or folders, or everything if no path is given. One failing path does not stop the others."""
     failed: list[dict[str, str]] = []
     named: dict[str, FileInfo] = {}
     for path in paths:
@@ -56,16 +56,16 @@ async def push(sandbox: AsyncSandbox, paths: list[str], on_progress: Callable[[P
         except SandboxError as error:
             failed.append({"path": path, "error": str(error)})
             continue
-        if problem := _problem(info, is_folder_fine=True):
+        if problem := _problem(info, is_folder_allowed=True):
             failed.append({"path": path, "error": problem})
         else:
             named[info.path] = info
     saved: list[str] = []
     if named or not paths:
-        whole = not paths or "." in named
-        report = await sandbox.workspace.push([] if whole else named, on_progress=on_progress)
+        is_everything = not paths or "." in named
+        report = await sandbox.workspace.push([] if is_everything else named, on_progress=on_progress)
         failed += [{"path": failure.path, "error": failure.reason} for failure in report.failed]
-        saved = await _saved(sandbox, [] if whole else list(named.values()), {each["path"] for each in failed})
+        saved = await _saved(sandbox, [] if is_everything else list(named.values()), {each["path"] for each in failed})
     value: dict[str, Any] = {"files_saved": saved[:MAX_NAMES], "count": len(saved), "failed": failed}
     if len(saved) > MAX_NAMES:
         value["truncated"] = True
@@ -76,8 +76,8 @@ async def push(sandbox: AsyncSandbox, paths: list[str], on_progress: Callable[[P
 
 
 async def _saved(sandbox: AsyncSandbox, infos: list[FileInfo], failed: set[str]) -> list[str]:
-    """Stored paths of those files (of all, where none is named) that storage really has as they are in the sandbox."""
-    is_few = 0 < len(infos) <= _FEW
+    """Return the stored paths of those files that storage has with the sandbox's size. All files if none is named."""
+    is_few = 0 < len(infos) <= _MAX_LOOKUPS
     stored: dict[str, int] = {}
     for prefix in [f"{NAMESPACE}{info.path}" for info in infos] if is_few else [NAMESPACE]:
         stored |= {file.path: file.size for file in await sandbox.workspace.list(prefix)}
@@ -90,7 +90,7 @@ async def _saved(sandbox: AsyncSandbox, infos: list[FileInfo], failed: set[str])
 
 
 async def write_stored(sandbox: AsyncSandbox, path: str, content: bytes) -> ToolResult:
-    """Write a file to the sandbox and save it; `path` begins with the namespace."""
+    """Write a file to the sandbox and save it. `path` begins with the namespace."""
     info = await sandbox.files.write(path.removeprefix(NAMESPACE), content)
     report = await sandbox.workspace.push([info.path])
     if report.failed:
@@ -99,10 +99,10 @@ async def write_stored(sandbox: AsyncSandbox, path: str, content: bytes) -> Tool
 
 
 async def read_stored(sandbox: AsyncSandbox, path: str, limit: int) -> dict[str, Any]:
-    """A stored file; the first `limit` bytes where it is larger.
+    """Return a stored file, or its first `limit` bytes if it is larger.
 
     Raises:
-        NotFound: Nothing is stored there.
+        NotFound: No file is stored under that path.
     """
     pieces: list[bytes] = []
     size = 0

@@ -21,7 +21,7 @@ from sandbox_client import (
     SessionFailed,
     Status,
 )
-from sandbox_client.cluster.portforward import PortForward, _shut
+from sandbox_client.cluster.port_forward import PortForward, _shut
 from sandbox_client.transport.reattach import ATTACH_ONLY
 from sandbox_proto.v1 import interpreter_pb2, process_pb2
 from tests.support.socket_stream import dial

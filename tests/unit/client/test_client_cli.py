@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 from sandbox_client import AsyncSandbox, Sandbox
 from sandbox_client.cli import main
-from sandbox_client.cli.terminal import relay
+from sandbox_client.cli.terminal import attach_terminal
 from sandbox_client.sync.sandbox import LoopThread
 from sandbox_proto.v1 import types_pb2
 from sandbox_testing.agent import FakeAgent, completed, error, output, result, started
@@ -124,7 +124,7 @@ def test_folders_go_there_and_back(agent, tmp_path):
     (tmp_path / "in/deep/b").write_bytes(b"22")
     (tmp_path / "in/link").symlink_to("a")
     sent = sandbox("files", "put", "--session", "s", "-r", str(tmp_path / "in"), "data")
-    assert (sent.stdout, sent.stderr) == ("data: 2 files, 3 bytes\n", "skipped, no regular file: link\n")
+    assert (sent.stdout, sent.stderr) == ("data: 2 files, 3 bytes\n", "skipped, not a regular file: link\n")
     assert agent.files == {"data/a": b"1", "data/deep/b": b"22"}
     (tmp_path / "out/deep").mkdir(parents=True)  # the scripted agent lists no folders
     got = sandbox("files", "get", "--session", "s", "-r", "data", str(tmp_path / "out"))
@@ -244,7 +244,7 @@ def test_in_a_terminal_every_key_goes_to_the_process_but_the_one_that_leaves(age
         monkeypatch.setattr(sys, "stdin", stdin)
         process = session.processes.start(["bash"], terminal=(24, 80))
         threading.Thread(target=type_once_it_is_raw).start()
-        assert relay(process, is_raw=True, passes_input=True, shows=False) is None
+        assert attach_terminal(process, is_raw=True, passes_input=True, shows=False) is None
         assert b"".join(agent.processes[process.id].inputs) == b"ls\r\x03"
         assert agent.processes[process.id].exited is None
         assert termios.tcgetattr(slave) == before
@@ -258,5 +258,5 @@ def test_standard_input_that_ends_ends_the_process_input_and_its_output_is_told(
     with os.fdopen(read) as stdin, Sandbox.connect("s") as session:
         monkeypatch.setattr(sys, "stdin", stdin)
         process = session.processes.start(["cat"])
-        result = relay(process, is_raw=False, passes_input=True, shows=False)
+        result = attach_terminal(process, is_raw=False, passes_input=True, shows=False)
     assert (result.stdout, result.exit_code) == ("words", 0)

@@ -16,7 +16,7 @@ from click.testing import CliRunner
 
 from sandbox_client import Conflict, InvalidArgument, NotFound, SandboxUnavailable, SessionFailed
 from sandbox_client.cli import main
-from sandbox_client.cluster.portforward import PortForward
+from sandbox_client.cluster.port_forward import PortForward
 from sandbox_client.cluster.sessions import Cluster, ClusterOptions, SessionRequest, describe_failure
 from tests.support.socket_stream import dial
 
@@ -224,7 +224,9 @@ async def test_a_404_of_something_in_between_is_no_word_on_the_session(api, clus
 async def test_an_answer_that_is_none_of_an_api_server_says_so(api, cluster):
     api.sessions["s"] = session("Ready")
     api.secrets["s-access"] = None
-    with pytest.raises(SandboxUnavailable, match=r"secret s-access: what answers at http://127\.0\.0\.1:\d+ is no API"):
+    with pytest.raises(
+        SandboxUnavailable, match=r"secret s-access: the server at http://127\.0\.0\.1:\d+ is not a Kubernetes API"
+    ):
         await cluster.connect("s")
 
 

@@ -3,7 +3,9 @@
 import asyncio
 from collections.abc import Callable
 
+import kubernetes.stream.ws_client
 import pytest
+import websocket
 from aiohttp import WSMsgType, web
 from kubernetes.client import ApiClient, Configuration
 
@@ -96,3 +98,20 @@ async def test_a_server_that_closes_ends_the_stream_and_what_is_sent_then_fails(
 async def test_a_wrong_token_is_refused_when_dialling(open_stream):
     with pytest.raises(Exception, match="401"):
         await open_stream(echo, "Bearer other")
+
+
+@pytest.mark.parametrize(
+    ("owner", "name"),
+    [
+        (ApiClient(Configuration()).rest_client, "pool_manager"),
+        (ApiClient(Configuration()), "default_headers"),
+        (Configuration, "auth_settings"),
+        (kubernetes.stream.ws_client, "get_websocket_url"),
+        (kubernetes.stream.ws_client, "create_websocket"),
+        (websocket.WebSocket, "recv_data_frame"),
+        (websocket.WebSocket, "send_binary"),
+        (websocket.ABNF, "OPCODE_BINARY"),
+    ],
+)
+def test_the_undocumented_names_of_other_packages_are_still_there(owner, name):
+    assert hasattr(owner, name), f"{owner} lost {name}: adapt sandbox_client/cluster/api.py and port_forward.py"

@@ -12,14 +12,14 @@ from rich.console import Console
 
 from sandbox_client.cli.main import main
 from sandbox_client.cli.top import render
-from sandbox_client.cluster.overview import (
+from sandbox_client.cluster.table import (
     SORTS,
-    Listing,
-    Overview,
+    ClusterObjects,
+    ClusterTable,
     PoolRow,
     SessionRow,
     Usage,
-    build_overview,
+    build_table,
     format_age,
     format_bytes,
     format_cores,
@@ -65,8 +65,8 @@ BUSY = SessionRow("team", "busy", "Ready", "", "science", "node1", "sbx-busy", 2
 
 
 def test_a_row_says_where_a_session_is_how_it_started_and_what_it_uses():
-    listing = Listing((READY, FAILED, UNSEEN), (POOL,), (POD,), usage_of([METRICS]), ("a note",))
-    assert build_overview(listing, NOW) == Overview(
+    listing = ClusterObjects((READY, FAILED, UNSEEN), (POOL,), (POD,), usage_of([METRICS]), ("a note",))
+    assert build_table(listing, NOW) == ClusterTable(
         (
             SessionRow("a", "new", "Unseen"),
             SessionRow("team", "broken", "Failed", "TemplateNotFound", "default"),
@@ -78,11 +78,11 @@ def test_a_row_says_where_a_session_is_how_it_started_and_what_it_uses():
 
 
 def test_one_line_says_it_all():
-    listing = Listing((READY, FAILED, UNSEEN), (POOL,), usage=usage_of([METRICS]))
-    assert build_overview(listing, NOW).summary == (
+    listing = ClusterObjects((READY, FAILED, UNSEEN), (POOL,), usage=usage_of([METRICS]))
+    assert build_table(listing, NOW).summary == (
         "3 sessions (1 Failed, 1 Ready, 1 Unseen); 1 pool (1 of 3 blank pods ready); 1212m CPU, 1.0Gi memory"
     )
-    assert build_overview(Listing(()), NOW).summary == "0 sessions"
+    assert build_table(ClusterObjects(()), NOW).summary == "0 sessions"
 
 
 def some_session(name, created, active, pod):
@@ -101,7 +101,7 @@ def test_rows_are_sorted_with_most_first_and_what_is_not_known_last(sort, order)
         some_session("a", "2026-01-02T02:00:00Z", "2026-01-02T03:02:00Z", "pa"),
     )
     usage = {("n", "pa"): Usage(2, 10), ("n", "pc"): Usage(1, 20)}
-    seen = build_overview(Listing(sessions, usage=usage), NOW, sort)
+    seen = build_table(ClusterObjects(sessions, usage=usage), NOW, sort)
     assert "".join(row.name for row in seen.sessions) == order
     assert sort in SORTS
 
@@ -114,7 +114,9 @@ def shown(seen, **options):
 
 
 def test_a_table_has_a_line_for_each_session_and_pool_below_the_sum():
-    seen = Overview((BUSY, SessionRow("team", "x[red]y", "Failed", "Bad")), (PoolRow("team", "warm", "t", 1, 2, 3),))
+    seen = ClusterTable(
+        (BUSY, SessionRow("team", "x[red]y", "Failed", "Bad")), (PoolRow("team", "warm", "t", 1, 2, 3),)
+    )
     assert shown(seen)[1:] == [
         ["NAME", "PHASE", "TEMPLATE", "NODE", "POD", "AGE", "START", "IDLE", "CPU", "MEMORY"],
         ["busy", "Ready", "science", "node1", "sbx-busy", "4m", "Warm", "143", "ms", "5s", "1212m", "1.0Gi"],
@@ -125,14 +127,14 @@ def test_a_table_has_a_line_for_each_session_and_pool_below_the_sum():
 
 
 def test_nothing_is_shown_of_what_nobody_measures_and_namespaces_only_where_there_are_several():
-    lines = shown(Overview((SessionRow("n", "a", "Ready"),), (), ("CPU is left out",)), has_namespace=True)
+    lines = shown(ClusterTable((SessionRow("n", "a", "Ready"),), (), ("CPU is left out",)), has_namespace=True)
     assert lines == [
         ["1", "session", "(1", "Ready)"],
         ["CPU", "is", "left", "out"],
         ["NAMESPACE", "NAME", "PHASE", "TEMPLATE", "NODE", "POD", "AGE", "START", "IDLE"],
         ["n", "a", "Ready", "0s"],
     ]
-    assert ["as", "of", "1:00:", "down"] in shown(Overview((), ()), problem="as of 1:00: down")
+    assert ["as", "of", "1:00:", "down"] in shown(ClusterTable((), ()), problem="as of 1:00: down")
 
 
 def test_numbers_are_short():
@@ -215,7 +217,7 @@ def test_a_look_at_all_namespaces_is_json_where_that_is_asked_for(api):
     assert value["summary"] == "2 sessions (1 Ready, 1 Unseen)"
     assert value["notes"] == [
         "warm pools are left out: sandboxwarmpools of all namespaces: sandboxwarmpools: no",
-        "CPU and memory are left out: no metrics-server answers in this cluster",
+        "CPU and memory are left out: this cluster has no working metrics-server",
     ]
     assert not any("/namespaces/" in path for path in api.paths)
 

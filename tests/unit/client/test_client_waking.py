@@ -20,7 +20,7 @@ from sandbox_client import (
     Unauthenticated,
 )
 from sandbox_client.cluster.sessions import Cluster
-from sandbox_client.cluster.wake_policy import PodLife, Standing, judge
+from sandbox_client.cluster.wake_policy import PodLife, SessionFate, fate_of
 from sandbox_client.sync.direct import StraightConnection
 from sandbox_client.tools import SandboxTools, cluster_sessions
 from sandbox_testing.agent import FakeAgent, started
@@ -265,7 +265,7 @@ async def test_a_session_that_is_over_gives_the_error_of_the_call(agent, world, 
     ("now", "why"),
     [
         (session("Failed", pod=0), "it is Failed"),
-        (session(uid="another"), "it was deleted, this is another one"),
+        (session(uid="another"), "it was deleted, and its name now belongs to another session"),
         (None, "it was deleted"),
     ],
     ids=["failed", "another of the name", "deleted"],
@@ -299,7 +299,7 @@ async def test_a_404_that_is_no_word_on_the_session_does_not_end_it(agent, world
 
 
 async def test_an_api_server_that_does_not_answer_either_holds_no_call_up(agent, world, short_connect, monkeypatch):
-    monkeypatch.setattr(sandbox_client.cluster.wake, "_LOOK", 0.05)
+    monkeypatch.setattr(sandbox_client.cluster.wake, "_CHECK_TIMEOUT", 0.05)
     async with connected() as sandbox:
         await go_away(agent, sandbox._connection)
         world.hangs = True
@@ -333,23 +333,23 @@ async def test_a_wake_that_is_refused_or_fails_says_why(agent, world):
 
 
 @pytest.mark.parametrize(
-    ("now", "standing"),
+    ("now", "fate"),
     [
-        (session(), Standing.SAME),
-        (session("Starting"), Standing.SAME),
-        (session(pod=2), Standing.ELSEWHERE),
-        (session("Starting", pod=0), Standing.ELSEWHERE),
-        (session("Suspended", pod=0, suspended=True), Standing.ASLEEP),
-        (session("Suspending", suspended=True), Standing.ASLEEP),
-        (session("Ready", suspended=True), Standing.ASLEEP),
-        (session("Failed", pod=0, suspended=True), Standing.OVER),
-        (session("Failed", pod=2), Standing.OVER),
-        (session("Failed"), Standing.ENDING),
-        (session("Failed", suspended=True), Standing.ENDING),
-        (session("Terminating"), Standing.ENDING),
-        (session(suspended=True, deleted=True), Standing.ENDING),
-        (session(uid="v", suspended=True), Standing.OVER),
+        (session(), SessionFate.UNCHANGED),
+        (session("Starting"), SessionFate.UNCHANGED),
+        (session(pod=2), SessionFate.MOVED),
+        (session("Starting", pod=0), SessionFate.MOVED),
+        (session("Suspended", pod=0, suspended=True), SessionFate.SUSPENDED),
+        (session("Suspending", suspended=True), SessionFate.SUSPENDED),
+        (session("Ready", suspended=True), SessionFate.SUSPENDED),
+        (session("Failed", pod=0, suspended=True), SessionFate.OVER),
+        (session("Failed", pod=2), SessionFate.OVER),
+        (session("Failed"), SessionFate.ENDING),
+        (session("Failed", suspended=True), SessionFate.ENDING),
+        (session("Terminating"), SessionFate.ENDING),
+        (session(suspended=True, deleted=True), SessionFate.ENDING),
+        (session(uid="v", suspended=True), SessionFate.OVER),
     ],
 )
-def test_where_a_session_stands_is_told_by_its_pod_and_its_spec(now, standing):
-    assert judge(now, PodLife("u", "p", "2026-01-01T00:00:01Z")) is standing
+def test_where_a_session_stands_is_told_by_its_pod_and_its_spec(now, fate):
+    assert fate_of(now, PodLife("u", "p", "2026-01-01T00:00:01Z")) is fate

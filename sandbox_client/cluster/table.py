@@ -1,4 +1,4 @@
-"""What a look at many sessions and pools shows: rows, their order, and a sum, from Kubernetes objects. Pure: no I/O."""
+"""Builds the rows, order and summary of `sandbox top` from Kubernetes objects. Pure: no I/O."""
 
 from __future__ import annotations
 
@@ -11,30 +11,31 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 PHASES: Final = ("Failed", "Terminating", "Suspending", "Pending", "Starting", "Ready", "Suspended")
-"""In the order of how soon somebody may want to look at them."""
+"""Phases, the most urgent first."""
 SORTS: Final = ("phase", "name", "age", "idle", "cpu", "memory")
+"""Sort orders of the sessions."""
 _UNSEEN: Final = "Unseen"
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What a pod uses now. CPU in cores, memory in bytes."""
+    """The present usage of a pod. CPU in cores, memory in bytes."""
 
     cpu: float
     memory: int
 
 
 @dataclass(frozen=True, slots=True)
-class Listing:
-    """What was read of a cluster, as the API server gave it.
+class ClusterObjects:
+    """The objects that were read from a cluster, as the API server returned them.
 
     Attributes:
         sessions: SandboxSessions.
         pools: SandboxWarmPools.
         pods: Pods of sessions.
-        usage: By namespace and pod name; empty where nothing measures it.
-        notes: What could not be read, and why, a sentence each.
+        usage: Usage by namespace and pod name. Empty if nothing measures it.
+        notes: One sentence for each kind that could not be read, with the reason.
     """
 
     sessions: tuple[Mapping[str, Any], ...]
@@ -49,14 +50,14 @@ class SessionRow:
     """One session.
 
     Attributes:
-        phase: Its phase; `Unseen` where no operator has seen it.
-        reason: Why it is not Ready; "" where it is.
-        age: Seconds since it was created.
-        start: `Warm` or `Cold`; "" before its first start.
-        start_ms: Milliseconds that the start of its pod took.
-        idle: Seconds since its last use, give or take a minute; None: it was never used.
-        cpu: Cores; None: not known.
-        memory: Bytes; None: not known.
+        phase: Its phase, or `Unseen` if no operator has seen it.
+        reason: The reason why it is not Ready. "" if it is Ready.
+        age: Seconds since its creation.
+        start: `Warm` or `Cold`. "" before its first start.
+        start_ms: Duration of its pod's start in milliseconds.
+        idle: Seconds since its last use, give or take a minute. None if it was never used.
+        cpu: Cores in use. None if unknown.
+        memory: Bytes in use. None if unknown.
     """
 
     namespace: str
@@ -76,7 +77,7 @@ class SessionRow:
 
 @dataclass(frozen=True, slots=True)
 class PoolRow:
-    """One warm pool: blank pods that are ready, that there are, and that are wanted."""
+    """One warm pool, with the numbers of its blank pods that are ready, that are there, and that are wanted."""
 
     namespace: str
     name: str
@@ -88,8 +89,8 @@ class PoolRow:
 
 
 @dataclass(frozen=True, slots=True)
-class Overview:
-    """All of it, sorted."""
+class ClusterTable:
+    """All rows, sorted, and the notes about kinds that could not be read."""
 
     sessions: tuple[SessionRow, ...]
     pools: tuple[PoolRow, ...]
@@ -97,7 +98,7 @@ class Overview:
 
     @property
     def summary(self) -> str:
-        """One line."""
+        """One line with counts and total usage."""
         phases = Counter(row.phase for row in self.sessions)
         counts = ", ".join(f"{phases[phase]} {phase}" for phase in (*PHASES, _UNSEEN) if phases[phase])
         parts = [_counted(len(self.sessions), "session") + (f" ({counts})" if counts else "")]
@@ -110,19 +111,19 @@ class Overview:
         return "; ".join(parts)
 
 
-def build_overview(listing: Listing, now: datetime, sort: str = "phase") -> Overview:
-    """Rows from objects.
+def build_table(objects: ClusterObjects, now: datetime, sort: str = "phase") -> ClusterTable:
+    """Build the table of a cluster's objects.
 
     Args:
-        listing: The objects.
-        now: Aware.
-        sort: One of SORTS; those with most first, where it is a number.
+        objects: The objects.
+        now: The present time, with a time zone.
+        sort: One of SORTS. Numbers are sorted in descending order.
     """
-    nodes = {_key(pod): pod.get("spec", {}).get("nodeName", "") for pod in listing.pods}
-    rows = [_session_row(session, nodes, listing.usage or {}, now) for session in listing.sessions]
+    nodes = {_key(pod): pod.get("spec", {}).get("nodeName", "") for pod in objects.pods}
+    rows = [_session_row(session, nodes, objects.usage or {}, now) for session in objects.sessions]
     rows.sort(key=lambda row: (_rank(row, sort), row.namespace, row.name))
-    pools = sorted(map(_pool_row, listing.pools), key=lambda row: (row.namespace, row.name))
-    return Overview(tuple(rows), tuple(pools), listing.notes)
+    pools = sorted(map(_pool_row, objects.pools), key=lambda row: (row.namespace, row.name))
+    return ClusterTable(tuple(rows), tuple(pools), objects.notes)
 
 
 def _session_row(
@@ -171,7 +172,7 @@ def _key(item: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def _reason(status: Mapping[str, Any]) -> str:
-    """Of the condition Ready, where it is not True."""
+    """Return the reason of the Ready condition if it is not True, else ""."""
     for condition in status.get("conditions", []):
         if condition.get("type") == "Ready" and condition.get("status") != "True":
             return str(condition.get("reason", ""))
@@ -181,22 +182,22 @@ def _reason(status: Mapping[str, Any]) -> str:
 def _rank(row: SessionRow, sort: str) -> float:
     if sort == "phase":
         return PHASES.index(row.phase) if row.phase in PHASES else -1
-    # What is not known is last.
+    # Unknown values come last.
     known = {"age": row.age, "idle": row.idle, "cpu": row.cpu, "memory": row.memory}.get(sort)
     return 0 if sort == "name" else -(known if known is not None else -1)
 
 
 def _since(moment: str | None, now: datetime) -> float | None:
-    """Seconds since a time of Kubernetes'; the clocks of two machines differ, so never less than 0."""
+    """Return the seconds since a Kubernetes timestamp. At least 0, since the clocks of two machines differ."""
     return max(0.0, (now - datetime.fromisoformat(moment)).total_seconds()) if moment else None
 
 
-def _counted(count: int, what: str) -> str:
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def format_age(seconds: float) -> str:
-    """As kubectl has it, in one unit: `59s`, `3m`, `5h`, `12d`."""
+    """Format a duration in one unit, like kubectl: `59s`, `3m`, `5h`, `12d`."""
     for unit, letter in ((_DAY, "d"), (_HOUR, "h"), (_MINUTE, "m")):
         if seconds >= unit:
             return f"{int(seconds // unit)}{letter}"
@@ -204,10 +205,10 @@ def format_age(seconds: float) -> str:
 
 
 def format_cores(cores: float) -> str:
-    """Thousandths of a core: `250m`."""
+    """Format cores in thousandths: `250m`."""
     return f"{round(cores * 1000)}m"
 
 
 def format_bytes(size: float) -> str:
-    """In MiB, or GiB from one on."""
+    """Format bytes in MiB, or in GiB if there is at least one."""
     return f"{size / (1 << 30):.1f}Gi" if size >= 1 << 30 else f"{round(size / (1 << 20))}Mi"
