@@ -40,7 +40,7 @@ def check_request_id(request_id: str) -> None:
 
 
 def check_may_start(metadata: Iterable[tuple[str, str | bytes]] | None) -> None:
-    """Check that the call does not only want to attach to an earlier one, which this agent does not know.
+    """Refuse a call that may only attach to an earlier one, as this agent does not know that one.
 
     Raises:
         OperationError: NOT_FOUND, UNKNOWN_REQUEST.
@@ -76,9 +76,14 @@ def check_context_id(context_id: str) -> str:
     """Check the id of a context, which must not be empty."""
     if not context_id:
         raise invalid("context_id", "context_id must name a context; ListContexts returns them")
-    if len(context_id) > MAX_ID:
-        raise OperationError("NOT_FOUND", "UNKNOWN_CONTEXT", "there is no such context", "context_id")
+    _check_length(context_id)
     return context_id
+
+
+def _check_length(context_id: str) -> None:
+    if len(context_id) > MAX_ID:
+        message = "unknown context; ListContexts returns the known ones"
+        raise OperationError("NOT_FOUND", "UNKNOWN_CONTEXT", message, "context_id")
 
 
 def check_path(path: str, field: str = "path", *, required: bool = True, limit: int = MAX_PATH) -> str:
@@ -120,8 +125,7 @@ def read_execute(request: interpreter_pb2.ExecuteRequest, limits: Limits) -> tup
     check_request_id(request.request_id)
     if not request.code.strip():
         raise invalid("code", "code must not be empty: send the source to run", "EMPTY_CODE")
-    if len(request.context_id) > MAX_ID:
-        raise OperationError("NOT_FOUND", "UNKNOWN_CONTEXT", "there is no such context", "context_id")
+    _check_length(request.context_id)
     language = ""
     if request.language or not request.context_id:
         language = read_language(request.language, limits)
@@ -148,12 +152,12 @@ def read_command(request: process_pb2.RunRequest) -> dict[str, Any]:
     command: dict[str, Any] = {}
     if request.WhichOneof("command") == "shell":
         if not request.shell.strip():
-            raise invalid("command", "command must not be empty: give a shell line or an argv")
+            raise invalid("command", "command must not be empty: set a shell line or an argv")
         command["shell"] = request.shell
     elif request.WhichOneof("command") == "argv" and request.argv.args and request.argv.args[0]:
         command["argv"] = list(request.argv.args)
     else:
-        raise invalid("command", "command must not be empty: give a shell line or an argv")
+        raise invalid("command", "command must not be empty: set a shell line or an argv")
     if any("\0" in word for word in (request.shell, *request.argv.args)):
         raise invalid("command", "command must not contain a NUL character")
     if len(request.stdin) > MAX_STDIN:

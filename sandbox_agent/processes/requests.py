@@ -83,5 +83,7 @@ def _signal_number(name: str) -> int:
 
 def _id(process_id: str) -> str:
     if not 0 < len(process_id) <= MAX_ID:
-        raise OperationError("NOT_FOUND", "UNKNOWN_PROCESS", "unknown process", "process_id")
+        raise OperationError(
+            "NOT_FOUND", "UNKNOWN_PROCESS", "unknown process; List returns the known ones", "process_id"
+        )
     return process_id

@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from sandbox_agent.storage.workspace import Workspace
 
 MAX_WAIT: Final = 300.0
-"""Seconds that Bind and Describe wait for the restore at most."""
+"""Maximum number of seconds that Bind and Describe wait for the restore."""
 STATUS_TIMEOUT: Final = 10.0
-"""Seconds for the status of the workspace."""
+"""Seconds that the status of the workspace may take."""
 STATUS_TIMEOUT_WITHOUT_CREDENTIALS: Final = 1.0
 """The same while storage waits for credentials: the operator, which brings them, waits for this answer."""
 LAST_PUSH_RETRY: Final = 1.0

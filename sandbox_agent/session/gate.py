@@ -39,7 +39,7 @@ class State(enum.Enum):
 
 
 class SessionGate:
-    """The binding of this agent, and the decision which calls may pass.
+    """The gate that decides which calls may work, and the binding that it holds.
 
     Attributes:
         state: State of the agent.
