@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from sandbox_agent.executions.event_log import EventLog
+from sandbox_agent.executions.requests import check_same_request
 from sandbox_link.protocol import OperationError
 
 if TYPE_CHECKING:
@@ -79,9 +80,8 @@ class ExecutionRegistry(Generic[E]):
         """
         self._forget_old()
         execution = self._by_request.get(request_id)
-        if execution is not None and execution.fingerprint != fingerprint:
-            message = "this request_id was used for a different request: use a new one"
-            raise OperationError("ALREADY_EXISTS", "REQUEST_ID_REUSED", message, "request_id")
+        if execution is not None:
+            check_same_request(execution.fingerprint, fingerprint)
         return execution
 
     def start(self, request_id: str, fingerprint: bytes, run: Runner[E]) -> Execution[E]:

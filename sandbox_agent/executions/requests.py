@@ -111,6 +111,17 @@ def fingerprint(request: interpreter_pb2.ExecuteRequest | process_pb2.RunRequest
     return hashlib.sha256(copy.SerializeToString(deterministic=True)).digest()
 
 
+def check_same_request(first: bytes, repeat: bytes) -> None:
+    """Compare the fingerprints of two requests with the same id.
+
+    Raises:
+        OperationError: ALREADY_EXISTS, REQUEST_ID_REUSED: their bodies differ.
+    """
+    if repeat != first:
+        message = "this request_id was used for a different request: use a new one"
+        raise OperationError("ALREADY_EXISTS", "REQUEST_ID_REUSED", message, "request_id")
+
+
 def read_type_check(number: interpreter_pb2.TypeCheck, language: str) -> str:
     """Return the type check's name on the link, or "" for none. `language` is "" if the context determines it."""
     if number not in _TYPE_CHECKS:

@@ -8,6 +8,7 @@ import logging
 import time
 from typing import TYPE_CHECKING, Any, Final
 
+from sandbox_agent.executions.requests import check_same_request
 from sandbox_agent.processes.output_ring import CAPACITY
 from sandbox_agent.processes.process import MAX_COMMAND, BackgroundProcess, Start
 from sandbox_agent.runtime_values import read_boolean, read_integer, read_objects, read_text
@@ -70,9 +71,8 @@ class BackgroundRegistry:
             OperationError: ALREADY_EXISTS, REQUEST_ID_REUSED: the first request had another body.
         """
         process = self._by_request.get(request_id) if request_id else None
-        if process is not None and process.start.fingerprint != fingerprint:
-            message = "this request_id was used for a different request: use a new one"
-            raise OperationError("ALREADY_EXISTS", "REQUEST_ID_REUSED", message, "request_id")
+        if process is not None:
+            check_same_request(process.start.fingerprint, fingerprint)
         return process
 
     def get(self, process_id: str) -> BackgroundProcess:

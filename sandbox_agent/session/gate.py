@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from sandbox_agent.session.bound_session import BoundSession
-from sandbox_agent.session.startup_restore import Restoration, RestorePhase
+from sandbox_agent.session.startup_restore import RestorePhase, StartupRestore
 from sandbox_link.protocol import OperationError, Runtime
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class SessionGate:
         self.state = State.BLANK
         self.runtime = runtime
         # A long restore is not idle time: clients that wait for its end have not made a call yet.
-        self.restoration = Restoration(on_end=self._note_activity)
+        self.restoration = StartupRestore(on_end=self._note_activity)
         self.runtime_uid = ""
         self._build_workspace = build_workspace
         self._monotonic = monotonic

@@ -31,7 +31,7 @@ class RestorePhase(enum.Enum):
     FAILED = "FAILED"
 
 
-class Restoration:
+class StartupRestore:
     """A restore and its outcome.
 
     Attributes:

@@ -1,7 +1,7 @@
 """Writes logs as JSON lines to standard error. Each call chooses its fields: no object, header or Secret is logged.
 
 The agent's logs have the same fields: time, level (lower case), logger, message, exception. python-json-logger would
-also write all attributes that kopf adds to a record, among them the object's whole reference.
+also write every attribute that kopf adds to a record, unless each is excluded by name.
 """
 
 from __future__ import annotations
