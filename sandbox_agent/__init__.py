@@ -1,1 +1,1 @@
-"""The gRPC agent of a sandbox pod (trusted side) and, in `runtime`, what runs beside user code (untrusted side)."""
+"""The trusted process beside the sandbox: gRPC API, authentication and object storage."""

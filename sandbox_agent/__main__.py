@@ -1,4 +1,4 @@
-"""`sandbox-agent serve`: the agent's process."""
+"""Runs the agent: `sandbox-agent serve`."""
 
 from __future__ import annotations
 
@@ -13,32 +13,33 @@ from sandbox_agent.server.logs import set_up_logs
 from sandbox_agent.server.settings import Settings, SettingsError, read_settings
 
 _DESCRIPTION = """\
-The agent of a sandbox: runs code, commands and file operations for clients (gRPC, TLS, bearer token), under the
-command of the operator (gRPC, mutual TLS). It needs a runtime (`sandbox-runtime`) on the same link folder.
+The agent of a sandbox. It runs code, commands and file operations for clients (gRPC with TLS and a bearer token), and
+the operator controls it (gRPC with mutual TLS). It needs a runtime (`sandbox-runtime`) that uses the same link folder.
 
 environment (defaults in brackets):
   SANDBOX_LINK_DIR        folder of the runtime's socket [/run/sandbox]
   SANDBOX_TLS_DIR         folder with tls.crt, tls.key and ca.crt [/etc/sandbox/tls];
                           for a local session: python -m sandbox_agent.server.local_certificates FOLDER SERVER_NAME
   SANDBOX_LISTEN_ADDRESS  [0.0.0.0]
-  SANDBOX_GRPC_PORT       clients [8443]; 0: any free port, as for the next two
-  SANDBOX_CONTROL_PORT    the operator [8444]
-  SANDBOX_HEALTH_PORT     plain HTTP, /livez and /readyz [8081]
-  SANDBOX_STOP_SECONDS    what a last push may take at SIGTERM [0: there is none]
-  SANDBOX_READY_FILE      where to write the ports as JSON once all are open [nowhere]
-  SANDBOX_TRACING         1: send spans by OTLP over gRPC; where to and how many say OTEL_EXPORTER_OTLP_ENDPOINT,
-                          OTEL_TRACES_SAMPLER, OTEL_TRACES_SAMPLER_ARG and the like [off]
+  SANDBOX_GRPC_PORT       port for clients [8443]; 0 is any free port, also for the next two
+  SANDBOX_CONTROL_PORT    port for the operator [8444]
+  SANDBOX_HEALTH_PORT     port for plain HTTP: /livez, /readyz and /metrics [8081]
+  SANDBOX_STOP_SECONDS    time limit of the last push at SIGTERM [0: no last push]
+  SANDBOX_READY_FILE      file to write the ports to as JSON once all are open [none]
+  SANDBOX_PRELOAD_STORAGE 1, or a JSON object: create the storage client at start-up [at Bind]
+  SANDBOX_TRACING         1: send spans by OTLP over gRPC, as OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_TRACES_SAMPLER,
+                          OTEL_TRACES_SAMPLER_ARG and related variables say [off]
   SANDBOX_LOG_LEVEL       debug, info, warning or error [info]
 """
 
 
 def main() -> None:
-    """Entry point of the command."""
+    """Run the command."""
     parser = argparse.ArgumentParser(
         prog="sandbox-agent", description=_DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    commands.add_parser("serve", help="serve until SIGTERM; then save what is not saved yet")
+    commands.add_parser("serve", help="serve until SIGTERM, then save unsaved changes")
     parser.parse_args()
     level = os.environ.get("SANDBOX_LOG_LEVEL") or "info"
     if level not in {"debug", "info", "warning", "error"}:
@@ -52,10 +53,10 @@ def main() -> None:
 
 
 def _require_tls13() -> None:
-    """Leave TLS 1.2 without a cipher suite that could be agreed on: pre-shared keys, and there are none.
+    """Make TLS 1.2 unusable: its only cipher suite needs pre-shared keys, and there are none.
 
-    gRPC for Python has no setting for the lowest version. It reads this one when it is imported, and its TLS 1.3 suites
-    are not affected by it.
+    gRPC for Python has no setting for the minimum version. It reads this variable at import, and its TLS 1.3 suites
+    ignore it.
     """
     os.environ["GRPC_SSL_CIPHER_SUITES"] = "ECDHE-PSK-AES128-CBC-SHA"
 
@@ -66,13 +67,13 @@ def _start_tracing() -> None:
     try:
         tracing.start("sandbox-agent")
     except tracing.TracingError as error:
-        # A session is worth more than its trace.
-        logging.getLogger(__name__).error("no spans are sent: %s", error)  # noqa: TRY400 - the message is all
+        # A session works without its trace.
+        logging.getLogger(__name__).error("no spans are sent: %s", error)  # noqa: TRY400 - no traceback needed
 
 
 async def _serve(settings: Settings) -> int:
     _require_tls13()
-    # After that, and not for --help, which would wait for it.
+    # gRPC must be imported after that. --help does not need it and would have to wait.
     from sandbox_agent.server.app import Agent, StartError  # noqa: PLC0415
 
     stop = asyncio.Event()

@@ -34,6 +34,11 @@ class OperationError(Exception):
         self.field = field
 
 
+def invalid(field: str, message: str, reason: str = "INVALID_ARGUMENT") -> OperationError:
+    """Return an error with code INVALID_ARGUMENT for a field of the request."""
+    return OperationError("INVALID_ARGUMENT", reason, message, field)
+
+
 @dataclass(frozen=True, slots=True)
 class Data:
     """Bytes of a call's output, in order with its events."""

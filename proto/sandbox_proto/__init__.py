@@ -1,1 +1,1 @@
-"""The wire protocol between clients, agent and operator (generated; see the .proto files beside the code)."""
+"""The protocol between clients, operator and agent, and its generated code."""

@@ -1,7 +1,7 @@
-"""Messages that hold one chunk of a file, encoded and decoded without protobuf's copies. Pure.
+"""Encodes and decodes messages that hold one chunk of a file, without protobuf's copies. Pure.
 
-protobuf copies a `bytes` field twice on the way out (into its arena, and into the message's bytes) and twice on the way
-in. A gigabyte is a second of that. What is no single `data` field is left to protobuf, so that the wire stays the same.
+protobuf copies a `bytes` field twice when it encodes a message, and twice when it decodes one: a second for a gigabyte.
+protobuf itself handles all messages that are not a single `data` field, so the wire format stays the same.
 """
 
 from __future__ import annotations
@@ -12,38 +12,38 @@ from sandbox_proto.v1.file_pb2 import ReadResponse, WriteRequest
 
 _READ_TAG: Final = ReadResponse.DESCRIPTOR.fields_by_name["data"].number << 3 | 2
 _WRITE_TAG: Final = WriteRequest.DESCRIPTOR.fields_by_name["data"].number << 3 | 2
-_LONGEST_LENGTH: Final = 5
-"""Bytes of a length below 4 GiB."""
+_MAX_LENGTH_BYTES: Final = 5
+"""Bytes of an encoded length below 4 GiB."""
 
 
 def encode_read_response(response: ReadResponse | bytes | bytearray | memoryview) -> bytes:
-    """A ReadResponse; bytes are its `data`."""
+    """Encode a ReadResponse. Bytes stand for a message with only `data`."""
     if isinstance(response, ReadResponse):
         return response.SerializeToString()
     return b"".join((_head(_READ_TAG, len(response)), response))
 
 
 def encode_write_request(request: WriteRequest | bytes | memoryview) -> bytes:
-    """A WriteRequest; bytes are its `data`."""
+    """Encode a WriteRequest. Bytes stand for a message with only `data`."""
     if isinstance(request, WriteRequest):
         return request.SerializeToString()
     return b"".join((_head(_WRITE_TAG, len(request)), request))
 
 
 def decode_read_response(message: bytes) -> ReadResponse | memoryview:
-    """A ReadResponse; a view of `message` where it is `data` and nothing else.
+    """Decode a ReadResponse, or return a view of its `data` if there is nothing else in it.
 
     Raises:
-        DecodeError: It is no message (protobuf's error).
+        DecodeError: The message is malformed (protobuf's error).
     """
     return _decode(message, _READ_TAG, ReadResponse)
 
 
 def decode_write_request(message: bytes) -> WriteRequest | memoryview:
-    """A WriteRequest; a view of `message` where it is `data` and nothing else.
+    """Decode a WriteRequest, or return a view of its `data` if there is nothing else in it.
 
     Raises:
-        DecodeError: It is no message (protobuf's error).
+        DecodeError: The message is malformed (protobuf's error).
     """
     return _decode(message, _WRITE_TAG, WriteRequest)
 
@@ -61,7 +61,7 @@ def _decode(message: bytes, tag: int, kind: Any) -> Any:
     if not message or message[0] != tag:
         return kind.FromString(message)
     size = shift = 0
-    for position, byte in enumerate(message[1 : 1 + _LONGEST_LENGTH], 2):
+    for position, byte in enumerate(message[1 : 1 + _MAX_LENGTH_BYTES], 2):
         size |= (byte & 0x7F) << shift
         shift += 7
         if byte < 0x80:  # noqa: PLR2004 - the last byte of the length

@@ -1,7 +1,7 @@
-"""Events as they travel: encoded once, when they happen, so that a log holds a response's bytes and readers join them.
+"""Encodes events once, when they happen. The log holds the bytes, and readers join them into responses. Pure.
 
-Building protobuf messages of messages copies their content each time, and so does asking them for their size: a
-megabyte of output would be copied eight times. Pure.
+Nesting protobuf messages copies their content each time, and so does computing their size: a megabyte of output would
+be copied eight times.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ _OUTPUT_DATA: Final[int] = types_pb2.Output.DESCRIPTOR.fields_by_name["data"].nu
 
 
 @dataclass(frozen=True, slots=True)
-class Wire(Generic[M]):
-    """One event.
+class EncodedEvent(Generic[M]):
+    """An encoded event.
 
     Attributes:
-        data: Its bytes as an entry of a response's `events`; joined with others, they are a response.
-        message: The event itself, of the last one only.
+        data: Its bytes as an entry of a response's `events`. Joined with others, they are a response.
+        message: The event itself, only for the last one.
     """
 
     data: bytes
@@ -36,10 +36,10 @@ class Wire(Generic[M]):
 
 
 class EventEncoder(Generic[M]):
-    """Encodes the events of one kind of response.
+    """An encoder for the events of one kind of response.
 
     Args:
-        response: The message class with the field `events`, whose entries have `output`.
+        response: The message class with the field `events`, whose entries have the field `output`.
     """
 
     def __init__(self, response: Any) -> None:
@@ -47,30 +47,30 @@ class EventEncoder(Generic[M]):
         self._events: int = events.number
         self._output: int = events.message_type.fields_by_name["output"].number
 
-    def event(self, message: M) -> Wire[M]:
-        """Any event but output."""
+    def encode(self, message: M) -> EncodedEvent[M]:
+        """Encode any event except output and the last one."""
         body = message.SerializeToString()
-        return Wire(_field(self._events, len(body)) + body)
+        return EncodedEvent(_field(self._events, len(body)) + body)
 
-    def last(self, message: M) -> Wire[M]:
-        """The last event, which may have to be changed for a reader who missed some of the output."""
-        return Wire(self.event(message).data, message)
+    def encode_last(self, message: M) -> EncodedEvent[M]:
+        """Encode the last event and keep its message, which changes for a reader that missed output."""
+        return EncodedEvent(self.encode(message).data, message)
 
-    def output(self, stream: types_pb2.Output.Stream, data: bytes, offset: int) -> Wire[M]:
-        """An Output event. Fields may come in any order, so `data` goes last, behind what is small."""
+    def encode_output(self, stream: types_pb2.Output.Stream, data: bytes, offset: int) -> EncodedEvent[M]:
+        """Encode an Output event. Fields may have any order, so the large `data` comes last."""
         small = types_pb2.Output(stream=stream, offset=offset).SerializeToString() + _field(_OUTPUT_DATA, len(data))
         output = _field(self._output, len(small) + len(data))
         entry = _field(self._events, len(output) + len(small) + len(data))
-        return Wire(b"".join((entry, output, small, data)))
+        return EncodedEvent(b"".join((entry, output, small, data)))
 
 
-def join(events: Iterable[Wire[Any]]) -> bytes:
-    """A response with these events, encoded."""
+def join_events(events: Iterable[EncodedEvent[Any]]) -> bytes:
+    """Return the encoded response with these events."""
     return b"".join([event.data for event in events])
 
 
 def _field(number: int, size: int) -> bytes:
-    """Tag and length of a length-delimited field."""
+    """Encode the tag and length of a length-delimited field."""
     return _varint(number << 3 | _LENGTH_DELIMITED) + _varint(size)
 
 

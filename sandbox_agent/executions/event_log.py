@@ -1,7 +1,8 @@
-"""A bounded log of one execution's events that several readers follow, each from its beginning.
+"""Keeps the events of one execution in a bounded log. Several readers follow it, each from the beginning.
 
-The first half of the capacity keeps the beginning for good, the other half rolls. While somebody reads, nothing unread
-is dropped: `room` makes the producer wait. While nobody does, the middle is dropped.
+The first half of the capacity keeps the first events permanently; the second half keeps the latest ones. While there
+are readers, unread events are not dropped: `wait_for_room` makes the producer wait. Without readers, events in the
+middle are dropped.
 """
 
 from __future__ import annotations
@@ -15,16 +16,17 @@ if TYPE_CHECKING:
 CAPACITY: Final = 64 << 20
 BATCH_BYTES: Final = 1 << 20
 ENTRY_COST: Final = 256
-"""Bytes counted for each event beside its content."""
+"""Bytes counted for each event in addition to its content."""
 
 E = TypeVar("E")
 
 
 class Reader(Generic[E]):
-    """One reader's place in the log.
+    """The position of one reader in the log.
 
     Attributes:
-        skipped: Weight of events that were dropped before this reader came to them.
+        next: Number of the event that it reads next.
+        skipped: Weight of the events that were dropped before this reader reached them.
     """
 
     def __init__(self) -> None:
@@ -33,7 +35,7 @@ class Reader(Generic[E]):
 
 
 class EventLog(Generic[E]):
-    """Events in order, with their weight in bytes.
+    """The events in order, each with its weight in bytes.
 
     Attributes:
         size: Bytes held.
@@ -52,10 +54,10 @@ class EventLog(Generic[E]):
         self._error: Exception | None = None
         self._readers: set[Reader[E]] = set()
         self._appended = asyncio.Event()
-        self._moved = asyncio.Event()
+        self._reader_moved = asyncio.Event()
 
     def append(self, event: E, weight: int) -> None:
-        """Add an event of so many bytes of content."""
+        """Append an event with `weight` bytes of content."""
         cost = weight + ENTRY_COST
         self._entries[self._count] = (event, weight)
         self._count += 1
@@ -66,33 +68,33 @@ class EventLog(Generic[E]):
         self._appended.set()
 
     def end(self, error: Exception | None = None) -> None:
-        """No more events; with an error, readers raise it."""
+        """Mark the end of the events. Readers raise the error, if there is one."""
         self._ended = True
         self._error = error
         self._appended.set()
 
-    def share(self, capacity: int) -> None:
-        """Change the capacity; what is held already goes as `room` comes to it."""
+    def set_capacity(self, capacity: int) -> None:
+        """Change the capacity. `wait_for_room` drops what no longer fits."""
         self._capacity = capacity
-        self._moved.set()
+        self._reader_moved.set()
 
-    async def room(self) -> None:
-        """Wait until the log is within its capacity, dropping what nobody waits for."""
+    async def wait_for_room(self) -> None:
+        """Wait until the log is within its capacity, dropping events that no reader waits for."""
         while self.size > self._capacity:
             if self._tail_start < self._count - 1 and not any(r.next <= self._tail_start for r in self._readers):
                 self._drop_one()
             elif self._tail_start >= self._count - 1:
                 return
             else:
-                self._moved.clear()
-                await self._moved.wait()
+                self._reader_moved.clear()
+                await self._reader_moved.wait()
 
     async def follow(self, on_skipped: Callable[[E, int], E]) -> AsyncGenerator[list[E], None]:
-        """Events from the first on, as many at once as wait, until the end.
+        """Yield the events from the first one to the end, all available ones at once.
 
         Args:
-            on_skipped: Called only once something was dropped before this reader came to it: given an event and how
-                many bytes of content that was, returns the event to hand over.
+            on_skipped: Replaces the events of a reader that missed some. It gets an event and the number of bytes
+                of content that were skipped, and returns the event to yield.
         """
         reader: Reader[E] = Reader()
         self._readers.add(reader)
@@ -110,7 +112,7 @@ class EventLog(Generic[E]):
                     await self._appended.wait()
         finally:
             self._readers.discard(reader)
-            self._moved.set()
+            self._reader_moved.set()
 
     def _take(self, reader: Reader[E]) -> list[E]:
         if self._head_end <= reader.next < self._tail_start:
@@ -125,7 +127,7 @@ class EventLog(Generic[E]):
             events.append(event)
             taken += weight
             reader.next += 1
-        self._moved.set()
+        self._reader_moved.set()
         return events
 
     def _drop_one(self) -> None:

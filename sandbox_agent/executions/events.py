@@ -1,14 +1,25 @@
-"""What the runtime says of a cell or a command, as events of the API. Pure; one translator an execution.
+"""Translates what the runtime sends about a cell or a command into events of the API. Pure.
 
-Errors: FrameError, for whatever docs/link.md does not allow.
+Errors: FrameError, for everything that docs/link.md does not allow.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from sandbox_agent import runtime_values as checked
-from sandbox_agent.executions.event_encoding import EventEncoder, Wire
+from sandbox_agent.executions.event_encoding import EncodedEvent, EventEncoder
+from sandbox_agent.runtime_values import (
+    printable,
+    read_boolean,
+    read_count,
+    read_exit_status,
+    read_integer,
+    read_objects,
+    read_optional_text,
+    read_seconds,
+    read_strings,
+    read_text,
+)
 from sandbox_link.frames import FrameError, Stream
 from sandbox_link.protocol import Data, Event
 from sandbox_proto.v1 import interpreter_pb2, process_pb2, types_pb2
@@ -17,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 MAX_RESULT: Final = 3 << 20
-"""Bytes of one result that fit into a message; larger parts are left out and named."""
+"""Bytes of a result that fit into a message. A note replaces each part that does not fit."""
 MAX_PARTS: Final = 64
 MAX_PART: Final = 1 << 30
 MAX_TRACEBACK: Final = 500
@@ -25,12 +36,12 @@ MAX_DIAGNOSTICS: Final = 200
 MAX_DIAGNOSTIC: Final = 4000
 MAX_LIMIT_NAME: Final = 32
 MAX_OUTPUT: Final = 256 << 10
-"""Neighbouring output of one stream is joined up to this."""
+"""Bytes up to which adjacent output of one stream is joined."""
 STREAMS: Final = {Stream.STDOUT: types_pb2.Output.STREAM_STDOUT, Stream.STDERR: types_pb2.Output.STREAM_STDERR}
 
 
 def join_output(items: Iterable[Data | Event]) -> Iterator[Data | Event]:
-    """The same items with neighbouring output of one stream joined."""
+    """Yield the same items, with adjacent output of one stream joined."""
     stream = Stream.BODY
     pieces: list[bytes] = []
     size = 0
@@ -49,8 +60,8 @@ def join_output(items: Iterable[Data | Event]) -> Iterator[Data | Event]:
         yield Data(stream, b"".join(pieces))
 
 
-CellEvent = Wire[interpreter_pb2.ExecuteEvent]
-CommandEvent = Wire[process_pb2.RunEvent]
+CellEvent = EncodedEvent[interpreter_pb2.ExecuteEvent]
+CommandEvent = EncodedEvent[process_pb2.RunEvent]
 _CELL: Final[EventEncoder[interpreter_pb2.ExecuteEvent]] = EventEncoder(interpreter_pb2.ExecuteResponse)
 _COMMAND: Final[EventEncoder[process_pb2.RunEvent]] = EventEncoder(process_pb2.RunResponse)
 
@@ -60,9 +71,9 @@ class _ResultParts:
 
     def __init__(self, value: dict[str, Any]) -> None:
         self.result = interpreter_pb2.Result(
-            is_main=checked.boolean(value, "is_main"),
-            display_id=_optional_text(value, "display_id"),
-            is_update=checked.boolean(value, "is_update"),
+            is_main=read_boolean(value, "is_main"),
+            display_id=read_optional_text(value, "display_id"),
+            is_update=read_boolean(value, "is_update"),
         )
         self._parts = [_read_part(part) for part in _list(value, "parts")]
         self._room = MAX_RESULT
@@ -77,7 +88,7 @@ class _ResultParts:
         view = memoryview(data)
         while view:
             if not self._parts:
-                raise FrameError("more content than the result's parts have")
+                raise FrameError("more content than the parts of the result announce")
             name, size, taken = self._parts[0]
             piece = view[: size - taken]
             view = view[len(piece) :]
@@ -87,68 +98,78 @@ class _ResultParts:
             self._skip_empty()
 
     def _skip_empty(self) -> None:
-        """Take over every part that is complete."""
+        """Move every complete part into the result."""
         while self._parts and self._parts[0][2] == self._parts[0][1]:
             name, size, _ = self._parts.pop(0)
             if size <= self._room:
                 self.result.data[name] = bytes(self._buffer)
                 self._room -= size
             else:
-                note = f"<{name} of {size} bytes is over the limit of {MAX_RESULT} bytes a result: write it to a file>"
+                note = (
+                    f"<{name} of {size} bytes exceeds the limit of {MAX_RESULT} bytes per result: write it to a file>"
+                )
                 if "text/plain" not in self.result.data:
                     self.result.data["text/plain"] = note.encode()
             self._buffer = bytearray()
 
 
 class CellTranslator:
-    """Turns what a call of `execute` yields into events."""
+    """A translator for one call of `execute`.
 
-    def __init__(self, execution_id: str) -> None:
+    Args:
+        execution_id: The agent's id of the execution.
+        context_id: Context to report if the link is lost before the runtime names one.
+
+    Attributes:
+        has_started: The first event was translated.
+    """
+
+    def __init__(self, execution_id: str, context_id: str = "") -> None:
         self._execution_id = execution_id
+        self._context_id = context_id
         self._offset = 0
         self._parts: _ResultParts | None = None
         self.has_started = False
 
-    def events(self, items: Iterable[Data | Event]) -> Iterator[CellEvent]:
-        """Events of what arrived together."""
+    def translate(self, items: Iterable[Data | Event]) -> Iterator[CellEvent]:
+        """Yield the events for items that arrived together."""
         for item in join_output(items):
             if isinstance(item, Event):
                 yield from self._event(item.value)
             elif not self.has_started:
-                raise FrameError("output of an execution that has not started")
+                raise FrameError("output of an execution before its start")
             else:
                 yield from self._data(item)
 
-    def completed(self, result: dict[str, Any]) -> CellEvent:
-        """The last event, from the call's `ok`."""
+    def finish(self, result: dict[str, Any]) -> CellEvent:
+        """Return the last event, from the call's `ok` object."""
         completed = interpreter_pb2.ExecutionCompleted(
-            status=checked.exit_status(result),
-            exit_code=checked.integer(result, "exit_code", -(1 << 31), (1 << 31) - 1),
-            duration=checked.seconds(result, "duration"),
-            context_restarted=checked.boolean(result, "context_restarted"),
-            execution_count=checked.integer(result, "execution_count"),
+            status=read_exit_status(result),
+            exit_code=read_integer(result, "exit_code", -(1 << 31), (1 << 31) - 1),
+            duration=read_seconds(result, "duration"),
+            context_restarted=read_boolean(result, "context_restarted"),
+            execution_count=read_integer(result, "execution_count"),
         )
-        dropped = checked.count(result, "dropped_bytes")
+        dropped = read_count(result, "dropped_bytes")
         if dropped:
             completed.truncation.dropped_bytes = dropped
-        return _CELL.last(interpreter_pb2.ExecuteEvent(completed=completed))
+        return _CELL.encode_last(interpreter_pb2.ExecuteEvent(completed=completed))
 
-    def started(self, context_id: str) -> CellEvent:
-        """The first event."""
+    def _start(self, context_id: str) -> CellEvent:
         self.has_started = True
         started = interpreter_pb2.ExecutionStarted(execution_id=self._execution_id, context_id=context_id)
-        return _CELL.event(interpreter_pb2.ExecuteEvent(started=started))
+        return _CELL.encode(interpreter_pb2.ExecuteEvent(started=started))
 
-    def lost(self, context_id: str) -> Iterator[CellEvent]:
-        """What ends an execution whose link was lost."""
+    def lose(self) -> Iterator[CellEvent]:
+        """Yield the events that end an execution whose link was lost."""
         if not self.has_started:
-            yield self.started(context_id)
+            yield self._start(self._context_id)
         completed = interpreter_pb2.ExecutionCompleted(status=types_pb2.EXIT_STATUS_LOST)
-        yield _CELL.last(interpreter_pb2.ExecuteEvent(completed=completed))
+        yield _CELL.encode_last(interpreter_pb2.ExecuteEvent(completed=completed))
 
     def _data(self, item: Data) -> Iterator[CellEvent]:
         if item.stream is not Stream.BODY:
-            yield _CELL.output(STREAMS[item.stream], item.data, self._offset)
+            yield _CELL.encode_output(STREAMS[item.stream], item.data, self._offset)
             self._offset += len(item.data)
             return
         if self._parts is None:
@@ -161,140 +182,141 @@ class CellTranslator:
         if self._parts is not None:
             if kind != "error":
                 raise FrameError("an event in the middle of a result")
-            # The interpreter was ended while it sent it.
+            # The interpreter was ended while it sent the result.
             self._parts = None
         if kind != "started" and not self.has_started:
-            raise FrameError("an event of an execution that has not started")
+            raise FrameError("an event of an execution before its start")
         if kind == "started":
             if self.has_started:
                 raise FrameError("started twice")
-            yield self.started(checked.text(value, "context_id"))
+            yield self._start(read_text(value, "context_id"))
         elif kind == "result":
             self._parts = _ResultParts(value)
             yield from self._finished_result()
         elif kind == "error":
             error = interpreter_pb2.ExecutionError(
-                name=checked.text(value, "name"),
-                value=checked.text(value, "value"),
-                traceback=checked.strings(value, "traceback", MAX_TRACEBACK),
-                limit=_optional_text(value, "limit")[:MAX_LIMIT_NAME],
+                name=read_text(value, "name"),
+                value=read_text(value, "value"),
+                traceback=read_strings(value, "traceback", MAX_TRACEBACK),
+                limit=read_optional_text(value, "limit")[:MAX_LIMIT_NAME],
             )
-            yield _CELL.event(interpreter_pb2.ExecuteEvent(error=error))
+            yield _CELL.encode(interpreter_pb2.ExecuteEvent(error=error))
         elif kind == "type_check":
-            yield _CELL.event(interpreter_pb2.ExecuteEvent(type_checked=_read_type_check(value)))
+            yield _CELL.encode(interpreter_pb2.ExecuteEvent(type_checked=_read_type_check(value)))
         else:
-            raise FrameError("an unknown event of an execution")
+            raise FrameError("unknown event of an execution")
 
     def _finished_result(self) -> Iterator[CellEvent]:
         if self._parts is not None and self._parts.is_complete:
-            yield _CELL.event(interpreter_pb2.ExecuteEvent(result=self._parts.result))
+            yield _CELL.encode(interpreter_pb2.ExecuteEvent(result=self._parts.result))
             self._parts = None
 
 
 class CommandTranslator:
-    """Turns what a call of `run` yields into events."""
+    """A translator for one call of `run`.
+
+    Args:
+        process_id: The agent's id of the command.
+
+    Attributes:
+        has_started: The first event was translated.
+    """
 
     def __init__(self, process_id: str) -> None:
         self._process_id = process_id
         self._offset = 0
         self.has_started = False
 
-    def events(self, items: Iterable[Data | Event]) -> Iterator[CommandEvent]:
-        """Events of what arrived together."""
+    def translate(self, items: Iterable[Data | Event]) -> Iterator[CommandEvent]:
+        """Yield the events for items that arrived together."""
         for item in join_output(items):
             if isinstance(item, Event):
                 if item.value.get("type") != "started" or self.has_started:
-                    raise FrameError("an unknown event of a command")
-                yield self.started(checked.integer(item.value, "pid", 0, (1 << 31) - 1))
+                    raise FrameError("unknown event of a command")
+                yield self._start(read_integer(item.value, "pid", 0, (1 << 31) - 1))
             elif item.stream is Stream.BODY or not self.has_started:
-                raise FrameError("a command has no content but its output, once it has started")
+                raise FrameError("content of a command other than output after its start")
             else:
-                yield _COMMAND.output(STREAMS[item.stream], item.data, self._offset)
+                yield _COMMAND.encode_output(STREAMS[item.stream], item.data, self._offset)
                 self._offset += len(item.data)
 
-    def started(self, pid: int) -> CommandEvent:
-        """The first event."""
+    def _start(self, pid: int) -> CommandEvent:
         self.has_started = True
         started = process_pb2.ProcessStarted(process_id=self._process_id, pid=pid)
-        return _COMMAND.event(process_pb2.RunEvent(started=started))
+        return _COMMAND.encode(process_pb2.RunEvent(started=started))
 
-    def exited(self, result: dict[str, Any]) -> CommandEvent:
-        """The last event, from the call's `ok`."""
-        return _COMMAND.last(process_pb2.RunEvent(exited=read_exited(result)))
+    def finish(self, result: dict[str, Any]) -> CommandEvent:
+        """Return the last event, from the call's `ok` object."""
+        return _COMMAND.encode_last(process_pb2.RunEvent(exited=read_exited(result)))
 
-    def lost(self) -> Iterator[CommandEvent]:
-        """What ends a command whose link was lost."""
+    def lose(self) -> Iterator[CommandEvent]:
+        """Yield the events that end a command whose link was lost."""
         if not self.has_started:
-            yield self.started(0)
-        yield _COMMAND.last(process_pb2.RunEvent(exited=process_pb2.ProcessExited(status=types_pb2.EXIT_STATUS_LOST)))
+            yield self._start(0)
+        yield _COMMAND.encode_last(
+            process_pb2.RunEvent(exited=process_pb2.ProcessExited(status=types_pb2.EXIT_STATUS_LOST))
+        )
 
 
 def read_exited(result: dict[str, Any]) -> process_pb2.ProcessExited:
-    """How a process ended, from the `ok` of its call."""
+    """Return how a process ended, from the `ok` object of its call."""
     exited = process_pb2.ProcessExited(
-        status=checked.exit_status(result),
-        exit_code=checked.integer(result, "exit_code", -255, 255),
-        signal=checked.integer(result, "signal", 0, 255),
-        duration=checked.seconds(result, "duration"),
+        status=read_exit_status(result),
+        exit_code=read_integer(result, "exit_code", -255, 255),
+        signal=read_integer(result, "signal", 0, 255),
+        duration=read_seconds(result, "duration"),
     )
-    dropped = checked.count(result, "dropped_bytes")
+    dropped = read_count(result, "dropped_bytes")
     if dropped:
         exited.truncation.dropped_bytes = dropped
     return exited
 
 
 def _read_type_check(value: dict[str, Any]) -> interpreter_pb2.TypeChecked:
-    found = value.get("diagnostics")
-    if not isinstance(found, list) or len(found) > MAX_DIAGNOSTICS or not all(isinstance(item, dict) for item in found):
-        raise FrameError(f"diagnostics is no list of at most {MAX_DIAGNOSTICS} objects")
     places = ("line", "column", "end_line", "end_column", "code")
     return interpreter_pb2.TypeChecked(
         diagnostics=[
             interpreter_pb2.Diagnostic(
-                **{name: checked.integer(item, name) for name in places},
-                message=checked.text(item, "message", MAX_DIAGNOSTIC),
+                **{name: read_integer(item, name) for name in places},
+                message=read_text(item, "message", MAX_DIAGNOSTIC),
             )
-            for item in found
+            for item in read_objects(value, "diagnostics", MAX_DIAGNOSTICS)
         ],
-        omitted=checked.integer(value, "omitted"),
+        omitted=read_integer(value, "omitted"),
     )
 
 
 def _read_part(part: Any) -> tuple[str, int, int]:
     if not isinstance(part, list) or len(part) != 2:  # noqa: PLR2004 - a pair
-        raise FrameError("a result's part is no pair")
+        raise FrameError("a result's part is not a pair")
     name, size = part
     if not isinstance(name, str) or not isinstance(size, int) or isinstance(size, bool) or not 0 <= size <= MAX_PART:
-        raise FrameError("a result's part is no MIME type and size")
-    return checked.printable(name, 256), size, 0
+        raise FrameError("a result's part is not a MIME type and a size")
+    return printable(name, 256), size, 0
 
 
 def _list(value: dict[str, Any], name: str) -> list[Any]:
     found = value.get(name, [])
     if not isinstance(found, list) or len(found) > MAX_PARTS:
-        raise FrameError(f"{name} is no list of at most {MAX_PARTS}")
+        raise FrameError(f"{name} is not a list of at most {MAX_PARTS} parts")
     return found
 
 
-def _optional_text(value: dict[str, Any], name: str) -> str:
-    return "" if value.get(name) is None else checked.text(value, name)
-
-
-def tell_cell_skipped(event: CellEvent, skipped: int) -> CellEvent:
-    """Count what a client did not get into the last event's truncation."""
+def add_skipped_to_cell(event: CellEvent, skipped: int) -> CellEvent:
+    """Add the bytes that a client missed to the truncation of the last event."""
     if event.message is None:
         return event
-    told = interpreter_pb2.ExecuteEvent()
-    told.CopyFrom(event.message)
-    told.completed.truncation.dropped_bytes += skipped
-    return _CELL.last(told)
+    changed = interpreter_pb2.ExecuteEvent()
+    changed.CopyFrom(event.message)
+    changed.completed.truncation.dropped_bytes += skipped
+    return _CELL.encode_last(changed)
 
 
-def tell_command_skipped(event: CommandEvent, skipped: int) -> CommandEvent:
-    """Count what a client did not get into the last event's truncation."""
+def add_skipped_to_command(event: CommandEvent, skipped: int) -> CommandEvent:
+    """Add the bytes that a client missed to the truncation of the last event."""
     if event.message is None:
         return event
-    told = process_pb2.RunEvent()
-    told.CopyFrom(event.message)
-    told.exited.truncation.dropped_bytes += skipped
-    return _COMMAND.last(told)
+    changed = process_pb2.RunEvent()
+    changed.CopyFrom(event.message)
+    changed.exited.truncation.dropped_bytes += skipped
+    return _COMMAND.encode_last(changed)

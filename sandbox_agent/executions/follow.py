@@ -1,4 +1,4 @@
-"""From a call of the runtime into an execution's log, until the end whatever happens to client or link."""
+"""Copies the runtime's output into an execution's log, even if the client disconnects or the link breaks."""
 
 from __future__ import annotations
 
@@ -10,87 +10,85 @@ from sandbox_link.frames import FrameError
 from sandbox_link.protocol import OperationError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
-    from sandbox_agent.executions.event_encoding import Wire
+    from sandbox_agent.executions.event_encoding import EncodedEvent
     from sandbox_agent.executions.event_log import EventLog
     from sandbox_link.protocol import Call, Data, Event
 
 GRACE: Final = 120.0
-"""Seconds beyond an execution's time limit that the runtime may take to end it: an overloaded machine is slow."""
-_LOST: Final = frozenset({"RUNTIME_UNAVAILABLE", "OUTPUT_LIMIT"})
-"""What a call ends with, though it may have started without anybody having read so."""
+"""Seconds beyond an execution's time limit that the runtime gets to end it, as an overloaded machine is slow."""
+_LOST_REASONS: Final = frozenset({"RUNTIME_UNAVAILABLE", "OUTPUT_LIMIT"})
+"""Reasons with which a call may end after it has started, although the agent received no event."""
 
 _log = logging.getLogger(__name__)
 
-W = TypeVar("W", bound="Wire[Any]")
-W_co = TypeVar("W_co", bound="Wire[Any]", covariant=True)
+E = TypeVar("E", bound="EncodedEvent[Any]")
+E_co = TypeVar("E_co", bound="EncodedEvent[Any]", covariant=True)
 
 
-class Translator(Protocol[W_co]):
-    """What CellTranslator and CommandTranslator have in common."""
+class Translator(Protocol[E_co]):
+    """The common interface of CellTranslator and CommandTranslator."""
 
     has_started: bool
 
-    def events(self, items: Iterable[Data | Event]) -> Iterable[W_co]:
-        """Events of what arrived together."""
+    def translate(self, items: Iterable[Data | Event]) -> Iterable[E_co]:
+        """Yield the events for items that arrived together."""
+        ...
+
+    def finish(self, result: dict[str, Any]) -> E_co:
+        """Return the last event, from the call's `ok` object."""
+        ...
+
+    def lose(self) -> Iterable[E_co]:
+        """Yield the events that end an execution whose link was lost."""
         ...
 
 
-async def pump(
-    call: Call,
-    log: EventLog[W],
-    translator: Translator[W],
-    last: Callable[[dict[str, Any]], W],
-    lost: Callable[[], Iterable[W]],
-    *,
-    limit: float,
-) -> None:
-    """Follow a call to its end. Once it has started, it is reported lost whatever goes wrong: it must not run again.
+async def follow_call(call: Call, log: EventLog[E], translator: Translator[E], limit: float) -> None:
+    """Follow a call to its end. Once it has started, any failure reports it as lost: it must not run again.
 
     Args:
-        call: The operation, its input sent.
-        log: Where events go.
-        translator: Turns items into events.
-        last: Makes the last event from the call's result.
-        lost: Makes the events that end an execution whose link was lost.
-        limit: Seconds that the runtime was told to let it run.
+        call: The operation, with its input already sent.
+        log: Log that receives the events.
+        translator: Turns the runtime's items into events.
+        limit: Time limit of the execution in seconds, as passed to the runtime.
 
     Raises:
         OperationError: The operation never started.
     """
     try:
-        while items := await _next(call, limit if translator.has_started else None):
-            _append(log, translator.events(items))
+        while items := await _next_batch(call, limit if translator.has_started else None):
+            _append(log, translator.translate(items))
             if not call.ended:
-                await log.room()
-        _append(log, [last(call.result)])
+                await log.wait_for_room()
+        _append(log, [translator.finish(call.result)])
     except FrameError as error:
         call.break_off(str(error))
-        _append(log, lost())
+        _append(log, translator.lose())
     except OperationError as error:
-        if error.reason not in _LOST and not translator.has_started:
+        if error.reason not in _LOST_REASONS and not translator.has_started:
             raise
         _log.warning("an execution was lost", extra={"reason": error.reason})
-        _append(log, lost())
-    except Exception:  # noqa: BLE001 - a defect of ours must not have it run again; it is logged with its place
+        _append(log, translator.lose())
+    except Exception:  # noqa: BLE001 - a bug of the agent must not make it run again; the log has the traceback
         _log.exception("an execution was lost: its events could not be handled")
-        call.break_off("an event that could not be handled")
-        _append(log, lost())
+        call.break_off("an event could not be handled")
+        _append(log, translator.lose())
 
 
-async def _next(call: Call, limit: float | None) -> list[Data | Event]:
-    """The next items, within an execution's time limit: the runtime keeps it, or is not what it should be.
+async def _next_batch(call: Call, limit: float | None) -> list[Data | Event]:
+    """Return the next items. The runtime has to keep the time limit of the execution.
 
-    The time counts from the last items, so that a slow client does not use it up.
+    The time counts from the previous items, so that a slow client does not use it up.
     """
     try:
         async with asyncio.timeout(None if limit is None else limit + GRACE):
             return await call.batch()
     except TimeoutError as error:
-        raise FrameError(f"an execution went on {GRACE:g} s beyond its time limit in silence") from error
+        raise FrameError(f"no event of an execution until {GRACE:g} s after its time limit") from error
 
 
-def _append(log: EventLog[W], events: Iterable[W]) -> None:
+def _append(log: EventLog[E], events: Iterable[E]) -> None:
     for event in events:
         log.append(event, len(event.data))

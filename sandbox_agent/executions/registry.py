@@ -1,6 +1,6 @@
-"""Executions and commands under way and lately ended: ids, request ids, and their events for whoever attaches.
+"""Keeps the running and the recently ended executions with their events, so that clients can attach to them.
 
-An execution goes on when its client goes away. A repeated request id attaches to it from its first event.
+An execution continues when its client disconnects. A repeated request id attaches to it from its first event.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from sandbox_agent.executions.event_log import EventLog
+from sandbox_agent.executions.requests import check_same_request
 from sandbox_link.protocol import OperationError
 
 if TYPE_CHECKING:
@@ -22,20 +23,25 @@ MAX_RUNNING: Final = 256
 KEEP_ENDED: Final = 64
 KEEP_SECONDS: Final = 600.0
 RUNNING_BYTES: Final = 64 << 20
-"""Bytes of events that executions under way may hold in memory together."""
+"""Bytes of events that all running executions may hold in memory."""
 MIN_LOG: Final = 1 << 20
+"""Bytes that each of them may hold in any case."""
 KEEP_BYTES: Final = 32 << 20
-"""Bytes of events that ended executions may hold in memory together, the last one beside them."""
+"""Bytes of events that all ended executions may hold in memory, except for the last one."""
 
 E = TypeVar("E")
 
 
 class Execution(Generic[E]):
-    """One execution.
+    """An execution.
 
     Attributes:
-        id: Made by the agent.
+        id: Random id.
+        request_id: The client's request id, or one that no client can send.
+        fingerprint: Digest of the request.
         log: Its events.
+        ended_at: Monotonic time of its end, or None while it runs.
+        task: Task that runs it.
     """
 
     def __init__(self, request_id: str, fingerprint: bytes) -> None:
@@ -47,12 +53,12 @@ class Execution(Generic[E]):
         self.task: asyncio.Task[None] | None = None
 
 
-Pump = Callable[[Execution[E]], Awaitable[None]]
-"""Runs an execution to its end, filling its log. OperationError: it never started."""
+Runner = Callable[[Execution[E]], Awaitable[None]]
+"""Runs an execution to its end and fills its log. Raises OperationError if it never started."""
 
 
 class ExecutionRegistry(Generic[E]):
-    """All executions of one kind (cells, or commands) of this agent."""
+    """The agent's executions of one kind: cells or commands."""
 
     def __init__(self, gate: SessionGate, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._gate = gate
@@ -63,58 +69,57 @@ class ExecutionRegistry(Generic[E]):
 
     @property
     def running(self) -> int:
-        """How many are under way."""
+        """Number of running executions."""
         return len(self._by_request) - len(self._ended)
 
     def find(self, request_id: str, fingerprint: bytes) -> Execution[E] | None:
-        """The execution of a repeated request.
+        """Return the execution of a repeated request, or None if the request id is new.
 
         Raises:
             OperationError: ALREADY_EXISTS, REQUEST_ID_REUSED: the first request had another body.
         """
         self._forget_old()
         execution = self._by_request.get(request_id)
-        if execution is not None and execution.fingerprint != fingerprint:
-            message = "this request_id was used for another request: use a new one"
-            raise OperationError("ALREADY_EXISTS", "REQUEST_ID_REUSED", message, "request_id")
+        if execution is not None:
+            check_same_request(execution.fingerprint, fingerprint)
         return execution
 
-    def start(self, request_id: str, fingerprint: bytes, pump: Pump[E]) -> Execution[E]:
-        """Start an execution, or find the one that this request repeats.
+    def start(self, request_id: str, fingerprint: bytes, run: Runner[E]) -> Execution[E]:
+        """Start an execution, or return the one that this request repeats.
 
         Raises:
-            OperationError: As for `find`; RESOURCE_EXHAUSTED: too many are under way.
+            OperationError: As for `find`. RESOURCE_EXHAUSTED, TOO_MANY_CALLS: too many executions are running.
         """
         known = self.find(request_id, fingerprint) if request_id else None
         if known is not None:
             return known
         if self.running >= MAX_RUNNING:
-            message = f"{MAX_RUNNING} executions are under way or queued: wait for some to end"
+            message = f"{MAX_RUNNING} executions are running or queued: wait for some to end"
             raise OperationError("RESOURCE_EXHAUSTED", "TOO_MANY_CALLS", message)
         execution: Execution[E] = Execution(request_id or f"\0{secrets.token_hex(16)}", fingerprint)
         self._by_request[execution.request_id] = execution
-        execution.task = asyncio.create_task(self._run(execution, pump))
+        execution.task = asyncio.create_task(self._run(execution, run))
         self._share_memory()
         return execution
 
     async def close(self) -> None:
-        """Stop following what runs; the runtime goes on with it."""
+        """Stop following the running executions. The runtime continues them."""
         tasks = [execution.task for execution in self._by_request.values() if execution.task is not None]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _run(self, execution: Execution[E], pump: Pump[E]) -> None:
+    async def _run(self, execution: Execution[E], run: Runner[E]) -> None:
         with self._gate.activity():
             try:
-                await pump(execution)
+                await run(execution)
             except asyncio.CancelledError:
-                message = "the agent is stopping; what runs goes on, its output is lost"
+                message = "the agent is stopping; the execution continues, but its output is lost"
                 execution.log.end(OperationError("UNAVAILABLE", "RUNTIME_UNAVAILABLE", message))
                 self._keep(execution)
                 raise
             except Exception as error:  # noqa: BLE001 - raised again in each reader, which maps it
-                # Nothing ran, so a repeat may try again.
+                # Nothing ran, so a repeated request may try again.
                 del self._by_request[execution.request_id]
                 execution.log.end(error)
                 execution.ended_at = self._monotonic()
@@ -128,7 +133,7 @@ class ExecutionRegistry(Generic[E]):
         share = max(RUNNING_BYTES // max(1, self.running), MIN_LOG)
         for execution in self._by_request.values():
             if execution.ended_at is None:
-                execution.log.share(share)
+                execution.log.set_capacity(share)
 
     def _keep(self, execution: Execution[E]) -> None:
         execution.ended_at = self._monotonic()
@@ -140,7 +145,7 @@ class ExecutionRegistry(Generic[E]):
         while self._ended:
             first = self._ended[0]
             is_old = (first.ended_at or 0.0) < oldest
-            # The newest is kept whatever its size: its client may be about to attach again.
+            # The newest one is kept whatever its size: its client may be about to attach again.
             is_much = len(self._ended) > 1 and self._ended_bytes > KEEP_BYTES
             if not is_old and not is_much and len(self._ended) <= KEEP_ENDED:
                 return

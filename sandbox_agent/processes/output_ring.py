@@ -1,7 +1,7 @@
-"""The last output of a background process, by position, for readers that come and go.
+"""Keeps the latest output of a background process, for readers that attach and detach.
 
-Reading is by the position among all output bytes. What a reader that is attached has not read is not dropped: `room`
-makes the producer wait. While nobody is attached, the oldest is.
+A reader starts at a position among all output bytes. While readers are attached, output that they have not read is not
+dropped: `wait_for_room` makes the producer wait. Without readers the oldest output is dropped.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ CAPACITY: Final = 8 << 20
 BATCH_BYTES: Final = 1 << 20
 _CHUNK: Final = 64 << 10
 _CHUNK_COST: Final = 256
-"""Bytes counted for each chunk beside its content."""
+"""Bytes counted for each chunk in addition to its content."""
 
 
 @dataclass(slots=True)
@@ -44,11 +44,12 @@ class _Chunk:
 
 @dataclass(slots=True, eq=False)
 class Reader:
-    """One reader's place.
+    """The position of one reader.
 
     Attributes:
-        offset: Position of the next byte it gets.
-        skipped: Bytes before that which it did not get, as they were dropped.
+        offset: Position of the next byte that it gets.
+        skipped: Bytes before `offset` that were dropped before it could read them.
+        chunk: Number of the chunk that it reads next, counting dropped ones.
     """
 
     offset: int
@@ -57,14 +58,14 @@ class Reader:
 
 
 class OutputRing:
-    """Output with its positions.
+    """The latest output, with the position of each byte.
 
     Args:
-        capacity: Bytes to keep; see `share` and `release`.
+        capacity: Bytes to keep; see `set_capacity` and `lift_limit`.
 
     Attributes:
-        end: Bytes written in all.
-        size: Bytes held.
+        end: Total number of bytes written.
+        size: Bytes held, including the cost of chunks.
     """
 
     def __init__(self, capacity: int = CAPACITY) -> None:
@@ -76,7 +77,7 @@ class OutputRing:
         self._ended = False
         self._readers: set[Reader] = set()
         self._appended = asyncio.Event()
-        self._moved = asyncio.Event()
+        self._reader_moved = asyncio.Event()
 
     @property
     def start(self) -> int:
@@ -84,7 +85,7 @@ class OutputRing:
         return self._chunks[0].offset if self._chunks else self.end
 
     def append(self, stream: Stream, data: bytes) -> None:
-        """Add output; `room` afterwards."""
+        """Append output. The producer has to call `wait_for_room` afterwards."""
         last = self._chunks[-1] if self._chunks else None
         if last is not None and last.stream is stream and last.end == self.end and len(last.data) < _CHUNK:
             last.data += data
@@ -96,40 +97,40 @@ class OutputRing:
         self._appended.set()
 
     def skip_to(self, offset: int) -> None:
-        """Output up to there went by unseen."""
+        """Set the position to `offset`, because the output before it was never received."""
         self.end = max(self.end, offset)
 
     def finish(self) -> None:
-        """No more output."""
+        """Mark the end of the output."""
         self._ended = True
         self._appended.set()
 
-    def share(self, capacity: int) -> None:
-        """Change the capacity, unless it was released."""
+    def set_capacity(self, capacity: int) -> None:
+        """Change the capacity, unless the limit was lifted."""
         if self.capacity != sys.maxsize:
             self.capacity = capacity
 
-    def release(self) -> None:
-        """The producer waits no longer: it is ending, and the little that still comes is kept."""
+    def lift_limit(self) -> None:
+        """Let the producer never wait again: it is ending, and its last output is small enough to keep."""
         self.capacity = sys.maxsize
-        self._moved.set()
+        self._reader_moved.set()
 
-    def forget(self) -> None:
-        """Drop everything that no reader waits for."""
+    def drop_read(self) -> None:
+        """Drop all output that no reader waits for."""
         while self._chunks and self._may_drop():
             self._drop()
 
-    async def room(self) -> None:
-        """Wait until it is within its capacity, dropping the oldest that no reader waits for."""
+    async def wait_for_room(self) -> None:
+        """Wait until the output is within the capacity, dropping the oldest if no reader waits for it."""
         while self.size > self.capacity and len(self._chunks) > 1:
             if self._may_drop():
                 self._drop()
             else:
-                self._moved.clear()
-                await self._moved.wait()
+                self._reader_moved.clear()
+                await self._reader_moved.wait()
 
     async def follow(self, reader: Reader) -> AsyncIterator[list[types_pb2.Output]]:
-        """Output from the reader's place on, as much at once as waits (1 MiB at most), until the end."""
+        """Yield output from the reader's position to the end, all that is available at once (at most 1 MiB)."""
         self._readers.add(reader)
         try:
             while True:
@@ -144,7 +145,7 @@ class OutputRing:
                     await self._appended.wait()
         finally:
             self._readers.discard(reader)
-            self._moved.set()
+            self._reader_moved.set()
 
     def _take(self, reader: Reader) -> list[types_pb2.Output]:
         outputs: list[types_pb2.Output] = []
@@ -166,7 +167,7 @@ class OutputRing:
                 break
             index += 1
         reader.chunk = self._dropped_chunks + index
-        self._moved.set()
+        self._reader_moved.set()
         return outputs
 
     def _may_drop(self) -> bool:

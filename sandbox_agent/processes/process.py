@@ -1,7 +1,7 @@
-"""Background processes of the session: what is known of each, its output, and following it over lost links.
+"""Follows a background process and its output, even if the link to the runtime breaks.
 
-A process outlives the link: when it is lost, the agent attaches again and goes on at the position that the runtime
-tells. Only a runtime that restarted has lost its processes: they are reported LOST, and nothing is ever started again.
+A process outlives the link. After a break the agent attaches again and continues at the position that the runtime
+reports. A runtime that restarted has lost its processes: they are reported as LOST and never started again.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from sandbox_agent import runtime_values as checked
 from sandbox_agent.executions.events import join_output, read_exited
 from sandbox_agent.processes.output_ring import OutputRing, Reader
+from sandbox_agent.runtime_values import read_count, read_integer
 from sandbox_link.frames import FrameError, Stream
 from sandbox_link.protocol import Event, OperationError
 from sandbox_proto.v1 import process_pb2, types_pb2
@@ -28,20 +28,21 @@ if TYPE_CHECKING:
 
 MAX_COMMAND: Final = 4096
 _MAX_REATTACH: Final = 100
-_LAST_PID: Final = (1 << 31) - 1
+_MAX_PID: Final = (1 << 31) - 1
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """What a process was started with.
+    """The request that started a process, as far as the agent needs it.
 
     Attributes:
-        request_id: Empty where the client gave none.
-        fingerprint: Of the request.
-        command: For people.
+        request_id: The client's request id, or "" if it sent none.
+        fingerprint: Digest of the request.
+        command: Text of the command, to show to people.
         started_at: Unix time.
+        has_terminal: The process has a terminal instead of pipes.
     """
 
     request_id: str
@@ -52,15 +53,17 @@ class Start:
 
 
 class BackgroundProcess:
-    """One background process.
+    """A background process.
 
     Attributes:
-        id: Made by the agent.
-        output: Its last output.
-        started: Done once it runs; raises why it never did.
-        exited: How it ended, once it has.
-        ending: Why it is being ended, where that is not its own doing.
-        ended_at: Unix time.
+        id: Random id.
+        start: The request that started it.
+        pid: Process id in the sandbox, once known.
+        output: Its latest output.
+        started: Done once the process runs. Raises the error if it never started.
+        exited: How it ended, or None while it runs.
+        ended_at: Unix time of its end.
+        end_reason: Why the agent ends it, or "" if it ends by itself.
     """
 
     def __init__(self, start: Start, process_id: str = "") -> None:
@@ -69,14 +72,14 @@ class BackgroundProcess:
         self.pid = 0
         self.output = OutputRing()
         self.started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        # It may be that nobody waits for it any more.
+        # Reads the error, as possibly no client waits for it any more.
         self.started.add_done_callback(lambda started: started.cancelled() or started.exception())
         self.exited: process_pb2.ProcessExited | None = None
         self.ended_at = 0.0
-        self.ending = ""
+        self.end_reason = ""
 
     def describe(self) -> process_pb2.Process:
-        """The message for clients."""
+        """Return the message for clients."""
         process = process_pb2.Process(
             process_id=self.id,
             pid=self.pid,
@@ -91,7 +94,7 @@ class BackgroundProcess:
         return process
 
     async def follow(self, offset: int) -> AsyncGenerator[list[process_pb2.RunEvent], None]:
-        """Events for one client: `started`, output from the offset on, `exited`."""
+        """Yield the events for one client: `started`, output from the offset on, `exited`."""
         started = process_pb2.ProcessStarted(process_id=self.id, pid=self.pid)
         yield [process_pb2.RunEvent(started=started)]
         reader = Reader(offset)
@@ -104,14 +107,14 @@ class BackgroundProcess:
         yield [process_pb2.RunEvent(exited=exited)]
 
     async def run(self, runtime: Runtime, arguments: dict[str, Any] | None, stdin: bytes) -> None:
-        """Start it (or, without arguments, attach to it) and follow it to its end.
+        """Start the process and follow it to its end. Without arguments, attach to it instead.
 
         Raises:
-            OperationError: It never started.
+            OperationError: The process never started.
         """
         exited = await self._follow_over_links(runtime, arguments, stdin)
-        if self.ending:
-            exited.message = self.ending
+        if self.end_reason:
+            exited.message = self.end_reason
         self.exited = exited
         self.ended_at = time.time()
         self.output.finish()
@@ -140,7 +143,7 @@ class BackgroundProcess:
             except Exception as error:
                 if call is None:
                     raise
-                call.break_off(str(error) if isinstance(error, FrameError) else "an event that could not be handled")
+                call.break_off(str(error) if isinstance(error, FrameError) else "an event could not be handled")
                 if not isinstance(error, FrameError):
                     _log.exception("the events of a background process could not be handled")
                 break
@@ -148,7 +151,7 @@ class BackgroundProcess:
         return process_pb2.ProcessExited(status=types_pb2.EXIT_STATUS_LOST)
 
     async def _follow_call(self, call: Call) -> dict[str, Any]:
-        """Follow one call to its end; its result.
+        """Follow one call to its end and return its result.
 
         Raises:
             FrameError: The runtime broke the protocol.
@@ -159,32 +162,32 @@ class BackgroundProcess:
             for item in join_output(items):
                 if isinstance(item, Event):
                     if has_started:
-                        raise FrameError("a background process has one event only")
+                        raise FrameError("a second event of a background process")
                     has_started = True
                     self._take_started(item.value)
                 elif item.stream is Stream.BODY or not has_started:
-                    raise FrameError("output of a background process that has none yet")
+                    raise FrameError("output of a background process before its start")
                 else:
                     self.output.append(item.stream, item.data)
             if not call.ended:
-                await self.output.room()
+                await self.output.wait_for_room()
         if not has_started:
             raise FrameError("a background process ended before it started")
         return call.result
 
     def _take_started(self, value: dict[str, Any]) -> None:
         if value.get("type") != "started":
-            raise FrameError("an unknown event of a background process")
-        self.pid = checked.integer(value, "pid", 0, _LAST_PID)
-        offset = checked.count(value, "offset")
+            raise FrameError("unknown event of a background process")
+        self.pid = read_integer(value, "pid", 0, _MAX_PID)
+        offset = read_count(value, "offset")
         if offset < self.output.end:
-            raise FrameError("a background process took output back")
+            raise FrameError("the output position of a background process went back")
         self.output.skip_to(offset)
         if not self.started.done():
             self.started.set_result(None)
 
 
 def describe_command(request: process_pb2.RunRequest) -> str:
-    """A command's text for people."""
+    """Return the text of a command, to show to people."""
     text = request.shell if request.WhichOneof("command") == "shell" else shlex.join(request.argv.args)
     return text[:MAX_COMMAND]

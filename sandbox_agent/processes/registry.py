@@ -1,4 +1,4 @@
-"""All background processes of an agent: by id and request id, their limits, and what a restarted agent finds."""
+"""Keeps an agent's background processes by id and request id, and finds them again when the agent restarts."""
 
 from __future__ import annotations
 
@@ -8,41 +8,46 @@ import logging
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from sandbox_agent import runtime_values as checked
+from sandbox_agent.executions.requests import check_same_request
 from sandbox_agent.processes.output_ring import CAPACITY
 from sandbox_agent.processes.process import MAX_COMMAND, BackgroundProcess, Start
+from sandbox_agent.runtime_values import read_boolean, read_integer, read_objects, read_text
 from sandbox_link.frames import FrameError
 from sandbox_link.protocol import OperationError
 from sandbox_proto.v1 import types_pb2
 
 if TYPE_CHECKING:
-    from sandbox_agent.session.gate import BoundSession, SessionGate
+    from sandbox_agent.session.bound_session import BoundSession
+    from sandbox_agent.session.gate import SessionGate
 
 MAX_RUNNING: Final = 64
 KEEP_ENDED: Final = 64
 RUNNING_BYTES: Final = 64 << 20
-"""Bytes of output that running processes may hold in memory together."""
+"""Bytes of output that all running processes may hold in memory."""
 ENDED_BYTES: Final = 32 << 20
-"""The same for those that ended."""
+"""Bytes of output that all ended processes may hold in memory."""
 _MAX_ADOPTED: Final = 512
 _MAX_LABEL: Final = 32 << 10
-_LAST_MS: Final = 253_402_300_799_000
-"""The year 9999, where Timestamps end."""
+_MAX_MILLISECONDS: Final = 253_402_300_799_000
+"""The end of the year 9999, where protobuf's Timestamps end."""
 _HANG_UP: Final = 1
 _KILL: Final = 9
 _TERMINATE: Final = 15
 _TERMINATE_GRACE: Final = 5.0
-_END_AFTER_KILL: Final = 5.0
+_KILL_GRACE: Final = 5.0
 _SUSPENDED: Final = "ended because the session was suspended or deleted"
 
 _log = logging.getLogger(__name__)
 
 
 class BackgroundRegistry:
-    """Background processes.
+    """The background processes of an agent.
 
     Args:
-        gate: Knows the session, and counts what runs as its activity.
+        gate: Counts running processes as activity of its session.
+
+    Attributes:
+        ended_by_drain: Number of processes that drains ended.
     """
 
     def __init__(self, gate: SessionGate) -> None:
@@ -51,40 +56,43 @@ class BackgroundRegistry:
         self._by_request: dict[str, BackgroundProcess] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self.ended_by_drain = 0
-        self._settled = asyncio.Event()
-        self._settled.set()
+        self._adopted = asyncio.Event()
+        self._adopted.set()
 
     @property
     def running(self) -> int:
-        """How many run."""
+        """Number of running processes."""
         return len(self._tasks)
 
     def find(self, request_id: str, fingerprint: bytes) -> BackgroundProcess | None:
-        """The process of a repeated request.
+        """Return the process of a repeated request, or None if the request id is new or empty.
 
         Raises:
             OperationError: ALREADY_EXISTS, REQUEST_ID_REUSED: the first request had another body.
         """
         process = self._by_request.get(request_id) if request_id else None
-        if process is not None and process.start.fingerprint != fingerprint:
-            message = "this request_id was used for another request: use a new one"
-            raise OperationError("ALREADY_EXISTS", "REQUEST_ID_REUSED", message, "request_id")
+        if process is not None:
+            check_same_request(process.start.fingerprint, fingerprint)
         return process
 
     def get(self, process_id: str) -> BackgroundProcess:
-        """The process of an id.
+        """Return the process with an id.
 
         Raises:
             OperationError: NOT_FOUND, UNKNOWN_PROCESS.
         """
         process = self._processes.get(process_id)
         if process is None:
-            message = "there is no such process: it never was, or it ended long ago; List has those that are known"
+            message = "unknown process: the id is wrong, or the process ended long ago; List returns the known ones"
             raise OperationError("NOT_FOUND", "UNKNOWN_PROCESS", message, "process_id")
         return process
 
     def get_running(self, process_id: str, *, or_lost: bool = False) -> BackgroundProcess:
-        """The process of an id, if it runs (or nobody knows).
+        """Return the process with an id, if it is running.
+
+        Args:
+            process_id: Id of the process.
+            or_lost: Also return a process that was lost, as it may still run.
 
         Raises:
             OperationError: NOT_FOUND, UNKNOWN_PROCESS; FAILED_PRECONDITION, PROCESS_ENDED.
@@ -96,68 +104,68 @@ class BackgroundRegistry:
         return process
 
     def has(self, process_id: str) -> bool:
-        """Whether that is the id of a background process."""
+        """Return True if this is the id of a background process."""
         return process_id in self._processes
 
     def list(self) -> list[BackgroundProcess]:
-        """All that are remembered, oldest first."""
+        """Return all known processes, oldest first."""
         return sorted(self._processes.values(), key=lambda process: process.start.started_at)
 
     def start(self, session: BoundSession, start: Start, arguments: dict[str, Any], stdin: bytes) -> BackgroundProcess:
-        """Start a process, or find the one that this request repeats; await its `started`.
+        """Start a process, or return the one that this request repeats. The caller has to await its `started`.
 
         Args:
-            session: Where.
-            start: What clients are told of it.
-            arguments: Of the link's `process.start`, without id and label.
-            stdin: What standard input begins with.
+            session: Session in which the process runs.
+            start: The request.
+            arguments: Arguments of the link's `process.start`, without id and label.
+            stdin: First bytes of standard input.
 
         Raises:
-            OperationError: As for `find`; RESOURCE_EXHAUSTED, TOO_MANY_PROCESSES.
+            OperationError: As for `find`. RESOURCE_EXHAUSTED, TOO_MANY_PROCESSES: too many are running.
         """
         known = self.find(start.request_id, start.fingerprint)
         if known is not None:
             return known
-        most = min(MAX_RUNNING, session.limits.processes)
-        if self.running >= most:
-            message = f"{most} background processes run, the limit of this session: end some first"
+        limit = min(MAX_RUNNING, session.limits.processes)
+        if self.running >= limit:
+            message = f"{limit} background processes are running, the limit of this session: end some first"
             raise OperationError("RESOURCE_EXHAUSTED", "TOO_MANY_PROCESSES", message)
         process = BackgroundProcess(start)
-        self._take(session, process, {**arguments, "process_id": process.id, "label": write_label(start)}, stdin)
+        self._follow(session, process, {**arguments, "process_id": process.id, "label": write_label(start)}, stdin)
         return process
 
     async def adopt(self, session: BoundSession) -> None:
-        """Take over what runs already: an agent that restarted finds its processes again."""
-        self._settled.clear()
+        """Take over the processes that the runtime already runs, after a restart of the agent."""
+        self._adopted.clear()
         try:
             await self._adopt(session)
         finally:
-            self._settled.set()
+            self._adopted.set()
 
-    async def settled(self) -> None:
-        """Wait while `adopt` looks for what runs: ids may be about to be known."""
-        await self._settled.wait()
+    async def wait_adopted(self) -> None:
+        """Wait while `adopt` runs, as it makes more ids known."""
+        await self._adopted.wait()
 
     async def _adopt(self, session: BoundSession) -> None:
         try:
             answer = await session.runtime.call("process.list", {})
-            found = [read_found(value) for value in checked.objects(answer, "processes", _MAX_ADOPTED)]
+            found = [read_found(value) for value in read_objects(answer, "processes", _MAX_ADOPTED)]
         except (OperationError, FrameError) as error:
             _log.warning("background processes could not be listed: %s", error)
             return
         for process_id, start in found:
             if process_id not in self._processes:
-                self._take(session, BackgroundProcess(start, process_id), None, b"")
+                self._follow(session, BackgroundProcess(start, process_id), None, b"")
 
     async def end_all(self, grace: float) -> None:
-        """End every process: TERM, and KILL after at most `grace` seconds."""
+        """End every process: with TERM, and with KILL after at most `grace` seconds."""
         running = [process for process in self._processes.values() if process.id in self._tasks]
         if not running:
             return
         _log.info("ending background processes", extra={"processes": len(running)})
         for process in running:
-            process.ending = _SUSPENDED
-            process.output.release()
+            process.end_reason = _SUSPENDED
+            process.output.lift_limit()
         tasks = [self._tasks[process.id] for process in running]
         self.ended_by_drain += len(running)
         # A shell with a terminal ignores TERM.
@@ -166,16 +174,16 @@ class BackgroundRegistry:
         await asyncio.wait(tasks, timeout=min(grace, _TERMINATE_GRACE))
         left = [process for process in running if process.id in self._tasks]
         await asyncio.gather(*(self._signal(process, _KILL) for process in left))
-        await asyncio.wait(tasks, timeout=_END_AFTER_KILL)
+        await asyncio.wait(tasks, timeout=_KILL_GRACE)
 
     async def close(self) -> None:
-        """Stop following them; the runtime goes on with them."""
+        """Stop following the processes. The runtime continues them."""
         tasks = list(self._tasks.values())
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _take(
+    def _follow(
         self, session: BoundSession, process: BackgroundProcess, arguments: dict[str, Any] | None, stdin: bytes
     ) -> None:
         self._processes[process.id] = process
@@ -190,8 +198,8 @@ class BackgroundRegistry:
         with self._gate.activity():
             try:
                 await process.run(session.runtime, arguments, stdin)
-            except Exception as error:  # noqa: BLE001 - raised again for whoever waits for the start, which maps it
-                # Nothing ran, so a repeat may try again.
+            except Exception as error:  # noqa: BLE001 - raised again in the calls that wait for the start
+                # Nothing ran, so a repeated request may try again.
                 self._forget(process)
                 process.output.finish()
                 process.started.set_exception(error)
@@ -205,13 +213,13 @@ class BackgroundRegistry:
         try:
             await runtime.call("process.signal", {"process_id": process.id, "signal": number})
         except OperationError as error:
-            # It ended by itself meanwhile, or the runtime is gone and it with that.
-            _log.debug("a background process could not be signalled: %s", error)
+            # The process has ended by itself, or together with the runtime.
+            _log.debug("signal to a background process failed: %s", error)
 
     def _share_memory(self, session: BoundSession) -> None:
         share = min(CAPACITY, RUNNING_BYTES // max(1, self.running), max(session.limits.output_bytes, 1 << 16))
         for process_id in self._tasks:
-            self._processes[process_id].output.share(share)
+            self._processes[process_id].output.set_capacity(share)
 
     def _forget(self, process: BackgroundProcess) -> None:
         self._processes.pop(process.id, None)
@@ -226,11 +234,11 @@ class BackgroundRegistry:
             if position >= KEEP_ENDED:
                 self._forget(process)
             elif kept > ENDED_BYTES:
-                process.output.forget()
+                process.output.drop_read()
 
 
 def write_label(start: Start) -> str:
-    """What a later agent must know of a process, for the runtime to keep."""
+    """Return the text that the runtime keeps for a later agent: the start of a process as JSON."""
     return json.dumps(
         {
             "request_id": start.request_id,
@@ -243,21 +251,21 @@ def write_label(start: Start) -> str:
 
 
 def read_found(value: dict[str, Any]) -> tuple[str, Start]:
-    """One entry of `process.list`: whatever the runtime kept well or badly, checked like all that it says."""
-    process_id = checked.text(value, "process_id", 128)
+    """Read one entry of `process.list`, which the runtime may have changed: the id and the start of a process."""
+    process_id = read_text(value, "process_id", 128)
     if not process_id:
         raise FrameError("a process without an id")
     try:
-        label = json.loads(checked.text(value, "label", _MAX_LABEL) or "{}")
+        label = json.loads(read_text(value, "label", _MAX_LABEL) or "{}")
         fingerprint = bytes.fromhex(label.get("fingerprint", ""))
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
-        raise FrameError("a process's label is not what it was") from error
-    started_at = checked.integer(label, "started_ms", 0, _LAST_MS) / 1000 or time.time()
+        raise FrameError("malformed label of a process") from error
+    started_at = read_integer(label, "started_ms", 0, _MAX_MILLISECONDS) / 1000 or time.time()
     start = Start(
-        request_id=checked.text(label, "request_id", 128),
+        request_id=read_text(label, "request_id", 128),
         fingerprint=fingerprint,
-        command=checked.text(label, "command", MAX_COMMAND),
+        command=read_text(label, "command", MAX_COMMAND),
         started_at=started_at,
-        has_terminal=checked.boolean(label, "has_terminal"),
+        has_terminal=read_boolean(label, "has_terminal"),
     )
     return process_id, start

@@ -1,6 +1,6 @@
-"""Checks of what clients ask of background processes. Pure.
+"""Checks clients' requests about background processes and turns them into arguments of the link. Pure.
 
-Errors: OperationError INVALID_ARGUMENT (NOT_FOUND for an id that can be none), naming the request's field.
+Errors: OperationError INVALID_ARGUMENT, naming the request's field, or NOT_FOUND for an impossible process id.
 """
 
 from __future__ import annotations
@@ -8,51 +8,51 @@ from __future__ import annotations
 import signal
 from typing import TYPE_CHECKING, Any, Final
 
-from sandbox_agent.executions.requests import MAX_ID, invalid, read_command
+from sandbox_agent.executions.requests import MAX_ID, read_command
 from sandbox_agent.session.limits import duration_seconds
-from sandbox_link.protocol import OperationError
+from sandbox_link.protocol import OperationError, invalid
 
 if TYPE_CHECKING:
     from sandbox_proto.v1 import process_pb2
 
 MAX_SEND: Final = 1 << 20
-_LAST_SIGNAL: Final = 64
-_LAST_SIDE: Final = 65535
+_MAX_SIGNAL: Final = 64
+_MAX_SIDE: Final = 65535
 
 
 def read_start(request: process_pb2.StartRequest) -> dict[str, Any]:
-    """Arguments of the link's `process.start`, id and label apart."""
+    """Return the arguments of the link's `process.start`, without id and label."""
     arguments = {**read_command(request.run), "end": request.end_input}
     if request.run.HasField("timeout"):
         seconds = duration_seconds(request.run.timeout)
         if not 0 < seconds < float("inf"):
-            raise invalid("timeout", "timeout must be longer than 0; leave it out for none", "INVALID_TIMEOUT")
+            raise invalid("timeout", "timeout must be longer than 0; leave it out for no limit", "INVALID_TIMEOUT")
         arguments["timeout"] = seconds
     if request.run.end_with_client:
-        raise invalid("end_with_client", "a background process does not end with its client: use Run")
+        raise invalid("end_with_client", "a background process outlives its client: use Run instead")
     if request.HasField("terminal"):
         if request.end_input:
-            raise invalid("end_input", "a terminal's input does not end: send ^D, or start it with pipes")
+            raise invalid("end_input", "end_input needs pipes: a terminal's input ends with ^D")
         arguments |= read_size(request.terminal)
     return arguments
 
 
 def read_size(size: process_pb2.TerminalSize) -> dict[str, int]:
-    """Arguments `rows` and `columns`."""
-    if not (1 <= size.rows <= _LAST_SIDE and 1 <= size.columns <= _LAST_SIDE):
-        raise invalid("terminal", f"terminal must have 1 to {_LAST_SIDE} rows and as many columns")
+    """Return the arguments `rows` and `columns`."""
+    if not (1 <= size.rows <= _MAX_SIDE and 1 <= size.columns <= _MAX_SIDE):
+        raise invalid("terminal", f"terminal must have 1 to {_MAX_SIDE} rows and 1 to {_MAX_SIDE} columns")
     return {"rows": size.rows, "columns": size.columns}
 
 
 def read_offset(request: process_pb2.AttachRequest, end: int) -> int:
-    """Where to begin."""
+    """Return the position at which to begin."""
     if request.offset > end:
-        raise invalid("offset", f"offset must be at most {end}, the bytes written so far")
+        raise invalid("offset", f"offset must be at most {end}, the number of bytes written so far")
     return request.offset
 
 
 def read_input(request: process_pb2.SendInputRequest) -> dict[str, Any]:
-    """Arguments of the link's `process.input`."""
+    """Return the arguments of the link's `process.input`."""
     if len(request.data) > MAX_SEND:
         raise invalid("data", f"data must have at most {MAX_SEND} bytes: send it in pieces")
     if not request.data and not request.end:
@@ -61,14 +61,14 @@ def read_input(request: process_pb2.SendInputRequest) -> dict[str, Any]:
 
 
 def read_signal(request: process_pb2.SignalRequest) -> dict[str, Any]:
-    """Arguments of the link's `process.signal`."""
+    """Return the arguments of the link's `process.signal`."""
     number = request.signal
     if request.name:
         if number:
             raise invalid("signal", "signal must be a number or a name, not both")
         number = _signal_number(request.name)
-    if not 1 <= number <= _LAST_SIGNAL:
-        raise invalid("signal", f"signal must be a number from 1 to {_LAST_SIGNAL}, or a name such as TERM")
+    if not 1 <= number <= _MAX_SIGNAL:
+        raise invalid("signal", f"signal must be a number from 1 to {_MAX_SIGNAL}, or a name such as TERM")
     return {"process_id": _id(request.process_id), "signal": number}
 
 
@@ -77,11 +77,13 @@ def _signal_number(name: str) -> int:
     try:
         return signal.Signals[f"SIG{known}"].value
     except KeyError:
-        message = f"there is no signal {name[:32]!r}; names are those of kill -l, such as TERM, INT or KILL"
+        message = f"unknown signal {name[:32]!r}; use a name that kill -l lists, such as TERM, INT or KILL"
         raise invalid("signal", message) from None
 
 
 def _id(process_id: str) -> str:
     if not 0 < len(process_id) <= MAX_ID:
-        raise OperationError("NOT_FOUND", "UNKNOWN_PROCESS", "there is no such process", "process_id")
+        raise OperationError(
+            "NOT_FOUND", "UNKNOWN_PROCESS", "unknown process; List returns the known ones", "process_id"
+        )
     return process_id

@@ -1,4 +1,4 @@
-"""Puts the agent together and runs it: the link, two gRPC ports, the health port."""
+"""Assembles the agent and runs it: the link to the runtime, two gRPC ports and the HTTP port."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from grpc_health.v1.health import aio as async_health  # type: ignore[attr-defin
 
 from sandbox_agent.executions.registry import ExecutionRegistry
 from sandbox_agent.processes.registry import BackgroundRegistry
-from sandbox_agent.server.http_endpoints import HealthServer
+from sandbox_agent.server.http_endpoints import HttpEndpoints, render_metrics
 from sandbox_agent.server.interceptors import ClientInterceptor, OperatorInterceptor
 from sandbox_agent.server.link_spans import TracedRuntime
-from sandbox_agent.server.metrics import render_metrics
 from sandbox_agent.services.file import FileServicer
 from sandbox_agent.services.interpreter import InterpreterServicer
 from sandbox_agent.services.process import ProcessServicer
 from sandbox_agent.services.session import SessionServicer
+from sandbox_agent.services.workspace import WorkspaceServicer
 from sandbox_agent.session.gate import SessionGate
 from sandbox_link.client import RuntimeLink
 from sandbox_proto import tracing
@@ -36,6 +36,7 @@ from sandbox_proto.v1 import (
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
+    from pathlib import Path
 
     from sandbox_agent.executions.events import CellEvent, CommandEvent
     from sandbox_agent.server.settings import Settings
@@ -46,19 +47,19 @@ if TYPE_CHECKING:
 
 MAX_MESSAGE: Final = 4 << 20
 MAX_FRAME: Final = 1 << 20
-"""Bytes of an HTTP/2 frame, 16 KiB by default: a file's chunk is one frame instead of many."""
+"""Bytes of an HTTP/2 frame. gRPC's default is 16 KiB; with this limit a chunk of a file is one frame."""
 STOP_GRACE: Final = 5.0
-"""Seconds that calls under way get at SIGTERM."""
+"""Seconds that running calls get to end at SIGTERM."""
 OPTIONS: Final[Sequence[tuple[str, Any]]] = (
     ("grpc.max_send_message_length", MAX_MESSAGE),
     ("grpc.max_receive_message_length", MAX_MESSAGE),
     ("grpc.max_concurrent_streams", 512),
     ("grpc.http2.max_frame_size", MAX_FRAME),
     ("grpc.so_reuseport", 0),
-    # A client that is half open is found within 30 s; executions go on without it.
+    # A half-open connection is detected within 30 s. Executions continue without their client.
     ("grpc.keepalive_time_ms", 20_000),
     ("grpc.keepalive_timeout_ms", 10_000),
-    # What gRPC really waits for an answer to a ping: a minute, unless it is told.
+    # gRPC waits this long for the answer to a ping, and its default is a minute.
     ("grpc.http2.ping_timeout_ms", 10_000),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
@@ -69,18 +70,19 @@ _log = logging.getLogger(__name__)
 
 
 class StartError(RuntimeError):
-    """The agent cannot start; the message says what to change."""
+    """An error that keeps the agent from starting. The message says what to change."""
 
 
 class Agent:
     """One agent process.
 
     Args:
-        settings: Where it listens and finds what.
-        build_workspace: Makes the workspace at Bind; the default is the real one.
+        settings: The agent's settings.
+        build_workspace: Builds the workspace at Bind. The default builds the real one.
 
     Attributes:
-        grpc_port, control_port: Where it listens, once started.
+        grpc_port: Port for clients, once started.
+        control_port: Port for the operator, once started.
     """
 
     def __init__(self, settings: Settings, build_workspace: WorkspaceBuilder | None = None) -> None:
@@ -97,20 +99,20 @@ class Agent:
         self._sessions = SessionServicer(
             self._gate, lambda: self._cells.running + self._commands.running, self._processes
         )
-        self._health = HealthServer(self._is_ready, self._metrics)
+        self._http = HttpEndpoints(self._is_ready, self._metrics)
         self._servers: list[grpc.aio.Server] = []
         self._preloading: asyncio.Task[None] | None = None
 
     @property
     def health_port(self) -> int:
-        """Where the health port is, once started."""
-        return self._health.port
+        """Port of the HTTP endpoints, once started."""
+        return self._http.port
 
     async def start(self) -> None:
         """Open all ports.
 
         Raises:
-            StartError: A certificate or a port cannot be used.
+            StartError: A certificate cannot be read, or a port is in use.
         """
         settings = self._settings
         plain, mutual = _read_credentials(settings)
@@ -121,20 +123,21 @@ class Agent:
         self.grpc_port = await self._serve(self._client_server(), settings.grpc_port, plain)
         self.control_port = await self._serve(self._control_server(), settings.control_port, mutual)
         try:
-            await self._health.start(settings.listen_address, settings.health_port)
+            await self._http.start(settings.listen_address, settings.health_port)
         except OSError as error:
             raise StartError(f"cannot listen on the health port {settings.health_port}: {error}") from error
+        ports = {"grpc_port": self.grpc_port, "control_port": self.control_port, "health_port": self.health_port}
         if settings.ready_file is not None:
-            self._tell_ready(settings)
-        _log.info("serving", extra={"grpc_port": self.grpc_port, "control_port": self.control_port})
+            _write_ready_file(settings.ready_file, ports)
+        _log.info("serving", extra=ports)
 
     async def finish(self) -> None:
-        """Refuse new calls, and save what is not saved yet, where the settings leave time for it. Never fails."""
+        """Refuse new calls and, if the settings allow time for it, save unsaved changes. Never raises."""
         saving = self._sessions.save_last(STOP_GRACE, self._settings.stop_seconds)
         await asyncio.gather(self._refuse_calls(), saving)
 
     async def stop(self) -> None:
-        """Refuse new calls, let those under way end for a while, then close everything."""
+        """Refuse new calls, give running ones a few seconds to end, then close everything."""
         await self._refuse_calls()
         if self._preloading is not None:
             await asyncio.wait({self._preloading})
@@ -143,7 +146,7 @@ class Agent:
         await self._commands.close()
         await self._processes.close()
         await self._gate.close()
-        await self._health.close()
+        await self._http.close()
         await self._link.close()
 
     async def _refuse_calls(self) -> None:
@@ -151,7 +154,7 @@ class Agent:
 
     def _is_ready(self) -> bool:
         is_preloading = self._preloading is not None and not self._preloading.done()
-        # A pod that is not ready any more is an event for the operator, whom the agent cannot call: it comes to look.
+        # The agent cannot call the operator. A pod that stops being ready is an event that makes the operator look.
         can_serve = not is_preloading and not self._gate.needs_credentials
         return bool(self.control_port and self._link.runtime_id and can_serve)
 
@@ -161,8 +164,6 @@ class Agent:
 
     def _client_server(self) -> grpc.aio.Server:
         server = grpc.aio.server(interceptors=[ClientInterceptor(self._gate)], options=OPTIONS)
-        from sandbox_agent.services.workspace import WorkspaceServicer  # noqa: PLC0415 - it may import storage
-
         servicers: list[tuple[Any, Any]] = [
             (
                 interpreter_pb2_grpc.add_InterpreterServiceServicer_to_server,
@@ -196,19 +197,12 @@ class Agent:
         self._servers.append(server)
         return chosen
 
-    def _tell_ready(self, settings: Settings) -> None:
-        if settings.ready_file is None:
-            return
-        told = {
-            "grpc_port": self.grpc_port,
-            "control_port": self.control_port,
-            "health_port": self.health_port,
-            "pid": os.getpid(),
-        }
-        # Renamed into place: whoever waits for it never reads half of it.
-        partial = settings.ready_file.with_name(f"{settings.ready_file.name}.partial")
-        partial.write_text(json.dumps(told))
-        partial.replace(settings.ready_file)
+
+def _write_ready_file(path: Path, ports: Mapping[str, int]) -> None:
+    # Renamed into place, so that a reader never sees half of the content.
+    partial = path.with_name(f"{path.name}.partial")
+    partial.write_text(json.dumps({**ports, "pid": os.getpid()}))
+    partial.replace(path)
 
 
 def _preload(known: Mapping[str, Any]) -> None:
@@ -220,20 +214,22 @@ def _preload(known: Mapping[str, Any]) -> None:
 
 
 def _build_workspace(binding: WorkspaceBinding, runtime: Runtime, writer: str) -> Workspace:
-    # At Bind and not before: the storage client is as large as the rest of the agent.
+    # Only at Bind: the storage client needs as much memory as the rest of the agent.
     from sandbox_agent.storage.opening import build_workspace  # noqa: PLC0415
 
     return build_workspace(binding, runtime, writer)
 
 
 def _read_credentials(settings: Settings) -> tuple[grpc.ServerCredentials, grpc.ServerCredentials]:
-    """For the clients' port, and (mutual) for the control port."""
+    """Return the credentials of the clients' port, and those of the control port (mutual TLS)."""
     try:
         key, certificate, authority = (
             (settings.tls_dir / name).read_bytes() for name in ("tls.key", "tls.crt", "ca.crt")
         )
     except OSError as error:
-        message = f"{error.filename}: {error.strerror}; SANDBOX_TLS_DIR must have tls.crt, tls.key and ca.crt"
+        message = (
+            f"{error.filename}: {error.strerror}; the folder SANDBOX_TLS_DIR must have tls.crt, tls.key and ca.crt"
+        )
         raise StartError(message) from error
     pair = [(key, certificate)]
     plain = grpc.ssl_server_credentials(pair)
@@ -243,7 +239,7 @@ def _read_credentials(settings: Settings) -> tuple[grpc.ServerCredentials, grpc.
 
 @contextlib.asynccontextmanager
 async def running_agent(settings: Settings, build_workspace: WorkspaceBuilder | None = None) -> AsyncIterator[Agent]:
-    """An agent for the length of a block, for tests and embedding."""
+    """Run an agent within a block, for tests and embedding."""
     agent = Agent(settings, build_workspace)
     try:
         await agent.start()

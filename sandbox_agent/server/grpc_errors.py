@@ -1,8 +1,8 @@
-"""OperationError and whatever else a call raises, as gRPC status: the one place where that is decided.
+"""Turns the errors of a call into a gRPC status. No other module decides this.
 
-OperationError (link/calls.py)   its code, its message, ErrorInfo{domain, reason, metadata.field}
-AbortError, CancelledError       passed on: gRPC's own
-anything else                    INTERNAL with an id; the traceback goes to the log under that id
+- OperationError: its code, its message and ErrorInfo{domain, reason, metadata.field}.
+- AbortError and CancelledError are gRPC's own and passed on unchanged.
+- Any other exception: INTERNAL with an id. The log has the traceback with that id.
 """
 
 from __future__ import annotations
@@ -14,44 +14,38 @@ from typing import Any, Final, NoReturn
 import grpc
 from google.protobuf import any_pb2
 from google.rpc import error_details_pb2, status_pb2
+from grpc_status import rpc_status
 
 from sandbox_link.protocol import OperationError
 from sandbox_link.validation import shorten
 
 DOMAIN: Final = "sandboxsessions.dev"
-DETAILS_KEY: Final = "grpc-status-details-bin"
 
 _log = logging.getLogger(__name__)
 
 
 async def abort(context: grpc.aio.ServicerContext[Any, Any], error: OperationError) -> NoReturn:
     """End a call with an operation's error."""
-    code = grpc.StatusCode[error.code]
-    # Trailers that are too long are refused by the client's gRPC, with code, reason and all.
-    told = OperationError(error.code, error.reason, shorten(error.message), error.field)
-    await context.abort(code, told.message, trailing_metadata=((DETAILS_KEY, encode_details(told, code)),))
-    raise AssertionError("abort raises")
-
-
-def encode_details(error: OperationError, code: grpc.StatusCode) -> bytes:
-    """The google.rpc.Status that travels with the gRPC status."""
     info = error_details_pb2.ErrorInfo(domain=DOMAIN, reason=error.reason)
     if error.field:
         info.metadata["field"] = error.field
     detail = any_pb2.Any()
     detail.Pack(info)
-    status = status_pb2.Status(code=code.value[0], message=error.message, details=[detail])
-    encoded: bytes = status.SerializeToString()
-    return encoded
+    # A client's gRPC refuses trailers that are too long, and then it sees neither code nor reason.
+    message = shorten(error.message)
+    code: int = grpc.StatusCode[error.code].value[0]
+    status = rpc_status.to_status(status_pb2.Status(code=code, message=message, details=[detail]))
+    await context.abort(status.code, status.details, trailing_metadata=status.trailing_metadata)
+    raise AssertionError("abort raises")
 
 
 async def abort_with(context: grpc.aio.ServicerContext[Any, Any], error: Exception, method: str) -> NoReturn:
-    """End a call with whatever it raised."""
+    """End a call with any exception that it raised."""
     if isinstance(error, OperationError):
         await abort(context, error)
     if isinstance(error, grpc.aio.AbortError):
         raise error
-    number = secrets.token_hex(8)
-    _log.error("unexpected error", exc_info=error, extra={"error_id": number, "method": method})
-    message = f"the agent met an unexpected error; its log has it under {number}"
+    error_id = secrets.token_hex(8)
+    _log.error("unexpected error", exc_info=error, extra={"error_id": error_id, "method": method})
+    message = f"unexpected error in the agent; its log has the details under the id {error_id}"
     await abort(context, OperationError("INTERNAL", "INTERNAL", message))

@@ -1,7 +1,7 @@
-"""Who may call: a server interceptor for each port, which also maps errors and counts activity.
+"""Guards each port: checks the caller, counts activity, opens a span and maps errors to gRPC status.
 
-On the clients' port every method but those of grpc.health.v1 needs the session's bearer token. On the control port the
-caller's certificate (already verified against the CA by TLS) must be the operator's own.
+On the clients' port every method except those of grpc.health.v1 needs the session's bearer token. On the control port
+the caller's certificate must be the operator's own; TLS has already verified it against the CA.
 """
 
 from __future__ import annotations
@@ -15,18 +15,20 @@ from typing import TYPE_CHECKING, Any, Final
 import grpc
 
 from sandbox_agent.server.grpc_errors import abort, abort_with
-from sandbox_agent.server.rpc_spans import spanned
 from sandbox_link.protocol import OperationError
+from sandbox_proto import tracing
 from sandbox_proto.chunks import decode_write_request
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from sandbox_agent.session.gate import SessionGate
 
 OPERATOR_NAME: Final = b"sandbox-operator"
 OPEN_PREFIX: Final = "/grpc.health.v1.Health/"
 WATCHING: Final = frozenset({"/sandbox.v1.FileService/Watch"})
 _DECODERS: Final = {"/sandbox.v1.FileService/Write": decode_write_request}
-"""Of what is decoded without protobuf."""
+"""Decoders that replace protobuf's own, by method."""
 _BEARER: Final = "bearer "
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -35,19 +37,18 @@ Guard = Callable[[Context], AbstractContextManager[None]]
 
 
 class ClientInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in the stubs only
-    """For the clients' port."""
+    """The interceptor of the clients' port."""
 
     def __init__(self, gate: SessionGate) -> None:
         self._gate = gate
-        # gRPC asks anew for each call, and has the same handler for each call of a method.
+        # gRPC asks for each call, and always has the same handler for a method.
         self._guarded: dict[str, tuple[object, grpc.RpcMethodHandler[Any, Any]]] = {}
 
-    async def intercept_service(
+    async def intercept_service(  # noqa: D102 - inherited
         self,
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any]]],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> grpc.RpcMethodHandler[Any, Any]:
-        """See grpc.aio.ServerInterceptor."""
         handler = await continuation(handler_call_details)
         method = handler_call_details.method
         if method.startswith(OPEN_PREFIX):
@@ -55,12 +56,12 @@ class ClientInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  
         known = self._guarded.get(method)
         if handler is not None and known is not None and known[0] is handler:
             return known[1]
-        # Whoever only watches does no work: the session may become idle, and a drain does not wait for it.
-        guard = contextlib.nullcontext if method in WATCHING else self._gate.activity
-        checked = guarded(handler, method, self._check, spanned(guard, method))
+        # Watching is not work: the session may become idle meanwhile, and a drain does not wait for it.
+        enter = contextlib.nullcontext if method in WATCHING else self._gate.activity
+        guarded = guard_handler(handler, method, self._check, _with_span(enter, method))
         if handler is not None:
-            self._guarded[method] = (handler, checked)
-        return checked
+            self._guarded[method] = (handler, guarded)
+        return guarded
 
     def _check(self, context: Context) -> OperationError | None:
         shown = [value for name, value in context.invocation_metadata() or () if name == "authorization"]
@@ -76,17 +77,16 @@ class ClientInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  
 
 
 class OperatorInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in the stubs only
-    """For the control port."""
+    """The interceptor of the control port."""
 
-    async def intercept_service(
+    async def intercept_service(  # noqa: D102 - inherited
         self,
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any]]],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> grpc.RpcMethodHandler[Any, Any]:
-        """See grpc.aio.ServerInterceptor."""
         handler = await continuation(handler_call_details)
         method = handler_call_details.method
-        return guarded(handler, method, _check_operator, spanned(contextlib.nullcontext, method))
+        return guard_handler(handler, method, _check_operator, _with_span(contextlib.nullcontext, method))
 
 
 def _check_operator(context: Context) -> OperationError | None:
@@ -95,12 +95,37 @@ def _check_operator(context: Context) -> OperationError | None:
     return OperationError("UNAUTHENTICATED", "UNAUTHENTICATED", "only the operator may call this port")
 
 
-def guarded(
+def _with_span(enter: Callable[[], AbstractContextManager[None]], method: str) -> Guard:
+    """Return a guard that enters `enter`, and a span if this process traces. A refused caller never gets that far."""
+    if not tracing.is_on():
+        return lambda _context: enter()
+
+    @contextlib.contextmanager
+    def guard(context: Context) -> Iterator[None]:
+        with enter(), tracing.serving(method, context.invocation_metadata() or ()) as span:
+            try:
+                yield
+            finally:
+                code: Any = context.code()
+                number = code.value[0] if isinstance(code, grpc.StatusCode) else code
+                span.set("rpc.grpc.status_code", int(number or 0))
+
+    return guard
+
+
+def guard_handler(
     handler: grpc.RpcMethodHandler[Any, Any] | None, method: str, check: Check, guard: Guard
 ) -> grpc.RpcMethodHandler[Any, Any]:
-    """The handler with the check before it, the guard around it and errors mapped; None: a method nobody knows."""
+    """Return a handler that runs the check first, then the method within the guard, and maps errors.
+
+    Args:
+        handler: The method's own handler, or None if no service has the method.
+        method: As gRPC writes it, `/package.Service/Method`.
+        check: Returns the error with which the call is refused, or None.
+        guard: Returns the context manager that is held during the call.
+    """
     if handler is None:
-        return grpc.unary_unary_rpc_method_handler(_unknown(check))
+        return grpc.unary_unary_rpc_method_handler(_refuse_unknown(check))
     make = {
         (False, False): grpc.unary_unary_rpc_method_handler,
         (False, True): grpc.unary_stream_rpc_method_handler,
@@ -111,11 +136,11 @@ def guarded(
     wrap = _guard_stream if handler.response_streaming else _guard_unary
     wrapped: Any = wrap(behaviour, method, check, guard)
     decode = _DECODERS.get(method, handler.request_deserializer)
-    return make(wrapped, decode, _passing_bytes(handler.response_serializer))
+    return make(wrapped, decode, _pass_bytes(handler.response_serializer))
 
 
-def _passing_bytes(serialize: Any) -> Callable[[Any], bytes]:
-    """A serializer for handlers that may answer what is encoded already; see wire.py."""
+def _pass_bytes(serialize: Any) -> Callable[[Any], bytes]:
+    """Return a serializer for handlers that may return encoded bytes, as executions/event_encoding.py makes them."""
 
     def encode(response: Any) -> bytes:
         return response if isinstance(response, bytes) else serialize(response)
@@ -153,7 +178,7 @@ def _guard_stream(behaviour: Any, method: str, check: Check, guard: Guard) -> Ca
     return call
 
 
-def _unknown(check: Check) -> Callable[[Any, Context], Awaitable[Any]]:
+def _refuse_unknown(check: Check) -> Callable[[Any, Context], Awaitable[Any]]:
     async def call(_request: Any, context: Context) -> Any:
         unknown = OperationError("UNIMPLEMENTED", "NOT_IMPLEMENTED", "this agent has no such method")
         await abort(context, check(context) or unknown)

@@ -1,4 +1,8 @@
-"""Logs as JSON lines on standard error. What is logged never includes tokens, credentials, code or output."""
+"""Writes logs as JSON lines to standard error. They never include tokens, credentials, code or output.
+
+The operator's logs have the same fields: time, level (lower case), logger, message, exception. python-json-logger
+would need a subclass for the same format, and add 8 ms and 0.2 MiB to the start of each agent.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +16,9 @@ _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asc
 
 
 class JsonFormatter(logging.Formatter):
-    """One object a line; `extra` fields are merged in."""
+    """A formatter that writes one JSON object a line, including the `extra` fields."""
 
-    def format(self, record: logging.LogRecord) -> str:
-        """See logging.Formatter."""
+    def format(self, record: logging.LogRecord) -> str:  # noqa: D102 - inherited
         line: dict[str, Any] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
@@ -24,7 +27,7 @@ class JsonFormatter(logging.Formatter):
         }
         line.update({name: value for name, value in vars(record).items() if name not in _STANDARD})
         if record.exc_info:
-            line["traceback"] = self.formatException(record.exc_info)
+            line["exception"] = self.formatException(record.exc_info)
         return json.dumps(line, default=str)
 
 
@@ -33,5 +36,5 @@ def set_up_logs(level: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-    for noisy in ("boto3", "botocore", "urllib3", "s3transfer"):  # they would log request headers
-        logging.getLogger(noisy).setLevel(logging.WARNING)
+    for name in ("boto3", "botocore", "urllib3", "s3transfer"):  # they would log request headers
+        logging.getLogger(name).setLevel(logging.WARNING)

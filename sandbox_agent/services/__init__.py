@@ -1,1 +1,1 @@
-"""The gRPC services: requests checked, passed to the runtime or the workspace, answers checked and translated."""
+"""The gRPC services: check the request, call the runtime or the workspace, check the answer."""

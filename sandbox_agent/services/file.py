@@ -1,4 +1,4 @@
-"""FileService: files of the workspace, all touched by the runtime, never by the agent."""
+"""Serves FileService. Only the runtime touches the files, never the agent."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Any, Final
 
-from sandbox_agent import runtime_values as checked
-from sandbox_agent.executions.requests import check_path, invalid
-from sandbox_agent.services import search as searching
-from sandbox_agent.services.answers import answer
+from sandbox_agent.executions.requests import check_path
+from sandbox_agent.runtime_values import checking_answer, read_file_info, read_object, read_objects, read_text
 from sandbox_agent.services.file_transfer import read_file, write_file
-from sandbox_link.protocol import Event, OperationError
+from sandbox_agent.services.search import read_search, search, watch
+from sandbox_link.protocol import Event, OperationError, invalid
 from sandbox_proto.v1 import file_pb2, file_pb2_grpc
 
 if TYPE_CHECKING:
@@ -27,23 +26,22 @@ DEFAULT_PAGE: Final = 1_000
 MAX_ENTRIES: Final = 500
 MAX_DEPTH: Final = 4096
 MAX_TOKEN: Final = 8192
-"""Bytes: the base64 of a path of 4,096 bytes, and room."""
-MAX_ANSWER: Final = 3_900_000
-"""Bytes of a ListFilesResponse, below gRPC's limit."""
-_HEX_SHA256: Final = 64
-_MODE: Final = 0o7777
+"""Bytes. Fits the base64 of a path of 4,096 bytes."""
+MAX_RESPONSE: Final = 3_900_000
+"""Bytes of a ListFilesResponse, below gRPC's limit of 4 MiB."""
+_SHA256_DIGITS: Final = 64
+_MODE_BITS: Final = 0o7777
 
 
 class FileServicer(file_pb2_grpc.FileServiceServicer):
-    """See file.proto."""
+    """The gRPC service FileService, as file.proto documents it."""
 
     def __init__(self, gate: SessionGate) -> None:
         self._gate = gate
 
-    async def Read(  # noqa: N802 - gRPC's name
+    async def Read(
         self, request: file_pb2.ReadRequest, _context: Context
     ) -> AsyncIterator[file_pb2.ReadResponse | bytes]:
-        """See file.proto."""
         for field in ("offset", "length"):
             if getattr(request, field) < 0:
                 raise invalid(field, f"{field} must not be negative")
@@ -53,22 +51,18 @@ class FileServicer(file_pb2_grpc.FileServiceServicer):
             async for response in responses:
                 yield response
 
-    async def Write(  # noqa: N802 - gRPC's name
+    async def Write(
         self, requests: AsyncIterator[file_pb2.WriteRequest | memoryview], context: Context
     ) -> file_pb2.WriteResponse:
-        """See file.proto."""
         arguments = _read_open(await anext(aiter(requests), None))
         runtime = (await self._gate.require_ready()).runtime
         async with contextlib.aclosing(_read_chunks(requests)) as chunks:
             result = await write_file(runtime, arguments, chunks, lambda: _require_whole_stream(context))
-        with answer():
-            info = checked.file_info(checked.mapping(result, "info"))
-            return file_pb2.WriteResponse(info=info, sha256=checked.text(result, "sha256", _HEX_SHA256))
+        with checking_answer():
+            info = read_file_info(read_object(result, "info"))
+            return file_pb2.WriteResponse(info=info, sha256=read_text(result, "sha256", _SHA256_DIGITS))
 
-    async def List(  # noqa: N802 - gRPC's name
-        self, request: file_pb2.ListFilesRequest, _context: Context
-    ) -> file_pb2.ListFilesResponse:
-        """See file.proto."""
+    async def List(self, request: file_pb2.ListFilesRequest, _context: Context) -> file_pb2.ListFilesResponse:
         if request.page_size > MAX_PAGE:
             raise invalid("page_size", f"page_size must be at most {MAX_PAGE}")
         page_size = request.page_size or DEFAULT_PAGE
@@ -76,7 +70,7 @@ class FileServicer(file_pb2_grpc.FileServiceServicer):
             "path": check_path(request.path or "."),
             "depth": min(max(request.depth, 1), MAX_DEPTH),
             "page_size": page_size,
-            "page_token": check_path(request.page_token, "page_token", required=False, most=MAX_TOKEN),
+            "page_token": check_path(request.page_token, "page_token", required=False, limit=MAX_TOKEN),
         }
         runtime = (await self._gate.require_ready()).runtime
         call = await runtime.open("file.list", arguments)
@@ -86,46 +80,36 @@ class FileServicer(file_pb2_grpc.FileServiceServicer):
             await call.cancel()
             raise
 
-    async def Stat(self, request: file_pb2.StatRequest, _context: Context) -> types_pb2.FileInfo:  # noqa: N802
-        """See file.proto."""
-        return await _info(await self._runtime(), "file.stat", {"path": check_path(request.path)})
+    async def Stat(self, request: file_pb2.StatRequest, _context: Context) -> types_pb2.FileInfo:
+        return await _call_for_info(await self._runtime(), "file.stat", {"path": check_path(request.path)})
 
-    async def Remove(self, request: file_pb2.RemoveRequest, _context: Context) -> file_pb2.RemoveResponse:  # noqa: N802
-        """See file.proto."""
+    async def Remove(self, request: file_pb2.RemoveRequest, _context: Context) -> file_pb2.RemoveResponse:
         arguments = {"path": check_path(request.path), "recursive": request.recursive}
         await (await self._runtime()).call("file.remove", arguments)
         return file_pb2.RemoveResponse()
 
-    async def Move(self, request: file_pb2.MoveRequest, _context: Context) -> types_pb2.FileInfo:  # noqa: N802
-        """See file.proto."""
+    async def Move(self, request: file_pb2.MoveRequest, _context: Context) -> types_pb2.FileInfo:
         arguments = {
             "source": check_path(request.source, "source"),
             "destination": check_path(request.destination, "destination"),
             "overwrite": request.overwrite,
         }
-        return await _info(await self._runtime(), "file.move", arguments)
+        return await _call_for_info(await self._runtime(), "file.move", arguments)
 
-    async def MakeDirectory(  # noqa: N802 - gRPC's name
-        self, request: file_pb2.MakeDirectoryRequest, _context: Context
-    ) -> types_pb2.FileInfo:
-        """See file.proto."""
-        return await _info(await self._runtime(), "file.mkdir", {"path": check_path(request.path)})
+    async def MakeDirectory(self, request: file_pb2.MakeDirectoryRequest, _context: Context) -> types_pb2.FileInfo:
+        return await _call_for_info(await self._runtime(), "file.mkdir", {"path": check_path(request.path)})
 
-    async def Search(  # noqa: N802 - gRPC's name
+    async def Search(
         self, request: file_pb2.SearchRequest, _context: Context
     ) -> AsyncIterator[file_pb2.SearchResponse]:
-        """See file.proto."""
-        arguments = searching.read_search(request)
-        async with contextlib.aclosing(searching.search(await self._runtime(), arguments)) as responses:
+        arguments = read_search(request)
+        async with contextlib.aclosing(search(await self._runtime(), arguments)) as responses:
             async for response in responses:
                 yield response
 
-    async def Watch(  # noqa: N802 - gRPC's name
-        self, request: file_pb2.WatchRequest, _context: Context
-    ) -> AsyncIterator[file_pb2.WatchResponse]:
-        """See file.proto."""
+    async def Watch(self, request: file_pb2.WatchRequest, _context: Context) -> AsyncIterator[file_pb2.WatchResponse]:
         arguments = {"path": check_path(request.path or "."), "recursive": request.recursive}
-        async with contextlib.aclosing(searching.watch(await self._runtime(), arguments)) as responses:
+        async with contextlib.aclosing(watch(await self._runtime(), arguments)) as responses:
             async for response in responses:
                 yield response
 
@@ -137,10 +121,10 @@ def _read_open(first: file_pb2.WriteRequest | memoryview | None) -> dict[str, An
     if not isinstance(first, file_pb2.WriteRequest) or not first.HasField("open"):
         raise invalid("open", "the first message of a Write must be `open`")
     sha256 = first.open.sha256
-    if sha256 and (len(sha256) != _HEX_SHA256 or set(sha256) - set("0123456789abcdef")):
+    if sha256 and (len(sha256) != _SHA256_DIGITS or set(sha256) - set("0123456789abcdef")):
         raise invalid("sha256", "sha256 must be 64 lower-case hexadecimal digits, or empty")
-    if first.open.mode > _MODE:
-        raise invalid("mode", "mode must have permission bits only, 0 to 07777")
+    if first.open.mode > _MODE_BITS:
+        raise invalid("mode", "mode must have only permission bits, 0 to 07777")
     return {"path": check_path(first.open.path), "mode": first.open.mode, "sha256": sha256}
 
 
@@ -160,37 +144,40 @@ def _read_data(request: file_pb2.WriteRequest | memoryview) -> bytes | memoryvie
 
 
 async def _require_whole_stream(context: Context) -> None:
-    """Tell a stream that broke off from one that ended well: gRPC ends the iteration for both.
+    """Check that the stream ended normally: gRPC ends the iteration in the same way when the client disconnects.
 
-    The news of a cancellation may come right behind that end. A round trip through gRPC's own queue lets it arrive:
-    this task is then cancelled, or the context says so.
+    A cancellation may arrive just after that end. A round trip through gRPC's own queue lets it arrive: then this task
+    is cancelled, or the context says so.
+
+    Raises:
+        OperationError: CANCELLED.
     """
     await context.send_initial_metadata(())
     await asyncio.sleep(0)
     if context.cancelled() or context.done():
-        raise OperationError("CANCELLED", "CANCELLED", "the client went away")
+        raise OperationError("CANCELLED", "CANCELLED", "the client cancelled the call or disconnected")
 
 
 async def _read_page(call: Call, page_size: int) -> file_pb2.ListFilesResponse:
-    answered = file_pb2.ListFilesResponse()
+    response = file_pb2.ListFilesResponse()
     size = 0
     async for item in call:
         if not isinstance(item, Event):
             continue
-        with answer():
-            for entry in checked.objects(item.value, "entries", MAX_ENTRIES):
-                info = checked.file_info(entry)
+        with checking_answer():
+            for entry in read_objects(item.value, "entries", MAX_ENTRIES):
+                info = read_file_info(entry)
                 size += info.ByteSize() + 8
-                if len(answered.files) >= page_size or size > MAX_ANSWER:
-                    message = "the page does not fit into one message: ask for a smaller page_size"
+                if len(response.files) >= page_size or size > MAX_RESPONSE:
+                    message = "the page does not fit into one message: use a smaller page_size"
                     raise OperationError("RESOURCE_EXHAUSTED", "INVALID_ARGUMENT", message, "page_size")
-                answered.files.append(info)
-    with answer():
-        answered.next_page_token = checked.text(call.result, "next_page_token")
-    return answered
+                response.files.append(info)
+    with checking_answer():
+        response.next_page_token = read_text(call.result, "next_page_token")
+    return response
 
 
-async def _info(runtime: Runtime, op: str, arguments: dict[str, Any]) -> types_pb2.FileInfo:
+async def _call_for_info(runtime: Runtime, op: str, arguments: dict[str, Any]) -> types_pb2.FileInfo:
     value = await runtime.call(op, arguments)
-    with answer():
-        return checked.file_info(checked.mapping(value, "info"))
+    with checking_answer():
+        return read_file_info(read_object(value, "info"))

@@ -1,8 +1,8 @@
-"""A file's content between a client and the runtime: small ones in the link's frames, large ones over a stream.
+"""Moves the content of a file between a client and the runtime: in the link's frames, or over a bulk stream if large.
 
-A stream's bytes go through no frame, no credit and no queue: back pressure is the socket's. The runtime is as hostile
-there as on the link: what it sends is passed on chunk by chunk, and counts for nothing unless the call ends well and
-says the same number of bytes.
+A stream's bytes pass no frame, no credit and no queue; the socket limits the sender. The runtime is as untrusted there
+as on the link. The agent passes its bytes on chunk by chunk. The transfer fails unless the call succeeds and reports
+the same number of bytes.
 """
 
 from __future__ import annotations
@@ -11,8 +11,7 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from sandbox_agent import runtime_values as checked
-from sandbox_agent.services.answers import answer
+from sandbox_agent.runtime_values import checking_answer, read_file_info, read_object
 from sandbox_link.bulk_streams import WORTHWHILE
 from sandbox_link.frames import FrameError, Stream
 from sandbox_link.protocol import Event
@@ -27,22 +26,22 @@ if TYPE_CHECKING:
     from sandbox_link.protocol import Call, Data, Runtime
 
 CHUNK: Final = 1 << 20
-"""Bytes of a message: the most that the protocol allows."""
+"""Bytes of a message, the maximum of the protocol."""
 
 
 async def read_file(
     runtime: Runtime, arguments: Mapping[str, Any]
 ) -> AsyncGenerator[file_pb2.ReadResponse | bytes, None]:
-    """`file.read` as responses.
+    """Read a file with `file.read` and yield the responses.
 
     Raises:
-        OperationError: As the runtime says; UNAVAILABLE where its answer is malformed.
+        OperationError: As the runtime reports it, or UNAVAILABLE if its answer is malformed.
     """
     call = await runtime.open("file.read", {**arguments, "stream": runtime.can_stream})
     streamed: int | None = None
     try:
         async for item in call:
-            _require(streamed is None, "more behind a stream")
+            _check(streamed is None, "an item after the stream")
             if not isinstance(item, Event):
                 if item.stream is Stream.BODY:
                     yield encode_read_response(item.data)
@@ -53,10 +52,10 @@ async def read_file(
                         streamed += len(chunk)
                         yield encode_read_response(chunk)
             else:
-                with answer():
-                    info = checked.file_info(checked.mapping(item.value, "info"))
+                with checking_answer():
+                    info = read_file_info(read_object(item.value, "info"))
                 yield file_pb2.ReadResponse(info=info)
-        _require(streamed in (None, call.result.get("bytes")), "a stream of another length than it says")
+        _check(streamed in (None, call.result.get("bytes")), "a stream whose length differs from the reported one")
     except BaseException:
         await call.cancel()
         raise
@@ -68,32 +67,32 @@ async def write_file(
     chunks: AsyncGenerator[bytes | memoryview, None],
     check_whole: Callable[[], Awaitable[None]],
 ) -> dict[str, Any]:
-    """`file.write`: the runtime's result.
+    """Write a file with `file.write` and return the runtime's result.
 
     Args:
-        runtime: Writes it.
-        arguments: Of the operation.
+        runtime: The runtime that writes the file.
+        arguments: Arguments of the operation.
         chunks: The content.
-        check_whole: Raises where `chunks` ended because the client went away.
+        check_whole: Raises OperationError if `chunks` ended because the client disconnected.
 
     Raises:
-        OperationError: As the runtime says; UNAVAILABLE where its answer is malformed.
+        OperationError: As the runtime reports it, or UNAVAILABLE if its answer is malformed.
     """
     first: list[bytes | memoryview] = []
-    # Only so much is held back until it is known whether there is more.
+    # Holds back just enough to know whether a stream is worthwhile.
     while sum(map(len, first)) <= WORTHWHILE and (chunk := await anext(chunks, None)) is not None:
         first.append(chunk)
     streams = sum(map(len, first)) > WORTHWHILE and runtime.can_stream
     call = await runtime.open("file.write", {**arguments, "stream": streams})
     try:
-        content = _chained(first, chunks)
+        content = _chain(first, chunks)
         is_sent = await (_stream(call, content) if streams else _send(call, content))
         if is_sent:
             await check_whole()
             await call.end()
         async for _ in call:
             pass
-        _require(is_sent or not streams, "a file was written whose content was not taken")
+        _check(is_sent or not streams, "a file was written before its content was read")
     except BaseException:
         await call.cancel()
         raise
@@ -101,16 +100,16 @@ async def write_file(
 
 
 async def _send(call: Call, chunks: AsyncIterator[bytes | memoryview]) -> bool:
-    """Send in frames; whether all was taken."""
+    """Send the content in frames. Returns False if the runtime ended the call before it had everything."""
     async for chunk in chunks:
         await call.send(chunk)
-        if call.ended:  # refused: a full disk, or a limit
+        if call.ended:  # such as for a full disk or a limit
             return False
     return True
 
 
 async def _stream(call: Call, chunks: AsyncIterator[bytes | memoryview]) -> bool:
-    """Send over a stream; whether all was taken."""
+    """Send the content over a stream. Returns False if the runtime closed it before it had everything."""
     loop = asyncio.get_running_loop()
     async for item in call:
         async with _open(call, item) as sock:
@@ -118,25 +117,25 @@ async def _stream(call: Call, chunks: AsyncIterator[bytes | memoryview]) -> bool
                 try:
                     await loop.sock_sendall(sock, chunk)
                 except ConnectionError:
-                    return False  # refused: a full disk, or a limit; the call's end tells
+                    return False  # such as for a full disk or a limit; the end of the call has the error
             return True
     return False
 
 
 def _open(call: Call, item: Data | Event) -> AbstractAsyncContextManager[socket.socket]:
-    _require(isinstance(item, Event), "data instead of a stream")
-    with answer():
+    _check(isinstance(item, Event), "data instead of a stream")
+    with checking_answer():
         return call.stream(cast("Event", item))
 
 
-def _require(is_so: bool, complaint: str) -> None:  # noqa: FBT001 - as `assert`
-    with answer():
-        if not is_so:
-            raise FrameError(complaint)
+def _check(condition: bool, message: str) -> None:  # noqa: FBT001 - as `assert`
+    with checking_answer():
+        if not condition:
+            raise FrameError(message)
 
 
 async def _receive(sock: socket.socket) -> AsyncGenerator[memoryview, None]:
-    """Chunks until the end. Each is to be copied before the next is asked for."""
+    """Yield chunks until the end. The caller has to copy each one before it asks for the next."""
     loop = asyncio.get_running_loop()
     buffer = memoryview(bytearray(CHUNK))
     filled = 0
@@ -149,7 +148,7 @@ async def _receive(sock: socket.socket) -> AsyncGenerator[memoryview, None]:
         yield buffer[:filled]
 
 
-async def _chained(
+async def _chain(
     first: list[bytes | memoryview], rest: AsyncIterator[bytes | memoryview]
 ) -> AsyncIterator[bytes | memoryview]:
     while first:

@@ -1,14 +1,13 @@
-"""InterpreterService: cells and contexts."""
+"""Serves InterpreterService: cells and contexts."""
 
 from __future__ import annotations
 
 import contextlib
 from typing import TYPE_CHECKING, Any
 
-from sandbox_agent import runtime_values as checked
-from sandbox_agent.executions.event_encoding import join
-from sandbox_agent.executions.events import CellEvent, CellTranslator, tell_cell_skipped
-from sandbox_agent.executions.follow import pump
+from sandbox_agent.executions.event_encoding import join_events
+from sandbox_agent.executions.events import CellEvent, CellTranslator, add_skipped_to_cell
+from sandbox_agent.executions.follow import follow_call
 from sandbox_agent.executions.requests import (
     check_context_id,
     check_may_start,
@@ -18,7 +17,14 @@ from sandbox_agent.executions.requests import (
     read_execute,
     read_language,
 )
-from sandbox_agent.services.answers import answer
+from sandbox_agent.runtime_values import (
+    checking_answer,
+    read_boolean,
+    read_context,
+    read_kept_variables,
+    read_object,
+    read_objects,
+)
 from sandbox_proto.v1 import interpreter_pb2, interpreter_pb2_grpc
 
 if TYPE_CHECKING:
@@ -26,38 +32,33 @@ if TYPE_CHECKING:
 
     from sandbox_agent.executions.registry import Execution, ExecutionRegistry
     from sandbox_agent.server.interceptors import Context
-    from sandbox_agent.session.gate import BoundSession, SessionGate
+    from sandbox_agent.session.bound_session import BoundSession
+    from sandbox_agent.session.gate import SessionGate
 
 MAX_CONTEXTS = 1024
 
 
 class InterpreterServicer(interpreter_pb2_grpc.InterpreterServiceServicer):
-    """See interpreter.proto."""
+    """The gRPC service InterpreterService, as interpreter.proto documents it."""
 
     def __init__(self, gate: SessionGate, cells: ExecutionRegistry[CellEvent]) -> None:
         self._gate = gate
         self._cells = cells
 
-    async def Execute(  # noqa: N802 - gRPC's name
-        self, request: interpreter_pb2.ExecuteRequest, context: Context
-    ) -> AsyncIterator[bytes]:
-        """See interpreter.proto."""
+    async def Execute(self, request: interpreter_pb2.ExecuteRequest, context: Context) -> AsyncIterator[bytes]:
         execution = await self._start(request, context)
-        async for events in execution.log.follow(tell_cell_skipped):
-            yield join(events)
+        async for events in execution.log.follow(add_skipped_to_cell):
+            yield join_events(events)
 
-    async def ExecuteBriefly(  # noqa: N802 - gRPC's name
-        self, request: interpreter_pb2.ExecuteRequest, context: Context
-    ) -> bytes:
-        """See interpreter.proto."""
+    async def ExecuteBriefly(self, request: interpreter_pb2.ExecuteRequest, context: Context) -> bytes:
         execution = await self._start(request, context)
-        async with contextlib.aclosing(execution.log.follow(tell_cell_skipped)) as batches:
+        async with contextlib.aclosing(execution.log.follow(add_skipped_to_cell)) as batches:
             async for events in batches:
-                return join(events)
+                return join_events(events)
         return b""
 
     async def _start(self, request: interpreter_pb2.ExecuteRequest, context: Context) -> Execution[CellEvent]:
-        """The execution that a request starts or attaches to."""
+        """Return the execution that the request starts or attaches to."""
         arguments, code = read_execute(request, self._gate.require_bound().limits)
         body = fingerprint(request)
         execution = self._cells.find(request.request_id, body) if request.request_id else None
@@ -71,20 +72,18 @@ class InterpreterServicer(interpreter_pb2_grpc.InterpreterServiceServicer):
 
         return self._cells.start(request.request_id, body, run)
 
-    async def Interrupt(  # noqa: N802 - gRPC's name
+    async def Interrupt(
         self, request: interpreter_pb2.InterruptRequest, _context: Context
     ) -> interpreter_pb2.InterruptResponse:
-        """See interpreter.proto."""
-        # Also while draining: it makes the drain shorter.
+        # Allowed while draining, as it makes the drain shorter.
         runtime = self._gate.require_bound().runtime
         value = await runtime.call("interrupt", {"context_id": check_context_id(request.context_id)})
-        with answer():
-            return interpreter_pb2.InterruptResponse(interrupted=checked.boolean(value, "interrupted"))
+        with checking_answer():
+            return interpreter_pb2.InterruptResponse(interrupted=read_boolean(value, "interrupted"))
 
-    async def CreateContext(  # noqa: N802 - gRPC's name
+    async def CreateContext(
         self, request: interpreter_pb2.CreateContextRequest, _context: Context
     ) -> interpreter_pb2.Context:
-        """See interpreter.proto."""
         session = await self._gate.require_ready()
         arguments = {
             "language": read_language(request.language, session.limits),
@@ -92,34 +91,31 @@ class InterpreterServicer(interpreter_pb2_grpc.InterpreterServiceServicer):
             "env": read_env(request.env),
         }
         value = await session.runtime.call("context.create", arguments)
-        with answer():
-            return checked.context(value)
+        with checking_answer():
+            return read_context(value)
 
-    async def ListContexts(  # noqa: N802 - gRPC's name
+    async def ListContexts(
         self, _request: interpreter_pb2.ListContextsRequest, _context: Context
     ) -> interpreter_pb2.ListContextsResponse:
-        """See interpreter.proto."""
         session = await self._gate.require_ready(fresh=False)
         value = await session.runtime.call("context.list", {})
-        with answer():
-            contexts = [checked.context(item) for item in checked.objects(value, "contexts", MAX_CONTEXTS)]
-            told = value.get("variables")
-            variables = None if told is None else checked.kept_variables(checked.mapping(value, "variables"))
+        with checking_answer():
+            contexts = [read_context(item) for item in read_objects(value, "contexts", MAX_CONTEXTS)]
+            has_variables = value.get("variables") is not None
+            variables = read_kept_variables(read_object(value, "variables")) if has_variables else None
         return interpreter_pb2.ListContextsResponse(contexts=contexts, variables=variables)
 
-    async def RestartContext(  # noqa: N802 - gRPC's name
+    async def RestartContext(
         self, request: interpreter_pb2.RestartContextRequest, _context: Context
     ) -> interpreter_pb2.Context:
-        """See interpreter.proto."""
         session = await self._gate.require_ready(fresh=False)
         value = await session.runtime.call("context.restart", {"context_id": check_context_id(request.context_id)})
-        with answer():
-            return checked.context(value)
+        with checking_answer():
+            return read_context(value)
 
-    async def DeleteContext(  # noqa: N802 - gRPC's name
+    async def DeleteContext(
         self, request: interpreter_pb2.DeleteContextRequest, _context: Context
     ) -> interpreter_pb2.DeleteContextResponse:
-        """See interpreter.proto."""
         session = await self._gate.require_ready(fresh=False)
         await session.runtime.call("context.delete", {"context_id": check_context_id(request.context_id)})
         return interpreter_pb2.DeleteContextResponse()
@@ -131,15 +127,7 @@ async def _run_cell(
     arguments: dict[str, Any],
     code: bytes,
 ) -> None:
-    translator = CellTranslator(execution.id)
-    context_id = arguments["context_id"] or arguments["language"]
     call = await session.runtime.open("execute", arguments)
     await call.send(code)
-    await pump(
-        call,
-        execution.log,
-        translator,
-        translator.completed,
-        lambda: translator.lost(context_id),
-        limit=arguments["timeout"],
-    )
+    translator = CellTranslator(execution.id, arguments["context_id"] or arguments["language"])
+    await follow_call(call, execution.log, translator, arguments["timeout"])

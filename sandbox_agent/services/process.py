@@ -1,4 +1,4 @@
-"""ProcessService: commands and background processes."""
+"""Serves ProcessService: commands and background processes."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import contextlib
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from sandbox_agent.executions.event_encoding import join
-from sandbox_agent.executions.events import CommandEvent, CommandTranslator, tell_command_skipped
-from sandbox_agent.executions.follow import pump
+from sandbox_agent.executions.event_encoding import join_events
+from sandbox_agent.executions.events import CommandEvent, CommandTranslator, add_skipped_to_command
+from sandbox_agent.executions.follow import follow_call
 from sandbox_agent.executions.requests import check_may_start, fingerprint, read_run
 from sandbox_agent.processes.process import Start, describe_command
 from sandbox_agent.processes.requests import read_input, read_offset, read_signal, read_size, read_start
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from sandbox_agent.executions.registry import Execution, ExecutionRegistry
     from sandbox_agent.processes.registry import BackgroundRegistry
     from sandbox_agent.server.interceptors import Context
-    from sandbox_agent.session.gate import BoundSession, SessionGate
+    from sandbox_agent.session.bound_session import BoundSession
+    from sandbox_agent.session.gate import SessionGate
 
 _KILL: Final = 9
 _KILL_ATTEMPTS: Final = 50
@@ -30,7 +31,7 @@ _KILL_PAUSE: Final = 0.1
 
 
 class ProcessServicer(process_pb2_grpc.ProcessServiceServicer):
-    """See process.proto."""
+    """The gRPC service ProcessService, as process.proto documents it."""
 
     def __init__(
         self,
@@ -43,10 +44,7 @@ class ProcessServicer(process_pb2_grpc.ProcessServiceServicer):
         self._processes = processes
         self._kills: set[asyncio.Task[None]] = set()
 
-    async def Run(  # noqa: N802 - gRPC's name
-        self, request: process_pb2.RunRequest, context: Context
-    ) -> AsyncIterator[bytes]:
-        """See process.proto."""
+    async def Run(self, request: process_pb2.RunRequest, context: Context) -> AsyncIterator[bytes]:
         arguments = read_run(request, self._gate.require_bound().limits)
         body = fingerprint(request)
         execution = self._commands.find(request.request_id, body) if request.request_id else None
@@ -60,19 +58,16 @@ class ProcessServicer(process_pb2_grpc.ProcessServiceServicer):
 
             execution = self._commands.start(request.request_id, body, run)
         try:
-            async for events in execution.log.follow(tell_command_skipped):
-                yield join(events)
+            async for events in execution.log.follow(add_skipped_to_command):
+                yield join_events(events)
         finally:
             if request.end_with_client and execution.ended_at is None:
                 task = asyncio.create_task(self._kill(execution))
                 self._kills.add(task)
                 task.add_done_callback(self._kills.discard)
 
-    async def Start(  # noqa: N802 - gRPC's name
-        self, request: process_pb2.StartRequest, context: Context
-    ) -> process_pb2.Process:
-        """See process.proto."""
-        await self._bound()
+    async def Start(self, request: process_pb2.StartRequest, context: Context) -> process_pb2.Process:
+        await self._require_session()
         arguments = read_start(request)
         body = fingerprint(request)
         process = self._processes.find(request.run.request_id, body)
@@ -90,26 +85,21 @@ class ProcessServicer(process_pb2_grpc.ProcessServiceServicer):
         await asyncio.shield(process.started)
         return process.describe()
 
-    async def Get(  # noqa: N802 - gRPC's name
-        self, request: process_pb2.GetProcessRequest, _context: Context
-    ) -> process_pb2.Process:
-        """See process.proto."""
-        await self._bound()
+    async def Get(self, request: process_pb2.GetProcessRequest, _context: Context) -> process_pb2.Process:
+        await self._require_session()
         return self._processes.get(request.process_id).describe()
 
-    async def List(  # noqa: N802 - gRPC's name
+    async def List(
         self, _request: process_pb2.ListProcessesRequest, _context: Context
     ) -> process_pb2.ListProcessesResponse:
-        """See process.proto."""
-        await self._bound()
+        await self._require_session()
         known = [process.describe() for process in self._processes.list() if process.started.done()]
         return process_pb2.ListProcessesResponse(processes=known)
 
-    async def Attach(  # noqa: N802 - gRPC's name
+    async def Attach(
         self, request: process_pb2.AttachRequest, _context: Context
     ) -> AsyncIterator[process_pb2.RunResponse]:
-        """See process.proto."""
-        await self._bound()
+        await self._require_session()
         process = self._processes.get(request.process_id)
         await asyncio.shield(process.started)
         offset = read_offset(request, process.output.end)
@@ -117,11 +107,10 @@ class ProcessServicer(process_pb2_grpc.ProcessServiceServicer):
             async for events in batches:
                 yield process_pb2.RunResponse(events=events)
 
-    async def SendInput(  # noqa: N802 - gRPC's name
+    async def SendInput(
         self, request: process_pb2.SendInputRequest, _context: Context
     ) -> process_pb2.SendInputResponse:
-        """See process.proto."""
-        session = await self._bound()
+        session = await self._require_session()
         arguments = read_input(request)
         process = self._processes.get_running(request.process_id)
         await asyncio.shield(process.started)
@@ -135,45 +124,39 @@ class ProcessServicer(process_pb2_grpc.ProcessServiceServicer):
             raise
         return process_pb2.SendInputResponse()
 
-    async def Signal(  # noqa: N802 - gRPC's name
-        self, request: process_pb2.SignalRequest, _context: Context
-    ) -> process_pb2.SignalResponse:
-        """See process.proto."""
-        session = await self._bound()
+    async def Signal(self, request: process_pb2.SignalRequest, _context: Context) -> process_pb2.SignalResponse:
+        session = await self._require_session()
         arguments = read_signal(request)
-        # Other ids may be those of commands, which the runtime knows.
+        # Other ids may belong to commands, which only the runtime knows.
         if self._processes.has(request.process_id):
-            # One that was lost may run on.
+            # A lost process may still run.
             process = self._processes.get_running(request.process_id, or_lost=True)
             await asyncio.shield(process.started)
             if arguments["signal"] == _KILL:
-                process.output.release()
+                process.output.lift_limit()
         await session.runtime.call("process.signal", arguments)
         return process_pb2.SignalResponse()
 
-    async def Resize(  # noqa: N802 - gRPC's name
-        self, request: process_pb2.ResizeRequest, _context: Context
-    ) -> process_pb2.ResizeResponse:
-        """See process.proto."""
-        session = await self._bound()
+    async def Resize(self, request: process_pb2.ResizeRequest, _context: Context) -> process_pb2.ResizeResponse:
+        session = await self._require_session()
         size = read_size(request.terminal)
         process = self._processes.get_running(request.process_id)
         await asyncio.shield(process.started)
         await session.runtime.call("process.resize", {"process_id": process.id, **size})
         return process_pb2.ResizeResponse()
 
-    async def _bound(self) -> BoundSession:
-        """The session, once it is known what runs in it."""
+    async def _require_session(self) -> BoundSession:
+        """Return the session, once the agent knows the processes that run in it."""
         session = self._gate.require_bound()
-        await self._processes.settled()
+        await self._processes.wait_adopted()
         return session
 
     async def _kill(self, execution: Execution[CommandEvent]) -> None:
-        """Kill a command whose client went away, and wanted that."""
+        """Kill a command that was to end with its client."""
         for _ in range(_KILL_ATTEMPTS):
             with contextlib.suppress(OperationError):
                 await self._gate.runtime.call("process.signal", {"process_id": execution.id, "signal": _KILL})
-            # It may be about to start.
+            # The command may be about to start.
             await asyncio.sleep(_KILL_PAUSE)
             if execution.ended_at is not None:
                 return
@@ -182,7 +165,6 @@ class ProcessServicer(process_pb2_grpc.ProcessServiceServicer):
 async def _run_command(
     session: BoundSession, execution: Execution[CommandEvent], arguments: dict[str, Any], stdin: bytes
 ) -> None:
-    translator = CommandTranslator(execution.id)
     call = await session.runtime.open("run", {**arguments, "process_id": execution.id})
     await call.send(stdin)
-    await pump(call, execution.log, translator, translator.exited, translator.lost, limit=arguments["timeout"])
+    await follow_call(call, execution.log, CommandTranslator(execution.id), arguments["timeout"])

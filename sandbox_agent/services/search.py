@@ -1,15 +1,22 @@
-"""Search and Watch of FileService: what the runtime finds, checked, as messages."""
+"""Implements Search and Watch of FileService: checks what the runtime finds and turns it into messages."""
 
 from __future__ import annotations
 
 import contextlib
 from typing import TYPE_CHECKING, Any, Final
 
-from sandbox_agent import runtime_values as checked
-from sandbox_agent.executions.requests import check_path, invalid
-from sandbox_agent.services.answers import answer
+from sandbox_agent.executions.requests import check_path
+from sandbox_agent.runtime_values import (
+    checking_answer,
+    read_count,
+    read_file_info,
+    read_integer,
+    read_object,
+    read_objects,
+    read_text,
+)
 from sandbox_agent.session.limits import duration_seconds
-from sandbox_link.protocol import Event
+from sandbox_link.protocol import Event, invalid
 from sandbox_proto.v1 import file_pb2
 
 if TYPE_CHECKING:
@@ -37,7 +44,7 @@ _CHANGES: Final = {
 
 
 def read_search(request: file_pb2.SearchRequest) -> dict[str, Any]:
-    """Arguments of the link's `file.search`.
+    """Return the arguments of the link's `file.search`.
 
     Raises:
         OperationError: INVALID_ARGUMENT, naming the field.
@@ -65,48 +72,48 @@ def read_search(request: file_pb2.SearchRequest) -> dict[str, Any]:
 
 
 async def search(runtime: Runtime, arguments: dict[str, Any]) -> AsyncGenerator[file_pb2.SearchResponse, None]:
-    """Matches, then the summary."""
+    """Yield the matches, then the summary."""
     call = await runtime.open("file.search", arguments)
     try:
         await call.end()
         async for item in call:
             if isinstance(item, Event):
-                with answer():
-                    found = [_read_match(match) for match in checked.objects(item.value, "matches", _PER_EVENT)]
+                with checking_answer():
+                    found = [_read_match(match) for match in read_objects(item.value, "matches", _PER_EVENT)]
                 for response in found:
                     yield response
     except BaseException:
         await call.cancel()
         raise
-    with answer():
+    with checking_answer():
         summary = file_pb2.SearchSummary(
-            files=checked.count(call.result, "files"),
-            skipped=checked.count(call.result, "skipped"),
-            matches=checked.count(call.result, "matches"),
-            limit=_LIMITS.get(checked.text(call.result, "limit"), file_pb2.SearchSummary.LIMIT_UNSPECIFIED),
+            files=read_count(call.result, "files"),
+            skipped=read_count(call.result, "skipped"),
+            matches=read_count(call.result, "matches"),
+            limit=_LIMITS.get(read_text(call.result, "limit"), file_pb2.SearchSummary.LIMIT_UNSPECIFIED),
         )
     yield file_pb2.SearchResponse(summary=summary)
 
 
 def _read_match(match: dict[str, Any]) -> file_pb2.SearchResponse:
     if "info" in match:
-        info = checked.file_info(checked.mapping(match, "info"))
+        info = read_file_info(read_object(match, "info"))
         return file_pb2.SearchResponse(path=info.path, info=info)
     return file_pb2.SearchResponse(
-        path=checked.text(match, "path"),
-        line=checked.count(match, "line"),
-        text=checked.text(match, "text", _MAX_TEXT),
+        path=read_text(match, "path"),
+        line=read_count(match, "line"),
+        text=read_text(match, "text", _MAX_TEXT),
     )
 
 
 async def watch(runtime: Runtime, arguments: dict[str, Any]) -> AsyncGenerator[file_pb2.WatchResponse, None]:
-    """Changes until the folder is gone, or the caller goes away."""
+    """Yield changes until the folder is removed or the caller stops."""
     call = await runtime.open("file.watch", arguments)
     try:
         await call.end()
         async for item in call:
             if isinstance(item, Event):
-                with answer():
+                with checking_answer():
                     changes = list(_read_changes(item.value))
                 for change in changes:
                     yield change
@@ -121,15 +128,15 @@ async def _cancel(call: Call) -> None:
 
 
 def _read_changes(value: dict[str, Any]) -> Iterator[file_pb2.WatchResponse]:
-    kind = checked.text(value, "type")
+    kind = read_text(value, "type")
     if kind == "watching":
         yield file_pb2.WatchResponse(change=file_pb2.WatchResponse.CHANGE_WATCHING)
     elif kind == "overflow":
         yield file_pb2.WatchResponse(change=file_pb2.WatchResponse.CHANGE_OVERFLOW)
     else:
-        at_ns = checked.integer(value, "at_ns", 0, (1 << 63) - 1)
-        for change in checked.objects(value, "changes", _PER_EVENT):
-            known = _CHANGES.get(checked.text(change, "change"), file_pb2.WatchResponse.CHANGE_UNSPECIFIED)
-            told = file_pb2.WatchResponse(change=known, path=checked.text(change, "path"))
-            told.at.FromNanoseconds(at_ns)
-            yield told
+        at_ns = read_integer(value, "at_ns", 0, (1 << 63) - 1)
+        for change in read_objects(value, "changes", _PER_EVENT):
+            kind_of_change = _CHANGES.get(read_text(change, "change"), file_pb2.WatchResponse.CHANGE_UNSPECIFIED)
+            response = file_pb2.WatchResponse(change=kind_of_change, path=read_text(change, "path"))
+            response.at.FromNanoseconds(at_ns)
+            yield response

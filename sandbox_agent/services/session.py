@@ -1,4 +1,4 @@
-"""SessionService: what the operator asks for, on the control port only."""
+"""Serves SessionService, for the operator on the control port."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ import time
 from importlib import metadata
 from typing import TYPE_CHECKING, Final
 
-from sandbox_agent.executions.requests import invalid
 from sandbox_agent.session.gate import State
 from sandbox_agent.session.limits import duration_seconds, read_binding
 from sandbox_agent.session.startup_restore import RestorePhase
-from sandbox_link.protocol import OperationError
+from sandbox_link.protocol import OperationError, invalid
 from sandbox_proto.v1 import session_pb2, session_pb2_grpc, workspace_pb2
 
 if TYPE_CHECKING:
@@ -22,15 +21,18 @@ if TYPE_CHECKING:
 
     from sandbox_agent.processes.registry import BackgroundRegistry
     from sandbox_agent.server.interceptors import Context
-    from sandbox_agent.session.gate import BoundSession, SessionGate
+    from sandbox_agent.session.bound_session import BoundSession
+    from sandbox_agent.session.gate import SessionGate
     from sandbox_agent.storage.workspace import Workspace
 
 MAX_WAIT: Final = 300.0
+"""Maximum number of seconds that Bind and Describe wait for the restore."""
 STATUS_TIMEOUT: Final = 10.0
-IMPATIENCE: Final = 1.0
-"""Seconds for a status while storage waits for credentials: it is the operator that brings them, and it waits, too."""
+"""Seconds that the status of the workspace may take."""
+STATUS_TIMEOUT_WITHOUT_CREDENTIALS: Final = 1.0
+"""The same while storage waits for credentials: the operator, which brings them, waits for this answer."""
 LAST_PUSH_RETRY: Final = 1.0
-"""Seconds between two tries of the push that comes before the end."""
+"""Seconds between two attempts of the last push."""
 _STATE: Final = {
     State.BLANK: session_pb2.SessionDescription.STATE_BLANK,
     State.BOUND: session_pb2.SessionDescription.STATE_BOUND,
@@ -48,7 +50,7 @@ _log = logging.getLogger(__name__)
 
 
 class SessionServicer(session_pb2_grpc.SessionServiceServicer):
-    """See session.proto."""
+    """The gRPC service SessionService, as session.proto documents it."""
 
     def __init__(self, gate: SessionGate, count_running: Callable[[], int], processes: BackgroundRegistry) -> None:
         self._gate = gate
@@ -57,52 +59,40 @@ class SessionServicer(session_pb2_grpc.SessionServiceServicer):
         self._version = metadata.version("sandbox-operator")
         self._drain: asyncio.Task[None] | None = None
 
-    async def Bind(  # noqa: N802 - gRPC's name
-        self, request: session_pb2.BindRequest, _context: Context
-    ) -> session_pb2.SessionDescription:
-        """See session.proto."""
+    async def Bind(self, request: session_pb2.BindRequest, _context: Context) -> session_pb2.SessionDescription:
         await self._gate.bind(read_binding(request))
-        # A runtime that was bound before this agent was may have processes of the agent before it.
+        # A runtime that was bound before this agent may run processes that an earlier agent started.
         if self._gate.session is not None and self._gate.runtime_uid == self._gate.session_uid:
             await self._processes.adopt(self._gate.session)
         return await self._describe_after(request.wait)
 
-    async def Renew(  # noqa: N802 - gRPC's name
-        self, request: session_pb2.RenewRequest, _context: Context
-    ) -> session_pb2.SessionDescription:
-        """See session.proto."""
+    async def Renew(self, request: session_pb2.RenewRequest, _context: Context) -> session_pb2.SessionDescription:
         self._gate.renew(request.session_uid, request.s3)
         return await self._describe()
 
-    async def Drain(  # noqa: N802 - gRPC's name
-        self, request: session_pb2.DrainRequest, _context: Context
-    ) -> session_pb2.SessionDescription:
-        """See session.proto."""
+    async def Drain(self, request: session_pb2.DrainRequest, _context: Context) -> session_pb2.SessionDescription:
         session = self._gate.require_uid(request.session_uid)
         grace = duration_seconds(request.grace)
         if not 0 <= grace < float("inf"):
             raise invalid("grace", "grace must not be negative")
-        # Not this call's own task: an operator that gave up must not leave half a drain, and a repeat joins it.
+        # A task of its own: it continues if the operator gives up, and a repeated call joins it.
         if self._drain is None or (self._drain.done() and self._gate.state is not State.DRAINED):
             self._drain = asyncio.create_task(self._drain_session(session, grace))
             self._drain.add_done_callback(_log_drain)
         await asyncio.shield(self._drain)
         return await self._describe()
 
-    async def Describe(  # noqa: N802 - gRPC's name
-        self, request: session_pb2.DescribeRequest, _context: Context
-    ) -> session_pb2.SessionDescription:
-        """See session.proto."""
+    async def Describe(self, request: session_pb2.DescribeRequest, _context: Context) -> session_pb2.SessionDescription:
         return await self._describe_after(request.wait)
 
     async def save_last(self, grace: float, seconds: float) -> None:
-        """Save what is not saved yet, because this process was told to stop: its pod may be about to go.
+        """Save unsaved changes when the process has to stop, as its pod may be about to end. Never raises.
 
-        No drain: the operator is told of none, and nothing of it is left behind. Never fails.
+        This is not a drain: the session's state does not change, and the operator is not notified.
 
         Args:
-            grace: Seconds that work under way gets to end.
-            seconds: What all of it may take; 0: nothing is done.
+            grace: Seconds that running work gets to end.
+            seconds: Time limit of everything; 0: do nothing.
         """
         session = self._gate.session
         if not seconds or session is None or session.stored is None:
@@ -112,11 +102,11 @@ class SessionServicer(session_pb2_grpc.SessionServiceServicer):
                 await self._save_last(session, session.stored, grace)
         except TimeoutError:
             _log.warning("stopping before everything was saved", extra={"session": session.session_name})
-        except Exception:  # noqa: BLE001 - a defect of ours must not keep the process from ending in order
+        except Exception:  # noqa: BLE001 - a bug must not keep the process from closing down
             _log.exception("the last push failed unexpectedly")
 
     async def close(self) -> None:
-        """Stop a drain under way."""
+        """Cancel a running drain."""
         if self._drain is not None:
             self._drain.cancel()
             await asyncio.gather(self._drain, return_exceptions=True)
@@ -126,7 +116,7 @@ class SessionServicer(session_pb2_grpc.SessionServiceServicer):
         gate.state = State.DRAINING
         saving = session.stored.on_change if session.stored is not None else None
         try:
-            await self._settle_and_push(session, grace)
+            await self._finish_and_push(session, grace)
         except BaseException:
             gate.state = State.BOUND
             if saving is not None:
@@ -134,17 +124,17 @@ class SessionServicer(session_pb2_grpc.SessionServiceServicer):
             raise
         gate.state = State.DRAINED
 
-    async def _settle_and_push(self, session: BoundSession, grace: float) -> None:
+    async def _finish_and_push(self, session: BoundSession, grace: float) -> None:
         gate = self._gate
         end = time.monotonic() + grace
         phase = await gate.restoration.wait(grace)
         if phase is RestorePhase.RUNNING:
-            message = "the workspace is still being restored: drain later"
+            message = "the workspace is still being restored: drain again later"
             raise OperationError("UNAVAILABLE", "STORAGE_UNAVAILABLE", message)
         await self._processes.end_all(max(0.0, end - time.monotonic()))
         if not await gate.wait_until_quiet(max(0.0, end - time.monotonic())):
-            _log.warning("work goes on after the grace of a drain", extra={"active": gate.active})
-        # After a failed restore nothing was let in, and a push would replace what is stored by a part of it.
+            _log.warning("work continues after the grace period of a drain", extra={"active": gate.active})
+        # After a failed restore no call was accepted, and a push would replace the stored workspace with a part.
         if session.stored is not None and phase is RestorePhase.DONE:
             await _push_last(session, session.stored)
 
@@ -160,14 +150,14 @@ class SessionServicer(session_pb2_grpc.SessionServiceServicer):
             except OperationError as error:
                 _log.warning("the last push failed", extra={"reason": error.reason, "error": error.message})
                 if error.reason == "RUNTIME_UNAVAILABLE":
-                    return  # no container of a pod that ends is started again
+                    return  # the containers of a pod that ends are not restarted
                 await asyncio.sleep(LAST_PUSH_RETRY)
             else:
-                _log.info("everything is saved", extra={"session": session.session_name})
+                _log.info("the last push is done", extra={"session": session.session_name})
                 return
 
     async def _describe_after(self, wait: Duration) -> session_pb2.SessionDescription:
-        """At the end of the restore, or after that time."""
+        """Describe the session at the end of the restore, or after `wait`."""
         seconds = duration_seconds(wait)
         if seconds > 0:
             await self._gate.restoration.wait(min(seconds, MAX_WAIT))
@@ -201,7 +191,7 @@ class SessionServicer(session_pb2_grpc.SessionServiceServicer):
 
 
 def _log_drain(task: asyncio.Task[None]) -> None:
-    """Told here too, as the operator that asked may be gone."""
+    """Log the error of a drain, as the operator that asked for it may have disconnected."""
     error = None if task.cancelled() else task.exception()
     if error is not None:
         _log.warning("drain failed: %s", error)
@@ -209,7 +199,7 @@ def _log_drain(task: asyncio.Task[None]) -> None:
 
 async def _push_last(session: BoundSession, stored: Workspace) -> None:
     if stored.on_change is not None:
-        # Nothing may claim the workspace once the pod is about to go.
+        # No automatic push may lock the workspace when the pod is about to end.
         await stored.on_change.stop()
     done = await stored.push_last(session.session_name.rpartition("/")[2])
     if done.failed:
@@ -217,14 +207,16 @@ async def _push_last(session: BoundSession, stored: Workspace) -> None:
         extra = {"files": len(done.failed), "first": first.path, "reason": first.reason}
         _log.warning("files were not saved", extra=extra)
     if session.variables is not None:
-        # Behind the files, whose commit they belong to.
+        # After the files, as the variables belong to their commit.
         await session.variables.save()
 
 
 async def _status(workspace: Workspace) -> workspace_pb2.WorkspaceStatus:
     try:
-        async with asyncio.timeout(IMPATIENCE if workspace.needs_credentials else STATUS_TIMEOUT):
+        async with asyncio.timeout(
+            STATUS_TIMEOUT_WITHOUT_CREDENTIALS if workspace.needs_credentials else STATUS_TIMEOUT
+        ):
             return await workspace.status()
     except (OperationError, TimeoutError) as error:
-        # What is not known counts as not saved.
-        return workspace_pb2.WorkspaceStatus(last_error=str(error) or "no status within its time", dirty=True)
+        # An unknown state counts as unsaved.
+        return workspace_pb2.WorkspaceStatus(last_error=str(error) or "the status took too long", dirty=True)

@@ -1,1 +1,1 @@
-"""The one session this agent serves: its gate, limits, and the restore at start-up."""
+"""The one session that this agent serves: binding, limits, restore at start-up."""

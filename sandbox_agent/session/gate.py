@@ -1,6 +1,6 @@
-"""Which session this agent serves, and whether it may take work now: the gate that every servicer asks first.
+"""Holds the session that this agent serves and decides whether it may take work now. Every service asks it first.
 
-Does no gRPC; services/session.py is how the operator speaks to it. One event loop only.
+Does no gRPC: services/session.py passes on what the operator asks for. Use it on one event loop only.
 """
 
 from __future__ import annotations
@@ -12,26 +12,25 @@ import hmac
 import logging
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sandbox_agent.session.startup_restore import Restoration, RestorePhase
+from sandbox_agent.session.bound_session import BoundSession
+from sandbox_agent.session.startup_restore import RestorePhase, StartupRestore
 from sandbox_link.protocol import OperationError, Runtime
 
 if TYPE_CHECKING:
-    from sandbox_agent.session.limits import Binding, Limits
-    from sandbox_agent.storage.saved_variables import Variables
+    from sandbox_agent.session.limits import Binding
     from sandbox_agent.storage.workspace import Workspace
     from sandbox_proto.v1.session_pb2 import S3Store, WorkspaceBinding
 
 WorkspaceBuilder = Callable[["WorkspaceBinding", Runtime, str], "Workspace"]
-"""sandbox_agent.storage.opening.build_workspace: binding, runtime, writer."""
+"""Builds a workspace from the binding, the runtime and the name under which it writes."""
 
 _log = logging.getLogger(__name__)
 
 
 class State(enum.Enum):
-    """Life of an agent; the names are those of SessionDescription.State without its prefix."""
+    """States of an agent, named as in SessionDescription.State without its prefix."""
 
     BLANK = "BLANK"
     BOUND = "BOUND"
@@ -39,40 +38,15 @@ class State(enum.Enum):
     DRAINED = "DRAINED"
 
 
-@dataclass(frozen=True, slots=True)
-class BoundSession:
-    """What a servicer may know of the session it works for."""
-
-    session_uid: str
-    session_name: str
-    """`<namespace>/<name>`, for logs."""
-    limits: Limits
-    runtime: Runtime
-    stored: Workspace | None
-    """None where the session was bound without storage; servicers use `workspace`."""
-    variables: Variables | None = None
-    """None where they are not kept."""
-
-    @property
-    def workspace(self) -> Workspace:
-        """The workspace in object storage.
-
-        Raises:
-            OperationError: FAILED_PRECONDITION, STORAGE_UNAVAILABLE: this session has no storage.
-        """
-        if self.stored is None:
-            raise OperationError("FAILED_PRECONDITION", "STORAGE_UNAVAILABLE", "this session was bound without storage")
-        return self.stored
-
-
 class SessionGate:
-    """Holds the binding and decides who may pass.
+    """The gate that decides which calls may work, and the binding that it holds.
 
     Attributes:
-        state: Where in its life the agent is.
-        restoration: The restore that runs behind Bind.
-        runtime_uid: Session that the runtime was bound to when it was last dialled.
-        last_active: Unix time of the last end of a client call or execution; see `active` and `idle`.
+        state: State of the agent.
+        runtime: The runtime in the sandbox.
+        restoration: The restore that Bind starts in the background.
+        runtime_uid: uid of the session that the runtime was bound to when the link was last connected.
+        last_active: Unix time at which a client call or execution last ended; see `active` and `idle`.
     """
 
     def __init__(
@@ -83,8 +57,8 @@ class SessionGate:
     ) -> None:
         self.state = State.BLANK
         self.runtime = runtime
-        # A long restore is no idle time: whoever waits for its end has made no call yet.
-        self.restoration = Restoration(on_end=self._note_activity)
+        # A long restore is not idle time: clients that wait for its end have not made a call yet.
+        self.restoration = StartupRestore(on_end=self._note_activity)
         self.runtime_uid = ""
         self._build_workspace = build_workspace
         self._monotonic = monotonic
@@ -99,34 +73,34 @@ class SessionGate:
 
     @property
     def session_uid(self) -> str:
-        """The bound session's uid, or ""."""
+        """The bound session's uid, or "" while blank."""
         return self._binding.session_uid if self._binding else ""
 
     @property
     def session(self) -> BoundSession | None:
-        """The bound session whatever its state; None while blank."""
+        """The bound session in any state, or None while blank."""
         return self._session
 
     @property
     def needs_credentials(self) -> bool:
-        """Whether storage waits for other credentials than this session's."""
+        """True if storage refused the session's credentials, so that calls wait for Renew."""
         session = self._session
         return session is not None and session.stored is not None and session.stored.needs_credentials
 
     @property
     def active(self) -> int:
-        """Client calls and executions under way."""
+        """Number of client calls and executions that are running."""
         return self._active
 
     async def require_ready(self, *, fresh: bool = True) -> BoundSession:
-        """The session, once its workspace is restored and new work may start.
+        """Return the session, once its workspace is restored and new work may start.
 
         Args:
-            fresh: And once the workspace has what others stored by now.
+            fresh: Also fetch what other sessions stored in the meantime.
 
         Raises:
-            OperationError: FAILED_PRECONDITION with NOT_BOUND, DRAINING or LIFETIME_EXPIRED; UNAVAILABLE with
-                STORAGE_UNAVAILABLE where the restore failed (an empty workspace would overwrite what is stored).
+            OperationError: FAILED_PRECONDITION with NOT_BOUND, DRAINING or LIFETIME_EXPIRED. UNAVAILABLE with
+                STORAGE_UNAVAILABLE if the restore failed: an empty workspace would overwrite the stored one.
         """
         self._require_serving()
         phase = await self.restoration.wait()
@@ -140,7 +114,7 @@ class SessionGate:
         return session
 
     def require_bound(self) -> BoundSession:
-        """The session, also while it restores or drains: for calls that look or stop something.
+        """Return the session, even while it restores or drains: for calls that only read or stop something.
 
         Raises:
             OperationError: FAILED_PRECONDITION with NOT_BOUND or LIFETIME_EXPIRED.
@@ -153,16 +127,16 @@ class SessionGate:
 
     @property
     def idle(self) -> float:
-        """Seconds since `last_active`, whatever was done to the machine's clock meanwhile; 0 while something runs."""
+        """Seconds since `last_active` by the monotonic clock, or 0 while something runs."""
         return 0.0 if self.active else self._monotonic() - self._active_until
 
     def is_token(self, sha256: bytes) -> bool:
-        """Whether this is the SHA-256 of the session's token; always false while blank."""
+        """Return True if this is the SHA-256 of the session's token. Always False while blank."""
         return self._binding is not None and hmac.compare_digest(sha256, self._binding.token_sha256)
 
     @contextlib.contextmanager
     def activity(self) -> Iterator[None]:
-        """Counts as work under way: the session is not idle and a drain waits for it."""
+        """Count the block as running work: the session is not idle, and a drain waits for it."""
         self._active += 1
         self._quiet.clear()
         try:
@@ -174,7 +148,7 @@ class SessionGate:
                 self._quiet.set()
 
     async def wait_until_quiet(self, timeout: float) -> bool:  # noqa: ASYNC109 - a bound, not a cancellation scope
-        """Wait for all work to end, at most `timeout` seconds; whether it did."""
+        """Wait at most `timeout` seconds for all work to end, and return True if it did."""
         try:
             async with asyncio.timeout(timeout):
                 await self._quiet.wait()
@@ -183,10 +157,10 @@ class SessionGate:
         return True
 
     async def bind(self, binding: Binding) -> None:
-        """Take a session, or repeat that for the same uid (a new token hash and new credentials are taken over).
+        """Bind this agent to a session. A repeat for the same uid replaces the token hash and the credentials.
 
         Raises:
-            OperationError: FAILED_PRECONDITION, ALREADY_BOUND; or what `configure` failed with.
+            OperationError: FAILED_PRECONDITION, ALREADY_BOUND, or the error of the runtime's `configure`.
         """
         async with self._binding_lock:
             if self._binding is not None and self._binding.session_uid != binding.session_uid:
@@ -194,13 +168,13 @@ class SessionGate:
                 raise OperationError("FAILED_PRECONDITION", "ALREADY_BOUND", message, "session_uid")
             answer = await self.runtime.call("configure", _configure_arguments(binding))
             if self._session is None:
-                self._take(binding, restored=answer.get("restored") is True)
+                self._start_session(binding, restored=answer.get("restored") is True)
             else:
                 self._binding = binding
                 self._renew_from(binding)
 
     def renew(self, session_uid: str, store: S3Store) -> None:
-        """Take new storage credentials; a restore that failed starts again with them.
+        """Replace the storage credentials. A restore that failed starts again with the new ones.
 
         Raises:
             OperationError: FAILED_PRECONDITION with NOT_BOUND or ALREADY_BOUND.
@@ -210,7 +184,7 @@ class SessionGate:
         self._restart_restore()
 
     def require_uid(self, session_uid: str) -> BoundSession:
-        """The bound session if it is this one.
+        """Return the bound session if it has this uid.
 
         Raises:
             OperationError: FAILED_PRECONDITION with NOT_BOUND or ALREADY_BOUND.
@@ -223,9 +197,10 @@ class SessionGate:
         return self._session
 
     async def greet(self, connection: Runtime, session_uid: str, *, restored: bool) -> None:
-        """Bring a runtime that (re)started up to date, before anything else may use its connection.
+        """Configure a runtime that started or restarted, before anything else may use its connection.
 
-        Its workspace outlives the runtime's process: a restore that was done is never done again over newer files.
+        The workspace outlives the runtime's process. A completed restore is never repeated, as it would replace newer
+        files.
         """
         self.runtime_uid = session_uid
         if self._binding is None or session_uid == self._binding.session_uid:
@@ -235,7 +210,7 @@ class SessionGate:
             await connection.call("restored", {"session_uid": self._binding.session_uid})
 
     async def close(self) -> None:
-        """Stop what runs in the background."""
+        """Stop the background work of the restore and the workspace."""
         await self.restoration.close()
         if self._session is not None and self._session.stored is not None:
             await self._session.stored.close()
@@ -243,15 +218,15 @@ class SessionGate:
     def _require_serving(self) -> BoundSession:
         session = self.require_bound()
         if self.state is not State.BOUND:
-            message = "this session is being suspended or deleted: no new work is taken"
+            message = "this session is being suspended or deleted and takes no new work"
             raise OperationError("FAILED_PRECONDITION", "DRAINING", message)
         return session
 
     def _note_activity(self) -> None:
         self.last_active, self._active_until = time.time(), self._monotonic()
 
-    def _take(self, binding: Binding, *, restored: bool) -> None:
-        # Not the pod's name: a session that goes on in another pod takes its own interrupted push over at once.
+    def _start_session(self, binding: Binding, *, restored: bool) -> None:
+        # Not the pod's name: a session that continues in another pod may resume its own interrupted push at once.
         writer = f"{binding.session_name} {binding.session_uid}"
         stored = self._build_workspace(binding.workspace, self.runtime, writer) if binding.workspace else None
         name = binding.session_name

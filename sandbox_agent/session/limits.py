@@ -1,4 +1,4 @@
-"""What a Bind request says, checked and with its defaults filled in. Pure: no I/O, no clock.
+"""Reads a Bind request: checks it and fills in the defaults. Pure: no I/O, no clock.
 
 Errors: OperationError INVALID_ARGUMENT, naming the request's field.
 """
@@ -9,10 +9,12 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from sandbox_link.protocol import OperationError
+from sandbox_link.protocol import invalid
 from sandbox_proto.v1 import types_pb2
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from google.protobuf.duration_pb2 import Duration
 
     from sandbox_proto.v1 import session_pb2
@@ -29,7 +31,7 @@ ALL_LANGUAGES: Final = tuple(LANGUAGE_NAMES.values())
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a session may use; the defaults are those of the proto's Limits message."""
+    """Limits of a session. The defaults are those of the proto's Limits message."""
 
     execution_timeout: float = 300.0
     """Seconds."""
@@ -39,10 +41,10 @@ class Limits:
     languages: tuple[str, ...] = ALL_LANGUAGES
     deny_network: bool = False
     memory_bytes: int = 0
-    """0: what the container allows."""
+    """0: the container's limit alone counts."""
 
     def as_arguments(self) -> dict[str, Any]:
-        """The `limits` object of the link's `configure` operation."""
+        """Return the `limits` object of the link's `configure` operation."""
         return {
             "execution_timeout": self.execution_timeout,
             "output_bytes": self.output_bytes,
@@ -64,11 +66,11 @@ class Binding:
     env: dict[str, str]
     limits: Limits
     max_lifetime: float | None
-    """Seconds; None: no limit."""
+    """Seconds, or None for no limit."""
     workspace: session_pb2.WorkspaceBinding | None
     """None: this session has no storage."""
     keep_variables: bool = False
-    """Whether a drain saves variables, and a restore brings them back."""
+    """A drain saves the variables, and a restore brings them back."""
 
 
 def read_binding(request: session_pb2.BindRequest) -> Binding:
@@ -78,20 +80,17 @@ def read_binding(request: session_pb2.BindRequest) -> Binding:
         OperationError: INVALID_ARGUMENT.
     """
     if not request.session_uid:
-        raise _invalid("session_uid", "session_uid must be the uid of the SandboxSession")
+        raise invalid("session_uid", "session_uid must be the uid of the SandboxSession")
     if len(request.token_sha256) != TOKEN_HASH_BYTES:
-        raise _invalid("token_sha256", f"token_sha256 must have {TOKEN_HASH_BYTES} bytes")
-    for name, value in request.env.items():
-        if not name or "=" in name or "\0" in name or "\0" in value:
-            raise _invalid("env", f"{name!r} is no name of an environment variable, or its value has a NUL")
+        raise invalid("token_sha256", f"token_sha256 must have {TOKEN_HASH_BYTES} bytes")
     lifetime = None
     if request.lifecycle.HasField("max_lifetime"):
-        lifetime = _seconds(request.lifecycle.max_lifetime, "lifecycle.max_lifetime")
+        lifetime = _read_seconds(request.lifecycle.max_lifetime, "lifecycle.max_lifetime")
     return Binding(
         session_uid=request.session_uid,
         session_name=request.session_name,
         token_sha256=request.token_sha256,
-        env=dict(request.env),
+        env=read_variables(request.env),
         limits=read_limits(request.limits),
         max_lifetime=lifetime,
         workspace=request.workspace if request.workspace.WhichOneof("store") else None,
@@ -99,8 +98,21 @@ def read_binding(request: session_pb2.BindRequest) -> Binding:
     )
 
 
+def read_variables(env: Mapping[str, str]) -> dict[str, str]:
+    """Check the names and values of environment variables.
+
+    Raises:
+        OperationError: INVALID_ARGUMENT.
+    """
+    for name, value in env.items():
+        if not name or "=" in name or "\0" in name or "\0" in value:
+            message = f"env: {name!r} is not a valid name of an environment variable, or its value has a NUL character"
+            raise invalid("env", message)
+    return dict(env)
+
+
 def read_limits(limits: session_pb2.Limits) -> Limits:
-    """Limits with the defaults filled in.
+    """Return the limits with the defaults filled in.
 
     Raises:
         OperationError: INVALID_ARGUMENT.
@@ -108,11 +120,11 @@ def read_limits(limits: session_pb2.Limits) -> Limits:
     default = Limits()
     timeout = default.execution_timeout
     if limits.HasField("execution_timeout") and limits.execution_timeout.ToNanoseconds():
-        timeout = _seconds(limits.execution_timeout, "limits.execution_timeout")
+        timeout = _read_seconds(limits.execution_timeout, "limits.execution_timeout")
     try:
         languages = tuple(LANGUAGE_NAMES[language] for language in limits.languages)
     except KeyError:
-        raise _invalid("limits.languages", f"a language must be one of {', '.join(ALL_LANGUAGES)}") from None
+        raise invalid("limits.languages", f"a language must be one of {', '.join(ALL_LANGUAGES)}") from None
     return Limits(
         execution_timeout=timeout,
         output_bytes=limits.output_bytes or default.output_bytes,
@@ -125,18 +137,17 @@ def read_limits(limits: session_pb2.Limits) -> Limits:
 
 
 def duration_seconds(duration: Duration) -> float:
-    """A Duration message as seconds; any sign, nanoseconds out of range make it NaN."""
+    """Return a Duration from a client in seconds, of either sign, or NaN if it is malformed.
+
+    protobuf's own ToTimedelta does not suit: it accepts malformed nanoseconds, and overflows above 2.7 million years.
+    """
     if abs(duration.nanos) >= _NANOSECONDS or duration.seconds * duration.nanos < 0:
         return math.nan
     return float(duration.seconds) + duration.nanos / _NANOSECONDS
 
 
-def _seconds(duration: Duration, field: str) -> float:
+def _read_seconds(duration: Duration, field: str) -> float:
     seconds = duration_seconds(duration)
     if not seconds > 0:
-        raise _invalid(field, f"{field} must be longer than zero")
+        raise invalid(field, f"{field} must be longer than zero")
     return seconds
-
-
-def _invalid(field: str, message: str) -> OperationError:
-    return OperationError("INVALID_ARGUMENT", "INVALID_ARGUMENT", message, field)

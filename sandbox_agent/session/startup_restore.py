@@ -1,4 +1,4 @@
-"""The restore of a workspace that runs behind Bind: tried a few times, waited for by client calls."""
+"""Restores the workspace in the background after Bind. Client calls wait for it, and it is retried a few times."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from sandbox_link.protocol import OperationError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from sandbox_agent.session.gate import BoundSession
+    from sandbox_agent.session.bound_session import BoundSession
     from sandbox_agent.storage.workspace import Workspace
 
 RETRY_DELAYS: Final = (0.5, 2.0, 5.0)
-"""Seconds between attempts while storage or runtime are unavailable; after them the restore has failed."""
+"""Seconds between attempts while storage or the runtime is unavailable. After the last one the restore fails."""
 
 _log = logging.getLogger(__name__)
 
 
 class RestorePhase(enum.Enum):
-    """How far the restore is."""
+    """Phases of a restore."""
 
     IDLE = "IDLE"
     RUNNING = "RUNNING"
@@ -31,12 +31,12 @@ class RestorePhase(enum.Enum):
     FAILED = "FAILED"
 
 
-class Restoration:
+class StartupRestore:
     """A restore and its outcome.
 
     Attributes:
-        phase: How far it is.
-        error: Why it failed, or which files it had to leave out; empty where all is well.
+        phase: The current phase.
+        error: Why the restore failed, or which files it left out. Empty if there is nothing to report.
     """
 
     def __init__(self, delays: Sequence[float] = RETRY_DELAYS, on_end: Callable[[], None] = lambda: None) -> None:
@@ -49,29 +49,29 @@ class Restoration:
         self._task: asyncio.Task[None] | None = None
 
     def skip(self) -> None:
-        """The runtime says that its workspace was restored before."""
+        """Mark the restore as done, because the runtime reports that its workspace was restored before."""
         self._finish(RestorePhase.DONE, "")
 
     def start(self, session: BoundSession) -> None:
-        """Restore in the background what the session has stored."""
+        """Start to restore the session's workspace in the background."""
         self.phase = RestorePhase.RUNNING
         self.error = ""
         self._ended.clear()
         self._task = asyncio.create_task(self._run(session))
 
     async def wait(self, timeout: float | None = None) -> RestorePhase:  # noqa: ASYNC109 - a bound, not a scope
-        """Wait for its end, at most `timeout` seconds; the phase then."""
+        """Wait at most `timeout` seconds for the end, and return the phase reached."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout):
                 await self._ended.wait()
         return self.phase
 
     async def wait_done(self) -> None:
-        """Wait until it is done well, perhaps after it was started again."""
+        """Wait until the restore has succeeded, possibly after it was started again."""
         await self._done.wait()
 
     async def close(self) -> None:
-        """Stop it."""
+        """Cancel the restore."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
@@ -82,7 +82,7 @@ class Restoration:
         except OperationError as error:
             _log.warning("restore failed", extra={"reason": error.reason, "error": error.message})
             self._finish(RestorePhase.FAILED, f"{error.reason}: {error.message}")
-        except Exception:  # noqa: BLE001 - nobody awaits this task; callers get the phase
+        except Exception:  # noqa: BLE001 - no caller awaits this task; callers see the phase
             _log.exception("restore failed unexpectedly")
             self._finish(RestorePhase.FAILED, "INTERNAL: see the agent's log")
         else:
@@ -102,7 +102,7 @@ class Restoration:
                 await asyncio.sleep(delay)
             else:
                 if variables is not None:
-                    # Handed back once: what runs from here on changes them.
+                    # They are restored only once: from here on, user code changes them.
                     await variables.forget()
                 return left_out
         raise AssertionError("the last attempt returns or raises")

@@ -27,8 +27,8 @@ if _version_not_supported:
 
 
 class FileServiceStub:
-    """Files in the folder that code and commands share. Every path is relative to the workspace root; an absolute path is
-    accepted where it lies inside the root. A path that leaves the root, also by a symlink, is INVALID_ARGUMENT (`path`).
+    """Files in the folder that code and commands share. Every path is relative to the workspace root. An absolute path is
+    accepted if it lies inside the root. A path that leaves the root, even by a symlink, is INVALID_ARGUMENT (`path`).
     """
 
     def __init__(self, channel):
@@ -85,12 +85,12 @@ class FileServiceStub:
 
 
 class FileServiceServicer:
-    """Files in the folder that code and commands share. Every path is relative to the workspace root; an absolute path is
-    accepted where it lies inside the root. A path that leaves the root, also by a symlink, is INVALID_ARGUMENT (`path`).
+    """Files in the folder that code and commands share. Every path is relative to the workspace root. An absolute path is
+    accepted if it lies inside the root. A path that leaves the root, even by a symlink, is INVALID_ARGUMENT (`path`).
     """
 
     def Read(self, request, context):
-        """Streams a file, or a range of it: first `info`, then data in chunks of at most 1 MiB.
+        """Streams a file or a part: first `info`, then data in chunks of at most 1 MiB.
         Errors: NOT_FOUND, FAILED_PRECONDITION (a directory, FIFO or device), OUT_OF_RANGE (`offset`).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -99,7 +99,8 @@ class FileServiceServicer:
 
     def Write(self, request_iterator, context):
         """Writes a whole file: first `open`, then data in chunks of at most 1 MiB. The file appears under its name only when
-        the stream ended well (rename); missing parent folders are made. A broken stream leaves the old file untouched.
+        the stream has ended normally (rename). Missing parent folders are created. A broken stream leaves the old file
+        untouched.
         Errors: FAILED_PRECONDITION (the path is a directory), RESOURCE_EXHAUSTED (disk or file size limit),
         DATA_LOSS (`sha256` differs).
         """
@@ -115,14 +116,14 @@ class FileServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Stat(self, request, context):
-        """What is known of one path; a symlink is not followed.
+        """Returns the type, size, mode and time of one path. A symlink is not followed.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Remove(self, request, context):
-        """Removes a file, a symlink itself, or (with `recursive`) a folder and all below it.
+        """Removes a file, a symlink itself, or (with `recursive`) a folder and everything below.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -136,7 +137,7 @@ class FileServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def MakeDirectory(self, request, context):
-        """Makes a folder and its parents; one that is there already is no error.
+        """Creates a folder and its parents. It is not an error if the folder exists.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -144,7 +145,7 @@ class FileServiceServicer:
 
     def Search(self, request, context):
         """Finds paths by name, or lines of text files by content, in the order of their paths: matches, then one `summary`.
-        Binary files are skipped, no symlink is followed. A limit that ends it early is told in the summary.
+        Binary files are skipped, and symlinks are not followed. The summary names a limit that ended the search early.
         Errors: NOT_FOUND (`path`), INVALID_ARGUMENT (a pattern).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -152,8 +153,9 @@ class FileServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Watch(self, request, context):
-        """Streams changes below a folder until the client goes away: first CHANGE_WATCHING, from which on everything is told.
-        Ends well where the folder itself is removed. Several changes of one path within some milliseconds are told as one.
+        """Streams changes below a folder until the client cancels. The first message is CHANGE_WATCHING; from then on every
+        change is reported. The stream ends normally if the folder itself is removed. Several changes of one path within a
+        few milliseconds are reported as one.
         Errors: NOT_FOUND (`path`), RESOURCE_EXHAUSTED (too many folders or watches, or a client that is too slow).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -217,8 +219,8 @@ def add_FileServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class FileService:
-    """Files in the folder that code and commands share. Every path is relative to the workspace root; an absolute path is
-    accepted where it lies inside the root. A path that leaves the root, also by a symlink, is INVALID_ARGUMENT (`path`).
+    """Files in the folder that code and commands share. Every path is relative to the workspace root. An absolute path is
+    accepted if it lies inside the root. A path that leaves the root, even by a symlink, is INVALID_ARGUMENT (`path`).
     """
 
     @staticmethod

@@ -26,8 +26,8 @@ if _version_not_supported:
 
 
 class InterpreterServiceStub:
-    """Stateful interpreters. A default context per language (id: "python", "javascript", "typescript") is there at once;
-    JavaScript and TypeScript share one default context, so a variable of one is seen by the other.
+    """Stateful interpreters. Each language has a default context (id: "python", "javascript", "typescript") from the start.
+    JavaScript and TypeScript share one default context and therefore their variables.
     """
 
     def __init__(self, channel):
@@ -74,16 +74,17 @@ class InterpreterServiceStub:
 
 
 class InterpreterServiceServicer:
-    """Stateful interpreters. A default context per language (id: "python", "javascript", "typescript") is there at once;
-    JavaScript and TypeScript share one default context, so a variable of one is seen by the other.
+    """Stateful interpreters. Each language has a default context (id: "python", "javascript", "typescript") from the start.
+    JavaScript and TypeScript share one default context and therefore their variables.
     """
 
     def Execute(self, request, context):
-        """Runs one cell and streams what happens: `started`, then output, results and at most one error in the order they
-        occurred, then exactly one `completed`. Use it for code; use ProcessService.Run for shell commands.
+        """Runs one cell and streams its events: `started`, then output, results and at most one error in the order in which
+        they occurred, then exactly one `completed`. Use it for code; use ProcessService.Run for shell commands.
 
-        Cells of one context run one after the other in the order they arrived. Going away does not cancel the cell.
-        A repeated `request_id` with the same body attaches to the first run; with another body: ALREADY_EXISTS.
+        The cells of a context run one after the other, in the order in which they arrived. A client that disconnects does
+        not cancel its cell. A repeated `request_id` with the same body attaches to the first run; with a different body it
+        is ALREADY_EXISTS.
 
         Errors: INVALID_ARGUMENT (field `code`, `language`, `context_id`, `timeout`), NOT_FOUND (`context_id`),
         FAILED_PRECONDITION (agent not bound, or draining), RESOURCE_EXHAUSTED (message or queue limit).
@@ -93,10 +94,10 @@ class InterpreterServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ExecuteBriefly(self, request, context):
-        """As Execute, but one message: the events so far, as soon as the cell has ended or has something to tell before (at
-        the latest 20 ms after its start). Where the last of them is not `completed`, go on with Execute and the same
-        `request_id`, which attaches and begins with the first event again. A short cell costs one round trip this way,
-        a quarter to a third less than a stream. `request_id` should be set. Errors are those of Execute.
+        """Like Execute, but returns one message: the events so far. It returns as soon as the cell has ended or has other
+        events, at the latest 20 ms after its start. If the last event is not `completed`, continue with Execute and the
+        same `request_id`: it attaches and begins with the first event again. A short cell takes one round trip this way,
+        and a quarter to a third less time than a stream. `request_id` should be set. Errors are those of Execute.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -124,7 +125,7 @@ class InterpreterServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RestartContext(self, request, context):
-        """Replaces a context's process; variables are gone, its id stays.
+        """Replaces the process of a context. Its variables are lost, its id stays.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -184,8 +185,8 @@ def add_InterpreterServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class InterpreterService:
-    """Stateful interpreters. A default context per language (id: "python", "javascript", "typescript") is there at once;
-    JavaScript and TypeScript share one default context, so a variable of one is seen by the other.
+    """Stateful interpreters. Each language has a default context (id: "python", "javascript", "typescript") from the start.
+    JavaScript and TypeScript share one default context and therefore their variables.
     """
 
     @staticmethod

@@ -26,10 +26,11 @@ if _version_not_supported:
 
 
 class ProcessServiceStub:
-    """Commands and background processes in the workspace's folder. Every process leads its own group and dies with it.
+    """Commands and background processes in the workspace's folder. Every process leads a process group of its own. When the
+    process ends, its remaining descendants are killed.
 
-    A process id is what `started` of Run or the answer of Start tells; ended processes are remembered for a while (the
-    last 64). Errors of all calls that take one: NOT_FOUND, UNKNOWN_PROCESS (`process_id`).
+    The process id is in `started` of Run and in the response of Start. The last 64 processes that ended stay known.
+    Errors of all calls that take a process id: NOT_FOUND, UNKNOWN_PROCESS (`process_id`).
     """
 
     def __init__(self, channel):
@@ -81,15 +82,16 @@ class ProcessServiceStub:
 
 
 class ProcessServiceServicer:
-    """Commands and background processes in the workspace's folder. Every process leads its own group and dies with it.
+    """Commands and background processes in the workspace's folder. Every process leads a process group of its own. When the
+    process ends, its remaining descendants are killed.
 
-    A process id is what `started` of Run or the answer of Start tells; ended processes are remembered for a while (the
-    last 64). Errors of all calls that take one: NOT_FOUND, UNKNOWN_PROCESS (`process_id`).
+    The process id is in `started` of Run and in the response of Start. The last 64 processes that ended stay known.
+    Errors of all calls that take a process id: NOT_FOUND, UNKNOWN_PROCESS (`process_id`).
     """
 
     def Run(self, request, context):
         """Runs a command to its end and streams its output: `started`, output, then exactly one `exited`. A non-zero exit
-        code is a result, not an error of the call. Use it for anything a shell does (pip, git, pipes).
+        code is a result, not an error of the call. Use it for everything that a shell does (pip, git, pipes).
 
         Errors: INVALID_ARGUMENT (`command`, `cwd`, `timeout`), NOT_FOUND (`cwd`, or the program of an `argv`).
         """
@@ -98,8 +100,8 @@ class ProcessServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Start(self, request, context):
-        """Starts a command in the background and returns once it runs. It goes on when the client goes away, ends with the
-        session at the latest, and counts as activity until then. When it exits, what it left running is killed.
+        """Starts a command in the background and returns once it runs. It continues when the client disconnects, ends with
+        the session at the latest, and counts as activity until then.
 
         Errors: as for Run; INVALID_ARGUMENT (`terminal`); RESOURCE_EXHAUSTED, TOO_MANY_PROCESSES.
         """
@@ -108,33 +110,33 @@ class ProcessServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Get(self, request, context):
-        """What is known of one process, also after its end.
+        """Returns one process, also after its end.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def List(self, request, context):
-        """All background processes of this session, oldest first, the ended ones that are still remembered included.
+        """Lists the background processes of this session, oldest first, including ended ones that are still known.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Attach(self, request, context):
-        """Streams a background process's output from an offset, and goes on until it exits: `started`, output, then one
-        `exited`. Any number of clients may attach, as often as they like. While one is attached that does not read, the
-        process waits once its kept output is full; while nobody is, the oldest output is dropped.
+        """Streams a background process's output from an offset until the process exits: `started`, output, then one `exited`.
+        Any number of clients may attach, as often as they like. If an attached client does not read, the process waits
+        once the buffer is full. While no client is attached, the oldest output is dropped.
 
-        Errors: INVALID_ARGUMENT (`offset`: beyond what was written).
+        Errors: INVALID_ARGUMENT (`offset`: beyond the output so far).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def SendInput(self, request, context):
-        """Writes to a background process's standard input: all of `data` is taken, in the order of the calls, or none. Waits
-        while a process does not read what it was sent before.
+        """Writes to a background process's standard input: all of `data`, in the order of the calls, or nothing. Waits while
+        the process does not read its earlier input.
 
         Errors: INVALID_ARGUMENT (`data`: more than 1 MiB); FAILED_PRECONDITION, PROCESS_ENDED (`process_id`) or
         INPUT_CLOSED (`data`).
@@ -144,8 +146,8 @@ class ProcessServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Signal(self, request, context):
-        """Sends a signal to a process's whole group, and to the job in the foreground of its terminal; KILL goes to
-        everything it started, sessions of their own included. Also for the commands of Run.
+        """Sends a signal to the whole group of a process and to the foreground job of its terminal. KILL goes to all its
+        descendants, even those in sessions of their own. Also for the commands of Run.
 
         Errors: INVALID_ARGUMENT (`signal`); FAILED_PRECONDITION, PROCESS_ENDED (`process_id`).
         """
@@ -215,10 +217,11 @@ def add_ProcessServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ProcessService:
-    """Commands and background processes in the workspace's folder. Every process leads its own group and dies with it.
+    """Commands and background processes in the workspace's folder. Every process leads a process group of its own. When the
+    process ends, its remaining descendants are killed.
 
-    A process id is what `started` of Run or the answer of Start tells; ended processes are remembered for a while (the
-    last 64). Errors of all calls that take one: NOT_FOUND, UNKNOWN_PROCESS (`process_id`).
+    The process id is in `started` of Run and in the response of Start. The last 64 processes that ended stay known.
+    Errors of all calls that take a process id: NOT_FOUND, UNKNOWN_PROCESS (`process_id`).
     """
 
     @staticmethod

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class SessionServiceStub:
-    """Served on the control port only, with mutual TLS: the caller's certificate must be the operator's.
+    """Available only on the control port, with mutual TLS: the caller's certificate must be the operator's.
     """
 
     def __init__(self, channel):
@@ -58,37 +58,39 @@ class SessionServiceStub:
 
 
 class SessionServiceServicer:
-    """Served on the control port only, with mutual TLS: the caller's certificate must be the operator's.
+    """Available only on the control port, with mutual TLS: the caller's certificate must be the operator's.
     """
 
     def Bind(self, request, context):
-        """Gives a blank agent its session. Idempotent for the same session uid (also after an agent restart: the runtime
-        remembers that the workspace was restored); another uid: FAILED_PRECONDITION, reason ALREADY_BOUND.
-        Answers once env and limits are in force, and with `wait` when the restore has ended, or after that time; the restore
-        goes on behind it, and every client call waits for it.
+        """Binds a blank agent to a session. Idempotent for the same session uid, even after a restart of the agent, as the
+        runtime remembers that the workspace was restored. Another uid: FAILED_PRECONDITION, reason ALREADY_BOUND.
+        Returns once env and limits apply. With `wait` it returns at the end of the restore, or after that time. The
+        restore continues in the background, and every client call waits for it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Renew(self, request, context):
-        """New storage credentials, limits stay. Requests of storage under way end with the old ones; those that the store
-        refused because its credentials are over are made again with these. The same ones again change nothing.
+        """Replaces the storage credentials; the limits stay. Running storage requests finish with the old ones. Requests that
+        the store refused because the old ones have expired are repeated with the new ones. Sending the same credentials
+        again changes nothing.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Drain(self, request, context):
-        """Refuses new work, ends background processes (TERM, later KILL), waits for running work up to `grace`, pushes, saves variables where they are kept, and answers when the push is durable. The operator
-        deletes the pod only after that. Idempotent. Errors: those of WorkspaceService.Push; the agent then serves again.
+        """Refuses new work, ends background processes (TERM, later KILL) and waits up to `grace` for running work. Then it
+        pushes, saves variables if they are kept, and returns when the push is durable. The operator deletes the pod only
+        after that. Idempotent. Errors: those of WorkspaceService.Push; the agent then accepts work again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Describe(self, request, context):
-        """What the agent knows of itself. With `wait` it answers when the restore has ended, or after that time.
+        """Returns the agent's state. With `wait` it returns at the end of the restore, or after that time.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -126,7 +128,7 @@ def add_SessionServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class SessionService:
-    """Served on the control port only, with mutual TLS: the caller's certificate must be the operator's.
+    """Available only on the control port, with mutual TLS: the caller's certificate must be the operator's.
     """
 
     @staticmethod

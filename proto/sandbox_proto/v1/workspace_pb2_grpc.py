@@ -67,10 +67,11 @@ class WorkspaceServiceServicer:
     """
 
     def Push(self, request, context):
-        """Saves files (all, or the named ones) and commits a new generation. Progress events, then exactly one `done`. What
-        `done` counts is durable; a file that failed is listed and never counted.
-        What somebody else stored since this sandbox looked is never replaced: that file fails with WORKSPACE_CONFLICT.
-        Errors: NOT_FOUND (a named path), UNAVAILABLE (storage down: nothing is lost, the workspace stays dirty),
+        """Saves files (all, or those of `paths`) and commits a new generation: progress events, then exactly one `done`. All
+        files that `done` counts are durable. A file that failed is listed and not counted.
+        A push never replaces a file that another writer stored since this sandbox last saw it: that file fails with
+        WORKSPACE_CONFLICT.
+        Errors: NOT_FOUND (one of `paths`), UNAVAILABLE (storage is down: nothing is lost, the workspace stays dirty),
         ABORTED (another writer committed: restore first).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -78,21 +79,21 @@ class WorkspaceServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Restore(self, request, context):
-        """Brings the stored generation back into the sandbox, checking each digest. Local files that storage does not have stay.
+        """Restores the stored generation into the sandbox and checks each digest. Local files that are not stored stay.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Status(self, request, context):
-        """What is saved and what is not.
+        """Returns what is saved and what is not.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def List(self, request, context):
-        """Lists what is stored, in pages.
+        """Lists the stored files in pages.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

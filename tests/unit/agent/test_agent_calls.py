@@ -182,7 +182,7 @@ async def test_a_part_too_large_for_a_message_is_left_out_by_name(cells, runtime
     runtime.handlers["execute"] = show
     events = await events_of(cells.Execute(cell()))
     assert kinds(events) == ["started", "result", "completed"]
-    assert b"image/png of 3200000 bytes is over the limit" in events[1].result.data["text/plain"]
+    assert b"image/png of 3200000 bytes exceeds the limit" in events[1].result.data["text/plain"]
 
 
 async def test_much_output_arrives_whole_under_credit_with_its_offsets(cells, runtime, scripted):

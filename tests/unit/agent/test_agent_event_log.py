@@ -32,7 +32,7 @@ async def test_with_nobody_there_the_middle_is_dropped_and_counted():
     log = EventLog(capacity=10 * (ENTRY_COST + 100))
     for number in range(100):
         log.append(number, 100)
-        await log.room()
+        await log.wait_for_room()
         assert log.size <= 10 * (ENTRY_COST + 100)
     log.end()
     assert await read(log, tell) == [
@@ -48,7 +48,7 @@ async def test_a_slow_reader_stops_the_producer_until_it_reads_or_goes_away():
     assert await anext(reader) == [0]
     for number in range(1, 9):
         log.append(number, 100)
-    waiting = asyncio.ensure_future(log.room())
+    waiting = asyncio.ensure_future(log.wait_for_room())
     await asyncio.sleep(0)
     assert not waiting.done()
     await reader.aclose()

@@ -25,17 +25,17 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from sandbox_agent import runtime_values as checked
-from sandbox_agent.executions import follow as pumping
+from sandbox_agent.executions import follow
 from sandbox_agent.executions.events import (
     CellTranslator,
     CommandTranslator,
+    add_skipped_to_cell,
+    add_skipped_to_command,
     read_exited,
-    tell_cell_skipped,
-    tell_command_skipped,
 )
 from sandbox_agent.processes.process import BackgroundProcess, Start
 from sandbox_agent.processes.registry import read_found, write_label
+from sandbox_agent.runtime_values import read_context, read_file_info, read_object, read_objects
 from sandbox_agent.server.app import running_agent
 from sandbox_agent.server.settings import Settings
 from sandbox_agent.services.search import _read_changes, _read_match
@@ -514,12 +514,12 @@ def read_answer(op, events, result):  # noqa: PLR0911 - one for each kind of ans
     """An answer, as the agent reads it; the messages that clients get are built, and encoded."""
     if op == "execute":
         cell = CellTranslator("e")
-        list(cell.events([Event({"type": "started", "context_id": "c"}), *events]))
-        return [tell_cell_skipped(cell.completed(result), 1 << 62)]
+        list(cell.translate([Event({"type": "started", "context_id": "c"}), *events]))
+        return [add_skipped_to_cell(cell.finish(result), 1 << 62)]
     if op == "run":
         command = CommandTranslator("p")
-        list(command.events([Event({"type": "started", "pid": 1}), *events]))
-        return [tell_command_skipped(command.exited(result), 1 << 62)]
+        list(command.translate([Event({"type": "started", "pid": 1}), *events]))
+        return [add_skipped_to_command(command.finish(result), 1 << 62)]
     if op == "process.start":
         process = BackgroundProcess(Start("", b"", "", 0.0, has_terminal=False))
         for event in events:
@@ -528,13 +528,13 @@ def read_answer(op, events, result):  # noqa: PLR0911 - one for each kind of ans
             process.describe().SerializeToString()
         return [read_exited(result)]
     if op == "file.search":
-        return [_read_match(match) for event in events for match in checked.objects(event.value, "matches", 500)]
+        return [_read_match(match) for event in events for match in read_objects(event.value, "matches", 500)]
     if op == "file.watch":
         return [change for event in events for change in _read_changes(event.value)]
     if op == "context.create":
-        return [checked.context(result)]
+        return [read_context(result)]
     if op == "file.stat":
-        return [checked.file_info(checked.mapping(result, "info")), read_local(result.get("info"))]
+        return [read_file_info(read_object(result, "info")), read_local(result.get("info"))]
     return [read_found(result)]
 
 
@@ -578,7 +578,7 @@ def test_an_error_whose_message_is_long_or_odd_arrives_with_its_code_and_reason(
 
 @pytest.mark.parametrize("op", ["execute", "run"])
 def test_an_execution_that_its_runtime_never_ends_is_lost_once_its_time_is_over(world, monkeypatch, op):
-    monkeypatch.setattr(pumping, "GRACE", 0.05)
+    monkeypatch.setattr(follow, "GRACE", 0.05)
 
     async def begin():
         if op == "execute":
@@ -603,8 +603,8 @@ def test_a_result_whose_interpreter_was_ended_half_way_is_left_out_and_its_error
     started = Event({"type": "started", "context_id": "c"})
     half = Event({"type": "result", "parts": [["text/plain", 100]]})
     error = Event({"type": "error", "name": "MemoryLimitExceeded", "value": "v", "limit": "memory"})
-    wires = list(cell.events([started, half, Data(Stream.BODY, b"only this"), error]))
+    wires = list(cell.translate([started, half, Data(Stream.BODY, b"only this"), error]))
     events = interpreter_pb2.ExecuteResponse.FromString(b"".join(wire.data for wire in wires)).events
     assert [event.WhichOneof("event") for event in events] == ["started", "error"]
     with pytest.raises(FrameError, match="without a result"):
-        list(cell.events([Data(Stream.BODY, b"the rest")]))
+        list(cell.translate([Data(Stream.BODY, b"the rest")]))

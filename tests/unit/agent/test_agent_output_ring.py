@@ -30,7 +30,7 @@ async def test_while_nobody_reads_the_oldest_is_dropped_and_counted():
     ring = OutputRing(capacity=300_000)
     for number in range(20):
         ring.append(OUT, bytes([number]) * 65_536)
-        await ring.room()
+        await ring.wait_for_room()
     ring.finish()
     assert ring.size <= 300_000
     assert (ring.end, ring.start) == (20 * 65_536, 16 * 65_536)
@@ -51,7 +51,7 @@ async def test_a_reader_that_is_attached_loses_nothing_and_the_producer_waits():
     async def produce():
         for number in range(20):
             ring.append(ERR if number % 2 else OUT, b"b" * 100_000)
-            await ring.room()
+            await ring.wait_for_room()
         ring.finish()
 
     producer = asyncio.create_task(produce())
@@ -72,7 +72,7 @@ async def test_a_reader_that_goes_away_is_waited_for_no_longer():
     await anext(following)
     for stream in (ERR, OUT, ERR):
         ring.append(stream, b"b" * 90_000)
-    waiting = asyncio.create_task(ring.room())
+    waiting = asyncio.create_task(ring.wait_for_room())
     await asyncio.sleep(0)
     assert not waiting.done()
     await following.aclose()
@@ -87,11 +87,11 @@ async def test_a_producer_that_is_ending_waits_for_no_reader_and_its_last_output
     await anext(following)
     ring.append(ERR, b"b" * 90_000)
     ring.append(OUT, b"c" * 90_000)
-    waiting = asyncio.create_task(ring.room())
+    waiting = asyncio.create_task(ring.wait_for_room())
     await asyncio.sleep(0)
     assert not waiting.done()
-    ring.release()
-    ring.share(100_000)
+    ring.lift_limit()
+    ring.set_capacity(100_000)
     await waiting
     ring.finish()
     assert sum([len(output.data) async for outputs in following for output in outputs]) == 180_000
@@ -113,6 +113,6 @@ async def test_many_tiny_writes_are_bounded_too():
     ring = OutputRing(capacity=10_000)
     for number in range(10_000):
         ring.append(ERR if number % 2 else OUT, b"x")
-        await ring.room()
+        await ring.wait_for_room()
     assert ring.size <= 10_000
     assert ring.end - ring.start < 100

@@ -39,7 +39,7 @@ def test_a_type_check_that_makes_no_sense_is_refused(language, check):
 
 def test_diagnostics_become_an_event():
     value = {"type": "type_check", "diagnostics": [DIAGNOSTIC], "omitted": 7}
-    _, encoded = CellTranslator("e1").events([STARTED, Event(value)])
+    _, encoded = CellTranslator("e1").translate([STARTED, Event(value)])
     (event,) = interpreter_pb2.ExecuteResponse.FromString(encoded.data).events
     assert event.type_checked == interpreter_pb2.TypeChecked(
         diagnostics=[interpreter_pb2.Diagnostic(**DIAGNOSTIC)], omitted=7
@@ -52,4 +52,4 @@ def test_diagnostics_become_an_event():
 )
 def test_diagnostics_that_the_link_does_not_allow_end_the_connection(diagnostics):
     with pytest.raises(FrameError):
-        list(CellTranslator("e1").events([STARTED, Event({"type": "type_check", "diagnostics": diagnostics})]))
+        list(CellTranslator("e1").translate([STARTED, Event({"type": "type_check", "diagnostics": diagnostics})]))

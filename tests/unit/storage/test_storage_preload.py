@@ -97,5 +97,7 @@ def test_the_environment_says_what_is_known_of_the_store(text, known):
 
 @pytest.mark.parametrize("text", ["yes", "[]", '{"path_style":"yes"}', '{"secret_access_key":"s"}', '{"region":1}'])
 def test_an_environment_that_says_something_else_is_named(text):
-    with pytest.raises(SettingsError, match="SANDBOX_PRELOAD_STORAGE must be 1, or an object with endpoint, region"):
+    with pytest.raises(
+        SettingsError, match="SANDBOX_PRELOAD_STORAGE must be 1, or a JSON object with endpoint, region"
+    ):
         read_settings({"SANDBOX_PRELOAD_STORAGE": text})
