@@ -6,9 +6,9 @@ One pod a session, no orphan, nothing acknowledged lost, nothing run twice.
 import base64
 import hashlib
 
-from sandbox_operator.app.settings import Settings
 from sandbox_operator.kube.resources import PODS, POOLS, SECRETS, SESSIONS
 from sandbox_operator.manifests.ownership import controller_uid
+from sandbox_operator.settings import Settings
 
 
 def check_invariants(kube, agents) -> None:

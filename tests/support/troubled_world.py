@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 from dataclasses import replace
 
-from sandbox_operator.agent.client import AgentView
+from sandbox_operator.agent.model import AgentView
 from sandbox_operator.errors import OperatorError
 from sandbox_operator.kube.resources import PODS, SECRETS, SESSIONS
 from sandbox_operator.kube.write_hook import FaultHook

@@ -1,4 +1,4 @@
-"""What /metrics tells. One registry of our own, so that tests may have several."""
+"""The operator's Prometheus metrics. Each instance has its own registry, so that tests can have several."""
 
 from __future__ import annotations
 
@@ -27,67 +27,79 @@ class Metrics:
         self.registry = CollectorRegistry()
         prefix = "sandbox_operator_"
         self.reconcile_seconds = Histogram(
-            f"{prefix}reconcile_seconds", "Time of a reconcile", ["result"], registry=self.registry, buckets=_BUCKETS
+            f"{prefix}reconcile_seconds",
+            "Duration of a reconcile",
+            ["result"],
+            registry=self.registry,
+            buckets=_BUCKETS,
         )
-        self.queue_depth = Gauge(f"{prefix}queue_depth", "Keys that wait for a worker", registry=self.registry)
+        self.queue_depth = Gauge(f"{prefix}queue_depth", "Keys waiting for a worker", registry=self.registry)
         self.sessions = Gauge(f"{prefix}sessions", "Sessions by phase", ["phase"], registry=self.registry)
         self.ending_seconds = Gauge(
             f"{prefix}ending_seconds",
-            "Time that the session has been Suspending or Terminating which has been so longest",
+            "Longest time that a session has been Suspending or Terminating",
             registry=self.registry,
         )
         self._ending_since: dict[str, float] = {}
         self.api_calls = Counter(
-            f"{prefix}api_calls", "Calls of the API server", ["verb", "resource", "code"], registry=self.registry
+            f"{prefix}api_calls", "Calls to the API server", ["verb", "resource", "code"], registry=self.registry
         )
         self.api_seconds = Histogram(
             f"{prefix}api_seconds",
-            "Time of a call of the API server, answered or not",
+            "Duration of a call to the API server, answered or not",
             ["verb", "resource"],
             registry=self.registry,
             buckets=_BUCKETS,
         )
-        self.is_leader = Gauge(f"{prefix}is_leader", "1 where this replica leads", registry=self.registry)
+        self.is_leader = Gauge(f"{prefix}is_leader", "1 if this replica is the leader", registry=self.registry)
         self.start_seconds = Histogram(
-            f"{prefix}start_seconds", "From start to ready", ["source"], registry=self.registry, buckets=_BUCKETS
+            f"{prefix}start_seconds",
+            "Time from the start of a session until it is ready",
+            ["source"],
+            registry=self.registry,
+            buckets=_BUCKETS,
         )
         self.start_calls = Histogram(
             f"{prefix}start_api_calls",
-            "Calls of the API server for one start",
+            "Calls to the API server for one start of a session",
             ["source"],
             registry=self.registry,
             buckets=(2, 3, 4, 5, 6, 8, 10, 15, 20, 50),
         )
         self.claim_seconds = Histogram(
             f"{prefix}claim_seconds",
-            "From the choice of a blank pod to its claim",
+            "Time from choosing a blank pod to having claimed it",
             registry=self.registry,
             buckets=_BUCKETS,
         )
         self.claim_conflicts = Counter(
-            f"{prefix}claim_conflicts", "Claims of a pod that was not to be had", registry=self.registry
+            f"{prefix}claim_conflicts",
+            "Claims that failed because the pod was not available any more",
+            registry=self.registry,
         )
         self.warm_pods = Gauge(
             f"{prefix}warm_pods",
-            "Blank pods that can be claimed now",
+            "Blank pods that can be claimed",
             ["namespace", "template"],
             registry=self.registry,
         )
         self.queue_age = Gauge(
-            f"{prefix}queue_age_seconds", "Time that the longest waiting key has waited", registry=self.registry
+            f"{prefix}queue_age_seconds", "Time that the longest-waiting key has waited", registry=self.registry
         )
         self.assume_role_seconds = Histogram(
             f"{prefix}assume_role_seconds",
-            "Time of an AssumeRole for a workspace",
+            "Duration of an AssumeRole call for a workspace",
             ["result"],
             registry=self.registry,
             buckets=_BUCKETS,
         )
-        self.watch_events = Counter(f"{prefix}watch_events", "Watch events", ["resource"], registry=self.registry)
+        self.watch_events = Counter(
+            f"{prefix}watch_events", "Watch events received", ["resource"], registry=self.registry
+        )
         self._begin_at_zero()
 
     def _begin_at_zero(self) -> None:
-        """What is counted for the first time is an increase only where there was a 0 before."""
+        """Create the series at 0. Prometheus does not see a first count as an increase if there was no 0 before."""
         for source in SOURCES:
             self.start_seconds.labels(source)
             self.start_calls.labels(source)
@@ -95,11 +107,11 @@ class Metrics:
             self.assume_role_seconds.labels(result)
 
     def count_role(self, result: str, seconds: float) -> None:
-        """One AssumeRole."""
+        """Record an AssumeRole call."""
         self.assume_role_seconds.labels(result).observe(seconds)
 
     def count_call(self, verb: str, resource: str, code: int, seconds: float) -> None:
-        """One call of the API server; code 0: no answer."""
+        """Record a call of the API server. Code 0 stands for no answer."""
         self.api_seconds.labels(verb, resource).observe(seconds)
         if (tally := _TALLY.get()) is not None:
             tally[0] += 1
@@ -107,7 +119,7 @@ class Metrics:
 
     @contextlib.contextmanager
     def tally_calls(self) -> Iterator[list[int]]:
-        """Counts the calls that the code in this context makes, in the list's only element."""
+        """Yield a list whose only element counts the API server calls that are made in this context."""
         tally = [0]
         token = _TALLY.set(tally)
         try:
@@ -116,11 +128,13 @@ class Metrics:
             _TALLY.reset(token)
 
     def show_sessions(self, phases: Mapping[str, str], now: float) -> None:
-        """How many sessions there are by phase, and how long the slowest takes to end, since this replica first saw it.
+        """Show the number of sessions by phase, and how long the slowest ending session has taken.
+
+        That time counts from when this replica first saw the session ending.
 
         Args:
-            phases: By the sessions' uids.
-            now: Seconds of a monotonic clock.
+            phases: The phase of each session, by uid.
+            now: Monotonic time in seconds.
         """
         counts = Counts(phases.values())
         for phase in {*PHASES, *counts}:
@@ -131,11 +145,11 @@ class Metrics:
         self.ending_seconds.set(now - min(self._ending_since.values(), default=now))
 
     def show_warm_pods(self, counts: Mapping[tuple[str, str], int]) -> None:
-        """How many pods of each namespace and template can be claimed."""
+        """Show how many pods can be claimed, by namespace and template."""
         self.warm_pods.clear()
         for (namespace, template), count in counts.items():
             self.warm_pods.labels(namespace, template).set(count)
 
     def render(self) -> bytes:
-        """The text format."""
+        """Return all metrics in the text format."""
         return generate_latest(self.registry)
