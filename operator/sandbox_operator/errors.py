@@ -42,7 +42,7 @@ class NotLeadingError(OperatorError):
 
 
 class Blocked(OperatorError):  # noqa: N818 - a state of a session, not a fault of the operator
-    """A session cannot go on for a reason that its user or administrator can see and change.
+    """A session cannot continue for a reason that its user or administrator can see and change.
 
     Attributes:
         reason: CamelCase reason of the condition Ready.

@@ -75,7 +75,9 @@ class Settings(BaseModel):
     health_port: int = Field(8081, ge=0, le=65535)
     metrics_port: int = Field(8080, ge=0, le=65535)
     workers: int = Field(64, ge=1, le=1000)
+    """Number of sessions that are reconciled at the same time."""
     resync_seconds: float = Field(60.0, ge=1)
+    """Minimum interval in seconds at which all objects are listed again."""
     start_timeout: float = Field(300.0, ge=1)
     """Seconds after which a session whose pod does not start becomes Failed. The pod is kept."""
     drain_grace: float = Field(10.0, ge=0)

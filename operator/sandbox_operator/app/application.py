@@ -36,7 +36,7 @@ from sandbox_operator.watch.handlers import (
     register,
     session_key,
 )
-from sandbox_operator.watch.kopf_workarounds import EmptyLists, build_kopf_settings, build_memories
+from sandbox_operator.watch.kopf_workarounds import EmptyLists, build_kopf_settings, memory_options
 from sandbox_operator.watch.relist import Relister
 from sandbox_operator.watch.store import POD_SELECTOR, WATCHED, Store, name_of
 from sandbox_proto import tracing
@@ -179,11 +179,11 @@ class Application:
         tasks = await kopf.spawn_tasks(
             registry=registry,
             settings=build_kopf_settings(),
-            memories=build_memories(),
             standalone=True,
             clusterwide=not namespaces,
             namespaces=namespaces,
             stop_flag=stop,
+            **memory_options(),
         )
         loop = asyncio.get_running_loop()
         # After kopf, which installs handlers of its own: the lease must be released before the watches end.

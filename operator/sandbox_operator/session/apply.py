@@ -26,9 +26,8 @@ from sandbox_operator.manifests.ownership import controller_uid
 from sandbox_operator.manifests.pod import PodRequest, build_pod
 from sandbox_operator.manifests.secrets import build_tls_secret
 from sandbox_operator.session import model
-from sandbox_operator.session.observe import address_of
 from sandbox_operator.session.plan.steps import access_secret
-from sandbox_operator.session.pod_state import read_pod_state
+from sandbox_operator.session.pod_state import address_of, read_pod_state
 from sandbox_proto import tracing
 
 if TYPE_CHECKING:

@@ -5,20 +5,19 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from sandbox_operator.agent.model import AgentAddress
 from sandbox_operator.api import naming
 from sandbox_operator.api.models import Session, parse
 from sandbox_operator.errors import AgentError, SpecError
 from sandbox_operator.kube.resources import PODS, SESSIONS
 from sandbox_operator.manifests.ownership import controller_uid
 from sandbox_operator.session.model import Observation
-from sandbox_operator.session.pod_state import read_pod_state
+from sandbox_operator.session.pod_state import address_of, read_pod_state
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from sandbox_operator.agent.client import Agents, AgentViewCache
-    from sandbox_operator.agent.model import AgentView
+    from sandbox_operator.agent.model import AgentAddress, AgentView
     from sandbox_operator.pool.available_pods import WarmPods
     from sandbox_operator.session.background_calls import BackgroundCalls
     from sandbox_operator.session.model import DrainState, PodState, RenewalState
@@ -160,14 +159,6 @@ class Observer:
             if _wants_pod(raw) and _age(raw) < mine:
                 return str(other["name"])
         return ""
-
-
-def address_of(namespace: str, pod: PodState) -> AgentAddress | None:
-    """Return the address of a pod's agent, or None if the agent is not running."""
-    if pod.deleted or pod.has_ended or not pod.ip or not pod.is_agent_running:
-        return None
-    host = f"[{pod.ip}]" if ":" in pod.ip else pod.ip
-    return AgentAddress(f"{host}:{naming.CONTROL_PORT}", naming.server_name(pod.name, namespace))
 
 
 def _wants_pod(raw: Mapping[str, Any]) -> bool:

@@ -1,10 +1,11 @@
-"""Reads the state of a session's pod from its raw object. Pure."""
+"""Reads the state of a session's pod, and its agent's address, from the pod's raw object. Pure."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from sandbox_operator.agent.model import AgentAddress
 from sandbox_operator.api import naming
 from sandbox_operator.api.values import parse_quantity, parse_time
 from sandbox_operator.session.model import PodState
@@ -50,6 +51,14 @@ def read_pod_state(raw: Mapping[str, Any]) -> PodState:
         is_from_pool=naming.POOL in (metadata.get("labels") or {}),
         memory_bytes=_read_memory(raw.get("spec") or {}),
     )
+
+
+def address_of(namespace: str, pod: PodState) -> AgentAddress | None:
+    """Return the address of a pod's agent, or None if the agent is not running."""
+    if pod.deleted or pod.has_ended or not pod.ip or not pod.is_agent_running:
+        return None
+    host = f"[{pod.ip}]" if ":" in pod.ip else pod.ip
+    return AgentAddress(f"{host}:{naming.CONTROL_PORT}", naming.server_name(pod.name, namespace))
 
 
 def _read_memory(spec: Mapping[str, Any]) -> int:

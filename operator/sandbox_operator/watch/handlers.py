@@ -6,7 +6,6 @@ harm.
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 
 import kopf
@@ -37,21 +36,15 @@ def pool_key(namespace: str, name: str) -> Key:
 
 
 class Handlers:
-    """The handling of watch events. It does not need kopf, so tests can call it.
-
-    Attributes:
-        last_event: Monotonic time of the latest event, in seconds.
-    """
+    """Handles watch events. It does not need kopf, so tests can call it."""
 
     def __init__(self, store: Store, enqueue: Callable[[Key], None], metrics: Metrics, default_template: str) -> None:
         self._store, self._enqueue, self._metrics = store, enqueue, metrics
         self._default_template = default_template
-        self.last_event = time.monotonic()
         store.pod_listeners.append(self._enqueue_pool_of)
 
     def handle(self, kind: Resource, type_: str | None, raw: Mapping[str, Any]) -> None:
         """Handle a watch event. Kopf's type None stands for an object that existed before the watch began."""
-        self.last_event = time.monotonic()
         self._metrics.watch_events.labels(kind.plural).inc()
         if type_ == "DELETED":
             changed = self._store.mark_deleted(kind, name_of(raw), raw["metadata"].get("uid"))

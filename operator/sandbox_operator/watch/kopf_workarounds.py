@@ -34,11 +34,12 @@ _NO_OBJECT: Final = "metadata.name=-"
 class EmptyLists:
     """An aiohttp middleware that makes kopf's lists of some kinds return nothing, and reports each answered list.
 
-    Before each watch, kopf lists all objects and calls a handler for each one, in a task of its own. For thousands of
-    objects that blocked everything else for seconds. It also does not report objects that were deleted while there was
-    no watch. The operator therefore lists the objects itself (relist.py), and kopf uses its empty list only to learn
-    from which resourceVersion to watch. A middleware needs no private name of kopf: a program may bring its own HTTP
-    session (`kopf.AiohttpSession`).
+    Before kopf watches a kind, it lists all objects and calls a handler for each one, in a task of its own. With
+    thousands of objects that blocked everything else for seconds. It also does not report objects that were deleted
+    while there was no watch. The operator therefore lists the objects itself (relist.py), and kopf uses its empty list
+    only to learn from which resourceVersion to watch.
+
+    This needs no private name of kopf, because a program may bring its own HTTP session (`kopf.AiohttpSession`).
     """
 
     def __init__(
@@ -71,26 +72,28 @@ class EmptyLists:
         return next((place for end, place in self._places.items() if path.endswith(end)), None)
 
 
-def build_memories() -> ResourceMemories | None:
-    """Return memories for kopf that keep nothing of an object between two of its events.
+def memory_options() -> dict[str, Any]:
+    """Return arguments for `kopf.spawn_tasks` with which kopf keeps nothing of an object between two of its events.
 
     Kopf remembers 1.5 KiB per object for handlers that we do not use, until the object is deleted. It also remembers to
     pause after its own failures in handling an object. We lose that pause, but our handlers only copy and cannot fail.
 
-    The class is private to kopf. If a later version changes it, this function logs a warning and returns None. Kopf
-    then uses its own memories, and the operator only needs more memory.
+    The class is private to kopf. If a later version has changed it, this function logs a warning and returns nothing.
+    Kopf then uses its own memories: the operator works, but needs more memory.
     """
-    if ResourceMemories is None or "ephemeral" not in inspect.signature(ResourceMemories.recall).parameters:
-        _LOG.warning(
-            "this version of kopf keeps about 1.5 KiB of memory per object: kopf_workarounds.py does not fit it"
-        )
-        return None
+    if (
+        ResourceMemories is None
+        or "ephemeral" not in inspect.signature(ResourceMemories.recall).parameters
+        or "memories" not in inspect.signature(kopf.spawn_tasks).parameters
+    ):
+        _LOG.warning("this version of kopf will keep about 1.5 KiB per object: kopf_workarounds.py does not support it")
+        return {}
 
     class ForgetfulMemories(ResourceMemories):
         async def recall(self, *arguments: Any, **options: Any) -> Any:
             return await super().recall(*arguments, **{**options, "ephemeral": True})
 
-    return ForgetfulMemories()
+    return {"memories": ForgetfulMemories()}
 
 
 class NoDiffs(kopf.DiffBaseStorage):

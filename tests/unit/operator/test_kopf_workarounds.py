@@ -5,13 +5,14 @@ import inspect
 import kopf
 
 from sandbox_operator.watch import kopf_workarounds
-from sandbox_operator.watch.kopf_workarounds import build_kopf_settings, build_memories
+from sandbox_operator.watch.kopf_workarounds import build_kopf_settings, memory_options
+from tests.support.running_operator import RunningOperator
 
 
 def test_the_installed_kopf_still_has_the_private_names_that_save_memory():
     advice = (
         "see kopf_workarounds.py: this kopf no longer has {}. The operator works without it, but needs 1.5 KiB more "
-        "per object. Adapt build_memories, or delete it if kopf no longer remembers every object."
+        "per object. Adapt memory_options, or delete it if kopf no longer remembers every object."
     )
     memories = kopf_workarounds.ResourceMemories
     assert memories is not None, advice.format("kopf._core.reactor.inventory.ResourceMemories")
@@ -22,7 +23,7 @@ def test_the_installed_kopf_still_has_the_private_names_that_save_memory():
 
 
 async def test_kopf_keeps_nothing_of_an_object_between_its_events():
-    memories = build_memories()
+    memories = memory_options()["memories"]
     first = await memories.recall({"metadata": {"uid": "u"}}, noticed_by_listing=True)
     assert first.noticed_by_listing
     assert await memories.recall({"metadata": {"uid": "u"}}) is not first
@@ -41,10 +42,18 @@ def test_a_kopf_without_the_private_names_uses_its_own_memories_and_one_warning_
     for changed in (None, OtherMemories):
         caplog.clear()
         monkeypatch.setattr(kopf_workarounds, "ResourceMemories", changed)
-        assert build_memories() is None
+        assert memory_options() == {}
         (record,) = caplog.records
         assert record.levelname == "WARNING"
         assert "kopf" in record.getMessage()
+
+
+async def test_the_operator_also_works_with_kopfs_own_memories(tmp_path, monkeypatch):
+    monkeypatch.setattr(kopf_workarounds, "ResourceMemories", None)
+    operator = RunningOperator(tmp_path)
+    operator.add_session("one")
+    async with operator.running(monkeypatch):
+        await operator.until(lambda: operator.phase("one") == "Ready")
 
 
 def test_kopf_compares_no_object_with_a_former_one():
