@@ -141,7 +141,7 @@ class TroubledWorld(World):
         return changed
 
     def note_ended(self, *, by_fault=False):
-        """End the agents whose pods are gone. Unpushed files of a session that its user deleted do not count as lost."""
+        """End the agents whose pods are gone. Unpushed files of a deleted session do not count as lost."""
         for server_name in list(self.agents.views):
             if server_name.split(".")[0] not in self.pods():
                 self.agents.end(server_name, by_fault=by_fault or not self.is_wanted(server_name))
@@ -152,7 +152,7 @@ class TroubledWorld(World):
         return uid in {raw["metadata"]["uid"] for raw in self.kube.named(SESSIONS).values()}
 
     def lose_pod(self, name=None):
-        """Remove a pod at once, as a lost node or a forced deletion does. Its unpushed files are lost, as documented."""
+        """Remove a pod at once, as a forced deletion does. Its unpushed files are lost, as documented."""
         self.kube.remove(PODS, NAMESPACE, name or self.pod())
         self.note_ended(by_fault=True)
 
