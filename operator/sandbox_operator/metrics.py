@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections import Counter as Counts
 from contextvars import ContextVar
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 _TALLY: Final[ContextVar[list[int] | None]] = ContextVar("tally", default=None)
+_NAMESPACE: Final = "sandbox_operator"
 _BUCKETS: Final = (0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 PHASES: Final = ("Pending", "Starting", "Ready", "Suspending", "Suspended", "Failed", "Terminating")
 _ENDING: Final = {"Suspending", "Terminating"}
@@ -25,77 +27,36 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        prefix = "sandbox_operator_"
-        self.reconcile_seconds = Histogram(
-            f"{prefix}reconcile_seconds",
-            "Duration of a reconcile",
-            ["result"],
-            registry=self.registry,
-            buckets=_BUCKETS,
-        )
-        self.queue_depth = Gauge(f"{prefix}queue_depth", "Keys waiting for a worker", registry=self.registry)
-        self.sessions = Gauge(f"{prefix}sessions", "Sessions by phase", ["phase"], registry=self.registry)
-        self.ending_seconds = Gauge(
-            f"{prefix}ending_seconds",
-            "Longest time that a session has been Suspending or Terminating",
-            registry=self.registry,
-        )
+        counter = partial(Counter, namespace=_NAMESPACE, registry=self.registry)
+        gauge = partial(Gauge, namespace=_NAMESPACE, registry=self.registry)
+        histogram = partial(Histogram, namespace=_NAMESPACE, registry=self.registry, buckets=_BUCKETS)
+        self.reconcile_seconds = histogram("reconcile_seconds", "Duration of a reconcile", ["result"])
+        self.queue_depth = gauge("queue_depth", "Keys waiting for a worker")
+        self.queue_age = gauge("queue_age_seconds", "Time that the longest-waiting key has waited")
+        self.sessions = gauge("sessions", "Sessions by phase", ["phase"])
+        self.ending_seconds = gauge("ending_seconds", "Longest time that a session has been Suspending or Terminating")
         self._ending_since: dict[str, float] = {}
-        self.api_calls = Counter(
-            f"{prefix}api_calls", "Calls to the API server", ["verb", "resource", "code"], registry=self.registry
+        self.api_calls = counter("api_calls", "Calls to the API server", ["verb", "resource", "code"])
+        self.api_seconds = histogram(
+            "api_seconds", "Duration of a call to the API server, answered or not", ["verb", "resource"]
         )
-        self.api_seconds = Histogram(
-            f"{prefix}api_seconds",
-            "Duration of a call to the API server, answered or not",
-            ["verb", "resource"],
-            registry=self.registry,
-            buckets=_BUCKETS,
+        self.is_leader = gauge("is_leader", "1 if this replica is the leader")
+        self.start_seconds = histogram(
+            "start_seconds", "Time from the start of a session until it is ready", ["source"]
         )
-        self.is_leader = Gauge(f"{prefix}is_leader", "1 if this replica is the leader", registry=self.registry)
-        self.start_seconds = Histogram(
-            f"{prefix}start_seconds",
-            "Time from the start of a session until it is ready",
-            ["source"],
-            registry=self.registry,
-            buckets=_BUCKETS,
-        )
-        self.start_calls = Histogram(
-            f"{prefix}start_api_calls",
+        self.start_calls = histogram(
+            "start_api_calls",
             "Calls to the API server for one start of a session",
             ["source"],
-            registry=self.registry,
             buckets=(2, 3, 4, 5, 6, 8, 10, 15, 20, 50),
         )
-        self.claim_seconds = Histogram(
-            f"{prefix}claim_seconds",
-            "Time from choosing a blank pod to having claimed it",
-            registry=self.registry,
-            buckets=_BUCKETS,
+        self.claim_seconds = histogram("claim_seconds", "Time from choosing a blank pod to having claimed it")
+        self.claim_conflicts = counter("claim_conflicts", "Claims that failed because the pod was gone or taken")
+        self.warm_pods = gauge("warm_pods", "Blank pods that can be claimed", ["namespace", "template"])
+        self.assume_role_seconds = histogram(
+            "assume_role_seconds", "Duration of an AssumeRole call for a workspace", ["result"]
         )
-        self.claim_conflicts = Counter(
-            f"{prefix}claim_conflicts",
-            "Claims that failed because the pod was not available any more",
-            registry=self.registry,
-        )
-        self.warm_pods = Gauge(
-            f"{prefix}warm_pods",
-            "Blank pods that can be claimed",
-            ["namespace", "template"],
-            registry=self.registry,
-        )
-        self.queue_age = Gauge(
-            f"{prefix}queue_age_seconds", "Time that the longest-waiting key has waited", registry=self.registry
-        )
-        self.assume_role_seconds = Histogram(
-            f"{prefix}assume_role_seconds",
-            "Duration of an AssumeRole call for a workspace",
-            ["result"],
-            registry=self.registry,
-            buckets=_BUCKETS,
-        )
-        self.watch_events = Counter(
-            f"{prefix}watch_events", "Watch events received", ["resource"], registry=self.registry
-        )
+        self.watch_events = counter("watch_events", "Watch events received", ["resource"])
         self._begin_at_zero()
 
     def _begin_at_zero(self) -> None:
