@@ -94,7 +94,7 @@ class Agents(Protocol):
 
 
 @dataclass(slots=True)
-class _Link:
+class _OpenChannel:
     channel: grpc.aio.Channel
     calls: int = 0
     """Number of calls in progress."""
@@ -107,7 +107,7 @@ class AgentClient:
         self._authority, self._faults, self._may_write = authority, faults, may_write
         self._credentials: tuple[float, bytes, grpc.ChannelCredentials] | None = None
         self._closing: set[asyncio.Task[None]] = set()
-        self._links: OrderedDict[AgentAddress, _Link] = OrderedDict()
+        self._channels: OrderedDict[AgentAddress, _OpenChannel] = OrderedDict()
 
     async def describe(self, address: AgentAddress, wait: float = 0.0, timeout: float = 2.0) -> AgentView:  # noqa: ASYNC109 - gRPC has deadlines of its own
         """Return an agent's description of itself."""
@@ -138,12 +138,12 @@ class AgentClient:
 
     async def forget(self, address: AgentAddress) -> None:
         """Close the connection to an agent."""
-        if link := self._links.pop(address, None):
-            await link.channel.close(None)
+        if opened := self._channels.pop(address, None):
+            await opened.channel.close(None)
 
     async def close(self) -> None:
         """Close every channel."""
-        for address in list(self._links):
+        for address in list(self._channels):
             await self.forget(address)
         await asyncio.gather(*self._closing)
 
@@ -160,32 +160,32 @@ class AgentClient:
     @contextlib.contextmanager
     def _use(self, address: AgentAddress) -> Iterator[Any]:
         """Yield a stub for one call, and keep its channel open meanwhile."""
-        link = self._open(address)
-        link.calls += 1
+        opened = self._open(address)
+        opened.calls += 1
         try:
-            yield session_pb2_grpc.SessionServiceStub(link.channel)  # type: ignore[no-untyped-call]
+            yield session_pb2_grpc.SessionServiceStub(opened.channel)  # type: ignore[no-untyped-call]
         finally:
-            link.calls -= 1
+            opened.calls -= 1
 
-    def _open(self, address: AgentAddress) -> _Link:
-        """Return the agent's link, and create it if there is none. The first call connects it."""
-        link = self._links.get(address)
-        if link is None:
+    def _open(self, address: AgentAddress) -> _OpenChannel:
+        """Return the agent's channel, and create it if there is none. The first call connects it."""
+        opened = self._channels.get(address)
+        if opened is None:
             options = [*_CHANNEL_OPTIONS, ("grpc.ssl_target_name_override", address.server_name)]
-            link = _Link(grpc.aio.secure_channel(address.target, self._channel_credentials(), options=options))
-            self._links[address] = link
+            opened = _OpenChannel(grpc.aio.secure_channel(address.target, self._channel_credentials(), options=options))
+            self._channels[address] = opened
             self._close_oldest()
-        self._links.move_to_end(address)
-        return link
+        self._channels.move_to_end(address)
+        return opened
 
     def _close_oldest(self) -> None:
         """Close the least recently used idle channels while too many are open."""
-        for address, link in list(self._links.items())[:-1]:
-            if len(self._links) <= _MAX_CHANNELS:
+        for address, opened in list(self._channels.items())[:-1]:
+            if len(self._channels) <= _MAX_CHANNELS:
                 return
-            if not link.calls:
-                del self._links[address]
-                closing = asyncio.create_task(link.channel.close(None), name="close-channel")
+            if not opened.calls:
+                del self._channels[address]
+                closing = asyncio.create_task(opened.channel.close(None), name="close-channel")
                 self._closing.add(closing)
                 closing.add_done_callback(self._closing.discard)
 

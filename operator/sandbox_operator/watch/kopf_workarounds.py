@@ -128,8 +128,9 @@ def build_kopf_settings() -> kopf.OperatorSettings:
     settings.networking.connect_timeout = 5
     settings.networking.error_backoffs = [0.1, 0.5, 1, 2, 5, 5, 5]
     settings.execution.default_backoff = 1
-    # Kopf keeps an object's last event until the object's worker task ends. With the default of 5 s (kopf 1.45.2), the
-    # events of all objects would be in memory at once after a start.
+    # Kopf keeps an object's last event until the object's worker task ends. With the default of 5 s, the events of all
+    # objects would be in memory at once after a start. A short timeout loses no event: a worker that is about to end
+    # looks into its queue again (https://github.com/nolar/kopf/pull/732).
     settings.queueing.idle_timeout = 0.1
     settings.persistence.diffbase_storage = NoDiffs()
     return settings

@@ -121,6 +121,6 @@ async def test_only_the_connections_used_last_stay_open(agent, monkeypatch):
     for address in addresses[1:]:
         with pytest.raises(AgentUnreachableError):
             await client.describe(address, timeout=0.2)
-    assert list(client._links) == addresses[1:]
+    assert list(client._channels) == addresses[1:]
     assert (await client.describe(addresses[0], timeout=10)).state == "BOUND"
-    assert list(client._links) == [addresses[2], addresses[0]]
+    assert list(client._channels) == [addresses[2], addresses[0]]
