@@ -71,6 +71,7 @@ class Observation:
     """Everything that a plan is made from."""
 
     session: Session
+    template_name: str = ""
     template: Template | None = None
     template_problem: str = ""
     pod: PodState | None = None

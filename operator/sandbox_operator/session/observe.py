@@ -64,6 +64,7 @@ class Observer:
         now = time.monotonic()
         return Observation(
             session=session,
+            template_name=name,
             template=found.template,
             template_problem=found.problem,
             pod=pod,

@@ -321,6 +321,13 @@ async def test_a_session_suspended_by_hand_is_never_deleted_by_its_time_to_live(
     assert world.status()["phase"] == "Suspended"
 
 
+async def test_a_session_that_names_no_template_is_told_which_one_it_would_get(world):
+    world.kube.put(SESSIONS, NAMESPACE, {"metadata": {"name": "one"}, "spec": {}})
+    await world.settle()
+    message = "spec.templateRef.name: there is no SandboxTemplate default in this namespace"
+    assert world.condition()[1:] == ("TemplateNotFound", message)
+
+
 async def test_a_session_waits_for_its_template(world):
     world.add_session()
     await world.settle()

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def plan_pod_ending(observation: Observation, pod: PodState, now: datetime, timing: Timing) -> Plan:
-    """Wait for a pod that is being deleted. Force the deletion if it takes too long, as its node may be lost."""
+    """Plan to wait for a pod's deletion, and to force it if it takes too long: the pod's node may be lost."""
     suspended = observation.session.spec.suspended
     condition = Condition("Suspending", "Suspending") if suspended else Condition("Starting", "PodEnding")
     overdue = (pod.deleted or now) + timing.force_after
@@ -31,7 +31,7 @@ def plan_pod_ending(observation: Observation, pod: PodState, now: datetime, timi
 
 
 def plan_pod_lost(observation: Observation, pod: PodState, now: datetime, timing: Timing) -> Plan:
-    """Delete a pod that ended by itself, so that another one can replace it."""
+    """Plan to delete a pod that ended by itself, so that another one can replace it."""
     phase = "Suspending" if observation.session.spec.suspended else "Starting"
     condition = Condition(phase, "PodLost", pod.end)
     not_before = pod.created + timing.recreate_after
@@ -42,7 +42,7 @@ def plan_pod_lost(observation: Observation, pod: PodState, now: datetime, timing
 
 
 def plan_suspend(observation: Observation, pod: PodState, now: datetime, timing: Timing) -> Plan:
-    """Drain the agent, and delete the pod once the push is durable. A pod that was never used is deleted at once."""
+    """Plan to drain the agent and then delete the pod. A pod that was never used is deleted at once."""
     agent, condition = observation.agent, Condition("Suspending", "Suspending")
     delete = model.DeletePod(pod.name, pod.uid)
     if not pod.has_started or (agent and agent.state == "BLANK" and not pod.agent_restarts):
@@ -58,7 +58,7 @@ def plan_suspend(observation: Observation, pod: PodState, now: datetime, timing:
 
 
 def plan_end(observation: Observation, pod: PodState, action: EndAction, reason: str, now: datetime) -> Plan:
-    """End a session that is idle or expired: suspend it as a user would, or save what can be saved and delete it."""
+    """Plan the end of an idle or expired session: suspend it, or save what can be saved and delete it."""
     message = REASON_MESSAGES[reason]
     event = model.EmitEvent(reason, message)
     if action is EndAction.SUSPEND:

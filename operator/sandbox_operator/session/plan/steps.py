@@ -48,7 +48,7 @@ def with_status(
 
 
 def bind(observation: Observation, pod: PodState, now: datetime, timing: Timing, condition: Condition) -> Plan:
-    """Bind the agent. Before that, make the access Secret, because Bind contains a hash of its token."""
+    """Plan to bind the agent, after making the access Secret: Bind contains a hash of the Secret's token."""
     session, template = observation.session, observation.template
     since = observation.seconds_since_bind
     if condition.reason == "RestoreFailed" and since is not None and since < timing.bind_retry.total_seconds():
@@ -70,7 +70,7 @@ def access_secret(observation: Observation, pod: PodState) -> model.EnsureAccess
 
 def missing_template(observation: Observation) -> Blocked:
     """Return the error for a session whose template does not exist or is invalid."""
-    name = observation.session.spec.template_ref.name
+    name = observation.template_name
     if observation.template_problem:
         return Blocked("TemplateInvalid", f"SandboxTemplate {name}: {observation.template_problem}", retry_after=60)
     message = f"spec.templateRef.name: there is no SandboxTemplate {name} in this namespace"
@@ -85,7 +85,7 @@ def drain_then(
     condition: Condition,
     then: tuple[Action, ...],
 ) -> Plan:
-    """Drain the agent, and take the actions `then` once its push is durable."""
+    """Plan to drain the agent, and to take the actions `then` once its push is durable."""
     agent, drain = observation.agent, observation.drain
     if agent and agent.state == "DRAINED":
         return with_status(observation, now, condition, *then)
