@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import UTC
 from typing import TYPE_CHECKING
 
-from sandbox_operator.agent.client import AgentAddress, AgentView
+from sandbox_operator.agent.model import AgentAddress, AgentView
 from sandbox_operator.errors import AgentError, AgentUnreachableError
 from sandbox_operator.kube.write_hook import FaultHook
 

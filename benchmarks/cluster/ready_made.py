@@ -12,10 +12,10 @@ from benchmarks.cluster.control_plane import TOKEN
 from sandbox_operator.api import naming
 from sandbox_operator.api.models import Egress, Session, Template, parse
 from sandbox_operator.api.values import format_time
-from sandbox_operator.app.settings import Images
 from sandbox_operator.kube.resources import PODS, SESSIONS
 from sandbox_operator.manifests.pod import PodRequest, build_pod
 from sandbox_operator.session.admission import default_resources
+from sandbox_operator.settings import Images
 
 _AT_ONCE = 20
 

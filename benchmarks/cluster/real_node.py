@@ -11,9 +11,9 @@ from benchmarks.cluster.api import Api
 from benchmarks.cluster.operating import COLLECTION, NAMESPACE, create, wait
 from sandbox_client.cluster.api import ClusterOptions, open_client
 from sandbox_operator.api.models import Egress, Session, Template, parse
-from sandbox_operator.app.settings import Images
 from sandbox_operator.manifests.pod import PodRequest, build_pod
 from sandbox_operator.session.admission import default_resources
+from sandbox_operator.settings import Images
 from tests.e2e.support.chart import create_bucket, open_system
 from tests.e2e.support.platform import OWN_KUBECONFIG, STATE, open_platform
 

@@ -7,14 +7,14 @@ import asyncio
 import os
 import sys
 
-from sandbox_operator.app import logs as json_logs
 from sandbox_operator.app.application import run
-from sandbox_operator.app.settings import PREFIX, Settings, load_settings
+from sandbox_operator.app.logs import configure
 from sandbox_operator.errors import ApiError, SettingsError
+from sandbox_operator.settings import PREFIX, Settings, load_settings
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The command line."""
+    """Return the parser of the command line."""
     variables = "\n".join(f"  {PREFIX}{name.upper()}" for name in Settings.model_fields)
     parser = argparse.ArgumentParser(
         prog="sandbox-operator",
@@ -28,11 +28,11 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; the process's exit code."""
+    """Run the command line and return the process's exit code."""
     build_parser().parse_args(arguments)
     try:
         settings = load_settings(os.environ)
-        json_logs.configure(settings.log_level)
+        configure(settings.log_level)
         return asyncio.run(run(settings))
     except (SettingsError, ApiError, ValueError) as error:
         sys.stderr.write(f"sandbox-operator: {error}\n")

@@ -1,15 +1,15 @@
-"""Every error of the operator.
+"""All errors of the operator.
 
 OperatorError
-|-- SettingsError            the environment is wrong; the process does not start
-|-- SpecError                a resource's value is wrong; names its field
-|-- NotLeadingError          a write was tried without the lease
-|-- Blocked                  a session cannot go on now; becomes a condition
+|-- SettingsError            an environment variable is wrong, so the process does not start
+|-- SpecError                a resource has an invalid value; names the field
+|-- NotLeadingError          a write was attempted without the lease
+|-- Blocked                  a session cannot continue now; becomes a condition
 |-- AgentError               an agent refused a call
-|   `-- AgentUnreachableError    ... or did not answer
+|   `-- AgentUnreachableError    an agent did not answer
 `-- ApiError                 the API server refused a call
     |-- NotFoundError, AlreadyExistsError, ConflictError, InvalidError, ForbiddenError, ExpiredError
-    `-- UnavailableError     it did not answer, or asked to come back later
+    `-- UnavailableError     the API server did not answer, or asked to retry later
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class SettingsError(OperatorError):
 
 
 class SpecError(OperatorError):
-    """A value of a resource is wrong.
+    """A resource has an invalid value.
 
     Attributes:
         field: Path of the field, such as `spec.lifecycle.idleTimeout`.
@@ -38,16 +38,16 @@ class SpecError(OperatorError):
 
 
 class NotLeadingError(OperatorError):
-    """This replica does not hold the lease, so it may not write."""
+    """A write was attempted while this replica does not hold the lease."""
 
 
 class Blocked(OperatorError):  # noqa: N818 - a state of a session, not a fault of the operator
-    """A session cannot go on for a reason that its user or administrator can see and change.
+    """A session cannot continue for a reason that its user or administrator can see and change.
 
     Attributes:
         reason: CamelCase reason of the condition Ready.
-        failed: Whether the phase becomes Failed (the resource has to be changed) or stays what it is.
-        retry_after: Seconds until the next try.
+        failed: True if the phase becomes Failed, because the resource has to be changed. Otherwise it stays.
+        retry_after: Seconds until the next attempt.
     """
 
     def __init__(self, reason: str, message: str, *, failed: bool = False, retry_after: float = 5.0) -> None:
@@ -70,14 +70,14 @@ class AgentError(OperatorError):
 
 
 class AgentUnreachableError(AgentError):
-    """An agent did not answer in time, or says that it cannot yet."""
+    """An agent did not answer in time, or is not ready to."""
 
 
 class ApiError(OperatorError):
     """The API server answered with a status that is not a success.
 
     Attributes:
-        status: HTTP status; 0 where there was no answer.
+        status: HTTP status; 0 if there was no answer.
         reason: `reason` of the Status object, or "".
     """
 
@@ -96,7 +96,7 @@ class AlreadyExistsError(ApiError):
 
 
 class ConflictError(ApiError):
-    """409: another resourceVersion or uid."""
+    """409: the object has another resourceVersion or uid."""
 
 
 class InvalidError(ApiError):
@@ -104,7 +104,7 @@ class InvalidError(ApiError):
 
 
 class ExpiredError(ApiError):
-    """410: what a list was to go on from is gone."""
+    """410: the continue token of a list has expired."""
 
 
 class ForbiddenError(ApiError):
@@ -115,7 +115,7 @@ class UnavailableError(ApiError):
     """No answer, 429 or 5xx: the write may or may not have happened.
 
     Attributes:
-        retry_after: Seconds the server asked for, or None.
+        retry_after: Seconds after which the server asked to retry, or None.
     """
 
     def __init__(self, status: int, reason: str, message: str, retry_after: float | None = None) -> None:
@@ -124,7 +124,7 @@ class UnavailableError(ApiError):
 
 
 def api_error(status: int, body: object, retry_after: float | None = None) -> ApiError:
-    """The error for an answer of the API server; `body` is its Status object where it sent one."""
+    """Return the error for an answer of the API server. `body` is its Status object, if it sent one."""
     fields = body if isinstance(body, dict) else {}
     reason, message = str(fields.get("reason") or ""), str(fields.get("message") or f"HTTP status {status}")
     if status == 429 or status >= 500:  # noqa: PLR2004 - HTTP

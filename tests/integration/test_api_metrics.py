@@ -2,12 +2,12 @@
 
 import pytest
 
-from sandbox_operator.app.metrics import Metrics
 from sandbox_operator.errors import UnavailableError
 from sandbox_operator.kube.client import KubeClient
 from sandbox_operator.kube.connection import Connection
 from sandbox_operator.kube.resources import SECRETS
 from sandbox_operator.kube.write_hook import FaultHook
+from sandbox_operator.metrics import Metrics
 from sandbox_proto import tracing
 from sandbox_testing.api_server import FakeKube
 from tests.support.api_server import ApiServer

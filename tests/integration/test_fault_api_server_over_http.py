@@ -96,7 +96,7 @@ async def test_fault_11_a_write_under_way_when_the_api_server_goes_and_reads_tha
         await operator.until(lambda: operator.phase("one") == "Ready")
         # Another process would find the Secret; so does this one, once it remembers no more what it made.
         operator.server.on_request = refuse_reads
-        monkeypatch.setattr("sandbox_operator.agent.bind._RECENT", 0.0)
+        monkeypatch.setattr("sandbox_operator.agent.bind._CACHE_SECONDS", 0.0)
         operator.lose_pod("one")
         await operator.until(lambda: operator.phase("one") == "Ready" and len(refused) == 7)
         operator.server.on_request = lambda _: None

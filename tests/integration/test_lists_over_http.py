@@ -64,7 +64,7 @@ async def test_a_first_list_that_fails_is_tried_again_and_nobody_leads_before(tm
 
 
 async def test_without_a_definition_it_is_not_ready_says_so_and_ends_to_be_started_again(tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr("sandbox_operator.app.application._FIRST_LIST", 1.0)
+    monkeypatch.setattr("sandbox_operator.app.application._FIRST_LIST_TIMEOUT", 1.0)
     operator = RunningOperator(tmp_path)
     root = f"/apis/{POOLS.group}/{POOLS.version}"
 
@@ -79,9 +79,9 @@ async def test_without_a_definition_it_is_not_ready_says_so_and_ends_to_be_start
     operator.server.on_request = hide
     async with operator.started(monkeypatch) as application:
         assert await operator.ended() == 1
-        assert "sandboxwarmpools" in application._lists.find_problem()
+        assert "sandboxwarmpools" in application._relister.find_problem()
     (record,) = [each for each in caplog.records if each.levelname == "ERROR" and "lease" in each.getMessage()]
-    assert "no watch of sandboxwarmpools: are the CustomResourceDefinitions there" in record.getMessage()
+    assert "no watch of sandboxwarmpools: check that the CustomResourceDefinitions are installed" in record.getMessage()
 
 
 @pytest.fixture

@@ -14,11 +14,11 @@ from werkzeug.serving import make_server
 from werkzeug.wrappers import Request, Response
 
 from sandbox_operator.app.logs import configure
-from sandbox_operator.app.settings import Settings, load_settings
 from sandbox_operator.credentials import sts
 from sandbox_operator.credentials.source import StaticCredentials
 from sandbox_operator.credentials.sts import StsCredentials, choose_endpoint
 from sandbox_operator.errors import Blocked, SettingsError
+from sandbox_operator.settings import Settings, load_settings
 
 ROLE = "arn:aws:iam::123456789012:role/sandboxes"
 END = datetime(2031, 2, 3, 4, 5, 6, tzinfo=UTC)

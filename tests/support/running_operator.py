@@ -1,4 +1,4 @@
-"""The operator as it runs (kopf, queues, lease, HTTP client) against an ApiServer; kubelet and agents are played."""
+"""Runs the complete operator (kopf, queues, lease, HTTP client) against an ApiServer, with fake kubelet and agents."""
 
 import asyncio
 import contextlib
@@ -17,14 +17,14 @@ SYSTEM = "system"
 
 
 class Agents(RememberingAgents):
-    """As the operator's own client, they can be closed."""
+    """RememberingAgents that can be closed, like the operator's own client."""
 
     async def close(self):
-        """Nothing is open."""
+        """Do nothing: no connection is open."""
 
 
 class RunningOperator:
-    """A cluster in memory, its API over HTTP, and one process of the operator."""
+    """An in-memory cluster, its API over HTTP, and one process of the operator."""
 
     def __init__(self, folder, **settings):
         self.kube, self.agents = FakeKube(), Agents()
@@ -39,7 +39,7 @@ class RunningOperator:
 
     @contextlib.asynccontextmanager
     async def running(self, monkeypatch):
-        """The operator leads and watches everything; at the end what must always hold is checked."""
+        """Run the operator. It leads and watches everything; at the end, the invariants are checked."""
         async with self.started(monkeypatch) as application:
             await self.until(lambda: application._lease.is_leading and self.server.watching() == 4)
             yield self
@@ -49,7 +49,7 @@ class RunningOperator:
 
     @contextlib.asynccontextmanager
     async def started(self, monkeypatch):
-        """The operator's process has begun, whatever becomes of it."""
+        """Start the operator's process, which may also fail."""
         monkeypatch.setattr("sandbox_operator.app.application.AgentClient", lambda *_: self.agents)
         await self.server.start()
         self._write_kubeconfig()
@@ -59,49 +59,49 @@ class RunningOperator:
             yield application
         finally:
             application._stop.set()
-            # Once the lease is back; kopf waits for all tasks of this loop, the server's among them.
+            # Not before the lease was released. Kopf waits for all tasks of this loop, including the server's.
             while self.server.watching() and not self._task.done():  # noqa: ASYNC110 - ends with either
                 await asyncio.sleep(0.01)
             await self.server.stop()
             self.exit_code = await self._task
 
     async def until(self, condition, seconds=8.0):
-        """Wait for what a condition says; a failure if the operator ends before."""
+        """Wait until a condition is true. Fail if that takes too long or if the operator ends."""
         deadline = time.monotonic() + seconds
         while not condition():
-            assert time.monotonic() < deadline, f"it did not happen in time: {self.describe()}"
+            assert time.monotonic() < deadline, f"timed out; sessions: {self.describe()}"
             assert not self._task.done(), "the operator ended"
             await asyncio.sleep(0.01)
 
     async def ended(self):
-        """Its exit code, once it ends by itself."""
+        """Wait until the operator ends by itself, and return its exit code."""
         async with asyncio.timeout(20):
             return await asyncio.shield(self._task)
 
     def describe(self):
-        """Where all sessions stand."""
+        """Return the phase of each session."""
         return {name: raw.get("status", {}).get("phase") for name, raw in self.kube.named(SESSIONS).items()}
 
     def add_session(self, name, **spec):
-        """A user makes a session."""
+        """Create a session as a user would."""
         spec = {"templateRef": {"name": "default"}, **spec}
         body = {"apiVersion": SESSIONS.api_version, "kind": SESSIONS.kind, "metadata": {"name": name}, "spec": spec}
         self.kube.put(SESSIONS, NAMESPACE, body)
 
     def change_session(self, name, **spec):
-        """A user changes it."""
+        """Change a session as a user would."""
         self.kube.change(SESSIONS, NAMESPACE, name, {"spec": spec})
 
     def phase(self, name):
-        """A session's phase."""
+        """Return a session's phase."""
         return (self.kube.named(SESSIONS)[name].get("status") or {}).get("phase")
 
     def pod(self, name):
-        """The name of a session's pod."""
+        """Return the name of a session's pod."""
         return self.kube.named(SESSIONS)[name]["status"]["podName"]
 
     def lose_pod(self, name):
-        """A session's pod is gone at once."""
+        """Remove a session's pod at once."""
         pod = self.pod(name)
         self.kube.remove(PODS, NAMESPACE, pod)
         self._end_agent(pod, by_fault=True)

@@ -1,10 +1,10 @@
-"""A cluster in memory whose parts fail: the operator's world over TroubledKube, retrying as its work queue does."""
+"""An in-memory cluster with faults, and an operator that retries like its work queue."""
 
 import asyncio
 import contextlib
 from dataclasses import replace
 
-from sandbox_operator.agent.client import AgentView
+from sandbox_operator.agent.model import AgentView
 from sandbox_operator.errors import OperatorError
 from sandbox_operator.kube.resources import PODS, SECRETS, SESSIONS
 from sandbox_operator.kube.write_hook import FaultHook
@@ -16,15 +16,15 @@ from tests.unit.operator.conftest import NAMESPACE, Operator, World
 
 
 class Killed(BaseException):
-    """The operator's process died here."""
+    """Raised where the operator's process is killed."""
 
 
 class Death(FaultHook):
-    """Kills the process in memory: from then on none of its tasks writes anything more.
+    """Kills the in-memory process at a write. After that, none of its tasks can write.
 
     Attributes:
-        has_struck: Whether it came to that write.
-        at: The call, as FakeKube and RememberingAgents write them down.
+        has_struck: True if the process reached that write.
+        at: The call at which it was killed, as FakeKube and RememberingAgents record calls.
     """
 
     def __init__(self, kill_at=0, kill_after=0, calls=()):
@@ -32,7 +32,6 @@ class Death(FaultHook):
         self.has_struck, self.at, self._calls = False, (), calls
 
     def before_write(self):
-        """See FaultHook."""
         if self.has_struck:
             raise Killed
         return super().before_write()
@@ -45,12 +44,12 @@ class Death(FaultHook):
 
 
 class RememberingAgents(FakeAgents):
-    """Agents that notice what must never happen to them.
+    """Agents that record what must never happen to them.
 
     Attributes:
-        calls: Verb, "agents" and server name of each Bind, Renew and Drain, as FakeKube has it of its writes.
-        lost: Server names of agents whose pod went while they held acknowledged files that no push had saved.
-        bound_twice: Server names of agents that were asked to serve another session than theirs.
+        calls: Verb, "agents" and server name of each Bind, Renew and Drain, like FakeKube's record of writes.
+        lost: Server names of agents whose pod was deleted while they held acknowledged files that were not pushed.
+        bound_twice: Server names of agents that were asked to serve a second session.
     """
 
     def __init__(self, faults=None):
@@ -72,25 +71,25 @@ class RememberingAgents(FakeAgents):
             self.bound_twice.append(address.server_name)
         bound = await super().bind(address, request)
         if view.state == "BLANK":
-            # A client writes a file as soon as it can, and is told that it is there.
+            # A client writes a file as soon as it can, and the agent acknowledges it.
             self.views[address.server_name] = bound = replace(bound, dirty=True)
         return bound
 
     def end(self, server_name, *, by_fault=False):
-        """The pod is gone, and with it the agent."""
+        """Remove an agent whose pod is gone."""
         view = self.views.pop(server_name, AgentView())
         if view.dirty and not by_fault:
             self.lost.append(server_name)
 
 
 class RetryingOperator(Operator):
-    """One process of the operator; what fails comes again, as from its work queue."""
+    """One process of the operator, which retries failed keys like its work queue."""
 
     failures = 0
     limit = 300
 
     async def list_all(self):
-        """As the application's resync: what a list shows that no watch told is looked at, too."""
+        """List everything, and enqueue whatever no watch has reported, like the application's Relister."""
         for kind in WATCHED:
             items, version = await self.kube.list(kind, None)
             listing = self.store.begin_listing(kind)
@@ -99,37 +98,37 @@ class RetryingOperator(Operator):
         await super().list_all()
 
     async def work(self, key):
-        """One key; on a failure it is put back."""
+        """Work on one key, and enqueue it again if that fails."""
         try:
             await super().work(key)
         except OperatorError:
             self.failures += 1
-            assert self.failures < self.limit, "it fails again and again"
+            assert self.failures < self.limit, "a key keeps failing"
             self._enqueue(key)
 
 
 class TroubledWorld(World):
-    """World over TroubledKube and RememberingAgents."""
+    """A World with a TroubledKube and RememberingAgents."""
 
     def __init__(self, **settings):
         super().__init__()
         self.settings = self.settings.model_copy(update=settings) if settings else self.settings
         self.kube = TroubledKube(self.faults, self.clock)
         self.agents = RememberingAgents(self.faults)
-        # One list of all calls that change something: its last one is where a process died.
+        # One list of all calls that change something. Its last call is where a process was killed.
         self.agents.calls = self.kube.calls
         self.operator_clock = self.clock
         self.restart()
 
     def restart(self, faults=None, settings=None):
-        """Another process of the operator: it shares only the cluster with the last one."""
+        """Start a new process of the operator. It shares only the cluster with the previous one."""
         self.faults = faults or FaultHook()
         self.kube.faults = self.agents.faults = self.faults
         self.operator = RetryingOperator(self.kube, self.agents, self.operator_clock, settings or self.settings)
         return self.operator
 
     def play_kubelet(self):
-        """Start pods that wait, end pods that are being deleted; whether there were any."""
+        """Start waiting pods and end pods that are being deleted. Return True if there were any."""
         changed = False
         for name, pod in list(self.pods().items()):
             if pod["metadata"].get("deletionTimestamp"):
@@ -142,18 +141,18 @@ class TroubledWorld(World):
         return changed
 
     def note_ended(self, *, by_fault=False):
-        """Agents end with their pods; with a session that its user deleted, so does what it did not push."""
+        """End the agents whose pods are gone. Unpushed files of a deleted session do not count as lost."""
         for server_name in list(self.agents.views):
             if server_name.split(".")[0] not in self.pods():
                 self.agents.end(server_name, by_fault=by_fault or not self.is_wanted(server_name))
 
     def is_wanted(self, server_name):
-        """Whether the session is still there."""
+        """Return True if the agent's session still exists."""
         uid = self.agents.views[server_name].session_uid
         return uid in {raw["metadata"]["uid"] for raw in self.kube.named(SESSIONS).values()}
 
     def lose_pod(self, name=None):
-        """Node, kubelet or a hand takes the pod away at once: what was not pushed is lost, and that is known."""
+        """Remove a pod at once, as a forced deletion does. Its unpushed files are lost, as documented."""
         self.kube.remove(PODS, NAMESPACE, name or self.pod())
         self.note_ended(by_fault=True)
 
@@ -162,16 +161,16 @@ class TroubledWorld(World):
         self.kube.change(SESSIONS, NAMESPACE, name, {"spec": spec})
 
     async def run_until_killed(self, *, at=0, after=0):
-        """A new process that dies right before or right after its n-th write; whether it came to that write."""
+        """Run a new process that is killed before or after its n-th write. Return True if it reached that write."""
 
         operator = self.restart(Death(at, after, self.kube.calls))
         with contextlib.suppress(Killed):
             await operator.list_all()
             await operator.settle(self.play_kubelet)
-            # A first look that may wait has waited.
+            # A new process may defer its first reconcile of a session. Now that time has passed.
             await operator.list_all()
             await operator.settle(self.play_kubelet)
-        # The calls that a process has under way end with it.
+        # The process's calls in progress end with it.
         drains = [task for task in asyncio.all_tasks() if task.get_name().startswith("drain-")]
         for task in drains:
             task.cancel()
@@ -179,16 +178,16 @@ class TroubledWorld(World):
         return self.faults.has_struck
 
     async def converge(self):
-        """A new process that has nothing to fear, and the invariants."""
+        """Run a new process without faults until it has nothing left to do, and check the invariants."""
         await self.restart().list_all()
         await self.come_to_rest()
 
     async def come_to_rest(self):
-        """The process that runs goes on to rest, and the invariants."""
+        """Run the current process until it has nothing left to do, and check the invariants."""
         for _ in range(3):
             await self.operator.list_all()
             await self.settle()
-            # Whatever waits for a time to pass (retries, grace) is over then.
+            # After that, retries and grace periods are over.
             self.clock.advance(seconds=31)
         await self.operator.list_all()
         await self.settle()

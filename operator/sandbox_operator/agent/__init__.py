@@ -1,1 +1,1 @@
-"""Talks to a session's agent."""
+"""Calls a session's agent, and builds the requests that bind it to its session."""

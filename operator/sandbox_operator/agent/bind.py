@@ -1,4 +1,4 @@
-"""What an agent is told at Bind, and what a client is told in the access Secret. The token is made here."""
+"""Builds Bind and Renew requests, and the access Secret for clients. A session's token is created here."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from sandbox_operator.api.models import EnvVar, Session, Template
-    from sandbox_operator.app.settings import Settings
     from sandbox_operator.credentials.source import CredentialSource
     from sandbox_operator.kube.client import KubeApi, Object
     from sandbox_operator.pki.certificates import Authority
     from sandbox_operator.session.model import BindAgent, EnsureAccessSecret
+    from sandbox_operator.settings import Settings
 
-_RECENT: Final = 10.0
-"""Seconds for which an access Secret is taken to be what it was."""
-_MOST_RECENT: Final = 500
+_CACHE_SECONDS: Final = 10.0
+"""Time for which an access Secret is assumed to be unchanged."""
+_MAX_CACHED: Final = 500
 _RESTORE_WAIT: Final = Duration(seconds=1)
-"""What a Bind waits for the restore: where nothing or little is stored its answer says that the session is ready."""
+"""Time that Bind waits for the restore. If little is stored, its answer then says that the session is ready."""
 _TOKEN = re.compile(rb"[A-Za-z0-9_-]{43}")
 _LANGUAGES: dict[str, types_pb2.Language] = {
     "python": types_pb2.LANGUAGE_PYTHON,
@@ -47,35 +47,35 @@ _LANGUAGES: dict[str, types_pb2.Language] = {
 
 @dataclass(frozen=True, slots=True)
 class Binder:
-    """Builds Bind requests and keeps access Secrets."""
+    """Builds requests that give an agent its session or new credentials, and maintains access Secrets."""
 
     api: KubeApi
     settings: Settings
     credentials: CredentialSource
     authority: Authority
-    _recent: dict[str, tuple[float, EnsureAccessSecret, bytes]] = field(default_factory=dict, repr=False)
-    """What was ensured just now, by the session's uid: a start needs it three times within milliseconds."""
+    _cache: dict[str, tuple[float, EnsureAccessSecret, bytes]] = field(default_factory=dict, repr=False)
+    """Recently ensured Secrets by the session's uid. A start needs its Secret three times within milliseconds."""
 
     async def ensure_access(self, session: Session, action: EnsureAccessSecret) -> bytes:
-        """Make the access Secret, or bring its address up to date; the token in it. A token is never changed.
+        """Create the access Secret or update its address, and return the token in it. A token never changes.
 
         Raises:
-            Blocked: The Secret's name is taken by one that is not this session's.
+            Blocked: A Secret of another owner has this name.
         """
         uid, now = session.metadata.uid, time.monotonic()
-        recent = self._recall(uid)
+        recent = self._cached(uid)
         if recent and recent[1] == action:
             return recent[2]
         token = await self._ensure(session, action)
-        if len(self._recent) > _MOST_RECENT:
-            for other in [key for key, known in self._recent.items() if now - known[0] > _RECENT]:
-                del self._recent[other]
-        self._recent[uid] = (now, action, token)
+        if len(self._cache) > _MAX_CACHED:
+            for other in [key for key, known in self._cache.items() if now - known[0] > _CACHE_SECONDS]:
+                del self._cache[other]
+        self._cache[uid] = (now, action, token)
         return token
 
-    def _recall(self, uid: str) -> tuple[float, EnsureAccessSecret, bytes] | None:
-        recent = self._recent.get(uid)
-        return recent if recent and time.monotonic() - recent[0] < _RECENT else None
+    def _cached(self, uid: str) -> tuple[float, EnsureAccessSecret, bytes] | None:
+        recent = self._cache.get(uid)
+        return recent if recent and time.monotonic() - recent[0] < _CACHE_SECONDS else None
 
     async def _ensure(self, session: Session, action: EnsureAccessSecret) -> bytes:
         namespace, name = session.metadata.namespace, naming.access_secret_name(session.metadata.name)
@@ -83,7 +83,7 @@ class Binder:
             secrets.token_urlsafe(32), self.authority.pem, action.endpoint, action.server_name, action.pod_name
         )
         wanted = build_access_secret(session, access)
-        # Creating it is the usual case, so it is tried first.
+        # Usually the Secret does not exist yet, so try to create it first.
         try:
             await self.api.create(SECRETS, namespace, wanted)
         except AlreadyExistsError:
@@ -99,19 +99,19 @@ class Binder:
         return token or access.token.encode()
 
     async def build_request(self, session: Session, template: Template, action: BindAgent) -> session_pb2.BindRequest:
-        """The Bind request.
+        """Return the Bind request.
 
         Raises:
-            Blocked: A Secret that the environment refers to, or the storage's credentials, are not there.
+            Blocked: A Secret that the environment refers to does not exist, or there are no storage credentials.
         """
         metadata = session.metadata
-        if recent := self._recall(metadata.uid):
+        if recent := self._cached(metadata.uid):
             token = recent[2]
         else:
             secret = await self.api.get(SECRETS, metadata.namespace, naming.access_secret_name(metadata.name))
             token = _own_token(session, secret)
         if not token:
-            raise Blocked("SecretNameTaken", "the access Secret holds no token", retry_after=1)
+            raise Blocked("SecretNameTaken", "the access Secret contains no token", retry_after=1)
         request = session_pb2.BindRequest(
             session_uid=metadata.uid,
             session_name=f"{metadata.namespace}/{metadata.name}",
@@ -129,15 +129,15 @@ class Binder:
         return request
 
     def prepare(self, session: Session) -> None:
-        """Begin to get the storage credentials for a Bind that comes soon."""
+        """Start to get the storage credentials for a Bind that will follow soon."""
         if self.settings.storage_bucket:
             self.credentials.prepare(self._key_prefix(session))
 
     async def build_renewal(self, session: Session) -> session_pb2.RenewRequest:
-        """The Renew request, with new storage credentials.
+        """Return the Renew request, with new storage credentials.
 
         Raises:
-            Blocked: There are none now.
+            Blocked: There are no credentials at the moment.
         """
         store = await self._build_store(self._key_prefix(session))
         return session_pb2.RenewRequest(session_uid=session.metadata.uid, s3=store)
@@ -158,13 +158,13 @@ class Binder:
             try:
                 found[reference.name] = await self.api.get(SECRETS, namespace, reference.name)
             except NotFoundError:
-                raise Blocked("SecretKeyNotFound", f"{field}.name: there is no Secret {reference.name}") from None
+                raise Blocked("SecretKeyNotFound", f"{field}.name: Secret {reference.name} does not exist") from None
         secret = found[reference.name]
-        # Otherwise a session could read what belongs to another one, or to the operator.
+        # Otherwise a session could read Secrets of another session or of the operator.
         labels = secret["metadata"].get("labels") or {}
         is_ours = labels.get(naming.MANAGED_BY) or reference.name == self.settings.ca_secret
         if is_ours or secret.get("type") == "kubernetes.io/service-account-token":
-            raise Blocked("EnvNotAllowed", f"{field}.name: Secret {reference.name} is not for sessions", failed=True)
+            raise Blocked("EnvNotAllowed", f"{field}.name: sessions may not use Secret {reference.name}", failed=True)
         value = (secret.get("data") or {}).get(reference.key)
         if value is None:
             raise Blocked("SecretKeyNotFound", f"{field}.key: Secret {reference.name} has no key {reference.key}")
@@ -208,11 +208,11 @@ class Binder:
 
 
 def _own_token(session: Session, secret: Mapping[str, Any]) -> bytes:
-    """The token in a session's access Secret; empty where there is none that is one."""
+    """Return the token in a session's access Secret, or b"" if it has no valid one."""
     if controller_uid(secret) != session.metadata.uid:
-        # Also right after a session was deleted and made anew, until the old one's Secret is collected.
+        # Also for a short time after a session was deleted and created again: the old Secret is deleted later.
         name = secret["metadata"]["name"]
-        raise Blocked("SecretNameTaken", f"Secret {name} is not this session's", retry_after=1)
+        raise Blocked("SecretNameTaken", f"Secret {name} belongs to another owner", retry_after=1)
     try:
         token = base64.b64decode((secret.get("data") or {}).get("token") or "")
     except ValueError:

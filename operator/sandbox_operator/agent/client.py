@@ -1,6 +1,7 @@
-"""The operator's calls of SessionService: mutual TLS to a pod's address, the certificate's name decides who answered.
+"""Calls agents over gRPC with mutual TLS. The name in an agent's certificate proves which pod answered.
 
-Every call has a deadline and none blocks the loop. Errors: AgentUnreachableError (try again), AgentError (refused).
+Every call has a deadline, and none blocks the event loop. A call raises AgentUnreachableError if it may be retried, and
+AgentError if the agent refused it.
 """
 
 from __future__ import annotations
@@ -10,14 +11,17 @@ import contextlib
 import time
 from collections import OrderedDict
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import grpc
 import grpc.aio
 from google.protobuf.duration_pb2 import Duration
-from google.rpc import error_details_pb2, status_pb2
+from google.protobuf.message import DecodeError
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
 
+from sandbox_operator.agent.model import AgentAddress, AgentView
 from sandbox_operator.errors import AgentError, AgentUnreachableError, NotLeadingError
 from sandbox_proto import tracing
 from sandbox_proto.v1 import session_pb2, session_pb2_grpc
@@ -29,11 +33,13 @@ if TYPE_CHECKING:
 
     from sandbox_operator.kube.write_hook import FaultHook
     from sandbox_operator.pki.certificates import Authority
+    from sandbox_operator.watch.work_queue import Key
 
 _CERTIFICATE_MAX_AGE: Final = 86400.0
-_MOST_CHANNELS: Final = 64
-_DETAILS: Final = "grpc-status-details-bin"
-# grpc's own first retry comes after a second, which is longer than an agent takes to start.
+"""Seconds after which the operator signs itself a new client certificate."""
+_MAX_CHANNELS: Final = 64
+"""Channels that stay open. An open channel costs 85 KiB."""
+# By default gRPC reconnects after a second, which is longer than an agent takes to start.
 _CHANNEL_OPTIONS: Final[list[tuple[str, Any]]] = [
     ("grpc.initial_reconnect_backoff_ms", 50),
     ("grpc.min_reconnect_backoff_ms", 50),
@@ -46,125 +52,104 @@ _CHANNEL_OPTIONS: Final[list[tuple[str, Any]]] = [
 _UNREACHABLE: Final = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED}
 
 
-@dataclass(frozen=True, slots=True)
-class AgentAddress:
-    """Where an agent's control port is, and the name its certificate has to have."""
-
-    target: str
-    server_name: str
-
-
-@dataclass(frozen=True, slots=True)
-class AgentView:
-    """What an agent said of itself. States are the names of the proto's enums without their prefix."""
-
-    state: str = "BLANK"
-    session_uid: str = ""
-    restore: str = "UNSPECIFIED"
-    restore_error: str = ""
-    runtime_ready: bool = True
-    running: int = 0
-    last_active: datetime | None = None
-    """By its own clock, which may be off."""
-    idle: timedelta | None = None
-    """How long ago that was; None: an agent of before, which does not tell."""
-    generation: int = 0
-    files: int = 0
-    bytes: int = 0
-    synced_at: datetime | None = None
-    dirty: bool = False
-    workspace_error: str = ""
-    credentials_expire_at: datetime | None = None
-    """When its storage credentials end; None: it was not told."""
-    needs_credentials: bool = False
-    """Storage refuses them, or their time is over."""
-
-
 class Agents(Protocol):
-    """What the operator asks of agents; `testing_agents.FakeAgents` is another one."""
+    """The calls that the operator makes to agents. `sandbox_testing.agents.FakeAgents` implements them for tests."""
 
     async def describe(self, address: AgentAddress, wait: float = 0.0, timeout: float = 2.0) -> AgentView:  # noqa: ASYNC109 - gRPC has deadlines of its own
-        """What an agent knows of itself; `wait` lets it wait for the end of a restore, `timeout` for its start."""
+        """Return an agent's description of itself.
+
+        Args:
+            address: The agent's address.
+            wait: Seconds that the agent may hold the answer back until its restore has ended.
+            timeout: Seconds, in addition to `wait`, in which the agent must answer. It may still be starting.
+        """
         ...
 
     async def bind(self, address: AgentAddress, request: session_pb2.BindRequest) -> AgentView:
-        """Give a blank agent its session."""
+        """Give a blank agent its session, and return its new description."""
         ...
 
     async def renew(self, address: AgentAddress, request: session_pb2.RenewRequest) -> AgentView:
-        """Give an agent new storage credentials."""
+        """Give an agent new storage credentials, and return its new description."""
         ...
 
     async def drain(self, address: AgentAddress, session_uid: str, grace: float, timeout: float) -> AgentView:  # noqa: ASYNC109 - as above
-        """Refuse new work, wait, push; returns when the push is durable."""
+        """Make an agent refuse new work and push its workspace. Return its description once the push is durable.
+
+        Args:
+            address: The agent's address.
+            session_uid: Session that the agent must be serving.
+            grace: Seconds that running work may go on.
+            timeout: Seconds that the push may take.
+        """
         ...
 
     def connect(self, address: AgentAddress) -> None:
-        """Begin to connect to an agent: it is called soon."""
+        """Start connecting to an agent that will be called soon."""
         ...
 
     async def forget(self, address: AgentAddress) -> None:
-        """Close what is open to an agent that is gone."""
+        """Close the connection to an agent that is gone."""
         ...
 
 
 @dataclass(slots=True)
-class _Link:
+class _OpenChannel:
     channel: grpc.aio.Channel
     calls: int = 0
-    """Under way."""
+    """Number of calls in progress."""
 
 
 class AgentClient:
-    """Agents over gRPC, one channel an agent, and the channels that were used last kept open."""
+    """The gRPC implementation of `Agents`: one channel per agent, of which the most recently used stay open."""
 
     def __init__(self, authority: Authority, faults: FaultHook, may_write: Callable[[], bool]) -> None:
         self._authority, self._faults, self._may_write = authority, faults, may_write
         self._credentials: tuple[float, bytes, grpc.ChannelCredentials] | None = None
         self._closing: set[asyncio.Task[None]] = set()
-        self._links: OrderedDict[AgentAddress, _Link] = OrderedDict()
+        self._channels: OrderedDict[AgentAddress, _OpenChannel] = OrderedDict()
 
     async def describe(self, address: AgentAddress, wait: float = 0.0, timeout: float = 2.0) -> AgentView:  # noqa: ASYNC109 - gRPC has deadlines of its own
-        """See Agents."""
+        """Return an agent's description of itself."""
         request = session_pb2.DescribeRequest(wait=_duration(wait))
         with self._use(address) as stub, tracing.calling(stub.Describe, only_within=True) as span:
             call = stub.Describe(request, timeout=timeout + wait, wait_for_ready=True, metadata=span.metadata)
             return _view(await _call(call))
 
     async def bind(self, address: AgentAddress, request: session_pb2.BindRequest) -> AgentView:
-        """See Agents."""
+        """Give a blank agent its session."""
         with self._use(address) as stub, tracing.calling(stub.Bind, only_within=True) as span:
             return await self._write(lambda: stub.Bind(request, timeout=10.0, metadata=span.metadata))
 
     async def renew(self, address: AgentAddress, request: session_pb2.RenewRequest) -> AgentView:
-        """See Agents."""
+        """Give an agent new storage credentials."""
         with self._use(address) as stub, tracing.calling(stub.Renew, only_within=True) as span:
             return await self._write(lambda: stub.Renew(request, timeout=15.0, metadata=span.metadata))
 
     async def drain(self, address: AgentAddress, session_uid: str, grace: float, timeout: float) -> AgentView:  # noqa: ASYNC109 - as above
-        """See Agents."""
+        """Make an agent refuse new work and push its workspace."""
         request = session_pb2.DrainRequest(session_uid=session_uid, grace=_duration(grace))
         with self._use(address) as stub, tracing.calling(stub.Drain, only_within=True) as span:
             return await self._write(lambda: stub.Drain(request, timeout=timeout + grace, metadata=span.metadata))
 
     def connect(self, address: AgentAddress) -> None:
-        """See Agents."""
+        """Start connecting to an agent."""
         self._open(address).channel.get_state(try_to_connect=True)
 
     async def forget(self, address: AgentAddress) -> None:
-        """See Agents."""
-        if link := self._links.pop(address, None):
-            await link.channel.close(None)
+        """Close the connection to an agent."""
+        if opened := self._channels.pop(address, None):
+            await opened.channel.close(None)
 
     async def close(self) -> None:
         """Close every channel."""
-        for address in list(self._links):
+        for address in list(self._channels):
             await self.forget(address)
         await asyncio.gather(*self._closing)
 
     async def _write(self, call: Callable[[], Awaitable[Any]]) -> AgentView:
         if not self._may_write():
-            raise NotLeadingError("an agent's session is changed by the leader only")
+            raise NotLeadingError("this replica is not the leader, so it does not call agents")
         number = self._faults.before_write()
         try:
             answer = await _call(call())
@@ -174,33 +159,33 @@ class AgentClient:
 
     @contextlib.contextmanager
     def _use(self, address: AgentAddress) -> Iterator[Any]:
-        """A stub for one call."""
-        link = self._open(address)
-        link.calls += 1
+        """Yield a stub for one call, and keep its channel open meanwhile."""
+        opened = self._open(address)
+        opened.calls += 1
         try:
-            yield session_pb2_grpc.SessionServiceStub(link.channel)  # type: ignore[no-untyped-call]
+            yield session_pb2_grpc.SessionServiceStub(opened.channel)  # type: ignore[no-untyped-call]
         finally:
-            link.calls -= 1
+            opened.calls -= 1
 
-    def _open(self, address: AgentAddress) -> _Link:
-        """The connection that is open already, or one that a call opens."""
-        link = self._links.get(address)
-        if link is None:
+    def _open(self, address: AgentAddress) -> _OpenChannel:
+        """Return the agent's channel, and create it if there is none. The first call connects it."""
+        opened = self._channels.get(address)
+        if opened is None:
             options = [*_CHANNEL_OPTIONS, ("grpc.ssl_target_name_override", address.server_name)]
-            link = _Link(grpc.aio.secure_channel(address.target, self._channel_credentials(), options=options))
-            self._links[address] = link
+            opened = _OpenChannel(grpc.aio.secure_channel(address.target, self._channel_credentials(), options=options))
+            self._channels[address] = opened
             self._close_oldest()
-        self._links.move_to_end(address)
-        return link
+        self._channels.move_to_end(address)
+        return opened
 
     def _close_oldest(self) -> None:
-        """Close what was not used for longest, where too many are open: a channel costs 85 KiB."""
-        for address, link in list(self._links.items())[:-1]:
-            if len(self._links) <= _MOST_CHANNELS:
+        """Close the least recently used idle channels while too many are open."""
+        for address, opened in list(self._channels.items())[:-1]:
+            if len(self._channels) <= _MAX_CHANNELS:
                 return
-            if not link.calls:
-                del self._links[address]
-                closing = asyncio.create_task(link.channel.close(None), name="close-channel")
+            if not opened.calls:
+                del self._channels[address]
+                closing = asyncio.create_task(opened.channel.close(None), name="close-channel")
                 self._closing.add(closing)
                 closing.add_done_callback(self._closing.discard)
 
@@ -224,17 +209,15 @@ async def _call(call: Awaitable[Any]) -> Any:
 
 
 def _reason(error: grpc.aio.AioRpcError) -> str:
-    """The ErrorInfo's reason. What does not parse is no reason: the agent is not trusted to be well-behaved."""
+    """Return the reason in the error's ErrorInfo, or "" if it has none or is malformed. Agents are not trusted."""
     try:
-        trailing: Any = error.trailing_metadata() or ()
-        for key, value in trailing:
-            if key == _DETAILS:
-                raw = value if isinstance(value, bytes) else value.encode()
-                for detail in status_pb2.Status.FromString(raw).details:
-                    information = error_details_pb2.ErrorInfo()
-                    if detail.Unpack(information):
-                        return str(information.reason)[:64]
-    except ValueError:
+        call: Any = error
+        status = rpc_status.from_call(call)
+        information = error_details_pb2.ErrorInfo()
+        if status is not None and any(detail.Unpack(information) for detail in status.details):
+            return str(information.reason)[:64]
+    except (ValueError, DecodeError):
+        # The details contradict the status (ValueError), or are not valid protobuf.
         return ""
     return ""
 
@@ -270,3 +253,23 @@ def _moment(stamp: Timestamp) -> datetime:
 
 def _duration(seconds: float) -> Duration:
     return Duration(seconds=int(seconds), nanos=int(seconds % 1 * 1e9))
+
+
+class AgentViewCache:
+    """Agents' answers that the operator already has, so that the next observation of the session needs no call.
+
+    It holds one answer per session, and each can be taken once: Bind and Renew return a description, and a pod that was
+    just claimed is blank.
+    """
+
+    def __init__(self) -> None:
+        self._views: dict[Key, tuple[str, AgentView]] = {}
+
+    def put(self, key: Key, server_name: str, view: AgentView) -> None:
+        """Keep what the agent with this name has just answered."""
+        self._views[key] = (server_name, view)
+
+    def take(self, key: Key, server_name: str) -> AgentView | None:
+        """Return and drop the answer for a session. Return None if it is another agent's, or if there is none."""
+        name, view = self._views.pop(key, ("", None))
+        return view if name == server_name else None

@@ -1,1 +1,1 @@
-"""The process: wiring, settings, health, metrics, logs."""
+"""The operator's process: it builds all parts, elects a leader, and serves health checks and metrics."""

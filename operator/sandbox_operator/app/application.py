@@ -1,4 +1,4 @@
-"""Wiring: everything is made here once and handed to whoever needs it; the order of start and stop is here too."""
+"""One replica of the operator: builds all its parts, starts them in order, and stops them in order."""
 
 from __future__ import annotations
 
@@ -15,11 +15,10 @@ from typing import TYPE_CHECKING, Any, Final
 import kopf
 
 from sandbox_operator.agent.client import AgentClient
-from sandbox_operator.app import gc_tuning as cycles
-from sandbox_operator.app.assembly import Environment
-from sandbox_operator.app.event_recorder import EventRecorder
+from sandbox_operator.app import gc_tuning
+from sandbox_operator.app.assembly import Dependencies
+from sandbox_operator.app.controller import Controller
 from sandbox_operator.app.health import serve_health
-from sandbox_operator.app.metrics import Metrics
 from sandbox_operator.credentials.source import StaticCredentials
 from sandbox_operator.credentials.sts import StsCredentials
 from sandbox_operator.errors import UnavailableError
@@ -28,35 +27,34 @@ from sandbox_operator.kube.connection import load_connection
 from sandbox_operator.kube.lease import LeaderLease
 from sandbox_operator.kube.resources import POOLS, SESSIONS
 from sandbox_operator.kube.write_hook import FaultHook
+from sandbox_operator.metrics import Metrics
 from sandbox_operator.pki.ca_secret import AuthorityKeeper
-from sandbox_operator.watch.controller import Controller
+from sandbox_operator.session.event_recorder import EventRecorder
 from sandbox_operator.watch.handlers import (
-    POD_SELECTOR,
-    ForgetfulMemories,
     Handlers,
-    build_kopf_settings,
     pool_key,
     register,
     session_key,
 )
-from sandbox_operator.watch.kopf_workarounds import EmptyLists
-from sandbox_operator.watch.relist import Lists
-from sandbox_operator.watch.store import WATCHED, Store, name_of
+from sandbox_operator.watch.kopf_workarounds import EmptyLists, build_kopf_settings, memory_options
+from sandbox_operator.watch.relist import Relister
+from sandbox_operator.watch.store import POD_SELECTOR, WATCHED, Store, name_of
 from sandbox_proto import tracing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-    from sandbox_operator.app.settings import Settings
     from sandbox_operator.credentials.source import CredentialSource
     from sandbox_operator.kube.connection import Connection
+    from sandbox_operator.settings import Settings
 
 _LOG: Final = logging.getLogger(__name__)
 _WATCH_CONNECTIONS: Final = 20
-_LAST_WORK: Final = 3.0
-_FIRST_LIST: Final = 120.0
-"""Seconds in which everything has to be watched and listed once. Kopf looks for kinds only when it starts, so one that
-is defined later needs another process."""
+_STOP_GRACE: Final = 3.0
+"""Seconds that running work gets to finish when the process stops."""
+_FIRST_LIST_TIMEOUT: Final = 120.0
+"""Seconds in which everything must have been watched and listed once. Kopf discovers kinds only when it starts, so if a
+CustomResourceDefinition is installed later, only a new process sees it."""
 
 
 class Application:
@@ -75,12 +73,12 @@ class Application:
         self._is_working = False
         self._handlers = Handlers(self._store, self._enqueue, self._metrics, settings.default_template)
         self._namespaces: tuple[str | None, ...] = settings.watch_namespaces or (None,)
-        self._lists = Lists(
+        self._relister = Relister(
             self._api, self._store, self._namespaces, POD_SELECTOR, settings.resync_seconds, self._handlers.enqueue_for
         )
 
     async def run(self) -> int:
-        """Run until a signal (0) or until kopf or a part of ours stops by itself (1)."""
+        """Run until a signal, and return 0; or until kopf or another part stops by itself, and return 1."""
         settings = self._settings
         async with contextlib.AsyncExitStack() as stack:
             await stack.enter_async_context(self._api)
@@ -88,7 +86,7 @@ class Application:
                 serve_health(
                     settings.health_port,
                     settings.metrics_port,
-                    self._lists.find_problem,
+                    self._relister.find_problem,
                     self._metrics,
                     self._refresh_metrics,
                 )
@@ -99,7 +97,7 @@ class Application:
             stack.push_async_callback(agents.close)
             recorder = EventRecorder(self._api)
             self._controller = Controller(
-                Environment(
+                Dependencies(
                     self._api,
                     agents,
                     self._store,
@@ -125,44 +123,44 @@ class Application:
         ours = [
             asyncio.create_task(self._lead(), name="lease"),
             asyncio.create_task(recorder.run(), name="events"),
-            asyncio.create_task(self._lists.run(), name="lists"),
+            asyncio.create_task(self._relister.run(), name="relist"),
             asyncio.create_task(keep_authority(), name="ca"),
-            asyncio.create_task(self._collect_cycles(), name="cycles"),
+            asyncio.create_task(self._collect_garbage(), name="gc"),
         ]
         kopf_stop = asyncio.Event()
         watching = asyncio.create_task(self._run_kopf(kopf_stop), name="kopf")
         stopping = asyncio.create_task(self._stop.wait(), name="stop")
         done, _ = await asyncio.wait({watching, stopping, *ours}, return_when=asyncio.FIRST_COMPLETED)
         for task in done - {stopping}:
-            _LOG.error("%s stopped by itself: %r", task.get_name(), task.exception())
+            _LOG.error("stopping, because the task %s ended: %r", task.get_name(), task.exception())
         code = 0 if self._stop.is_set() else 1
         await self._shut_down(ours, watching, kopf_stop)
         stopping.cancel()
         return code
 
     async def _lead(self) -> None:
-        """Who leads has to know what there is.
+        """Compete for the lease once everything has been listed, because a leader must know all objects.
 
         Raises:
-            UnavailableError: There is no knowing it.
+            UnavailableError: The first list did not finish in time.
         """
         try:
-            async with asyncio.timeout(_FIRST_LIST):
-                await self._lists.synced.wait()
+            async with asyncio.timeout(_FIRST_LIST_TIMEOUT):
+                await self._relister.synced.wait()
         except TimeoutError:
-            raise UnavailableError(0, "NotListed", self._lists.find_problem()) from None
+            raise UnavailableError(0, "NotListed", self._relister.find_problem()) from None
         await self._lease.run()
 
-    async def _collect_cycles(self) -> None:
-        await self._lists.synced.wait()
-        with cycles.spare_what_is_here():
-            await cycles.collect_in_pauses(self._is_busy)
+    async def _collect_garbage(self) -> None:
+        await self._relister.synced.wait()
+        with gc_tuning.frozen_startup_objects():
+            await gc_tuning.collect_when_idle(self._is_busy)
 
     async def _shut_down(self, ours: list[asyncio.Task[None]], watching: asyncio.Task[None], kopf_stop: Any) -> None:
-        """Finish what is under way, give the lease back so that another replica goes on at once, then end the rest."""
+        """Finish running work, release the lease so that another replica takes over at once, then stop the rest."""
         lease, *_ = ours
         if self._controller is not None:
-            await self._controller.stop(_LAST_WORK)
+            await self._controller.stop(_STOP_GRACE)
         lease.cancel()
         await asyncio.gather(lease, return_exceptions=True)
         await self._lease.release()
@@ -181,20 +179,20 @@ class Application:
         tasks = await kopf.spawn_tasks(
             registry=registry,
             settings=build_kopf_settings(),
-            memories=ForgetfulMemories(),
             standalone=True,
             clusterwide=not namespaces,
             namespaces=namespaces,
             stop_flag=stop,
+            **memory_options(),
         )
         loop = asyncio.get_running_loop()
-        # After kopf, which takes the signals for itself: the lease has to be given back before the watches end.
+        # After kopf, which installs handlers of its own: the lease must be released before the watches end.
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._stop.set)
         await kopf.run_tasks(tasks, ignored=before)
 
     async def _log_in(self, **_: Any) -> kopf.AiohttpSession:
-        lists = EmptyLists(WATCHED, self._namespaces, self._lists.watch_begins)
+        lists = EmptyLists(WATCHED, self._namespaces, self._relister.note_watch)
         session = self._connection.open_session(_WATCH_CONNECTIONS, total=None, middlewares=(lists,))
         session.headers.update(self._connection.headers())
         return kopf.AiohttpSession(server=self._connection.server, aiohttp_session=session)
@@ -206,12 +204,12 @@ class Application:
             self._enqueue(session_key(*name_of(raw)))
 
     def _enqueue(self, key: tuple[str, str, str]) -> None:
-        # Also while the gate is closed for a moment, since a renewal is late: nobody lists again what was dropped then.
+        # Also while writes are refused because a lease renewal is late: a key that is dropped now would not come back.
         if self._controller is not None and self._is_working:
             self._controller.enqueue(key)
 
     def _may_write(self) -> bool:
-        # The CA is made before the first election: creating it is safe for two replicas at once.
+        # The CA is created before the first election, which is safe even if two replicas do so at once.
         return self._controller is None or self._lease.is_leading
 
     def _on_leading(self, leading: bool) -> None:  # noqa: FBT001 - a callback's only argument
@@ -238,15 +236,15 @@ class Application:
 
 
 async def run(settings: Settings) -> int:
-    """Run one replica; its exit code."""
+    """Run one replica and return its exit code."""
     environment = dict(os.environ)
     if settings.tracing_endpoint:
         os.environ.update(settings.tracing_environment)
         try:
             tracing.start("sandbox-operator")
         except tracing.TracingError as error:
-            # Sessions are worth more than their traces.
-            _LOG.error("no spans are sent: %s", error)
+            # Sessions matter more than their traces.
+            _LOG.error("tracing is off, no spans are sent: %s", error)
     try:
         return await Application(settings, environment).run()
     finally:

@@ -1,4 +1,4 @@
-"""Makes the reconcilers and what they share: the operator's own wiring, and its tests'."""
+"""Builds the reconcilers and the parts they share. Both the operator and its tests use it."""
 
 from __future__ import annotations
 
@@ -6,37 +6,37 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sandbox_operator.agent.bind import Binder
-from sandbox_operator.agent.cached_view import AgentNews
+from sandbox_operator.agent.client import AgentViewCache
 from sandbox_operator.pool.available_pods import WarmPods
 from sandbox_operator.pool.claim import Claimer
 from sandbox_operator.pool.pod_factory import BlankPods
 from sandbox_operator.pool.pods import PoolPods
 from sandbox_operator.pool.reconciler import PoolReconciler
 from sandbox_operator.pool.replenish import Refill
-from sandbox_operator.session.apply import Applier
-from sandbox_operator.session.background_calls import Drains
-from sandbox_operator.session.network_policies import Policies
+from sandbox_operator.session.apply import Applier, Collaborators
+from sandbox_operator.session.background_calls import BackgroundCalls, track_drains, track_renewals
+from sandbox_operator.session.network_policies import NetworkPolicies
 from sandbox_operator.session.observe import Observer
-from sandbox_operator.session.reconciler import Reconciler
-from sandbox_operator.session.renewals import Renewals
-from sandbox_operator.session.template_cache import Templates
+from sandbox_operator.session.reconciler import SessionReconciler
+from sandbox_operator.session.template_cache import TemplateCache
 
 if TYPE_CHECKING:
     from sandbox_operator.agent.client import Agents
-    from sandbox_operator.app.event_recorder import EventRecorder
-    from sandbox_operator.app.metrics import Metrics
-    from sandbox_operator.app.settings import Settings
     from sandbox_operator.credentials.source import CredentialSource
     from sandbox_operator.kube.client import KubeApi
+    from sandbox_operator.metrics import Metrics
     from sandbox_operator.pki.certificates import Authority
+    from sandbox_operator.session.event_recorder import EventRecorder
+    from sandbox_operator.session.model import DrainState, RenewalState
     from sandbox_operator.session.plan.steps import Timing
+    from sandbox_operator.settings import Settings
     from sandbox_operator.watch.scheduling import Scheduling
     from sandbox_operator.watch.store import Store
 
 
 @dataclass(frozen=True, slots=True)
-class Environment:
-    """What the reconcilers work with: the cluster, what is known of it, and what they tell."""
+class Dependencies:
+    """The clients, caches and settings of one process, from which its reconcilers are built."""
 
     api: KubeApi
     agents: Agents
@@ -50,40 +50,40 @@ class Environment:
 
 @dataclass(frozen=True, slots=True)
 class Reconcilers:
-    """The reconcilers, and what has to be stopped with them."""
+    """The reconcilers, and the parts of them that the controller stops or measures."""
 
-    sessions: Reconciler
+    sessions: SessionReconciler
     pools: PoolReconciler
-    drains: Drains
-    renewals: Renewals
+    drains: BackgroundCalls[DrainState]
+    renewals: BackgroundCalls[RenewalState]
     warm_pods: WarmPods
 
 
-def build_reconcilers(environment: Environment, scheduling: Scheduling, timing: Timing) -> Reconcilers:
-    """Wire them up."""
-    api, store, settings, metrics = environment.api, environment.store, environment.settings, environment.metrics
-    drains, news = Drains(scheduling.enqueue), AgentNews()
-    renewals = Renewals(scheduling.enqueue, scheduling.clock)
-    templates, warm_pods, policies = Templates(store, settings), WarmPods(store), Policies(api, settings)
-    binder = Binder(api, settings, environment.credentials, environment.authority)
-    observer = Observer(store, environment.agents, drains, renewals, settings, templates, warm_pods, news)
-    blank_pods = BlankPods(api, store, settings, environment.authority, policies, warm_pods)
-    claimer = Claimer(api, store, warm_pods, blank_pods, metrics, scheduling.clock)
-    applier = Applier(
-        api,
-        environment.agents,
-        store,
-        settings,
-        environment.authority,
-        binder,
-        drains,
-        renewals,
-        environment.recorder,
-        policies,
-        claimer,
-        news,
+def build_reconcilers(dependencies: Dependencies, scheduling: Scheduling, timing: Timing) -> Reconcilers:
+    """Build both reconcilers with everything that they share."""
+    api, agents, store, settings = dependencies.api, dependencies.agents, dependencies.store, dependencies.settings
+    authority, metrics = dependencies.authority, dependencies.metrics
+    drains = track_drains(scheduling.enqueue, scheduling.clock)
+    renewals = track_renewals(scheduling.enqueue, scheduling.clock)
+    templates, warm_pods, policies = TemplateCache(store, settings), WarmPods(store), NetworkPolicies(api, settings)
+    cached_views = AgentViewCache()
+    blank_pods = BlankPods(api, store, settings, authority, policies, warm_pods)
+    collaborators = Collaborators(
+        api=api,
+        agents=agents,
+        cached_views=cached_views,
+        store=store,
+        settings=settings,
+        authority=authority,
+        binder=Binder(api, settings, dependencies.credentials, authority),
+        drains=drains,
+        renewals=renewals,
+        recorder=dependencies.recorder,
+        policies=policies,
+        claimer=Claimer(api, store, warm_pods, blank_pods, metrics, scheduling.clock),
     )
-    sessions = Reconciler(api, store, observer, applier, timing, scheduling, metrics)
+    observer = Observer(store, agents, cached_views, drains, renewals, settings, templates, warm_pods)
+    sessions = SessionReconciler(api, store, observer, Applier(collaborators), timing, scheduling, metrics)
     pools = PoolReconciler(
         api,
         store,

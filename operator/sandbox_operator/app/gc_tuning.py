@@ -1,9 +1,9 @@
-"""When Python looks for reference cycles: where nobody waits.
+"""Decides when Python's garbage collector runs: while no session waits.
 
-A full look stops everything for a time that grows with what there is, 30 to 160 ms with some hundred pods, and Python
-takes it in the middle of whatever allocates most: the start of sessions. What is here from the beginning is mostly
-modules and the first list; it is not looked at again. Of what came later full looks are taken once a minute, while no
-session waits. Young objects are looked at as usual, in larger portions.
+A full collection stops everything, for 30 to 160 ms with a few hundred pods. Python starts it in the middle of whatever
+allocates most, which is the start of sessions. Objects that exist after the first list, mostly modules, are therefore
+never scanned again. Later objects get a full collection once a minute, while no session waits. Young objects are
+collected as usual, in larger batches.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-_YOUNG: Final = (5_000, 10, 1_000_000)
-"""Allocations between two looks at the youngest objects, and how many of these there are to one at the next older
-ones. The third number is never reached: full looks are ours."""
-_PAUSE: Final = 60.0
-_LONGEST: Final = 300.0
-"""Seconds for which sessions may put a full look off."""
-_RETRY: Final = 0.5
+_THRESHOLDS: Final = (5_000, 10, 1_000_000)
+"""Arguments of `gc.set_threshold`. The third is never reached, so Python itself starts no full collection."""
+_INTERVAL: Final = 60.0
+"""Seconds between two full collections."""
+_MAX_DELAY: Final = 300.0
+"""Seconds for which waiting sessions may delay a full collection."""
+_POLL_INTERVAL: Final = 0.5
 
 
 @contextlib.contextmanager
-def spare_what_is_here() -> Iterator[None]:
-    """Look once, and then no more at what is here now, as long as the context lasts."""
+def frozen_startup_objects() -> Iterator[None]:
+    """Collect once, then exclude all present objects from collections while the context lasts."""
     usual = gc.get_threshold()
     gc.collect()
     gc.freeze()
-    gc.set_threshold(*_YOUNG)
+    gc.set_threshold(*_THRESHOLDS)
     try:
         yield
     finally:
@@ -40,11 +40,11 @@ def spare_what_is_here() -> Iterator[None]:
         gc.unfreeze()
 
 
-async def collect_in_pauses(is_busy: Callable[[], bool]) -> None:
-    """Take full looks, until cancelled."""
+async def collect_when_idle(is_busy: Callable[[], bool]) -> None:
+    """Run a full collection regularly, while `is_busy` returns False, until cancelled."""
     while True:
-        await asyncio.sleep(_PAUSE)
-        latest = time.monotonic() + _LONGEST
-        while is_busy() and time.monotonic() < latest:  # noqa: ASYNC110 - a look now and then costs less than events
-            await asyncio.sleep(_RETRY)
+        await asyncio.sleep(_INTERVAL)
+        latest = time.monotonic() + _MAX_DELAY
+        while is_busy() and time.monotonic() < latest:  # noqa: ASYNC110 - polling costs less than events
+            await asyncio.sleep(_POLL_INTERVAL)
         gc.collect()

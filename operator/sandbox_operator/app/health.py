@@ -1,7 +1,8 @@
-"""HTTP for the kubelet and Prometheus: /livez, /healthz, /readyz and /metrics."""
+"""HTTP endpoints for the kubelet and Prometheus: /livez, /healthz, /readyz and /metrics."""
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
 from aiohttp import web
@@ -9,23 +10,21 @@ from aiohttp import web
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from sandbox_operator.app.metrics import Metrics
-
-from contextlib import AsyncExitStack, asynccontextmanager
+    from sandbox_operator.metrics import Metrics
 
 
 @asynccontextmanager
 async def serve_health(
     health_port: int, metrics_port: int, problem: Callable[[], str], metrics: Metrics, refresh: Callable[[], None]
 ) -> AsyncIterator[list[int]]:
-    """Serve until the context ends; the ports in use.
+    """Serve while the context lasts, and yield the ports in use.
 
     Args:
-        health_port: For probes; 0: any.
-        metrics_port: For Prometheus; the same as `health_port`: one server for both.
-        problem: Why the operator is not ready, or "".
-        metrics: What /metrics shows.
-        refresh: Called before metrics are shown.
+        health_port: Port for probes; 0 for any free port.
+        metrics_port: Port for Prometheus. If it equals `health_port`, one server serves both.
+        problem: Returns why the operator is not ready, or "".
+        metrics: The metrics that /metrics shows.
+        refresh: Called before metrics are shown, to update gauges.
     """
 
     async def live(_: web.Request) -> web.Response:
@@ -56,7 +55,7 @@ async def _start(stack: AsyncExitStack, application: web.Application, port: int)
     runner = web.AppRunner(application, access_log=None)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
-    # All addresses: the kubelet and Prometheus come from outside the pod.
+    # Listen on all addresses, because the kubelet and Prometheus connect from outside the pod.
     site = web.TCPSite(runner, "", port)
     await site.start()
     return int(runner.addresses[0][1])

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    from sandbox_operator.app.settings import Settings
+    from sandbox_operator.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)

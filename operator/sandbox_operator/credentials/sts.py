@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from mypy_boto3_sts import STSClient
 
-    from sandbox_operator.app.settings import Settings
     from sandbox_operator.credentials.source import StaticCredentials
+    from sandbox_operator.settings import Settings
 
 _THREADS: Final = 8
 """Requests at a time; more of them wait."""

@@ -16,7 +16,7 @@ from sandbox_operator.errors import SpecError
 
 if TYPE_CHECKING:
     from sandbox_operator.api.models import EgressRule, Template
-    from sandbox_operator.app.settings import Settings
+    from sandbox_operator.settings import Settings
 
 NEVER: Final = tuple(
     ipaddress.ip_network(cidr)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from sandbox_operator.api.models import Pool, Resources, Session, Template
-    from sandbox_operator.app.settings import Images
+    from sandbox_operator.settings import Images
 
 AGENT_UID: Final = 10001
 SANDBOX_UID: Final = 10002

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from sandbox_operator.api.models import Egress, Session
-    from sandbox_operator.app.metrics import Metrics
     from sandbox_operator.kube.client import KubeApi
+    from sandbox_operator.metrics import Metrics
     from sandbox_operator.pool.available_pods import Kind, WarmPods
     from sandbox_operator.pool.pod_factory import BlankPods
     from sandbox_operator.watch.store import Store

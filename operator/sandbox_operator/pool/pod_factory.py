@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from sandbox_operator.api.models import Pool, Template
-    from sandbox_operator.app.settings import Settings
     from sandbox_operator.kube.client import KubeApi
     from sandbox_operator.pki.certificates import Authority
     from sandbox_operator.pool.available_pods import WarmPods
-    from sandbox_operator.session.network_policies import Policies
+    from sandbox_operator.session.network_policies import NetworkPolicies
+    from sandbox_operator.settings import Settings
     from sandbox_operator.watch.store import Store
 
 
@@ -44,7 +44,7 @@ class BlankPods:
         store: Store,
         settings: Settings,
         authority: Authority,
-        policies: Policies,
+        policies: NetworkPolicies,
         warm_pods: WarmPods,
     ) -> None:
         self._api, self._store, self._settings = api, store, settings

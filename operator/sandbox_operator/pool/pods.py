@@ -11,7 +11,7 @@ from sandbox_operator.api.values import parse_time
 from sandbox_operator.manifests.ownership import controller_uid
 from sandbox_operator.pool.available_pods import is_blank, is_ready
 from sandbox_operator.pool.plan import BlankPod
-from sandbox_operator.session.pod_state import view_pod
+from sandbox_operator.session.pod_state import read_pod_state
 from sandbox_operator.watch.store import name_of
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def _pool_of(raw: Mapping[str, Any]) -> PoolId:
 
 def _view(raw: Mapping[str, Any]) -> BlankPod:
     metadata, ready = raw["metadata"], is_ready(raw)
-    view = None if ready else view_pod(raw)
+    view = None if ready else read_pod_state(raw)
     return BlankPod(
         name=metadata["name"],
         uid=metadata["uid"],

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from sandbox_operator.pool.pod_factory import BlankPods
     from sandbox_operator.pool.pods import PoolPods
     from sandbox_operator.pool.replenish import Refill
-    from sandbox_operator.session.template_cache import FoundTemplate, Templates
+    from sandbox_operator.session.template_cache import FoundTemplate, TemplateCache
     from sandbox_operator.watch.scheduling import Scheduling
     from sandbox_operator.watch.store import Store
     from sandbox_operator.watch.work_queue import Key
@@ -50,7 +50,7 @@ class PoolReconciler:
         self,
         api: KubeApi,
         store: Store,
-        templates: Templates,
+        templates: TemplateCache,
         warm_pods: WarmPods,
         pool_pods: PoolPods,
         refill: Refill,

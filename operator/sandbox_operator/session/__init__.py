@@ -1,1 +1,1 @@
-"""One SandboxSession: observe, plan, apply."""
+"""Reconciles one SandboxSession: observe, plan, apply."""

@@ -1,4 +1,4 @@
-"""What a session may ask of its template. Pure; every refusal names the session's field."""
+"""Checks what a session asks for against what its template allows. Pure. Each refusal names the session's field."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from sandbox_operator.api.models import EnvVar, Session, Template
 
 _KINDS: Final = ("cpu", "memory", "ephemeral-storage")
-_RESERVED: Final = "SANDBOX_"
+_RESERVED_PREFIX: Final = "SANDBOX_"
 
 
 def choose_egress(session: Session, template: Template) -> Egress:
-    """The session's egress.
+    """Return the session's egress.
 
     Raises:
-        Blocked: It is wider than the template's.
+        Blocked: The session asks for wider egress than the template allows.
     """
     widest = template.spec.egress.mode
     chosen = session.spec.egress or widest
@@ -31,10 +31,10 @@ def choose_egress(session: Session, template: Template) -> Egress:
 
 
 def choose_resources(session: Session, template: Template) -> Resources:
-    """The sandbox container's requests and limits: the template's, changed by what the session asks for.
+    """Return the sandbox container's requests and limits: the template's defaults with the session's changes.
 
     Raises:
-        Blocked: The template allows none, not this one, or not that much.
+        Blocked: The template allows no choice of resources, not this resource, or not so much.
     """
     asked, default = session.spec.resources, template.spec.resources.default
     for part, values in (("requests", asked.requests), ("limits", asked.limits)):
@@ -50,21 +50,21 @@ def _fit(default: Resources, asked: Resources) -> Resources:
         if kind not in limits or parse_quantity(value) <= parse_quantity(limits[kind]):
             continue
         if kind in asked.requests:
-            raise _refusal("ResourcesNotAllowed", f"spec.resources.requests.{kind}", "is more than the limit")
+            raise _refusal("ResourcesNotAllowed", f"spec.resources.requests.{kind}", "must not exceed the limit")
         requests = requests | {kind: limits[kind]}
     return Resources(requests=requests, limits=limits)
 
 
 def default_resources(template: Template) -> Resources:
-    """What a session gets that asks for nothing; a pool's pods have it."""
+    """Return the resources of a session that asks for none. A pool's pods have the same."""
     return _fit(template.spec.resources.default, Resources())
 
 
 def check_env(session: Session, template: Template) -> None:
-    """Check names and Secrets of the session's environment.
+    """Check the names and Secrets in the session's environment.
 
     Raises:
-        Blocked: One of them is not allowed.
+        Blocked: The template does not allow one of them.
     """
     for index, variable in enumerate(session.spec.env):
         _check_variable(f"spec.env.{index}", variable, template)
@@ -73,22 +73,22 @@ def check_env(session: Session, template: Template) -> None:
 def _check_variable(field: str, variable: EnvVar, template: Template) -> None:
     policy = template.spec.env
     if not re.fullmatch(ENV_NAME_PATTERN, variable.name):
-        raise _refusal("EnvNotAllowed", f"{field}.name", "is not a name of an environment variable")
-    if variable.name.startswith(_RESERVED):
-        raise _refusal("EnvNotAllowed", f"{field}.name", f"{_RESERVED}* is reserved")
+        raise _refusal("EnvNotAllowed", f"{field}.name", "is not a valid name of an environment variable")
+    if variable.name.startswith(_RESERVED_PREFIX):
+        raise _refusal("EnvNotAllowed", f"{field}.name", f"names that begin with {_RESERVED_PREFIX} are reserved")
     if any(fnmatchcase(variable.name, pattern) for pattern in policy.forbidden):
         raise _refusal("EnvNotAllowed", f"{field}.name", f"{variable.name} is forbidden by the template")
     reference = variable.secret_key_ref
     if reference and not any(fnmatchcase(reference.name, pattern) for pattern in policy.allowed_secrets):
-        message = f"Secret {reference.name} is not among those that the template allows"
+        message = f"the template does not allow Secret {reference.name}"
         raise _refusal("EnvNotAllowed", f"{field}.secretKeyRef.name", message)
 
 
 def _check_resource(field: str, kind: str, value: str, maximum: dict[str, str] | None) -> None:
     if maximum is None:
-        raise _refusal("ResourcesNotAllowed", field, "the template lets sessions choose no resources")
+        raise _refusal("ResourcesNotAllowed", field, "the template does not let sessions choose resources")
     if kind not in _KINDS or kind not in maximum:
-        raise _refusal("ResourcesNotAllowed", field, "the template has no maximum for it, so it cannot be chosen")
+        raise _refusal("ResourcesNotAllowed", field, "cannot be chosen, because the template has no maximum for it")
     if parse_quantity(value) > parse_quantity(maximum[kind]):
         raise _refusal("ResourcesNotAllowed", field, f"{value} is above the template's maximum of {maximum[kind]}")
 

@@ -1,14 +1,15 @@
-"""Writes: one method an action, each safe to repeat. What the API server answers goes into the store at once."""
+"""Carries out a plan's actions. Each is safe to repeat, and the API server's answers go into the store at once."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, assert_never
 
-from sandbox_operator.agent.client import AgentView
+from sandbox_operator.agent.model import AgentView
 from sandbox_operator.api import naming
 from sandbox_operator.errors import (
     AgentError,
@@ -25,186 +26,190 @@ from sandbox_operator.manifests.ownership import controller_uid
 from sandbox_operator.manifests.pod import PodRequest, build_pod
 from sandbox_operator.manifests.secrets import build_tls_secret
 from sandbox_operator.session import model
-from sandbox_operator.session.observe import address_of
-from sandbox_operator.session.plan.steps import access
-from sandbox_operator.session.pod_state import view_pod
+from sandbox_operator.session.plan.steps import access_secret
+from sandbox_operator.session.pod_state import address_of, read_pod_state
 from sandbox_proto import tracing
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Mapping
 
     from sandbox_operator.agent.bind import Binder
-    from sandbox_operator.agent.cached_view import AgentNews
-    from sandbox_operator.agent.client import AgentAddress, Agents
+    from sandbox_operator.agent.client import Agents, AgentViewCache
+    from sandbox_operator.agent.model import AgentAddress
     from sandbox_operator.api.models import Session, Template
-    from sandbox_operator.app.event_recorder import EventRecorder
-    from sandbox_operator.app.settings import Settings
     from sandbox_operator.kube.client import KubeApi
     from sandbox_operator.pki.certificates import Authority
     from sandbox_operator.pool.claim import Claimer
-    from sandbox_operator.session.background_calls import Drains
+    from sandbox_operator.session.background_calls import BackgroundCalls
+    from sandbox_operator.session.event_recorder import EventRecorder
     from sandbox_operator.session.model import Action, Observation
-    from sandbox_operator.session.network_policies import Policies
-    from sandbox_operator.session.renewals import Renewals
+    from sandbox_operator.session.network_policies import NetworkPolicies
+    from sandbox_operator.settings import Settings
     from sandbox_operator.watch.store import Store
     from sandbox_operator.watch.work_queue import Key
+
+
+@dataclass(frozen=True, slots=True)
+class Collaborators:
+    """The objects through which actions reach the cluster and the agents."""
+
+    api: KubeApi
+    agents: Agents
+    cached_views: AgentViewCache
+    store: Store
+    settings: Settings
+    authority: Authority
+    binder: Binder
+    drains: BackgroundCalls[model.DrainState]
+    renewals: BackgroundCalls[model.RenewalState]
+    recorder: EventRecorder
+    policies: NetworkPolicies
+    claimer: Claimer
 
 
 class Applier:
     """Carries out plans."""
 
-    def __init__(
-        self,
-        api: KubeApi,
-        agents: Agents,
-        store: Store,
-        settings: Settings,
-        authority: Authority,
-        binder: Binder,
-        drains: Drains,
-        renewals: Renewals,
-        recorder: EventRecorder,
-        policies: Policies,
-        claimer: Claimer,
-        news: AgentNews,
-    ) -> None:
-        self._api, self._agents, self._store, self._settings = api, agents, store, settings
-        self._authority, self._binder, self._drains, self._recorder = authority, binder, drains, recorder
-        self._policies, self._claimer, self._news = policies, claimer, news
-        self._renewals = renewals
-        self._perform: dict[type, Callable[[Key, Observation, Any], Awaitable[bool]]] = {
-            model.ApplyNetworkPolicy: self._apply_network_policy,
-            model.CreateTlsSecret: self._create_tls_secret,
-            model.CreatePod: self._create_pod,
-            model.ClaimPod: self._claim_pod,
-            model.EnsureAccessSecret: self._ensure_access_secret,
-            model.BindAgent: self._bind_agent,
-            model.DrainAgent: self._drain_agent,
-            model.RenewCredentials: self._renew_credentials,
-            model.DeletePod: self._delete_pod,
-            model.SuspendSession: self._suspend_session,
-            model.DeleteSession: self._delete_session,
-            model.EmitEvent: self._emit_event,
-        }
+    def __init__(self, collaborators: Collaborators) -> None:
+        self._c = collaborators
 
     async def apply(self, key: Key, observation: Observation, actions: tuple[Action, ...]) -> bool:
-        """Carry out actions in order; whether what they changed is worth another look at once.
+        """Carry out actions in order. Return True if the session should be observed again at once.
 
         Raises:
-            Blocked: The session cannot go on; what follows was not done.
+            Blocked: The session cannot continue. The remaining actions were not carried out.
         """
-        look_again = False
         if any(isinstance(action, model.ClaimPod | model.BindAgent) for action in actions):
-            # The credentials are on their way while the API server writes.
-            self._binder.prepare(observation.session)
+            # Get the credentials while the API server is writing.
+            self._c.binder.prepare(observation.session)
+        observe_again = False
         for action in actions:
             with tracing.span(type(action).__name__):
-                look_again |= await self._perform[type(action)](key, observation, action)
-        return look_again
+                observe_again |= await self._perform(key, observation, action)
+        return observe_again
 
-    async def _apply_network_policy(self, _: Key, observation: Observation, action: model.ApplyNetworkPolicy) -> bool:
-        await self._policies.apply(_template(observation), action.egress)
+    async def _perform(self, key: Key, observation: Observation, action: Action) -> bool:  # noqa: C901, PLR0912 - one case per action
+        match action:
+            case model.ApplyNetworkPolicy():
+                await self._c.policies.apply(_template(observation), action.egress)
+            case model.CreateTlsSecret():
+                await self._create_tls_secret(observation)
+            case model.CreatePod():
+                return await self._create_pod(observation, action)
+            case model.ClaimPod():
+                await self._claim_pod(key, observation, action)
+                return True
+            case model.EnsureAccessSecret():
+                await self._c.binder.ensure_access(observation.session, action)
+            case model.BindAgent():
+                return await self._bind_agent(key, observation, action)
+            case model.DrainAgent():
+                self._drain_agent(key, observation, action)
+            case model.RenewCredentials():
+                self._renew_credentials(key, observation, action)
+            case model.DeletePod():
+                await self._delete_pod(key, observation, action)
+            case model.SuspendSession():
+                return await self._suspend_session(observation, action)
+            case model.DeleteSession():
+                return await self._delete_session(observation)
+            case model.EmitEvent():
+                self._c.recorder.record(observation.session, action.reason, action.message, warning=action.warning)
+            case _:
+                assert_never(action)
         return False
 
-    async def _create_tls_secret(self, _: Key, observation: Observation, __: model.CreateTlsSecret) -> bool:
+    async def _create_tls_secret(self, observation: Observation) -> None:
         session = observation.session
         namespace, pod = session.metadata.namespace, naming.pod_name(session)
         server_name = naming.server_name(pod, namespace)
-        # Making a key takes a millisecond or two of CPU, which many starts at once would add up on the loop.
-        pair = await asyncio.to_thread(self._authority.sign_server, server_name, datetime.now(UTC))
-        body = build_tls_secret(session, pair, self._authority.pem)
+        # Making a key takes one or two milliseconds of CPU, which must not block the loop when many sessions start.
+        pair = await asyncio.to_thread(self._c.authority.sign_server, server_name, datetime.now(UTC))
+        body = build_tls_secret(session, pair, self._c.authority.pem)
         try:
-            await self._api.create(SECRETS, namespace, body)
+            await self._c.api.create(SECRETS, namespace, body)
         except AlreadyExistsError:
             name = body["metadata"]["name"]
             await self._require_own_secret(observation, name)
-            await self._api.patch(SECRETS, namespace, name, {"data": body["data"]})
-        return False
+            await self._c.api.patch(SECRETS, namespace, name, {"data": body["data"]})
 
-    async def _create_pod(self, _: Key, observation: Observation, action: model.CreatePod) -> bool:
+    async def _create_pod(self, observation: Observation, action: model.CreatePod) -> bool:
         request = PodRequest(
             observation.session,
             _template(observation),
             action.egress,
             action.resources,
-            self._settings.images,
+            self._c.settings.images,
         )
         body = build_pod(request)
         namespace, name = observation.session.metadata.namespace, body["metadata"]["name"]
         try:
-            pod = await self._api.create(PODS, namespace, body)
+            pod = await self._c.api.create(PODS, namespace, body)
         except AlreadyExistsError:
-            # Our own of before a crash, the last one on its way out, or a foreign one: the next look tells.
-            pod = await self._api.get(PODS, namespace, name)
+            # Ours from before a crash, the previous one while it ends, or another owner's. Observe again to find out.
+            pod = await self._c.api.get(PODS, namespace, name)
         except (ForbiddenError, InvalidError) as error:
             raise Blocked("PodRefused", str(error), retry_after=15) from error
-        self._store.put(PODS, pod)
+        self._c.store.put(PODS, pod)
         return controller_uid(pod) != observation.session.metadata.uid
 
-    async def _claim_pod(self, key: Key, observation: Observation, action: model.ClaimPod) -> bool:
+    async def _claim_pod(self, key: Key, observation: Observation, action: model.ClaimPod) -> None:
         session, template = observation.session, _template(observation)
         kind = (session.metadata.namespace, template.metadata.name, action.pod_hash)
-        pod = await self._claimer.claim(key, session, kind, action.egress, partial(self._prepare_bind, observation))
+        pod = await self._c.claimer.claim(key, session, kind, action.egress, partial(self._prepare_bind, observation))
         if pod is not None:
-            # A pool's pod is ready only while its agent says so, and what is bound is not blank: no need to ask it.
+            # A pod that is Ready and was not bound yet has a blank agent, so there is no need to ask the agent.
             metadata = pod["metadata"]
-            self._news.put(key, naming.server_name(metadata["name"], metadata["namespace"]), AgentView())
-        return True
+            server_name = naming.server_name(metadata["name"], metadata["namespace"])
+            self._c.cached_views.put(key, server_name, AgentView())
 
     async def _prepare_bind(self, observation: Observation, raw: Mapping[str, Any]) -> None:
-        """What a Bind needs, for a pod that is being claimed. What fails is done again once it is the session's."""
-        pod = view_pod(raw)
+        """Prepare the Bind of a pod while it is being claimed. Errors are ignored: Bind itself repeats these steps."""
+        pod = read_pod_state(raw)
         if address := address_of(observation.session.metadata.namespace, pod):
-            self._agents.connect(address)
+            self._c.agents.connect(address)
         with contextlib.suppress(OperatorError):
-            await self._binder.ensure_access(observation.session, access(observation, pod))
-
-    async def _ensure_access_secret(self, _: Key, observation: Observation, action: model.EnsureAccessSecret) -> bool:
-        await self._binder.ensure_access(observation.session, action)
-        return False
+            await self._c.binder.ensure_access(observation.session, access_secret(observation, pod))
 
     async def _bind_agent(self, key: Key, observation: Observation, action: model.BindAgent) -> bool:
         if observation.address is None:
             return False
-        request = await self._binder.build_request(observation.session, _template(observation), action)
+        request = await self._c.binder.build_request(observation.session, _template(observation), action)
         try:
-            view = await self._agents.bind(observation.address, request)
+            view = await self._c.agents.bind(observation.address, request)
         except AgentError as error:
-            # An agent whose runtime is not there yet says UNAVAILABLE: that is a matter of milliseconds.
-            is_early = error.reason in {"RUNTIME_UNAVAILABLE", "UNAVAILABLE"}
             message = f"{error.reason}: {error}"
-            raise Blocked(
-                "Connecting" if is_early else "BindFailed", message, retry_after=0.1 if is_early else 5
-            ) from error
-        self._news.put(key, observation.address.server_name, view)
+            if error.reason in {"RUNTIME_UNAVAILABLE", "UNAVAILABLE"}:
+                # The agent's runtime is not up yet, which is a matter of milliseconds.
+                raise Blocked("Connecting", message, retry_after=0.1) from error
+            raise Blocked("BindFailed", message, retry_after=5) from error
+        self._c.cached_views.put(key, observation.address.server_name, view)
         return True
 
-    async def _drain_agent(self, key: Key, observation: Observation, action: model.DrainAgent) -> bool:
-        address, settings, uid = observation.address, self._settings, observation.session.metadata.uid
+    def _drain_agent(self, key: Key, observation: Observation, action: model.DrainAgent) -> None:
+        address, settings, uid = observation.address, self._c.settings, observation.session.metadata.uid
         if address is not None:
-            self._drains.start(
+            self._c.drains.start(
                 key,
                 action.pod_uid,
-                lambda: self._agents.drain(address, uid, settings.drain_grace, settings.drain_timeout),
+                lambda: self._c.agents.drain(address, uid, settings.drain_grace, settings.drain_timeout),
             )
-        return False
 
-    async def _renew_credentials(self, key: Key, observation: Observation, action: model.RenewCredentials) -> bool:
+    def _renew_credentials(self, key: Key, observation: Observation, action: model.RenewCredentials) -> None:
         address, session = observation.address, observation.session
         if address is not None:
-            self._renewals.start(key, action.pod_uid, lambda: self._renew(key, address, session))
-        return False
+            self._c.renewals.start(key, action.pod_uid, lambda: self._renew(key, address, session))
 
     async def _renew(self, key: Key, address: AgentAddress, session: Session) -> AgentView:
-        view = await self._agents.renew(address, await self._binder.build_renewal(session))
-        self._news.put(key, address.server_name, view)
+        view = await self._c.agents.renew(address, await self._c.binder.build_renewal(session))
+        self._c.cached_views.put(key, address.server_name, view)
         return view
 
-    async def _delete_pod(self, key: Key, observation: Observation, action: model.DeletePod) -> bool:
+    async def _delete_pod(self, key: Key, observation: Observation, action: model.DeletePod) -> None:
         namespace = observation.session.metadata.namespace
         grace = 0 if action.force else None
         try:
-            answer = await self._api.delete(PODS, namespace, action.name, uid=action.uid, grace=grace)
+            answer = await self._c.api.delete(PODS, namespace, action.name, uid=action.uid, grace=grace)
         except NotFoundError:
             answer = {}
         except ConflictError:
@@ -212,29 +217,28 @@ class Applier:
                 raise
             answer = {}
         if observation.pod is not None and observation.pod.uid == action.uid:
-            self._drains.forget(key)
-            self._renewals.forget(key)
+            self._c.drains.forget(key)
+            self._c.renewals.forget(key)
             if observation.address is not None:
-                await self._agents.forget(observation.address)
+                await self._c.agents.forget(observation.address)
         if answer.get("kind") == "Pod" and answer["metadata"].get("deletionTimestamp") and not action.force:
-            self._store.put(PODS, answer)
-            return False
-        await self._refresh_pod(namespace, action.name, action.uid)
-        return False
+            self._c.store.put(PODS, answer)
+        else:
+            await self._refresh_pod(namespace, action.name, action.uid)
 
     async def _refresh_pod(self, namespace: str, name: str, uid: str) -> bool:
-        """Bring the store up to date about a pod that may be gone unheard; whether it lives."""
+        """Read a pod into the store, whose deletion may have been missed. Return True if the pod lives."""
         try:
-            pod = await self._api.get(PODS, namespace, name)
+            pod = await self._c.api.get(PODS, namespace, name)
         except NotFoundError:
-            self._store.remove(PODS, {"metadata": {"namespace": namespace, "name": name, "uid": uid}})
+            self._c.store.remove(PODS, {"metadata": {"namespace": namespace, "name": name, "uid": uid}})
             return False
-        self._store.put(PODS, pod)
+        self._c.store.put(PODS, pod)
         return bool(pod["metadata"]["uid"] == uid and not pod["metadata"].get("deletionTimestamp"))
 
-    async def _suspend_session(self, _: Key, observation: Observation, action: model.SuspendSession) -> bool:
+    async def _suspend_session(self, observation: Observation, action: model.SuspendSession) -> bool:
         metadata = observation.session.metadata
-        # With the resourceVersion it is certain which generation this makes; see naming.SUSPENDED_BY.
+        # The resourceVersion makes sure that the write results in exactly this generation: see naming.SUSPENDED_BY.
         body = {
             "metadata": {
                 "resourceVersion": metadata.resource_version,
@@ -243,34 +247,30 @@ class Applier:
             "spec": {"suspended": True},
         }
         try:
-            answer = await self._api.patch(SESSIONS, metadata.namespace, metadata.name, body)
+            answer = await self._c.api.patch(SESSIONS, metadata.namespace, metadata.name, body)
         except NotFoundError:
-            self._store.bury(SESSIONS, (metadata.namespace, metadata.name), metadata.uid)
+            self._c.store.mark_deleted(SESSIONS, (metadata.namespace, metadata.name), metadata.uid)
             return False
-        self._store.put(SESSIONS, answer)
+        self._c.store.put(SESSIONS, answer)
         return True
 
-    async def _delete_session(self, _: Key, observation: Observation, __: model.DeleteSession) -> bool:
+    async def _delete_session(self, observation: Observation) -> bool:
         metadata = observation.session.metadata
         try:
-            await self._api.delete(SESSIONS, metadata.namespace, metadata.name, uid=metadata.uid)
+            await self._c.api.delete(SESSIONS, metadata.namespace, metadata.name, uid=metadata.uid)
         except NotFoundError:
-            # Somebody was faster, and the event of it may be late, or missed.
-            self._store.bury(SESSIONS, (metadata.namespace, metadata.name), metadata.uid)
+            # It was deleted already. The event that reports it may be late, or was missed.
+            self._c.store.mark_deleted(SESSIONS, (metadata.namespace, metadata.name), metadata.uid)
             return True
         return False
 
-    async def _emit_event(self, _: Key, observation: Observation, action: model.EmitEvent) -> bool:
-        self._recorder.record(observation.session, action.reason, action.message, warning=action.warning)
-        return False
-
     async def _require_own_secret(self, observation: Observation, name: str) -> None:
-        secret = await self._api.get(SECRETS, observation.session.metadata.namespace, name)
+        secret = await self._c.api.get(SECRETS, observation.session.metadata.namespace, name)
         if controller_uid(secret) != observation.session.metadata.uid:
-            raise Blocked("SecretNameTaken", f"Secret {name} is not this session's")
+            raise Blocked("SecretNameTaken", f"Secret {name} belongs to another owner")
 
 
 def _template(observation: Observation) -> Template:
     if observation.template is None:
-        raise AssertionError("a plan that needs a template is made with one only")
+        raise AssertionError("the planner plans this action only if there is a template")
     return observation.template

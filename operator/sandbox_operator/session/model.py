@@ -1,4 +1,4 @@
-"""What `observe` sees, what `plan` wants done, and what it says of the session. Plain frozen data."""
+"""Plain frozen data of a session: the observation, the possible actions, and the plan."""
 
 from __future__ import annotations
 
@@ -9,44 +9,44 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from sandbox_operator.agent.client import AgentAddress, AgentView
+    from sandbox_operator.agent.model import AgentAddress, AgentView
     from sandbox_operator.api.models import Egress, Resources, Session, Template
 
 
 @dataclass(frozen=True, slots=True)
-class PodView:
+class PodState:
     """A session's pod as the API server shows it."""
 
     name: str
     uid: str
     created: datetime
-    """When it became the session's: was made for it, or claimed by it."""
+    """Time at which the pod was created for the session, or claimed by it."""
     deleted: datetime | None = None
-    """Until when it may take to end; None: it is not being deleted."""
+    """Time by which its deletion should have finished. None if it is not being deleted."""
     ip: str = ""
     phase: str = "Pending"
     is_agent_running: bool = False
     has_started: bool = False
-    """A container of it ran at some time."""
+    """True if any of its containers ever ran."""
     agent_restarts: int = 0
     is_scheduled: bool = False
     problem: tuple[str, str] | None = None
-    """Reason and message of what keeps it from starting."""
+    """Reason and message of the problem that keeps it from starting."""
     end: str = ""
-    """Why it ended, where it did."""
+    """Why it ended by itself, if it did."""
     is_from_pool: bool = False
     memory_bytes: int = 0
-    """What the sandbox container may use; 0: no limit."""
+    """Memory limit of the sandbox container; 0 for none."""
 
     @property
     def has_ended(self) -> bool:
-        """It will never serve again."""
+        """True if the pod ended by itself and will never serve again."""
         return self.phase in {"Failed", "Succeeded"}
 
 
 @dataclass(frozen=True, slots=True)
-class DrainView:
-    """A Drain call that this process started."""
+class DrainState:
+    """A Drain call that this process made."""
 
     pod_uid: str
     is_running: bool
@@ -55,60 +55,61 @@ class DrainView:
 
 
 @dataclass(frozen=True, slots=True)
-class RenewalView:
-    """A renewal of storage credentials that this process started; the last one's error is told until one works."""
+class RenewalState:
+    """A renewal of storage credentials by this process. The latest error stays until a renewal succeeds."""
 
     pod_uid: str
     is_running: bool = False
     failures: int = 0
-    """In a row."""
+    """Failures in a row."""
     error: str = ""
     ended: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """All that a plan is made from."""
+    """Everything that a plan is made from."""
 
     session: Session
+    template_name: str = ""
     template: Template | None = None
     template_problem: str = ""
-    pod: PodView | None = None
-    extra_pods: tuple[PodView, ...] = ()
-    """Pods of the session beside `pod`: a claim of a former leader that came late."""
+    pod: PodState | None = None
+    extra_pods: tuple[PodState, ...] = ()
+    """Other pods of the session. A former leader claimed them late."""
     warm_pods: int = 0
-    """Blank pods of the template that could be claimed."""
+    """Number of blank pods of the template that could be claimed."""
     pod_hash: str = ""
-    """What such pods are labelled with."""
+    """Label of such pods."""
     is_pod_foreign: bool = False
-    """Something else has the pod's name."""
+    """True if a pod of another owner has the name of the session's pod."""
     address: AgentAddress | None = None
     agent: AgentView | None = None
     agent_problem: str = ""
-    drain: DrainView | None = None
+    drain: DrainState | None = None
     has_storage: bool = False
-    """There is a bucket."""
-    renewal: RenewalView | None = None
+    """True if a bucket is configured."""
+    renewal: RenewalState | None = None
     workspace_holder: str = ""
-    """Another session that has this session's workspace."""
+    """Name of the other session that has this session's workspace, or ""."""
     had_pod: bool = False
-    """The status says that a pod was there."""
+    """True if the session had a pod according to its status."""
     seconds_since_bind: float | None = None
-    """Since this process last called Bind."""
+    """Seconds since this process last called Bind. None if it has not."""
     start_seconds: float | None = None
-    """How long the start has taken so far; None: this process did not see it begin."""
+    """Seconds that the start has taken so far. None if it began before this process."""
 
 
 @dataclass(frozen=True, slots=True)
 class ApplyNetworkPolicy:
-    """Make sure of the policy for a template and egress."""
+    """Create or update the NetworkPolicy for a template and egress."""
 
     egress: Egress
 
 
 @dataclass(frozen=True, slots=True)
 class CreateTlsSecret:
-    """A fresh certificate for the pod that comes next."""
+    """Create a new certificate for the next pod."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +122,7 @@ class CreatePod:
 
 @dataclass(frozen=True, slots=True)
 class ClaimPod:
-    """Make a pool's blank pod the session's, if there still is one."""
+    """Claim a blank pod of a pool for the session, if one is still available."""
 
     egress: Egress
     pod_hash: str
@@ -129,7 +130,7 @@ class ClaimPod:
 
 @dataclass(frozen=True, slots=True)
 class EnsureAccessSecret:
-    """Token, and the pod's address, for clients."""
+    """Create or update the Secret that gives clients the token and the pod's address."""
 
     endpoint: str
     server_name: str
@@ -142,28 +143,28 @@ class BindAgent:
 
     egress: Egress
     lifetime: float
-    """Seconds until the agent stops by itself."""
+    """Seconds after which the agent stops by itself."""
     memory_bytes: int
-    """The sandbox container's limit, as the pod has it; 0: none."""
+    """Memory limit of the pod's sandbox container; 0 for none."""
 
 
 @dataclass(frozen=True, slots=True)
 class DrainAgent:
-    """Start a Drain; its end brings the session back."""
+    """Start a Drain. When it ends, the session is reconciled again."""
 
     pod_uid: str
 
 
 @dataclass(frozen=True, slots=True)
 class RenewCredentials:
-    """Start a renewal of the agent's storage credentials; its end brings the session back."""
+    """Start a renewal of the agent's storage credentials. When it ends, the session is reconciled again."""
 
     pod_uid: str
 
 
 @dataclass(frozen=True, slots=True)
 class DeletePod:
-    """Delete this very pod."""
+    """Delete the pod with this uid."""
 
     name: str
     uid: str
@@ -172,7 +173,7 @@ class DeletePod:
 
 @dataclass(frozen=True, slots=True)
 class SuspendSession:
-    """Set `spec.suspended`, remembering why."""
+    """Set `spec.suspended`, and record why in an annotation."""
 
     reason: str
 
@@ -184,7 +185,7 @@ class DeleteSession:
 
 @dataclass(frozen=True, slots=True)
 class EmitEvent:
-    """Tell whoever runs `kubectl describe`."""
+    """Record a Kubernetes Event, which `kubectl describe` shows."""
 
     reason: str
     message: str
@@ -209,8 +210,9 @@ Action = (
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to do, in this order, and what the session's status is once it is done."""
+    """The actions, in order, and the session's status after them."""
 
     actions: tuple[Action, ...] = ()
     status: Mapping[str, Any] = field(default_factory=dict)
     requeue_at: datetime | None = None
+    """Time of the next reconcile at the latest. None leaves it to the periodic resync."""

@@ -1,4 +1,4 @@
-"""NetworkPolicies, applied before the first pod that they select, and once in a while as somebody may delete them."""
+"""Applies NetworkPolicies before the first pod that they select, and again periodically."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from sandbox_operator.manifests.network_policy import build_network_policy
 
 if TYPE_CHECKING:
     from sandbox_operator.api.models import Egress, Template
-    from sandbox_operator.app.settings import Settings
     from sandbox_operator.kube.client import KubeApi
+    from sandbox_operator.settings import Settings
 
 _MAX_AGE: Final = 60.0
-"""Seconds after which a policy is applied again though we know of no change: somebody may have deleted it."""
+"""Seconds after which an unchanged policy is applied again. It may have been deleted."""
 
 
-class Policies:
-    """Makes sure of policies; remembers when it last did."""
+class NetworkPolicies:
+    """Applies policies, and remembers when each was last applied."""
 
     def __init__(self, api: KubeApi, settings: Settings) -> None:
         self._api, self._settings = api, settings
@@ -29,14 +29,14 @@ class Policies:
         self._locks: defaultdict[tuple[str, str], asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def apply(self, template: Template, egress: Egress) -> None:
-        """The policy for a template's pods with this egress.
+        """Apply the policy for a template's pods with this egress, unless that was done recently.
 
         Raises:
-            Blocked: The API server refuses what the template says.
+            Blocked: The API server refused the policy.
         """
         manifest = build_network_policy(template, egress, self._settings)
         key = (manifest["metadata"]["namespace"], manifest["metadata"]["name"])
-        # Of many sessions that start at once the first one applies it and the others wait for that.
+        # If many sessions start at once, the first one applies the policy and the others wait.
         async with self._locks[key]:
             known = self._applied.get(key)
             if known and known[1] == manifest and time.monotonic() - known[0] < _MAX_AGE:
@@ -44,5 +44,7 @@ class Policies:
             try:
                 await self._api.patch(NETWORK_POLICIES, *key, manifest, "apply")
             except InvalidError as error:
-                raise Blocked("TemplateInvalid", f"its NetworkPolicy is refused: {error}", retry_after=60) from error
+                raise Blocked(
+                    "TemplateInvalid", f"the API server refused its NetworkPolicy: {error}", retry_after=60
+                ) from error
             self._applied[key] = (time.monotonic(), manifest)

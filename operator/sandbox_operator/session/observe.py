@@ -1,69 +1,70 @@
-"""Reads for one session: the store, and its agent. Never writes."""
+"""Reads all that a session's plan depends on: objects in the store, and the session's agent. Never writes."""
 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from sandbox_operator.agent.client import AgentAddress
 from sandbox_operator.api import naming
 from sandbox_operator.api.models import Session, parse
 from sandbox_operator.errors import AgentError, SpecError
 from sandbox_operator.kube.resources import PODS, SESSIONS
 from sandbox_operator.manifests.ownership import controller_uid
 from sandbox_operator.session.model import Observation
-from sandbox_operator.session.pod_state import view_pod
+from sandbox_operator.session.pod_state import address_of, read_pod_state
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from sandbox_operator.agent.cached_view import AgentNews
-    from sandbox_operator.agent.client import Agents, AgentView
-    from sandbox_operator.app.settings import Settings
+    from sandbox_operator.agent.client import Agents, AgentViewCache
+    from sandbox_operator.agent.model import AgentAddress, AgentView
     from sandbox_operator.pool.available_pods import WarmPods
-    from sandbox_operator.session.background_calls import Drains
-    from sandbox_operator.session.model import PodView
-    from sandbox_operator.session.renewals import Renewals
-    from sandbox_operator.session.template_cache import FoundTemplate, Templates
+    from sandbox_operator.session.background_calls import BackgroundCalls
+    from sandbox_operator.session.model import DrainState, PodState, RenewalState
+    from sandbox_operator.session.template_cache import FoundTemplate, TemplateCache
+    from sandbox_operator.settings import Settings
     from sandbox_operator.watch.store import Store
     from sandbox_operator.watch.work_queue import Key
 
-_RESTORE_WAIT = 2.0
+_RESTORE_WAIT: Final = 2.0
+"""Seconds that an agent may hold its answer back until its restore has ended."""
 
 
 class Observer:
-    """Makes observations; remembers only when starts and binds began, and which agents were asked."""
+    """Makes observations. It remembers only when starts and Binds began, and which agents were called."""
 
     def __init__(
         self,
         store: Store,
         agents: Agents,
-        drains: Drains,
-        renewals: Renewals,
+        cached_views: AgentViewCache,
+        drains: BackgroundCalls[DrainState],
+        renewals: BackgroundCalls[RenewalState],
         settings: Settings,
-        templates: Templates,
+        templates: TemplateCache,
         warm_pods: WarmPods,
-        news: AgentNews,
     ) -> None:
-        self._store, self._agents, self._drains, self._settings = store, agents, drains, settings
-        self._renewals = renewals
-        self._templates, self._warm_pods, self._news = templates, warm_pods, news
+        self._store, self._agents, self._cached_views = store, agents, cached_views
+        self._drains, self._renewals, self._settings = drains, renewals, settings
+        self._templates, self._warm_pods = templates, warm_pods
         self._starts: dict[Key, float] = {}
         self._binds: dict[Key, float] = {}
         self._addresses: dict[Key, AgentAddress] = {}
 
     async def observe(self, key: Key, session: Session) -> Observation:
-        """All that the session's plan depends on."""
+        """Return all that the session's plan depends on."""
         name = session.spec.template_ref.name or self._settings.default_template
         found = self._templates.find(session.metadata.namespace, name)
         pods = self._find_pods(session)
         pod = pods[0] if pods else None
         address = address_of(session.metadata.namespace, pod) if pod else None
-        await self._remember(key, address)
-        agent, agent_problem = await self._ask(key, address)
+        await self._switch_agent(key, address)
+        agent, agent_problem = await self._describe_agent(key, address)
+        renewal = self._renewals.get(key)
         now = time.monotonic()
         return Observation(
             session=session,
+            template_name=name,
             template=found.template,
             template_problem=found.problem,
             pod=pod,
@@ -76,7 +77,7 @@ class Observer:
             agent_problem=agent_problem,
             drain=self._drains.get(key),
             has_storage=bool(self._settings.storage_bucket),
-            renewal=self._renewals.get(key, pod.uid) if pod else None,
+            renewal=renewal if renewal and pod and renewal.pod_uid == pod.uid else None,
             workspace_holder=self._find_holder(session) if pod is None else "",
             had_pod=session.status.get("phase") in {"Ready", "Starting"} and bool(session.status.get("endpoint")),
             seconds_since_bind=now - self._binds[key] if key in self._binds else None,
@@ -84,37 +85,37 @@ class Observer:
         )
 
     def note_start(self, key: Key) -> None:
-        """A session begins to start now, if it had not."""
+        """Record that a session begins to start, unless it has begun already."""
         self._starts.setdefault(key, time.monotonic())
 
     def note_bind(self, key: Key) -> None:
-        """Bind is called now."""
+        """Record that Bind is being called."""
         self._binds[key] = time.monotonic()
 
     def note_ready(self, key: Key) -> None:
-        """The start is over."""
+        """Record that the start has ended."""
         self._starts.pop(key, None)
 
     async def release(self, key: Key) -> None:
-        """The session is gone: so is its agent."""
+        """Drop everything about a session that is gone, and close the connection to its agent."""
         self.forget(key)
         self._warm_pods.give_back(key)
-        await self._remember(key, None)
+        await self._switch_agent(key, None)
 
     def forget(self, key: Key) -> None:
-        """The session has no pod any more."""
+        """Drop the times of a session that has no pod any more."""
         self._starts.pop(key, None)
         self._binds.pop(key, None)
 
-    def _find_pods(self, session: Session) -> list[PodView]:
-        """The session's pods, the one that serves it first. More than one: a former leader's claim came late."""
+    def _find_pods(self, session: Session) -> list[PodState]:
+        """Return the session's pods, the serving one first. There is more than one if a former leader claimed late."""
         metadata = session.metadata
-        pods = [view_pod(raw) for raw in self._store.pods_of(metadata.namespace, metadata.uid)]
+        pods = [read_pod_state(raw) for raw in self._store.pods_of(metadata.namespace, metadata.uid)]
         served_by = session.status.get("podName")
         return sorted(pods, key=lambda pod: (pod.deleted is not None, pod.name != served_by, pod.created, pod.name))
 
     def _is_name_foreign(self, session: Session) -> bool:
-        """Whether another owner's pod has the name that a pod of the session's own would get."""
+        """Return True if another owner's pod has the name that the session's own pod would get."""
         raw = self._store.get(PODS, (session.metadata.namespace, naming.pod_name(session)))
         return raw is not None and controller_uid(raw) != session.metadata.uid
 
@@ -124,19 +125,19 @@ class Observer:
         kind = (session.metadata.namespace, found.template.metadata.name, found.pod_hash)
         return self._warm_pods.count(key, kind)
 
-    async def _remember(self, key: Key, address: AgentAddress | None) -> None:
-        """Keep the connection to one agent a session; one that it had before is closed."""
+    async def _switch_agent(self, key: Key, address: AgentAddress | None) -> None:
+        """Keep one agent connection per session: close the one to the session's previous agent."""
         old = self._addresses.pop(key, None)
         if old is not None and old != address:
             await self._agents.forget(old)
         if address is not None:
             self._addresses[key] = address
 
-    async def _ask(self, key: Key, address: AgentAddress | None) -> tuple[AgentView | None, str]:
+    async def _describe_agent(self, key: Key, address: AgentAddress | None) -> tuple[AgentView | None, str]:
         if address is None:
             return None, ""
         try:
-            agent = self._news.take(key, address.server_name) or await self._agents.describe(address)
+            agent = self._cached_views.take(key, address.server_name) or await self._agents.describe(address)
             if agent.state == "BOUND" and agent.restore == "RUNNING":
                 agent = await self._agents.describe(address, wait=_RESTORE_WAIT)
         except AgentError as error:
@@ -144,7 +145,10 @@ class Observer:
         return agent, ""
 
     def _find_holder(self, session: Session) -> str:
-        """Another session that has this one's workspace: one with a pod, else an older one that wants a pod too."""
+        """Return the name of the session that has this session's workspace, or "" if it is free.
+
+        A session with a pod has the workspace. Among sessions without one, the oldest that wants a pod comes first.
+        """
         me = session.metadata
         mine = (me.creation_timestamp.timestamp(), me.uid)
         for raw in self._store.claimants(me.namespace, session.workspace_name):
@@ -156,14 +160,6 @@ class Observer:
             if _wants_pod(raw) and _age(raw) < mine:
                 return str(other["name"])
         return ""
-
-
-def address_of(namespace: str, pod: PodView) -> AgentAddress | None:
-    """Where a pod's agent is called; None: it does not run."""
-    if pod.deleted or pod.has_ended or not pod.ip or not pod.is_agent_running:
-        return None
-    host = f"[{pod.ip}]" if ":" in pod.ip else pod.ip
-    return AgentAddress(f"{host}:{naming.CONTROL_PORT}", naming.server_name(pod.name, namespace))
 
 
 def _wants_pod(raw: Mapping[str, Any]) -> bool:
@@ -180,5 +176,5 @@ def _age(raw: Mapping[str, Any]) -> tuple[float, str]:
 
 
 def find_session(store: Store, key: Key) -> Mapping[str, Any] | None:
-    """The raw session of a key, or None where it is gone."""
+    """Return the raw session of a key, or None if it is gone."""
     return store.get(SESSIONS, (key[1], key[2]))

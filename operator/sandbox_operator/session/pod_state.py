@@ -1,19 +1,26 @@
-"""What a pod's raw object means for its session. Pure."""
+"""Reads the state of a session's pod, and its agent's address, from the pod's raw object. Pure."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from sandbox_operator.agent.model import AgentAddress
 from sandbox_operator.api import naming
 from sandbox_operator.api.values import parse_quantity, parse_time
-from sandbox_operator.session.model import PodView
+from sandbox_operator.session.model import PodState
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_IMAGE: Final = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError"}
-_CONTAINER: Final = {
+_IMAGE_PROBLEMS: Final = {
+    "ErrImagePull",
+    "ImagePullBackOff",
+    "InvalidImageName",
+    "ErrImageNeverPull",
+    "ImageInspectError",
+}
+_CONTAINER_PROBLEMS: Final = {
     "CrashLoopBackOff",
     "CreateContainerConfigError",
     "CreateContainerError",
@@ -22,13 +29,13 @@ _CONTAINER: Final = {
 }
 
 
-def view_pod(raw: Mapping[str, Any]) -> PodView:
-    """The view of a pod."""
+def read_pod_state(raw: Mapping[str, Any]) -> PodState:
+    """Return the state of a pod."""
     metadata, status = raw["metadata"], raw.get("status") or {}
     containers = [c for c in status.get("containerStatuses") or [] if isinstance(c, dict)]
     agent = next((c for c in containers if c.get("name") == "agent"), {})
     claimed = parse_time((metadata.get("annotations") or {}).get(naming.CLAIMED_AT))
-    return PodView(
+    return PodState(
         name=metadata["name"],
         uid=metadata["uid"],
         created=claimed or parse_time(metadata.get("creationTimestamp")) or datetime.now(UTC),
@@ -46,15 +53,23 @@ def view_pod(raw: Mapping[str, Any]) -> PodView:
     )
 
 
+def address_of(namespace: str, pod: PodState) -> AgentAddress | None:
+    """Return the address of a pod's agent, or None if the agent is not running."""
+    if pod.deleted or pod.has_ended or not pod.ip or not pod.is_agent_running:
+        return None
+    host = f"[{pod.ip}]" if ":" in pod.ip else pod.ip
+    return AgentAddress(f"{host}:{naming.CONTROL_PORT}", naming.server_name(pod.name, namespace))
+
+
 def _read_memory(spec: Mapping[str, Any]) -> int:
-    """The sandbox container's memory limit in bytes, as the pod has it: its template may have changed since."""
+    """Return the sandbox container's memory limit in bytes, or 0. The pod's template may have changed since."""
     containers = [c for c in spec.get("containers") or [] if isinstance(c, dict)]
     sandbox = next((c for c in containers if c.get("name") == "sandbox"), {})
     limit = ((sandbox.get("resources") or {}).get("limits") or {}).get("memory")
     try:
         return int(parse_quantity(str(limit))) if limit else 0
     except ValueError:
-        # Of a form that we never write: somebody's admission webhook did.
+        # We never write such a value, but an admission webhook may have.
         return 0
 
 
@@ -70,10 +85,10 @@ def _find_problem(status: Mapping[str, Any], containers: list[dict[str, Any]]) -
     for container in containers:
         waiting = (container.get("state") or {}).get("waiting") or {}
         reason = waiting.get("reason")
-        if reason in _IMAGE | _CONTAINER:
-            what = "ImagePullFailed" if reason in _IMAGE else "ContainerFailed"
-            # The kubelet alternates between two reasons and counts its back-off; the image's name is what stays.
-            return what, f"container {container['name']}: image {container.get('image', '')}: {_stable(reason)}"
+        if reason in _IMAGE_PROBLEMS | _CONTAINER_PROBLEMS:
+            problem = "ImagePullFailed" if reason in _IMAGE_PROBLEMS else "ContainerFailed"
+            # The kubelet alternates between two reasons and counts its back-off: its message changes all the time.
+            return problem, f"container {container['name']}: image {container.get('image', '')}: {_stable(reason)}"
     return None
 
 

@@ -1,4 +1,4 @@
-"""The loop that joins observe, plan and apply for one session. Status is written once, at the end, if it differs."""
+"""Reconciles one session: observe, plan, apply, and at the end write the status once if it has changed."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from sandbox_operator.kube.resources import SESSIONS
 from sandbox_operator.session import model
 from sandbox_operator.session.observe import find_session
 from sandbox_operator.session.plan.plan import plan_blocked, plan_session
+from sandbox_operator.session.resync import choose_interval, is_undisturbed
 from sandbox_operator.session.status import build_patch
-from sandbox_operator.watch.resync import choose_interval, is_undisturbed
 from sandbox_proto import tracing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from sandbox_operator.app.metrics import Metrics
     from sandbox_operator.kube.client import KubeApi
+    from sandbox_operator.metrics import Metrics
     from sandbox_operator.session.apply import Applier
     from sandbox_operator.session.model import Observation, Plan
     from sandbox_operator.session.observe import Observer
@@ -32,15 +32,15 @@ if TYPE_CHECKING:
     from sandbox_operator.watch.work_queue import Key
 
 _LOG: Final = logging.getLogger(__name__)
-_FIRST_LOOK: Final = 300.0
-"""Seconds within which every session's agent is asked after a start of the operator, where credentials have an end:
-only agents know when that is."""
-_ROUNDS: Final = 4
-"""Looks in one go at most; more of them wait in the queue like everybody."""
+_FIRST_ROUND: Final = 300.0
+"""Seconds after the operator's start within which every agent is asked, if storage credentials expire. Only agents know
+when theirs do."""
+_MAX_ROUNDS: Final = 4
+"""Observations in a row. After them the session goes to the end of the queue."""
 
 
-class Reconciler:
-    """Brings one session a step or several closer to what it should be."""
+class SessionReconciler:
+    """Brings one session one or several steps closer to its desired state."""
 
     def __init__(
         self,
@@ -54,16 +54,16 @@ class Reconciler:
     ) -> None:
         self._api, self._store, self._observer, self._applier = api, store, observer, applier
         self._timing, self._metrics, self._clock = timing, metrics, scheduling.clock
-        self._requeue, self._cover = scheduling.requeue, scheduling.cover
+        self._requeue, self._acknowledge = scheduling.requeue, scheduling.acknowledge
         self._calls: dict[Key, int] = {}
         self._seen: set[Key] = set()
 
-    def begin(self) -> None:
-        """This replica has begun to lead: what it knew of sessions may be old."""
+    def reset(self) -> None:
+        """Forget which sessions were reconciled. This replica becomes the leader again, and its memory may be stale."""
         self._seen.clear()
 
     async def reconcile(self, key: Key) -> None:
-        """One session; nothing where it is gone."""
+        """Reconcile one session. If it is gone, drop what is remembered about it."""
         source = ""
         with self._metrics.tally_calls() as tally:
             try:
@@ -76,10 +76,10 @@ class Reconciler:
             self._metrics.start_calls.labels(source).observe(self._calls.pop(key))
 
     async def _reconcile(self, key: Key, spans: contextlib.ExitStack) -> str:
-        """One session; how it started, where it has just become ready."""
-        for _ in range(_ROUNDS):
-            # Mostly the events of its own writes, which a watch tells while their answers are still on their way.
-            self._cover(key)
+        """Reconcile one session. Return "Warm" or "Cold" if it has just become ready, else ""."""
+        for _ in range(_MAX_ROUNDS):
+            # Most repetitions are due to events of our own writes, which arrive before the writes' answers.
+            self._acknowledge(key)
             raw = find_session(self._store, key)
             if raw is None:
                 self._calls.pop(key, None)
@@ -91,17 +91,17 @@ class Reconciler:
             except SpecError as error:
                 await self._refuse(key, raw, error)
                 return ""
-            if self._may_wait(key, session):
+            if self._defer_first(key, session):
                 return ""
-            observation, plan, look_again = await self._step(key, session, spans)
-            if not look_again:
+            observation, plan, observe_again = await self._step(key, session, spans)
+            if not observe_again:
                 break
         else:
             self._requeue(key, 0.0)
         return await self._finish(key, observation, plan)
 
-    def _may_wait(self, key: Key, session: Session) -> bool:
-        """Whether the first look at a session since this process started can come later; it is scheduled then."""
+    def _defer_first(self, key: Key, session: Session) -> bool:
+        """Return True if the first reconcile since this process started may come later, and schedule it."""
         if key in self._seen:
             return False
         self._seen.add(key)
@@ -114,25 +114,25 @@ class Reconciler:
         deadlines = [(moment - self._clock()).total_seconds() for moment in times if moment]
         interval = choose_interval(self._store.count(SESSIONS))
         if self._timing.credentials is not None:
-            interval = min(_FIRST_LOOK, interval)
-        self._requeue(key, max(0.0, min([random.uniform(0, interval), *deadlines])))  # noqa: S311 - no secret
+            interval = min(_FIRST_ROUND, interval)
+        self._requeue(key, max(0.0, min([random.uniform(0, interval), *deadlines])))  # noqa: S311 - not a secret
         return True
 
     async def _step(self, key: Key, session: Session, spans: contextlib.ExitStack) -> tuple[Observation, Plan, bool]:
         observation = await self._observer.observe(key, session)
         now = self._clock()
         plan = plan_session(observation, now, self._timing)
-        self._note(key, plan)
-        # A look after which there is nothing to do is of no interest to anybody.
+        self._note_actions(key, plan)
+        # A round without actions gets no span, because it is of no interest.
         if plan.actions and not tracing.is_within():
             spans.enter_context(tracing.span("sandbox.reconcile", {"sandbox.session": "/".join(key[1:])}))
         try:
-            look_again = await self._applier.apply(key, observation, plan.actions)
+            observe_again = await self._applier.apply(key, observation, plan.actions)
         except Blocked as blocked:
             return observation, plan_blocked(observation, blocked, now), False
-        return observation, plan, look_again
+        return observation, plan, observe_again
 
-    def _note(self, key: Key, plan: Plan) -> None:
+    def _note_actions(self, key: Key, plan: Plan) -> None:
         for action in plan.actions:
             if isinstance(action, model.CreatePod | model.ClaimPod):
                 self._observer.note_start(key)
@@ -149,7 +149,7 @@ class Reconciler:
         await self._write_status(key, observation.session.metadata, observation.session.status, plan.status)
         if plan.status.get("phase") == "Ready":
             source = self._observe_start(key, observation, plan)
-        seconds = choose_interval(self._store.count(SESSIONS)) * random.uniform(0.75, 1.25)  # noqa: S311 - no secret
+        seconds = choose_interval(self._store.count(SESSIONS)) * random.uniform(0.75, 1.25)  # noqa: S311 - not a secret
         if plan.requeue_at:
             seconds = max(0.0, min(seconds, (plan.requeue_at - self._clock()).total_seconds()))
         self._requeue(key, seconds)
@@ -160,7 +160,9 @@ class Reconciler:
         if startup and startup != observation.session.status.get("startup"):
             source = str(startup["source"])
             self._metrics.start_seconds.labels(startup["source"]).observe(startup["milliseconds"] / 1000)
-            _LOG.info("session is ready", extra={"session": "/".join(key[1:]), "milliseconds": startup["milliseconds"]})
+            _LOG.info(
+                "the session is ready", extra={"session": "/".join(key[1:]), "milliseconds": startup["milliseconds"]}
+            )
         self._observer.note_ready(key)
         return source
 
@@ -168,19 +170,19 @@ class Reconciler:
         patch = build_patch(old, new)
         if not patch:
             return
-        # The uid makes it a refusal, not a status of another session, where the name was reused meanwhile.
+        # With the uid the API server refuses the write if the name belongs to another session meanwhile.
         body = {"metadata": {"uid": metadata.uid}, "status": patch}
         try:
             answer = await self._api.patch(SESSIONS, key[1], key[2], body, subresource="status")
         except NotFoundError:
-            # The event of its deletion may be late, or missed.
-            self._store.bury(SESSIONS, (key[1], key[2]), metadata.uid)
+            # It was deleted. The event that reports it may be late, or was missed.
+            self._store.mark_deleted(SESSIONS, (key[1], key[2]), metadata.uid)
             return
         self._store.put(SESSIONS, answer)
 
     async def _refuse(self, key: Key, raw: Mapping[str, Any], error: SpecError) -> None:
-        """A session that cannot be parsed: only possible where it was stored under other rules."""
-        _LOG.warning("session is not valid: %s", error, extra={"session": "/".join(key[1:])})
+        """Mark a session as failed that cannot be parsed. It was stored under an older definition."""
+        _LOG.warning("the session is invalid: %s", error, extra={"session": "/".join(key[1:])})
         bare = parse(Session, {"metadata": raw["metadata"], "status": raw.get("status") or {}})
         plan = plan_blocked(model.Observation(bare), Blocked("InvalidSpec", str(error), failed=True), self._clock())
         await self._write_status(key, bare.metadata, bare.status, plan.status)

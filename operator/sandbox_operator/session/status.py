@@ -1,4 +1,4 @@
-"""The status of a session, computed anew each time from what was observed; only times are carried over. Pure."""
+"""Computes a session's status from an observation. Only times are carried over from the old status. Pure."""
 
 from __future__ import annotations
 
@@ -13,67 +13,68 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from sandbox_operator.agent.client import AgentView
+    from sandbox_operator.agent.model import AgentView
     from sandbox_operator.api.models import Session
     from sandbox_operator.session.model import Observation
 
 REASONS: Final = {
     "Ready": "The session takes calls.",
-    "Creating": "The pod was asked for.",
-    "Starting": "The pod's containers start.",
-    "Connecting": "The containers run and the agent does not answer yet.",
-    "Binding": "The agent is given its session.",
-    "Restoring": "The workspace comes back from object storage.",
-    "RestoreFailed": "The workspace could not be read; it is tried again, and no call runs on an empty workspace.",
-    "AgentUnreachable": "The agent did not answer; it is asked again.",
-    "PodEnding": "The last pod has to be gone before the next one starts.",
-    "PodLost": "The pod ended by itself (evicted, failed); another one takes its place.",
-    "PodNameTaken": "A pod that is not this session's has its name; delete that pod.",
-    "SecretNameTaken": "A Secret that is not this session's has its name; delete that Secret.",
-    "Unschedulable": "No node takes the pod.",
-    "ImagePullFailed": "An image cannot be had.",
-    "ContainerFailed": "A container does not start, or ends again and again.",
-    "StartTimeout": "The pod did not start in time; it is kept and may still start.",
+    "Creating": "The pod is being created.",
+    "Starting": "The pod's containers are starting.",
+    "Connecting": "The containers are running, but the agent does not answer yet.",
+    "Binding": "The agent is being given its session.",
+    "Restoring": "The workspace is being restored from object storage.",
+    "RestoreFailed": "The workspace could not be restored. The operator retries; no call runs on an empty workspace.",
+    "AgentUnreachable": "The agent did not answer. The operator retries.",
+    "PodEnding": "The previous pod has to end before the next one starts.",
+    "PodLost": "The pod ended by itself (evicted, failed). Another one replaces it.",
+    "PodNameTaken": "A pod of another owner has the name of this session's pod. Delete that pod.",
+    "SecretNameTaken": "A Secret of another owner has the name of this session's Secret. Delete that Secret.",
+    "Unschedulable": "The pod fits on no node.",
+    "ImagePullFailed": "An image cannot be pulled.",
+    "ContainerFailed": "A container does not start, or keeps crashing.",
+    "StartTimeout": "The pod did not start in time. It is kept and may still start.",
     "PodRefused": "The API server refused the pod (quota, admission policy).",
-    "TemplateNotFound": "There is no such SandboxTemplate in the namespace.",
-    "TemplateInvalid": "The SandboxTemplate has a wrong value.",
+    "TemplateNotFound": "The namespace has no SandboxTemplate of this name.",
+    "TemplateInvalid": "The SandboxTemplate has an invalid value.",
     "EgressNotAllowed": "The session asks for wider egress than its template allows.",
-    "ResourcesNotAllowed": "The session asks for resources its template does not allow.",
-    "EnvNotAllowed": "The session asks for an environment variable or Secret its template does not allow.",
-    "SecretKeyNotFound": "A Secret or key that the session's environment refers to is not there.",
+    "ResourcesNotAllowed": "The session asks for resources that its template does not allow.",
+    "EnvNotAllowed": "The session asks for an environment variable or Secret that its template does not allow.",
+    "SecretKeyNotFound": "A Secret or key that the session's environment refers to does not exist.",
     "StorageCredentialsMissing": "The operator has no credentials for object storage.",
-    "RoleNotAssumed": "The token service gave no storage credentials for the workspace.",
-    "RenewalFailed": "Storage credentials were not renewed; it is tried again.",
+    "RoleNotAssumed": "The token service issued no storage credentials for the workspace.",
+    "RenewalFailed": "Storage credentials could not be renewed. The operator retries.",
     "BindFailed": "The agent refused the session.",
-    "InvalidSpec": "The session has a wrong value.",
-    "IdleTimeoutUnreachable": "The idle timeout is not shorter than the maximum lifetime, which therefore ends first.",
-    "WorkspaceInUse": "Another session works on the same workspace.",
-    "Suspending": "Work ends, files are saved, then the pod goes.",
-    "PushFailed": "Files could not be saved; the pod stays and it is tried again.",
+    "InvalidSpec": "The session has an invalid value.",
+    "IdleTimeoutUnreachable": "The idle timeout is not shorter than the maximum lifetime, so it never takes effect.",
+    "WorkspaceInUse": "Another session is using the same workspace.",
+    "Suspending": "Work is being stopped and files are being saved, then the pod is deleted.",
+    "PushFailed": "Files could not be saved. The pod stays, and the operator retries.",
     "Suspended": "The session was suspended by its user.",
-    "Idle": "The session was suspended because nothing used it for its idle timeout.",
-    "Expired": "The session was suspended because its maximum lifetime was over.",
+    "Idle": "The session was suspended because it was unused for its idle timeout.",
+    "Expired": "The session was suspended because it reached its maximum lifetime.",
     "Terminating": "The session is being deleted.",
     "Scheduled": "The pod has a node.",
     "Pending": "The pod has no node yet.",
     "NoPod": "There is no pod.",
     "Bound": "The agent serves this session.",
     "NotBound": "The agent does not serve this session yet.",
-    "Restored": "The workspace is as it was saved, or new.",
+    "Restored": "The workspace is as it was saved, or is new.",
     "Synced": "All files are saved.",
-    "Unsaved": "Files differ from what is saved.",
-    "NotSynced": "Nothing is known of the workspace yet.",
+    "Unsaved": "Some files differ from their saved state.",
+    "NotSynced": "The state of the workspace is not known yet.",
 }
-"""Every reason of a condition, and what it means."""
+"""Every reason of a condition, and its meaning."""
 
 _ACTIVITY_STEP: Final = timedelta(seconds=60)
-"""`lastActiveAt` moves in steps, so that a busy session does not write its status all the time."""
+"""Step of `lastActiveAt`. A busy session then does not write its status all the time."""
 _MAX_MESSAGE: Final = 1000
+"""Characters of a condition's message."""
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """Where a session stands: its phase, and why it is (not) ready."""
+class Condition:
+    """A session's phase, and the reason and message of its condition Ready."""
 
     phase: str
     reason: str
@@ -81,22 +82,22 @@ class Standing:
 
     @property
     def is_ready(self) -> bool:
-        """Whether calls are taken."""
+        """True if the session takes calls."""
         return self.phase == "Ready"
 
 
-def build_status(observation: Observation, standing: Standing, now: datetime) -> dict[str, Any]:
-    """The whole status."""
+def build_status(observation: Observation, condition: Condition, now: datetime) -> dict[str, Any]:
+    """Return the complete status of a session in this condition."""
     session, pod, agent = observation.session, observation.pod, observation.agent
     old = session.status
     is_bound = agent is not None and agent.state != "BLANK" and agent.session_uid == session.metadata.uid
-    teller = _find_teller(observation, is_bound=is_bound)
+    reporter = _reporting_agent(observation, is_bound=is_bound)
     status: dict[str, Any] = {
         "observedGeneration": session.metadata.generation,
-        "phase": standing.phase,
-        "conditions": _conditions(observation, standing, now, is_bound=is_bound),
+        "phase": condition.phase,
+        "conditions": _conditions(observation, condition, now, is_bound=is_bound),
         "accessSecretName": old.get("accessSecretName"),
-        "workspace": _workspace(teller) if teller else old.get("workspace"),
+        "workspace": _workspace(reporter) if reporter else old.get("workspace"),
         "lastActiveAt": _last_active(observation) if is_bound else old.get("lastActiveAt"),
     }
     if pod is not None:
@@ -104,21 +105,21 @@ def build_status(observation: Observation, standing: Standing, now: datetime) ->
             "podName": pod.name,
             "startedAt": format_time(pod.created),
             "expiresAt": format_time(pod.created + session.spec.lifecycle.max_lifetime),
-            "startup": _startup(observation, standing, now),
+            "startup": _startup(observation, condition, now),
         }
-    if standing.is_ready and pod is not None:
+    if condition.is_ready and pod is not None:
         status["endpoint"] = endpoint_of(pod.ip)
         status["accessSecretName"] = naming.access_secret_name(session.metadata.name)
     return {key: value for key, value in status.items() if value is not None}
 
 
 def endpoint_of(ip: str) -> str:
-    """The agent's address for clients."""
+    """Return the agent's address for clients, given its pod's IP."""
     return f"[{ip}]:{naming.GRPC_PORT}" if ":" in ip else f"{ip}:{naming.GRPC_PORT}"
 
 
 def ready_since(status: Mapping[str, Any]) -> datetime | None:
-    """When the condition Ready last changed."""
+    """Return when the condition Ready last changed, or None if there is none."""
     for condition in status.get("conditions") or []:
         if isinstance(condition, dict) and condition.get("type") == "Ready":
             return parse_time(condition.get("lastTransitionTime"))
@@ -126,7 +127,7 @@ def ready_since(status: Mapping[str, Any]) -> datetime | None:
 
 
 def build_patch(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
-    """The merge patch that makes `old` into `new`; empty where they are the same."""
+    """Return the merge patch that turns `old` into `new`. It is empty if they are equal."""
     patch: dict[str, Any] = {key: None for key in old if key not in new}
     for key, value in new.items():
         before = old.get(key)
@@ -138,18 +139,20 @@ def build_patch(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any
     return patch
 
 
-def _conditions(observation: Observation, standing: Standing, now: datetime, *, is_bound: bool) -> list[dict[str, Any]]:
+def _conditions(
+    observation: Observation, condition: Condition, now: datetime, *, is_bound: bool
+) -> list[dict[str, Any]]:
     wanted = [
-        ("Ready", str(standing.is_ready), standing.reason, standing.message),
+        ("Ready", str(condition.is_ready), condition.reason, condition.message),
         ("Scheduled", *_scheduled(observation)),
         ("Bound", *_bound(observation, is_bound=is_bound)),
         ("WorkspaceRestored", *_restored(observation, is_bound=is_bound)),
         ("WorkspaceSynced", *_synced(observation, is_bound=is_bound)),
     ]
-    if renewal := _renewal(observation):
-        wanted.append(("StorageCredentials", *renewal))
-    if contradiction := _contradiction(observation.session):
-        wanted.append(("LifecycleEffective", *contradiction))
+    if credentials := _storage_credentials(observation):
+        wanted.append(("StorageCredentials", *credentials))
+    if lifecycle := _lifecycle_effective(observation.session):
+        wanted.append(("LifecycleEffective", *lifecycle))
     before = {c["type"]: c for c in observation.session.status.get("conditions") or [] if "type" in c}
     return [
         {
@@ -196,14 +199,14 @@ def _restored(observation: Observation, *, is_bound: bool) -> tuple[str, str, st
     return "False", "Restoring", ""
 
 
-def _find_teller(observation: Observation, *, is_bound: bool) -> AgentView | None:
-    """The agent, where it says something of its workspace: while it restores that, it does not."""
+def _reporting_agent(observation: Observation, *, is_bound: bool) -> AgentView | None:
+    """Return the agent if it reports the state of its workspace. It does not while it is restoring it."""
     agent = observation.agent
     return agent if agent is not None and is_bound and agent.restore != "RUNNING" else None
 
 
 def _synced(observation: Observation, *, is_bound: bool) -> tuple[str, str, str]:
-    agent, drain = _find_teller(observation, is_bound=is_bound), observation.drain
+    agent, drain = _reporting_agent(observation, is_bound=is_bound), observation.drain
     if drain and drain.error:
         return "False", "PushFailed", drain.error
     if agent is not None:
@@ -211,31 +214,35 @@ def _synced(observation: Observation, *, is_bound: bool) -> tuple[str, str, str]
             return "False", "PushFailed", agent.workspace_error
         return ("False", "Unsaved", "") if agent.dirty else ("True", "Synced", "")
     if observation.pod is not None and observation.pod.has_ended:
-        return "False", "PodLost", "files that were not saved before the pod ended are lost"
+        return "False", "PodLost", "changes that were not saved before the pod ended are lost"
     for condition in observation.session.status.get("conditions") or []:
         if condition.get("type") == "WorkspaceSynced" and condition.get("status") in {"True", "False"}:
             return condition["status"], str(condition.get("reason") or "Unsaved"), str(condition.get("message") or "")
     return "Unknown", "NotSynced", ""
 
 
-def _renewal(observation: Observation) -> tuple[str, str, str] | None:
-    """Told only while it fails, and the same at each try, so that renewals write nothing."""
+def _storage_credentials(observation: Observation) -> tuple[str, str, str] | None:
+    """Return the condition while renewals fail, else None. It is equal at each retry, so that retries write nothing."""
     agent, renewal = observation.agent, observation.renewal
     if renewal is None or not renewal.error:
         return None
     end = format_time(agent.credentials_expire_at) if agent else None
-    return "False", "RenewalFailed", f"{renewal.error}; those of now end at {end}" if end else renewal.error
+    return (
+        "False",
+        "RenewalFailed",
+        f"{renewal.error}; the current credentials expire at {end}" if end else renewal.error,
+    )
 
 
-def _contradiction(session: Session) -> tuple[str, str, str] | None:
-    """Told only where a part of the lifecycle can never come to pass."""
+def _lifecycle_effective(session: Session) -> tuple[str, str, str] | None:
+    """Return the condition if a part of the lifecycle can never take effect, else None."""
     lifecycle = session.spec.lifecycle
     if lifecycle.idle_timeout is None or lifecycle.idle_timeout < lifecycle.max_lifetime:
         return None
     message = (
-        f"spec.lifecycle.idleTimeout ({lifecycle.idle_timeout.total_seconds():g} s) is never over before maxLifetime "
-        f"({lifecycle.max_lifetime.total_seconds():g} s): onExpiry ({lifecycle.on_expiry.value}) happens, and onIdle "
-        f"({lifecycle.on_idle.value}) does not"
+        f"spec.lifecycle.idleTimeout ({lifecycle.idle_timeout.total_seconds():g} s) must be shorter than maxLifetime "
+        f"({lifecycle.max_lifetime.total_seconds():g} s) to take effect: onExpiry ({lifecycle.on_expiry.value}) always "
+        f"comes first, so onIdle ({lifecycle.on_idle.value}) never happens"
     )
     return "False", "IdleTimeoutUnreachable", message
 
@@ -259,12 +266,12 @@ def _last_active(observation: Observation) -> str | None:
     return format_time(seen)
 
 
-def _startup(observation: Observation, standing: Standing, now: datetime) -> dict[str, Any] | None:
+def _startup(observation: Observation, condition: Condition, now: datetime) -> dict[str, Any] | None:
     pod, old = observation.pod, observation.session.status
     if pod is None:
         return None
     known = old.get("startup") if old.get("startedAt") == format_time(pod.created) else None
-    if known or not standing.is_ready:
+    if known or not condition.is_ready:
         return known if isinstance(known, dict) else None
     seconds = observation.start_seconds
     if seconds is None:

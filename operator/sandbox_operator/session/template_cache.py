@@ -1,4 +1,4 @@
-"""Parsed templates, each parsed and checked once a version: many sessions and pools share one."""
+"""Parsed templates. Each version is parsed and checked once, because many sessions and pools share a template."""
 
 from __future__ import annotations
 
@@ -15,37 +15,37 @@ from sandbox_operator.session.admission import default_resources
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from sandbox_operator.app.settings import Settings
+    from sandbox_operator.settings import Settings
     from sandbox_operator.watch.store import Name, Store
 
 
 @dataclass(frozen=True, slots=True)
 class FoundTemplate:
-    """A template as it is now, or why there is none."""
+    """The current version of a template, or the reason why it cannot be used."""
 
     template: Template | None = None
     problem: str = ""
-    """What is wrong with it; empty where there just is none."""
+    """Its error if it is invalid; "" if it is valid or does not exist."""
     pod_hash: str = ""
-    """Of a pod with the template's default resources."""
+    """Hash of a pod with the template's default resources."""
 
 
-_NONE: Final = FoundTemplate()
+_NOT_FOUND: Final = FoundTemplate()
 
 
-class Templates:
-    """Templates from the store."""
+class TemplateCache:
+    """Returns the store's templates, parsed."""
 
     def __init__(self, store: Store, settings: Settings) -> None:
         self._store, self._settings = store, settings
         self._parsed: dict[Name, tuple[object, FoundTemplate]] = {}
 
     def find(self, namespace: str, name: str) -> FoundTemplate:
-        """A template by its name."""
+        """Return a template by its namespace and name."""
         raw = self._store.get(TEMPLATES, (namespace, name))
         if raw is None:
             self._parsed.pop((namespace, name), None)
-            return _NONE
+            return _NOT_FOUND
         known = self._parsed.get((namespace, name))
         if known is None or known[0] is not raw:
             known = (raw, self._parse(raw))

@@ -1,1 +1,1 @@
-"""From watch events to keys on a queue; everything that works around kopf is here."""
+"""Turns watch events into keys on a queue. Everything that works around kopf is here, in kopf_workarounds.py."""

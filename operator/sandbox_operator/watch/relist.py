@@ -1,7 +1,7 @@
-"""What watches do not tell: what was there before them, and what they have missed.
+"""Lists each kind when its watch starts or restarts, and periodically, so that no object or deletion is missed.
 
-A kind is listed whenever its watch begins, or begins anew, and everything once in a while; page by page, so that others
-get their turn. The watch is there first: what happens meanwhile comes by it, and the store keeps the newer of the two.
+Lists are read page by page, so that other tasks get their turn. The watch starts first and delivers changes meanwhile;
+the store keeps the newer version.
 """
 
 from __future__ import annotations
@@ -25,17 +25,26 @@ if TYPE_CHECKING:
 
 _LOG: Final = logging.getLogger(__name__)
 _RETRY: Final = 1.0
-_MAX_AGE: Final = 5
-"""Lists that may be missed before it counts as a problem."""
-_LISTED_A_SECOND: Final = 100
-"""Objects; of more than 6,000, lists are rarer than a minute."""
+"""Seconds after which a failed list is tried again."""
+_MAX_MISSED: Final = 5
+"""Periodic lists that may fail in a row before the operator is not ready."""
+_OBJECTS_PER_SECOND: Final = 100
+"""Average rate of listing. With more than 6,000 objects, the lists are more than a minute apart."""
 
 
-class Lists:
-    """Keeps the store as complete as lists can make it.
+class Relister:
+    """Keeps the store complete by listing.
+
+    Args:
+        api: The client that lists.
+        store: Receives the objects.
+        namespaces: Namespaces to list; None stands for all.
+        pod_selector: Label selector for pods.
+        min_interval: Seconds between two periodic lists, at least.
+        on_missed: Called for each object whose change or deletion no watch has reported.
 
     Attributes:
-        synced: Everything was listed, each kind since its watch began.
+        synced: Set once every kind has been listed since its watch started.
     """
 
     def __init__(
@@ -44,25 +53,25 @@ class Lists:
         store: Store,
         namespaces: tuple[str | None, ...],
         pod_selector: str,
-        shortest_pause: float,
-        take_up: Callable[[Resource, Mapping[str, Any]], None],
+        min_interval: float,
+        on_missed: Callable[[Resource, Mapping[str, Any]], None],
     ) -> None:
         self._api, self._store, self._namespaces, self._pod_selector = api, store, namespaces, pod_selector
-        self._shortest_pause, self._take_up = shortest_pause, take_up
+        self._min_interval, self._on_missed = min_interval, on_missed
         self._watched: set[tuple[Resource, str | None]] = set()
-        self._wanted: set[Resource] = set()
+        self._due: set[Resource] = set()
         self._listed_at: dict[Resource, float] = {}
         self._wake, self.synced = asyncio.Event(), asyncio.Event()
 
-    def watch_begins(self, kind: Resource, namespace: str | None) -> None:
-        """A watch tells what happens from now on: what is there has to be listed."""
+    def note_watch(self, kind: Resource, namespace: str | None) -> None:
+        """Note that a watch is starting: objects that already exist have to be listed."""
         self._watched.add((kind, namespace))
         if self._is_watched(kind):
-            self._wanted.add(kind)
+            self._due.add(kind)
             self._wake.set()
 
     async def run(self) -> None:
-        """List what is wanted, until cancelled."""
+        """List whatever is due, until cancelled."""
         while True:
             self._wake.clear()
             for kind in self._choose():
@@ -70,55 +79,56 @@ class Lists:
             if len(self._listed_at) == len(WATCHED) and not self.synced.is_set():
                 self.synced.set()
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_RETRY if self._wanted else self._pause()):
+                async with asyncio.timeout(_RETRY if self._due else self._interval()):
                     await self._wake.wait()
-            if self.synced.is_set() and self._age() >= self._pause():
-                self._wanted.update(WATCHED)
+            if self.synced.is_set() and self._age() >= self._interval():
+                self._due.update(WATCHED)
 
     def find_problem(self) -> str:
-        """Why what the store has is not to be relied on; empty: it is."""
+        """Return why the store cannot be relied on, or "" if it can."""
         if not self.synced.is_set():
             return self._find_missing()
-        if self._age() > self._pause() * _MAX_AGE:
-            return "the API server was not listed for a long time"
+        if self._age() > self._interval() * _MAX_MISSED:
+            return "the last complete list of the API server is too old"
         return ""
 
     def _find_missing(self) -> str:
         unwatched = [kind.plural for kind in WATCHED if not self._is_watched(kind)]
         if not unwatched:
-            return "the first list is not done"
+            return "the first list is not finished"
         return (
-            f"no watch of {', '.join(unwatched)}: are the CustomResourceDefinitions there, and may it list and watch?"
+            f"no watch of {', '.join(unwatched)}: check that the CustomResourceDefinitions are installed and that the "
+            "operator may list and watch them"
         )
 
     def _is_watched(self, kind: Resource) -> bool:
         return all((kind, namespace) in self._watched for namespace in self._namespaces)
 
     def _choose(self) -> list[Resource]:
-        """What to list now, owners before what they own: or a pod is made again for a session that is gone."""
-        wanted = set(self._wanted)
-        if not self.synced.is_set() and len(wanted) < len(WATCHED) - len(self._listed_at):
-            # At the start, all together: the last watch may begin a moment after the first.
+        """Return the kinds to list now, owners first. Otherwise a pod would be created again for a deleted session."""
+        due = set(self._due)
+        if not self.synced.is_set() and len(due) < len(WATCHED) - len(self._listed_at):
+            # At start-up, wait for all watches and list all kinds together.
             return []
-        if PODS in wanted:
-            wanted |= {SESSIONS, POOLS}
-        return [kind for kind in WATCHED if kind in wanted]
+        if PODS in due:
+            due |= {SESSIONS, POOLS}
+        return [kind for kind in WATCHED if kind in due]
 
     def _age(self) -> float:
         return time.monotonic() - min(self._listed_at.values())
 
-    def _pause(self) -> float:
-        """Seconds to the next list: reading thousands of objects costs about a second of a processor."""
-        return max(self._shortest_pause, sum(map(self._store.count, WATCHED)) / _LISTED_A_SECOND)
+    def _interval(self) -> float:
+        """Return the seconds between two periodic lists. Reading thousands of objects takes about a second of CPU."""
+        return max(self._min_interval, sum(map(self._store.count, WATCHED)) / _OBJECTS_PER_SECOND)
 
     async def _try(self, kind: Resource) -> None:
-        # Not wanted any more from here on: a watch that begins anew meanwhile wants another list.
-        self._wanted.discard(kind)
+        # First, because a watch that restarts during this list requires another one.
+        self._due.discard(kind)
         try:
             await self._list(kind)
         except ApiError as error:
-            _LOG.warning("list failed: %s", error)
-            self._wanted.add(kind)
+            _LOG.warning("listing %s failed, will retry in %.0f s: %s", kind.plural, _RETRY, error)
+            self._due.add(kind)
         else:
             self._listed_at[kind] = time.monotonic()
 
@@ -129,19 +139,19 @@ class Lists:
             try:
                 for namespace in self._namespaces:
                     async for items, version in self._api.pages(kind, namespace, labels):
-                        # Now and not behind the last page, which may fail.
-                        self._tell(kind, listing.add(items, version))
+                        # Before the next page is read, because that may fail.
+                        self._report(kind, listing.add(items, version))
             except ExpiredError:
-                # What the next page was to go on from is gone: only the first one leads on.
+                # The continue token has expired, so begin again with the first page.
                 if last:
                     raise
                 continue
-            self._tell(kind, listing.finish())
+            self._report(kind, listing.finish())
             return
 
-    def _tell(self, kind: Resource, missed: Iterable[Mapping[str, Any]]) -> None:
-        # At the start everything is looked at anyway.
+    def _report(self, kind: Resource, missed: Iterable[Mapping[str, Any]]) -> None:
+        # Before that, the leader enqueues everything anyway.
         if self.synced.is_set():
             for raw in missed:
-                _LOG.debug("change of a %s was not seen", kind.kind, extra={"key": "/".join(name_of(raw))})
-                self._take_up(kind, raw)
+                _LOG.debug("a watch missed a change of a %s", kind.kind, extra={"key": "/".join(name_of(raw))})
+                self._on_missed(kind, raw)

@@ -1,4 +1,4 @@
-"""How reconcilers are called again, and by which clocks they go."""
+"""The queues and clocks, as the reconcilers see them."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Scheduling:
-    """The queues' side of a reconciler."""
+    """The means by which a reconciler asks to be called again, and the clocks that it uses."""
 
     enqueue: Callable[[Key], None]
     requeue: Callable[[Key, float], None]
-    """After some seconds."""
-    cover: Callable[[Key], None]
-    """A look at a session begins, which sees all that it was called for until now."""
+    """Calls the reconciler again after some seconds."""
+    acknowledge: Callable[[Key], None]
+    """Called before a session is read: the read covers every change that the queue was notified of until then."""
     pause: Callable[[], Awaitable[None]]
-    """Lets sessions go first, between two batches of a pool."""
+    """Called between two batches of a pool. Returns once no session waits, or after a short while."""
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     monotonic: Callable[[], float] = time.monotonic

@@ -1,4 +1,4 @@
-"""What the watches have seen: objects in memory, by kind and name, never older than what is there already."""
+"""In-memory copy of the watched objects, by kind and name. An older version never replaces a newer one."""
 
 from __future__ import annotations
 
@@ -6,88 +6,96 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from sandbox_operator.api import naming
 from sandbox_operator.kube.resources import PODS, POOLS, SESSIONS, TEMPLATES
 from sandbox_operator.manifests.ownership import controller_uid
-from sandbox_operator.watch.transform import slim
+from sandbox_operator.watch.transform import strip_unused
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Iterator
 
     from sandbox_operator.kube.resources import Resource
 
-_BURIED: Final = 10_000
-"""Deleted objects that are remembered: more than can be deleted while one of our own calls is under way."""
+_MAX_TOMBSTONES: Final = 10_000
+"""Deleted objects that are remembered. Fewer can be deleted while one of our own calls is in progress."""
 WATCHED: Final = (SESSIONS, TEMPLATES, POOLS, PODS)
+POD_SELECTOR: Final = f"{naming.MANAGED_BY}={naming.MANAGER}"
+"""Label selector of the pods that are watched and listed."""
 Name = tuple[str, str]
 """Namespace and name."""
 PodListener = Callable[[Mapping[str, Any] | None, Mapping[str, Any] | None], None]
-"""Called with what a pod was and is; None: not there."""
+"""Called with a pod before and after a change; None if it does not exist."""
 
 
 def version_of(raw: Mapping[str, Any]) -> int:
-    """An object's resourceVersion as a number; objects of one kind are ordered by it."""
+    """Return an object's resourceVersion as a number, by which objects of one kind are ordered."""
     text = str((raw.get("metadata") or {}).get("resourceVersion") or "0")
     return int(text) if text.isdigit() else 0
 
 
 def name_of(raw: Mapping[str, Any]) -> Name:
-    """An object's namespace and name."""
+    """Return an object's namespace and name."""
     metadata = raw["metadata"]
     return str(metadata.get("namespace") or ""), str(metadata["name"])
 
 
 class Store:
-    """Objects of the watched kinds."""
+    """The objects of the watched kinds, with indexes of sessions by workspace and of pods by owner.
+
+    Attributes:
+        pod_listeners: Called after each change of a pod.
+    """
 
     def __init__(self) -> None:
         self._objects: dict[str, dict[Name, Mapping[str, Any]]] = {kind.plural: {} for kind in WATCHED}
         self._by_workspace: dict[Name, set[Name]] = defaultdict(set)
         self._by_owner: dict[str, set[Name]] = defaultdict(set)
-        self._buried: dict[str, None] = {}
+        self._tombstones: dict[str, None] = {}
         self.pod_listeners: list[PodListener] = []
 
     def get(self, kind: Resource, name: Name) -> Mapping[str, Any] | None:
-        """An object, or None."""
+        """Return an object, or None if it does not exist."""
         return self._objects[kind.plural].get(name)
 
     def count(self, kind: Resource) -> int:
-        """How many objects of a kind there are."""
+        """Return the number of objects of a kind."""
         return len(self._objects[kind.plural])
 
     def all(self, kind: Resource) -> list[Mapping[str, Any]]:
-        """All objects of a kind."""
+        """Return all objects of a kind."""
         return list(self._objects[kind.plural].values())
 
     def put(self, kind: Resource, raw: Mapping[str, Any]) -> bool:
-        """Remember an object; False where it is known: an echo of our own write, or a watch that lags behind one.
+        """Store an object. Return False if the store has this version or a newer one already.
 
-        One that was buried stays so. The answer of our own write may come later than the event that it was deleted,
-        and a session that is not there any more would take one warm pod after the other until the next list.
+        That is so if a watch delivers our own write, whose answer is in the store, or lags behind it.
+        An object that was marked as deleted is not stored again: the answer of our own write may arrive after the event
+        of the deletion. A session that is gone would then claim warm pods until the next list.
         """
         name = name_of(raw)
-        if raw["metadata"].get("uid") in self._buried:
+        if raw["metadata"].get("uid") in self._tombstones:
             return False
         old = self._objects[kind.plural].get(name)
         if old is not None and version_of(old) >= version_of(raw) > 0:
             return False
-        raw = slim(kind, raw)
+        raw = strip_unused(kind, raw)
         self._objects[kind.plural][name] = raw
         self._index(kind, name, old, raw)
         return True
 
-    def bury(self, kind: Resource, name: Name, uid: str | None) -> bool:
-        """Forget an object that was surely deleted, for good; False where another of its name is there by now."""
+    def mark_deleted(self, kind: Resource, name: Name, uid: str | None) -> bool:
+        """Remove a deleted object for good. Return False if the store has another object of that name."""
         if uid:
-            self._buried[uid] = None
-            if len(self._buried) > _BURIED:
-                del self._buried[next(iter(self._buried))]
-        return self._forget(kind, name, uid)
+            self._tombstones[uid] = None
+            if len(self._tombstones) > _MAX_TOMBSTONES:
+                del self._tombstones[next(iter(self._tombstones))]
+        return self._discard(kind, name, uid)
 
     def remove(self, kind: Resource, raw: Mapping[str, Any]) -> bool:
-        """Forget an object that was deleted; False where another of its name is there by now."""
-        return self._forget(kind, name_of(raw), raw["metadata"].get("uid"))
+        """Remove an object that is gone. Return False if the store has another object of that name."""
+        return self._discard(kind, name_of(raw), raw["metadata"].get("uid"))
 
-    def _forget(self, kind: Resource, name: Name, uid: str | None) -> bool:
+    def _discard(self, kind: Resource, name: Name, uid: str | None) -> bool:
         old = self._objects[kind.plural].get(name)
         if old is None or old["metadata"].get("uid") != uid:
             return False
@@ -96,25 +104,25 @@ class Store:
         return True
 
     def begin_listing(self, kind: Resource) -> Listing:
-        """Take over a LIST, page by page."""
+        """Begin to store a list of a kind, page by page."""
         return Listing(self, kind)
 
-    def remove_ghosts(self, kind: Resource, listed: Container[Name], version: int) -> list[Mapping[str, Any]]:
-        """Forget what is not in a list of this version; newer objects were created after it."""
-        ghosts = [
+    def remove_stale(self, kind: Resource, listed: Container[Name], version: int) -> list[Mapping[str, Any]]:
+        """Remove and return what is missing in a list of this version. Newer objects were created after it."""
+        stale = [
             raw for name, raw in self._objects[kind.plural].items() if name not in listed and version_of(raw) <= version
         ]
-        for raw in ghosts:
+        for raw in stale:
             self.remove(kind, raw)
-        return ghosts
+        return stale
 
     def pods_of(self, namespace: str, uid: str) -> list[Mapping[str, Any]]:
-        """Pods that a session or a pool controls."""
+        """Return the pods that a session or a pool controls, by name."""
         pods = self._objects[PODS.plural]
         return [pods[name] for name in sorted(self._by_owner.get(uid, ())) if name[0] == namespace]
 
     def claimants(self, namespace: str, workspace: str) -> Iterator[Mapping[str, Any]]:
-        """Sessions that name a workspace."""
+        """Yield the sessions that name a workspace."""
         for name in sorted(self._by_workspace.get((namespace, workspace), ())):
             yield self._objects[SESSIONS.plural][name]
 
@@ -129,10 +137,10 @@ class Store:
 
 
 class Listing:
-    """A LIST on its way into the store: newer objects in, and at its end ghosts out.
+    """A list that is being stored page by page. At its end, objects that it does not contain are removed.
 
-    Page by page: thousands of pods as the API server tells them are several times what is kept of them, and memory that
-    a process once had it mostly keeps. (A watch that was interrupted reports no deletions: hence the ghosts.)
+    A watch that was interrupted does not report deletions, so such objects are stale. Pages keep memory low: thousands
+    of pods as the API server sends them are several times what the store keeps, and a process rarely returns memory.
     """
 
     def __init__(self, store: Store, kind: Resource) -> None:
@@ -141,7 +149,7 @@ class Listing:
         self._version: int | None = None
 
     def add(self, items: Iterable[Mapping[str, Any]], version: str) -> list[Mapping[str, Any]]:
-        """A page, and the list's resourceVersion; the objects that were not known so."""
+        """Store a page of a list with this resourceVersion. Return the objects that were new or changed."""
         number = int(version) if version.isdigit() else 0
         self._version = number if self._version is None else min(number, self._version)
         changed = []
@@ -153,8 +161,8 @@ class Listing:
         return changed
 
     def finish(self) -> list[Mapping[str, Any]]:
-        """All pages were added; what is gone."""
-        return self._store.remove_ghosts(self._kind, self._listed, self._version or 0)
+        """End the list after its last page. Return the stale objects that were removed."""
+        return self._store.remove_stale(self._kind, self._listed, self._version or 0)
 
 
 IndexKey = TypeVar("IndexKey", str, Name)
@@ -172,7 +180,7 @@ def _move(index: dict[IndexKey, set[Name]], name: Name, before: IndexKey | None,
 
 
 def workspace_of(raw: Mapping[str, Any]) -> str:
-    """The workspace's name of a session that may not be well-formed."""
+    """Return the name of a session's workspace. The session may be malformed."""
     workspace = (raw.get("spec") or {}).get("workspace")
     name = workspace.get("name") if isinstance(workspace, dict) else None
     return str(name or raw["metadata"]["name"])

@@ -1,6 +1,7 @@
-"""What is kept of an object that was seen: of thousands of them, nearly all of the operator's memory. Pure.
+"""Strips watched objects of the fields that the operator does not read, before they go into the store. Pure.
 
-Strings are kept once. Most stand in many objects (names of fields, reasons, a node) or often in one (its uid, a time).
+With thousands of objects, the store is nearly all of the operator's memory. Equal strings are kept once: most occur in
+many objects (field names, reasons, node names) or several times in one (its uid, times).
 """
 
 from __future__ import annotations
@@ -21,25 +22,26 @@ _POD_CONDITIONS: Final = frozenset({"Ready", "PodScheduled"})
 _POD_ANNOTATIONS: Final = f"{naming.DOMAIN}/"
 _CONTAINER: Final = ("name", "image", "restartCount", "state", "lastState")
 _LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
-_LONGEST_SHARED: Final = 100
+_MAX_INTERNED: Final = 100
+"""Characters. Longer strings are rarely equal."""
 
 
-def slim(kind: Resource, raw: Mapping[str, Any]) -> Mapping[str, Any]:
-    """An object without what nobody here reads."""
-    kept = _slim_pod(raw) if kind is PODS else {**raw, "metadata": _slim_metadata(raw["metadata"])}
-    return {sys.intern(key): _shared(value) for key, value in kept.items()}
+def strip_unused(kind: Resource, raw: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return an object without the fields that the operator does not read."""
+    kept = _strip_pod(raw) if kind is PODS else {**raw, "metadata": _strip_metadata(raw["metadata"])}
+    return {sys.intern(key): _intern(value) for key, value in kept.items()}
 
 
-def _slim_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
+def _strip_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
     kept = {key: value for key, value in metadata.items() if key != "managedFields"}
     if annotations := kept.get("annotations"):
         kept["annotations"] = {key: value for key, value in annotations.items() if key != _LAST_APPLIED}
     return kept
 
 
-def _slim_pod(raw: Mapping[str, Any]) -> Mapping[str, Any]:
+def _strip_pod(raw: Mapping[str, Any]) -> Mapping[str, Any]:
     spec, status = raw.get("spec") or {}, raw.get("status") or {}
-    metadata = _slim_metadata(raw["metadata"])
+    metadata = _strip_metadata(raw["metadata"])
     if annotations := metadata.get("annotations"):
         metadata["annotations"] = {key: value for key, value in annotations.items() if _POD_ANNOTATIONS in key}
     kept = {key: status[key] for key in _POD_STATUS if key in status}
@@ -51,13 +53,13 @@ def _slim_pod(raw: Mapping[str, Any]) -> Mapping[str, Any]:
         "metadata": metadata,
         "spec": {
             "nodeName": spec.get("nodeName"),
-            "containers": [_slim_container(each) for each in spec.get("containers") or []],
+            "containers": [_strip_container(each) for each in spec.get("containers") or []],
         },
         "status": kept,
     }
 
 
-def _slim_container(raw: Mapping[str, Any]) -> Mapping[str, Any]:
+def _strip_container(raw: Mapping[str, Any]) -> Mapping[str, Any]:
     limits = (raw.get("resources") or {}).get("limits") or {}
     return {"name": raw["name"], "resources": {"limits": {"memory": limits.get("memory")}}}
 
@@ -66,10 +68,10 @@ def _pick(raw: Any, names: tuple[str, ...]) -> Any:
     return {name: raw[name] for name in names if name in raw} if isinstance(raw, dict) else raw
 
 
-def _shared(value: Any) -> Any:
-    """The same value, each short string in it being the only one of its text."""
+def _intern(value: Any) -> Any:
+    """Return an equal value in which all short strings are interned."""
     if isinstance(value, dict):
-        return {sys.intern(str(key)): _shared(content) for key, content in value.items()}
+        return {sys.intern(str(key)): _intern(content) for key, content in value.items()}
     if isinstance(value, list):
-        return [_shared(item) for item in value]
-    return sys.intern(value) if type(value) is str and len(value) <= _LONGEST_SHARED else value
+        return [_intern(item) for item in value]
+    return sys.intern(value) if type(value) is str and len(value) <= _MAX_INTERNED else value

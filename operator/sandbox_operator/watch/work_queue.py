@@ -1,7 +1,7 @@
-"""A level-triggered queue: a key is worked on by one worker at a time, and once more if it was added meanwhile.
+"""A level-triggered work queue. One worker at a time works on a key, and again if the key was added meanwhile.
 
-A key whose work raises comes back after an exponential backoff; a key may also be added for later, which is how
-deadlines are kept (the loop's timers are the heap). Nothing a key's work does can stop another key's.
+A key whose work raises comes back after an exponential backoff. A key can also be added for later, which is how
+deadlines are kept. An error in one key's work never stops the work on another.
 """
 
 from __future__ import annotations
@@ -18,15 +18,16 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
 _LOG: Final = logging.getLogger(__name__)
-_FIRST_BACKOFF: Final = 0.1
-_LAST_BACKOFF: Final = 30.0
-_NOT_LEADING: Final = 1.0
+_MIN_BACKOFF: Final = 0.1
+_MAX_BACKOFF: Final = 30.0
+_NOT_LEADING_RETRY: Final = 1.0
+"""Seconds. All three are delays before a key's work is tried again."""
 Key = tuple[str, str, str]
-"""Plural of the kind, namespace, name."""
+"""Plural of the kind, namespace, and name."""
 
 
 class WorkQueue:
-    """Runs `work(key)` for keys that were added."""
+    """Runs `work(key)` for each added key, in a fixed number of worker tasks."""
 
     def __init__(self, work: Callable[[Key], Awaitable[None]], workers: int) -> None:
         self._work, self._count = work, workers
@@ -39,26 +40,26 @@ class WorkQueue:
         self._workers: list[asyncio.Task[None]] = []
 
     def __len__(self) -> int:
-        """Keys that wait for a worker."""
+        """Return the number of keys that wait for a worker."""
         return len(self._waiting) + len(self._again)
 
     @property
     def load(self) -> int:
-        """Keys that wait for a worker or are worked on."""
+        """The number of keys that wait for a worker or are being worked on."""
         return len(self) + len(self._busy)
 
     @property
     def oldest(self) -> float:
-        """Seconds that the key has waited which waits longest."""
+        """Seconds that the longest-waiting key has waited; 0 if no key waits."""
         return time.monotonic() - next(iter(self._waiting.values())) if self._waiting else 0.0
 
     def start(self) -> None:
-        """Start the workers; what was added before is worked on now."""
+        """Start the workers, which begin with the keys that were added before."""
         if not self._workers:
             self._workers = [asyncio.create_task(self._run(), name=f"worker-{n}") for n in range(self._count)]
 
     async def stop(self, grace: float = 0.0) -> None:
-        """Stop the workers, giving what is under way `grace` seconds; drop all keys."""
+        """Drop all keys and stop the workers. Running work gets `grace` seconds to finish."""
         for timer in self._timers.values():
             timer.cancel()
         self._timers.clear()
@@ -67,7 +68,7 @@ class WorkQueue:
         self._failures.clear()
         self._ready = asyncio.Queue()
         deadline = asyncio.get_running_loop().time() + grace
-        while self._busy and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110 - at the end only
+        while self._busy and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110 - only when the process stops
             await asyncio.sleep(0.02)
         workers, self._workers = self._workers, []
         for worker in workers:
@@ -76,19 +77,22 @@ class WorkQueue:
         self._busy.clear()
 
     def add(self, key: Key) -> None:
-        """Work on a key soon."""
+        """Work on a key soon. If it is being worked on, work on it once more."""
         if key in self._busy:
             self._again.add(key)
         elif key not in self._waiting:
             self._waiting[key] = time.monotonic()
             self._ready.put_nowait(key)
 
-    def cover(self, key: Key) -> None:
-        """The look that a key's work takes now sees all that the key was added for until now."""
+    def acknowledge(self, key: Key) -> None:
+        """Cancel the repetition of a key that is being worked on.
+
+        Its work calls this before it reads the key's state, and so sees every change that the key was added for.
+        """
         self._again.discard(key)
 
     def add_after(self, key: Key, seconds: float) -> None:
-        """Work on a key in a while; an earlier time that was set before stays."""
+        """Work on a key after some seconds. An earlier time that is already set stays."""
         loop = asyncio.get_running_loop()
         when = loop.time() + max(0.0, seconds)
         old = self._timers.get(key)
@@ -99,7 +103,7 @@ class WorkQueue:
         self._timers[key] = loop.call_at(when, self._due, key)
 
     def forget(self, key: Key) -> None:
-        """Drop a key's timer and failures; its object is gone."""
+        """Drop the timer and failure count of a key whose object is gone."""
         self._failures.pop(key, None)
         if timer := self._timers.pop(key, None):
             timer.cancel()
@@ -117,10 +121,10 @@ class WorkQueue:
                 await self._work(key)
                 self._failures.pop(key, None)
             except NotLeadingError:
-                # The lease may only have been renewed late; where it is lost, the queue is stopped.
-                _LOG.info("not leading, work waits", extra={"key": "/".join(key)})
-                self.add_after(key, _NOT_LEADING)
-            except Exception as error:  # noqa: BLE001 - one bad object must never stop the others
+                # Perhaps the lease is only being renewed late. If it is lost, the queue will be stopped.
+                _LOG.info("not the leader at the moment, will retry", extra={"key": "/".join(key)})
+                self.add_after(key, _NOT_LEADING_RETRY)
+            except Exception as error:  # noqa: BLE001 - one bad object must not stop the others
                 self._retry(key, error)
             finally:
                 self._busy.discard(key)
@@ -131,11 +135,11 @@ class WorkQueue:
     def _retry(self, key: Key, error: Exception) -> None:
         failures = self._failures.get(key, 0) + 1
         self._failures[key] = failures
-        seconds = min(_LAST_BACKOFF, _FIRST_BACKOFF * 2 ** min(failures - 1, 16)) * random.uniform(0.75, 1.25)  # noqa: S311
+        seconds = min(_MAX_BACKOFF, _MIN_BACKOFF * 2 ** min(failures - 1, 16)) * random.uniform(0.75, 1.25)  # noqa: S311
         expected = isinstance(error, OperatorError)
         _LOG.log(
             logging.WARNING if expected else logging.ERROR,
-            "reconcile failed, again in %.1f s: %s",
+            "reconcile failed, will retry in %.1f s: %s",
             seconds,
             error if expected else repr(error),
             exc_info=None if expected else error,

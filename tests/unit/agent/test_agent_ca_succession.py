@@ -12,7 +12,8 @@ import pytest
 from sandbox_agent.server.app import running_agent
 from sandbox_agent.server.settings import Settings
 from sandbox_client import AsyncSandbox, Endpoint
-from sandbox_operator.agent.client import AgentAddress, AgentClient
+from sandbox_operator.agent.client import AgentClient
+from sandbox_operator.agent.model import AgentAddress
 from sandbox_operator.kube.resources import SECRETS
 from sandbox_operator.kube.write_hook import FaultHook
 from sandbox_operator.pki.ca_secret import RENEW, AuthorityKeeper

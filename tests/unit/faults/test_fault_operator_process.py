@@ -6,13 +6,13 @@ from itertools import count
 
 import pytest
 
-from sandbox_operator.app.assembly import Environment
-from sandbox_operator.app.event_recorder import EventRecorder
-from sandbox_operator.app.metrics import Metrics
+from sandbox_operator.app.assembly import Dependencies
+from sandbox_operator.app.controller import Controller
 from sandbox_operator.credentials.source import StaticCredentials
 from sandbox_operator.errors import ConflictError
 from sandbox_operator.kube.resources import PODS, SESSIONS, TEMPLATES
-from sandbox_operator.watch.controller import Controller
+from sandbox_operator.metrics import Metrics
+from sandbox_operator.session.event_recorder import EventRecorder
 from sandbox_operator.watch.handlers import session_key
 from sandbox_operator.watch.store import Store
 from sandbox_operator.watch.work_queue import WorkQueue
@@ -241,7 +241,9 @@ async def test_fault_9_five_thousand_sessions_that_wait_get_one_look_and_one_wri
         spec = {"templateRef": {"name": "default"}, "suspended": True, **({} if number % 100 else {"env": 7})}
         store.put(SESSIONS, kube.put(SESSIONS, NAMESPACE, {"metadata": {"name": name}, "spec": spec}))
     credentials, recorder = StaticCredentials(SETTINGS), EventRecorder(kube)
-    controller = Controller(Environment(kube, FakeAgents(), store, SETTINGS, AUTHORITY, credentials, recorder, metrics))
+    controller = Controller(
+        Dependencies(kube, FakeAgents(), store, SETTINGS, AUTHORITY, credentials, recorder, metrics)
+    )
 
     def enqueue_all():
         for name in names * 3:

@@ -8,15 +8,15 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from sandbox_operator.api import naming
-from sandbox_operator.app.assembly import Environment, build_reconcilers
-from sandbox_operator.app.event_recorder import EventRecorder
-from sandbox_operator.app.metrics import Metrics
-from sandbox_operator.app.settings import Settings
+from sandbox_operator.app.assembly import Dependencies, build_reconcilers
 from sandbox_operator.credentials.source import StaticCredentials
 from sandbox_operator.kube.resources import EVENTS, PODS, POOLS, SECRETS, SESSIONS, TEMPLATES
 from sandbox_operator.kube.write_hook import FaultHook
+from sandbox_operator.metrics import Metrics
 from sandbox_operator.pki.certificates import Authority, create_authority
+from sandbox_operator.session.event_recorder import EventRecorder
 from sandbox_operator.session.plan.steps import Timing
+from sandbox_operator.settings import Settings
 from sandbox_operator.watch.handlers import Handlers, pool_key, session_key
 from sandbox_operator.watch.scheduling import Scheduling
 from sandbox_operator.watch.store import WATCHED, Store
@@ -62,15 +62,15 @@ class Operator:
         self.queue: list = []
         self.later: dict = {}
         self.soon: set = set()
-        self.covered: list = []
+        self.acknowledged: list = []
         self.elapsed = 0.0
         self.recorder = EventRecorder(kube)
         credentials = credentials or StaticCredentials(settings)
-        environment = Environment(
+        environment = Dependencies(
             kube, agents, self.store, settings, AUTHORITY, credentials, self.recorder, self.metrics
         )
         scheduling = Scheduling(
-            self._enqueue, self._requeue, self.covered.append, self._pause, clock, lambda: self.elapsed
+            self._enqueue, self._requeue, self.acknowledged.append, self._pause, clock, lambda: self.elapsed
         )
         reconcilers = build_reconcilers(environment, scheduling, timing or Timing())
         self.reconciler, self.pools, self.warm_pods = reconcilers.sessions, reconcilers.pools, reconcilers.warm_pods

@@ -6,13 +6,13 @@ from datetime import timedelta
 
 import pytest
 
-from sandbox_operator.app.settings import Settings
+from sandbox_operator.app.controller import _time_credentials
 from sandbox_operator.credentials.source import StorageCredentials
 from sandbox_operator.errors import AgentError, Blocked
 from sandbox_operator.kube.resources import EVENTS, PODS
 from sandbox_operator.kube.write_hook import FaultHook
 from sandbox_operator.session.plan.steps import Timing
-from sandbox_operator.watch.controller import _time_credentials
+from sandbox_operator.settings import Settings
 from sandbox_operator.watch.handlers import session_key
 from tests.support.troubled_world import Killed
 from tests.unit.operator.conftest import NAMESPACE, SETTINGS, World
@@ -149,7 +149,10 @@ async def test_a_renewal_that_fails_is_tried_again_ever_more_rarely_and_told_onc
     await look(ready)
     state, reason, message = ready.condition("StorageCredentials")
     assert (state, reason) == ("False", "RenewalFailed")
-    assert message == f"AssumeRole was answered with AccessDenied; those of now end at {end:%Y-%m-%dT%H:%M:%SZ}"
+    assert (
+        message
+        == f"AssumeRole was answered with AccessDenied; the current credentials expire at {end:%Y-%m-%dT%H:%M:%SZ}"
+    )
     assert ready.status()["phase"] == "Ready"
     pauses, status = [], ready.session()["status"]
     for _ in range(6):
@@ -178,7 +181,9 @@ async def test_an_agent_that_cannot_be_reached_for_a_renewal_gets_it_later(ready
     ready.agents.renew_error = AgentError("UNAVAILABLE", "no answer")
     ready.clock.advance(minutes=34)
     await look(ready)
-    assert ready.condition("StorageCredentials")[2].startswith("the agent said UNAVAILABLE; those of now end at")
+    assert ready.condition("StorageCredentials")[2].startswith(
+        "the call to the agent failed with UNAVAILABLE; the current credentials expire at"
+    )
     ready.agents.renew_error = None
     ready.clock.advance(minutes=1)
     await look(ready)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from sandbox_operator.app.metrics import Metrics
+from sandbox_operator.metrics import Metrics
 
 ROOT = Path(__file__).parents[3]
 MONITORING = ROOT / "deploy/helm/sandbox-operator/monitoring"

@@ -4,8 +4,10 @@ from datetime import UTC, datetime
 
 import grpc
 import pytest
+from google.rpc import error_details_pb2, status_pb2
 
-from sandbox_operator.agent.client import AgentAddress, AgentClient
+from sandbox_operator.agent.client import AgentClient
+from sandbox_operator.agent.model import AgentAddress
 from sandbox_operator.errors import AgentError, AgentUnreachableError, NotLeadingError
 from sandbox_operator.kube.write_hook import FaultHook
 from sandbox_operator.pki.certificates import Authority, create_authority
@@ -26,7 +28,9 @@ class Servicer(session_pb2_grpc.SessionServiceServicer):
         return session_pb2.SessionDescription(session_uid=sent)
 
     async def Bind(self, request, context):  # noqa: N802 - gRPC's name
-        await context.abort(grpc.StatusCode.FAILED_PRECONDITION, "another session")
+        # A session's name is what the agent sends as the details of its refusal.
+        details = (("grpc-status-details-bin", bytes.fromhex(request.session_name)),) if request.session_name else ()
+        await context.abort(grpc.StatusCode.FAILED_PRECONDITION, "another session", trailing_metadata=details)
 
 
 @pytest.fixture
@@ -67,6 +71,32 @@ async def test_a_refusal_is_an_agent_error_and_a_write_needs_the_lease(agent):
         await standby.bind(AgentAddress(target, NAME), session_pb2.BindRequest(session_uid="x"))
 
 
+def details(code=9, message="another session", reason="ALREADY_BOUND"):
+    status = status_pb2.Status(code=code, message=message)
+    status.details.add().Pack(error_details_pb2.ErrorInfo(reason=reason))
+    return status.SerializeToString()
+
+
+@pytest.mark.parametrize(
+    ("sent", "reason"),
+    [
+        (b"", "FAILED_PRECONDITION"),
+        (details(), "ALREADY_BOUND"),
+        (details(reason="X" * 100), "X" * 64),
+        (details(code=5), "FAILED_PRECONDITION"),
+        (details(message="other"), "FAILED_PRECONDITION"),
+        (b"\xff\xff", "FAILED_PRECONDITION"),
+        (details()[:-4], "FAILED_PRECONDITION"),
+    ],
+    ids=["none", "valid", "long", "other code", "other message", "not protobuf", "cut off"],
+)
+async def test_a_refusals_reason_is_read_from_its_details_unless_they_are_malformed(agent, sent, reason):
+    _, client, target = agent
+    with pytest.raises(AgentError, match="another session") as caught:
+        await client.bind(AgentAddress(target, NAME), session_pb2.BindRequest(session_name=sent.hex()))
+    assert caught.value.reason == reason
+
+
 async def test_a_call_within_a_trace_is_a_part_of_it_and_any_other_says_nothing_of_traces(agent):
     _, client, target = agent
     address, request = AgentAddress(target, NAME), session_pb2.RenewRequest(session_uid="u")
@@ -82,7 +112,7 @@ async def test_a_call_within_a_trace_is_a_part_of_it_and_any_other_says_nothing_
 
 async def test_only_the_connections_used_last_stay_open(agent, monkeypatch):
     _, client, target = agent
-    monkeypatch.setattr("sandbox_operator.agent.client._MOST_CHANNELS", 2)
+    monkeypatch.setattr("sandbox_operator.agent.client._MAX_CHANNELS", 2)
     host, _, port = target.rpartition(":")
     addresses = [AgentAddress(f"127.0.0.{number}:{port}" if number > 1 else target, NAME) for number in (1, 2, 3)]
     assert host == "127.0.0.1"
@@ -91,6 +121,6 @@ async def test_only_the_connections_used_last_stay_open(agent, monkeypatch):
     for address in addresses[1:]:
         with pytest.raises(AgentUnreachableError):
             await client.describe(address, timeout=0.2)
-    assert list(client._links) == addresses[1:]
+    assert list(client._channels) == addresses[1:]
     assert (await client.describe(addresses[0], timeout=10)).state == "BOUND"
-    assert list(client._links) == [addresses[2], addresses[0]]
+    assert list(client._channels) == [addresses[2], addresses[0]]

@@ -3,12 +3,12 @@
 import asyncio
 from datetime import UTC, datetime
 
-from sandbox_operator.app.assembly import Environment
-from sandbox_operator.app.event_recorder import EventRecorder
-from sandbox_operator.app.metrics import Metrics
+from sandbox_operator.app.assembly import Dependencies
+from sandbox_operator.app.controller import Controller
 from sandbox_operator.credentials.source import StaticCredentials
 from sandbox_operator.kube.resources import POOLS, SESSIONS
-from sandbox_operator.watch.controller import Controller
+from sandbox_operator.metrics import Metrics
+from sandbox_operator.session.event_recorder import EventRecorder
 from sandbox_operator.watch.handlers import pool_key, session_key
 from sandbox_operator.watch.store import Store
 from sandbox_testing.agents import FakeAgents
@@ -20,7 +20,7 @@ async def test_leading_again_right_after_a_loss_works_on_everything():
     kube, store = FakeKube(clock=lambda: datetime.now(UTC)), Store()
     for kind, name in ((SESSIONS, "one"), (POOLS, "pool")):
         store.put(kind, kube.put(kind, NAMESPACE, {"metadata": {"name": name}, "spec": {}}))
-    environment = Environment(
+    environment = Dependencies(
         kube, FakeAgents(), store, SETTINGS, AUTHORITY, StaticCredentials(SETTINGS), EventRecorder(kube), Metrics()
     )
     controller = Controller(environment)

@@ -3,10 +3,10 @@
 import pytest
 
 from sandbox_operator.api.models import Egress, Resources, Session, Template, parse
-from sandbox_operator.app.settings import Images, Settings
 from sandbox_operator.errors import SpecError
 from sandbox_operator.manifests.network_policy import build_network_policy
 from sandbox_operator.manifests.pod import PodRequest, build_pod
+from sandbox_operator.settings import Images, Settings
 
 META = {"namespace": "team", "uid": "u-1", "creationTimestamp": "2026-01-01T00:00:00Z"}
 SESSION = parse(Session, {"metadata": {"name": "one", **META}})

@@ -15,16 +15,15 @@ from cryptography import x509
 from sandbox_operator.api import models
 from sandbox_operator.api.crds import build_definitions
 from sandbox_operator.app.application import Application
-from sandbox_operator.app.metrics import Metrics
-from sandbox_operator.app.settings import load_settings
 from sandbox_operator.errors import NotLeadingError, SettingsError, SpecError
 from sandbox_operator.kube.lease import LeaderLease
 from sandbox_operator.kube.resources import LEASES, PODS, SESSIONS
+from sandbox_operator.metrics import Metrics
 from sandbox_operator.pki.ca_secret import AuthorityKeeper
 from sandbox_operator.pki.certificates import Authority, create_authority
-from sandbox_operator.session import admission as rules
-from sandbox_operator.session import status
+from sandbox_operator.session import admission, status
 from sandbox_operator.session.plan import plan
+from sandbox_operator.settings import load_settings
 from sandbox_operator.watch.handlers import Handlers, session_key
 from sandbox_operator.watch.store import Store
 from sandbox_operator.watch.work_queue import WorkQueue
@@ -94,7 +93,7 @@ async def test_a_renewal_that_came_late_is_told_as_a_loss_and_a_gain():
 
 
 async def test_work_that_was_refused_for_want_of_the_lease_is_done_once_it_is_back(monkeypatch):
-    monkeypatch.setattr("sandbox_operator.watch.work_queue._NOT_LEADING", 0.01)
+    monkeypatch.setattr("sandbox_operator.watch.work_queue._NOT_LEADING_RETRY", 0.01)
     seen = []
 
     async def work(key):
@@ -164,7 +163,7 @@ async def test_a_key_that_was_added_before_its_works_look_is_not_worked_on_once_
     async def work(key):
         runs.append(key)
         queue.add(key)
-        queue.cover(key)
+        queue.acknowledge(key)
         if next(late, False):
             queue.add(key)
 
@@ -319,8 +318,8 @@ def test_the_charts_definitions_are_the_generated_ones(monkeypatch):
 
 
 def test_every_reason_is_documented():
-    sources = "".join(Path(module.__file__).read_text() for module in (plan, rules, status))
-    used = set(re.findall(r'(?:Blocked|_refusal|Standing)\(\s*(?:"[A-Z]\w+", )?"([A-Z]\w+)"', sources))
+    sources = "".join(Path(module.__file__).read_text() for module in (plan, admission, status))
+    used = set(re.findall(r'(?:Blocked|_refusal|Condition)\(\s*(?:"[A-Z]\w+", )?"([A-Z]\w+)"', sources))
     assert used
     assert used - {"Failed"} <= set(status.REASONS)  # Failed: a phase on the way to a reason that is computed
 

@@ -3,10 +3,10 @@
 import pytest
 
 from sandbox_operator.api.models import Egress, Template, parse
-from sandbox_operator.app.settings import Settings, load_settings
 from sandbox_operator.errors import SettingsError
 from sandbox_operator.kube.resources import SESSIONS
 from sandbox_operator.manifests.network_policy import build_network_policy
+from sandbox_operator.settings import Settings, load_settings
 from tests.support.recording import recorded
 
 COLLECTOR = {

@@ -11,7 +11,7 @@ from sandbox_operator.api import naming
 from sandbox_operator.api.values import format_time
 from sandbox_operator.errors import AgentError
 from sandbox_operator.kube.resources import NETWORK_POLICIES, PODS, SECRETS, SESSIONS, TEMPLATES
-from sandbox_operator.session.pod_state import view_pod
+from sandbox_operator.session.pod_state import read_pod_state
 from sandbox_operator.watch.handlers import session_key
 
 NAMESPACE = "team"
@@ -84,7 +84,7 @@ def test_a_pod_whose_memory_limit_is_none_or_odd_has_none(limit):
     agent = {"name": "agent", "resources": {"limits": {"memory": "1Gi"}}}
     containers = [agent, {"name": "sandbox", "resources": resources}]
     pod = {"metadata": {"name": "p", "uid": "u"}, "spec": {"containers": containers}}
-    assert view_pod(pod).memory_bytes == (5 if limit == 5 else 0)
+    assert read_pod_state(pod).memory_bytes == (5 if limit == 5 else 0)
 
 
 async def test_no_object_but_the_access_secret_holds_a_secret(world):
@@ -321,6 +321,13 @@ async def test_a_session_suspended_by_hand_is_never_deleted_by_its_time_to_live(
     assert world.status()["phase"] == "Suspended"
 
 
+async def test_a_session_that_names_no_template_is_told_which_one_it_would_get(world):
+    world.kube.put(SESSIONS, NAMESPACE, {"metadata": {"name": "one"}, "spec": {}})
+    await world.settle()
+    message = "spec.templateRef.name: there is no SandboxTemplate default in this namespace"
+    assert world.condition()[1:] == ("TemplateNotFound", message)
+
+
 async def test_a_session_waits_for_its_template(world):
     world.add_session()
     await world.settle()
@@ -356,7 +363,7 @@ async def test_what_the_template_does_not_allow_is_refused_and_the_others_go_on(
     assert world.condition(name="env")[2].startswith("spec.env.0.name: LD_PRELOAD is forbidden")
     assert world.condition(name="missing")[1:] == (
         "SecretKeyNotFound",
-        "spec.env.0.secretKeyRef.name: there is no Secret none",
+        "spec.env.0.secretKeyRef.name: Secret none does not exist",
     )
     assert world.status("good")["phase"] == "Ready"
     assert world.status("wide")["phase"] == "Failed"
@@ -376,7 +383,7 @@ async def test_of_two_sessions_with_one_workspace_the_older_runs_first(world):
     world.add_session("newer", workspace={"name": "shared"})
     await world.settle()
     assert world.status("older")["phase"] == "Ready"
-    assert world.condition(name="newer")[1:] == ("WorkspaceInUse", "session older works on workspace shared")
+    assert world.condition(name="newer")[1:] == ("WorkspaceInUse", "session older is using workspace shared")
     world.kube.remove(SESSIONS, NAMESPACE, "older")
     await world.settle()
     assert world.status("newer")["phase"] == "Ready"
@@ -472,8 +479,8 @@ async def test_a_lifecycle_that_contradicts_itself_is_named_and_one_that_does_no
         "False",
         "IdleTimeoutUnreachable",
         (
-            "spec.lifecycle.idleTimeout (7200 s) is never over before maxLifetime (3600 s): "
-            "onExpiry (Suspend) happens, and onIdle (Delete) does not"
+            "spec.lifecycle.idleTimeout (7200 s) must be shorter than maxLifetime (3600 s) to take effect: "
+            "onExpiry (Suspend) always comes first, so onIdle (Delete) never happens"
         ),
     )
     assert world.status("odd")["phase"] == "Ready"

@@ -139,7 +139,7 @@ async def test_a_warm_start_costs_three_writes_and_no_read(world):
     ]
     assert world.status("second")["phase"] == "Ready"
     # Each look covers the events of the writes before it: no other look follows for them.
-    assert world.operator.covered.count((SESSIONS.plural, NAMESPACE, "second")) == 3
+    assert world.operator.acknowledged.count((SESSIONS.plural, NAMESPACE, "second")) == 3
 
 
 async def test_what_a_session_brings_arrives_at_bind_and_costs_no_warm_start(world):

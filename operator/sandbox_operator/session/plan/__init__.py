@@ -1,1 +1,1 @@
-"""Decides the next step of a session; computation only."""
+"""Decides the next steps of a session. Computation only."""

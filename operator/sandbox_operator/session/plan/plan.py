@@ -1,7 +1,7 @@
-"""What to do about a session: a pure function of what was observed, the time, and a few settings.
+"""Plans what to do about a session: a pure function of an observation, the time, and a few settings.
 
-Rules are small functions, tried in the order in which they are written down in `plan_session`. Each returns a Plan.
-Nothing here remembers anything: after a crash the same observation gives the same plan.
+Rules are small functions that each return a Plan, tried in the order in which `plan_session` lists them. Nothing is
+remembered between calls: after a crash, the same observation gives the same plan.
 """
 
 from __future__ import annotations
@@ -25,17 +25,24 @@ from sandbox_operator.session.plan.end import (
     with_ttl,
 )
 from sandbox_operator.session.plan.renewal import with_renewal
-from sandbox_operator.session.plan.steps import DEFAULT_TIMING, Timing, access, bind, missing_template, say
-from sandbox_operator.session.status import Standing, endpoint_of
+from sandbox_operator.session.plan.steps import (
+    DEFAULT_TIMING,
+    Timing,
+    access_secret,
+    bind,
+    missing_template,
+    with_status,
+)
+from sandbox_operator.session.status import Condition, endpoint_of
 
 if TYPE_CHECKING:
-    from sandbox_operator.session.model import Action, Observation, Plan, PodView
+    from sandbox_operator.session.model import Action, Observation, Plan, PodState
 
 
 def plan_session(observation: Observation, now: datetime, timing: Timing = DEFAULT_TIMING) -> Plan:
-    """What to do now, what the status is then, and when to look again at the latest."""
+    """Return the actions to take now, the status after them, and the time of the next reconcile."""
     if observation.session.metadata.deletion_timestamp:
-        return say(observation, now, Standing("Terminating", "Terminating"))
+        return with_status(observation, now, Condition("Terminating", "Terminating"))
     try:
         plan = _plan_alive(observation, now, timing)
     except Blocked as blocked:
@@ -46,11 +53,11 @@ def plan_session(observation: Observation, now: datetime, timing: Timing = DEFAU
 
 
 def plan_blocked(observation: Observation, blocked: Blocked, now: datetime) -> Plan:
-    """The plan for a session that cannot go on for now."""
+    """Return the plan for a session that cannot continue for now."""
     waiting = "Pending" if observation.pod is None else "Starting"
     phase = "Failed" if blocked.failed else "Suspending" if observation.session.spec.suspended else waiting
-    standing = Standing(phase, blocked.reason, str(blocked))
-    return say(observation, now, standing, at=now + timedelta(seconds=blocked.retry_after))
+    condition = Condition(phase, blocked.reason, str(blocked))
+    return with_status(observation, now, condition, at=now + timedelta(seconds=blocked.retry_after))
 
 
 def _plan_alive(observation: Observation, now: datetime, timing: Timing) -> Plan:
@@ -71,8 +78,8 @@ def _plan_alive(observation: Observation, now: datetime, timing: Timing) -> Plan
 
 def _plan_suspended(observation: Observation, now: datetime) -> Plan:
     reason = suspended_by(observation)
-    message = "set spec.suspended to false to go on"
-    return say(observation, now, Standing("Suspended", reason, message))
+    message = "set spec.suspended to false to resume the session"
+    return with_status(observation, now, Condition("Suspended", reason, message))
 
 
 def _plan_new_pod(observation: Observation, now: datetime, timing: Timing) -> Plan:
@@ -82,69 +89,70 @@ def _plan_new_pod(observation: Observation, now: datetime, timing: Timing) -> Pl
     egress, resources = choose_egress(session, template), choose_resources(session, template)
     check_env(session, template)
     if holder := observation.workspace_holder:
-        message = f"session {holder} works on workspace {session.workspace_name}"
+        message = f"session {holder} is using workspace {session.workspace_name}"
         raise Blocked("WorkspaceInUse", message, retry_after=timing.claim_retry.total_seconds())
     actions: list[Action] = [model.ApplyNetworkPolicy(egress)]
     if observation.warm_pods and resources == default_resources(template):
         actions.append(model.ClaimPod(egress, observation.pod_hash))
     elif observation.is_pod_foreign:
-        raise Blocked("PodNameTaken", f"pod {naming.pod_name(session)} is not this session's")
+        raise Blocked("PodNameTaken", f"pod {naming.pod_name(session)} belongs to another owner")
     else:
         actions += [model.CreateTlsSecret(), model.CreatePod(egress, resources)]
     if observation.had_pod:
-        actions.append(model.EmitEvent("PodReplaced", "the pod is gone; another one takes its place", warning=True))
-    return say(observation, now, Standing("Starting", "Creating"), *actions)
+        actions.append(model.EmitEvent("PodReplaced", "the pod is gone and is being replaced", warning=True))
+    return with_status(observation, now, Condition("Starting", "Creating"), *actions)
 
 
-def _plan_serving(  # noqa: PLR0911 - one return a state of the agent
-    observation: Observation, pod: PodView, expires: datetime, now: datetime, timing: Timing
+def _plan_serving(  # noqa: PLR0911 - one return per state of the agent
+    observation: Observation, pod: PodState, expires: datetime, now: datetime, timing: Timing
 ) -> Plan:
     agent = observation.agent
     if not pod.is_agent_running or not pod.ip:
         return _plan_starting(observation, pod, now, timing)
     if agent is None:
-        # A container that does not start is the cause of what the agent says, which has no runtime to speak to.
+        # If a container does not start, report that: the agent has no runtime to connect to, which is only a symptom.
         connecting = "AgentUnreachable" if has_served(observation) else "Connecting"
-        standing = Standing("Starting", *(pod.problem or (connecting, observation.agent_problem)))
-        return _with_start_deadline(observation, pod, standing, now, timing)
+        condition = Condition("Starting", *(pod.problem or (connecting, observation.agent_problem)))
+        return _with_start_deadline(observation, pod, condition, now, timing)
     if agent.state == "BLANK":
-        return bind(observation, pod, now, timing, Standing("Starting", "Binding"))
+        return bind(observation, pod, now, timing, Condition("Starting", "Binding"))
     lifecycle = observation.session.spec.lifecycle
-    # Also where it is drained by now: that was the first half of deleting it.
+    # Also if it is drained already, which is the first half of deleting the session.
     is_ours = agent.session_uid == observation.session.metadata.uid
     is_used = agent.restore == "RUNNING"
     if is_ours and not is_used and lifecycle.on_idle is EndAction.DELETE and now >= idle_at(observation, pod, now):
         return plan_end(observation, pod, EndAction.DELETE, "Idle", now)
     if not is_ours or agent.state == "DRAINED":
-        event = model.EmitEvent("PodReplaced", "the agent serves no more; another pod takes its place")
+        event = model.EmitEvent("PodReplaced", "the agent no longer serves the session, so the pod is being replaced")
         delete = model.DeletePod(pod.name, pod.uid)
-        return say(observation, now, Standing("Starting", "PodEnding"), delete, event)
+        return with_status(observation, now, Condition("Starting", "PodEnding"), delete, event)
     if agent.state == "DRAINING":
-        return say(observation, now, Standing("Suspending", "Suspending"), at=now + timedelta(seconds=1))
+        return with_status(observation, now, Condition("Suspending", "Suspending"), at=now + timedelta(seconds=1))
     if agent.restore == "FAILED":
-        standing = Standing("Starting", "RestoreFailed", agent.restore_error)
-        return bind(observation, pod, now, timing, standing)
+        condition = Condition("Starting", "RestoreFailed", agent.restore_error)
+        return bind(observation, pod, now, timing, condition)
     if agent.restore != "DONE":
-        return say(observation, now, Standing("Starting", "Restoring"), at=now + timing.agent_retry)
+        return with_status(observation, now, Condition("Starting", "Restoring"), at=now + timing.agent_retry)
     return _plan_ready(observation, pod, expires, now)
 
 
-def _plan_ready(observation: Observation, pod: PodView, expires: datetime, now: datetime) -> Plan:
+def _plan_ready(observation: Observation, pod: PodState, expires: datetime, now: datetime) -> Plan:
     session = observation.session
     idle = idle_at(observation, pod, now)
     if now >= idle:
         return plan_end(observation, pod, session.spec.lifecycle.on_idle, "Idle", now)
     actions: tuple[Action, ...] = ()
     if session.status.get("endpoint") != endpoint_of(pod.ip):
-        # No Event: the status tells it, and it would be one write in four of a warm start.
-        actions = (access(observation, pod),)
-    return say(observation, now, Standing("Ready", "Ready"), *actions, at=min(expires, idle))
+        # No Event: the status shows it, and an Event would be one of four writes of a warm start.
+        actions = (access_secret(observation, pod),)
+    return with_status(observation, now, Condition("Ready", "Ready"), *actions, at=min(expires, idle))
 
 
-def idle_at(observation: Observation, pod: PodView, now: datetime) -> datetime:
-    """When the session is idle if nothing uses it from now on.
+def idle_at(observation: Observation, pod: PodState, now: datetime) -> datetime:
+    """Return when the session becomes idle if nothing uses it from now on.
 
-    An agent tells how long it has been idle. Of one that tells only since when, a clock ahead of ours counts as now.
+    An agent reports for how long it has been idle. An older agent reports only since when, by its own clock, which may
+    be ahead.
     """
     agent, timeout = observation.agent, observation.session.spec.lifecycle.idle_timeout
     if agent is None or timeout is None:
@@ -154,27 +162,27 @@ def idle_at(observation: Observation, pod: PodView, now: datetime) -> datetime:
     return (now if agent.running else since) + timeout
 
 
-def _plan_starting(observation: Observation, pod: PodView, now: datetime, timing: Timing) -> Plan:
+def _plan_starting(observation: Observation, pod: PodState, now: datetime, timing: Timing) -> Plan:
     reason, message = pod.problem or ("Starting", "")
-    return _with_start_deadline(observation, pod, Standing("Starting", reason, message), now, timing)
+    return _with_start_deadline(observation, pod, Condition("Starting", reason, message), now, timing)
 
 
 def _with_start_deadline(
-    observation: Observation, pod: PodView, standing: Standing, now: datetime, timing: Timing
+    observation: Observation, pod: PodState, condition: Condition, now: datetime, timing: Timing
 ) -> Plan:
-    """A pod that never served within its time makes the session Failed. It is kept: an image may still come."""
+    """Plan to wait, and mark the session as Failed after its start timeout. The pod is kept, it may still start."""
     deadline = pod.created + timing.start_timeout
     retry = now + timing.agent_retry if pod.is_agent_running else None
     if has_served(observation):
-        return say(observation, now, standing, at=now + timedelta(seconds=1))
+        return with_status(observation, now, condition, at=now + timedelta(seconds=1))
     if now < deadline:
-        return say(observation, now, standing, at=min(retry, deadline) if retry else deadline)
-    reason = standing.reason if pod.problem else "StartTimeout"
-    message = f"not started in {timing.start_timeout.total_seconds():.0f} s. {standing.message}".strip()
-    return say(observation, now, Standing("Failed", reason, message), at=now + timedelta(seconds=5))
+        return with_status(observation, now, condition, at=min(retry, deadline) if retry else deadline)
+    reason = condition.reason if pod.problem else "StartTimeout"
+    message = f"the pod did not start within {timing.start_timeout.total_seconds():.0f} s. {condition.message}".strip()
+    return with_status(observation, now, Condition("Failed", reason, message), at=now + timedelta(seconds=5))
 
 
 def has_served(observation: Observation) -> bool:
-    """Whether this very pod was ready before."""
+    """Return True if the session was ready in this same pod before."""
     status, pod = observation.session.status, observation.pod
     return pod is not None and bool(status.get("startup")) and status.get("startedAt") == format_time(pod.created)

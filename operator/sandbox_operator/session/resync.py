@@ -1,7 +1,7 @@
-"""When a session is looked at again though nothing was heard of it. Pure.
+"""Decides when a session is reconciled although no event concerns it. Pure.
 
-Events bring every change of an object. What no event brings is what the agent alone knows: its last activity, whether
-files are saved. It is asked once in a while, less often the more sessions there are.
+Events report every change of an object. They do not report what only the agent knows, such as its last activity and
+unsaved files. So each agent is asked from time to time, less often the more sessions there are.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ if TYPE_CHECKING:
 
     from sandbox_operator.api.models import Session
 
-_SHORTEST: Final = 60.0
-_LONGEST: Final = 1800.0
-_A_SECOND: Final = 3.0
-"""Sessions that are asked in a second: each is a connection and some milliseconds of a processor."""
+_MIN_INTERVAL: Final = 60.0
+_MAX_INTERVAL: Final = 1800.0
+_AGENTS_PER_SECOND: Final = 3.0
+"""Average rate at which agents are asked. Each needs a connection and some milliseconds of CPU."""
 
 
 def choose_interval(sessions: int) -> float:
-    """Seconds between two looks at a session, where there are so many."""
-    return min(_LONGEST, max(_SHORTEST, sessions / _A_SECOND))
+    """Return the seconds between two reconciles of a session, given the number of sessions."""
+    return min(_MAX_INTERVAL, max(_MIN_INTERVAL, sessions / _AGENTS_PER_SECOND))
 
 
 def is_undisturbed(session: Session, pod: Mapping[str, Any] | None) -> bool:
-    """Whether a session is as its status says, for all that the API server knows; then its agent need not be asked now.
+    """Return True if nothing in the API server contradicts the session's status.
 
-    For an operator that has just started, and would otherwise ask all agents at once.
+    An operator that has just started need not ask such a session's agent at once. Otherwise it would ask all of them.
     """
     status, metadata = session.status, session.metadata
     if pod is None or not is_ready(pod) or metadata.deletion_timestamp or session.spec.suspended:

@@ -1,4 +1,4 @@
-"""The queues of sessions and pools with all that works on them; starts and pauses with the leadership."""
+"""Runs the work queues of sessions and pools while this replica leads."""
 
 from __future__ import annotations
 
@@ -18,56 +18,56 @@ from sandbox_operator.watch.work_queue import WorkQueue
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sandbox_operator.app.assembly import Environment
-    from sandbox_operator.app.settings import Settings
+    from sandbox_operator.app.assembly import Dependencies
+    from sandbox_operator.settings import Settings
     from sandbox_operator.watch.work_queue import Key
 
 _POOL_WORKERS: Final = 4
 _POOL_DELAY: Final = 0.2
-"""Seconds in which a pool's changes are gathered: of a burst of claims each would cost a look, and a status."""
-_PAUSE: Final = 0.02
-_MOST_PAUSES: Final = 10
+"""Seconds for which a pool's changes are collected. A burst of claims then costs one reconcile and one status write."""
+_YIELD_SECONDS: Final = 0.02
+_MAX_YIELDS: Final = 10
 
 
 class Controller:
-    """Reconciles while this replica leads."""
+    """The queues, their workers and the reconcilers behind them."""
 
-    def __init__(self, environment: Environment) -> None:
-        settings = environment.settings
-        self._store, self._metrics = environment.store, environment.metrics
+    def __init__(self, dependencies: Dependencies) -> None:
+        settings = dependencies.settings
+        self._store, self._metrics = dependencies.store, dependencies.metrics
         self._sessions = WorkQueue(self._work, settings.workers)
         self._pools = WorkQueue(self._work_on_pool, _POOL_WORKERS)
-        scheduling = Scheduling(self._sessions.add, self._requeue, self._sessions.cover, self._yield_to_sessions)
+        scheduling = Scheduling(self._sessions.add, self._requeue, self._sessions.acknowledge, self._yield_to_sessions)
         timing = Timing(
             start_timeout=timedelta(seconds=settings.start_timeout), credentials=_time_credentials(settings)
         )
-        self._reconcilers = build_reconcilers(environment, scheduling, timing)
-        self._changing: asyncio.Task[None] | None = None
+        self._reconcilers = build_reconcilers(dependencies, scheduling, timing)
+        self._transition: asyncio.Task[None] | None = None
 
     @property
     def is_busy(self) -> bool:
-        """Whether a session waits for a worker, or is worked on."""
+        """True if a session waits for a worker or is being worked on."""
         return self._sessions.load > 0
 
     def enqueue(self, key: Key) -> None:
-        """Look at a session soon, or at a pool."""
+        """Reconcile a session or a pool soon."""
         if key[0] == POOLS.plural:
             self._pools.add_after(key, _POOL_DELAY)
         else:
             self._sessions.add(key)
 
     def start(self, enqueue_all: Callable[[], None]) -> None:
-        """Begin to work, on everything, once a pause has come to its end."""
-        self._changing = asyncio.create_task(self._start(self._changing, enqueue_all), name="start")
+        """Start working, beginning with everything, as soon as a pause in progress has ended."""
+        self._transition = asyncio.create_task(self._start(self._transition, enqueue_all), name="start")
 
     def pause(self) -> None:
-        """Stop working at once: the lease is lost. What is under way fails at the gate."""
-        self._changing = asyncio.create_task(self._pause(self._changing), name="pause")
+        """Stop working at once, because the lease is lost. Writes that are still attempted are refused."""
+        self._transition = asyncio.create_task(self._pause(self._transition), name="pause")
 
     async def _start(self, before: asyncio.Task[None] | None, enqueue_all: Callable[[], None]) -> None:
         if before is not None:
             await asyncio.wait({before})
-        self._reconcilers.sessions.begin()
+        self._reconcilers.sessions.reset()
         enqueue_all()
         self._sessions.start()
         self._pools.start()
@@ -78,12 +78,12 @@ class Controller:
         await self.stop(0.0)
 
     async def stop(self, grace: float) -> None:
-        """Stop working, giving what is under way some seconds."""
+        """Stop working. Running work gets `grace` seconds to finish."""
         await asyncio.gather(self._sessions.stop(grace), self._pools.stop(grace))
         await asyncio.gather(self._reconcilers.drains.stop(), self._reconcilers.renewals.stop())
 
     def refresh_metrics(self) -> None:
-        """Bring gauges up to date."""
+        """Update the gauges."""
         self._metrics.queue_depth.set(len(self._sessions))
         self._metrics.queue_age.set(self._sessions.oldest)
         self._metrics.show_warm_pods(self._reconcilers.warm_pods.counts())
@@ -92,10 +92,10 @@ class Controller:
         (self._pools if key[0] == POOLS.plural else self._sessions).add_after(key, seconds)
 
     async def _yield_to_sessions(self) -> None:
-        for _ in range(_MOST_PAUSES):
+        for _ in range(_MAX_YIELDS):
             if not self._sessions.load:
                 return
-            await asyncio.sleep(_PAUSE)
+            await asyncio.sleep(_YIELD_SECONDS)
 
     async def _work(self, key: Key) -> None:
         started, result = time.perf_counter(), "error"

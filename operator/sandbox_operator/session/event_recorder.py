@@ -1,4 +1,4 @@
-"""Kubernetes Events, best effort: never waited for, bounded, and the same one at most once in a while."""
+"""Sends Kubernetes Events about sessions. Best effort: callers never wait, and repetitions are dropped."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from sandbox_operator.kube.client import KubeApi, Object
 
 _LOG: Final = logging.getLogger(__name__)
-_WAITING: Final = 1000
-_REPEAT: Final = 60.0
+_MAX_QUEUED: Final = 1000
+_REPEAT_AFTER: Final = 60.0
+"""Seconds for which an equal Event is dropped."""
 
 
 class EventRecorder:
@@ -26,27 +27,27 @@ class EventRecorder:
 
     def __init__(self, api: KubeApi) -> None:
         self._api = api
-        self._queue: asyncio.Queue[Object] = asyncio.Queue(_WAITING)
+        self._queue: asyncio.Queue[Object] = asyncio.Queue(_MAX_QUEUED)
         self._recent: dict[tuple[str, str, str], float] = {}
 
     def record(self, session: Session, reason: str, message: str, *, warning: bool = False) -> None:
-        """Send an Event soon; dropped where too many wait or the same was said just now."""
+        """Send an Event soon. It is dropped if an equal one was sent recently, or if too many are waiting."""
         now, key = time.monotonic(), (session.metadata.uid, reason, message)
-        if now - self._recent.get(key, float("-inf")) < _REPEAT:
+        if now - self._recent.get(key, float("-inf")) < _REPEAT_AFTER:
             return
-        if len(self._recent) > _WAITING:
-            self._recent = {key: at for key, at in self._recent.items() if now - at < _REPEAT}
+        if len(self._recent) > _MAX_QUEUED:
+            self._recent = {key: at for key, at in self._recent.items() if now - at < _REPEAT_AFTER}
         self._recent[key] = now
         try:
             self._queue.put_nowait(build_event(session, reason, message, warning=warning, now=datetime.now(UTC)))
         except asyncio.QueueFull:
-            _LOG.warning("too many events wait, one is dropped")
+            _LOG.warning("an Event was dropped, because %d are already waiting to be sent", _MAX_QUEUED)
 
     async def run(self) -> None:
-        """Send until cancelled."""
+        """Send queued Events until cancelled."""
         while True:
             event = await self._queue.get()
             try:
                 await self._api.create(EVENTS, event["metadata"]["namespace"], event)
             except (ApiError, NotLeadingError) as error:
-                _LOG.info("event not sent: %s", error)
+                _LOG.info("an Event could not be sent: %s", error)

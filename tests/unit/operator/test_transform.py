@@ -5,14 +5,13 @@ import json
 import pytest
 
 from sandbox_operator.api.models import Egress, Pool, Session, Template, parse
-from sandbox_operator.app.settings import Images
 from sandbox_operator.kube.resources import PODS, SESSIONS
 from sandbox_operator.manifests.pod import BlankPodRequest, PodRequest, build_blank_pod, build_pod
 from sandbox_operator.pool.available_pods import find_pool, is_blank, is_ready, kind_of
 from sandbox_operator.session.admission import default_resources
-from sandbox_operator.session.pod_state import view_pod
-from sandbox_operator.watch.handlers import ForgetfulMemories, build_kopf_settings
-from sandbox_operator.watch.transform import slim
+from sandbox_operator.session.pod_state import read_pod_state
+from sandbox_operator.settings import Images
+from sandbox_operator.watch.transform import strip_unused
 
 METADATA = {"namespace": "team", "creationTimestamp": "2026-01-01T00:00:00Z", "resourceVersion": "7"}
 FIELDS = [{"manager": "m", "operation": "Update", "fieldsV1": {"f:spec": {"f:x": {}}}}]
@@ -71,14 +70,14 @@ def blank_pod(template):
 
 
 def test_a_slim_pod_means_the_same_for_its_session(session_pod):
-    view = view_pod(session_pod)
+    view = read_pod_state(session_pod)
     assert view.memory_bytes
     assert view.problem
-    assert view_pod(slim(PODS, session_pod)) == view
+    assert read_pod_state(strip_unused(PODS, session_pod)) == view
 
 
 def test_a_slim_blank_pod_can_be_claimed_as_the_whole_one(blank_pod):
-    kept = slim(PODS, blank_pod)
+    kept = strip_unused(PODS, blank_pod)
     assert is_blank(kept)
     assert (is_ready(kept), find_pool(kept), kind_of(kept)) == (
         is_ready(blank_pod),
@@ -88,38 +87,24 @@ def test_a_slim_blank_pod_can_be_claimed_as_the_whole_one(blank_pod):
 
 
 def test_a_pod_is_kept_in_a_fraction_of_its_size(session_pod):
-    assert len(json.dumps(slim(PODS, session_pod))) < len(json.dumps(session_pod)) / 3
+    assert len(json.dumps(strip_unused(PODS, session_pod))) < len(json.dumps(session_pod)) / 3
 
 
 def test_slimming_twice_changes_nothing(session_pod):
-    kept = slim(PODS, session_pod)
-    assert slim(PODS, kept) == kept
+    kept = strip_unused(PODS, session_pod)
+    assert strip_unused(PODS, kept) == kept
 
 
 def test_of_a_session_everything_is_kept_but_what_others_noted_about_its_fields():
     applied = {"kubectl.kubernetes.io/last-applied-configuration": "{}", "team/owner": "us"}
     metadata = {"name": "one", **METADATA, "uid": "s", "annotations": applied}
     raw = {"metadata": {**metadata, "managedFields": FIELDS}, "spec": {"suspended": True}, "status": {"phase": "Ready"}}
-    kept = slim(SESSIONS, raw)
+    kept = strip_unused(SESSIONS, raw)
     assert kept == {**raw, "metadata": {**metadata, "annotations": {"team/owner": "us"}}}
 
 
 def test_the_same_text_in_two_objects_is_one_string():
-    one, other = (slim(SESSIONS, json.loads('{"metadata": {"name": "n", "namespace": "team-a"}}')) for _ in range(2))
+    one, other = (
+        strip_unused(SESSIONS, json.loads('{"metadata": {"name": "n", "namespace": "team-a"}}')) for _ in range(2)
+    )
     assert one["metadata"]["namespace"] is other["metadata"]["namespace"]
-
-
-async def test_kopf_keeps_nothing_of_an_object_between_its_events():
-    memories = ForgetfulMemories()
-    first = await memories.recall({"metadata": {"uid": "u"}}, noticed_by_listing=True)
-    assert first.noticed_by_listing
-    assert await memories.recall({"metadata": {"uid": "u"}}) is not first
-    assert list(memories.iter_all_memories()) == []
-    await memories.forget({"metadata": {"uid": "u"}})
-
-
-def test_kopf_compares_no_object_with_a_former_one():
-    storage = build_kopf_settings().persistence.diffbase_storage
-    body = {"metadata": {"annotations": {"kopf.zalando.org/last-handled-configuration": "{}"}}, "spec": {"a": 1}}
-    assert storage.fetch(body=body) is None
-    assert storage.build(body=body, extra_fields=()) == {}

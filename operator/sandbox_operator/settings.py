@@ -1,6 +1,6 @@
-"""The operator's settings: `SANDBOX_OPERATOR_<NAME>` in the environment, checked once at the edge.
+"""The operator's settings, read from environment variables `SANDBOX_OPERATOR_<NAME>` and checked at start-up.
 
-Lists are separated by commas, labels are written `key=value`. Errors: SettingsError, naming the variable.
+Items of lists are separated by commas, labels are written `key=value`. A SettingsError names the wrong variable.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 PREFIX: Final = "SANDBOX_OPERATOR_"
-_LATEST_RENEWAL: Final = 0.75
+_MAX_RENEW_AGE: Final = 0.75
+"""Fraction of credentials' lifetime after which they must have been renewed. The rest is for retries."""
 
 
 def _split(value: Any) -> Any:
@@ -44,43 +45,45 @@ Labels = Annotated[dict[str, str], BeforeValidator(_labels)]
 
 @dataclass(frozen=True, slots=True)
 class Images:
-    """The images of pods whose template names none."""
+    """The default images of pods, for templates that name none, and the agents' common environment."""
 
     agent: str
     sandbox: str
     environment: tuple[tuple[str, str], ...] = ()
-    """Variables of every agent, whatever its template."""
+    """Environment variables of every agent."""
 
 
 class Settings(BaseModel):
-    """What the chart (or a developer's shell) tells the operator; each field is the variable of the same name."""
+    """The settings. Each field is set by the environment variable of the same name, usually by the chart."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     namespace: str = "sandbox-operator"
-    """The operator's own namespace: lease and CA live there."""
+    """The operator's own namespace, with its lease and its CA."""
     pod_name: str = ""
-    """Identity in the lease; the host's name with a random end where empty."""
+    """Identity in the lease. If empty, the host name with a random suffix."""
     pod_labels: Labels = {"app.kubernetes.io/name": "sandbox-operator"}
-    """Labels of the operator's pods, which the sessions' NetworkPolicies let in."""
+    """Labels of the operator's pods. The sessions' NetworkPolicies allow traffic from them."""
     watch_namespaces: Words = ()
-    """Where sessions are served; empty: everywhere."""
+    """Namespaces in which sessions are served. If empty, all."""
     agent_image: str = "sandbox-agent:latest"
     sandbox_image: str = "sandbox:latest"
-    """Of templates that name none."""
+    """Image for templates that name none."""
     default_template: str = "default"
     ca_secret: str = "sandbox-operator-ca"  # noqa: S105 - a name
     lease: str = "sandbox-operator"
     health_port: int = Field(8081, ge=0, le=65535)
     metrics_port: int = Field(8080, ge=0, le=65535)
     workers: int = Field(64, ge=1, le=1000)
+    """Number of sessions that are reconciled at the same time."""
     resync_seconds: float = Field(60.0, ge=1)
+    """Minimum interval in seconds at which all objects are listed again."""
     start_timeout: float = Field(300.0, ge=1)
-    """Seconds after which a pod that does not start makes its session Failed (the pod is kept)."""
+    """Seconds after which a session whose pod does not start becomes Failed. The pod is kept."""
     drain_grace: float = Field(10.0, ge=0)
-    """Seconds that running work gets before a suspend pushes and stops it."""
+    """Seconds that running work may go on when its session is suspended."""
     drain_timeout: float = Field(900.0, ge=1)
-    """Seconds that a push at suspend may take."""
+    """Seconds that the push of a suspended session may take."""
     log_level: str = "INFO"
 
     storage_bucket: str = ""
@@ -89,32 +92,32 @@ class Settings(BaseModel):
     storage_prefix: str = "sandboxes"
     storage_path_style: bool = False
     storage_credentials: Literal["static", "sts"] = "static"
-    """What sessions get: the operator's own credentials, or some made for their workspace by STS AssumeRole."""
+    """Credentials of sessions: the operator's own, or temporary ones for each workspace from STS AssumeRole."""
     storage_credentials_dir: Path = Path("/etc/sandbox-operator/storage")
-    """Folder with the files `access_key_id` and `secret_access_key`; read anew at each Bind."""
+    """Folder with the files `access_key_id` and `secret_access_key`, which are read at each Bind."""
     storage_access_key_id: str = ""
     storage_secret_access_key: str = Field("", repr=False)
     storage_ca_file: Path | None = None
     storage_cidrs: Words = ()
-    """Addresses of the storage endpoint, let through by every NetworkPolicy."""
+    """Addresses of the storage endpoint. Every NetworkPolicy allows them."""
     storage_port: int = Field(443, ge=1, le=65535)
     storage_sts_role_arn: str = Field("", pattern=r"^(arn:[a-z-]+:iam::[0-9]*:role/.+)?$", max_length=2048)
     storage_sts_endpoint: str = ""
-    """Empty: the storage endpoint, or AWS's own where that is AWS's."""
+    """If empty, the storage endpoint; or AWS STS if storage is AWS S3."""
     storage_sts_external_id: str = ""
     storage_sts_duration: int = Field(3600, ge=900, le=43200)
-    """Seconds that a session's credentials live."""
+    """Lifetime of a session's credentials in seconds."""
     storage_sts_renew_seconds: float = Field(0.0, ge=0)
-    """Age at which they are replaced; 0: half their life."""
+    """Age in seconds at which they are renewed. 0 stands for half their lifetime."""
 
     tracing_endpoint: str = Field("", pattern=r"^(https?://[^/]+/?)?$")
-    """Where the operator and its agents send spans by OTLP over gRPC; empty: there are none."""
+    """Endpoint to which the operator and its agents send spans, by OTLP over gRPC. If empty, tracing is off."""
     tracing_cidrs: Words = ()
-    """Addresses of the collector, let through by every NetworkPolicy."""
+    """Addresses of the collector. Every NetworkPolicy allows them."""
     tracing_port: int = Field(4317, ge=1, le=65535)
-    """The collector's port at these addresses."""
+    """Port of the collector at these addresses."""
     tracing_ratio: float = Field(1.0, ge=0, le=1)
-    """Share of traces that are recorded, of those that do not come with a caller's decision."""
+    """Fraction of traces that are recorded, unless the caller has decided already."""
 
     @field_validator("storage_cidrs", "tracing_cidrs")
     @classmethod
@@ -131,14 +134,16 @@ class Settings(BaseModel):
     @model_validator(mode="after")
     def _check_sts(self) -> Settings:
         if self.storage_credentials != "sts":
-            # Handing out the shared credentials although a role was asked for would be the opposite of what was asked.
+            # Do not silently hand out the shared credentials if a role was configured.
             if self.storage_sts_role_arn:
                 raise ValueError("STORAGE_STS_ROLE_ARN needs STORAGE_CREDENTIALS=sts")
             return self
         if not self.storage_sts_role_arn or not self.storage_bucket:
             raise ValueError("STORAGE_CREDENTIALS=sts needs STORAGE_BUCKET and STORAGE_STS_ROLE_ARN")
-        if self.storage_sts_renew_seconds > self.storage_sts_duration * _LATEST_RENEWAL:
-            raise ValueError("STORAGE_STS_RENEW_SECONDS has to leave a quarter of STORAGE_STS_DURATION for retries")
+        if self.storage_sts_renew_seconds > self.storage_sts_duration * _MAX_RENEW_AGE:
+            raise ValueError(
+                "STORAGE_STS_RENEW_SECONDS must be at most 3/4 of STORAGE_STS_DURATION, to leave time for retries"
+            )
         try:
             build_session_policy(
                 self.storage_bucket, naming.key_prefix(self.storage_prefix, "n", "w"), self.storage_sts_role_arn
@@ -149,7 +154,7 @@ class Settings(BaseModel):
 
     @property
     def images(self) -> Images:
-        """The images of pods whose template names none."""
+        """The default images of pods, for templates that name none."""
         environment: dict[str, str] = {}
         if self.storage_bucket:
             known = {
@@ -164,7 +169,7 @@ class Settings(BaseModel):
 
     @property
     def tracing_environment(self) -> dict[str, str]:
-        """What OpenTelemetry reads; empty where there is no tracing."""
+        """OpenTelemetry's environment variables. Empty if tracing is off."""
         if not self.tracing_endpoint:
             return {}
         return {
@@ -175,14 +180,14 @@ class Settings(BaseModel):
 
     @property
     def agents_need_dns(self) -> bool:
-        """Whether an agent has to resolve a name: of the storage endpoint, or of the collector."""
+        """True if agents must resolve the host name of the storage endpoint or of the collector."""
         return (bool(self.storage_bucket) and _is_name(self.storage_endpoint)) or (
             bool(self.tracing_endpoint) and _is_name(self.tracing_endpoint)
         )
 
 
 def _is_name(endpoint: str) -> bool:
-    """Whether an endpoint's host is a name; that of none is AWS's."""
+    """Return True if an endpoint's host is a name. An empty endpoint stands for AWS, which is a name too."""
     try:
         ipaddress.ip_address(urlsplit(endpoint).hostname or "")
     except ValueError:
@@ -191,10 +196,10 @@ def _is_name(endpoint: str) -> bool:
 
 
 def load_settings(environment: Mapping[str, str]) -> Settings:
-    """Settings from environment variables; unknown `SANDBOX_OPERATOR_*` names are refused, so that a typo is seen.
+    """Return the settings. Unknown names `SANDBOX_OPERATOR_*` are refused, so that a typo does not go unnoticed.
 
     Raises:
-        SettingsError: A variable is unknown or its value is wrong.
+        SettingsError: A variable is unknown, or its value is wrong.
     """
     values = {
         name.removeprefix(PREFIX).lower(): value

@@ -1,0 +1,44 @@
+"""Plain values about an agent: its address, and its description of itself. No I/O."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datetime import datetime, timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class AgentAddress:
+    """The address of an agent's control port, and the name that its certificate must have."""
+
+    target: str
+    server_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class AgentView:
+    """An agent's description of itself. States are the names of the protocol's enums without their prefix."""
+
+    state: str = "BLANK"
+    session_uid: str = ""
+    restore: str = "UNSPECIFIED"
+    restore_error: str = ""
+    runtime_ready: bool = True
+    running: int = 0
+    """Number of running executions and processes."""
+    last_active: datetime | None = None
+    """Time of the last activity by the agent's own clock, which may be wrong."""
+    idle: timedelta | None = None
+    """Time since the last activity. None if the agent is too old to report it."""
+    generation: int = 0
+    files: int = 0
+    bytes: int = 0
+    synced_at: datetime | None = None
+    dirty: bool = False
+    workspace_error: str = ""
+    credentials_expire_at: datetime | None = None
+    """Time at which its storage credentials expire. None if they do not, or if it has none."""
+    needs_credentials: bool = False
+    """True if storage refuses its credentials, or if they have expired."""
