@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from sandbox_operator.agent.bind import Binder
 from sandbox_operator.agent.cached_view import AgentNews
-from sandbox_operator.pool.available_pods import WarmPods
+from sandbox_operator.pool.available_pods import AvailablePods
 from sandbox_operator.pool.claim import Claimer
-from sandbox_operator.pool.pod_factory import BlankPods
+from sandbox_operator.pool.pod_factory import BlankPodFactory
 from sandbox_operator.pool.pods import PoolPods
 from sandbox_operator.pool.reconciler import PoolReconciler
-from sandbox_operator.pool.replenish import Refill
+from sandbox_operator.pool.replenish import ReplenishPolicy
 from sandbox_operator.session.apply import Applier
 from sandbox_operator.session.background_calls import Drains
 from sandbox_operator.session.network_policies import Policies
@@ -56,7 +56,7 @@ class Reconcilers:
     pools: PoolReconciler
     drains: Drains
     renewals: Renewals
-    warm_pods: WarmPods
+    available_pods: AvailablePods
 
 
 def build_reconcilers(environment: Environment, scheduling: Scheduling, timing: Timing) -> Reconcilers:
@@ -64,11 +64,11 @@ def build_reconcilers(environment: Environment, scheduling: Scheduling, timing: 
     api, store, settings, metrics = environment.api, environment.store, environment.settings, environment.metrics
     drains, news = Drains(scheduling.enqueue), AgentNews()
     renewals = Renewals(scheduling.enqueue, scheduling.clock)
-    templates, warm_pods, policies = Templates(store, settings), WarmPods(store), Policies(api, settings)
+    templates, available_pods, policies = Templates(store, settings), AvailablePods(store), Policies(api, settings)
     binder = Binder(api, settings, environment.credentials, environment.authority)
-    observer = Observer(store, environment.agents, drains, renewals, settings, templates, warm_pods, news)
-    blank_pods = BlankPods(api, store, settings, environment.authority, policies, warm_pods)
-    claimer = Claimer(api, store, warm_pods, blank_pods, metrics, scheduling.clock)
+    observer = Observer(store, environment.agents, drains, renewals, settings, templates, available_pods, news)
+    pod_factory = BlankPodFactory(api, store, settings, environment.authority, policies, available_pods)
+    claimer = Claimer(api, store, available_pods, pod_factory, metrics, scheduling.clock)
     applier = Applier(
         api,
         environment.agents,
@@ -88,10 +88,10 @@ def build_reconcilers(environment: Environment, scheduling: Scheduling, timing: 
         api,
         store,
         templates,
-        warm_pods,
+        available_pods,
         PoolPods(store),
-        Refill(store, clock=scheduling.monotonic),
-        blank_pods,
+        ReplenishPolicy(store, clock=scheduling.monotonic),
+        pod_factory,
         scheduling,
     )
-    return Reconcilers(sessions, pools, drains, renewals, warm_pods)
+    return Reconcilers(sessions, pools, drains, renewals, available_pods)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from sandbox_operator.agent.cached_view import AgentNews
     from sandbox_operator.agent.client import Agents, AgentView
     from sandbox_operator.app.settings import Settings
-    from sandbox_operator.pool.available_pods import WarmPods
+    from sandbox_operator.pool.available_pods import AvailablePods
     from sandbox_operator.session.background_calls import Drains
     from sandbox_operator.session.model import PodView
     from sandbox_operator.session.renewals import Renewals
@@ -42,12 +42,12 @@ class Observer:
         renewals: Renewals,
         settings: Settings,
         templates: Templates,
-        warm_pods: WarmPods,
+        available_pods: AvailablePods,
         news: AgentNews,
     ) -> None:
         self._store, self._agents, self._drains, self._settings = store, agents, drains, settings
         self._renewals = renewals
-        self._templates, self._warm_pods, self._news = templates, warm_pods, news
+        self._templates, self._available_pods, self._news = templates, available_pods, news
         self._starts: dict[Key, float] = {}
         self._binds: dict[Key, float] = {}
         self._addresses: dict[Key, AgentAddress] = {}
@@ -98,7 +98,7 @@ class Observer:
     async def release(self, key: Key) -> None:
         """The session is gone: so is its agent."""
         self.forget(key)
-        self._warm_pods.give_back(key)
+        self._available_pods.cancel_reservation(key)
         await self._remember(key, None)
 
     def forget(self, key: Key) -> None:
@@ -122,7 +122,7 @@ class Observer:
         if found.template is None:
             return 0
         kind = (session.metadata.namespace, found.template.metadata.name, found.pod_hash)
-        return self._warm_pods.count(key, kind)
+        return self._available_pods.count(key, kind)
 
     async def _remember(self, key: Key, address: AgentAddress | None) -> None:
         """Keep the connection to one agent a session; one that it had before is closed."""

@@ -73,7 +73,11 @@ class Operator:
             self._enqueue, self._requeue, self.covered.append, self._pause, clock, lambda: self.elapsed
         )
         reconcilers = build_reconcilers(environment, scheduling, timing or Timing())
-        self.reconciler, self.pools, self.warm_pods = reconcilers.sessions, reconcilers.pools, reconcilers.warm_pods
+        self.reconciler, self.pools, self.available_pods = (
+            reconcilers.sessions,
+            reconcilers.pools,
+            reconcilers.available_pods,
+        )
         self.renewals = reconcilers.renewals
         self.handlers = Handlers(self.store, self._enqueue, self.metrics, "default")
         kube.watchers[:] = [self._watch]
