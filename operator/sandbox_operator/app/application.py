@@ -28,7 +28,7 @@ from sandbox_operator.kube.connection import load_connection
 from sandbox_operator.kube.lease import LeaderLease
 from sandbox_operator.kube.resources import POOLS, SESSIONS
 from sandbox_operator.kube.write_hook import FaultHook
-from sandbox_operator.pki.ca_secret import AuthorityKeeper
+from sandbox_operator.pki.ca_secret import CASecret
 from sandbox_operator.watch.controller import Controller
 from sandbox_operator.watch.handlers import (
     POD_SELECTOR,
@@ -93,8 +93,8 @@ class Application:
                     self._refresh_metrics,
                 )
             )
-            keeper = AuthorityKeeper(self._api, settings.namespace, settings.ca_secret, self._may_write)
-            authority = await keeper.load()
+            ca_secret = CASecret(self._api, settings.namespace, settings.ca_secret, self._may_write)
+            authority = await ca_secret.load()
             agents = AgentClient(authority, self._faults, self._may_write)
             stack.push_async_callback(agents.close)
             recorder = EventRecorder(self._api)
@@ -110,7 +110,7 @@ class Application:
                     self._metrics,
                 )
             )
-            return await self._run_tasks(recorder, lambda: keeper.run(authority))
+            return await self._run_tasks(recorder, lambda: ca_secret.run(authority))
 
     async def _open_credentials(self, stack: contextlib.AsyncExitStack) -> CredentialSource:
         own = StaticCredentials(self._settings)

@@ -1,4 +1,4 @@
-"""Creates and deletes a pool's pods. First comes the NetworkPolicy, then the pod, then its certificate, which it owns."""
+"""Creates and deletes the pods of a pool: first the NetworkPolicy, then the pod, then the certificate that it owns."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ from sandbox_operator.app.settings import load_settings
 from sandbox_operator.errors import NotLeadingError, SettingsError, SpecError
 from sandbox_operator.kube.lease import LeaderLease
 from sandbox_operator.kube.resources import LEASES, PODS, SESSIONS
-from sandbox_operator.pki.ca_secret import AuthorityKeeper
+from sandbox_operator.pki.ca_secret import CASecret
 from sandbox_operator.pki.certificates import Authority, create_authority
 from sandbox_operator.session import admission as rules
 from sandbox_operator.session import status
@@ -253,9 +253,7 @@ def test_a_late_deletion_of_a_former_pod_does_not_remove_the_new_one():
 
 async def test_two_replicas_that_start_together_share_one_authority():
     kube = FakeKube()
-    first, second = await asyncio.gather(
-        *(AuthorityKeeper(kube, "system", "ca", lambda: True).load() for _ in range(2))
-    )
+    first, second = await asyncio.gather(*(CASecret(kube, "system", "ca", lambda: True).load() for _ in range(2)))
     assert first.pem == second.pem
 
 
