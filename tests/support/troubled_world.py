@@ -1,4 +1,4 @@
-"""A cluster in memory whose parts fail: the operator's world over TroubledKube, retrying as its work queue does."""
+"""A cluster in memory whose parts fail: the operator's world over FaultyKube, retrying as its work queue does."""
 
 import asyncio
 import contextlib
@@ -7,10 +7,10 @@ from dataclasses import replace
 from sandbox_operator.agent.client import AgentView
 from sandbox_operator.errors import OperatorError
 from sandbox_operator.kube.resources import PODS, SECRETS, SESSIONS
-from sandbox_operator.kube.write_hook import FaultHook
+from sandbox_operator.kube.write_hook import WriteHook
 from sandbox_operator.watch.store import WATCHED
-from sandbox_testing.agents import FakeAgents
-from sandbox_testing.faults import TroubledKube
+from sandbox_testing.faults import FaultyKube
+from sandbox_testing.operator_agents import FakeAgents
 from tests.support.invariants import check_invariants
 from tests.unit.operator.conftest import NAMESPACE, Operator, World
 
@@ -19,7 +19,7 @@ class Killed(BaseException):
     """The operator's process died here."""
 
 
-class Death(FaultHook):
+class Death(WriteHook):
     """Kills the process in memory: from then on none of its tasks writes anything more.
 
     Attributes:
@@ -32,7 +32,7 @@ class Death(FaultHook):
         self.has_struck, self.at, self._calls = False, (), calls
 
     def before_write(self):
-        """See FaultHook."""
+        """See WriteHook."""
         if self.has_struck:
             raise Killed
         return super().before_write()
@@ -109,12 +109,12 @@ class RetryingOperator(Operator):
 
 
 class TroubledWorld(World):
-    """World over TroubledKube and RememberingAgents."""
+    """World over FaultyKube and RememberingAgents."""
 
     def __init__(self, **settings):
         super().__init__()
         self.settings = self.settings.model_copy(update=settings) if settings else self.settings
-        self.kube = TroubledKube(self.faults, self.clock)
+        self.kube = FaultyKube(self.faults, self.clock)
         self.agents = RememberingAgents(self.faults)
         # One list of all calls that change something: its last one is where a process died.
         self.agents.calls = self.kube.calls
@@ -123,8 +123,8 @@ class TroubledWorld(World):
 
     def restart(self, faults=None, settings=None):
         """Another process of the operator: it shares only the cluster with the last one."""
-        self.faults = faults or FaultHook()
-        self.kube.faults = self.agents.faults = self.faults
+        self.faults = faults or WriteHook()
+        self.kube.write_hook = self.agents.write_hook = self.faults
         self.operator = RetryingOperator(self.kube, self.agents, self.operator_clock, settings or self.settings)
         return self.operator
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from google.protobuf.timestamp_pb2 import Timestamp
 
-    from sandbox_operator.kube.write_hook import FaultHook
+    from sandbox_operator.kube.write_hook import WriteHook
     from sandbox_operator.pki.certificates import Authority
 
 _CERTIFICATE_MAX_AGE: Final = 86400.0
@@ -118,7 +118,7 @@ class _Link:
 class AgentClient:
     """Agents over gRPC, one channel an agent, and the channels that were used last kept open."""
 
-    def __init__(self, authority: Authority, faults: FaultHook, may_write: Callable[[], bool]) -> None:
+    def __init__(self, authority: Authority, faults: WriteHook, may_write: Callable[[], bool]) -> None:
         self._authority, self._faults, self._may_write = authority, faults, may_write
         self._credentials: tuple[float, bytes, grpc.ChannelCredentials] | None = None
         self._closing: set[asyncio.Task[None]] = set()

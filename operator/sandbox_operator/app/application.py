@@ -27,7 +27,7 @@ from sandbox_operator.kube.client import KubeClient
 from sandbox_operator.kube.connection import load_connection
 from sandbox_operator.kube.lease import LeaderLease
 from sandbox_operator.kube.resources import POOLS, SESSIONS
-from sandbox_operator.kube.write_hook import FaultHook
+from sandbox_operator.kube.write_hook import WriteHook
 from sandbox_operator.pki.ca_secret import CASecret
 from sandbox_operator.watch.controller import Controller
 from sandbox_operator.watch.handlers import (
@@ -65,7 +65,7 @@ class Application:
     def __init__(self, settings: Settings, environment: dict[str, str]) -> None:
         self._settings = settings
         self._connection: Connection = load_connection(environment)
-        self._faults = FaultHook.from_environment(environment)
+        self._faults = WriteHook.from_environment(environment)
         self._metrics, self._store = Metrics(), Store()
         self._stop = asyncio.Event()
         self._api = KubeClient(self._connection, self._faults, self._may_write, self._metrics.count_call)

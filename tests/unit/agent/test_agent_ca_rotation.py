@@ -14,7 +14,7 @@ from sandbox_agent.server.settings import Settings
 from sandbox_client import AsyncSandbox, Endpoint
 from sandbox_operator.agent.client import AgentAddress, AgentClient
 from sandbox_operator.kube.resources import SECRETS
-from sandbox_operator.kube.write_hook import FaultHook
+from sandbox_operator.kube.write_hook import WriteHook
 from sandbox_operator.pki.ca_secret import RENEW, CASecret
 from sandbox_operator.pki.certificates import LIFETIME
 from sandbox_proto.v1 import session_pb2
@@ -38,7 +38,7 @@ class Cluster:
 
     async def start(self):
         self.authority = await self.ca_secret.load()
-        self.operator = AgentClient(self.authority, FaultHook(), lambda: True)
+        self.operator = AgentClient(self.authority, WriteHook(), lambda: True)
         self._stack.push_async_callback(self.operator.close)
 
     async def start_pod(self, name):

@@ -14,14 +14,14 @@ from sandbox_operator.app.metrics import Metrics
 from sandbox_operator.app.settings import Settings
 from sandbox_operator.credentials.source import StaticCredentials
 from sandbox_operator.kube.resources import EVENTS, PODS, POOLS, SECRETS, SESSIONS, TEMPLATES
-from sandbox_operator.kube.write_hook import FaultHook
+from sandbox_operator.kube.write_hook import WriteHook
 from sandbox_operator.pki.certificates import Authority, create_authority
 from sandbox_operator.session.plan.steps import Timing
 from sandbox_operator.watch.handlers import Handlers, pool_key, session_key
 from sandbox_operator.watch.scheduling import Scheduling
 from sandbox_operator.watch.store import WATCHED, Store
-from sandbox_testing.agents import FakeAgents
 from sandbox_testing.api_server import FakeKube
+from sandbox_testing.operator_agents import FakeAgents
 
 NAMESPACE = "team"
 AUTHORITY = Authority(create_authority(datetime.now(UTC)))
@@ -141,14 +141,14 @@ class World:
         self.clock = Clock()
         self.credentials, self.timing = credentials, timing
         self.settings = settings
-        self.faults = FaultHook()
+        self.faults = WriteHook()
         self.kube = FakeKube(self.faults, self.clock)
         self.agents = FakeAgents(self.faults)
         self.operator = self._new_operator()
 
     def restart(self, faults=None):
-        self.faults = faults or FaultHook()
-        self.kube.faults = self.agents.faults = self.faults
+        self.faults = faults or WriteHook()
+        self.kube.write_hook = self.agents.write_hook = self.faults
         self.operator = self._new_operator()
         return self.operator
 
