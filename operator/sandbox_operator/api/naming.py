@@ -66,7 +66,7 @@ def access_secret_name(session: str) -> str:
 
 
 def policy_name(template: str, egress: Egress) -> str:
-    """Return the name of the NetworkPolicy for a template's sessions with this egress. Blank pods have the smallest."""
+    """Return the name of the NetworkPolicy for sessions with this egress. The narrowest one also covers blank pods."""
     return f"sandbox-{template}-{egress.value.lower()}"
 
 
