@@ -1,1 +1,1 @@
-"""In-memory agents, API servers and stores for tests."""
+"""Fakes in memory for tests: agents, an API server, a link to a runtime, and an object store."""

@@ -1,9 +1,8 @@
-"""An API server in memory, for tests of the operator (and of what builds on it). Ships with the code.
+"""An API server in memory, for tests of the operator and of code that uses it.
 
-FakeKube does what the operator relies on: uid, resourceVersion, generation, status as a subresource, merge and JSON
-patches, forced apply, uid preconditions, label selectors, graceful deletion of pods, and collection of what a deleted
-owner owned.
-It checks no schema. A test plays the kubelet with `run_pod` and `finish_deletion`.
+FakeKube implements what the operator relies on: uid, resourceVersion, generation and status as a subresource; merge and
+JSON patches, forced apply, preconditions and label selectors; graceful deletion of pods, and garbage collection of what
+a deleted owner owned. It checks no schema. A test plays the kubelet with `run_pod` and `remove`.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from sandbox_operator.errors import (
     NotFoundError,
 )
 from sandbox_operator.kube.resources import EVENTS, LEASES, PODS, POOLS, SECRETS, SESSIONS
-from sandbox_operator.kube.write_hook import FaultHook
+from sandbox_operator.kube.write_hook import WriteHook
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -36,13 +35,13 @@ class FakeKube:
     """KubeApi in memory.
 
     Attributes:
-        is_watch_late: Watchers hear of a write after it was answered, not before. A real watch does either.
+        is_watch_late: Notify watchers after the response to a write instead of before. A real watch does either.
     """
 
     def __init__(
-        self, faults: FaultHook | None = None, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+        self, write_hook: WriteHook | None = None, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     ) -> None:
-        self.faults = faults or FaultHook()
+        self.write_hook = write_hook or WriteHook()
         self.objects: dict[tuple[str, str, str], Object] = {}
         self.is_watch_late = False
         self._writes = 0
@@ -51,11 +50,11 @@ class FakeKube:
         self._clock, self._versions, self._uids = clock, itertools.count(100), itertools.count(1)
 
     async def get(self, resource: Resource, namespace: str, name: str) -> Object:
-        """See KubeApi."""
+        """Return an object."""
         return copy.deepcopy(self._find(resource, namespace, name))
 
     async def list(self, resource: Resource, namespace: str | None, labels: str = "") -> tuple[list[Object], str]:
-        """See KubeApi; equality selectors only."""
+        """Return the objects that a label selector matches. It may contain equality only."""
         wanted = dict(part.split("=", 1) for part in labels.split(",") if part)
         items = [
             copy.deepcopy(found)
@@ -67,7 +66,7 @@ class FakeKube:
         return items, str(next(self._versions))
 
     async def create(self, resource: Resource, namespace: str, body: Object) -> Object:
-        """See KubeApi."""
+        """Create an object and return it as stored."""
         with self._counted("create", resource, body["metadata"].get("name", "")):
             return self.put(resource, namespace, body)
 
@@ -80,7 +79,7 @@ class FakeKube:
         kind: PatchKind = "merge",
         subresource: str = "",
     ) -> Object:
-        """See KubeApi."""
+        """Patch an object and return it as stored."""
         with self._counted("patch", resource, name):
             key = (resource.plural, namespace, name)
             if kind == "apply" and key not in self.objects:
@@ -99,7 +98,7 @@ class FakeKube:
     async def delete(
         self, resource: Resource, namespace: str, name: str, uid: str = "", grace: int | None = None, version: str = ""
     ) -> Object:
-        """See KubeApi."""
+        """Delete an object and return the server's response."""
         with self._counted("delete", resource, name):
             found = self._find(resource, namespace, name)
             for field, wanted in (("uid", uid), ("resourceVersion", version)):
@@ -114,7 +113,7 @@ class FakeKube:
             return {"kind": "Status"}
 
     def put(self, resource: Resource, namespace: str, body: Object) -> Object:
-        """Create an object as somebody else would; not counted as a write."""
+        """Create an object as another client would. It does not count as a write of the operator."""
         created = copy.deepcopy(body)
         number = next(self._uids)
         metadata = created.setdefault("metadata", {})
@@ -126,11 +125,11 @@ class FakeKube:
         metadata.setdefault("uid", f"00000000-0000-4000-8000-{number:012d}")
         metadata.setdefault("creationTimestamp", format_time(self._clock()))
         self.objects[key] = created
-        self._tell(resource, "ADDED", created)
+        self._notify(resource, "ADDED", created)
         return copy.deepcopy(created)
 
     def change(self, resource: Resource, namespace: str, name: str, change: Object) -> Object:
-        """Merge a change, status included, as somebody else would; not counted as a write."""
+        """Merge a change, status included, as another client would. It does not count as a write of the operator."""
         old = self._find(resource, namespace, name)
         new = copy.deepcopy(old)
         _merge(new, change)
@@ -138,12 +137,12 @@ class FakeKube:
         return new
 
     def remove(self, resource: Resource, namespace: str, name: str) -> None:
-        """Remove an object at once, and what it owned."""
+        """Remove an object and everything that it owned, at once."""
         found = self.objects.pop((resource.plural, namespace, name), None)
         if found is None:
             return
         found["metadata"]["resourceVersion"] = str(next(self._versions))
-        self._tell(resource, "DELETED", found)
+        self._notify(resource, "DELETED", found)
         uid = found["metadata"]["uid"]
         for (plural, where, child), body in list(self.objects.items()):
             owners = body["metadata"].get("ownerReferences") or []
@@ -151,7 +150,7 @@ class FakeKube:
                 self.remove(_RESOURCES.get(plural, resource), where, child)
 
     def run_pod(self, namespace: str, name: str, ip: str = "10.1.0.1", **status: Any) -> None:
-        """Play scheduler and kubelet: the pod's containers run."""
+        """Play scheduler and kubelet: let the pod's containers run."""
         running: list[Object] = [
             {"name": part, "restartCount": 0, "state": {"running": {}}, "image": part} for part in ("agent", "sandbox")
         ]
@@ -160,7 +159,7 @@ class FakeKube:
         self.change(PODS, namespace, name, {"spec": {"nodeName": "node1"}, "status": change})
 
     def named(self, resource: Resource) -> dict[str, Object]:
-        """Objects of a kind by name."""
+        """Return the objects of a kind by name."""
         return {name: found for (plural, _, name), found in self.objects.items() if plural == resource.plural}
 
     def _find(self, resource: Resource, namespace: str, name: str) -> Object:
@@ -177,9 +176,9 @@ class FakeKube:
             new["metadata"]["generation"] = old["metadata"].get("generation", 1) + 1
         metadata = new["metadata"]
         self.objects[resource.plural, metadata["namespace"], metadata["name"]] = new
-        self._tell(resource, "MODIFIED", new)
+        self._notify(resource, "MODIFIED", new)
 
-    def _tell(self, resource: Resource, type_: str, raw: Object) -> None:
+    def _notify(self, resource: Resource, type_: str, raw: Object) -> None:
         for watcher in self.watchers:
             if self.is_watch_late and self._writes:
                 asyncio.get_running_loop().call_soon(watcher, resource, type_, copy.deepcopy(raw))
@@ -189,7 +188,7 @@ class FakeKube:
     @contextlib.contextmanager
     def _counted(self, verb: str, resource: Resource, name: str) -> Iterator[None]:
         self.calls.append((verb, resource.plural, name))
-        with contextlib.nullcontext() if resource in {EVENTS, LEASES} else self.faults.write():
+        with contextlib.nullcontext() if resource in {EVENTS, LEASES} else self.write_hook.write():
             self._writes += 1
             try:
                 yield

@@ -1,7 +1,4 @@
-"""An API server in memory that misbehaves on demand: refusals, lost answers, stale reads, watches that hang or drop.
-
-Ships with the code, as `testing` does; nothing at run time uses it.
-"""
+"""An API server in memory that fails on demand: refusals, lost responses, stale reads, watches that hang or drop."""
 
 from __future__ import annotations
 
@@ -21,39 +18,40 @@ if TYPE_CHECKING:
     from sandbox_operator.errors import ApiError
     from sandbox_operator.kube.client import Object, PatchKind
     from sandbox_operator.kube.resources import Resource
-    from sandbox_operator.kube.write_hook import FaultHook
+    from sandbox_operator.kube.write_hook import WriteHook
 
 
 def no_answer() -> ApiError:
-    """The API server is not there."""
+    """Make the error of an API server that does not respond."""
     return UnavailableError(0, "NoAnswer", "the API server does not answer")
 
 
 def broken() -> ApiError:
-    """500, which says nothing about whether the write happened."""
+    """Make a 500, after which the write may or may not have happened."""
     return UnavailableError(500, "InternalError", "etcd did not answer in time")
 
 
 def throttled() -> ApiError:
-    """429 with a Retry-After."""
+    """Make a 429 with a Retry-After."""
     return UnavailableError(429, "TooManyRequests", "come back later", retry_after=0.0)
 
 
 def conflict() -> ApiError:
-    """409: somebody else changed the object."""
+    """Make a 409: another client has changed the object."""
     return ConflictError(409, "Conflict", "the object has been modified")
 
 
 @dataclass
-class Trouble:
-    """What happens to calls from the `skip`-th on.
+class Fault:
+    """A fault of the API server: which calls fail, and with which error.
 
     Attributes:
-        error: Makes what is raised.
-        skip: Writes that succeed before.
-        times: Calls that fail then.
-        committed: Whether the write is carried out before its answer is lost.
-        reads: Whether reads fail as well.
+        error: Makes the error that is raised.
+        skip: Number of writes that succeed first.
+        times: Number of calls that fail then.
+        committed: Carry the write out, and lose only the response.
+        reads: Let reads fail too.
+        raised: Number of calls that have failed.
     """
 
     error: Callable[[], ApiError]
@@ -61,44 +59,44 @@ class Trouble:
     times: int = 1
     committed: bool = False
     reads: bool = False
-    struck: int = 0
+    raised: int = 0
 
 
-class TroubledKube(FakeKube):
-    """FakeKube with troubles. Every call yields to the loop once, so that two operators interleave.
+class FaultyKube(FakeKube):
+    """FakeKube with faults. Every call yields to the loop once, so that two operators interleave.
 
     Attributes:
-        trouble: What goes wrong with calls now, or None.
-        writes: Writes that were carried out, Events and leases left out: verb, plural, name.
+        fault: The fault that calls meet now, or None.
+        writes: Verb, plural and name of the writes that were carried out, without Events and leases.
     """
 
-    def __init__(self, faults: FaultHook | None, clock: Callable[[], datetime]) -> None:
-        super().__init__(faults, clock)
-        self.trouble: Trouble | None = None
+    def __init__(self, write_hook: WriteHook | None, clock: Callable[[], datetime]) -> None:
+        super().__init__(write_hook, clock)
+        self.fault: Fault | None = None
         self.writes: list[tuple[str, str, str]] = []
         self._held: list[tuple[Resource, str, Object]] | None = None
         self._frozen: tuple[dict[tuple[str, str, str], Object], str] | None = None
 
     def hang_watch(self) -> None:
-        """Events are not delivered from now on."""
+        """Stop delivering events."""
         self._held = []
 
     def resume_watch(self, *, dropped: bool = False) -> None:
-        """Deliver what was held back, or never."""
+        """Deliver the events that were held back, or drop them."""
         held, self._held = self._held or [], None
         for resource, type_, raw in () if dropped else held:
-            self._tell(resource, type_, raw)
+            self._notify(resource, type_, raw)
 
     def freeze_reads(self) -> None:
-        """Reads answer with what is there now, as a replica that lags behind does; writes go on."""
+        """Let reads return the present state from now on, as a replica that lags behind does. Writes continue."""
         self._frozen = (copy.deepcopy(self.objects), str(next(self._versions)))
 
     def thaw_reads(self) -> None:
-        """Reads are up to date again."""
+        """Let reads return the current state again."""
         self._frozen = None
 
     def collect_orphans(self) -> None:
-        """Play the garbage collector: what was created for an owner that was gone by then is removed."""
+        """Play the garbage collector: remove objects whose owner was gone when they were created."""
         uids = {raw["metadata"]["uid"] for raw in self.objects.values()}
         for (plural, namespace, name), raw in list(self.objects.items()):
             owners = raw["metadata"].get("ownerReferences") or []
@@ -106,7 +104,7 @@ class TroubledKube(FakeKube):
                 self.remove(next(kind for kind in (PODS, SECRETS) if kind.plural == plural), namespace, name)
 
     async def get(self, resource: Resource, namespace: str, name: str) -> Object:
-        """See KubeApi."""
+        """Return an object."""
         await self._read()
         if self._frozen is None:
             return await super().get(resource, namespace, name)
@@ -116,7 +114,7 @@ class TroubledKube(FakeKube):
             raise NotFoundError(404, "NotFound", f"{resource.plural} {name} not found") from None
 
     async def list(self, resource: Resource, namespace: str | None, labels: str = "") -> tuple[list[Object], str]:
-        """See KubeApi."""
+        """Return the objects that a label selector matches."""
         await self._read()
         if self._frozen is None:
             return await super().list(resource, namespace, labels)
@@ -127,7 +125,7 @@ class TroubledKube(FakeKube):
             self.objects = current
 
     async def create(self, resource: Resource, namespace: str, body: Object) -> Object:
-        """See KubeApi."""
+        """Create an object and return it as stored."""
         is_lost = await self._write(resource)
         answer = await super().create(resource, namespace, body)
         return self._written(is_lost, ("create", resource.plural, answer["metadata"]["name"]), resource, answer)
@@ -141,7 +139,7 @@ class TroubledKube(FakeKube):
         kind: PatchKind = "merge",
         subresource: str = "",
     ) -> Object:
-        """See KubeApi."""
+        """Patch an object and return it as stored."""
         is_lost = await self._write(resource)
         answer = await super().patch(resource, namespace, name, body, kind, subresource)
         return self._written(is_lost, ("patch", resource.plural, name), resource, answer)
@@ -149,45 +147,45 @@ class TroubledKube(FakeKube):
     async def delete(
         self, resource: Resource, namespace: str, name: str, uid: str = "", grace: int | None = None, version: str = ""
     ) -> Object:
-        """See KubeApi."""
+        """Delete an object and return the server's response."""
         is_lost = await self._write(resource)
         answer = await super().delete(resource, namespace, name, uid, grace, version)
         return self._written(is_lost, ("delete", resource.plural, name), resource, answer)
 
-    def _tell(self, resource: Resource, type_: str, raw: Object) -> None:
+    def _notify(self, resource: Resource, type_: str, raw: Object) -> None:
         if self._held is not None:
             self._held.append((resource, type_, copy.deepcopy(raw)))
             return
-        super()._tell(resource, type_, raw)
+        super()._notify(resource, type_, raw)
 
     async def _read(self) -> None:
         await asyncio.sleep(0)
-        trouble = self.trouble
-        if trouble and trouble.reads and not trouble.skip and trouble.struck < trouble.times:
-            self._strike(trouble)
+        fault = self.fault
+        if fault and fault.reads and not fault.skip and fault.raised < fault.times:
+            self._raise(fault)
 
     async def _write(self, resource: Resource) -> bool:
-        """Whether the answer is to be lost."""
+        """Meet the fault before a write. Returns whether the response is to be lost."""
         await asyncio.sleep(0)
-        trouble = self.trouble
-        if trouble is None or resource in {EVENTS, LEASES}:
+        fault = self.fault
+        if fault is None or resource in {EVENTS, LEASES}:
             return False
-        if trouble.skip:
-            trouble.skip -= 1
+        if fault.skip:
+            fault.skip -= 1
             return False
-        if trouble.struck >= trouble.times:
+        if fault.raised >= fault.times:
             return False
-        if not trouble.committed:
-            self._strike(trouble)
+        if not fault.committed:
+            self._raise(fault)
         return True
 
-    def _strike(self, trouble: Trouble) -> NoReturn:
-        trouble.struck += 1
-        raise trouble.error()
+    def _raise(self, fault: Fault) -> NoReturn:
+        fault.raised += 1
+        raise fault.error()
 
     def _written(self, is_lost: bool, call: tuple[str, str, str], resource: Resource, answer: Object) -> Object:  # noqa: FBT001 - what _write returned
         if resource not in {EVENTS, LEASES}:
             self.writes.append(call)
-        if is_lost and self.trouble:
-            self._strike(self.trouble)
+        if is_lost and self.fault:
+            self._raise(self.fault)
         return answer

@@ -1,5 +1,5 @@
 # noqa: INP001 - a program, no package
-"""Say where `importlib.metadata` looks which version of the project an image holds: its sources are only copied.
+"""Writes the project's version where `importlib.metadata` finds it, because an image only copies the sources.
 
 Usage: metadata.py PYPROJECT SITE_PACKAGES
 """

@@ -1,9 +1,9 @@
 # noqa: INP001 - a program, no package
-"""Print the part of constraints.txt that one image needs, hashes included.
+"""Prints the part of constraints.txt that one image needs, hashes included.
 
-`constraints.txt` pins everything the project uses, and says behind each package who asked for it (`# via`). An image
-wants only what hangs below some extra of pyproject.toml, exactly as pinned, so that `pip install --require-hashes`
-takes nothing else. Standard library only: it runs in the image's build stage.
+`constraints.txt` pins every dependency of the project and names the packages that require it (`# via`). An image needs
+only the dependencies of some extras of pyproject.toml, exactly as pinned, so that `pip install --require-hashes`
+installs nothing else. Standard library only: this runs in the image's build stage.
 
 Usage: pinned.py CONSTRAINTS PYPROJECT EXTRA[,EXTRA...] [PACKAGE...] (the extra `base` is the install without extras;
 PACKAGE: further packages)
@@ -23,7 +23,7 @@ def normalized(name: str) -> str:
 
 
 def read_pins(text: str) -> list[tuple[str, str, set[str]]]:
-    """Return for each pin (a package has several where they depend on Python's version): name, lines, who asked."""
+    """Return name, lines and requiring packages of each pin. Several pins of a package differ in Python's version."""
     pins = []
     block: list[str] = []
     for line in [*text.splitlines(), "end"]:

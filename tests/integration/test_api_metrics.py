@@ -6,7 +6,7 @@ from sandbox_operator.errors import UnavailableError
 from sandbox_operator.kube.client import KubeClient
 from sandbox_operator.kube.connection import Connection
 from sandbox_operator.kube.resources import SECRETS
-from sandbox_operator.kube.write_hook import FaultHook
+from sandbox_operator.kube.write_hook import WriteHook
 from sandbox_operator.metrics import Metrics
 from sandbox_proto import tracing
 from sandbox_testing.api_server import FakeKube
@@ -19,7 +19,7 @@ async def test_each_call_is_counted_and_timed_by_verb_and_resource_also_one_that
     metrics, server = Metrics(), ApiServer(FakeKube())
     await server.start()
     server.kube.put(SECRETS, NAMESPACE, {"metadata": {"name": "there"}, "data": {}})
-    async with KubeClient(Connection(server.url, tls=True), FaultHook(), on_call=metrics.count_call) as api:
+    async with KubeClient(Connection(server.url, tls=True), WriteHook(), on_call=metrics.count_call) as api:
         await api.get(SECRETS, NAMESPACE, "there")
         await server.stop()
         with pytest.raises(UnavailableError):
@@ -38,7 +38,7 @@ async def test_a_call_that_is_part_of_something_is_a_span_of_it_and_any_other_is
     server = ApiServer(FakeKube())
     await server.start()
     with recorded() as exporter:
-        async with KubeClient(Connection(server.url, tls=True), FaultHook()) as api:
+        async with KubeClient(Connection(server.url, tls=True), WriteHook()) as api:
             await api.create(SECRETS, NAMESPACE, {"metadata": {"name": "private"}, "data": {}})
             with tracing.span("sandbox.reconcile"):
                 await api.get(SECRETS, NAMESPACE, "private")

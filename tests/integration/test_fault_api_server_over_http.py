@@ -10,7 +10,7 @@ from sandbox_operator.errors import InvalidError, UnavailableError
 from sandbox_operator.kube.client import KubeClient
 from sandbox_operator.kube.connection import Connection
 from sandbox_operator.kube.resources import PODS, SECRETS, SESSIONS
-from sandbox_operator.kube.write_hook import FaultHook
+from sandbox_operator.kube.write_hook import WriteHook
 from sandbox_testing.api_server import FakeKube
 from tests.support.api_server import KINDS, ApiServer, refusal
 from tests.support.running_operator import RunningOperator
@@ -24,7 +24,7 @@ async def client():
     """The operator's client of an API server of its own."""
     server = ApiServer(FakeKube())
     await server.start()
-    async with KubeClient(Connection(server.url, tls=True), FaultHook()) as api:
+    async with KubeClient(Connection(server.url, tls=True), WriteHook()) as api:
         yield server, api
     await server.stop()
 

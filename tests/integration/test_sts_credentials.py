@@ -150,7 +150,7 @@ async def test_a_refusal_is_told_without_what_the_service_says_of_users(
 ):
     service.is_refusing = True
     source.prepare("p/t1/")
-    with pytest.raises(Blocked, match=r"AssumeRole was answered with AccessDenied$"):
+    with pytest.raises(Blocked, match=r"AssumeRole failed with AccessDenied$"):
         await source.credentials_for("p/t1/")
     assert "alice" in caplog.text
     assert "own-secret" not in caplog.text
@@ -182,7 +182,7 @@ def restored_logging() -> Iterator[None]:
 
 
 async def test_a_workspace_that_no_policy_can_name_gets_nothing(source: StsCredentials, service: TokenService):
-    with pytest.raises(Blocked, match="no policy for this workspace"):
+    with pytest.raises(Blocked, match="cannot be expressed in a policy"):
         await source.credentials_for("p/*/")
     assert not service.asked
 

@@ -7,10 +7,10 @@ from dataclasses import replace
 from sandbox_operator.agent.model import AgentView
 from sandbox_operator.errors import OperatorError
 from sandbox_operator.kube.resources import PODS, SECRETS, SESSIONS
-from sandbox_operator.kube.write_hook import FaultHook
+from sandbox_operator.kube.write_hook import WriteHook
 from sandbox_operator.watch.store import WATCHED
-from sandbox_testing.agents import FakeAgents
-from sandbox_testing.faults import TroubledKube
+from sandbox_testing.faults import FaultyKube
+from sandbox_testing.operator_agents import FakeAgents
 from tests.support.invariants import check_invariants
 from tests.unit.operator.conftest import NAMESPACE, Operator, World
 
@@ -19,7 +19,7 @@ class Killed(BaseException):
     """Raised where the operator's process is killed."""
 
 
-class Death(FaultHook):
+class Death(WriteHook):
     """Kills the in-memory process at a write. After that, none of its tasks can write.
 
     Attributes:
@@ -108,12 +108,12 @@ class RetryingOperator(Operator):
 
 
 class TroubledWorld(World):
-    """A World with a TroubledKube and RememberingAgents."""
+    """A World with a FaultyKube and RememberingAgents."""
 
     def __init__(self, **settings):
         super().__init__()
         self.settings = self.settings.model_copy(update=settings) if settings else self.settings
-        self.kube = TroubledKube(self.faults, self.clock)
+        self.kube = FaultyKube(self.faults, self.clock)
         self.agents = RememberingAgents(self.faults)
         # One list of all calls that change something. Its last call is where a process was killed.
         self.agents.calls = self.kube.calls
@@ -122,8 +122,8 @@ class TroubledWorld(World):
 
     def restart(self, faults=None, settings=None):
         """Start a new process of the operator. It shares only the cluster with the previous one."""
-        self.faults = faults or FaultHook()
-        self.kube.faults = self.agents.faults = self.faults
+        self.faults = faults or WriteHook()
+        self.kube.write_hook = self.agents.write_hook = self.faults
         self.operator = RetryingOperator(self.kube, self.agents, self.operator_clock, settings or self.settings)
         return self.operator
 

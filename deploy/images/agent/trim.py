@@ -1,7 +1,8 @@
 # noqa: INP001 - a program, no package
-"""What botocore knows of 400 services, cut down to those that an agent speaks to: each start reads and parses it.
+"""Removes from botocore's data the services that an agent never calls, because each start reads and parses that data.
 
-Descriptions lose their documentation, which is nine tenths of them, and their compression.
+botocore describes 400 services. The remaining descriptions lose their documentation, nine tenths of their size, and
+their compression.
 """
 
 import gzip
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 KEPT = {"s3", "sso", "sso-oidc", "sts"}
-"""Storage, and where botocore gets credentials of a role."""
+"""Storage, and the services from which botocore gets a role's credentials."""
 
 
 def trim(data: Path) -> None:
@@ -33,7 +34,7 @@ def trim(data: Path) -> None:
 
 
 def without_documentation(value: Any) -> Any:
-    """A description whose texts are empty, as some have to be there; a member of that name is no text."""
+    """Return a description with empty documentation texts. Some must exist, and a member may have that name too."""
     if isinstance(value, list):
         return [without_documentation(each) for each in value]
     if isinstance(value, dict):
@@ -45,7 +46,7 @@ def without_documentation(value: Any) -> Any:
 
 
 def write(path: Path, value: Any) -> None:
-    """JSON without blanks."""
+    """Write JSON without whitespace."""
     path.write_text(json.dumps(value, separators=(",", ":")))
 
 

@@ -1,9 +1,9 @@
 # ruff: noqa: INP001, T201 - a program, no package: it prints
-"""Check the full image from inside, with its Python and as a user like a pod's: what is promised is there and works.
+"""Checks from inside the full image, as a user like a pod's, that everything it promises is installed and works.
 
-Each of NAMED is imported in a process of its own in the environment of user code, `pip list` must count MINIMUM
-packages, no library of CUDA may be there, and two cells run in the image's runtime. Prints what it found; exits 1 where
-something is missing. Standard library and the image's runtime only.
+Imports each of NAMED in a process of its own, in the environment of user code. Requires at least MINIMUM packages in
+`pip list` and no CUDA library. Runs two cells in the image's runtime. Prints its findings, and exits with 1 if one
+fails. Standard library and the image's runtime only.
 
 Usage: python3 - <check.py (in the image; `make test-images` does it)
 """
@@ -22,9 +22,9 @@ from functools import partial
 from pathlib import Path
 
 MINIMUM = 200
-PATIENCE = 300  # seconds for one import, or for one cell
+TIMEOUT = 300  # seconds for one import or one cell
 
-# Each library that the image promises by name, and the module that shows that it works.
+# Each library that the image promises by name, and a module whose import shows that it works.
 NAMED = {
     "pandas": "pandas",
     "numpy": "numpy",
@@ -101,7 +101,7 @@ frame.plot(x="x", y="y")
 plt.show()
 print(round(model.weight.item(), 2), round(model.bias.item(), 2), torch.cuda.is_available())
 """
-# Libraries that load others of the system or start a program: their import alone says little.
+# Libraries that load system libraries or start a program: importing them proves little.
 NATIVE = """
 import matplotlib.font_manager as font_manager
 import cairosvg, cv2, graphviz, numpy as np, soundfile, torchaudio, torchvision, weasyprint, wand.image, xgboost
@@ -126,7 +126,7 @@ print(torchvision.transforms.functional.resize(picture, [4, 4]).shape, torchaudi
 
 @dataclass(frozen=True)
 class Imported:
-    """How an import went; `error` is empty where it went well."""
+    """The result of an import. `error` is empty if it succeeded."""
 
     name: str
     version: str
@@ -140,22 +140,24 @@ def import_alone(name: str, environment: dict[str, str]) -> Imported:
     command = [sys.executable, "-c", f"import {NAMED[name]}"]
     try:
         version = importlib.metadata.version(name)
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE, env=environment)
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=TIMEOUT, env=environment)
         error = "" if done.returncode == 0 else f"exit code {done.returncode}: {done.stderr[-600:].strip()}"
     except importlib.metadata.PackageNotFoundError:
         version, error = "-", "not installed under this name"
     except subprocess.TimeoutExpired:
-        error = f"not imported after {PATIENCE} s"
+        error = f"not imported after {TIMEOUT} s"
     return Imported(name, version, time.monotonic() - started, error)
 
 
 def check_imports(home: Path) -> list[str]:
-    """Import all of NAMED, print them with their versions, and return what failed."""
+    """Import all of NAMED, print them with their versions, and return the failures."""
     from sandbox_runtime.user_home import build_environment, prepare_home  # noqa: PLC0415 - in the image only
 
     failures = []
     prepare_home(home)
-    environment = build_environment(os.environ, home, "") | {"EAGER_IMPORT": "1"}  # scikit-image would import nothing
+    environment = build_environment(os.environ, home, "") | {
+        "EAGER_IMPORT": "1"
+    }  # otherwise scikit-image imports nothing
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for done in pool.map(partial(import_alone, environment=environment), NAMED):
             print(f"  {done.name:16} {done.version:16} {done.seconds:5.1f} s  {'FAILED' if done.error else 'ok'}")
@@ -166,7 +168,7 @@ def check_imports(home: Path) -> list[str]:
 
 
 def check_count() -> list[str]:
-    """Count what `pip list` shows."""
+    """Check the number of packages in `pip list`."""
     command = [sys.executable, "-m", "pip", "list", "--format", "json", "--disable-pip-version-check"]
     count = len(json.loads(subprocess.run(command, capture_output=True, check=True).stdout))
     print(f"pip list: {count} packages (at least {MINIMUM})")
@@ -174,14 +176,14 @@ def check_count() -> list[str]:
 
 
 def check_no_cuda() -> list[str]:
-    """Look for CUDA's libraries, which a CPU build of torch needs none of."""
+    """Check that there are no CUDA libraries, which a CPU build of torch does not need."""
     found = [str(path) for path in Path("/usr").rglob("libcu*.so*") if path.name.startswith(("libcuda", "libcublas"))]
     print(f"libraries of CUDA: {len(found)}")
     return [f"CUDA: {path}" for path in found]
 
 
 def check_cells(folder: Path) -> list[str]:
-    """Start the runtime as a pod does, run both cells, and return what is wrong with their results."""
+    """Start the runtime as a pod does, run both cells, and return the failures."""
     places = {name: folder / f"runtime-{name.lower()}" for name in ("LINK_DIR", "WORKSPACE", "HOME")}
     places["LINK_DIR"].mkdir()
     environment = {**os.environ, **{f"SANDBOX_{name}": str(place) for name, place in places.items()}}
@@ -193,7 +195,7 @@ def check_cells(folder: Path) -> list[str]:
 
 
 async def run_cells(socket: Path) -> list[str]:
-    """Run both cells in the runtime that listens there."""
+    """Run both cells in the runtime that listens on a socket."""
     from sandbox_link.client import RuntimeLink  # noqa: PLC0415 - in the image only
 
     link = RuntimeLink(socket, patience=60)
@@ -213,7 +215,7 @@ async def run_cell(link, what: str, code: str, line: str, mime_type: str) -> lis
 
     started = time.monotonic()
     body = code.encode()
-    arguments = {"language": "python", "code_bytes": len(body), "timeout": float(PATIENCE)}
+    arguments = {"language": "python", "code_bytes": len(body), "timeout": float(TIMEOUT)}
     call = await link.open("execute", arguments)
     await call.send(body)
     items = [item async for item in call]

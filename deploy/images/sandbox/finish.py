@@ -1,5 +1,5 @@
 # noqa: INP001 - a program, no package
-"""Last steps of the sandbox image's build: names for Node, the runtime's place, matplotlib's font list."""
+"""Finishes the build of the sandbox image: names for Node, the runtime's import path, matplotlib's font list."""
 
 import os
 import site
@@ -38,10 +38,10 @@ def make_runtime_importable() -> None:
 
 
 def make_font_list() -> None:
-    """Have matplotlib look for fonts once."""
+    """Let matplotlib build its font list."""
     FONTS.mkdir(parents=True, exist_ok=True)
     os.environ["MPLCONFIGDIR"] = str(FONTS)
-    import matplotlib.font_manager  # noqa: PLC0415, F401 - the import makes the list
+    import matplotlib.font_manager  # noqa: PLC0415, F401 - the import builds the list
 
     for path in FONTS.rglob("*"):
         path.chmod(0o755 if path.is_dir() else 0o644)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from google.protobuf.timestamp_pb2 import Timestamp
 
-    from sandbox_operator.kube.write_hook import FaultHook
+    from sandbox_operator.kube.write_hook import WriteHook
     from sandbox_operator.pki.certificates import Authority
     from sandbox_operator.watch.work_queue import Key
 
@@ -53,7 +53,7 @@ _UNREACHABLE: Final = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXC
 
 
 class Agents(Protocol):
-    """The calls that the operator makes to agents. `sandbox_testing.agents.FakeAgents` implements them for tests."""
+    """The calls that the operator makes to agents. `sandbox_testing.operator_agents` has a fake."""
 
     async def describe(self, address: AgentAddress, wait: float = 0.0, timeout: float = 2.0) -> AgentView:  # noqa: ASYNC109 - gRPC has deadlines of its own
         """Return an agent's description of itself.
@@ -103,7 +103,7 @@ class _OpenChannel:
 class AgentClient:
     """The gRPC implementation of `Agents`: one channel per agent, of which the most recently used stay open."""
 
-    def __init__(self, authority: Authority, faults: FaultHook, may_write: Callable[[], bool]) -> None:
+    def __init__(self, authority: Authority, faults: WriteHook, may_write: Callable[[], bool]) -> None:
         self._authority, self._faults, self._may_write = authority, faults, may_write
         self._credentials: tuple[float, bytes, grpc.ChannelCredentials] | None = None
         self._closing: set[asyncio.Task[None]] = set()

@@ -1,1 +1,1 @@
-"""The custom resources: models that parse them, and the definitions the API server checks them by. Pure."""
+"""The custom resources: the models that parse them, and the CRDs made from the models. Pure."""

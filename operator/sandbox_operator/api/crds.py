@@ -1,152 +1,24 @@
-"""The CustomResourceDefinitions, from which tools/generate_crds.py writes the chart's YAML. Pure."""
+"""The CustomResourceDefinitions, made from the models. tools/generate_crds.py writes them into the chart. Pure."""
 
 from __future__ import annotations
 
-from typing import Any, Final
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
 
-from sandbox_operator.api.schema import (
-    MAX_NAME,
-    Schema,
-    array,
-    boolean,
-    choice,
-    duration,
-    fields,
-    integer,
-    moment,
-    name,
-    rules,
-    text,
-)
-from sandbox_operator.api.template_schema import ENV, RESOURCES, TEMPLATE_SPEC
+from pydantic.json_schema import GenerateJsonSchema
+
+from sandbox_operator.api.base import Model, rule
+from sandbox_operator.api.models import Pool, Session, Template
+from sandbox_operator.api.values import MAX_NAME, format_duration
 from sandbox_operator.kube.resources import GROUP, POOLS, SESSIONS, TEMPLATES, VERSION, Resource
 
-_IMMUTABLE: Final = "is immutable; make another session"
+if TYPE_CHECKING:
+    from sandbox_operator.api.base import Schema
 
-_TEMPLATE_REF: Final = fields(
-    {"name": name("Its name.", default="default")},
-    "The SandboxTemplate, in the same namespace. Immutable.",
-    default={},
-    **rules(("self == oldSelf", f"templateRef {_IMMUTABLE}")),
-)
-_WORKSPACE: Final = fields(
-    {
-        "name": name(
-            "Sessions with the same workspace see the same files, one after the other. Default: the session's name."
-        ),
-        "sync": choice("Manual", "OnChange", description="When files are saved by themselves.", default="Manual"),
-        "exclude": array(text(longest=1024), "Glob patterns that a push of everything leaves out."),
-    },
-    "The files, kept in object storage.",
-    default={},
-    **rules(
-        (
-            "has(self.name) == has(oldSelf.name) && (!has(self.name) || self.name == oldSelf.name)",
-            f"workspace.name {_IMMUTABLE}",
-        )
-    ),
-)
-_LIFECYCLE: Final = fields(
-    {
-        "idleTimeout": duration("Time without use after which `onIdle` happens.", default="15m"),
-        "maxLifetime": duration("Age of the pod at which `onExpiry` happens.", default="8h"),
-        "onIdle": choice("Suspend", "Delete", default="Suspend"),
-        "onExpiry": choice("Suspend", "Delete", default="Suspend"),
-        "ttlAfterFinished": duration("Time after which a session that failed, or was suspended at expiry, is deleted."),
-        "keepVariables": boolean(
-            "Save the Python variables that can be pickled, 64 MiB at most, with the files at each suspend, and bring "
-            "them back when the session is resumed. Best effort; in force from the next start on.",
-            default=False,
-        ),
-    },
-    "When the session sleeps or ends by itself.",
-    default={},
-)
-_SESSION_SPEC: Final = fields(
-    {
-        "templateRef": _TEMPLATE_REF,
-        "env": array(
-            ENV,
-            "Environment of user code; in force from the next start on.",
-            longest=256,
-            **{"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
-        ),
-        "resources": RESOURCES,
-        "workspace": _WORKSPACE,
-        "lifecycle": _LIFECYCLE,
-        "suspended": boolean("Save the files and give the pod back; false brings both again.", default=False),
-        "egress": choice(
-            "None", "Allowlist", "Public", description="Never wider than the template's, which is the default."
-        ),
-    },
-    default={},
-)
-_CONDITION: Final = fields(
-    {
-        "type": text(longest=316),
-        "status": choice("True", "False", "Unknown"),
-        "reason": text(longest=1024),
-        "message": text(longest=32768),
-        "observedGeneration": integer(),
-        "lastTransitionTime": moment(),
-    },
-    required=("type", "status", "reason", "message", "lastTransitionTime"),
-)
-_MAP_BY_TYPE: Final[dict[str, Any]] = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]}
-_CONDITIONS: Final = array(_CONDITION, longest=16, **_MAP_BY_TYPE)
-_SESSION_STATUS: Final = fields(
-    {
-        "observedGeneration": integer("The generation that this status is about."),
-        "phase": choice("Pending", "Starting", "Ready", "Suspending", "Suspended", "Failed", "Terminating"),
-        "conditions": _CONDITIONS,
-        "endpoint": text("host:port of the agent; set while Ready."),
-        "podName": text(),
-        "accessSecretName": text("The Secret with token, ca.crt, endpoint and serverName."),
-        "startedAt": moment("When the pod was made."),
-        "lastActiveAt": moment("The last use, give or take a minute."),
-        "expiresAt": moment("When maxLifetime is over."),
-        "workspace": fields(
-            {
-                "generation": integer(),
-                "files": integer(),
-                "bytes": integer(),
-                "syncedAt": moment(),
-                "dirty": boolean("Files differ from what is saved."),
-            }
-        ),
-        "startup": fields({"source": choice("Warm", "Cold"), "milliseconds": integer()}),
-    }
-)
-_POOL_SPEC: Final = fields(
-    {
-        "templateRef": fields(
-            {"name": name("Its name.", default="default")}, "The SandboxTemplate, in the same namespace.", default={}
-        ),
-        "replicas": {
-            "description": "Blank pods that are kept ready.",
-            "type": "integer",
-            "format": "int32",
-            "minimum": 0,
-            "maximum": 5000,
-            "default": 0,
-        },
-    },
-    "How many blank pods of a template wait for sessions.",
-    default={},
-)
-_POOL_STATUS: Final = fields(
-    {
-        "observedGeneration": integer(),
-        "replicas": {"description": "Blank pods there are.", "type": "integer", "format": "int32"},
-        "readyReplicas": {
-            "description": "Blank pods that a session can claim now.",
-            "type": "integer",
-            "format": "int32",
-        },
-        "selector": text("Selects the blank pods.", longest=1024),
-        "conditions": _CONDITIONS,
-    }
-)
+# Every string, list and map is bounded: the API server limits the cost of CEL rules by these bounds.
+_MAX_TEXT: Final = 253
+_MAX_ITEMS: Final = 64
+_MAX_PROPERTIES: Final = 32
 
 
 def _column(title: str, path: str, type_: str = "string", **more: Any) -> dict[str, Any]:
@@ -177,52 +49,110 @@ _POOL_COLUMNS: Final = [
     _AGE,
     _column("Reason", '.status.conditions[?(@.type=="Ready")].reason', priority=1),
 ]
+_SCALE: Final = {
+    "specReplicasPath": ".spec.replicas",
+    "statusReplicasPath": ".status.replicas",
+    "labelSelectorPath": ".status.selector",
+}
 
 
 def build_definitions() -> dict[str, dict[str, Any]]:
-    """File name to definition."""
-    scale = {
-        "specReplicasPath": ".spec.replicas",
-        "statusReplicasPath": ".status.replicas",
-        "labelSelectorPath": ".status.selector",
+    """Build all definitions, by the name of their file."""
+    table: dict[Resource, tuple[type[Model], str, dict[str, Any], list[dict[str, Any]]]] = {
+        SESSIONS: (Session, "sbx", {"status": {}}, _SESSION_COLUMNS),
+        TEMPLATES: (Template, "sbt", {}, _TEMPLATE_COLUMNS),
+        POOLS: (Pool, "swp", {"status": {}, "scale": _SCALE}, _POOL_COLUMNS),
     }
-    table: dict[Resource, tuple[Any, ...]] = {
-        SESSIONS: ("sbx", _SESSION_SPEC, _SESSION_STATUS, {"status": {}}, _SESSION_COLUMNS),
-        TEMPLATES: ("sbt", TEMPLATE_SPEC, None, {}, _TEMPLATE_COLUMNS),
-        POOLS: ("swp", _POOL_SPEC, _POOL_STATUS, {"status": {}, "scale": scale}, _POOL_COLUMNS),
+    return {f"{resource.plural}.yaml": _build(resource, *columns) for resource, columns in table.items()}
+
+
+def build_schema(model: type[Model]) -> Schema:
+    """Build the structural schema of a custom resource. Kubernetes itself describes its metadata."""
+    whole = model.model_json_schema(schema_generator=_Generator)
+    parts = {
+        name: _make_structural(part, whole["$defs"]) for name, part in whole["properties"].items() if name != "metadata"
     }
-    return {f"{resource.plural}.yaml": _build(resource, *parts) for resource, parts in table.items()}
+    return {
+        "description": whole["description"],
+        "type": "object",
+        "properties": {
+            "apiVersion": {"type": "string"},
+            "kind": {"type": "string"},
+            # Names become label values, DNS labels and parts of other objects' names.
+            "metadata": {"type": "object", "properties": {"name": {"type": "string", "maxLength": MAX_NAME}}},
+            **parts,
+        },
+        **rule(f"self.metadata.name.size() <= {MAX_NAME}", f"metadata.name has at most {MAX_NAME} characters"),
+    }
+
+
+class _Generator(GenerateJsonSchema):
+    """Writes defaults as a user would. An object's default is {}: the API server fills in those of its fields."""
+
+    def encode_default(self, dft: Any) -> Any:
+        if isinstance(dft, timedelta):
+            return format_duration(dft)
+        return {} if isinstance(dft, Model) else super().encode_default(dft)
+
+    def sort(self, value: Schema, parent_key: str | None = None) -> Schema:
+        del parent_key
+        return value
+
+
+def _make_structural(schema: Schema, definitions: dict[str, Schema]) -> Schema:
+    """Return a schema that the API server takes: without references, titles and null, and with bounds."""
+    schema = dict(schema)
+    if {"type": "null"} in schema.get("anyOf", []):
+        # A field without a value is left out of the object, so its schema need not allow null.
+        schema |= next(kind for kind in schema.pop("anyOf") if kind != {"type": "null"})
+    if reference := schema.pop("$ref", ""):
+        schema = definitions[reference.rpartition("/")[2]] | schema
+    schema.pop("title", None)
+    if "properties" in schema:
+        properties = schema["properties"].items()
+        schema["properties"] = {name: _make_structural(field, definitions) for name, field in properties}
+    for key in {"items", "additionalProperties"} & schema.keys():
+        schema[key] = _make_structural(schema[key], definitions)
+    _add_bounds(schema)
+    if "default" in schema and not _is_default_needed(schema):
+        del schema["default"]
+    # For readers of the YAML.
+    return {key: schema[key] for key in ("description", "type") if key in schema} | schema
+
+
+def _add_bounds(schema: Schema) -> None:
+    if schema.get("type") == "string" and not {"enum", "format"} & schema.keys():
+        schema.setdefault("maxLength", _MAX_TEXT)
+    if schema.get("type") == "integer":
+        schema.setdefault("format", "int64")
+    if schema.get("type") == "array":
+        schema.setdefault("maxItems", _MAX_ITEMS)
+    if "additionalProperties" in schema:
+        schema.setdefault("maxProperties", _MAX_PROPERTIES)
+
+
+def _is_default_needed(schema: Schema) -> bool:
+    """Return whether a default says more than that the field is missing."""
+    if schema["default"] == {}:
+        return any("default" in field for field in schema.get("properties", {}).values())
+    return schema["default"] not in (None, "", [])
 
 
 def _build(  # noqa: PLR0917, RUF100 - the columns of the table above
     resource: Resource,
-    short: str,
-    spec: Schema,
-    status: Schema | None,
+    model: type[Model],
+    short_name: str,
     subresources: dict[str, Any],
     columns: list[dict[str, Any]],
 ) -> dict[str, Any]:
-    properties: dict[str, Schema] = {
-        "apiVersion": {"type": "string"},
-        "kind": {"type": "string"},
-        "metadata": {"type": "object", "properties": {"name": {"type": "string", "maxLength": MAX_NAME}}},
-        "spec": spec,
-    }
-    if status:
-        properties["status"] = status
-    # Names become label values, DNS labels and parts of other objects' names.
-    name_rule = (f"self.metadata.name.size() <= {MAX_NAME}", f"metadata.name has at most {MAX_NAME} characters")
-    required = {"required": ["spec"]} if "required" in spec else {}
     version: dict[str, Any] = {
         "name": VERSION,
         "served": True,
         "storage": True,
         "additionalPrinterColumns": columns,
-        "schema": {"openAPIV3Schema": {"type": "object", **required, "properties": properties, **rules(name_rule)}},
+        "schema": {"openAPIV3Schema": build_schema(model)},
+        **({"subresources": subresources} if subresources else {}),
     }
-    if subresources:
-        version["subresources"] = subresources
-    singular = resource.kind.lower()
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
@@ -234,8 +164,8 @@ def _build(  # noqa: PLR0917, RUF100 - the columns of the table above
                 "kind": resource.kind,
                 "listKind": f"{resource.kind}List",
                 "plural": resource.plural,
-                "singular": singular,
-                "shortNames": [short],
+                "singular": resource.kind.lower(),
+                "shortNames": [short_name],
                 "categories": ["sandbox"],
             },
             "versions": [version],

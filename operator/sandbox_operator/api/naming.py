@@ -1,4 +1,4 @@
-"""Names and labels that docs/pod-contract.md fixes. Pure."""
+"""Names, labels and ports, as docs/pod-contract.md defines them. Pure."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ EGRESS: Final = f"{DOMAIN}/egress"
 SESSION: Final = f"{DOMAIN}/session"
 CLIENT: Final = f"{DOMAIN}/client"
 POOL: Final = f"{DOMAIN}/pool"
-"""Label with the warm pool that a pod was made for; it stays when a session claims the pod."""
+"""Label with the warm pool that a pod was made for. It stays when a session claims the pod."""
 POD_HASH: Final = f"{DOMAIN}/pod-hash"
-"""Label of a pool's pod: a hash of what of its template is in it. Only pods with the hash of now are claimed."""
+"""Label of a pool's pod: a hash of the template's values in it. Sessions claim only pods with the current hash."""
 CLAIMED_AT: Final = f"{DOMAIN}/claimed-at"
-"""Annotation of a pool's pod: when a session claimed it; empty while it is blank."""
+"""Annotation of a pool's pod: the time at which a session claimed it. Empty while the pod is blank."""
 BLANK: Final = "blank"
 BOUND: Final = "bound"
 SUSPENDED_BY: Final = f"{DOMAIN}/suspended-by"
 """Annotation on a session that the operator suspended: `<reason>/<generation after that>`. A later change of the spec
-makes it void, so what a user suspends by hand is never taken for an expired session."""
+makes it void, so a session that a user suspends by hand is never mistaken for an expired one."""
 
 GRPC_PORT: Final = 8443
 CONTROL_PORT: Final = 8444
@@ -35,41 +35,41 @@ _NAME_PART: Final = 40
 
 
 def pod_name(session: Session) -> str:
-    """The name of a session's pod: the same one each time, of no other session ever."""
+    """Return the name of a session's pod. It is always the same, and no other session ever has it."""
     digest = hashlib.sha256(session.metadata.uid.encode()).hexdigest()[:8]
     return f"sbx-{session.metadata.name[:_NAME_PART].strip('.-').replace('.', '-')}-{digest}"
 
 
 def pool_pod_name(pool: str, unique: str) -> str:
-    """The name of a pool's pod; it keeps it when a session claims it."""
+    """Return the name of a pool's pod, which stays when a session claims the pod."""
     return f"sbx-{pool[:_NAME_PART].strip('-')}-{unique}"
 
 
 def pool_selector(pool: str) -> str:
-    """What selects the blank pods of a pool, for its scale subresource."""
+    """Return the label selector of a pool's blank pods, for its scale subresource."""
     return f"{POOL}={pool},{STATE}={BLANK}"
 
 
 def server_name(pod: str, namespace: str) -> str:
-    """The DNS name in the certificate of a pod's agent."""
+    """Return the DNS name in the certificate of a pod's agent."""
     return f"{pod}.{namespace}.{DOMAIN}"
 
 
 def tls_secret_name(pod: str) -> str:
-    """The Secret with a pod's certificate."""
+    """Return the name of the Secret with a pod's certificate."""
     return f"{pod}-tls"
 
 
 def access_secret_name(session: str) -> str:
-    """The Secret with what a client needs to reach a session."""
+    """Return the name of the Secret with what a client needs to reach a session."""
     return f"{session}-access"
 
 
 def policy_name(template: str, egress: Egress) -> str:
-    """The NetworkPolicy for a template's sessions with this egress; that for none is for its blank pods, too."""
+    """Return the name of the NetworkPolicy for sessions with this egress. The narrowest one also covers blank pods."""
     return f"sandbox-{template}-{egress.value.lower()}"
 
 
 def key_prefix(prefix: str, namespace: str, workspace: str) -> str:
-    """What every key of a workspace in object storage begins with."""
+    """Return the prefix of a workspace's keys in object storage."""
     return "/".join(part for part in (prefix, namespace, workspace) if part) + "/"

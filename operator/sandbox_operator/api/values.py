@@ -7,15 +7,21 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Annotated, Any, Final
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, WithJsonSchema
 
-SHORTEST: Final = timedelta(seconds=1)
-LONGEST: Final = timedelta(days=30)
+from sandbox_operator.api.base import rule, text
+
+MAX_NAME: Final = 63
+"""Characters in a name that also becomes the value of a label."""
+MIN_DURATION: Final = timedelta(seconds=1)
+MAX_DURATION: Final = timedelta(days=30)
 DURATION_PATTERN: Final = r"^([0-9]+(\.[0-9]+)?(h|m|s|ms))+$"
 QUANTITY_PATTERN: Final = r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$"
 NAME_PATTERN: Final = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 ENV_NAME_PATTERN: Final = r"^[A-Za-z_][A-Za-z0-9_]*$"
+RESOURCE_KINDS: Final = ("cpu", "memory", "ephemeral-storage")
 
+_DURATION_BOUNDS: Final = "must be between 1s and 720h"
 _PART: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|h|m|s)")
 _UNITS: Final = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 _SUFFIXES: Final = {
@@ -33,19 +39,26 @@ _SUFFIXES: Final = {
 
 
 def parse_duration(value: Any) -> Any:
-    """A duration such as `15m` or `1h30m`, between a second and 30 days."""
+    """Parse a duration such as `15m` or `1h30m`, between a second and 30 days."""
     if not isinstance(value, str):
         return value
     if not re.fullmatch(DURATION_PATTERN, value):
         raise ValueError("write a duration such as 90s, 15m or 8h")
     seconds = sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(value))
-    if not SHORTEST.total_seconds() <= seconds <= LONGEST.total_seconds():
-        raise ValueError("has to be between 1s and 720h")
+    if not MIN_DURATION.total_seconds() <= seconds <= MAX_DURATION.total_seconds():
+        raise ValueError(_DURATION_BOUNDS)
     return timedelta(seconds=seconds)
 
 
+def format_duration(duration: timedelta) -> str:
+    """Format a duration of whole seconds with the largest unit that divides it, such as `15m`."""
+    seconds = int(duration.total_seconds())
+    unit = next(unit for unit in ("h", "m", "s") if seconds % int(_UNITS[unit]) == 0)
+    return f"{seconds // int(_UNITS[unit])}{unit}"
+
+
 def parse_quantity(value: str) -> Decimal:
-    """A quantity such as `500m` or `2Gi` as a number."""
+    """Return a quantity such as `500m` or `2Gi` as a number."""
     match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)([a-zA-Z]*)", str(value))
     if not match or match[2] not in _SUFFIXES:
         raise ValueError(f"{value!r} is not a quantity such as 500m or 2Gi")
@@ -57,12 +70,34 @@ def _check_quantity(value: Any) -> str:
     return str(value)
 
 
-Seconds = Annotated[timedelta, BeforeValidator(parse_duration)]
-Quantity = Annotated[str, BeforeValidator(_check_quantity)]
+_QUANTITY: Final = {
+    "anyOf": [{"type": "integer"}, {"type": "string"}],
+    "maxLength": 32,
+    "pattern": QUANTITY_PATTERN,
+    "x-kubernetes-int-or-string": True,
+}
+
+Name = Annotated[str, text(MAX_NAME, minLength=1, pattern=NAME_PATTERN)]
+EnvName = Annotated[str, text(256, pattern=ENV_NAME_PATTERN)]
+Seconds = Annotated[
+    timedelta,
+    BeforeValidator(parse_duration),
+    text(
+        32,
+        pattern=DURATION_PATTERN,
+        **rule("duration(self) >= duration('1s') && duration(self) <= duration('720h')", _DURATION_BOUNDS),
+    ),
+]
+Quantity = Annotated[str, BeforeValidator(_check_quantity), WithJsonSchema(_QUANTITY)]
+Amounts = Annotated[
+    dict[str, Quantity],
+    WithJsonSchema({"type": "object", "properties": dict.fromkeys(RESOURCE_KINDS, _QUANTITY)}),
+]
+"""Kinds of resources to quantities."""
 
 
 def parse_time(value: Any) -> datetime | None:
-    """An RFC 3339 time of the API, or None for what is none."""
+    """Parse an RFC 3339 time of the API; returns None if the value is not one."""
     if not isinstance(value, str):
         return None
     try:
@@ -73,5 +108,5 @@ def parse_time(value: Any) -> datetime | None:
 
 
 def format_time(moment: datetime | None) -> str | None:
-    """A time as the API writes it, whole seconds in UTC."""
+    """Format a time as the API does: UTC, whole seconds."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if moment else None

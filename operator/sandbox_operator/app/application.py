@@ -26,9 +26,9 @@ from sandbox_operator.kube.client import KubeClient
 from sandbox_operator.kube.connection import load_connection
 from sandbox_operator.kube.lease import LeaderLease
 from sandbox_operator.kube.resources import POOLS, SESSIONS
-from sandbox_operator.kube.write_hook import FaultHook
+from sandbox_operator.kube.write_hook import WriteHook
 from sandbox_operator.metrics import Metrics
-from sandbox_operator.pki.ca_secret import AuthorityKeeper
+from sandbox_operator.pki.ca_secret import CASecret
 from sandbox_operator.session.event_recorder import EventRecorder
 from sandbox_operator.watch.handlers import (
     Handlers,
@@ -63,7 +63,7 @@ class Application:
     def __init__(self, settings: Settings, environment: dict[str, str]) -> None:
         self._settings = settings
         self._connection: Connection = load_connection(environment)
-        self._faults = FaultHook.from_environment(environment)
+        self._faults = WriteHook.from_environment(environment)
         self._metrics, self._store = Metrics(), Store()
         self._stop = asyncio.Event()
         self._api = KubeClient(self._connection, self._faults, self._may_write, self._metrics.count_call)
@@ -91,8 +91,8 @@ class Application:
                     self._refresh_metrics,
                 )
             )
-            keeper = AuthorityKeeper(self._api, settings.namespace, settings.ca_secret, self._may_write)
-            authority = await keeper.load()
+            ca_secret = CASecret(self._api, settings.namespace, settings.ca_secret, self._may_write)
+            authority = await ca_secret.load()
             agents = AgentClient(authority, self._faults, self._may_write)
             stack.push_async_callback(agents.close)
             recorder = EventRecorder(self._api)
@@ -108,7 +108,7 @@ class Application:
                     self._metrics,
                 )
             )
-            return await self._run_tasks(recorder, lambda: keeper.run(authority))
+            return await self._run_tasks(recorder, lambda: ca_secret.run(authority))
 
     async def _open_credentials(self, stack: contextlib.AsyncExitStack) -> CredentialSource:
         own = StaticCredentials(self._settings)

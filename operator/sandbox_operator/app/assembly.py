@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from sandbox_operator.agent.bind import Binder
 from sandbox_operator.agent.client import AgentViewCache
-from sandbox_operator.pool.available_pods import WarmPods
+from sandbox_operator.pool.available_pods import AvailablePods
 from sandbox_operator.pool.claim import Claimer
-from sandbox_operator.pool.pod_factory import BlankPods
+from sandbox_operator.pool.pod_factory import BlankPodFactory
 from sandbox_operator.pool.pods import PoolPods
 from sandbox_operator.pool.reconciler import PoolReconciler
-from sandbox_operator.pool.replenish import Refill
+from sandbox_operator.pool.replenish import ReplenishPolicy
 from sandbox_operator.session.apply import Applier, Collaborators
 from sandbox_operator.session.background_calls import BackgroundCalls, track_drains, track_renewals
 from sandbox_operator.session.network_policies import NetworkPolicies
@@ -56,7 +56,7 @@ class Reconcilers:
     pools: PoolReconciler
     drains: BackgroundCalls[DrainState]
     renewals: BackgroundCalls[RenewalState]
-    warm_pods: WarmPods
+    available_pods: AvailablePods
 
 
 def build_reconcilers(dependencies: Dependencies, scheduling: Scheduling, timing: Timing) -> Reconcilers:
@@ -65,9 +65,13 @@ def build_reconcilers(dependencies: Dependencies, scheduling: Scheduling, timing
     authority, metrics = dependencies.authority, dependencies.metrics
     drains = track_drains(scheduling.enqueue, scheduling.clock)
     renewals = track_renewals(scheduling.enqueue, scheduling.clock)
-    templates, warm_pods, policies = TemplateCache(store, settings), WarmPods(store), NetworkPolicies(api, settings)
+    templates, available_pods, policies = (
+        TemplateCache(store, settings),
+        AvailablePods(store),
+        NetworkPolicies(api, settings),
+    )
     cached_views = AgentViewCache()
-    blank_pods = BlankPods(api, store, settings, authority, policies, warm_pods)
+    pod_factory = BlankPodFactory(api, store, settings, authority, policies, available_pods)
     collaborators = Collaborators(
         api=api,
         agents=agents,
@@ -80,18 +84,18 @@ def build_reconcilers(dependencies: Dependencies, scheduling: Scheduling, timing
         renewals=renewals,
         recorder=dependencies.recorder,
         policies=policies,
-        claimer=Claimer(api, store, warm_pods, blank_pods, metrics, scheduling.clock),
+        claimer=Claimer(api, store, available_pods, pod_factory, metrics, scheduling.clock),
     )
-    observer = Observer(store, agents, cached_views, drains, renewals, settings, templates, warm_pods)
+    observer = Observer(store, agents, cached_views, drains, renewals, settings, templates, available_pods)
     sessions = SessionReconciler(api, store, observer, Applier(collaborators), timing, scheduling, metrics)
     pools = PoolReconciler(
         api,
         store,
         templates,
-        warm_pods,
+        available_pods,
         PoolPods(store),
-        Refill(store, clock=scheduling.monotonic),
-        blank_pods,
+        ReplenishPolicy(store, clock=scheduling.monotonic),
+        pod_factory,
         scheduling,
     )
-    return Reconcilers(sessions, pools, drains, renewals, warm_pods)
+    return Reconcilers(sessions, pools, drains, renewals, available_pods)

@@ -86,7 +86,7 @@ class Controller:
         """Update the gauges."""
         self._metrics.queue_depth.set(len(self._sessions))
         self._metrics.queue_age.set(self._sessions.oldest)
-        self._metrics.show_warm_pods(self._reconcilers.warm_pods.counts())
+        self._metrics.show_warm_pods(self._reconcilers.available_pods.counts())
 
     def _requeue(self, key: Key, seconds: float) -> None:
         (self._pools if key[0] == POOLS.plural else self._sessions).add_after(key, seconds)

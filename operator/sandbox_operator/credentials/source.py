@@ -1,6 +1,6 @@
-"""Storage credentials for a session: where they come from is decided here and nowhere else.
+"""The interface for a session's storage credentials, and the administrator's shared static ones.
 
-The administrator's shared static credentials are here; those made for one workspace, which have an end, in sts.py.
+Temporary credentials for one workspace are in sts.py.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class StorageCredentials:
-    """What an agent signs its storage requests with."""
+    """The credentials that an agent signs its storage requests with."""
 
     access_key_id: str
     secret_access_key: str = field(repr=False)
@@ -29,49 +29,48 @@ class StorageCredentials:
 
 
 class CredentialSource(Protocol):
-    """Gives credentials that reach at least the keys below a prefix."""
+    """A source of credentials that reach at least the keys below a prefix."""
 
     def prepare(self, key_prefix: str) -> None:
-        """`credentials_for` is going to be called for it soon. Never waits, never fails."""
+        """Begin to get the credentials, because `credentials_for` will be called soon. Never blocks, never raises."""
         ...
 
     async def credentials_for(self, key_prefix: str) -> StorageCredentials:
-        """Credentials for one workspace.
+        """Return credentials for one workspace.
 
         Raises:
-            Blocked: There are none now.
+            Blocked: No credentials are available now.
         """
         ...
 
 
 class StaticCredentials:
-    """The administrator's shared credentials: from the environment, else from mounted files, read at each call."""
+    """The administrator's shared credentials, from the environment or else from mounted files, read at each call."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
 
     def prepare(self, key_prefix: str) -> None:
-        """See CredentialSource. Reading them takes no time."""
+        """Do nothing: reading the credentials takes no time."""
 
     async def credentials_for(self, key_prefix: str) -> StorageCredentials:
-        """See CredentialSource."""
+        """Return the same credentials for every workspace."""
         del key_prefix
-        found = self._given or await asyncio.to_thread(self._read_files)
+        found = self._from_settings or await asyncio.to_thread(self._read_files)
         if found is None:
             raise Blocked("StorageCredentialsMissing", "the operator has no storage credentials")
         return found
 
     def read(self) -> StorageCredentials | None:
-        """The credentials; None: there are none. Blocks.
+        """Return the credentials, or None if there are none. Blocks while it reads files.
 
         Raises:
-            Blocked: There are some that cannot be read.
+            Blocked: The files cannot be read.
         """
-        return self._given or self._read_files()
+        return self._from_settings or self._read_files()
 
     @property
-    def _given(self) -> StorageCredentials | None:
-        """What the environment says."""
+    def _from_settings(self) -> StorageCredentials | None:
         settings = self._settings
         if not settings.storage_access_key_id:
             return None

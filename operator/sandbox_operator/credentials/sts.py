@@ -1,6 +1,6 @@
-"""Credentials for one workspace by STS AssumeRole, from AWS or what speaks its protocol (MinIO).
+"""Temporary credentials for one workspace by STS AssumeRole, from AWS or a compatible store such as MinIO.
 
-botocore is imported with the first client and works in threads of its own. Errors and logs have no credentials in them.
+botocore is imported with the first client and works in threads of its own. Errors and logs never contain credentials.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import urlsplit
 
-from sandbox_operator.credentials.iam_policy import build_session_policy, session_name
+from sandbox_operator.credentials.iam_policy import build_session_policy, role_session_name
 from sandbox_operator.credentials.source import StorageCredentials
 from sandbox_operator.errors import Blocked
 from sandbox_proto import tracing
@@ -27,23 +27,24 @@ if TYPE_CHECKING:
     from sandbox_operator.settings import Settings
 
 _THREADS: Final = 8
-"""Requests at a time; more of them wait."""
+"""Concurrent requests. Further ones wait."""
 _CONNECT_TIMEOUT: Final = 2.0
 _READ_TIMEOUT: Final = 5.0
 _ATTEMPTS: Final = 2
-_KEPT: Final = 30.0
-"""Seconds for which credentials are kept that were asked for early."""
+_PREPARED_SECONDS: Final = 30.0
+"""Time for which prepared credentials are kept."""
 _REASON: Final = "RoleNotAssumed"
 _LOG: Final = logging.getLogger(__name__)
 
 
 class StsCredentials:
-    """A CredentialSource whose credentials reach one workspace and end by themselves.
+    """A CredentialSource whose credentials reach one workspace and expire.
 
     Args:
-        settings: Role, endpoint, duration, bucket.
-        own: What the operator itself signs with; without it, botocore looks around (environment, web identity).
-        observe: Told the outcome (`ok` or `error`) and seconds of each request.
+        settings: Role, endpoint, duration and bucket.
+        own: The operator's own credentials. If there are none, botocore searches its usual places, such as the
+            environment and a web identity.
+        observe: Called with the outcome (`ok` or `error`) and the seconds of each request.
     """
 
     def __init__(
@@ -52,47 +53,49 @@ class StsCredentials:
         self._settings, self._own, self._observe = settings, own, observe
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="sts")
         self._clients: dict[StorageCredentials | None, STSClient] = {}
-        self._asked: dict[str, asyncio.Task[StorageCredentials]] = {}
+        self._prepared: dict[str, asyncio.Task[StorageCredentials]] = {}
 
     async def load(self) -> None:
-        """Import botocore now, some hundred milliseconds of a processor that the first session would wait for."""
+        """Import botocore now. It takes some hundred milliseconds of CPU, which the first session would wait for."""
         await self._run(self._client, None)
 
     def prepare(self, key_prefix: str) -> None:
-        """Ask for a workspace's credentials now: `credentials_for` is about to be called, at the end of other work."""
-        if key_prefix in self._asked:
+        """Request a workspace's credentials now, while the caller does other work before `credentials_for`."""
+        if key_prefix in self._prepared:
             return
-        task = self._asked[key_prefix] = asyncio.create_task(self._assume(key_prefix), name=f"sts-{key_prefix}")
-        # Whoever wanted them may never come.
+        task = self._prepared[key_prefix] = asyncio.create_task(self._assume(key_prefix), name=f"sts-{key_prefix}")
+        # The caller may never ask for the result.
         task.add_done_callback(lambda task: task.cancelled() or task.exception())
-        asyncio.get_running_loop().call_later(_KEPT, self._drop, key_prefix, task)
+        asyncio.get_running_loop().call_later(_PREPARED_SECONDS, self._drop, key_prefix, task)
 
     async def credentials_for(self, key_prefix: str) -> StorageCredentials:
-        """See CredentialSource."""
-        task = self._asked.pop(key_prefix, None)
+        """Return the prepared credentials of a workspace, or request them now."""
+        task = self._prepared.pop(key_prefix, None)
         return await (self._assume(key_prefix) if task is None else asyncio.shield(task))
 
     async def close(self) -> None:
-        """Forget what was asked for, and let the threads end."""
-        for task in self._asked.values():
+        """Cancel prepared requests and let the threads end."""
+        for task in self._prepared.values():
             task.cancel()
-        await asyncio.gather(*self._asked.values(), return_exceptions=True)
-        self._asked.clear()
+        await asyncio.gather(*self._prepared.values(), return_exceptions=True)
+        self._prepared.clear()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _drop(self, key_prefix: str, task: asyncio.Task[StorageCredentials]) -> None:
-        if self._asked.get(key_prefix) is task:
-            del self._asked[key_prefix]
+        if self._prepared.get(key_prefix) is task:
+            del self._prepared[key_prefix]
 
     async def _assume(self, key_prefix: str) -> StorageCredentials:
         settings = self._settings
         try:
             policy = build_session_policy(settings.storage_bucket, key_prefix, settings.storage_sts_role_arn)
         except ValueError as error:
-            raise Blocked(_REASON, f"no policy for this workspace: {error}", failed=True, retry_after=60) from None
+            raise Blocked(
+                _REASON, f"the workspace's name cannot be expressed in a policy: {error}", failed=True, retry_after=60
+            ) from None
         request: dict[str, Any] = {
             "RoleArn": settings.storage_sts_role_arn,
-            "RoleSessionName": session_name(key_prefix),
+            "RoleSessionName": role_session_name(key_prefix),
             "Policy": policy,
             "DurationSeconds": settings.storage_sts_duration,
         }
@@ -105,29 +108,29 @@ class StsCredentials:
             outcome = "ok"
         finally:
             self._observe(outcome, time.perf_counter() - started)
-        given = answer["Credentials"]
+        found = answer["Credentials"]
         return StorageCredentials(
-            given["AccessKeyId"], given["SecretAccessKey"], given["SessionToken"], given["Expiration"]
+            found["AccessKeyId"], found["SecretAccessKey"], found["SessionToken"], found["Expiration"]
         )
 
     def _request(self, request: dict[str, Any]) -> Any:
         from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - see the module's docstring
 
-        # Here and not before: a warm start waits for this thread, and would for the one that reads.
+        # Read in this thread: a separate hop to read the files would delay a warm start.
         own = self._own.read()
         try:
             return self._client(own).assume_role(**request)
         except ClientError as error:
-            # Its message may name users and roles: that is for the operator's log alone.
+            # The message may name users and roles, so it goes to the operator's log only.
             code = error.response.get("Error", {}).get("Code", "an error")
             _LOG.warning("AssumeRole was refused: %s", error)
-            raise Blocked(_REASON, f"AssumeRole was answered with {code}") from None
+            raise Blocked(_REASON, f"AssumeRole failed with {code}") from None
         except (BotoCoreError, OSError) as error:
             _LOG.warning("AssumeRole failed: %s", error)
             raise Blocked(_REASON, f"AssumeRole failed: {type(error).__name__}") from None
 
     def _client(self, own: StorageCredentials | None) -> STSClient:
-        """The client for these keys; those of before are given up."""
+        """Return the client for these credentials. A client for earlier ones is dropped."""
         client = self._clients.get(own)
         if client is None:
             client = _build_client(self._settings, own)
@@ -139,9 +142,9 @@ class StsCredentials:
 
 
 def choose_endpoint(settings: Settings) -> str:
-    """The token service's URL; empty: AWS's own for the region.
+    """Return the token service's URL, or "" for that of AWS in the region.
 
-    A store that is not AWS has its token service at its own endpoint.
+    A store other than AWS has its token service at its own endpoint.
     """
     if settings.storage_sts_endpoint or not settings.storage_endpoint:
         return settings.storage_sts_endpoint

@@ -1,1 +1,1 @@
-"""The Kubernetes API as the operator uses it: connection, client, lease."""
+"""A small client of the Kubernetes API, and the lease that elects a leader among replicas."""

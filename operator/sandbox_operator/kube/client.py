@@ -1,6 +1,6 @@
-"""A small API client on one bounded HTTP session: typed errors, counted calls, writes gated by the lease.
+"""A small client of the API server over one bounded HTTP session. Errors are typed, and the lease gates writes.
 
-RBAC that the operator needs, all of it:
+All permissions that the operator needs:
     sandboxsessions.dev  sandboxsessions                   get list watch patch delete
     sandboxsessions.dev  sandboxsessions/status            patch
     sandboxsessions.dev  sandboxtemplates sandboxwarmpools get list watch
@@ -30,34 +30,42 @@ if TYPE_CHECKING:
 
     from sandbox_operator.kube.connection import Connection
     from sandbox_operator.kube.resources import Resource
-    from sandbox_operator.kube.write_hook import FaultHook
+    from sandbox_operator.kube.write_hook import WriteHook
 
 PatchKind = Literal["json", "merge", "apply"]
 Object = dict[str, Any]
 
 FIELD_MANAGER: Final = "sandbox-operator"
-_CONTENT: Final = {
+_CONTENT_TYPES: Final = {
     "json": "application/json-patch+json",
     "merge": "application/merge-patch+json",
     "apply": "application/apply-patch+yaml",
 }
-_PAGE: Final = 100
-"""Objects in one answer of a list. Reading it holds up everything else: some milliseconds for so many pods."""
-_CONNECTIONS: Final = 20
-_TIMEOUT: Final = 15.0
-_TRIES: Final = 3
+_PAGE_SIZE: Final = 100
+"""Objects in one page of a list. Parsing a page of pods blocks the event loop for some milliseconds."""
+_MAX_CONNECTIONS: Final = 20
+_REQUEST_TIMEOUT: Final = 15.0
+_MAX_ATTEMPTS: Final = 3
 _MAX_RETRY_AFTER: Final = 5.0
 
 
 class KubeApi(Protocol):
-    """What the operator asks of an API server; `testing.FakeKube` is another one."""
+    """The calls to the API server that the operator makes. `sandbox_testing` has one in memory."""
 
     async def get(self, resource: Resource, namespace: str, name: str) -> Object:
-        """One object."""
+        """Return an object.
+
+        Raises:
+            NotFoundError: It does not exist.
+        """
         ...
 
     async def create(self, resource: Resource, namespace: str, body: Object) -> Object:
-        """Create an object; AlreadyExistsError where the name is taken."""
+        """Create an object and return it as stored.
+
+        Raises:
+            AlreadyExistsError: The name is taken.
+        """
         ...
 
     async def patch(
@@ -69,13 +77,17 @@ class KubeApi(Protocol):
         kind: PatchKind = "merge",
         subresource: str = "",
     ) -> Object:
-        """Patch an object; `apply` is a forced server-side apply."""
+        """Patch an object and return it as stored. The kind `apply` is a forced server-side apply."""
         ...
 
     async def delete(
         self, resource: Resource, namespace: str, name: str, uid: str = "", grace: int | None = None, version: str = ""
     ) -> Object:
-        """Delete an object, only if it has this uid (and resourceVersion) still; what the server answered."""
+        """Delete an object and return the server's response. With `uid` or `version`, only if the object still has it.
+
+        Raises:
+            ConflictError: The object has another uid or resourceVersion.
+        """
         ...
 
 
@@ -84,21 +96,28 @@ def _always() -> bool:
 
 
 class KubeClient:
-    """KubeApi over HTTP. Use as an async context manager."""
+    """KubeApi over HTTP, an async context manager.
+
+    Args:
+        connection: Address and identity.
+        write_hook: Called around each write.
+        may_write: Returns whether this replica holds the lease.
+        on_call: Called with method, plural, status (0 if there was no response) and seconds of each request.
+    """
 
     def __init__(
         self,
         connection: Connection,
-        faults: FaultHook,
+        write_hook: WriteHook,
         may_write: Callable[[], bool] = _always,
         on_call: Callable[[str, str, int, float], None] = lambda *_: None,
     ) -> None:
-        self._connection, self._faults = connection, faults
+        self._connection, self._write_hook = connection, write_hook
         self._may_write, self._on_call = may_write, on_call
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
-        self._session = self._connection.open_session(_CONNECTIONS, total=_TIMEOUT)
+        self._session = self._connection.open_session(_MAX_CONNECTIONS, total=_REQUEST_TIMEOUT)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -106,14 +125,20 @@ class KubeClient:
             await self._session.close()
 
     async def get(self, resource: Resource, namespace: str, name: str) -> Object:
-        """See KubeApi."""
+        """Return an object. Tries again if the API server is unavailable."""
         return await self._read(resource, resource.path(namespace, name), {})
 
     async def pages(
         self, resource: Resource, namespace: str | None, labels: str = ""
     ) -> AsyncIterator[tuple[list[Object], str]]:
-        """All objects (of a namespace) that a label selector matches, page by page, and the list's resourceVersion."""
-        parameters = {"limit": str(_PAGE), **({"labelSelector": labels} if labels else {})}
+        """Yield the objects that a label selector matches, page by page, with the list's resourceVersion.
+
+        Args:
+            resource: Kind of the objects.
+            namespace: Namespace, or None for all.
+            labels: Label selector, or "" for all objects.
+        """
+        parameters = {"limit": str(_PAGE_SIZE), **({"labelSelector": labels} if labels else {})}
         while True:
             page = await self._read(resource, resource.path(namespace), parameters)
             metadata = page.get("metadata") or {}
@@ -123,7 +148,7 @@ class KubeClient:
             parameters["continue"] = metadata["continue"]
 
     async def create(self, resource: Resource, namespace: str, body: Object) -> Object:
-        """See KubeApi."""
+        """Create an object and return it as stored."""
         return await self._write("POST", resource, resource.path(namespace), body, "application/json")
 
     async def patch(
@@ -135,15 +160,15 @@ class KubeClient:
         kind: PatchKind = "merge",
         subresource: str = "",
     ) -> Object:
-        """See KubeApi."""
+        """Patch an object and return it as stored."""
         parameters = {"force": "true"} if kind == "apply" else {}
         path = resource.path(namespace, name, subresource)
-        return await self._write("PATCH", resource, path, body, _CONTENT[kind], parameters)
+        return await self._write("PATCH", resource, path, body, _CONTENT_TYPES[kind], parameters)
 
     async def delete(
         self, resource: Resource, namespace: str, name: str, uid: str = "", grace: int | None = None, version: str = ""
     ) -> Object:
-        """See KubeApi."""
+        """Delete an object, which also deletes what it owns, and return the server's response."""
         options: Object = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": "Background"}
         conditions = {"uid": uid, "resourceVersion": version}
         if uid or version:
@@ -153,11 +178,11 @@ class KubeClient:
         return await self._write("DELETE", resource, resource.path(namespace, name), options, "application/json")
 
     async def _read(self, resource: Resource, path: str, parameters: dict[str, str]) -> Object:
-        for attempt in range(1, _TRIES + 1):
+        for attempt in range(1, _MAX_ATTEMPTS + 1):
             try:
                 return await self._request("GET", resource, path, parameters)
             except UnavailableError as error:
-                if attempt == _TRIES:
+                if attempt == _MAX_ATTEMPTS:
                     raise
                 await asyncio.sleep(min(error.retry_after or 0.1 * attempt, _MAX_RETRY_AFTER))
         raise AssertionError("unreachable")
@@ -171,22 +196,22 @@ class KubeClient:
         content: str,
         parameters: dict[str, str] | None = None,
     ) -> Object:
-        """Send one write. Only 429 is repeated: after anything else it may have happened, and the plan must look."""
+        """Send one write. Only 429 is retried: after any other failure, the write may have happened."""
         parameters = {} if method == "DELETE" else {"fieldManager": FIELD_MANAGER, **(parameters or {})}
-        for attempt in range(1, _TRIES + 1):
+        for attempt in range(1, _MAX_ATTEMPTS + 1):
             if not self._may_write() and resource.plural != "leases":
                 raise NotLeadingError(f"{method} {resource.plural} without the lease")
             counted = resource.plural not in {"leases", "events"}
-            number = self._faults.before_write() if counted else 0
+            number = self._write_hook.before_write() if counted else 0
             try:
                 return await self._request(method, resource, path, parameters, body, content)
             except UnavailableError as error:
-                if error.status != 429 or attempt == _TRIES:  # noqa: PLR2004 - HTTP
+                if error.status != 429 or attempt == _MAX_ATTEMPTS:  # noqa: PLR2004 - HTTP
                     raise
                 await asyncio.sleep(min(error.retry_after or 0.2 * attempt, _MAX_RETRY_AFTER))
             finally:
-                # A refusal is an answer too.
-                self._faults.after_write(number)
+                # A refusal counts as answered.
+                self._write_hook.after_write(number)
         raise AssertionError("unreachable")
 
     async def _request(
@@ -199,7 +224,7 @@ class KubeClient:
         content: str = "",
     ) -> Object:
         if self._session is None:
-            raise RuntimeError("use the client as a context manager")
+            raise RuntimeError("enter the client as an async context manager first")
         headers = {**self._connection.headers(), "Accept": "application/json"}
         data = None
         if body is not None:
@@ -207,7 +232,7 @@ class KubeClient:
             data = json.dumps(body, separators=(",", ":")).encode()
         status, began = 0, time.perf_counter()
         try:
-            # What is asked for no session in particular, such as the lease, is of no interest to anybody.
+            # Calls outside a session's trace, such as renewals of the lease, are not traced.
             with tracing.span(f"{method} {resource.plural}", only_within=True):
                 async with self._session.request(
                     method, self._connection.server + path, params=parameters, data=data, headers=headers

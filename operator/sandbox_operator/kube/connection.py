@@ -1,4 +1,4 @@
-"""Where the API server is and who we are: a pod's service account, or KUBECONFIG for a developer. No other source."""
+"""The API server's address and the operator's identity, from a pod's service account or a developer's KUBECONFIG."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _TOKEN_MAX_AGE: Final = 60.0
-"""Seconds before a mounted token is read again; the kubelet replaces it long before it ends."""
+"""Seconds after which a mounted token is read again. The kubelet replaces it long before it expires."""
 
 
 @dataclass(slots=True)
@@ -35,7 +35,7 @@ class Connection:
     _token_read: float = field(default=float("-inf"), repr=False)
 
     def headers(self) -> dict[str, str]:
-        """The Authorization header for a request now, or nothing where the client certificate says who we are."""
+        """Return the Authorization header of a request, or nothing if a client certificate identifies the operator."""
         if self.token_file and time.monotonic() - self._token_read > _TOKEN_MAX_AGE:
             self._token = self.token_file.read_text(encoding="utf-8").strip()
             self._token_read = time.monotonic()
@@ -44,7 +44,13 @@ class Connection:
     def open_session(
         self, limit: int, *, total: float | None, middlewares: tuple[aiohttp.ClientMiddlewareType, ...] = ()
     ) -> aiohttp.ClientSession:
-        """An HTTP session with at most `limit` connections; `total` bounds a request in seconds (None: a watch)."""
+        """Open an HTTP session with at most `limit` connections.
+
+        Args:
+            limit: Maximum number of connections.
+            total: Timeout of a request in seconds. None for watches, which have no end.
+            middlewares: Middlewares for all requests.
+        """
         return aiohttp.ClientSession(
             middlewares=middlewares,
             connector=aiohttp.TCPConnector(limit=limit, ssl=self.tls),
@@ -53,10 +59,10 @@ class Connection:
 
 
 def load_connection(environment: Mapping[str, str]) -> Connection:
-    """The connection: KUBECONFIG where set, else the pod's service account.
+    """Load the connection from KUBECONFIG if it is set, else from the pod's service account.
 
     Raises:
-        SettingsError: There is neither, or the file cannot be used.
+        SettingsError: Neither exists, or the file cannot be used.
     """
     if path := environment.get("KUBECONFIG"):
         return _from_file(Path(path.split(os.pathsep)[0]))
@@ -100,7 +106,7 @@ def _tls(folder: Path, cluster: dict[str, Any], user: dict[str, Any]) -> ssl.SSL
         context.verify_mode = ssl.CERT_NONE
     certificate, key = _content(folder, user, "client-certificate"), _content(folder, user, "client-key")
     if certificate and key:
-        # ssl loads a certificate from a file only; the file is gone before anything is sent.
+        # ssl loads a certificate only from a file, which is deleted at once.
         with tempfile.NamedTemporaryFile() as file:
             file.write(certificate + b"\n" + key)
             file.flush()

@@ -1,8 +1,8 @@
-"""Leader election with a Lease of our own: renewed every second, void after four, given back at the end.
+"""Elects a leader with a Lease, which is renewed every second, expires after four, and is released at the end.
 
-The gate (`is_leading`) closes by our own monotonic clock before another replica may take the lease, also while the
-API server does not answer; another replica judges by how long the lease stayed unchanged on *its* monotonic clock, so
-the machines' wall clocks may differ.
+The gate (`is_leading`) closes before another replica may take the lease, even if the API server does not respond.
+Each replica uses its own monotonic clock. A follower measures how long it has seen the lease unchanged, so the wall
+clocks of the machines may differ.
 """
 
 from __future__ import annotations
@@ -23,14 +23,24 @@ if TYPE_CHECKING:
 
 _LOG: Final = logging.getLogger(__name__)
 DURATION: Final = 4.0
-RENEW: Final = 1.0
+"""Seconds after the last renewal at which the lease expires."""
+RENEW_INTERVAL: Final = 1.0
 _MARGIN: Final = 1.0
-"""Seconds before the end of the lease at which the gate closes, for writes that are under way."""
-_CALL: Final = 2.0
+"""Seconds before the lease expires at which the gate closes, for writes that are under way."""
+_CALL_TIMEOUT: Final = 2.0
 
 
 class LeaderLease:
-    """One replica's view of the lease."""
+    """One replica's view of the lease.
+
+    Args:
+        api: The API server.
+        namespace: Namespace of the lease.
+        name: Name of the lease.
+        identity: Name of this replica, different from that of any other.
+        on_change: Called with True when this replica begins to lead, with False when it stops.
+        clock: Monotonic clock in seconds.
+    """
 
     def __init__(
         self,
@@ -49,26 +59,26 @@ class LeaderLease:
 
     @property
     def is_leading(self) -> bool:
-        """Whether writes are allowed at this moment."""
+        """Return whether this replica may write now."""
         return self._clock() < self._valid_until
 
     async def run(self) -> None:
-        """Acquire and renew until cancelled. Never raises but CancelledError."""
+        """Acquire and renew the lease until cancelled. Raises nothing but CancelledError."""
         while True:
-            # Where a renewal came late, the gate was closed for a while: what was refused then has to be found again.
-            self._tell()
+            # After a late renewal the gate was closed for a while. Refused work has to be enqueued again.
+            self._notify()
             started = self._clock()
             try:
-                async with asyncio.timeout(_CALL):
+                async with asyncio.timeout(_CALL_TIMEOUT):
                     if await self.step():
                         self._valid_until = started + DURATION - _MARGIN
             except (TimeoutError, ApiError) as error:
                 _LOG.warning("lease not renewed: %s", error)
-            self._tell()
-            await asyncio.sleep(RENEW)
+            self._notify()
+            await asyncio.sleep(RENEW_INTERVAL)
 
     async def step(self) -> bool:
-        """One attempt; whether the lease is ours now."""
+        """Try once to acquire or renew the lease. Returns whether this replica holds it."""
         try:
             lease = await self._api.get(LEASES, self._namespace, self._name)
         except NotFoundError:
@@ -81,19 +91,19 @@ class LeaderLease:
         return await self._take(version, spec)
 
     async def release(self) -> None:
-        """Give the lease back, so that another replica need not wait for its end."""
+        """Release the lease, so that another replica need not wait until it expires."""
         if not self.is_leading:
             return
         self._valid_until = float("-inf")
-        self._tell()
+        self._notify()
         try:
-            # A process that ends waits no longer for it than for a renewal: the lease ends by itself, too.
-            async with asyncio.timeout(_CALL):
-                await self._give_back()
+            # A process that stops waits no longer for this than for a renewal. The lease expires anyway.
+            async with asyncio.timeout(_CALL_TIMEOUT):
+                await self._clear_holder()
         except (TimeoutError, ApiError) as error:
-            _LOG.warning("lease not released: %s", str(error) or "no answer in time")
+            _LOG.warning("lease not released: %s", str(error) or "no response in time")
 
-    async def _give_back(self) -> None:
+    async def _clear_holder(self) -> None:
         lease = await self._api.get(LEASES, self._namespace, self._name)
         if (lease.get("spec") or {}).get("holderIdentity") == self._identity:
             body = {
@@ -140,7 +150,7 @@ class LeaderLease:
             "leaseTransitions": int(old.get("leaseTransitions") or 0) + (0 if kept or not old else 1),
         }
 
-    def _tell(self) -> None:
+    def _notify(self) -> None:
         if self.is_leading != self._was_leading:
             self._was_leading = self.is_leading
             _LOG.info("this replica %s", "leads" if self._was_leading else "does not lead")

@@ -1,4 +1,4 @@
-"""The kinds of objects the operator touches, and their paths. Pure."""
+"""The kinds of objects that the operator uses, and their paths in the API. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ VERSION: Final = "v1alpha1"
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """One namespaced kind of the API."""
+    """A namespaced kind of the API."""
 
     group: str
     version: str
@@ -20,11 +20,11 @@ class Resource:
 
     @property
     def api_version(self) -> str:
-        """As objects say it, such as `networking.k8s.io/v1`."""
+        """Return the `apiVersion` of objects, such as `networking.k8s.io/v1`."""
         return f"{self.group}/{self.version}" if self.group else self.version
 
     def path(self, namespace: str | None = None, name: str = "", subresource: str = "") -> str:
-        """Path of the collection or object; no namespace: the collection of all namespaces."""
+        """Return the path of an object or, without a name, of a collection. Without a namespace, of all namespaces."""
         root = f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
         parts = [root, *(["namespaces", namespace] if namespace else []), self.plural, name, subresource]
         return "/".join(part for part in parts if part)

@@ -1,6 +1,6 @@
-"""Dying at a chosen write, so that tests can see what a crash at each point leaves behind.
+"""Kills the process at a chosen write, so that tests can check what a crash at each point leaves behind.
 
-A write is a mutating call to the API server or Bind, Renew and Drain of an agent. Renewals of the lease and Events do
+Writes are mutating calls to the API server, and Bind, Renew and Drain of an agent. Renewals of the lease and Events do
 not count: the former depend on time, the latter are best effort.
 """
 
@@ -15,26 +15,26 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
 
-def _die() -> None:
+def _kill_process() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-class FaultHook:
-    """Counts writes; kills the process before or after the n-th. Off (0) unless a test asks for it."""
+class WriteHook:
+    """Counts writes, and kills the process before or after the n-th. Off (0) unless a test sets it."""
 
-    def __init__(self, kill_at: int = 0, kill_after: int = 0, kill: Callable[[], None] = _die) -> None:
+    def __init__(self, kill_at: int = 0, kill_after: int = 0, kill: Callable[[], None] = _kill_process) -> None:
         self.writes = 0
         self._kill_at, self._kill_after, self._kill = kill_at, kill_after, kill
 
     @classmethod
-    def from_environment(cls, environment: Mapping[str, str]) -> FaultHook:
-        """SANDBOX_OPERATOR_FAULT_KILL_AT=n (right before) and SANDBOX_OPERATOR_FAULT_KILL_AFTER=n (right after)."""
+    def from_environment(cls, environment: Mapping[str, str]) -> WriteHook:
+        """Read SANDBOX_OPERATOR_FAULT_KILL_AT (kill before that write) and SANDBOX_OPERATOR_FAULT_KILL_AFTER."""
         prefix = "SANDBOX_OPERATOR_FAULT_KILL_"
         return cls(int(environment.get(f"{prefix}AT") or 0), int(environment.get(f"{prefix}AFTER") or 0))
 
     @contextlib.contextmanager
     def write(self) -> Iterator[None]:
-        """Around a write; one that is refused was answered, too."""
+        """Surround a write. A refusal counts as answered."""
         number = self.before_write()
         try:
             yield
@@ -42,13 +42,13 @@ class FaultHook:
             self.after_write(number)
 
     def before_write(self) -> int:
-        """Count a write that is about to be sent; its number."""
+        """Count a write that is about to be sent. Returns its number."""
         self.writes += 1
         if self.writes == self._kill_at:
             self._kill()
         return self.writes
 
     def after_write(self, number: int) -> None:
-        """A write was answered, with an error perhaps. 0 is one that does not count."""
+        """Record that a write was answered, perhaps with an error. The number is 0 if the write does not count."""
         if number and number == self._kill_after:
             self._kill()

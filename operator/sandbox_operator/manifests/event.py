@@ -16,7 +16,7 @@ _MAX_MESSAGE: Final = 1000
 
 
 def build_event(session: Session, reason: str, message: str, *, warning: bool, now: datetime) -> dict[str, Any]:
-    """The event; the API server makes up its name."""
+    """Build the Event. The API server generates its name."""
     return {
         "apiVersion": "v1",
         "kind": "Event",

@@ -1,8 +1,7 @@
-"""The NetworkPolicy for the sessions of one template with one egress; the narrowest is for its blank pods, too. Pure.
+"""The NetworkPolicy for the sessions of one template with one egress. Pure.
 
-It is there before the first pod it selects, so that a pod is never reachable, nor reaches anything, without it. A blank
-pod is selected by the narrowest of its template's (manifests/pod.py): a claim with that egress changes no policy, so
-nothing of a start waits until the network has learnt of it.
+It exists before the first pod that it selects, so no pod ever runs without it. The template's narrowest policy also
+selects its blank pods. A claim with that egress changes no policy, so the start need not wait for the network.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from sandbox_operator.api.models import EgressRule, Template
     from sandbox_operator.settings import Settings
 
-NEVER: Final = tuple(
+FORBIDDEN: Final = tuple(
     ipaddress.ip_network(cidr)
     for cidr in (
         "0.0.0.0/8",
@@ -34,16 +33,16 @@ NEVER: Final = tuple(
         "fe80::/10",
     )
 )
-"""Metadata services, the cluster, and private networks: no template allows these. The storage's own addresses are the
-operator's settings, not a template's."""
+"""Metadata services, the cluster, and private networks, which no template can allow. The addresses of the storage come
+from the operator's settings instead."""
 _DNS_PORTS: Final = [{"protocol": "UDP", "port": 53}, {"protocol": "TCP", "port": 53}]
 
 
 def build_network_policy(template: Template, egress: Egress, settings: Settings) -> dict[str, Any]:
-    """The policy.
+    """Build the policy.
 
     Raises:
-        SpecError: The template's allowlist names addresses that are never allowed.
+        SpecError: The template's allowlist contains addresses that are never allowed.
     """
     selector = {
         naming.MANAGED_BY: naming.MANAGER,
@@ -92,7 +91,7 @@ def _build_egress(template: Template, egress: Egress, settings: Settings) -> lis
 
 
 def _build_base_egress(settings: Settings, *, needs_dns: bool) -> list[dict[str, Any]]:
-    """What every pod may reach: the storage, and the collector of spans where there is one."""
+    """Allow what every pod may reach: the storage, the trace collector if there is one, and DNS if needed."""
     rules: list[dict[str, Any]] = []
     if settings.storage_cidrs:
         blocks = [{"ipBlock": {"cidr": cidr}} for cidr in settings.storage_cidrs]
@@ -116,9 +115,9 @@ def _build_allowed(index: int, rule: EgressRule) -> dict[str, Any]:
     except ValueError as error:
         raise SpecError(field, str(error)) from error
     if isinstance(network, ipaddress.IPv6Network) and network.network_address.ipv4_mapped:
-        raise SpecError(field, f"{rule.cidr}: write IPv4 addresses as such")
-    if any(network.version == never.version and network.subnet_of(never) for never in NEVER):  # type: ignore[arg-type]
-        raise SpecError(field, f"{rule.cidr} is private, link-local or the cluster's, which is never allowed")
+        raise SpecError(field, f"{rule.cidr}: write IPv4 addresses in IPv4 notation")
+    if any(network.version == forbidden.version and network.subnet_of(forbidden) for forbidden in FORBIDDEN):  # type: ignore[arg-type]
+        raise SpecError(field, f"{rule.cidr} is private, link-local or inside the cluster, which is never allowed")
     ports = [{"protocol": "TCP", **port} for port in rule.ports]
     return {"to": [_block(rule.cidr)], **({"ports": ports} if ports else {})}
 
@@ -126,9 +125,9 @@ def _build_allowed(index: int, rule: EgressRule) -> dict[str, Any]:
 def _block(cidr: str) -> dict[str, Any]:
     network = ipaddress.ip_network(cidr)
     inside = [
-        str(never)
-        for never in NEVER
-        if never.version == network.version and never.subnet_of(network)  # type: ignore[arg-type]
+        str(forbidden)
+        for forbidden in FORBIDDEN
+        if forbidden.version == network.version and forbidden.subnet_of(network)  # type: ignore[arg-type]
     ]
     return {"ipBlock": {"cidr": cidr, **({"except": inside} if inside else {})}}
 

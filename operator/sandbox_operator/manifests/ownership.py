@@ -1,4 +1,4 @@
-"""Who owns an object. Pure."""
+"""Owner references. Pure."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
 
 def owner_reference(kind: Resource, owner: Metadata) -> dict[str, Any]:
-    """Makes the garbage collector remove an object with its owner.
+    """Build the reference that makes the garbage collector remove an object with its owner.
 
-    Without blockOwnerDeletion: setting it needs the right to update the owner's finalizers.
+    It has no blockOwnerDeletion: setting that requires permission to update the owner's finalizers.
     """
     return {
         "apiVersion": kind.api_version,
@@ -26,7 +26,7 @@ def owner_reference(kind: Resource, owner: Metadata) -> dict[str, Any]:
 
 
 def controller_uid(raw: Mapping[str, Any]) -> str:
-    """The uid of an object's controlling owner, or ""."""
+    """Return the uid of an object's controlling owner, or ""."""
     for reference in (raw.get("metadata") or {}).get("ownerReferences") or []:
         if reference.get("controller"):
             return str(reference.get("uid") or "")

@@ -1,4 +1,4 @@
-"""The Secret of a pod, and the one of a session. Pure."""
+"""The Secret with a pod's certificate, and the Secret with a session's address and token. Pure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """What a client needs to reach a session."""
+    """Everything that a client needs to reach a session."""
 
     token: str = field(repr=False)
     ca: bytes = field(repr=False)
@@ -27,19 +27,19 @@ class Access:
 
 
 def build_tls_secret(session: Session, pair: KeyPair, ca: bytes) -> dict[str, Any]:
-    """The certificate of the agent in a session's own pod; mounted into the agent container only."""
+    """Build the Secret with the agent's certificate of a session's own pod. Only the agent container mounts it."""
     name = naming.tls_secret_name(naming.pod_name(session))
     return _build(name, session.metadata.namespace, _owned_by(session), _certificate(pair, ca))
 
 
 def build_blank_tls_secret(pod: Metadata, pair: KeyPair, ca: bytes) -> dict[str, Any]:
-    """The certificate of the agent in a pool's pod: the pod's own, so that it goes with it whoever claimed it."""
+    """Build the Secret with the agent's certificate of a pool's pod. The pod owns it, so both are deleted together."""
     owned = {"labels": {naming.MANAGED_BY: naming.MANAGER}, "ownerReferences": [owner_reference(PODS, pod)]}
     return _build(naming.tls_secret_name(pod.name), pod.namespace, owned, _certificate(pair, ca))
 
 
 def build_access_secret(session: Session, access: Access) -> dict[str, Any]:
-    """Token, CA and address, for whoever may read Secrets of the session's namespace."""
+    """Build the Secret with token, CA and address. Anyone who may read Secrets of the namespace can use the session."""
     content = {
         "token": access.token.encode(),
         "ca.crt": access.ca,

@@ -1,1 +1,1 @@
-"""The operator's certificate authority and its rotation."""
+"""The operator's certificate authority, the certificates that it signs, and its rotation."""

@@ -1,4 +1,4 @@
-"""The Secret of the CA: made at the first start, kept up to date by the leader, read again by every replica."""
+"""The Secret that holds the CA. The first start creates it, the leader rotates it, every replica reads it again."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sandbox_operator.api import naming
 from sandbox_operator.errors import AlreadyExistsError, NotFoundError, OperatorError, SettingsError
 from sandbox_operator.kube.resources import SECRETS
 from sandbox_operator.pki.certificates import Authority, create_authority
-from sandbox_operator.pki.rotation import Succession, advance, from_data, to_data
+from sandbox_operator.pki.rotation import Rotation, advance, from_data, to_data
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
     from sandbox_operator.kube.client import KubeApi, Object
 
 RENEW: Final = f"{naming.DOMAIN}/renew-ca"
-"""Annotation of the Secret: begin a succession now."""
+"""Annotation on the Secret that makes a rotation begin now."""
 _MANAGED_BY: Final = "app.kubernetes.io/managed-by"
-_LOOK_SECONDS: Final = 600.0
+_REFRESH_SECONDS: Final = 600.0
 T = TypeVar("T")
 _LOG: Final = logging.getLogger(__name__)
 
 
-class AuthorityKeeper:
-    """Keeps one Authority as its Secret says, and the Secret as time goes on.
+class CASecret:
+    """Keeps an Authority equal to its Secret, and rotates the CA in the Secret when it is due.
 
-    A CA that somebody else put there is theirs to renew: it is read once.
+    A Secret that an administrator created is read once. Its rotation is up to the administrator.
     """
 
     def __init__(
@@ -44,63 +44,63 @@ class AuthorityKeeper:
         self._may_write, self._clock = may_write, clock
 
     async def load(self) -> Authority:
-        """The CA in its Secret, made where there is none. Of two replicas that start together, the first one's counts.
+        """Read the CA from its Secret, which is created if it is missing. Of two replicas, the first one's counts.
 
         Raises:
-            SettingsError: The Secret is there, and holds no CA.
+            SettingsError: The Secret exists but holds no CA.
         """
         try:
             secret = await self._api.get(SECRETS, self._namespace, self._name)
         except NotFoundError:
             try:
                 secret = await self._api.create(
-                    SECRETS, self._namespace, self._build(Succession(create_authority(self._clock())))
+                    SECRETS, self._namespace, self._build(Rotation(create_authority(self._clock())))
                 )
             except AlreadyExistsError:
                 secret = await self._api.get(SECRETS, self._namespace, self._name)
-        held = self._read(secret)
-        return self._check(lambda: Authority(held.current, held.others))
+        rotation = self._read(secret)
+        return self._check(lambda: Authority(rotation.current, rotation.others))
 
     async def run(self, authority: Authority) -> None:
-        """Look again and again, for ever."""
+        """Refresh the authority every ten minutes until cancelled."""
         while True:
             try:
-                await self.look(authority)
+                await self.refresh(authority)
             except OperatorError as error:
-                _LOG.warning("the CA's Secret was not looked at: %s", error)
-            await asyncio.sleep(_LOOK_SECONDS)
+                _LOG.warning("the CA's Secret was not refreshed: %s", error)
+            await asyncio.sleep(_REFRESH_SECONDS)
 
-    async def look(self, authority: Authority) -> None:
-        """Take over what the Secret holds; the leader also brings it a step further where that is due."""
+    async def refresh(self, authority: Authority) -> None:
+        """Update the authority from the Secret. The leader also takes the next step of a rotation if it is due."""
         secret = await self._api.get(SECRETS, self._namespace, self._name)
         metadata = secret["metadata"]
         if (metadata.get("labels") or {}).get(_MANAGED_BY) != naming.MANAGER:
             return
-        held = self._read(secret)
-        is_told = RENEW in (metadata.get("annotations") or {})
-        wanted = advance(held, self._clock(), is_told=is_told)
-        if wanted != held and self._may_write():
-            # What is trusted is written before anything is made with it; with the version, by one replica only.
-            changes = {"resourceVersion": metadata["resourceVersion"]}
-            begins = wanted.next is not None and held.next is None
-            annotations = {"annotations": {RENEW: None}} if begins and is_told else {}
-            body = {"metadata": {**changes, **annotations}, "data": to_data(wanted)}
+        rotation = self._read(secret)
+        is_requested = RENEW in (metadata.get("annotations") or {})
+        wanted = advance(rotation, self._clock(), is_requested=is_requested)
+        if wanted != rotation and self._may_write():
+            # A CA is written to the Secret before it signs anything. The version makes one replica succeed.
+            version = {"resourceVersion": metadata["resourceVersion"]}
+            begins = wanted.next is not None and rotation.next is None
+            annotations = {"annotations": {RENEW: None}} if begins and is_requested else {}
+            body = {"metadata": {**version, **annotations}, "data": to_data(wanted)}
             await self._api.patch(SECRETS, self._namespace, self._name, body)
-            held = wanted
-            _LOG.info("the CA's succession went a step further", extra={"trusted": 1 + bool(held.others)})
-        self._check(lambda: authority.become(held.current, held.others))
+            rotation = wanted
+            _LOG.info("the CA's rotation took its next step", extra={"trusted": 1 + bool(rotation.others)})
+        self._check(lambda: authority.replace(rotation.current, rotation.others))
 
-    def _read(self, secret: Object) -> Succession:
+    def _read(self, secret: Object) -> Rotation:
         return self._check(lambda: from_data(secret.get("data") or {}))
 
     def _check(self, make: Callable[[], T]) -> T:
         try:
             return make()
         except (KeyError, ValueError) as error:
-            message = f"Secret {self._namespace}/{self._name} is not a CA: tls.crt and tls.key are needed"
+            message = f"Secret {self._namespace}/{self._name} does not hold a CA: it needs tls.crt and tls.key"
             raise SettingsError(message) from error
 
-    def _build(self, held: Succession) -> Object:
+    def _build(self, rotation: Rotation) -> Object:
         return {
             "apiVersion": "v1",
             "kind": "Secret",
@@ -110,5 +110,5 @@ class AuthorityKeeper:
                 "namespace": self._namespace,
                 "labels": {_MANAGED_BY: naming.MANAGER},
             },
-            "data": {name: value for name, value in to_data(held).items() if value},
+            "data": {name: value for name, value in to_data(rotation).items() if value},
         }

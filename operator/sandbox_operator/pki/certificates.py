@@ -1,4 +1,4 @@
-"""The operator's certificate authority and what it signs. Does no I/O. Docs: docs/pod-contract.md, section TLS."""
+"""The operator's certificate authority and the certificates that it signs. Pure. Docs: docs/pod-contract.md, TLS."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from sandbox_operator.errors import SettingsError
 
@@ -18,12 +18,24 @@ if TYPE_CHECKING:
 
 OPERATOR_NAME: Final = "sandbox-operator"
 """Common name of the client certificate that agents accept on their control port."""
+_CA_NAME: Final = "sandbox-operator CA"
 _CA_LIFETIME: Final = timedelta(days=3650)
-# A session lives 30 days at most, in a pod that waited in a pool for a day or somewhat more: this outlives it.
 LIFETIME: Final = timedelta(days=35)
-"""Of what is signed, and so of what any running pod was given."""
+"""Lifetime of server and client certificates. It outlives a pod, which waits in a pool for little more than a day and
+then serves a session for at most 30 days."""
 CLOCK_SKEW: Final = timedelta(minutes=15)
-"""By which certificates begin early."""
+"""Certificates are valid from this long before they are made, for machines whose clocks are slow."""
+_UNUSED: Final = dict.fromkeys(
+    [
+        "content_commitment",
+        "key_encipherment",
+        "data_encipherment",
+        "key_agreement",
+        "encipher_only",
+        "decipher_only",
+    ],
+    False,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,25 +47,25 @@ class KeyPair:
 
 
 class Authority:
-    """A CA: signs servers' certificates, and the operator's own.
+    """A CA that signs the agents' server certificates and the operator's client certificate.
 
     Attributes:
-        pem: The certificates to trust: its own, then those of the CAs before and after it.
+        pem: The certificates to trust: the CA's own, then those of the next and the former CA.
     """
 
     def __init__(self, pair: KeyPair, others: bytes = b"") -> None:
-        self.become(pair, others)
+        self.replace(pair, others)
 
-    def become(self, pair: KeyPair, others: bytes = b"") -> None:
-        """Sign with another key from now on, or trust others.
+    def replace(self, pair: KeyPair, others: bytes = b"") -> None:
+        """Sign with this key from now on, and trust these other CAs too.
 
         Raises:
-            SettingsError: These are not a CA's certificate and key.
-            ValueError: As before.
+            SettingsError: The pair is not a CA's certificate and key.
+            ValueError: A part of the pair is not PEM.
         """
         key = serialization.load_pem_private_key(pair.key, password=None)
         if not isinstance(key, ec.EllipticCurvePrivateKey):
-            raise SettingsError("the CA's key has to be an elliptic curve key")
+            raise SettingsError("the CA's key must be an elliptic curve key")
         certificate = x509.load_pem_x509_certificate(pair.certificate)
         if certificate.public_key() != key.public_key():
             raise SettingsError("the CA's key does not belong to its certificate")
@@ -61,69 +73,50 @@ class Authority:
         self.pem = pair.certificate + others
 
     def sign_server(self, dns_name: str, now: datetime) -> KeyPair:
-        """A server certificate for one DNS name."""
-        extension = x509.SubjectAlternativeName([x509.DNSName(dns_name)])
-        # A common name has at most 64 characters, and nobody looks at a server's.
-        return self._sign("sandbox-agent", ExtendedKeyUsageOID.SERVER_AUTH, extension, now)
+        """Make a server certificate for one DNS name."""
+        # A common name has at most 64 characters. Clients check the alternative name alone.
+        names = x509.SubjectAlternativeName([x509.DNSName(dns_name)])
+        return self._sign("sandbox-agent", ExtendedKeyUsageOID.SERVER_AUTH, now, names)
 
     def sign_operator(self, now: datetime) -> KeyPair:
-        """The client certificate that agents accept on their control port."""
-        return self._sign(OPERATOR_NAME, ExtendedKeyUsageOID.CLIENT_AUTH, None, now)
+        """Make the client certificate that agents accept on their control port."""
+        return self._sign(OPERATOR_NAME, ExtendedKeyUsageOID.CLIENT_AUTH, now)
 
-    def _sign(
-        self, name: str, usage: x509.ObjectIdentifier, names: x509.SubjectAlternativeName | None, now: datetime
-    ) -> KeyPair:
+    def _sign(self, name: str, usage: x509.ObjectIdentifier, now: datetime, *extensions: x509.ExtensionType) -> KeyPair:
         key = ec.generate_private_key(ec.SECP256R1())
-        builder = (
-            _builder(name, self._certificate.subject, key.public_key(), now, LIFETIME)
-            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-            .add_extension(_key_usage(ca=False), critical=True)
-            .add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
-            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
-        )
-        if names:
-            builder = builder.add_extension(names, critical=False)
+        issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
+        builder = _builder(name, self._certificate.subject, key, now, now + LIFETIME, is_ca=False)
+        for extension in (x509.ExtendedKeyUsage([usage]), issuer, *extensions):
+            builder = builder.add_extension(extension, critical=False)
         return _pair(builder.sign(self._key, hashes.SHA256()), key)
 
 
 def create_authority(now: datetime) -> KeyPair:
-    """A new self-signed CA."""
+    """Make a new self-signed CA."""
     key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "sandbox-operator CA")])
-    builder = (
-        _builder("sandbox-operator CA", subject, key.public_key(), now, _CA_LIFETIME)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(_key_usage(ca=True), critical=True)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-    )
-    return _pair(builder.sign(key, hashes.SHA256()), key)
+    identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
+    builder = _builder(_CA_NAME, _name(_CA_NAME), key, now, now + _CA_LIFETIME, is_ca=True)
+    return _pair(builder.add_extension(identifier, critical=False).sign(key, hashes.SHA256()), key)
+
+
+def _name(common_name: str) -> x509.Name:
+    return x509.Name.from_rfc4514_string(f"CN={common_name}")
 
 
 def _builder(
-    name: str, issuer: x509.Name, public: ec.EllipticCurvePublicKey, now: datetime, lifetime: timedelta
+    name: str, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, now: datetime, end: datetime, *, is_ca: bool
 ) -> x509.CertificateBuilder:
+    usage = x509.KeyUsage(digital_signature=True, key_cert_sign=is_ca, crl_sign=is_ca, **_UNUSED)
     return (
         x509.CertificateBuilder()
-        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
+        .subject_name(_name(name))
         .issuer_name(issuer)
-        .public_key(public)
+        .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - CLOCK_SKEW)
-        .not_valid_after(now + lifetime)
-    )
-
-
-def _key_usage(*, ca: bool) -> x509.KeyUsage:
-    return x509.KeyUsage(
-        digital_signature=True,
-        key_cert_sign=ca,
-        crl_sign=ca,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        encipher_only=False,
-        decipher_only=False,
+        .not_valid_after(end)
+        .add_extension(x509.BasicConstraints(ca=is_ca, path_length=0 if is_ca else None), critical=True)
+        .add_extension(usage, critical=True)
     )
 
 

@@ -1,7 +1,8 @@
-"""One CA after the other without a call that fails: when the next one begins, signs, and the last is forgotten. Pure.
+"""Decides when the CA is replaced, so that no call fails. Pure.
 
-A running pod trusts what its Secret held when it started, and no pod is older than a certificate's LIFETIME. So the
-next CA is trusted for that long before it signs anything, and the last one for that long after it did.
+A running pod trusts the certificates that its Secret held when it started. No pod is older than a certificate's
+LIFETIME. So the next CA is trusted for that long before it signs anything. The former CA is trusted for that long
+after it has stopped signing.
 """
 
 from __future__ import annotations
@@ -19,67 +20,69 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _RENEW_BEFORE: Final = timedelta(days=365)
-"""Before the end of a CA: several times what a succession takes."""
+"""Time before the end of a CA at which its rotation begins: several times what a rotation takes."""
 _FIELDS: Final = ("tls.crt", "tls.key", "next.crt", "next.key", "former.crt", "former.since")
 
 
 @dataclass(frozen=True, slots=True)
-class Succession:
-    """The CA that signs, and the one after or the one before it."""
+class Rotation:
+    """The CA that signs, and the next or the former one."""
 
     current: KeyPair
     next: KeyPair | None = None
     former: bytes = b""
-    """Its certificate; nobody has the key any more."""
+    """Certificate of the former CA. Its key is gone."""
     former_since: datetime | None = None
-    """When it stopped signing."""
+    """Time at which the former CA stopped signing."""
 
     @property
     def others(self) -> bytes:
-        """The certificates to trust beside the current one, PEM."""
+        """Return the certificates to trust besides the current one, PEM."""
         return (self.next.certificate if self.next else b"") + self.former
 
 
-def advance(held: Succession, now: datetime, *, is_told: bool) -> Succession:
-    """What is to be held from now on: the same, or a step further.
+def advance(rotation: Rotation, now: datetime, *, is_requested: bool) -> Rotation:
+    """Return the rotation as it should be now: unchanged, or one step further.
 
     Args:
-        held: What is held.
+        rotation: The current state.
         now: The time.
-        is_told: Whether to begin although the end is far; one succession at a time.
+        is_requested: Begin even if the CA does not end soon. A rotation that is under way is finished first.
     """
-    if held.former and (held.former_since is None or now - held.former_since >= LIFETIME):
-        return Succession(held.current, held.next)
-    if held.next is not None:
-        begun = x509.load_pem_x509_certificate(held.next.certificate).not_valid_before_utc + CLOCK_SKEW
-        is_due = now - begun >= LIFETIME
-        return Succession(held.next, former=held.current.certificate, former_since=now) if is_due else held
-    ends = x509.load_pem_x509_certificate(held.current.certificate).not_valid_after_utc
-    if not held.former and (is_told or ends - now < _RENEW_BEFORE):
-        return Succession(held.current, create_authority(now))
-    return held
+    if rotation.former and (rotation.former_since is None or now - rotation.former_since >= LIFETIME):
+        return Rotation(rotation.current, rotation.next)
+    if rotation.next is not None:
+        begun = x509.load_pem_x509_certificate(rotation.next.certificate).not_valid_before_utc + CLOCK_SKEW
+        is_trusted = now - begun >= LIFETIME
+        signs_now = Rotation(rotation.next, former=rotation.current.certificate, former_since=now)
+        return signs_now if is_trusted else rotation
+    ends = x509.load_pem_x509_certificate(rotation.current.certificate).not_valid_after_utc
+    if not rotation.former and (is_requested or ends - now < _RENEW_BEFORE):
+        return Rotation(rotation.current, create_authority(now))
+    return rotation
 
 
-def to_data(held: Succession) -> dict[str, str | None]:
-    """The data of its Secret; None: not there."""
-    following = held.next or KeyPair(b"", b"")
-    since = held.former_since.isoformat().encode() if held.former_since else b""
-    values = (held.current.certificate, held.current.key, following.certificate, following.key, held.former, since)
+def to_data(rotation: Rotation) -> dict[str, str | None]:
+    """Encode a rotation as the data of its Secret. A value is None if the key should be absent."""
+    following = rotation.next or KeyPair(b"", b"")
+    since = rotation.former_since.isoformat().encode() if rotation.former_since else b""
+    current = rotation.current
+    values = (current.certificate, current.key, following.certificate, following.key, rotation.former, since)
     return {
         name: base64.b64encode(value).decode() if value else None for name, value in zip(_FIELDS, values, strict=True)
     }
 
 
-def from_data(data: Mapping[str, str]) -> Succession:
-    """What `to_data` made.
+def from_data(data: Mapping[str, str]) -> Rotation:
+    """Decode the data of a Secret.
 
     Raises:
-        KeyError: There is no tls.crt or no tls.key.
-        ValueError: Something is not what it should be.
+        KeyError: tls.crt or tls.key is missing.
+        ValueError: A value is malformed.
     """
     values = {name: base64.b64decode(data.get(name) or "") for name in _FIELDS}
     since = values["former.since"].decode()
-    return Succession(
+    return Rotation(
         KeyPair(base64.b64decode(data["tls.crt"]), base64.b64decode(data["tls.key"])),
         KeyPair(values["next.crt"], values["next.key"]) if values["next.crt"] else None,
         values["former.crt"],

@@ -1,1 +1,1 @@
-"""One SandboxWarmPool: observe, plan, apply; and claiming a pod from it."""
+"""Warm pools: keep blank pods ready, and let a session claim one. Start at reconciler.py."""

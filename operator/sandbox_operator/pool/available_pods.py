@@ -1,6 +1,7 @@
-"""Blank pods that a session can claim now, indexed from the store, and those that this process has reserved.
+"""An index of the blank pods that a session can claim now, and of the pods that this process has reserved.
 
-A reservation only keeps two of our own workers apart. What decides a claim is the API server, by the patch's tests.
+A reservation only keeps two workers of this process from the same pod. The API server decides a claim: the claim's
+JSON patch tests that the pod is still blank.
 """
 
 from __future__ import annotations
@@ -19,17 +20,17 @@ if TYPE_CHECKING:
     from sandbox_operator.watch.work_queue import Key
 
 Kind = tuple[str, str, str]
-"""Namespace, template, and hash of the pod: pods of one kind are as good as each other, whichever pool made them."""
+"""Namespace, template, and hash of the pod. Pods of one kind are interchangeable, even if different pools made them."""
 
 
 def is_blank(raw: Mapping[str, Any]) -> bool:
-    """Whether a pod is a pool's, and no session has claimed it."""
+    """Return whether a pod belongs to a pool and no session has claimed it."""
     labels = raw["metadata"].get("labels") or {}
     return labels.get(naming.STATE) == naming.BLANK and find_pool(raw) is not None
 
 
 def find_pool(raw: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """The reference to the pool that controls a pod."""
+    """Return the owner reference to the pool that controls a pod, or None."""
     for reference in raw["metadata"].get("ownerReferences") or []:
         if reference.get("controller") and reference.get("kind") == POOLS.kind:
             return dict(reference)
@@ -37,32 +38,32 @@ def find_pool(raw: Mapping[str, Any]) -> Mapping[str, Any] | None:
 
 
 def is_ready(raw: Mapping[str, Any]) -> bool:
-    """Whether a pod takes a Bind: its agent has said so to the kubelet."""
+    """Return whether a pod can take a Bind: it runs and its agent's readiness probe succeeds."""
     status = raw.get("status") or {}
     if raw["metadata"].get("deletionTimestamp") or not status.get("podIP") or status.get("phase") != "Running":
         return False
     return any(c.get("type") == "Ready" and c.get("status") == "True" for c in status.get("conditions") or [])
 
 
-class WarmPods:
-    """Which blank pods are free; takes the one whose node has the fewest pods of sessions."""
+class AvailablePods:
+    """The blank pods that are free. Reserves from the node with the fewest pods of sessions."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._free: dict[Kind, dict[str, dict[Name, Mapping[str, Any]]]] = defaultdict(lambda: defaultdict(dict))
         self._counts: Counter[Kind] = Counter()
         self._per_node: Counter[str] = Counter()
-        self._held: dict[str, Name] = {}
-        """Uids of pods that are reserved, or that a refusal has shown to be not what the store says."""
+        self._held: set[str] = set()
+        """Uids of pods that are reserved or about to be deleted."""
         self._reservations: dict[Key, Mapping[str, Any]] = {}
         store.pod_listeners.append(self._update)
 
     def count(self, key: Key, kind: Kind) -> int:
-        """How many pods a session could claim; what it has reserved already counts."""
+        """Count the pods that a session could claim, including one that it has already reserved."""
         return self._counts[kind] + (key in self._reservations)
 
     def counts(self) -> dict[tuple[str, str], int]:
-        """How many pods are free, by namespace and template; 0 where a pool wants some and there are none."""
+        """Count the free pods by namespace and template. A pool that wants pods but has none counts as 0."""
         found = dict.fromkeys(filter(None, map(_wanted_of, self._store.all(POOLS))), 0)
         for (namespace, template, _), count in self._counts.items():
             if count:
@@ -70,7 +71,10 @@ class WarmPods:
         return found
 
     def reserve(self, key: Key, kind: Kind) -> Mapping[str, Any] | None:
-        """A pod for a session: the one it has reserved already (a claim whose end is unknown), else a free one."""
+        """Reserve a pod for a session. Returns None if no pod is free.
+
+        A session whose last claim has an unknown outcome gets the same pod again.
+        """
         if key in self._reservations:
             return self._reservations[key]
         nodes = self._free.get(kind)
@@ -83,31 +87,33 @@ class WarmPods:
         return raw
 
     def hold(self, raw: Mapping[str, Any]) -> None:
-        """Let nobody claim a pod until it has changed: it is reserved, or about to be deleted."""
+        """Keep a pod from being claimed until it changes: it is reserved, or about to be deleted."""
         self._remove(raw)
-        self._held[raw["metadata"]["uid"]] = name_of(raw)
+        self._held.add(raw["metadata"]["uid"])
 
     @property
     def held(self) -> frozenset[str]:
-        """Uids of pods that are reserved, or about to be deleted."""
+        """Return the uids of pods that are reserved or about to be deleted."""
         return frozenset(self._held)
 
     def is_held(self, raw: Mapping[str, Any]) -> bool:
-        """Whether a pod is reserved."""
+        """Return whether a pod is reserved or about to be deleted."""
         return raw["metadata"]["uid"] in self._held
 
-    def settle(self, key: Key) -> None:
-        """A claim has ended one way or the other; the pod stays held until the store hears of it."""
+    def end_reservation(self, key: Key) -> None:
+        """Forget a reservation once its claim has a result. The pod stays held until the store sees a change."""
         self._reservations.pop(key, None)
 
-    def give_back(self, key: Key) -> None:
-        """The session is gone: what it had reserved is free again, if it still is blank."""
+    def cancel_reservation(self, key: Key) -> None:
+        """Free the pod that a session had reserved, because the session is gone. It must still be blank."""
         if raw := self._reservations.pop(key, None):
             self.release(raw)
 
     def release(self, raw: Mapping[str, Any]) -> None:
-        """End a hold."""
-        if self._held.pop(raw["metadata"]["uid"], None):
+        """Let sessions claim a held pod again."""
+        uid = raw["metadata"]["uid"]
+        if uid in self._held:
+            self._held.remove(uid)
             self._add(self._store.get(PODS, name_of(raw)))
 
     def _update(self, old: Mapping[str, Any] | None, new: Mapping[str, Any] | None) -> None:
@@ -117,10 +123,10 @@ class WarmPods:
         if new is not None:
             self._count_node(new, 1)
             if old is not None and not is_blank(new):
-                self._held.pop(old["metadata"]["uid"], None)
+                self._held.discard(old["metadata"]["uid"])
             self._add(new)
         if old is not None and (new is None or new["metadata"]["uid"] != old["metadata"]["uid"]):
-            self._held.pop(old["metadata"]["uid"], None)
+            self._held.discard(old["metadata"]["uid"])
 
     def _count_node(self, raw: Mapping[str, Any], step: int) -> None:
         node = (raw.get("spec") or {}).get("nodeName")
@@ -150,7 +156,7 @@ class WarmPods:
 
 
 def kind_of(raw: Mapping[str, Any]) -> Kind:
-    """What decides which sessions a blank pod fits."""
+    """Return the kind of a blank pod, which decides the sessions that can claim it."""
     metadata = raw["metadata"]
     labels = metadata.get("labels") or {}
     return str(metadata.get("namespace") or ""), labels.get(naming.TEMPLATE, ""), labels.get(naming.POD_HASH, "")

@@ -1,4 +1,4 @@
-"""Claiming a blank pod: reserved in memory, then one JSON patch that makes it the session's or changes nothing."""
+"""Claims a blank pod for a session: a reservation in memory, then one JSON patch that succeeds or changes nothing."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from sandbox_operator.api.models import Egress, Session
     from sandbox_operator.kube.client import KubeApi
     from sandbox_operator.metrics import Metrics
-    from sandbox_operator.pool.available_pods import Kind, WarmPods
-    from sandbox_operator.pool.pod_factory import BlankPods
+    from sandbox_operator.pool.available_pods import AvailablePods, Kind
+    from sandbox_operator.pool.pod_factory import BlankPodFactory
     from sandbox_operator.watch.store import Store
     from sandbox_operator.watch.work_queue import Key
 
 _LOG: Final = logging.getLogger(__name__)
-_TRIES: Final = 5
-"""Pods that are tried in one go."""
+_MAX_ATTEMPTS: Final = 5
+"""Pods that one claim tries."""
 
 
 class Claimer:
@@ -40,13 +40,13 @@ class Claimer:
         self,
         api: KubeApi,
         store: Store,
-        warm_pods: WarmPods,
-        blank_pods: BlankPods,
+        available_pods: AvailablePods,
+        pod_factory: BlankPodFactory,
         metrics: Metrics,
         clock: Callable[[], datetime],
     ) -> None:
-        self._api, self._store, self._warm_pods, self._metrics, self._clock = api, store, warm_pods, metrics, clock
-        self._blank_pods = blank_pods
+        self._api, self._store, self._metrics, self._clock = api, store, metrics, clock
+        self._available_pods, self._pod_factory = available_pods, pod_factory
 
     async def claim(
         self,
@@ -56,25 +56,26 @@ class Claimer:
         egress: Egress,
         meanwhile: Callable[[Mapping[str, Any]], Awaitable[None]],
     ) -> Mapping[str, Any] | None:
-        """Make a blank pod the session's; None where there is none any more.
+        """Make a blank pod the session's. Returns None if no pod is left.
 
-        An error of the API server whose outcome is unknown leaves the reservation: the next try is for the same pod,
-        and finds out whether it is the session's already.
+        If the API server fails and the outcome is unknown, the reservation stays. The next claim then tries the same
+        pod and finds out whether it already belongs to the session.
 
         Args:
-            key: The session's.
-            session: It.
-            kind: What pod it takes.
-            egress: What the pod may reach from then on.
-            meanwhile: Called with the pod that is probably had, while the API server writes. Must not raise.
+            key: Key of the session.
+            session: The session that claims.
+            kind: Kind of pod that fits the session.
+            egress: Addresses that the pod may connect to from then on.
+            meanwhile: Called with the pod that the session will probably get, while the API server writes. It must not
+                raise.
         """
         started = time.perf_counter()
-        for _ in range(_TRIES):
-            raw = self._warm_pods.reserve(key, kind)
+        for _ in range(_MAX_ATTEMPTS):
+            raw = self._available_pods.reserve(key, kind)
             if raw is None:
                 return None
-            claiming = asyncio.ensure_future(self._try(key, session, raw, egress))
-            # To the end of both: a write that goes on alone would meet those of the next try.
+            claiming = asyncio.ensure_future(self._attempt(key, session, raw, egress))
+            # Wait for both: work that continued alone would collide with that of the next attempt.
             await asyncio.gather(claiming, meanwhile(raw), return_exceptions=True)
             pod = claiming.result()
             if pod is not None:
@@ -83,30 +84,33 @@ class Claimer:
             self._metrics.claim_conflicts.inc()
         return None
 
-    async def _try(
+    async def _attempt(
         self, key: Key, session: Session, raw: Mapping[str, Any], egress: Egress
     ) -> Mapping[str, Any] | None:
-        """The pod where it is the session's now; None where it is somebody else's, or gone."""
+        """Claim one pod. Returns None if the pod is gone or belongs to another session."""
         try:
             pod = await self._patch(session, raw, egress)
         except NotFoundError:
-            self._warm_pods.settle(key)
+            self._available_pods.end_reservation(key)
             self._store.remove(PODS, raw)
             return None
-        self._warm_pods.settle(key)
+        self._available_pods.end_reservation(key)
         self._store.put(PODS, pod)
         if controller_uid(pod) == session.metadata.uid:
             return pod
         if is_blank(pod) and is_ready(pod):
-            # Nobody took it and yet it cannot be had, as without its annotations. The pool makes a better one.
+            # No session took it, but the patch fails, for example because its annotations are missing. Replace the pod.
             _LOG.warning("blank pod cannot be claimed", extra={"pod": "/".join(name_of(raw))})
-            await self._blank_pods.delete(pod)
+            await self._pod_factory.delete(pod)
         elif is_blank(pod):
-            self._warm_pods.release(pod)
+            self._available_pods.release(pod)
         return None
 
     async def _patch(self, session: Session, raw: Mapping[str, Any], egress: Egress) -> Mapping[str, Any]:
-        """The pod after the claim, or after its refusal: somebody else's, or ours by a try whose answer was lost."""
+        """Send the claim and return the pod as it is afterwards.
+
+        After a refusal the pod may be another session's, or ours by an earlier attempt whose response was lost.
+        """
         namespace, name = name_of(raw)
         patch = build_claim(session, raw, egress, format_time(self._clock()) or "")
         try:

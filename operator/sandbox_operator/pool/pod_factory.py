@@ -1,4 +1,4 @@
-"""Making a pool's pods: the policy first, then the pod, then its certificate, which the pod owns. And deleting them."""
+"""Creates and deletes the pods of a pool: first the NetworkPolicy, then the pod, then the certificate that it owns."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ if TYPE_CHECKING:
     from sandbox_operator.api.models import Pool, Template
     from sandbox_operator.kube.client import KubeApi
     from sandbox_operator.pki.certificates import Authority
-    from sandbox_operator.pool.available_pods import WarmPods
+    from sandbox_operator.pool.available_pods import AvailablePods
     from sandbox_operator.session.network_policies import NetworkPolicies
     from sandbox_operator.settings import Settings
     from sandbox_operator.watch.store import Store
 
 
-class BlankPods:
-    """Creates and deletes blank pods, each call safe to repeat."""
+class BlankPodFactory:
+    """Creates and deletes blank pods. Every call is safe to repeat."""
 
     def __init__(
         self,
@@ -45,18 +45,18 @@ class BlankPods:
         settings: Settings,
         authority: Authority,
         policies: NetworkPolicies,
-        warm_pods: WarmPods,
+        available_pods: AvailablePods,
     ) -> None:
         self._api, self._store, self._settings = api, store, settings
-        self._authority, self._policies, self._warm_pods = authority, policies, warm_pods
+        self._authority, self._policies, self._available_pods = authority, policies, available_pods
         self._certified: set[str] = set()
         store.pod_listeners.append(self._forget)
 
     async def prepare(self, template: Template) -> None:
-        """What has to be there before any blank pod is.
+        """Apply the NetworkPolicy, which must exist before any blank pod does.
 
         Raises:
-            Blocked: The API server refuses what the template says.
+            Blocked: The API server refuses the template's values.
         """
         await self._policies.apply(template, BLANK_EGRESS)
 
@@ -64,14 +64,14 @@ class BlankPods:
         """Create a pod under a name that only this pool uses.
 
         Raises:
-            Blocked: The API server refuses the pod, or the name is somebody else's.
+            Blocked: The API server refuses the pod, or another owner has a Secret of that name.
         """
         request = BlankPodRequest(pool, name, template, default_resources(template), self._settings.images)
         namespace = pool.metadata.namespace
         try:
             pod: Mapping[str, Any] = await self._api.create(PODS, namespace, build_blank_pod(request))
         except AlreadyExistsError:
-            # Our own, whose answer was lost; a session may have claimed it since.
+            # Our own pod: the response to its creation was lost. A session may have claimed it since.
             pod = await self._get(namespace, name)
         except (ForbiddenError, InvalidError) as error:
             raise Blocked("PodRefused", str(error), retry_after=15) from error
@@ -81,13 +81,13 @@ class BlankPods:
                 await self.ensure_certificate(pod)
 
     async def delete(self, raw: Mapping[str, Any]) -> None:
-        """Delete a blank pod that is as it was seen: one that a session has claimed has another resourceVersion.
+        """Delete a blank pod, unless it has changed: a session's claim changes its resourceVersion.
 
-        Nobody claims it meanwhile. Whatever becomes of it, it is kept from nobody afterwards.
+        No session of this process claims the pod meanwhile. If the deletion fails, sessions can claim it again.
         """
         namespace, name = name_of(raw)
         metadata = raw["metadata"]
-        self._warm_pods.hold(raw)
+        self._available_pods.hold(raw)
         try:
             answer = await self._api.delete(
                 PODS, namespace, name, uid=metadata["uid"], version=metadata["resourceVersion"]
@@ -95,8 +95,8 @@ class BlankPods:
         except NotFoundError:
             self._store.remove(PODS, raw)
         except BaseException as error:
-            self._warm_pods.release(raw)
-            # Also a mere status from its kubelet: its next event brings the pool back.
+            self._available_pods.release(raw)
+            # A conflict may be a mere status update by the kubelet. The pod's next event enqueues the pool.
             if not isinstance(error, ConflictError):
                 raise
         else:
@@ -106,13 +106,13 @@ class BlankPods:
                 self._store.remove(PODS, raw)
 
     async def ensure_certificate(self, pod: Mapping[str, Any]) -> None:
-        """Make the Secret that the pod mounts, if this process has not made it already."""
+        """Create the Secret that the pod mounts, unless this process has already done so."""
         uid = pod["metadata"]["uid"]
         if uid in self._certified:
             return
         metadata = Metadata.model_validate(pod["metadata"])
         server_name = naming.server_name(metadata.name, metadata.namespace)
-        # Making a key takes a millisecond or two of CPU, which many starts at once would add up on the loop.
+        # A key takes one or two milliseconds of CPU. Many at once would block the event loop.
         pair = await asyncio.to_thread(self._authority.sign_server, server_name, datetime.now(UTC))
         body = build_blank_tls_secret(metadata, pair, self._authority.pem)
         name = body["metadata"]["name"]
@@ -121,7 +121,9 @@ class BlankPods:
         except AlreadyExistsError:
             found = await self._api.get(SECRETS, metadata.namespace, name)
             if controller_uid(found) != uid:
-                raise Blocked("PodRefused", f"Secret {name} is not this pool's", retry_after=15) from None
+                raise Blocked(
+                    "PodRefused", f"Secret {name} belongs to another owner; delete it", retry_after=15
+                ) from None
         self._certified.add(uid)
 
     def _forget(self, old: Mapping[str, Any] | None, new: Mapping[str, Any] | None) -> None:

@@ -1,4 +1,4 @@
-"""The blank pods of each pool, viewed when they change: a pool of a thousand is looked at often."""
+"""The blank pods of each pool. Each pod is parsed when it changes, because a pool of a thousand is planned often."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ PoolId = tuple[str, str]
 
 
 class PoolPods:
-    """Blank pods that are not being deleted, by the pool that controls them."""
+    """An index of the blank pods that are not being deleted, by the pool that controls them."""
 
     def __init__(self, store: Store) -> None:
         self._pods: defaultdict[PoolId, dict[str, BlankPod]] = defaultdict(dict)
         store.pod_listeners.append(self._update)
 
     def of(self, pool: Pool) -> tuple[BlankPod, ...]:
-        """A pool's blank pods."""
+        """Return a pool's blank pods."""
         return tuple(self._pods.get((pool.metadata.namespace, pool.metadata.uid), {}).values())
 
     def _update(self, old: Mapping[str, Any] | None, new: Mapping[str, Any] | None) -> None:

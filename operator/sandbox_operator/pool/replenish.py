@@ -1,7 +1,7 @@
-"""When a pool is filled up again: sessions go first.
+"""Decides when a warm pool replaces claimed pods. Starting sessions have priority.
 
-Making a blank pod costs the API server, the scheduler and a node far more than claiming one. Made at once, the
-successor of each claimed pod falls on the sessions that come next. So a pool waits for a lull, unless it runs out.
+Creating a blank pod costs the API server, the scheduler and a node far more than claiming one. Replacements that were
+created at once would slow down the next sessions. So a pool waits until no session is starting, unless it runs low.
 """
 
 from __future__ import annotations
@@ -24,73 +24,73 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class RefillTiming:
-    """How long a pool may stay short."""
+class ReplenishTiming:
+    """Limits on how long a pool may lack pods."""
 
     lull: float = 1.0
-    """Seconds without a claim after which it is filled up."""
-    longest: float = 30.0
-    """Seconds after its first missing pod when it is filled up, claims or not."""
-    reserve: float = 5.0
-    """It is filled up at once where no more is left than was claimed in so many seconds,"""
-    starts: float = 2.0
-    """or in so many times that a pod takes to start,"""
-    least: float = 0.25
-    """or no more than this share of what is wanted."""
+    """Seconds without a claim after which the pool is filled."""
+    max_wait: float = 30.0
+    """Seconds after the first missing pod at which the pool is filled despite claims."""
+    reserve_seconds: float = 5.0
+    """The pool is filled at once if it has no more pods than were claimed in this time."""
+    reserve_starts: float = 2.0
+    """The same, for the time that a pod takes to start, multiplied by this factor. The longer time counts."""
+    min_share: float = 0.25
+    """The pool is also filled at once if no more than this share of the wanted pods is ready."""
 
 
-DEFAULT_TIMING: Final = RefillTiming()
+DEFAULT_TIMING: Final = ReplenishTiming()
 
 
 @dataclass(slots=True)
 class _Pool:
     claims: deque[float] = field(default_factory=deque)
-    """When, of the last seconds."""
+    """Times of the recent claims."""
     short_since: float | None = None
-    """When the first pod was taken that has no successor yet; None: all have."""
-    start: float = 0.0
-    """How long its pods took to start; a slower one counts at once, a faster one by half."""
+    """Time of the first claim whose pod was not replaced yet. None if the pool lacks no pods."""
+    start_seconds: float = 0.0
+    """Time that the pool's pods take to start: a slower start counts fully, a faster one by half."""
 
 
-class Refill:
-    """Remembers when the pods of each pool were claimed, and how long they took to start."""
+class ReplenishPolicy:
+    """Decides for each pool when to fill it, from its recent claims and the time that its pods take to start."""
 
     def __init__(
-        self, store: Store, timing: RefillTiming = DEFAULT_TIMING, clock: Callable[[], float] = time.monotonic
+        self, store: Store, timing: ReplenishTiming = DEFAULT_TIMING, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._timing, self._clock = timing, clock
         self._pools: dict[Key, _Pool] = {}
         self._starting: dict[str, float] = {}
-        """Since when, by the pod's uid."""
+        """Time at which a pod was first seen starting, by its uid."""
         store.pod_listeners.append(self._note)
 
     def seconds_to_wait(self, key: Key, *, wanted: int, ready: int) -> float:
-        """Until a pool that is short of pods is filled up; 0: now."""
+        """Return the seconds until a pool that lacks pods should be filled, 0 for now."""
         pool, timing, now = self._pools.get(key), self._timing, self._clock()
         if pool is None:
             return 0.0
-        self._forget_old(pool, now)
-        if not pool.claims or ready <= max(wanted * timing.least, len(pool.claims)):
+        self._forget_old_claims(pool, now)
+        if not pool.claims or ready <= max(wanted * timing.min_share, len(pool.claims)):
             return 0.0
-        latest = now if pool.short_since is None else pool.short_since + timing.longest
+        latest = now if pool.short_since is None else pool.short_since + timing.max_wait
         return max(0.0, min(pool.claims[-1] + timing.lull, latest) - now)
 
     def is_lull(self, key: Key) -> bool:
-        """Whether no session takes pods of a pool right now."""
+        """Return whether no session has claimed a pod of a pool recently."""
         pool = self._pools.get(key)
         return pool is None or not pool.claims or self._clock() >= pool.claims[-1] + self._timing.lull
 
     def note_filled(self, key: Key) -> None:
-        """A pool has all its pods, or those that it lacks are being made."""
+        """Record that a pool has all its pods, or that the missing ones are being created."""
         if key in self._pools:
             self._pools[key].short_since = None
 
     def forget(self, key: Key) -> None:
-        """A pool is gone."""
+        """Forget a pool that is gone."""
         self._pools.pop(key, None)
 
-    def _forget_old(self, pool: _Pool, now: float) -> None:
-        window = max(self._timing.reserve, self._timing.starts * pool.start)
+    def _forget_old_claims(self, pool: _Pool, now: float) -> None:
+        window = max(self._timing.reserve_seconds, self._timing.reserve_starts * pool.start_seconds)
         while pool.claims and pool.claims[0] <= now - window:
             pool.claims.popleft()
 
@@ -108,12 +108,12 @@ class Refill:
             self._starting.setdefault(uid, now)
         elif uid in self._starting:
             pool, seconds = self._pool_of(raw), now - self._starting.pop(uid)
-            pool.start = max(seconds, (pool.start + seconds) / 2)
+            pool.start_seconds = max(seconds, (pool.start_seconds + seconds) / 2)
 
     def _note_claim(self, raw: Mapping[str, Any]) -> None:
         now, pool = self._clock(), self._pool_of(raw)
         self._starting.pop(raw["metadata"]["uid"], None)
-        self._forget_old(pool, now)
+        self._forget_old_claims(pool, now)
         pool.claims.append(now)
         if pool.short_since is None:
             pool.short_since = now

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from sandbox_operator.agent.client import Agents, AgentViewCache
     from sandbox_operator.agent.model import AgentAddress, AgentView
-    from sandbox_operator.pool.available_pods import WarmPods
+    from sandbox_operator.pool.available_pods import AvailablePods
     from sandbox_operator.session.background_calls import BackgroundCalls
     from sandbox_operator.session.model import DrainState, PodState, RenewalState
     from sandbox_operator.session.template_cache import FoundTemplate, TemplateCache
@@ -42,11 +42,11 @@ class Observer:
         renewals: BackgroundCalls[RenewalState],
         settings: Settings,
         templates: TemplateCache,
-        warm_pods: WarmPods,
+        available_pods: AvailablePods,
     ) -> None:
         self._store, self._agents, self._cached_views = store, agents, cached_views
         self._drains, self._renewals, self._settings = drains, renewals, settings
-        self._templates, self._warm_pods = templates, warm_pods
+        self._templates, self._available_pods = templates, available_pods
         self._starts: dict[Key, float] = {}
         self._binds: dict[Key, float] = {}
         self._addresses: dict[Key, AgentAddress] = {}
@@ -99,7 +99,7 @@ class Observer:
     async def release(self, key: Key) -> None:
         """Drop everything about a session that is gone, and close the connection to its agent."""
         self.forget(key)
-        self._warm_pods.give_back(key)
+        self._available_pods.cancel_reservation(key)
         await self._switch_agent(key, None)
 
     def forget(self, key: Key) -> None:
@@ -123,7 +123,7 @@ class Observer:
         if found.template is None:
             return 0
         kind = (session.metadata.namespace, found.template.metadata.name, found.pod_hash)
-        return self._warm_pods.count(key, kind)
+        return self._available_pods.count(key, kind)
 
     async def _switch_agent(self, key: Key, address: AgentAddress | None) -> None:
         """Keep one agent connection per session: close the one to the session's previous agent."""

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from sandbox_operator.kube.resources import PODS
-from sandbox_testing.faults import Trouble, broken, conflict, no_answer, throttled
+from sandbox_testing.faults import Fault, broken, conflict, no_answer, throttled
 from tests.support.troubled_world import TroubledWorld
 from tests.unit.faults.test_fault_operator_process import create, idle, replace_pod, resume, suspend
 
@@ -14,19 +14,19 @@ STEPS = {create: "Ready", suspend: "Suspended", resume: "Ready", idle: "Suspende
 each_step = pytest.mark.parametrize("step", STEPS, ids=lambda step: step.__name__)
 
 
-async def strike_at_each_write(step, **trouble):
-    """Run a step once for each of its writes with a trouble there; the invariants and the phase hold each time."""
+async def strike_at_each_write(step, **fault):
+    """Run a step once for each of its writes with a fault there; the invariants and the phase hold each time."""
     struck = 0
     for skip in range(30):
         world = TroubledWorld()
         await step(world)
         await world.operator.list_all()
-        world.kube.trouble = Trouble(skip=skip, **trouble)
+        world.kube.fault = Fault(skip=skip, **fault)
         await world.settle()
         await world.come_to_rest()
         assert world.status()["phase"] == STEPS[step]
         assert len(world.pods()) == (STEPS[step] == "Ready")
-        if not world.kube.trouble.struck:
+        if not world.kube.fault.raised:
             break
         struck += 1
     assert struck >= 2
@@ -111,12 +111,12 @@ async def test_fault_12_a_late_event_of_a_suspension_that_is_long_over_ends_noth
     await world.operator.list_all()
     await world.settle()
     (suspended, *later), world.kube._held = world.kube._held, None
-    world.kube._tell(*suspended)
+    world.kube._notify(*suspended)
     await world.settle()
     assert [call for call in world.kube.writes[len(writes) :] if call[1] == PODS.plural] == []
     assert [call for call in world.agents.calls[agents:] if call[1] == "agents"] == []
     for event in later:
-        world.kube._tell(*event)
+        world.kube._notify(*event)
     await world.come_to_rest()
     assert world.status()["phase"] == "Ready"
 

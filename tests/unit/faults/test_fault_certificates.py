@@ -9,7 +9,7 @@ from cryptography import x509
 from sandbox_operator.api.models import Session, parse
 from sandbox_operator.errors import SpecError
 from sandbox_operator.kube.resources import SECRETS
-from sandbox_operator.pki import ca_secret as authority_keeper
+from sandbox_operator.pki import ca_secret
 from sandbox_operator.pki.certificates import Authority, create_authority
 from sandbox_operator.pool.plan import PoolTiming
 from tests.support.running_operator import SYSTEM, RunningOperator
@@ -65,7 +65,7 @@ async def test_fault_39_sessions_that_slept_while_the_ca_was_replaced_wake_with_
 async def test_fault_39_the_operator_as_it_runs_begins_when_it_is_told_and_gives_new_sessions_both_cas(
     tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(authority_keeper, "_LOOK_SECONDS", 0.02)
+    monkeypatch.setattr(ca_secret, "_REFRESH_SECONDS", 0.02)
     operator = RunningOperator(tmp_path)
     name = operator.settings.ca_secret
 
@@ -74,7 +74,7 @@ async def test_fault_39_the_operator_as_it_runs_begins_when_it_is_told_and_gives
 
     async with operator.running(monkeypatch):
         first = data(name)["tls.crt"]
-        operator.kube.change(SECRETS, SYSTEM, name, {"metadata": {"annotations": {authority_keeper.RENEW: "now"}}})
+        operator.kube.change(SECRETS, SYSTEM, name, {"metadata": {"annotations": {ca_secret.RENEW: "now"}}})
         await operator.until(lambda: "next.crt" in data(name))
         pems = [base64.b64decode(pem) for pem in (first, data(name)["next.crt"])]
         operator.add_session("one")

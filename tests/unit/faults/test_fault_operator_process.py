@@ -16,8 +16,8 @@ from sandbox_operator.session.event_recorder import EventRecorder
 from sandbox_operator.watch.handlers import session_key
 from sandbox_operator.watch.store import Store
 from sandbox_operator.watch.work_queue import WorkQueue
-from sandbox_testing.agents import FakeAgents
 from sandbox_testing.api_server import FakeKube
+from sandbox_testing.operator_agents import FakeAgents
 from tests.support.invariants import check_invariants
 from tests.support.troubled_world import RetryingOperator, TroubledWorld
 from tests.unit.operator.conftest import AUTHORITY, NAMESPACE, SETTINGS

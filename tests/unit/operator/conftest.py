@@ -11,7 +11,7 @@ from sandbox_operator.api import naming
 from sandbox_operator.app.assembly import Dependencies, build_reconcilers
 from sandbox_operator.credentials.source import StaticCredentials
 from sandbox_operator.kube.resources import EVENTS, PODS, POOLS, SECRETS, SESSIONS, TEMPLATES
-from sandbox_operator.kube.write_hook import FaultHook
+from sandbox_operator.kube.write_hook import WriteHook
 from sandbox_operator.metrics import Metrics
 from sandbox_operator.pki.certificates import Authority, create_authority
 from sandbox_operator.session.event_recorder import EventRecorder
@@ -20,8 +20,8 @@ from sandbox_operator.settings import Settings
 from sandbox_operator.watch.handlers import Handlers, pool_key, session_key
 from sandbox_operator.watch.scheduling import Scheduling
 from sandbox_operator.watch.store import WATCHED, Store
-from sandbox_testing.agents import FakeAgents
 from sandbox_testing.api_server import FakeKube
+from sandbox_testing.operator_agents import FakeAgents
 
 NAMESPACE = "team"
 AUTHORITY = Authority(create_authority(datetime.now(UTC)))
@@ -73,7 +73,11 @@ class Operator:
             self._enqueue, self._requeue, self.acknowledged.append, self._pause, clock, lambda: self.elapsed
         )
         reconcilers = build_reconcilers(environment, scheduling, timing or Timing())
-        self.reconciler, self.pools, self.warm_pods = reconcilers.sessions, reconcilers.pools, reconcilers.warm_pods
+        self.reconciler, self.pools, self.available_pods = (
+            reconcilers.sessions,
+            reconcilers.pools,
+            reconcilers.available_pods,
+        )
         self.renewals = reconcilers.renewals
         self.handlers = Handlers(self.store, self._enqueue, self.metrics, "default")
         kube.watchers[:] = [self._watch]
@@ -137,14 +141,14 @@ class World:
         self.clock = Clock()
         self.credentials, self.timing = credentials, timing
         self.settings = settings
-        self.faults = FaultHook()
+        self.faults = WriteHook()
         self.kube = FakeKube(self.faults, self.clock)
         self.agents = FakeAgents(self.faults)
         self.operator = self._new_operator()
 
     def restart(self, faults=None):
-        self.faults = faults or FaultHook()
-        self.kube.faults = self.agents.faults = self.faults
+        self.faults = faults or WriteHook()
+        self.kube.write_hook = self.agents.write_hook = self.faults
         self.operator = self._new_operator()
         return self.operator
 

@@ -10,7 +10,7 @@ from sandbox_operator.app.controller import _time_credentials
 from sandbox_operator.credentials.source import StorageCredentials
 from sandbox_operator.errors import AgentError, Blocked
 from sandbox_operator.kube.resources import EVENTS, PODS
-from sandbox_operator.kube.write_hook import FaultHook
+from sandbox_operator.kube.write_hook import WriteHook
 from sandbox_operator.session.plan.steps import Timing
 from sandbox_operator.settings import Settings
 from sandbox_operator.watch.handlers import session_key
@@ -90,7 +90,7 @@ async def test_bind_hands_over_credentials_of_the_workspaces_own_prefix(ready, s
 
 
 async def test_no_credential_is_written_to_the_cluster(ready, source):
-    source.error = Blocked("RoleNotAssumed", "AssumeRole was answered with AccessDenied")
+    source.error = Blocked("RoleNotAssumed", "AssumeRole failed with AccessDenied")
     ready.clock.advance(minutes=40)
     await look(ready)
     assert "canary" not in repr(ready.kube.objects)
@@ -144,15 +144,12 @@ async def test_a_pod_that_is_not_ready_any_more_is_asked_and_gets_the_credential
 
 async def test_a_renewal_that_fails_is_tried_again_ever_more_rarely_and_told_once(ready, source):
     end = view_of(ready).credentials_expire_at
-    source.error = Blocked("RoleNotAssumed", "AssumeRole was answered with AccessDenied")
+    source.error = Blocked("RoleNotAssumed", "AssumeRole failed with AccessDenied")
     ready.clock.advance(minutes=34)
     await look(ready)
     state, reason, message = ready.condition("StorageCredentials")
     assert (state, reason) == ("False", "RenewalFailed")
-    assert (
-        message
-        == f"AssumeRole was answered with AccessDenied; the current credentials expire at {end:%Y-%m-%dT%H:%M:%SZ}"
-    )
+    assert message == f"AssumeRole failed with AccessDenied; the current credentials expire at {end:%Y-%m-%dT%H:%M:%SZ}"
     assert ready.status()["phase"] == "Ready"
     pauses, status = [], ready.session()["status"]
     for _ in range(6):
@@ -232,7 +229,7 @@ async def test_fault_1_an_operator_that_dies_at_a_renewal_leaves_one_to_the_next
     def die():
         raise Killed
 
-    for fault in (FaultHook(kill_at=1, kill=die), FaultHook(kill_after=1, kill=die)):
+    for fault in (WriteHook(kill_at=1, kill=die), WriteHook(kill_after=1, kill=die)):
         ready.clock.advance(minutes=34)
         operator = ready.restart(fault)
         await operator.list_all()

@@ -9,7 +9,7 @@ from google.rpc import error_details_pb2, status_pb2
 from sandbox_operator.agent.client import AgentClient
 from sandbox_operator.agent.model import AgentAddress
 from sandbox_operator.errors import AgentError, AgentUnreachableError, NotLeadingError
-from sandbox_operator.kube.write_hook import FaultHook
+from sandbox_operator.kube.write_hook import WriteHook
 from sandbox_operator.pki.certificates import Authority, create_authority
 from sandbox_proto import tracing
 from sandbox_proto.v1 import session_pb2, session_pb2_grpc
@@ -44,7 +44,7 @@ async def agent():
     session_pb2_grpc.add_SessionServiceServicer_to_server(Servicer(), server)
     port = server.add_secure_port("127.0.0.1:0", credentials)
     await server.start()
-    client = AgentClient(authority, FaultHook(), lambda: True)
+    client = AgentClient(authority, WriteHook(), lambda: True)
     yield authority, client, f"127.0.0.1:{port}"
     await client.close()
     await server.stop(None)
@@ -66,7 +66,7 @@ async def test_a_refusal_is_an_agent_error_and_a_write_needs_the_lease(agent):
     authority, client, target = agent
     with pytest.raises(AgentError, match="another session"):
         await client.bind(AgentAddress(target, NAME), session_pb2.BindRequest(session_uid="x"))
-    standby = AgentClient(authority, FaultHook(), lambda: False)
+    standby = AgentClient(authority, WriteHook(), lambda: False)
     with pytest.raises(NotLeadingError):
         await standby.bind(AgentAddress(target, NAME), session_pb2.BindRequest(session_uid="x"))
 

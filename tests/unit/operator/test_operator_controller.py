@@ -11,8 +11,8 @@ from sandbox_operator.metrics import Metrics
 from sandbox_operator.session.event_recorder import EventRecorder
 from sandbox_operator.watch.handlers import pool_key, session_key
 from sandbox_operator.watch.store import Store
-from sandbox_testing.agents import FakeAgents
 from sandbox_testing.api_server import FakeKube
+from sandbox_testing.operator_agents import FakeAgents
 from tests.unit.operator.conftest import AUTHORITY, NAMESPACE, SETTINGS
 
 

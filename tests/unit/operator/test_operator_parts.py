@@ -2,6 +2,7 @@
 """Lease, queue, store, certificates, settings and definitions, each by itself."""
 
 import asyncio
+import copy
 import json
 import re
 import sys
@@ -19,7 +20,7 @@ from sandbox_operator.errors import NotLeadingError, SettingsError, SpecError
 from sandbox_operator.kube.lease import LeaderLease
 from sandbox_operator.kube.resources import LEASES, PODS, SESSIONS
 from sandbox_operator.metrics import Metrics
-from sandbox_operator.pki.ca_secret import AuthorityKeeper
+from sandbox_operator.pki.ca_secret import CASecret
 from sandbox_operator.pki.certificates import Authority, create_authority
 from sandbox_operator.session import admission, status
 from sandbox_operator.session.plan import plan
@@ -251,9 +252,7 @@ def test_a_late_deletion_of_a_former_pod_does_not_remove_the_new_one():
 
 async def test_two_replicas_that_start_together_share_one_authority():
     kube = FakeKube()
-    first, second = await asyncio.gather(
-        *(AuthorityKeeper(kube, "system", "ca", lambda: True).load() for _ in range(2))
-    )
+    first, second = await asyncio.gather(*(CASecret(kube, "system", "ca", lambda: True).load() for _ in range(2)))
     assert first.pem == second.pem
 
 
@@ -307,6 +306,49 @@ def test_every_field_of_a_definition_is_parsed_and_the_other_way_round(definitio
     version = build_definitions()[definition]["spec"]["versions"][0]
     schema = version["schema"]["openAPIV3Schema"]["properties"]["spec"]
     assert set(schema["properties"]) == {field.alias for field in model.model_fields.values()}
+
+
+def walk(schema):
+    yield schema
+    parts = [*schema.get("properties", {}).values(), schema.get("items"), schema.get("additionalProperties")]
+    for part in filter(None, parts):
+        yield from walk(part)
+
+
+@pytest.mark.parametrize(("name", "definition"), build_definitions().items())
+def test_every_schema_is_structural_and_bounded(name, definition):
+    bounds = {"string": "maxLength", "array": "maxItems", "integer": "format"}
+    for schema in walk(definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]):
+        assert not {"$ref", "$defs", "title", "const", "allOf", "oneOf"} & schema.keys(), name
+        assert schema.get("type") in {"string", "integer", "boolean", "array", "object"} or (
+            schema["x-kubernetes-int-or-string"] and schema["anyOf"] == [{"type": "integer"}, {"type": "string"}]
+        )
+        assert {"enum", "format", bounds.get(schema.get("type"), "type")} & schema.keys() or "anyOf" in schema
+
+
+def test_what_the_api_server_fills_in_is_what_the_operator_assumes():
+    filled = parse_filled("sandboxsessions.yaml", models.Session)
+    assumed = models.Session(metadata=filled.metadata, spec={"templateRef": {"name": "default"}})
+    assert filled == assumed
+    filled = parse_filled("sandboxwarmpools.yaml", models.Pool)
+    assert filled == models.Pool(metadata=filled.metadata)
+    filled = parse_filled("sandboxtemplates.yaml", models.Template)
+    assert filled == models.Template(metadata=filled.metadata, spec={})
+
+
+def parse_filled(definition, model):
+    schema = build_definitions()[definition]["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    metadata = {"name": "a", "namespace": "b", "uid": "c", "creationTimestamp": "2026-01-01T00:00:00Z"}
+    return models.parse(model, {"metadata": metadata, "spec": fill_in({}, schema["properties"]["spec"])})
+
+
+def fill_in(value, schema):
+    for name, field in schema.get("properties", {}).items():
+        if "default" in field:
+            value.setdefault(name, copy.deepcopy(field["default"]))
+        if name in value:
+            fill_in(value[name], field)
+    return value
 
 
 def test_the_charts_definitions_are_the_generated_ones(monkeypatch):

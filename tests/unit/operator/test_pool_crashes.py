@@ -9,7 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from sandbox_operator.api import naming
 from sandbox_operator.kube.resources import PODS, POOLS, SECRETS, SESSIONS, TEMPLATES
-from sandbox_operator.kube.write_hook import FaultHook
+from sandbox_operator.kube.write_hook import WriteHook
 from sandbox_operator.manifests.ownership import controller_uid
 from tests.support.troubled_world import Death, Killed
 from tests.unit.operator.conftest import NAMESPACE, World, server_name
@@ -44,7 +44,7 @@ class Pools(RuleBasedStateMachine):
         fault = Death(kill_after=kill_at) if after else Death(kill_at=kill_at)
         with contextlib.suppress(Killed):
             self.loop.run_until_complete(self.run_operator(fault))
-        self.loop.run_until_complete(self.run_operator(FaultHook()))
+        self.loop.run_until_complete(self.run_operator(WriteHook()))
         assert world.operator.queue == []
 
     async def run_operator(self, fault):

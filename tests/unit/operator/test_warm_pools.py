@@ -490,7 +490,7 @@ async def test_a_pool_without_a_free_pod_is_told_as_0_and_one_that_wants_none_is
     await fill(world, 1)
     world.add_template("spare")
     world.add_pool("none-wanted", 0, "spare")
-    counts = world.operator.warm_pods.counts
+    counts = world.operator.available_pods.counts
     await world.settle()
     assert counts() == {(NAMESPACE, "default"): 1}
     (pod,) = world.blank()
@@ -513,7 +513,7 @@ async def test_a_deletion_whose_end_is_unknown_keeps_its_pod_from_nobody(world, 
     key = (POOLS.plural, NAMESPACE, "pool")
     with pytest.raises(type(error)):
         await world.operator.work(key)
-    assert not world.operator.warm_pods.held
+    assert not world.operator.available_pods.held
     await world.operator.work(key)
     await world.settle()
     status = world.pool()["status"]
@@ -540,4 +540,4 @@ async def test_a_pod_that_can_neither_be_claimed_nor_discarded_now_is_kept_from_
     await world.operator.work((SESSIONS.plural, NAMESPACE, "one"))
     assert world.status()["phase"] == "Ready"
     assert (world.status()["startup"]["source"], world.status()["podName"]) == ("Warm", pod)
-    assert not world.operator.warm_pods.held
+    assert not world.operator.available_pods.held

@@ -23,7 +23,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{ .Values.storage.existingSecret | default (printf "%s-storage" (include "sandbox.name" .)) }}
 {{- end -}}
 
-{{/* Empty where the operator has no credentials of its own: with sts its service account may be enough. */}}
+{{/* Empty if the operator has no credentials of its own. With sts, its service account may suffice. */}}
 {{- define "sandbox.hasStorageSecret" -}}
 {{- if and .Values.storage.bucket (or .Values.storage.existingSecret .Values.storage.accessKeyId) }}yes{{ end -}}
 {{- end -}}

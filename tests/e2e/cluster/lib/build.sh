@@ -1,4 +1,4 @@
-# Getting the parts: Debian packages where Debian has them, Go modules built here for the rest.
+# Installs the parts: Debian packages where they exist, Go modules built here for the rest.
 # Sourced by sandbox-cluster.
 
 KUBERNETES=v1.36.3 CONTAINERD=v2.4.2 HELM=v4.2.4
@@ -27,7 +27,7 @@ build() {
   timed "base image" base_image
 }
 
-# For make test-alerts. Without service discovery, whose clients of every cloud are most of it.
+# For make test-alerts. Built without service discovery, whose clients for every cloud are most of the program.
 prometheus_binaries() {
   local name
   for name in promtool prometheus; do
@@ -45,7 +45,7 @@ debian_packages() {
   DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${missing[@]}" >"$LOG/apt.log" 2>&1
 }
 
-# go_binary NAME MODULE@VERSION FLAG...: skipped where the binary is there.
+# go_binary NAME MODULE@VERSION FLAG...: build a binary unless it exists.
 go_binary() {
   local name=$1 module=$2
   shift 2
@@ -60,7 +60,7 @@ go_install() {
 
 module_file() { go mod download -json "$1" | python3 -c 'import json, sys; print(json.load(sys.stdin)["GoMod"])'; }
 
-# k8s.io/kubernetes is no module that `go install` takes: its staging modules have to be replaced by their published versions.
+# `go install` cannot build k8s.io/kubernetes: its staging modules have to be replaced by their published versions.
 kubernetes_binaries() {
   local directory=$SRC/kubernetes names=(kube-apiserver kube-controller-manager kube-scheduler kubelet kube-proxy kubectl) name missing=()
   for name in "${names[@]}"; do [ -x "$BIN/$name" ] || missing+=("$name"); done
@@ -114,12 +114,13 @@ calico_binaries() {
   )
 }
 
-# gVisor runs under runc's shim: its own lowers an OOM score, which needs CAP_SYS_RESOURCE. What `start` leaves running
-# keeps its output open and the shim would wait for it for ever, so that one writes to a file. Therefore, for gVisor pods
-# here: `kubectl logs` stays empty (exec works), and containerd must not be restarted under them. And they stay Terminating
-# past their grace period: runc's shim waits for the process whose id it was given, which for all of a pod's containers is that
-# of the one runsc-sandbox, so it does not hear that one of them has ended. A port-forward is dialled in the pod's namespace
-# on the node, where gVisor's own network stack does not listen.
+# gVisor runs under runc's shim, because its own lowers an OOM score, which needs CAP_SYS_RESOURCE. The process that
+# `start` leaves running keeps its output open, and the shim would wait for it forever, so that process writes to a file.
+# This has consequences for gVisor pods here:
+# - `kubectl logs` stays empty, but exec works. containerd must not be restarted under these pods.
+# - They stay Terminating past their grace period. runc's shim waits for the process whose id it got. For all containers
+#   of a pod that is the one runsc-sandbox, so the shim does not notice when one of them ends.
+# - Port-forwards fail: they are dialled in the pod's namespace on the node, where gVisor's network stack does not listen.
 runsc_wrapper() {
   cat >"$BIN/runsc-oci" <<'WRAPPER'
 #!/bin/sh
@@ -138,7 +139,7 @@ WRAPPER
   chmod +x "$BIN/runsc-oci"
 }
 
-# The container that holds a pod's namespaces: it sleeps, and ends when told to.
+# The container that holds a pod's namespaces. It sleeps until a signal ends it.
 pause_root() {
   [ ! -x "$SRC/pause/pause" ] || return 0
   mkdir -p "$SRC/pause"

@@ -1,4 +1,4 @@
-# Certificates, etcd, kube-apiserver, controller-manager, scheduler. Sourced by sandbox-cluster.
+# Starts etcd, kube-apiserver, controller-manager and scheduler, with their certificates. Sourced by sandbox-cluster.
 
 make_certificates() {
   local directory=$RUN/pki names name subject
@@ -61,7 +61,7 @@ start_control_plane() {
 
 start_etcd() {
   cd "$RUN"
-  # No fsync: nothing here outlives the test run.
+  # No fsync: no data outlives the test run.
   background etcd etcd --data-dir "$RUN/etcd" --unsafe-no-fsync --listen-client-urls http://$NODE_IP:2379 \
     --advertise-client-urls http://$NODE_IP:2379 --listen-peer-urls http://$NODE_IP:2380 \
     --initial-advertise-peer-urls http://$NODE_IP:2380 --initial-cluster default=http://$NODE_IP:2380

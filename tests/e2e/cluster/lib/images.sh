@@ -1,4 +1,4 @@
-# Images: a Debian base by debootstrap, the Dockerfiles by buildah, archives that containerd imports.
+# Builds images: a Debian base with debootstrap, the Dockerfiles with buildah, and archives that containerd imports.
 # Sourced by sandbox-cluster.
 
 BASE_IMAGE=localhost/sandbox-base:bookworm
@@ -10,7 +10,7 @@ bud() { buildah --root "$STATE/buildah" --runroot "$STATE/buildah-run" --storage
 
 load() { ctr -a "$SOCK" -n k8s.io images import "$1" >/dev/null 2>"$LOG/import.log" || { cat "$LOG/import.log" >&2; return 1; }; }
 
-# base_image [IMAGE]: Debian by debootstrap; the image's tag is the release's name.
+# base_image [IMAGE]: build Debian with debootstrap. The image's tag is the name of the release.
 base_image() {
   local image=${1:-$BASE_IMAGE} root=$STATE/base container
   ! bud inspect --type image "$image" >/dev/null 2>&1 || return 0
@@ -25,7 +25,7 @@ base_image() {
   rm -rf "$root"
 }
 
-# What an image is made of, as one word: when it is the same, the archive of the last build is as good.
+# Print a digest of everything that goes into an image. If it is unchanged, the last build's archive can be reused.
 fingerprint() {
   local name=$1 sources
   sources=("deploy/images/$name" deploy/images/pinned.py deploy/images/metadata.py constraints.txt pyproject.toml .dockerignore)
@@ -41,8 +41,8 @@ fingerprint() {
   ) | sha256sum | cut -c1-16
 }
 
-# The machine's way to the package registries: its certificates, apt's sources and options, pip's index, npm's registry.
-# Mounted, so that none of it ends up in an image. RELEASE is Debian's in the image, which need not be the machine's.
+# Collect the machine's settings for package registries: certificates, apt's sources and options, pip's index, npm's
+# registry. They are mounted, so that images do not contain them. RELEASE is the image's Debian, maybe not the machine's.
 registry_mounts() {
   local release=$1 directory=$STATE/registry bundle=/etc/ssl/registry.pem sources=/etc/apt/sources.list.d/debian.sources index registry
   mkdir -p "$directory"
@@ -62,7 +62,7 @@ registry_mounts() {
   printf '%s\n' -v "$directory/$release.sources:$sources:ro"
 }
 
-# build_image NAME TAG BASE: deploy/images/NAME on BASE.
+# build_image NAME TAG BASE: build deploy/images/NAME on BASE.
 build_image() {
   local name=$1 tag=$2 base=$3 release=bookworm mounts
   [[ $base != *trixie ]] || release=trixie
@@ -72,7 +72,7 @@ build_image() {
     { tail -n 30 "$LOG/image-$name.log" >&2; return 1; }
 }
 
-# What a build is at, a line a step.
+# Print the progress of a build, one line for each step.
 build_steps() { sed -un 's/^\(STEP .\{1,90\}\).*/  \1/p' >&2; }
 
 # pack_image TAG ARCHIVE
@@ -89,7 +89,7 @@ build_archive() {
   pack_image "$tag" "$archive"
 }
 
-# The image with 200+ libraries, into buildah's storage, and into the node where one runs: its archive is not kept.
+# Build the image with 200+ libraries into buildah's storage, and import it if a node runs. The archive is not kept.
 full_image() {
   local slim=localhost/sandbox-slim:trixie
   mkdir -p "$IMAGES"
@@ -102,7 +102,7 @@ full_image() {
   rm "$IMAGES/sandbox-full.tar"
 }
 
-# The sizes of both images on trixie, then the Python program on the input, in the full one, as a user like a pod's.
+# Print the sizes of both images on trixie. Then run the Python program on stdin in the full one, as a user like a pod's.
 full_python() {
   local container code=0
   bud images --format '{{.Name}}:{{.Tag}} {{.Size}}' | grep -E '^localhost/sandbox-(slim:trixie|full:)'
@@ -134,7 +134,7 @@ import_once() {
   echo "$2" >"$mark"
 }
 
-# pack_root NAME ROOT ENTRYPOINT_JSON ARCHIVE: a root file system as a one-layer image archive.
+# pack_root NAME ROOT ENTRYPOINT_JSON ARCHIVE: pack a root file system into an image archive with one layer.
 pack_root() {
   python3 - "$@" <<'PY'
 import hashlib, io, json, sys, tarfile

@@ -1,4 +1,4 @@
-# containerd, kubelet, kube-proxy, Calico. Sourced by sandbox-cluster.
+# Starts containerd, kubelet, kube-proxy and Calico. Sourced by sandbox-cluster.
 
 start_node() {
   cd "$RUN"
@@ -6,7 +6,7 @@ start_node() {
   write_containerd_config >containerd/config.toml
   write_network_config >cni/10-calico.conflist
   write_kubelet_config >kubelet/config.yaml
-  # What is sent to a pod that is gone must not leave the machine by the default route.
+  # Packets to a pod that is gone must not leave the machine by the default route.
   ip route replace blackhole $POD_CIDR
   mkdir -p /var/lib/calico
   printf node1 >/var/lib/calico/nodename
@@ -102,7 +102,7 @@ failSwapOn: false
 containerRuntimeEndpoint: unix://$SOCK
 clusterDNS: ["${SERVICE_CIDR%.0.0/16}.0.10"]
 evictionHard: {nodefs.available: "1%", imagefs.available: "1%"}
-# There is no registry: an image that the kubelet removed would be gone.
+# Without a registry, an image that the kubelet removed could not be pulled again.
 imageGCHighThresholdPercent: 100
 podLogsDir: $RUN/podlogs
 podPidsLimit: 1024
@@ -123,7 +123,7 @@ handler: runsc
 YAML
 }
 
-# After the kubelet: containers by their process ids, then what shims and gVisor left, known by their own binaries.
+# After the kubelet has stopped: kill containers by process id, then leftover shims and gVisor processes by their binary.
 stop_node() {
   local pid
   "$BIN/kube-proxy" --cleanup >/dev/null 2>&1
@@ -139,7 +139,7 @@ stop_node() {
   awk -v run="$RUN/" 'index($2, run) == 1 {print $2}' /proc/mounts | sort -r | xargs -r -n1 umount -l
 }
 
-# Images stay for the next start (importing them takes a minute); of containers nothing does.
+# Keep images for the next start, because importing them takes a minute. Delete all state of containers.
 forget_containers() {
   local containerd=(timeout 20 "$BIN/ctr" -a "$SOCK" -n k8s.io) name
   for name in $("${containerd[@]}" tasks ls -q 2>/dev/null); do "${containerd[@]}" tasks rm -f "$name"; done >/dev/null 2>&1

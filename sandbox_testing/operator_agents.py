@@ -1,4 +1,4 @@
-"""Agents in memory, for tests of the operator (and of what builds on it). Ships with the code, as testing.py does."""
+"""Agents in memory, as the operator calls them: Describe, Bind, Renew and Drain. `agent` is the one for clients."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from sandbox_operator.agent.model import AgentAddress, AgentView
 from sandbox_operator.errors import AgentError, AgentUnreachableError
-from sandbox_operator.kube.write_hook import FaultHook
+from sandbox_operator.kube.write_hook import WriteHook
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -17,20 +17,20 @@ if TYPE_CHECKING:
 
 
 class FakeAgents:
-    """Agents in memory, one an address; each starts blank when it is first asked.
+    """Agents in memory, one for each address. An agent is blank when it is first called.
 
     Attributes:
-        views: What each agent says; a test may replace an entry.
-        unreachable: Targets that do not answer.
-        bind_error, drain_error, renew_error: Raised by the next calls where set.
+        views: State of each agent. A test may replace an entry.
+        unreachable: Server names of agents that do not respond.
+        bind_error, drain_error, renew_error: Errors that the next calls raise, if set.
         requests, renewals: The Bind and Renew requests that were accepted.
-        drains, asked: How often they were drained, and described (Bind and Drain do that too).
-        connected: Names of agents that were about to be called.
-        forgotten: Targets that nobody wants to ask any more.
+        drains, asked: Number of Drain and Describe calls. Bind and Drain count as Describe too.
+        connected: Server names of agents that the operator connected to in advance.
+        forgotten: Server names of agents whose connection the operator closed.
     """
 
-    def __init__(self, faults: FaultHook | None = None) -> None:
-        self.faults = faults or FaultHook()
+    def __init__(self, write_hook: WriteHook | None = None) -> None:
+        self.write_hook = write_hook or WriteHook()
         self.views: dict[str, AgentView] = {}
         self.unreachable: set[str] = set()
         self.bind_error: AgentError | None = None
@@ -43,16 +43,16 @@ class FakeAgents:
         self.drains = self.asked = 0
 
     async def describe(self, address: AgentAddress, wait: float = 0.0, timeout: float = 2.0) -> AgentView:  # noqa: ASYNC109 - as in Agents
-        """See Agents."""
+        """Return the agent's state."""
         del wait, timeout
         self.asked += 1
         if address.server_name in self.unreachable:
-            raise AgentUnreachableError("UNAVAILABLE", "no answer")
+            raise AgentUnreachableError("UNAVAILABLE", "no response")
         return self.views.setdefault(address.server_name, AgentView())
 
     async def bind(self, address: AgentAddress, request: session_pb2.BindRequest) -> AgentView:
-        """See Agents."""
-        with self.faults.write():
+        """Bind the agent to a session."""
+        with self.write_hook.write():
             view = await self.describe(address)
             if self.bind_error:
                 raise self.bind_error
@@ -65,8 +65,8 @@ class FakeAgents:
             return bound
 
     async def renew(self, address: AgentAddress, request: session_pb2.RenewRequest) -> AgentView:
-        """See Agents."""
-        with self.faults.write():
+        """Give the agent new storage credentials."""
+        with self.write_hook.write():
             view = await self.describe(address)
             if self.renew_error:
                 raise self.renew_error
@@ -76,9 +76,9 @@ class FakeAgents:
             return renewed
 
     async def drain(self, address: AgentAddress, session_uid: str, grace: float, timeout: float) -> AgentView:  # noqa: ASYNC109 - as in Agents
-        """See Agents."""
+        """Drain the agent, which saves its files."""
         del session_uid, grace, timeout
-        with self.faults.write():
+        with self.write_hook.write():
             view = await self.describe(address)
             if self.drain_error:
                 raise self.drain_error
@@ -89,11 +89,11 @@ class FakeAgents:
             return self.views[address.server_name]
 
     def connect(self, address: AgentAddress) -> None:
-        """See Agents."""
+        """Record a connection in advance."""
         self.connected.add(address.server_name)
 
     async def forget(self, address: AgentAddress) -> None:
-        """See Agents; the agent itself is still there."""
+        """Record that the connection was closed. The agent itself stays."""
         self.forgotten.add(address.server_name)
 
 

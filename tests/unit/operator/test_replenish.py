@@ -7,7 +7,7 @@ import pytest
 
 from sandbox_operator.api import naming
 from sandbox_operator.kube.resources import PODS, POOLS, SECRETS, SESSIONS
-from sandbox_operator.pool.replenish import Refill
+from sandbox_operator.pool.replenish import ReplenishPolicy
 from sandbox_operator.watch.store import Store
 
 NAMESPACE = "team"
@@ -19,7 +19,7 @@ class Pool:
 
     def __init__(self):
         self.now, self.store, self.number = 100.0, Store(), 0
-        self.refill = Refill(self.store, clock=lambda: self.now)
+        self.policy = ReplenishPolicy(self.store, clock=lambda: self.now)
 
     def pod(self, name, state, version):
         owner = "SandboxWarmPool" if state == naming.BLANK else "SandboxSession"
@@ -41,7 +41,7 @@ class Pool:
                 self.store.put(PODS, self.pod(f"pod-{self.number}", state, version))
 
     def wait(self, *, wanted=100, ready=90):
-        return self.refill.seconds_to_wait(POOL, wanted=wanted, ready=ready)
+        return self.policy.seconds_to_wait(POOL, wanted=wanted, ready=ready)
 
 
 @pytest.fixture
@@ -82,7 +82,7 @@ def test_once_it_is_filled_up_it_waits_anew(pool):
     pool.now += 31
     pool.claim()
     assert pool.wait() == 0
-    pool.refill.note_filled(POOL)
+    pool.policy.note_filled(POOL)
     pool.claim()
     assert pool.wait() == pytest.approx(1)
 
@@ -120,7 +120,7 @@ def test_pods_that_take_long_to_start_make_a_pool_keep_more(pool):
     pool.number = 10
     for _ in range(39):
         pool.now += 1
-        pool.refill.note_filled(POOL)
+        pool.policy.note_filled(POOL)
         pool.claim()
     # As many as were taken in forty seconds, in which two pods could have started one after the other.
     assert pool.wait(ready=39) == 0

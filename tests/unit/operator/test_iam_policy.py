@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sandbox_operator.api.naming import key_prefix
-from sandbox_operator.credentials.iam_policy import build_session_policy, session_name
+from sandbox_operator.credentials.iam_policy import build_session_policy, role_session_name
 
 ROLE = "arn:aws:iam::123456789012:role/sandboxes"
 NAME = st.from_regex(r"[a-z0-9]([-a-z0-9]{0,20}[a-z0-9])?", fullmatch=True)
@@ -103,4 +103,4 @@ def test_the_bucket_is_in_the_roles_partition(role, bucket):
     ("prefix", "name"), [("p/team/t1/", "p-team-t1"), ("x/", "-x"), (f"{'p' * 70}/w.1/", f"{'p' * 60}-w.1")]
 )
 def test_the_logs_of_the_store_show_the_workspace(prefix, name):
-    assert session_name(prefix) == name
+    assert role_session_name(prefix) == name

@@ -15,8 +15,8 @@ from sandbox_client import AsyncSandbox, Endpoint
 from sandbox_operator.agent.client import AgentClient
 from sandbox_operator.agent.model import AgentAddress
 from sandbox_operator.kube.resources import SECRETS
-from sandbox_operator.kube.write_hook import FaultHook
-from sandbox_operator.pki.ca_secret import RENEW, AuthorityKeeper
+from sandbox_operator.kube.write_hook import WriteHook
+from sandbox_operator.pki.ca_secret import RENEW, CASecret
 from sandbox_operator.pki.certificates import LIFETIME
 from sandbox_proto.v1 import session_pb2
 from sandbox_testing.api_server import FakeKube
@@ -32,14 +32,14 @@ class Cluster:
     def __init__(self, scripted, folder, stack):
         self.now = datetime.now(UTC)
         self.kube = FakeKube()
-        self.keeper = AuthorityKeeper(self.kube, "system", "ca", lambda: True, lambda: self.now)
+        self.ca_secret = CASecret(self.kube, "system", "ca", lambda: True, lambda: self.now)
         self._scripted, self._folder, self._stack = scripted, folder, stack
         self._load = {}
         self.calls = {}
 
     async def start(self):
-        self.authority = await self.keeper.load()
-        self.operator = AgentClient(self.authority, FaultHook(), lambda: True)
+        self.authority = await self.ca_secret.load()
+        self.operator = AgentClient(self.authority, WriteHook(), lambda: True)
         self._stack.push_async_callback(self.operator.close)
 
     async def start_pod(self, name):
@@ -73,7 +73,7 @@ class Cluster:
     async def pass_by(self, **parts):
         """Time passes, the operator looks at its CA, and each pod is called as before."""
         self.now += timedelta(**parts)
-        await self.keeper.look(self.authority)
+        await self.ca_secret.refresh(self.authority)
         wanted = {
             (name, who): self.calls.get((name, who), 0) + 3 for name in self._load for who in ("operator", "client")
         }
@@ -155,14 +155,14 @@ async def test_fault_39_a_ca_is_renewed_a_year_before_its_end_without_being_told
 
 
 async def test_fault_39_another_replica_and_the_next_process_hold_what_the_leader_wrote(cluster):
-    standby = AuthorityKeeper(cluster.kube, "system", "ca", lambda: False, lambda: cluster.now)
+    standby = CASecret(cluster.kube, "system", "ca", lambda: False, lambda: cluster.now)
     replica = await standby.load()
     cluster.kube.change(SECRETS, "system", "ca", {"metadata": {"annotations": {RENEW: "now"}}})
-    await standby.look(replica)
+    await standby.refresh(replica)
     assert replica.pem == cluster.authority.pem, "only the leader writes"
     for _ in range(3):
         await cluster.pass_by(seconds=LIFETIME.total_seconds())
-        await standby.look(replica)
+        await standby.refresh(replica)
         assert replica.pem == (await standby.load()).pem == cluster.authority.pem
 
 

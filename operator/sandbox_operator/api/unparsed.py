@@ -1,0 +1,130 @@
+"""Models for the CRDs alone, of those parts of the resources that the operator handles as plain dicts. Pure."""
+
+from __future__ import annotations
+
+from datetime import datetime  # noqa: TC003 - pydantic evaluates it
+from typing import Annotated, Final, Literal
+
+from pydantic import Field
+
+from sandbox_operator.api.base import Model, Schema, map_by, text
+
+_INT32: Final[Schema] = {"format": "int32"}
+
+
+class Toleration(Model):
+    """A toleration, as in a pod's spec."""
+
+    key: str | None = None
+    operator: Literal["Exists", "Equal"] | None = None
+    value: str | None = None
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
+    toleration_seconds: int | None = None
+
+
+class Port(Model):
+    """A port, or a range of ports."""
+
+    protocol: Literal["TCP", "UDP", "SCTP"] = "TCP"
+    port: int = Field(description="Port, or the first one of a range.", ge=1, le=65535, json_schema_extra=_INT32)
+    end_port: int | None = Field(
+        default=None, description="Last port of a range.", ge=1, le=65535, json_schema_extra=_INT32
+    )
+
+
+class SelectorExpression(Model):
+    """A requirement on one label."""
+
+    key: str
+    operator: Annotated[str, text(32)]
+    values: tuple[str, ...] = ()
+
+
+class LabelSelector(Model):
+    """A label selector."""
+
+    match_labels: dict[str, str] = Field(default={})
+    match_expressions: tuple[SelectorExpression, ...] = ()
+
+
+class Peer(Model):
+    """Pods that may connect, as in the `from` of a NetworkPolicy."""
+
+    pod_selector: LabelSelector | None = None
+    namespace_selector: LabelSelector | None = None
+
+
+class Condition(Model):
+    """A condition, as Kubernetes defines it."""
+
+    type: Annotated[str, text(316)]
+    status: Literal["True", "False", "Unknown"]
+    reason: Annotated[str, text(1024)] = Field(description="Reason in CamelCase, for programs.")
+    message: Annotated[str, text(32768)] = Field(description="Explanation for people.")
+    observed_generation: int | None = None
+    last_transition_time: datetime
+
+
+Conditions = Annotated[tuple[Condition, ...], Field(json_schema_extra={"maxItems": 16, **map_by("type")})]
+
+
+class WorkspaceStatus(Model):
+    """The session's files, as its agent last reported them."""
+
+    generation: int | None = Field(default=None, description="Number of the last saved state.")
+    files: int | None = Field(default=None, description="Number of saved files.")
+    bytes: int | None = Field(default=None, description="Total size of the saved files in bytes.")
+    synced_at: datetime | None = Field(default=None, description="Time of the last save.")
+    dirty: bool | None = Field(default=None, description="Whether files differ from what is saved.")
+
+
+class StartupStatus(Model):
+    """The session's last start."""
+
+    source: Literal["Warm", "Cold"] | None = Field(
+        default=None, description="Warm: the pod came from a warm pool. Cold: it was created for the session."
+    )
+    milliseconds: int | None = Field(default=None, description="Time until the session was Ready.")
+
+
+class SessionStatus(Model):
+    """State of the session, as the operator last observed it."""
+
+    observed_generation: int | None = Field(
+        default=None, description="The metadata.generation that this status describes."
+    )
+    phase: Literal["Pending", "Starting", "Ready", "Suspending", "Suspended", "Failed", "Terminating"] | None = Field(
+        default=None, description="Summary of the state. The condition Ready has the reason."
+    )
+    conditions: Conditions = Field(default=(), description="The condition Ready says why a session is not ready.")
+    endpoint: str | None = Field(
+        default=None, description="Address of the agent as host:port. Set while the phase is Ready."
+    )
+    pod_name: str | None = Field(default=None, description="Name of the session's pod.")
+    access_secret_name: str | None = Field(
+        default=None,
+        description="Name of the Secret with what a client needs: token, ca.crt, endpoint, serverName and podName.",
+    )
+    started_at: datetime | None = Field(default=None, description="Time at which the pod was created.")
+    last_active_at: datetime | None = Field(
+        default=None, description="Time of the last use, accurate to about a minute."
+    )
+    expires_at: datetime | None = Field(default=None, description="Time at which maxLifetime ends.")
+    workspace: WorkspaceStatus | None = None
+    startup: StartupStatus | None = None
+
+
+class PoolStatus(Model):
+    """State of the pool, as the operator last observed it."""
+
+    observed_generation: int | None = Field(
+        default=None, description="The metadata.generation that this status describes."
+    )
+    replicas: int | None = Field(default=None, description="Number of blank pods.", json_schema_extra=_INT32)
+    ready_replicas: int | None = Field(
+        default=None, description="Number of blank pods that a session can claim now.", json_schema_extra=_INT32
+    )
+    selector: Annotated[str, text(1024)] | None = Field(
+        default=None, description="Label selector of the blank pods, for the scale subresource."
+    )
+    conditions: Conditions = Field(default=(), description="The condition Ready says why a pool is not filled.")
