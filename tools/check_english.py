@@ -166,16 +166,20 @@ def check_markdown(text: str) -> Iterator[Finding]:
             continue
         if line.lstrip().startswith("|"):
             for cell in line.strip().strip("|").split("|"):
-                yield from check_text(Passage(number, cell))
+                yield from check_text(Passage(number, _plain(cell)))
             continue
         if line.strip() and not line.startswith("#"):
             start = start if paragraph else number
-            # A link counts as its words.
-            paragraph.append(re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", line.removeprefix("> ").lstrip()))
+            paragraph.append(_plain(line.removeprefix("> ").lstrip()))
             continue
         if paragraph:
             yield from check_text(Passage(start, "\n".join(paragraph)))
         paragraph = []
+
+
+def _plain(markdown: str) -> str:
+    """Return the words of a line: links as their text, without emphasis."""
+    return re.sub(r"!?\[([^\]]*)\]\([^)]*\)", r"\1", markdown).replace("**", "")
 
 
 def check_comments(text: str, marker: str) -> Iterator[Finding]:
