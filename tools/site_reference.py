@@ -68,9 +68,7 @@ def build_protocol_page(files: Sequence[descriptor_pb2.FileDescriptorProto]) -> 
     return "\n".join(lines)
 
 
-def _service(
-    service: descriptor_pb2.ServiceDescriptorProto, comments: dict[Path_, str], path: Path_
-) -> Iterator[str]:
+def _service(service: descriptor_pb2.ServiceDescriptorProto, comments: dict[Path_, str], path: Path_) -> Iterator[str]:
     yield from (f"### {service.name}", "", _prose(comments.get(path, "")), "")
     for index, method in enumerate(service.method):
         request = _link(method.input_type, is_stream=method.client_streaming)
