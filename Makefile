@@ -73,12 +73,13 @@ clean: ## Remove what the other targets created
 test: $(STAMP) ## Run unit and integration tests: no root, no cluster
 	$(BIN)/python -m pytest -n auto --dist loadfile
 
-lint: $(STAMP) ## Check format, ruff, types, import contracts and layout
+lint: $(STAMP) ## Check format, ruff, types, import contracts, layout and English
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python tools/check_layout.py
+	$(BIN)/python tools/check_english.py
 
 verify: $(STAMP) ## Fail if generated files differ from what is checked in
 	$(BIN)/python tools/generate_proto.py --check
