@@ -48,6 +48,7 @@ def use_for(sandbox: Sandbox, seconds: float) -> int:
 def test_fault_11_sessions_that_are_made_while_the_api_server_restarts_become_ready_and_running_ones_notice_nothing(
     own_node: Platform, sessions: Sessions
 ):
+    """In a cluster, new sessions become Ready afterwards, and running ones notice nothing."""
     running = sessions.ready()
     before = sessions.pod(running)["metadata"]["uid"]
     with sessions.connect(running, is_direct=True) as sandbox:
@@ -68,6 +69,7 @@ def test_fault_11_sessions_that_are_made_while_the_api_server_restarts_become_re
 def test_fault_25_a_restart_of_the_kubelet_costs_no_pod_no_variable_and_no_call(
     own_node: Platform, kubectl: Kubectl, sessions: Sessions
 ):
+    """In a cluster, a restart of the kubelet costs no pod, no variable and no call."""
     name = sessions.ready()
     before = sessions.pod(name)
     with sessions.connect(name, is_direct=True) as sandbox:
@@ -93,6 +95,7 @@ def heartbeat(kubectl: Kubectl) -> float:
 def test_fault_23_a_pod_whose_node_is_lost_is_forced_away_only_after_its_time_and_its_successor_has_what_was_saved(
     own_node: Platform, kubectl: Kubectl, sessions: Sessions
 ):
+    """In a cluster, the pod is deleted by force after its deadline, and its successor has the saved files."""
     name = sessions.ready()
     with sessions.connect(name) as sandbox:
         sandbox.files.write("kept.txt", "kept")
@@ -117,6 +120,7 @@ def test_fault_23_a_pod_whose_node_is_lost_is_forced_away_only_after_its_time_an
 def test_fault_5_a_leader_that_stood_still_while_another_took_over_leads_no_more_when_it_goes_on(
     own_node: Platform, system: Kubectl, sessions: Sessions
 ):
+    """In a cluster, a leader that was stopped while another took over no longer leads when it continues."""
     first = poll("there is a leader", lambda: holder(system), timeout=60)
     pod = system.get("pod", first)
     own_node.kill(pod, "operator", "SIGSTOP")
@@ -137,6 +141,7 @@ def test_fault_5_a_leader_that_stood_still_while_another_took_over_leads_no_more
 def test_fault_41_a_part_of_the_cluster_that_is_killed_costs_no_call_and_sessions_are_made_again_when_it_is_back(
     own_node: Platform, kubectl: Kubectl, sessions: Sessions, part: str
 ):
+    """No call fails, and new sessions become Ready once the component is back."""
     name = sessions.ready()
     before = sessions.pod(name)
     with sessions.connect(name, is_direct=True) as sandbox:
@@ -166,6 +171,7 @@ def is_serving(kubectl: Kubectl) -> bool:
 def test_fault_40_both_sides_find_a_host_that_is_gone_and_a_cell_is_told_to_its_end_once_it_is_back(
     own_node: Platform, sessions: Sessions
 ):
+    """In a cluster, both sides detect a host that is gone, and a cell is followed to its end once it is back."""
     name = sessions.ready()
     before = sessions.pod(name)
     address, agent = before["status"]["podIP"], find_agent(before["metadata"]["name"])

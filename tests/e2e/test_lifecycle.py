@@ -60,6 +60,7 @@ def test_every_kind_of_file_survives_suspend_and_resume(platform: Platform, kube
 
 
 def test_fault_20_a_killed_agent_comes_back_and_variables_are_still_there(own_node: Platform, sessions: Sessions):
+    """In a cluster, a killed agent comes back and the variables are still there."""
     name = sessions.ready()
     assert sessions.run_soon(name, "kept = 'still here'; print('set')") == "set\n"
     before = sessions.pod(name)
@@ -96,6 +97,7 @@ def test_killed_containers_come_back_with_files_that_were_never_saved(own_node: 
 
 
 def test_fault_27_a_pod_deleted_by_hand_is_made_anew_with_the_last_push(kubectl: Kubectl, sessions: Sessions):
+    """In a cluster, the new pod has the files of the last push."""
     name = sessions.ready()
     with sessions.connect(name) as sandbox:
         sandbox.files.write("pushed.txt", "pushed")
@@ -242,6 +244,7 @@ def test_the_maximum_lifetime_ends_a_session_that_is_used_after_saving_it(
 def test_fault_28_while_storage_is_down_nothing_is_lost_and_a_suspend_waits_for_it(
     own_node: Platform, kubectl: Kubectl, sessions: Sessions
 ):
+    """In a cluster, nothing is lost, and a suspend waits for storage."""
     name = sessions.ready()
     with sessions.connect(name) as sandbox:
         sandbox.files.write("before.txt", "saved before")

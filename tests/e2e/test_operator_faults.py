@@ -89,6 +89,7 @@ STEPS = (
 def test_fault_1_a_crash_around_any_write_converges_and_orphans_nothing(
     local_operator: LocalOperator, own_node: Platform, kubectl: Kubectl, fault: str, record_property
 ):
+    """In a cluster, a crash around any write converges and leaves no orphan."""
     sessions, began = Sessions(kubectl), time.monotonic()
     survived: dict[str, int] = {}
     names = []
@@ -156,6 +157,7 @@ def is_dead_soon(operator: LocalOperator) -> bool:
 def test_fault_5_when_the_leader_is_killed_the_other_replica_serves_a_new_session_within_15_seconds(
     own_node: Platform, system: Kubectl, sessions: Sessions, record_property
 ):
+    """In a cluster, the other replica serves a new session within 15 seconds."""
     leader = poll("there is a leader", lambda: holder(system), timeout=60)
     pod = system.get("pod", leader)
     own_node.kill(pod, "operator")
@@ -182,6 +184,7 @@ def holder(system: Kubectl) -> str:
 def test_fault_8_and_10_sessions_are_served_while_the_operator_is_away_and_a_poison_one_holds_up_nobody_when_it_returns(
     system: Kubectl, sessions: Sessions
 ):
+    """In a cluster, sessions are served without an operator, and a bad one delays no other when it returns."""
     poison = sessions.create(templateRef={"name": "no-such-template"})
     good = sessions.ready()
     system("scale", f"deployment/{RELEASE}", "--replicas=0")

@@ -88,6 +88,7 @@ def test_credentials_stolen_from_an_agent_open_its_own_workspace_and_no_other(
 def test_fault_32_credentials_that_the_store_revoked_delay_a_push_and_fail_none(
     own_node: Platform, kubectl: Kubectl, session: str
 ):
+    """In a cluster, a store that revokes all credentials delays a push and fails none."""
     name, sessions = session, Sessions(kubectl)
     content = bytes(range(256)) * (80 << 10)
     with sessions.connect(name) as sandbox, ThreadPoolExecutor(1) as pool:
@@ -127,6 +128,7 @@ def rotating_operator(own_node: Platform, system: Kubectl, tmp_path: Path) -> It
 def test_fault_39_credentials_are_rotated_under_load_and_no_call_fails(
     rotating_operator: LocalOperator, kubectl: Kubectl, record_property
 ):
+    """In a cluster, storage credentials are rotated under load, and no call fails."""
     sessions = Sessions(kubectl)
     # Only this one's renewals are to be counted.
     kubectl.delete(SESSION, "own-1")

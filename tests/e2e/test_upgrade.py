@@ -74,6 +74,7 @@ def replaced(system: Kubectl, before: set[str]) -> set[str]:
 def test_fault_6_upgrade_and_rollback_of_the_chart_leave_running_sessions_alone_and_serve_new_ones(
     upgraded: Platform, system: Kubectl, kubectl: Kubectl, sessions: Sessions, record_property
 ):
+    """In a cluster, upgrade and rollback of the chart leave running sessions alone and serve new ones."""
     name, sleeping = sessions.ready(), sessions.ready()
     with sessions.connect(sleeping) as sandbox:
         sandbox.files.write("kept.txt", "kept")

@@ -42,6 +42,7 @@ async def go_away(server):
 
 
 async def test_fault_11_the_api_server_restarts_at_each_write_of_a_start_and_of_a_suspension(tmp_path, monkeypatch):
+    """A start and a suspend complete although the server disappears at each of their writes."""
     operator = RunningOperator(tmp_path)
     server, restarts, left, struck = operator.server, [], 0, []
 
@@ -82,6 +83,7 @@ async def test_fault_11_the_api_server_restarts_at_each_write_of_a_start_and_of_
 async def test_fault_11_a_write_under_way_when_the_api_server_goes_and_reads_that_fail_after_it_are_made_again(
     tmp_path, monkeypatch
 ):
+    """A write that was cut off and the reads after it are repeated."""
     operator = RunningOperator(tmp_path)
     refused = []
 
@@ -103,6 +105,7 @@ async def test_fault_11_a_write_under_way_when_the_api_server_goes_and_reads_tha
 
 
 async def test_fault_12_a_watch_that_tells_nothing_is_made_up_for_by_the_lists(tmp_path, monkeypatch):
+    """If a watch stays silent, the regular lists alone make the session Ready."""
     operator = RunningOperator(tmp_path, resync_seconds=1.0)
     async with operator.running(monkeypatch):
         operator.server.is_deaf = True
@@ -111,6 +114,7 @@ async def test_fault_12_a_watch_that_tells_nothing_is_made_up_for_by_the_lists(t
 
 
 async def test_fault_12_a_watch_that_is_cut_off_goes_on_where_it_was(tmp_path, monkeypatch):
+    """A watch that is cut off continues from its last version."""
     operator = RunningOperator(tmp_path)
     async with operator.running(monkeypatch):
         operator.add_session("one")
@@ -123,6 +127,7 @@ async def test_fault_12_a_watch_that_is_cut_off_goes_on_where_it_was(tmp_path, m
 
 
 async def test_fault_13_a_conflict_at_each_write_is_a_reason_to_look_again(tmp_path, monkeypatch):
+    """Over HTTP, a conflict at any write leads to another reconcile."""
     operator = RunningOperator(tmp_path)
     left, struck = 0, 0
 
@@ -148,6 +153,7 @@ async def test_fault_13_a_conflict_at_each_write_is_a_reason_to_look_again(tmp_p
 
 
 async def test_fault_14_after_a_watch_that_ended_with_410_all_that_it_missed_is_found(tmp_path, monkeypatch):
+    """After a 410 the watch starts again, and a list finds everything that it missed."""
     operator = RunningOperator(tmp_path)
     async with operator.running(monkeypatch):
         for name in ("kept", "lost", "deleted"):
@@ -168,6 +174,7 @@ async def test_fault_14_after_a_watch_that_ended_with_410_all_that_it_missed_is_
 
 
 async def test_fault_14_a_list_whose_next_page_is_gone_begins_anew(tmp_path, monkeypatch):
+    """A list whose next page has expired starts again at its first page."""
     operator, expired = RunningOperator(tmp_path), []
     for name in ("one", "two", "three"):
         operator.add_session(name)
@@ -187,6 +194,7 @@ async def test_fault_14_a_list_whose_next_page_is_gone_begins_anew(tmp_path, mon
 
 
 async def test_fault_14_what_kopf_cannot_list_ends_the_process_which_is_then_started_anew(tmp_path, monkeypatch):
+    """If kopf itself cannot list, the process exits with code 1 and its successor continues."""
     operator = RunningOperator(tmp_path)
     async with operator.running(monkeypatch):
         operator.server.on_request = lambda request: (
@@ -201,6 +209,7 @@ async def test_fault_14_what_kopf_cannot_list_ends_the_process_which_is_then_sta
 
 
 async def test_fault_15_the_client_waits_as_long_as_it_is_told(client):
+    """The client waits for as long as Retry-After says."""
     server, api = client
     server.kube.put(SECRETS, NAMESPACE, {"metadata": {"name": "read"}, "data": {}})
     came = {"GET": [], "POST": []}
@@ -221,6 +230,7 @@ async def test_fault_15_the_client_waits_as_long_as_it_is_told(client):
 
 
 async def test_fault_15_who_is_throttled_for_ever_is_told_so_after_three_tries_and_other_refusals_at_once(client):
+    """A call that stays throttled fails after three attempts; other refusals fail at once."""
     server, api = client
     server.on_request = lambda _: refusal(429, "TooManyRequests", "later", Retry_After="0")
     with pytest.raises(UnavailableError) as caught:
@@ -233,6 +243,7 @@ async def test_fault_15_who_is_throttled_for_ever_is_told_so_after_three_tries_a
 
 
 async def test_fault_16_a_write_that_was_answered_with_500_is_not_sent_again_by_the_client(client):
+    """The client does not repeat a write that was answered with 500."""
     server, api = client
     server.on_request = lambda _: refusal(500, "InternalError", "perhaps", Retry_After="0")
     with pytest.raises(UnavailableError):

@@ -28,6 +28,7 @@ async def new_pod(tmp_path):
 
 
 async def test_fault_22_a_pod_that_is_evicted_saves_everything_and_the_next_one_has_it(new_pod, tmp_path):
+    """Agent and runtime, as real processes, save everything after SIGTERM; the next pod has it."""
     pod = await new_pod(**STOP)
     async with pod.connect() as sandbox:
         await sandbox.files.write("written.txt", "never pushed")
@@ -58,6 +59,7 @@ async def test_fault_22_a_pod_that_is_evicted_saves_everything_and_the_next_one_
 
 
 async def test_fault_22_a_pod_that_was_drained_ends_at_once(new_pod):
+    """A pod that was drained before has nothing left to save and ends at once."""
     pod = await new_pod(**STOP)
     async with pod.connect() as sandbox:
         await sandbox.files.write("f", "1")

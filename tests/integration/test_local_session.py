@@ -153,6 +153,7 @@ def test_an_error_names_the_field(sandbox, call, class_, field):
 
 
 def test_fault_35_a_repeated_request_runs_once_and_another_body_is_a_conflict(sandbox):
+    """A repeated request id runs once; the same id with another body is refused."""
     sandbox.run_code("times = 0")
     first = sandbox.run_code("times += 1; print(times)", request_id="once")
     second = sandbox.run_code("times += 1; print(times)", request_id="once")
@@ -162,6 +163,7 @@ def test_fault_35_a_repeated_request_runs_once_and_another_body_is_a_conflict(sa
 
 
 def test_fault_35_a_repeat_that_only_attaches_never_starts_anything(sandbox):
+    """A repeat that may only attach starts nothing if the agent does not know the request."""
     core = sandbox._core._connection
 
     async def repeat(method, request):
@@ -180,6 +182,7 @@ def test_fault_35_a_repeat_that_only_attaches_never_starts_anything(sandbox):
 
 
 async def test_fault_36_a_connection_that_breaks_in_the_middle_loses_and_repeats_nothing(sandbox):
+    """A client whose stream breaks attaches again; no output is lost or repeated."""
     endpoint = sandbox._core._connection.endpoint
     host, port = endpoint.address.split(":")
     with PortForward(lambda: dial((host, int(port)))) as forward:

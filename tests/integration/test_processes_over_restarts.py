@@ -35,6 +35,7 @@ ECHO = "while read line; do echo got $line; done; exit 4"
 
 
 async def test_fault_20_after_a_crash_of_the_agent_a_process_is_found_again_with_its_output_from_then_on(pod):
+    """The next agent finds background processes again, with their output from then on."""
     async with pod.connect() as sandbox:
         process = await sandbox.processes.start(ECHO, request_id="r1")
         await process.send_input("a\n")

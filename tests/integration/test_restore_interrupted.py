@@ -10,6 +10,7 @@ COUNT = 400
 
 
 async def test_fault_34_after_a_kill_in_the_middle_of_a_restore_nothing_counts_as_deleted_by_the_user(tmp_path):
+    """Files that an interrupted restore had not fetched never count as deleted by the user."""
     async with contextlib.AsyncExitStack() as stack:
 
         async def start(name):

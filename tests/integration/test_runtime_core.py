@@ -326,6 +326,7 @@ def test_an_interrupt_of_a_cell_that_prints_without_end_leaves_the_framing_intac
 
 
 def test_fault_21_a_crash_restarts_the_context_and_says_how_it_ended(client):
+    """The cell ends with the process's exit code, and its context starts again without variables."""
     first = client.execute("print('last words', flush=True)\nimport os\nos._exit(7)")
     assert (first["status"], first["exit_code"], first["context_restarted"]) == ("KILLED", 7, True)
     assert first.stdout == b"last words\n"
@@ -472,6 +473,7 @@ def node_processes(runtime: int) -> set[int]:
 
 
 def test_fault_20_an_execution_outlives_its_connection_and_variables_outlive_the_agent(runtime, client):
+    """The cell runs to its end in the sandbox, and the next agent finds all variables."""
     client.start("import time\ntime.sleep(0.2)\nx = 7")
     client.until_started(1)
     client.socket.close()

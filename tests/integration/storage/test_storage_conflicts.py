@@ -35,6 +35,7 @@ async def one(new_sandbox):
 async def test_fault_37_a_file_that_changed_on_both_sides_is_kept_in_both_versions(
     one, new_store, new_sandbox, is_seen
 ):
+    """A file that changed here and in storage is kept in both versions."""
     await new_store().put(FILES + "data/f", b"theirs")
     await new_store().put(FILES + "new", b"theirs, new")
     one.write("data/f", b"mine")

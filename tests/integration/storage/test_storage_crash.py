@@ -54,6 +54,7 @@ async def crash(new_sandbox, number, fault, prefix):
 async def test_fault_1_after_a_crash_at_any_call_a_restore_is_the_old_or_the_new_generation(
     new_sandbox, fault, stride, most, monkeypatch
 ):
+    """An agent that dies at any call of a push leaves the old or the new snapshot, never a mixture."""
     monkeypatch.setattr("sandbox_agent.storage.repository.delta.MOST", most)
     seen = []
     for number in range(0, 200, stride):
@@ -146,6 +147,7 @@ async def test_a_change_that_is_taken_back_after_a_crash_is_undone_in_storage(ne
 
 @FAULTS
 async def test_fault_30_a_first_push_that_is_cut_off_is_nothing_or_all(new_sandbox, fault):
+    """A first push that is cut off at any call has saved nothing or everything."""
     for number in range(100):
         prefix = f"c{number}/"
         sandbox = new_sandbox(prefix=prefix)
@@ -164,6 +166,7 @@ async def test_fault_30_a_first_push_that_is_cut_off_is_nothing_or_all(new_sandb
 
 
 async def test_fault_34_a_restore_that_is_cut_off_can_be_run_again(new_sandbox):
+    """A restore that is cut off at any call of storage can be run again."""
     one = new_sandbox()
     make_old(one)
     await one.push()
@@ -179,6 +182,7 @@ async def test_fault_34_a_restore_that_is_cut_off_can_be_run_again(new_sandbox):
 
 
 async def test_fault_28_storage_that_is_down_is_said_and_nothing_is_lost(new_sandbox):
+    """A push fails with the reason, and the next one saves everything."""
     sandbox = new_sandbox()
     sandbox.write("f", b"1")
     sandbox.store.fail_after(0)

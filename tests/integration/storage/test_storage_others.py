@@ -184,6 +184,7 @@ async def test_a_file_that_somebody_deleted_in_storage_is_not_restored(new_sandb
 
 
 async def test_fault_33_of_two_writers_one_gets_a_conflict_and_nothing_is_touched(new_sandbox):
+    """One push succeeds; the other gets WORKSPACE_CONFLICT and has changed nothing."""
     one, other = new_sandbox("pod-a"), new_sandbox("pod-b")
     one.write("f", b"base")
     await one.push()

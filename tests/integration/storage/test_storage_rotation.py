@@ -67,6 +67,7 @@ async def until(condition: Callable[[], bool]) -> None:
 async def test_fault_32_credentials_that_end_in_the_middle_of_an_upload_delay_it_and_lose_nothing(
     gate: CredentialGate, settings: S3Settings, store: S3Store, tmp_path: Path
 ):
+    """A multipart upload waits for new credentials and continues with them."""
     content = random.Random(32).randbytes(2 * PART_SIZE + 17)
     (tmp_path / "large.bin").write_bytes(content)
     (tmp_path / "small.txt").write_text("small")
@@ -99,6 +100,7 @@ async def test_fault_32_credentials_that_end_in_the_middle_of_an_upload_delay_it
 async def test_fault_39_credentials_change_under_load_and_no_call_fails(
     gate: CredentialGate, settings: S3Settings, store: S3Store, *, overlap: bool
 ):
+    """Storage credentials are replaced under load, and no call fails."""
     stop = asyncio.Event()
     counts = [0] * 6
 

@@ -332,6 +332,7 @@ async def test_a_push_reports_progress_and_then_done(new_sandbox):
 
 
 async def test_fault_31_half_of_a_large_upload_leaves_nothing_in_the_bucket(s3_settings):
+    """The upload is aborted, and no part stays in the bucket."""
     store, begun = S3Store(s3_settings), []
 
     async def uploads():

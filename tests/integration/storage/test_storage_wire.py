@@ -90,6 +90,7 @@ async def restore(workspace: Workspace) -> None:
 async def test_fault_29_a_push_over_a_slow_wire_takes_longer_than_any_patience_and_ends_well(
     proxy: TcpProxy, settings: S3Settings, straight: S3Store, tmp_path: Path
 ):
+    """A push over a slow connection succeeds as long as bytes move."""
     # What the kernel took for the sender is still to be sent when it waits for the answer.
     store = S3Store(dataclasses.replace(settings, read_timeout=4 * PATIENCE))
     workspace = workspace_of(store, tmp_path / "a")
@@ -106,6 +107,7 @@ async def test_fault_29_a_push_over_a_slow_wire_takes_longer_than_any_patience_a
 async def test_fault_30_a_body_that_is_cut_off_on_the_wire_is_nothing_or_all(
     proxy: TcpProxy, patient: S3Store, straight: S3Store, tmp_path: Path
 ):
+    """An upload that is cut off on the wire has stored nothing or everything."""
     workspace = workspace_of(patient, tmp_path / "a")
     (tmp_path / "a/large.bin").write_bytes(b"old")
     await push(workspace)
@@ -129,6 +131,7 @@ async def test_fault_30_a_body_that_is_cut_off_on_the_wire_is_nothing_or_all(
 async def test_fault_30_an_answer_that_is_cut_off_leaves_the_file_that_is_there(
     proxy: TcpProxy, patient: S3Store, straight: S3Store, tmp_path: Path
 ):
+    """A download that is cut off leaves the sandbox's file as it was."""
     (tmp_path / "a").mkdir()
     (tmp_path / "a/large.bin").write_bytes(LARGE)
     await push(workspace_of(straight, tmp_path / "a"))
@@ -182,6 +185,7 @@ async def test_fault_40_a_request_whose_answer_never_comes_is_made_again_and_cou
 async def test_fault_29_a_look_at_a_storage_that_does_not_answer_delays_one_call_and_not_for_long(
     proxy: TcpProxy, store: S3Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
+    """A check for changes that gets no answer delays one call by at most five seconds."""
     monkeypatch.setattr("sandbox_agent.storage.restore.freshness.PATIENCE", 0.2)
     workspace = workspace_of(store, tmp_path / "a")
     await push(workspace)

@@ -57,6 +57,7 @@ async def test_streams_and_unknown_methods_need_the_token_too(client, connect, e
 
 
 async def test_fault_39_a_repeated_bind_revokes_the_old_token(control, client, bind_request, connect, error_of):
+    """A repeated Bind with another token revokes the old one."""
     bind_request.token_sha256 = hashlib.sha256(b"new").digest()
     await control.Bind(bind_request)
     with pytest.raises(grpc.aio.AioRpcError) as caught:

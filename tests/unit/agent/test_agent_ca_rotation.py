@@ -114,6 +114,7 @@ async def cluster(scripted, tmp_path):
 
 
 async def test_fault_39_one_ca_follows_another_and_no_call_of_any_pod_fails(cluster):
+    """One CA follows another, and no call to any pod fails."""
     first = cluster.authority.pem
     await cluster.start_pod("before")
     await cluster.pass_by(seconds=1)
@@ -143,6 +144,7 @@ async def test_fault_39_one_ca_follows_another_and_no_call_of_any_pod_fails(clus
 
 
 async def test_fault_39_a_ca_is_renewed_a_year_before_its_end_without_being_told(cluster):
+    """A CA is rotated a year before its end without any action."""
     first = cluster.authority.pem
     await cluster.pass_by(days=3650 - 366)
     assert cluster.authority.pem == first
@@ -155,6 +157,7 @@ async def test_fault_39_a_ca_is_renewed_a_year_before_its_end_without_being_told
 
 
 async def test_fault_39_another_replica_and_the_next_process_hold_what_the_leader_wrote(cluster):
+    """Other replicas and the next process use the CA that the leader wrote."""
     standby = CASecret(cluster.kube, "system", "ca", lambda: False, lambda: cluster.now)
     replica = await standby.load()
     cluster.kube.change(SECRETS, "system", "ca", {"metadata": {"annotations": {RENEW: "now"}}})

@@ -107,6 +107,7 @@ async def test_a_repeated_request_attaches_and_another_body_is_refused(cells, ru
 
 
 async def test_fault_36_a_cell_goes_on_when_its_client_goes_away(cells, runtime, scripted):
+    """A cell continues when its client goes away."""
     release = asyncio.Event()
 
     async def slow(peer, channel, arguments):
@@ -126,6 +127,8 @@ async def test_fault_36_a_cell_goes_on_when_its_client_goes_away(cells, runtime,
 
 
 async def test_fault_19_what_ran_when_the_link_was_lost_is_lost_and_not_run_again(cells, runtime, scripted):
+    """What ran when the link was lost is reported as LOST and not run again."""
+
     async def die(peer, channel, arguments):
         peer.event(channel, {"type": "started", "context_id": "python"})
         peer.data(channel, b"half")

@@ -33,6 +33,7 @@ def options(request):
 
 
 def test_fault_40_both_sides_look_after_20_s_of_silence_and_give_up_10_s_later(options):
+    """Both sides ping after 20 s of silence and give up 10 s later."""
     assert (options["grpc.keepalive_time_ms"], options["grpc.http2.ping_timeout_ms"]) == (20_000, 10_000)
 
 
@@ -58,6 +59,7 @@ def executions(runtime):
 async def test_fault_40_a_cell_whose_connection_went_silent_is_told_to_its_end_and_ran_once(
     sandbox, proxy, runtime, held_cell
 ):
+    """A cell whose connection went silent is followed to its end and runs once."""
     running = asyncio.create_task(sandbox.run_code("1"))
     await held_cell.has_begun.wait()
     connections = proxy.connections
@@ -78,6 +80,7 @@ def short_connect(monkeypatch):
 async def test_fault_40_a_cell_outlasts_a_network_that_is_away_for_longer_than_a_call_waits_for_a_connection(
     short_connect, sandbox, proxy, runtime, held_cell
 ):
+    """A cell outlasts a network that is away for longer than a call waits for a connection."""
     running = asyncio.create_task(sandbox.run_code("1"))
     await held_cell.has_begun.wait()
     connections = proxy.connections
@@ -99,6 +102,7 @@ async def test_fault_40_a_cell_outlasts_a_network_that_is_away_for_longer_than_a
 
 
 async def test_fault_40_a_cell_that_was_sent_into_silence_is_told_as_lost_and_never_runs(sandbox, proxy, runtime):
+    """A cell that never arrived is reported as LOST and never runs."""
     assert (await sandbox.run_code("1")).ok
     proxy.fall_silent()
     began = time.monotonic()
@@ -113,6 +117,7 @@ async def test_fault_40_a_cell_that_was_sent_into_silence_is_told_as_lost_and_ne
 
 
 async def test_fault_40_a_call_that_may_be_repeated_is_repeated_by_itself(sandbox, proxy, runtime, scripted):
+    """A call that may be repeated is repeated automatically."""
     runtime.handlers["context.list"] = scripted.answer({"contexts": []})
     assert await sandbox.contexts.list() == []
     proxy.fall_silent()

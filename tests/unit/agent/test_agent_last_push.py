@@ -51,6 +51,7 @@ async def begun(workspace, pushes):
 
 
 async def test_fault_22_an_agent_that_is_told_to_stop_saves_without_looking_drained(bound, workspace, client):
+    """An agent that gets SIGTERM saves without looking drained."""
     workspace.may_push.clear()
     finishing = asyncio.create_task(bound.finish())
     await begun(workspace, 1)
@@ -65,6 +66,7 @@ async def test_fault_22_an_agent_that_is_told_to_stop_saves_without_looking_drai
 
 
 async def test_fault_22_the_last_push_comes_after_the_work_that_is_under_way(bound, workspace, client, held_cell):
+    """The last push waits for running work."""
     request = interpreter_pb2.ExecuteRequest(code="1", language=1)
     call = interpreter_pb2_grpc.InterpreterServiceStub(client).Execute(request)
     running = asyncio.create_task(_events(call))
@@ -80,6 +82,7 @@ async def test_fault_22_the_last_push_comes_after_the_work_that_is_under_way(bou
 
 
 async def test_fault_22_a_last_push_that_fails_is_tried_again_while_there_is_time(bound, workspace, monkeypatch):
+    """A last push that fails is repeated while there is time."""
     monkeypatch.setattr(session_service, "LAST_PUSH_RETRY", 0.001)
     workspace.error = DOWN
     finishing = asyncio.create_task(bound.finish())
@@ -91,6 +94,7 @@ async def test_fault_22_a_last_push_that_fails_is_tried_again_while_there_is_tim
 
 @pytest.mark.parametrize("hangs", [True, False], ids=["a push that hangs", "storage that is down"])
 async def test_fault_22_the_end_comes_in_time_whatever_storage_does(bound, workspace, settings, hangs):
+    """The agent ends in time, whatever storage does."""
     workspace.error = DOWN
     if hangs:
         workspace.may_push.clear()
@@ -101,6 +105,7 @@ async def test_fault_22_the_end_comes_in_time_whatever_storage_does(bound, works
 
 
 async def test_fault_22_nothing_is_waited_for_once_the_runtime_is_gone(bound, workspace):
+    """Once the runtime is gone, the agent does not wait."""
     workspace.error = OperationError("UNAVAILABLE", "RUNTIME_UNAVAILABLE", "gone")
     async with asyncio.timeout(5):
         await bound.finish()
@@ -108,6 +113,7 @@ async def test_fault_22_nothing_is_waited_for_once_the_runtime_is_gone(bound, wo
 
 
 async def test_fault_22_what_a_drain_is_saving_is_not_saved_a_second_time(bound, workspace, control):
+    """What a drain is saving is not saved a second time."""
     workspace.may_push.clear()
     draining = asyncio.ensure_future(control.Drain(session_pb2.DrainRequest(session_uid="uid-1")))
     await begun(workspace, 1)
@@ -121,6 +127,7 @@ async def test_fault_22_what_a_drain_is_saving_is_not_saved_a_second_time(bound,
 
 
 async def test_fault_22_a_workspace_that_was_not_restored_is_not_pushed(agent, control, bind_request, workspace):
+    """A workspace that was never restored is not pushed."""
     bind_request.workspace.s3.bucket, bind_request.workspace.key_prefix = "b", "p/"
     workspace.error = OperationError("PERMISSION_DENIED", "STORAGE_UNAVAILABLE", "access denied")
     await control.Bind(bind_request)

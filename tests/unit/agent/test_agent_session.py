@@ -187,6 +187,7 @@ async def test_after_a_failed_restore_nobody_may_write_until_it_worked(
 async def test_fault_37_drain_waits_for_work_then_pushes_then_refuses(
     control, stored_request, workspace, connect, runtime, scripted, error_of
 ):
+    """A drain waits for running work, pushes, and then refuses calls."""
     release = asyncio.Event()
     begun = asyncio.Event()
 
@@ -220,6 +221,7 @@ async def test_fault_37_drain_waits_for_work_then_pushes_then_refuses(
 async def test_fault_29_a_suspend_waits_for_a_slow_storage_and_says_so_to_whoever_asks(
     control, stored_request, workspace
 ):
+    """A suspend waits for slow storage, and the agent answers DRAINING meanwhile."""
     await control.Bind(stored_request)
     await control.Describe(session_pb2.DescribeRequest(wait={"seconds": 10}))
     workspace.may_push.clear()
@@ -261,6 +263,7 @@ async def test_calls_of_another_session_are_refused(control, bind_request, error
 async def test_fault_10_a_session_ends_with_its_lifetime_even_without_an_operator(
     control, bind_request, connect, error_of
 ):
+    """A session ends with its lifetime even without an operator."""
     bind_request.lifecycle.max_lifetime.nanos = 1
     await control.Bind(bind_request)
     async with connect() as channel:
@@ -272,6 +275,7 @@ async def test_fault_10_a_session_ends_with_its_lifetime_even_without_an_operato
 async def test_fault_19_a_runtime_that_restarted_is_configured_again_and_not_restored(
     control, stored_request, client, runtime, workspace
 ):
+    """A runtime that restarted is configured again, and its files are not restored over."""
     await control.Bind(stored_request)
     await control.Describe(session_pb2.DescribeRequest(wait={"seconds": 10}))
     await runtime.stop()
@@ -336,6 +340,7 @@ async def test_a_status_that_waits_for_credentials_keeps_those_who_bring_them_wa
 
 
 async def test_fault_18_how_long_nothing_was_done_is_counted_whatever_happens_to_the_clock(control, monkeypatch):
+    """The agent counts idle time correctly whatever happens to the wall clock."""
     before = time.time
     for skew in (-600, 600):
         monkeypatch.setattr(time, "time", lambda skew=skew: before() + skew)

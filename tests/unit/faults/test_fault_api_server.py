@@ -34,26 +34,31 @@ async def strike_at_each_write(step, **fault):
 
 @each_step
 async def test_fault_11_while_the_api_server_restarts_calls_fail_and_then_it_goes_on(step):
+    """Every write fails twenty times, and the session becomes Ready afterwards."""
     await strike_at_each_write(step, error=no_answer, times=20)
 
 
 @each_step
 async def test_fault_13_a_conflict_is_a_reason_to_look_again(step):
+    """A conflict leads to another reconcile."""
     await strike_at_each_write(step, error=conflict)
 
 
 @each_step
 async def test_fault_15_a_write_that_is_throttled_is_made_later(step):
+    """A throttled write is made later."""
     await strike_at_each_write(step, error=throttled, times=3)
 
 
 @each_step
 async def test_fault_16_a_write_whose_answer_was_500_is_not_made_twice(step):
+    """A write that took effect although the answer was 500 is not made twice."""
     await strike_at_each_write(step, error=broken, committed=True)
 
 
 @each_step
 async def test_fault_12_with_a_watch_that_hangs_the_lists_alone_are_enough(step):
+    """With a watch that hangs, the lists alone are enough."""
     world = TroubledWorld()
     await step(world)
     world.kube.hang_watch()
@@ -67,6 +72,7 @@ async def test_fault_12_with_a_watch_that_hangs_the_lists_alone_are_enough(step)
 
 @each_step
 async def test_fault_12_events_that_come_late_change_nothing_back(step):
+    """Late events do not revert newer state."""
     world = TroubledWorld()
     await step(world)
     world.kube.hang_watch()
@@ -83,6 +89,7 @@ async def test_fault_12_events_that_come_late_change_nothing_back(step):
 
 @each_step
 async def test_fault_17_a_list_that_lags_behind_our_own_writes_takes_nothing_back(step):
+    """A list that is older than our own writes reverts nothing."""
     world = TroubledWorld()
     await step(world)
     await world.operator.list_all()
@@ -102,6 +109,7 @@ async def test_fault_17_a_list_that_lags_behind_our_own_writes_takes_nothing_bac
 
 
 async def test_fault_12_a_late_event_of_a_suspension_that_is_long_over_ends_nothing():
+    """A late event of an old suspend does not suspend the session again."""
     world = TroubledWorld()
     await world.start()
     writes, agents = list(world.kube.writes), len(world.agents.calls)
@@ -122,6 +130,7 @@ async def test_fault_12_a_late_event_of_a_suspension_that_is_long_over_ends_noth
 
 
 async def test_fault_17_a_list_from_before_a_session_was_resumed_suspends_it_not_again():
+    """A list from before a resume does not suspend the session again."""
     world = TroubledWorld()
     await world.start()
     world.change_session(suspended=True)
@@ -140,6 +149,7 @@ async def test_fault_17_a_list_from_before_a_session_was_resumed_suspends_it_not
 
 
 async def test_fault_17_a_list_from_before_a_pod_was_made_is_no_reason_to_make_another():
+    """A list from before a pod was created does not create a second pod."""
     world = TroubledWorld()
     await create(world)
     world.kube.freeze_reads()
@@ -156,6 +166,7 @@ async def test_fault_17_a_list_from_before_a_pod_was_made_is_no_reason_to_make_a
 
 @pytest.mark.parametrize("minutes", [10, -10])
 async def test_fault_18_an_operator_whose_clock_is_off_by_ten_minutes_ends_nobodys_session(minutes):
+    """An operator whose clock is off by ten minutes ends no session early."""
     world = TroubledWorld()
     world.operator_clock = lambda: world.clock() + timedelta(minutes=minutes)
     world.restart()
@@ -166,6 +177,7 @@ async def test_fault_18_an_operator_whose_clock_is_off_by_ten_minutes_ends_nobod
 
 @pytest.mark.parametrize("minutes", [10, -10])
 async def test_fault_18_an_agent_whose_clock_is_off_by_ten_minutes_is_not_taken_for_idle(minutes):
+    """An agent whose clock is off by ten minutes does not count as idle."""
     world = TroubledWorld()
     await world.start()
     (name,) = world.agents.views
@@ -179,6 +191,7 @@ async def test_fault_18_an_agent_whose_clock_is_off_by_ten_minutes_is_not_taken_
 @pytest.mark.parametrize("minutes", [10, -10])
 @pytest.mark.parametrize(("idle", "phase"), [(4, "Ready"), (6, "Suspended")])
 async def test_fault_18_an_idle_timeout_below_the_skew_is_kept_by_what_the_agent_counts(minutes, idle, phase):
+    """An idle timeout shorter than the skew holds, because the agent counts idle time itself."""
     world = TroubledWorld()
     await world.start(lifecycle={"idleTimeout": "5m"})
     (name,) = world.agents.views
@@ -191,6 +204,7 @@ async def test_fault_18_an_idle_timeout_below_the_skew_is_kept_by_what_the_agent
 
 
 async def test_fault_18_an_operator_ahead_of_the_api_server_keeps_an_idle_timeout_below_the_skew():
+    """The same holds for an operator whose clock is ahead of the API server's."""
     world = TroubledWorld()
     world.operator_clock = lambda: world.clock() + timedelta(minutes=10)
     world.restart()

@@ -24,6 +24,7 @@ def ends(pem):
 
 
 def test_fault_39_a_pods_certificate_outlives_the_longest_session_in_a_pool_pod_of_the_highest_age():
+    """A pod's certificate outlives the longest session in the oldest pool pod."""
     now = datetime.now(UTC)
     authority = Authority(create_authority(now))
     pod_ends = now + PoolTiming().max_age + LONGEST_SESSION
@@ -34,6 +35,7 @@ def test_fault_39_a_pods_certificate_outlives_the_longest_session_in_a_pool_pod_
 
 
 def test_fault_39_no_session_may_live_longer_than_that():
+    """No session may be configured to live longer than its certificate."""
     world = TroubledWorld()
     body = world.add_session(lifecycle={"maxLifetime": f"{LONGEST_SESSION.days * 24 + 1}h"})
     with pytest.raises(SpecError, match=r"spec\.lifecycle\.maxLifetime"):
@@ -43,6 +45,7 @@ def test_fault_39_no_session_may_live_longer_than_that():
 async def test_fault_39_sessions_that_slept_while_the_ca_was_replaced_wake_with_the_new_one_and_their_old_token(
     monkeypatch,
 ):
+    """Sessions that slept while the CA was replaced wake with the new CA and their old token."""
     world = TroubledWorld()
     await world.start()
     world.change_session(suspended=True)
@@ -65,6 +68,7 @@ async def test_fault_39_sessions_that_slept_while_the_ca_was_replaced_wake_with_
 async def test_fault_39_the_operator_as_it_runs_begins_when_it_is_told_and_gives_new_sessions_both_cas(
     tmp_path, monkeypatch
 ):
+    """An annotation starts the CA's rotation, and new sessions trust both CAs."""
     monkeypatch.setattr(ca_secret, "_REFRESH_SECONDS", 0.02)
     operator = RunningOperator(tmp_path)
     name = operator.settings.ca_secret

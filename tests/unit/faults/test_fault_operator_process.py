@@ -79,6 +79,7 @@ STEPS = {
 @pytest.mark.parametrize("where", ["at", "after"])
 @pytest.mark.parametrize("step", STEPS, ids=lambda step: step.__name__)
 async def test_fault_1_the_operator_dies_around_every_write_of_every_step(step, where):
+    """The next operator converges to one pod per session without orphans, whichever write was hit."""
     phase, writes = STEPS[step]
     died_at = set()
     for number in count(1):
@@ -100,6 +101,7 @@ CLAIM = (START | {("patch", "pods"), ("patch", "sandboxwarmpools")}) - {("create
 
 @pytest.mark.parametrize("where", ["at", "after"])
 async def test_fault_1_the_operator_dies_around_every_write_of_a_claim_and_of_its_pools_refill(where):
+    """The same holds for claims of warm pods and for the refill of their pool."""
     died_at = set()
     for number in count(1):
         world = TroubledWorld()
@@ -119,6 +121,7 @@ async def test_fault_1_the_operator_dies_around_every_write_of_a_claim_and_of_it
 
 
 async def test_fault_2_between_the_pod_and_its_status_nothing_is_made_twice():
+    """The next operator finds the pod by its owner and creates no second one."""
     world = TroubledWorld()
     await create(world)
     writes = 0
@@ -135,6 +138,7 @@ async def test_fault_2_between_the_pod_and_its_status_nothing_is_made_twice():
 
 
 async def test_fault_3_a_session_deleted_while_its_operator_dies_in_the_suspension_leaves_nothing():
+    """A session that is deleted while its operator dies in a suspend leaves nothing behind."""
     for number in count(1):
         world = TroubledWorld()
         await suspend(world)
@@ -149,6 +153,7 @@ async def test_fault_3_a_session_deleted_while_its_operator_dies_in_the_suspensi
 
 
 async def test_fault_4_two_operators_that_both_act_make_one_pod_and_one_token():
+    """Two operators that both act create one pod and one token."""
     world = TroubledWorld()
     await create(world)
     first = world.operator
@@ -165,6 +170,7 @@ async def test_fault_4_two_operators_that_both_act_make_one_pod_and_one_token():
 
 
 async def test_fault_6_another_version_of_the_operator_leaves_running_sessions_alone():
+    """An operator of another version leaves running sessions alone."""
     world = TroubledWorld()
     await world.start()
     before, binds = world.pods(), len(world.agents.requests)
@@ -181,6 +187,7 @@ async def test_fault_6_another_version_of_the_operator_leaves_running_sessions_a
 
 
 async def test_fault_7_a_deletion_that_no_watch_told_is_found_by_the_next_list():
+    """The next list finds a deletion that no watch reported."""
     world = TroubledWorld()
     await world.start()
     world.add_session("two")
@@ -200,6 +207,7 @@ async def test_fault_7_a_deletion_that_no_watch_told_is_found_by_the_next_list()
 
 
 async def test_fault_8_a_poison_session_fails_alone_and_says_why():
+    """The session fails alone and says why."""
     world = TroubledWorld()
     world.add_template()
     world.add_session("poison", lifecycle={"idleTimeout": ["not", "a", "duration"]}, env=7)
@@ -211,6 +219,7 @@ async def test_fault_8_a_poison_session_fails_alone_and_says_why():
 
 
 async def test_fault_9_a_backlog_of_five_thousand_is_one_look_each_and_the_bad_ones_hold_up_nobody():
+    """Each of 5,000 keys is reconciled once, and failing ones do not delay the others."""
     looks = Counter()
 
     async def work(key):
@@ -234,6 +243,7 @@ async def test_fault_9_a_backlog_of_five_thousand_is_one_look_each_and_the_bad_o
 
 
 async def test_fault_9_five_thousand_sessions_that_wait_get_one_look_and_one_write_each():
+    """5,000 waiting sessions cost one reconcile and one write each."""
     kube, store, metrics = FakeKube(), Store(), Metrics()
     kube.put(TEMPLATES, NAMESPACE, {"metadata": {"name": "default"}, "spec": {"image": "sandbox:1"}})
     names = [f"s{number}" for number in range(5000)]
@@ -261,6 +271,7 @@ async def test_fault_9_five_thousand_sessions_that_wait_get_one_look_and_one_wri
 
 
 async def test_fault_9_of_many_sessions_in_a_list_only_what_changed_is_written():
+    """Of many listed sessions, only those that changed are written."""
     world = TroubledWorld()
     world.add_template()
     for number in range(100):
@@ -285,6 +296,7 @@ def sleeping_session(name, number):
 
 
 async def test_fault_10_after_an_hour_without_an_operator_the_next_one_does_what_is_overdue():
+    """After an hour without an operator, the next one does what is overdue."""
     world = TroubledWorld()
     await world.start(lifecycle={"idleTimeout": "2h"})
     world.add_session("idle", lifecycle={"idleTimeout": "15m"})

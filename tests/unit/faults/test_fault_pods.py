@@ -31,6 +31,7 @@ def uid_of(world):
 
 @pytest.mark.parametrize("container", ["sandbox", "agent"])
 async def test_fault_19_and_20_a_container_that_died_is_the_kubelets_and_the_pod_is_kept(ready, container):
+    """The kubelet restarts the container; the operator keeps the pod and binds a blank agent again."""
     before = uid_of(ready)
     died = {"terminated": {"reason": "OOMKilled", "exitCode": 137}}
     other = "agent" if container == "sandbox" else "sandbox"
@@ -45,6 +46,7 @@ async def test_fault_19_and_20_a_container_that_died_is_the_kubelets_and_the_pod
 
 
 async def test_fault_20_an_agent_that_came_back_blank_is_never_drained_as_if_nothing_had_been_there(ready):
+    """An agent that came back blank is bound before it is drained, so its files are saved."""
     change_pod(ready, containerStatuses=[running("agent", 1), running("sandbox")])
     ready.agents.end(next(iter(ready.agents.views)), by_fault=True)
     ready.change_session(suspended=True)
@@ -55,6 +57,7 @@ async def test_fault_20_an_agent_that_came_back_blank_is_never_drained_as_if_not
 
 
 async def test_fault_22_an_evicted_pod_is_replaced_and_the_session_says_why_meanwhile(ready):
+    """The operator replaces an evicted pod, and the session says why meanwhile."""
     before = uid_of(ready)
     change_pod(ready, phase="Failed", reason="Evicted", message="disk pressure")
     ready.agents.end(next(iter(ready.agents.views)), by_fault=True)
@@ -67,6 +70,7 @@ async def test_fault_22_an_evicted_pod_is_replaced_and_the_session_says_why_mean
 
 
 async def test_fault_23_a_pod_of_a_lost_node_is_forced_away_only_after_its_time(ready):
+    """A pod on a lost node is deleted by force, but not before its deadline."""
     before, name = uid_of(ready), ready.pod()
     await ready.kube.delete(PODS, NAMESPACE, name)
     ready.agents.unreachable.add(next(iter(ready.agents.views)))
@@ -103,6 +107,7 @@ WAITING = {"containerStatuses": [{"name": "sandbox", "image": "none:1", "state":
     ],
 )
 async def test_fault_24_what_keeps_a_pod_from_starting_is_named_and_fails_at_its_deadline(status, waiting, reason):
+    """The session names the cause and becomes Failed at its deadline."""
     world = TroubledWorld()
     world.add_template()
     world.add_session()
@@ -123,6 +128,7 @@ async def test_fault_24_what_keeps_a_pod_from_starting_is_named_and_fails_at_its
 
 
 async def test_fault_25_a_kubelet_that_restarts_and_says_not_ready_costs_no_pod(ready):
+    """A kubelet that restarts and reports pods as not ready costs no pod."""
     before, writes = uid_of(ready), list(ready.kube.writes)
     for state in ("False", "True"):
         change_pod(ready, conditions=[{"type": "Ready", "status": state}])
@@ -135,6 +141,7 @@ async def test_fault_25_a_kubelet_that_restarts_and_says_not_ready_costs_no_pod(
 
 
 async def test_fault_27_a_pod_deleted_by_hand_is_replaced_once(ready):
+    """The operator replaces the pod once."""
     before = uid_of(ready)
     ready.lose_pod()
     await ready.come_to_rest()
@@ -143,6 +150,7 @@ async def test_fault_27_a_pod_deleted_by_hand_is_replaced_once(ready):
 
 
 async def test_fault_38_a_session_deleted_at_any_write_of_its_resume_leaves_nothing():
+    """A session that is deleted at any write of its resume leaves nothing behind."""
     for number in count(1):
         world = TroubledWorld()
         await world.start()

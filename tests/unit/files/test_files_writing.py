@@ -108,6 +108,7 @@ async def test_a_file_over_the_limit_is_refused_and_the_limit_is_read_at_each_ca
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
 @pytest.mark.parametrize("pieces", [[b"new"], [b"new", b"er", b"!"]])
 async def test_fault_26_a_full_disk_leaves_the_old_file_and_no_part_of_the_new(bench, monkeypatch, number, pieces):
+    """The write fails with DISK_FULL, the old file stays, and no partial file is left."""
     (bench.root / "a").write_text("old")
 
     def full(_descriptor: int, _data: bytes) -> int:

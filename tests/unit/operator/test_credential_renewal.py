@@ -226,6 +226,8 @@ async def test_a_session_without_a_bucket_has_no_credentials_to_renew():
 
 
 async def test_fault_1_an_operator_that_dies_at_a_renewal_leaves_one_to_the_next(ready):
+    """An operator that dies during a credential renewal leaves it to the next one."""
+
     def die():
         raise Killed
 

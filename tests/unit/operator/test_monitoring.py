@@ -45,7 +45,7 @@ def test_every_metric_is_on_the_dashboard_but_those_of_the_machinery(told):
 def test_an_alert_has_a_severity_words_for_people_and_a_place_in_the_documents(rule):
     assert rule["labels"]["severity"] in {"warning", "critical"}
     assert rule["annotations"].keys() == {"summary", "description"}
-    assert f"| `{rule['alert']}`" in (ROOT / "docs/operations.md").read_text()
+    assert f"| `{rule['alert']}`" in (ROOT / "docs/operations/monitoring.md").read_text()
 
 
 def test_panels_do_not_lie_over_one_another():

@@ -26,6 +26,7 @@ async def converge(world):
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("n", range(1, 9))
 async def test_fault_1_a_crash_at_each_write_of_a_start_ends_in_one_ready_session(world, n, after):
+    """A crash at each write of a start ends in one Ready session."""
     world.add_template()
     world.add_session()
     await run_until_killed(world, Death(kill_after=n) if after else Death(kill_at=n))
@@ -40,6 +41,7 @@ async def test_fault_1_a_crash_at_each_write_of_a_start_ends_in_one_ready_sessio
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("n", range(1, 6))
 async def test_fault_1_a_crash_at_each_write_of_a_suspend_loses_nothing(world, n, after):
+    """A crash at each write of a suspend loses nothing."""
     await world.start()
     world.kube.change(SESSIONS, NAMESPACE, "one", {"spec": {"suspended": True}})
     await run_until_killed(world, Death(kill_after=n) if after else Death(kill_at=n))
@@ -50,6 +52,7 @@ async def test_fault_1_a_crash_at_each_write_of_a_suspend_loses_nothing(world, n
 
 
 async def test_fault_1_a_crash_between_idle_and_suspended_still_says_idle(world):
+    """A crash between the decision and the suspend keeps the reason Idle."""
     await world.start()
     world.clock.advance(minutes=20)
     await run_until_killed(world, Death(kill_after=1))
@@ -59,6 +62,7 @@ async def test_fault_1_a_crash_between_idle_and_suspended_still_says_idle(world)
 
 
 async def test_fault_3_a_session_deleted_while_no_operator_ran_leaves_nothing(world):
+    """A session that is deleted while no operator runs leaves nothing behind."""
     await world.start()
     world.kube.remove(SESSIONS, NAMESPACE, "one")
     await converge(world)

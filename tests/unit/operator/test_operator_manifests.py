@@ -222,6 +222,7 @@ def test_a_sandbox_is_told_before_its_session_where_no_session_can_have_a_networ
 
 
 def test_fault_22_a_pod_ends_later_than_the_last_push_in_it():
+    """A pod's grace period is longer than the last push may take."""
     spec = build(make_template())["spec"]
     told = [{item["name"]: item["value"] for item in container["env"]} for container in spec["containers"]]
     (seconds,) = {int(variables["SANDBOX_STOP_SECONDS"]) for variables in told}

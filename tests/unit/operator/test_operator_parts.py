@@ -42,6 +42,7 @@ class Ticks:
 
 
 async def test_fault_4_a_lease_has_one_holder_and_passes_on_after_its_end():
+    """A lease has one holder and passes on only after it expires."""
     kube, clock = FakeKube(), Ticks()
     first, second = (LeaderLease(kube, "system", "lease", name, lambda _: None, clock) for name in ("a", "b"))
     assert await first.step()
@@ -67,6 +68,7 @@ async def test_a_released_lease_is_taken_at_once():
 
 
 async def test_fault_5_the_gate_closes_before_the_lease_ends_when_it_cannot_be_renewed():
+    """A leader that cannot renew its lease stops writing before the lease expires."""
     kube, clock = FakeKube(), Ticks()
     lease = LeaderLease(kube, "system", "lease", "a", lambda _: None, clock)
     running = asyncio.create_task(lease.run())
@@ -112,6 +114,7 @@ async def test_work_that_was_refused_for_want_of_the_lease_is_done_once_it_is_ba
 
 
 def test_fault_5_what_is_heard_while_a_renewal_is_late_is_worked_on_as_nobody_lists_it_again(tmp_path):
+    """Events that arrive while a renewal is late are worked on afterwards."""
     kubeconfig = tmp_path / "kubeconfig"
     cluster = {"name": "c", "cluster": {"server": "http://127.0.0.1:1"}}
     context = {"name": "c", "context": {"cluster": "c", "user": "u"}}
@@ -179,6 +182,7 @@ async def test_a_key_that_was_added_before_its_works_look_is_not_worked_on_once_
 
 
 async def test_fault_8_a_key_that_fails_is_tried_again_and_others_go_on():
+    """A key that fails is retried with a backoff, and the others continue."""
     seen = []
 
     async def work(key):
@@ -217,6 +221,7 @@ def make(version, name="one", uid="u"):
 
 
 def test_fault_17_the_answer_of_a_write_that_comes_after_the_event_of_the_deletion_brings_nothing_back():
+    """A write's response that arrives after the deletion's event brings nothing back."""
     store = Store()
     handlers = Handlers(store, lambda _: None, Metrics(), "default")
     handlers.handle(SESSIONS, "ADDED", make(5, uid="first"))

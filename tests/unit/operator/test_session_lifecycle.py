@@ -286,6 +286,7 @@ async def look_again(world):
 
 
 async def test_fault_7_a_session_that_was_gone_before_its_deletion_is_forgotten_at_once(world):
+    """A session that is found to be gone is forgotten at once."""
     await world.start(lifecycle={"maxLifetime": "1h", "idleTimeout": "10h", "ttlAfterFinished": "1h"})
     for _ in range(2):
         world.clock.advance(minutes=61)

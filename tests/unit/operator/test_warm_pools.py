@@ -80,6 +80,7 @@ async def test_a_pool_whose_policy_is_refused_says_so_and_makes_no_pod(world):
 
 
 async def test_fault_7_a_session_whose_deletion_nobody_told_takes_no_warm_pod_but_the_first(world):
+    """A session whose deletion was missed takes no second warm pod."""
     await fill(world)
     session = world.add_session()
     # Gone without an event; what it owns is collected, as often as there is something.
