@@ -1,4 +1,4 @@
-"""Whole folders between this machine and the workspace, many files at a time."""
+"""Uploads and downloads whole folders, several files at a time."""
 
 from __future__ import annotations
 
@@ -8,32 +8,53 @@ import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from sandbox_client.errors import InvalidArgument
 from sandbox_client.file_transfer import publish
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
     from pathlib import PurePosixPath
 
-    from sandbox_client.files import AsyncFiles
-    from sandbox_client.models.results import FileInfo
+    from sandbox_client.models.file_info import FileInfo
 
-AT_ONCE: Final = 16
-"""Files that travel at a time."""
-SMALL: Final = 1 << 20
-"""Bytes of a file that is held in memory as a whole."""
-_LEVELS: Final = 4096
+MAX_CONCURRENT_FILES: Final = 16
+MAX_BUFFERED_SIZE: Final = 1 << 20
+"""Bytes of the largest file that is held in memory as a whole. Larger files are streamed."""
+_MAX_DEPTH: Final = 4096
+
+
+class FileAccess(Protocol):
+    """The calls of AsyncFiles that the transfer of a folder needs."""
+
+    async def read(self, path: str | PurePosixPath) -> bytes:
+        """Return a file's bytes."""
+
+    async def write(self, path: str | PurePosixPath, content: bytes, *, mode: int = 0) -> FileInfo:
+        """Write a whole file."""
+
+    async def upload(
+        self, local: Path, path: str, *, on_progress: Callable[[int, int], object] | None = None
+    ) -> FileInfo:
+        """Stream a local file to the workspace."""
+
+    async def download(
+        self, path: str, local: Path, *, on_progress: Callable[[int, int], object] | None = None
+    ) -> Path:
+        """Stream a file of the workspace to this machine."""
+
+    async def list(self, path: str | PurePosixPath, *, depth: int = 1) -> Sequence[FileInfo]:
+        """List a folder's entries."""
 
 
 @dataclass(frozen=True, slots=True)
 class TreeReport:
-    """What of a folder travelled.
+    """Result of the transfer of a folder.
 
     Attributes:
-        files: How many.
-        bytes: Of all of them.
+        files: Number of files that were transferred.
+        bytes: Bytes of all those files.
         skipped: Paths that are neither regular files nor folders: symlinks, devices, sockets.
     """
 
@@ -43,83 +64,87 @@ class TreeReport:
 
 
 async def upload_tree(
-    files: AsyncFiles,
+    files: FileAccess,
     local: str | os.PathLike[str],
     path: str | PurePosixPath = ".",
     *,
     on_progress: Callable[[int, int], object] | None = None,
 ) -> TreeReport:
-    """See AsyncFiles.upload_tree."""
+    """Upload a local folder's content. `AsyncFiles.upload_tree` describes arguments and errors."""
     found, skipped = await asyncio.to_thread(_list_local, Path(local))
-    meter = _Meter(sum(size for _, _, size in found), on_progress)
+    progress = _TotalProgress(sum(size for _, _, size in found), on_progress)
 
-    async def send(item: tuple[Path, str, int]) -> None:
+    async def upload(item: tuple[Path, str, int]) -> None:
         source, name, size = item
         target = f"{path}/{name}"
-        if size > SMALL:
-            await files.upload(source, target, on_progress=meter.part())
+        if size > MAX_BUFFERED_SIZE:
+            await files.upload(source, target, on_progress=progress.for_file())
             return
         content, mode = await asyncio.to_thread(_read_small, source)
         await files.write(target, content, mode=mode)
-        meter.part()(len(content), len(content))
+        progress.for_file()(len(content), len(content))
 
-    await _for_each(found, send)
-    return TreeReport(len(found), meter.done, tuple(skipped))
+    await _for_each(found, upload)
+    return TreeReport(len(found), progress.done, tuple(skipped))
 
 
 async def download_tree(
-    files: AsyncFiles,
+    files: FileAccess,
     path: str | PurePosixPath,
     local: str | os.PathLike[str],
     *,
     on_progress: Callable[[int, int], object] | None = None,
 ) -> TreeReport:
-    """See AsyncFiles.download_tree."""
+    """Download a folder's content. `AsyncFiles.download_tree` describes arguments and errors."""
     base = Path(local)
-    entries = [(_below(str(path), entry.path), entry) for entry in await files.list(path, depth=_LEVELS)]
+    entries = [(_below(str(path), entry.path), entry) for entry in await files.list(path, depth=_MAX_DEPTH)]
     found = [(name, entry) for name, entry in entries if entry.type == "file"]
     folders = [base, *(base / name for name, entry in entries if entry.type == "directory")]
     await asyncio.to_thread(_make_folders, folders)
-    meter = _Meter(sum(entry.size for _, entry in found), on_progress)
+    progress = _TotalProgress(sum(entry.size for _, entry in found), on_progress)
 
-    async def fetch(item: tuple[str, FileInfo]) -> None:
+    async def download(item: tuple[str, FileInfo]) -> None:
         name, entry = item
-        if entry.size > SMALL:
-            await files.download(entry.path, base / name, on_progress=meter.part())
+        if entry.size > MAX_BUFFERED_SIZE:
+            await files.download(entry.path, base / name, on_progress=progress.for_file())
             return
         content = await files.read(entry.path)
         await asyncio.to_thread(_write_small, base / name, content)
-        meter.part()(len(content), len(content))
+        progress.for_file()(len(content), len(content))
 
-    await _for_each(found, fetch)
-    others = [entry.path for _, entry in entries if entry.type not in ("file", "directory")]
-    return TreeReport(len(found), meter.done, tuple(others))
+    await _for_each(found, download)
+    skipped = tuple(entry.path for _, entry in entries if entry.type not in ("file", "directory"))
+    return TreeReport(len(found), progress.done, skipped)
 
 
-class _Meter:
-    """Bytes of many files, told as one."""
+class _TotalProgress:
+    """Adds up the progress of many files.
+
+    Attributes:
+        done: Bytes transferred so far.
+    """
 
     def __init__(self, total: int, on_progress: Callable[[int, int], object] | None) -> None:
         self.done = 0
         self._total = total
         self._on_progress = on_progress
 
-    def part(self) -> Callable[[int, int], None]:
-        """For one file."""
-        told = 0
+    def for_file(self) -> Callable[[int, int], None]:
+        """Return the progress callback for one file."""
+        counted = 0
 
-        def tell(done: int, _total: int) -> None:
-            nonlocal told
-            self.done += done - told
-            told = done
+        def report(done: int, _total: int) -> None:
+            nonlocal counted
+            self.done += done - counted
+            counted = done
             if self._on_progress:
                 self._on_progress(self.done, max(self._total, self.done))
 
-        return tell
+        return report
 
 
 async def _for_each(items: Iterable[Any], work: Callable[[Any], Awaitable[None]]) -> None:
-    """AT_ONCE at a time; the first error ends all."""
+    """Process the items, MAX_CONCURRENT_FILES at a time. The first error cancels the others and is raised."""
     waiting = iter(items)
 
     async def worker() -> None:
@@ -128,16 +153,16 @@ async def _for_each(items: Iterable[Any], work: Callable[[Any], Awaitable[None]]
 
     try:
         async with asyncio.TaskGroup() as group:
-            for _ in range(AT_ONCE):
+            for _ in range(MAX_CONCURRENT_FILES):
                 group.create_task(worker())
     except BaseExceptionGroup as errors:
         raise errors.exceptions[0] from None
 
 
 def _list_local(top: Path) -> tuple[list[tuple[Path, str, int]], list[str]]:
-    """Regular files with their paths below the top and sizes, and what else there is."""
+    """Return the regular files with relative path and size, and the relative paths of everything else."""
     if not top.is_dir():
-        raise NotADirectoryError(f"{top} is no folder")
+        raise NotADirectoryError(f"{top} is not a folder")
     files: list[tuple[Path, str, int]] = []
     others: list[str] = []
     for folder, folders, names in os.walk(top):
@@ -177,9 +202,9 @@ def _make_folders(folders: Iterable[Path]) -> None:
 
 
 def _below(top: str, path: str) -> str:
-    """A listed path relative to the folder that was listed; the names are user code's, so they are checked."""
+    """Return a listed path relative to the listed folder. User code chose the names, so check them."""
     prefix = "/".join(part for part in top.split("/") if part not in ("", "."))
     name = path.removeprefix(f"{prefix}/") if prefix else path
     if any(part in ("", ".", "..") for part in name.split("/")) or "\\" in name or "\0" in name:
-        raise InvalidArgument(f"{path!r} is no name for a local file", reason="INVALID_ARGUMENT", field="path")
+        raise InvalidArgument(f"{path!r} cannot be the name of a local file", reason="INVALID_ARGUMENT", field="path")
     return name

@@ -1,39 +1,16 @@
-"""Whether a call that failed may be made again elsewhere, and where its session stands. Pure: no I/O.
-
-Nothing ever runs twice: a call is repeated only where it is certain that it was not started. That is so where no
-connection was there to send it by, and where the agent refused it for a reason that it checks before all work.
-"""
+"""Decides where a session stands, for a client that was connected to one of its pods. Pure: no I/O."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
-from sandbox_client.errors import FailedPrecondition
+from sandbox_client.transport.endpoint import PodLife
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from sandbox_client.errors import SandboxError
-
-_REFUSALS: Final = frozenset({"DRAINING", "LIFETIME_EXPIRED", "NOT_BOUND"})
-"""An agent's reasons to start no work."""
-
-
-@dataclass(frozen=True, slots=True)
-class PodLife:
-    """One pod of one session.
-
-    Attributes:
-        session_uid: The session's uid: a name may be used again.
-        pod: Its name; a resumed session's next pod may have the same.
-        started_at: When it was made, as the status has it.
-    """
-
-    session_uid: str = ""
-    pod: str = ""
-    started_at: str = ""
 
 
 class Standing(Enum):
@@ -79,11 +56,6 @@ def judge(session: Mapping[str, Any], held: PodLife) -> Standing:
     if session.get("spec", {}).get("suspended"):
         return Standing.ASLEEP
     return Standing.SAME if now == held else Standing.ELSEWHERE
-
-
-def is_unstarted(error: SandboxError) -> bool:
-    """Whether an agent's answer proves that it started nothing of the call."""
-    return isinstance(error, FailedPrecondition) and error.reason in _REFUSALS
 
 
 def is_ending(error: SandboxError | None) -> bool:

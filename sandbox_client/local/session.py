@@ -20,9 +20,8 @@ import subprocess
 import sys
 import tempfile
 import uuid
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final
 
 from sandbox_client.errors import InvalidArgument, SessionFailed
 from sandbox_client.local.control import START_TIMEOUT, Control
@@ -31,7 +30,9 @@ from sandbox_proto import tracing
 from sandbox_proto.v1 import session_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
+
+    from sandbox_client.options import LocalOptions
 
 SERVER_NAME: Final = "local.sandboxsessions.dev"
 _NEEDED: Final = ("sandbox_agent", "cryptography", "boto3", "IPython")
@@ -46,52 +47,39 @@ _LONGEST_FOLDER: Final = 80
 """A unix socket's path ends at 107 bytes, and `/link/runtime.sock` comes behind it."""
 
 
-@dataclass(frozen=True, slots=True)
-class LocalOptions:
-    """How a local session is started; `AsyncSandbox.local` describes each field."""
-
-    workspace: Path | None = None
-    store: Path | None = None
-    name: str = "default"
-    env: Mapping[str, str] = field(default_factory=dict)
-    egress: Literal["public", "none"] = "public"
-    execution_timeout: float | None = None
-    memory_bytes: int | None = None
-    file_bytes: int | None = None
-    sync: Literal["manual", "on_change"] = "manual"
-    keep_variables: bool = False
-
-
 async def start_local(
-    options: LocalOptions, on_progress: Callable[[str], object]
+    workspace: str | os.PathLike[str] | None, store: str | os.PathLike[str] | None, options: LocalOptions
 ) -> tuple[Endpoint, contextlib.AsyncExitStack]:
     """Start a session.
 
     Args:
-        options: What it is made of.
-        on_progress: Told each step.
+        workspace: The folder that the code works in; a temporary one if None.
+        store: The folder that replaces object storage; a temporary one if None.
+        options: Every option of LocalOptions.
 
     Returns:
-        Where it answers, and what ends it when closed.
+        The session's address, and the stack that ends the session when it is closed.
 
     Raises:
         SessionFailed: The [local] extra is missing, or a process did not start.
         InvalidArgument: An option is wrong.
     """
-    _check(options)
+    workspace, store = (None if path is None else Path(path) for path in (workspace, store))
+    _check(workspace, store, options)
+    on_progress = options["on_progress"] or _ignore
     resources = contextlib.AsyncExitStack()
     try:
         folder = _make_folder()
         on_progress("Starting the agent and the runtime")
-        guardian = _start_guardian(folder, _plan(folder, options))
+        guardian = _start_guardian(folder, _plan(folder, workspace))
         resources.push_async_callback(_end_guardian, guardian, folder)
         ports = await _wait_ports(folder, guardian)
         on_progress("Preparing the interpreters")
         token = base64.urlsafe_b64encode(secrets.token_bytes(32)).rstrip(b"=").decode()
         control = Control(folder / "tls", ports["control_port"], SERVER_NAME, lambda: _logs(folder))
-        request = _binding(folder, options, token)
+        request = _binding(_folder_of(store, folder / "store"), options, token)
         await control.bind(request, on_progress)
-        if options.keep_variables:
+        if options["keep_variables"]:
             resources.push_async_callback(control.suspend, request.session_uid)
         certificate = (folder / "tls" / "ca.crt").read_bytes()
     except BaseException:
@@ -103,26 +91,25 @@ async def start_local(
     return Endpoint(address, SERVER_NAME, certificate, token, returns_within=0.0), resources
 
 
-def _check(options: LocalOptions) -> None:
+def _check(workspace: Path | None, store: Path | None, options: LocalOptions) -> None:
     missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
     if missing:
         raise SessionFailed(
             f"a local session needs {', '.join(missing)}: pip install 'sandbox-operator[local]'", reason="EXTRA_MISSING"
         )
-    if options.egress not in ("public", "none"):
-        raise InvalidArgument(f"{options.egress!r} is neither 'public' nor 'none'", field="egress")
-    for field_name in ("memory_bytes", "file_bytes"):
-        value = getattr(options, field_name)
-        if value is not None and value <= 0:
-            raise InvalidArgument(f"{value} is no number of bytes above 0", field=field_name)
-    if options.sync not in ("manual", "on_change"):
-        raise InvalidArgument(f"{options.sync!r} is neither 'manual' nor 'on_change'", field="sync")
-    if not options.name or options.name in (".", "..") or any(c in options.name for c in "/\\\0"):
-        raise InvalidArgument(f"{options.name!r} cannot name a workspace", field="name")
-    if options.workspace is not None and options.workspace.exists() and not options.workspace.is_dir():
-        raise InvalidArgument(f"{options.workspace} is not a folder", field="workspace")
-    if options.store is not None and options.store.exists() and not options.store.is_dir():
-        raise InvalidArgument(f"{options.store} is not a folder", field="store")
+    if options["egress"] not in ("public", "none"):
+        raise InvalidArgument(f"{options['egress']!r} is neither 'public' nor 'none'", field="egress")
+    for field, size in (("memory_bytes", options["memory_bytes"]), ("file_bytes", options["file_bytes"])):
+        if size is not None and size <= 0:
+            raise InvalidArgument(f"{size} is no number of bytes above 0", field=field)
+    if options["sync"] not in ("manual", "on_change"):
+        raise InvalidArgument(f"{options['sync']!r} is neither 'manual' nor 'on_change'", field="sync")
+    name = options["name"]
+    if not name or name in (".", "..") or any(c in name for c in "/\\\0"):
+        raise InvalidArgument(f"{name!r} cannot name a workspace", field="name")
+    for field, folder in (("workspace", workspace), ("store", store)):
+        if folder is not None and folder.exists() and not folder.is_dir():
+            raise InvalidArgument(f"{folder} is not a folder", field=field)
 
 
 def _make_folder() -> Path:
@@ -135,12 +122,12 @@ def _make_folder() -> Path:
     return folder
 
 
-def _plan(folder: Path, options: LocalOptions) -> dict[str, Any]:
+def _plan(folder: Path, workspace: Path | None) -> dict[str, Any]:
     """What process_guard.py runs; see its Plan."""
     link = {"SANDBOX_LINK_DIR": str(folder / "link")}
     runtime = {
         **link,
-        "SANDBOX_WORKSPACE": str(_folder_of(options.workspace, folder / "workspace")),
+        "SANDBOX_WORKSPACE": str(_folder_of(workspace, folder / "workspace")),
         "SANDBOX_HOME": str(folder / "home"),
         "HOME": str(folder / "home"),
     }
@@ -255,26 +242,30 @@ def _log_end(folder: Path, name: str) -> str:
     return "\n".join(lines[-20:]) or "(its log is empty)"
 
 
-def _binding(folder: Path, options: LocalOptions, token: str) -> session_pb2.BindRequest:
-    timeout = options.execution_timeout
+def _binding(store: Path, options: LocalOptions, token: str) -> session_pb2.BindRequest:
+    timeout = options["execution_timeout"]
     return session_pb2.BindRequest(
         session_uid=str(uuid.uuid4()),
-        session_name=f"local/{options.name}",
+        session_name=f"local/{options['name']}",
         token_sha256=hashlib.sha256(token.encode()).digest(),
-        env=options.env,
+        env=options["env"],
         limits=session_pb2.Limits(
             execution_timeout=None if timeout is None else dt.timedelta(seconds=timeout),
-            deny_network=options.egress == "none",
-            memory_bytes=options.memory_bytes or _default_memory(),
-            file_bytes=options.file_bytes or 0,
+            deny_network=options["egress"] == "none",
+            memory_bytes=options["memory_bytes"] or _default_memory(),
+            file_bytes=options["file_bytes"] or 0,
         ),
         workspace=session_pb2.WorkspaceBinding(
-            directory=session_pb2.DirectoryStore(path=str(_folder_of(options.store, folder / "store"))),
-            key_prefix=f"local/{options.name}/",
-            save_on_change=options.sync == "on_change",
+            directory=session_pb2.DirectoryStore(path=str(store)),
+            key_prefix=f"local/{options['name']}/",
+            save_on_change=options["sync"] == "on_change",
         ),
-        lifecycle=session_pb2.Lifecycle(keep_variables=options.keep_variables),
+        lifecycle=session_pb2.Lifecycle(keep_variables=options["keep_variables"]),
     )
+
+
+def _ignore(_step: str) -> None:
+    pass
 
 
 def _default_memory() -> int:

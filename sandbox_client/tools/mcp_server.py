@@ -24,7 +24,7 @@ from sandbox_client.tools import TOOL_SPECS, SandboxTools, ToolResult
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from sandbox_client.models.results import Progress
+    from sandbox_client.models.workspace_status import Progress
 
 MAX_BODY: Final = 64 << 20
 """Bytes of one HTTP request: a `workspace_write` carries its file."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Self
 
-from sandbox_client.sync.sandbox import Face, LoopThread, blocking
+from sandbox_client.sync.derive import SyncProxy, blocking
+from sandbox_client.sync.loop_thread import LoopThread
 from sandbox_client.tools.toolset import SandboxTools
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from sandbox_client.sandbox import AsyncSandbox
 
 
-class BlockingSandboxTools(Face[SandboxTools]):
+class BlockingSandboxTools(SyncProxy[SandboxTools]):
     """SandboxTools for code that is not async; see there. Use it as a context manager, or call `close`."""
 
     def __init__(self, open_session: Callable[[], Awaitable[AsyncSandbox]]) -> None:

@@ -9,7 +9,7 @@ import logging
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from sandbox_client.errors import InvalidArgument, NotFound, SandboxError
-from sandbox_client.models.results import LANGUAGES
+from sandbox_client.models.context import LANGUAGES
 from sandbox_client.tools import files as filing
 from sandbox_client.tools import results
 from sandbox_client.tools import workspace as saving
@@ -29,7 +29,9 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
     from types import TracebackType
 
-    from sandbox_client.models.results import Execution, FileInfo, Progress
+    from sandbox_client.models.file_info import FileInfo
+    from sandbox_client.models.results import Execution
+    from sandbox_client.models.workspace_status import Progress
     from sandbox_client.sandbox import AsyncSandbox
 
 MAX_IMAGE: Final = 16 << 20

@@ -8,7 +8,7 @@ import pytest
 
 import sandbox_client.transport.connection
 from sandbox_client import AsyncSandbox, FailedPrecondition, NotFound, SandboxError, SandboxUnavailable, errors
-from sandbox_testing.agent import make_certificates
+from sandbox_testing.fake_agent import make_certificates
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ async def test_an_error_carries_reason_and_field(agent, sandbox):
     with pytest.raises(FailedPrecondition) as caught:
         await sandbox.files.read("folder")
     assert caught.value.to_dict() == {
-        "error": "Read was told to fail",
+        "error": "Read was made to fail",
         "type": "FailedPrecondition",
         "reason": "IS_A_DIRECTORY",
         "field": "path",

@@ -1,0 +1,203 @@
+"""Calls over one connection to an agent: bearer token, errors, safe repeats, and moves of the session to another pod.
+
+The calls are written once, as coroutines, for both kinds of connection: connection.py waits on an event loop, and
+sync/direct.py blocks the calling thread instead. connection_policy.py decides; this module carries the decisions out.
+"""
+
+from __future__ import annotations
+
+import abc
+from typing import TYPE_CHECKING, Any, Final
+
+import grpc
+
+from sandbox_client.errors import from_rpc_error
+from sandbox_client.transport.endpoint import bearer_metadata, unreachable
+from sandbox_proto import tracing
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterable, Callable, Sequence
+
+    from sandbox_client.errors import SandboxError
+    from sandbox_client.transport.connection_policy import ConnectionPolicy
+    from sandbox_client.transport.endpoint import Endpoint
+
+UNARY_TIMEOUT: Final = 60.0
+"""Seconds that a call with a single response may take."""
+_PROBE_TIMEOUT: Final = 2.0
+"""Seconds for the call that finds out why there is no connection."""
+
+
+class BaseConnection(abc.ABC):
+    """A connection to one agent. Subclasses say how to wait.
+
+    Attributes:
+        endpoint: Where the agent is.
+        has_brief_call: Whether the agent has ExecuteBriefly; True until the agent rejects it.
+        interpreter: The stub of InterpreterService.
+        process: The stub of ProcessService.
+    """
+
+    interpreter: Any
+    process: Any
+
+    def __init__(self, endpoint: Endpoint, policy: ConnectionPolicy) -> None:
+        self.endpoint = endpoint
+        self.has_brief_call = True
+        self._policy = policy
+        self._metadata = bearer_metadata(endpoint)
+
+    async def unary(
+        self,
+        method: Callable[..., Any],
+        request: Any,
+        *,
+        repeatable: bool,
+        seconds: float | None = UNARY_TIMEOUT,
+        metadata: Sequence[tuple[str, str]] = (),
+        under: tracing.Span = tracing.NO_SPAN,
+    ) -> Any:
+        """Make a call with a single response.
+
+        Args:
+            method: A method of one of the stubs.
+            request: The message, or an async iterator of messages. A function that returns either lets the call be
+                sent again.
+            repeatable: Whether running the call twice is harmless. Only then it is sent again after UNAVAILABLE.
+            seconds: Time limit of each attempt; None for no limit.
+            metadata: Sent in addition to the token.
+            under: The parent of the call's span.
+
+        Raises:
+            SandboxError: The call failed; errors.py maps each gRPC status to a class.
+        """
+        with tracing.calling(method, under) as span:
+            attempt, moves = 1, 0
+            while True:
+                if not self._is_ready():
+                    await self._connect()
+                message = request() if callable(request) else request
+                try:
+                    return await self._send(method, message, (*self._metadata, *metadata, *span.metadata), seconds)
+                except grpc.RpcError as error:
+                    failure = from_rpc_error(error)
+                    # A started iterator cannot be sent again.
+                    can_resend = not hasattr(request, "__anext__")
+                    if can_resend and self._policy.may_follow(failure, moves) and await self._follow(failure):
+                        moves += 1
+                        continue
+                    delay = self._policy.retry_delay(failure, attempt) if repeatable else None
+                    if delay is None:
+                        raise failure from error
+                await self.sleep(delay)
+                attempt += 1
+
+    async def stream(
+        self,
+        method: Callable[..., Any],
+        request: Any,
+        *,
+        metadata: Sequence[tuple[str, str]] = (),
+        under: tracing.Span = tracing.NO_SPAN,
+    ) -> AsyncGenerator[Any, None]:
+        """Make a call with a stream of responses. It is not sent again if it may have started.
+
+        Raises:
+            SandboxError: The call failed; errors.py maps each gRPC status to a class.
+        """
+        with tracing.calling(method, under) as span:
+            moves = 0
+            while True:
+                if not self._is_ready():
+                    await self._connect()
+                call = method(request, metadata=(*self._metadata, *metadata, *span.metadata))
+                has_begun = False
+                try:
+                    async for response in self._responses(call):
+                        has_begun = True
+                        yield response
+                except grpc.RpcError as error:
+                    failure = from_rpc_error(error)
+                    may_follow = not has_begun and self._policy.may_follow(failure, moves)
+                    if not (may_follow and await self._follow(failure)):
+                        raise failure from error
+                    moves += 1
+                else:
+                    return
+                finally:
+                    # Frees the call if the caller stopped iterating early. Harmless after the end.
+                    call.cancel()
+
+    async def _connect(self) -> None:
+        """Wait until there is a connection. Nothing was sent yet, so a suspended session is resumed meanwhile.
+
+        Raises:
+            SandboxUnavailable: There is no connection within the connect timeout; the message says why.
+            SessionFailed: The session was suspended and could not be resumed.
+        """
+        steps = self._policy.connect_steps()
+        try:
+            seconds = next(steps)
+            while True:
+                has_succeeded = await (self._follow(None) if seconds is None else self._is_connected(seconds))
+                seconds = steps.send(has_succeeded)
+        except StopIteration as end:
+            if end.value:
+                return
+        why = "" if self.endpoint.describe_failure() else await self._probe()
+        raise unreachable(self.endpoint, self._policy.connect_timeout, why)
+
+    async def _follow(self, error: SandboxError | None) -> bool:
+        """Move to the session's current pod. Return False if the session did not move.
+
+        Args:
+            error: How the agent refused the call, or None if there is no connection.
+        """
+        left = self.endpoint
+        endpoint = await self._locate(left, error)
+        if endpoint is None:
+            return False
+        await self._move(left, endpoint)
+        return True
+
+    async def _probe(self) -> str:
+        """Make a call to find out why there is no connection, and return the reason."""
+        from sandbox_proto.v1.interpreter_pb2 import ListContextsRequest  # noqa: PLC0415 - only needed here
+
+        method = self.interpreter.ListContexts
+        try:
+            await self._send(method, ListContextsRequest(), self._metadata, _PROBE_TIMEOUT)
+        except grpc.RpcError as error:
+            failure: Any = error
+            return str(failure.details())
+        return "it has answered since"
+
+    @abc.abstractmethod
+    async def sleep(self, seconds: float) -> None:
+        """Wait."""
+
+    @abc.abstractmethod
+    def _is_ready(self) -> bool:
+        """Return whether there is a connection, without waiting. Start to connect if not."""
+
+    @abc.abstractmethod
+    async def _is_connected(self, seconds: float) -> bool:
+        """Wait for the connection, and return whether it is there."""
+
+    @abc.abstractmethod
+    async def _send(
+        self, method: Callable[..., Any], message: Any, metadata: Sequence[tuple[str, str]], seconds: float | None
+    ) -> Any:
+        """Send a call and return its response."""
+
+    @abc.abstractmethod
+    def _responses(self, call: Any) -> AsyncIterable[Any]:
+        """Return a call's responses as an async iterable."""
+
+    @abc.abstractmethod
+    async def _locate(self, left: Endpoint, error: SandboxError | None) -> Endpoint | None:
+        """Return where the session is now, or None if it is still at `left` or has ended."""
+
+    @abc.abstractmethod
+    async def _move(self, left: Endpoint, endpoint: Endpoint) -> None:
+        """Send later calls to another endpoint, unless another caller has moved away from `left` already."""
