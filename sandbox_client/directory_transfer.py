@@ -1,4 +1,4 @@
-"""Uploads and downloads whole folders, several files at a time."""
+"""Lists folders, and uploads and downloads them, several files at a time."""
 
 from __future__ import annotations
 
@@ -8,44 +8,24 @@ import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 from sandbox_client.errors import InvalidArgument
-from sandbox_client.file_transfer import publish
+from sandbox_client.file_transfer import FileTransfers, publish
+from sandbox_client.models.file_info import FileInfo, read_file_info
+from sandbox_client.transport.requests import checked_path
+from sandbox_proto.v1 import file_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Iterable
     from pathlib import PurePosixPath
-
-    from sandbox_client.models.file_info import FileInfo
 
 MAX_CONCURRENT_FILES: Final = 16
 MAX_BUFFERED_SIZE: Final = 1 << 20
 """Bytes of the largest file that is held in memory as a whole. Larger files are streamed."""
 _MAX_DEPTH: Final = 4096
-
-
-class FileAccess(Protocol):
-    """The calls of AsyncFiles that the transfer of a folder needs."""
-
-    async def read(self, path: str | PurePosixPath) -> bytes:
-        """Return a file's bytes."""
-
-    async def write(self, path: str | PurePosixPath, content: bytes, *, mode: int = 0) -> FileInfo:
-        """Write a whole file."""
-
-    async def upload(
-        self, local: Path, path: str, *, on_progress: Callable[[int, int], object] | None = None
-    ) -> FileInfo:
-        """Stream a local file to the workspace."""
-
-    async def download(
-        self, path: str, local: Path, *, on_progress: Callable[[int, int], object] | None = None
-    ) -> Path:
-        """Stream a file of the workspace to this machine."""
-
-    async def list(self, path: str | PurePosixPath, *, depth: int = 1) -> Sequence[FileInfo]:
-        """List a folder's entries."""
+_PAGE_SIZE: Final = 1_000
+"""Entries that one call lists."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,58 +43,98 @@ class TreeReport:
     skipped: tuple[str, ...] = ()
 
 
-async def upload_tree(
-    files: FileAccess,
-    local: str | os.PathLike[str],
-    path: str | PurePosixPath = ".",
-    *,
-    on_progress: Callable[[int, int], object] | None = None,
-) -> TreeReport:
-    """Upload a local folder's content. `AsyncFiles.upload_tree` describes arguments and errors."""
-    found, skipped = await asyncio.to_thread(_list_local, Path(local))
-    progress = _TotalProgress(sum(size for _, _, size in found), on_progress)
+class DirectoryTransfers(FileTransfers):
+    """The methods of `AsyncFiles` that list and transfer whole folders."""
 
-    async def upload(item: tuple[Path, str, int]) -> None:
-        source, name, size = item
-        target = f"{path}/{name}"
-        if size > MAX_BUFFERED_SIZE:
-            await files.upload(source, target, on_progress=progress.for_file())
-            return
-        content, mode = await asyncio.to_thread(_read_small, source)
-        await files.write(target, content, mode=mode)
-        progress.for_file()(len(content), len(content))
+    async def list(self, path: str | PurePosixPath = ".", *, depth: int = 1) -> list[FileInfo]:
+        """List a folder's entries, sorted by path.
 
-    await _for_each(found, upload)
-    return TreeReport(len(found), progress.done, tuple(skipped))
+        Args:
+            path: The folder.
+            depth: Levels to list; 1 for the folder's own entries.
+        """
+        entries: list[FileInfo] = []
+        token = ""
+        while True:
+            request = file_pb2.ListFilesRequest(
+                path=checked_path(path), depth=depth, page_size=_PAGE_SIZE, page_token=token
+            )
+            response = await self._connection.unary(self._connection.file.List, request, repeatable=True)
+            entries += [read_file_info(entry) for entry in response.files]
+            token = response.next_page_token
+            if not token:
+                return entries
 
+    async def upload_tree(
+        self,
+        local: str | os.PathLike[str],
+        path: str | PurePosixPath = ".",
+        *,
+        on_progress: Callable[[int, int], object] | None = None,
+    ) -> TreeReport:
+        """Upload a local folder's content, several files at a time. Other files in the workspace stay.
 
-async def download_tree(
-    files: FileAccess,
-    path: str | PurePosixPath,
-    local: str | os.PathLike[str],
-    *,
-    on_progress: Callable[[int, int], object] | None = None,
-) -> TreeReport:
-    """Download a folder's content. `AsyncFiles.download_tree` describes arguments and errors."""
-    base = Path(local)
-    entries = [(_below(str(path), entry.path), entry) for entry in await files.list(path, depth=_MAX_DEPTH)]
-    found = [(name, entry) for name, entry in entries if entry.type == "file"]
-    folders = [base, *(base / name for name, entry in entries if entry.type == "directory")]
-    await asyncio.to_thread(_make_folders, folders)
-    progress = _TotalProgress(sum(entry.size for _, entry in found), on_progress)
+        Args:
+            local: The folder on this machine. Symlinks in it are skipped and listed in the report.
+            path: The folder in the workspace; its root by default.
+            on_progress: Called with the bytes sent and the total bytes.
 
-    async def download(item: tuple[str, FileInfo]) -> None:
-        name, entry = item
-        if entry.size > MAX_BUFFERED_SIZE:
-            await files.download(entry.path, base / name, on_progress=progress.for_file())
-            return
-        content = await files.read(entry.path)
-        await asyncio.to_thread(_write_small, base / name, content)
-        progress.for_file()(len(content), len(content))
+        Raises:
+            OSError: A local file cannot be read.
+            SandboxError: The error of the first file that failed; others may have arrived.
+        """
+        found, skipped = await asyncio.to_thread(_list_local, Path(local))
+        progress = _TotalProgress(sum(size for _, _, size in found), on_progress)
 
-    await _for_each(found, download)
-    skipped = tuple(entry.path for _, entry in entries if entry.type not in ("file", "directory"))
-    return TreeReport(len(found), progress.done, skipped)
+        async def upload(item: tuple[Path, str, int]) -> None:
+            source, name, size = item
+            target = f"{path}/{name}"
+            if size > MAX_BUFFERED_SIZE:
+                await self.upload(source, target, on_progress=progress.for_file())
+                return
+            content, mode = await asyncio.to_thread(_read_small, source)
+            await self.write(target, content, mode=mode)
+            progress.for_file()(len(content), len(content))
+
+        await _for_each(found, upload)
+        return TreeReport(len(found), progress.done, tuple(skipped))
+
+    async def download_tree(
+        self,
+        path: str | PurePosixPath,
+        local: str | os.PathLike[str],
+        *,
+        on_progress: Callable[[int, int], object] | None = None,
+    ) -> TreeReport:
+        """Download a folder's content, several files at a time. Other files in the local folder stay.
+
+        Args:
+            path: The folder in the workspace; `.` is the whole workspace.
+            local: The folder on this machine, which is created if it does not exist.
+            on_progress: Called with the bytes received and the total bytes.
+
+        Raises:
+            SandboxError: The error of the first file that failed; others may have arrived.
+        """
+        base = Path(local)
+        entries = [(_below(str(path), entry.path), entry) for entry in await self.list(path, depth=_MAX_DEPTH)]
+        found = [(name, entry) for name, entry in entries if entry.type == "file"]
+        folders = [base, *(base / name for name, entry in entries if entry.type == "directory")]
+        await asyncio.to_thread(_make_folders, folders)
+        progress = _TotalProgress(sum(entry.size for _, entry in found), on_progress)
+
+        async def download(item: tuple[str, FileInfo]) -> None:
+            name, entry = item
+            if entry.size > MAX_BUFFERED_SIZE:
+                await self.download(entry.path, base / name, on_progress=progress.for_file())
+                return
+            content = await self.read(entry.path)
+            await asyncio.to_thread(_write_small, base / name, content)
+            progress.for_file()(len(content), len(content))
+
+        await _for_each(found, download)
+        skipped = tuple(entry.path for _, entry in entries if entry.type not in ("file", "directory"))
+        return TreeReport(len(found), progress.done, skipped)
 
 
 class _TotalProgress:

@@ -18,7 +18,7 @@ from sandbox_client.sync.derive import (
     direct,
     direct_iterator,
 )
-from sandbox_client.sync.direct import DirectConnection
+from sandbox_client.sync.direct import DirectConnection, run_direct
 from sandbox_client.sync.loop_thread import LoopThread
 from sandbox_client.workspace import AsyncWorkspace
 
@@ -177,7 +177,7 @@ class Sandbox(SyncProxy[AsyncSandbox]):
             raise RuntimeError("this call is not possible here: the sandbox is closed")
         return self._direct_runner
 
-    def _revive(self, left: Endpoint, error: SandboxError | None) -> Endpoint | None:
+    async def _revive(self, left: Endpoint, error: SandboxError | None) -> Endpoint | None:
         waker = self._core.waker
         return None if waker is None else self._loop.run(waker.revive(left, error))
 
@@ -186,7 +186,7 @@ class Sandbox(SyncProxy[AsyncSandbox]):
         if self._loop.is_closed:
             return
         try:
-            self._direct.close()
+            run_direct(self._direct.close())
             self._loop.run(self._core.close())
         finally:
             self._loop.stop()

@@ -7,19 +7,23 @@ sync/direct.py blocks the calling thread instead. connection_policy.py decides; 
 from __future__ import annotations
 
 import abc
+import threading
 from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 
 from sandbox_client.errors import from_rpc_error
+from sandbox_client.transport.connection_policy import CONNECT_TIMEOUT, ConnectionPolicy
 from sandbox_client.transport.endpoint import bearer_metadata, unreachable
+from sandbox_client.transport.switchable_channel import SwitchableChannel
 from sandbox_proto import tracing
+from sandbox_proto.v1.interpreter_pb2_grpc import InterpreterServiceStub
+from sandbox_proto.v1.process_pb2_grpc import ProcessServiceStub
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterable, Callable, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Sequence
 
     from sandbox_client.errors import SandboxError
-    from sandbox_client.transport.connection_policy import ConnectionPolicy
     from sandbox_client.transport.endpoint import Endpoint
 
 UNARY_TIMEOUT: Final = 60.0
@@ -29,7 +33,7 @@ _PROBE_TIMEOUT: Final = 2.0
 
 
 class BaseConnection(abc.ABC):
-    """A connection to one agent. Subclasses say how to wait.
+    """A connection to one agent. Subclasses open the channel, and wait for it in their own way.
 
     Attributes:
         endpoint: Where the agent is.
@@ -38,14 +42,35 @@ class BaseConnection(abc.ABC):
         process: The stub of ProcessService.
     """
 
-    interpreter: Any
-    process: Any
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        *,
+        connect_timeout: float = CONNECT_TIMEOUT,
+        revive: Callable[[Endpoint, SandboxError | None], Awaitable[Endpoint | None]] | None = None,
+    ) -> None:
+        """Open a channel. The first call connects.
 
-    def __init__(self, endpoint: Endpoint, policy: ConnectionPolicy) -> None:
+        Args:
+            endpoint: Where the agent is.
+            connect_timeout: Seconds that a call waits for a connection.
+            revive: Returns where the session is now, if a call could not be started, or None if it has not moved:
+                `Waker.revive`.
+        """
         self.endpoint = endpoint
         self.has_brief_call = True
-        self._policy = policy
+        self._policy = ConnectionPolicy(connect_timeout, can_move=revive is not None)
+        self._revive = revive
         self._metadata = bearer_metadata(endpoint)
+        self._channel = SwitchableChannel(self._open_channel(endpoint))
+        self._retired: Any = None
+        # Several threads may use a DirectConnection.
+        self._move_lock = threading.Lock()
+        self._create_stubs()
+
+    def _create_stubs(self) -> None:
+        self.interpreter = self._channel.create_stub(InterpreterServiceStub)
+        self.process = self._channel.create_stub(ProcessServiceStub)
 
     async def unary(
         self,
@@ -154,10 +179,19 @@ class BaseConnection(abc.ABC):
             error: How the agent refused the call, or None if there is no connection.
         """
         left = self.endpoint
-        endpoint = await self._locate(left, error)
+        endpoint = await self._revive(left, error) if self._revive is not None else None
         if endpoint is None:
             return False
-        await self._move(left, endpoint)
+        with self._move_lock:
+            # Another call may have followed the session already.
+            if self.endpoint is not left:
+                return True
+            # Calls over the channel before this one end with the next move, or with `close`.
+            retired, self._retired = self._retired, self._channel.current
+            self.endpoint, self._metadata = endpoint, bearer_metadata(endpoint)
+            self._channel.switch(self._open_channel(endpoint))
+        if retired is not None:
+            await self._close_channel(retired)
         return True
 
     async def _probe(self) -> str:
@@ -172,9 +206,25 @@ class BaseConnection(abc.ABC):
             return str(failure.details())
         return "it has answered since"
 
+    async def close(self) -> None:
+        """Close the connection. Calls that are still running fail."""
+        with self._move_lock:
+            channels = (self._retired, self._channel.current)
+        for channel in channels:
+            if channel is not None:
+                await self._close_channel(channel)
+
     @abc.abstractmethod
     async def sleep(self, seconds: float) -> None:
         """Wait."""
+
+    @abc.abstractmethod
+    def _open_channel(self, endpoint: Endpoint) -> Any:
+        """Open a channel to an agent, without waiting."""
+
+    @abc.abstractmethod
+    async def _close_channel(self, channel: Any) -> None:
+        """Close a channel. Calls that use it fail."""
 
     @abc.abstractmethod
     def _is_ready(self) -> bool:
@@ -185,19 +235,9 @@ class BaseConnection(abc.ABC):
         """Wait for the connection, and return whether it is there."""
 
     @abc.abstractmethod
-    async def _send(
-        self, method: Callable[..., Any], message: Any, metadata: Sequence[tuple[str, str]], seconds: float | None
-    ) -> Any:
+    async def _send(self, method: Callable[..., Any], message: Any, metadata: Any, seconds: float | None) -> Any:
         """Send a call and return its response."""
 
     @abc.abstractmethod
     def _responses(self, call: Any) -> AsyncIterable[Any]:
         """Return a call's responses as an async iterable."""
-
-    @abc.abstractmethod
-    async def _locate(self, left: Endpoint, error: SandboxError | None) -> Endpoint | None:
-        """Return where the session is now, or None if it is still at `left` or has ended."""
-
-    @abc.abstractmethod
-    async def _move(self, left: Endpoint, endpoint: Endpoint) -> None:
-        """Send later calls to another endpoint, unless another caller has moved away from `left` already."""

@@ -23,6 +23,10 @@ class SwitchableChannel:
         self.current = channel
         self._methods: list[_Method] = []
 
+    def create_stub(self, factory: Callable[..., Any]) -> Any:
+        """Create a generated stub. The generated code has no types."""
+        return factory(self)
+
     def switch(self, channel: Any) -> None:
         """Send later calls over another channel. Running calls stay on theirs."""
         for method in self._methods:
@@ -49,11 +53,6 @@ class SwitchableChannel:
         method.bind(self.current)
         self._methods.append(method)
         return method
-
-
-def create_stub(stub: Callable[..., Any], channel: SwitchableChannel) -> Any:
-    """Create a generated stub, which has no types."""
-    return stub(channel)
 
 
 class _Method:

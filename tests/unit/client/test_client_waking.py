@@ -140,7 +140,7 @@ async def go_away(agent, *connections):
 
 def is_thought_ready(connection):
     if isinstance(connection, DirectConnection):
-        state = connection._open()[0].current._channel.check_connectivity_state(False)  # noqa: FBT003 - gRPC's
+        state = connection._channel.current._channel.check_connectivity_state(False)  # noqa: FBT003 - gRPC's
         return state == grpc.ChannelConnectivity.READY.value[0]
     return connection._channel.current.get_state() is grpc.ChannelConnectivity.READY
 
