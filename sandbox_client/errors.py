@@ -2,17 +2,17 @@
 """All errors that this package raises, and the one table that maps gRPC statuses to them.
 
 SandboxError
-├── InvalidArgument      a field of the call is wrong; `field` names it
-├── NotFound             the path, context or session does not exist
-├── Conflict             it exists already, or another writer was first
-├── FailedPrecondition   not possible in this state (reading a directory as a file, a session that is draining)
-├── Unauthenticated      the access token was refused
-├── ResourceExhausted    a limit was hit: disk, file size, message size
-├── DeadlineExceeded     the call took longer than its time limit
-├── DataCorrupted        a digest differs from that of the data that was sent
-├── NotSupported         this agent does not have the call
-├── SandboxUnavailable   the agent does not answer: try again, or create the session again
-└── SessionFailed        a session could not be started or became Failed
+├── InvalidArgument      a field of the call is wrong; `field` names it.
+├── NotFound             the path, context or session does not exist.
+├── Conflict             it exists already, or another writer was first.
+├── FailedPrecondition   not possible in this state (reading a directory as a file, a session that is draining).
+├── Unauthenticated      the access token was refused.
+├── ResourceExhausted    a limit was hit: disk, file size, message size.
+├── DeadlineExceeded     the call took longer than its time limit.
+├── DataCorrupted        a digest differs from that of the data that was sent.
+├── NotSupported         this agent does not have the call.
+├── SandboxUnavailable   the agent does not answer: try again, or create the session again.
+└── SessionFailed        a session could not be started or became Failed.
 
 A failure of user code is not an error of the call: see `Execution.error` and `CommandResult.exit_code`.
 """

@@ -119,6 +119,10 @@ def complete(options: OptionsT, defaults: OptionsT) -> OptionsT:
     return cast("OptionsT", {**defaults, **options})
 
 
+def ignore(_description: str) -> None:
+    """Do nothing: the default of `on_progress` and `on_phase`."""
+
+
 def with_options(options: type, defaults: Mapping[str, Any]) -> Callable[[CallT], CallT]:
     """Make the signature and the docstring of a call that takes `**options` show each option.
 

@@ -16,6 +16,7 @@ from sandbox_client.options import (
     ConnectOptions,
     LocalOptions,
     complete,
+    ignore,
     with_options,
 )
 from sandbox_client.processes import AsyncProcesses
@@ -130,7 +131,7 @@ class AsyncSandbox(CodeRunner):
         from sandbox_client.cluster.wake import Waker  # noqa: PLC0415 - the kubernetes package is slow to import
 
         chosen = complete(options, CONNECT_DEFAULTS)
-        waiting: Any = {"timeout": chosen["timeout"], "on_phase": chosen["on_phase"] or _ignore}
+        waiting: Any = {"timeout": chosen["timeout"], "on_phase": chosen["on_phase"] or ignore}
         cluster = await _open_cluster(chosen)
         if not wake:
             endpoint, resources = await cluster.connect(name)
@@ -170,7 +171,7 @@ class AsyncSandbox(CodeRunner):
         from sandbox_client.cluster.wake import Waker  # noqa: PLC0415 - same
 
         chosen = complete(options, CONNECT_DEFAULTS)
-        waiting: Any = {"timeout": chosen["timeout"], "on_phase": chosen["on_phase"] or _ignore}
+        waiting: Any = {"timeout": chosen["timeout"], "on_phase": chosen["on_phase"] or ignore}
         cluster = await _open_cluster(chosen)
         created = await cluster.create(SessionRequest(name, template, dict(env or {}), dict(spec or {})))
         name = str(created["metadata"]["name"])
@@ -207,7 +208,3 @@ async def _open_cluster(options: ConnectOptions) -> Cluster:
 
     place = (options["namespace"], options["kubeconfig"], options["kube_context"], options["in_cluster"])
     return await Cluster.open(ClusterOptions(*place))
-
-
-def _ignore(_phase: str) -> None:
-    pass

@@ -189,9 +189,8 @@ class FileSearches:
             async for response in responses:
                 if response.HasField("summary"):
                     summary = response.summary
-                    report = SearchReport(
-                        tuple(matches), summary.files, summary.skipped, _LIMITS.get(summary.limit, "")
-                    )
+                    limit = _LIMITS.get(summary.limit, "")
+                    report = SearchReport(tuple(matches), summary.files, summary.skipped, limit)
                 else:
                     matches.append(read_match(response))
         return report

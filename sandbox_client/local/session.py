@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sandbox_client.errors import InvalidArgument, SessionFailed
 from sandbox_client.local.control import START_TIMEOUT, Control
+from sandbox_client.options import ignore
 from sandbox_client.transport.endpoint import Endpoint
 from sandbox_proto import tracing
 from sandbox_proto.v1 import session_pb2
@@ -66,7 +67,7 @@ async def start_local(
     """
     workspace, store = (None if path is None else Path(path) for path in (workspace, store))
     _check(workspace, store, options)
-    on_progress = options["on_progress"] or _ignore
+    on_progress = options["on_progress"] or ignore
     resources = contextlib.AsyncExitStack()
     try:
         folder = _make_folder()
@@ -262,10 +263,6 @@ def _binding(store: Path, options: LocalOptions, token: str) -> session_pb2.Bind
         ),
         lifecycle=session_pb2.Lifecycle(keep_variables=options["keep_variables"]),
     )
-
-
-def _ignore(_step: str) -> None:
-    pass
 
 
 def _default_memory() -> int:

@@ -62,14 +62,12 @@ class Result:
     @property
     def text(self) -> str | None:
         """The `text/plain` form, or None."""
-        content = self.data.get("text/plain")
-        return None if content is None else content.decode(errors="replace")
+        return self._text("text/plain")
 
     @property
     def html(self) -> str | None:
         """The `text/html` form, or None."""
-        content = self.data.get("text/html")
-        return None if content is None else content.decode(errors="replace")
+        return self._text("text/html")
 
     @property
     def png(self) -> bytes | None:
@@ -88,6 +86,10 @@ class Result:
     def chart(self) -> dict[str, Any] | None:
         """A matplotlib figure as data (see docs/results.md), or None if this is not a figure."""
         return self._json("application/vnd.sandbox.chart+json")
+
+    def _text(self, mime: str) -> str | None:
+        content = self.data.get(mime)
+        return None if content is None else content.decode(errors="replace")
 
     def _json(self, mime: str) -> dict[str, Any] | None:
         try:
@@ -200,7 +202,7 @@ class Execution:
 
     @property
     def ok(self) -> bool:
-        """Whether the code ran to its end without an exception."""
+        """True if the code ran to its end without an exception."""
         return self.status is Status.OK
 
     @property
@@ -256,5 +258,5 @@ class CommandResult:
 
     @property
     def ok(self) -> bool:
-        """Whether the command ran to its end with exit code 0."""
+        """True if the command ran to its end with exit code 0."""
         return self.status is Status.OK and self.exit_code == 0

@@ -7,12 +7,13 @@ over a DirectConnection.
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Protocol, Self, TypeVar
 
 from sandbox_client.sync.direct import run_direct
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
+    from types import TracebackType
 
     from sandbox_client.execution import CodeRunner
     from sandbox_client.sync.loop_thread import LoopThread
@@ -24,11 +25,33 @@ ProxyT = TypeVar("ProxyT")
 
 
 class SyncProxy(Generic[CoreT]):
-    """An asynchronous object, as a thread that blocks uses it."""
+    """A synchronous proxy for an asynchronous object."""
 
     def __init__(self, core: CoreT, loop: LoopThread) -> None:
         self._core = core
         self._loop = loop
+
+
+class OwningProxy(SyncProxy[CoreT]):
+    """A proxy that owns its loop and closes it. Use it as a context manager, or call `close`."""
+
+    def close(self) -> None:
+        """Close the asynchronous object and stop the loop. Idempotent."""
+        if self._loop.is_closed:
+            return
+        core: Any = self._core
+        try:
+            self._loop.run(core.close())
+        finally:
+            self._loop.stop()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, type_: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
 
 
 class DirectProxy(Protocol):

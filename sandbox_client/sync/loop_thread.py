@@ -22,7 +22,7 @@ class LoopThread:
 
     @property
     def is_closed(self) -> bool:
-        """Whether the loop was stopped."""
+        """True if the loop was stopped."""
         return self._loop.is_closed()
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
 
 from sandbox_client.contexts import AsyncContexts
 from sandbox_client.execution import CodeRunner
@@ -11,6 +11,7 @@ from sandbox_client.files import AsyncFiles
 from sandbox_client.processes import AsyncProcess, AsyncProcesses
 from sandbox_client.sandbox import AsyncSandbox
 from sandbox_client.sync.derive import (
+    OwningProxy,
     SyncProxy,
     blocking,
     blocking_iterator,
@@ -24,7 +25,6 @@ from sandbox_client.workspace import AsyncWorkspace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
-    from types import TracebackType
 
     from sandbox_client.errors import SandboxError
     from sandbox_client.transport.endpoint import Endpoint
@@ -130,7 +130,7 @@ class Processes(SyncProxy[AsyncProcesses]):
     signal = blocking(AsyncProcesses.signal)
 
 
-class Sandbox(SyncProxy[AsyncSandbox]):
+class Sandbox(OwningProxy[AsyncSandbox]):
     """One session: an isolated place that runs code and keeps its variables and files.
 
     Create it with `Sandbox.local()`, `Sandbox.connect(name)` or `Sandbox.create()`, and use it as a context manager.
@@ -183,18 +183,6 @@ class Sandbox(SyncProxy[AsyncSandbox]):
 
     def close(self) -> None:
         """Close the connection. This ends a local session; a session of the cluster continues. Idempotent."""
-        if self._loop.is_closed:
-            return
-        try:
+        if not self._loop.is_closed:
             run_direct(self._direct.close())
-            self._loop.run(self._core.close())
-        finally:
-            self._loop.stop()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, type_: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
+        super().close()

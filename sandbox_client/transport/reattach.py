@@ -53,7 +53,7 @@ class _Replay:
 
     @property
     def has_started(self) -> bool:
-        """Whether any event other than output was passed on."""
+        """True if any event other than output was passed on."""
         return self._events_passed > 0
 
     def begin(self) -> None:

@@ -1,7 +1,7 @@
 """Lets the stubs of one channel switch to another one, because a resumed session has another address. No I/O.
 
-gRPC's stubs bind each method to one channel. A caller that repeats a call after the session moved still holds the
-method of the old channel, but the call has to use the new one.
+gRPC's stubs bind each method to one channel. If a session moves while a call is being repeated, the caller still holds
+the method of the old channel. The call has to use the new one.
 """
 
 from __future__ import annotations
