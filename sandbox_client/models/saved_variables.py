@@ -10,8 +10,8 @@ if TYPE_CHECKING:
 
     from sandbox_proto.v1 import interpreter_pb2
 
-SLEPT: Final = "the session slept and was woken"
-MOVED: Final = "the session goes on in another pod"
+SLEPT: Final = "the session was suspended and has been resumed"
+MOVED: Final = "the session continues in another pod"
 _MAX_NAMES: Final = 12
 """Names of kept variables in a notice, and as many of lost ones. The notice counts the others."""
 _MAX_REASON_LENGTH: Final = 100
@@ -53,7 +53,7 @@ class KeptVariables:
     def describe(self) -> str:
         """Return a sentence for people."""
         if self.problem:
-            return f"its variables are lost: {self.problem}"
+            return f"its variables were lost: {self.problem}"
         count = len(self.kept) + self.kept_omitted
         text = f"{count} {'variable was' if count == 1 else 'variables were'} kept"
         if count:
@@ -61,7 +61,7 @@ class KeptVariables:
         lost = len(self.lost) + self.lost_omitted
         if not lost:
             return text
-        return f"{text}; lost are {_join((_describe_loss(variable) for variable in self.lost), lost)}"
+        return f"{text}; lost: {_join((_describe_loss(variable) for variable in self.lost), lost)}"
 
 
 def read_kept_variables(message: interpreter_pb2.KeptVariables) -> KeptVariables:
@@ -83,10 +83,9 @@ def describe_wake(variables: KeptVariables | None, what_happened: str = SLEPT) -
         what_happened: The beginning of the notice: SLEPT or MOVED.
     """
     if variables is None:
-        return f"{what_happened}: its saved files are there, variables, installed packages and processes are not"
-    return (
-        f"{what_happened}: its saved files are there, installed packages and processes are not; {variables.describe()}"
-    )
+        return f"{what_happened}: its saved files were kept; variables, installed packages and processes were lost"
+    lost = "its saved files were kept; installed packages and processes were lost"
+    return f"{what_happened}: {lost}; {variables.describe()}"
 
 
 def _join(texts: Iterable[str], count: int) -> str:

@@ -112,6 +112,7 @@ def is_connected(channel: Any, seconds: float) -> bool:
 
 
 def _is_connected_public(channel: Any, seconds: float) -> bool:
+    """Do the same with gRPC's public API."""
     future = grpc.channel_ready_future(channel)
     try:
         future.result(timeout=seconds)

@@ -22,7 +22,7 @@ _FIRST_DELAY: Final = 0.2
 _FAILURE_WINDOW: Final = 60.0
 """Seconds after which the earlier failures no longer count. A load balancer may cut every silent connection."""
 _FINAL_REASONS: Final = frozenset({"RUNTIME_UNAVAILABLE", "SESSION_OVER"})
-"""Reasons which say that the cell or process no longer exists."""
+"""Reasons that mean that the cell or process no longer exists."""
 _UNREACHABLE: Final = "UNREACHABLE"
 
 

@@ -27,9 +27,9 @@ from sandbox_client.transport.connection_policy import CONNECT_TIMEOUT
 from sandbox_client.transport.endpoint import PodLife
 from sandbox_testing.fake_agent import FakeAgent, started
 
-LOST = "its saved files are there, variables, installed packages and processes are not"
-SLEPT = f"the session slept and was woken: {LOST}"
-MOVED = f"the session goes on in another pod: {LOST}"
+LOST = "its saved files were kept; variables, installed packages and processes were lost"
+SLEPT = f"the session was suspended and has been resumed: {LOST}"
+MOVED = f"the session continues in another pod: {LOST}"
 
 
 def session(phase="Ready", *, pod=1, uid="u", suspended=False, deleted=False):
