@@ -53,17 +53,9 @@ class DirectoryTransfers(FileTransfers):
             path: The folder.
             depth: Levels to list; 1 for the folder's own entries.
         """
-        entries: list[FileInfo] = []
-        token = ""
-        while True:
-            request = file_pb2.ListFilesRequest(
-                path=checked_path(path), depth=depth, page_size=_PAGE_SIZE, page_token=token
-            )
-            response = await self._connection.unary(self._connection.file.List, request, repeatable=True)
-            entries += [read_file_info(entry) for entry in response.files]
-            token = response.next_page_token
-            if not token:
-                return entries
+        request = file_pb2.ListFilesRequest(path=checked_path(path), depth=depth, page_size=_PAGE_SIZE)
+        pages = self._connection.pages(self._connection.file.List, request)
+        return [read_file_info(entry) async for page in pages for entry in page.files]
 
     async def upload_tree(
         self,

@@ -80,15 +80,9 @@ class AsyncWorkspace:
         Args:
             prefix: Beginning of the paths, such as `code-interpreter/`; all files if empty.
         """
-        files: list[StoredFile] = []
-        token = ""
-        while True:
-            request = workspace_pb2.ListStoredRequest(prefix=prefix, page_size=_PAGE_SIZE, page_token=token)
-            response = await self._connection.unary(self._connection.workspace.List, request, repeatable=True)
-            files += [read_stored_file(entry) for entry in response.files]
-            token = response.next_page_token
-            if not token:
-                return files
+        request = workspace_pb2.ListStoredRequest(prefix=prefix, page_size=_PAGE_SIZE)
+        pages = self._connection.pages(self._connection.workspace.List, request)
+        return [read_stored_file(entry) async for page in pages for entry in page.files]
 
     async def read(self, path: str) -> bytes:
         """Return a stored file's bytes.

@@ -117,6 +117,15 @@ class BaseConnection(abc.ABC):
                 await self.sleep(delay)
                 attempt += 1
 
+    async def pages(self, method: Callable[..., Any], request: Any) -> AsyncGenerator[Any, None]:
+        """Call a paginated method until it returns the last page. Yield each response."""
+        while True:
+            response = await self.unary(method, request, repeatable=True)
+            yield response
+            request.page_token = response.next_page_token
+            if not request.page_token:
+                return
+
     async def stream(
         self,
         method: Callable[..., Any],
