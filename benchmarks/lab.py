@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Self
 from benchmarks.sides.bare import Bare
 from benchmarks.sides.jupyter import Kernel
 from benchmarks.sides.session import Session
-from sandbox_client.sync.sandbox import LoopThread
+from sandbox_client.sync.loop_thread import LoopThread
 
 if TYPE_CHECKING:
     from types import TracebackType

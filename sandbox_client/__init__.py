@@ -1,4 +1,4 @@
-"""The SDK and the CLI: sessions on this machine, in the cluster, or through a port-forward."""
+"""The SDK and the `sandbox` command: sessions on this machine, or in a cluster."""
 
 from sandbox_client.directory_transfer import TreeReport
 from sandbox_client.errors import (
@@ -15,25 +15,20 @@ from sandbox_client.errors import (
     SessionFailed,
     Unauthenticated,
 )
+from sandbox_client.models.context import Context
 from sandbox_client.models.events import Completed, Exited, Started, Stderr, Stdout, TypesChecked
+from sandbox_client.models.file_info import FileInfo
 from sandbox_client.models.process_info import ProcessInfo, ProcessOutput
-from sandbox_client.models.results import (
-    CodeError,
-    CommandResult,
-    Context,
-    Diagnostic,
-    Execution,
+from sandbox_client.models.results import CodeError, CommandResult, Diagnostic, Execution, Result, Status
+from sandbox_client.models.saved_variables import KeptVariables, LostVariable
+from sandbox_client.models.workspace_status import (
     FileFailure,
-    FileInfo,
     Progress,
     PushReport,
     RestoreReport,
-    Result,
-    Status,
     StoredFile,
     WorkspaceStatus,
 )
-from sandbox_client.models.saved_variables import KeptVariables, LostVariable
 from sandbox_client.processes import AsyncProcess, AsyncProcesses
 from sandbox_client.sandbox import AsyncSandbox
 from sandbox_client.search import FileChange, LineMatch, SearchReport

@@ -1,11 +1,11 @@
-"""Interpreters of a session: create, list, interrupt, restart, delete."""
+"""Contexts, the interpreters of a session: create, list, interrupt, restart and delete them."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sandbox_client.models.results import Context, context, language_number
-from sandbox_client.models.saved_variables import kept_variables
+from sandbox_client.models.context import Context, language_number, read_context
+from sandbox_client.models.saved_variables import read_kept_variables
 from sandbox_proto.v1 import interpreter_pb2
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class AsyncContexts:
     """Interpreters of one sandbox. The default ones are called `python`, `javascript` and `typescript`.
 
-    Every method that takes a `context_id` raises NotFound where there is none of that id.
+    Every method that takes a `context_id` raises NotFound if there is no such context.
     """
 
     def __init__(self, connection: Connection) -> None:
@@ -33,37 +33,41 @@ class AsyncContexts:
         Args:
             language: `python`, `javascript` or `typescript`.
             cwd: Its working directory, relative to the workspace root.
-            env: Added to the session's environment.
+            env: Environment variables, in addition to the session's.
         """
         request = interpreter_pb2.CreateContextRequest(language=language_number(language), cwd=str(cwd), env=env or {})
         call = self._connection.interpreter.CreateContext
-        # Not repeated: each attempt would leave another interpreter.
-        return context(await self._connection.unary(call, request, repeatable=False))
+        # Not repeatable: each attempt would leave another interpreter behind.
+        return read_context(await self._connection.unary(call, request, repeatable=False))
 
     async def list(self) -> list[Context]:
-        """All of them, the default ones included."""
-        return [context(message) for message in (await self._list()).contexts]
+        """List all contexts, including the default ones."""
+        return [read_context(message) for message in (await self._list()).contexts]
 
     async def kept_variables(self) -> KeptVariables | None:
-        """What came of the variables when this session was woken; None: it did not sleep, or was not to keep them."""
-        response = await self._list()
-        return kept_variables(response.variables) if response.HasField("variables") else None
-
-    async def interrupt(self, context_id: str = "python") -> bool:
-        """Interrupt the running cell; variables are kept.
+        """Return which variables survived the suspension of this session.
 
         Returns:
-            False where nothing was running.
+            None if the session was not suspended, or does not keep variables.
+        """
+        response = await self._list()
+        return read_kept_variables(response.variables) if response.HasField("variables") else None
+
+    async def interrupt(self, context_id: str = "python") -> bool:
+        """Interrupt the running cell. Variables are kept.
+
+        Returns:
+            False if no cell was running.
         """
         request = interpreter_pb2.InterruptRequest(context_id=context_id)
         call = self._connection.interpreter.Interrupt
         return bool((await self._connection.unary(call, request, repeatable=False)).interrupted)
 
     async def restart(self, context_id: str) -> Context:
-        """Replace the interpreter's process; its variables are gone."""
+        """Replace the interpreter's process. Its variables are lost."""
         request = interpreter_pb2.RestartContextRequest(context_id=context_id)
         call = self._connection.interpreter.RestartContext
-        return context(await self._connection.unary(call, request, repeatable=True))
+        return read_context(await self._connection.unary(call, request, repeatable=True))
 
     async def delete(self, context_id: str) -> None:
         """End the interpreter and all its processes."""

@@ -1,20 +1,20 @@
 # ruff: noqa: N818 - the names say what happened (NotFound), as gRPC's statuses do
-"""Every error this package raises, and the one table that makes them from gRPC statuses.
+"""All errors that this package raises, and the one table that maps gRPC statuses to them.
 
 SandboxError
-├── InvalidArgument      a field of the call is wrong; `field` names it
-├── NotFound             the path, context or session is not there
-├── Conflict             it exists already, or another writer was first
-├── FailedPrecondition   not possible in this state (a directory as a file, a session that drains)
-├── Unauthenticated      the access token was refused
-├── ResourceExhausted    a limit was hit: disk, file size, message size
-├── DeadlineExceeded     the call took longer than it may
-├── DataCorrupted        a digest differs from what was sent
-├── NotSupported         this agent does not have that call
-├── SandboxUnavailable   nobody answers: try again, or create the session anew
-└── SessionFailed        a session could not be started or became Failed
+├── InvalidArgument      a field of the call is wrong; `field` names it.
+├── NotFound             the path, context or session does not exist.
+├── Conflict             it exists already, or another writer was first.
+├── FailedPrecondition   not possible in this state (reading a directory as a file, a session that is draining).
+├── Unauthenticated      the access token was refused.
+├── ResourceExhausted    a limit was hit: disk, file size, message size.
+├── DeadlineExceeded     the call took longer than its time limit.
+├── DataCorrupted        a digest differs from that of the data that was sent.
+├── NotSupported         this agent does not have the call.
+├── SandboxUnavailable   the agent does not answer: try again, or create the session again.
+└── SessionFailed        a session could not be started or became Failed.
 
-Failures of user code are no errors of the call: see `Execution.error` and `CommandResult.exit_code`.
+A failure of user code is not an error of the call: see `Execution.error` and `CommandResult.exit_code`.
 """
 
 from __future__ import annotations
@@ -23,10 +23,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 from google.protobuf.message import DecodeError
-from google.rpc import error_details_pb2, status_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
+
+    from google.rpc import error_details_pb2
 
 __all__ = [
     "Conflict",
@@ -44,16 +45,14 @@ __all__ = [
     "from_rpc_error",
 ]
 
-_DETAILS_KEY: Final = "grpc-status-details-bin"
-
 
 class SandboxError(Exception):
-    """Base of every error of this package.
+    """Base class of the errors of this package.
 
     Attributes:
         message: A sentence for people.
-        reason: UPPER_SNAKE word for programs, such as `FILE_NOT_FOUND`; docs/pod-contract.md lists them.
-        field: The request's field at fault, or "".
+        reason: An UPPER_SNAKE word for programs, such as `FILE_NOT_FOUND`; docs/pod-contract.md lists them.
+        field: The field of the request that is wrong, or "".
     """
 
     def __init__(self, message: str, *, reason: str = "", field: str = "") -> None:
@@ -66,9 +65,9 @@ class SandboxError(Exception):
         return f"{self.field}: {self.message}" if self.field else self.message
 
     def to_dict(self) -> dict[str, str]:
-        """The error as JSON-ready words, empty ones left out."""
-        words = {"error": self.message, "type": type(self).__name__, "reason": self.reason, "field": self.field}
-        return {key: value for key, value in words.items() if value}
+        """Return the error as a dictionary for JSON, without empty values."""
+        values = {"error": self.message, "type": type(self).__name__, "reason": self.reason, "field": self.field}
+        return {key: value for key, value in values.items() if value}
 
 
 class InvalidArgument(SandboxError):
@@ -76,15 +75,15 @@ class InvalidArgument(SandboxError):
 
 
 class NotFound(SandboxError):
-    """The path, context or session is not there."""
+    """The path, context or session does not exist."""
 
 
 class Conflict(SandboxError):
-    """It exists already, or another writer was first."""
+    """The target exists already, or another writer was first."""
 
 
 class FailedPrecondition(SandboxError):
-    """Not possible in this state, such as reading a directory as a file."""
+    """The call is not possible in this state, such as reading a directory as a file."""
 
 
 class Unauthenticated(SandboxError):
@@ -96,19 +95,19 @@ class ResourceExhausted(SandboxError):
 
 
 class DeadlineExceeded(SandboxError):
-    """The call took longer than it may."""
+    """The call took longer than its time limit."""
 
 
 class DataCorrupted(SandboxError):
-    """A digest differs from what was sent."""
+    """A digest differs from that of the data that was sent."""
 
 
 class NotSupported(SandboxError):
-    """This agent does not have that call."""
+    """The agent does not have this call."""
 
 
 class SandboxUnavailable(SandboxError):
-    """Nobody answers at the sandbox's address, or its runtime is gone."""
+    """The agent does not answer, or its runtime has ended."""
 
 
 class SessionFailed(SandboxError):
@@ -122,43 +121,49 @@ _BY_STATUS: Final[Mapping[grpc.StatusCode, tuple[type[SandboxError], str]]] = {
     grpc.StatusCode.ALREADY_EXISTS: (Conflict, ""),
     grpc.StatusCode.ABORTED: (Conflict, ""),
     grpc.StatusCode.FAILED_PRECONDITION: (FailedPrecondition, ""),
-    grpc.StatusCode.UNAUTHENTICATED: (Unauthenticated, "Read the session's access Secret again: the token changed."),
+    grpc.StatusCode.UNAUTHENTICATED: (
+        Unauthenticated,
+        "Read the session's access Secret again: the token has changed.",
+    ),
     grpc.StatusCode.PERMISSION_DENIED: (Unauthenticated, ""),
     grpc.StatusCode.RESOURCE_EXHAUSTED: (ResourceExhausted, ""),
-    grpc.StatusCode.DEADLINE_EXCEEDED: (DeadlineExceeded, "Raise the call's timeout, or look whether the agent hangs."),
+    grpc.StatusCode.DEADLINE_EXCEEDED: (
+        DeadlineExceeded,
+        "Raise the call's timeout, or check whether the agent hangs.",
+    ),
     grpc.StatusCode.DATA_LOSS: (DataCorrupted, "Send the data again."),
     grpc.StatusCode.UNIMPLEMENTED: (NotSupported, "Use an agent of this client's version."),
-    grpc.StatusCode.UNAVAILABLE: (SandboxUnavailable, "Try again; if it stays so, the session has ended."),
+    grpc.StatusCode.UNAVAILABLE: (SandboxUnavailable, "Try again. If the error persists, the session has ended."),
 }
-"""Status to class, and what to do next where the server's message does not say it."""
+"""Class for each status, and advice for messages that do not come from our agent."""
 
 
 def from_rpc_error(error: grpc.RpcError) -> SandboxError:
-    """Our error for a failed call, with reason and field from its ErrorInfo.
+    """Return our error for a failed call, with the reason and field of the agent's ErrorInfo.
 
     Args:
-        error: As grpc or grpc.aio raised it.
+        error: The error that grpc or grpc.aio raised.
     """
     code = error.code()
     message = error.details() or f"the call failed with {code.name}"
     class_, advice = _BY_STATUS.get(code, (SandboxError, ""))
-    info = _error_info(error.trailing_metadata() or ())
-    if advice and info is None:
+    info = _error_info(error)
+    if info is not None:
+        return class_(message, reason=info.reason, field=info.metadata.get("field", ""))
+    if advice:
         message = f"{message.rstrip('.')}. {advice}"
-    if info is None:
-        return class_(message, reason=code.name)
-    return class_(message, reason=info.reason, field=info.metadata.get("field", ""))
+    return class_(message, reason=code.name)
 
 
-def _error_info(metadata: Iterable[Any]) -> error_details_pb2.ErrorInfo | None:
-    for key, value in metadata:
-        if key != _DETAILS_KEY or not isinstance(value, bytes):
-            continue
-        info = error_details_pb2.ErrorInfo()
-        try:
-            if any(detail.Unpack(info) for detail in status_pb2.Status.FromString(value).details):
-                return info
-        except DecodeError:
-            # Not ours, or damaged: the status itself still tells what happened.
-            return None
-    return None
+def _error_info(error: Any) -> error_details_pb2.ErrorInfo | None:
+    # Only for errors: these imports would slow down the import of the SDK.
+    from google.rpc import error_details_pb2  # noqa: PLC0415
+    from grpc_status import rpc_status  # noqa: PLC0415
+
+    info = error_details_pb2.ErrorInfo()
+    try:
+        status = rpc_status.from_call(error)
+    except (ValueError, DecodeError):
+        # Not from our agent, or damaged. The status code and message still say what happened.
+        return None
+    return info if status is not None and any(detail.Unpack(info) for detail in status.details) else None

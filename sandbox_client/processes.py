@@ -1,40 +1,42 @@
-"""Background processes: start them, talk to them, and find them again from another client."""
+"""Background processes: start them, communicate with them, and find them again from another client."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Unpack
 
 from sandbox_client.errors import FailedPrecondition, InvalidArgument, NotFound, SandboxUnavailable
-from sandbox_client.models.events import CommandFold, EventReader
-from sandbox_client.models.process_info import ProcessInfo, ProcessOutput, process_info
+from sandbox_client.models.aggregation import CommandFold
+from sandbox_client.models.events import EventReader
+from sandbox_client.models.process_info import ProcessInfo, ProcessOutput, read_process_info
+from sandbox_client.options import RUN_DEFAULTS, RunOptions, with_options
 from sandbox_client.transport.reattach import ATTACH_ONLY, ExecutionLostError
 from sandbox_client.transport.requests import command_request
-from sandbox_client.transport.retry_policy import Patience
+from sandbox_client.transport.retry_policy import ReattachPolicy
 from sandbox_proto.v1 import process_pb2, types_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-    from pathlib import PurePosixPath
+    from collections.abc import AsyncGenerator, Callable, Sequence
 
     from sandbox_client.models.results import CommandResult
     from sandbox_client.transport.connection import Connection
 
-MAX_SEND: Final = 1 << 20
-"""Bytes of input that one message carries."""
-_LAST_SIGNAL: Final = 64
-_LAST_SIDE: Final = 65535
+MAX_INPUT_MESSAGE: Final = 1 << 20
+"""Bytes of input in one message."""
+_MAX_SIGNAL: Final = 64
+_MAX_TERMINAL_SIZE: Final = 65535
+"""Rows or columns."""
 _IS_STDERR: Final = types_pb2.Output.STREAM_STDERR
 
 
 class AsyncProcess:
-    """A background process. It goes on when this client goes away; `processes.get(id)` finds it again.
+    """A background process. It keeps running when this client exits, and `processes.get(id)` finds it again.
 
     Attributes:
-        id: The agent's id of it.
+        id: The agent's id for the process.
         pid: The process id inside the sandbox.
-        command: What it was started with, as text.
+        command: The shell line, or the arguments quoted for a shell.
     """
 
     def __init__(self, connection: Connection, message: process_pb2.Process) -> None:
@@ -44,23 +46,23 @@ class AsyncProcess:
         self.command = message.command
 
     async def info(self) -> ProcessInfo:
-        """What is known of it now.
+        """Return the current state of the process.
 
         Raises:
-            NotFound: It ended long ago, or the sandbox restarted.
+            NotFound: The process ended long ago, or the sandbox restarted.
         """
         request = process_pb2.GetProcessRequest(process_id=self.id)
-        return process_info(await self._connection.unary(self._connection.process.Get, request, repeatable=True))
+        return read_process_info(await self._connection.unary(self._connection.process.Get, request, repeatable=True))
 
     async def output(self, offset: int = 0) -> AsyncGenerator[ProcessOutput, None]:
-        """Its output from a position on, as it comes, until it ends. Leaving the iteration does not stop it.
+        """Yield the output as it is written, until the process ends. Leaving the iteration does not stop the process.
 
         Args:
-            offset: Position to begin at: `end` of the last piece that was seen. Output that is no longer kept is
-                skipped, which shows in the next piece's `offset`.
+            offset: Position to begin at: `end` of the last piece you have seen. Output that the agent no longer keeps
+                is skipped, which shows in the next piece's `offset`.
 
         Yields:
-            Pieces in the order they were written, over as many connections as it takes.
+            Pieces in the order they were written, across broken connections.
         """
         async with contextlib.aclosing(self._events(offset)) as events:
             async for event in events:
@@ -70,19 +72,19 @@ class AsyncProcess:
 
     async def wait(
         self,
-        timeout: float | None = None,  # noqa: ASYNC109 - it is part of the answer
+        timeout: float | None = None,  # noqa: ASYNC109 - part of the public API
         on_stdout: Callable[[str], object] | None = None,
         on_stderr: Callable[[str], object] | None = None,
     ) -> CommandResult:
-        """Wait for its end; with its output, as far as that is kept.
+        """Wait for the end of the process, and return the output that the agent still keeps.
 
         Args:
-            timeout: Seconds to wait at most; the process goes on.
-            on_stdout: Called with text as it comes.
-            on_stderr: Called with text as it comes.
+            timeout: Seconds to wait; no limit if None. The process keeps running afterwards.
+            on_stdout: Called with each piece of text as it arrives.
+            on_stderr: Called with each piece of text as it arrives.
 
         Raises:
-            TimeoutError: It still runs.
+            TimeoutError: The process is still running.
         """
         fold, reader = CommandFold("", on_stdout, on_stderr), EventReader()
         async with asyncio.timeout(timeout), contextlib.aclosing(self._events(0)) as events:
@@ -92,38 +94,38 @@ class AsyncProcess:
         return fold.finish()
 
     async def send_input(self, data: bytes | str = b"", *, end: bool = False) -> None:
-        """Write to its standard input.
+        """Write to the standard input of the process.
 
         Args:
-            data: Bytes, or text as UTF-8; any length.
-            end: Close standard input behind it; a terminal gets ^D instead.
+            data: Bytes, or text to send as UTF-8, of any length.
+            end: Close standard input afterwards. A terminal gets ^D instead.
 
         Raises:
-            FailedPrecondition: It has ended (field `process_id`), or its input is closed (field `data`).
+            FailedPrecondition: The process has ended (field `process_id`), or its input is closed (field `data`).
         """
         rest = memoryview(data.encode() if isinstance(data, str) else data)
         while True:
-            piece, rest = rest[:MAX_SEND], rest[MAX_SEND:]
+            piece, rest = rest[:MAX_INPUT_MESSAGE], rest[MAX_INPUT_MESSAGE:]
             request = process_pb2.SendInputRequest(process_id=self.id, data=bytes(piece), end=end and not rest)
-            # Not repeated: it may have been written. No time limit: it waits while the process does not read.
+            # Not repeatable: the input may have been written. No time limit: the call waits until the process reads.
             await self._connection.unary(self._connection.process.SendInput, request, repeatable=False, seconds=None)
             if not rest:
                 return
 
     async def signal(self, signal: int | str) -> None:
-        """Send a signal to its group (and to the job in the foreground of its terminal).
+        """Send a signal to the process group, and to the foreground job of its terminal.
 
         Args:
             signal: Linux's number, or a name such as `TERM` or `SIGINT`.
 
         Raises:
             InvalidArgument: There is no such signal.
-            FailedPrecondition: It has ended.
+            FailedPrecondition: The process has ended.
         """
         await send_signal(self._connection, self.id, signal)
 
     async def kill(self) -> None:
-        """Kill it and everything it started. That it ended already is no error."""
+        """Kill the process and everything it started. It is not an error if the process has ended."""
         with contextlib.suppress(NotFound):
             try:
                 await send_signal(self._connection, self.id, "KILL")
@@ -132,18 +134,18 @@ class AsyncProcess:
                     raise
 
     async def resize(self, rows: int, columns: int) -> None:
-        """Change the size of its terminal.
+        """Change the size of the terminal.
 
         Raises:
-            InvalidArgument: 1 to 65535 each.
-            FailedPrecondition: It has ended, or has no terminal.
+            InvalidArgument: `rows` or `columns` is not between 1 and 65535.
+            FailedPrecondition: The process has ended, or has no terminal.
         """
         request = process_pb2.ResizeRequest(process_id=self.id, terminal=_size((rows, columns)))
         await self._connection.unary(self._connection.process.Resize, request, repeatable=True)
 
     async def _events(self, offset: int) -> AsyncGenerator[Any, None]:
-        """Messages from a position on, each byte once, then one `exited`."""
-        patience = Patience(self._connection.endpoint.returns_within)
+        """Yield messages from a position on, each byte once, then one `exited`."""
+        policy = ReattachPolicy(self._connection.endpoint.returns_within)
         while True:
             request = process_pb2.AttachRequest(process_id=self.id, offset=offset)
             stream = self._connection.stream(self._connection.process.Attach, request)
@@ -153,7 +155,7 @@ class AsyncProcess:
                         for event in response.events:
                             if event.HasField("started"):
                                 continue
-                            patience.renew()
+                            policy.reset()
                             if event.HasField("output"):
                                 offset = event.output.offset + len(event.output.data)
                             yield event
@@ -162,7 +164,7 @@ class AsyncProcess:
                 failure = SandboxUnavailable("the stream ended early", reason="STREAM_ENDED")
             except SandboxUnavailable as error:
                 failure = error
-            await asyncio.sleep(patience.pause(failure, may_run=True))
+            await asyncio.sleep(policy.delay(failure, may_run=True))
 
 
 class AsyncProcesses:
@@ -171,79 +173,72 @@ class AsyncProcesses:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
+    @with_options(RunOptions, RUN_DEFAULTS)
     async def start(
         self,
         command: str | Sequence[str],
         *,
-        cwd: str | PurePosixPath = "",
-        env: Mapping[str, str] | None = None,
-        timeout: float | None = None,  # noqa: ASYNC109 - the server enforces it
-        stdin: bytes | str = b"",
         keep_input: bool = True,
         terminal: tuple[int, int] | None = None,
-        request_id: str | None = None,
+        **options: Unpack[RunOptions],
     ) -> AsyncProcess:
-        """Start a command in the background and return once it runs.
+        """Start a command in the background, and return when it is running.
 
-        It runs until it ends, is killed, or the session is suspended or deleted; until then the session is not idle.
-        When it exits, what it left running is killed with it.
+        The process runs until it ends, is killed, or the session is suspended or deleted. Until then the session does
+        not count as idle. When the process exits, everything that it left running is killed.
 
         Args:
-            command: A line for bash, or a list that no shell looks at.
-            cwd: Relative to the workspace root.
-            env: Added to the session's environment.
-            timeout: Seconds, after which the whole process tree is killed; none by default.
-            stdin: What its standard input begins with, at most 1 MiB.
-            keep_input: Keep standard input open for `send_input`; False: it ends behind `stdin`. A program that reads
-                its input to the end wants False.
-            terminal: Rows and columns of a terminal to run it in; all output is then standard output.
-            request_id: 1 to 128 characters; a repeat with the same id and command finds the process again.
+            command: A line for bash, or a list of arguments that no shell interprets.
+            keep_input: Keep standard input open after `stdin`, for `send_input`. Pass False for a program that reads
+                its input to the end.
+            terminal: Rows and columns of a terminal to run it in. All output is then standard output.
+            **options: See RunOptions.
 
         Raises:
             InvalidArgument: `command`, `cwd`, `timeout` or `terminal` is wrong.
-            NotFound: The program of a list, or `cwd`, is not there.
+            NotFound: The program of a list, or `cwd`, does not exist.
             Conflict: The request id was used with another command.
-            ResourceExhausted: Too many run already.
-            SandboxUnavailable: Nobody answers; or the agent restarted meanwhile (reason `EXECUTION_LOST`): look at
-                `list` before starting it again.
+            ResourceExhausted: Too many processes are running.
+            SandboxUnavailable: The agent does not answer. If it restarted meanwhile (reason `EXECUTION_LOST`), check
+                `list` before you start the command again.
         """
-        run = command_request(command, cwd=cwd, env=env, timeout=timeout, stdin=stdin, request_id=request_id)
+        run = command_request(command, **options)
         size = None if terminal is None else _size(terminal)
         request = process_pb2.StartRequest(run=run, terminal=size, end_input=not keep_input and terminal is None)
         return AsyncProcess(self._connection, await self._start(request))
 
     async def get(self, process_id: str) -> AsyncProcess:
-        """A process that some client started.
+        """Return a process that any client started.
 
         Raises:
-            NotFound: There is none of that id, or it ended long ago.
+            NotFound: There is no process of that id, or it ended long ago.
         """
         request = process_pb2.GetProcessRequest(process_id=process_id)
         message = await self._connection.unary(self._connection.process.Get, request, repeatable=True)
         return AsyncProcess(self._connection, message)
 
     async def list(self) -> list[ProcessInfo]:
-        """All that run and those that ended lately, oldest first."""
+        """List the running processes and those that ended recently, oldest first."""
         request = process_pb2.ListProcessesRequest()
         response = await self._connection.unary(self._connection.process.List, request, repeatable=True)
-        return [process_info(message) for message in response.processes]
+        return [read_process_info(message) for message in response.processes]
 
     async def signal(self, process_id: str, signal: int | str) -> None:
-        """Signal a process by its id, or a command of `stream_command` that is under way, whose id is in `Started`.
+        """Send a signal to a process, or to a running command of `stream_command`.
 
         Args:
-            process_id: The agent's id of it.
+            process_id: The agent's id for the process. That of a command is in its `Started` event.
             signal: Linux's number, or a name such as `TERM` or `SIGINT`.
 
         Raises:
             InvalidArgument: There is no such signal.
             NotFound: There is no such process.
-            FailedPrecondition: It has ended.
+            FailedPrecondition: The process has ended.
         """
         await send_signal(self._connection, process_id, signal)
 
     async def _start(self, request: process_pb2.StartRequest) -> Any:
-        patience = Patience(self._connection.endpoint.returns_within)
+        policy = ReattachPolicy(self._connection.endpoint.returns_within)
         is_repeat = False
         while True:
             metadata = ATTACH_ONLY if is_repeat else ()
@@ -252,27 +247,27 @@ class AsyncProcesses:
                     self._connection.process.Start, request, repeatable=False, metadata=metadata
                 )
             except SandboxUnavailable as error:
-                pause = patience.pause(error, may_run=is_repeat)
+                delay = policy.delay(error, may_run=is_repeat)
             except NotFound as error:
                 if error.reason == "UNKNOWN_REQUEST":
                     raise ExecutionLostError(has_started=False) from error
                 raise
             is_repeat = True
-            await asyncio.sleep(pause)
+            await asyncio.sleep(delay)
 
 
 async def send_signal(connection: Connection, process_id: str, signal: int | str) -> None:
-    """Signal a background process, or a command of `run` that is under way.
+    """Send a signal to a background process or a running command.
 
     Raises:
         InvalidArgument: There is no such signal.
         NotFound: There is no such process.
-        FailedPrecondition: It has ended.
+        FailedPrecondition: The process has ended.
     """
     request = process_pb2.SignalRequest(process_id=process_id)
     if isinstance(signal, str):
         request.name = signal
-    elif 1 <= signal <= _LAST_SIGNAL:
+    elif 1 <= signal <= _MAX_SIGNAL:
         request.signal = signal
     else:
         raise InvalidArgument(f"there is no signal {signal}", reason="INVALID_ARGUMENT", field="signal")
@@ -281,7 +276,7 @@ async def send_signal(connection: Connection, process_id: str, signal: int | str
 
 def _size(terminal: tuple[int, int]) -> process_pb2.TerminalSize:
     rows, columns = terminal
-    if not (1 <= rows <= _LAST_SIDE and 1 <= columns <= _LAST_SIDE):
-        message = f"a terminal has 1 to {_LAST_SIDE} rows and as many columns"
+    if not (1 <= rows <= _MAX_TERMINAL_SIZE and 1 <= columns <= _MAX_TERMINAL_SIZE):
+        message = f"a terminal has 1 to {_MAX_TERMINAL_SIZE} rows, and 1 to {_MAX_TERMINAL_SIZE} columns"
         raise InvalidArgument(message, reason="INVALID_ARGUMENT", field="terminal")
     return process_pb2.TerminalSize(rows=rows, columns=columns)

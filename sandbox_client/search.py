@@ -1,4 +1,4 @@
-"""Finding files by name, lines by content, and watching for changes."""
+"""Finds files by name and lines by content, and watches for changes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import datetime as dt
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Generic, Literal, TypeVar
 
-from sandbox_client.models.results import FileInfo, file_info, utc
+from sandbox_client.models.file_info import FileInfo, read_file_info
+from sandbox_client.models.timestamps import read_time
 from sandbox_client.transport.requests import checked_path
 from sandbox_proto.v1 import file_pb2
 
@@ -32,7 +33,13 @@ _CHANGES: Final[dict[int, Literal["added", "modified", "removed", "overflow"]]] 
 
 @dataclass(frozen=True, slots=True)
 class LineMatch:
-    """A line that matches; `line` counts from 1, `text` has its first 500 characters."""
+    """A line that matches a pattern.
+
+    Attributes:
+        path: The file.
+        line: The line's number, from 1.
+        text: The line's first 500 characters.
+    """
 
     path: str
     line: int
@@ -41,13 +48,13 @@ class LineMatch:
 
 @dataclass(frozen=True, slots=True)
 class SearchReport(Generic[T]):
-    """What a search found.
+    """Result of a search.
 
     Attributes:
-        matches: In the order of their paths.
-        files: Files that were looked into, or paths that were found.
-        skipped: Files that are binary or could not be read.
-        limit: What ended the search early: `max_results` or `timeout`; empty where it went through everything.
+        matches: Sorted by path.
+        files: Number of files that were searched, or of paths that were found.
+        skipped: Number of files that are binary or could not be read.
+        limit: The limit that ended the search early, `max_results` or `timeout`, or "" if the search is complete.
     """
 
     matches: tuple[T, ...]
@@ -58,7 +65,13 @@ class SearchReport(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class FileChange:
-    """Something happened to a path; `overflow` says that changes were lost: look anew, then watch anew."""
+    """A change below a watched folder.
+
+    Attributes:
+        change: `overflow` means that changes were lost: list the files again, then start a new watch.
+        path: The path that changed, "" for an overflow.
+        at: Time of the change, aware, in UTC.
+    """
 
     change: Literal["added", "modified", "removed", "overflow"]
     path: str = ""
@@ -66,7 +79,7 @@ class FileChange:
 
 
 class FileSearches:
-    """What `AsyncFiles` finds and watches."""
+    """The methods of `AsyncFiles` that search and watch."""
 
     _connection: Connection
 
@@ -79,12 +92,12 @@ class FileSearches:
         max_results: int = 1_000,
         timeout: float = 30.0,  # noqa: ASYNC109 - the server enforces it
     ) -> SearchReport[FileInfo]:
-        """Paths by name.
+        """Find paths by name.
 
         Args:
-            pattern: A glob on the path below `path`, such as `**/*.py`; without a slash, on the last name.
-            path: The folder to look in.
-            exclude: Globs of what is left out with everything below it.
+            pattern: A glob for the path below `path`, such as `**/*.py`. Without a slash it matches the last name.
+            path: The folder to search.
+            exclude: Globs of paths to leave out, with everything below them.
             max_results: At most 10,000.
             timeout: Seconds, at most 300.
 
@@ -98,7 +111,7 @@ class FileSearches:
             max_results=max_results,
             timeout=dt.timedelta(seconds=timeout),
         )
-        return await self._search(request, lambda response: file_info(response.info))
+        return await self._search(request, lambda response: read_file_info(response.info))
 
     async def grep(
         self,
@@ -112,20 +125,20 @@ class FileSearches:
         max_results: int = 1_000,
         timeout: float = 30.0,  # noqa: ASYNC109 - the server enforces it
     ) -> SearchReport[LineMatch]:
-        """Lines by content. Binary files are skipped.
+        """Find lines by content. Binary files are skipped.
 
         Args:
-            pattern: A regular expression (Python's) that a line must match somewhere.
-            path: The folder to look in.
-            name_pattern: As for `find`: only files with such names.
-            literal: The pattern is plain text.
-            ignore_case: Capitals are as good as small letters.
+            pattern: A Python regular expression that matches anywhere in a line.
+            path: The folder to search.
+            name_pattern: Search only files with such names; a glob as for `find`.
+            literal: Treat the pattern as plain text.
+            ignore_case: Ignore the difference between upper and lower case.
             exclude: As for `find`.
             max_results: At most 10,000.
             timeout: Seconds, at most 300.
 
         Raises:
-            InvalidArgument: `content_pattern` is no regular expression.
+            InvalidArgument: `content_pattern` is not a regular expression.
             NotFound: There is no such folder.
         """
         request = file_pb2.SearchRequest(
@@ -147,36 +160,37 @@ class FileSearches:
         recursive: bool = True,
         on_ready: Callable[[], object] | None = None,
     ) -> AsyncGenerator[FileChange, None]:
-        """Changes below a folder as they happen, until the iteration is left or the folder is gone.
+        """Yield changes below a folder as they happen, until the caller stops or the folder is removed.
 
         Args:
             path: The folder.
-            recursive: Everything below it, not its own entries alone.
-            on_ready: Called once everything that happens from then on will be told.
+            recursive: Watch everything below the folder, not only its own entries.
+            on_ready: Called when the watch is active: all later changes are reported.
 
         Raises:
             NotFound: There is no such folder.
-            ResourceExhausted: There are too many folders, or the changes were not taken fast enough.
+            ResourceExhausted: There are too many folders, or the caller did not read the changes fast enough.
         """
         request = file_pb2.WatchRequest(path=checked_path(path), recursive=recursive)
         async with contextlib.aclosing(self._connection.stream(self._connection.file.Watch, request)) as responses:
             async for response in responses:
                 change = _CHANGES.get(response.change)
                 if change is not None:
-                    yield FileChange(change, response.path, utc(response, "at"))
+                    yield FileChange(change, response.path, read_time(response, "at"))
                 elif on_ready and response.change == file_pb2.WatchResponse.CHANGE_WATCHING:
                     on_ready()
 
     async def _search(
-        self, request: file_pb2.SearchRequest, read: Callable[[file_pb2.SearchResponse], T]
+        self, request: file_pb2.SearchRequest, read_match: Callable[[file_pb2.SearchResponse], T]
     ) -> SearchReport[T]:
         matches: list[T] = []
         report: SearchReport[T] = SearchReport(())
         async with contextlib.aclosing(self._connection.stream(self._connection.file.Search, request)) as responses:
             async for response in responses:
                 if response.HasField("summary"):
-                    end = response.summary
-                    report = SearchReport(tuple(matches), end.files, end.skipped, _LIMITS.get(end.limit, ""))
+                    summary = response.summary
+                    limit = _LIMITS.get(summary.limit, "")
+                    report = SearchReport(tuple(matches), summary.files, summary.skipped, limit)
                 else:
-                    matches.append(read(response))
+                    matches.append(read_match(response))
         return report

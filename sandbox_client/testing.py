@@ -1,6 +1,14 @@
-"""An in-memory agent for tests of code that uses the SDK. Needs the `agent` extra, for its certificates."""
+"""An in-memory agent for tests of code that uses the SDK. It needs the `agent` extra, for its certificates."""
 
-from sandbox_testing.agent import FakeAgent, completed, error, make_certificates, output, result, started
-from sandbox_testing.agent_processes import FakeProcess
+from sandbox_testing.fake_agent import (
+    FakeAgent,
+    FakeProcess,
+    completed,
+    error,
+    make_certificates,
+    output,
+    result,
+    started,
+)
 
 __all__ = ["FakeAgent", "FakeProcess", "completed", "error", "make_certificates", "output", "result", "started"]

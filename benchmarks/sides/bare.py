@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from types import TracebackType
 
-    from sandbox_client.sync.sandbox import LoopThread
+    from sandbox_client.sync.loop_thread import LoopThread
 
 _OPTIONS: Final = (
     ("grpc.max_send_message_length", MAX_MESSAGE),

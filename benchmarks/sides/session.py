@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from sandbox_client import Execution
-    from sandbox_client.sync.sandbox import LoopThread
+    from sandbox_client.sync.loop_thread import LoopThread
 
 _IDLE_TIMEOUT: Final = 60.0
 _LANGUAGES: Final = ("python", "javascript")

@@ -14,7 +14,8 @@ from sandbox_client.cli.interrupts import Interrupts
 from sandbox_client.cli.options import Target, with_session_options, with_target
 from sandbox_client.cli.output import EXIT_FAILED
 from sandbox_client.cli.terminal import attach_terminal, terminal_size
-from sandbox_client.models.events import CommandFold, Started
+from sandbox_client.models.aggregation import CommandFold
+from sandbox_client.models.events import Started
 from sandbox_client.models.results import CommandResult, Status
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ import click
 
 from sandbox_client.cli.options import Target, with_session_options, with_target
 from sandbox_client.cli.output import EXIT_FAILED
-from sandbox_client.models.results import LANGUAGES, Execution, Status
+from sandbox_client.models.context import LANGUAGES
+from sandbox_client.models.results import Execution, Status
 
 if TYPE_CHECKING:
     from sandbox_client.sync.sandbox import Sandbox

@@ -1,39 +1,16 @@
-"""Decides when a failed call may be repeated elsewhere, and what became of its session. Pure: no I/O.
-
-No call ever runs twice. A call is repeated only if it certainly was not started. That is certain if there was no
-connection to send it by. It is also certain if the agent refused it for a reason that it checks before all work.
-"""
+"""Decides what became of a session, for a client that was connected to one of its pods. Pure: no I/O."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
-from sandbox_client.errors import FailedPrecondition
+from sandbox_client.transport.endpoint import PodLife
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from sandbox_client.errors import SandboxError
-
-_REFUSALS: Final = frozenset({"DRAINING", "LIFETIME_EXPIRED", "NOT_BOUND"})
-"""Reasons with which an agent refuses a call before it starts any work."""
-
-
-@dataclass(frozen=True, slots=True)
-class PodLife:
-    """One pod of one session.
-
-    Attributes:
-        session_uid: The session's uid. Its name may be reused by another session.
-        pod: The pod's name. A resumed session's next pod may have the same name.
-        started_at: The pod's creation time, as in the session's status.
-    """
-
-    session_uid: str = ""
-    pod: str = ""
-    started_at: str = ""
 
 
 class SessionFate(Enum):
@@ -79,11 +56,6 @@ def fate_of(session: Mapping[str, Any], held: PodLife) -> SessionFate:
     if session.get("spec", {}).get("suspended"):
         return SessionFate.SUSPENDED
     return SessionFate.UNCHANGED if now == held else SessionFate.MOVED
-
-
-def is_unstarted(error: SandboxError) -> bool:
-    """Return whether an agent's error proves that no work of the call was started."""
-    return isinstance(error, FailedPrecondition) and error.reason in _REFUSALS
 
 
 def is_draining(error: SandboxError | None) -> bool:

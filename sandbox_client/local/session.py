@@ -20,18 +20,20 @@ import subprocess
 import sys
 import tempfile
 import uuid
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final
 
 from sandbox_client.errors import InvalidArgument, SessionFailed
 from sandbox_client.local.control import START_TIMEOUT, Control
+from sandbox_client.options import ignore
 from sandbox_client.transport.endpoint import Endpoint
 from sandbox_proto import tracing
 from sandbox_proto.v1 import session_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
+
+    from sandbox_client.options import LocalOptions
 
 SERVER_NAME: Final = "local.sandboxsessions.dev"
 _NEEDED: Final = ("sandbox_agent", "cryptography", "boto3", "IPython")
@@ -46,29 +48,15 @@ _MAX_FOLDER_BYTES: Final = 80
 """A unix socket's path has at most 107 bytes, and `/link/runtime.sock` is appended to the folder's path."""
 
 
-@dataclass(frozen=True, slots=True)
-class LocalOptions:
-    """Options of a local session. `AsyncSandbox.local` describes each field."""
-
-    workspace: Path | None = None
-    store: Path | None = None
-    name: str = "default"
-    env: Mapping[str, str] = field(default_factory=dict)
-    egress: Literal["public", "none"] = "public"
-    execution_timeout: float | None = None
-    memory_bytes: int | None = None
-    file_bytes: int | None = None
-    sync: Literal["manual", "on_change"] = "manual"
-    keep_variables: bool = False
-
-
 async def start_local(
-    options: LocalOptions, on_progress: Callable[[str], object]
+    workspace: str | os.PathLike[str] | None, store: str | os.PathLike[str] | None, options: LocalOptions
 ) -> tuple[Endpoint, contextlib.AsyncExitStack]:
     """Start a session.
 
     Args:
-        options: Its options.
+        workspace: The folder that the code works in; a temporary one if None.
+        store: The folder that replaces object storage; a temporary one if None.
+        options: Every option of LocalOptions.
         on_progress: Called with each step's text.
 
     Returns:
@@ -78,20 +66,22 @@ async def start_local(
         SessionFailed: The [local] extra is missing, or a process did not start.
         InvalidArgument: An option is wrong.
     """
-    _check(options)
+    workspace, store = (None if path is None else Path(path) for path in (workspace, store))
+    _check(workspace, store, options)
+    on_progress = options["on_progress"] or ignore
     resources = contextlib.AsyncExitStack()
     try:
         folder = _make_folder()
         on_progress("Starting the agent and the runtime")
-        guard = _start_guard(folder, _plan(folder, options))
+        guard = _start_guard(folder, _plan(folder, workspace))
         resources.push_async_callback(_end_guard, guard, folder)
         ports = await _wait_ports(folder, guard)
         on_progress("Preparing the interpreters")
         token = base64.urlsafe_b64encode(secrets.token_bytes(32)).rstrip(b"=").decode()
         control = Control(folder / "tls", ports["control_port"], SERVER_NAME, lambda: _logs(folder))
-        request = _bind_request(folder, options, token)
+        request = _bind_request(_folder_of(store, folder / "store"), options, token)
         await control.bind(request, on_progress)
-        if options.keep_variables:
+        if options["keep_variables"]:
             resources.push_async_callback(control.suspend, request.session_uid)
         certificate = (folder / "tls" / "ca.crt").read_bytes()
     except BaseException:
@@ -103,26 +93,25 @@ async def start_local(
     return Endpoint(address, SERVER_NAME, certificate, token, returns_within=0.0), resources
 
 
-def _check(options: LocalOptions) -> None:
+def _check(workspace: Path | None, store: Path | None, options: LocalOptions) -> None:
     missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
     if missing:
         raise SessionFailed(
             f"a local session needs {', '.join(missing)}: pip install 'sandbox-operator[local]'", reason="EXTRA_MISSING"
         )
-    if options.egress not in ("public", "none"):
-        raise InvalidArgument(f"{options.egress!r} is neither 'public' nor 'none'", field="egress")
-    for field_name in ("memory_bytes", "file_bytes"):
-        value = getattr(options, field_name)
-        if value is not None and value <= 0:
-            raise InvalidArgument(f"{value} is not a positive number of bytes", field=field_name)
-    if options.sync not in ("manual", "on_change"):
-        raise InvalidArgument(f"{options.sync!r} is neither 'manual' nor 'on_change'", field="sync")
-    if not options.name or options.name in (".", "..") or any(c in options.name for c in "/\\\0"):
-        raise InvalidArgument(f"{options.name!r} is not a valid name: give one without / or \\", field="name")
-    if options.workspace is not None and options.workspace.exists() and not options.workspace.is_dir():
-        raise InvalidArgument(f"{options.workspace} is not a folder", field="workspace")
-    if options.store is not None and options.store.exists() and not options.store.is_dir():
-        raise InvalidArgument(f"{options.store} is not a folder", field="store")
+    if options["egress"] not in ("public", "none"):
+        raise InvalidArgument(f"{options['egress']!r} is neither 'public' nor 'none'", field="egress")
+    for field, size in (("memory_bytes", options["memory_bytes"]), ("file_bytes", options["file_bytes"])):
+        if size is not None and size <= 0:
+            raise InvalidArgument(f"{size} is not a positive number of bytes", field=field)
+    if options["sync"] not in ("manual", "on_change"):
+        raise InvalidArgument(f"{options['sync']!r} is neither 'manual' nor 'on_change'", field="sync")
+    name = options["name"]
+    if not name or name in (".", "..") or any(c in name for c in "/\\\0"):
+        raise InvalidArgument(f"{name!r} is not a valid name: give one without / or \\", field="name")
+    for field, folder in (("workspace", workspace), ("store", store)):
+        if folder is not None and folder.exists() and not folder.is_dir():
+            raise InvalidArgument(f"{folder} is not a folder", field=field)
 
 
 def _make_folder() -> Path:
@@ -135,12 +124,12 @@ def _make_folder() -> Path:
     return folder
 
 
-def _plan(folder: Path, options: LocalOptions) -> dict[str, Any]:
+def _plan(folder: Path, workspace: Path | None) -> dict[str, Any]:
     """Build the `Plan` for process_guard.py."""
     link = {"SANDBOX_LINK_DIR": str(folder / "link")}
     runtime = {
         **link,
-        "SANDBOX_WORKSPACE": str(_folder_of(options.workspace, folder / "workspace")),
+        "SANDBOX_WORKSPACE": str(_folder_of(workspace, folder / "workspace")),
         "SANDBOX_HOME": str(folder / "home"),
         "HOME": str(folder / "home"),
     }
@@ -257,25 +246,25 @@ def _log_end(folder: Path, name: str) -> str:
     return "\n".join(lines[-20:]) or "(its log is empty)"
 
 
-def _bind_request(folder: Path, options: LocalOptions, token: str) -> session_pb2.BindRequest:
-    timeout = options.execution_timeout
+def _bind_request(store: Path, options: LocalOptions, token: str) -> session_pb2.BindRequest:
+    timeout = options["execution_timeout"]
     return session_pb2.BindRequest(
         session_uid=str(uuid.uuid4()),
-        session_name=f"local/{options.name}",
+        session_name=f"local/{options['name']}",
         token_sha256=hashlib.sha256(token.encode()).digest(),
-        env=options.env,
+        env=options["env"],
         limits=session_pb2.Limits(
             execution_timeout=None if timeout is None else dt.timedelta(seconds=timeout),
-            deny_network=options.egress == "none",
-            memory_bytes=options.memory_bytes or _default_memory(),
-            file_bytes=options.file_bytes or 0,
+            deny_network=options["egress"] == "none",
+            memory_bytes=options["memory_bytes"] or _default_memory(),
+            file_bytes=options["file_bytes"] or 0,
         ),
         workspace=session_pb2.WorkspaceBinding(
-            directory=session_pb2.DirectoryStore(path=str(_folder_of(options.store, folder / "store"))),
-            key_prefix=f"local/{options.name}/",
-            save_on_change=options.sync == "on_change",
+            directory=session_pb2.DirectoryStore(path=str(store)),
+            key_prefix=f"local/{options['name']}/",
+            save_on_change=options["sync"] == "on_change",
         ),
-        lifecycle=session_pb2.Lifecycle(keep_variables=options.keep_variables),
+        lifecycle=session_pb2.Lifecycle(keep_variables=options["keep_variables"]),
     )
 
 

@@ -1,1 +1,1 @@
-"""What calls return: frozen values, no I/O."""
+"""The values that calls return: frozen, and without I/O."""

@@ -1,4 +1,4 @@
-"""What is known of background processes: frozen values, made from protocol messages. Pure: no I/O."""
+"""The state and output of background processes. Pure: no I/O."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sandbox_client.models.events import Exited, read_exited
-from sandbox_client.models.results import utc
+from sandbox_client.models.timestamps import read_time
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -16,16 +16,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ProcessInfo:
-    """What is known of a background process.
+    """The state of a background process.
 
     Attributes:
-        id: The agent's id of it.
+        id: The agent's id for the process.
         pid: The process id inside the sandbox.
-        command: The shell line, or the words as a shell wants them.
-        started_at: Aware, UTC.
-        running: Whether it runs; once it does not, `exited` says how it ended.
-        output_bytes: Bytes written so far.
-        output_start: Position of the first byte that is still kept.
+        command: The shell line, or the arguments quoted for a shell.
+        started_at: Aware, in UTC.
+        running: Whether the process is running.
+        exited: How the process ended, or None while it is running.
+        output_bytes: Bytes that it has written so far.
+        output_start: Offset of the first byte that the agent still keeps.
         has_terminal: Whether it runs in a terminal.
     """
 
@@ -42,12 +43,12 @@ class ProcessInfo:
 
 @dataclass(frozen=True, slots=True)
 class ProcessOutput:
-    """A piece of output.
+    """A piece of a process's output.
 
     Attributes:
         data: Bytes as written; a character may be cut at either end.
-        offset: Position of its first byte among all output of the process.
-        is_stderr: Whether it was written to standard error.
+        offset: Position of the first byte in all output of the process.
+        is_stderr: Whether the bytes were written to standard error.
     """
 
     data: bytes
@@ -56,22 +57,22 @@ class ProcessOutput:
 
     @property
     def end(self) -> int:
-        """The offset to go on from."""
+        """The offset at which the next piece begins."""
         return self.offset + len(self.data)
 
     @property
     def text(self) -> str:
-        """As UTF-8, what is none replaced."""
+        """The bytes as UTF-8, with invalid bytes replaced."""
         return self.data.decode(errors="replace")
 
 
-def process_info(message: process_pb2.Process) -> ProcessInfo:
-    """A ProcessInfo of a message."""
+def read_process_info(message: process_pb2.Process) -> ProcessInfo:
+    """Convert a protocol message."""
     return ProcessInfo(
         id=message.process_id,
         pid=message.pid,
         command=message.command,
-        started_at=utc(message, "started_at"),
+        started_at=read_time(message, "started_at"),
         running=message.running,
         exited=read_exited(message.exited) if message.HasField("exited") else None,
         output_bytes=message.output_bytes,

@@ -1,4 +1,4 @@
-"""What a wake brought back of a session's variables (`lifecycle.keepVariables`), and how it is told."""
+"""The variables that survived a suspension (`lifecycle.keepVariables`), and the notice that describes them."""
 
 from __future__ import annotations
 
@@ -10,56 +10,65 @@ if TYPE_CHECKING:
 
     from sandbox_proto.v1 import interpreter_pb2
 
-SLEPT: Final = "the session slept and was woken"
-MOVED: Final = "the session goes on in another pod"
-_NAMED: Final = 12
-"""Names in a notice, of each kind; the others are counted."""
-_LONGEST_REASON: Final = 100
+SLEPT: Final = "the session was suspended and has been resumed"
+MOVED: Final = "the session continues in another pod"
+_MAX_NAMES: Final = 12
+"""Names of kept variables in a notice, and as many of lost ones. The notice counts the others."""
+_MAX_REASON_LENGTH: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
 class LostVariable:
-    """A variable that a wake did not bring back."""
+    """A variable that could not be restored when the session was resumed.
+
+    Attributes:
+        context: Id of the context.
+        name: The variable, or "" for all variables of the context.
+        reason: Why it could not be saved or restored.
+    """
 
     context: str
     name: str
-    """Empty: everything of the context."""
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class KeptVariables:
-    """What came of a session's variables when it was woken."""
+    """The fate of a session's variables when it was resumed.
+
+    Attributes:
+        kept: Context id and name of each restored variable, at most 300.
+        lost: The variables that were not restored, at most 300.
+        kept_omitted: How many more were restored.
+        lost_omitted: How many more were lost.
+        problem: Why no variable at all could be restored, or "".
+    """
 
     kept: tuple[tuple[str, str], ...] = ()
-    """Context and name; at most 300."""
     lost: tuple[LostVariable, ...] = ()
-    """At most 300."""
     kept_omitted: int = 0
-    """How many more were kept."""
     lost_omitted: int = 0
     problem: str = ""
-    """Why none could be brought back."""
 
     def describe(self) -> str:
-        """In one sentence."""
+        """Return a sentence for people."""
         if self.problem:
-            return f"its variables are lost: {self.problem}"
+            return f"its variables were lost: {self.problem}"
         count = len(self.kept) + self.kept_omitted
-        told = f"{count} {'variable was' if count == 1 else 'variables were'} kept"
+        text = f"{count} {'variable was' if count == 1 else 'variables were'} kept"
         if count:
-            told += f" ({_listed((_qualified(*place) for place in self.kept), count)})"
+            text += f" ({_join((_qualified(*variable) for variable in self.kept), count)})"
         lost = len(self.lost) + self.lost_omitted
         if not lost:
-            return told
-        return f"{told}; lost are {_listed((_lost(one) for one in self.lost), lost)}"
+            return text
+        return f"{text}; lost: {_join((_describe_loss(variable) for variable in self.lost), lost)}"
 
 
-def kept_variables(message: interpreter_pb2.KeptVariables) -> KeptVariables:
-    """From the message."""
+def read_kept_variables(message: interpreter_pb2.KeptVariables) -> KeptVariables:
+    """Convert a protocol message."""
     return KeptVariables(
-        kept=tuple((one.context_id, one.name) for one in message.kept),
-        lost=tuple(LostVariable(one.context_id, one.name, one.reason) for one in message.lost),
+        kept=tuple((variable.context_id, variable.name) for variable in message.kept),
+        lost=tuple(LostVariable(lost.context_id, lost.name, lost.reason) for lost in message.lost),
         kept_omitted=message.kept_omitted,
         lost_omitted=message.lost_omitted,
         problem=message.problem,
@@ -67,23 +76,27 @@ def kept_variables(message: interpreter_pb2.KeptVariables) -> KeptVariables:
 
 
 def describe_wake(variables: KeptVariables | None, what_happened: str = SLEPT) -> str:
-    """The notice of a session that is in another pod than before; None: its variables were not to be kept."""
+    """Return the notice for a session that is in another pod than before.
+
+    Args:
+        variables: The fate of its variables, or None if the session does not keep variables.
+        what_happened: The beginning of the notice: SLEPT or MOVED.
+    """
     if variables is None:
-        return f"{what_happened}: its saved files are there, variables, installed packages and processes are not"
-    return (
-        f"{what_happened}: its saved files are there, installed packages and processes are not; {variables.describe()}"
-    )
+        return f"{what_happened}: its saved files were kept; variables, installed packages and processes were lost"
+    lost = "its saved files were kept; installed packages and processes were lost"
+    return f"{what_happened}: {lost}; {variables.describe()}"
 
 
-def _listed(texts: Iterable[str], count: int) -> str:
-    shown = [text for text, _ in zip(texts, range(_NAMED), strict=False)]
+def _join(texts: Iterable[str], count: int) -> str:
+    shown = [text for text, _ in zip(texts, range(_MAX_NAMES), strict=False)]
     more = count - len(shown)
     return ", ".join(shown) + (f" and {more} more" if more else "")
 
 
-def _lost(one: LostVariable) -> str:
-    name = _qualified(one.context, one.name) if one.name else f"all of {one.context}"
-    return f"{name} ({one.reason[:_LONGEST_REASON]})"
+def _describe_loss(lost: LostVariable) -> str:
+    name = _qualified(lost.context, lost.name) if lost.name else f"all of {lost.context}"
+    return f"{name} ({lost.reason[:_MAX_REASON_LENGTH]})"
 
 
 def _qualified(context: str, name: str) -> str:

@@ -1,1 +1,1 @@
-"""The same API without asyncio, derived from the async one."""
+"""The same API without asyncio, derived from the asynchronous one."""

@@ -11,7 +11,7 @@ from sandbox_client.tools.results import ToolResult, failure_of
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from sandbox_client.models.results import FileInfo
+    from sandbox_client.models.file_info import FileInfo
     from sandbox_client.sandbox import AsyncSandbox
 
 

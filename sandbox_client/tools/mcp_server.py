@@ -24,7 +24,7 @@ from sandbox_client.tools import TOOL_SPECS, SandboxTools, ToolResult, ToolSpec
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from sandbox_client.models.results import Progress
+    from sandbox_client.models.workspace_status import Progress
 
 MAX_REQUEST_BYTES: Final = 64 << 20
 """Maximum size of one HTTP request. A `workspace_write` carries its file."""

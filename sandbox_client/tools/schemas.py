@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from sandbox_client.errors import InvalidArgument
-from sandbox_client.models.results import LANGUAGES
+from sandbox_client.models.context import LANGUAGES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
 
     from sandbox_client.cluster.api import ClusterOptions
-    from sandbox_client.models.results import Context, Execution
+    from sandbox_client.models.context import Context
+    from sandbox_client.models.results import Execution
 
 RENEWED: Final = (
     "the earlier session had ended, so a new one was started. Files that were saved to the workspace are there. "

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
-from sandbox_client.sync.sandbox import Face, LoopThread, blocking
+from sandbox_client.sync.derive import OwningProxy, blocking
+from sandbox_client.sync.loop_thread import LoopThread
 from sandbox_client.tools.toolset import SandboxTools
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
-    from types import TracebackType
 
     from sandbox_client.sandbox import AsyncSandbox
 
 
-class BlockingSandboxTools(Face[SandboxTools]):
+class BlockingSandboxTools(OwningProxy[SandboxTools]):
     """SandboxTools for code without asyncio. Use it as a context manager, or call `close`."""
 
     def __init__(self, open_session: Callable[[], Awaitable[AsyncSandbox]]) -> None:
@@ -28,20 +28,3 @@ class BlockingSandboxTools(Face[SandboxTools]):
     workspace_read = blocking(SandboxTools.workspace_read)
     workspace_list = blocking(SandboxTools.workspace_list)
     workspace_write = blocking(SandboxTools.workspace_write)
-
-    def close(self) -> None:
-        """End the session as `SandboxTools.close` does. Idempotent."""
-        if self._loop.is_closed:
-            return
-        try:
-            self._loop.run(self._core.close())
-        finally:
-            self._loop.stop()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, type_: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()

@@ -9,7 +9,7 @@ import logging
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from sandbox_client.errors import InvalidArgument, NotFound, SandboxError
-from sandbox_client.models.results import LANGUAGES
+from sandbox_client.models.context import LANGUAGES
 from sandbox_client.tools import files, results, workspace
 from sandbox_client.tools.results import Image, ToolResult, failure, failure_of
 from sandbox_client.tools.schemas import (
@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
     from types import TracebackType
 
-    from sandbox_client.models.results import Execution, FileInfo, Progress
+    from sandbox_client.models.file_info import FileInfo
+    from sandbox_client.models.results import Execution
+    from sandbox_client.models.workspace_status import Progress
     from sandbox_client.sandbox import AsyncSandbox
 
 MAX_IMAGE_BYTES: Final = 16 << 20

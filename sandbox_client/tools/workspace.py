@@ -12,7 +12,8 @@ from sandbox_client.tools.schemas import NAMESPACE
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sandbox_client.models.results import FileInfo, Progress
+    from sandbox_client.models.file_info import FileInfo
+    from sandbox_client.models.workspace_status import Progress
     from sandbox_client.sandbox import AsyncSandbox
 
 MAX_NAMES: Final = 1_000

@@ -1,1 +1,1 @@
-"""How a call reaches an agent, survives a lost connection, and fails."""
+"""Sends calls to an agent, survives lost connections, and turns failures into errors."""

@@ -1,4 +1,4 @@
-"""Where an agent is, and what every channel to it is made with. Opens none.
+"""The address of an agent, and the options of every channel to it. Opens no channel.
 
 The address is never trusted: the certificate must be signed by the session's CA and carry the session's server name.
 """
@@ -8,48 +8,63 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from sandbox_client.cluster.wake_policy import PodLife
 from sandbox_client.errors import SandboxUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 MAX_MESSAGE: Final = 4 << 20
-"""Bytes of one gRPC message at most, either way."""
+"""Bytes of one gRPC message, in either direction."""
 _MAX_FRAME: Final = 1 << 20
-"""Bytes of an HTTP/2 frame, 16 KiB by default: a file's chunk is one frame instead of many."""
+"""Bytes of an HTTP/2 frame. With gRPC's 16 KiB, each chunk of a file would be many frames."""
 _OPTIONS: Final = (
     ("grpc.max_send_message_length", MAX_MESSAGE),
     ("grpc.max_receive_message_length", MAX_MESSAGE),
     ("grpc.http2.max_frame_size", _MAX_FRAME),
-    # A quiet cell may run for minutes: without pings a dead peer would never be noticed; with them it is within 30 s.
+    # A quiet cell may run for minutes. Pings detect a dead peer within 30 s.
     ("grpc.keepalive_time_ms", 20_000),
     ("grpc.keepalive_timeout_ms", 10_000),
-    # What gRPC really waits for an answer to a ping: a minute, unless it is told.
+    # The time that gRPC really waits for the answer to a ping: a minute by default.
     ("grpc.http2.ping_timeout_ms", 10_000),
     ("grpc.http2.max_pings_without_data", 0),
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 1_000),
     ("grpc.max_reconnect_backoff_ms", 2_000),
-    # Retries are ours: only calls that may run twice are repeated.
+    # We retry ourselves, and only calls that may run twice.
     ("grpc.enable_retries", 0),
-    # Sessions are short and many: no connection of one is ever another's.
+    # Sessions never share a connection.
     ("grpc.use_local_subchannel_pool", 1),
 )
 
 
 @dataclass(frozen=True, slots=True)
+class PodLife:
+    """One pod of one session.
+
+    Attributes:
+        session_uid: The session's uid, because a later session may have the same name.
+        pod: The pod's name. The next pod of a resumed session may have the same name.
+        started_at: Creation time of the pod, as in the session's status.
+    """
+
+    session_uid: str = ""
+    pod: str = ""
+    started_at: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where an agent is and how to trust it.
+    """The address of an agent, and the means to trust it.
 
     Attributes:
         address: `host:port`.
         server_name: The DNS name that the server's certificate must carry.
-        ca_certificate: PEM of the CA that signed it.
-        token: The session's access token; never shown in a repr.
-        describe_failure: What the way to `address` has to say when nothing answers there; "" for nothing.
-        life: Whose pod it is; of a session of a cluster.
-        returns_within: Seconds for which what runs there is waited for once nobody answers: a network comes back.
+        ca_certificate: PEM of the CA that signed the certificate.
+        token: The session's access token; not shown in the repr.
+        describe_failure: Returns why the route to `address` does not work, or "" if it knows of no problem.
+        life: The pod, if the session is in a cluster.
+        returns_within: Seconds to wait for a running cell or command while the agent does not answer, because a
+            network may come back.
     """
 
     address: str
@@ -62,19 +77,19 @@ class Endpoint:
 
 
 def channel_options(server_name: str) -> Sequence[tuple[str, Any]]:
-    """What every channel to an agent is made with."""
+    """Return the options of every channel to an agent."""
     return (*_OPTIONS, ("grpc.ssl_target_name_override", server_name), ("grpc.default_authority", server_name))
 
 
 def unreachable(endpoint: Endpoint, seconds: float, why: str) -> SandboxUnavailable:
-    """The error for an agent that did not answer in time."""
+    """Return the error for an agent that did not answer in time."""
     return SandboxUnavailable(
         f"no agent answered at {endpoint.address} within {seconds:g} s ({endpoint.describe_failure() or why}). "
-        "Check that the session is Ready and that this machine may reach it.",
+        "Check that the session is Ready and that this machine can reach it.",
         reason="UNREACHABLE",
     )
 
 
 def bearer_metadata(endpoint: Endpoint) -> tuple[tuple[str, str], ...]:
-    """What each call says of who makes it."""
+    """Return the metadata that authenticates a call."""
     return (("authorization", f"Bearer {endpoint.token}"),)

@@ -1,7 +1,8 @@
-"""Streams that survive a broken connection: the call is repeated with its request id, which attaches to the first run.
+"""Streams the events of a cell or command across broken connections.
 
-Nothing ever runs twice: a repeat carries the metadata `sandbox-attach-only`, with which an agent that does not know the
-request id (it restarted, or never got the request) answers NOT_FOUND instead of running it.
+When a connection breaks, the call is repeated with its request id, which attaches to the first run. Nothing runs twice:
+each repeat carries the metadata `sandbox-attach-only`. An agent that does not know the request id, because it restarted
+or never received the request, then answers NOT_FOUND instead of running it.
 """
 
 from __future__ import annotations
@@ -10,14 +11,13 @@ import contextlib
 from typing import TYPE_CHECKING, Any, Final
 
 from sandbox_client.errors import NotFound, NotSupported, SandboxUnavailable
-from sandbox_client.transport.retry_policy import Patience
+from sandbox_client.transport.retry_policy import ReattachPolicy
 from sandbox_proto import tracing
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 
-    from sandbox_client.sync.direct import StraightConnection
-    from sandbox_client.transport.connection import Connection
+    from sandbox_client.transport.base_connection import BaseConnection
 
 ATTACH_ONLY: Final = (("sandbox-attach-only", "1"),)
 """Metadata of a repeat."""
@@ -25,113 +25,114 @@ _ENDS: Final = frozenset({"completed", "exited"})
 
 
 class ExecutionLostError(SandboxUnavailable):
-    """The agent that ran it restarted: what happened to it cannot be known. It is never run again by itself.
+    """The agent restarted, so the fate of a cell or command is unknown. The SDK does not run it again.
 
     Attributes:
-        has_started: Whether it is known that it ran at all.
+        has_started: Whether it certainly started.
     """
 
     def __init__(self, *, has_started: bool) -> None:
         super().__init__(
             "the agent restarted while this ran, or never received it; it was not run again. "
-            "Look at what it left behind before repeating it.",
+            "Check what it has done before you repeat it.",
             reason="EXECUTION_LOST",
         )
         self.has_started = has_started
 
 
 class _Replay:
-    """What was passed on already, so that a repeat passes on only the rest."""
+    """Filters the events of a repeat, which begins with the first event again, down to those not passed on yet."""
 
     def __init__(self) -> None:
         self.is_complete = False
-        self._output = 0
+        self._output_end = 0
         self._last_output: Any = None
-        self._catches_up = False
-        self._others = 0
-        self._others_now = 0
+        self._is_catching_up = False
+        self._events_passed = 0
+        self._events_seen = 0
 
     @property
     def has_started(self) -> bool:
-        """Whether anything was passed on."""
-        return self._others > 0
+        """True if any event other than output was passed on."""
+        return self._events_passed > 0
 
     def begin(self) -> None:
-        """A connection starts from the first event again."""
-        self._others_now = 0
+        """Prepare for a connection that begins with the first event again."""
+        self._events_seen = 0
         if self._last_output is not None:
-            self._output = self._last_output.offset + len(self._last_output.data)
-            self._catches_up = True
+            self._output_end = self._last_output.offset + len(self._last_output.data)
+            self._is_catching_up = True
 
-    def fresh(self, events: Any) -> Iterator[Any]:
-        """Those events that were not passed on yet; output that was so in part is cut."""
+    def new_events(self, events: Any) -> Iterator[Any]:
+        """Yield the events that were not passed on yet. Cut output that was passed on in part."""
         for event in events:
             kind = event.WhichOneof("event")
             if kind == "output":
-                # Reading `data` copies it: only a repeat has to look.
-                if not self._catches_up or self._cut(event.output):
+                # Reading `data` copies it, so only a repeat does.
+                if not self._is_catching_up or self._cut(event.output):
                     self._last_output = event.output
                     yield event
                 continue
-            self._others_now += 1
-            if self._others_now > self._others:
-                self._others = self._others_now
+            self._events_seen += 1
+            if self._events_seen > self._events_passed:
+                self._events_passed = self._events_seen
                 self.is_complete = self.is_complete or kind in _ENDS
                 yield event
 
     def _cut(self, output: Any) -> bool:
-        overlap = self._output - output.offset
+        """Remove what was passed on already. Return whether anything is left."""
+        overlap = self._output_end - output.offset
         if overlap >= len(output.data):
             return False
         if overlap > 0:
             output.data = output.data[overlap:]
-            output.offset = self._output
-        self._catches_up = False
+            output.offset = self._output_end
+        self._is_catching_up = False
         return True
 
 
-async def attached_events(
-    connection: Connection | StraightConnection,
+async def reattaching_events(
+    connection: BaseConnection,
     method: Callable[..., Any],
     request: Any,
     brief: Callable[..., Any] | None = None,
 ) -> AsyncGenerator[Any, None]:
-    """Event messages of `Execute` or `Run`, each exactly once, over as many connections as it takes.
+    """Yield the event messages of `Execute` or `Run`, each exactly once, over as many connections as necessary.
 
     Args:
-        connection: Where to.
+        connection: The connection to the agent.
         method: The stub's method; its responses have `events`.
         request: Its message, with `request_id` set.
-        brief: The method of the stub that answers with the first events only, which is all of a short cell.
+        brief: The stub's method that returns only the first events, which for a short cell are all of them.
 
     Raises:
-        ExecutionLostError: The connection broke and the agent knows nothing of the request any more.
-        SandboxUnavailable: It broke and did not come back within `Endpoint.returns_within`.
-        SandboxError: As the call answered.
+        ExecutionLostError: The connection broke, and the agent no longer knows the request.
+        SandboxUnavailable: The connection broke and did not come back within `Endpoint.returns_within`.
+        SandboxError: The agent's error.
     """
     replay = _Replay()
-    patience = Patience(connection.endpoint.returns_within)
+    policy = ReattachPolicy(connection.endpoint.returns_within)
     is_repeat = False
     with tracing.operation("sandbox.run") as span:
-        if brief is not None and connection.is_brief:
-            for event in replay.fresh(await _first_events(connection, brief, request, span, patience)):
+        if brief is not None and connection.has_brief_call:
+            for event in replay.new_events(await _first_events(connection, brief, request, span, policy)):
                 yield event
-            # An agent that does not have the call has started nothing.
-            is_repeat = connection.is_brief
+            # An agent without this call has not started anything.
+            is_repeat = connection.has_brief_call
         if not replay.is_complete:
-            streamed = _streamed(connection, method, request, replay, span, patience, is_repeat=is_repeat)
+            streamed = _streamed_events(connection, method, request, replay, span, policy, is_repeat=is_repeat)
             async with contextlib.aclosing(streamed) as events:
                 async for event in events:
                     yield event
 
 
-async def _streamed(
-    connection: Connection | StraightConnection,
+async def _streamed_events(
+    connection: BaseConnection,
     method: Callable[..., Any],
     request: Any,
     replay: _Replay,
     span: tracing.Span,
-    patience: Patience,
+    policy: ReattachPolicy,
     *,
     is_repeat: bool,
 ) -> AsyncGenerator[Any, None]:
@@ -141,8 +142,8 @@ async def _streamed(
             stream = connection.stream(method, request, metadata=ATTACH_ONLY if is_repeat else (), under=span)
             async with contextlib.aclosing(stream):
                 async for response in stream:
-                    for event in replay.fresh(response.events):
-                        patience.renew()
+                    for event in replay.new_events(response.events):
+                        policy.reset()
                         yield event
             if replay.is_complete:
                 return
@@ -155,27 +156,27 @@ async def _streamed(
             if not is_repeat:
                 raise
             raise ExecutionLostError(has_started=replay.has_started) from error
-        pause = patience.pause(failure, may_run=is_repeat)
+        delay = policy.delay(failure, may_run=is_repeat)
         is_repeat = True
-        await connection.pause(pause)
+        await connection.sleep(delay)
 
 
 async def _first_events(
-    connection: Connection | StraightConnection,
+    connection: BaseConnection,
     brief: Callable[..., Any],
     request: Any,
     span: tracing.Span,
-    patience: Patience,
+    policy: ReattachPolicy,
 ) -> Iterable[Any]:
-    """What the brief call answers; nothing where the stream has to tell."""
+    """Return the events of the brief call. If it fails, return none and let the stream deliver them."""
     try:
-        answered = await connection.unary(brief, request, repeatable=False, seconds=None, under=span)
-        events: Iterable[Any] = answered.events
+        response = await connection.unary(brief, request, repeatable=False, seconds=None, under=span)
+        events: Iterable[Any] = response.events
     except NotSupported:
-        connection.is_brief = False
+        connection.has_brief_call = False
     except SandboxUnavailable as error:
-        # The stream asks for it at once.
-        patience.pause(error, may_run=False)
+        # Raises the error if it is final. The stream follows without a delay.
+        policy.delay(error, may_run=False)
     else:
         return events
     return ()

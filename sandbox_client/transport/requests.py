@@ -1,16 +1,17 @@
-"""Messages made from what callers give, checked as far as a message cannot hold it. Pure: no I/O."""
+"""Builds protocol messages from a caller's arguments, and checks what a message cannot hold. Pure: no I/O."""
 
 from __future__ import annotations
 
 import datetime as dt
 import uuid
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Unpack
 
 from sandbox_client.errors import InvalidArgument
+from sandbox_client.options import RUN_DEFAULTS, RunOptions, complete
 from sandbox_proto.v1 import interpreter_pb2, process_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from pathlib import PurePosixPath
 
 _TYPE_CHECKS: Final = {
@@ -20,78 +21,75 @@ _TYPE_CHECKS: Final = {
 }
 
 
-def command_request(
-    command: str | Sequence[str],
-    *,
-    cwd: str | PurePosixPath = "",
-    env: Mapping[str, str] | None = None,
-    timeout: float | None = None,
-    stdin: bytes | str = b"",
-    request_id: str | None = None,
-) -> process_pb2.RunRequest:
-    """The message for a command.
+def command_request(command: str | Sequence[str], **options: Unpack[RunOptions]) -> process_pb2.RunRequest:
+    """Build the message for a command.
 
     Raises:
-        InvalidArgument: It is empty, no Unicode text, or `timeout` is no time.
+        InvalidArgument: The command is empty or not valid Unicode text, or `timeout` is not a time.
+        TypeError: There is no option of that name.
     """
     if not command:
         raise InvalidArgument("give a command line or a list of words", reason="INVALID_ARGUMENT", field="command")
+    chosen = complete(options, RUN_DEFAULTS)
+    stdin = chosen["stdin"]
     return process_pb2.RunRequest(
         shell=checked_text(command, "command") if isinstance(command, str) else None,
         argv=None if isinstance(command, str) else process_pb2.Argv(args=list(command)),
-        cwd=str(cwd),
-        env=env or {},
-        timeout=duration(timeout),
+        cwd=str(chosen["cwd"]),
+        env=chosen["env"] or {},
+        timeout=duration(chosen["timeout"]),
         stdin=stdin.encode() if isinstance(stdin, str) else stdin,
-        request_id=request_id or uuid.uuid4().hex,
+        request_id=chosen["request_id"] or uuid.uuid4().hex,
     )
 
 
 def type_check_number(mode: str | None) -> interpreter_pb2.TypeCheck:
-    """The protocol's number of a type check.
+    """Return the protocol's number for a type check, or TYPE_CHECK_UNSPECIFIED for None.
 
     Raises:
-        InvalidArgument: There is none of that name.
+        InvalidArgument: There is no type check of that name.
     """
     if mode is not None and mode not in _TYPE_CHECKS:
-        message = f"{mode!r} is none of {', '.join(_TYPE_CHECKS)}"
+        message = f"{mode!r} is not one of {', '.join(_TYPE_CHECKS)}"
         raise InvalidArgument(message, reason="INVALID_ARGUMENT", field="type_check")
     return interpreter_pb2.TYPE_CHECK_UNSPECIFIED if mode is None else _TYPE_CHECKS[mode]
 
 
 def checked_text(text: str, field: str) -> str:
-    """Text that can be sent.
+    """Return the text if it can be sent.
 
     Raises:
-        InvalidArgument: It holds half of a surrogate pair.
+        InvalidArgument: It contains half of a surrogate pair.
     """
     try:
         text.encode()
     except UnicodeEncodeError as error:
         raise InvalidArgument(
-            f"it is no Unicode text: {error.reason}", reason="INVALID_ARGUMENT", field=field
+            f"it is not valid Unicode text: {error.reason}", reason="INVALID_ARGUMENT", field=field
         ) from error
     return text
 
 
 def checked_path(path: str | PurePosixPath, field: str = "path") -> str:
-    """A path that can be sent.
+    """Return the path as text if it can be sent.
 
     Raises:
-        InvalidArgument: It holds half of a surrogate pair, as the names of files that are not UTF-8 do.
+        InvalidArgument: It contains half of a surrogate pair, as the names of files that are not UTF-8 do.
     """
     return checked_text(str(path), field)
 
 
 def duration(seconds: float | None) -> dt.timedelta | None:
-    """Seconds for a message.
+    """Return seconds as a message's Duration, or None for None.
 
     Raises:
-        InvalidArgument: It is no time.
+        InvalidArgument: It is not a valid time.
     """
     if seconds is None:
         return None
     try:
         return dt.timedelta(seconds=seconds)
     except (ValueError, OverflowError) as error:
-        raise InvalidArgument(f"{seconds} is no time in seconds", reason="INVALID_TIMEOUT", field="timeout") from error
+        raise InvalidArgument(
+            f"{seconds} is not a time in seconds", reason="INVALID_TIMEOUT", field="timeout"
+        ) from error

@@ -1,7 +1,7 @@
-"""How long one waits for something that runs, once its connection broke. Reads the clock; waits for nothing itself.
+"""Decides how long to try to reattach to a cell or process after its connection broke. Reads the clock, never waits.
 
-A network or a node that is away for a while outlasts the time a new call waits for a connection. What runs in the
-sandbox goes on meanwhile, so whoever waits for it is told its end once there is a connection again.
+A network or node may be unavailable for longer than a new call waits for a connection. The cell or process keeps
+running meanwhile, so its caller gets the result once there is a connection again.
 """
 
 from __future__ import annotations
@@ -15,27 +15,30 @@ if TYPE_CHECKING:
 
     from sandbox_client.errors import SandboxUnavailable
 
-_ATTEMPTS: Final = 5
-_PAUSE: Final = 0.2
-_APART: Final = 60.0
-"""Seconds after which a failure has nothing to do with the one before: a balancer may cut each silent connection."""
-_OVER: Final = frozenset({"RUNTIME_UNAVAILABLE", "SESSION_OVER"})
-"""Reasons of somebody who knows: there is nothing to come back to."""
+_MAX_FAILURES: Final = 5
+"""Failures in a row after which the call fails, if something answers."""
+_FIRST_DELAY: Final = 0.2
+"""Seconds before the first repeat. Each further failure adds as much."""
+_FAILURE_WINDOW: Final = 60.0
+"""Seconds after which the earlier failures no longer count. A load balancer may cut every silent connection."""
+_FINAL_REASONS: Final = frozenset({"RUNTIME_UNAVAILABLE", "SESSION_OVER"})
+"""Reasons that mean that the cell or process no longer exists."""
 _UNREACHABLE: Final = "UNREACHABLE"
 
 
-class Patience:
-    """Says after each failure of one call when it is tried again. Five in a row end it, whatever answers.
+class ReattachPolicy:
+    """Decides after each failure of one call when to try again.
 
-    Where nobody answers, the time since the connection broke decides instead: each attempt waits long by itself.
+    Five failures in a row end the call. If nothing answers at all, the time since the connection broke decides instead,
+    because each attempt then takes long by itself.
     """
 
     def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
-        """Begin.
+        """Start with no failure.
 
         Args:
-            seconds: How long nobody may answer: `Endpoint.returns_within`.
-            clock: Seconds, from any moment on.
+            seconds: How long the agent may not answer: `Endpoint.returns_within`.
+            clock: Returns seconds since any moment.
         """
         self._seconds = seconds
         self._clock = clock
@@ -43,33 +46,33 @@ class Patience:
         self._since: float | None = None
         self._last = -math.inf
 
-    def renew(self) -> None:
-        """Something new arrived: the next break is another one."""
+    def reset(self) -> None:
+        """Forget the failures so far, because something new arrived."""
         self._failures, self._since = 0, None
 
-    def pause(self, failure: SandboxUnavailable, *, may_run: bool) -> float:
-        """Seconds to wait before the next attempt.
+    def delay(self, failure: SandboxUnavailable, *, may_run: bool) -> float:
+        """Return the seconds to wait before the next attempt.
 
         Args:
-            failure: How this one ended.
-            may_run: Whether the agent may have been asked for it, now or before; else nothing is lost by giving up.
+            failure: The error of the last attempt.
+            may_run: Whether the agent may have received the request. If not, nothing is lost by giving up.
 
         Raises:
-            SandboxUnavailable: The failure itself: it is of no use to go on.
+            SandboxUnavailable: The failure itself, if another attempt is useless.
         """
         now = self._clock()
-        if now - self._last > _APART:
-            self.renew()
+        if now - self._last > _FAILURE_WINDOW:
+            self.reset()
         self._last = now
         if self._since is None:
             self._since = now
-        if failure.reason in _OVER:
+        if failure.reason in _FINAL_REASONS:
             raise failure
         if failure.reason == _UNREACHABLE:
             if not may_run or now - self._since >= self._seconds:
                 raise failure
-            return _PAUSE
+            return _FIRST_DELAY
         self._failures += 1
-        if self._failures == _ATTEMPTS:
+        if self._failures == _MAX_FAILURES:
             raise failure
-        return _PAUSE * self._failures
+        return _FIRST_DELAY * self._failures

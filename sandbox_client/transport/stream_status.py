@@ -1,8 +1,8 @@
-"""Client streams whose error is the one that the agent gave.
+"""Preserves the agent's error when it refuses an upload that is still being sent. No I/O.
 
-Where an agent refuses an upload that is still being sent, grpc.aio may say INTERNAL "Internal error from Core" instead:
-its own failed write replaces the status that came, or comes a moment before it (grpc/grpc issue 36066). Each status a
-call gets is told to its callbacks, so the agent's is heard there. No I/O of its own.
+grpc.aio may raise INTERNAL "Internal error from Core" instead: its own failed write replaces the agent's status, or
+arrives a moment before it (grpc/grpc issue 36066). gRPC calls a call's callbacks for each status that it gets, so the
+agent's status can be read there.
 """
 
 from __future__ import annotations
@@ -12,24 +12,25 @@ from typing import Any, Final
 
 import grpc
 
-_REPLACED: Final = "Internal error from Core"
-_PATIENCE: Final = 2.0
-"""Seconds that the agent's status is waited for, where the write's failure came first."""
+_WRITE_FAILED: Final = "Internal error from Core"
+"""Details of the status that a failed write leaves."""
+_AGENT_STATUS_TIMEOUT: Final = 2.0
+"""Seconds to wait for the agent's status if the failed write came first."""
 
 
-class FirstStatus:
-    """Stands in for a client-streaming method of grpc.aio; its calls are awaited, and no more."""
+class PreserveServerStatus:
+    """Stand-in for a client-streaming method of grpc.aio whose calls are awaited as a whole."""
 
     def __init__(self, method: Any) -> None:
         self._call = method
-        # As gRPC's own methods have it: tracing reads it there.
-        self._method = method._method  # noqa: SLF001 - see above
+        # Tracing reads the path here, as in gRPC's own methods.
+        self._method = method._method  # noqa: SLF001 - SwitchableChannel's
 
     async def __call__(self, request: Any, *, metadata: Any = None, timeout: float | None = None) -> Any:  # noqa: ASYNC109 - gRPC's name
-        """One call.
+        """Make a call.
 
         Raises:
-            grpc.aio.AioRpcError: With the agent's status; with Core's own only where the agent's did not come.
+            grpc.aio.AioRpcError: With the agent's status, or with that of the failed write if the agent's never came.
         """
         call = self._call(request, metadata=metadata, timeout=timeout)
         statuses: asyncio.Queue[grpc.aio.AioRpcError] = asyncio.Queue()
@@ -37,35 +38,35 @@ class FirstStatus:
         try:
             return await call
         except grpc.aio.AioRpcError as error:
-            if not _is_replaced(error):
+            if not _is_write_failure(error):
                 raise
-            raise await _agents_own(statuses, error) from error
+            raise await _agent_status(statuses, error) from error
 
 
-async def _agents_own(
-    statuses: asyncio.Queue[grpc.aio.AioRpcError], otherwise: grpc.aio.AioRpcError
+async def _agent_status(
+    statuses: asyncio.Queue[grpc.aio.AioRpcError], default: grpc.aio.AioRpcError
 ) -> grpc.aio.AioRpcError:
     try:
-        async with asyncio.timeout(_PATIENCE):
-            while _is_replaced(status := await statuses.get()):
+        async with asyncio.timeout(_AGENT_STATUS_TIMEOUT):
+            while _is_write_failure(status := await statuses.get()):
                 pass
     except TimeoutError:
-        return otherwise
+        return default
     return status
 
 
-def _is_replaced(error: grpc.aio.AioRpcError) -> bool:
-    return error.code() is grpc.StatusCode.INTERNAL and error.details() == _REPLACED
+def _is_write_failure(error: grpc.aio.AioRpcError) -> bool:
+    return error.code() is grpc.StatusCode.INTERNAL and error.details() == _WRITE_FAILED
 
 
 def _status(call: Any) -> grpc.aio.AioRpcError:
-    """What a call that has ended ended with."""
-    code, details, metadata = (_now(part()) for part in (call.code, call.details, call.trailing_metadata))
+    """Return the status of a call that has ended."""
+    code, details, metadata = (_result(part()) for part in (call.code, call.details, call.trailing_metadata))
     return grpc.aio.AioRpcError(code, grpc.aio.Metadata(), metadata, details=details, debug_error_string=None)
 
 
-def _now(coroutine: Any) -> Any:
-    """What a coroutine returns that has nothing to wait for."""
+def _result(coroutine: Any) -> Any:
+    """Return the result of a coroutine that does not have to wait."""
     try:
         coroutine.send(None)
     except StopIteration as end:

@@ -1,45 +1,52 @@
-"""A channel whose methods follow it to another one: a session that was woken answers elsewhere. No I/O of its own.
+"""Lets the stubs of one channel switch to another one, because a resumed session has another address. No I/O.
 
-gRPC's stubs bind each method to the channel they were made with. A call that is repeated after the session moved has
-to go by the new one, though its caller holds the method of the old one.
+gRPC's stubs bind each method to one channel. If a session moves while a call is being repeated, the caller still holds
+the method of the old channel. The call has to use the new one.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
-class MovableChannel:
-    """Stands in for a channel, of gRPC's async or of its blocking kind, where stubs are made.
+class SwitchableChannel:
+    """Stand-in for one of gRPC's channels, asynchronous or blocking, that stubs are created with.
 
     Attributes:
-        current: The channel that calls go by now.
+        current: The channel that calls use.
     """
 
     def __init__(self, channel: Any) -> None:
         self.current = channel
         self._methods: list[_Method] = []
 
-    def move(self, channel: Any) -> None:
-        """Have the next call of each method go by another channel; calls under way stay where they are."""
+    def create_stub(self, factory: Callable[..., Any]) -> Any:
+        """Create a generated stub. The generated code has no types."""
+        return factory(self)
+
+    def switch(self, channel: Any) -> None:
+        """Send later calls over another channel. Running calls stay on theirs."""
         for method in self._methods:
             method.bind(channel)
         self.current = channel
 
     def unary_unary(self, *args: Any, **kwargs: Any) -> _Method:
-        """As gRPC's."""
+        """Create a method, as gRPC's channels do."""
         return self._add(_Method("unary_unary", args, kwargs))
 
     def unary_stream(self, *args: Any, **kwargs: Any) -> _Method:
-        """As gRPC's."""
+        """Create a method, as gRPC's channels do."""
         return self._add(_Method("unary_stream", args, kwargs))
 
     def stream_unary(self, *args: Any, **kwargs: Any) -> _Method:
-        """As gRPC's."""
+        """Create a method, as gRPC's channels do."""
         return self._add(_Method("stream_unary", args, kwargs))
 
     def stream_stream(self, *args: Any, **kwargs: Any) -> _Method:
-        """As gRPC's."""
+        """Create a method, as gRPC's channels do."""
         return self._add(_Method("stream_stream", args, kwargs))
 
     def _add(self, method: _Method) -> _Method:
@@ -49,11 +56,13 @@ class MovableChannel:
 
 
 class _Method:
+    """A method of a stub, bound to the current channel."""
+
     __slots__ = ("_args", "_call", "_kind", "_kwargs", "_method")
 
     def __init__(self, kind: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self._kind = kind
-        # gRPC's own methods have it too, and tracing reads it there.
+        # Tracing reads the path here, as in gRPC's own methods.
         self._method = args[0]
         self._args = args
         self._kwargs = kwargs

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from sandbox_client import Sandbox, SandboxUnavailable
-from sandbox_client.transport.connection import CONNECT_TIMEOUT
+from sandbox_client.transport.connection_policy import CONNECT_TIMEOUT
 from sandbox_client.transport.reattach import ExecutionLostError
 from tests.e2e.support.kubectl import Kubectl, RefusedError, poll
 from tests.e2e.support.platform import Platform

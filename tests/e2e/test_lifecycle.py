@@ -165,8 +165,8 @@ def test_variables_are_kept_over_a_suspend_where_that_was_asked_for(
     status = sessions.wait_phase(name, "Suspended", timeout=60)
     assert status["workspace"]["dirty"] is False
     with sessions.connect(name) as sandbox:
-        assert "installed packages and processes are not; 7 variables were kept (" in sandbox.notice
-        assert "; lost are lock (TypeError: cannot pickle '_thread.lock' object)" in sandbox.notice
+        assert "installed packages and processes were lost; 7 variables were kept (" in sandbox.notice
+        assert "; lost: lock (TypeError: cannot pickle '_thread.lock' object)" in sandbox.notice
         assert sandbox.run_code("factor = 10; print(scale(int(frame.x.sum())))").stdout == "30\n"
         assert sandbox.run_code("print(where, os.environ['ADDED'])", context=context).stdout == "/workspace 1\n"
         assert sandbox.files.read("kept.txt") == b"kept"

@@ -124,7 +124,7 @@ def test_r20_a_suspended_session_is_woken_by_the_next_call_and_the_caller_is_tol
     sessions.wait_phase("tools-asleep", "Suspended")
     second = tools.execute_code("print('x' in globals(), open('kept.txt').read())")
     assert second.value == "False k\n"
-    assert "slept and was woken" in second.notice
-    assert "saved files are there" in second.notice
+    assert "was suspended and has been resumed" in second.notice
+    assert "saved files were kept" in second.notice
     assert "variables" in second.notice
     assert tools.execute_command("echo on").notice == ""

@@ -121,7 +121,7 @@ def test_what_cannot_be_kept_is_named_with_its_reason(woken):
     assert not kept & set(lost)
     assert value(sandbox, "[name for name in ('lock', 'stuck', 'fails') if name in globals()]") == "[]"
     assert "variables were kept (" in sandbox.notice
-    assert "lost are lock (" in sandbox.notice
+    assert "lost: lock (" in sandbox.notice
 
 
 def test_what_pickles_bring_along_runs_in_the_interpreter_alone(woken):
@@ -149,7 +149,7 @@ def test_a_damaged_or_missing_object_costs_the_variables_and_nothing_else(tmp_pa
     content[-40] ^= 1
     stored.write_bytes(content)
     with Sandbox.local(store=tmp_path, name="own", keep_variables=True) as sandbox:
-        assert "its variables are lost: what was saved of the variables is damaged" in sandbox.notice
+        assert "its variables were lost: what was saved of the variables is damaged" in sandbox.notice
         assert sandbox.run_code("kept").error.name == "NameError"
         assert sandbox.files.read("file") == b"kept"
         assert not stored.exists()

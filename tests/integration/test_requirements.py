@@ -18,7 +18,7 @@ from mcp import Client, StdioServerParameters
 
 from sandbox_client import AsyncSandbox, Endpoint
 from sandbox_client.tools import TOOL_SPECS, BlockingSandboxTools, SandboxTools, local_sessions
-from sandbox_testing.agent import make_certificates
+from sandbox_testing.fake_agent import make_certificates
 
 PLOT = "import matplotlib\nmatplotlib.use('Agg')\nimport matplotlib.pyplot as plt\nplt.plot([1, 3, 2])\n"
 PICTURES = {

@@ -3,7 +3,7 @@
 import pytest
 
 from sandbox_client import AsyncSandbox
-from sandbox_testing.agent import FakeAgent
+from sandbox_testing.fake_agent import FakeAgent
 
 
 @pytest.fixture

@@ -9,10 +9,10 @@ import pytest
 from sandbox_client import AsyncSandbox, Contexts, Files, Sandbox, Started, Workspace
 from sandbox_client.contexts import AsyncContexts
 from sandbox_client.files import AsyncFiles
-from sandbox_client.sync.direct import run_straight
-from sandbox_client.sync.sandbox import LoopThread
+from sandbox_client.sync.direct import run_direct
+from sandbox_client.sync.loop_thread import LoopThread
 from sandbox_client.workspace import AsyncWorkspace
-from sandbox_testing.agent import FakeAgent, completed, output, started
+from sandbox_testing.fake_agent import FakeAgent, completed, output, started
 
 PAIRS = [(AsyncSandbox, Sandbox), (AsyncFiles, Files), (AsyncWorkspace, Workspace), (AsyncContexts, Contexts)]
 
@@ -109,7 +109,7 @@ def test_a_broken_stream_is_attached_to_without_a_loop(agent, sandbox):
 
 def test_a_coroutine_that_needs_a_loop_is_refused():
     with pytest.raises(RuntimeError, match="needs an event loop"):
-        run_straight(asyncio.sleep(0))
+        run_direct(asyncio.sleep(0))
 
 
 def test_a_closed_sandbox_says_so_and_leaves_no_thread(agent):

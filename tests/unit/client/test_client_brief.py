@@ -4,7 +4,7 @@ import grpc
 import pytest
 
 from sandbox_client import Completed, SandboxUnavailable, Started, Stdout
-from sandbox_testing.agent import completed, output, started
+from sandbox_testing.fake_agent import completed, output, started
 
 CELL = [started("e"), output(b"one "), output(b"two", offset=4), completed()]
 EVENTS = [Started("e", "python"), Stdout("one "), Stdout("two")]
@@ -34,7 +34,7 @@ async def test_an_agent_without_the_brief_call_is_asked_for_it_once(scripted, sa
     assert (await events_of(sandbox))[:-1] == (await events_of(sandbox))[:-1] == EVENTS
     assert scripted.executions == 2
     assert scripted.calls == {"Execute": 2}
-    assert not sandbox._connection.is_brief
+    assert not sandbox._connection.has_brief_call
 
 
 async def test_a_brief_call_that_broke_is_attached_to_and_not_run_again(scripted, sandbox):

@@ -15,9 +15,9 @@ from click.testing import CliRunner
 from sandbox_client import AsyncSandbox, Sandbox
 from sandbox_client.cli import main
 from sandbox_client.cli.terminal import attach_terminal
-from sandbox_client.sync.sandbox import LoopThread
+from sandbox_client.sync.loop_thread import LoopThread
 from sandbox_proto.v1 import types_pb2
-from sandbox_testing.agent import FakeAgent, completed, error, output, result, started
+from sandbox_testing.fake_agent import FakeAgent, completed, error, output, result, started
 
 
 @pytest.fixture
@@ -92,7 +92,7 @@ def test_an_unreachable_sandbox_exits_with_3_and_an_error_on_stderr(agent):
     agent.refuse("Run", grpc.StatusCode.UNAVAILABLE, "RUNTIME_UNAVAILABLE")
     done = sandbox("exec", "true")
     assert (done.exit_code, done.stdout) == (3, "")
-    assert done.stderr == "error: Run was told to fail\n"
+    assert done.stderr == "error: Run was made to fail\n"
 
 
 def test_errors_are_json_where_json_is_asked_for(agent):

@@ -5,10 +5,11 @@ import socket
 
 import grpc
 import pytest
+from google.rpc import code_pb2, status_pb2
 
 import sandbox_client.transport.connection
 from sandbox_client import AsyncSandbox, FailedPrecondition, NotFound, SandboxError, SandboxUnavailable, errors
-from sandbox_testing.agent import make_certificates
+from sandbox_testing.fake_agent import make_certificates
 
 
 @pytest.fixture
@@ -69,7 +70,7 @@ async def test_an_error_carries_reason_and_field(agent, sandbox):
     with pytest.raises(FailedPrecondition) as caught:
         await sandbox.files.read("folder")
     assert caught.value.to_dict() == {
-        "error": "Read was told to fail",
+        "error": "Read was made to fail",
         "type": "FailedPrecondition",
         "reason": "IS_A_DIRECTORY",
         "field": "path",
@@ -93,6 +94,19 @@ async def test_every_status_of_grpc_but_ok_has_an_error():
 
 async def test_broken_details_of_a_status_do_no_harm():
     metadata = grpc.aio.Metadata(("grpc-status-details-bin", b"\xff\xff"))
+    failure = grpc.aio.AioRpcError(grpc.StatusCode.NOT_FOUND, grpc.aio.Metadata(), metadata, "gone", None)
+    error = errors.from_rpc_error(failure)
+    assert (type(error), error.reason, str(error)) == (NotFound, "NOT_FOUND", "gone")
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [(code_pb2.NOT_FOUND, "another message"), (code_pb2.ABORTED, "gone")],
+    ids=["another message", "another code"],
+)
+async def test_details_that_contradict_their_status_do_no_harm(code, message):
+    details = status_pb2.Status(code=code, message=message).SerializeToString()
+    metadata = grpc.aio.Metadata(("grpc-status-details-bin", details))
     failure = grpc.aio.AioRpcError(grpc.StatusCode.NOT_FOUND, grpc.aio.Metadata(), metadata, "gone", None)
     error = errors.from_rpc_error(failure)
     assert (type(error), error.reason, str(error)) == (NotFound, "NOT_FOUND", "gone")

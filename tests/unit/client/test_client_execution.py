@@ -22,7 +22,7 @@ from sandbox_client import (
     Unauthenticated,
 )
 from sandbox_proto.v1 import types_pb2
-from sandbox_testing.agent import completed, error, output, result, started
+from sandbox_testing.fake_agent import completed, error, output, result, started
 
 
 async def test_an_execution_holds_output_results_and_how_it_ended(agent, sandbox):

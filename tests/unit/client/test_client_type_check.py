@@ -7,7 +7,7 @@ import pytest
 from sandbox_client import Diagnostic, FailedPrecondition, InvalidArgument
 from sandbox_client.sandbox import AsyncSandbox
 from sandbox_proto.v1 import interpreter_pb2, types_pb2
-from sandbox_testing.agent import FakeAgent, completed, error, started
+from sandbox_testing.fake_agent import FakeAgent, completed, error, started
 
 ITEM = {"line": 1, "column": 2, "end_line": 3, "end_column": 4, "code": 2322, "message": "wrong"}
 

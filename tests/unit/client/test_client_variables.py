@@ -12,11 +12,11 @@ MANY = tuple(("python", f"v{number}") for number in range(20))
     ("variables", "told"),
     [
         (KeptVariables(), "0 variables were kept"),
-        (KeptVariables(problem="the store is down"), "its variables are lost: the store is down"),
+        (KeptVariables(problem="the store is down"), "its variables were lost: the store is down"),
         (KeptVariables((("python", "a"), ("ctx-1", "b"))), "2 variables were kept (a, b of ctx-1)"),
         (
             KeptVariables(lost=(LostVariable("javascript", "", "Python alone"),)),
-            "0 variables were kept; lost are all of javascript (Python alone)",
+            "0 variables were kept; lost: all of javascript (Python alone)",
         ),
         (
             KeptVariables(MANY, kept_omitted=80),
@@ -24,7 +24,7 @@ MANY = tuple(("python", f"v{number}") for number in range(20))
         ),
         (
             KeptVariables(lost=(LostVariable("python", "x", "e" * 500),), lost_omitted=4),
-            f"0 variables were kept; lost are x ({'e' * 100}) and 4 more",
+            f"0 variables were kept; lost: x ({'e' * 100}) and 4 more",
         ),
     ],
     ids=["none", "problem", "two", "a whole context", "many", "long"],

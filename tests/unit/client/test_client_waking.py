@@ -20,14 +20,16 @@ from sandbox_client import (
     Unauthenticated,
 )
 from sandbox_client.cluster.sessions import Cluster
-from sandbox_client.cluster.wake_policy import PodLife, SessionFate, fate_of
-from sandbox_client.sync.direct import StraightConnection
+from sandbox_client.cluster.wake_policy import SessionFate, fate_of
+from sandbox_client.sync.direct import DirectConnection
 from sandbox_client.tools import SandboxTools, cluster_sessions
-from sandbox_testing.agent import FakeAgent, started
+from sandbox_client.transport.connection_policy import CONNECT_TIMEOUT
+from sandbox_client.transport.endpoint import PodLife
+from sandbox_testing.fake_agent import FakeAgent, started
 
-LOST = "its saved files are there, variables, installed packages and processes are not"
-SLEPT = f"the session slept and was woken: {LOST}"
-MOVED = f"the session goes on in another pod: {LOST}"
+LOST = "its saved files were kept; variables, installed packages and processes were lost"
+SLEPT = f"the session was suspended and has been resumed: {LOST}"
+MOVED = f"the session continues in another pod: {LOST}"
 
 
 def session(phase="Ready", *, pod=1, uid="u", suspended=False, deleted=False):
@@ -109,7 +111,7 @@ def world(agent, next_agent, monkeypatch):
 
 @pytest.fixture
 def short_connect(monkeypatch):
-    kinds = (sandbox_client.transport.connection.Connection, sandbox_client.sync.sandbox.StraightConnection)
+    kinds = (sandbox_client.transport.connection.Connection, DirectConnection)
     for kind in kinds:
         defaults = {**kind.__init__.__kwdefaults__, "connect_timeout": 0.5}
         monkeypatch.setattr(kind.__init__, "__kwdefaults__", defaults)
@@ -137,8 +139,8 @@ async def go_away(agent, *connections):
 
 
 def is_thought_ready(connection):
-    if isinstance(connection, StraightConnection):
-        state = connection._open()[0].current._channel.check_connectivity_state(False)  # noqa: FBT003 - gRPC's
+    if isinstance(connection, DirectConnection):
+        state = connection._channel.current._channel.check_connectivity_state(False)  # noqa: FBT003 - gRPC's
         return state == grpc.ChannelConnectivity.READY.value[0]
     return connection._channel.current.get_state() is grpc.ChannelConnectivity.READY
 
@@ -171,7 +173,7 @@ async def test_the_sync_face_wakes_too_and_both_of_its_connections_follow(agent,
         assert (await asyncio.to_thread(sandbox.run_code, "1")).ok
         await asyncio.to_thread(sandbox.files.write, "a", "1")
         world.fall_asleep()
-        connections = (sandbox._straight, sandbox._core._connection)
+        connections = (sandbox._direct, sandbox._core._connection)
         await (refuse_work(agent) if is_drained else go_away(agent, *connections))
         assert (await asyncio.to_thread(sandbox.run_code, "2")).ok
         assert sandbox.notice == SLEPT
@@ -274,7 +276,7 @@ async def test_a_session_that_is_over_is_told_so_without_waiting_for_its_agent(a
     async with connected() as sandbox:
         world.session = now
         await go_away(agent, sandbox._connection)
-        async with asyncio.timeout(sandbox_client.transport.connection.CONNECT_TIMEOUT / 2):
+        async with asyncio.timeout(CONNECT_TIMEOUT / 2):
             with pytest.raises(SandboxUnavailable, match=f"session s is over: {why}") as caught:
                 await sandbox.run_code("1")
     assert (caught.value.reason, world.wakes, world.looks) == ("SESSION_OVER", 0, 1)

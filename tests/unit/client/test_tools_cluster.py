@@ -59,17 +59,17 @@ KEPT = interpreter_pb2.KeptVariables(
     kept=[interpreter_pb2.Variable(context_id="python", name="frame")],
     lost=[interpreter_pb2.LostVariable(context_id="ctx-1", name="lock", reason="TypeError: no")],
 )
-SLEPT = "the session slept and was woken: its saved files are there, "
+SLEPT = "the session was suspended and has been resumed: its saved files were kept; "
 
 
 @pytest.mark.parametrize(
     ("variables", "told"),
     [
-        (None, SLEPT + "variables, installed packages and processes are not"),
+        (None, SLEPT + "variables, installed packages and processes were lost"),
         (
             KEPT,
-            SLEPT + "installed packages and processes are not; 1 variable was kept (frame); "
-            "lost are lock of ctx-1 (TypeError: no)",
+            SLEPT + "installed packages and processes were lost; 1 variable was kept (frame); "
+            "lost: lock of ctx-1 (TypeError: no)",
         ),
     ],
     ids=["not kept", "kept"],

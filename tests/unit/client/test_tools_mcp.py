@@ -13,7 +13,7 @@ from sandbox_client import AsyncSandbox, InvalidArgument
 from sandbox_client.cli import main
 from sandbox_client.tools import TOOL_SPECS, SandboxTools
 from sandbox_client.tools.mcp_server import build_server, parse_address
-from sandbox_testing.agent import completed, output, result, started
+from sandbox_testing.fake_agent import completed, output, result, started
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(8)
 

@@ -8,7 +8,7 @@ import pytest
 from sandbox_client import AsyncSandbox
 from sandbox_client.tools import SandboxTools
 from sandbox_proto.v1 import types_pb2
-from sandbox_testing.agent import completed, error, output, result, started
+from sandbox_testing.fake_agent import completed, error, output, result, started
 
 
 @pytest.fixture

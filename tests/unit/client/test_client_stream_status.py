@@ -5,7 +5,7 @@ import pytest
 
 import sandbox_client.transport.stream_status
 from sandbox_client.errors import ResourceExhausted
-from sandbox_client.transport.stream_status import FirstStatus
+from sandbox_client.transport.stream_status import PreserveServerStatus
 
 LOST = (grpc.StatusCode.INTERNAL, "Internal error from Core")
 REFUSED = (grpc.StatusCode.RESOURCE_EXHAUSTED, "the disk is full")
@@ -60,9 +60,9 @@ class Method:
     ids=["replaced", "told later", "as it should be", "never told"],
 )
 async def test_the_agents_status_is_told_whenever_it_comes(statuses, told, monkeypatch):
-    monkeypatch.setattr(sandbox_client.transport.stream_status, "_PATIENCE", 0.05)
+    monkeypatch.setattr(sandbox_client.transport.stream_status, "_AGENT_STATUS_TIMEOUT", 0.05)
     with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await FirstStatus(Method(*statuses))(None)
+        await PreserveServerStatus(Method(*statuses))(None)
     assert (caught.value.code(), caught.value.details()) == told
 
 

@@ -1,9 +1,7 @@
-"""Commands and background processes of the agent of `testing`: nothing runs, they echo or do as they are scripted."""
+"""The fake agent's ProcessService. Nothing runs: processes echo their input, or do what the test scripted."""
 
 from __future__ import annotations
 
-import asyncio
-import shlex
 import signal
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,84 +9,28 @@ import grpc
 
 from sandbox_proto.v1 import process_pb2, types_pb2
 from sandbox_proto.v1.process_pb2_grpc import ProcessServiceServicer
-from sandbox_testing.agent_status import refuse
+from sandbox_testing.fake_agent.processes import FakeProcess
+from sandbox_testing.fake_agent.status import refuse
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from sandbox_testing.agent import FakeAgent
+    from sandbox_testing.fake_agent.state import AgentState
 
 _STDOUT: Final = types_pb2.Output.STREAM_STDOUT
 _STDERR: Final = types_pb2.Output.STREAM_STDERR
-_SIGNAL_EXIT: Final = 128
 
 
-class FakeProcess:
-    """One background process.
+class FakeProcessService(ProcessServiceServicer):
+    """Commands and background processes."""
 
-    Attributes:
-        request: What it was started with.
-        output: All it wrote.
-        inputs: What it was sent.
-        signals: Numbers or names of the signals it got.
-        size: Rows and columns of its terminal, or None.
-        exited: How it ended.
-    """
-
-    def __init__(self, number: int, request: process_pb2.StartRequest) -> None:
-        self.id = f"p{number}"
-        self.pid = 100 + number
-        self.request = request
-        self.output = b""
-        self.inputs: list[bytes] = []
-        self.signals: list[int | str] = []
-        self.size = (request.terminal.rows, request.terminal.columns) if request.HasField("terminal") else None
-        self.exited: process_pb2.ProcessExited | None = None
-        self.changed = asyncio.Condition()
-
-    @property
-    def command(self) -> str:
-        """As the agent describes it."""
-        run = self.request.run
-        return run.shell if run.WhichOneof("command") == "shell" else shlex.join(run.argv.args)
-
-    def describe(self) -> process_pb2.Process:
-        """The message."""
-        return process_pb2.Process(
-            process_id=self.id,
-            pid=self.pid,
-            command=self.command,
-            running=self.exited is None,
-            exited=self.exited,
-            output_bytes=len(self.output),
-            has_terminal=self.size is not None,
-        )
-
-    async def write(self, data: bytes) -> None:
-        """More output."""
-        async with self.changed:
-            self.output += data
-            self.changed.notify_all()
-
-    async def end(self, exit_code: int = 0, signal_number: int = 0) -> None:
-        """Its end."""
-        status = types_pb2.EXIT_STATUS_KILLED if signal_number else types_pb2.EXIT_STATUS_OK
-        code = _SIGNAL_EXIT + signal_number if signal_number else exit_code
-        async with self.changed:
-            self.exited = process_pb2.ProcessExited(status=status, exit_code=code, signal=signal_number)
-            self.changed.notify_all()
-
-
-class ProcessFake(ProcessServiceServicer):
-    """The service."""
-
-    def __init__(self, agent: FakeAgent) -> None:
+    def __init__(self, agent: AgentState) -> None:
         self._agent = agent
 
     async def Run(  # noqa: N802 - gRPC's name
         self, request: process_pb2.RunRequest, context: Any
     ) -> AsyncIterator[process_pb2.RunResponse]:
-        """Print its input, and `err`, and exit with 3."""
+        """Print the command's input, then `err`, and exit with 3."""
         await self._agent.enter("Run", context)
         self._agent.commands.append(request)
         out = types_pb2.Output(stream=_STDOUT, data=request.stdin or b"out\n")
@@ -104,7 +46,7 @@ class ProcessFake(ProcessServiceServicer):
         )
 
     async def Start(self, request: process_pb2.StartRequest, context: Any) -> process_pb2.Process:  # noqa: N802 - same
-        """Remember it, and do what it was scripted to."""
+        """Create a process, and let it do what the test scripted."""
         agent = self._agent
         await agent.enter("Start", context)
         known = [
@@ -123,13 +65,13 @@ class ProcessFake(ProcessServiceServicer):
         return process.describe()
 
     async def Get(self, request: process_pb2.GetProcessRequest, context: Any) -> process_pb2.Process:  # noqa: N802 - same
-        """One."""
+        """Return one process."""
         return (await self._named("Get", request.process_id, context)).describe()
 
     async def List(  # noqa: N802 - same
         self, _request: process_pb2.ListProcessesRequest, context: Any
     ) -> process_pb2.ListProcessesResponse:
-        """All."""
+        """Return all processes."""
         await self._agent.enter("List", context)
         processes = [process.describe() for process in self._agent.processes.values()]
         return process_pb2.ListProcessesResponse(processes=processes)
@@ -137,7 +79,7 @@ class ProcessFake(ProcessServiceServicer):
     async def Attach(  # noqa: N802 - same
         self, request: process_pb2.AttachRequest, context: Any
     ) -> AsyncIterator[process_pb2.RunResponse]:
-        """Output from the offset on, until its end."""
+        """Stream output from the offset on, until the process ends."""
         process = await self._named("Attach", request.process_id, context)
         started = process_pb2.ProcessStarted(process_id=process.id, pid=process.pid)
         yield process_pb2.RunResponse(events=[process_pb2.RunEvent(started=started)])
@@ -161,7 +103,7 @@ class ProcessFake(ProcessServiceServicer):
     async def SendInput(  # noqa: N802 - same
         self, request: process_pb2.SendInputRequest, context: Any
     ) -> process_pb2.SendInputResponse:
-        """Echo it."""
+        """Echo the input."""
         process = await self._running("SendInput", request.process_id, context)
         process.inputs.append(request.data)
         await process.write(request.data)
@@ -170,7 +112,7 @@ class ProcessFake(ProcessServiceServicer):
         return process_pb2.SendInputResponse()
 
     async def Signal(self, request: process_pb2.SignalRequest, context: Any) -> process_pb2.SignalResponse:  # noqa: N802 - same
-        """End it."""
+        """End the process."""
         process = await self._running("Signal", request.process_id, context)
         process.signals.append(request.name or request.signal)
         number = signal.Signals[f"SIG{request.name.upper().removeprefix('SIG')}"] if request.name else request.signal
@@ -178,7 +120,7 @@ class ProcessFake(ProcessServiceServicer):
         return process_pb2.SignalResponse()
 
     async def Resize(self, request: process_pb2.ResizeRequest, context: Any) -> process_pb2.ResizeResponse:  # noqa: N802 - same
-        """Remember its size."""
+        """Change the size of the terminal."""
         process = await self._running("Resize", request.process_id, context)
         process.size = request.terminal.rows, request.terminal.columns
         return process_pb2.ResizeResponse()

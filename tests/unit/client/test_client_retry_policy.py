@@ -3,7 +3,7 @@
 import pytest
 
 from sandbox_client import SandboxUnavailable
-from sandbox_client.transport.retry_policy import Patience
+from sandbox_client.transport.retry_policy import ReattachPolicy
 
 
 class Clock:
@@ -23,66 +23,66 @@ def unavailable(reason="UNAVAILABLE"):
 
 
 def test_a_break_is_followed_by_a_few_attempts_with_longer_and_longer_pauses(clock):
-    patience = Patience(60.0, clock)
-    assert [patience.pause(unavailable(), may_run=True) for _ in range(4)] == pytest.approx([0.2, 0.4, 0.6, 0.8])
+    policy = ReattachPolicy(60.0, clock)
+    assert [policy.delay(unavailable(), may_run=True) for _ in range(4)] == pytest.approx([0.2, 0.4, 0.6, 0.8])
     last = unavailable()
     with pytest.raises(SandboxUnavailable) as caught:
-        patience.pause(last, may_run=True)
+        policy.delay(last, may_run=True)
     assert caught.value is last
 
 
 def test_what_arrives_makes_the_next_break_another_one(clock):
-    patience = Patience(60.0, clock)
+    policy = ReattachPolicy(60.0, clock)
     for _ in range(20):
-        assert patience.pause(unavailable(), may_run=True) == 0.2
-        patience.renew()
+        assert policy.delay(unavailable(), may_run=True) == 0.2
+        policy.reset()
 
 
 def test_where_nobody_answers_the_time_since_the_break_decides(clock):
-    patience = Patience(60.0, clock)
-    patience.pause(unavailable(), may_run=True)
+    policy = ReattachPolicy(60.0, clock)
+    policy.delay(unavailable(), may_run=True)
     for _ in range(3):
         clock.now += 19.9
-        patience.pause(unavailable("UNREACHABLE"), may_run=True)
+        policy.delay(unavailable("UNREACHABLE"), may_run=True)
     clock.now += 0.4
     with pytest.raises(SandboxUnavailable):
-        patience.pause(unavailable("UNREACHABLE"), may_run=True)
+        policy.delay(unavailable("UNREACHABLE"), may_run=True)
 
 
 def test_the_time_begins_with_the_break_that_is_met_first_and_anew_after_something_arrived(clock):
-    patience = Patience(60.0, clock)
-    patience.pause(unavailable("UNREACHABLE"), may_run=True)
+    policy = ReattachPolicy(60.0, clock)
+    policy.delay(unavailable("UNREACHABLE"), may_run=True)
     clock.now += 50.0
-    patience.renew()
-    patience.pause(unavailable("UNREACHABLE"), may_run=True)
+    policy.reset()
+    policy.delay(unavailable("UNREACHABLE"), may_run=True)
     clock.now += 50.0
-    patience.pause(unavailable("UNREACHABLE"), may_run=True)
+    policy.delay(unavailable("UNREACHABLE"), may_run=True)
     clock.now += 10.1
     with pytest.raises(SandboxUnavailable):
-        patience.pause(unavailable("UNREACHABLE"), may_run=True)
+        policy.delay(unavailable("UNREACHABLE"), may_run=True)
 
 
 def test_a_break_long_after_the_last_one_is_another_one_though_nothing_new_arrived(clock):
-    patience = Patience(60.0, clock)
+    policy = ReattachPolicy(60.0, clock)
     for _ in range(20):
-        assert patience.pause(unavailable(), may_run=True) == 0.2
+        assert policy.delay(unavailable(), may_run=True) == 0.2
         clock.now += 1800.0
-    patience.pause(unavailable("UNREACHABLE"), may_run=True)
+    policy.delay(unavailable("UNREACHABLE"), may_run=True)
     clock.now += 30.0
-    patience.pause(unavailable("UNREACHABLE"), may_run=True)
+    policy.delay(unavailable("UNREACHABLE"), may_run=True)
 
 
 def test_a_call_that_was_never_sent_waits_for_nothing(clock):
     with pytest.raises(SandboxUnavailable):
-        Patience(60.0, clock).pause(unavailable("UNREACHABLE"), may_run=False)
+        ReattachPolicy(60.0, clock).delay(unavailable("UNREACHABLE"), may_run=False)
 
 
 @pytest.mark.parametrize("reason", ["RUNTIME_UNAVAILABLE", "SESSION_OVER"])
 def test_there_is_nothing_to_come_back_to_where_somebody_who_knows_says_so(clock, reason):
     with pytest.raises(SandboxUnavailable):
-        Patience(60.0, clock).pause(unavailable(reason), may_run=True)
+        ReattachPolicy(60.0, clock).delay(unavailable(reason), may_run=True)
 
 
 def test_a_session_without_a_network_between_is_not_waited_for(clock):
     with pytest.raises(SandboxUnavailable):
-        Patience(0.0, clock).pause(unavailable("UNREACHABLE"), may_run=True)
+        ReattachPolicy(0.0, clock).delay(unavailable("UNREACHABLE"), may_run=True)

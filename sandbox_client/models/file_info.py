@@ -1,0 +1,46 @@
+"""The metadata of one path in the workspace. Pure: no I/O."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from sandbox_client.models.timestamps import read_time
+from sandbox_proto.v1 import types_pb2
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+_TYPES: Final[dict[int, str]] = {
+    types_pb2.FILE_TYPE_FILE: "file",
+    types_pb2.FILE_TYPE_DIRECTORY: "directory",
+    types_pb2.FILE_TYPE_SYMLINK: "symlink",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class FileInfo:
+    """Metadata of one path in the workspace.
+
+    Attributes:
+        path: Relative to the workspace root, separated by `/`.
+        type: `file`, `directory`, `symlink` or `other`.
+        size: Bytes.
+        mode: Permission bits.
+        modified: Aware, in UTC; None if unknown.
+        symlink_target: The path that a symlink points to, "" for other types.
+    """
+
+    path: str
+    type: str
+    size: int = 0
+    mode: int = 0
+    modified: datetime | None = None
+    symlink_target: str = ""
+
+
+def read_file_info(message: types_pb2.FileInfo) -> FileInfo:
+    """Convert a protocol message."""
+    type_ = _TYPES.get(message.type, "other")
+    modified = read_time(message, "modified")
+    return FileInfo(message.path, type_, message.size, message.mode, modified, message.symlink_target)
