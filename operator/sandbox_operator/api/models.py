@@ -112,7 +112,7 @@ class Lifecycle(Model):
     on_idle: EndAction = Field(default=EndAction.SUSPEND, description="Action after `idleTimeout`.")
     on_expiry: EndAction = Field(default=EndAction.SUSPEND, description="Action after `maxLifetime`.")
     ttl_after_finished: Seconds | None = Field(
-        default=None, description="Time after which a session is deleted that failed, or that was suspended at expiry."
+        default=None, description="Time after which a session that failed, or was suspended at expiry, is deleted."
     )
     keep_variables: bool = Field(
         default=False,
