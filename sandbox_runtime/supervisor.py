@@ -8,7 +8,7 @@ import os
 import signal
 from typing import TYPE_CHECKING, Any, Final
 
-from sandbox_link.bulk_streams import SOCKET
+from sandbox_link.bulk_streams import SOCKET_NAME
 from sandbox_runtime import user_home as home
 from sandbox_runtime.files import build_handlers
 from sandbox_runtime.interpreters.pool import Nursery, process_limit
@@ -101,7 +101,7 @@ class Supervisor:
         self._memory.start(lambda: self._operations.is_busy, lambda: self._loaded.pid or self._light.pid)
         path = self._settings.link_dir / "runtime.sock"
         path.parent.mkdir(parents=True, exist_ok=True)
-        stops = [self._streams.listen(path.with_name(SOCKET)), self._link.listen(path)]
+        stops = [self._streams.listen(path.with_name(SOCKET_NAME)), self._link.listen(path)]
         try:
             await self._stop.wait()
             await self._outlast_agent()

@@ -7,7 +7,7 @@ import contextlib
 import secrets
 from typing import TYPE_CHECKING, Final
 
-from sandbox_link.bulk_streams import DIAL_WITHIN, KEY_SIZE
+from sandbox_link.bulk_streams import DIAL_TIMEOUT, KEY_SIZE
 from sandbox_link.frame_socket import enlarge_buffer
 from sandbox_link.protocol import OperationError
 from sandbox_runtime.link.listeners import listen
@@ -50,7 +50,7 @@ class Streams:
         self._expected[key] = arrived
         try:
             announce(key)
-            async with asyncio.timeout(DIAL_WITHIN):
+            async with asyncio.timeout(DIAL_TIMEOUT):
                 return await arrived
         except BaseException as error:
             if arrived.done() and not arrived.cancelled():
@@ -74,7 +74,7 @@ class Streams:
         arrived = None
         try:
             with contextlib.suppress(OSError, TimeoutError):
-                async with asyncio.timeout(DIAL_WITHIN):
+                async with asyncio.timeout(DIAL_TIMEOUT):
                     arrived = self._expected.get(await _receive_key(sock))
         finally:
             if arrived is None or arrived.done():

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sandbox_link.client_connection import Connection
+from sandbox_link.client_connection import ClientConnection
 from sandbox_link.frames import FrameType, Stream, encode, encode_data, encode_json
 from sandbox_runtime.link.server_connection import Link
 
@@ -88,7 +88,7 @@ class World:
 
     async def check_service(self):
         """The next agent is greeted and served."""
-        connection = await Connection.dial(self.path)
+        connection = await ClientConnection.dial(self.path)
         await within(10, connection.wait_for_hello())
         call = await connection.open("echo", {"of": 5})
         await call.send(b"input")

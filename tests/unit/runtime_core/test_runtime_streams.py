@@ -89,7 +89,7 @@ async def test_connections_that_say_nothing_are_bounded(streams, path):
 
 
 async def test_an_agent_that_does_not_come_fails_the_operation(streams, path, monkeypatch):
-    monkeypatch.setattr(runtime_streams, "DIAL_WITHIN", 0.05)
+    monkeypatch.setattr(runtime_streams, "DIAL_TIMEOUT", 0.05)
     stop = streams.listen(path)
     with pytest.raises(OperationError) as caught:
         await streams.take(lambda _: None)
