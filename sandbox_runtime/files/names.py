@@ -14,7 +14,7 @@ from sandbox_runtime.files.confined.info import observe
 from sandbox_runtime.files.confined.open_beneath import ITSELF, Location, Lookup
 from sandbox_runtime.files.confined.path_checks import Parts, join
 from sandbox_runtime.files.confined.remove_tree import remove_tree
-from sandbox_runtime.linux import file_syscalls as syscalls
+from sandbox_runtime.linux import syscalls
 
 if TYPE_CHECKING:
     from sandbox_link.protocol import Channel

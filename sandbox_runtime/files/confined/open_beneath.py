@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 from sandbox_link.protocol import OperationError
 from sandbox_runtime.files.confined.errors import to_operation_error
 from sandbox_runtime.files.confined.path_checks import Parts, below_root, confine, outside
-from sandbox_runtime.linux import file_syscalls as syscalls
+from sandbox_runtime.linux import syscalls
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from sandbox_link.client_connection import ClientConnection
 from sandbox_link.frames import FrameType, Stream, encode, encode_data, encode_json
-from sandbox_runtime.link.server_connection import Link
+from sandbox_runtime.link.server_connection import LinkServer, Operations
 
 EXAMPLES = int(os.environ.get("SANDBOX_FUZZ_EXAMPLES", "100"))
 HELLO = {
@@ -42,7 +42,8 @@ class World:
         self.lasting: set[str] = set()
         self.defects = []
         handlers = {"echo": self.echo, "passing": self.passing, "lasting": self.last}
-        self.link = Link(handlers, {"start": self.start}, lambda: HELLO, frozenset({"lasting"}))
+        self.operations = Operations(handlers, {"start": self.start}, frozenset({"lasting"}))
+        self.link = LinkServer(lambda: HELLO)
 
     async def echo(self, channel):
         received = []
@@ -106,7 +107,7 @@ def world(tmp_path_factory):
         runner.get_loop().set_exception_handler(lambda _, context: made.defects.append(context))
 
         async def listen():
-            return made.link.listen(path)
+            return made.link.listen(path, made.operations)
 
         stop = runner.run(listen())
         yield made
