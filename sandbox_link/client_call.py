@@ -76,7 +76,12 @@ class _Credit:
 
 
 class ClientCall:
-    """A `protocol.Call` on one channel of a connection."""
+    """A `protocol.Call` on one channel of a connection.
+
+    Attributes:
+        backlog: Bytes that wait to be consumed, ITEM_COST included.
+        is_abandoned: True if it was cancelled. The runtime may not have ended it yet.
+    """
 
     def __init__(self, connection: CallTransport, channel: int) -> None:
         self._connection = connection
@@ -85,7 +90,7 @@ class ClientCall:
         self.backlog = 0
         self._credit = _Credit()
         self._close: dict[str, Any] | OperationError | None = None
-        self._discarding = False
+        self.is_abandoned = False
         self._closed_by_runtime = False
         self._changed: asyncio.Future[None] | None = None
         self._credited = asyncio.Event()
@@ -96,11 +101,6 @@ class ClientCall:
         if not isinstance(self._close, dict):
             raise TypeError("the call has no result yet")
         return self._close
-
-    @property
-    def is_abandoned(self) -> bool:
-        """True if the call was cancelled and the runtime has not ended it yet."""
-        return self._discarding
 
     @property
     def ended(self) -> bool:
@@ -164,8 +164,8 @@ class ClientCall:
 
     def discard(self) -> None:
         """Cancel without awaiting."""
-        if self._close is None and not self._discarding:
-            self._discarding = True
+        if self._close is None and not self.is_abandoned:
+            self.is_abandoned = True
             self._connection.write(encode(FrameType.CANCEL, self._channel))
             while self._waiting:
                 self._give_back(_credit_of(self._take_first()))
@@ -223,7 +223,7 @@ class ClientCall:
         self._queue(Data(stream, bytes(body[1:])))
 
     def _queue(self, item: Data | Frame) -> None:
-        if self._discarding or self._close is not None:
+        if self.is_abandoned or self._close is not None:
             self._give_back(_credit_of(item))
             return
         cost = _cost_of(item)

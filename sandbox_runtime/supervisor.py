@@ -55,11 +55,7 @@ class Supervisor:
     """
 
     def __init__(
-        self,
-        settings: Settings,
-        environment: Mapping[str, str],
-        node: str,
-        plain: tuple[int, socket.socket],
+        self, settings: Settings, environment: Mapping[str, str], node: str, plain: tuple[int, socket.socket]
     ) -> None:
         self._settings = settings
         self._children: dict[int, Child] = {}
@@ -72,11 +68,7 @@ class Supervisor:
         self._bulk_streams = BulkStreams()
         self._link = LinkServer(self._hello, self._bulk_streams)
         self._pool = InterpreterPool(
-            self._state,
-            self._plain,
-            self._preloaded,
-            site_packages=venv_site_packages(settings.home),
-            node=node,
+            self._state, self._plain, self._preloaded, site_packages=venv_site_packages(settings.home), node=node
         )
         self._pool.preload = self._preload
         self._contexts = ContextRegistry(self._pool, self._link, self._oom_guard, self._on_context_exit)

@@ -159,7 +159,6 @@ class Context:
         for execution, _ in waiting:
             execution.finish("KILLED", context_restarted=True)
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._slot.wait_closed()
 
     # Events of its interpreter.
 
@@ -308,7 +307,7 @@ class Context:
     async def _end_process(self, status: str) -> None:
         execution = self._current
         # The context still takes the last output. The process's end needs no report, because it is expected.
-        await self._slot.end(self.on_output)
+        await self._slot.end()
         if execution is not None and execution is self._current:
             self._finish(execution, status, _KILLED_EXIT_CODE, restarted=True)
         self.execution_count = 0

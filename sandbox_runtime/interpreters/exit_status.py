@@ -5,12 +5,7 @@ from __future__ import annotations
 import json
 import os
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from sandbox_link.frames import Frame, Stream
+from typing import Final
 
 _SIGNAL_EXIT: Final = 128
 _STATUSES: Final = frozenset({"OK", "ERROR", "INTERRUPTED"})
@@ -36,27 +31,3 @@ def read_end(status: int | None) -> tuple[int, int]:
         return 0, 0
     code = os.waitstatus_to_exitcode(status)
     return (-code, _SIGNAL_EXIT - code) if code < 0 else (0, code)
-
-
-class LastOutput:
-    """Listener of an interpreter that is being killed: passes on its output and ignores its frames and its end.
-
-    Args:
-        on_output: Gets the output that is still in the pipes.
-    """
-
-    def __init__(self, on_output: Callable[[Stream, bytes], None]) -> None:
-        self._on_output = on_output
-
-    def on_ready(self) -> None:
-        """Ignore it."""
-
-    def on_frame(self, frame: Frame) -> None:
-        """Ignore it."""
-
-    def on_output(self, stream: Stream, data: bytes) -> None:
-        """Pass it on."""
-        self._on_output(stream, data)
-
-    def on_exit(self, status: int | None) -> None:
-        """Ignore it."""

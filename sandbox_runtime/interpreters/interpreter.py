@@ -20,7 +20,7 @@ from sandbox_runtime.processes.pipe import OutputPipe
 from sandbox_runtime.processes.process_tree import kill_tree
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from sandbox_link.frames import Frame
     from sandbox_runtime.interpreters.zygote_client import Child, ZygoteClient
@@ -59,6 +59,10 @@ class OutputBuffer(Protocol):
         """Send the frames that were held back."""
 
 
+def _ignore(_stream: Stream, _data: bytes) -> None:
+    pass
+
+
 class Interpreter:
     """A process that speaks frames on its descriptor 3.
 
@@ -66,15 +70,21 @@ class Interpreter:
         zygote: Forks it.
         request: The request to the zygote; `zygote` describes it.
         language: `python` or `javascript`. Decides how it is interrupted.
+
+    Attributes:
+        is_gone: True once the process has ended.
+        is_initialized: True once it has its environment. Later configuration does not reach it.
+        is_ready: True once it has started. A cell that it gets earlier waits.
     """
 
     def __init__(self, zygote: ZygoteClient, request: Mapping[str, Any], language: str) -> None:
         self.language = language
+        self.is_gone = False
+        self.is_initialized = False
+        self.is_ready = False
         self._listener: Listener | None = None
         self._output: OutputBuffer | None = None
-        self._gone = False
-        self._initialized = False
-        self._ready = False
+        self._take_output: Callable[[Stream, bytes], None] = _ignore
         self._interrupted = False
         ours, theirs = socket.socketpair()
         enlarge_buffer(theirs)
@@ -90,37 +100,26 @@ class Interpreter:
         self.child.started.add_done_callback(self._on_started)
         self.child.ended.add_done_callback(lambda ended: self._end(ended.result()))
 
-    @property
-    def is_gone(self) -> bool:
-        """True once the process has ended."""
-        return self._gone
-
-    @property
-    def is_initialized(self) -> bool:
-        """True once it has its environment. Later configuration does not reach it."""
-        return self._initialized
-
-    @property
-    def is_ready(self) -> bool:
-        """True once it has started. A cell that it gets earlier waits."""
-        return self._ready
-
-    def attach(self, listener: Listener, output: OutputBuffer | None = None) -> None:
+    def attach(self, listener: Listener, output: OutputBuffer) -> None:
         """Set the user of the interpreter.
 
         Args:
             listener: Gets frames, output and the end.
             output: Holds back the frames that the listener sends while it handles those of one read.
         """
-        self._listener, self._output = listener, output
+        self._listener, self._output, self._take_output = listener, output, listener.on_output
 
-    def detach(self) -> None:
-        """Discard everything that the interpreter sends from now on."""
-        self._listener = self._output = None
+    def detach(self, on_output: Callable[[Stream, bytes], None] = _ignore) -> None:
+        """Discard the interpreter's frames and its end.
+
+        Args:
+            on_output: Still gets the output of the pipes. By default it is discarded.
+        """
+        self._listener, self._output, self._take_output = None, None, on_output
 
     def initialize(self, arguments: Mapping[str, Any], environment: Mapping[str, str]) -> None:
         """Give it its environment and working directory, before the first cell."""
-        self._initialized = True
+        self.is_initialized = True
         env = {**environment, TREE_VARIABLE: self.child.tree}
         message = {"op": "init", **arguments, "env": env}
         self._control.send(encode_json(FrameType.OPEN, 0, message))
@@ -146,7 +145,7 @@ class Interpreter:
             self._control.send(encode_json(FrameType.EVENT, 0, {"type": "interrupt"}))
 
     def _send_interrupt(self, started: asyncio.Future[int]) -> None:
-        if started.exception() is None and not self._gone:
+        if started.exception() is None and not self.is_gone:
             # Signal the group, as a terminal does, so that a command which the cell waits for ends too.
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(started.result(), signal.SIGINT)
@@ -185,8 +184,8 @@ class Interpreter:
             return
         if frame.channel == 0:
             # The answer to `init`. The first frame on this channel is the only one that matters.
-            if not self._ready:
-                self._ready = True
+            if not self.is_ready:
+                self.is_ready = True
                 self._listener.on_ready()
             return
         self._listener.on_frame(frame)
@@ -202,25 +201,24 @@ class Interpreter:
             self._output.flush()
 
     def _on_output(self, stream: Stream, data: bytes) -> None:
-        if self._listener is not None:
-            self._listener.on_output(stream, data)
+        self._take_output(stream, data)
 
     def _on_socket_end(self, _reason: str) -> None:
         # The zygote reports the end of the process. Without a control socket it is useless, even if it stays alive.
-        if not self._gone:
+        if not self.is_gone:
             asyncio.get_running_loop().call_later(_EXIT_GRACE, self._kill_if_alive)
 
     def _kill_if_alive(self) -> None:
         pid = self.child.pid
-        if not self._gone and pid is not None:
+        if not self.is_gone and pid is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
     def _end(self, status: int | None) -> None:
-        if self._gone:
+        if self.is_gone:
             return
         self._control.drain()
-        self._gone = True
+        self.is_gone = True
         self.drain_pipes()
         self._control.close()
         for pipe in self._pipes:

@@ -47,6 +47,7 @@ class InterpreterPool:
         self._node = node
         self._python = _Standby(self._fork_preloaded)
         self._javascript = _Standby(self._start_node)
+        self._kills: set[asyncio.Task[None]] = set()
         self.preloaded_ready = asyncio.Event()
         self.preload: Callable[[], None] = lambda: None
 
@@ -90,11 +91,23 @@ class InterpreterPool:
 
     def renew_standbys(self) -> None:
         """Replace the Node standby, which cannot apply changed session limits to itself."""
-        self._javascript.renew()
+        if (interpreter := self._javascript.interpreter) is not None:
+            self._javascript.interpreter = None
+            self.kill(interpreter)
+            self._javascript.prepare()
+
+    def kill(self, interpreter: Interpreter) -> None:
+        """Kill an interpreter in the background."""
+        task = asyncio.get_running_loop().create_task(interpreter.kill())
+        self._kills.add(task)
+        task.add_done_callback(self._kills.discard)
 
     async def close(self) -> None:
-        """End the standbys."""
-        await asyncio.gather(self._python.close(), self._javascript.close())
+        """End the standbys, and wait for the kills in the background."""
+        for standby in (self._python, self._javascript):
+            if (interpreter := standby.close()) is not None:
+                self.kill(interpreter)
+        await asyncio.gather(*self._kills, return_exceptions=True)
 
     def _fork_preloaded(self) -> Interpreter | None:
         return self._fork(self._preloaded) if self._preloaded.ready else None
@@ -122,40 +135,31 @@ class _Standby:
 
     Args:
         start: Starts one. Returns None if that is not possible yet.
+
+    Attributes:
+        interpreter: The one that waits.
     """
 
     def __init__(self, start: Callable[[], Interpreter | None]) -> None:
+        self.interpreter: Interpreter | None = None
         self._start = start
-        self._interpreter: Interpreter | None = None
         self._refill: asyncio.TimerHandle | None = None
-        self._kills: set[asyncio.Task[None]] = set()
 
     def prepare(self) -> None:
         """Start one unless one waits already."""
         self._refill = None
-        if self._interpreter is None or self._interpreter.is_gone:
-            self._interpreter = self._start()
+        if self.interpreter is None or self.interpreter.is_gone:
+            self.interpreter = self._start()
 
     def take(self) -> Interpreter | None:
         """Return the one that waits, or None, and start the next one later."""
-        interpreter, self._interpreter = self._interpreter, None
+        interpreter, self.interpreter = self.interpreter, None
         if self._refill is None:
             self._refill = asyncio.get_running_loop().call_later(_REFILL_DELAY, self.prepare)
         return None if interpreter is None or interpreter.is_gone else interpreter
 
-    def renew(self) -> None:
-        """Replace the one that waits, if there is one."""
-        interpreter, self._interpreter = self._interpreter, None
-        if interpreter is not None:
-            task = asyncio.get_running_loop().create_task(interpreter.kill())
-            self._kills.add(task)
-            task.add_done_callback(self._kills.discard)
-            self.prepare()
-
-    async def close(self) -> None:
-        """Start no more, and end the one that waits."""
+    def close(self) -> Interpreter | None:
+        """Start no more. Returns the one that waits, or None."""
         if self._refill is not None:
             self._refill.cancel()
-        if self._interpreter is not None:
-            await self._interpreter.kill()
-        await asyncio.gather(*self._kills, return_exceptions=True)
+        return self.interpreter

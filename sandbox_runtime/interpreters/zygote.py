@@ -115,10 +115,7 @@ def _receive(control: socket.socket, size: int) -> bytes:
 
 
 def _fork(
-    request: dict[str, Any],
-    descriptors: list[int],
-    control: socket.socket,
-    wakeup: tuple[int, int],
+    request: dict[str, Any], descriptors: list[int], control: socket.socket, wakeup: tuple[int, int]
 ) -> dict[str, Any]:
     report_read, report_write = os.pipe2(os.O_CLOEXEC)
     with warnings.catch_warnings():
@@ -140,11 +137,7 @@ def _fork(
 
 
 def _become_child(
-    request: dict[str, Any],
-    descriptors: list[int],
-    control: socket.socket,
-    wakeup: tuple[int, int],
-    report: int,
+    request: dict[str, Any], descriptors: list[int], control: socket.socket, wakeup: tuple[int, int], report: int
 ) -> NoReturn:
     stage = "setup"
     try:
@@ -158,7 +151,9 @@ def _become_child(
         syscalls.mark_tree(request["tree"])
         syscalls.mark_limit(request["tree"])
         syscalls.die_first()
-        _limit(request.get("processes", 0))
+        if request.get("processes"):
+            with contextlib.suppress(OSError, ValueError):
+                syscalls.limit_processes(request["processes"])
         if request.get("file_bytes"):
             syscalls.limit_files(0, request["file_bytes"])
         # Numbers above those that are about to be overwritten.
@@ -187,12 +182,6 @@ def _become_child(
         os.write(report, f"{error.errno} {stage}".encode())
     finally:
         os._exit(127)
-
-
-def _limit(processes: int) -> None:
-    if processes:
-        with contextlib.suppress(OSError, ValueError):
-            syscalls.limit_processes(processes)
 
 
 def _close_from(first: int) -> None:

@@ -1,6 +1,6 @@
 """Reads how much memory the session's processes use, and whether the kernel killed one for lack of memory.
 
-The sources are /proc and cgroups. All of it is best effort: a value that a kernel (or gVisor) does not report is 0.
+The sources are /proc and cgroups. All values are best effort: a value that a kernel (or gVisor) does not report is 0.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class OomCounter:
 
 
 class Cgroup:
-    """This process's memory cgroup.
+    """The memory cgroup of this process.
 
     Args:
         folder: The cgroup's folder. By default it is found.

@@ -1,7 +1,7 @@
 """A seccomp filter that refuses every socket but AF_UNIX: no egress, even in a cluster without network policies.
 
-It refuses with EACCES: socket and socketpair of any other family, io_uring (which opens sockets without those calls),
-and system calls of a foreign ABI (whose numbers the filter would misread). Children inherit the filter through fork and
+It refuses with EACCES: socket and socketpair of any other family; io_uring, which opens sockets without those calls;
+system calls of a foreign ABI, whose numbers the filter would misread. Children inherit the filter through fork and
 exec, and it cannot be removed.
 """
 

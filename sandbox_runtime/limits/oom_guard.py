@@ -14,13 +14,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
-from sandbox_runtime.limits.memory_usage import (
-    Cgroup,
-    OomCounter,
-    find_members,
-    private_pages,
-    proportional_bytes,
-)
+from sandbox_runtime.limits.memory_usage import Cgroup, OomCounter, find_members, private_pages, proportional_bytes
 from sandbox_runtime.processes.process_tree import kill_tree, list_processes
 
 if TYPE_CHECKING:

@@ -111,7 +111,7 @@ class LinkChannel:
         return data
 
     async def send(self, stream: Stream, data: bytes | memoryview) -> None:
-        """Send output, waiting until all of it has credit."""
+        """Send output, waiting until it all has credit."""
         self.write(stream, data)
         while self._is_blocked:
             waiter = asyncio.get_running_loop().create_future()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from sandbox_link.protocol import OperationError, invalid
@@ -23,10 +24,11 @@ if TYPE_CHECKING:
 _MAX_CODE: Final = 256 << 20
 
 
+@dataclass(frozen=True, slots=True)
 class ContextOperations:
     """Handlers of `execute`, `interrupt` and `context.*`.
 
-    Args:
+    Attributes:
         state: The session.
         contexts: Its contexts.
         pool: Provides interpreters.
@@ -34,19 +36,11 @@ class ContextOperations:
         variables: Reports which variables a resumed session has back.
     """
 
-    def __init__(
-        self,
-        state: SessionState,
-        contexts: ContextRegistry,
-        pool: InterpreterPool,
-        checker: Checker,
-        variables: SavedVariables,
-    ) -> None:
-        self._state = state
-        self._contexts = contexts
-        self._pool = pool
-        self._checker = checker
-        self._variables = variables
+    state: SessionState
+    contexts: ContextRegistry
+    pool: InterpreterPool
+    checker: Checker
+    variables: SavedVariables
 
     def handlers(self) -> dict[str, Handler]:
         """Return the handlers by operation. `execute` is a starter and not among them."""
@@ -62,8 +56,8 @@ class ContextOperations:
         """Collect the code, then queue the execution. The context ends the channel."""
         arguments = channel.arguments
         context, language = self._find(arguments)
-        timeout = self._state.read_timeout(arguments.get("timeout"))
-        gate = read_type_gate(arguments, language, self._checker, self._state.root / context.cwd)
+        timeout = self.state.read_timeout(arguments.get("timeout"))
+        gate = read_type_gate(arguments, language, self.checker, self.state.root / context.cwd)
         size = arguments.get("code_bytes")
         if isinstance(size, bool) or not isinstance(size, int) or not 0 <= size <= _MAX_CODE:
             raise invalid("code", f"`code` is more than {_MAX_CODE} bytes")
@@ -79,7 +73,7 @@ class ContextOperations:
             try:
                 if not code.strip():
                     raise _empty_code()
-                limit = self._state.limits.output_bytes
+                limit = self.state.limits.output_bytes
                 context.submit(Execution(channel, language, bytes(code), timeout, limit), gate)
             except OperationError as error:
                 channel.fail(error)
@@ -88,7 +82,7 @@ class ContextOperations:
 
     async def interrupt(self, channel: LinkChannel) -> dict[str, Any]:
         """Interrupt the running cell of a context."""
-        return {"interrupted": self._contexts.find(channel.arguments).interrupt()}
+        return {"interrupted": self.contexts.find(channel.arguments).interrupt()}
 
     async def create(self, channel: LinkChannel) -> dict[str, Any]:
         """Create a context with a process of its own."""
@@ -97,9 +91,9 @@ class ContextOperations:
         cwd = arguments.get("cwd") or ""
         if not isinstance(cwd, str):
             raise invalid("cwd", "`cwd` is not a string")
-        folder = self._state.resolve_cwd(cwd)
-        relative = "" if folder == self._state.root else str(folder.relative_to(self._state.root))
-        context = self._contexts.create(language, relative, read_env(arguments.get("env")))
+        folder = self.state.resolve_cwd(cwd)
+        relative = "" if folder == self.state.root else str(folder.relative_to(self.state.root))
+        context = self.contexts.create(language, relative, read_env(arguments.get("env")))
         context.warm_up()
         # After the answer: on few cores the starting process would delay it.
         asyncio.get_running_loop().call_soon(context.initialize)
@@ -107,20 +101,20 @@ class ContextOperations:
 
     async def list(self, _channel: LinkChannel) -> dict[str, Any]:
         """Return all contexts, aliases included, and the report on variables restored after a suspend."""
-        report = self._variables.report
+        report = self.variables.report
         return {
-            "contexts": self._contexts.describe_all(),
+            "contexts": self.contexts.describe_all(),
             "variables": report.as_object() if report is not None else None,
         }
 
     async def restart(self, channel: LinkChannel) -> dict[str, Any]:
         """Replace a context's process."""
-        await self._contexts.find(channel.arguments).restart()
-        return self._contexts.describe(channel.arguments["context_id"])
+        await self.contexts.find(channel.arguments).restart()
+        return self.contexts.describe(channel.arguments["context_id"])
 
     async def delete(self, channel: LinkChannel) -> dict[str, Any]:
         """End a context that was created."""
-        await self._contexts.delete(self._contexts.find(channel.arguments))
+        await self.contexts.delete(self.contexts.find(channel.arguments))
         return {}
 
     def _find(self, arguments: dict[str, Any]) -> tuple[Context, str]:
@@ -128,8 +122,8 @@ class ContextOperations:
         language = arguments.get("language") or ""
         if not arguments.get("context_id"):
             language = self._check_language(language)
-            return self._contexts.find({"context_id": language}), language
-        context = self._contexts.find(arguments)
+            return self.contexts.find({"context_id": language}), language
+        context = self.contexts.find(arguments)
         if not language:
             is_alias = arguments["context_id"] == "typescript"
             return context, "typescript" if is_alias else context.language
@@ -140,11 +134,11 @@ class ContextOperations:
         return context, language
 
     def _check_language(self, language: object) -> str:
-        allowed = self._state.limits.languages or LANGUAGES
+        allowed = self.state.limits.languages or LANGUAGES
         if not isinstance(language, str) or language not in LANGUAGES:
             names = ", ".join(LANGUAGES)
             message = f"unknown language `{str(language)[:64]}`; the languages are {names}"
-        elif language != "python" and not self._pool.has_node:
+        elif language != "python" and not self.pool.has_node:
             message = f"{language} cannot run: there is no Node in the sandbox"
         elif language not in allowed:
             message = f"{language} is not allowed in this session; allowed: {', '.join(allowed)}"

@@ -148,13 +148,8 @@ class ServerConnection:
         self._held = False
         self._frames.flush()
 
-    def on_read(self) -> None:
-        """Hold back the answers to the frames of this read."""
-        self._held = True
-
-    def on_round(self) -> None:
-        """Send the answers."""
-        self.flush()
+    # The answers to all frames of one read leave together.
+    on_read, on_round = hold, flush
 
     def on_frame(self, frame: Frame) -> None:
         """Handle a frame of the agent."""

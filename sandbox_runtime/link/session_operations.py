@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from sandbox_link.protocol import OperationError, invalid
@@ -19,10 +20,11 @@ if TYPE_CHECKING:
 _MAX_COMMIT: Final = 1024
 
 
+@dataclass(frozen=True, slots=True)
 class SessionOperations:
     """Handlers of `configure`, `restored`, `workspace.commit` and `status`.
 
-    Args:
+    Attributes:
         state: The session.
         contexts: Its contexts.
         pool: Provides interpreters.
@@ -30,19 +32,11 @@ class SessionOperations:
         processes: The background processes.
     """
 
-    def __init__(
-        self,
-        state: SessionState,
-        contexts: ContextRegistry,
-        pool: InterpreterPool,
-        commands: Commands,
-        processes: BackgroundProcesses,
-    ) -> None:
-        self._state = state
-        self._contexts = contexts
-        self._pool = pool
-        self._commands = commands
-        self._processes = processes
+    state: SessionState
+    contexts: ContextRegistry
+    pool: InterpreterPool
+    commands: Commands
+    processes: BackgroundProcesses
 
     def handlers(self) -> dict[str, Handler]:
         """Return the handlers by operation."""
@@ -56,7 +50,7 @@ class SessionOperations:
     @property
     def is_busy(self) -> bool:
         """True if a cell, a command or a background process runs."""
-        return self._contexts.is_busy or bool(self._commands.running) or self._processes.running > 0
+        return self.contexts.is_busy or bool(self.commands.running) or self.processes.running > 0
 
     async def configure(self, channel: LinkChannel) -> dict[str, Any]:
         """Bind the runtime to a session. A repeat with the same uid changes only the environment and the limits."""
@@ -64,26 +58,26 @@ class SessionOperations:
         uid = arguments.get("session_uid")
         if not isinstance(uid, str) or not uid:
             raise invalid("session_uid", "`session_uid` is missing")
-        if self._state.session_uid not in ("", uid):
+        if self.state.session_uid not in ("", uid):
             raise _wrong_session("this runtime belongs to another session")
         env = read_env(arguments.get("env"))
         limits = arguments.get("limits") or {}
         if not isinstance(limits, dict):
             raise invalid("limits", "`limits` is not an object")
-        denied = self._state.limits.deny_network
-        self._state.limits.update(limits)
-        self._state.session_uid, self._state.env = uid, env
-        self._state.restart_file.bind(uid)
-        if denied is not self._state.limits.deny_network:
-            await self._contexts.renew_processes()
-        return {"restored": self._state.restart_file.restored, "runtime_id": self._state.runtime_id}
+        denied = self.state.limits.deny_network
+        self.state.limits.update(limits)
+        self.state.session_uid, self.state.env = uid, env
+        self.state.restart_file.bind(uid)
+        if denied is not self.state.limits.deny_network:
+            await self.contexts.renew_processes()
+        return {"restored": self.state.restart_file.restored, "runtime_id": self.state.runtime_id}
 
     async def restored(self, channel: LinkChannel) -> dict[str, Any]:
         """Record that the workspace was restored."""
-        if channel.arguments.get("session_uid") != self._state.session_uid or not self._state.session_uid:
+        if channel.arguments.get("session_uid") != self.state.session_uid or not self.state.session_uid:
             raise _wrong_session("this runtime is not bound to that session")
-        self._state.restart_file.save(restored=True)
-        self._pool.preload()
+        self.state.restart_file.save(restored=True)
+        self.pool.preload()
         return {}
 
     async def commit(self, channel: LinkChannel) -> dict[str, Any]:
@@ -92,16 +86,16 @@ class SessionOperations:
         if commit is not None:
             if not isinstance(commit, str) or len(commit) > _MAX_COMMIT:
                 raise invalid("commit", f"`commit` must be a string of at most {_MAX_COMMIT} characters")
-            self._state.restart_file.save(commit=commit)
-        return {"commit": self._state.restart_file.commit}
+            self.state.restart_file.save(commit=commit)
+        return {"commit": self.state.restart_file.commit}
 
     async def status(self, _channel: LinkChannel) -> dict[str, Any]:
         """Count running cells and commands, contexts, and processes."""
-        contexts = list(self._contexts)
-        commands = len(self._commands.running) + self._processes.running
+        contexts = list(self.contexts)
+        commands = len(self.commands.running) + self.processes.running
         return {
             "running": sum(context.is_busy for context in contexts) + commands,
-            "contexts": self._contexts.count,
+            "contexts": self.contexts.count,
             "processes": sum(context.has_process for context in contexts) + commands,
         }
 

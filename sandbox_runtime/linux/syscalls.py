@@ -136,8 +136,7 @@ def read_limit(pid: int) -> int:
 
 def _prctl(option: int, value: int) -> None:
     if libc.prctl(option, ctypes.c_ulong(value), 0, 0, 0) != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
+        _raise(ctypes.get_errno())
 
 
 class _OpenHow(ctypes.Structure):

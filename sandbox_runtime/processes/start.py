@@ -36,19 +36,19 @@ class Command:
     env: dict[str, str]
 
 
+@dataclass(frozen=True, slots=True)
 class Starter:
     """Starts commands.
 
-    Args:
+    Attributes:
         state: The session.
         zygote: Forks them.
         oom_guard: Watches their memory.
     """
 
-    def __init__(self, state: SessionState, zygote: ZygoteClient, oom_guard: OomGuard) -> None:
-        self.state = state
-        self._zygote = zygote
-        self._oom_guard = oom_guard
+    state: SessionState
+    zygote: ZygoteClient
+    oom_guard: OomGuard
 
     def read(self, arguments: dict[str, Any]) -> Command:
         """Return the command in an operation's arguments.
@@ -60,11 +60,7 @@ class Starter:
         if isinstance(shell, str) and shell.strip() and not argv:
             argv = [next((path for path in _SHELLS if os.path.exists(path)), "sh"), "-c", shell]  # noqa: PTH110 - hot path
         elif (
-            not isinstance(argv, list)
-            or not argv
-            or not all(isinstance(part, str) for part in argv)
-            or shell
-            or not argv[0]
+            shell or not isinstance(argv, list) or not all(isinstance(word, str) for word in argv) or not any(argv[:1])
         ):
             raise invalid("command", "give either `shell` (not empty) or `argv` (at least the program)")
         if any("\0" in part for part in argv):
@@ -98,8 +94,8 @@ class Starter:
             "file_bytes": self.state.limits.file_bytes,
             "terminal": has_terminal,
         }
-        child = self._zygote.spawn(request, descriptors)
-        self._oom_guard.wake()
+        child = self.zygote.spawn(request, descriptors)
+        self.oom_guard.wake()
         try:
             await asyncio.shield(child.started)
         except SpawnError as error:
@@ -113,7 +109,7 @@ class Starter:
         if timed_out:
             status = "TIMED_OUT"
         elif number:
-            oom = number == signal.SIGKILL and self._oom_guard.was_oom_kill(child)
+            oom = number == signal.SIGKILL and self.oom_guard.was_oom_kill(child)
             status = "OOM_KILLED" if oom else "KILLED"
         return {"status": status, "exit_code": exit_code, "signal": number}
 

@@ -46,7 +46,7 @@ class ProcessInput:
         os.set_blocking(descriptor, False)
 
     async def write(self, data: bytes, *, end: bool) -> None:
-        """Queue all of `data` once there is room. If cancelled earlier, it queues none of it.
+        """Queue all of `data` once there is room. If cancelled earlier, it queues nothing.
 
         Raises:
             OperationError: FAILED_PRECONDITION, INPUT_CLOSED: it was ended, or the process closed it.
@@ -166,7 +166,7 @@ class Terminal:
     """A pseudo terminal.
 
     Args:
-        on_output: Called with output. All of it is standard output.
+        on_output: Called with output, which is all standard output.
         rows: Height in characters.
         columns: Width in characters.
 
