@@ -195,7 +195,7 @@ class ClientCall:
     def overflow(self) -> None:
         """Fail the call because too much waits to be consumed."""
         self.discard()
-        message = "the operation produced more than could be delivered: its client, or all of them, read too slowly"
+        message = "the operation produced more output than could be delivered; read it faster, or produce less"
         self.finish(OperationError("RESOURCE_EXHAUSTED", "OUTPUT_LIMIT", message))
 
     def finish(self, close: dict[str, Any] | OperationError) -> None:
@@ -208,7 +208,7 @@ class ClientCall:
     def _receive_window(self, granted: int) -> None:
         self._credit.to_send += granted
         if self._credit.to_send > MAX_SEND_WINDOW:
-            raise FrameError("the runtime granted an absurd window")
+            raise FrameError("the runtime granted more credit than allowed")
         self._credited.set()
 
     def _receive_data(self, frame: Frame) -> None:

@@ -60,7 +60,7 @@ class ContextOperations:
         gate = read_type_gate(arguments, language, self.checker, self.state.root / context.cwd)
         size = arguments.get("code_bytes")
         if isinstance(size, bool) or not isinstance(size, int) or not 0 <= size <= _MAX_CODE:
-            raise invalid("code", f"`code` is more than {_MAX_CODE} bytes")
+            raise invalid("code", f"`code` may have at most {_MAX_CODE} bytes")
         if size == 0:
             raise _empty_code()
         code = bytearray()

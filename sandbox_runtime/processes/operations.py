@@ -191,7 +191,7 @@ def _read_timeout(arguments: dict[str, Any]) -> float | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
-        raise OperationError("INVALID_ARGUMENT", "INVALID_TIMEOUT", "`timeout` must be above 0", "timeout")
+        raise invalid("timeout", "`timeout` must be above 0", "INVALID_TIMEOUT")
     return float(value)
 
 

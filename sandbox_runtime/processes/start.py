@@ -127,12 +127,12 @@ async def read_input(channel: LinkChannel, name: str = "stdin", most: int = MAX_
     """
     size = channel.arguments.get(f"{name}_bytes") or 0
     if isinstance(size, bool) or not isinstance(size, int) or not 0 <= size <= most:
-        raise invalid(name, f"`{name}` is more than {most} bytes")
+        raise invalid(name, f"`{name}` may have at most {most} bytes")
     data = bytearray()
     while len(data) < size:
         piece = await channel.receive()
         if piece is None:
-            raise invalid(name, "the input ended early")
+            raise invalid(name, f"`{name}` ended early")
         data += piece
     return bytes(data)
 
