@@ -254,7 +254,8 @@ class Context:
             # By an interrupt or the deadline, which the execution has recorded.
             pass
         finally:
-            self._checking = None
+            if execution is self._current:
+                self._checking = None
         if execution is not self._current or interpreter is not self._slot.interpreter:
             return
         for event in verdict.events if verdict is not None else ():
@@ -266,7 +267,7 @@ class Context:
             self._run(execution, interpreter)
 
     def _finish(self, execution: Execution, status: str, exit_code: int = 0, *, restarted: bool = False) -> None:
-        self._current = None
+        self._current = self._checking = None
         execution.finish(status, exit_code, context_restarted=restarted)
         if restarted:
             self.execution_count = 0
