@@ -16,7 +16,7 @@ from sandbox_runtime.interpreters.zygote_client import Child, ZygoteClient, reap
 from sandbox_runtime.limits.oom_guard import OomGuard
 from sandbox_runtime.link.context_operations import ContextOperations
 from sandbox_runtime.link.listeners import BulkStreams
-from sandbox_runtime.link.server_connection import LinkServer, Operations
+from sandbox_runtime.link.server_connection import LinkServer
 from sandbox_runtime.link.session_operations import SessionOperations
 from sandbox_runtime.processes.command import Commands
 from sandbox_runtime.processes.operations import LASTING, BackgroundProcesses
@@ -91,10 +91,8 @@ class Supervisor:
         self._oom_guard.start(lambda: session.is_busy, lambda: self._preloaded.pid or self._plain.pid)
         path = self._settings.link_dir / "runtime.sock"
         path.parent.mkdir(parents=True, exist_ok=True)
-        stops = [
-            self._bulk_streams.listen(path.with_name(SOCKET_NAME)),
-            self._link.listen(path, self._build_operations(session)),
-        ]
+        self._add_operations(session)
+        stops = [self._bulk_streams.listen(path.with_name(SOCKET_NAME)), self._link.listen(path)]
         try:
             await self._stop.wait()
             await self._outlast_agent()
@@ -106,10 +104,10 @@ class Supervisor:
                 async with asyncio.timeout(_END_TIMEOUT):
                     await self._end()
 
-    def _build_operations(self, session: SessionOperations) -> Operations:
+    def _add_operations(self, session: SessionOperations) -> None:
         variables = SavedVariables(self._contexts, self._pool)
         contexts = ContextOperations(self._state, self._contexts, self._pool, self._checker, variables)
-        handlers = {
+        self._link.handlers = {
             **build_handlers(self._state.root, self._state.limits),
             **session.handlers(),
             **contexts.handlers(),
@@ -117,7 +115,8 @@ class Supervisor:
             **self._processes.handlers(),
             **variables.handlers(),
         }
-        return Operations(handlers, {"execute": contexts.execute}, _LASTING)
+        self._link.starters = {"execute": contexts.execute}
+        self._link.lasting = _LASTING
 
     async def _outlast_agent(self) -> None:
         """Wait for the agent: both containers of a pod get SIGTERM at once, and its last push needs the files."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sandbox_runtime.execution.internal_task import TaskSink
-    from sandbox_runtime.execution.type_gate import TypeGate
+    from sandbox_runtime.execution.type_gate import TypeGate, Verdict
     from sandbox_runtime.interpreters.interpreter import Interpreter, OutputBuffer
     from sandbox_runtime.interpreters.pool import InterpreterPool
     from sandbox_runtime.limits.oom_guard import OomGuard
@@ -247,7 +247,7 @@ class Context:
         interpreter.execute(execution.sink.number, arguments, execution.code)
 
     async def _check(self, execution: Execution, gate: TypeGate, interpreter: Interpreter) -> None:
-        verdict = None
+        verdict: Verdict = (), "INTERRUPTED"
         try:
             verdict = await gate.check(execution.code, self.id, self._history)
         except asyncio.CancelledError:
@@ -258,9 +258,9 @@ class Context:
                 self._checking = None
         if execution is not self._current or interpreter is not self._slot.interpreter:
             return
-        for event in verdict.events if verdict is not None else ():
+        events, status = verdict
+        for event in events:
             execution.send_event(event)
-        status = verdict.status if verdict is not None else "INTERRUPTED"
         if status:
             self._finish(execution, status)
         else:

@@ -17,26 +17,15 @@ if TYPE_CHECKING:
     from sandbox_runtime.typecheck.cell_history import CellHistory
     from sandbox_runtime.typecheck.checker import Checker
 
+    Verdict = tuple[Sequence[dict[str, Any]], str]
+
 REPORT, REQUIRE, ONLY = "report", "require", "only"
 MODES: Final = (REPORT, REQUIRE, ONLY)
 _MAX_LINES: Final = 20
 """Diagnostics in an error's traceback."""
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """The outcome of a cell's type check.
-
-    Attributes:
-        events: Events for the client, in order.
-        status: The status that ends the cell without running it, or "" if it may run.
-    """
-
-    events: Sequence[dict[str, Any]]
-    status: str
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class TypeGate:
     """The type check that a client requested for one cell.
 
@@ -56,16 +45,25 @@ class TypeGate:
         return self.mode != ONLY
 
     async def check(self, code: bytes, context_id: str, history: CellHistory) -> Verdict:
-        """Check a cell, given the cells that ran before it in its context."""
+        """Check a cell.
+
+        Args:
+            code: The cell, UTF-8.
+            context_id: Its context.
+            history: The cells that ran before it in its context.
+
+        Returns:
+            Events for the client, and the status that ends the cell without running it, or "" if it may run.
+        """
         try:
             found = await self.checker.check(context_id, history, self.folder, code.decode(errors="replace"))
         except CheckerError as error:
-            return Verdict([_error("TypeCheckFailed", str(error), [])], "ERROR")
+            return [_error("TypeCheckFailed", str(error), [])], "ERROR"
         shown = found[:MAX_DIAGNOSTICS]
         event = {"type": "type_check", "diagnostics": shown, "omitted": len(found) - len(shown)}
         if self.mode == REPORT or not found:
-            return Verdict([event], "" if self.may_run else "OK")
-        return Verdict([event, _describe(found)], "ERROR")
+            return [event], "" if self.may_run else "OK"
+        return [event, _describe(found)], "ERROR"
 
 
 def read_type_gate(arguments: dict[str, Any], language: str, checker: Checker, folder: Path) -> TypeGate | None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _MAX_CODE: Final = 256 << 20
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class ContextOperations:
     """Handlers of `execute`, `interrupt` and `context.*`.
 

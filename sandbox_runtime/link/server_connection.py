@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import sys
 import traceback
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from sandbox_link.frame_socket import FrameSocket
@@ -29,33 +28,26 @@ if TYPE_CHECKING:
 _MAX_CHANNELS: Final = 4096
 
 
-@dataclass(frozen=True, slots=True)
-class Operations:
-    """The operations that a LinkServer offers, by name.
-
-    Attributes:
-        handlers: Coroutine functions that take the channel and return the result.
-        starters: Functions that take the channel and end it later. Executions use this, because a task costs time.
-        lasting: Operations that continue to their end when the connection is lost. Others are cancelled.
-    """
-
-    handlers: Mapping[str, Handler]
-    starters: Mapping[str, Callable[[LinkChannel], None]]
-    lasting: frozenset[str]
-
-
 class LinkServer:
     """Accepts agents, and holds the connection of the current one.
 
     Args:
         hello: Builds the hello event.
         bulk_streams: Sockets for large files. None sends everything in frames.
+
+    Attributes:
+        handlers: Operation to a coroutine function that takes the channel and returns the result.
+        starters: Operation to a function that takes the channel and ends it later. Executions use this, because a task
+            costs time.
+        lasting: Operations that continue to their end when the connection is lost. Others are cancelled.
     """
 
     def __init__(self, hello: Callable[[], dict[str, Any]], bulk_streams: BulkStreams | None = None) -> None:
         self.hello = hello
         self.bulk_streams = bulk_streams
-        self.operations = Operations({}, {}, frozenset())
+        self.handlers: Mapping[str, Handler] = {}
+        self.starters: Mapping[str, Callable[[LinkChannel], None]] = {}
+        self.lasting: frozenset[str] = frozenset()
         self._current: ServerConnection | None = None
         self._alone = asyncio.Event()
         self._alone.set()
@@ -66,13 +58,12 @@ class LinkServer:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def listen(self, path: Path, operations: Operations) -> Callable[[], None]:
+    def listen(self, path: Path) -> Callable[[], None]:
         """Start to listen at a path. Each new connection replaces the one before.
 
         Returns:
             A function that stops listening.
         """
-        self.operations = operations
         return listen(path, self._accept)
 
     def _accept(self, sock: socket.socket) -> None:
@@ -175,7 +166,7 @@ class ServerConnection:
         for number, channel in list(self._channels.items()):
             channel.detach()
             task = self._tasks.get(number)
-            if task is not None and channel.arguments.get("op") not in self._server.operations.lasting:
+            if task is not None and channel.arguments.get("op") not in self._server.lasting:
                 task.cancel()
         self._channels.clear()
 
@@ -191,15 +182,14 @@ class ServerConnection:
         channel.on_end = self._release
         self._channels[frame.channel] = channel
         operation = str(arguments.get("op", ""))
-        operations = self._server.operations
-        if (start := operations.starters.get(operation)) is not None:
+        if (start := self._server.starters.get(operation)) is not None:
             try:
                 start(channel)
             except OperationError as error:
                 channel.fail(error)
             except Exception as error:  # noqa: BLE001 - one operation must not end the connection
                 channel.fail(_internal(error))
-        elif (handler := operations.handlers.get(operation)) is not None:
+        elif (handler := self._server.handlers.get(operation)) is not None:
             task = self._loop.create_task(self._run(handler, channel))
             self._tasks[frame.channel] = task
             self._server.keep(task)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _MAX_COMMIT: Final = 1024
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class SessionOperations:
     """Handlers of `configure`, `restored`, `workspace.commit` and `status`.
 

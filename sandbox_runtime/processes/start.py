@@ -36,19 +36,19 @@ class Command:
     env: dict[str, str]
 
 
-@dataclass(frozen=True, slots=True)
 class Starter:
     """Starts commands.
 
-    Attributes:
+    Args:
         state: The session.
         zygote: Forks them.
         oom_guard: Watches their memory.
     """
 
-    state: SessionState
-    zygote: ZygoteClient
-    oom_guard: OomGuard
+    def __init__(self, state: SessionState, zygote: ZygoteClient, oom_guard: OomGuard) -> None:
+        self.state = state
+        self._zygote = zygote
+        self._oom_guard = oom_guard
 
     def read(self, arguments: dict[str, Any]) -> Command:
         """Return the command in an operation's arguments.
@@ -94,8 +94,8 @@ class Starter:
             "file_bytes": self.state.limits.file_bytes,
             "terminal": has_terminal,
         }
-        child = self.zygote.spawn(request, descriptors)
-        self.oom_guard.wake()
+        child = self._zygote.spawn(request, descriptors)
+        self._oom_guard.wake()
         try:
             await asyncio.shield(child.started)
         except SpawnError as error:
@@ -109,7 +109,7 @@ class Starter:
         if timed_out:
             status = "TIMED_OUT"
         elif number:
-            oom = number == signal.SIGKILL and self.oom_guard.was_oom_kill(child)
+            oom = number == signal.SIGKILL and self._oom_guard.was_oom_kill(child)
             status = "OOM_KILLED" if oom else "KILLED"
         return {"status": status, "exit_code": exit_code, "signal": number}
 

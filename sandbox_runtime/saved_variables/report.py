@@ -25,7 +25,7 @@ _CREATED_ID: Final = re.compile(r"ctx-[0-9a-f]{12}")
 _DEFAULT_IDS: Final = frozenset({"python", "javascript"})
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Section:
     """A saved context.
 
@@ -65,7 +65,7 @@ class Section:
         return [piece for name, content in records for piece in encode_record({"name": name}, content)]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Report:
     """Report on the variables that a resumed session has back.
 
@@ -100,7 +100,7 @@ class Report:
         return {"kept": self.kept, "lost": self.lost, "omitted": self.omitted, "problem": self.problem}
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Outcome:
     """The answer of an interpreter that saved or loaded variables (`python.pickling`).
 

@@ -10,7 +10,6 @@ import pytest
 from sandbox_link.frames import FrameDecoder, FrameType
 from sandbox_runtime.execution.context import Context
 from sandbox_runtime.execution.execution import Execution
-from sandbox_runtime.execution.type_gate import Verdict
 from sandbox_runtime.link.channel import LinkChannel
 
 
@@ -19,7 +18,7 @@ class SlowGate:
 
     may_run = True
 
-    def __init__(self, verdict: Verdict) -> None:
+    def __init__(self, verdict):
         self.verdict = verdict
         self.asked, self.released = asyncio.Event(), asyncio.Event()
 
@@ -65,7 +64,7 @@ async def rounds():
 
 
 async def test_a_cell_whose_types_are_right_runs_after_its_check(context, execution, frames, interpreters):
-    gate = SlowGate(Verdict([{"type": "type_check"}], ""))
+    gate = SlowGate(([{"type": "type_check"}], ""))
     context.submit(execution, gate)
     await gate.asked.wait()
     interpreters[0].execute.assert_not_called()
@@ -77,7 +76,7 @@ async def test_a_cell_whose_types_are_right_runs_after_its_check(context, execut
 
 async def test_a_verdict_that_comes_after_the_cells_end_is_dropped(context, execution, frames, interpreters):
     """An event after a channel's CLOSE would break the protocol, and the agent would end the whole connection."""
-    gate = SlowGate(Verdict([{"type": "type_check"}], ""))
+    gate = SlowGate(([{"type": "type_check"}], ""))
     context.submit(execution, gate)
     await gate.asked.wait()
     await context.restart()
@@ -90,7 +89,7 @@ async def test_a_verdict_that_comes_after_the_cells_end_is_dropped(context, exec
 
 
 async def test_a_check_of_an_ended_cell_does_not_keep_the_next_check_from_being_interrupted(context, execution, frames):
-    first, second = SlowGate(Verdict([], "")), SlowGate(Verdict([], ""))
+    first, second = SlowGate(([], "")), SlowGate(([], ""))
     context.submit(execution, first)
     await first.asked.wait()
     await context.restart()

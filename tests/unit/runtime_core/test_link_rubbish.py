@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from sandbox_link.client_connection import ClientConnection
 from sandbox_link.frames import FrameType, Stream, encode, encode_data, encode_json
-from sandbox_runtime.link.server_connection import LinkServer, Operations
+from sandbox_runtime.link.server_connection import LinkServer
 
 EXAMPLES = int(os.environ.get("SANDBOX_FUZZ_EXAMPLES", "100"))
 HELLO = {
@@ -42,8 +42,9 @@ class World:
         self.lasting: set[str] = set()
         self.defects = []
         handlers = {"echo": self.echo, "passing": self.passing, "lasting": self.last}
-        self.operations = Operations(handlers, {"start": self.start}, frozenset({"lasting"}))
         self.link = LinkServer(lambda: HELLO)
+        self.link.handlers, self.link.starters = handlers, {"start": self.start}
+        self.link.lasting = frozenset({"lasting"})
 
     async def echo(self, channel):
         received = []
@@ -107,7 +108,7 @@ def world(tmp_path_factory):
         runner.get_loop().set_exception_handler(lambda _, context: made.defects.append(context))
 
         async def listen():
-            return made.link.listen(path, made.operations)
+            return made.link.listen(path)
 
         stop = runner.run(listen())
         yield made
