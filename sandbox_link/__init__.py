@@ -1,1 +1,1 @@
-"""The link between agent and runtime: frames on one unix socket. Standard library only; see docs/link.md."""
+"""The frames that agent and runtime exchange over a unix socket (docs/link.md). Standard library only."""

@@ -1,7 +1,7 @@
-"""Sockets beside the link, one for each large file: raw bytes, so that they pass through no frame and no loop of calls.
+"""Sockets beside the link, one for each large file. Raw bytes bypass the frames and the loop that serves the calls.
 
-The runtime listens beside its own socket; the agent dials when an operation's `stream` event tells it a key, sends the
-key, and then one side sends until it shuts its end. docs/link.md.
+The runtime listens beside its own socket and sends a key in an operation's `stream` event. The agent connects and
+sends the key back. Then one side sends until it shuts its end down (docs/link.md).
 """
 
 from __future__ import annotations
@@ -17,40 +17,41 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-SOCKET: Final = "stream.sock"
+SOCKET_NAME: Final = "stream.sock"
 KEY_SIZE: Final = 32
 """Characters of a key: hexadecimal digits of 128 random bits."""
 MAX_STREAMS: Final = 64
-"""At once; what is beyond goes in frames."""
+"""Streams open at once. Further transfers use frames."""
 WORTHWHILE: Final = 1 << 20
 """Bytes above which a stream is faster than frames, its round trip included."""
-DIAL_WITHIN: Final = 10.0
-"""Seconds for the agent to dial, and for the runtime to be told the key."""
+DIAL_TIMEOUT: Final = 10.0
+"""Seconds that the agent has to connect, and to send the key."""
 _KEY: Final = re.compile(f"[0-9a-f]{{{KEY_SIZE}}}")
 
 
 def read_key(event: Mapping[str, Any]) -> str:
-    """The key in a `stream` event.
+    """Return the key in a `stream` event.
 
     Raises:
-        FrameError: There is none.
+        FrameError: There is no valid key.
     """
     key = event.get("key")
     if event.get("type") != "stream" or not isinstance(key, str) or not _KEY.fullmatch(key):
-        raise FrameError("no stream with a key")
+        raise FrameError("not a `stream` event with a key")
     return key
 
 
 async def dial(path: Path, key: str) -> socket.socket:
-    """Connect to the runtime's stream socket and say which operation it is for.
+    """Connect to the runtime's stream socket and send the key of an operation.
 
     Raises:
-        OSError: Nobody listens there, or not in time.
+        OSError: The socket does not accept connections.
+        TimeoutError: It did not within DIAL_TIMEOUT.
     """
     loop = asyncio.get_running_loop()
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:
-        async with asyncio.timeout(DIAL_WITHIN):
+        async with asyncio.timeout(DIAL_TIMEOUT):
             await loop.sock_connect(sock, str(path))
             await loop.sock_sendall(sock, key.encode())
     except BaseException:

@@ -1,6 +1,6 @@
-"""The agent's end of the link: dials the runtime's socket, again and again, and runs operations over it.
+"""The agent's end of the link: connects to the runtime's socket, reconnects, and runs operations over it.
 
-Whatever breaks the protocol ends the connection: its calls fail with RUNTIME_UNAVAILABLE and a new one is dialled.
+A runtime that breaks the protocol loses its connection: the calls on it fail with RUNTIME_UNAVAILABLE.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import contextlib
 import logging
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from sandbox_link.client_connection import Connection
+from sandbox_link.client_connection import ClientConnection
 from sandbox_link.frames import FrameError
 from sandbox_link.protocol import OperationError
 
@@ -18,83 +18,88 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable
     from pathlib import Path
 
-    from sandbox_link.client_call import LinkCall
+    from sandbox_link.client_call import ClientCall
     from sandbox_link.protocol import Runtime
 
 EAGER_PAUSE: Final = 0.01
+"""Seconds between two attempts to connect for the first time."""
 EAGER_SECONDS: Final = 2.0
-"""For so long it is dialled at that pace, until it is there first: containers of a pod start within less."""
+"""Seconds during which EAGER_PAUSE applies: the containers of a pod start within less."""
 FIRST_BACKOFF: Final = 0.05
 LAST_BACKOFF: Final = 1.0
 HELLO_TIMEOUT: Final = 10.0
 GREET_TIMEOUT: Final = 60.0
-PATIENCE: Final = 5.0
-"""Seconds that `open` waits for a link: longer than a runtime takes to come back."""
+LINK_TIMEOUT: Final = 5.0
+"""Seconds that `open` waits for a link: longer than a runtime takes to restart."""
 
 _log = logging.getLogger(__name__)
 
 
 class Greeting(Protocol):
-    """Called on each new connection before anything else may use it; SessionGate.greet."""
+    """Runs on each new connection before anything else may use it (SessionGate.greet)."""
 
     def __call__(self, connection: Runtime, session_uid: str, *, restored: bool) -> Awaitable[None]:
-        """Raise OperationError to have the connection closed and dialled again."""
+        """Bring the runtime up to date. An OperationError closes the connection, and a new one is made."""
         ...
 
 
 class RuntimeLink:
-    """A Runtime (see calls.py) that outlives its connections.
+    """A `protocol.Runtime` that outlives its connections.
+
+    Args:
+        path: The runtime's socket.
+        timeout: Seconds that `open` waits for a link.
 
     Attributes:
-        greet: Brings a new connection up to date; set once, before `run`.
+        greet: Brings a new connection up to date. Set once, before `start`.
     """
 
-    def __init__(self, path: Path, patience: float = PATIENCE) -> None:
+    def __init__(self, path: Path, timeout: float = LINK_TIMEOUT) -> None:
         self.greet: Greeting | None = None
         self._path = path
-        self._patience = patience
-        self._connection: Connection | None = None
+        self._timeout = timeout
+        self._connection: ClientConnection | None = None
         self._up = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     @property
     def runtime_id(self) -> str:
-        """New at each start of the runtime; empty while there is no link."""
+        """Random id of this run of the runtime. Empty while there is no link."""
         return self._connection.hello.runtime_id if self._connection is not None else ""
 
     @property
     def can_stream(self) -> bool:
-        """See calls.Runtime."""
+        """True if an operation may be offered a bulk stream now."""
         return self._connection is not None and self._connection.can_stream
 
     def start(self) -> None:
-        """Dial in the background until `close`."""
+        """Connect and reconnect in the background until `close`."""
         self._task = asyncio.create_task(self._run())
 
     async def close(self) -> None:
-        """Stop dialling and close the connection."""
+        """Close the connection and do not reconnect."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
-    async def open(self, op: str, arguments: dict[str, Any]) -> LinkCall:
-        """See calls.Runtime."""
+    async def open(self, op: str, arguments: dict[str, Any]) -> ClientCall:
+        """Start an operation, as `protocol.Runtime.open` describes."""
         connection = await self._connected()
         return await connection.open(op, arguments)
 
     async def call(self, op: str, arguments: dict[str, Any]) -> dict[str, Any]:
-        """See calls.Runtime."""
+        """Run an operation without data, as `protocol.Runtime.call` describes."""
         connection = await self._connected()
         return await connection.call(op, arguments)
 
-    async def _connected(self) -> Connection:
+    async def _connected(self) -> ClientConnection:
         if self._connection is not None and self._connection.is_lost:
-            # Its task in `_run` has not come to that yet.
+            # The task in `_run` has not noticed yet.
             self._connection = None
             self._up.clear()
         if self._connection is None:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._patience):
+                async with asyncio.timeout(self._timeout):
                     await self._up.wait()
         if self._connection is None:
             message = "the sandbox's runtime does not answer; it may be restarting: try again"
@@ -117,8 +122,8 @@ class RuntimeLink:
             backoff = min(backoff * 2, LAST_BACKOFF)
 
     async def _serve_one_connection(self) -> bool:
-        """Dial, greet, serve until it is lost; whether it came as far as serving."""
-        connection = await Connection.dial(self._path)
+        """Connect, greet, and serve until the connection is lost. Returns True if it was greeted."""
+        connection = await ClientConnection.dial(self._path)
         try:
             async with asyncio.timeout(HELLO_TIMEOUT):
                 hello = await connection.wait_for_hello()

@@ -1,8 +1,8 @@
-"""One operation of the runtime as the agent follows it: its items in order, credit either way. Every byte is hostile.
+"""One operation of the runtime as the agent follows it: its items in order, and credit for both directions.
 
-EVENT frames are under no credit, so what waits to be consumed is bounded by MAX_BACKLOG, and that of all calls
-together by the connection's MAX_BACKLOGS: beyond it a call fails. Events are parsed a little at a time, since hostile
-JSON takes some twenty times its length in memory.
+Treats every byte from the runtime as hostile. EVENT frames need no credit, so MAX_BACKLOG bounds the bytes that wait to
+be consumed. The connection's MAX_BACKLOGS bounds those of all calls together. A call that exceeds a bound fails. Events
+are parsed a few at a time, because hostile JSON takes some twenty times its length in memory.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from sandbox_link.bulk_streams import read_key
 from sandbox_link.frames import (
@@ -31,62 +31,83 @@ if TYPE_CHECKING:
     import socket
     from contextlib import AbstractAsyncContextManager
 
-    from sandbox_link.client_connection import Connection
-
 MAX_BACKLOG: Final = 32 << 20
 """Bytes of one channel's frames that wait to be consumed, ITEM_COST included."""
 ITEM_COST: Final = 128
-"""Counted for each waiting frame, so that many tiny ones are bounded too."""
+"""Bytes added for each waiting frame, so that the number of tiny frames is bounded too."""
 MAX_SEND_WINDOW: Final = 1 << 30
 _BATCH_EVENTS: Final = 1 << 20
-"""Bytes of events after which a batch ends."""
+"""A batch ends after this many bytes of events."""
 _GRANT_AT: Final = INITIAL_WINDOW // 4
 _SEND_CHUNK: Final = 256 << 10
 _STREAMS: Final = {int(stream): stream for stream in Stream}
 
 
+class CallTransport(Protocol):
+    """The connection as a call uses it."""
+
+    def write(self, piece: bytes | memoryview) -> None:
+        """Queue a frame or a piece of one. It is sent in this round of the loop."""
+
+    def flush(self) -> None:
+        """Send the queue now."""
+
+    async def drain(self) -> None:
+        """Wait until the socket accepts more."""
+
+    def count_backlog(self, count: int) -> None:
+        """Add to the bytes that wait to be consumed in all calls. The count may be negative."""
+
+    def fail(self, reason: str) -> None:
+        """End the connection and all its calls."""
+
+    def stream(self, key: str) -> AbstractAsyncContextManager[socket.socket]:
+        """Open a bulk stream."""
+        ...
+
+
 @dataclass(slots=True)
 class _Credit:
-    """Bytes of DATA payload either way."""
+    """Bytes of DATA payload in each direction."""
 
     to_send: int = INITIAL_WINDOW
     to_receive: int = INITIAL_WINDOW
     to_grant: int = 0
 
 
-class LinkCall:
-    """A Call (see calls.py); beside iteration, `batch` hands over all that arrived together."""
+class ClientCall:
+    """A `protocol.Call` on one channel of a connection.
 
-    def __init__(self, connection: Connection, channel: int) -> None:
+    Attributes:
+        backlog: Bytes that wait to be consumed, ITEM_COST included.
+        is_abandoned: True if it was cancelled. The runtime may not have ended it yet.
+    """
+
+    def __init__(self, connection: CallTransport, channel: int) -> None:
         self._connection = connection
         self._channel = channel
         self._waiting: deque[Data | Frame] = deque()
         self.backlog = 0
         self._credit = _Credit()
         self._close: dict[str, Any] | OperationError | None = None
-        self._discarding = False
+        self.is_abandoned = False
         self._closed_by_runtime = False
         self._changed: asyncio.Future[None] | None = None
         self._credited = asyncio.Event()
 
     @property
     def result(self) -> dict[str, Any]:
-        """The `ok` object; only after the iteration ended."""
+        """The `ok` object. Available only after the iteration ended."""
         if not isinstance(self._close, dict):
             raise TypeError("the call has no result yet")
         return self._close
 
     @property
-    def is_abandoned(self) -> bool:
-        """Cancelled, and the runtime has not ended it yet."""
-        return self._discarding
-
-    @property
     def ended(self) -> bool:
-        """The runtime's CLOSE was received (or the link lost) and everything before it was consumed."""
+        """True once the CLOSE arrived or the link was lost, and everything before it was consumed."""
         return self._close is not None and not self._waiting
 
-    def __aiter__(self) -> LinkCall:
+    def __aiter__(self) -> ClientCall:
         return self
 
     async def __anext__(self) -> Data | Event:
@@ -95,7 +116,7 @@ class LinkCall:
         return self._consume()
 
     async def batch(self) -> list[Data | Event]:
-        """What waits, at least one item; empty at the end of the call.
+        """Return all items that have arrived, waiting for at least one. Returns an empty list at the end.
 
         Raises:
             OperationError: The operation failed.
@@ -111,7 +132,7 @@ class LinkCall:
         return items
 
     async def send(self, data: bytes | memoryview) -> None:
-        """Send input, waiting for credit and for the socket; nothing where the call has ended."""
+        """Send input, waiting for credit and for the socket. Does nothing once the call has ended."""
         view = memoryview(data)
         while view and self._close is None:
             while self._credit.to_send <= 1 and self._close is None:
@@ -124,40 +145,40 @@ class LinkCall:
             for part in data_pieces(self._channel, Stream.BODY, piece):
                 self._connection.write(part)
             view = view[len(piece) :]
-            # Now, together with the OPEN before it, instead of in the loop's next round.
+            # Send it together with the OPEN before it, instead of in the loop's next round.
             self._connection.flush()
             await self._connection.drain()
 
     def stream(self, event: Event) -> AbstractAsyncContextManager[socket.socket]:
-        """See calls.Call."""
+        """Open the bulk stream that a `stream` event names."""
         return self._connection.stream(read_key(event.value))
 
     async def end(self) -> None:
-        """Say that there is no more input."""
+        """Signal the end of the input."""
         if self._close is None:
             self._connection.write(encode_json(FrameType.CLOSE, self._channel, {}))
 
     async def cancel(self) -> None:
-        """Ask the runtime to stop. What it still sends is thrown away; the iteration ends with its CLOSE."""
+        """Ask the runtime to stop, and discard the rest of its output. The iteration ends with its CLOSE."""
         self.discard()
 
     def discard(self) -> None:
-        """As `cancel`, for callers that cannot await."""
-        if self._close is None and not self._discarding:
-            self._discarding = True
+        """Cancel without awaiting."""
+        if self._close is None and not self.is_abandoned:
+            self.is_abandoned = True
             self._connection.write(encode(FrameType.CANCEL, self._channel))
             while self._waiting:
                 self._give_back(_credit_of(self._take_first()))
 
     def break_off(self, reason: str) -> None:
-        """See calls.Call."""
+        """Close the connection because the runtime broke the protocol."""
         self._connection.fail(f"the runtime broke the protocol: {reason}")
 
     def receive(self, frame: Frame) -> None:
-        """Take a frame of this channel.
+        """Handle a frame of this channel.
 
         Raises:
-            FrameError: It breaks the protocol.
+            FrameError: The frame breaks the protocol.
         """
         if frame.type is FrameType.WINDOW:
             self._receive_window(frame.window())
@@ -172,13 +193,13 @@ class LinkCall:
             raise FrameError(f"the runtime must not send {frame.type.name}")
 
     def overflow(self) -> None:
-        """Fail: more waits than may."""
+        """Fail the call because too much waits to be consumed."""
         self.discard()
-        message = "the operation produced more than could be delivered: its client, or all of them, read too slowly"
+        message = "the operation produced more output than could be delivered; read it faster, or produce less"
         self.finish(OperationError("RESOURCE_EXHAUSTED", "OUTPUT_LIMIT", message))
 
     def finish(self, close: dict[str, Any] | OperationError) -> None:
-        """End the call; the first end counts."""
+        """End the call. Only the first end counts."""
         if self._close is None:
             self._close = close
         self._credited.set()
@@ -187,7 +208,7 @@ class LinkCall:
     def _receive_window(self, granted: int) -> None:
         self._credit.to_send += granted
         if self._credit.to_send > MAX_SEND_WINDOW:
-            raise FrameError("the runtime granted an absurd window")
+            raise FrameError("the runtime granted more credit than allowed")
         self._credited.set()
 
     def _receive_data(self, frame: Frame) -> None:
@@ -198,11 +219,11 @@ class LinkCall:
         stream = _STREAMS.get(body[0]) if len(body) else None
         if stream is None:
             raise FrameError("a DATA frame without a known stream")
-        # A copy: a view would keep all that was received with it, which nothing here counts.
+        # A view would keep everything received with it in memory, which no bound here counts.
         self._queue(Data(stream, bytes(body[1:])))
 
     def _queue(self, item: Data | Frame) -> None:
-        if self._discarding or self._close is not None:
+        if self.is_abandoned or self._close is not None:
             self._give_back(_credit_of(item))
             return
         cost = _cost_of(item)
@@ -262,12 +283,12 @@ class LinkCall:
 
 
 def unavailable(reason: str) -> OperationError:
-    """What a call ends with when the link was lost."""
+    """Return the error of a call whose link was lost."""
     return OperationError("UNAVAILABLE", "RUNTIME_UNAVAILABLE", f"the link to the sandbox's runtime was lost: {reason}")
 
 
 def _credit_of(item: Data | Frame) -> int:
-    # The stream tag counts.
+    # The stream tag counts too.
     return 1 + len(item.data) if isinstance(item, Data) else 0
 
 

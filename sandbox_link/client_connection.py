@@ -1,8 +1,8 @@
-"""One connection to the runtime: frames to calls and back. Every byte received is taken as hostile.
+"""One connection of the agent to the runtime: routes frames to calls. Treats every byte from the runtime as hostile.
 
-Bounds: DATA beyond its credit, frames on channels nobody opened, JSON of the wrong shape and a second hello end the
-connection (FrameError inside, RUNTIME_UNAVAILABLE for its calls). A runtime that says nothing while it is asked for
-something ends it too.
+The connection ends on DATA beyond its credit, frames on channels that are not open, malformed JSON and a second hello.
+Inside, these are FrameErrors; for the calls, RUNTIME_UNAVAILABLE. A runtime that stays silent during a call, and when
+probed, loses the connection too.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import logging
 import socket
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Self
 
-from sandbox_link import bulk_streams as streams
-from sandbox_link.client_call import LinkCall, unavailable
+from sandbox_link import bulk_streams
+from sandbox_link.client_call import ClientCall, unavailable
 from sandbox_link.frame_socket import FrameSocket, enlarge_buffer
 from sandbox_link.frames import MAX_DATA, Frame, FrameError, FrameType, encode_json
 from sandbox_link.protocol import OperationError
@@ -28,37 +28,37 @@ if TYPE_CHECKING:
 
 MAX_CHANNELS: Final = 1024
 MAX_BACKLOGS: Final = 128 << 20
-"""Bytes that wait to be consumed in all calls together."""
-SILENCE: Final = 20.0
-"""Seconds without a byte from the runtime, while calls are under way, after which it is asked for a sign of life."""
-SIGN_TIMEOUT: Final = 60.0
-"""Seconds that it has for that: a machine may be overloaded."""
+"""Bytes that may wait to be consumed in all calls together."""
+PROBE_AFTER: Final = 20.0
+"""Seconds without a byte from the runtime, while calls are running, after which the agent probes it."""
+PROBE_TIMEOUT: Final = 60.0
+"""Seconds that the runtime has to answer a probe: the machine may be overloaded."""
 _FLUSH_AT: Final = 64 << 10
 
 _log = logging.getLogger(__name__)
 
 
-class Connection:
-    """One connection, from hello to its loss; a Runtime of its own for the greeting.
+class ClientConnection:
+    """One connection, from its hello to its loss. The greeting uses it as a `protocol.Runtime`.
 
     Args:
-        sock: Connected to the runtime; owned from here on.
-        streams_at: Where the runtime listens for streams; None: none are offered.
+        sock: A socket connected to the runtime. The connection owns it.
+        bulk_path: The runtime's socket for bulk streams. None offers none.
     """
 
-    def __init__(self, sock: socket.socket, streams_at: Path | None = None) -> None:
+    def __init__(self, sock: socket.socket, bulk_path: Path | None = None) -> None:
         loop = asyncio.get_running_loop()
         self._loop = loop
         self._hello: asyncio.Future[Hello] = loop.create_future()
         self._lost: asyncio.Future[str] = loop.create_future()
-        self._calls: dict[int, LinkCall] = {}
+        self._calls: dict[int, ClientCall] = {}
         self._backlog = 0
         self._heard_at = loop.time()
         self._last_channel = 0
         self._is_flush_due = False
-        self._stream_path = streams_at
-        self._streams: set[socket.socket] = set()
-        self._has_streams = streams_at is not None
+        self._bulk_path = bulk_path
+        self._bulk_streams: set[socket.socket] = set()
+        self._has_bulk_streams = bulk_path is not None
         self._writable = asyncio.Event()
         self._writable.set()
         self._frames = FrameSocket(sock, self, self.fail)
@@ -69,7 +69,7 @@ class Connection:
         """Connect to the runtime's socket.
 
         Raises:
-            OSError: Nobody listens there.
+            OSError: The socket does not accept connections.
         """
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         try:
@@ -77,38 +77,47 @@ class Connection:
         except BaseException:
             sock.close()
             raise
-        return cls(sock, path.with_name(streams.SOCKET))
+        return cls(sock, path.with_name(bulk_streams.SOCKET_NAME))
 
     @property
     def hello(self) -> Hello:
-        """What the runtime said of itself; only after wait_for_hello."""
+        """The runtime's hello. Available only after `wait_for_hello`."""
         return self._hello.result()
 
     @property
     def runtime_id(self) -> str:
-        """See calls.Runtime."""
+        """Random id of this run of the runtime."""
         return self.hello.runtime_id
 
     @property
     def can_stream(self) -> bool:
-        """See calls.Runtime."""
-        return self._has_streams and self.hello.streams and len(self._streams) < streams.MAX_STREAMS
+        """True if an operation may be offered a bulk stream now."""
+        return self._has_bulk_streams and self.hello.streams and len(self._bulk_streams) < bulk_streams.MAX_STREAMS
 
     @property
     def is_lost(self) -> bool:
-        """Of no further use."""
+        """True once the connection has ended."""
         return self._lost.done()
 
     async def wait_for_hello(self) -> Hello:
-        """The hello, or OperationError where the connection was lost before it."""
+        """Wait for the runtime's hello.
+
+        Raises:
+            OperationError: The connection was lost first.
+        """
         return await asyncio.shield(self._hello)
 
     async def wait_until_lost(self) -> str:
-        """Why the connection ended, once it has."""
+        """Wait until the connection has ended, and return the reason."""
         return await asyncio.shield(self._lost)
 
-    async def open(self, op: str, arguments: dict[str, Any]) -> LinkCall:
-        """See calls.Runtime."""
+    async def open(self, op: str, arguments: dict[str, Any]) -> ClientCall:
+        """Start an operation.
+
+        Raises:
+            OperationError: UNAVAILABLE: the connection is lost. RESOURCE_EXHAUSTED: too many calls, or the arguments
+                are too long.
+        """
         if self._lost.done():
             raise unavailable(self._lost.result())
         if len(self._calls) >= MAX_CHANNELS:
@@ -119,13 +128,13 @@ class Connection:
         except FrameError:
             raise OperationError("RESOURCE_EXHAUSTED", "INVALID_ARGUMENT", "the arguments are too long") from None
         self._last_channel = channel
-        call = LinkCall(self, channel)
+        call = ClientCall(self, channel)
         self._calls[channel] = call
         self.write(frame)
         return call
 
     async def call(self, op: str, arguments: dict[str, Any]) -> dict[str, Any]:
-        """See calls.Runtime."""
+        """Run an operation without data, ignore its events, and return its `ok` object."""
         call = await self.open(op, arguments)
         try:
             while await call.batch():
@@ -135,33 +144,41 @@ class Connection:
             raise
         return call.result
 
-    async def watch(self, silence: float = SILENCE, timeout: float = SIGN_TIMEOUT) -> None:  # noqa: ASYNC109 - a bound
-        """End the connection where the runtime is silent though calls are under way; returns when it is lost.
+    async def watch(self, silence: float = PROBE_AFTER, timeout: float = PROBE_TIMEOUT) -> None:  # noqa: ASYNC109 - a bound
+        """End the connection if the runtime goes silent while calls are running. Returns once it is lost.
 
-        Any byte is a sign of life, so a busy runtime is never asked.
+        Any byte counts as a sign of life, so a busy runtime is never probed.
+
+        Args:
+            silence: Seconds of silence before a probe.
+            timeout: Seconds that the runtime has to answer a probe.
         """
         while not self._lost.done():
             await asyncio.wait({self._lost}, timeout=silence)
             if self._calls and self._loop.time() - self._heard_at >= silence:
-                await self._ask_for_a_sign(timeout)
+                await self._probe(timeout)
 
     def count_backlog(self, count: int) -> None:
-        """So many bytes more (or fewer) wait to be consumed."""
+        """Add to the bytes that wait to be consumed. Past MAX_BACKLOGS, the call with the most bytes fails."""
         self._backlog += count
         if self._backlog > MAX_BACKLOGS and self._calls:
             max(self._calls.values(), key=lambda call: call.backlog).overflow()
 
     @contextlib.asynccontextmanager
     async def stream(self, key: str) -> AsyncIterator[socket.socket]:
-        """See calls.Call."""
-        if self._stream_path is None or not self._has_streams:
-            raise unavailable("a stream that was not offered")
+        """Open a bulk stream.
+
+        Raises:
+            OperationError: UNAVAILABLE: none was offered, the runtime does not listen, or the link was lost.
+        """
+        if self._bulk_path is None or not self._has_bulk_streams:
+            raise unavailable("the runtime asked for a stream that was not offered")
         try:
-            sock = await streams.dial(self._stream_path, key)
+            sock = await bulk_streams.dial(self._bulk_path, key)
         except (OSError, TimeoutError) as error:
-            self._has_streams = False
-            raise unavailable(f"no stream to it: {error}") from error
-        self._streams.add(sock)
+            self._has_bulk_streams = False
+            raise unavailable(f"its stream socket does not answer: {error}") from error
+        self._bulk_streams.add(sock)
         try:
             with sock:
                 if self._lost.done():
@@ -169,10 +186,10 @@ class Connection:
                 enlarge_buffer(sock)
                 yield sock
         finally:
-            self._streams.discard(sock)
+            self._bulk_streams.discard(sock)
 
     def write(self, piece: bytes | memoryview) -> None:
-        """Send soon; what is written in one turn of the loop leaves together."""
+        """Queue a frame or a piece of one. Everything written in one round of the loop is sent together."""
         self._frames.write(piece)
         if self._frames.unsent >= _FLUSH_AT:
             self.flush()
@@ -181,26 +198,26 @@ class Connection:
             self._loop.call_soon(self._flush_due)
 
     def flush(self) -> None:
-        """Send now what was written."""
+        """Send the queue now."""
         self._frames.flush()
         if self._frames.unsent > MAX_DATA:
             self._writable.clear()
 
     async def drain(self) -> None:
-        """Wait while the socket takes no more."""
+        """Wait until the socket accepts more."""
         await self._writable.wait()
 
     def fail(self, reason: str) -> None:
-        """End the connection and all its calls; the first reason counts."""
+        """End the connection and all its calls. Only the first reason counts."""
         if self._lost.done():
             return
         self._lost.set_result(reason)
         self._frames.close()
         if not self._hello.done():
             self._hello.set_exception(unavailable(reason))
-            self._hello.exception()  # it may be that nobody waits any more
-        for sock in self._streams:
-            # Whoever waits there would not hear of the link.
+            self._hello.exception()  # retrieved here, in case no task waits for the hello
+        for sock in self._bulk_streams:
+            # A transfer that waits on its stream would not notice the loss of the link.
             with contextlib.suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)
         calls = list(self._calls.values())
@@ -210,14 +227,14 @@ class Connection:
         self._writable.set()
 
     def on_read(self) -> None:
-        """See frame_socket.Receiver."""
+        """Note that the runtime is alive."""
         self._heard_at = self._loop.time()
 
     def on_round(self) -> None:
-        """See frame_socket.Receiver."""
+        """Do nothing: calls wake their consumers themselves."""
 
     def on_frame(self, frame: Frame) -> None:
-        """See frame_socket.Receiver."""
+        """Route a frame to its call."""
         if self._lost.done():
             return
         try:
@@ -226,18 +243,20 @@ class Connection:
             _log.warning("the runtime broke the protocol: %s", error)
             raise
         except Exception as error:
-            # A defect of ours; what follows on this connection could be taken for something else.
+            # A bug in the agent: the frames that follow could be misinterpreted.
             _log.exception("a frame of the runtime could not be handled")
             raise FrameError("a frame that could not be handled") from error
 
     def _refuse(self) -> NoReturn:
-        """There are too many calls; a runtime that leaves cancelled ones open is of no further use."""
+        """Refuse one more call, and end the connection if the runtime leaves cancelled calls open."""
         abandoned = sum(call.is_abandoned for call in self._calls.values())
         if abandoned > MAX_CHANNELS // 2:
             reason = f"the runtime did not end {abandoned} cancelled operations"
             self.fail(reason)
             raise unavailable(reason)
-        raise OperationError("RESOURCE_EXHAUSTED", "TOO_MANY_CALLS", "too many operations are under way at once")
+        raise OperationError(
+            "RESOURCE_EXHAUSTED", "TOO_MANY_CALLS", "too many operations are running at once; wait for one to end"
+        )
 
     def _receive(self, frame: Frame) -> None:
         if not self._hello.done():
@@ -245,7 +264,7 @@ class Connection:
             return
         call = self._calls.get(frame.channel)
         if call is not None:
-            # Forgotten only afterwards: a malformed CLOSE must fail this call too.
+            # Remove the call only afterwards: a malformed CLOSE must fail it too.
             call.receive(frame)
             if frame.type is FrameType.CLOSE:
                 del self._calls[frame.channel]
@@ -254,7 +273,7 @@ class Connection:
         elif frame.type is not FrameType.WINDOW or frame.channel > self._last_channel:
             raise FrameError(f"{frame.type.name} on channel {frame.channel}, which is not open")
 
-    async def _ask_for_a_sign(self, timeout: float) -> None:  # noqa: ASYNC109 - a bound
+    async def _probe(self, timeout: float) -> None:  # noqa: ASYNC109 - a bound
         asked_at = self._loop.time()
         asking = asyncio.ensure_future(self.call("status", {}))
         try:

@@ -1,8 +1,8 @@
-"""A non-blocking stream socket that speaks frames on the running loop.
+"""Sends and receives frames over a non-blocking stream socket on the running loop.
 
-It is either end of the link, and the supervisor's end of an interpreter's control socket. Large data is neither joined
-with its header before it is sent nor copied out of what was received (asyncio's own transports do both, several
-times). There is no credit here: what may be sent is the caller's affair.
+Both ends of the link use it, and the supervisor for an interpreter's control socket. Large data is not joined with its
+header before it is sent, nor copied out of the receive buffer. asyncio's own transports do both, several times. The
+socket knows no credit: the caller decides what may be sent.
 """
 
 from __future__ import annotations
@@ -20,43 +20,43 @@ if TYPE_CHECKING:
 
 _RECEIVE: Final = 256 << 10
 _JOIN: Final = 64 << 10
-"""What is queued in all up to this is joined: one copy is cheaper than a list of many small pieces."""
+"""A queue of up to this many bytes is joined: one copy is cheaper than a list of many small pieces."""
 _PIECES: Final = 256
-"""Pieces handed to the kernel at once; it takes 1,024."""
+"""Pieces per system call. The kernel's limit is 1,024."""
 _SEND_BUFFER: Final = 1 << 20
-"""Asked for; the kernel grants less, but more than its default. A small one costs a switch of processes each time."""
+"""Requested bytes. The kernel grants less, but more than its default. A small buffer costs more process switches."""
 
 
 class Receiver(Protocol):
-    """Whoever the frames are for."""
+    """Handles the frames of a FrameSocket."""
 
     def on_read(self) -> None:
-        """Frames of one read follow."""
+        """Handle the start of a read, before its frames."""
 
     def on_frame(self, frame: Frame) -> None:
-        """A frame; FrameError ends the connection."""
+        """Handle a frame. A FrameError ends the connection."""
 
     def on_round(self) -> None:
-        """The frames of one read have all been given."""
+        """Handle the end of a read, after its frames."""
 
 
 def enlarge_buffer(sock: socket.socket) -> None:
-    """Let more bytes be under way."""
+    """Enlarge a socket's send buffer, as far as the kernel permits."""
     with contextlib.suppress(OSError):
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
 
 
 class FrameSocket:
-    """Sends bytes, and hands on frames.
+    """A socket that sends bytes and receives frames.
 
     Args:
-        sock: A connected stream socket; owned from here on.
-        receiver: Gets the frames.
+        sock: A connected stream socket. The FrameSocket owns it.
+        receiver: Handles the frames.
         on_end: Called once with the reason, at end of file, an error or a violation of the framing.
 
     Attributes:
-        unsent: Bytes that the kernel did not take yet.
-        on_sent: Called when it has taken all that had to wait.
+        unsent: Bytes that the kernel has not accepted yet.
+        on_sent: Called once the kernel has accepted everything that had to wait.
     """
 
     def __init__(self, sock: socket.socket, receiver: Receiver, on_end: Callable[[str], None]) -> None:
@@ -76,18 +76,18 @@ class FrameSocket:
         self._loop.add_reader(sock, self.receive)
 
     def send(self, data: bytes | memoryview) -> None:
-        """Send, keeping what does not fit now."""
+        """Send bytes. Those that do not fit now stay in the queue."""
         self.write(data)
         self.flush()
 
     def write(self, data: bytes | memoryview) -> None:
-        """Queue bytes, which must not change any more; `flush` sends them."""
+        """Queue bytes, which must not change afterwards. `flush` sends them."""
         if self._open:
             self._queue.append(data)
             self.unsent += len(data)
 
     def flush(self) -> None:
-        """Send what is queued, keeping what does not fit now."""
+        """Send the queue. Bytes that do not fit now stay in it."""
         if self._waits or not self._queue:
             return
         self._send_queue()
@@ -96,13 +96,13 @@ class FrameSocket:
             self._loop.add_writer(self._socket, self._send_rest)
 
     def pause(self) -> None:
-        """Stop reading, so that the other side has to wait."""
+        """Stop reading, so that the other side has to wait once the buffers are full."""
         if self._open and not self._paused:
             self._paused = True
             self._loop.remove_reader(self._socket)
 
     def resume(self) -> None:
-        """Read again."""
+        """Continue reading after `pause`."""
         if self._open and self._paused:
             self._paused = False
             self._loop.add_reader(self._socket, self.receive)
@@ -129,7 +129,7 @@ class FrameSocket:
             self._end(reason)
 
     def drain(self) -> None:
-        """Read all that is left of a peer that has ended."""
+        """Read everything that a peer sent before it ended."""
         while self._open:
             try:
                 if not self._socket.recv(1, socket.MSG_PEEK):
@@ -173,7 +173,7 @@ class FrameSocket:
             except (BlockingIOError, InterruptedError):
                 return
             except OSError:
-                # The reading side will see the end.
+                # The reader notices the end of the connection.
                 queue.clear()
                 self.unsent = 0
                 return

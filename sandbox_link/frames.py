@@ -1,13 +1,13 @@
-"""Frames of the link: encode, and decode incrementally with bounds. Pure: no I/O, no state beyond a decoder's buffer.
+"""Encodes the link's frames, and decodes them incrementally with bounds. Pure: no I/O, no state but a decoder's buffer.
 
 A frame on the wire, big endian:
 
-    u32 length   of what follows it: 5 + len(payload)
+    u32 length   of the rest of the frame: 5 + len(payload)
     u8  type     FrameType
-    u32 channel  0 is the connection itself, others are chosen by the side that opens them
+    u32 channel  0 is the connection itself; the side that opens a channel chooses its number
     payload      JSON (UTF-8) for OPEN, EVENT, CLOSE; raw bytes for DATA; u32 for WINDOW; empty for CANCEL
 
-Errors: FrameError, for every violation of the above; the connection is then of no further use.
+Errors: FrameError for every violation of this format. The connection must then be closed.
 """
 
 from __future__ import annotations
@@ -22,27 +22,27 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 MAX_DATA: Final = 1 << 20
-"""Bytes of payload in a DATA frame at most, its stream tag included."""
+"""Maximum bytes of payload in a DATA frame, its stream tag included."""
 MAX_JSON: Final = 1 << 20
-"""Bytes of payload in an OPEN, EVENT or CLOSE frame at most. Larger content (code, results) travels as DATA."""
+"""Maximum bytes of payload in an OPEN, EVENT or CLOSE frame. Larger content (code, results) travels as DATA."""
 INITIAL_WINDOW: Final = 4 << 20
 """Bytes of DATA payload a side may send on a channel before the other side's first WINDOW frame."""
 
 _HEADER: Final = struct.Struct("!IBI")
 _DATA_HEADER: Final = struct.Struct("!IBIB")
 _SMALL: Final = 4 << 10
-"""Data up to this is copied behind its header; more travels as a piece of its own."""
+"""Data up to this many bytes is copied behind its header. Larger data stays a piece of its own."""
 _WINDOW: Final = struct.Struct("!I")
 _LENGTH_OF_TYPE_AND_CHANNEL: Final = 5
 HEADER_SIZE: Final = _HEADER.size
 
 
 class FrameError(ValueError):
-    """The bytes are not frames, or break a bound."""
+    """The bytes are not frames, or exceed a bound."""
 
 
 class FrameType(enum.IntEnum):
-    """What a frame means; docs/link.md has the life of a channel."""
+    """Type of a frame; docs/link.md describes the life of a channel."""
 
     OPEN = 1
     DATA = 2
@@ -52,14 +52,14 @@ class FrameType(enum.IntEnum):
     WINDOW = 6
 
 
-# Calling the enum costs several times as much, and each frame is looked up.
+# Calling the enum costs several times as much, and every frame needs this lookup.
 _TYPES: Final = {int(type_): type_ for type_ in FrameType}
-# json.dumps would make an encoder each time.
+# json.dumps would create an encoder each time.
 _encode_json: Final = json.JSONEncoder(separators=(",", ":")).encode
 
 
 class Stream(enum.IntEnum):
-    """First byte of a DATA payload: what the rest belongs to."""
+    """First byte of a DATA payload: the stream that the rest belongs to."""
 
     BODY = 0
     STDOUT = 1
@@ -71,7 +71,8 @@ class Frame:
     """One decoded frame.
 
     Attributes:
-        body: Its payload; of DATA a view of the bytes received, which keeps all of them in memory: copy what is kept.
+        body: Its payload. Of a DATA frame it is a view, which keeps all bytes received with it in memory: copy what
+            you keep.
     """
 
     type: FrameType
@@ -84,10 +85,10 @@ class Frame:
         return bytes(self.body)
 
     def json(self) -> dict[str, Any]:
-        """The payload as a JSON object.
+        """Return the payload as a JSON object.
 
         Raises:
-            FrameError: It is not one.
+            FrameError: The payload is not a JSON object.
         """
         try:
             value = json.loads(bytes(self.body))
@@ -98,7 +99,7 @@ class Frame:
         return value
 
     def window(self) -> int:
-        """Bytes that a WINDOW frame grants."""
+        """Return the bytes that a WINDOW frame grants."""
         if len(self.body) != _WINDOW.size:
             raise FrameError("a WINDOW frame has 4 bytes")
         granted: int = _WINDOW.unpack(self.body)[0]
@@ -106,12 +107,12 @@ class Frame:
 
 
 def encode(type_: FrameType, channel: int, payload: bytes | bytearray | memoryview = b"") -> bytes:
-    """One frame as bytes."""
+    """Encode one frame."""
     return _HEADER.pack(_LENGTH_OF_TYPE_AND_CHANNEL + len(payload), type_, channel) + payload
 
 
 def encode_json(type_: FrameType, channel: int, value: dict[str, Any]) -> bytes:
-    """An OPEN, EVENT or CLOSE frame.
+    """Encode an OPEN, EVENT or CLOSE frame.
 
     Raises:
         FrameError: The JSON is longer than MAX_JSON.
@@ -123,12 +124,12 @@ def encode_json(type_: FrameType, channel: int, value: dict[str, Any]) -> bytes:
 
 
 def encode_data(channel: int, stream: Stream, data: bytes | memoryview) -> bytes:
-    """One DATA frame. `data` is at most MAX_DATA - 1 bytes; use `split_data` for more."""
+    """Encode one DATA frame. `data` has at most MAX_DATA - 1 bytes; use `split_data` for more."""
     return _data_header(channel, stream, len(data)) + data
 
 
 def data_pieces(channel: int, stream: Stream, data: memoryview) -> tuple[bytes | memoryview, ...]:
-    """As `encode_data`, without copying much: send the pieces one behind the other, and leave the data as it is."""
+    """Encode one DATA frame without copying large data: send the pieces in order, and do not change the data."""
     if len(data) <= _SMALL:
         return (encode_data(channel, stream, data),)
     return (_data_header(channel, stream, len(data)), data)
@@ -139,26 +140,26 @@ def _data_header(channel: int, stream: Stream, size: int) -> bytes:
 
 
 def split_data(channel: int, stream: Stream, data: bytes | memoryview) -> Iterator[bytes]:
-    """DATA frames of at most MAX_DATA for any amount of data; nothing for none."""
+    """Yield DATA frames of at most MAX_DATA for any amount of data. Yields nothing for no data."""
     view = memoryview(data)
     for start in range(0, len(view), MAX_DATA - 1):
         yield encode_data(channel, stream, view[start : start + MAX_DATA - 1])
 
 
 def encode_window(channel: int, granted: int) -> bytes:
-    """A WINDOW frame: the other side may send `granted` more bytes of DATA payload on this channel."""
+    """Encode a WINDOW frame: the other side may send `granted` more bytes of DATA payload on this channel."""
     return encode(FrameType.WINDOW, channel, _WINDOW.pack(granted))
 
 
 class FrameDecoder:
-    """Bytes in, frames out; never holds more than one frame that is not complete."""
+    """Incremental decoder. It never holds more than one incomplete frame."""
 
     def __init__(self) -> None:
         self._partial = bytearray()
         self._needed = HEADER_SIZE
 
     def feed(self, data: bytes | bytearray) -> Iterator[Frame]:
-        """Add received bytes, which must not change any more, and yield each frame that is complete.
+        """Add received bytes, which must not change afterwards, and yield each complete frame.
 
         Raises:
             FrameError: A length, type or size is out of bounds.
@@ -167,7 +168,7 @@ class FrameDecoder:
             self._partial += data
             if len(self._partial) < self._needed:
                 return
-            # Handed over, not emptied: frames look into it.
+            # A new buffer, because frames are views into the old one.
             data, self._partial = self._partial, bytearray()
         view, position = memoryview(data), 0
         while True:

@@ -1,6 +1,6 @@
-"""inotify, which Python does not have: watches on open folders, and events without blocking. Standard library only.
+"""Binds inotify, which Python lacks: watches on open folders, and events without blocking. Standard library only.
 
-Both sides of the link use it, each for folders of its own. Linux only: elsewhere `Inotify` raises OSError (ENOSYS).
+Both sides of the link use it, each for its own folders. Linux only: elsewhere `Inotify` raises OSError (ENOSYS).
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ DELETE: Final = 0x0000_0200
 DELETE_SELF: Final = 0x0000_0400
 MOVE_SELF: Final = 0x0000_0800
 OVERFLOW: Final = 0x0000_4000
-"""The kernel dropped events: whoever relies on them must look anew."""
+"""The kernel dropped events: read the folders again."""
 IGNORED: Final = 0x0000_8000
 """The watch is gone."""
 IS_FOLDER: Final = 0x4000_0000
 CHANGES: Final = MODIFY | ATTRIB | CLOSE_WRITE | MOVED_FROM | MOVED_TO | CREATE | DELETE | DELETE_SELF | MOVE_SELF
-"""Whatever changes a folder's entries or their contents."""
+"""All events that change a folder's entries or their contents."""
 
 _ONLY_FOLDERS: Final = 0x0100_0000
 _HEADER: Final = struct.Struct("iIII")
@@ -37,20 +37,20 @@ _libc: Final = ctypes.CDLL(None, use_errno=True)
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One event."""
+    """One event of a watched folder."""
 
     watch: int
     """The watch's number; -1 for OVERFLOW."""
     mask: int
     name: bytes
-    """Of the folder's entry; empty where the folder itself is meant."""
+    """Name of the folder's entry; empty if the event is about the folder itself."""
 
 
 class Inotify:
     """One queue of events.
 
     Raises:
-        OSError: There is no inotify, or this user has too many queues (EMFILE).
+        OSError: The system has no inotify, or this user has too many queues (EMFILE).
     """
 
     def __init__(self) -> None:
@@ -62,11 +62,11 @@ class Inotify:
             _raise()
 
     def fileno(self) -> int:
-        """The descriptor, readable when there are events."""
+        """Return the descriptor, which is readable while events wait."""
         return self._descriptor
 
     def add(self, folder: int, mask: int = CHANGES) -> int:
-        """Watch an open folder, whatever its name is by now; its number, the same one for the same folder.
+        """Watch an open folder, even if it was renamed since. Returns the watch's number, one per folder.
 
         Raises:
             OSError: ENOSPC: this user has too many watches.
@@ -78,11 +78,11 @@ class Inotify:
         return number
 
     def remove(self, watch: int) -> None:
-        """Watch no more; one that is gone is no error."""
+        """Remove a watch. One that the kernel removed already is not an error."""
         _libc.inotify_rm_watch(self._descriptor, watch)
 
     def read(self) -> list[Event]:
-        """The events that wait, at most a buffer of them; none where there are none."""
+        """Return the waiting events, at most 256 KiB of them. Never blocks."""
         try:
             data = os.read(self._descriptor, _BUFFER)
         except BlockingIOError:
@@ -98,7 +98,7 @@ class Inotify:
         return events
 
     def close(self) -> None:
-        """Give up the queue and its watches. Idempotent."""
+        """Close the queue and its watches. Idempotent."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1

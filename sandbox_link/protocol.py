@@ -1,6 +1,6 @@
-"""What both sides of the link program against: a call as the agent makes it, a channel as the runtime serves it.
+"""Interfaces of the link: a call as the agent makes it, a channel as the runtime serves it.
 
-Errors: OperationError is the one error of an operation, on both sides; docs/link.md has its form on the wire.
+Errors: OperationError is the only error of an operation, on both sides. docs/link.md has its form on the wire.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ class OperationError(Exception):
     Attributes:
         code: Name of a gRPC status code, such as `NOT_FOUND`.
         reason: UPPER_SNAKE word, such as `FILE_NOT_FOUND`; docs/pod-contract.md lists them.
-        message: A sentence that says what to do next where there is something to do.
-        field: The request's field at fault, or "".
+        message: A sentence for people. If they can do something about the error, it says what.
+        field: Name of the invalid field of the request, or "".
     """
 
     def __init__(self, code: str, reason: str, message: str, field: str = "") -> None:
@@ -49,59 +49,62 @@ class Data:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """An event of a call, as the runtime said it: check every value before use."""
+    """An event of a call, as the runtime sent it. Check every value before use."""
 
     value: dict[str, Any]
 
 
 class Call(Protocol):
-    """One operation under way, seen from the agent.
+    """A running operation, seen from the agent.
 
-    Iterate for events and data; the iteration ends with the runtime's CLOSE, after which `result` is set, and raises
-    OperationError where the operation failed (RUNTIME_UNAVAILABLE, code UNAVAILABLE, where the link was lost).
+    Iterate for events and data. The iteration ends with the runtime's CLOSE, and then `result` is set. It raises
+    OperationError if the operation failed, with reason RUNTIME_UNAVAILABLE and code UNAVAILABLE if the link was lost.
     """
 
     @property
     def result(self) -> dict[str, Any]:
-        """The `ok` object; only after the iteration ended."""
+        """The `ok` object. Available only after the iteration ended."""
         ...
 
     def __aiter__(self) -> AsyncIterator[Data | Event]:
-        """Events and data in order. Credit is given back as items are consumed: a slow consumer slows the runtime."""
+        """Iterate over events and data in order.
+
+        Each consumed item returns its credit to the runtime, so a slow consumer slows the runtime down.
+        """
         ...
 
     @property
     def ended(self) -> bool:
-        """The call has ended and everything before its end was consumed."""
+        """True once the call has ended and everything before its end was consumed."""
         ...
 
     async def batch(self) -> list[Data | Event]:
-        """As iteration, but all that waits at once, at least one item; empty at the end."""
+        """Return all items that have arrived, waiting for at least one. Returns an empty list at the end."""
         ...
 
     def break_off(self, reason: str) -> None:
-        """The runtime broke the protocol: close the connection, every call of it fails."""
+        """Close the connection because the runtime broke the protocol. All calls on it fail."""
         ...
 
     async def send(self, data: bytes | memoryview) -> None:
-        """Send input (DATA BODY), waiting for credit; any length. The data must not change later."""
+        """Send input of any length (DATA BODY), waiting for credit. The data must not change afterwards."""
         ...
 
     def stream(self, event: Event) -> AbstractAsyncContextManager[socket.socket]:
-        """The socket that a `stream` event of the runtime names, not blocking; closed at the end.
+        """Open the non-blocking socket that a `stream` event of the runtime names, and close it at the end.
 
         Raises:
-            FrameError: The event is no such one.
+            FrameError: The event is not a `stream` event with a key.
             OperationError: UNAVAILABLE: the runtime does not listen there.
         """
         ...
 
     async def end(self) -> None:
-        """Say that there is no more input."""
+        """Signal the end of the input."""
         ...
 
     async def cancel(self) -> None:
-        """Ask the runtime to stop; the iteration still ends with its CLOSE."""
+        """Ask the runtime to stop. The iteration still ends with the runtime's CLOSE."""
         ...
 
 
@@ -110,27 +113,27 @@ class Runtime(Protocol):
 
     @property
     def runtime_id(self) -> str:
-        """New at each start of the runtime; empty while there is no link."""
+        """Random id of this run of the runtime. Empty while there is no link."""
         ...
 
     @property
     def can_stream(self) -> bool:
-        """Whether an operation may be offered a stream now; a property of the link, and of how many there are."""
+        """True if an operation may be offered a bulk stream now: the runtime supports it and not too many are open."""
         ...
 
     async def open(self, op: str, arguments: dict[str, Any]) -> Call:
-        """Start an operation.
+        """Start an operation, waiting a few seconds for a link if there is none.
 
         Raises:
-            OperationError: UNAVAILABLE, RUNTIME_UNAVAILABLE: there is no link (a short wait for one is included).
+            OperationError: UNAVAILABLE, RUNTIME_UNAVAILABLE: there is still no link.
         """
         ...
 
     async def call(self, op: str, arguments: dict[str, Any]) -> dict[str, Any]:
-        """An operation without data: its `ok` object, events ignored.
+        """Run an operation without data, ignore its events, and return its `ok` object.
 
         Raises:
-            OperationError: As the runtime said it, or as for `open`.
+            OperationError: As the runtime reported it, or as for `open`.
         """
         ...
 
@@ -138,7 +141,7 @@ class Runtime(Protocol):
 class Channel(Protocol):
     """One operation, seen from the runtime.
 
-    A handler is `async def handle(channel: Channel) -> dict[str, Any]` (the `ok` object).
+    A handler is `async def handle(channel: Channel) -> dict[str, Any]` and returns the `ok` object.
     """
 
     @property
@@ -147,20 +150,23 @@ class Channel(Protocol):
         ...
 
     async def receive(self) -> bytes | None:
-        """The next piece of input; None after the agent's CLOSE. Cancellation arrives as asyncio.CancelledError."""
+        """Return the next piece of input, or None after the agent's CLOSE.
+
+        A cancellation by the agent arrives as asyncio.CancelledError.
+        """
         ...
 
     async def send(self, stream: Stream, data: bytes | memoryview) -> None:
-        """Send output, waiting for credit; any length."""
+        """Send output of any length, waiting for credit."""
         ...
 
     async def stream(self) -> socket.socket | None:
-        """A socket for the content of a large file, which does not block; whoever takes it closes it.
+        """Return a non-blocking socket for a large file's content, which the caller has to close.
 
-        None where the agent offered none: the content goes by `send` and `receive`.
+        Returns None if the agent did not offer one: then the content travels by `send` and `receive`.
 
         Raises:
-            OperationError: ABORTED: it offered one and did not come.
+            OperationError: ABORTED: the agent offered one and did not connect.
         """
         ...
 

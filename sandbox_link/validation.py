@@ -1,6 +1,6 @@
-"""What the runtime says beside data, checked: hello and CLOSE. Pure.
+"""Validates the runtime's hello and CLOSE frames. Pure.
 
-Errors: FrameError, for whatever docs/link.md does not allow.
+Errors: FrameError for everything that docs/link.md does not allow.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 PROTOCOL: Final = 1
 MAX_MESSAGE: Final = 1024
-"""Bytes of an error's message that are passed on: it travels twice in trailers, of which clients take 8 KiB."""
+"""Maximum bytes of an error's message: it travels twice in gRPC trailers, of which clients accept 8 KiB."""
 CODES: Final = frozenset(
     {
         "CANCELLED",
@@ -37,8 +37,8 @@ CODES: Final = frozenset(
         "DATA_LOSS",
     }
 )
-"""gRPC status codes the runtime may answer with. UNAUTHENTICATED is the agent's alone."""
-AGENTS_REASONS: Final = frozenset(
+"""gRPC status codes that the runtime may answer with. Only the agent may use UNAUTHENTICATED."""
+AGENT_REASONS: Final = frozenset(
     {
         "NOT_BOUND",
         "DRAINING",
@@ -50,7 +50,7 @@ AGENTS_REASONS: Final = frozenset(
         "WORKSPACE_CONFLICT",
     }
 )
-"""Reasons that only the agent may give: clients start another session by them, or take a call for not run."""
+"""Reasons that only the agent may give: on some, clients start another session or assume that a call did not run."""
 
 _ID: Final = re.compile(r"[0-9A-Za-z_.:-]{1,128}")
 _REASON: Final = re.compile(r"[A-Z][A-Z0-9_]{0,63}")
@@ -67,34 +67,34 @@ class Hello:
     restored: bool
     workspace_root: str
     streams: bool = False
-    """It listens for streams; a runtime of an earlier version does not."""
+    """True if the runtime listens for bulk streams. Earlier versions do not."""
 
 
 def read_hello(frame: Frame) -> Hello:
-    """The first frame of a connection.
+    """Return the hello in a connection's first frame.
 
     Raises:
-        FrameError: It is no hello of this protocol.
+        FrameError: The frame is not a hello of this protocol.
     """
     if frame.type is not FrameType.EVENT or frame.channel != 0:
-        raise FrameError("the first frame is no hello")
+        raise FrameError("the first frame is not a hello")
     value = frame.json()
     if value.get("type") != "hello" or value.get("protocol") != PROTOCOL:
-        raise FrameError("no hello of this protocol")
+        raise FrameError("not a hello of this protocol")
     runtime_id, uid = value.get("runtime_id"), value.get("session_uid")
     restored, root = value.get("restored"), value.get("workspace_root")
     if not isinstance(runtime_id, str) or not _ID.fullmatch(runtime_id):
-        raise FrameError("hello without a runtime_id")
+        raise FrameError("hello without a valid runtime_id")
     if not isinstance(uid, str) or len(uid) > _MAX_UID or not isinstance(restored, bool) or not isinstance(root, str):
         raise FrameError("hello with values of the wrong type")
     return Hello(runtime_id, uid, restored, root, value.get("streams") is True)
 
 
 def read_close(frame: Frame) -> dict[str, Any] | OperationError:
-    """The end of a call: its `ok` object, or its error.
+    """Return the `ok` object or the error in a CLOSE frame.
 
     Raises:
-        FrameError: It is neither.
+        FrameError: The frame has neither, or both.
     """
     value = frame.json()
     ok, error = value.get("ok"), value.get("error")
@@ -102,7 +102,7 @@ def read_close(frame: Frame) -> dict[str, Any] | OperationError:
         return ok
     if isinstance(error, dict) and ok is None:
         return _read_error(error)
-    raise FrameError("CLOSE is neither ok nor error")
+    raise FrameError("CLOSE needs either `ok` or `error`")
 
 
 def _read_error(error: dict[str, Any]) -> OperationError:
@@ -111,8 +111,8 @@ def _read_error(error: dict[str, Any]) -> OperationError:
         raise FrameError("CLOSE with an unknown code")
     if not isinstance(reason, str) or not _REASON.fullmatch(reason) or not isinstance(message, str):
         raise FrameError("CLOSE with a malformed error")
-    if reason in AGENTS_REASONS:
-        raise FrameError("CLOSE with a reason that is the agent's alone")
+    if reason in AGENT_REASONS:
+        raise FrameError("CLOSE with a reason that only the agent may give")
     field = "" if field is None else field
     if not isinstance(field, str) or not _FIELD.fullmatch(field):
         raise FrameError("CLOSE with a malformed field")
@@ -120,7 +120,7 @@ def _read_error(error: dict[str, Any]) -> OperationError:
 
 
 def shorten(message: str) -> str:
-    """At most MAX_MESSAGE bytes, cut between two characters."""
-    # Lone surrogates (names that are not UTF-8) cannot travel in a protobuf string.
+    """Cut a message to at most MAX_MESSAGE bytes, between two characters."""
+    # A protobuf string cannot hold lone surrogates, which come from names that are not UTF-8.
     text = message[:MAX_MESSAGE].encode("utf-8", "backslashreplace")
     return text[:MAX_MESSAGE].decode("utf-8", "ignore")

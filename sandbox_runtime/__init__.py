@@ -1,7 +1,6 @@
-"""What runs inside the sandbox container (untrusted side): supervisor, interpreters, commands, files.
+"""The untrusted process: supervisor.py starts it, link/ receives its calls, the other folders do the work.
 
-Reading order: `__main__` -> `supervisor` -> `connection`/`channel` (the link) -> `operations` -> `executions`,
-`contexts`, `commands`
--> `interpreters` -> `spawner` -> `zygote` (its own process) -> `python` (what a forked interpreter runs).
-Standard library only. Nothing here may hold a credential: user code has the same user id.
+Reading order: `supervisor`, `link.server_connection`, `link.context_operations`, `execution.context`,
+`interpreters.interpreter`, `interpreters.zygote` (its own process), `python` (runs in a forked interpreter). Standard
+library only. No credential may ever reach this process: user code has the same user id.
 """

@@ -1,6 +1,6 @@
-"""What must outlive the runtime's process as the workspace does: that it was restored, and which commit it holds.
+"""State that survives a restart of the runtime: whether the workspace was restored, and which commit it holds.
 
-Kept in HOME, which lives as long as the workspace. User code can change it; that misleads nobody but its own session.
+The file is in HOME, which lives as long as the workspace. User code can change it, which misleads only its own session.
 """
 
 from __future__ import annotations
@@ -15,12 +15,15 @@ if TYPE_CHECKING:
 _MAX_SIZE: Final = 4096
 
 
-class Marks:
-    """One workspace's marks.
+class RestartFile:
+    """The state of one workspace.
+
+    Args:
+        path: The file, which need not exist.
 
     Attributes:
-        restored: Whether the workspace was restored.
-        commit: The commit it holds, as the agent put it; empty where none was said.
+        restored: True if the workspace was restored.
+        commit: The commit that it holds, as the agent named it. Empty if unknown.
     """
 
     def __init__(self, path: Path) -> None:
@@ -30,18 +33,18 @@ class Marks:
         self.commit = ""
 
     def bind(self, session_uid: str) -> None:
-        """Take what an earlier process left for this session; nothing of another one's."""
+        """Read the state that an earlier process saved for this session. The state of another session is ignored."""
         if session_uid == self._session_uid:
             return
-        left = self._load()
-        is_ours = left.get("session_uid") == session_uid
+        saved = self._load()
+        is_ours = saved.get("session_uid") == session_uid
         self._session_uid = session_uid
-        self.restored = is_ours and left.get("restored") is True
-        commit = left.get("commit")
+        self.restored = is_ours and saved.get("restored") is True
+        commit = saved.get("commit")
         self.commit = commit if is_ours and isinstance(commit, str) else ""
 
-    def note(self, *, restored: bool | None = None, commit: str | None = None) -> None:
-        """Remember. A full disk is no reason to fail: this process still knows."""
+    def save(self, *, restored: bool | None = None, commit: str | None = None) -> None:
+        """Change the state and write the file. Ignores a full disk: this process still has the state."""
         self.restored = self.restored if restored is None else restored
         self.commit = self.commit if commit is None else commit
         text = json.dumps({"session_uid": self._session_uid, "restored": self.restored, "commit": self.commit})

@@ -1,80 +1,89 @@
-"""What the runtime knows of its session, shared by its operations."""
+"""The session's state, which the runtime's operations share."""
 
 from __future__ import annotations
 
+import os
 import secrets
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from sandbox_link.protocol import OperationError
+from sandbox_link.protocol import OperationError, invalid
 from sandbox_runtime.settings import Limits
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
-    from sandbox_runtime.restart_file import Marks
+    from sandbox_runtime.restart_file import RestartFile
 
 
 @dataclass(slots=True)
-class State:
-    """One runtime.
+class SessionState:
+    """State of one runtime and its session.
 
     Attributes:
         root: The workspace's root, symlinks resolved.
-        base_environment: What every interpreter and command starts from.
-        runtime_id: New at each start.
-        session_uid: Empty until `configure`.
-        marks: What outlives this process.
+        base_environment: The environment that every interpreter and command starts from.
+        restart_file: State that survives a restart of the runtime.
+        runtime_id: Random id of this run of the runtime.
+        session_uid: The session's uid. Empty until `configure`.
         env: The session's environment.
         limits: The session's limits, changed in place.
     """
 
     root: Path
     base_environment: dict[str, str]
-    marks: Marks
+    restart_file: RestartFile
     runtime_id: str = field(default_factory=lambda: secrets.token_hex(8))
     session_uid: str = ""
     env: dict[str, str] = field(default_factory=dict)
     limits: Limits = field(default_factory=Limits)
 
-    def environment(self, extra: dict[str, str]) -> dict[str, str]:
-        """The environment of an interpreter or command, before the mark of its tree."""
+    def environment(self, extra: Mapping[str, str]) -> dict[str, str]:
+        """Return the environment of an interpreter or command, without the mark of its process tree."""
         return {**self.base_environment, **self.env, **extra}
 
+    def process_limit(self) -> int:
+        """Return RLIMIT_NPROC for children, or 0 for none.
+
+        The limit counts the user's processes on the whole machine. It is therefore set only in a container.
+        """
+        return self.limits.processes if os.getpid() == 1 and os.getuid() != 0 else 0
+
     def resolve_cwd(self, cwd: str) -> Path:
-        """A working directory inside the workspace, from a path relative to its root (or absolute inside it).
+        """Return a working directory inside the workspace.
+
+        Args:
+            cwd: Relative to the workspace root, or absolute inside it.
 
         Raises:
-            OperationError: It leaves the root, does not exist, or is no folder. Field `cwd`.
+            OperationError: It leaves the root, does not exist, or is not a folder. Field `cwd`.
         """
         if "\0" in cwd:
-            raise OperationError("INVALID_ARGUMENT", "INVALID_ARGUMENT", "`cwd` holds a NUL character", "cwd")
+            raise invalid("cwd", "`cwd` holds a NUL character")
         try:
             path = (self.root / cwd).resolve()
         except (OSError, RuntimeError):
-            raise OperationError(
-                "INVALID_ARGUMENT", "INVALID_ARGUMENT", f"`cwd` cannot be resolved: {cwd}", "cwd"
-            ) from None
+            raise invalid("cwd", f"`cwd` cannot be resolved: {cwd}") from None
         if path != self.root and self.root not in path.parents:
             message = f"`cwd` leaves the workspace: {cwd}; give a path relative to its root"
-            raise OperationError("INVALID_ARGUMENT", "PATH_OUTSIDE_WORKSPACE", message, "cwd")
+            raise invalid("cwd", message, "PATH_OUTSIDE_WORKSPACE")
         if not path.exists():
             raise OperationError("NOT_FOUND", "FILE_NOT_FOUND", f"`cwd` does not exist: {cwd}", "cwd")
         if not path.is_dir():
-            raise OperationError("INVALID_ARGUMENT", "NOT_A_DIRECTORY", f"`cwd` is not a folder: {cwd}", "cwd")
+            raise invalid("cwd", f"`cwd` is not a folder: {cwd}", "NOT_A_DIRECTORY")
         return path
 
     def read_timeout(self, value: object) -> float:
-        """A `timeout` argument in seconds; the session's limit where there is none.
+        """Return a `timeout` argument in seconds, or the session's limit if it is None.
 
         Raises:
-            OperationError: It is no positive number, or beyond the limit. Field `timeout`.
+            OperationError: It is not a positive number, or exceeds the limit. Field `timeout`.
         """
         limit = self.limits.execution_timeout
         if value is None:
             return limit
         # `not 0 < value` also refuses NaN.
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= limit:
-            message = f"`timeout` must be above 0 and at most {limit:g} s"
-            raise OperationError("INVALID_ARGUMENT", "INVALID_TIMEOUT", message, "timeout")
+            raise invalid("timeout", f"`timeout` must be above 0 and at most {limit:g} s", "INVALID_TIMEOUT")
         return float(value)

@@ -1,6 +1,6 @@
-"""What the runtime is told by its environment and by `configure`. Pure.
+"""Reads the runtime's environment variables and the arguments of `configure`. Pure.
 
-Errors: OperationError (INVALID_ARGUMENT) for a `configure` that is not well formed.
+Errors: OperationError (INVALID_ARGUMENT) for a malformed `configure`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from sandbox_link.protocol import OperationError
+from sandbox_link.protocol import invalid
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,9 +26,9 @@ class Settings:
         link_dir: Folder of `runtime.sock`.
         workspace: Root of the workspace.
         home: HOME of user code; gets a venv and an npm prefix.
-        preload: Modules that the preloading zygote imports; missing ones are skipped.
-        stop_seconds: How long an agent may still save files after this process was told to stop.
-        deny_network: What `configure` will probably say: with another value each process that waits is replaced.
+        preload: Modules that the preloaded zygote imports. Missing ones are skipped.
+        stop_seconds: Seconds that an agent may still save files after SIGTERM.
+        deny_network: The value that `configure` will probably set. If it sets another one, all processes are replaced.
     """
 
     link_dir: Path
@@ -54,16 +54,16 @@ class Settings:
 
 @dataclass(slots=True)
 class Limits:
-    """Limits of a session; changed in place by `configure`, so that whoever holds it sees the new values.
+    """Limits of a session. `configure` changes them in place, so that all holders see the new values.
 
     Attributes:
-        execution_timeout: Seconds that an execution or command may take at most, and takes where nothing is said.
-        output_bytes: Output of an execution or command; more is dropped in the middle.
-        processes: Processes of the sandbox's user (best effort, see `Supervisor`).
+        execution_timeout: Maximum and default seconds of an execution or command.
+        output_bytes: Output of an execution or command. More is dropped in the middle.
+        processes: Processes of the sandbox's user (best effort: `SessionState.process_limit`).
         file_bytes: Bytes of one file.
-        memory_bytes: Memory of all processes together; 0: what the container's cgroup allows.
-        languages: Allowed languages; empty: all.
-        deny_network: Refuse user code all sockets but AF_UNIX.
+        memory_bytes: Memory of all processes together. 0 means that only the container's cgroup limits it.
+        languages: Allowed languages. Empty allows all.
+        deny_network: True if user code may only open AF_UNIX sockets.
     """
 
     execution_timeout: float = 300.0
@@ -75,10 +75,10 @@ class Limits:
     deny_network: bool = False
 
     def update(self, values: Mapping[str, Any]) -> None:
-        """Take over what `configure` says; absent and zero mean the default.
+        """Apply the limits of a `configure`. A number that is absent or zero keeps its value.
 
         Raises:
-            OperationError: A value has the wrong type or sign; nothing was changed then.
+            OperationError: A value has the wrong type or sign. Then nothing has changed.
         """
         timeout = _number(values, "execution_timeout", (int, float))
         numbers = {
@@ -86,7 +86,7 @@ class Limits:
         }
         languages = values.get("languages") or ()
         if not isinstance(languages, list | tuple) or any(name not in LANGUAGES for name in languages):
-            raise _invalid("languages")
+            raise invalid("languages", f"`languages` must be a list of {', '.join(LANGUAGES)}")
         self.execution_timeout = float(timeout) or self.execution_timeout
         for name, number in numbers.items():
             setattr(self, name, int(number) or getattr(self, name))
@@ -95,7 +95,7 @@ class Limits:
 
 
 def read_env(value: Any) -> dict[str, str]:
-    """Check an `env` argument.
+    """Return an `env` argument. None is an empty environment.
 
     Raises:
         OperationError: It is not an object of strings that an environment can hold.
@@ -103,23 +103,19 @@ def read_env(value: Any) -> dict[str, str]:
     if value is None:
         return {}
     if not isinstance(value, dict):
-        raise _invalid("env")
+        raise invalid("env", "`env` is not an object")
     for name, text in value.items():
         if not isinstance(text, str) or not name or "=" in name or "\0" in name + text:
-            raise _invalid("env")
+            raise invalid("env", f"`env` has an invalid variable `{name[:64]}`")
     return dict(value)
 
 
 def _number(values: Mapping[str, Any], name: str, types: tuple[type, ...]) -> float:
     value: Any = values.get(name) or 0
-    if isinstance(value, bool) or not isinstance(value, types):
-        raise _invalid(name)
-    number = cast("float", value)
-    # The comparison also refuses NaN.
-    if not 0 <= number < float("inf"):
-        raise _invalid(name)
-    return number
-
-
-def _invalid(field: str) -> OperationError:
-    return OperationError("INVALID_ARGUMENT", "INVALID_ARGUMENT", f"`{field}` is not valid", field)
+    if not isinstance(value, bool) and isinstance(value, types):
+        number = cast("float", value)
+        # The comparison also refuses NaN.
+        if 0 <= number < float("inf"):
+            return number
+    kind = "an integer" if types == (int,) else "a number"
+    raise invalid(name, f"`{name}` must be {kind} of at least 0")

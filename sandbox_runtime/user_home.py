@@ -1,7 +1,6 @@
-"""HOME of user code: a venv that `pip install` writes to, an npm prefix, and the environment that makes both effective.
+"""HOME of user code: a venv that `pip install` writes to, an npm prefix, and the environment that uses both.
 
-The venv is laid out by hand, not by the `venv` module, because that costs milliseconds instead of a good part of a
-second.
+The venv is written directly and not by the `venv` module: that takes milliseconds instead of a good part of a second.
 """
 
 from __future__ import annotations
@@ -55,16 +54,16 @@ _NPM: Final = '#!/bin/sh\nexec "{node}" "{script}" "$@"\n'
 
 
 def venv_site_packages(home: Path) -> Path:
-    """Where `pip install` of the session puts modules."""
+    """Return the folder that the session's `pip install` writes to."""
     return home / "venv" / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages"
 
 
 def prepare_home(home: Path, node: str = "") -> None:
-    """Make what is missing in `home`: the venv with pip, the npm prefix, cache and temporary folders.
+    """Create the missing parts of `home`: the venv with pip, the npm prefix and the cache folder.
 
     Args:
         home: HOME of user code.
-        node: Path of the interpreter's Node, so that the shell has the same one, and the npm that came with it.
+        node: Path of the interpreter's Node, or "". The shell gets the same Node, with its npm.
 
     Raises:
         OSError: The folder cannot be written.
@@ -87,7 +86,7 @@ def prepare_home(home: Path, node: str = "") -> None:
     )
     for name in ("python", "python3", f"python3.{sys.version_info.minor}"):
         _link(binaries / name, base)
-    # The runtime may itself run in a venv, whose packages "system site packages" would not include.
+    # The runtime itself may run in a venv, whose packages "system site packages" would not include.
     _write(site_packages / "runtime-site-packages.pth", "".join(f"{folder}\n" for folder in _own_site_packages()))
     for name in ("pip", "pip3"):
         _write(binaries / name, _PIP.format(python=binaries / "python"))
@@ -99,7 +98,7 @@ def prepare_home(home: Path, node: str = "") -> None:
 def _prepare_node(binaries: Path, node: str) -> None:
     (binaries / "node").unlink(missing_ok=True)
     _link(binaries / "node", node)
-    # In the wheel, bin/npm is a copy that does not find its library; this is where that is.
+    # In the wheel, bin/npm is a copy that does not find its library, so npm is started from the library itself.
     scripts = Path(node).parent.parent / "lib" / "node_modules" / "npm" / "bin"
     for name in ("npm", "npx"):
         if (scripts / f"{name}-cli.js").exists():
@@ -108,11 +107,10 @@ def _prepare_node(binaries: Path, node: str) -> None:
 
 
 def build_environment(environ: Mapping[str, str], home: Path, node: str) -> dict[str, str]:
-    """The environment that every interpreter and command starts from.
+    """Return the environment that every interpreter and command starts from.
 
-    What the runtime itself was started with passes only by an allow list, because a local session's parent may hold
-    credentials;
-    `SANDBOX_PASS_ENVIRONMENT` (names, comma separated) adds to it.
+    Only variables on an allow list pass from the runtime's own environment, because the parent of a local session may
+    hold credentials. `SANDBOX_PASS_ENVIRONMENT` (names, comma separated) adds to the list.
     """
     extra = set(environ.get("SANDBOX_PASS_ENVIRONMENT", "").split(","))
     passed = {
@@ -133,7 +131,7 @@ def build_environment(environ: Mapping[str, str], home: Path, node: str) -> dict
         "npm_config_update_notifier": "false",
         **passed,
         "HOME": str(home),
-        # The user id may be one of the pod's own, which no passwd file names.
+        # The pod may set a user id that the passwd file does not name.
         "LOGNAME": _USER,
         "NODE_PATH": str(home / "npm" / "lib" / "node_modules"),
         "NPM_CONFIG_PREFIX": str(home / "npm"),

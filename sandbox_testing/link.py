@@ -1,4 +1,4 @@
-"""A channel in memory, to drive a handler without a socket. Ships with the package for tests; not used at run time."""
+"""A link channel in memory, to drive a handler of the runtime without a socket."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ if TYPE_CHECKING:
 
 
 class MemoryChannel:
-    """A `calls.Channel` whose other side is the test.
+    """A `protocol.Channel` whose other side is the test.
 
     Args:
         arguments: The OPEN frame's object.
-        body: Pieces of input that are there at once.
-        ended: The input ends behind them; else `feed` and `end` go on.
+        body: Pieces of input that are available at once.
+        ended: True if the input ends after `body`. Otherwise use `feed` and `end`.
         window: Bytes of output before `send` waits for `grant`; None for no limit.
 
     Attributes:
         items: Events and data in the order in which they were sent.
-        streams: Sockets that the agent has dialled for this operation.
+        streams: Sockets that `stream` returns, in order.
     """
 
     def __init__(
@@ -43,11 +43,11 @@ class MemoryChannel:
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """As given."""
+        """The OPEN frame's object."""
         return self._arguments
 
     async def receive(self) -> bytes | None:
-        """The next piece; waits for `feed` or `end`."""
+        """Return the next piece of input, waiting for `feed` or `end`."""
         while not self._input:
             if self._ended:
                 return None
@@ -56,7 +56,7 @@ class MemoryChannel:
         return self._input.popleft()
 
     async def send(self, stream: Stream, data: bytes | memoryview) -> None:
-        """Keep a copy of the output, cut as the link cuts it, once the window is open."""
+        """Keep a copy of the output, split as the link splits it, once the window is open."""
         for frame in split_data(1, stream, data):
             payload = frame[10:]  # behind header and stream tag
             while self._window is not None and self._window < len(payload):
@@ -66,51 +66,51 @@ class MemoryChannel:
             self._keep(Data(stream, payload))
 
     async def stream(self) -> socket.socket | None:
-        """What the test has given as `streams`, one for each call."""
+        """Return the next of `streams`, or None if there is none."""
         return self.streams.popleft() if self.streams else None
 
     def send_event(self, value: dict[str, Any]) -> None:
         """Keep an event.
 
         Raises:
-            FrameError: The link could not carry it.
+            FrameError: The event is too long for the link.
         """
         encode_json(FrameType.EVENT, 1, value)
         self._keep(Event(value))
 
     def feed(self, data: bytes) -> None:
-        """More input."""
+        """Add input."""
         self._input.append(data)
         self._starving.clear()
         self._changed.set()
 
     def end(self) -> None:
-        """No more input."""
+        """End the input."""
         self._ended = True
         self._changed.set()
 
     def grant(self, count: int) -> None:
-        """More output may be sent."""
+        """Allow more bytes of output."""
         self._window = (self._window or 0) + count
         self._changed.set()
 
     async def until(self, count: int) -> None:
-        """Wait until so many items were sent."""
+        """Wait until the handler has sent this many items."""
         while len(self.items) < count:
             self._sent.clear()
             await self._sent.wait()
 
     async def until_waiting(self) -> None:
-        """Wait until the handler has taken all input and waits for more."""
+        """Wait until the handler has consumed all input and waits for more."""
         await self._starving.wait()
 
     @property
     def events(self) -> list[dict[str, Any]]:
-        """The events alone."""
+        """The events, without the data."""
         return [item.value for item in self.items if isinstance(item, Event)]
 
     def output(self, stream: Stream = Stream.BODY) -> bytes:
-        """The data of one stream, joined."""
+        """Return the data of one stream, joined."""
         return b"".join(item.data for item in self.items if isinstance(item, Data) and item.stream is stream)
 
     def _keep(self, item: Data | Event) -> None:

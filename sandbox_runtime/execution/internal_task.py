@@ -1,4 +1,4 @@
-"""What the runtime itself has an interpreter do, in its turn and under its time limit as a cell: no client sees it."""
+"""Collects the output of a task that the runtime itself has an interpreter run, such as saving variables."""
 
 from __future__ import annotations
 
@@ -6,20 +6,21 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from sandbox_link.frames import Stream
-from sandbox_runtime.execution.execution import Execution
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sandbox_runtime.execution.context import Context
 
+class TaskSink:
+    """An `ExecutionSink` that keeps the BODY of the output, up to a limit.
 
-class TaskChannel:
-    """Stands where a cell has its channel of the link: keeps the body of the output, up to a limit.
+    Args:
+        number: Channel number of the operation that the task belongs to. No cell has it.
+        limit: Bytes to keep. The rest is dropped.
 
     Attributes:
-        number: Of the operation that the task is for; no cell has it.
-        body: What came. Beyond the limit nothing is taken.
+        body: The bytes received.
+        ended: The result, as in a cell's CLOSE.
     """
 
     is_blocked = False
@@ -32,30 +33,14 @@ class TaskChannel:
         self._limit = limit
 
     def write(self, stream: Stream, data: bytes | bytearray | memoryview) -> None:
-        """Take output; what is printed meanwhile is nobody's."""
+        """Keep BODY, and drop text that is printed meanwhile."""
         if stream is Stream.BODY:
             self.body += memoryview(data)[: self._limit - len(self.body)]
 
     def send_event(self, _value: dict[str, Any]) -> None:
-        """Nothing: events are for clients."""
+        """Drop the event: events are for clients."""
 
     def finish(self, result: dict[str, Any]) -> None:
-        """The task ended."""
+        """Keep the result."""
         if not self.ended.done():
             self.ended.set_result(result)
-
-
-async def run_task(
-    context: Context, channel: TaskChannel, task: dict[str, Any], content: bytes, seconds: float
-) -> dict[str, Any]:
-    """Have a context's interpreter do something; how that ended: what a cell's CLOSE has.
-
-    Args:
-        context: Where. It is not busy.
-        channel: Takes what the interpreter sends.
-        task: Its `op`, and what that needs.
-        content: What goes with it.
-        seconds: Its time limit. Then it is interrupted, and killed if that does not help.
-    """
-    context.submit(Execution(channel, context.language, content, seconds, 0, task=task))
-    return await channel.ended

@@ -1,4 +1,4 @@
-"""The output limit: the first half passes, of the rest only a rolling tail of the other half is kept. Pure."""
+"""Limits output: passes the first half of the limit, and keeps the last bytes up to the other half. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ _MERGE: Final = 64 << 10
 
 
 class OutputLimit:
-    """Counts the output of one execution or command.
+    """The output limit of one execution or command.
+
+    Args:
+        limit: Bytes.
 
     Attributes:
         dropped: Bytes dropped so far, between the head and the tail.
@@ -26,7 +29,7 @@ class OutputLimit:
         self.dropped = 0
 
     def admit(self, stream: Stream, data: memoryview) -> memoryview:
-        """The part of `data` to pass on now; the rest goes to the tail."""
+        """Return the part of `data` to pass on now. The rest goes to the tail."""
         now = data[: self._head]
         self._head -= len(now)
         if len(now) < len(data):
@@ -34,7 +37,7 @@ class OutputLimit:
         return now
 
     def take_tail(self) -> list[tuple[Stream, bytearray]]:
-        """What was kept of the end; empties it."""
+        """Return the tail, and empty it."""
         tail = list(self._tail)
         self._tail.clear()
         self._size = 0

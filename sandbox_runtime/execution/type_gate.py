@@ -1,11 +1,11 @@
-"""A cell's type check: it stands before the cell, tells what was found, and says whether the cell runs."""
+"""Checks a cell's types before the cell runs, and decides whether it may run."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from sandbox_link.protocol import OperationError
+from sandbox_link.protocol import OperationError, invalid
 from sandbox_runtime.typecheck import HOW_TO_GET_IT
 from sandbox_runtime.typecheck.declarations import MAX_DIAGNOSTICS
 from sandbox_runtime.typecheck.language_server import CheckerError
@@ -14,22 +14,24 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from sandbox_runtime.execution.execution import Execution
     from sandbox_runtime.typecheck.cell_history import CellHistory
     from sandbox_runtime.typecheck.checker import Checker
 
+    Verdict = tuple[Sequence[dict[str, Any]], str]
+
 REPORT, REQUIRE, ONLY = "report", "require", "only"
 MODES: Final = (REPORT, REQUIRE, ONLY)
-_SHOWN: Final = 20
+_MAX_LINES: Final = 20
+"""Diagnostics in an error's traceback."""
 
 
-@dataclass(frozen=True, slots=True)
-class TypeCheck:
-    """One cell's type check.
+@dataclass(slots=True, eq=False)
+class TypeGate:
+    """The type check that a client requested for one cell.
 
     Attributes:
-        mode: `report`: the cell runs anyway; `require`: it runs where it has no type errors; `only`: it does not run.
-        checker: Does it.
+        mode: `report`: the cell runs anyway; `require`: it runs if it has no type errors; `only`: it never runs.
+        checker: Checks types.
         folder: The cell's working directory.
     """
 
@@ -37,47 +39,58 @@ class TypeCheck:
     checker: Checker
     folder: Path
 
-    async def pass_through(self, execution: Execution, context_id: str, history: CellHistory) -> str:
-        """Check, and tell the agent; "" where the cell may run, otherwise the status it ends with."""
-        code = execution.code.decode(errors="replace")
+    @property
+    def may_run(self) -> bool:
+        """False if the cell is only checked."""
+        return self.mode != ONLY
+
+    async def check(self, code: bytes, context_id: str, history: CellHistory) -> Verdict:
+        """Check a cell.
+
+        Args:
+            code: The cell, UTF-8.
+            context_id: Its context.
+            history: The cells that ran before it in its context.
+
+        Returns:
+            Events for the client, and the status that ends the cell without running it, or "" if it may run.
+        """
         try:
-            found = await self.checker.check(context_id, history, self.folder, code)
+            found = await self.checker.check(context_id, history, self.folder, code.decode(errors="replace"))
         except CheckerError as error:
-            execution.tell(_error("TypeCheckFailed", str(error), []))
-            return "ERROR"
+            return [_error("TypeCheckFailed", str(error), [])], "ERROR"
         shown = found[:MAX_DIAGNOSTICS]
-        execution.tell({"type": "type_check", "diagnostics": shown, "omitted": len(found) - len(shown)})
+        event = {"type": "type_check", "diagnostics": shown, "omitted": len(found) - len(shown)}
         if self.mode == REPORT or not found:
-            return "OK" if self.mode == ONLY else ""
-        execution.tell(_describe(found))
-        return "ERROR"
+            return [event], "" if self.may_run else "OK"
+        return [event, _describe(found)], "ERROR"
 
 
-def read_type_check(arguments: dict[str, Any], language: str, checker: Checker, folder: Path) -> TypeCheck | None:
-    """The type check that an `execute` asks for, if it does.
+def read_type_gate(arguments: dict[str, Any], language: str, checker: Checker, folder: Path) -> TypeGate | None:
+    """Return the type check that an `execute` asks for, or None if it asks for none.
 
     Raises:
-        OperationError: It makes no sense, or there is no checker. Field `type_check`.
+        OperationError: The mode is unknown, the cell is not TypeScript, or there is no checker. Field `type_check`.
     """
     mode = arguments.get("type_check") or ""
     if not mode:
         return None
     if mode not in MODES:
-        message = f"`type_check` is none of {', '.join(MODES)}"
-        raise OperationError("INVALID_ARGUMENT", "INVALID_ARGUMENT", message, "type_check")
+        raise invalid("type_check", f"`type_check` must be one of {', '.join(MODES)}")
     if language != "typescript":
-        message = f"`type_check` is for typescript; this cell is {language}"
-        raise OperationError("INVALID_ARGUMENT", "INVALID_ARGUMENT", message, "type_check")
-    if not checker.is_there:
+        raise invalid("type_check", f"`type_check` is for typescript; this cell is {language}")
+    if not checker.is_installed:
         raise OperationError("FAILED_PRECONDITION", "NO_TYPE_CHECKER", HOW_TO_GET_IT, "type_check")
-    return TypeCheck(mode, checker, folder)
+    return TypeGate(mode, checker, folder)
 
 
 def _describe(found: Sequence[dict[str, Any]]) -> dict[str, Any]:
     count = f"{len(found)} type errors" if len(found) > 1 else "1 type error"
-    lines = [f"{item['line']}:{item['column']} - error TS{item['code']}: {item['message']}" for item in found[:_SHOWN]]
-    if len(found) > _SHOWN:
-        lines.append(f"... and {len(found) - _SHOWN} more")
+    lines = [
+        f"{item['line']}:{item['column']} - error TS{item['code']}: {item['message']}" for item in found[:_MAX_LINES]
+    ]
+    if len(found) > _MAX_LINES:
+        lines.append(f"... and {len(found) - _MAX_LINES} more")
     return _error("TypeCheckError", f"{count}; the cell did not run", lines)
 
 

@@ -8,8 +8,9 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from sandbox_link.protocol import invalid
 from sandbox_runtime.files.arguments import take_int, take_text, take_texts
-from sandbox_runtime.files.confined.errors import invalid, translating
+from sandbox_runtime.files.confined.errors import translating
 from sandbox_runtime.files.confined.info import Info, build_info
 from sandbox_runtime.files.confined.open_beneath import THROUGH
 from sandbox_runtime.files.confined.path_checks import Parts, to_text
@@ -121,11 +122,11 @@ class ListHandlers:
         tops = [self._workspace.confine(path, "paths") for path in take_texts(arguments, "paths")]
         patterns = take_texts(arguments, "exclude")
         if len(patterns) > _MAX_PATTERNS:
-            raise invalid(f"`exclude` must have at most {_MAX_PATTERNS} patterns.", "exclude")
+            raise invalid("exclude", f"`exclude` must have at most {_MAX_PATTERNS} patterns.")
         try:
             excluded = Globs(patterns)
         except ValueError as error:
-            raise invalid(f"`exclude`: {error}.", "exclude") from error
+            raise invalid("exclude", f"`exclude`: {error}.") from error
         if tops or "since" not in arguments:
             await self._send(channel, Batches(scan(self._workspace, tops or [()], excluded)))
             return {}
@@ -161,4 +162,4 @@ def _parse_token(token: str) -> bytes:
     try:
         return base64.b64decode(token, altchars=b"-_", validate=True)
     except (ValueError, binascii.Error) as error:
-        raise invalid("`page_token` must be the `next_page_token` of an earlier listing.", "page_token") from error
+        raise invalid("page_token", "`page_token` must be the `next_page_token` of an earlier listing.") from error

@@ -8,13 +8,14 @@ import os
 import stat
 from typing import TYPE_CHECKING, Any, Final
 
+from sandbox_link.protocol import invalid
 from sandbox_runtime.files.arguments import take_bool
-from sandbox_runtime.files.confined.errors import invalid, is_a_directory
+from sandbox_runtime.files.confined.errors import is_a_directory
 from sandbox_runtime.files.confined.info import observe
 from sandbox_runtime.files.confined.open_beneath import ITSELF, Location, Lookup
 from sandbox_runtime.files.confined.path_checks import Parts, join
 from sandbox_runtime.files.confined.remove_tree import remove_tree
-from sandbox_runtime.linux import file_syscalls
+from sandbox_runtime.linux import syscalls
 
 if TYPE_CHECKING:
     from sandbox_link.protocol import Channel
@@ -47,7 +48,7 @@ class NameHandlers:
         parts = self._workspace.confine(channel.arguments.get("path"))
         recursive = take_bool(channel.arguments, "recursive")
         if not parts:
-            raise invalid("The workspace root cannot be removed. Remove its contents instead.", "path")
+            raise invalid("path", "The workspace root cannot be removed. Remove its contents instead.")
         await self._threads.run_stoppable(lambda flag: _remove(self._workspace, parts, flag, recursive=recursive))
         return {}
 
@@ -58,9 +59,9 @@ class NameHandlers:
         overwrite = take_bool(channel.arguments, "overwrite")
         for parts, field in ((source, "source"), (destination, "destination")):
             if not parts:
-                raise invalid("The workspace root cannot be moved or replaced.", field)
+                raise invalid(field, "The workspace root cannot be moved or replaced.")
         if len(destination) > len(source) and destination[: len(source)] == source:
-            raise invalid("A folder cannot be moved into itself.", "destination")
+            raise invalid("destination", "A folder cannot be moved into itself.")
         return await self._threads.run(_move, self._workspace, source, destination, overwrite=overwrite)
 
 
@@ -104,7 +105,7 @@ def _move(workspace: Workspace, source: Parts, destination: Parts, *, overwrite:
 def _rename_to_new(old: Location, new: Location) -> None:
     """Rename, unless something has the new name already."""
     try:
-        file_syscalls.rename_without_replacing(old.folder, old.name, new.folder, new.name)
+        syscalls.rename_without_replacing(old.folder, old.name, new.folder, new.name)
     except OSError as error:
         if error.errno not in (errno.ENOSYS, errno.EINVAL, errno.EPERM, errno.EOPNOTSUPP):
             raise

@@ -19,9 +19,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from sandbox_link.protocol import OperationError
+from sandbox_link.protocol import OperationError, invalid
 from sandbox_runtime.files.arguments import take_bool, take_int, take_text, take_texts
-from sandbox_runtime.files.confined.errors import invalid
 from sandbox_runtime.files.confined.info import build_info
 from sandbox_runtime.files.confined.open_beneath import THROUGH
 from sandbox_runtime.files.confined.path_checks import to_text
@@ -120,7 +119,7 @@ def read_query(workspace: Workspace, arguments: Mapping[str, Any]) -> Query:
     """
     content = take_text(arguments, "content_pattern")
     if len(content) > MAX_PATTERN or "\n" in content:
-        raise invalid(f"`content_pattern` has at most {MAX_PATTERN} characters and no line break.", "content_pattern")
+        raise invalid("content_pattern", f"`content_pattern` has at most {MAX_PATTERN} characters and no line break.")
     name = take_text(arguments, "name_pattern")
     seconds = take_int(arguments, "timeout_ms", MAX_SECONDS * 1000) / 1000 or DEFAULT_SECONDS
     return Query(
@@ -139,7 +138,7 @@ def _read_globs(patterns: list[str], name: str) -> Globs:
     try:
         return Globs(patterns)
     except ValueError as error:
-        raise invalid(f"`{name}`: {error}.", name) from error
+        raise invalid(name, f"`{name}`: {error}.") from error
 
 
 def search(workspace: Workspace, query: Query, tally: Tally) -> Generator[Match | None, None, None]:
@@ -292,7 +291,7 @@ def _start_matcher(query: Query, resources: contextlib.ExitStack) -> _Matcher | 
         if time.monotonic() >= query.deadline:
             return None
     if answer["error"]:
-        raise invalid(f"`content_pattern` is not a regular expression: {answer['error']}.", "content_pattern")
+        raise invalid("content_pattern", f"`content_pattern` is not a regular expression: {answer['error']}.")
     return matcher
 
 

@@ -15,9 +15,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from sandbox_link import inotify
-from sandbox_link.protocol import OperationError
+from sandbox_link.protocol import OperationError, invalid
 from sandbox_runtime.files.arguments import take_bool, take_texts
-from sandbox_runtime.files.confined.errors import invalid
 from sandbox_runtime.files.confined.open_beneath import THROUGH
 from sandbox_runtime.files.confined.path_checks import to_text
 from sandbox_runtime.files.confined.walk import FOLDER_FLAGS, PART_NAME, Identity, identify
@@ -230,7 +229,7 @@ class WatchHandlers:
         try:
             excluded = Globs(take_texts(channel.arguments, "exclude"))
         except ValueError as error:
-            raise invalid(f"`exclude`: {error}.", "exclude") from error
+            raise invalid("exclude", f"`exclude`: {error}.") from error
         async with self._open((), excluded, recursive=True) as tree:
             channel.send_event({"type": "watching"})
             while not tree.has_overflowed:

@@ -7,10 +7,11 @@ import os
 import stat
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from sandbox_link.protocol import invalid
 from sandbox_runtime.files.arguments import LARGEST, PERMISSION_BITS, take_int, take_sha256, take_text
 from sandbox_runtime.files.bulk_transfer import receive_file
 from sandbox_runtime.files.confined.atomic_write import PartFile, Target, part_name
-from sandbox_runtime.files.confined.errors import invalid, is_a_directory
+from sandbox_runtime.files.confined.errors import is_a_directory
 from sandbox_runtime.files.confined.info import Info, observe
 from sandbox_runtime.files.confined.open_beneath import Location, Lookup
 from sandbox_runtime.files.confined.path_checks import Parts, join
@@ -75,7 +76,7 @@ class WriteHandlers:
             link = _take_link_target(arguments)
             info = await self._threads.run(_restore_link, self._workspace, parts, link, mtime_ns)
         else:
-            raise invalid("`type` must be `file`, `symlink` or `directory`.", "type")
+            raise invalid("type", "`type` must be `file`, `symlink` or `directory`.")
         return {"info": info, "sha256": ""}
 
     async def _receive(self, channel: Channel, target: Target) -> dict[str, Any]:
@@ -111,7 +112,7 @@ class WriteHandlers:
             await receive_file(sock, part.write, self._threads)
         # A sender that gives up closes the socket too, so the end of the socket does not prove a complete file.
         if await channel.receive() is not None:
-            raise invalid("After a bulk stream no more content may follow.", "stream")
+            raise invalid("stream", "After a bulk stream no more content may follow.")
         info, digest = await self._threads.run(part.commit)
         return {"info": info, "sha256": digest}
 
@@ -132,7 +133,7 @@ def _take_link_target(arguments: dict[str, Any]) -> bytes:
     except UnicodeEncodeError:
         target = b""
     if not target or b"\0" in target or len(target) > _MAX_TARGET:
-        raise invalid(f"`symlink_target` must have 1 to {_MAX_TARGET} bytes and no NUL.", "symlink_target")
+        raise invalid("symlink_target", f"`symlink_target` must have 1 to {_MAX_TARGET} bytes and no NUL.")
     return target
 
 

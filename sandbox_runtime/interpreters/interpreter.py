@@ -1,6 +1,6 @@
 """One interpreter process as the supervisor sees it: control socket, output pipes, interrupt, end.
 
-Knows nothing of the link.
+Knows nothing about the link.
 """
 
 from __future__ import annotations
@@ -20,34 +20,47 @@ from sandbox_runtime.processes.pipe import OutputPipe
 from sandbox_runtime.processes.process_tree import kill_tree
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from sandbox_link.frames import Frame
-    from sandbox_runtime.interpreters.zygote_client import Child, Zygote
+    from sandbox_runtime.interpreters.zygote_client import Child, ZygoteClient
 
 _EXIT_GRACE: Final = 1.0
+"""Seconds that a process has to start before it is killed, or to end once its control socket is closed."""
 
 
 class Listener(Protocol):
-    """Whoever uses an interpreter."""
+    """The user of an interpreter."""
 
     def on_ready(self) -> None:
-        """It has started and runs its first cell from now on."""
+        """Handle that the process has started and now runs its first cell."""
 
     def on_frame(self, frame: Frame) -> None:
-        """A frame from the interpreter."""
+        """Handle a frame from the interpreter."""
 
     def on_output(self, stream: Stream, data: bytes) -> None:
-        """Something appeared on file descriptor 1 or 2."""
-
-    def on_read(self) -> None:
-        """Frames of one read follow."""
-
-    def on_round(self) -> None:
-        """The frames of one read have all been given."""
+        """Handle bytes from file descriptor 1 or 2."""
 
     def on_exit(self, status: int | None) -> None:
-        """The process is gone; its wait status, or None where it never started or nobody knows."""
+        """Handle the end of the process.
+
+        Args:
+            status: The wait status. None if the process never started, or its status is unknown.
+        """
+
+
+class OutputBuffer(Protocol):
+    """The output to the agent: holds the frames of one read back, so that they leave in one system call."""
+
+    def hold(self) -> None:
+        """Hold frames back until `flush`."""
+
+    def flush(self) -> None:
+        """Send the frames that were held back."""
+
+
+def _ignore(_stream: Stream, _data: bytes) -> None:
+    pass
 
 
 class Interpreter:
@@ -55,16 +68,23 @@ class Interpreter:
 
     Args:
         zygote: Forks it.
-        request: What the zygote is asked, see `zygote`.
-        language: `python` or `javascript`: how it is interrupted.
+        request: The request to the zygote; `zygote` describes it.
+        language: `python` or `javascript`. Decides how it is interrupted.
+
+    Attributes:
+        is_gone: True once the process has ended.
+        is_initialized: True once it has its environment. Later configuration does not reach it.
+        is_ready: True once it has started. A cell that it gets earlier waits.
     """
 
-    def __init__(self, zygote: Zygote, request: Mapping[str, Any], language: str) -> None:
+    def __init__(self, zygote: ZygoteClient, request: Mapping[str, Any], language: str) -> None:
         self.language = language
-        self.listener: Listener | None = None
-        self._gone = False
-        self._initialized = False
-        self._ready = False
+        self.is_gone = False
+        self.is_initialized = False
+        self.is_ready = False
+        self._listener: Listener | None = None
+        self._output: OutputBuffer | None = None
+        self._take_output: Callable[[Stream, bytes], None] = _ignore
         self._interrupted = False
         ours, theirs = socket.socketpair()
         enlarge_buffer(theirs)
@@ -72,7 +92,7 @@ class Interpreter:
         self._pipes = [OutputPipe(partial(self._on_output, stream)) for stream in (Stream.STDOUT, Stream.STDERR)]
         null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         self.child: Child = zygote.spawn(request, [null, *(pipe.write_fd for pipe in self._pipes), theirs.fileno()])
-        # The descriptors are in flight to the zygote, which holds its own copies.
+        # The zygote has received copies of the descriptors.
         os.close(null)
         theirs.close()
         for pipe in self._pipes:
@@ -80,31 +100,32 @@ class Interpreter:
         self.child.started.add_done_callback(self._on_started)
         self.child.ended.add_done_callback(lambda ended: self._end(ended.result()))
 
-    @property
-    def is_gone(self) -> bool:
-        """Whether the process has ended."""
-        return self._gone
+    def attach(self, listener: Listener, output: OutputBuffer) -> None:
+        """Set the user of the interpreter.
 
-    @property
-    def is_initialized(self) -> bool:
-        """Whether it has its environment; what is configured later does not reach it."""
-        return self._initialized
+        Args:
+            listener: Gets frames, output and the end.
+            output: Holds back the frames that the listener sends while it handles those of one read.
+        """
+        self._listener, self._output, self._take_output = listener, output, listener.on_output
 
-    @property
-    def is_ready(self) -> bool:
-        """Whether it has started: a cell that it gets before that waits."""
-        return self._ready
+    def detach(self, on_output: Callable[[Stream, bytes], None] = _ignore) -> None:
+        """Discard the interpreter's frames and its end.
+
+        Args:
+            on_output: Still gets the output of the pipes. By default it is discarded.
+        """
+        self._listener, self._output, self._take_output = None, None, on_output
 
     def initialize(self, arguments: Mapping[str, Any], environment: Mapping[str, str]) -> None:
-        """Give it environment and working directory; before the first cell."""
-        self._initialized = True
+        """Give it its environment and working directory, before the first cell."""
+        self.is_initialized = True
         env = {**environment, TREE_VARIABLE: self.child.tree}
         message = {"op": "init", **arguments, "env": env}
-        # Not encode_json: an environment may be longer than what the agent may send.
         self._control.send(encode_json(FrameType.OPEN, 0, message))
 
     def execute(self, channel: int, arguments: Mapping[str, Any], code: bytes) -> None:
-        """Start a cell, or another `op` of the arguments."""
+        """Start a cell, or another `op` if the arguments have one."""
         opened = {"op": "execute", **arguments, "code_bytes": len(code), "after_interrupt": self._interrupted}
         self._interrupted = False
         frames = [encode_json(FrameType.OPEN, channel, opened)]
@@ -112,10 +133,10 @@ class Interpreter:
         self._control.send(b"".join(frames))
 
     def interrupt(self) -> None:
-        """Interrupt the cell that runs."""
+        """Interrupt the running cell."""
         self._interrupted = True
         if self.language == "python":
-            # At once where the process is there, else as soon as it is.
+            # At once if the process exists, else as soon as it does.
             if self.child.started.done():
                 self._send_interrupt(self.child.started)
             else:
@@ -124,8 +145,8 @@ class Interpreter:
             self._control.send(encode_json(FrameType.EVENT, 0, {"type": "interrupt"}))
 
     def _send_interrupt(self, started: asyncio.Future[int]) -> None:
-        if started.exception() is None and not self._gone:
-            # The group, as a terminal does it, so that a command which the cell waits for ends too.
+        if started.exception() is None and not self.is_gone:
+            # Signal the group, as a terminal does, so that a command which the cell waits for ends too.
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(started.result(), signal.SIGINT)
 
@@ -136,7 +157,7 @@ class Interpreter:
             pipe.pause()
 
     def resume(self) -> None:
-        """Read its output again."""
+        """Continue reading its output."""
         self._control.resume()
         for pipe in self._pipes:
             pipe.resume()
@@ -158,51 +179,51 @@ class Interpreter:
             self._end(None)
 
     def on_frame(self, frame: Frame) -> None:
-        """A frame from the process."""
-        if self.listener is None:
+        """Pass a frame to the listener."""
+        if self._listener is None:
             return
         if frame.channel == 0:
-            # Its answer to `init`. Nothing else on this channel matters, and no second one does.
-            if not self._ready:
-                self._ready = True
-                self.listener.on_ready()
+            # The answer to `init`. The first frame on this channel is the only one that matters.
+            if not self.is_ready:
+                self.is_ready = True
+                self._listener.on_ready()
             return
-        self.listener.on_frame(frame)
-
-    def _on_output(self, stream: Stream, data: bytes) -> None:
-        if self.listener is not None:
-            self.listener.on_output(stream, data)
+        self._listener.on_frame(frame)
 
     def on_read(self) -> None:
-        """Frames follow."""
-        if self.listener is not None:
-            self.listener.on_read()
+        """Hold back the output of the frames that follow."""
+        if self._output is not None:
+            self._output.hold()
 
     def on_round(self) -> None:
-        """The frames of one read have all been given."""
-        if self.listener is not None:
-            self.listener.on_round()
+        """Send the output without waiting for the loop's next round."""
+        if self._output is not None:
+            self._output.flush()
+
+    def _on_output(self, stream: Stream, data: bytes) -> None:
+        self._take_output(stream, data)
 
     def _on_socket_end(self, _reason: str) -> None:
-        # Its end is told by the zygote; without a control socket it is of no use, whatever keeps it alive.
-        if not self._gone:
+        # The zygote reports the end of the process. Without a control socket it is useless, even if it stays alive.
+        if not self.is_gone:
             asyncio.get_running_loop().call_later(_EXIT_GRACE, self._kill_if_alive)
 
     def _kill_if_alive(self) -> None:
         pid = self.child.pid
-        if not self._gone and pid is not None:
+        if not self.is_gone and pid is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
     def _end(self, status: int | None) -> None:
-        if self._gone:
+        if self.is_gone:
             return
         self._control.drain()
-        self._gone = True
+        self.is_gone = True
         self.drain_pipes()
         self._control.close()
         for pipe in self._pipes:
             pipe.discard()
-        listener, self.listener = self.listener, None
+        listener = self._listener
+        self.detach()
         if listener is not None:
             listener.on_exit(status)

@@ -1,94 +1,77 @@
-"""Where interpreters come from: the light zygote at once, the preloaded one when it is ready, or a standby."""
+"""Provides interpreters: forked from the plain zygote, or from the preloaded one once it is ready, or kept ready."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 from sandbox_runtime.interpreters.interpreter import Interpreter
-from sandbox_runtime.interpreters.standby import Standby
 from sandbox_runtime.interpreters.zygote_protocol import CONTROL_FD
 from sandbox_runtime.javascript import node_command
-from sandbox_runtime.linux import syscalls as kernel
+from sandbox_runtime.linux import syscalls
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from sandbox_runtime.interpreters.zygote_client import Zygote
-    from sandbox_runtime.limits.oom_guard import MemoryWatch
-    from sandbox_runtime.session_state import State
+    from sandbox_runtime.interpreters.zygote_client import ZygoteClient
+    from sandbox_runtime.session_state import SessionState
 
-_REFILL_AFTER: Final = 0.25
-
-
-class Outlet(Protocol):
-    """The way to the agent."""
-
-    def hold(self) -> None:
-        """Keep frames until `flush`."""
-
-    def flush(self) -> None:
-        """Send what is queued now, instead of in the loop's next round."""
+_REFILL_DELAY: Final = 0.25
+"""Seconds between using a standby and starting the next, so that the start does not slow down the cell."""
 
 
-class Nursery:
-    """Makes interpreters for contexts.
+class InterpreterPool:
+    """Makes interpreters for contexts, and keeps one standby per runtime.
 
     Args:
         state: The session.
-        light: The zygote without preloads; also starts Node.
-        loaded: The zygote with preloads.
+        plain: The zygote without preloaded modules. It also starts Node.
+        preloaded: The zygote with preloaded modules.
         site_packages: The session's own packages, for Python.
-        node: Path of node.
-        outlet: What goes to the agent.
-        memory: Watches what the interpreters use.
+        node: Path of Node, or "".
 
     Attributes:
-        loaded_is_ready: Set once the preloaded zygote forks.
-        preload: Has that one begin with its imports, if it has not.
+        preloaded_ready: Set once the preloaded zygote forks.
+        preload: Starts the preloaded zygote if it does not run yet.
     """
 
     def __init__(
-        self,
-        state: State,
-        light: Zygote,
-        loaded: Zygote,
-        *,
-        site_packages: Path,
-        node: str,
-        outlet: Outlet,
-        memory: MemoryWatch,
+        self, state: SessionState, plain: ZygoteClient, preloaded: ZygoteClient, *, site_packages: Path, node: str
     ) -> None:
         self._state = state
-        self._light = light
-        self._loaded = loaded
+        self._plain = plain
+        self._preloaded = preloaded
         self._site_packages = site_packages
         self._node = node
-        self._python = Standby(self._fork_loaded, _REFILL_AFTER)
-        self._javascript = Standby(self._start_node, _REFILL_AFTER)
-        self.outlet = outlet
-        self.memory = memory
-        self.loaded_is_ready = asyncio.Event()
+        self._python = _Standby(self._fork_preloaded)
+        self._javascript = _Standby(self._start_node)
+        self._kills: set[asyncio.Task[None]] = set()
+        self.preloaded_ready = asyncio.Event()
         self.preload: Callable[[], None] = lambda: None
 
     @property
     def has_node(self) -> bool:
-        """Whether JavaScript can run at all."""
+        """True if JavaScript can run at all."""
         return bool(self._node)
 
     def take(self, language: str) -> Interpreter:
-        """An interpreter that nobody uses yet."""
+        """Return an unused interpreter, which may still be starting."""
         if language != "python":
             return self._javascript.take() or self._start_node()
-        return self._python.take() or self._fork_loaded() or self._fork(self._light)
+        return self._python.take() or self._fork_preloaded() or self._fork(self._plain)
 
-    def initialize(self, interpreter: Interpreter, cwd: str, env: dict[str, str]) -> None:
-        """Give an interpreter its environment, as it is now."""
+    def initialize(self, interpreter: Interpreter, cwd: str, env: Mapping[str, str]) -> None:
+        """Give an interpreter its environment, as configured now.
+
+        Args:
+            interpreter: One that was not initialized before.
+            cwd: Working directory, relative to the workspace root.
+            env: Added to the session's environment.
+        """
         folder = self._state.root
-        # A folder that has gone since the context was made: the root will do.
+        # If the folder was removed since the context was created, the root is used.
         with contextlib.suppress(Exception):
             folder = self._state.resolve_cwd(cwd)
         arguments: dict[str, Any] = {"cwd": str(folder), "deny_network": self._state.limits.deny_network}
@@ -98,27 +81,39 @@ class Nursery:
         interpreter.initialize(arguments, self._state.environment(env))
         if interpreter.child.pid is not None:
             # It may have been forked before the session's limits were known.
-            kernel.limit_files(interpreter.child.pid, self._state.limits.file_bytes)
+            syscalls.limit_files(interpreter.child.pid, self._state.limits.file_bytes)
 
     def prepare_standbys(self) -> None:
-        """Have a preloaded Python interpreter and Node wait for whoever needs one next."""
+        """Start a preloaded Python interpreter and Node, each ready for the next context that needs one."""
         self._python.prepare()
         if self._node:
             self._javascript.prepare()
 
     def renew_standbys(self) -> None:
-        """Replace the standby that cannot take the session's limits on itself: Node."""
-        self._javascript.renew()
+        """Replace the Node standby, which cannot apply changed session limits to itself."""
+        if (interpreter := self._javascript.interpreter) is not None:
+            self._javascript.interpreter = None
+            self.kill(interpreter)
+            self._javascript.prepare()
+
+    def kill(self, interpreter: Interpreter) -> None:
+        """Kill an interpreter in the background."""
+        task = asyncio.get_running_loop().create_task(interpreter.kill())
+        self._kills.add(task)
+        task.add_done_callback(self._kills.discard)
 
     async def close(self) -> None:
-        """End the standbys."""
-        await asyncio.gather(self._python.close(), self._javascript.close())
+        """End the standbys, and wait for the kills in the background."""
+        for standby in (self._python, self._javascript):
+            if (interpreter := standby.close()) is not None:
+                self.kill(interpreter)
+        await asyncio.gather(*self._kills, return_exceptions=True)
 
-    def _fork_loaded(self) -> Interpreter | None:
-        return self._fork(self._loaded) if self._loaded.ready else None
+    def _fork_preloaded(self) -> Interpreter | None:
+        return self._fork(self._preloaded) if self._preloaded.ready else None
 
-    def _fork(self, zygote: Zygote) -> Interpreter:
-        limits = {"processes": process_limit(self._state), "file_bytes": self._state.limits.file_bytes}
+    def _fork(self, zygote: ZygoteClient) -> Interpreter:
+        limits = {"processes": self._state.process_limit(), "file_bytes": self._state.limits.file_bytes}
         request = {"kind": "python", **limits}
         return Interpreter(zygote, request, "python")
 
@@ -129,15 +124,42 @@ class Nursery:
             "env": {**self._state.environment({}), "SANDBOX_CONTROL_FD": str(CONTROL_FD)},
             "cwd": str(self._state.root),
             "deny_network": self._state.limits.deny_network,
-            "processes": process_limit(self._state),
+            "processes": self._state.process_limit(),
             "file_bytes": self._state.limits.file_bytes,
         }
-        return Interpreter(self._light, request, "javascript")
+        return Interpreter(self._plain, request, "javascript")
 
 
-def process_limit(state: State) -> int:
-    """RLIMIT_NPROC for children, or 0.
+class _Standby:
+    """At most one interpreter that waits to be used.
 
-    It counts the user's processes of the whole machine, so it is set in a container only.
+    Args:
+        start: Starts one. Returns None if that is not possible yet.
+
+    Attributes:
+        interpreter: The one that waits.
     """
-    return state.limits.processes if os.getpid() == 1 and os.getuid() != 0 else 0
+
+    def __init__(self, start: Callable[[], Interpreter | None]) -> None:
+        self.interpreter: Interpreter | None = None
+        self._start = start
+        self._refill: asyncio.TimerHandle | None = None
+
+    def prepare(self) -> None:
+        """Start one unless one waits already."""
+        self._refill = None
+        if self.interpreter is None or self.interpreter.is_gone:
+            self.interpreter = self._start()
+
+    def take(self) -> Interpreter | None:
+        """Return the one that waits, or None, and start the next one later."""
+        interpreter, self.interpreter = self.interpreter, None
+        if self._refill is None:
+            self._refill = asyncio.get_running_loop().call_later(_REFILL_DELAY, self.prepare)
+        return None if interpreter is None or interpreter.is_gone else interpreter
+
+    def close(self) -> Interpreter | None:
+        """Start no more. Returns the one that waits, or None."""
+        if self._refill is not None:
+            self._refill.cancel()
+        return self.interpreter

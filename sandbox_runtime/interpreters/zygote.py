@@ -1,16 +1,17 @@
-"""A process that forks others on request: `python -m sandbox_runtime.interpreters.zygote`, started by the supervisor.
+"""Forks processes on request: `python -m sandbox_runtime.interpreters.zygote`, started by the supervisor.
 
-Its own exec'd process with one thread, because forking the supervisor would copy its event loop and its descriptors.
-Two run side by side: a
-light one, ready at once, which also starts commands and Node; and one that imports the preload modules first, for
-later Python contexts.
+It is a process of its own with one thread, because a fork of the supervisor would copy its event loop and its
+descriptors. Two zygotes run side by side. The plain one is ready at once and also starts commands and Node. The
+preloaded one first imports modules, for later Python contexts.
 
-Protocol on the stream socket SANDBOX_ZYGOTE_FD: u32 length and JSON, both ways. Requests carry the child's
-descriptors (stdin, stdout,
-stderr, control) with their first byte: `{"id", "kind": "python"|"exec", "tree", "processes", "argv", "env", "cwd",
-"deny_network", "terminal"}` (terminal: descriptor 0 is the one that controls the child's session). Answers:
-`{"ready": true}`, `{"id", "pid"}`, `{"id", "error": errno, "stage"}`, `{"exited": pid, "status": wait status}`. End
-of file ends it.
+Protocol on the stream socket SANDBOX_ZYGOTE_FD: u32 length and JSON, in both directions. End of file ends the zygote.
+
+    request   {"id", "kind": "python"|"exec", "tree", "processes", "file_bytes", "argv", "env", "cwd", "deny_network",
+              "terminal"}
+    answers   {"ready": true}, {"id", "pid"}, {"id", "error": errno, "stage"}, {"exited": pid, "status": wait status}
+
+The first byte of a request carries the child's descriptors (stdin, stdout, stderr, control). With `terminal`,
+descriptor 0 becomes the controlling terminal of the child's session.
 """
 
 from __future__ import annotations
@@ -30,8 +31,8 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 from sandbox_runtime.interpreters.zygote_protocol import CONTROL_FD, LENGTH, MAX_DESCRIPTORS
-from sandbox_runtime.limits import no_network as seccomp
-from sandbox_runtime.linux import syscalls as kernel
+from sandbox_runtime.limits.no_network import deny_network
+from sandbox_runtime.linux import syscalls
 from sandbox_runtime.python import interpreter
 
 if TYPE_CHECKING:
@@ -39,16 +40,16 @@ if TYPE_CHECKING:
 
 
 def main() -> None:
-    """Preload, then serve requests until the supervisor closes the socket."""
-    kernel.die_with_parent()
+    """Preload modules, then serve requests until the supervisor closes the socket."""
+    syscalls.die_with_parent()
     control = socket.socket(fileno=int(os.environ.pop("SANDBOX_ZYGOTE_FD")))
     names = os.environ.pop("SANDBOX_ZYGOTE_PRELOAD", "")
     wake_read, wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     signal.signal(signal.SIGCHLD, lambda *_: None)
-    # Blocked, not ignored: a child that is still starting gets it when it is ready.
+    # Blocked, not ignored: a child that is still starting gets the signal when it is ready.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
-    kernel.find_mark()
+    syscalls.find_mark()
     preload(names.split(",") if names else [])
     gc.collect()
     gc.freeze()
@@ -59,12 +60,12 @@ def main() -> None:
             os.read(wake_read, 4096)
         if control.fileno() in readable and not _serve(control, (wake_read, wake_write)):
             return
-        # Also after a request, so that a child's end is told only after its pid.
+        # After the request, so that a child's end is reported only after its pid.
         _report_exits(control)
 
 
 def preload(names: list[str]) -> None:
-    """Import what later contexts should not wait for; what is missing or broken is skipped."""
+    """Import modules that later contexts should not wait for. Missing and broken ones are skipped."""
     for name in [*names, *(["asyncio", "IPython.display"] if names else [])]:
         with contextlib.suppress(Exception):
             importlib.import_module(name)
@@ -114,14 +115,12 @@ def _receive(control: socket.socket, size: int) -> bytes:
 
 
 def _fork(
-    request: dict[str, Any],
-    descriptors: list[int],
-    control: socket.socket,
-    wakeup: tuple[int, int],
+    request: dict[str, Any], descriptors: list[int], control: socket.socket, wakeup: tuple[int, int]
 ) -> dict[str, Any]:
     report_read, report_write = os.pipe2(os.O_CLOEXEC)
     with warnings.catch_warnings():
-        # Python warns of threads beside a fork, from 3.12 on. Those here are BLAS's, which sees to forks itself.
+        # Since 3.12 Python warns about a fork beside threads. The only threads here are those of BLAS, which handles
+        # forks itself.
         warnings.simplefilter("ignore", DeprecationWarning)
         pid = os.fork()
     if pid == 0:
@@ -129,7 +128,7 @@ def _fork(
         _become_child(request, descriptors, control, wakeup, report_write)
     os.close(report_write)
     with os.fdopen(report_read, "rb") as report:
-        # End of file once the child has exec'd, or is an interpreter.
+        # End of file follows once the child has called exec, or runs as an interpreter.
         problem = report.read()
     if problem:
         number, _, stage = problem.decode().partition(" ")
@@ -138,28 +137,26 @@ def _fork(
 
 
 def _become_child(
-    request: dict[str, Any],
-    descriptors: list[int],
-    control: socket.socket,
-    wakeup: tuple[int, int],
-    report: int,
+    request: dict[str, Any], descriptors: list[int], control: socket.socket, wakeup: tuple[int, int], report: int
 ) -> NoReturn:
     stage = "setup"
     try:
         interpreter.reset_signals()
         os.setsid()
-        kernel.die_with_parent()
+        syscalls.die_with_parent()
         control.close()
         for descriptor in wakeup:
             os.close(descriptor)
-        # Forked children show the zygote's environment; those that exec get the mark in the usual way.
-        kernel.mark_tree(request["tree"])
-        kernel.mark_limit(request["tree"])
-        kernel.die_first()
-        _limit(request.get("processes", 0))
+        # Forked children show the zygote's environment, so they are marked in memory. Those that exec get the variable.
+        syscalls.mark_tree(request["tree"])
+        syscalls.mark_limit(request["tree"])
+        syscalls.die_first()
+        if request.get("processes"):
+            with contextlib.suppress(OSError, ValueError):
+                syscalls.limit_processes(request["processes"])
         if request.get("file_bytes"):
-            kernel.limit_files(0, request["file_bytes"])
-        # Above everything that is about to be overwritten.
+            syscalls.limit_files(0, request["file_bytes"])
+        # Numbers above those that are about to be overwritten.
         high = [os.dup2(descriptor, 64 + index) for index, descriptor in enumerate(descriptors)]
         for index, descriptor in enumerate(high):
             os.dup2(descriptor, index)
@@ -171,15 +168,15 @@ def _become_child(
             _close_from(CONTROL_FD + 1)
             interpreter.run_interpreter(CONTROL_FD)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-        # CPython ignores it, and what is ignored stays so through exec: `yes | head` would complain. SIGXFSZ stays
-        # ignored on purpose: a write over the limit fails with EFBIG, which a program can name.
+        # CPython ignores SIGPIPE, and exec would keep that: `yes | head` would print an error. SIGXFSZ stays ignored on
+        # purpose: a write over the limit then fails with EFBIG, which a program can report.
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
         if request.get("deny_network"):
-            seccomp.deny_network()
+            deny_network()
         stage = "cwd"
         os.chdir(request["cwd"])
         stage = "program"
-        environment = {**request["env"], kernel.TREE_VARIABLE: request["tree"]}
+        environment = {**request["env"], syscalls.TREE_VARIABLE: request["tree"]}
         os.execvpe(request["argv"][0], request["argv"], environment)  # noqa: S606 - no shell is meant
     except OSError as error:
         os.write(report, f"{error.errno} {stage}".encode())
@@ -187,18 +184,12 @@ def _become_child(
         os._exit(127)
 
 
-def _limit(processes: int) -> None:
-    if processes:
-        with contextlib.suppress(OSError, ValueError):
-            kernel.limit_processes(processes)
-
-
 def _close_from(first: int) -> None:
-    os.closerange(first, max(map(int, os.listdir("/proc/self/fd"))) + 1)  # noqa: PTH208 - a Path copies shared pages
+    os.closerange(first, max(map(int, os.listdir("/proc/self/fd"))) + 1)  # noqa: PTH208 - pathlib dirties shared pages
 
 
 if __name__ == "__main__":
-    # Without a supervisor that still reads there is nobody to report to.
+    # If the supervisor has ended, there is no process to report to.
     with contextlib.suppress(BrokenPipeError, ConnectionResetError, EOFError):
         main()
     sys.exit(0)

@@ -1,6 +1,6 @@
-"""The supervisor's side of the zygotes: starts them, asks them for children, and knows when a child ended.
+"""The supervisor's side of the zygotes: starts them, requests children, and records when a child ended.
 
-Errors: SpawnError where a child could not be started.
+Errors: SpawnError if a child could not be started.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class SpawnError(Exception):
 
     Attributes:
         number: The errno.
-        stage: What failed: `fork`, `setup`, `cwd`, `program`, or `zygote` where the zygote itself ended.
+        stage: The step that failed: `fork`, `setup`, `cwd`, `program`, or `zygote` if the zygote itself ended.
     """
 
     def __init__(self, number: int, stage: str) -> None:
@@ -43,11 +43,11 @@ class Child:
     """A process that a zygote started or is about to start.
 
     Attributes:
-        tree: The mark of all its descendants, see `process_tree`.
+        tree: The mark of all its descendants (`process_tree`).
         started: Its pid, or SpawnError.
-        ended: Its wait status; never set where it could not be started.
-        killed: Whether it was killed on request, so that nobody takes it for a lack of memory.
-        over_memory: Whether the runtime killed it for taking too much memory.
+        ended: Its wait status. Never set if it could not be started.
+        killed: True if it was killed on request. Its SIGKILL is then not a sign of too little memory.
+        over_memory: True if the OOM guard killed it.
     """
 
     tree: str = field(default_factory=lambda: secrets.token_hex(8))
@@ -58,18 +58,22 @@ class Child:
 
     @property
     def pid(self) -> int | None:
-        """Its process id once it is known."""
+        """Its process id, or None before it is known."""
         return self.started.result() if self.started.done() and not self.started.exception() else None
 
 
-class Zygote:
-    """One zygote process; started again when it ends.
+class ZygoteClient:
+    """One zygote process, which is started again when it ends.
 
     Args:
-        preload: Modules to import before it serves.
-        children: Running children by pid, shared with the other zygote and the reaper.
-        environment: What it is started with; children get their own.
-        launched: The process, where `launch_zygote` has started it already.
+        preload: Modules that it imports before it serves requests.
+        children: Running children by pid, shared with the other zygote and with `reap`.
+        environment: The zygote's environment. Children get their own.
+        launched: The pid and socket, if `launch_zygote` has started the process already.
+
+    Attributes:
+        pid: The zygote's process id; 0 before it is started.
+        ready: True while it serves requests.
     """
 
     def __init__(
@@ -91,7 +95,11 @@ class Zygote:
         self.ready = False
 
     def attach(self, on_ready: Callable[[], None] = lambda: None) -> None:
-        """Listen to the process on the running loop."""
+        """Start the process unless it runs already, and listen to it on the running loop.
+
+        Args:
+            on_ready: Called when it serves requests, also after a restart.
+        """
         self._on_ready = on_ready
         if self._socket is None:
             self.pid, self._socket = launch_zygote(self._preload, self._environment)
@@ -108,7 +116,12 @@ class Zygote:
                 os.kill(self.pid, signal.SIGKILL)
 
     def spawn(self, request: Mapping[str, Any], descriptors: Sequence[int]) -> Child:
-        """Ask for a child with these descriptors as 0, 1, 2 and (control) 3; the caller closes its own copies."""
+        """Request a child.
+
+        Args:
+            request: The request, as `zygote` describes it, without `id` and `tree`.
+            descriptors: The child's 0, 1, 2 and (control) 3. The caller closes its own copies.
+        """
         child = Child()
         if self._socket is None:
             child.started.set_exception(SpawnError(errno.EPIPE, "zygote"))
@@ -118,7 +131,7 @@ class Zygote:
         data = json.dumps({**request, "id": self._next, "tree": child.tree}).encode()
         message = LENGTH.pack(len(data)) + data
         try:
-            # Blocking on purpose: a zygote is always about to read, and half a request is of no use.
+            # Blocking on purpose: a zygote always reads soon, and half a request would be useless.
             sent = socket.send_fds(self._socket, [message], list(descriptors))
             self._socket.sendall(message[sent:])
         except OSError:
@@ -148,7 +161,7 @@ class Zygote:
 
     def _handle(self, message: dict[str, Any]) -> None:
         if "exited" in message:
-            settle(self._children, message["exited"], message["status"])
+            _record_end(self._children, message["exited"], message["status"])
         elif "ready" in message:
             self.ready = True
             self._on_ready()
@@ -172,18 +185,17 @@ class Zygote:
             child.started.set_exception(SpawnError(errno.EPIPE, "zygote"))
 
 
-def settle(children: dict[int, Child], pid: int, status: int) -> None:
-    """A process ended: tell whoever waits for it."""
-    child = children.pop(pid, None)
-    if child is not None and not child.ended.done():
-        child.ended.set_result(status)
-
-
 def reap(children: dict[int, Child]) -> None:
-    """Collect the ended processes whose parent the supervisor has become."""
+    """Collect ended processes whose parent the supervisor has become."""
     with contextlib.suppress(ChildProcessError):
         while True:
             pid, status = os.waitpid(-1, os.WNOHANG)
             if pid == 0:
                 return
-            settle(children, pid, status)
+            _record_end(children, pid, status)
+
+
+def _record_end(children: dict[int, Child], pid: int, status: int) -> None:
+    child = children.pop(pid, None)
+    if child is not None and not child.ended.done():
+        child.ended.set_result(status)

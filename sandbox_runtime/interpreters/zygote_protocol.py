@@ -1,4 +1,4 @@
-"""What a zygote and the supervisor share, and how a zygote is started; see `zygote` for the protocol."""
+"""Constants that a zygote and the supervisor share, and the start of a zygote. `zygote` describes the protocol."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ MAX_DESCRIPTORS: Final = 4
 
 
 def launch_zygote(preload: Sequence[str], environment: Mapping[str, str]) -> tuple[int, socket.socket]:
-    """Start a zygote process; its pid and the supervisor's end of its socket.
+    """Start a zygote process. Returns its pid and the supervisor's end of its socket.
 
-    Needs no event loop, so that the light zygote can start while the supervisor still imports asyncio.
+    Needs no event loop, so that the plain zygote can start while the supervisor still imports asyncio.
     """
     ours, theirs = socket.socketpair()
     theirs.set_inheritable(True)
-    started_with = {
+    zygote_environment = {
         **environment,
         "SANDBOX_ZYGOTE_FD": str(theirs.fileno()),
         "SANDBOX_ZYGOTE_PRELOAD": ",".join(preload),
         TREE_VARIABLE: TREE_PLACEHOLDER,
     }
     arguments = [sys.executable, "-P", "-m", "sandbox_runtime.interpreters.zygote"]
-    pid = os.posix_spawn(sys.executable, arguments, started_with, setsid=True)
+    pid = os.posix_spawn(sys.executable, arguments, zygote_environment, setsid=True)
     theirs.close()
     return pid, ours

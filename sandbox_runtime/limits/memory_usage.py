@@ -1,6 +1,6 @@
-"""How much memory the session's processes use, and whether the kernel ended one for lack of it.
+"""Reads how much memory the session's processes use, and whether the kernel killed one for lack of memory.
 
-Reads /proc and cgroups. Everything is best effort: what a kernel (or gVisor) does not tell counts as 0.
+The sources are /proc and cgroups. All values are best effort: a value that a kernel (or gVisor) does not report is 0.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from sandbox_runtime.linux import syscalls as kernel
+from sandbox_runtime.linux import syscalls
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -17,18 +17,22 @@ if TYPE_CHECKING:
 _ROOT: Final = Path("/sys/fs/cgroup")
 _PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 _UNLIMITED: Final = 1 << 60
-"""cgroup v1 says "no limit" as a number near 2**63."""
+"""cgroup v1 represents "no limit" by a number near 2**63."""
 
 
 class OomCounter:
-    """Remembers the cgroup's counter of kills, so that a rise can be told."""
+    """Detects when the cgroup's counter of kills rises.
+
+    Args:
+        files: The files to read. By default those of this process's cgroup.
+    """
 
     def __init__(self, files: tuple[Path, ...] | None = None) -> None:
         self._files = _counter_files() if files is None else files
         self._seen = self._read()
 
     def has_risen(self) -> bool:
-        """Whether the kernel killed something since this was last asked."""
+        """Return True if the kernel killed a process since the last call."""
         now = self._read()
         risen = now > self._seen
         self._seen = now
@@ -39,10 +43,13 @@ class OomCounter:
 
 
 class Cgroup:
-    """This process's memory cgroup.
+    """The memory cgroup of this process.
+
+    Args:
+        folder: The cgroup's folder. By default it is found.
 
     Attributes:
-        limit: Its limit in bytes; 0 where it has none, or cannot be read.
+        limit: Its limit in bytes; 0 if it has none, or cannot be read.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
@@ -52,7 +59,7 @@ class Cgroup:
         self.limit = limit if limit < _UNLIMITED else 0
 
     def used(self) -> int:
-        """Bytes in use that the kernel could not simply drop: the cache of files is left out."""
+        """Return the bytes in use without the cache of files, which the kernel could simply drop."""
         current = _number(self._folder / ("memory.current" if self._is_v2 else "memory.usage_in_bytes"))
         prefix = "" if self._is_v2 else "total_"
         stat = _fields(self._folder / "memory.stat")
@@ -60,7 +67,7 @@ class Cgroup:
 
 
 def private_pages(pid: int) -> int:
-    """Bytes of a process that belong to no file; pages it still shares with the process that forked it included."""
+    """Return the bytes of a process that belong to no file, including pages still shared with its zygote."""
     try:
         with open(f"/proc/{pid}/statm", "rb") as file:  # noqa: PTH123 - many times a second
             fields = file.read().split(b" ", 3)
@@ -70,19 +77,19 @@ def private_pages(pid: int) -> int:
 
 
 def proportional_bytes(pid: int) -> int:
-    """Bytes of a process with shared pages divided by those who share them; slow (a millisecond)."""
+    """Return the bytes of a process, each shared page divided by the processes that share it. Takes a millisecond."""
     kilobytes = _field(_fields(Path(f"/proc/{pid}/smaps_rollup")), "Pss:")
     return kilobytes << 10 if kilobytes else private_pages(pid)
 
 
 def find_members(trees: Mapping[int, str], processes: Iterable[tuple[int, int, int, int]]) -> dict[int, list[int]]:
-    """The processes of each tree, by the pid of its first one.
+    """Return the processes of each tree, by the pid of its first one.
 
     Args:
-        trees: Pid of a tree's first process to its mark.
-        processes: Pid, parent, group and session of each process there is.
+        trees: The mark of each tree, by the pid of its first process.
+        processes: Pid, parent, group and session of all processes.
     """
-    marks = {kernel.tree_limit(tree): pid for pid, tree in trees.items()}
+    marks = {syscalls.tree_limit(tree): pid for pid, tree in trees.items()}
     members: dict[int, list[int]] = {pid: [] for pid in trees}
     for pid, _, group, session in processes:
         leader = next((each for each in (session, group, pid) if each in members), None)
@@ -95,7 +102,7 @@ def find_members(trees: Mapping[int, str], processes: Iterable[tuple[int, int, i
 
 def _mark(pid: int) -> int:
     try:
-        return kernel.read_limit(pid)
+        return syscalls.read_limit(pid)
     except (OSError, ValueError):
         return 0
 
@@ -134,7 +141,7 @@ def _memory_folder() -> Path:
     candidates = (
         _ROOT / groups.get("", ""),
         _ROOT / "memory" / groups.get("memory", ""),
-        # In a container the paths of /proc/self/cgroup may be those of the host.
+        # In a container, /proc/self/cgroup may have the paths of the host.
         _ROOT,
         _ROOT / "memory",
     )

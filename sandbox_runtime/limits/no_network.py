@@ -1,8 +1,8 @@
-"""A seccomp filter that refuses every socket but AF_UNIX: egress None, also where no network policy is enforced.
+"""A seccomp filter that refuses every socket but AF_UNIX: no egress, even in a cluster without network policies.
 
-Refused with EACCES: socket and socketpair of any other family, io_uring (which opens sockets without those calls) and
-system calls of a
-foreign ABI (whose numbers the filter would misread). The filter is inherited by fork and exec, and cannot be taken off.
+It refuses with EACCES: socket and socketpair of any other family; io_uring, which opens sockets without those calls;
+system calls of a foreign ABI, whose numbers the filter would misread. Children inherit the filter through fork and
+exec, and it cannot be removed.
 """
 
 from __future__ import annotations
@@ -43,10 +43,10 @@ class _Program(ctypes.Structure):
 
 
 def build_filter(machine: str) -> bytes:
-    """The BPF program for a machine as `platform.machine` names it.
+    """Return the BPF program for a machine as `platform.machine` names it.
 
     Raises:
-        OSError: The machine is not known; refusing to run is safer than running without the filter.
+        OSError: The machine is unknown. Refusing to run is safer than running without the filter.
     """
     if machine not in _MACHINES:
         raise OSError(errno.ENOSYS, f"no socket filter for {machine}")
@@ -54,8 +54,8 @@ def build_filter(machine: str) -> bytes:
     refused = [(_IF_EQUAL, number) for number in _IO_URING]
     if machine == "x86_64":
         refused.append((_IF_AT_LEAST, _X32_BIT))
-    # Laid out as: arch, refused numbers, socket numbers, allow, family check, refuse. Jumps are relative to the next
-    # instruction.
+    # The program: architecture, refused numbers, socket numbers, allow, family check, refuse. Jumps are relative to the
+    # next instruction.
     checks = [*refused, *((_IF_EQUAL, number) for number in socket_calls)]
     program = [(_LOAD, 0, 0, _OFFSET_ARCH), (_IF_EQUAL, 0, 1 + len(checks) + 3, arch), (_LOAD, 0, 0, _OFFSET_NUMBER)]
     for index, (operation, number) in enumerate(checks):
@@ -73,10 +73,10 @@ def build_filter(machine: str) -> bytes:
 
 
 def deny_network() -> None:
-    """Install the filter on every thread of this process, for good.
+    """Install the filter on every thread of this process. It cannot be removed.
 
     Raises:
-        OSError: It could not be installed; the caller must not run user code then.
+        OSError: It could not be installed. The caller must then not run user code.
     """
     machine = platform.machine()
     code = build_filter(machine)

@@ -1,10 +1,12 @@
-"""Ends whatever takes the session over its memory limit, before the kernel ends something else.
+"""Kills the largest process tree when the session exceeds its memory limit, before the kernel kills.
 
-The limit is the session's (`configure`) or that of the container's cgroup, whichever is lower. In a pod they are the
-same number: the cgroup's is kept, which counts all of the container, and the session's where no cgroup can be read.
-The kernel would kill by its own choice, and where it kills a whole cgroup at once, every variable of the session with
-it; so the largest process tree is ended a little earlier, and who ran in it is told OOM_KILLED. What grows faster than
-this looks is the kernel's: its counter tells of it afterwards.
+The limit is the session's (`configure`) or that of the container's cgroup, whichever is lower. In a pod both are the
+same number. Then the cgroup's usage is checked, which counts everything in the container. Without a readable cgroup the
+processes are measured.
+
+The kernel would choose its own victim. If it kills the whole cgroup at once, all variables of the session are lost. So
+the largest tree is killed a little earlier, and its cell or command ends as OOM_KILLED. If memory grows faster than the
+checks, the kernel kills first, and its counter shows that afterwards.
 """
 
 from __future__ import annotations
@@ -12,13 +14,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
-from sandbox_runtime.limits.memory_usage import (
-    Cgroup,
-    OomCounter,
-    find_members,
-    private_pages,
-    proportional_bytes,
-)
+from sandbox_runtime.limits.memory_usage import Cgroup, OomCounter, find_members, private_pages, proportional_bytes
 from sandbox_runtime.processes.process_tree import kill_tree, list_processes
 
 if TYPE_CHECKING:
@@ -27,24 +23,24 @@ if TYPE_CHECKING:
     from sandbox_runtime.interpreters.zygote_client import Child
     from sandbox_runtime.settings import Limits
 
-_BUSY_EVERY: Final = 0.05
-_IDLE_EVERY: Final = 1.0
+_BUSY_INTERVAL: Final = 0.05
+_IDLE_INTERVAL: Final = 1.0
 _SCAN_EVERY: Final = 10
-"""Rounds between two looks at the children of the session's processes."""
-_SUSPICIOUS: Final = 0.75
-"""Part of the limit from which on it is measured exactly."""
-_MOST_ENDINGS: Final = 20
-"""Looks that wait for a process that ends."""
+"""Checks between two searches for the children of the session's processes."""
+_MEASURE_ABOVE: Final = 0.75
+"""Fraction of the limit above which usage is measured exactly."""
+_MAX_WAITS: Final = 20
+"""Checks in a row that may wait for a process that is ending."""
 _MARGIN: Final = 1 / 16
-_LEAST_MARGIN: Final = 24 << 20
+_MIN_MARGIN: Final = 24 << 20
 
 
-class MemoryWatch:
-    """Looks at the session's processes, often while something runs.
+class OomGuard:
+    """Checks the memory of the session, frequently while a cell or command runs.
 
     Args:
         limits: The session's limits.
-        children: Running children by pid: the first processes of all trees.
+        children: Running children by pid: the first process of each tree.
     """
 
     def __init__(self, limits: Limits, children: Mapping[int, Child]) -> None:
@@ -57,55 +53,55 @@ class MemoryWatch:
         self._timer: asyncio.TimerHandle | None = None
         self._is_slow = False
         self._round = 0
-        self._endings = 0
+        self._waits = 0
         self._baselines: dict[int, int] = {}
         self._members: dict[int, list[int]] = {}
         self._kills: set[asyncio.Task[None]] = set()
 
     def start(self, is_busy: Callable[[], bool], zygote: Callable[[], int]) -> None:
-        """Begin to look, on the running loop.
+        """Start the checks on the running loop.
 
         Args:
-            is_busy: Whether a cell or command runs.
-            zygote: Pid of the process that interpreters share most with; 0: none yet.
+            is_busy: Returns True while a cell or command runs.
+            zygote: Returns the pid of the process that interpreters share most memory with, or 0.
         """
         self._is_busy = is_busy
         self._zygote = zygote
-        self._look()
+        self._check()
 
     def close(self) -> None:
-        """Look no more."""
+        """Stop the checks."""
         if self._timer is not None:
             self._timer.cancel()
 
     def wake(self) -> None:
-        """Something begins to run."""
+        """Check frequently, because a cell or command is about to run."""
         if self._is_slow and self._timer is not None:
             self._timer.cancel()
-            self._schedule(_BUSY_EVERY)
+            self._schedule(_BUSY_INTERVAL)
 
-    def explains(self, child: Child) -> bool:
-        """Whether a process that SIGKILL ended was ended for lack of memory."""
+    def was_oom_kill(self, child: Child) -> bool:
+        """Return True if a child that SIGKILL ended was killed because of memory, by this guard or the kernel."""
         return child.over_memory or (not child.killed and self._counter.has_risen())
 
     @property
     def limit(self) -> int:
-        """Bytes, the lower one of the two limits; 0: none."""
+        """The lower of the two limits in bytes; 0 if there is none."""
         return min((each for each in (self._limits.memory_bytes, self._cgroup.limit) if each), default=0)
 
-    def describe(self) -> dict[str, Any]:
-        """The error event of a cell that was ended by the limit."""
-        most = f"the limit of {self.limit / (1 << 20):.0f} MiB" if self.limit else "the limit"
+    def error_event(self) -> dict[str, Any]:
+        """Return the error event of a cell that was killed because of the limit."""
+        limit = f"the limit of {self.limit / (1 << 20):.0f} MiB" if self.limit else "the limit"
         value = (
-            f"the session used more memory than {most}: the cell's interpreter was ended, and its variables are lost"
+            f"the session used more memory than {limit}: the cell's interpreter was ended, and its variables are lost"
         )
         return {"type": "error", "name": "MemoryLimitExceeded", "value": value, "traceback": [], "limit": "memory"}
 
     def _schedule(self, delay: float) -> None:
-        self._is_slow = delay > _BUSY_EVERY
-        self._timer = asyncio.get_running_loop().call_later(delay, self._look)
+        self._is_slow = delay > _BUSY_INTERVAL
+        self._timer = asyncio.get_running_loop().call_later(delay, self._check)
 
-    def _look(self) -> None:
+    def _check(self) -> None:
         limit = self.limit
         if limit and self._children:
             self._round += 1
@@ -115,10 +111,10 @@ class MemoryWatch:
                 self._check_cgroup(limit)
             else:
                 self._check_session(limit)
-        self._schedule(_BUSY_EVERY if self._is_busy() else _IDLE_EVERY)
+        self._schedule(_BUSY_INTERVAL if self._is_busy() else _IDLE_INTERVAL)
 
     def _check_session(self, limit: int) -> None:
-        if self._estimate() < limit * _SUSPICIOUS:
+        if self._estimate() < limit * _MEASURE_ABOVE:
             return
         self._scan()
         used = self._measure()
@@ -126,20 +122,20 @@ class MemoryWatch:
             self._end_largest(used)
 
     def _check_cgroup(self, limit: int) -> None:
-        if self._cgroup.used() <= limit - max(_LEAST_MARGIN, int(limit * _MARGIN)):
-            self._endings = 0
+        if self._cgroup.used() <= limit - max(_MIN_MARGIN, int(limit * _MARGIN)):
+            self._waits = 0
             return
         self._scan()
         used = self._measure()
-        if 0 in used.values() and self._endings < _MOST_ENDINGS:
-            # One ends just now, by the kernel's hand or ours: the group still counts what it held, and the largest of
-            # the others is not to blame.
-            self._endings += 1
+        if 0 in used.values() and self._waits < _MAX_WAITS:
+            # A process is ending, killed by the kernel or by this guard. The cgroup still counts its memory, and the
+            # largest of the others is not the cause.
+            self._waits += 1
             return
         self._end_largest(used)
 
     def _estimate(self) -> int:
-        """Growth since each process was first seen: what a fork still shares with its zygote is nobody's own."""
+        """Return the growth since each process was first seen, without memory that a fork shares with its zygote."""
         total = 0
         seen = {pid for members in self._members.values() for pid in members} | set(self._children)
         for pid in seen:

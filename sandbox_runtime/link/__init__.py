@@ -1,1 +1,1 @@
-"""The server's end of the link: one agent at a time, one channel per operation."""
+"""The runtime's end of the link: one agent at a time, one channel per operation."""

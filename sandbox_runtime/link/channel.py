@@ -1,8 +1,7 @@
-"""One operation on the link, the runtime's side: input in order, output under the agent's credit.
+"""One operation on the link, on the runtime's side: input in order, output under the agent's credit.
 
-Implements `link.calls.Channel`. No I/O of its own: frames go to the `transmit` function it is given. When the
-connection is lost it is detached: output is then
-discarded without waiting, so that an execution goes on to its end.
+Does no I/O itself: frames go to a `transmit` function. When the connection is lost, the channel is detached. It then
+discards output without waiting, so that an execution continues to its end.
 """
 
 from __future__ import annotations
@@ -27,19 +26,25 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sandbox_link.protocol import OperationError
-    from sandbox_runtime.link.streams import Streams
+    from sandbox_runtime.link.listeners import BulkStreams
 
 _GRANT_AT: Final = INITIAL_WINDOW // 4
 
 
 class LinkChannel:
-    """A channel of the link.
+    """A `protocol.Channel`, and an `ExecutionSink`.
 
     Args:
         number: Its number on the link.
         arguments: The OPEN frame's object.
         transmit: Takes an encoded frame, or a piece of one.
-        streams: For large files; None: everything goes in frames.
+        bulk_streams: Sockets for large files. None sends everything in frames.
+
+    Attributes:
+        detached: True once the connection is lost.
+        on_input: Takes input as it arrives, instead of `receive`.
+        on_writable: Called when `is_blocked` becomes false.
+        on_end: Called once the CLOSE has been sent.
     """
 
     def __init__(
@@ -47,18 +52,19 @@ class LinkChannel:
         number: int,
         arguments: dict[str, Any],
         transmit: Callable[[bytes | memoryview], None],
-        streams: Streams | None = None,
+        bulk_streams: BulkStreams | None = None,
     ) -> None:
         self.number = number
         self._arguments = arguments
         self._transmit = transmit
-        self._streams = streams
+        self._bulk_streams = bulk_streams
         self._input: deque[bytes] = deque()
         self._input_ended = False
         self._arrived: asyncio.Future[None] | None = None
         self._consumed = 0
         self._credit = INITIAL_WINDOW
         self._outbox: deque[bytes | tuple[Stream, memoryview]] = deque()
+        self._is_blocked = False
         self._waiters: list[asyncio.Future[None]] = []
         self.detached = False
         self.on_input: Callable[[bytes], None] | None = None
@@ -73,11 +79,11 @@ class LinkChannel:
 
     @property
     def is_blocked(self) -> bool:
-        """Whether output waits for credit; `on_writable` is called when it no longer does."""
-        return bool(self._outbox)
+        """True while output waits for credit."""
+        return self._is_blocked
 
     def feed(self, payload: bytes | memoryview) -> None:
-        """A DATA frame arrived."""
+        """Take the payload of a DATA frame."""
         self._consumed += len(payload)
         data = bytes(payload[1:])
         if self.on_input is not None:
@@ -88,12 +94,12 @@ class LinkChannel:
         self._wake()
 
     def end_input(self) -> None:
-        """The agent's CLOSE arrived."""
+        """Handle the agent's CLOSE."""
         self._input_ended = True
         self._wake()
 
     async def receive(self) -> bytes | None:
-        """The next piece of input; None after the agent's CLOSE."""
+        """Return the next piece of input, or None after the agent's CLOSE."""
         while not self._input:
             if self._input_ended:
                 return None
@@ -105,21 +111,25 @@ class LinkChannel:
         return data
 
     async def send(self, stream: Stream, data: bytes | memoryview) -> None:
-        """Send output, waiting until all of it is under way."""
+        """Send output, waiting until it all has credit."""
         self.write(stream, data)
-        while self._outbox and not self.detached:
+        while self._is_blocked:
             waiter = asyncio.get_running_loop().create_future()
             self._waiters.append(waiter)
             await waiter
 
     async def stream(self) -> socket.socket | None:
-        """See calls.Channel."""
-        if self._streams is None or self._arguments.get("stream") is not True:
+        """Return a non-blocking socket for a large file's content, or None if the agent did not offer one.
+
+        Raises:
+            OperationError: ABORTED: the agent did not connect in time.
+        """
+        if self._bulk_streams is None or self._arguments.get("stream") is not True:
             return None
-        return await self._streams.take(lambda key: self.send_event({"type": "stream", "key": key}))
+        return await self._bulk_streams.take(lambda key: self.send_event({"type": "stream", "key": key}))
 
     def write(self, stream: Stream, data: bytes | bytearray | memoryview) -> None:
-        """Send output, keeping what there is no credit for; watch `is_blocked`. The data must not change later."""
+        """Send output, and queue it if there is no credit: check `is_blocked`. The data must not change afterwards."""
         if self.detached or not len(data):
             return
         self._outbox.append((stream, memoryview(data)))
@@ -130,7 +140,7 @@ class LinkChannel:
         self._send_json(FrameType.EVENT, value)
 
     def finish(self, result: dict[str, Any]) -> None:
-        """End the channel well. CLOSE waits for output that waits for credit; `on_end` is called once it is sent."""
+        """End the channel with a result. CLOSE follows the queued output, and then `on_end` is called."""
         self._end({"ok": result})
 
     def fail(self, error: OperationError) -> None:
@@ -139,16 +149,16 @@ class LinkChannel:
         self._end({"error": value})
 
     def grant(self, credit: int) -> None:
-        """A WINDOW frame arrived."""
+        """Add the credit of a WINDOW frame."""
         self._credit += credit
         self._pump()
 
     def detach(self) -> None:
-        """The connection is lost."""
+        """Handle the loss of the connection."""
         self.detached = True
         self._outbox.clear()
         self.end_input()
-        self._became_writable()
+        self._unblock()
 
     def _end(self, value: dict[str, Any]) -> None:
         if self._closing:
@@ -164,7 +174,12 @@ class LinkChannel:
         try:
             frame = encode_json(type_, self.number, value)
         except FrameError:
-            error = {"code": "INTERNAL", "reason": "INVALID_ARGUMENT", "message": "answer too large", "field": ""}
+            error = {
+                "code": "INTERNAL",
+                "reason": "INVALID_ARGUMENT",
+                "message": "the result is too large",
+                "field": "",
+            }
             frame = encode_json(FrameType.CLOSE, self.number, {"error": error}) if type_ is FrameType.CLOSE else b""
         if self._outbox:
             self._outbox.append(frame)
@@ -172,7 +187,6 @@ class LinkChannel:
             self._transmit(frame)
 
     def _pump(self) -> None:
-        was_blocked = False
         while self._outbox:
             item = self._outbox[0]
             if isinstance(item, bytes):
@@ -183,8 +197,8 @@ class LinkChannel:
             # The stream tag counts as payload too.
             size = min(len(data), MAX_DATA - 1, self._credit - 1)
             if size <= 0:
-                was_blocked = True
-                break
+                self._is_blocked = True
+                return
             self._credit -= size + 1
             for piece in data_pieces(self.number, stream, data[:size]):
                 self._transmit(piece)
@@ -192,12 +206,13 @@ class LinkChannel:
                 self._outbox.popleft()
             else:
                 self._outbox[0] = (stream, data[size:])
-        if not was_blocked:
-            self._became_writable()
-            if self._closing and self.on_end is not None:
-                self.on_end(self)
+        if self._is_blocked:
+            self._unblock()
+        if self._closing and self.on_end is not None:
+            self.on_end(self)
 
-    def _became_writable(self) -> None:
+    def _unblock(self) -> None:
+        self._is_blocked = False
         waiters, self._waiters = self._waiters, []
         for waiter in waiters:
             if not waiter.done():

@@ -1,12 +1,11 @@
-"""The link's listening side: one agent at a time, frames to operations and back.
+"""The runtime's end of the link: one agent at a time, frames to operations and back.
 
-Errors of an operation end its channel; a violation of the framing ends the connection.
+An error of an operation ends its channel. A violation of the framing ends the connection.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import sys
 import traceback
 from typing import TYPE_CHECKING, Any, Final
@@ -22,60 +21,56 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
     from pathlib import Path
 
-    from sandbox_runtime.link.streams import Streams
+    from sandbox_runtime.link.listeners import BulkStreams
 
     Handler = Callable[[Any], Awaitable[dict[str, Any]]]
 
 _MAX_CHANNELS: Final = 4096
 
 
-class Link:
-    """Accepts agents, and knows the one that is connected.
+class LinkServer:
+    """Accepts agents, and holds the connection of the current one.
 
     Args:
-        handlers: Operation to coroutine function; cancelled when the connection is lost, unless named in `lasting`.
-        starters: Operation to a function that takes the channel and goes on by itself (executions: a task costs time).
-        hello: Makes the hello event.
-        lasting: Operations that go on to their end when the connection is lost.
-        streams: Where the agent dials for large files; None: everything goes in frames.
+        hello: Builds the hello event.
+        bulk_streams: Sockets for large files. None sends everything in frames.
+
+    Attributes:
+        handlers: Operation to a coroutine function that takes the channel and returns the result.
+        starters: Operation to a function that takes the channel and ends it later. Executions use this, because a task
+            costs time.
+        lasting: Operations that continue to their end when the connection is lost. Others are cancelled.
     """
 
-    def __init__(
-        self,
-        handlers: Mapping[str, Handler],
-        starters: Mapping[str, Callable[[LinkChannel], None]],
-        hello: Callable[[], dict[str, Any]],
-        lasting: frozenset[str],
-        streams: Streams | None = None,
-    ) -> None:
-        self.handlers = handlers
-        self.starters = starters
+    def __init__(self, hello: Callable[[], dict[str, Any]], bulk_streams: BulkStreams | None = None) -> None:
         self.hello = hello
-        self.lasting = lasting
-        self.streams = streams
-        self._current: LinkConnection | None = None
+        self.bulk_streams = bulk_streams
+        self.handlers: Mapping[str, Handler] = {}
+        self.starters: Mapping[str, Callable[[LinkChannel], None]] = {}
+        self.lasting: frozenset[str] = frozenset()
+        self._current: ServerConnection | None = None
         self._alone = asyncio.Event()
         self._alone.set()
         self._tasks: set[asyncio.Task[None]] = set()
 
     def keep(self, task: asyncio.Task[None]) -> None:
-        """Hold on to a task: the loop does not, and what lasts outlives its connection."""
+        """Hold a reference to a task, because the loop does not and lasting ones outlive their connection."""
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     def listen(self, path: Path) -> Callable[[], None]:
-        """Listen there from now on; each new connection replaces the one before.
+        """Start to listen at a path. Each new connection replaces the one before.
 
         Returns:
-            Stops listening.
+            A function that stops listening.
         """
         return listen(path, self._accept)
 
     def _accept(self, sock: socket.socket) -> None:
-        self.replace(LinkConnection(self, sock))
+        self.replace(ServerConnection(self, sock))
 
-    def replace(self, connection: LinkConnection | None) -> None:
-        """Make a connection the current one, and end the one before."""
+    def replace(self, connection: ServerConnection | None) -> None:
+        """Make a connection the current one, and close the one before."""
         previous, self._current = self._current, connection
         if connection is None:
             self._alone.set()
@@ -84,8 +79,8 @@ class Link:
         if previous is not None and previous is not connection:
             previous.close()
 
-    def forget(self, connection: LinkConnection) -> None:
-        """A connection ended."""
+    def forget(self, connection: ServerConnection) -> None:
+        """Forget a connection that has ended."""
         if self._current is connection:
             self._current = None
             self._alone.set()
@@ -94,56 +89,34 @@ class Link:
         """Wait until no agent is connected."""
         await self._alone.wait()
 
-    def announce(self, event: dict[str, Any]) -> None:
-        """Send an event on channel 0 to the agent that is connected, if any."""
+    def notify(self, event: dict[str, Any]) -> None:
+        """Send an event on channel 0, if an agent is connected."""
         if self._current is not None:
             self._current.transmit(encode_json(FrameType.EVENT, 0, event))
 
     def hold(self) -> None:
-        """`flush` follows within this round of the loop."""
+        """Hold frames back until `flush`, which must follow in this round of the loop."""
         if self._current is not None:
             self._current.hold()
 
     def flush(self) -> None:
-        """Send now what is queued, instead of in the loop's next round."""
+        """Send the queue now, instead of in the loop's next round."""
         if self._current is not None:
             self._current.flush()
 
 
-class LinkConnection:
-    """One agent, who is greeted at once."""
+class ServerConnection:
+    """The connection of one agent, which gets the hello at once."""
 
-    def __init__(self, link: Link, sock: socket.socket) -> None:
-        self._link = link
+    def __init__(self, server: LinkServer, sock: socket.socket) -> None:
+        self._server = server
         self._loop = asyncio.get_running_loop()
         self._channels: dict[int, LinkChannel] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._scheduled = False
         self._held = False
         self._frames = FrameSocket(sock, self, self._on_end)
-        self._frames.send(encode_json(FrameType.EVENT, 0, self._link.hello()))
-
-    def on_read(self) -> None:
-        """Hold what the frames of this read lead to."""
-        self._held = True
-
-    def on_frame(self, frame: Frame) -> None:
-        """Handle a frame."""
-        self._dispatch(frame)
-
-    def on_round(self) -> None:
-        """Send what they led to."""
-        self.flush()
-
-    def _on_end(self, _reason: str) -> None:
-        """Detach what goes on, cancel the rest."""
-        self._link.forget(self)
-        for number, channel in list(self._channels.items()):
-            channel.detach()
-            task = self._tasks.get(number)
-            if task is not None and channel.arguments.get("op") not in self._link.lasting:
-                task.cancel()
-        self._channels.clear()
+        self._frames.send(encode_json(FrameType.EVENT, 0, server.hello()))
 
     def close(self) -> None:
         """End the connection."""
@@ -151,26 +124,26 @@ class LinkConnection:
         self._on_end("closed")
 
     def transmit(self, frame: bytes | memoryview) -> None:
-        """Queue a frame or a piece of one; it is sent by `flush`, in the loop's next round at the latest."""
+        """Queue a frame or a piece of one. `flush` sends it, in the loop's next round at the latest."""
         self._frames.write(frame)
         if not self._scheduled and not self._held:
             self._scheduled = True
             self._loop.call_soon(self._flush_scheduled)
 
     def hold(self) -> None:
-        """Schedule nothing: `flush` will be called."""
+        """Stop scheduling flushes, because the caller will call `flush`."""
         self._held = True
 
     def flush(self) -> None:
-        """Send what is queued."""
+        """Send the queue."""
         self._held = False
         self._frames.flush()
 
-    def _flush_scheduled(self) -> None:
-        self._scheduled = False
-        self.flush()
+    # The answers to all frames of one read leave together.
+    on_read, on_round = hold, flush
 
-    def _dispatch(self, frame: Frame) -> None:
+    def on_frame(self, frame: Frame) -> None:
+        """Handle a frame of the agent."""
         if frame.type is FrameType.OPEN:
             self._open(frame)
             return
@@ -184,35 +157,44 @@ class LinkConnection:
         elif frame.type is FrameType.CLOSE:
             channel.end_input()
         elif frame.type is FrameType.CANCEL and (task := self._tasks.get(frame.channel)) is not None:
-            # Not before its first step, where it came together with its OPEN: it would end without a CLOSE.
+            # In the next round: a task that is cancelled before its first step would end without a CLOSE.
             self._loop.call_soon(task.cancel)
+
+    def _on_end(self, _reason: str) -> None:
+        """Detach lasting operations and cancel the others."""
+        self._server.forget(self)
+        for number, channel in list(self._channels.items()):
+            channel.detach()
+            task = self._tasks.get(number)
+            if task is not None and channel.arguments.get("op") not in self._server.lasting:
+                task.cancel()
+        self._channels.clear()
+
+    def _flush_scheduled(self) -> None:
+        self._scheduled = False
+        self.flush()
 
     def _open(self, frame: Frame) -> None:
         arguments = frame.json()
         if frame.channel == 0 or frame.channel in self._channels or len(self._channels) >= _MAX_CHANNELS:
             raise FrameError("channel number in use, or too many channels")
-        channel = LinkChannel(frame.channel, arguments, self.transmit, self._link.streams)
+        channel = LinkChannel(frame.channel, arguments, self.transmit, self._server.bulk_streams)
+        channel.on_end = self._release
         self._channels[frame.channel] = channel
         operation = str(arguments.get("op", ""))
-        if (start := self._link.starters.get(operation)) is not None:
-            self._start(start, channel)
-        elif (handler := self._link.handlers.get(operation)) is not None:
+        if (start := self._server.starters.get(operation)) is not None:
+            try:
+                start(channel)
+            except OperationError as error:
+                channel.fail(error)
+            except Exception as error:  # noqa: BLE001 - one operation must not end the connection
+                channel.fail(_internal(error))
+        elif (handler := self._server.handlers.get(operation)) is not None:
             task = self._loop.create_task(self._run(handler, channel))
             self._tasks[frame.channel] = task
-            self._link.keep(task)
+            self._server.keep(task)
         else:
-            self.end(
-                channel, OperationError("UNIMPLEMENTED", "NOT_IMPLEMENTED", f"unknown operation `{operation[:64]}`")
-            )
-
-    def _start(self, start: Callable[[LinkChannel], None], channel: LinkChannel) -> None:
-        channel.on_end = self.release
-        try:
-            start(channel)
-        except OperationError as error:
-            self.end(channel, error)
-        except Exception as error:  # noqa: BLE001 - one operation must not take the connection with it
-            self.end(channel, _internal(error))
+            channel.fail(OperationError("UNIMPLEMENTED", "NOT_IMPLEMENTED", f"unknown operation `{operation[:64]}`"))
 
     async def _run(self, handler: Handler, channel: LinkChannel) -> None:
         outcome: dict[str, Any] | OperationError
@@ -222,26 +204,20 @@ class LinkConnection:
             outcome = error
         except asyncio.CancelledError:
             outcome = OperationError("CANCELLED", "CANCELLED", "the operation was cancelled")
-        except Exception as error:  # noqa: BLE001 - one operation must not take the runtime with it
+        except Exception as error:  # noqa: BLE001 - one operation must not end the runtime
             outcome = _internal(error)
         self._tasks.pop(channel.number, None)
-        self.end(channel, outcome)
-
-    def end(self, channel: LinkChannel, outcome: dict[str, Any] | OperationError) -> None:
-        """Send an operation's outcome and forget its channel once that is under way."""
-        channel.on_end = self.release
         if isinstance(outcome, OperationError):
             channel.fail(outcome)
         else:
             channel.finish(outcome)
 
-    def release(self, channel: LinkChannel) -> None:
-        """A channel's CLOSE has been sent."""
-        with contextlib.suppress(KeyError):
-            del self._channels[channel.number]
+    def _release(self, channel: LinkChannel) -> None:
+        """Forget a channel whose CLOSE has been sent."""
+        self._channels.pop(channel.number, None)
 
 
 def _internal(error: Exception) -> OperationError:
-    """What an operation ends with that failed unexpectedly; called where the error is handled."""
+    """Log the error being handled, and return the error that ends its operation."""
     traceback.print_exc(file=sys.stderr)
     return OperationError("INTERNAL", "INTERNAL", f"{type(error).__name__}: {error}")

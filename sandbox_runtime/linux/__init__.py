@@ -1,1 +1,1 @@
-"""The few system calls that the standard library lacks."""
+"""The few Linux calls that the standard library lacks."""

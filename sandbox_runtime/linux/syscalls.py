@@ -1,9 +1,14 @@
-"""The few Linux calls that the standard library lacks. Each is best effort where a comment says so."""
+"""The few Linux calls that the standard library lacks. A docstring says so if a call is best effort.
+
+`open_beneath` and `rename_without_replacing` are only the fast or atomic way. Callers have a portable one for ENOSYS,
+EINVAL and EPERM (gVisor, an old kernel, a seccomp filter).
+"""
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import functools
 import os
 import resource
@@ -17,11 +22,21 @@ _ENV_START: Final = 49
 """Index of env_start among the fields of /proc/self/stat, counted from 0."""
 
 TREE_VARIABLE: Final = "SANDBOX_TREE"
-"""Environment variable that marks every process of one tree; see `process_tree`."""
+"""Environment variable that marks every process of one tree (`process_tree`)."""
 TREE_PLACEHOLDER: Final = "0" * 16
 _LIMIT_BASE: Final = 1 << 61
 
+_SYS_OPENAT2: Final = 437
+"""The same on every architecture, since Linux 5.6."""
+_RESOLVE_NO_MAGICLINKS: Final = 0x02
+_RESOLVE_BENEATH: Final = 0x08
+_RENAME_NOREPLACE: Final = 1
+
 libc = ctypes.CDLL(None, use_errno=True)
+# A handle of its own, so that the result type does not change the other users of `libc.syscall`.
+_syscall = ctypes.CDLL(None, use_errno=True).syscall
+_syscall.restype = ctypes.c_long
+_renameat2 = getattr(libc, "renameat2", None)
 
 
 def become_subreaper() -> None:
@@ -30,14 +45,14 @@ def become_subreaper() -> None:
 
 
 def die_with_parent() -> None:
-    """Have the kernel kill this process when its parent dies, so that a killed runtime leaves nothing behind."""
+    """Have the kernel kill this process when its parent dies, so that no process survives a killed runtime."""
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def limit_processes(processes: int) -> None:
     """Set RLIMIT_NPROC, which counts all processes of the user id.
 
-    Callers apply it only where the user id belongs to the sandbox alone. Best effort: a lower hard limit stays.
+    Callers apply it only if no other program uses the user id. Best effort: a lower hard limit stays.
     """
     hard = resource.getrlimit(resource.RLIMIT_NPROC)[1]
     limit = processes if hard == resource.RLIM_INFINITY else min(processes, hard)
@@ -46,14 +61,14 @@ def limit_processes(processes: int) -> None:
 
 @functools.cache
 def find_mark() -> int:
-    """Where the placeholder of a tree's mark is in this process's memory, before and after forks; 0 if nowhere.
+    """Return the address of the placeholder for a tree's mark in this process's memory, or 0 if there is none.
 
-    Best effort: without /proc the other ways of finding a tree remain.
+    The address stays valid after forks. Best effort: without /proc the other ways of finding a tree remain.
     """
     try:
         environment = Path("/proc/self/environ").read_bytes()
         fields = Path("/proc/self/stat").read_text().rsplit(") ", 1)[1].split()
-        # The fields after the command name start with the third of all.
+        # The fields after the command name start with the third one.
         start = int(fields[_ENV_START - 2])
     except (OSError, IndexError, ValueError):
         return 0
@@ -65,8 +80,8 @@ def find_mark() -> int:
 def mark_tree(tree: str) -> None:
     """Write `tree` over the placeholder in this process's initial environment.
 
-    A forked process shows its parent's environment in /proc/PID/environ whatever it puts into os.environ; children
-    that it forks and that daemonize would carry no mark.
+    /proc/PID/environ of a forked process shows its parent's environment, whatever it puts into os.environ. Children
+    that it forks and that become daemons would carry no mark.
     """
     address = find_mark()
     if address and len(tree) == len(TREE_PLACEHOLDER):
@@ -74,10 +89,10 @@ def mark_tree(tree: str) -> None:
 
 
 def mark_limit(tree: str) -> None:
-    """Write `tree` into the limit on a file's size, where it limits nothing: it is beyond any file.
+    """Write `tree` into the limit on a file's size, as a number that exceeds the size of any file.
 
-    Children inherit it through fork and exec, and unlike an environment it cannot be cleared: a process may only lower
-    it. Best effort: where the limit is lower already, the environment's mark remains.
+    Children inherit it through fork and exec. Unlike an environment it cannot be cleared: a process may only lower it.
+    Best effort: if the limit is lower already, the mark in the environment remains.
     """
     number = tree_limit(tree)
     with contextlib.suppress(OSError, ValueError):
@@ -85,14 +100,14 @@ def mark_limit(tree: str) -> None:
 
 
 def tree_limit(tree: str) -> int:
-    """The limit that marks a tree."""
+    """Return the limit that marks a tree."""
     return _LIMIT_BASE | int(tree, 16) % _LIMIT_BASE
 
 
 def limit_files(pid: int, size: int) -> None:
-    """Have a process fail with EFBIG where it would make a file larger than `size` bytes.
+    """Make writes of a process fail with EFBIG if a file would exceed `size` bytes.
 
-    The soft limit only: the hard one may be the mark of its tree. Best effort: a lower limit stays.
+    Sets only the soft limit, because the hard one may be the mark of its tree. Best effort: a lower limit stays.
     """
     with contextlib.suppress(OSError, ValueError):
         hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)[1]
@@ -101,8 +116,8 @@ def limit_files(pid: int, size: int) -> None:
 
 
 def die_first() -> None:
-    """Have the kernel prefer this process, and what it starts, when memory runs out: never the runtime itself."""
-    # Not by Path: in a child of the zygote it would copy a hundred shared pages.
+    """Have the kernel kill this process and its children first when memory runs out, and not the runtime."""
+    # Not with Path: in a child of the zygote that would copy a hundred shared pages.
     with contextlib.suppress(OSError):
         descriptor = os.open("/proc/self/oom_score_adj", os.O_WRONLY)
         os.write(descriptor, b"1000")
@@ -110,10 +125,10 @@ def die_first() -> None:
 
 
 def read_limit(pid: int) -> int:
-    """The limit that marks a process's tree, or 0 where it has none.
+    """Return the limit that marks a process's tree, or 0 if it has no mark.
 
     Raises:
-        OSError: The process is gone, or another user's.
+        OSError: The process is gone, or belongs to another user.
     """
     number = resource.prlimit(pid, resource.RLIMIT_FSIZE)[1]
     return number if _LIMIT_BASE <= number < 2 * _LIMIT_BASE else 0
@@ -121,5 +136,49 @@ def read_limit(pid: int) -> int:
 
 def _prctl(option: int, value: int) -> None:
     if libc.prctl(option, ctypes.c_ulong(value), 0, 0, 0) != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
+        _raise(ctypes.get_errno())
+
+
+class _OpenHow(ctypes.Structure):
+    _fields_ = (("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64))
+
+
+def open_beneath(path: bytes, flags: int, dir_fd: int) -> int:
+    """Open a path with openat2, refusing symlinks and `..` that lead out of `dir_fd`.
+
+    Raises:
+        OSError: EXDEV: the path leads out, or has an absolute symlink. ENOSYS: the kernel lacks the call.
+    """
+    how = _OpenHow(flags | os.O_CLOEXEC, 0, _RESOLVE_BENEATH | _RESOLVE_NO_MAGICLINKS)
+    descriptor: int = _syscall(
+        ctypes.c_long(_SYS_OPENAT2),
+        ctypes.c_int(dir_fd),
+        ctypes.c_char_p(path),
+        ctypes.byref(how),
+        ctypes.c_size_t(ctypes.sizeof(how)),
+    )
+    if descriptor < 0:
+        _raise(ctypes.get_errno())
+    return descriptor
+
+
+def rename_without_replacing(source_fd: int, source: bytes, destination_fd: int, destination: bytes) -> None:
+    """Rename with renameat2, atomically refusing a destination that exists.
+
+    Raises:
+        OSError: EEXIST: the destination exists. ENOSYS: the C library lacks the call.
+    """
+    if _renameat2 is None:
+        _raise(errno.ENOSYS)
+    elif _renameat2(
+        ctypes.c_int(source_fd),
+        ctypes.c_char_p(source),
+        ctypes.c_int(destination_fd),
+        ctypes.c_char_p(destination),
+        ctypes.c_uint(_RENAME_NOREPLACE),
+    ):
+        _raise(ctypes.get_errno())
+
+
+def _raise(number: int) -> None:
+    raise OSError(number, os.strerror(number))

@@ -1,1 +1,1 @@
-"""Commands and background processes."""
+"""Commands and background processes: their start, input, output, and end."""

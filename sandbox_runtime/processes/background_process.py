@@ -1,4 +1,4 @@
-"""One background process: its output on whichever channel follows it, and its end, which is that of its tree too."""
+"""One background process: its output, which goes to the channel that follows it, and its end with its whole tree."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class BackgroundProcess:
     """A process that outlives the channel it was started on.
 
     Args:
-        label: What the agent wants to be told of it again; opaque here.
+        label: A string of the agent, returned by `process.list`. Opaque here.
 
     Attributes:
         done: How it ended, as the link's `ok`.
-        output_bytes: Output so far, whether a channel took it or not.
+        output_bytes: Bytes of output so far, including those that no channel followed.
     """
 
     def __init__(self, label: str) -> None:
@@ -43,25 +43,25 @@ class BackgroundProcess:
         self._child: Child | None = None
         self._io: ProcessIO | None = None
         self._channel: LinkChannel | None = None
-        self._unhindered = False
+        self._ignores_backpressure = False
 
     @property
     def pid(self) -> int:
-        """Its process id, 0 before it runs."""
+        """Its process id; 0 before it runs."""
         return (self._child.pid or 0) if self._child is not None else 0
 
     def take_output(self, stream: Stream, data: bytes) -> None:
-        """Output arrived."""
+        """Pass output to the channel that follows."""
         self.output_bytes += len(data)
         if self._channel is None:
             return
         self._channel.write(stream, data)
-        if self._channel.is_blocked and not self._unhindered and self._io is not None:
+        if self._channel.is_blocked and not self._ignores_backpressure and self._io is not None:
             for reader in self._io.readers:
                 reader.pause()
 
     async def follow(self, channel: LinkChannel) -> dict[str, Any]:
-        """Send output to this channel from now on, until the end; the one before gets no more."""
+        """Send output to this channel until the end, and no more to the previous one. Returns how the process ended."""
         if self._channel is not None:
             self._channel.on_writable = None
         self._channel = channel
@@ -71,22 +71,22 @@ class BackgroundProcess:
         return await asyncio.shield(self.done)
 
     def prepare(self, io: ProcessIO) -> None:
-        """Its ends are open. Nothing is read before somebody follows it."""
+        """Set its input and output. Nothing is read before a channel follows."""
         self._io = io
 
     def begin(self, child: Child) -> None:
-        """It runs now."""
+        """Set the running process."""
         self._child = child
 
     async def watch(self, starter: Starter, timeout: float | None) -> None:  # noqa: ASYNC109 - kills at its end
-        """Wait for its end, or `timeout` seconds; then end what it left behind, and tell `done`."""
+        """Wait for its end, at most `timeout` seconds. Then kill the rest of its tree, and set `done`."""
         child, io = self._child, self._io
         if child is None or io is None:
-            raise RuntimeError("watch comes after begin")
+            raise RuntimeError("call `begin` before `watch`")
         try:
             timed_out = not await wait_for_end(child, timeout)
-            # Killed children need not wait for an agent that does not read.
-            self._unhindered = True
+            # The end must not wait for an agent that does not read.
+            self._ignores_backpressure = True
             self._resume()
             await kill_tree(child.tree, child.pid)
             if timed_out:
@@ -108,7 +108,7 @@ class BackgroundProcess:
             OperationError: FAILED_PRECONDITION: INPUT_CLOSED.
         """
         if self._io is None or self._io.input is None:
-            message = "the process was started without an input that stays open"
+            message = "the process was started without an open standard input"
             raise OperationError("FAILED_PRECONDITION", "INPUT_CLOSED", message, "data")
         await self._io.input.write(data, end=end)
 
@@ -124,19 +124,23 @@ class BackgroundProcess:
         self._io.resize(rows, columns)
 
     async def kill(self) -> None:
-        """SIGKILL everything it started."""
+        """Send SIGKILL to its whole tree."""
         if self._child is not None:
-            self._unhindered = True
+            self._ignores_backpressure = True
             self._resume()
             await kill_tree(self._child.tree, self._child.pid)
 
     async def terminate(self) -> None:
-        """Tell it to end: SIGTERM, or SIGHUP where there is a terminal, whose shell ignores the other."""
+        """Ask it to end: SIGTERM, or SIGHUP if it has a terminal, because an interactive shell ignores SIGTERM."""
         with contextlib.suppress(OperationError):
             await self.signal(signal.SIGHUP if isinstance(self._io, Terminal) else signal.SIGTERM)
 
     async def signal(self, number: int) -> None:
-        """Signal its group, and the foreground job of its terminal; KILL goes to the whole tree."""
+        """Signal its group and the foreground job of its terminal. SIGKILL goes to the whole tree.
+
+        Raises:
+            OperationError: FAILED_PRECONDITION: PROCESS_ENDED.
+        """
         if self._child is None:
             return
         job = self._io.foreground if isinstance(self._io, Terminal) else 0
@@ -148,7 +152,12 @@ class BackgroundProcess:
 
 
 async def signal_group(child: Child, number: int, job: int = 0) -> None:
-    """Signal a child's group and a job's; KILL goes to everything it started.
+    """Signal a child's group and that of a job. SIGKILL goes to the whole tree.
+
+    Args:
+        child: The child.
+        number: The signal.
+        job: Process group of the terminal's foreground job, or 0.
 
     Raises:
         OperationError: FAILED_PRECONDITION: PROCESS_ENDED.
@@ -158,18 +167,18 @@ async def signal_group(child: Child, number: int, job: int = 0) -> None:
         await kill_tree(child.tree, child.pid)
         return
     if child.pid is None or child.ended.done():
-        raise ended()
-    # Programs that changed their user id are beyond our reach.
+        raise process_ended()
+    # Programs that changed their user id cannot be signalled.
     with contextlib.suppress(PermissionError):
         try:
             os.killpg(child.pid, number)
         except ProcessLookupError:
-            raise ended() from None
+            raise process_ended() from None
     if job not in (0, child.pid):
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(job, number)
 
 
-def ended() -> OperationError:
-    """There is nothing left to act on."""
+def process_ended() -> OperationError:
+    """Return the error for an operation on a process that has ended."""
     return OperationError("FAILED_PRECONDITION", "PROCESS_ENDED", "the process has ended", "process_id")

@@ -1,4 +1,4 @@
-"""The `run` operation: a command with its output, deadline and end. Its process leads a session of its own."""
+"""The `run` operation: a command with its output, its deadline and its end. Its process leads its own session."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Commands:
     """Runs commands.
 
     Attributes:
-        running: What runs; its key is the agent's `process_id`, or the process's own where the agent gave none.
+        running: The running commands, by the agent's `process_id`, or `pid-N` if the agent gave none.
     """
 
     def __init__(self, starter: Starter) -> None:
@@ -33,7 +33,7 @@ class Commands:
         self.running: dict[str, Child] = {}
 
     async def run(self, channel: LinkChannel) -> dict[str, Any]:
-        """Handle a `run` operation.
+        """Run a command to its end.
 
         Raises:
             OperationError: An argument is not valid (its field is named), or the program does not exist.
@@ -68,7 +68,7 @@ class Commands:
         return {**result, "duration": loop.time() - started, "dropped_bytes": output.dropped}
 
     async def close(self) -> None:
-        """Kill every command that runs."""
+        """Kill every running command."""
         await asyncio.gather(*(kill_tree(child.tree, child.pid) for child in self.running.values()))
 
     async def _start(self, command: Command, stdin: bytes, output: _Output) -> Child:
@@ -84,12 +84,12 @@ class Commands:
 
 
 class _Output:
-    """Both pipes of a command, under the limit, paused while the agent does not read."""
+    """Both output pipes of a command, under the output limit, paused while the agent does not read."""
 
     def __init__(self, channel: LinkChannel, limit: int) -> None:
         self._channel = channel
         self._limit = OutputLimit(limit)
-        self._unhindered = False
+        self._ignores_backpressure = False
         self._pipes = [OutputPipe(self._receiver(stream), is_paused=True) for stream in (Stream.STDOUT, Stream.STDERR)]
         channel.on_writable = self._resume
 
@@ -105,16 +105,16 @@ class _Output:
             pipe.close_write()
 
     def begin(self) -> None:
-        """Read, now that `started` is under way: a fast command may have written before that."""
+        """Start reading. Call it after `started`, because a fast command may have written earlier."""
         self._resume()
 
     def release(self) -> None:
-        """Past the deadline nothing waits for the agent any more; the limit bounds what is kept."""
-        self._unhindered = True
+        """Stop waiting for the agent, because the deadline has passed. The limit bounds the output that is kept."""
+        self._ignores_backpressure = True
         self._resume()
 
     def end(self) -> None:
-        """Take what is there, and leave the rest to nobody: a background child may keep the pipes open for long."""
+        """Send the available output and discard the rest: a background child may keep the pipes open for long."""
         for pipe in self._pipes:
             pipe.drain()
             pipe.discard()
@@ -124,7 +124,7 @@ class _Output:
     def _receiver(self, stream: Stream) -> Any:
         def receive(data: bytes) -> None:
             self._channel.write(stream, self._limit.admit(stream, memoryview(data)))
-            if self._channel.is_blocked and not self._unhindered:
+            if self._channel.is_blocked and not self._ignores_backpressure:
                 for pipe in self._pipes:
                     pipe.pause()
 

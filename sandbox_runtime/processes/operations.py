@@ -1,4 +1,4 @@
-"""The link's `process.*` operations: background processes by the ids that the agent gave them."""
+"""The link's `process.*` operations: background processes by the ids that the agent chose."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import asyncio
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, Final
 
-from sandbox_link.protocol import OperationError
-from sandbox_runtime.processes.background_process import BackgroundProcess, ended, signal_group
-from sandbox_runtime.processes.start import invalid, read_id, read_input
+from sandbox_link.protocol import OperationError, invalid
+from sandbox_runtime.processes.background_process import BackgroundProcess, process_ended, signal_group
+from sandbox_runtime.processes.start import read_id, read_input
 from sandbox_runtime.processes.stdio import Pipes, Terminal
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from sandbox_runtime.processes.stdio import ProcessIO
 
 LASTING: Final = frozenset({"process.start", "process.attach"})
-"""Operations that a lost connection does not cancel."""
+"""Operations that continue when the connection is lost."""
 _MAX_RUNNING: Final = 256
 _KEEP_ENDED: Final = 64
 _MAX_INPUT: Final = 1 << 20
@@ -28,12 +28,12 @@ _MAX_SIDE: Final = 65535
 _LAST_SIGNAL: Final = 64
 
 
-class Processes:
-    """Background processes.
+class BackgroundProcesses:
+    """The session's background processes, and the handlers of `process.*`.
 
     Args:
         starter: Starts them.
-        commands: The commands of `run`, which can be signalled too.
+        commands: The commands of `run`, which `process.signal` can signal too.
     """
 
     def __init__(self, starter: Starter, commands: Commands) -> None:
@@ -45,11 +45,11 @@ class Processes:
 
     @property
     def running(self) -> int:
-        """How many run."""
+        """Number of processes that run."""
         return len(self._running)
 
     def handlers(self) -> dict[str, Handler]:
-        """Operation to handler."""
+        """Return the handlers by operation."""
         return {
             "process.start": self.start,
             "process.attach": self.attach,
@@ -60,7 +60,7 @@ class Processes:
         }
 
     async def terminate(self) -> None:
-        """Tell them all to end, so that they can save what they have."""
+        """Ask them all to end, so that they can save their data."""
         await asyncio.gather(*(process.terminate() for process in self._running.values()))
 
     async def close(self) -> None:
@@ -81,14 +81,15 @@ class Processes:
         size = _read_size(arguments) if arguments.get("rows") or arguments.get("columns") else None
         label = arguments.get("label") or ""
         if not isinstance(label, str) or len(label) > _MAX_LABEL:
-            raise invalid("label", "`label` is no short text")
+            raise invalid("label", f"`label` must be a string of at most {_MAX_LABEL} characters")
         if process_id in self._running or process_id in self._ended:
-            raise OperationError("ALREADY_EXISTS", "ALREADY_EXISTS", "that id is taken", "process_id")
+            message = "another process has this id; choose another one"
+            raise OperationError("ALREADY_EXISTS", "ALREADY_EXISTS", message, "process_id")
         if len(self._running) >= _MAX_RUNNING:
-            message = f"{_MAX_RUNNING} background processes run already"
+            message = f"{_MAX_RUNNING} background processes run already; end one first"
             raise OperationError("RESOURCE_EXHAUSTED", "TOO_MANY_PROCESSES", message)
         process = BackgroundProcess(label)
-        # From here on the id is taken: two starts of one id must not both get through.
+        # Reserve the id before the first await: two starts with one id must not both succeed.
         self._running[process_id] = process
         try:
             await self._begin(process, command, await read_input(channel), size, end_input=bool(arguments.get("end")))
@@ -101,7 +102,7 @@ class Processes:
         return await process.follow(channel)
 
     async def attach(self, channel: LinkChannel) -> dict[str, Any]:
-        """Follow a process from where its output is now."""
+        """Follow a process from the current end of its output."""
         process_id = read_id(channel.arguments)
         process = self._running.get(process_id) or self._ended.get(process_id)
         if process is None:
@@ -109,7 +110,7 @@ class Processes:
         return await process.follow(channel)
 
     async def list(self, _channel: LinkChannel) -> dict[str, Any]:
-        """Ids and labels, those that ended lately first."""
+        """Return ids and labels, first of those that have ended."""
         known = {**self._ended, **self._running}
         return {"processes": [{"process_id": name, "label": process.label} for name, process in known.items()]}
 
@@ -171,7 +172,7 @@ class Processes:
         process_id = read_id(arguments)
         process = self._running.get(process_id)
         if process is None:
-            raise ended() if process_id in self._ended else _unknown()
+            raise process_ended() if process_id in self._ended else _unknown()
         return process
 
 
@@ -190,7 +191,7 @@ def _read_timeout(arguments: dict[str, Any]) -> float | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
-        raise OperationError("INVALID_ARGUMENT", "INVALID_TIMEOUT", "`timeout` must be above 0", "timeout")
+        raise invalid("timeout", "`timeout` must be above 0", "INVALID_TIMEOUT")
     return float(value)
 
 
@@ -206,5 +207,5 @@ def _read_integer(arguments: dict[str, Any], name: str, most: int) -> int:
 
 
 def _unknown() -> OperationError:
-    message = "there is no such process: it never was, or it ended long ago"
+    message = "there is no such process: it never existed, or it ended long ago"
     return OperationError("NOT_FOUND", "UNKNOWN_PROCESS", message, "process_id")

@@ -1,4 +1,4 @@
-"""The reading end of a pipe or terminal that a child's output arrives on."""
+"""Reads a child's output from a pipe or terminal."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _DRAIN_ROUNDS: Final = 8
 
 
 class OutputReader:
-    """What arrives on a descriptor, which it owns.
+    """Reads a descriptor on the running loop.
 
     Args:
-        descriptor: Where output is read.
-        on_data: Called with what arrives; may call `pause`.
-        is_paused: Nothing is read before `resume`.
+        descriptor: The reading end, which it owns.
+        on_data: Called with the bytes read. May call `pause`.
+        is_paused: True if reading starts only with `resume`.
     """
 
     def __init__(self, descriptor: int, on_data: Callable[[bytes], None], *, is_paused: bool = False) -> None:
@@ -40,19 +40,19 @@ class OutputReader:
             self._loop.remove_reader(self._read)
 
     def resume(self) -> None:
-        """Read again."""
+        """Continue reading."""
         if self._open and self._paused:
             self._paused = False
             self._loop.add_reader(self._read, self._receive)
 
     def drain(self) -> None:
-        """Read what is there now, without blocking and without end where somebody writes faster than we read."""
+        """Read the bytes that are available now. Bounded, because a child may write faster than this reads."""
         for _ in range(_DRAIN_ROUNDS):
             if not self._receive():
                 return
 
     def discard(self) -> None:
-        """Nobody wants the rest, but who still writes shall not fail: read it to its end into nothing."""
+        """Discard the rest. It is still read to its end, so that processes which still write do not fail."""
         self._on_data = _ignore
         self.resume()
 
@@ -71,7 +71,7 @@ class OutputReader:
         except BlockingIOError:
             return False
         except OSError as error:
-            # A terminal that nobody has open any more says it so.
+            # EIO: all processes have closed the terminal.
             if error.errno != errno.EIO:
                 raise
             data = b""
@@ -83,11 +83,11 @@ class OutputReader:
 
 
 class OutputPipe(OutputReader):
-    """A pipe; `write_fd` is for the child and closed by `close_write` once the child has it.
+    """A pipe. Its `write_fd` is for the child. Call `close_write` once the child has it.
 
     Args:
-        on_data: Called with what arrives; may call `pause`.
-        is_paused: Nothing is read before `resume`.
+        on_data: Called with the bytes read. May call `pause`.
+        is_paused: True if reading starts only with `resume`.
     """
 
     def __init__(self, on_data: Callable[[bytes], None], *, is_paused: bool = False) -> None:

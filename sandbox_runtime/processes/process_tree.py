@@ -1,8 +1,8 @@
-"""Finding and killing everything that one process started, however it tried to get away.
+"""Finds and kills everything that one process started, even if it tried to escape.
 
-A process belongs to a tree by its process group, its session, its parent (followed down) or its marks, which survive
-setsid and double forks: the limit on a file's size (see `kernel.mark_limit`), and the environment variable SANDBOX_TREE
-in /proc/PID/environ. An orphan that has neither mark got rid of them, and goes with the next tree that is killed.
+A process belongs to a tree by its process group, its session, its ancestors or its marks. The marks survive setsid and
+double forks: the limit on a file's size (`syscalls.mark_limit`), and the environment variable SANDBOX_TREE in
+/proc/PID/environ. An orphan without either mark has removed them, and is killed with the next tree.
 """
 
 from __future__ import annotations
@@ -13,27 +13,32 @@ import os
 import signal
 from typing import TYPE_CHECKING, Final
 
-from sandbox_runtime.linux import syscalls as kernel
+from sandbox_runtime.linux import syscalls
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-_ANY_MARK: Final = f"{kernel.TREE_VARIABLE}=".encode()
+_ANY_MARK: Final = f"{syscalls.TREE_VARIABLE}=".encode()
 _ROUND: Final = 0.01
 _DEADLINE: Final = 3.0
-_PATIENCE: Final = 0.25
-"""Seconds until a tree whose processes are slow to end is looked at as a whole again."""
+_RESCAN_AFTER: Final = 0.25
+"""Seconds until the whole tree is searched again if its processes are slow to end."""
 
 
 def find_tree(tree: str, root: int | None) -> set[int]:
-    """Process ids of a tree, zombies left out. `root` is the pid that leads its group and session, if it is known."""
+    """Return the process ids of a tree, without zombies.
+
+    Args:
+        tree: The tree's mark.
+        root: Pid of the process that leads its group and session, or None if unknown.
+    """
     processes = list(list_processes())
     children: dict[int, list[int]] = {}
     for pid, parent, _, _ in processes:
         children.setdefault(parent, []).append(pid)
-    # Orphans come to this process, so that whatever it started can be reached from it; the others need no look.
+    # Orphans become children of this process, so everything that it started is below it. Others need no check.
     ours = _below({os.getpid()}, children)
-    limit, mark = kernel.tree_limit(tree), f"{kernel.TREE_VARIABLE}={tree}\0".encode()
+    limit, mark = syscalls.tree_limit(tree), f"{syscalls.TREE_VARIABLE}={tree}\0".encode()
     found = {
         pid
         for pid, parent, group, session in processes
@@ -54,29 +59,29 @@ def _below(roots: set[int], children: Mapping[int, list[int]]) -> set[int]:
 
 
 async def kill_tree(tree: str, root: int | None) -> None:
-    """SIGKILL a tree, again and again until nothing of it is left (3 s at most)."""
+    """Send SIGKILL to a tree, repeatedly until no process is left (at most 3 s)."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + _DEADLINE
     while loop.time() < deadline:
         pids = find_tree(tree, root)
         if not pids:
             return
-        # Parents first: a shell that sees its child killed would end by itself, with an exit code instead of a signal.
+        # Parents first: a shell whose child is killed would exit by itself, with an exit code instead of a signal.
         for pid in sorted(pids, key=lambda pid: (pid != root, pid)):
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
-        await _wait_gone(pids, loop.time() + _PATIENCE)
+        await _wait_gone(pids, loop.time() + _RESCAN_AFTER)
 
 
 async def _wait_gone(pids: set[int], deadline: float) -> None:
-    # Looking at these only: looking for a whole tree again costs as much as there are processes on the machine.
+    # Checks these processes only: the cost of finding a whole tree grows with the processes of the machine.
     while pids and asyncio.get_running_loop().time() < deadline:
         await asyncio.sleep(_ROUND)
         pids = {pid for pid in pids if _read_stat(str(pid)) is not None}
 
 
 def list_processes() -> Iterator[tuple[int, int, int, int]]:
-    """Pid, parent, group and session of every process but zombies."""
+    """Yield the pid, parent, group and session of every process, without zombies."""
     for name in os.listdir("/proc"):  # noqa: PTH208 - hundreds of names, no Path needed
         if not name.isdigit():
             continue
@@ -96,7 +101,7 @@ def _read_stat(name: str) -> tuple[int, int, int, int] | None:
 
 def _is_marked(pid: int, parent: int, limit: int, mark: bytes) -> bool:
     try:
-        found = kernel.read_limit(pid)
+        found = syscalls.read_limit(pid)
         if found:
             return found == limit
         with open(f"/proc/{pid}/environ", "rb") as file:  # noqa: PTH123 - hundreds of times in a row

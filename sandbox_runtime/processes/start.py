@@ -1,4 +1,4 @@
-"""What commands and background processes have in common: their arguments, their start, and how their end is told."""
+"""Starts commands and background processes, reads their arguments, and describes their end."""
 
 from __future__ import annotations
 
@@ -9,18 +9,17 @@ import signal
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from sandbox_link.protocol import OperationError
+from sandbox_link.protocol import OperationError, invalid
 from sandbox_runtime.interpreters.exit_status import read_end
-from sandbox_runtime.interpreters.pool import process_limit
-from sandbox_runtime.interpreters.zygote_client import Child, SpawnError, Zygote
+from sandbox_runtime.interpreters.zygote_client import Child, SpawnError, ZygoteClient
 from sandbox_runtime.settings import read_env
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sandbox_runtime.limits.oom_guard import MemoryWatch
+    from sandbox_runtime.limits.oom_guard import OomGuard
     from sandbox_runtime.link.channel import LinkChannel
-    from sandbox_runtime.session_state import State
+    from sandbox_runtime.session_state import SessionState
 
 MAX_INPUT: Final = 64 << 20
 MAX_ID: Final = 128
@@ -30,7 +29,7 @@ _SHELLS: Final = ("/bin/bash", "/usr/bin/bash", "/bin/sh")
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """What to start: words, folder, and variables beside the session's."""
+    """A program with its arguments, its working directory, and variables beyond the session's."""
 
     argv: list[str]
     cwd: str
@@ -43,16 +42,16 @@ class Starter:
     Args:
         state: The session.
         zygote: Forks them.
-        memory: Watches what they use.
+        oom_guard: Watches their memory.
     """
 
-    def __init__(self, state: State, zygote: Zygote, memory: MemoryWatch) -> None:
+    def __init__(self, state: SessionState, zygote: ZygoteClient, oom_guard: OomGuard) -> None:
         self.state = state
         self._zygote = zygote
-        self._memory = memory
+        self._oom_guard = oom_guard
 
     def read(self, arguments: dict[str, Any]) -> Command:
-        """The command of an operation's arguments.
+        """Return the command in an operation's arguments.
 
         Raises:
             OperationError: An argument is not valid; its field is named.
@@ -61,11 +60,7 @@ class Starter:
         if isinstance(shell, str) and shell.strip() and not argv:
             argv = [next((path for path in _SHELLS if os.path.exists(path)), "sh"), "-c", shell]  # noqa: PTH110 - hot path
         elif (
-            not isinstance(argv, list)
-            or not argv
-            or not all(isinstance(part, str) for part in argv)
-            or shell
-            or not argv[0]
+            shell or not isinstance(argv, list) or not all(isinstance(word, str) for word in argv) or not any(argv[:1])
         ):
             raise invalid("command", "give either `shell` (not empty) or `argv` (at least the program)")
         if any("\0" in part for part in argv):
@@ -76,7 +71,12 @@ class Starter:
         return Command(argv, str(self.state.resolve_cwd(cwd)), read_env(arguments.get("env")))
 
     async def start(self, command: Command, descriptors: Sequence[int], *, has_terminal: bool = False) -> Child:
-        """A process with these descriptors as 0, 1 and 2; the caller closes its own copies.
+        """Start a process.
+
+        Args:
+            command: The command.
+            descriptors: The process's 0, 1 and 2. The caller closes its own copies.
+            has_terminal: True if descriptor 0 is a terminal.
 
         Raises:
             OperationError: It could not be started.
@@ -90,12 +90,12 @@ class Starter:
             "env": environment,
             "cwd": command.cwd,
             "deny_network": self.state.limits.deny_network,
-            "processes": process_limit(self.state),
+            "processes": self.state.process_limit(),
             "file_bytes": self.state.limits.file_bytes,
             "terminal": has_terminal,
         }
         child = self._zygote.spawn(request, descriptors)
-        self._memory.wake()
+        self._oom_guard.wake()
         try:
             await asyncio.shield(child.started)
         except SpawnError as error:
@@ -103,40 +103,45 @@ class Starter:
         return child
 
     def describe(self, child: Child, *, timed_out: bool) -> dict[str, Any]:
-        """How a process ended: `status`, `exit_code` and `signal` of the link."""
+        """Return how a process ended: `status`, `exit_code` and `signal` of the link."""
         number, exit_code = read_end(child.ended.result() if child.ended.done() else signal.SIGKILL)
-        word = "OK"
+        status = "OK"
         if timed_out:
-            word = "TIMED_OUT"
+            status = "TIMED_OUT"
         elif number:
-            oom = number == signal.SIGKILL and self._memory.explains(child)
-            word = "OOM_KILLED" if oom else "KILLED"
-        return {"status": word, "exit_code": exit_code, "signal": number}
+            oom = number == signal.SIGKILL and self._oom_guard.was_oom_kill(child)
+            status = "OOM_KILLED" if oom else "KILLED"
+        return {"status": status, "exit_code": exit_code, "signal": number}
 
 
 async def read_input(channel: LinkChannel, name: str = "stdin", most: int = MAX_INPUT) -> bytes:
-    """The bytes that an operation's `<name>_bytes` announces.
+    """Receive the input whose size an operation's `<name>_bytes` gives.
+
+    Args:
+        channel: The operation.
+        name: Name of the input.
+        most: Maximum bytes.
 
     Raises:
-        OperationError: INVALID_ARGUMENT: their number is no number up to `most`, or they end early.
+        OperationError: INVALID_ARGUMENT: the size is not a number up to `most`, or the input ends early.
     """
     size = channel.arguments.get(f"{name}_bytes") or 0
     if isinstance(size, bool) or not isinstance(size, int) or not 0 <= size <= most:
-        raise invalid(name, f"`{name}` is more than {most} bytes")
+        raise invalid(name, f"`{name}` may have at most {most} bytes")
     data = bytearray()
     while len(data) < size:
         piece = await channel.receive()
         if piece is None:
-            raise invalid(name, "the input ended early")
+            raise invalid(name, f"`{name}` ended early")
         data += piece
     return bytes(data)
 
 
 def read_id(arguments: dict[str, Any]) -> str:
-    """The `process_id` argument.
+    """Return the `process_id` argument.
 
     Raises:
-        OperationError: INVALID_ARGUMENT.
+        OperationError: INVALID_ARGUMENT: it is missing, or too long.
     """
     process_id = arguments.get("process_id")
     if not isinstance(process_id, str) or not 0 < len(process_id) <= MAX_ID:
@@ -145,7 +150,7 @@ def read_id(arguments: dict[str, Any]) -> str:
 
 
 def open_input(data: bytes) -> int:
-    """A descriptor that `data` is read from, up to its end."""
+    """Return a descriptor from which a child reads `data` and then end of file."""
     if not data:
         return os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
     descriptor = os.memfd_create("stdin", os.MFD_CLOEXEC)
@@ -156,14 +161,9 @@ def open_input(data: bytes) -> int:
 
 
 async def wait_for_end(child: Child, seconds: float | None) -> bool:
-    """Whether it ended within that time (None: any)."""
+    """Wait for a child's end, at most this long (None: forever). Returns True if it has ended."""
     await asyncio.wait([child.ended], timeout=seconds)
     return child.ended.done()
-
-
-def invalid(field: str, message: str) -> OperationError:
-    """An INVALID_ARGUMENT that names the field."""
-    return OperationError("INVALID_ARGUMENT", "INVALID_ARGUMENT", message, field)
 
 
 def _spawn_failure(error: SpawnError, program: str) -> OperationError:

@@ -1,4 +1,4 @@
-"""Records: a JSON object and bytes that belong to it, one behind the other. How kept variables travel and are stored.
+"""The format of saved variables, on the link and in storage: records of a JSON object and bytes that belong to it.
 
 A record: u32 length of the JSON, u32 length of the bytes, the JSON, the bytes. Pure. Nothing is unpickled here.
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 _LENGTHS: Final = struct.Struct("!II")
 MAX_HEADER: Final = 1 << 20
-"""Bytes of a record's JSON at most."""
+"""Maximum bytes of a record's JSON."""
 CELLS: Final = "<cells>"
-"""Name of the record with the sources of cells, which tracebacks show: no variable's."""
+"""Name of the record with the sources of cells, which tracebacks show. No variable can have this name."""
 
 
 class RecordError(ValueError):
@@ -26,7 +26,7 @@ class RecordError(ValueError):
 
 
 def encode_record(header: dict[str, Any], content: bytes | bytearray | memoryview = b"") -> list[bytes | memoryview]:
-    """A record in pieces, its content not copied.
+    """Return a record in pieces. The content is not copied.
 
     Raises:
         RecordError: The header is too long.
@@ -40,14 +40,14 @@ def encode_record(header: dict[str, Any], content: bytes | bytearray | memoryvie
 def read_records(
     data: bytes | bytearray | memoryview, *, is_whole: bool = True
 ) -> Iterator[tuple[dict[str, Any], memoryview]]:
-    """Headers, and views of what belongs to them.
+    """Yield headers and views of their bytes.
 
     Args:
-        data: Records, one behind the other.
-        is_whole: Whether a last record that is cut off is an error; else it is left out.
+        data: Records, one after another.
+        is_whole: True if an incomplete last record is an error. Otherwise it is left out.
 
     Raises:
-        RecordError: They are none.
+        RecordError: The data is malformed.
     """
     view, position = memoryview(data), 0
     while position < len(view):
@@ -67,7 +67,7 @@ def _decode(header: memoryview) -> dict[str, Any]:
     try:
         value = json.loads(bytes(header))
     except (ValueError, RecursionError) as error:
-        raise RecordError("a record's header is no JSON") from error
+        raise RecordError("a record's header is not JSON") from error
     if not isinstance(value, dict):
-        raise RecordError("a record's header is no object")
+        raise RecordError("a record's header is not an object")
     return value

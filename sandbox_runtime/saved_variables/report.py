@@ -1,6 +1,6 @@
-"""What is kept of contexts over a suspend, as records, and what is told of it after a wake. Pure: nothing is unpickled.
+"""The saved form of contexts and their variables, and the report on a restore. Pure: nothing is unpickled.
 
-For each context one record, then one for each of its variables:
+There is one record for each context, and then one for each of its variables:
 
     {"context": {"id", "language", "cwd", "env", "execution_count"}, "lost": [[name, why], ...], "omitted": n}
     {"name": CELLS} and JSON: the sources of its last cells
@@ -17,23 +17,23 @@ from sandbox_link.protocol import OperationError
 from sandbox_runtime.saved_variables.record_format import CELLS, RecordError, encode_record, read_records
 from sandbox_runtime.settings import LANGUAGES, read_env
 
-MAX_TOLD: Final = 300
-"""Names in a report, of each kind; the others are counted."""
-_LONGEST_NAME: Final = 256
-_LONGEST_REASON: Final = 200
-_MADE: Final = re.compile(r"ctx-[0-9a-f]{12}")
-_DEFAULT: Final = frozenset({"python", "javascript"})
+MAX_REPORTED: Final = 300
+"""Maximum names of each kind in a report. The others are counted."""
+_MAX_NAME: Final = 256
+_MAX_REASON: Final = 200
+_CREATED_ID: Final = re.compile(r"ctx-[0-9a-f]{12}")
+_DEFAULT_IDS: Final = frozenset({"python", "javascript"})
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Section:
-    """One context.
+    """A saved context.
 
     Attributes:
-        variables: Records of `{"name"}` with a pickle.
-        lost: Name and reason; a name "" stands for all of them.
-        omitted: How many more are lost.
-        cells: The sources of its cells, as its interpreter wrote them down.
+        variables: Names and pickles.
+        lost: Names and reasons. The name "" stands for all variables.
+        omitted: Number of further lost variables.
+        cells: The sources of its cells, as its interpreter encoded them.
     """
 
     id: str
@@ -47,7 +47,7 @@ class Section:
     cells: bytes | memoryview = b""
 
     def encode(self) -> list[bytes | memoryview]:
-        """Its records, in pieces."""
+        """Return its records, in pieces."""
         context = {
             "id": self.id,
             "language": self.language,
@@ -55,25 +55,25 @@ class Section:
             "env": self.env,
             "execution_count": self.execution_count,
         }
-        lost, more = self.lost[:MAX_TOLD], len(self.lost[MAX_TOLD:])
+        lost, more = self.lost[:MAX_REPORTED], len(self.lost[MAX_REPORTED:])
         header = {"context": context, "lost": lost, "omitted": self.omitted + more}
         return [*encode_record(header), *self.encode_variables()]
 
     def encode_variables(self) -> list[bytes | memoryview]:
-        """The records of its variables, and of its cells, in pieces."""
+        """Return the records of its cells and variables, in pieces."""
         records = [(CELLS, self.cells), *self.variables] if self.cells and self.variables else self.variables
         return [piece for name, content in records for piece in encode_record({"name": name}, content)]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Report:
-    """What a wake brought back.
+    """Report on the variables that a resumed session has back.
 
     Attributes:
-        kept: Context and name.
-        lost: Context, name ("" for all of the context's) and reason.
-        omitted: How many more were kept, and lost.
-        problem: Why nothing could be brought back at all.
+        kept: Contexts and names of restored variables.
+        lost: Contexts, names ("" for all of a context's) and reasons.
+        omitted: Numbers of further kept and lost variables.
+        problem: Why no variable could be restored, or "".
     """
 
     kept: list[tuple[str, str]] = field(default_factory=list)
@@ -82,27 +82,35 @@ class Report:
     problem: str = ""
 
     def keep(self, context: str, name: str) -> None:
-        """A variable is back."""
-        if len(self.kept) < MAX_TOLD:
-            self.kept.append((context, name[:_LONGEST_NAME]))
+        """Add a restored variable."""
+        if len(self.kept) < MAX_REPORTED:
+            self.kept.append((context, name[:_MAX_NAME]))
         else:
             self.omitted[0] += 1
 
     def lose(self, context: str, name: str, why: str) -> None:
-        """A variable is not."""
-        if len(self.lost) < MAX_TOLD:
-            self.lost.append((context, name[:_LONGEST_NAME], why[:_LONGEST_REASON]))
+        """Add a lost variable."""
+        if len(self.lost) < MAX_REPORTED:
+            self.lost.append((context, name[:_MAX_NAME], why[:_MAX_REASON]))
         else:
             self.omitted[1] += 1
 
     def as_object(self) -> dict[str, Any]:
-        """As the link has it."""
+        """Return the report as an object of the link."""
         return {"kept": self.kept, "lost": self.lost, "omitted": self.omitted, "problem": self.problem}
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Outcome:
-    """What an interpreter told of its variables; see `runtime.python.variables`."""
+    """The answer of an interpreter that saved or loaded variables (`python.pickling`).
+
+    Attributes:
+        names: All variables, if it could list them.
+        saved: Pickles by name.
+        restored: Names of loaded variables.
+        lost: Reasons by name.
+        cells: The sources of its cells.
+    """
 
     names: list[str] = field(default_factory=list)
     saved: dict[str, memoryview] = field(default_factory=dict)
@@ -112,13 +120,13 @@ class Outcome:
 
 
 def read_outcome(body: bytes | bytearray) -> Outcome:
-    """The outcome as far as it was told: the interpreter may have been killed in the middle, or send nonsense."""
+    """Read an interpreter's answer as far as possible: it may have been killed in the middle, or send nonsense."""
     outcome = Outcome()
     try:
         for header, content in read_records(body, is_whole=False):
             name, why = header.get("name"), header.get("lost")
             if not isinstance(name, str):
-                outcome.names = [str(one)[:_LONGEST_NAME] for one in header.get("names") or ()]
+                outcome.names = [str(one)[:_MAX_NAME] for one in header.get("names") or ()]
             elif name == CELLS:
                 outcome.cells = content
             elif why is not None:
@@ -133,10 +141,10 @@ def read_outcome(body: bytes | bytearray) -> Outcome:
 
 
 def read_sections(data: bytes | bytearray) -> list[Section]:
-    """Contexts as they were saved.
+    """Return saved contexts.
 
     Raises:
-        RecordError: It is not what `Section.encode` gives.
+        RecordError: The bytes are not from `Section.encode`.
     """
     sections: list[Section] = []
     for header, content in read_records(data):
@@ -155,8 +163,12 @@ def _read_section(header: dict[str, Any]) -> Section:
     try:
         context = header["context"]
         id_, language, cwd, count = (context[name] for name in ("id", "language", "cwd", "execution_count"))
-        if not (id_ in _DEFAULT or _MADE.fullmatch(id_)) or language not in LANGUAGES or not isinstance(cwd, str):
-            raise RecordError("a context is none of a runtime's")
+        if (
+            not (id_ in _DEFAULT_IDS or _CREATED_ID.fullmatch(id_))
+            or language not in LANGUAGES
+            or not isinstance(cwd, str)
+        ):
+            raise RecordError("a context with an unknown id or language")
         lost = [(str(name), str(why)) for name, why in header["lost"]]
         return Section(
             id_, language, cwd, read_env(context["env"]), int(count), lost=lost, omitted=int(header["omitted"])

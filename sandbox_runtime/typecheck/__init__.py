@@ -1,7 +1,7 @@
-"""Type errors of TypeScript cells, on request: a warm language server that knows the declarations of earlier cells.
+"""TypeScript diagnostics on request, from a warm language server that knows the declarations of earlier cells.
 
-It is TypeScript's own native checker, a program of its own: `find_checker` says where it is, `python -m` of this
-package puts it where it is looked for.
+The checker is TypeScript's own native program. `find_checker` finds it, and `python -m sandbox_runtime.typecheck`
+installs it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Final
 __all__ = ["HOW_TO_GET_IT", "Installation", "find_checker", "own_folder"]
 
 HOW_TO_GET_IT: Final = (
-    "there is no TypeScript checker: run `python -m sandbox_runtime.typecheck` where this sandbox's runtime is "
+    "no TypeScript checker is installed: run `python -m sandbox_runtime.typecheck` where this sandbox's runtime is "
     "installed, or `npm install -g typescript@7 @types/node` in the session"
 )
 
@@ -26,7 +26,7 @@ class Installation:
 
     Attributes:
         program: The native `tsc`.
-        types: Folder of type packages; it has `node` where Node's types are there.
+        types: Folder of type packages. It contains `node` if Node's types are installed.
     """
 
     program: Path
@@ -34,21 +34,24 @@ class Installation:
 
 
 def own_folder() -> Path:
-    """Where `python -m sandbox_runtime.typecheck` installs to."""
+    """Return the folder that `python -m sandbox_runtime.typecheck` installs to."""
     return Path(sys.prefix) / "share" / "sandbox" / "typescript"
 
 
 def find_checker(home: Path) -> Installation | None:
-    """The checker: `SANDBOX_TYPE_CHECKER`'s (a folder with node_modules), the runtime's own, else the session's.
+    """Return the checker, or None if there is none.
+
+    The candidates are the folder that `SANDBOX_TYPE_CHECKER` names (with node_modules in it), or else the runtime's own
+    folder and then the session's npm prefix.
 
     Args:
-        home: HOME of user code, whose npm prefix is looked at last.
+        home: HOME of user code, which contains the npm prefix.
     """
     chosen = os.environ.get("SANDBOX_TYPE_CHECKER")
     folders = [Path(chosen)] if chosen else [own_folder(), home / "npm" / "lib"]
     for folder in folders:
         modules = folder / "node_modules"
-        # A global installation of npm keeps what a package depends on inside of the package.
+        # A global installation of npm keeps a package's dependencies inside the package.
         for parent in (modules, modules / "typescript" / "node_modules"):
             for program in parent.glob("@typescript/typescript-*/lib/tsc"):
                 if os.access(program, os.X_OK):

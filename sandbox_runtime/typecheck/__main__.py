@@ -1,4 +1,4 @@
-"""Installs the checker from the npm registry, in the versions of package-lock.json, with the npm of the found Node."""
+"""Installs the checker from the npm registry, in the versions of package-lock.json, with the npm of the Node found."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _LISTS: Final = ("package.json", "package-lock.json")
 
 
 def install(folder: Path) -> int:
-    """Put the checker into `folder`; npm's exit code."""
+    """Install the checker into `folder`. Returns npm's exit code."""
     node = find_node()
     folder.mkdir(parents=True, exist_ok=True)
     for name in _LISTS:

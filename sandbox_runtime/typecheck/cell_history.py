@@ -1,6 +1,6 @@
-"""The cells that ran in a context's process, for whoever checks the next one. Pure.
+"""The cells that ran in a context's process, for the type check of the next one. Pure.
 
-Bounded: past the limits the oldest are forgotten, which `is_complete` tells.
+Bounded: past the limits the oldest cells are dropped, and `is_complete` becomes false.
 """
 
 from __future__ import annotations
@@ -29,7 +29,13 @@ class Cell:
 
 
 class CellHistory:
-    """Cells of one process; those of another process end it."""
+    """The cells of one process.
+
+    Attributes:
+        generation: Number of the process, which increases with each new process.
+        is_complete: False if cells were dropped.
+        cells: The cells, the oldest first.
+    """
 
     def __init__(self) -> None:
         self.generation = 0
@@ -39,7 +45,7 @@ class CellHistory:
         self._size = 0
 
     def follow(self, process: object) -> None:
-        """From now on the cells are those of this process."""
+        """Start over if this is another process than before."""
         if process is self._process:
             return
         self._process = process
@@ -49,7 +55,7 @@ class CellHistory:
         self.is_complete = True
 
     def add(self, cell: Cell) -> None:
-        """A cell of the process is about to run."""
+        """Add a cell that is about to run."""
         self.cells.append(cell)
         self._size += len(cell.code)
         while self.cells and (self._size > MAX_BYTES or len(self.cells) > MAX_CELLS):

@@ -1,7 +1,7 @@
-"""Checks cells: keeps a language server warm, and in it the modules of the cells that ran.
+"""Checks the types of cells with a warm language server that holds the modules of earlier cells.
 
-One check at a time. A server that died, or grew too large, is replaced by the next check, which gives it all modules
-anew.
+It runs one check at a time. If the server died or grew too large, the next check starts another one and sends it all
+modules again.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ if TYPE_CHECKING:
 _IDLE_SECONDS: Final = 600.0
 _CURRENT: Final = "__sandbox_cell__.ts"
 _GLOBALS: Final = "__sandbox_globals__.d.ts"
-_MOST_KNOWN: Final = 16
-"""Contexts whose modules the server keeps; the one checked longest ago is forgotten first."""
+_MAX_CONTEXTS: Final = 16
+"""Contexts whose modules the server keeps. The one whose last check is oldest is dropped first."""
 
 
 @dataclass(slots=True)
 class _Known:
-    """What the server knows of one context's process."""
+    """The modules of one context's process that the server has."""
 
     generation: int
     folder: Path
@@ -58,7 +58,7 @@ class Checker:
 
     Args:
         home: HOME of user code.
-        spawn: Starts a checker in a folder, with these descriptors.
+        spawn: Starts a checker in a folder, with the given descriptors.
     """
 
     def __init__(self, home: Path, spawn: Spawn) -> None:
@@ -74,21 +74,21 @@ class Checker:
         self._ending: asyncio.Task[None] | None = None
 
     @property
-    def is_there(self) -> bool:
-        """Whether a checker is installed."""
+    def is_installed(self) -> bool:
+        """True if a checker is installed."""
         return find_checker(self._home) is not None
 
     async def check(self, context_id: str, history: CellHistory, folder: Path, code: str) -> list[dict[str, Any]]:
-        """Type errors of a cell that is about to run; see `modules.read_diagnostics`.
+        """Return the type errors of a cell that is about to run, in the form of `declarations.read_diagnostics`.
 
         Args:
             context_id: Its context.
-            history: The cells that ran before.
-            folder: The working directory, where relative imports start.
+            history: The cells that ran before it.
+            folder: The working directory, which relative imports refer to.
             code: The cell.
 
         Raises:
-            CheckerError: There is no answer, for the reason it gives.
+            CheckerError: The server could not answer. The message gives the reason.
         """
         async with self._lock:
             for attempt in (1, 2):
@@ -100,10 +100,10 @@ class Checker:
                     if attempt == 2 or not died:  # noqa: PLR2004 - the second of two
                         raise
                 except asyncio.CancelledError:
-                    # Interrupted or out of time: it may be busy for long.
+                    # Interrupted or past the deadline: the server may stay busy for long.
                     await self._stop()
                     raise
-        raise AssertionError  # the second attempt returned or raised
+        raise AssertionError  # unreachable: the second attempt returns or raises
 
     async def close(self) -> None:
         """End the server."""
@@ -116,7 +116,7 @@ class Checker:
             self._forget(server, known)
             known = _Known(history.generation, folder)
         self._known[context_id] = known
-        while len(self._known) > _MOST_KNOWN:
+        while len(self._known) > _MAX_CONTEXTS:
             self._forget(server, self._known.pop(next(iter(self._known))))
         await self._adopt(server, context_id, known, history.cells)
         declared = await self._declarations(server, folder / _CURRENT, "typescript", code)
@@ -125,7 +125,7 @@ class Checker:
         return read_diagnostics(code, items, is_complete=history.is_complete)
 
     async def _prepare(self, folder: Path) -> LanguageServer:
-        """A server that runs, and knows the folder as it is now."""
+        """Return a running server that has the folder's current state."""
         packages = packages_stamp(folder, self._home)
         server = self._server
         if server is not None and (
@@ -147,10 +147,10 @@ class Checker:
             self._packages[folder] = packages
             self._write(self._server, folder / "tsconfig.json", "jsonc", self._configuration(installation))
             self._write(self._server, folder / _GLOBALS, "typescript", GLOBALS)
-        self._tell_changes(self._server, folder)
+        self._report_changes(self._server, folder)
         return self._server
 
-    def _tell_changes(self, server: LanguageServer, folder: Path) -> None:
+    def _report_changes(self, server: LanguageServer, folder: Path) -> None:
         before, after = self._sources.get(folder), scan_sources(folder)
         self._sources[folder] = after
         if before is not None and (changes := compare(before, after)):
@@ -248,9 +248,9 @@ class Checker:
     def _set_idle_timer(self) -> None:
         if self._idle is not None:
             self._idle.cancel()
-        self._idle = asyncio.get_running_loop().call_later(_IDLE_SECONDS, self._end_idle)
+        self._idle = asyncio.get_running_loop().call_later(_IDLE_SECONDS, self._on_idle)
 
-    def _end_idle(self) -> None:
+    def _on_idle(self) -> None:
         self._ending = asyncio.get_running_loop().create_task(self._stop_idle())
 
     async def _stop_idle(self) -> None:

@@ -1,7 +1,7 @@
-"""Cells as TypeScript modules: each imports what it uses of the earlier ones, and exports what it declares. Pure.
+"""Turns cells into TypeScript modules, which import names of earlier cells and export their own declarations. Pure.
 
-The text of a module is one line of imports, then the cell as it is, then one line an export; so a position in the cell
-is the module's but for one line.
+A module's text is one line of imports, then the unchanged cell, then one line per export. So a position in the cell
+differs by one line from the position in the module.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 _WORD: Final = re.compile(r"[\w$]+")
 _BINDER: Final = re.compile(r"\b(const|let|var|using|import|function|class)\b")
 _VARIABLE: Final = 13
-"""Kind of a symbol in the language server protocol; imports have it too."""
+"""Kind of a variable's symbol in the language server protocol. Imports have it too."""
 _ERROR: Final = 1
-_OF_TYPES_MISSING: Final = frozenset({7016})
-"""A package without types is not the cell's mistake."""
-_OF_SYNTAX: Final = range(1001, 1200)
-_UNKNOWN_NAME: Final = frozenset({2304, 2552, 2503, 18004})
+_MISSING_TYPES: Final = frozenset({7016})
+"""Codes of errors about packages without types, which are not the cell's mistake."""
+_SYNTAX_ERRORS: Final = range(1001, 1200)
+_UNKNOWN_NAMES: Final = frozenset({2304, 2552, 2503, 18004})
 MAX_DIAGNOSTICS: Final = 200
 _MAX_MESSAGE: Final = 4000
 
@@ -38,16 +38,16 @@ interface SandboxDisplay {
 }
 declare var display: SandboxDisplay;
 """
-"""What a cell finds beside Node's own globals."""
+"""Globals of a cell in addition to those of Node."""
 
 
 @dataclass(frozen=True, slots=True)
 class Declaration:
-    """A name of a module's top level.
+    """A name at a module's top level.
 
     Attributes:
         name: The name.
-        binder: `const`, `let` for a variable that may be assigned; "" for what is imported as it is.
+        binder: `const`, or `let` for a variable that may be assigned. "" if later cells import it directly.
     """
 
     name: str
@@ -56,19 +56,19 @@ class Declaration:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a name that a cell may use comes from: the module's name, and how it is declared there."""
+    """The origin of a name that a cell may use: the module, and the declaration in it."""
 
     module: str
     declaration: Declaration
 
 
 def prepare(code: str) -> str:
-    """The cell as a module may have it."""
+    """Return the cell's code for its module, with a shebang line turned into a comment."""
     return f"//{code[2:]}" if code.startswith("#!") else code
 
 
 def read_declarations(code: str, symbols: Iterable[Mapping[str, Any]]) -> dict[str, Declaration]:
-    """What a cell declares, from the symbols of its document, which was the bare cell."""
+    """Return a cell's declarations by name, from the symbols of a document that holds only the cell."""
     lines = code.splitlines()
     found = {}
     for symbol in symbols:
@@ -84,7 +84,7 @@ def read_declarations(code: str, symbols: Iterable[Mapping[str, Any]]) -> dict[s
 
 
 def _find_binder(lines: Sequence[str], line: int, column: int) -> str:
-    """The word that the declaration of a variable begins with: on its line, or on one above."""
+    """Return the binder of a variable, from the last keyword before its name, on its line or above."""
     before = lines[line][:column] if line < len(lines) else ""
     while True:
         if words := _BINDER.findall(before):
@@ -98,13 +98,13 @@ def _find_binder(lines: Sequence[str], line: int, column: int) -> str:
 
 
 def build_module(code: str, known: Mapping[str, Origin], declared: Mapping[str, Declaration], *, typed: bool) -> str:
-    """The module of a cell.
+    """Return the module of a cell.
 
     Args:
         code: The cell.
         known: Names of earlier cells.
-        declared: Names of this one.
-        typed: Whether it is TypeScript; JavaScript has no declarations of types.
+        declared: Names of this cell.
+        typed: True for TypeScript. JavaScript has no type declarations.
     """
     used = dict.fromkeys(_WORD.findall(code))
     preamble = [_import(known[name], typed=typed) for name in used if name in known and name not in declared]
@@ -115,13 +115,13 @@ def build_module(code: str, known: Mapping[str, Origin], declared: Mapping[str, 
 def _import(origin: Origin, *, typed: bool) -> str:
     module, name = json.dumps(f"./{origin.module}"), origin.declaration.name
     if typed and origin.declaration.binder:
-        # An imported variable could not be assigned.
+        # Code cannot assign to an imported variable.
         return f"declare {origin.declaration.binder} {name}: typeof import({module}).$_{name};"
     return f"import {{ $_{name} as {name} }} from {module};"
 
 
 def read_failed_exports(code: str, declared: Mapping[str, Declaration], items: Iterable[Mapping[str, Any]]) -> set[str]:
-    """Names that are no names of the module's top level, but of a block: their exports have errors."""
+    """Return the names that belong to a block and not to the module's top level: their exports have errors."""
     first = len(prepare(code).split("\n")) + 1
     names = list(declared)
     failed = set()
@@ -133,20 +133,20 @@ def read_failed_exports(code: str, declared: Mapping[str, Declaration], items: I
 
 
 def is_broken(items: Iterable[Mapping[str, Any]]) -> bool:
-    """Whether a cell cannot have run, because its text is no code."""
-    return any(_code(item) in _OF_SYNTAX and item.get("severity", _ERROR) == _ERROR for item in items)
+    """Return True if a cell cannot have run, because it has syntax errors."""
+    return any(_code(item) in _SYNTAX_ERRORS and item.get("severity", _ERROR) == _ERROR for item in items)
 
 
 def read_diagnostics(code: str, items: Iterable[Mapping[str, Any]], *, is_complete: bool) -> list[dict[str, Any]]:
-    """The cell's own type errors, as the link has them: line and column from 1, columns in UTF-16 units.
+    """Return the cell's own type errors in the form of the link: lines and columns from 1, columns in UTF-16 units.
 
     Args:
         code: The cell.
         items: Diagnostics of its module.
-        is_complete: Whether all earlier cells are known; otherwise an unknown name may be one of theirs.
+        is_complete: True if all earlier cells are known. Otherwise they may declare an unknown name.
     """
     count = len(prepare(code).split("\n"))
-    ignored = _OF_TYPES_MISSING if is_complete else _OF_TYPES_MISSING | _UNKNOWN_NAME
+    ignored = _MISSING_TYPES if is_complete else _MISSING_TYPES | _UNKNOWN_NAMES
     found = []
     for item in items:
         start, end = item["range"]["start"], item["range"]["end"]

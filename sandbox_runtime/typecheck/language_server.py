@@ -1,6 +1,6 @@
-"""A language server process: requests, notifications, and its end. Knows nothing of cells.
+"""A language server process: requests, notifications, and its end. Knows nothing about cells.
 
-Errors: CheckerError where it ended, took too long, or too much memory; it is of no use afterwards.
+Errors: CheckerError if the server ended, refused, or took too much memory. Then it must be replaced.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     Spawn = Callable[[Sequence[int]], Child]
 
 MAX_MEMORY: Final = 1 << 30
-"""Resident bytes at which a server is ended, even in the middle of a check."""
+"""Resident bytes above which a server is ended, even in the middle of a check."""
 SOFT_MEMORY: Final = MAX_MEMORY // 2
 _MAX_MESSAGE: Final = 64 << 20
-_LOOK_AFTER: Final = 0.25
+_MEMORY_CHECK_INTERVAL: Final = 0.25
 _HEADER_END: Final = b"\r\n\r\n"
 
 
@@ -35,7 +35,7 @@ class CheckerError(Exception):
 
 
 class LanguageServer:
-    """One process; make it with `start`.
+    """One server process. Create it with `start`.
 
     Args:
         child: The process.
@@ -56,7 +56,7 @@ class LanguageServer:
         """Start the process.
 
         Args:
-            spawn: Starts it with these descriptors as 0, 1, 2 and 3.
+            spawn: Starts it with the given descriptors as 0, 1, 2 and 3.
         """
         ours, theirs = socket.socketpair()
         null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
@@ -70,12 +70,12 @@ class LanguageServer:
 
     @property
     def is_gone(self) -> bool:
-        """Whether it has ended."""
+        """True once it has ended."""
         return self._task.done()
 
     @property
     def memory(self) -> int:
-        """Resident bytes; 0 where nobody knows."""
+        """Its resident bytes; 0 if unknown."""
         try:
             pages = Path(f"/proc/{self._child.pid}/statm").read_text().split()[1]
         except (OSError, IndexError):
@@ -83,11 +83,11 @@ class LanguageServer:
         return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
     def notify(self, method: str, parameters: Mapping[str, Any]) -> None:
-        """Tell it something."""
+        """Send a notification."""
         self._send({"method": method, "params": parameters})
 
     async def request(self, method: str, parameters: Mapping[str, Any]) -> Any:
-        """Ask it something, and wait for the answer.
+        """Send a request, and return the result.
 
         Raises:
             CheckerError: It ended, refused, or took too much memory.
@@ -98,7 +98,7 @@ class LanguageServer:
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._waiting[self._last] = answer
         self._send({"id": self._last, "method": method, "params": parameters})
-        while not (await asyncio.wait([answer], timeout=_LOOK_AFTER))[0]:
+        while not (await asyncio.wait([answer], timeout=_MEMORY_CHECK_INTERVAL))[0]:
             if self.memory > MAX_MEMORY:
                 await self.close()
                 raise CheckerError(f"the type checker took more than {MAX_MEMORY >> 20} MiB of memory")
@@ -137,7 +137,7 @@ class LanguageServer:
 
     def _handle(self, message: dict[str, Any]) -> None:
         if "method" in message:
-            # What it asks of an editor has one answer here: nothing.
+            # The server may ask its editor for things. The answer is always empty.
             if "id" in message:
                 self._send({"id": message["id"], "result": None})
             return

@@ -1,4 +1,4 @@
-"""Which source files of a folder changed since the last look: the server is told, because it watches none itself."""
+"""Finds the source files of a folder that changed since the last scan, for a language server that watches no files."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ CREATED, CHANGED, DELETED = 1, 2, 3
 
 
 def scan_sources(root: Path) -> dict[str, int]:
-    """Path to modification time (ns) of a folder's source files, packages and hidden folders left out.
+    """Return the modification times (ns) of a folder's source files by path, without packages and hidden files.
 
-    The first `MAX_FILES` only: beyond them an edit may go unseen until the server is started again.
+    Only about the first `MAX_FILES` are included. Edits of further files may go unnoticed until the server restarts.
     """
     found: dict[str, int] = {}
     pending = [str(root)]
@@ -34,14 +34,14 @@ def scan_sources(root: Path) -> dict[str, int]:
 
 
 def compare(before: dict[str, int], after: dict[str, int]) -> list[dict[str, object]]:
-    """The changes, as the language server protocol has them."""
+    """Return the changes between two scans in the form of the language server protocol."""
     changes = [(path, CHANGED if path in before else CREATED) for path in after if before.get(path) != after[path]]
     changes += [(path, DELETED) for path in before if path not in after]
     return [{"uri": Path(path).as_uri(), "type": kind} for path, kind in changes]
 
 
 def packages_stamp(root: Path, home: Path) -> tuple[int, ...]:
-    """Changes where packages were installed or removed."""
+    """Return a value that changes when packages are installed or removed."""
     marks = (root / "node_modules" / ".package-lock.json", root / "node_modules", home / "npm" / "lib" / "node_modules")
     return tuple(mark.stat().st_mtime_ns if mark.exists() else 0 for mark in marks)
 

@@ -138,7 +138,7 @@ def test_contexts_are_there_again_with_id_folder_environment_and_count(woken):
         value(sandbox, "number, own == os.path.basename(os.getcwd()), os.environ['ADDED']", context=made) == "7 True 1"
     )
     lost = [one for one in sandbox.contexts.kept_variables().lost if one.context == "javascript"]
-    assert [(one.name, one.reason) for one in lost] == [("", "variables of Python alone are kept")]
+    assert [(one.name, one.reason) for one in lost] == [("", "only variables of Python are kept")]
 
 
 def test_a_damaged_or_missing_object_costs_the_variables_and_nothing_else(tmp_path):

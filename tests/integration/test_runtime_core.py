@@ -624,7 +624,7 @@ def test_an_interpreter_that_ends_while_it_saves_or_loads_is_told(client):
     assert client.take(channel).ok == {}
     told = client.call("context.list")["variables"]
     assert told["kept"] == []
-    why = "the interpreter ended while its variables were brought back"
+    why = "the interpreter ended while its variables were restored"
     assert told["lost"][-2:] == [["python", "fine", why], ["python", "ends", why]]
     assert client.execute("1 + 1").body == b"2"
 
@@ -685,7 +685,7 @@ def test_saved_variables_that_are_no_such_thing_cost_a_sentence(client, blob):
     channel = client.open("variables.load", blob, limit=1 << 20, timeout=20)
     client.socket.sendall(encode_json(FrameType.CLOSE, channel, {}))
     assert client.take(channel).ok == {}
-    assert client.call("context.list")["variables"]["problem"].startswith("what was saved of the variables is damaged")
+    assert client.call("context.list")["variables"]["problem"].startswith("the saved variables are damaged")
     assert client.execute("1 + 1").body == b"2"
 
 

@@ -198,7 +198,7 @@ async def run_cells(socket: Path) -> list[str]:
     """Run both cells in the runtime that listens on a socket."""
     from sandbox_link.client import RuntimeLink  # noqa: PLC0415 - in the image only
 
-    link = RuntimeLink(socket, patience=60)
+    link = RuntimeLink(socket, timeout=60)
     link.start()
     try:
         await link.call("configure", {"session_uid": "check"})

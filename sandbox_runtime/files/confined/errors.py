@@ -66,11 +66,6 @@ def translating(field: str = "path", subject: str = "") -> Iterator[None]:
         raise to_operation_error(error, field, subject) from error
 
 
-def invalid(message: str, field: str) -> OperationError:
-    """Return the error for an argument that is out of bounds."""
-    return OperationError("INVALID_ARGUMENT", "INVALID_ARGUMENT", message, field)
-
-
 def is_a_directory(field: str = "path") -> OperationError:
     """Return the error for a folder where a file is needed."""
     return to_operation_error(IsADirectoryError(errno.EISDIR, ""), field)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 from sandbox_link.protocol import OperationError
 from sandbox_runtime.files.confined.errors import to_operation_error
 from sandbox_runtime.files.confined.path_checks import Parts, below_root, confine, outside
-from sandbox_runtime.linux import file_syscalls
+from sandbox_runtime.linux import syscalls
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -141,7 +141,7 @@ def _try_at_once(root: int, parts: Parts, lookup: Lookup) -> int | None:
     if not lookup.follow or len(parent) >= _PATH_MAX:
         return None
     try:
-        folder = file_syscalls.open_beneath(parent, os.O_PATH | os.O_DIRECTORY, root)
+        folder = syscalls.open_beneath(parent, os.O_PATH | os.O_DIRECTORY, root)
     except OSError:
         return None
     try:

@@ -12,7 +12,7 @@ from sandbox_link.protocol import Data, Event, OperationError
 
 @pytest.fixture
 async def link(runtime):
-    dialled = RuntimeLink(runtime.path, patience=5)
+    dialled = RuntimeLink(runtime.path, timeout=5)
     dialled.start()
     yield dialled
     await dialled.close()
@@ -128,7 +128,7 @@ async def test_a_flood_of_events_fails_its_call_only(link, runtime, scripted):
 )
 async def test_a_runtime_with_a_wrong_hello_is_not_used(runtime, change):
     runtime.hello.update(change)
-    link = RuntimeLink(runtime.path, patience=0.3)
+    link = RuntimeLink(runtime.path, timeout=0.3)
     link.start()
     with pytest.raises(OperationError) as caught:
         await link.open("status", {})
@@ -230,7 +230,7 @@ async def test_arguments_that_do_not_fit_into_a_frame_are_refused(link, runtime)
 
 
 async def test_no_runtime_is_unavailable_after_a_short_wait(tmp_path):
-    link = RuntimeLink(tmp_path / "none.sock", patience=0.2)
+    link = RuntimeLink(tmp_path / "none.sock", timeout=0.2)
     link.start()
     with pytest.raises(OperationError) as caught:
         await link.call("status", {})
@@ -239,7 +239,7 @@ async def test_no_runtime_is_unavailable_after_a_short_wait(tmp_path):
 
 
 async def test_calls_wait_for_a_runtime_that_comes_up(scripted, tmp_path):
-    link = RuntimeLink(tmp_path / "runtime.sock", patience=10)
+    link = RuntimeLink(tmp_path / "runtime.sock", timeout=10)
     link.start()
     waiting = asyncio.ensure_future(link.call("status", {}))
     async with scripted.ScriptedRuntime(tmp_path / "runtime.sock") as runtime:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from sandbox_runtime.files import Handler, build_handlers
-from sandbox_runtime.linux import file_syscalls as syscalls
+from sandbox_runtime.linux import syscalls
 from sandbox_testing.link import MemoryChannel
 
 Call = Callable[..., Awaitable[dict[str, Any]]]

@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 
 from sandbox_link import client_connection as connection_module
 from sandbox_link.client_call import MAX_BACKLOG
-from sandbox_link.client_connection import Connection
+from sandbox_link.client_connection import ClientConnection
 from sandbox_link.frames import MAX_DATA, FrameType, Stream, encode, encode_data, encode_json
 from sandbox_link.protocol import Data, Event, OperationError
-from sandbox_link.validation import AGENTS_REASONS, CODES, MAX_MESSAGE
+from sandbox_link.validation import AGENT_REASONS, CODES, MAX_MESSAGE
 
 HELLO = {
     "type": "hello",
@@ -152,7 +152,7 @@ def check(stream: bytes, outcomes) -> None:
         if isinstance(end, tuple):
             code, reason, message = end
             assert code in CODES
-            assert reason not in AGENTS_REASONS
+            assert reason not in AGENT_REASONS
             assert len(message.encode()) <= MAX_MESSAGE + 200
         else:
             assert isinstance(end, dict)
@@ -207,7 +207,7 @@ def often(value, other):
 ERRORS = st.fixed_dictionaries(
     {
         "code": st.one_of(st.sampled_from(sorted(CODES)), JSON),
-        "reason": st.one_of(st.sampled_from(["FILE_NOT_FOUND", "a b", *sorted(AGENTS_REASONS)]), JSON),
+        "reason": st.one_of(st.sampled_from(["FILE_NOT_FOUND", "a b", *sorted(AGENT_REASONS)]), JSON),
         "message": often("m", JSON),
     },
     optional={"field": often("path", JSON), "more": JSON},
@@ -303,7 +303,7 @@ async def linked():
     """A connection that was greeted, and the runtime's end of it."""
     ours, theirs = socket.socketpair()
     theirs.setblocking(False)  # noqa: FBT003 - the standard library's signature
-    connection = Connection(ours)
+    connection = ClientConnection(ours)
     theirs.send(encode_json(FrameType.EVENT, 0, HELLO))
     await connection.wait_for_hello()
     return connection, theirs

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sandbox_link.client_connection import Connection
+from sandbox_link.client_connection import ClientConnection
 from sandbox_link.frames import FrameType, Stream, encode, encode_data, encode_json
-from sandbox_runtime.link.server_connection import Link
+from sandbox_runtime.link.server_connection import LinkServer
 
 EXAMPLES = int(os.environ.get("SANDBOX_FUZZ_EXAMPLES", "100"))
 HELLO = {
@@ -42,7 +42,9 @@ class World:
         self.lasting: set[str] = set()
         self.defects = []
         handlers = {"echo": self.echo, "passing": self.passing, "lasting": self.last}
-        self.link = Link(handlers, {"start": self.start}, lambda: HELLO, frozenset({"lasting"}))
+        self.link = LinkServer(lambda: HELLO)
+        self.link.handlers, self.link.starters = handlers, {"start": self.start}
+        self.link.lasting = frozenset({"lasting"})
 
     async def echo(self, channel):
         received = []
@@ -88,7 +90,7 @@ class World:
 
     async def check_service(self):
         """The next agent is greeted and served."""
-        connection = await Connection.dial(self.path)
+        connection = await ClientConnection.dial(self.path)
         await within(10, connection.wait_for_hello())
         call = await connection.open("echo", {"of": 5})
         await call.send(b"input")

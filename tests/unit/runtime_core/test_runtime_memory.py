@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from sandbox_runtime.limits.memory_usage import Cgroup, find_members, private_pages, proportional_bytes
-from sandbox_runtime.limits.oom_guard import MemoryWatch
+from sandbox_runtime.limits.oom_guard import OomGuard
 from sandbox_runtime.processes.process_tree import list_processes
 from sandbox_runtime.settings import Limits
 
@@ -80,10 +80,10 @@ def test_memory_of_a_process_grows_with_what_it_holds_and_a_gone_one_has_none():
 )
 def test_the_lower_limit_holds_and_is_named(tmp_path, session, container, named):
     (tmp_path / "memory.max").write_text(str(container << 20) if container else "max")
-    watch = MemoryWatch(Limits(memory_bytes=session << 20), {})
+    watch = OomGuard(Limits(memory_bytes=session << 20), {})
     watch._cgroup = Cgroup(tmp_path)
     assert watch.limit == named << 20
-    assert (f"the limit of {named} MiB" in watch.describe()["value"]) == bool(named)
+    assert (f"the limit of {named} MiB" in watch.error_event()["value"]) == bool(named)
 
 
 @pytest.fixture
@@ -107,14 +107,14 @@ async def test_while_what_took_the_memory_ends_nobody_else_is_ended_for_it(tmp_p
         for process in two_processes
     }
     ended, other = children
-    watch = MemoryWatch(Limits(), children)
+    watch = OomGuard(Limits(), children)
     watch._cgroup = Cgroup(tmp_path)
     for _ in range(3):
-        watch._look()
+        watch._check()
     assert not children[other].over_memory
     survivor = children[other]
     del children[ended]
-    watch._look()
+    watch._check()
     assert survivor.over_memory, "now it is the largest"
     watch.close()
     await asyncio.gather(*watch._kills)

@@ -18,18 +18,18 @@ from hypothesis import strategies as st
 
 from sandbox_link.frames import INITIAL_WINDOW, FrameDecoder, FrameType, Stream
 from sandbox_link.protocol import OperationError
-from sandbox_runtime import user_home as home
+from sandbox_runtime import user_home
 from sandbox_runtime.execution.output_limit import OutputLimit
 from sandbox_runtime.javascript import find_node
-from sandbox_runtime.limits import no_network as seccomp
+from sandbox_runtime.limits import no_network
 from sandbox_runtime.limits.memory_usage import OomCounter
 from sandbox_runtime.link.channel import LinkChannel
 from sandbox_runtime.processes.process_tree import find_tree, kill_tree
 from sandbox_runtime.python.output.mime_bundles import build_bundle
 from sandbox_runtime.python.output.tracebacks import describe_error
 from sandbox_runtime.python.shell_lines import rewrite_shell_lines
-from sandbox_runtime.restart_file import Marks
-from sandbox_runtime.session_state import State
+from sandbox_runtime.restart_file import RestartFile
+from sandbox_runtime.session_state import SessionState
 from sandbox_runtime.settings import Limits, Settings, read_env
 
 
@@ -82,26 +82,26 @@ def test_an_environment_that_no_process_could_have_is_refused(value):
 
 def test_credentials_of_the_parent_do_not_reach_user_code(tmp_path):
     parent = {"AWS_SECRET_ACCESS_KEY": "x", "TOKEN": "x", "LC_ALL": "C", "PATH": "/bin", "MINE": "y"}
-    built = home.build_environment({**parent, "SANDBOX_PASS_ENVIRONMENT": "MINE"}, tmp_path, "")
+    built = user_home.build_environment({**parent, "SANDBOX_PASS_ENVIRONMENT": "MINE"}, tmp_path, "")
     assert "x" not in built.values()
     assert (built["LC_ALL"], built["MINE"], built["MPLBACKEND"]) == ("C", "y", "Agg")
     assert built["PATH"].split(":")[:2] == [str(tmp_path / "venv" / "bin"), str(tmp_path / "npm" / "bin")]
 
 
 def test_the_venv_is_one_to_its_own_python_and_sees_the_runtimes_packages(tmp_path):
-    home.prepare_home(tmp_path)
-    home.prepare_home(tmp_path)
+    user_home.prepare_home(tmp_path)
+    user_home.prepare_home(tmp_path)
     code = "import sys, pytest, sysconfig; print(sys.prefix); print(sysconfig.get_path('purelib'))"
     python = tmp_path / "venv" / "bin" / "python"
     output = subprocess.run([python, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-    assert output == [str(tmp_path / "venv"), str(home.venv_site_packages(tmp_path))]
+    assert output == [str(tmp_path / "venv"), str(user_home.venv_site_packages(tmp_path))]
 
 
 def test_the_shell_has_the_interpreters_node_and_the_npm_that_came_with_it(tmp_path):
     node = find_node()
     for _ in range(2):
-        home.prepare_home(tmp_path, node)
-    environment = home.build_environment({"PATH": "/usr/bin:/bin"}, tmp_path, node)
+        user_home.prepare_home(tmp_path, node)
+    environment = user_home.build_environment({"PATH": "/usr/bin:/bin"}, tmp_path, node)
     command = "node -p process.execPath; npm prefix --global; npx --version"
     output = subprocess.run(
         ["bash", "-c", command], capture_output=True, text=True, check=True, env=environment, cwd=tmp_path
@@ -130,7 +130,7 @@ def run_forked(function) -> str:
 
 def check_filter():
     server = socket.socket(socket.AF_UNIX)
-    seccomp.deny_network()
+    no_network.deny_network()
     server.close()
     socket.socket(socket.AF_UNIX).close()
     for left in socket.socketpair():
@@ -157,11 +157,11 @@ def test_the_filter_refuses_every_socket_but_unix_also_to_children():
 
 def test_a_machine_without_a_filter_is_refused():
     with pytest.raises(OSError, match="riscv64"):
-        seccomp.build_filter("riscv64")
+        no_network.build_filter("riscv64")
 
 
 def test_both_machines_have_a_filter_of_whole_instructions():
-    assert {len(seccomp.build_filter(machine)) % 8 for machine in ("x86_64", "aarch64")} == {0}
+    assert {len(no_network.build_filter(machine)) % 8 for machine in ("x86_64", "aarch64")} == {0}
 
 
 @pytest.mark.parametrize(
@@ -274,7 +274,7 @@ def test_shell_lines_become_calls_and_other_lines_stay():
 
 
 def test_timeouts_and_folders_are_checked_with_the_field_named(tmp_path):
-    state = State(tmp_path, {}, Marks(tmp_path / "marks.json"))
+    state = SessionState(tmp_path, {}, RestartFile(tmp_path / "marks.json"))
     assert state.read_timeout(None) == 300
     for value in (0, -1, 301, float("nan"), True, "1"):
         with pytest.raises(OperationError) as caught:

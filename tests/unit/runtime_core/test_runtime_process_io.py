@@ -10,8 +10,7 @@ from sandbox_link.frames import FrameDecoder, FrameType
 from sandbox_link.protocol import OperationError
 from sandbox_runtime.link.channel import LinkChannel
 from sandbox_runtime.processes.command import _Output
-from sandbox_runtime.processes.process_input import ProcessInput
-from sandbox_runtime.processes.stdio import Pipes, Terminal
+from sandbox_runtime.processes.stdio import Pipes, ProcessInput, Terminal
 
 
 async def several_rounds():

@@ -6,10 +6,10 @@ import socket
 
 import pytest
 
-from sandbox_link import bulk_streams as link_streams
+from sandbox_link import bulk_streams
 from sandbox_link.protocol import OperationError
-from sandbox_runtime.link import streams as runtime_streams
-from sandbox_runtime.link.streams import Streams
+from sandbox_runtime.link import listeners
+from sandbox_runtime.link.listeners import BulkStreams
 
 
 @pytest.fixture
@@ -19,14 +19,14 @@ def path(tmp_path):
 
 @pytest.fixture
 def streams(path):
-    return Streams()
+    return BulkStreams()
 
 
 async def take(streams, path):
     """Both ends of a stream."""
     told = asyncio.get_running_loop().create_future()
     taking = asyncio.ensure_future(streams.take(told.set_result))
-    theirs = await link_streams.dial(path, await told)
+    theirs = await bulk_streams.dial(path, await told)
     return theirs, await taking
 
 
@@ -47,7 +47,7 @@ async def test_each_operation_gets_the_connection_with_its_key(streams, path):
 async def test_who_does_not_know_a_key_is_closed_and_disturbs_nobody(streams, path, key):
     stop = streams.listen(path)
     loop = asyncio.get_running_loop()
-    stranger = await link_streams.dial(path, key)
+    stranger = await bulk_streams.dial(path, key)
     with stranger:
         stranger.shutdown(socket.SHUT_WR)
         assert await loop.sock_recv(stranger, 1) == b""
@@ -61,9 +61,9 @@ async def test_a_key_is_good_for_one_connection(streams, path):
     stop = streams.listen(path)
     told = asyncio.get_running_loop().create_future()
     taking = asyncio.ensure_future(streams.take(told.set_result))
-    first = await link_streams.dial(path, await told)
+    first = await bulk_streams.dial(path, await told)
     ours = await taking
-    second = await link_streams.dial(path, told.result())
+    second = await bulk_streams.dial(path, told.result())
     assert await asyncio.get_running_loop().sock_recv(second, 1) == b""
     for sock in (first, ours, second):
         sock.close()
@@ -72,7 +72,7 @@ async def test_a_key_is_good_for_one_connection(streams, path):
 
 async def test_connections_that_say_nothing_are_bounded(streams, path):
     stop = streams.listen(path)
-    silent = [await link_streams.dial(path, "") for _ in range(100)]
+    silent = [await bulk_streams.dial(path, "") for _ in range(100)]
     loop = asyncio.get_running_loop()
     refused = 0
     for sock in silent:
@@ -89,7 +89,7 @@ async def test_connections_that_say_nothing_are_bounded(streams, path):
 
 
 async def test_an_agent_that_does_not_come_fails_the_operation(streams, path, monkeypatch):
-    monkeypatch.setattr(runtime_streams, "DIAL_WITHIN", 0.05)
+    monkeypatch.setattr(listeners, "DIAL_TIMEOUT", 0.05)
     stop = streams.listen(path)
     with pytest.raises(OperationError) as caught:
         await streams.take(lambda _: None)

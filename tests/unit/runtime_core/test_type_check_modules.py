@@ -7,7 +7,7 @@ import os
 import pytest
 
 from sandbox_link.protocol import OperationError
-from sandbox_runtime.execution.type_gate import read_type_check
+from sandbox_runtime.execution.type_gate import read_type_gate
 from sandbox_runtime.typecheck import find_checker
 from sandbox_runtime.typecheck.cell_history import MAX_BYTES, Cell, CellHistory
 from sandbox_runtime.typecheck.declarations import (
@@ -126,14 +126,14 @@ def test_changes_of_source_files_are_seen(tmp_path):
 
 
 class Nowhere:
-    is_there = False
+    is_installed = False
 
 
 def test_without_a_checker_the_error_says_how_to_get_one(tmp_path, monkeypatch):
     monkeypatch.setenv("SANDBOX_TYPE_CHECKER", str(tmp_path))
     assert find_checker(tmp_path) is None
     with pytest.raises(OperationError, match="npm install -g typescript") as caught:
-        read_type_check({"type_check": "only"}, "typescript", Nowhere(), tmp_path)
+        read_type_gate({"type_check": "only"}, "typescript", Nowhere(), tmp_path)
     assert (caught.value.code, caught.value.reason, caught.value.field) == (
         "FAILED_PRECONDITION",
         "NO_TYPE_CHECKER",
@@ -144,7 +144,7 @@ def test_without_a_checker_the_error_says_how_to_get_one(tmp_path, monkeypatch):
 @pytest.mark.parametrize(("mode", "language"), [("nonsense", "typescript"), ("only", "python"), ("only", "javascript")])
 def test_a_type_check_that_makes_no_sense_is_refused(mode, language, tmp_path):
     with pytest.raises(OperationError) as caught:
-        read_type_check({"type_check": mode}, language, Nowhere(), tmp_path)
+        read_type_gate({"type_check": mode}, language, Nowhere(), tmp_path)
     assert (caught.value.code, caught.value.field) == ("INVALID_ARGUMENT", "type_check")
 
 

@@ -1,10 +1,10 @@
 """What a restarted runtime still knows of its workspace."""
 
-from sandbox_runtime.restart_file import Marks
+from sandbox_runtime.restart_file import RestartFile
 
 
 def bound(path, session_uid):
-    marks = Marks(path)
+    marks = RestartFile(path)
     marks.bind(session_uid)
     return marks
 
@@ -12,14 +12,14 @@ def bound(path, session_uid):
 def test_a_restarted_runtime_knows_that_its_workspace_was_restored_and_to_which_commit(tmp_path):
     path = tmp_path / "home" / "marks.json"
     marks = bound(path, "uid-1")
-    marks.note(restored=True)
-    marks.note(commit="7")
+    marks.save(restored=True)
+    marks.save(commit="7")
     again = bound(path, "uid-1")
     assert (again.restored, again.commit) == (True, "7")
 
 
 def test_marks_of_another_session_are_not_taken_over(tmp_path):
-    bound(tmp_path / "marks.json", "uid-1").note(restored=True, commit="7")
+    bound(tmp_path / "marks.json", "uid-1").save(restored=True, commit="7")
     other = bound(tmp_path / "marks.json", "uid-2")
     assert (other.restored, other.commit) == (False, "")
 
@@ -33,6 +33,6 @@ def test_marks_that_user_code_broke_count_as_none(tmp_path):
 
 def test_a_repeated_bind_forgets_nothing(tmp_path):
     marks = bound(tmp_path / "missing" / "marks.json", "uid-1")
-    marks.note(restored=True)
+    marks.save(restored=True)
     marks.bind("uid-1")
     assert marks.restored
