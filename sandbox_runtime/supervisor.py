@@ -9,20 +9,20 @@ import signal
 from typing import TYPE_CHECKING, Any, Final
 
 from sandbox_link.bulk_streams import SOCKET_NAME
+from sandbox_runtime.context_operations import ContextOperations
 from sandbox_runtime.execution.context_registry import ContextRegistry
 from sandbox_runtime.files import build_handlers
 from sandbox_runtime.interpreters.pool import InterpreterPool
 from sandbox_runtime.interpreters.zygote_client import Child, ZygoteClient, reap
 from sandbox_runtime.limits.oom_guard import OomGuard
-from sandbox_runtime.link.context_operations import ContextOperations
 from sandbox_runtime.link.listeners import BulkStreams
 from sandbox_runtime.link.server_connection import LinkServer
-from sandbox_runtime.link.session_operations import SessionOperations
 from sandbox_runtime.processes.command import Commands
 from sandbox_runtime.processes.operations import LASTING, BackgroundProcesses
 from sandbox_runtime.processes.start import Starter
 from sandbox_runtime.restart_file import RestartFile
 from sandbox_runtime.saved_variables.operations import SavedVariables
+from sandbox_runtime.session_operations import SessionOperations
 from sandbox_runtime.session_state import SessionState
 from sandbox_runtime.typecheck.checker import Checker
 from sandbox_runtime.typecheck.language_server import SOFT_MEMORY

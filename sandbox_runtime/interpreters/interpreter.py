@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from sandbox_link.frame_socket import FrameSocket, enlarge_buffer
 from sandbox_link.frames import FrameType, Stream, encode_json, split_data
+from sandbox_runtime.interpreters.output_reader import OutputPipe
+from sandbox_runtime.linux.process_tree import kill_tree
 from sandbox_runtime.linux.syscalls import TREE_VARIABLE
-from sandbox_runtime.processes.pipe import OutputPipe
-from sandbox_runtime.processes.process_tree import kill_tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -31,8 +31,8 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 from sandbox_runtime.interpreters.zygote_protocol import CONTROL_FD, LENGTH, MAX_DESCRIPTORS
-from sandbox_runtime.limits.no_network import deny_network
 from sandbox_runtime.linux import syscalls
+from sandbox_runtime.linux.no_network import deny_network
 from sandbox_runtime.python import interpreter
 
 if TYPE_CHECKING:

@@ -1,1 +1,1 @@
-"""Memory and network limits, enforced before the kernel would."""
+"""The memory limit, enforced before the kernel would."""

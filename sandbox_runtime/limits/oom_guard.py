@@ -15,7 +15,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
 from sandbox_runtime.limits.memory_usage import Cgroup, OomCounter, find_members, private_pages, proportional_bytes
-from sandbox_runtime.processes.process_tree import kill_tree, list_processes
+from sandbox_runtime.linux.process_tree import kill_tree, list_processes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

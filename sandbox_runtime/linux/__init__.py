@@ -1,1 +1,1 @@
-"""The few Linux calls that the standard library lacks."""
+"""The parts of Linux that the standard library lacks: system calls, seccomp and process trees."""

@@ -9,7 +9,7 @@ import signal
 from typing import TYPE_CHECKING, Any, Final
 
 from sandbox_link.protocol import OperationError
-from sandbox_runtime.processes.process_tree import kill_tree
+from sandbox_runtime.linux.process_tree import kill_tree
 from sandbox_runtime.processes.start import wait_for_end
 from sandbox_runtime.processes.stdio import Terminal
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sandbox_link.frames import Stream
 from sandbox_runtime.execution.output_limit import OutputLimit
-from sandbox_runtime.processes.pipe import OutputPipe
-from sandbox_runtime.processes.process_tree import kill_tree
+from sandbox_runtime.interpreters.output_reader import OutputPipe
+from sandbox_runtime.linux.process_tree import kill_tree
 from sandbox_runtime.processes.start import Command, Starter, open_input, read_id, read_input, wait_for_end
 
 if TYPE_CHECKING:

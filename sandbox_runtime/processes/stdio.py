@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from sandbox_link.frames import Stream
 from sandbox_link.protocol import OperationError
-from sandbox_runtime.processes.pipe import OutputPipe, OutputReader
+from sandbox_runtime.interpreters.output_reader import OutputPipe, OutputReader
 from sandbox_runtime.processes.start import open_input
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from sandbox_link.frames import Frame, FrameDecoder, FrameType, Stream
-from sandbox_runtime.limits import no_network
+from sandbox_runtime.linux import no_network
 from sandbox_runtime.python.cells import MISSING, Namespace
 from sandbox_runtime.python.interrupts import Interrupts
 from sandbox_runtime.python.ipython import Shell

@@ -1,7 +1,7 @@
 """Pickles a context's variables and restores them. Each is pickled alone, so a failure costs only that variable.
 
 Runs only in the interpreter, because pickling and unpickling run code of the objects. This module and cloudpickle are
-imported only when needed. It sends records (`saved_variables.record_format`):
+imported only when needed. It sends records (`variable_records`):
 
     {"names": [...]}                all variables
     {"name": ...} and a pickle      saved
@@ -23,7 +23,7 @@ import sys
 from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
-from sandbox_runtime.saved_variables.record_format import CELLS, encode_record, read_records
+from sandbox_runtime.python.variable_records import CELLS, encode_record, read_records
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

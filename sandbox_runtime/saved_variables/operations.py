@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sandbox_link.frames import Stream
 from sandbox_link.protocol import OperationError, invalid
 from sandbox_runtime.execution.internal_task import TaskSink
-from sandbox_runtime.saved_variables.record_format import RecordError
+from sandbox_runtime.python.variable_records import RecordError
 from sandbox_runtime.saved_variables.report import Report, Section, read_outcome, read_sections
 
 if TYPE_CHECKING:

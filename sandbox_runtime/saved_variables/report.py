@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from sandbox_link.protocol import OperationError
-from sandbox_runtime.saved_variables.record_format import CELLS, RecordError, encode_record, read_records
+from sandbox_runtime.python.variable_records import CELLS, RecordError, encode_record, read_records
 from sandbox_runtime.settings import LANGUAGES, read_env
 
 MAX_REPORTED: Final = 300

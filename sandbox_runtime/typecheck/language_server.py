@@ -13,7 +13,7 @@ import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from sandbox_runtime.processes.process_tree import kill_tree
+from sandbox_runtime.linux.process_tree import kill_tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

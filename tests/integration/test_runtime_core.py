@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from sandbox_link.frames import FrameDecoder, FrameType, Stream, encode, encode_json, encode_window, split_data
-from sandbox_runtime.saved_variables.record_format import encode_record, read_records
+from sandbox_runtime.python.variable_records import encode_record, read_records
 from tests.support.waiting import until
 
 

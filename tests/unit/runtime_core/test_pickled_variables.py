@@ -4,7 +4,7 @@ import sys
 import types
 
 from sandbox_runtime.python.pickling import load_variables
-from sandbox_runtime.saved_variables.record_format import encode_record, read_records
+from sandbox_runtime.python.variable_records import encode_record, read_records
 
 FORMER = b"csandbox_agent.runtime.python.variables\nlive_globals\n)R."
 

@@ -11,7 +11,7 @@ import pytest
 
 from sandbox_runtime.limits.memory_usage import Cgroup, find_members, private_pages, proportional_bytes
 from sandbox_runtime.limits.oom_guard import OomGuard
-from sandbox_runtime.processes.process_tree import list_processes
+from sandbox_runtime.linux.process_tree import list_processes
 from sandbox_runtime.settings import Limits
 
 V2 = {"memory.max": "1000", "memory.current": "900", "memory.stat": "anon 500\ninactive_file 200\nactive_file 100\n"}

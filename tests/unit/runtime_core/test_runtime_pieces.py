@@ -21,10 +21,10 @@ from sandbox_link.protocol import OperationError
 from sandbox_runtime import user_home
 from sandbox_runtime.execution.output_limit import OutputLimit
 from sandbox_runtime.javascript import find_node
-from sandbox_runtime.limits import no_network
 from sandbox_runtime.limits.memory_usage import OomCounter
 from sandbox_runtime.link.channel import LinkChannel
-from sandbox_runtime.processes.process_tree import find_tree, kill_tree
+from sandbox_runtime.linux import no_network
+from sandbox_runtime.linux.process_tree import find_tree, kill_tree
 from sandbox_runtime.python.output.mime_bundles import build_bundle
 from sandbox_runtime.python.output.tracebacks import describe_error
 from sandbox_runtime.python.shell_lines import rewrite_shell_lines
