@@ -1,20 +1,14 @@
 """What a workspace needs of a bucket. Implementations: s3_store, directory_store.
 
-Errors, all of them a StorageError:
-
-    StorageError
-    ├── StorageUnavailableError   down, slow, full: try again later
-    ├── AccessDeniedError         credentials are wrong, or not for this prefix
-    │   └── CredentialsOverError      expired or revoked: others would do
-    ├── PreconditionFailedError   the object is not, or no longer, what the condition says
-    ├── ObjectNotFoundError       no such object
-    └── KeyObstructedError        where keys are paths: a file is where a folder must be, or the other way round
+Errors: StorageError; sandbox_agent.storage.errors describes its kinds.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
+
+from sandbox_agent.storage.errors import StorageError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -25,34 +19,6 @@ PART_SIZE: Final = 16 << 20
 """Bytes of a part of a large upload."""
 TRANSFERS: Final = 16
 """Requests at a time."""
-
-
-class StorageError(Exception):
-    """Storage did not do what was asked."""
-
-
-class StorageUnavailableError(StorageError):
-    """It may work later."""
-
-
-class AccessDeniedError(StorageError):
-    """These credentials may not do that."""
-
-
-class CredentialsOverError(AccessDeniedError):
-    """The store does not know these credentials, or not any more."""
-
-
-class PreconditionFailedError(StorageError):
-    """Somebody else changed the object."""
-
-
-class ObjectNotFoundError(StorageError):
-    """There is no such object."""
-
-
-class KeyObstructedError(StorageError):
-    """Another object has to be deleted first."""
 
 
 @dataclass(frozen=True, slots=True)

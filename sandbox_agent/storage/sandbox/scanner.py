@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sandbox_agent.storage.repository.manifest import MAX_FILES
 from sandbox_agent.storage.sandbox.file_info import breach, read_local
-from sandbox_agent.storage.timeouts import give_up, items
+from sandbox_agent.storage.timeouts import cancel_call, read_items
 from sandbox_link.protocol import Data, Event, OperationError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from sandbox_agent.storage.push.plan import Local
+    from sandbox_agent.storage.sandbox.file_info import LocalEntry
     from sandbox_link.protocol import Runtime
 
 _MAX_TOKEN: Final = 64
@@ -30,7 +30,7 @@ class _Scan:
 
     exclude: tuple[str, ...] = ()
     token: str = ""
-    found: Mapping[str, Local] = field(default_factory=dict)
+    found: Mapping[str, LocalEntry] = field(default_factory=dict)
 
 
 class Scans:
@@ -40,7 +40,7 @@ class Scans:
         self._runtime = runtime
         self._last = _Scan()
 
-    async def scan(self, paths: Sequence[str], exclude: Sequence[str]) -> list[Local]:
+    async def scan(self, paths: Sequence[str], exclude: Sequence[str]) -> list[LocalEntry]:
         """Files, symlinks and empty folders at or below `paths`; empty: all.
 
         Raises:
@@ -49,7 +49,7 @@ class Scans:
         arguments = {"paths": list(paths), "exclude": list(exclude)}
         return list((await self._ask(arguments, {}))[0].values())
 
-    async def scan_again(self, exclude: tuple[str, ...]) -> Mapping[str, Local]:
+    async def scan_again(self, exclude: tuple[str, ...]) -> Mapping[str, LocalEntry]:
         """All but what is excluded, which will be asked for again: what did not change is the same object as before.
 
         Returns:
@@ -66,22 +66,22 @@ class Scans:
         return found
 
     async def _ask(
-        self, arguments: dict[str, Any], before: Mapping[str, Local]
-    ) -> tuple[dict[str, Local], dict[str, Any]]:
+        self, arguments: dict[str, Any], before: Mapping[str, LocalEntry]
+    ) -> tuple[dict[str, LocalEntry], dict[str, Any]]:
         """What was found, and the runtime's answer; `before` counts where that says that it told differences."""
         call = await self._runtime.open("workspace.scan", arguments)
-        told: dict[str, Local] = {}
+        told: dict[str, LocalEntry] = {}
         gone: set[str] = set()
         try:
             await call.end()
-            async for item in items(call):
+            async for item in read_items(call):
                 for info in _listed(item, "entries", "entries"):
                     local = read_local(info)
                     told[local.path] = local
                 gone.update(path for path in _listed(item, "gone", "paths") if isinstance(path, str))
                 _check_count(max(len(told), len(gone)))
         except BaseException:
-            await give_up(call)
+            await cancel_call(call)
             raise
         if call.result.get("is_difference") is True and arguments.get("since"):
             told = {**before, **told}

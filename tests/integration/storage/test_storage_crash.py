@@ -43,7 +43,7 @@ async def crash(new_sandbox, number, fault, prefix):
     sandbox.store.fail_after(number, fault)
     with contextlib.suppress(OperationError):
         await sandbox.push()
-    await sandbox.workspace.settle()
+    await sandbox.workspace.wait_for_pruning()
     is_through = sandbox.store.count <= number
     sandbox.store.heal()
     return sandbox, old, sandbox.tree(), is_through
@@ -54,7 +54,7 @@ async def crash(new_sandbox, number, fault, prefix):
 async def test_fault_1_after_a_crash_at_any_call_a_restore_is_the_old_or_the_new_generation(
     new_sandbox, fault, stride, most, monkeypatch
 ):
-    monkeypatch.setattr("sandbox_agent.storage.repository.delta.MOST", most)
+    monkeypatch.setattr("sandbox_agent.storage.repository.delta.MAX_PATHS", most)
     seen = []
     for number in range(0, 200, stride):
         prefix = f"c{number}/"
@@ -86,7 +86,7 @@ async def test_fault_1_after_a_crash_at_any_call_a_restore_is_the_old_or_the_new
 @FAULTS
 async def test_whoever_comes_after_a_crash_goes_on_from_what_it_restored(new_sandbox, fault, monkeypatch, stride):
     """The pod is gone with its files; another one restores, changes something else, and pushes."""
-    monkeypatch.setattr("sandbox_agent.storage.repository.repository.LEASE", -1.0)
+    monkeypatch.setattr("sandbox_agent.storage.repository.repository.LOCK_EXPIRY", -1.0)
     for number in range(0, 200, 3 * stride):
         prefix = f"c{number}/"
         _, old, new, is_through = await crash(new_sandbox, number, fault, prefix)

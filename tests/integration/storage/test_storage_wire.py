@@ -122,7 +122,7 @@ async def test_fault_30_a_body_that_is_cut_off_on_the_wire_is_nothing_or_all(
     (done,) = await push(workspace)
     assert (done.files_saved, list(done.failed)) == (1, [])
     assert (await straight.stat(KEY)).size == len(LARGE)
-    await workspace.settle()
+    await workspace.wait_for_pruning()
     assert [key for key in await read_keys(straight, PREFIX) if "previous" in key] == []
 
 
@@ -168,7 +168,7 @@ async def test_fault_40_a_request_whose_answer_never_comes_is_made_again_and_cou
         (done,) = await push(workspace)
         assert (done.generation, done.files_saved, list(done.failed)) == (generation, 1, [])
     assert proxy.swallowed == 1
-    await workspace.settle()
+    await workspace.wait_for_pruning()
     fresh = workspace_of(straight, tmp_path / "b")
     await restore(fresh)
     assert (tmp_path / "b/f").read_bytes() == b"content"
@@ -182,16 +182,16 @@ async def test_fault_40_a_request_whose_answer_never_comes_is_made_again_and_cou
 async def test_fault_29_a_look_at_a_storage_that_does_not_answer_delays_one_call_and_not_for_long(
     proxy: TcpProxy, store: S3Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("sandbox_agent.storage.restore.freshness.PATIENCE", 0.2)
+    monkeypatch.setattr("sandbox_agent.storage.restore.remote_changes.CALL_TIMEOUT", 0.2)
     workspace = workspace_of(store, tmp_path / "a")
     await push(workspace)
     proxy.is_silent = True
     for longest in (1.0, 0.1, 0.1):
         began = time.monotonic()
         assert not workspace.is_fresh()
-        await workspace.freshen()
+        await workspace.refresh_if_stale()
         assert time.monotonic() - began < longest
-    await workspace._freshness.close()
+    await workspace._remote_changes.close()
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>welcome</html>", b"<ListBucketResult></ListBucketResult>"])
