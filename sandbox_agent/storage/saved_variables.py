@@ -210,21 +210,21 @@ async def _unframed(chunks: AsyncIterator[bytes], check: Callable[[Any], None]) 
     Raises:
         _UnusableError: `check` refuses the line, or, at the end, the digest does not match.
     """
-    digest, held, is_open = hashlib.sha256(), b"", False
+    digest, buffer, is_open = hashlib.sha256(), b"", False
     async for chunk in chunks:
-        held += chunk
+        buffer += chunk
         if not is_open:
-            line, newline, rest = held.partition(b"\n")
-            if not newline and len(held) <= _MAX_LINE_BYTES:
+            line, newline, rest = buffer.partition(b"\n")
+            if not newline and len(buffer) <= _MAX_LINE_BYTES:
                 continue
             check(_read_line(line))
             digest.update(line + newline)
-            held, is_open = rest, True
-        piece, held = held[:-_DIGEST_BYTES], held[-_DIGEST_BYTES:]
+            buffer, is_open = rest, True
+        piece, buffer = buffer[:-_DIGEST_BYTES], buffer[-_DIGEST_BYTES:]
         if piece:
             digest.update(piece)
             yield piece
-    if not is_open or held != digest.digest():
+    if not is_open or buffer != digest.digest():
         raise _UnusableError(_DAMAGED)
 
 

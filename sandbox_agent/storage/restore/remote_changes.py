@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import math
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -86,8 +87,7 @@ class RemoteChanges:
         self._answered = 0
         self._valid_until = 0.0
         self._task: asyncio.Task[None] | None = None
-        self._started = 0.0
-        self._is_fetching = False
+        self._wait_until = 0.0
         self._seen = _Fingerprint()
         self._handled = _Fingerprint()
 
@@ -102,10 +102,10 @@ class RemoteChanges:
         request = self._requested
         while self._answered < request and self._monotonic() >= self._valid_until:
             if self._task is None or self._task.done():
-                self._started = self._monotonic()
+                self._wait_until = self._monotonic() + CALL_TIMEOUT
                 self._task = asyncio.create_task(self._refresh())
-            left = None if self._is_fetching else self._started + CALL_TIMEOUT - self._monotonic()
-            if left is not None and left <= 0:
+            left = self._wait_until - self._monotonic()
+            if left <= 0:
                 return
             await asyncio.wait({self._task}, timeout=left)
 
@@ -121,7 +121,7 @@ class RemoteChanges:
             is_costly, has_changes = await self._check()
             duration = self._monotonic() - started
             if has_changes:
-                self._is_fetching = True
+                self._wait_until = math.inf
                 await self._fetch()
                 self._handled = self._seen
         except Exception as error:  # noqa: BLE001 - no call fails because of a check; a defect is logged here
@@ -130,8 +130,6 @@ class RemoteChanges:
             self.error = f"could not check for remote changes: {text}"
             self._valid_until = self._monotonic() + RETRY_AFTER
             return
-        finally:
-            self._is_fetching = False
         self._answered = request
         valid = self._max_age
         if is_costly:
