@@ -18,7 +18,7 @@ from sandbox_link.protocol import OperationError
 from tests.integration.storage.conftest import PREFIX, FolderRuntime, read_keys
 from tests.support.tcp_proxy import TcpProxy, serve_tcp_proxy
 
-PATIENCE = 0.5
+READ_TIMEOUT = 0.5
 """Seconds without a byte here; in a pod it is 60."""
 LARGE = random.Random(29).randbytes(12 << 20)
 """More than the kernel holds for a sender: it feels a slow wire."""
@@ -46,7 +46,7 @@ async def proxy(s3_settings: S3Settings) -> AsyncIterator[TcpProxy]:
 def settings(s3_settings: S3Settings, proxy: TcpProxy) -> S3Settings:
     """Through the proxy."""
     endpoint = f"http://{proxy.address}"
-    times = {"connect_timeout": PATIENCE, "read_timeout": PATIENCE}
+    times = {"connect_timeout": READ_TIMEOUT, "read_timeout": READ_TIMEOUT}
     return dataclasses.replace(s3_settings, endpoint=endpoint, attempts=2, **times)
 
 
@@ -91,13 +91,13 @@ async def test_fault_29_a_push_over_a_slow_wire_takes_longer_than_any_patience_a
     proxy: TcpProxy, settings: S3Settings, straight: S3Store, tmp_path: Path
 ):
     # What the kernel took for the sender is still to be sent when it waits for the answer.
-    store = S3Store(dataclasses.replace(settings, read_timeout=4 * PATIENCE))
+    store = S3Store(dataclasses.replace(settings, read_timeout=4 * READ_TIMEOUT))
     workspace = workspace_of(store, tmp_path / "a")
     (tmp_path / "a/large.bin").write_bytes(LARGE)
-    proxy.rate = len(LARGE) / (8 * PATIENCE)
+    proxy.rate = len(LARGE) / (8 * READ_TIMEOUT)
     began = time.monotonic()
     (done,) = await push(workspace)
-    assert time.monotonic() - began > 6 * PATIENCE, "no byte was late, and all of them were"
+    assert time.monotonic() - began > 6 * READ_TIMEOUT, "no byte was late, and all of them were"
     assert (done.files_saved, list(done.failed)) == (1, [])
     assert (await straight.stat(KEY)).size == len(LARGE)
     await store.close()
