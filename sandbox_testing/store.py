@@ -7,7 +7,7 @@ import contextlib
 import enum
 from typing import TYPE_CHECKING, TypeVar
 
-from sandbox_agent.storage.backends.object_store import StorageUnavailableError
+from sandbox_agent.storage.errors import StorageUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence

@@ -206,18 +206,18 @@ def _write_ready_file(path: Path, ports: Mapping[str, int]) -> None:
 
 
 def _preload(known: Mapping[str, Any]) -> None:
-    from sandbox_agent.storage import opening  # noqa: PLC0415 - see below
+    from sandbox_agent.storage import workspace  # noqa: PLC0415 - see below
     from sandbox_agent.storage.backends.s3 import client as s3_client  # noqa: PLC0415 - see below
 
-    del opening
+    del workspace
     s3_client.preload(s3_client.S3Settings("", **known))
 
 
 def _build_workspace(binding: WorkspaceBinding, runtime: Runtime, writer: str) -> Workspace:
     # Only at Bind: the storage client needs as much memory as the rest of the agent.
-    from sandbox_agent.storage.opening import build_workspace  # noqa: PLC0415
+    from sandbox_agent.storage.workspace import Workspace  # noqa: PLC0415
 
-    return build_workspace(binding, runtime, writer)
+    return Workspace.open(binding, runtime, writer)
 
 
 def _read_credentials(settings: Settings) -> tuple[grpc.ServerCredentials, grpc.ServerCredentials]:

@@ -97,7 +97,7 @@ def render_metrics(workspace: Workspace | None) -> str:
             workspace.saved_bytes,
         )
     ]
-    saving = workspace.on_change
+    saving = workspace.autosave
     if saving is not None:
         families += [
             ("sandbox_workspace_lag_seconds", "gauge", "Age of the oldest unsaved change.", f"{saving.lag:.3f}"),

@@ -114,7 +114,7 @@ class SessionServicer(session_pb2_grpc.SessionServiceServicer):
     async def _drain_session(self, session: BoundSession, grace: float) -> None:
         gate = self._gate
         gate.state = State.DRAINING
-        saving = session.stored.on_change if session.stored is not None else None
+        saving = session.stored.autosave if session.stored is not None else None
         try:
             await self._finish_and_push(session, grace)
         except BaseException:
@@ -198,9 +198,9 @@ def _log_drain(task: asyncio.Task[None]) -> None:
 
 
 async def _push_last(session: BoundSession, stored: Workspace) -> None:
-    if stored.on_change is not None:
+    if stored.autosave is not None:
         # No automatic push may lock the workspace when the pod is about to end.
-        await stored.on_change.stop()
+        await stored.autosave.stop()
     done = await stored.push_last(session.session_name.rpartition("/")[2])
     if done.failed:
         first = done.failed[0]

@@ -109,7 +109,7 @@ class SessionGate:
             message = f"the workspace could not be restored: {self.restoration.error}"
             raise OperationError("UNAVAILABLE", "STORAGE_UNAVAILABLE", message)
         if fresh and session.stored is not None and not session.stored.is_fresh():
-            await session.stored.freshen()
+            await session.stored.refresh_if_stale()
             session = self._require_serving()
         return session
 
@@ -243,7 +243,7 @@ class SessionGate:
         else:
             self._restart_restore()
         if stored is not None:
-            stored.start(self.restoration.wait_done)
+            stored.start_autosave(self.restoration.wait_done)
 
     def _renew_from(self, binding: Binding) -> None:
         workspace = binding.workspace

@@ -1,72 +1,125 @@
-"""What pushes and restores of a workspace share: what they work with, and what is known of storage. No I/O."""
+"""The remote state that this agent last saw, and what the sandbox looked like at that moment.
+
+Errors: OperationError of the runtime, StorageError, ManifestError.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from sandbox_agent.storage.sandbox.files import Holding
+from sandbox_link.protocol import OperationError
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Iterator, Mapping
 
-    from sandbox_agent.storage.backends.object_store import ObjectStore
-    from sandbox_agent.storage.push.plan import Local, Signature
-    from sandbox_agent.storage.repository.keys import Keys
+    from sandbox_agent.storage.context import WorkspaceContext
+    from sandbox_agent.storage.repository.head import CommitId
     from sandbox_agent.storage.repository.manifest import Entry
-    from sandbox_agent.storage.repository.repository import Generations
-    from sandbox_agent.storage.sandbox.files import SandboxFiles
+    from sandbox_agent.storage.repository.repository import HeadState
+    from sandbox_agent.storage.sandbox.file_info import LocalEntry, Signature
 
-CONFLICT: Final = (
-    "WORKSPACE_CONFLICT: it changed here and in storage, and neither replaces the other: "
-    "rename yours to keep both, or restore to take the stored one"
-)
-DEFAULT_EXCLUDE: Final = (
-    ".cache",
-    "__pycache__",
-    "node_modules",
-    ".venv",
-    ".ipynb_checkpoints",
-    "*.sandbox-part",
-)
+NO_COMMIT: Final = (0, "", "")
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
-    """What pushes and restores of a workspace work with."""
+class Base:
+    """The remote state that this sandbox last saw. Replaced as a whole, never changed."""
 
-    store: ObjectStore
-    keys: Keys
-    generations: Generations
-    files: SandboxFiles
-    writer: str
-    exclude: tuple[str, ...]
-    now: Callable[[], str]
-    """ISO 8601 with a zone."""
-
-    @property
-    def excluded(self) -> tuple[str, ...]:
-        """Patterns that whoever saves everything leaves out. Scans with the same ones remember what they have seen."""
-        return (*DEFAULT_EXCLUDE, *self.exclude)
-
-
-@dataclass(frozen=True, slots=True)
-class Knowledge:
-    """What this sandbox knows of storage. Replaced as a whole, never changed."""
-
-    commit: tuple[int, str, str]
-    """Which commit it is about."""
+    commit: CommitId = NO_COMMIT
+    """The commit that this state is based on."""
     entries: dict[str, Entry] = field(default_factory=dict)
-    """What is stored, others' additions included, by path."""
+    """Stored files by path, additions by other writers included."""
     committed: dict[str, Entry] | None = None
-    """The entries of that commit alone; None: not known. The same object as `entries` where nobody added anything."""
+    """The entries of that commit alone. None if unknown; the same object as `entries` if nothing was added."""
     signatures: dict[str, Signature] = field(default_factory=dict)
-    held: frozenset[str] = frozenset()
-    """Paths of it that the sandbox has had."""
+    """Signatures of files whose content is the stored one, by path."""
+    in_sandbox: frozenset[str] = frozenset()
+    """Stored paths that the sandbox has, or had: one that is missing there was deleted there."""
     conflicts: frozenset[str] = frozenset()
-    """Paths of it of which the sandbox has another version, which nothing saves until the two are one again."""
-    settled: Mapping[str, Local] = field(default_factory=dict)
-    """What the last push found to be as its entry says, by path: a scan that has the same object has nothing new."""
+    """Stored paths of which the sandbox has another version. Neither version replaces the other."""
+    unchanged: Mapping[str, LocalEntry] = field(default_factory=dict)
+    """What the last push found to match its entry, by path. A scan that returns the same object found no change."""
 
     @property
     def generation(self) -> int:
-        """The generation it is about."""
+        """The commit's generation number."""
         return self.commit[0]
+
+
+class BaseTracker:
+    """The current base. Not safe for concurrent use: the workspace's lock guards it.
+
+    Attributes:
+        base: None until the first read.
+        unconfirmed: The base that a commit will establish if it succeeded although its answer was lost.
+        synced_at: When the base's snapshot was committed, ISO 8601; empty if unknown.
+        uploading: Paths that a running push uploads; None if no push is running.
+        saved_bytes: Bytes of the files that committed pushes have uploaded, since Bind.
+    """
+
+    def __init__(self, context: WorkspaceContext) -> None:
+        self.base: Base | None = None
+        self.unconfirmed: Base | None = None
+        self.synced_at = ""
+        self.uploading: frozenset[str] | None = None
+        self.saved_bytes = 0
+        self._context = context
+
+    async def save(self, base: Base) -> None:
+        """Replace the base, and record in the sandbox which commit it holds."""
+        self._replace(base)
+        holding = Holding(base.commit, is_whole=base.in_sandbox >= base.entries.keys())
+        try:
+            await self._context.files.remember(holding)
+        except OperationError as error:
+            # The next agent then reads an older commit. If that one is ours it continues, else it asks for a restore.
+            _log.warning(
+                "could not record the commit in the sandbox", extra={"reason": error.reason, "error": error.message}
+            )
+
+    def resolve_uncertain_commit(self, state: HeadState) -> Base | None:
+        """Return the base, moved on to our own commit if HEAD shows that it succeeded. None if nothing was read yet."""
+        if self.unconfirmed is not None and self.unconfirmed.commit == state.head.commit:
+            self._replace(self.unconfirmed)
+        return self.base
+
+    async def load(self) -> Base:
+        """Return the base. Read it from storage and the sandbox if this agent has not done so yet."""
+        if self.base is None:
+            return await self.adopt(await self._context.repository.read_head())
+        return self.base
+
+    async def adopt(self, state: HeadState) -> Base:
+        """Build the base when the agent is new but the sandbox is not, and return it.
+
+        A missing file counts as deleted here only if the sandbox had it. Changes that another writer saved since the
+        sandbox's commit are not adopted: a push would replace them unseen.
+        """
+        holding = await self._context.files.recall()
+        is_own = state.head.writer == self._context.writer
+        if holding is not None and holding.commit != state.head.commit and not is_own:
+            return self._replace(Base(holding.commit))
+        manifest = await self._context.repository.read_manifest(state.head)
+        entries = manifest.by_path()
+        in_sandbox = frozenset(entries) if (is_own if holding is None else holding.is_whole) else frozenset()
+        return self._replace(Base(state.head.commit, entries, entries, in_sandbox=in_sandbox))
+
+    @contextlib.contextmanager
+    def pushing(self) -> Iterator[None]:
+        """Mark the body as a running push, whose outcome is unconfirmed until `save`."""
+        self.unconfirmed, self.uploading = None, frozenset()
+        try:
+            yield
+        finally:
+            self.uploading = None
+
+    def _replace(self, base: Base) -> Base:
+        self.base, self.unconfirmed = base, None
+        self.synced_at = base.commit[2]
+        return base

@@ -1,13 +1,13 @@
-"""What is stored, for a client to look at: pages of it, and single files. The bookkeeping is not shown.
+"""Lists and reads stored files for clients. The bookkeeping is not shown.
 
-Errors: OperationError for what the client asked wrongly; StorageError.
+Errors: OperationError for invalid requests; StorageError.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from sandbox_agent.storage.backends.object_store import ObjectNotFoundError
+from sandbox_agent.storage.errors import ObjectNotFoundError
 from sandbox_agent.storage.repository.keys import BOOKKEEPING, NameRefusedError, check_path, printable
 from sandbox_link.protocol import OperationError
 from sandbox_proto.v1 import workspace_pb2
@@ -18,34 +18,34 @@ if TYPE_CHECKING:
     from sandbox_agent.storage.backends.object_store import ObjectInfo, ObjectStore
     from sandbox_agent.storage.repository.keys import Keys
 
-LARGEST_PAGE: Final = 1000
+MAX_PAGE_SIZE: Final = 1000
 
 
 class StoredFiles:
-    """Objects of one workspace."""
+    """The stored files of one workspace."""
 
     def __init__(self, store: ObjectStore, keys: Keys) -> None:
         self._store = store
         self._keys = keys
 
     async def list(self, prefix: str, page_size: int, page_token: str) -> workspace_pb2.ListStoredResponse:
-        """A page of the objects whose path begins with `prefix`, sorted by path.
+        """Return a page of the objects whose path begins with `prefix`, sorted by path.
 
         Args:
             prefix: Relative to the workspace's prefix, as in `code-interpreter/`.
-            page_size: 1 to 1,000; 0: 1,000.
-            page_token: Of the page before; empty: the first page.
+            page_size: 1 to 1,000; 0 means 1,000.
+            page_token: From the previous page; empty for the first page.
 
         Raises:
             OperationError: INVALID_ARGUMENT.
         """
-        if page_size > LARGEST_PAGE:
-            raise _invalid(f"page_size must be at most {LARGEST_PAGE}", "page_size")
+        if page_size > MAX_PAGE_SIZE:
+            raise _invalid(f"page_size must be at most {MAX_PAGE_SIZE}", "page_size")
         self._check(prefix, "prefix")
         self._check(page_token, "page_token")
         if page_token and not page_token.startswith(prefix):
-            raise _invalid("page_token is not of a listing with this prefix", "page_token")
-        size = page_size or LARGEST_PAGE
+            raise _invalid("page_token belongs to a listing with another prefix", "page_token")
+        size = page_size or MAX_PAGE_SIZE
         found: list[workspace_pb2.StoredFile] = []
         after = self._keys.prefix + page_token if page_token else ""
         async for page in self._store.pages(self._keys.prefix + prefix, after=after):
@@ -58,7 +58,7 @@ class StoredFiles:
         return workspace_pb2.ListStoredResponse(files=found)
 
     async def read(self, path: str) -> AsyncGenerator[workspace_pb2.ReadStoredResponse, None]:
-        """A file: `info`, then data.
+        """Yield a file: `info`, then data.
 
         Raises:
             OperationError: NOT_FOUND, FILE_NOT_FOUND; INVALID_ARGUMENT. Field `path`.
@@ -83,7 +83,7 @@ class StoredFiles:
         return file
 
     def _check(self, text: str, field: str) -> None:
-        """A beginning of a path: no way out of the workspace's prefix."""
+        """Check that the beginning of a path does not leave the workspace's prefix."""
         try:
             if text:
                 check_path(text.rstrip("/") if text.endswith("/") else text)

@@ -1,30 +1,84 @@
-"""Blocking calls in a bounded pool of threads, which a cancelled task does not leave running behind its back."""
+"""Runs many transfers at a time within bounds of memory and threads."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from sandbox_agent.storage.backends.object_store import TRANSFERS
+from sandbox_agent.storage.backends.object_store import PART_SIZE, TRANSFERS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 
+MAX_TRANSFER_BYTES: Final = 64 << 20
+"""Bytes that all transfers of a push or restore hold in memory at a time, approximately."""
+_MAX_SHARE: Final = 3 * PART_SIZE
+"""Bytes that a large upload holds: two parts being sent and one being filled."""
 _T = TypeVar("_T")
 
 
+@contextlib.asynccontextmanager
+async def run_alongside(work: Coroutine[Any, Any, _T]) -> AsyncIterator[asyncio.Task[_T]]:
+    """Run a coroutine as a task alongside the block. When the block ends, cancel the task and wait for its end."""
+    task = asyncio.create_task(work)
+    try:
+        yield task
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def for_each(items: Iterable[_T], work: Callable[[_T], Awaitable[None]]) -> None:
+    """Call `work` for every item, TRANSFERS at a time. The first error stops all calls and is raised."""
+    waiting = iter(items)
+
+    async def worker() -> None:
+        for item in waiting:
+            await work(item)
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(TRANSFERS):
+                group.create_task(worker())
+    except BaseExceptionGroup as errors:
+        raise errors.exceptions[0] from None
+
+
+class ByteBudget:
+    """Memory that transfers share. A transfer waits until its part is free."""
+
+    def __init__(self) -> None:
+        self._free = MAX_TRANSFER_BYTES
+        self._changed = asyncio.Condition()
+
+    @contextlib.asynccontextmanager
+    async def reserve(self, size: int) -> AsyncIterator[None]:
+        """Reserve memory for a transfer of `size` bytes while the block runs."""
+        wanted = min(size, _MAX_SHARE)
+        async with self._changed:
+            await self._changed.wait_for(lambda: self._free >= wanted)
+            self._free -= wanted
+        try:
+            yield
+        finally:
+            async with self._changed:
+                self._free += wanted
+                self._changed.notify_all()
+
+
 class BoundedThreads:
-    """A pool of as many threads as there are transfers at a time."""
+    """A pool with one thread for each concurrent transfer. A cancelled task leaves no running thread behind."""
 
     def __init__(self, name: str, count: int = TRANSFERS) -> None:
         self._pool = ThreadPoolExecutor(count, thread_name_prefix=name)
 
     async def run(self, function: Callable[[], _T]) -> _T:
-        """Call it in a thread.
+        """Call a function in a thread.
 
-        A thread cannot be stopped: the cancellation is raised when it has ended, so that no late write of an abandoned
-        push meets the next one.
+        A thread cannot be stopped, so a cancellation is raised only when the thread has ended. A late write of an
+        abandoned push therefore never meets the next push.
         """
         future = asyncio.get_running_loop().run_in_executor(self._pool, function)
         try:

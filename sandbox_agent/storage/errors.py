@@ -1,8 +1,20 @@
-"""Errors of storage as OperationError: the one place.
+"""Errors of storage, and their translation into errors for clients.
 
-PreconditionFailedError   ABORTED, WORKSPACE_CONFLICT
-other StorageError        UNAVAILABLE, STORAGE_UNAVAILABLE
-ManifestError             DATA_LOSS, STORAGE_UNAVAILABLE
+    StorageError
+    ├── StorageUnavailableError   down, slow or full: try again later
+    ├── AccessDeniedError         the credentials are wrong, or not for this prefix
+    │   └── CredentialsExpiredError   expired or revoked: new credentials would work
+    ├── PreconditionFailedError   the object does not match the condition, or no longer does
+    ├── ObjectNotFoundError       no such object
+    ├── ManifestMissingError      HEAD names a manifest that is not there
+    └── KeyObstructedError        keys are paths: a file is where a folder must be, or the reverse
+    ManifestError                 stored bytes are not a valid HEAD or manifest
+
+`translating` raises them as OperationError:
+
+    PreconditionFailedError   ABORTED, WORKSPACE_CONFLICT
+    other StorageError        UNAVAILABLE, STORAGE_UNAVAILABLE
+    ManifestError             DATA_LOSS, STORAGE_UNAVAILABLE
 """
 
 from __future__ import annotations
@@ -10,12 +22,46 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from sandbox_agent.storage.backends.object_store import AccessDeniedError, PreconditionFailedError, StorageError
-from sandbox_agent.storage.repository.manifest import ManifestError
 from sandbox_link.protocol import OperationError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+class StorageError(Exception):
+    """Failure of a request to storage."""
+
+
+class StorageUnavailableError(StorageError):
+    """Failure that may go away: the store is down, slow or full."""
+
+
+class AccessDeniedError(StorageError):
+    """Refusal of the credentials."""
+
+
+class CredentialsExpiredError(AccessDeniedError):
+    """Refusal of credentials that the store does not know, or no longer knows."""
+
+
+class PreconditionFailedError(StorageError):
+    """Refusal of a conditional request: another writer changed the object."""
+
+
+class ObjectNotFoundError(StorageError):
+    """Absence of the requested object."""
+
+
+class ManifestMissingError(StorageError):
+    """Absence of the manifest that HEAD names. A newer commit removed it, or another tool did."""
+
+
+class KeyObstructedError(StorageError):
+    """Refusal of a key: another object has to be deleted first."""
+
+
+class ManifestError(ValueError):
+    """Bytes from storage that are not a valid HEAD or manifest. The text says what is wrong."""
 
 
 @contextlib.contextmanager
@@ -32,5 +78,5 @@ def translating() -> Iterator[None]:
     except StorageError as error:
         raise OperationError("UNAVAILABLE", "STORAGE_UNAVAILABLE", f"storage is not available: {error}") from error
     except ManifestError as error:
-        message = f"what is stored is not usable: {error}"
+        message = f"the stored workspace is not usable: {error}"
         raise OperationError("DATA_LOSS", "STORAGE_UNAVAILABLE", message) from error

@@ -1,18 +1,15 @@
-"""What pushes and restores did, and what is saved, as messages. Pure."""
+"""Builds the messages about pushes, restores and the workspace's status. Pure."""
 
 from __future__ import annotations
 
 import contextlib
 from typing import TYPE_CHECKING, Final
 
-from sandbox_agent.storage.push.plan import cut
 from sandbox_agent.storage.repository.keys import printable
 from sandbox_proto.v1 import workspace_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from sandbox_agent.storage.base_state import Knowledge
+    from sandbox_agent.storage.base_state import Base
     from sandbox_agent.storage.push.push import PushResult
     from sandbox_agent.storage.restore.restore import RestoreResult
 
@@ -21,38 +18,44 @@ MAX_FAILURES: Final = 500
 
 
 def push_done(result: PushResult) -> workspace_pb2.PushDone:
-    """The end of a push."""
+    """Return the final message of a push."""
     return workspace_pb2.PushDone(
-        generation=result.knowledge.generation,
+        generation=result.base.generation,
         files_saved=result.saved,
-        files_moved=result.moved,
-        bytes_moved=result.moved_bytes,
+        files_moved=result.uploaded,
+        bytes_moved=result.uploaded_bytes,
         failed=_failures(result.failed),
     )
 
 
 def restore_done(result: RestoreResult) -> workspace_pb2.RestoreDone:
-    """The end of a restore."""
+    """Return the final message of a restore."""
     return workspace_pb2.RestoreDone(
-        generation=result.knowledge.generation,
+        generation=result.base.generation,
         files_restored=result.files,
         bytes_restored=result.size,
         failed=_failures(result.failed),
     )
 
 
-def status(
-    knowledge: Knowledge, synced_at: str, error: str, lag: float | None, *, dirty: bool
-) -> workspace_pb2.WorkspaceStatus:
-    """What is saved and what is not; `lag` in seconds, None where nothing is saved on change."""
-    files = [entry for entry in knowledge.entries.values() if entry.type == "file"]
+def status(base: Base, synced_at: str, error: str, lag: float | None, *, dirty: bool) -> workspace_pb2.WorkspaceStatus:
+    """Return what is saved and what is not.
+
+    Args:
+        base: The remote state that the sandbox last saw.
+        synced_at: When its snapshot was committed, ISO 8601; empty if unknown.
+        error: The last error; empty if there is none.
+        lag: Seconds since the first change that is not saved; None if changes are not saved automatically.
+        dirty: The sandbox has changes that are not saved.
+    """
+    files = [entry for entry in base.entries.values() if entry.type == "file"]
     message = workspace_pb2.WorkspaceStatus(
-        generation=knowledge.generation,
+        generation=base.generation,
         files=len(files),
         bytes=sum(entry.size for entry in files),
         dirty=dirty,
         last_error=printable(error),
-        conflicts=[printable(path) for path in sorted(knowledge.conflicts)[:MAX_FAILURES]],
+        conflicts=[printable(path) for path in sorted(base.conflicts)[:MAX_FAILURES]],
     )
     if lag is not None:
         message.saves_on_change = True
@@ -62,8 +65,9 @@ def status(
     return message
 
 
-def _failures(failed: list[tuple[str, str]]) -> Iterable[workspace_pb2.FileFailure]:
-    return [
-        workspace_pb2.FileFailure(path=printable(path), reason=printable(reason))
-        for path, reason in cut(failed, MAX_FAILURES)
-    ]
+def _failures(failed: list[tuple[str, str]]) -> list[workspace_pb2.FileFailure]:
+    """Return at most MAX_FAILURES failures, the last of which says how many were left out."""
+    if len(failed) > MAX_FAILURES:
+        rest = len(failed) - MAX_FAILURES + 1
+        failed = [*failed[: MAX_FAILURES - 1], ("", f"{rest} more files failed")]
+    return [workspace_pb2.FileFailure(path=printable(path), reason=printable(reason)) for path, reason in failed]

@@ -1,10 +1,11 @@
-"""Variables of a session that sleeps: one object beside the files. For the agent they are bytes, never unpickled.
+"""Saves the variables of a suspended session as one object beside the files, and loads them when it wakes.
 
-The object: a line of JSON, what the runtime gave, and the SHA-256 (32 bytes) of both. It is written in one piece, after
-the files, and belongs to the commit that the line names: with files of any other commit it is not used, so that a crash
-between the two never mixes one time's variables with another time's files. It is handed back once, and then removed.
+For the agent the variables are bytes: it never unpickles them. The object consists of a line of JSON, the bytes from
+the runtime, and the SHA-256 (32 bytes) of both. It is written after the files, in one request. The line names the
+commit that the variables belong to, and they are not used with the files of another commit. A crash between the two
+writes therefore never combines variables and files of different moments. The object is loaded once, then removed.
 
-Best effort: nothing here fails a suspend or a wake. What went wrong is told to the runtime, which keeps it for clients.
+Best effort: no error here fails a suspend or a wake. Errors are reported to the runtime, which keeps them for clients.
 """
 
 from __future__ import annotations
@@ -17,10 +18,9 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from sandbox_agent.storage.backends.object_store import ObjectNotFoundError, StorageError
-from sandbox_agent.storage.errors import translating
+from sandbox_agent.storage.errors import ObjectNotFoundError, StorageError, translating
 from sandbox_agent.storage.repository.keys import VARIABLES, printable
-from sandbox_agent.storage.timeouts import give_up, items
+from sandbox_agent.storage.timeouts import cancel_call, read_items
 from sandbox_link.frames import Stream
 from sandbox_link.protocol import Data, OperationError
 
@@ -28,40 +28,39 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable
 
     from sandbox_agent.storage.backends.object_store import ObjectStore
+    from sandbox_agent.storage.repository.head import CommitId
     from sandbox_agent.storage.repository.keys import Keys
     from sandbox_link.protocol import Call, Runtime
 
 MAX_BYTES: Final = 64 << 20
-"""Of all pickles of a session."""
-SAVE_SECONDS: Final = 15.0
-"""For interpreters to pickle."""
-LOAD_SECONDS: Final = 60.0
-"""For interpreters to unpickle, imports included."""
-_STORE_SECONDS: Final = 30.0
-"""On top, for the object to pass."""
-_MAX_OBJECT: Final = MAX_BYTES + (16 << 20)
-_MAX_LINE: Final = 4096
-_DIGEST: Final = 32
+"""Bytes of all pickles of a session."""
+SAVE_TIMEOUT: Final = 15.0
+"""Seconds for interpreters to pickle."""
+LOAD_TIMEOUT: Final = 60.0
+"""Seconds for interpreters to unpickle, imports included."""
+_TRANSFER_TIMEOUT: Final = 30.0
+"""Additional seconds for the transfer of the object."""
+_MAX_OBJECT_BYTES: Final = MAX_BYTES + (16 << 20)
+_MAX_LINE_BYTES: Final = 4096
+_DIGEST_BYTES: Final = 32
 _VERSION: Final = 1
-_DAMAGED: Final = "what was saved of the variables is damaged"
-
-Commit = tuple[int, str, str]
+_DAMAGED: Final = "the saved variables are damaged"
 
 _log = logging.getLogger(__name__)
 
 
 class _UnusableError(Exception):
-    """What is stored is not handed back; the text says why."""
+    """Refusal to load stored variables. The text says why."""
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where variables are kept.
+class Location:
+    """The object that holds a session's variables.
 
     Attributes:
         store: The bucket.
-        keys: The workspace's part of it.
-        owner: The session, as `<namespace>/<name>`: another one that has the same workspace has its own variables.
+        keys: The workspace's keys.
+        owner: The session, as `<namespace>/<name>`. Another session with the same workspace has its own variables.
     """
 
     store: ObjectStore
@@ -70,30 +69,30 @@ class Place:
 
     @property
     def key(self) -> str:
-        """The object's."""
+        """The object's key."""
         return self.keys.prefix + VARIABLES + hashlib.sha256(self.owner.encode()).hexdigest()[:32]
 
 
 class Variables:
-    """Saves and brings back variables.
+    """Saves and loads a session's variables.
 
     Args:
-        place: Where they are kept.
-        runtime: Has them.
-        commit: Tells which commit the sandbox's files are; None: of none.
+        location: The object that holds them.
+        runtime: Pickles and unpickles them.
+        commit: Returns the commit of the sandbox's files; None if they belong to no commit.
     """
 
-    def __init__(self, place: Place, runtime: Runtime, commit: Callable[[], Commit | None]) -> None:
-        self._place = place
+    def __init__(self, location: Location, runtime: Runtime, commit: Callable[[], CommitId | None]) -> None:
+        self._location = location
         self._runtime = runtime
         self._commit = commit
         self._may_be_stored = False
 
     async def save(self) -> None:
-        """Save what the interpreters can give. What was saved before goes, also where this fails."""
+        """Save the variables that the interpreters can pickle. Earlier ones are removed even if this fails."""
         is_saved, self._may_be_stored = False, True
         try:
-            async with asyncio.timeout(SAVE_SECONDS + _STORE_SECONDS):
+            async with asyncio.timeout(SAVE_TIMEOUT + _TRANSFER_TIMEOUT):
                 with translating():
                     is_saved = await self._save()
         except (OperationError, TimeoutError) as error:
@@ -102,99 +101,99 @@ class Variables:
             await self.forget()
 
     async def load(self) -> None:
-        """Hand back what was saved, or tell why it is not."""
+        """Load the saved variables, or report to the runtime why they cannot be loaded."""
         problem = ""
         try:
-            async with asyncio.timeout(LOAD_SECONDS + _STORE_SECONDS):
+            async with asyncio.timeout(LOAD_TIMEOUT + _TRANSFER_TIMEOUT):
                 with translating():
                     await self._load()
         except _UnusableError as error:
             problem = str(error)
         except OperationError as error:
-            problem = f"they could not be brought back: {error.message}"
+            problem = f"they could not be loaded: {error.message}"
         except TimeoutError:
-            problem = "to bring them back took too long"
+            problem = "loading them took too long"
         if problem:
             _log.warning("variables are lost: %s", problem)
             with contextlib.suppress(OperationError, TimeoutError):
-                async with asyncio.timeout(_STORE_SECONDS):
-                    arguments = {"limit": 0, "timeout": LOAD_SECONDS, "problem": printable(problem)}
+                async with asyncio.timeout(_TRANSFER_TIMEOUT):
+                    arguments = {"limit": 0, "timeout": LOAD_TIMEOUT, "problem": printable(problem)}
                     await self._runtime.call("variables.load", arguments)
 
     async def forget(self) -> None:
-        """Remove what is stored, where there was something."""
+        """Remove the stored variables, if there may be any."""
         if self._may_be_stored:
             try:
-                async with asyncio.timeout(_STORE_SECONDS):
-                    await self._place.store.delete_many([self._place.key])
+                async with asyncio.timeout(_TRANSFER_TIMEOUT):
+                    await self._location.store.delete_many([self._location.key])
             except (StorageError, TimeoutError) as error:
                 _log.warning("saved variables were not removed: %s", error)
             else:
                 self._may_be_stored = False
 
     async def _save(self) -> bool:
-        """Whether there was anything to save."""
+        """Save the variables. Returns False if there are none, or no commit that they belong to."""
         commit = self._commit()
         if commit is None:
             return False
-        call = await self._runtime.open("variables.save", {"limit": MAX_BYTES, "timeout": SAVE_SECONDS})
+        call = await self._runtime.open("variables.save", {"limit": MAX_BYTES, "timeout": SAVE_TIMEOUT})
         try:
             await call.end()
             async with contextlib.aclosing(_body(call)) as pieces:
                 first = await anext(pieces, b"")
                 if first:
-                    line = {"version": _VERSION, "session": self._place.owner, "commit": commit}
-                    await self._place.store.put(self._place.key, _framed(line, first, pieces))
+                    line = {"version": _VERSION, "session": self._location.owner, "commit": commit}
+                    await self._location.store.put(self._location.key, _framed(line, first, pieces))
         except BaseException:
-            await give_up(call)
+            await cancel_call(call)
             raise
         return bool(first)
 
     async def _load(self) -> None:
         try:
-            async with self._place.store.get(self._place.key) as stored:
+            async with self._location.store.get(self._location.key) as stored:
                 self._may_be_stored = True
-                if stored.info.size > _MAX_OBJECT:
+                if stored.info.size > _MAX_OBJECT_BYTES:
                     raise _UnusableError(_DAMAGED)
                 async with contextlib.aclosing(_unframed(stored.chunks, self._check_line)) as pieces:
-                    await self._give(pieces)
+                    await self._send(pieces)
         except ObjectNotFoundError:
             return
 
-    async def _give(self, pieces: AsyncIterator[bytes]) -> None:
-        call = await self._runtime.open("variables.load", {"limit": MAX_BYTES, "timeout": LOAD_SECONDS})
+    async def _send(self, pieces: AsyncIterator[bytes]) -> None:
+        call = await self._runtime.open("variables.load", {"limit": MAX_BYTES, "timeout": LOAD_TIMEOUT})
         try:
             async for piece in pieces:
                 await call.send(piece)
             await call.end()
-            async for _ in items(call):
+            async for _ in read_items(call):
                 pass
         except BaseException:
-            # Without the end of its input the runtime has used nothing.
-            await give_up(call)
+            # The runtime uses nothing before the end of its input.
+            await cancel_call(call)
             raise
 
     def _check_line(self, line: Any) -> None:
-        if not isinstance(line, dict) or line.get("version") != _VERSION or line.get("session") != self._place.owner:
+        if not isinstance(line, dict) or line.get("version") != _VERSION or line.get("session") != self._location.owner:
             raise _UnusableError(_DAMAGED)
         commit = self._commit()
         if commit is None or line.get("commit") != list(commit):
-            raise _UnusableError("files were saved after the variables were: the two do not belong together")
+            raise _UnusableError("files were saved after the variables: the two do not belong together")
 
 
 async def _body(call: Call) -> AsyncGenerator[bytes, None]:
     size = 0
-    async for item in items(call):
+    async for item in read_items(call):
         if isinstance(item, Data) and item.stream is Stream.BODY:
             size += len(item.data)
-            if size > _MAX_OBJECT:
-                message = "the sandbox gave more variables than the limit"
+            if size > _MAX_OBJECT_BYTES:
+                message = "the sandbox sent more bytes of variables than the limit"
                 raise OperationError("INTERNAL", "RUNTIME_UNAVAILABLE", message)
             yield item.data
 
 
 async def _framed(line: dict[str, Any], first: bytes, rest: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
-    """The object's content."""
+    """Yield the object's content."""
     digest = hashlib.sha256()
     start = json.dumps(line, separators=(",", ":")).encode() + b"\n" + first
     digest.update(start)
@@ -206,31 +205,31 @@ async def _framed(line: dict[str, Any], first: bytes, rest: AsyncIterator[bytes]
 
 
 async def _unframed(chunks: AsyncIterator[bytes], check: Callable[[Any], None]) -> AsyncGenerator[bytes, None]:
-    """What lies between the line and the digest.
+    """Yield the bytes between the line and the digest.
 
     Raises:
-        _UnusableError: The line is refused; or, at the end, the digest is another one.
+        _UnusableError: `check` refuses the line, or, at the end, the digest does not match.
     """
-    digest, held, is_open = hashlib.sha256(), b"", False
+    digest, buffer, is_open = hashlib.sha256(), b"", False
     async for chunk in chunks:
-        held += chunk
+        buffer += chunk
         if not is_open:
-            line, newline, rest = held.partition(b"\n")
-            if not newline and len(held) <= _MAX_LINE:
+            line, newline, rest = buffer.partition(b"\n")
+            if not newline and len(buffer) <= _MAX_LINE_BYTES:
                 continue
             check(_read_line(line))
             digest.update(line + newline)
-            held, is_open = rest, True
-        piece, held = held[:-_DIGEST], held[-_DIGEST:]
+            buffer, is_open = rest, True
+        piece, buffer = buffer[:-_DIGEST_BYTES], buffer[-_DIGEST_BYTES:]
         if piece:
             digest.update(piece)
             yield piece
-    if not is_open or held != digest.digest():
+    if not is_open or buffer != digest.digest():
         raise _UnusableError(_DAMAGED)
 
 
 def _read_line(line: bytes) -> Any:
     try:
-        return json.loads(line) if len(line) <= _MAX_LINE else None
+        return json.loads(line) if len(line) <= _MAX_LINE_BYTES else None
     except (ValueError, RecursionError):
         return None

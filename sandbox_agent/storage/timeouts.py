@@ -1,4 +1,4 @@
-"""How long a push or restore waits for a sandbox that gives no sign: one that hangs must not hold it up for ever."""
+"""Bounds how long storage waits for the sandbox, so that a hanging sandbox does not block a push or restore."""
 
 from __future__ import annotations
 
@@ -13,45 +13,49 @@ if TYPE_CHECKING:
 
     from sandbox_link.protocol import Call, Data, Event
 
-PATIENCE: Final = 120.0
-"""Seconds without any sign of an operation after which the sandbox counts as hanging."""
-HASH_PATIENCE: Final = 1_800.0
-"""The same for a digest, which gives no sign before its end."""
-_END_PATIENCE: Final = 10.0
-"""Seconds for the end of an operation that was cancelled."""
+REQUEST_TIMEOUT: Final = 120.0
+"""Seconds without an answer or a next item, after which the sandbox counts as hanging."""
+HASH_TIMEOUT: Final = 1_800.0
+"""Seconds for the digest of a file, which the sandbox reports only when it is complete."""
+FINISH_TIMEOUT: Final = 10.0
+"""Seconds that a cancelled operation may take to end."""
 
 
-async def items(call: Call) -> AsyncGenerator[Data | Event, None]:
-    """What a call brings, as long as it goes on bringing something."""
-    items = aiter(call)
+async def read_items(call: Call) -> AsyncGenerator[Data | Event, None]:
+    """Yield a call's items. The timeout applies to each item, not to the whole call.
+
+    Raises:
+        OperationError: UNAVAILABLE, RUNTIME_UNAVAILABLE: no item came in time.
+    """
+    iterator = aiter(call)
     while True:
         try:
-            async with patient():
-                item = await anext(items)
+            async with time_limit():
+                item = await anext(iterator)
         except StopAsyncIteration:
             return
         yield item
 
 
 @contextlib.asynccontextmanager
-async def patient(seconds: float | None = None) -> AsyncIterator[None]:
-    """Bounds what the body waits for; PATIENCE by default.
+async def time_limit(seconds: float | None = None) -> AsyncIterator[None]:
+    """Limit how long the body may take: REQUEST_TIMEOUT by default.
 
     Raises:
         OperationError: UNAVAILABLE, RUNTIME_UNAVAILABLE: it took longer.
     """
     try:
-        async with asyncio.timeout(PATIENCE if seconds is None else seconds):
+        async with asyncio.timeout(REQUEST_TIMEOUT if seconds is None else seconds):
             yield
     except TimeoutError as error:
-        message = "the sandbox does not go on with its files: it may be overloaded or stopped"
+        message = "the sandbox stopped responding to file operations: it may be overloaded or stopped"
         raise OperationError("UNAVAILABLE", "RUNTIME_UNAVAILABLE", message) from error
 
 
-async def give_up(call: Call) -> None:
-    """Cancel a call and wait for its end, so that nothing of it goes on; not for ever."""
+async def cancel_call(call: Call) -> None:
+    """Cancel a call and wait for its end, FINISH_TIMEOUT at most, so that it does not continue in the background."""
     with contextlib.suppress(OperationError, TimeoutError):
-        async with asyncio.timeout(_END_PATIENCE):
+        async with asyncio.timeout(FINISH_TIMEOUT):
             await call.cancel()
             async for _ in call:
                 pass

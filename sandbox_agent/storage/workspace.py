@@ -1,66 +1,69 @@
-"""A session's workspace in object storage: push, restore, what others put there, status, and what is stored.
+"""A session's workspace in object storage: push, restore, remote changes, status, and browsing.
 
-Errors: OperationError alone. UNAVAILABLE, STORAGE_UNAVAILABLE: nothing is lost, try again; ABORTED,
-WORKSPACE_CONFLICT: another writer has been there, restore first.
+Every public operation of storage starts here.
+
+Errors: OperationError alone. UNAVAILABLE, STORAGE_UNAVAILABLE: nothing is lost, try again. ABORTED,
+WORKSPACE_CONFLICT: another writer changed the workspace, restore first.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from sandbox_agent.storage import messages as reports
-from sandbox_agent.storage.autosave import OnChange, Syncing
+from sandbox_agent.session.limits import duration_seconds
+from sandbox_agent.storage import messages
+from sandbox_agent.storage.autosave import AutoSave, AutoSavePolicy
+from sandbox_agent.storage.backends.directory.store import DirectoryStore
 from sandbox_agent.storage.backends.s3.client import read_settings
 from sandbox_agent.storage.backends.s3.store import S3Store
-from sandbox_agent.storage.base_state import Knowledge, Parts
+from sandbox_agent.storage.base_state import Base, BaseTracker
 from sandbox_agent.storage.browse import StoredFiles
+from sandbox_agent.storage.context import WorkspaceContext
 from sandbox_agent.storage.errors import translating
-from sandbox_agent.storage.knowing import Recollection
-from sandbox_agent.storage.progress import Meter, attended, beside
+from sandbox_agent.storage.progress import ProgressMeter, with_progress
 from sandbox_agent.storage.push.conflicts import keep_both
-from sandbox_agent.storage.push.dirtiness import is_dirty
-from sandbox_agent.storage.push.push import Push, PushResult, scan
-from sandbox_agent.storage.repository.admission import MovedError, check_free
-from sandbox_agent.storage.repository.repository import Generations
-from sandbox_agent.storage.restore.remote_changes import Looks, Ways
+from sandbox_agent.storage.push.local_changes import is_dirty
+from sandbox_agent.storage.push.push import push_changes
+from sandbox_agent.storage.repository.keys import Keys, NameRefusedError
+from sandbox_agent.storage.repository.lock import BaseMovedError
+from sandbox_agent.storage.repository.repository import Repository
+from sandbox_agent.storage.restore.remote_changes import RemoteChanges
 from sandbox_agent.storage.restore.restore import Restore
 from sandbox_agent.storage.sandbox.files import SandboxFiles
-from sandbox_agent.storage.saved_variables import Place, Variables
+from sandbox_agent.storage.saved_variables import Location, Variables
 from sandbox_link.protocol import OperationError
 from sandbox_proto import tracing
 from sandbox_proto.v1 import workspace_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 
-    from sandbox_agent.storage.autosave import Pace
     from sandbox_agent.storage.backends.object_store import ObjectStore
-    from sandbox_agent.storage.push.plan import Local
-    from sandbox_agent.storage.repository.keys import Keys
-    from sandbox_agent.storage.repository.repository import HeadState
+    from sandbox_agent.storage.push.push import PushResult
+    from sandbox_agent.storage.repository.head import CommitId
     from sandbox_agent.storage.restore.restore import RestoreResult
     from sandbox_link.protocol import Runtime
     from sandbox_proto.v1 import session_pb2
 
 
 class Workspace:
-    """A session's workspace. Pushes and restores of it run one after the other.
+    """A session's workspace. Its pushes and restores run one after the other.
 
     Args:
         store: The bucket.
-        keys: Where in it.
-        runtime: Has the files.
-        writer: As for `opening.build_workspace`.
-        exclude: What a push of everything leaves out, besides the default.
-        interval: Seconds that a look for what others stored is good for; 0: every call looks; negative: none does.
-        pace: How soon changes are saved unasked; None: never.
+        keys: The workspace's keys in it.
+        runtime: Gives access to the sandbox's files.
+        writer: The session's name. It distinguishes this session's interrupted push from another session's.
+        exclude: Patterns that a push of everything leaves out, besides the default ones.
+        max_age: Seconds that a check for remote changes stays valid; 0: every call checks; negative: none does.
+        autosave_policy: How soon changes are saved automatically; None: never.
 
     Attributes:
-        on_change: What saves changes unasked, where that was asked for and `start` was called.
-        saved_bytes: Of files that pushes have uploaded, since Bind.
+        autosave: Saves changes automatically. None before `start_autosave`, or if the session was bound without it.
     """
 
     def __init__(
@@ -70,106 +73,141 @@ class Workspace:
         runtime: Runtime,
         writer: str,
         exclude: tuple[str, ...] = (),
-        interval: float = 0.0,
-        pace: Pace | None = None,
+        max_age: float = 0.0,
+        autosave_policy: AutoSavePolicy | None = None,
     ) -> None:
-        self._store = store
-        files, generations = SandboxFiles(runtime), Generations(store, keys)
-        self._parts = Parts(store, keys, generations, files, writer, exclude, _now)
-        self._stored = StoredFiles(store, keys)
-        self._recollection = Recollection(self._parts)
-        self._push_under_way: Push | None = None
-        self._looks = Looks(self._parts, self._recollection, Ways(self._known, self._uploads, self.refresh), interval)
-        self._freshness = self._looks.freshness
-        self._pace = pace
-        self.on_change: OnChange | None = None
-        self.saved_bytes = 0
+        self._context = WorkspaceContext(
+            store, keys, Repository(store, keys), SandboxFiles(runtime), writer, exclude, _now
+        )
+        self._base = BaseTracker(self._context)
+        self._remote_changes: RemoteChanges | None = None
+        if max_age >= 0:
+            self._remote_changes = RemoteChanges(self._context, self._base, self._load_base, self.refresh, max_age)
+        self._autosave_policy = autosave_policy
+        self.autosave: AutoSave | None = None
         self._lock = asyncio.Lock()
         self._push_failed = False
         self._last_error = ""
 
+    @classmethod
+    def open(cls, binding: session_pb2.WorkspaceBinding, runtime: Runtime, writer: str) -> Workspace:
+        """Return the workspace that a binding names.
+
+        Args:
+            binding: A binding with a store.
+            runtime: Gives access to the sandbox's files.
+            writer: The session's name.
+
+        Raises:
+            OperationError: INVALID_ARGUMENT, field `workspace.key_prefix`, `workspace.store` or
+                `workspace.max_staleness`.
+        """
+        store: ObjectStore
+        if binding.WhichOneof("store") == "s3":
+            store = S3Store(read_settings(binding.s3))
+        elif binding.WhichOneof("store") == "directory" and binding.directory.path:
+            store = DirectoryStore(binding.directory.path)
+        else:
+            raise OperationError("INVALID_ARGUMENT", "INVALID_ARGUMENT", "a workspace needs a store", "workspace.store")
+        try:
+            keys = Keys(binding.key_prefix)
+        except NameRefusedError as error:
+            raise OperationError("INVALID_ARGUMENT", "INVALID_ARGUMENT", str(error), "workspace.key_prefix") from error
+        max_age = duration_seconds(binding.max_staleness)
+        if math.isnan(max_age):
+            message = "max_staleness has nanoseconds out of range"
+            raise OperationError("INVALID_ARGUMENT", "INVALID_ARGUMENT", message, "workspace.max_staleness")
+        policy = AutoSavePolicy() if binding.save_on_change else None
+        return cls(store, keys, runtime, writer, tuple(binding.exclude), max_age, policy)
+
+    @property
+    def saved_bytes(self) -> int:
+        """Bytes of the files that pushes have uploaded, since Bind."""
+        return self._base.saved_bytes
+
     def is_fresh(self) -> bool:
-        """Whether nothing was stored by others since the last look, surely; else a call awaits `freshen` first."""
-        return self._freshness is None or self._freshness.is_fresh()
+        """Return whether the last check for remote changes is still valid. If not, a call awaits `refresh_if_stale`."""
+        return self._remote_changes is None or self._remote_changes.is_fresh()
 
-    async def freshen(self) -> None:
-        """Bring what others stored before this call began. Never fails: see freshness.py."""
-        if self._freshness is not None:
-            await self._freshness.freshen()
+    async def refresh_if_stale(self) -> None:
+        """Fetch what others stored before this call began. Never raises. Safe to cancel."""
+        if self._remote_changes is not None:
+            await self._remote_changes.refresh_if_stale()
 
-    def start(self, ready: Callable[[], Awaitable[object]]) -> None:
-        """Save changes unasked from when `ready` returns, where the session was bound so."""
-        if self._pace is not None and self.on_change is None:
-            watched = Syncing(self._parts.files.runtime, self._parts.excluded, ready, self._save, self._pace)
-            self.on_change = OnChange(watched)
-            self.on_change.start()
+    def start_autosave(self, ready: Callable[[], Awaitable[object]]) -> None:
+        """Save changes automatically from when `ready` returns, if the session was bound with it."""
+        if self._autosave_policy is not None and self.autosave is None:
+            files, policy = self._context.files, self._autosave_policy
+            self.autosave = AutoSave(files.runtime, self._context.excluded, ready, self._save, policy)
+            self.autosave.start()
 
     async def push(
         self, paths: Sequence[str] = (), *, follow: bool = False
     ) -> AsyncGenerator[workspace_pb2.PushResponse, None]:
-        """Save `paths`, or everything; progress, then exactly one `done`.
+        """Save `paths`, or everything. Yield the progress, then exactly one `done`.
+
+        A push lists no stored files first: each upload's own condition shows whose object it would replace.
 
         Args:
-            paths: Relative to the workspace root; empty: everything.
-            follow: What another session saved since the last look is brought first; else it is an error. No look at
-                every stored file precedes a push: an upload's own condition tells whose object it would replace.
+            paths: Relative to the workspace root; empty for everything.
+            follow: Fetch first what another session has saved since the last check. Without it that is an error.
         """
-        meter = Meter()
+        meter = ProgressMeter()
         task = asyncio.create_task(self._push(paths, meter, follow=follow))
-        async with contextlib.aclosing(attended(task, meter)) as steps:
+        async with contextlib.aclosing(with_progress(task, meter)) as steps:
             async for step in steps:
                 if isinstance(step, workspace_pb2.Progress):
                     yield workspace_pb2.PushResponse(progress=step)
-                    continue
-                yield workspace_pb2.PushResponse(done=reports.push_done(step))
+                else:
+                    yield workspace_pb2.PushResponse(done=messages.push_done(step))
 
     async def push_last(self, session_name: str) -> workspace_pb2.PushDone:
-        """Save everything before the sandbox goes, conflicts too: its version under another name (see `conflicts`)."""
+        """Save everything before the sandbox ends. Its version of a file in conflict is saved under another name."""
         if not self.is_fresh():
-            await self.freshen()
-        result = await self._push((), Meter())
-        if await keep_both(self._parts.files, result.failed, session_name):
-            result = await self._push((), Meter())
-        await self.settle()
-        return reports.push_done(result)
+            await self.refresh_if_stale()
+        result = await self._push((), ProgressMeter())
+        if await keep_both(self._context.files, result.failed, session_name):
+            result = await self._push((), ProgressMeter())
+        await self.wait_for_pruning()
+        return messages.push_done(result)
 
-    async def settle(self) -> None:
-        """Wait for what goes on behind the answer of a push: the removal of what no generation needs any more."""
-        await self._parts.generations.garbage.settle()
+    async def wait_for_pruning(self) -> None:
+        """Wait until what pushes no longer need has been deleted from storage, which happens after their answers."""
+        await self._context.repository.pruner.wait()
 
     async def restore(self) -> AsyncGenerator[workspace_pb2.RestoreResponse, None]:
-        """Bring the stored generation back; progress, then exactly one `done`. May be run again at any time."""
-        meter = Meter()
-        task = asyncio.create_task(self._restore(meter, only_news=False))
-        async with contextlib.aclosing(attended(task, meter)) as steps:
+        """Restore the stored snapshot. Yield the progress, then exactly one `done`. May be run again at any time."""
+        meter = ProgressMeter()
+        task = asyncio.create_task(self._restore(meter, changes_only=False))
+        async with contextlib.aclosing(with_progress(task, meter)) as steps:
             async for step in steps:
                 if isinstance(step, workspace_pb2.Progress):
                     yield workspace_pb2.RestoreResponse(progress=step)
                 else:
-                    yield workspace_pb2.RestoreResponse(done=reports.restore_done(step))
+                    yield workspace_pb2.RestoreResponse(done=messages.restore_done(step))
 
     async def refresh(self) -> workspace_pb2.RestoreDone:
-        """Bring only what changed in storage since the last push or restore; what changed here stays as it is."""
-        return reports.restore_done(await self._restore(Meter(), only_news=True))
+        """Fetch only what changed in storage since the last push or restore. What changed here stays as it is."""
+        return messages.restore_done(await self._restore(ProgressMeter(), changes_only=True))
 
     async def status(self) -> workspace_pb2.WorkspaceStatus:
-        """What is saved and what is not. Never fails: what cannot be found out counts as not saved."""
-        error = self._last_error or self._looks.error
-        # Before the look: a save that ends meanwhile must not make something seem unsaved that nobody will save.
-        lag = None if self.on_change is None else self.on_change.lag
+        """Return what is saved and what is not. Never fails: what cannot be determined counts as not saved."""
+        error = self._last_error or (self._remote_changes.error if self._remote_changes is not None else "")
+        # Before the scan: a save that ends during it must not let a change look unsaved although no save will follow.
+        lag = None if self.autosave is None else self.autosave.lag
         try:
             with translating():
-                knowledge = await self._known()
-            dirty = self._push_failed or await is_dirty(self._parts, knowledge)
+                base = await self._load_base()
+            dirty = self._push_failed or await is_dirty(self._context, base)
         except OperationError as failure:
-            knowledge, dirty = self._recollection.knowledge or Knowledge((0, "", "")), True
+            base, dirty = self._base.base or Base(), True
             error = error or f"{failure.reason}: {failure.message}"
-        return reports.status(knowledge, self._recollection.synced_at, error, lag, dirty=dirty)
+        return messages.status(base, self._base.synced_at, error, lag, dirty=dirty)
 
     def variables_of(self, session_name: str) -> Variables:
-        """Variables of a session, kept beside its files."""
-        place = Place(self._store, self._parts.keys, session_name)
-        return Variables(place, self._parts.files.runtime, self._commit)
+        """Return access to a session's variables, which are stored beside its files."""
+        location = Location(self._context.store, self._context.keys, session_name)
+        return Variables(location, self._context.files.runtime, self._commit)
 
     def renew(self, s3: session_pb2.S3Store) -> None:
         """Use new credentials from the next request on.
@@ -177,141 +215,103 @@ class Workspace:
         Raises:
             OperationError: FAILED_PRECONDITION: this workspace is not in S3.
         """
-        if not isinstance(self._store, S3Store):
+        if not isinstance(self._context.store, S3Store):
             raise OperationError("FAILED_PRECONDITION", "INVALID_ARGUMENT", "this workspace is not in S3", "s3")
-        self._store.renew(read_settings(s3))
+        self._context.store.renew(read_settings(s3))
 
     @property
     def credentials_expire_at(self) -> datetime | None:
-        """When the store's credentials end; None: nobody said, or there are none."""
-        return self._store.credentials_expire_at if isinstance(self._store, S3Store) else None
+        """The time at which the store's credentials expire. None if unknown or if there are no credentials."""
+        return self._context.store.credentials_expire_at if isinstance(self._context.store, S3Store) else None
 
     @property
     def needs_credentials(self) -> bool:
-        """Whether calls of the store wait for other credentials, or soon will."""
-        return isinstance(self._store, S3Store) and self._store.needs_credentials
+        """True if requests to the store wait for new credentials, or soon will."""
+        return isinstance(self._context.store, S3Store) and self._context.store.needs_credentials
 
     async def list_stored(
         self, prefix: str = "", page_size: int = 0, page_token: str = ""
     ) -> workspace_pb2.ListStoredResponse:
-        """A page of what is stored; see ListStoredRequest."""
+        """Return a page of what is stored. ListStoredRequest describes the arguments."""
         with translating():
-            return await self._stored.list(prefix, page_size, page_token)
+            return await StoredFiles(self._context.store, self._context.keys).list(prefix, page_size, page_token)
 
     async def read_stored(self, path: str) -> AsyncGenerator[workspace_pb2.ReadStoredResponse, None]:
-        """A stored file: `info`, then its content."""
+        """Yield a stored file: `info`, then its content."""
+        stored = StoredFiles(self._context.store, self._context.keys)
         with translating():
-            async with contextlib.aclosing(self._stored.read(path)) as parts:
+            async with contextlib.aclosing(stored.read(path)) as parts:
                 async for part in parts:
                     yield part
 
     async def close(self) -> None:
-        """Give up connections and threads."""
-        if self.on_change is not None:
-            await self.on_change.stop()
-        if self._freshness is not None:
-            await self._freshness.close()
-        await self._parts.generations.garbage.close()
-        await self._store.close()
+        """Stop background work, and close connections and threads."""
+        if self.autosave is not None:
+            await self.autosave.stop()
+        if self._remote_changes is not None:
+            await self._remote_changes.close()
+        await self._context.repository.pruner.close()
+        await self._context.store.close()
 
     async def _save(self) -> bool:
-        result = await self._push((), Meter(), follow=True)
-        # Any other failure stays one until the file changes.
+        """Push for autosave. Return False if it should soon try again."""
+        result = await self._push((), ProgressMeter(), follow=True)
+        # After any other failure, trying again helps only when the file changes.
         return not any(reason.startswith("FILE_CHANGED") for _, reason in result.failed)
 
-    async def _push(self, paths: Sequence[str], meter: Meter, *, follow: bool = False) -> PushResult:
+    async def _push(self, paths: Sequence[str], meter: ProgressMeter, *, follow: bool = False) -> PushResult:
+        """Save changes. If another session committed since the last check and `follow` is set, refresh and retry."""
         with tracing.span("sandbox.push") as span:
             try:
-                result = await self._push_alone(paths, meter)
-            except MovedError:
-                if not follow or self._freshness is None:
+                async with self._exclusively(is_push=True):
+                    result = await push_changes(self._context, self._base, paths, meter)
+            except BaseMovedError:
+                if not follow or self._remote_changes is None:
                     raise
                 await self.refresh()
-                result = await self._push_alone(paths, meter)
-            span.set("sandbox.generation", result.knowledge.generation)
-            span.set("sandbox.files", result.moved)
-            span.set("sandbox.bytes", result.moved_bytes)
+                async with self._exclusively(is_push=True):
+                    result = await push_changes(self._context, self._base, paths, meter)
+            span.set("sandbox.generation", result.base.generation)
+            span.set("sandbox.files", result.uploaded)
+            span.set("sandbox.bytes", result.uploaded_bytes)
             span.set("sandbox.failed", len(result.failed))
             return result
 
-    async def _push_alone(self, paths: Sequence[str], meter: Meter) -> PushResult:
-        async with self._lock:
-            try:
-                with translating():
-                    result = await self._push_once(paths, meter)
-                    if result.obstructed:
-                        moved, size = result.moved, result.moved_bytes
-                        result = await self._push_once(paths, meter)
-                        result.moved += moved
-                        result.moved_bytes += size
-            except OperationError as error:
-                self._push_failed = self._push_failed or error.code != "NOT_FOUND"
-                self._last_error = f"{error.reason}: {error.message}"
-                raise
-            self._push_failed = False
-            self._last_error = ""
-            return result
-
-    async def _push_once(self, paths: Sequence[str], meter: Meter) -> PushResult:
-        # The sandbox looks through its files while storage is asked for HEAD.
-        async with beside(scan(self._parts, paths)) as scanning:
-            state = await self._parts.generations.read_head()
-            knowledge = self._recollection.match(state) or await self._recollection.adopt(state)
-            check_free(state, knowledge, self._parts.writer)
-            push = Push(self._parts, knowledge, meter)
-            result = await self._run(push, paths, state, await scanning)
-        await self._recollection.keep(result.knowledge)
-        if push.garbage is not None:
-            self._parts.generations.garbage.remove(*push.garbage)
-        self.saved_bytes += result.moved_bytes
-        return result
-
-    async def _run(
-        self, push: Push, paths: Sequence[str], state: HeadState, scanned: Mapping[str, Local]
-    ) -> PushResult:
-        self._push_under_way = push
-        try:
-            return await push.run(paths, state, scanned)
-        except BaseException:
-            self._recollection.uncertain = push.intended
-            raise
-        finally:
-            self._push_under_way = None
-
-    async def _restore(self, meter: Meter, *, only_news: bool) -> RestoreResult:
+    async def _restore(self, meter: ProgressMeter, *, changes_only: bool) -> RestoreResult:
         with tracing.span("sandbox.restore") as span:
-            result = await self._restore_alone(meter, only_news=only_news)
-            span.set("sandbox.generation", result.knowledge.generation)
+            async with self._exclusively():
+                base = await self._base.load() if changes_only else self._base.base
+                result = await Restore(self._context, base, meter, changes_only=changes_only).run()
+                await self._base.save(result.base)
+            span.set("sandbox.generation", result.base.generation)
             span.set("sandbox.files", result.files)
             span.set("sandbox.bytes", result.size)
             span.set("sandbox.failed", len(result.failed))
             return result
 
-    async def _restore_alone(self, meter: Meter, *, only_news: bool) -> RestoreResult:
+    @contextlib.asynccontextmanager
+    async def _exclusively(self, *, is_push: bool = False) -> AsyncIterator[None]:
+        """Hold the lock. Translate the body's errors, and record for `status` whether it failed."""
         async with self._lock:
             try:
                 with translating():
-                    known = await self._recollection.recall() if only_news else self._recollection.knowledge
-                    result = await Restore(self._parts, known, meter, only_news=only_news).run()
+                    yield
             except OperationError as error:
+                self._push_failed = self._push_failed or (is_push and error.code != "NOT_FOUND")
                 self._last_error = f"{error.reason}: {error.message}"
                 raise
-            await self._recollection.keep(result.knowledge)
             self._last_error = ""
-            return result
+            if is_push:
+                self._push_failed = False
 
-    async def _known(self) -> Knowledge:
-        if self._recollection.knowledge is None:
+    async def _load_base(self) -> Base:
+        if self._base.base is None:
             async with self._lock:
-                return await self._recollection.recall()
-        return self._recollection.knowledge
+                return await self._base.load()
+        return self._base.base
 
-    def _commit(self) -> tuple[int, str, str] | None:
-        knowledge = self._recollection.knowledge
-        return knowledge.commit if knowledge is not None else None
-
-    def _uploads(self) -> frozenset[str] | None:
-        return self._push_under_way.uploads if self._push_under_way is not None else None
+    def _commit(self) -> CommitId | None:
+        return self._base.base.commit if self._base.base is not None else None
 
 
 def _now() -> str:

@@ -149,7 +149,7 @@ def test_a_damaged_or_missing_object_costs_the_variables_and_nothing_else(tmp_pa
     content[-40] ^= 1
     stored.write_bytes(content)
     with Sandbox.local(store=tmp_path, name="own", keep_variables=True) as sandbox:
-        assert "its variables were lost: what was saved of the variables is damaged" in sandbox.notice
+        assert "its variables were lost: the saved variables are damaged" in sandbox.notice
         assert sandbox.run_code("kept").error.name == "NameError"
         assert sandbox.files.read("file") == b"kept"
         assert not stored.exists()

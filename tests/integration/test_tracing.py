@@ -124,7 +124,7 @@ settings = read_settings({"SANDBOX_LINK_DIR": sys.argv[1], "SANDBOX_TLS_DIR": sy
     "SANDBOX_CONTROL_PORT": "0", "SANDBOX_HEALTH_PORT": "0", "SANDBOX_LISTEN_ADDRESS": "127.0.0.1"})
 async def main():
     serving = asyncio.create_task(_serve(settings))
-    from sandbox_agent.storage import opening
+    from sandbox_agent.storage import workspace
     from sandbox_agent.storage.backends.s3 import client as s3_client
     s3_client.preload(s3_client.S3Settings(""))
     await asyncio.sleep(0)

@@ -33,7 +33,7 @@ class FakeWorkspace:
         self.pushed_for: list[str] = []
         self.renewed: list[str] = []
 
-    on_change = None
+    autosave = None
     needs_credentials = False
     credentials_expire_at = None
 
@@ -41,7 +41,7 @@ class FakeWorkspace:
         """See Workspace."""
         return True
 
-    def start(self, ready: object) -> None:
+    def start_autosave(self, ready: object) -> None:
         """See Workspace. Nothing is saved unasked."""
 
     async def close(self) -> None:

@@ -1,20 +1,14 @@
 """The interface of an object store, as a workspace needs it. `s3` and `directory` implement it.
 
-Errors:
-
-    StorageError
-    ├── StorageUnavailableError   down, slow or full: try again later
-    ├── AccessDeniedError         the credentials are wrong, or do not cover this prefix
-    │   └── CredentialsExpiredError   expired or revoked: new ones may work
-    ├── PreconditionFailedError   the object does not meet the condition
-    ├── ObjectNotFoundError       the object does not exist
-    └── KeyObstructedError        a file is where a folder must be, or the reverse, if keys are paths
+Errors: StorageError; sandbox_agent.storage.errors describes its kinds.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
+
+from sandbox_agent.storage.errors import StorageError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -25,34 +19,6 @@ PART_SIZE: Final = 16 << 20
 """Bytes in one part of a large upload."""
 TRANSFERS: Final = 16
 """Largest number of parallel requests."""
-
-
-class StorageError(Exception):
-    """A request to storage failed."""
-
-
-class StorageUnavailableError(StorageError):
-    """Storage is unavailable; the request may work later."""
-
-
-class AccessDeniedError(StorageError):
-    """The credentials do not allow the request."""
-
-
-class CredentialsExpiredError(AccessDeniedError):
-    """The store does not know the credentials, perhaps because they expired."""
-
-
-class PreconditionFailedError(StorageError):
-    """The object does not meet the condition: another writer changed it."""
-
-
-class ObjectNotFoundError(StorageError):
-    """The object does not exist."""
-
-
-class KeyObstructedError(StorageError):
-    """Another object must be deleted first."""
 
 
 @dataclass(frozen=True, slots=True)

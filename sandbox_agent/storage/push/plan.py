@@ -1,7 +1,7 @@
-"""What a push has to do, and what it and a restore compare. Pure: no I/O, no clock.
+"""Plans a push, and holds the comparisons that pushes and restores share. Pure: no I/O, no clock.
 
-Both compare three things: what the sandbox holds (Local), what this sandbox knows to be stored (Entry), and the
-signatures of files whose content is known to be the stored one.
+They compare the sandbox's files (LocalEntry) with the stored ones (Entry). A signature shows that a file's content is
+the stored one without reading it.
 """
 
 from __future__ import annotations
@@ -9,114 +9,78 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from sandbox_agent.storage.repository.head import Before
 from sandbox_agent.storage.repository.keys import ancestors, folders_of
-from sandbox_agent.storage.repository.manifest import Entry, EntryType
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
-
-RACY_NS = 100_000_000
-"""A file that changed less than this before it was looked at may change again without another signature: kernels
-tick their file times in steps of some milliseconds."""
-
-
-@dataclass(frozen=True, slots=True)
-class Local:
-    """One thing in the sandbox, as a scan found it."""
-
-    path: str
-    type: EntryType
-    size: int
-    mode: int
-    mtime_ns: int
-    ctime_ns: int
-    ino: int
-    symlink_target: str = ""
-
-    @property
-    def times(self) -> tuple[int, int, int, int]:
-        """What changes whenever a file's content does."""
-        return (self.size, self.mtime_ns, self.ctime_ns, self.ino)
-
-    def as_entry(self, sha256: str = "", etag: str = "") -> Entry:
-        """As it is described in a manifest."""
-        size = self.size if self.type == "file" else 0
-        return Entry(self.path, self.type, size, self.mode, self.mtime_ns, sha256, etag, self.symlink_target)
-
-
-@dataclass(frozen=True, slots=True)
-class Signature:
-    """A file that had the stored content when it had these times."""
-
-    times: tuple[int, int, int, int]
-    is_settled: bool
-    """False where a later change might have left the times alone: the content is compared before it is relied on."""
-
-
-def sign(local: Local, seen_ns: int) -> Signature:
-    """The signature of a file that was looked at, or read, at `seen_ns` (Unix time, the sandbox's clock)."""
-    return Signature(local.times, seen_ns - max(local.ctime_ns, local.mtime_ns) > RACY_NS)
+    from sandbox_agent.storage.repository.manifest import Entry
+    from sandbox_agent.storage.sandbox.file_info import LocalEntry, Signature
 
 
 @dataclass(slots=True)
 class PushPlan:
-    """What a push does. A file stands in exactly one of `upload`, `compare` and `keep`."""
+    """The work of a push. A file is in exactly one of `upload`, `hash_first` and `keep`."""
 
-    upload: list[Local] = field(default_factory=list)
-    """Content differs, or is new."""
-    compare: list[Local] = field(default_factory=list)
-    """May be unchanged: its digest decides."""
+    upload: list[LocalEntry] = field(default_factory=list)
+    """Files that are new or have other content."""
+    hash_first: list[LocalEntry] = field(default_factory=list)
+    """Files that may be unchanged: the digest decides."""
     keep: list[Entry] = field(default_factory=list)
-    """Content is stored; described as it is now."""
-    describe: list[Entry] = field(default_factory=list)
+    """Files whose content is stored, described as they are in the sandbox."""
+    metadata_only: list[Entry] = field(default_factory=list)
     """Symlinks and empty folders."""
-    gone: list[str] = field(default_factory=list)
-    """Stored before and not in the scan; they may still be there, outside of what was scanned."""
+    deleted: list[str] = field(default_factory=list)
+    """Stored paths that the scan did not find. A path outside of what was scanned may still be there."""
 
 
 def plan_push(
-    scanned: Iterable[Local], known: Mapping[str, Entry], signatures: Mapping[str, Signature], missing: Iterable[str]
+    scanned: Iterable[LocalEntry],
+    stored: Mapping[str, Entry],
+    signatures: Mapping[str, Signature],
+    missing: Iterable[str],
 ) -> PushPlan:
     """Compare the sandbox with what is stored.
 
     Args:
-        scanned: What the sandbox has, of what is to be pushed.
-        known: What is stored.
-        signatures: Of files known to have the stored content.
-        missing: Paths that the sandbox has had and that no scan found: one that is stored was removed.
+        scanned: The sandbox's files, of those that are pushed.
+        stored: The stored entries by path.
+        signatures: Signatures of files that are known to have the stored content.
+        missing: Paths that the sandbox had and that no scan found. One that is stored was deleted.
     """
     plan = PushPlan()
     for local in scanned:
-        stored = known.get(local.path)
+        entry = stored.get(local.path)
         if local.type != "file":
-            plan.describe.append(local.as_entry())
-        elif stored is None or stored.type != "file" or stored.size != local.size:
+            plan.metadata_only.append(local.as_entry())
+        elif entry is None or entry.type != "file" or entry.size != local.size:
             plan.upload.append(local)
+        elif has_signature(local, signatures.get(local.path)):
+            is_described = entry.mtime_ns == local.mtime_ns and entry.mode == local.mode
+            plan.keep.append(entry if is_described else local.as_entry(entry.sha256, entry.etag))
         else:
-            signature = signatures.get(local.path)
-            if signature is not None and signature.is_settled and signature.times == local.times:
-                is_described = stored.mtime_ns == local.mtime_ns and stored.mode == local.mode
-                plan.keep.append(stored if is_described else local.as_entry(stored.sha256, stored.etag))
-            else:
-                plan.compare.append(local)
+            plan.hash_first.append(local)
     plan.upload.sort(key=lambda local: local.path)
-    plan.gone = [path for path in missing if path in known]
+    plan.deleted = [path for path in missing if path in stored]
     return plan
 
 
-def is_settled(local: Local, entry: Entry | None, signature: Signature | None) -> bool:
-    """Whether this entry describes what a scan found, so that it need not be looked at again until it changes."""
+def has_signature(local: LocalEntry, signature: Signature | None) -> bool:
+    """Return whether a file certainly has the content that it had when it was signed."""
+    return signature is not None and signature.is_reliable and signature.times == local.times
+
+
+def is_described(local: LocalEntry, entry: Entry | None, signature: Signature | None) -> bool:
+    """Return whether an entry describes a scanned file, so that it needs no second look until it changes."""
     if local.type != "file" or entry is None:
         return local.as_entry() == entry
-    if signature is None or not signature.is_settled or signature.times != local.times:
+    if not has_signature(local, signature):
         return False
     return entry.type == "file" and (entry.mtime_ns, entry.mode) == (local.mtime_ns, local.mode)
 
 
 def is_same(new: Entry, old: Entry | None) -> bool:
-    """Whether a manifest need not be written for the difference. A new time alone is none."""
+    """Return whether two entries are equal apart from their times, so that no new snapshot is needed."""
     if old is None:
         return False
     if new is old:
@@ -126,28 +90,28 @@ def is_same(new: Entry, old: Entry | None) -> bool:
 
 
 def merge_entries(
-    known: Mapping[str, Entry], local: Mapping[str, Entry], dropped: Collection[str], *, is_tree: bool = False
+    stored: Mapping[str, Entry], local: Mapping[str, Entry], deleted: Collection[str], *, is_tree: bool = False
 ) -> dict[str, Entry]:
-    """The next generation: what was stored, without what was dropped, under what the sandbox has.
+    """Return the entries of the next snapshot: the stored ones without the deleted, replaced by the sandbox's.
 
-    Where both cannot be (a file that is a folder now), what the sandbox has wins.
+    If two of them exclude each other, such as a file and a folder of the same name, the sandbox's wins.
 
     Args:
-        known: What was stored.
-        local: What the sandbox has.
-        dropped: Paths of `known`.
-        is_tree: `known` is a generation as it was committed, whose paths are sorted and not in each other's way.
+        stored: The stored entries.
+        local: The sandbox's entries.
+        deleted: Paths of `stored` that the sandbox deleted.
+        is_tree: `stored` is a committed snapshot, whose paths are sorted and do not exclude each other.
     """
-    if is_tree and not dropped and local.keys() <= known.keys():
-        return {**known, **local}
+    if is_tree and not deleted and local.keys() <= stored.keys():
+        return {**stored, **local}
     folders = folders_of(local)
     leaves = {path for path, entry in local.items() if entry.type != "directory"}
-    hidden = folders.union(dropped)
-    # Mostly no file lies where a folder was, and no path has to be looked at by itself.
-    blocked = leaves & folders_of(known)
+    hidden = folders.union(deleted)
+    # Usually no file has replaced a folder, and the ancestors of each path need no check.
+    blocked = leaves & folders_of(stored)
     merged = {
         path: entry
-        for path, entry in known.items()
+        for path, entry in stored.items()
         if path not in hidden and not (blocked and any(above in blocked for above in ancestors(path)))
     }
     merged.update(local)
@@ -155,46 +119,36 @@ def merge_entries(
     return {path: merged[path] for path in sorted(merged) if path not in filled}
 
 
-def before_of(entry: Entry | None) -> Before:
-    """What a push has to remember of a path that it is about to upload."""
-    if entry is None or entry.type != "file":
-        return Before()
-    return Before(entry.sha256, entry.etag)
+def is_unchanged(local: LocalEntry | None, entry: Entry, known: Entry | None, signature: Signature | None) -> bool:
+    """Return whether the sandbox certainly has a file as it is stored. Its content is not read.
 
-
-def is_unchanged(local: Local | None, entry: Entry, known: Entry | None, signature: Signature | None) -> bool:
-    """Whether the sandbox has a file as it is stored, as far as that can be told without reading."""
-    if local is None or known is None or signature is None:
-        return False
-    if local.type != "file" or local.times != signature.times or not signature.is_settled:
+    Args:
+        local: The sandbox's file; None if there is none.
+        entry: The file to restore.
+        known: The entry that the signature belongs to.
+        signature: The file's signature.
+    """
+    if local is None or known is None or local.type != "file" or not has_signature(local, signature):
         return False
     same_content = known.etag == entry.etag and entry.sha256 in {"", known.sha256}
     return same_content and local.mode & 0o777 == entry.mode & 0o777
 
 
 def list_differing(
-    scanned: Iterable[Local], known: Mapping[str, Entry], signatures: Mapping[str, Signature]
+    scanned: Iterable[LocalEntry], stored: Mapping[str, Entry], signatures: Mapping[str, Signature]
 ) -> Iterable[str]:
-    """Paths that look other than what is stored; cheap, and may name a file whose content is the same."""
+    """Yield paths that seem to differ from what is stored. No content is read, so a file may have the same content."""
     for local in scanned:
-        stored = known.get(local.path)
+        entry = stored.get(local.path)
         if local.type != "file":
-            if not is_same(local.as_entry(), stored):
+            if not is_same(local.as_entry(), entry):
                 yield local.path
             continue
         signature = signatures.get(local.path)
-        if stored is None or stored.type != "file" or stored.mode != local.mode:
+        if entry is None or entry.type != "file" or entry.mode != local.mode:
             yield local.path
         elif signature is not None:
             if signature.times != local.times:
                 yield local.path
-        elif (stored.size, stored.mtime_ns) != (local.size, local.mtime_ns):
+        elif (entry.size, entry.mtime_ns) != (local.size, local.mtime_ns):
             yield local.path
-
-
-def cut(failures: list[tuple[str, str]], most: int) -> list[tuple[str, str]]:
-    """At most so many failures, the last one saying how many were left out."""
-    if len(failures) <= most:
-        return failures
-    rest = len(failures) - most + 1
-    return [*failures[: most - 1], ("", f"{rest} more files failed")]

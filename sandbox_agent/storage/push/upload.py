@@ -1,4 +1,4 @@
-"""One file of a push, from the sandbox to its object, over nothing that somebody else wrote.
+"""Uploads files of a push, each over the object that the push may replace and no other.
 
 Errors: OperationError of the runtime, StorageError of the store.
 """
@@ -6,132 +6,159 @@ Errors: OperationError of the runtime, StorageError of the store.
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, TypedDict
 
-from sandbox_agent.storage.backends.object_store import ObjectNotFoundError, PreconditionFailedError
-from sandbox_agent.storage.progress import Memory, Meter
+from sandbox_agent.storage.concurrency import ByteBudget
+from sandbox_agent.storage.errors import ObjectNotFoundError, PreconditionFailedError
 from sandbox_agent.storage.sandbox.files import FileChangedError
 from sandbox_link.protocol import OperationError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Mapping, MutableMapping
+    from collections.abc import AsyncGenerator, Mapping
 
-    from sandbox_agent.storage.base_state import Parts
-    from sandbox_agent.storage.push.plan import Local, Signature
-    from sandbox_agent.storage.repository.lock import Claim
+    from sandbox_agent.storage.context import WorkspaceContext
+    from sandbox_agent.storage.progress import ProgressMeter
+    from sandbox_agent.storage.repository.lock import Lock
     from sandbox_agent.storage.repository.manifest import Entry
+    from sandbox_agent.storage.repository.undo_journal import UndoJournal
+    from sandbox_agent.storage.sandbox.file_info import LocalEntry, Signature
     from sandbox_agent.storage.sandbox.files import FileReading
 
 ATTEMPTS: Final = 3
-"""Readings of a file that changes meanwhile."""
+"""Reads of a file that changes during the read."""
 
 
-class Uploads:
-    """The uploads of one push.
+@dataclass(frozen=True, slots=True)
+class UploadedFile:
+    """A file as it was uploaded."""
+
+    entry: Entry
+    signature: Signature
+
+
+class Condition(TypedDict, total=False):
+    """The condition of a put: the object to replace, or that there is none."""
+
+    if_match: str
+    if_none_match: bool
+
+
+class Uploader:
+    """Uploads the files of one push.
 
     Args:
-        parts: Of the workspace.
-        claim: Taken, with every path that is uploaded.
-        known: What is known to be stored.
-        signatures: Gets those of what was uploaded.
-        meter: Is told what was uploaded.
-
-    Attributes:
-        entries: What was uploaded, by path.
+        context: The workspace's.
+        lock: The push's lock, which is held.
+        journal: The push's undo journal, which has every path that is uploaded.
+        entries: The base's entries by path.
+        meter: Counts what was uploaded.
     """
 
     def __init__(
         self,
-        parts: Parts,
-        claim: Claim,
-        known: Mapping[str, Entry],
-        signatures: MutableMapping[str, Signature],
-        meter: Meter,
+        context: WorkspaceContext,
+        lock: Lock,
+        journal: UndoJournal,
+        entries: Mapping[str, Entry],
+        meter: ProgressMeter,
     ) -> None:
-        self._parts = parts
-        self._claim = claim
-        self._known = known
-        self._signatures = signatures
+        self._context = context
+        self._lock = lock
+        self._journal = journal
+        self._entries = entries
         self._meter = meter
-        self._memory = Memory()
-        self.entries: dict[str, Entry] = {}
+        self._budget = ByteBudget()
 
-    async def upload(self, local: Local) -> bool:
-        """Upload a file; False where somebody else stored another one since this sandbox looked, which stays.
+    async def upload(self, local: LocalEntry) -> UploadedFile | None:
+        """Upload a file. Returns None, and leaves the object alone, if another writer stored one that is unknown here.
 
         Raises:
-            OperationError: ABORTED, FILE_CHANGED: it kept changing.
-            KeyObstructedError: Another stored file is in the way of its name.
+            OperationError: ABORTED, FILE_CHANGED: the file kept changing.
+            KeyObstructedError: Another stored file blocks the key.
         """
-        known = self._known.get(local.path)
-        etag = known.etag if known is not None and known.type == "file" else ""
+        entry = self._entries.get(local.path)
+        etag = entry.etag if entry is not None and entry.type == "file" else ""
         for _ in range(ATTEMPTS):
             try:
                 return await self._upload_once(local, etag)
             except FileChangedError:
-                local = await self._look_again(local.path)
+                local = await self._scan_again(local.path)
             except ObjectNotFoundError:
-                etag = ""  # somebody deleted it: nothing is in the way
+                etag = ""  # another writer deleted the object, so there is nothing to replace
         raise OperationError("ABORTED", "FILE_CHANGED", "it kept changing while it was read; push it again")
 
-    async def _upload_once(self, local: Local, etag: str) -> bool:
-        """Save a file over the object that has the etag, or where there is none; over any where that is in order."""
-        async with self._memory.share(local.size):
-            reading = await self._parts.files.open(local)
+    async def _upload_once(self, local: LocalEntry, etag: str) -> UploadedFile | None:
+        """Upload a file over the object with the etag. An empty etag means that there is no object."""
+        async with self._budget.reserve(local.size):
+            reading = await self._context.files.open(local)
             async with contextlib.aclosing(reading.chunks()) as chunks:
-                replaced = self._find_replaced(local.path, etag)
-                if replaced is not None:
-                    new_etag = await self._put(reading, chunks, replaced)
-                else:  # somebody else's already, and some stores ignore conditions
+                condition = self._find_condition(local.path, etag)
+                if condition is not None:
+                    new_etag = await self._put(reading, chunks, condition)
+                else:
+                    # Only its digest is needed. Some stores ignore conditions, so a put might replace the object.
                     async for _ in chunks:
                         pass
                     new_etag = self._accept(reading)
         if not new_etag:
-            return False
-        self.entries[local.path] = reading.local.as_entry(reading.sha256, new_etag)
-        self._signatures[local.path] = reading.signature
+            return None
         self._meter.add(local.size)
-        return True
+        return UploadedFile(reading.local.as_entry(reading.sha256, new_etag), reading.signature)
 
-    def _find_replaced(self, path: str, etag: str) -> str | None:
-        """The etag of the object that an upload is to replace, empty: there is none; None: it is somebody else's."""
-        left = self._claim.etag_left(path)
-        if left is not None:
-            return left
-        if self._claim.etag_of(path) == etag:
-            return etag
-        # Written anew with the content that this sandbox knows, by somebody or by a repair that was interrupted.
-        known = self._known.get(path)
-        digest = self._claim.digest_of(path)
-        is_known = known is not None and known.sha256 == digest and self._claim.is_aside(digest)
-        return self._claim.etag_of(path) if is_known else None
+    def _find_condition(self, path: str, etag: str) -> Condition | None:
+        """Return the condition under which an upload may replace what is stored.
 
-    async def _put(self, reading: FileReading, chunks: AsyncGenerator[bytes, None], etag: str) -> str:
+        Returns None if another writer's object is there, which an upload must not replace.
+        """
+        leftover = self._journal.leftover(path)
+        if leftover is not None:
+            return _condition(leftover.etag)
+        current = self._journal.current(path)
+        if current.etag == etag:
+            return _condition(etag)
+        # Another writer, or an interrupted repair, wrote the object again with the content that this sandbox knows.
+        entry = self._entries.get(path)
+        if entry is not None and entry.sha256 == current.sha256 and self._journal.is_backed_up(current.sha256):
+            return _condition(current.etag)
+        return None
+
+    async def _put(self, reading: FileReading, chunks: AsyncGenerator[bytes, None], condition: Condition) -> str:
+        """Upload a file. Return its etag, or "" if another writer's object is there."""
         path = reading.local.path
-        condition: dict[str, Any] = {"if_match": etag} if etag else {"if_none_match": True}
-        key, push = self._parts.keys.of_file(path), self._claim.generation
+        key, generation = self._context.keys.of_file(path), self._lock.generation
         try:
-            return await self._parts.store.put(key, chunks, push=push, **condition)
+            return await self._context.store.put(key, chunks, push=generation, **condition)
         except (PreconditionFailedError, ObjectNotFoundError):
-            await self._claim.give_way([path])
+            await self._journal.record_foreign_objects([path])
             etag = self._accept(reading)
-            if not etag and self._claim.etag_left(path):
-                # This push's own, or the interrupted one's that came late: it is replaced as what that left is.
-                await self._claim.confirm()
+            leftover = self._journal.leftover(path)
+            if not etag and leftover is not None and leftover.etag:
+                # Either this push's own object, or a late one of the interrupted push. Both may be replaced. The tag
+                # does not say whose push of this generation wrote it, so make sure that the lock still holds.
+                await self._lock.refresh()
                 raise ObjectNotFoundError(path) from None
             return etag
 
     def _accept(self, reading: FileReading) -> str:
-        """The etag of what is stored where it has this very content (or is our own, its answer lost); else ""."""
-        path = reading.local.path
-        if self._claim.digest_of(path) == reading.sha256:
-            return self._claim.etag_of(path)
-        if not self._claim.etag_of(path):
-            raise ObjectNotFoundError(path)
+        """Return the etag of the stored object if it has the content that was read, else "".
+
+        Raises:
+            ObjectNotFoundError: There is no object.
+        """
+        current = self._journal.current(reading.local.path)
+        if current.sha256 == reading.sha256:
+            return current.etag
+        if not current.exists:
+            raise ObjectNotFoundError(reading.local.path)
         return ""
 
-    async def _look_again(self, path: str) -> Local:
-        for local in await self._parts.files.scan([path], ()):
+    async def _scan_again(self, path: str) -> LocalEntry:
+        for local in await self._context.files.scan([path], ()):
             if local.path == path and local.type == "file":
                 return local
-        raise OperationError("FAILED_PRECONDITION", "NOT_A_FILE", "it is no regular file any more")
+        raise OperationError("FAILED_PRECONDITION", "NOT_A_FILE", "it is no longer a regular file")
+
+
+def _condition(etag: str) -> Condition:
+    return {"if_match": etag} if etag else {"if_none_match": True}

@@ -1,4 +1,4 @@
-"""What a generation has otherwise than the manifest that HEAD names: a small change writes no manifest. Pure: no I/O.
+"""The difference between a snapshot and the manifest that HEAD names: a small change writes no manifest. Pure: no I/O.
 
 Errors: ManifestError.
 """
@@ -9,38 +9,33 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from sandbox_agent.storage.errors import ManifestError
 from sandbox_agent.storage.repository.keys import NameRefusedError, check_path, printable
-from sandbox_agent.storage.repository.manifest import (
-    MAX_FILES,
-    Entry,
-    ManifestError,
-    check_tree,
-    encode_entry,
-    read_entry,
-)
+from sandbox_agent.storage.repository.manifest import MAX_FILES, Entry, check_tree, encode_entry, read_entry
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-MOST: Final = 256
-"""Paths; with more, a manifest is written anew."""
-LARGEST: Final = 64 << 10
-"""Characters of them in HEAD, which a push writes twice: a request costs more than these do."""
+MAX_PATHS: Final = 256
+"""Paths in a delta. A larger change writes a new manifest."""
+MAX_BYTES: Final = 64 << 10
+"""Characters of a delta in HEAD. A push writes HEAD twice, and up to this size that costs less than a request."""
 
 
 @dataclass(frozen=True, slots=True)
-class Changes:
-    """What replaces entries of a manifest."""
+class Delta:
+    """Replacements for entries of a manifest. In HEAD it is called `changes`."""
 
     changed: Mapping[str, Entry] = field(default_factory=dict)
-    """By path: new ones too."""
+    """Changed and new entries by path."""
     gone: frozenset[str] = frozenset()
+    """Paths that the snapshot no longer has."""
 
     def apply(self, entries: Mapping[str, Entry]) -> dict[str, Entry]:
-        """The entries with these changes, sorted by path.
+        """Return a manifest's entries with this delta applied, sorted by path.
 
         Raises:
-            ManifestError: They do not go together.
+            ManifestError: The delta does not fit the manifest.
         """
         if not self.changed and not self.gone:
             return dict(entries)
@@ -51,56 +46,53 @@ class Changes:
         return {path: merged[path] for path in sorted(merged)}
 
 
-def find_changes(before: Changes, old: Mapping[str, Entry], new: Mapping[str, Entry]) -> Changes | None:
-    """What a new generation has otherwise than the manifest.
+def find_delta(before: Delta, old: Mapping[str, Entry], new: Mapping[str, Entry]) -> Delta | None:
+    """Return the delta of a new snapshot. Returns None if it is so large that a new manifest is better.
 
     Args:
-        before: What the old generation has otherwise.
-        old: All entries of the old generation.
-        new: All entries of the new one.
-
-    Returns:
-        None where that is so much that a new manifest is better.
+        before: The delta of the old snapshot, to the same manifest.
+        old: All entries of the old snapshot.
+        new: All entries of the new snapshot.
     """
-    # Nearly all are the same objects, which need no comparison.
+    # Nearly all entries are the same objects and need no comparison.
     replaced = {path: entry for path, entry in new.items() if old.get(path) is not entry}
     changed = {path: entry for path, entry in replaced.items() if old.get(path) != entry}
     gone = old.keys() - new.keys()
     kept = {path: entry for path, entry in before.changed.items() if path not in gone}
-    changes = Changes({**kept, **changed}, (before.gone - changed.keys()) | gone)
-    if len(changes.changed) + len(changes.gone) > MOST or len(encode_changes(changes)) > LARGEST:
+    delta = Delta({**kept, **changed}, (before.gone - changed.keys()) | gone)
+    if len(delta.changed) + len(delta.gone) > MAX_PATHS or len(encode_delta(delta)) > MAX_BYTES:
         return None
-    return changes
+    return delta
 
 
-def encode_changes(changes: Changes) -> str:
-    """Changes as they stand in HEAD."""
-    files = ",".join(map(encode_entry, changes.changed.values()))
-    return f'{{"files":[{files}],"gone":{json.dumps(sorted(changes.gone), separators=(",", ":"))}}}'
+def encode_delta(delta: Delta) -> str:
+    """Return a delta as HEAD stores it."""
+    files = ",".join(map(encode_entry, delta.changed.values()))
+    return f'{{"files":[{files}],"gone":{json.dumps(sorted(delta.gone), separators=(",", ":"))}}}'
 
 
-def decode_changes(value: Any) -> Changes:
-    """Changes as they stood in HEAD; none for None.
+def decode_delta(value: Any) -> Delta:
+    """Return a delta from HEAD. None, from an older version's HEAD, is the empty one.
 
     Raises:
-        ManifestError: They are none, or break a bound.
+        ManifestError: The value is not a delta, or exceeds a bound.
     """
     if value is None:
-        return Changes()
+        return Delta()
     files, gone = (value.get("files"), value.get("gone")) if isinstance(value, dict) else (None, None)
     if not isinstance(files, list) or not isinstance(gone, list) or max(len(files), len(gone)) > MAX_FILES:
-        raise ManifestError("HEAD's `changes` does not hold a list of files and one of paths")
+        raise ManifestError("HEAD's `changes` does not hold a list of files and a list of paths")
     entries = [read_entry(item) for item in files]
     changed = {entry.path: entry for entry in entries}
     paths = frozenset(map(_read_path, gone))
     if len(changed) != len(entries) or not paths.isdisjoint(changed):
         raise ManifestError("HEAD's `changes` names a path twice")
-    return Changes(changed, paths)
+    return Delta(changed, paths)
 
 
 def _read_path(path: Any) -> str:
     if not isinstance(path, str):
-        raise ManifestError("HEAD's `changes` has a path that is no text")
+        raise ManifestError("HEAD's `changes` has a path that is not text")
     try:
         return check_path(path)
     except NameRefusedError as error:

@@ -1,10 +1,10 @@
-"""HEAD: which generation counts, and what a push that is under way must be able to undo. Pure: no I/O.
+"""HEAD: which snapshot is current, and how to undo a push that is running or was interrupted. Pure: no I/O.
 
-    pushing null                         the generation is what it says
-    pushing.generation > generation      a push is under way, or was interrupted: `undo` tells what was there before
-    pushing.generation == generation     committed; its writer is deleting the files in `removed`
+    pushing null                         the snapshot is as HEAD says
+    pushing.generation > generation      a push is running or was interrupted: `undo` says what was there before
+    pushing.generation == generation     committed; the writer is deleting the files in `removed`
 
-Version 2 has `changes`, which version 1 never had: an agent that does not know of them refuses it.
+Version 2 added `changes`. An agent that knows only version 1 refuses it.
 
 Errors: ManifestError.
 """
@@ -15,11 +15,11 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from sandbox_agent.storage.repository.delta import Changes, decode_changes, encode_changes
+from sandbox_agent.storage.errors import ManifestError
+from sandbox_agent.storage.repository.delta import Delta, decode_delta, encode_delta
 from sandbox_agent.storage.repository.keys import NameRefusedError, check_path, printable
 from sandbox_agent.storage.repository.manifest import (
     MAX_FILES,
-    ManifestError,
     decode_object,
     is_sha256,
     manifest_generation,
@@ -32,66 +32,75 @@ if TYPE_CHECKING:
 
 VERSION: Final = 2
 
+CommitId = tuple[int, str, str]
+"""Identifies a commit: generation, writer, and when it was committed (ISO 8601)."""
+
 
 @dataclass(frozen=True, slots=True)
-class Before:
-    """What an object was before a push touched it; empty texts: it was not there."""
+class PreviousObject:
+    """An object as it was before a push touched it. Both texts are empty if it did not exist."""
 
     sha256: str = ""
     etag: str = ""
 
+    @property
+    def exists(self) -> bool:
+        """True if there was an object."""
+        return bool(self.etag)
+
+
+ABSENT: Final = PreviousObject()
+
 
 @dataclass(frozen=True, slots=True)
-class Pushing:
-    """A push's claim on the workspace."""
+class LockRecord:
+    """A push's lock on the workspace, as HEAD stores it under `pushing`."""
 
     generation: int
-    """The one it makes."""
+    """The generation that the push makes."""
     writer: str
     since: str
-    undo: Mapping[str, Before] = field(default_factory=dict)
-    """By path: every object the push may replace or add."""
-    is_marked: bool = True
-    """What it uploads has its generation as a mark."""
+    undo: Mapping[str, PreviousObject] = field(default_factory=dict)
+    """The undo journal by path: every object that the push may replace or add."""
+    writes_tags: bool = True
+    """The push tags each object that it uploads with its generation."""
 
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """HEAD; the default is what an empty workspace has."""
+    """HEAD. The default is the HEAD of an empty workspace."""
 
     generation: int = 0
     manifest: str = ""
     writer: str = ""
     committed_at: str = ""
-    pushing: Pushing | None = None
+    lock: LockRecord | None = None
     removed: Mapping[str, str] = field(default_factory=dict)
-    """Etags by path of objects that the generation no longer has, while they may not be deleted yet."""
-    changes: Changes = field(default_factory=Changes)
-    """What the generation has otherwise than the manifest, which may be an older one's."""
+    """Etags by path of objects that the snapshot no longer has, and that may not be deleted yet."""
+    delta: Delta = field(default_factory=Delta)
+    """The difference between the snapshot and the manifest, which may be that of an older snapshot."""
 
     @property
-    def commit(self) -> tuple[int, str, str]:
-        """What tells one commit from another."""
+    def commit(self) -> CommitId:
+        """The commit's identity."""
         return (self.generation, self.writer, self.committed_at)
 
     @property
-    def interrupted(self) -> Pushing | None:
-        """The push that is not committed, if there is one."""
-        return self.pushing if self.pushing and self.pushing.generation > self.generation else None
+    def interrupted(self) -> LockRecord | None:
+        """The lock of a push that is not committed. None if there is no such push."""
+        return self.lock if self.lock and self.lock.generation > self.generation else None
 
 
 def encode_head(head: Head) -> bytes:
-    """HEAD as it is stored."""
+    """Return HEAD as it is stored."""
     pushing: dict[str, Any] | None = None
-    if head.pushing is not None:
+    if head.lock is not None:
         pushing = {
-            "generation": head.pushing.generation,
-            "writer": head.pushing.writer,
-            "since": head.pushing.since,
-            "marked": head.pushing.is_marked,
-            "undo": {
-                path: {"sha256": before.sha256, "etag": before.etag} for path, before in head.pushing.undo.items()
-            },
+            "generation": head.lock.generation,
+            "writer": head.lock.writer,
+            "since": head.lock.since,
+            "marked": head.lock.writes_tags,
+            "undo": {path: {"sha256": before.sha256, "etag": before.etag} for path, before in head.lock.undo.items()},
         }
     value = {
         "version": VERSION,
@@ -103,20 +112,20 @@ def encode_head(head: Head) -> bytes:
         "removed": dict(head.removed),
     }
     frame = json.dumps(value, separators=(",", ":"))
-    return f'{frame[:-1]},"changes":{encode_changes(head.changes)}}}'.encode()
+    return f'{frame[:-1]},"changes":{encode_delta(head.delta)}}}'.encode()
 
 
 def decode_head(data: bytes) -> Head:
-    """HEAD as it was stored.
+    """Return HEAD from its stored bytes.
 
     Raises:
-        ManifestError: It is not a HEAD.
+        ManifestError: The bytes are not a HEAD.
     """
     value = decode_object(data, "HEAD", VERSION)
     generation = take_generation(value)
     manifest = take_text(value, "manifest", 64)
     if not (0 < manifest_generation(manifest) <= generation if generation else manifest == ""):
-        raise ManifestError("HEAD names a manifest that is neither its generation's nor an older one's")
+        raise ManifestError("HEAD names a manifest that belongs neither to its generation nor to an older one")
     removed = _paths(value, "removed")
     if not all(isinstance(etag, str) for etag in removed.values()):
         raise ManifestError("HEAD's `removed` does not hold etags")
@@ -125,29 +134,29 @@ def decode_head(data: bytes) -> Head:
         manifest,
         take_text(value, "writer", 512),
         take_text(value, "committed_at", 64),
-        _read_pushing(value.get("pushing"), generation),
+        _read_lock(value.get("pushing"), generation),
         removed,
-        decode_changes(value.get("changes")),
+        decode_delta(value.get("changes")),
     )
 
 
-def _read_pushing(value: Any, generation: int) -> Pushing | None:
+def _read_lock(value: Any, generation: int) -> LockRecord | None:
     if value is None:
         return None
     if not isinstance(value, dict):
         raise ManifestError("HEAD's `pushing` is neither null nor an object")
-    pushing_generation = take_generation(value)
-    if pushing_generation not in {generation, generation + 1}:
-        raise ManifestError("HEAD's `pushing` is not about this generation or the next")
-    undo = {path: _read_before(item) for path, item in _paths(value, "undo").items()}
+    made = take_generation(value)
+    if made not in {generation, generation + 1}:
+        raise ManifestError("HEAD's `pushing` is neither of this generation nor of the next")
+    undo = {path: _read_previous(item) for path, item in _paths(value, "undo").items()}
     writer, since = take_text(value, "writer", 512), take_text(value, "since", 64)
-    return Pushing(pushing_generation, writer, since, undo, value.get("marked") is True)
+    return LockRecord(made, writer, since, undo, value.get("marked") is True)
 
 
-def _read_before(item: Any) -> Before:
+def _read_previous(item: Any) -> PreviousObject:
     if not isinstance(item, dict):
         raise ManifestError("HEAD's `undo` does not hold objects")
-    before = Before(take_text(item, "sha256", 64), take_text(item, "etag", 1024))
+    before = PreviousObject(take_text(item, "sha256", 64), take_text(item, "etag", 1024))
     if (before.sha256 or before.etag) and not (is_sha256(before.sha256) and before.etag):
         raise ManifestError("HEAD's `undo` does not hold digests with etags")
     return before

@@ -1,7 +1,7 @@
-"""Paths of a workspace, and the keys they have in the bucket. Pure: no I/O.
+"""Maps paths of a workspace to keys in the bucket, and back. Pure: no I/O.
 
-A path is kept byte for byte: nothing is normalised, so NFC and NFD forms are distinct keys. What cannot be a key, or
-could mean another place on the way back, is refused, never changed.
+A path is kept byte for byte. Nothing is normalised, so NFC and NFD forms are distinct keys. A name that cannot be a
+key, or that could lead to another place when it is restored, is refused and never changed.
 
 Errors: NameRefusedError, whose text is the reason.
 """
@@ -15,32 +15,32 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 FILES: Final = "code-interpreter/"
-"""Below the key prefix: the files, under their own names."""
+"""The files, under their own names, below the key prefix."""
 BOOKKEEPING: Final = ".workspace/"
 HEAD: Final = BOOKKEEPING + "HEAD"
 PREVIOUS: Final = BOOKKEEPING + "previous/"
 VARIABLES: Final = BOOKKEEPING + "variables/"
 MAX_KEY_BYTES: Final = 1024
-"""What S3 allows for a whole key, its prefix included."""
+"""S3's limit for a whole key, its prefix included."""
 MAX_PART_BYTES: Final = 255
-"""What file systems allow for one name."""
+"""The limit of file systems for one name."""
 _REFUSED_CATEGORIES: Final = frozenset({"Cc", "Cs"})
 _NONCHARACTERS: Final = frozenset({"\ufffe", "\uffff"})
-"""Not allowed in XML, which S3's listings and deletions are."""
+"""Not allowed in XML, the format of S3's listings and deletions."""
 
 
 class NameRefusedError(ValueError):
-    """A path that is not stored, or a key that is not restored."""
+    """Refusal of a path that cannot be stored, or of a key that cannot be restored."""
 
 
 def check_path(path: str) -> str:
-    """The path itself, if it can be stored.
+    """Return the path if it can be stored.
 
     Args:
-        path: Relative to the workspace root, as the runtime or a manifest gave it.
+        path: Relative to the workspace root, from the runtime or a manifest.
 
     Raises:
-        NameRefusedError: It cannot.
+        NameRefusedError: The path cannot be stored.
     """
     if not path:
         raise NameRefusedError("the name is empty")
@@ -60,12 +60,12 @@ def check_path(path: str) -> str:
 
 
 def is_confined(path: str) -> bool:
-    """Whether a path is relative and has no empty, `.` or `..` component: what the runtime may ever say."""
+    """Return whether a path is relative and has no empty, `.` or `..` part. The runtime may report no other path."""
     return all(part not in {"", ".", ".."} for part in path.split("/"))
 
 
 def printable(text: str) -> str:
-    """A text that UTF-8 can hold and a terminal does not act on, for messages and lists of failures."""
+    """Return a text for messages and lists of failures: valid UTF-8, with control characters escaped."""
     return "".join(
         character.encode("unicode_escape").decode()
         if unicodedata.category(character) in _REFUSED_CATEGORIES
@@ -75,13 +75,13 @@ def printable(text: str) -> str:
 
 
 def ancestors(path: str) -> list[str]:
-    """The folders that a path lies in, outermost first, the root left out."""
+    """Return the folders that contain a path, outermost first, without the root."""
     parts = path.split("/")
     return ["/".join(parts[:count]) for count in range(1, len(parts))]
 
 
 def folders_of(paths: Iterable[str]) -> set[str]:
-    """The ancestors of all of them, the root left out."""
+    """Return the ancestors of all paths, without the root."""
     found: set[str] = set()
     for path in paths:
         end = path.rfind("/")
@@ -92,13 +92,13 @@ def folders_of(paths: Iterable[str]) -> set[str]:
 
 
 class Keys:
-    """Keys of one workspace.
+    """The keys of one workspace.
 
     Args:
-        prefix: `<prefix>/<namespace>/<workspace>/`; ends with a slash (an empty one is the bucket's root).
+        prefix: `<prefix>/<namespace>/<workspace>/`, with the final slash. Empty for the bucket's root.
 
     Raises:
-        NameRefusedError: The prefix is not such a text.
+        NameRefusedError: The prefix is not valid.
     """
 
     def __init__(self, prefix: str) -> None:
@@ -113,7 +113,7 @@ class Keys:
         self.previous = prefix + PREVIOUS
 
     def of_file(self, path: str) -> str:
-        """The key of a file.
+        """Return the key of a file.
 
         Raises:
             NameRefusedError: The path cannot be stored.
@@ -124,23 +124,28 @@ class Keys:
         return key
 
     def of_manifest(self, name: str) -> str:
-        """The key of a manifest, by the name that HEAD has."""
+        """Return the key of a manifest with the name that HEAD has."""
         return self.bookkeeping + name
 
     def of_previous(self, generation: int, sha256: str) -> str:
-        """Where a file's content is kept while the push that makes a generation replaces it."""
+        """Return the key of the backup of a file's content.
+
+        Args:
+            generation: The generation of the push that replaces the file.
+            sha256: The content's digest.
+        """
         return f"{self.previous}{generation:010d}-{sha256}"
 
     def previous_of(self, key: str) -> tuple[int, str]:
-        """The generation and the sha256 of a key that `of_previous` gave; 0 in those of an older version's agent."""
+        """Return the generation and the sha256 from a backup's key. The generation of an older agent's backup is 0."""
         generation, _, sha256 = key.removeprefix(self.previous).rpartition("-")
         return (int(generation) if generation.isdecimal() else 0), sha256
 
     def path_of(self, key: str) -> str:
-        """The path of a file's key.
+        """Return the path of a file's key.
 
         Raises:
-            NameRefusedError: The key is not one that `of_file` gives.
+            NameRefusedError: The key is not one that `of_file` returns.
         """
         if not key.startswith(self.files):
             raise NameRefusedError("the key is not below the workspace's files")

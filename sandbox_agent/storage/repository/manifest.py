@@ -1,6 +1,6 @@
-"""What one generation holds: the manifest. Pure: no I/O.
+"""The manifest: the list of a snapshot's files. Pure: no I/O.
 
-A manifest comes from storage, where others write too: everything is checked before use.
+A manifest comes from storage, where others write too, so everything is checked before use.
 
 Errors: ManifestError, which says what is wrong.
 """
@@ -12,6 +12,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
+from sandbox_agent.storage.errors import ManifestError
 from sandbox_agent.storage.repository.keys import NameRefusedError, ancestors, check_path, printable
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 VERSION: Final = 1
 MAX_FILES: Final = 200_000
 MAX_BYTES: Final = 128 << 20
-"""Bytes of a manifest or HEAD at most."""
+"""Bytes of a manifest or HEAD."""
 MAX_TARGET: Final = 4096
 _MAX_SIZE: Final = 1 << 50
 _MAX_GENERATION: Final = 9_999_999_999
@@ -35,13 +36,9 @@ _TYPES: Final = frozenset({"file", "symlink", "directory"})
 EntryType = Literal["file", "symlink", "directory"]
 
 
-class ManifestError(ValueError):
-    """Bytes from storage that are not what they should be."""
-
-
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One file, symlink or empty folder. Only files have an object, and with it size, sha256 and etag."""
+    """A file, symlink or empty folder. Only files have an object, and with it size, sha256 and etag."""
 
     path: str
     type: EntryType
@@ -55,7 +52,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """A generation; `files` sorted by path."""
+    """A snapshot. `files` is sorted by path."""
 
     generation: int
     created_at: str
@@ -64,29 +61,29 @@ class Manifest:
     files: tuple[Entry, ...] = ()
 
     def by_path(self) -> dict[str, Entry]:
-        """Its entries by path."""
+        """Return the entries by path."""
         return {entry.path: entry for entry in self.files}
 
 
 def manifest_name(generation: int, token: str) -> str:
-    """The name of a generation's manifest.
+    """Return the name of a generation's manifest.
 
     Args:
         generation: The generation.
-        token: 16 random hex digits, others for each manifest: a writer that has lost its claim and does not know yet
-            writes over nobody's.
+        token: 16 random hex digits, different for each manifest. A writer that has lost its lock, and does not know
+            yet, therefore overwrites no other writer's manifest.
     """
     return f"manifest-{generation:010d}-{token}.json"
 
 
 def manifest_generation(name: str) -> int:
-    """The generation of a manifest with this name; 0 where it is no such name."""
+    """Return the generation from a manifest's name, or 0 if it is not such a name."""
     found = _NAME.fullmatch(name)
     return int(found[1]) if found else 0
 
 
 def encode_manifest(manifest: Manifest) -> bytes:
-    """A manifest as it is stored."""
+    """Return a manifest as it is stored."""
     value = {
         "version": VERSION,
         "generation": manifest.generation,
@@ -99,7 +96,7 @@ def encode_manifest(manifest: Manifest) -> bytes:
 
 
 def encode_entry(entry: Entry) -> str:
-    """One entry as it is stored. json.dumps of an object takes three times as long, and there are many entries."""
+    """Return an entry as it is stored. json.dumps of an object takes three times as long, and entries are many."""
     texts = (entry.path, entry.type, entry.sha256, entry.etag, entry.symlink_target)
     path, kind, sha256, etag, target = map(_quote, texts)
     return (
@@ -109,18 +106,18 @@ def encode_entry(entry: Entry) -> str:
 
 
 def decode_manifest(data: bytes, generation: int) -> Manifest:
-    """A manifest as it was stored.
+    """Return a manifest from its stored bytes.
 
     Args:
-        data: What was stored.
-        generation: The one that HEAD names.
+        data: The stored bytes.
+        generation: The generation in the manifest's name.
 
     Raises:
-        ManifestError: It is not a manifest of that generation, or breaks a bound.
+        ManifestError: The bytes are not a manifest of that generation, or exceed a bound.
     """
     value = decode_object(data, "manifest")
     if take_integer(value, "generation", _MAX_GENERATION) != generation:
-        raise ManifestError(f"the manifest is not one of generation {generation}")
+        raise ManifestError(f"the manifest does not belong to generation {generation}")
     items = value.get("files")
     if not isinstance(items, list) or len(items) > MAX_FILES:
         raise ManifestError(f"`files` is not a list of at most {MAX_FILES}")
@@ -131,10 +128,10 @@ def decode_manifest(data: bytes, generation: int) -> Manifest:
 
 
 def read_entry(item: Any) -> Entry:
-    """One entry as it was stored.
+    """Return an entry from its decoded JSON.
 
     Raises:
-        ManifestError: It is none.
+        ManifestError: The value is not an entry.
     """
     if not isinstance(item, dict):
         raise ManifestError("an entry of `files` is not an object")
@@ -168,32 +165,39 @@ def _read_checked(path: str, item: Mapping[str, Any]) -> Entry:
 
 
 def check_tree(entries: Iterable[Entry]) -> None:
-    """No path twice, and nothing below what is not a folder.
+    """Check that no path occurs twice, and that no path lies below one that is not a folder.
 
     Raises:
-        ManifestError: It is not so.
+        ManifestError: A path does.
     """
     kinds: dict[str, str] = {}
     for entry in entries:
         if entry.path in kinds:
-            raise ManifestError(f"entry {printable(entry.path)!r} is there twice")
+            raise ManifestError(f"entry {printable(entry.path)!r} occurs twice")
         kinds[entry.path] = entry.type
     for path in kinds:
         for ancestor in ancestors(path):
             if kinds.get(ancestor, "directory") != "directory":
-                raise ManifestError(f"entry {printable(path)!r} lies below {printable(ancestor)!r}, which is no folder")
+                raise ManifestError(
+                    f"entry {printable(path)!r} lies below {printable(ancestor)!r}, which is not a folder"
+                )
 
 
 def is_sha256(text: str) -> bool:
-    """Whether it is a SHA-256 in lower-case hex."""
+    """Return whether a text is a SHA-256 in lower-case hex."""
     return _SHA256.fullmatch(text) is not None
 
 
 def decode_object(data: bytes, what: str, newest: int = VERSION) -> dict[str, Any]:
-    """A JSON object of a version that is known here.
+    """Return a JSON object of a known version.
+
+    Args:
+        data: The stored bytes.
+        what: The object's name in error messages.
+        newest: The newest known version.
 
     Raises:
-        ManifestError: It is none.
+        ManifestError: The bytes are not such an object.
     """
     if len(data) > MAX_BYTES:
         raise ManifestError(f"the {what} is larger than {MAX_BYTES} bytes")
@@ -210,10 +214,10 @@ def decode_object(data: bytes, what: str, newest: int = VERSION) -> dict[str, An
 
 
 def take_integer(value: Mapping[str, Any], name: str, high: int, low: int = 0) -> int:
-    """An integer within bounds.
+    """Return an integer within bounds, or 0 if it is missing.
 
     Raises:
-        ManifestError: It is none.
+        ManifestError: The value is not such an integer.
     """
     found = value.get(name, 0)
     if isinstance(found, bool) or not isinstance(found, int) or not low <= found <= high:
@@ -221,24 +225,24 @@ def take_integer(value: Mapping[str, Any], name: str, high: int, low: int = 0) -
     return found
 
 
-def take_text(value: Mapping[str, Any], name: str, longest: int) -> str:
-    """A text; empty where it is missing or null.
+def take_text(value: Mapping[str, Any], name: str, max_length: int) -> str:
+    """Return a text, or "" if it is missing or null.
 
     Raises:
-        ManifestError: It is none, or longer than `longest` characters.
+        ManifestError: The value is not a text, or is longer than `max_length` characters.
     """
     found = value.get(name)
     if found is None:
         return ""
-    if not isinstance(found, str) or len(found) > longest:
-        raise ManifestError(f"`{name}` is not a text of at most {longest} characters")
+    if not isinstance(found, str) or len(found) > max_length:
+        raise ManifestError(f"`{name}` is not a text of at most {max_length} characters")
     return found
 
 
 def take_generation(value: Mapping[str, Any]) -> int:
-    """`generation`.
+    """Return the value of `generation`.
 
     Raises:
-        ManifestError: It is not a number of one.
+        ManifestError: The value is not a valid generation.
     """
     return take_integer(value, "generation", _MAX_GENERATION)

@@ -1,98 +1,119 @@
-"""What no generation needs any more: copies of what pushes replaced, and old manifests. It is removed behind a commit.
+"""Deletes what no snapshot needs: backups of replaced objects, old manifests and files that a commit dropped.
 
-Nothing waits for that but the next push and the end. No claim is needed, since every key tells its generation: only
-those up to the committed one are removed, and whoever pushes makes keys of the next.
+Backups and manifests are deleted in the background after a commit. Only the next push and the end of the agent wait
+for that. No lock is needed: every key names its generation, and only keys up to the committed generation are deleted.
+A running push writes keys of the next generation.
 
-Errors: StorageError, from `collect` alone; what fails in the background is logged and left to a later push.
+Errors: StorageError. Failures in the background are logged, and a later push tries again.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from typing import TYPE_CHECKING, Final
 
-from sandbox_agent.storage.backends.object_store import StorageError
+from sandbox_agent.storage.concurrency import for_each
+from sandbox_agent.storage.errors import ObjectNotFoundError, StorageError
 from sandbox_agent.storage.repository.manifest import manifest_generation
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from sandbox_agent.storage.backends.object_store import ObjectStore
-    from sandbox_agent.storage.repository.head import Head
+    from sandbox_agent.storage.repository.head import CommitId, Head
     from sandbox_agent.storage.repository.keys import Keys
 
-END_PATIENCE: Final = 10.0
-"""Seconds that the end of the agent waits for a removal: what is left is found by the workspace's next agent."""
+CLOSE_TIMEOUT: Final = 10.0
+"""Seconds that the end of the agent waits for a deletion. The workspace's next agent finds the rest."""
 
 _log = logging.getLogger(__name__)
 
 
-class Garbage:
-    """The garbage of one workspace.
+class Pruner:
+    """Pruning of one workspace.
 
     Attributes:
-        tidy: The commit behind which this agent left nothing; None: it does not know of one.
+        last_pruned: The commit after which this agent left nothing to delete. None if it knows of no such commit.
     """
 
     def __init__(self, store: ObjectStore, keys: Keys) -> None:
         self._store = store
         self._keys = keys
         self._task: asyncio.Task[None] | None = None
-        self.tidy: tuple[int, str, str] | None = None
+        self.last_pruned: CommitId | None = None
 
-    def remove(self, head: Head, known: Sequence[str] | None) -> None:
-        """Remove in the background what HEAD's generation does not need; `settle` first.
+    def start(self, head: Head, known: Sequence[str] | None) -> None:
+        """Start deleting what HEAD's snapshot does not need. An earlier deletion must have ended: call `wait` first.
 
         Args:
-            head: As it is stored, or an older one.
-            known: Keys of all that there is; None where that has to be found out.
+            head: HEAD as it is stored, or an older one.
+            known: All keys to delete; None if they are not known and must be listed.
         """
         if known is not None and not known:
-            self.tidy = head.commit
+            self.last_pruned = head.commit
             return
-        self.tidy = None
-        self._task = asyncio.create_task(self._remove(head, known))
+        self.last_pruned = None
+        self._task = asyncio.create_task(self._run(head, known))
 
-    async def settle(self) -> None:
-        """Wait for a removal that is under way, however it ends."""
+    async def wait(self) -> None:
+        """Wait for a running deletion, whether it succeeds or fails."""
         if self._task is not None:
             await asyncio.wait({self._task})
 
     async def close(self) -> None:
-        """Wait for the same, but not for ever."""
+        """Wait for a running deletion, CLOSE_TIMEOUT at most, then cancel it."""
         if self._task is not None:
-            await asyncio.wait({self._task}, timeout=END_PATIENCE)
+            await asyncio.wait({self._task}, timeout=CLOSE_TIMEOUT)
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
-    async def collect(self, head: Head, generation: int) -> None:
-        """Remove whatever HEAD does not need, of generations up to this one.
+    async def prune(self, head: Head, generation: int) -> None:
+        """Delete every backup and manifest up to a generation that HEAD does not need.
 
         Args:
-            head: As it is stored.
-            generation: HEAD's; the next one only while that is claimed.
+            head: HEAD as it is stored.
+            generation: HEAD's generation. The next one is allowed only while this agent holds its lock.
         """
-        garbage = []
+        obsolete = []
         async for page in self._store.pages(self._keys.previous):
-            garbage += [info.key for info in page if self._keys.previous_of(info.key)[0] <= generation]
+            obsolete += [info.key for info in page if self._keys.previous_of(info.key)[0] <= generation]
         current = self._keys.of_manifest(head.manifest)
         async for page in self._store.pages(self._keys.of_manifest("manifest-")):
             for info in page:
                 made = manifest_generation(info.key.removeprefix(self._keys.bookkeeping))
                 if info.key != current and 0 < made <= generation:
-                    garbage.append(info.key)
-        await self._store.delete_many(garbage)
+                    obsolete.append(info.key)
+        await self._store.delete_many(obsolete)
 
-    async def _remove(self, head: Head, known: Sequence[str] | None) -> None:
+    async def delete_dropped(self, removed: Mapping[str, str], modified: float) -> None:
+        """Delete the files that a commit dropped. A file that another writer wrote since is a new one and stays.
+
+        Args:
+            removed: Etags by path, from HEAD.
+            modified: Unix time of the commit, by the store's clock.
+        """
+        obsolete: list[str] = []
+
+        async def check(path: str) -> None:
+            with contextlib.suppress(ObjectNotFoundError):
+                info = await self._store.stat(self._keys.of_file(path))
+                if info.etag == removed[path] and info.last_modified.timestamp() <= modified:
+                    obsolete.append(info.key)
+
+        await for_each(removed, check)
+        await self._store.delete_many(obsolete)
+
+    async def _run(self, head: Head, known: Sequence[str] | None) -> None:
         try:
             if known is None:
-                await self.collect(head, head.generation)
+                await self.prune(head, head.generation)
             else:
                 await self._store.delete_many(known)
         except StorageError as error:
-            _log.warning("cleaning up behind a push failed", extra={"error": str(error)})
-        except Exception:  # noqa: BLE001 - a defect of ours must not go unseen: nobody awaits this
-            _log.exception("cleaning up behind a push failed")
+            _log.warning("pruning after a push failed", extra={"error": str(error)})
+        except Exception:  # noqa: BLE001 - nothing awaits this task, so a defect must be logged here
+            _log.exception("pruning after a push failed")
         else:
-            self.tidy = head.commit
+            self.last_pruned = head.commit

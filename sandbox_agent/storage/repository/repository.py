@@ -1,6 +1,6 @@
-"""HEAD and manifests in the store: read them, and move HEAD from one state to the next if nobody else did.
+"""Reads HEAD, manifests and listings, and moves HEAD to its next state unless another writer did so first.
 
-Errors: StorageError; ManifestError where what is stored is not usable.
+Errors: StorageError; ManifestError if what is stored is not usable.
 """
 
 from __future__ import annotations
@@ -10,36 +10,38 @@ import secrets
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
-from sandbox_agent.storage.backends.object_store import (
+from sandbox_agent.storage.backends.object_store import read_all
+from sandbox_agent.storage.errors import (
+    ManifestError,
+    ManifestMissingError,
     ObjectNotFoundError,
     PreconditionFailedError,
-    StorageError,
     StorageUnavailableError,
-    read_all,
 )
-from sandbox_agent.storage.repository.delta import Changes
+from sandbox_agent.storage.repository.delta import Delta
 from sandbox_agent.storage.repository.head import Head, decode_head, encode_head
+from sandbox_agent.storage.repository.interrupted_push import InterruptedPush
 from sandbox_agent.storage.repository.keys import NameRefusedError
 from sandbox_agent.storage.repository.manifest import (
     MAX_BYTES,
     MAX_FILES,
     Manifest,
-    ManifestError,
     decode_manifest,
     encode_manifest,
     manifest_generation,
     manifest_name,
 )
-from sandbox_agent.storage.repository.prune import Garbage
-from sandbox_agent.storage.repository.undo_journal import Leavings
-from sandbox_agent.storage.restore.plan import Stored
+from sandbox_agent.storage.repository.prune import Pruner
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
     from sandbox_agent.storage.backends.object_store import ObjectInfo, ObjectStore
+    from sandbox_agent.storage.repository.head import PreviousObject
     from sandbox_agent.storage.repository.keys import Keys
 
-LEASE: Final = 300.0
-"""Seconds after which a push that no longer says that it goes on counts as interrupted."""
+LOCK_EXPIRY: Final = 300.0
+"""Seconds without a refresh after which a lock is stale: its push counts as interrupted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,73 +50,83 @@ class HeadState:
 
     head: Head = field(default_factory=Head)
     etag: str = ""
-    """Empty: there is no HEAD."""
+    """Empty if there is no HEAD."""
     modified: float = 0.0
     """Unix time, by the store's clock."""
     age: float = 0.0
-    """Seconds since then, by the store's clock, so that the clocks of two writers do not matter."""
-    is_marked: bool = False
-    """It was read with its mark: whoever wrote it marks, and this store keeps marks."""
+    """Seconds since `modified`, by the store's clock, so that the clocks of two writers do not matter."""
+    is_tagged: bool = False
+    """HEAD was read with its writer tag, so its writer tags objects and this store keeps tags."""
 
-    def is_claimed_by_other(self, writer: str) -> bool:
-        """Whether another writer is pushing."""
-        pushing = self.head.pushing
-        return pushing is not None and pushing.writer != writer and self.age < LEASE
+    def is_locked_by_other(self, writer: str) -> bool:
+        """Return whether another writer is pushing."""
+        lock = self.head.lock
+        return lock is not None and lock.writer != writer and self.age < LOCK_EXPIRY
 
 
 @dataclass(frozen=True, slots=True)
-class Observed:
-    """A state of storage that fits together."""
+class StoredState:
+    """A consistent view of all that is stored."""
 
     state: HeadState
-    stored: Stored
-    refused: list[tuple[str, str]]
+    manifest: Manifest
+    objects: Mapping[str, ObjectInfo]
+    """Files by path."""
+    backups: Mapping[str, ObjectInfo]
+    """Backups of objects that an interrupted push replaced, by sha256."""
+    undo: Mapping[str, PreviousObject]
+    """An interrupted push's undo journal by path, without the paths in `foreign`."""
+    foreign: Collection[str]
+    """Paths that other writers changed since an interrupted push."""
+    refused: list[tuple[str, str]] = field(default_factory=list)
     """Keys whose names are refused, with the reason."""
 
 
 @dataclass(slots=True)
 class Listing:
-    """What lies below a workspace's prefix."""
+    """All objects below a workspace's prefix."""
 
     is_empty: bool = True
-    """Of whatever kind of object."""
+    """There is no object of any kind."""
     head_etag: str = ""
     objects: dict[str, ObjectInfo] = field(default_factory=dict)
-    """By path."""
+    """Files by path."""
     refused: list[tuple[str, str]] = field(default_factory=list)
+    """Keys whose names are refused, with the reason."""
+    requests: int = 0
 
 
-class Generations:
-    """The bookkeeping of one workspace.
+class Repository:
+    """The bookkeeping of one workspace in its bucket.
 
     Attributes:
-        garbage: What of it is not needed any more.
+        pruner: Deletes what no snapshot needs.
     """
 
     def __init__(self, store: ObjectStore, keys: Keys) -> None:
         self._store = store
         self._keys = keys
-        self.garbage = Garbage(store, keys)
+        self.pruner = Pruner(store, keys)
 
     async def read_head(self) -> HeadState:
-        """HEAD; the empty one where there is none. An access that fails is never read as that."""
+        """Return HEAD, or the empty one if there is none. A failed request never counts as an empty workspace."""
         try:
             async with self._store.get(self._keys.head) as stored:
                 content = await read_all(stored, MAX_BYTES)
                 modified = stored.info.last_modified.timestamp()
                 age = stored.served_at.timestamp() - modified
-                etag, is_marked = stored.info.etag, bool(stored.info.push)
+                etag, is_tagged = stored.info.etag, bool(stored.info.push)
         except ObjectNotFoundError:
             return HeadState()
-        return HeadState(await asyncio.to_thread(decode_head, content), etag, modified, age, is_marked)
+        return HeadState(await asyncio.to_thread(decode_head, content), etag, modified, age, is_tagged)
 
     async def move_head(self, old: HeadState, new: Head) -> HeadState:
         """Replace HEAD if it is still the old one.
 
-        An answer that was lost on its way is found out: what is there now is compared.
+        If the answer is lost, read HEAD again to find out whether the write succeeded.
 
         Raises:
-            PreconditionFailedError: Somebody else replaced it.
+            PreconditionFailedError: Another writer replaced HEAD.
         """
         body = await asyncio.to_thread(encode_head, new)
         try:
@@ -129,10 +141,10 @@ class Generations:
         return HeadState(new, etag)
 
     async def read_manifest(self, head: Head) -> Manifest:
-        """HEAD's generation: the manifest that it names, with its changes; the empty one where it names none.
+        """Return HEAD's snapshot: the manifest that HEAD names, with its delta applied. Empty if HEAD names none.
 
         Raises:
-            StorageError: It is not there.
+            ManifestMissingError: The manifest is not there.
         """
         if not head.generation:
             return Manifest(0, "", "")
@@ -144,17 +156,17 @@ class Generations:
         return await asyncio.to_thread(_decode, content, head)
 
     async def write_manifest(self, manifest: Manifest) -> str:
-        """Store a manifest; its name."""
+        """Store a manifest and return its name."""
         name = manifest_name(manifest.generation, secrets.token_hex(8))
         body = await asyncio.to_thread(encode_manifest, manifest)
         await self._store.put(self._keys.of_manifest(name), body)
         return name
 
-    async def observe(self) -> Observed | None:
-        """All that a restore needs to know; None where it changed while it was looked at.
+    async def observe(self) -> StoredState | None:
+        """Return all that a restore needs to know. Returns None if the workspace changed during the observation.
 
-        One listing, in which HEAD comes before the files; where HEAD is still the same after it, the files are that
-        HEAD's, or a push's that is under way. A workspace in which nothing is stored yet costs this one request.
+        One listing shows HEAD before the files. If HEAD is still the same after it, the files belong to that HEAD, or
+        to a push that is running. An empty workspace costs one request.
         """
         listing = await self.list_all()
         state = HeadState() if listing.is_empty else await self.read_head()
@@ -166,21 +178,20 @@ class Generations:
             if (await self.read_head()).etag == state.etag:
                 raise
             return None
-        leavings = Leavings(self._store, self._keys, state.head, is_marked=state.is_marked)
-        _, foreign = await leavings.tell_apart(listing.objects)
-        previous: dict[str, ObjectInfo] = {}
+        interrupted = InterruptedPush(self._store, self._keys, state.head, is_tagged=state.is_tagged)
+        _, foreign = await interrupted.find_all(listing.objects)
+        backups: dict[str, ObjectInfo] = {}
         if state.head.interrupted:
-            # A push copies aside before it replaces: after the files, each that was seen to be replaced has its copy,
-            # and while HEAD is the same nobody has removed it.
-            previous = await self.list_previous(state.head)
+            # A push backs up each object before it replaces it. Backups are listed after the files, so every
+            # replaced file that was seen has one, and none is deleted while HEAD is the same.
+            backups = await self.list_backups(state.head)
             if _without_time((await self.read_head()).head) != _without_time(state.head):
                 return None
-        undo = {path: before for path, before in leavings.undo.items() if path not in foreign}
-        stored = Stored(state.head, manifest, listing.objects, previous, undo, foreign, state.modified)
-        return Observed(state, stored, listing.refused)
+        undo = {path: before for path, before in interrupted.undo.items() if path not in foreign}
+        return StoredState(state, manifest, listing.objects, backups, undo, foreign, listing.refused)
 
-    async def list_previous(self, head: Head) -> dict[str, ObjectInfo]:
-        """What pushes that are not committed have kept of replaced objects, by sha256."""
+    async def list_backups(self, head: Head) -> dict[str, ObjectInfo]:
+        """Return the backups that uncommitted pushes made of replaced objects, by sha256."""
         found = {}
         async for page in self._store.pages(self._keys.previous):
             for info in page:
@@ -190,15 +201,16 @@ class Generations:
         return found
 
     async def list_all(self) -> Listing:
-        """HEAD and the files: one request for each 1,000 objects."""
+        """List HEAD and the files: one request for each 1,000 objects."""
         listing, keys = Listing(), self._keys
         async for page in self._store.pages(keys.prefix):
+            listing.requests += 1
             for info in page:
                 listing.is_empty = False
                 if info.key == keys.head:
                     listing.head_etag = info.etag
                 elif info.key.startswith(keys.files) and not info.key.endswith("/"):
-                    # One that ends so is how consoles of object stores show a folder.
+                    # Consoles of object stores create keys with a final slash to show a folder.
                     try:
                         listing.objects[keys.path_of(info.key)] = info
                     except NameRefusedError as error:
@@ -209,17 +221,13 @@ class Generations:
 
 
 def _without_time(head: Head) -> Head:
-    """Without what a long push writes again and again to say that it goes on."""
-    return head if head.pushing is None else replace(head, pushing=replace(head.pushing, since=""))
+    """Return HEAD without the time that a long push refreshes again and again."""
+    return head if head.lock is None else replace(head, lock=replace(head.lock, since=""))
 
 
 def _decode(content: bytes, head: Head) -> Manifest:
     manifest = decode_manifest(content, manifest_generation(head.manifest))
-    if manifest.generation == head.generation and head.changes == Changes():
+    if manifest.generation == head.generation and head.delta == Delta():
         return manifest
-    entries = head.changes.apply(manifest.by_path())
+    entries = head.delta.apply(manifest.by_path())
     return Manifest(head.generation, head.committed_at, head.writer, tuple(entries.values()))
-
-
-class ManifestMissingError(StorageError):
-    """HEAD names a manifest that is not there: a newer commit removed it, or somebody else did."""

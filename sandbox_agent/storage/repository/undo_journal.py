@@ -1,83 +1,230 @@
-"""What an interrupted push left behind, told from what others stored under the same names since.
+"""The undo journal of a push: what each object was before the push touched it.
 
-An object that a push uploads is marked with the generation which the push makes. HEAD's is the one before until the
-commit, so that the next one's mark is an interrupted push's. All other marks, and none, are somebody's file, which
-nothing replaces.
+The journal is stored in HEAD with the lock, and backups of replaced objects under `previous/`. If the push is
+interrupted, the next push or restore uses both to bring the objects back. docs/pod-contract.md, section Storage,
+describes the order of steps.
 
-Errors: StorageError.
+Errors: StorageError; PreconditionFailedError if another writer has taken over the lock.
 """
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from sandbox_agent.storage.backends.object_store import ObjectNotFoundError
-from sandbox_agent.storage.progress import for_each
+from sandbox_agent.storage.concurrency import for_each
+from sandbox_agent.storage.errors import ObjectNotFoundError, PreconditionFailedError
+from sandbox_agent.storage.repository.head import ABSENT, PreviousObject
+from sandbox_agent.storage.repository.interrupted_push import Leftover
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
-    from sandbox_agent.storage.backends.object_store import ObjectInfo, ObjectStore
-    from sandbox_agent.storage.repository.head import Before, Head
-    from sandbox_agent.storage.repository.keys import Keys
+    from sandbox_agent.storage.backends.object_store import ObjectInfo
+    from sandbox_agent.storage.context import WorkspaceContext
+    from sandbox_agent.storage.repository.interrupted_push import InterruptedPush
+    from sandbox_agent.storage.repository.lock import Lock
+    from sandbox_agent.storage.repository.manifest import Entry
 
 
-class Leavings:
-    """Of the push that HEAD says was interrupted; of none there are none.
+@dataclass(slots=True)
+class ReplacedObject:
+    """An object that a push may replace or add."""
+
+    before: PreviousObject
+    """The object that an undo brings back."""
+    now: PreviousObject | None = None
+    """The object as it was read again; None if it was not, and so is still `before` as far as is known."""
+    leftover: Leftover | None = None
+    """What an interrupted push left, or what this push uploaded in a request whose answer was lost."""
+    is_foreign: bool = False
+    """Another writer changed the object since the push, or the interrupted one, first saw it."""
+
+
+class UndoJournal:
+    """The undo journal of one push. It continues the journal of an interrupted push.
 
     Args:
-        store: The bucket.
-        keys: Where in it.
-        head: HEAD.
-        is_marked: HEAD itself was read with its mark: this store keeps marks.
+        context: The workspace's.
+        lock: The push's lock, which stores the journal in HEAD.
+        interrupted: The push that was interrupted before this one, if any.
+        uploads: The entries of the files that will be uploaded, by path; None for a new file.
 
     Attributes:
-        undo: By path, what was there before that push.
-        can_tell: All that may be left by it has marks.
+        backup_keys: Keys of the backups that this push made, or tried to make.
     """
 
-    def __init__(self, store: ObjectStore, keys: Keys, head: Head, *, is_marked: bool) -> None:
-        interrupted = head.interrupted
-        self.undo: Mapping[str, Before] = interrupted.undo if interrupted else {}
-        self.can_tell = interrupted is None or interrupted.is_marked
-        self._is_marked = interrupted is not None and interrupted.is_marked and is_marked
-        self._generation = head.generation
-        self._store = store
-        self._keys = keys
+    def __init__(
+        self,
+        context: WorkspaceContext,
+        lock: Lock,
+        interrupted: InterruptedPush,
+        uploads: Mapping[str, Entry | None],
+    ) -> None:
+        self._context = context
+        self._lock = lock
+        self._interrupted = interrupted
+        self._uploads = uploads
+        undo = {path: _previous(entry) for path, entry in uploads.items()} | dict(interrupted.undo)
+        self._objects = {path: ReplacedObject(before) for path, before in undo.items()}
+        self._backed_up: set[str] = set()
+        self._older_backups: Mapping[str, ObjectInfo] = {}
+        self.backup_keys: set[str] = set()
 
-    async def tell_apart(self, objects: Mapping[str, ObjectInfo]) -> tuple[dict[str, str], set[str]]:
-        """What differs from before that push: etags of what it left, by path, and the paths of what is others'.
+    def undo(self) -> dict[str, PreviousObject]:
+        """Return the journal as HEAD stores it."""
+        return {path: replaced.before for path, replaced in self._objects.items()}
+
+    def leftover(self, path: str) -> Leftover | None:
+        """Return what an upload may replace, although nothing backed it up. Returns None if there is no leftover."""
+        return self._objects[path].leftover
+
+    def current(self, path: str) -> PreviousObject:
+        """Return the object that is stored at a path, as far as is known. An upload of this push does not count."""
+        replaced = self._objects[path]
+        return replaced.before if replaced.now is None else replaced.now
+
+    def is_backed_up(self, sha256: str) -> bool:
+        """Return whether an undo could bring back this content."""
+        return sha256 in self._backed_up or sha256 in self._older_backups
+
+    async def find_moved(self) -> set[str]:
+        """Return the paths of uploads whose object is not the expected one. This only reads."""
+        moved: set[str] = set()
+
+        async def check(path: str) -> None:
+            expected = self._objects[path].before.etag
+            try:
+                if (await self._context.store.stat(self._context.keys.of_file(path))).etag != expected:
+                    moved.add(path)
+            except ObjectNotFoundError:
+                moved.add(path)
+
+        await for_each([path for path in self._uploads if self._objects[path].before.exists], check)
+        return moved
+
+    async def find_leftovers(self) -> None:
+        """Find what the interrupted push left, and record what other writers stored under its names since."""
+        repository = self._context.repository
+        listing = await repository.list_all()
+        leftovers, foreign = await self._interrupted.find_all(listing.objects)
+        for path, leftover in leftovers.items():
+            self._objects[path].leftover = leftover
+        if foreign:
+            await self.record_foreign_objects(foreign)
+        # Listed after the files: each object that was seen to be replaced had been backed up before.
+        self._older_backups = await repository.list_backups(self._lock.state.head)
+
+    async def back_up(self, moved: Collection[str]) -> None:
+        """Back up every object that an upload will replace.
 
         Args:
-            objects: All files that are stored, by path.
+            moved: From `find_moved`. Their objects are read again first.
         """
-        # No push deletes before its commit: what is gone was removed by somebody.
-        gone = {path for path, before in self.undo.items() if path not in objects and before.etag}
-        left = {} if self._is_marked else dict.fromkeys(gone, "")
-        foreign = gone if self._is_marked else set()
+        changed: list[str] = []
 
-        async def look(path: str) -> None:
-            etag = await self.find(path)
-            if etag is None:
-                foreign.add(path)
-            elif etag != self.undo[path].etag:
-                left[path] = etag
+        async def back_up(path: str) -> None:
+            before = self._objects[path].before
+            if not before.exists or before.sha256 in self._older_backups:
+                return
+            if path in moved:
+                changed.append(path)
+                return
+            try:
+                await self._copy(path, before)
+            except (PreconditionFailedError, ObjectNotFoundError):
+                changed.append(path)
 
-        differing = [
-            path for path, before in self.undo.items() if path in objects and objects[path].etag != before.etag
-        ]
-        await for_each(differing, look)
-        return left, foreign
+        async def back_up_known_content(path: str) -> None:
+            """Back up an object that was written again with the content that this sandbox knows: it may be replaced."""
+            before, entry = self._objects[path].before, self._uploads[path]
+            if entry is not None and before.sha256 and before.sha256 == entry.sha256:
+                with contextlib.suppress(PreconditionFailedError, ObjectNotFoundError):
+                    await self._copy(path, before)
 
-    async def find(self, path: str) -> str | None:
-        """The etag of what the push left at a path of `undo`, or left as it was; None where somebody else was there.
+        await for_each(self._uploads, back_up)
+        if changed:
+            await self.record_foreign_objects(changed)
+            await for_each(changed, back_up_known_content)
 
-        Empty where nothing is there, and nobody removed it.
+    async def record_foreign_objects(self, paths: Collection[str]) -> None:
+        """Read objects that someone replaced since we looked, and add them to the journal.
+
+        If this push is interrupted, the undo restores their version. An object may also turn out to be this push's
+        own, uploaded by a request whose answer was lost.
         """
-        try:
-            info = await self._store.stat(self._keys.of_file(path))
-        except ObjectNotFoundError:
-            return None if self._is_marked and self.undo[path].etag else ""
-        # A store without marks cannot tell, and before there were any every object counted as the push's.
-        is_left = not self._is_marked or info.push is None or info.push == self._generation + 1
-        return info.etag if is_left or info.etag == self.undo[path].etag else None
+        before = {path: self._objects[path].before for path in paths}
+        await for_each(paths, self._read_again)
+        if any(self._objects[path].before != before[path] for path in paths):
+            await self._lock.acquire(self.undo())
+
+    async def repair(self, entries: Mapping[str, Entry], uploaded: Iterable[str]) -> dict[str, Entry]:
+        """Undo what the interrupted push did to files that this push has not uploaded.
+
+        Args:
+            entries: All entries of the base.
+            uploaded: Paths that this push has uploaded.
+
+        Returns:
+            The entries of objects that were brought back, with their new etags.
+        """
+        done = {path for path, replaced in self._objects.items() if replaced.is_foreign}.union(uploaded)
+        leftovers: dict[str, Leftover] = {}
+        repaired: dict[str, Entry] = {}
+        added: list[str] = []
+
+        async def find(path: str) -> None:
+            # Checked here and not earlier: a request of the interrupted push may have arrived late.
+            leftover = await self._interrupted.find(path)
+            if leftover is not None and leftover.etag != self._objects[path].before.etag:
+                leftovers[path] = leftover
+
+        async def bring_back(path: str) -> None:
+            before, entry = self._objects[path].before, entries.get(path)
+            if await self._interrupted.find(path) != leftovers[path]:
+                return  # another writer has replaced it
+            key = self._context.keys.of_file(path)
+            if not before.exists:
+                added.append(key)
+            elif before.sha256 in self._older_backups:
+                etag = await self._context.store.copy(self._older_backups[before.sha256].key, key)
+                if entry is not None and entry.sha256 == before.sha256:
+                    repaired[path] = replace(entry, etag=etag)
+
+        await for_each([path for path in self._interrupted.undo if path not in done], find)
+        if leftovers:
+            self._older_backups = await self._context.repository.list_backups(self._lock.state.head)
+            await for_each(list(leftovers), bring_back)
+            await self._context.store.delete_many(added)
+        return repaired
+
+    async def _copy(self, path: str, before: PreviousObject) -> None:
+        entry, keys = self._uploads[path], self._context.keys
+        size = entry.size if entry is not None and entry.sha256 == before.sha256 else None
+        backup = keys.of_previous(self._lock.generation, before.sha256)
+        self.backup_keys.add(backup)
+        await self._context.store.copy(keys.of_file(path), backup, if_match=before.etag, size=size)
+        self._backed_up.add(before.sha256)
+
+    async def _read_again(self, path: str) -> None:
+        digest, found, is_own = hashlib.sha256(), ABSENT, False
+        with contextlib.suppress(ObjectNotFoundError):
+            async with self._context.store.get(self._context.keys.of_file(path)) as stored:
+                async for chunk in stored.chunks:
+                    digest.update(chunk)
+                found = PreviousObject(digest.hexdigest(), stored.info.etag)
+                is_own = stored.info.push == self._lock.generation
+        replaced = self._objects[path]
+        replaced.now = found
+        if is_own:
+            replaced.leftover = Leftover(found.etag)
+        else:
+            replaced.before, replaced.leftover, replaced.is_foreign = found, None, True
+
+
+def _previous(entry: Entry | None) -> PreviousObject:
+    if entry is None or entry.type != "file":
+        return ABSENT
+    return PreviousObject(entry.sha256, entry.etag)

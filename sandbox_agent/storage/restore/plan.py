@@ -1,79 +1,55 @@
-"""What a restore has to do: of what storage holds, what is the generation's, what others added, what to undo. Pure."""
+"""Plans a restore: which object or backup each file comes from, and what is ignored. Pure: no I/O."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
-from sandbox_agent.storage.repository.head import Before
+from sandbox_agent.storage.repository.head import PreviousObject
 from sandbox_agent.storage.repository.manifest import Entry
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
-
     from sandbox_agent.storage.backends.object_store import ObjectInfo
-    from sandbox_agent.storage.repository.head import Head
-    from sandbox_agent.storage.repository.manifest import Manifest
+    from sandbox_agent.storage.repository.repository import StoredState
 
 
 @dataclass(frozen=True, slots=True)
 class Fetch:
-    """A file to bring into the sandbox."""
+    """A file to fetch into the sandbox."""
 
     path: str
     key: str
     etag: str
-    """What the object has while this plan holds."""
+    """The object's etag. With another one, this plan is outdated."""
     entry: Entry
-    """What it is to be; where somebody else wrote the object, sha256 is empty: nothing is known of the content."""
+    """The file to write. Its sha256 is empty if another writer stored the object, whose content is unknown."""
 
 
 @dataclass(slots=True)
 class RestorePlan:
-    """What a restore does."""
+    """The work of a restore."""
 
     fetch: list[Fetch] = field(default_factory=list)
     make: list[Entry] = field(default_factory=list)
     """Empty folders, then symlinks."""
-    missing: list[str] = field(default_factory=list)
-    """In the manifest, but somebody removed the object."""
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """What storage holds."""
-
-    head: Head
-    manifest: Manifest
-    objects: Mapping[str, ObjectInfo]
-    """By path."""
-    previous: Mapping[str, ObjectInfo]
-    """By sha256."""
-    undo: Mapping[str, Before]
-    """By path, what was there before an interrupted push; without what others replaced since."""
-    foreign: Collection[str]
-    """What others replaced since an interrupted push."""
-    head_modified: float
-    """Unix time of HEAD, by the store's clock."""
-
-
-def plan_restore(stored: Stored) -> RestorePlan:
-    """What the sandbox has to get for the generation that HEAD names, and what others added to it."""
+def plan_restore(stored: StoredState) -> RestorePlan:
+    """Return what the sandbox needs for the snapshot that HEAD names, and what other writers added to it."""
     plan = RestorePlan()
-    known = stored.manifest.by_path()
-    undo = stored.undo
+    entries = stored.manifest.by_path()
     for entry in stored.manifest.files:
         if entry.type == "file":
-            _plan_known(plan, stored, entry)
+            _plan_entry(plan, stored, entry)
     for path, info in stored.objects.items():
-        entry_of_path = known.get(path)
+        entry_of_path = entries.get(path)
         if entry_of_path is not None and entry_of_path.type == "file":
             continue
-        before = undo.get(path)
+        before = stored.undo.get(path)
         if before is not None:
-            _plan_undone(plan, stored, path, before)
-        elif not _is_leftover(stored, path, info):
-            plan.fetch.append(_as_it_is(info, path))
+            _plan_undo(plan, stored, path, before)
+        elif not _is_dropped(stored, path, info):
+            plan.fetch.append(_fetch_foreign(info, path))
     taken = {fetch.path for fetch in plan.fetch}
     order: tuple[Literal["directory", "symlink"], ...] = ("directory", "symlink")
     for kind in order:
@@ -81,51 +57,51 @@ def plan_restore(stored: Stored) -> RestorePlan:
     return plan
 
 
-def _plan_known(plan: RestorePlan, stored: Stored, entry: Entry) -> None:
+def _plan_entry(plan: RestorePlan, stored: StoredState, entry: Entry) -> None:
     info = stored.objects.get(entry.path)
     if info is not None and info.etag == entry.etag:
         plan.fetch.append(Fetch(entry.path, info.key, info.etag, entry))
         return
-    before = stored.undo.get(entry.path, Before(entry.sha256, entry.etag))
-    is_undone = bool(stored.head.interrupted) and entry.path not in stored.foreign
-    if before.sha256 and is_undone and _fetch_previous(plan, stored, before, entry):
+    before = stored.undo.get(entry.path, PreviousObject(entry.sha256, entry.etag))
+    is_undone = bool(stored.state.head.interrupted) and entry.path not in stored.foreign
+    if before.exists and is_undone and _fetch_backup(plan, stored, before, entry):
         return
-    if before != Before() and info is not None:
-        plan.fetch.append(_as_it_is(info, entry.path, entry))
-    else:
-        plan.missing.append(entry.path)
+    # A file whose object another writer removed is not restored.
+    if before.exists and info is not None:
+        plan.fetch.append(_fetch_foreign(info, entry.path, entry))
 
 
-def _plan_undone(plan: RestorePlan, stored: Stored, path: str, before: Before) -> None:
-    """An object that the manifest does not know, and that the interrupted push may have written."""
-    if before == Before():
+def _plan_undo(plan: RestorePlan, stored: StoredState, path: str, before: PreviousObject) -> None:
+    """Plan for an object that is not in the manifest, and that the interrupted push may have written."""
+    if not before.exists:
         return
     info = stored.objects[path]
-    entry = _as_it_is(info, path).entry
-    if info.etag != before.etag and _fetch_previous(plan, stored, before, entry):
+    entry = _fetch_foreign(info, path).entry
+    if info.etag != before.etag and _fetch_backup(plan, stored, before, entry):
         return
-    plan.fetch.append(_as_it_is(info, path))
+    plan.fetch.append(_fetch_foreign(info, path))
 
 
-def _fetch_previous(plan: RestorePlan, stored: Stored, before: Before, entry: Entry) -> bool:
-    kept = stored.previous.get(before.sha256)
-    if kept is None:
+def _fetch_backup(plan: RestorePlan, stored: StoredState, before: PreviousObject, entry: Entry) -> bool:
+    """Plan to fetch the backup of an object. Return False if there is none."""
+    backup = stored.backups.get(before.sha256)
+    if backup is None:
         return False
-    wanted = replace(entry, sha256=before.sha256, etag=before.etag, size=kept.size)
-    plan.fetch.append(Fetch(entry.path, kept.key, kept.etag, wanted))
+    wanted = replace(entry, sha256=before.sha256, etag=before.etag, size=backup.size)
+    plan.fetch.append(Fetch(entry.path, backup.key, backup.etag, wanted))
     return True
 
 
-def _as_it_is(info: ObjectInfo, path: str, entry: Entry | None = None) -> Fetch:
-    """Somebody else wrote this object."""
+def _fetch_foreign(info: ObjectInfo, path: str, entry: Entry | None = None) -> Fetch:
+    """Return the fetch of an object that another writer stored."""
     mode = entry.mode if entry else 0o644
     mtime_ns = int(info.last_modified.timestamp()) * 1_000_000_000
     return Fetch(path, info.key, info.etag, Entry(path, "file", info.size, mode, mtime_ns, "", info.etag))
 
 
-def _is_leftover(stored: Stored, path: str, info: ObjectInfo) -> bool:
-    """Dropped by the commit, and not deleted yet; what was written after the commit is somebody's new file."""
-    etag = stored.head.removed.get(path)
-    # HEAD's time is from a header, in whole seconds; listings of some stores have parts of them.
-    is_older = int(info.last_modified.timestamp()) <= int(stored.head_modified)
+def _is_dropped(stored: StoredState, path: str, info: ObjectInfo) -> bool:
+    """Return whether the commit dropped an object that is not deleted yet. A later one is another writer's new file."""
+    etag = stored.state.head.removed.get(path)
+    # HEAD's time comes from a header, in whole seconds; the listings of some stores have fractions.
+    is_older = int(info.last_modified.timestamp()) <= int(stored.state.modified)
     return etag is not None and etag == info.etag and is_older

@@ -1,6 +1,6 @@
-"""One restore: the stored generation, and what others put beside it, into the sandbox.
+"""Restores the stored snapshot into the sandbox, with what other writers stored beside it.
 
-It may be interrupted anywhere and run again: what is there already is left alone.
+A restore may be interrupted at any point and run again: what is there already is left alone.
 
 Errors: OperationError of the runtime, StorageError of the store, ManifestError. A file that cannot be restored is a
 failure of its own.
@@ -14,236 +14,271 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
-from sandbox_agent.storage.backends.object_store import ObjectNotFoundError, StorageUnavailableError
-from sandbox_agent.storage.base_state import CONFLICT, Knowledge, Parts
-from sandbox_agent.storage.progress import Memory, Meter, beside, for_each
-from sandbox_agent.storage.push.plan import Local, is_same, is_unchanged, sign
+from sandbox_agent.storage.base_state import Base
+from sandbox_agent.storage.concurrency import ByteBudget, for_each, run_alongside
+from sandbox_agent.storage.errors import ObjectNotFoundError, StorageUnavailableError
+from sandbox_agent.storage.push.conflicts import CONFLICT
+from sandbox_agent.storage.push.plan import has_signature, is_same, is_unchanged
 from sandbox_agent.storage.restore.plan import Fetch, RestorePlan, plan_restore
+from sandbox_agent.storage.sandbox.file_info import sign
 from sandbox_link.protocol import OperationError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from sandbox_agent.storage.context import WorkspaceContext
+    from sandbox_agent.storage.progress import ProgressMeter
     from sandbox_agent.storage.repository.manifest import Entry
-    from sandbox_agent.storage.repository.repository import Observed
+    from sandbox_agent.storage.repository.repository import StoredState
+    from sandbox_agent.storage.sandbox.file_info import LocalEntry, Signature
 
 ATTEMPTS: Final = 6
-"""Looks at a workspace that others change meanwhile."""
-_SHARE: Final = 2 << 20
-"""Bytes that one streamed download holds."""
+"""Observations of a workspace that others change during the restore."""
+_DOWNLOAD_BYTES: Final = 2 << 20
+"""Bytes that one streamed download holds in memory."""
 
 
 @dataclass(slots=True)
 class RestoreResult:
-    """What a restore did."""
+    """The outcome of a restore."""
 
-    knowledge: Knowledge
-    committed_at: str
+    base: Base
     files: int = 0
-    """Written; those that were there already are not counted."""
+    """Files and symlinks that were written; those that were there already do not count."""
     size: int = 0
+    """Bytes of the written files."""
     failed: list[tuple[str, str]] = field(default_factory=list)
+    """Paths and reasons."""
+
+
+@dataclass(slots=True)
+class _SandboxState:
+    """The sandbox's files and what is known of their content. Files that the restore writes are added."""
+
+    entries: dict[str, Entry]
+    """The entries that the sandbox's files had when they were last saved or restored, by path."""
+    signatures: dict[str, Signature]
+    was_in_sandbox: set[str]
+    """Paths that the sandbox has, or had: one that is missing there was deleted there."""
+    local: dict[str, LocalEntry] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _Attempt:
+    """The attempt to restore one observed state of storage."""
+
+    failed: dict[str, str]
+    in_sandbox: set[str] = field(default_factory=set)
+    conflicts: set[str] = field(default_factory=set)
+    is_outdated: bool = False
+    """Another writer replaced an object after the observation."""
 
 
 class Restore:
     """One restore.
 
     Args:
-        parts: Of the workspace.
-        known: What is known so far.
-        meter: Is told how far it is.
-        only_news: Bring only what changed in storage since then, and not over files that changed here too.
+        context: The workspace's.
+        base: The remote state that the sandbox last saw; None if unknown.
+        meter: Measures the progress.
+        changes_only: Fetch only what changed in storage since the base. A file that also changed in the sandbox
+            becomes a conflict.
     """
 
-    def __init__(self, parts: Parts, known: Knowledge | None, meter: Meter, *, only_news: bool = False) -> None:
-        self._parts = parts
+    def __init__(
+        self, context: WorkspaceContext, base: Base | None, meter: ProgressMeter, *, changes_only: bool = False
+    ) -> None:
+        base = base or Base()
+        self._context = context
         self._meter = meter
-        self._only_news = only_news
-        self._memory = Memory()
-        self._known = dict(known.entries) if known else {}
-        self._signatures = dict(known.signatures) if known else {}
-        self._had = set(known.held) if known else set()
-        self._disputed = known.conflicts if known else frozenset()
-        self._conflicts: set[str] = set()
-        self._locals: dict[str, Local] = {}
-        self._held: set[str] = set()
-        self._failed: dict[str, str] = {}
-        self._moved = False
+        self._changes_only = changes_only
+        self._budget = ByteBudget()
+        self._earlier_conflicts = base.conflicts
+        self._sandbox = _SandboxState(dict(base.entries), dict(base.signatures), set(base.in_sandbox))
+        self._attempt = _Attempt({})
         self._files = 0
         self._size = 0
 
     async def run(self) -> RestoreResult:
-        """Restore what HEAD names when this ends."""
-        # The sandbox looks through its files while storage is asked for its own.
-        async with beside(self._parts.files.scan((), ())) as scanning:
-            observed = await self._parts.generations.observe()
-            # Once: from here on each file that is written is noted there.
-            self._locals = {local.path: local for local in await scanning}
+        """Restore the snapshot that HEAD names when the restore ends.
+
+        Raises:
+            StorageUnavailableError: Others changed the workspace during every attempt.
+        """
+        # The sandbox scans its files while storage lists its own.
+        async with run_alongside(self._context.files.scan((), ())) as scanning:
+            observed = await self._context.repository.observe()
+            # One scan is enough: each file that is written from here on is added to it.
+            self._sandbox.local = {local.path: local for local in await scanning}
         for attempt in range(ATTEMPTS):
             if attempt:
-                observed = await self._parts.generations.observe()
-            if observed is not None and (result := await self._bring_all(observed)) is not None:
+                observed = await self._context.repository.observe()
+            if observed is not None and (result := await self._restore(observed)) is not None:
                 return result
-        raise StorageUnavailableError("others keep changing the stored workspace; try again")
+        raise StorageUnavailableError("other writers keep changing the stored workspace; try again")
 
-    async def _bring_all(self, observed: Observed) -> RestoreResult | None:
-        """Restore one state of storage; None where it moved on meanwhile."""
-        state, stored = observed.state, observed.stored
-        self._failed = dict(observed.refused)
-        self._moved = False
-        self._conflicts = set()
+    async def _restore(self, stored: StoredState) -> RestoreResult | None:
+        """Restore one observed state of storage. Returns None if it is outdated."""
+        attempt = self._attempt = _Attempt(dict(stored.refused))
         entries = await self._apply(plan_restore(stored))
-        if self._moved:
+        if attempt.is_outdated:
             return None
-        held, conflicts = frozenset(self._held), frozenset(self._conflicts)
+        in_sandbox, conflicts = frozenset(attempt.in_sandbox), frozenset(attempt.conflicts)
         committed = stored.manifest.by_path()
         entries = committed if entries == committed else entries
-        knowledge = Knowledge(state.head.commit, entries, committed, self._signatures, held, conflicts)
-        failed = sorted(self._failed.items())
-        return RestoreResult(knowledge, state.head.committed_at, self._files, self._size, failed)
+        base = Base(stored.state.head.commit, entries, committed, self._sandbox.signatures, in_sandbox, conflicts)
+        return RestoreResult(base, self._files, self._size, sorted(attempt.failed.items()))
 
     async def _apply(self, plan: RestorePlan) -> dict[str, Entry]:
-        """Carry a plan out; what is known to be stored then."""
+        """Carry out a plan, and return the stored entries by path."""
         entries: dict[str, Entry] = {entry.path: entry for entry in plan.make}
-        self._held = set()
         self._meter.expect(len(plan.fetch) + len(plan.make), sum(fetch.entry.size for fetch in plan.fetch))
 
         async def fetch(item: Fetch) -> None:
             if item.entry.sha256:
                 entries[item.path] = item.entry
-            with self._failing_alone(item.path):
-                known = await (self._bring_news(item) if self._only_news else self._bring(item))
-                if known is not None:
-                    entries[item.path] = known
+            with self._collecting_failure(item.path):
+                fetch_file = self._fetch_if_unmodified_here if self._changes_only else self._fetch
+                entry = await fetch_file(item)
+                if entry is not None:
+                    entries[item.path] = entry
 
         await for_each(plan.fetch, fetch)
         for entry in plan.make:
-            with self._failing_alone(entry.path):
+            with self._collecting_failure(entry.path):
                 await self._make(entry)
         return entries
 
-    async def _bring(self, item: Fetch) -> Entry | None:
-        """Have the file in the sandbox; its entry, or None where the object is another one by now."""
-        local, known = self._locals.get(item.path), self._known.get(item.path)
-        if known is not None and is_unchanged(local, item.entry, known, self._signatures.get(item.path)):
+    async def _fetch(self, item: Fetch) -> Entry | None:
+        """Fetch a file unless the sandbox has it. Returns its entry, or None if the plan is outdated."""
+        sandbox = self._sandbox
+        local, known = sandbox.local.get(item.path), sandbox.entries.get(item.path)
+        if known is not None and is_unchanged(local, item.entry, known, sandbox.signatures.get(item.path)):
             entry: Entry | None = known
         elif local is not None and await self._has_content(local, item.entry):
             entry = item.entry
         else:
             entry = await self._download(item)
         if entry is not None:
-            self._held.add(item.path)
-            self._had.add(item.path)
+            self._attempt.in_sandbox.add(item.path)
+            sandbox.was_in_sandbox.add(item.path)
         return entry
 
-    async def _bring_news(self, item: Fetch) -> Entry | None:
-        """The same, over no version of the sandbox that storage never had."""
-        path = item.path
-        local, known = self._locals.get(path), self._known.get(path)
-        is_known = known is not None and known.type == "file" and known.etag == item.entry.etag
-        if is_known and path not in self._disputed:
-            if path in self._had:
-                self._held.add(path)
-            return known
-        if local is None or (path not in self._disputed and await self._is_as_known(local, known)):
-            return await self._bring(item)
-        theirs = await self._identify(item)
-        if theirs is not None and await self._digest_of(local) == theirs.sha256:
-            self._held.add(path)
-        elif theirs is not None:
-            self._conflicts.add(path)
-            self._failed[path] = CONFLICT
-        return theirs
+    async def _fetch_if_unmodified_here(self, item: Fetch) -> Entry | None:
+        """Fetch a file that changed in storage, unless the sandbox has changes that were never saved.
 
-    async def _is_as_known(self, local: Local, known: Entry | None) -> bool:
-        """Whether the sandbox's file is the version that was stored before."""
+        Such a file becomes a conflict. Returns the stored entry, or None if the plan is outdated.
+        """
+        path, attempt = item.path, self._attempt
+        local, known = self._sandbox.local.get(path), self._sandbox.entries.get(path)
+        is_in_conflict = path in self._earlier_conflicts
+        if known is not None and known.type == "file" and known.etag == item.entry.etag and not is_in_conflict:
+            if path in self._sandbox.was_in_sandbox:
+                attempt.in_sandbox.add(path)
+            return known
+        if local is None or (not is_in_conflict and await self._is_as_known(local, known)):
+            return await self._fetch(item)
+        entry = await self._identify(item)
+        if entry is not None and await self._digest_of(local) == entry.sha256:
+            attempt.in_sandbox.add(path)
+        elif entry is not None:
+            self._add_conflict(path)
+        return entry
+
+    async def _is_as_known(self, local: LocalEntry, known: Entry | None) -> bool:
+        """Return whether the sandbox's file is the version that was saved or restored last."""
         if known is None or local.type != "file" or known.type != "file":
             return known is not None and is_same(local.as_entry(), known)
-        signature = self._signatures.get(local.path)
-        if signature is not None and signature.is_settled and signature.times == local.times:
+        if has_signature(local, self._sandbox.signatures.get(local.path)):
             return True
         return local.size == known.size and await self._digest_of(local) == known.sha256
 
-    async def _digest_of(self, local: Local) -> str:
-        return (await self._parts.files.hash(local.path))[0] if local.type == "file" else ""
+    async def _digest_of(self, local: LocalEntry) -> str:
+        return (await self._context.files.hash(local.path))[0] if local.type == "file" else ""
 
     async def _identify(self, item: Fetch) -> Entry | None:
-        """What is stored, with its digest; None where the object is another one by now."""
+        """Return the stored entry with its digest, which may need a download. Returns None if the plan is outdated."""
         if item.entry.sha256:
             return item.entry
         digest = hashlib.sha256()
         try:
-            async with self._parts.store.get(item.key) as stored:
+            async with self._context.store.get(item.key) as stored:
                 async for chunk in stored.chunks:
                     digest.update(chunk)
                 if stored.info.etag == item.etag:
                     return replace(item.entry, sha256=digest.hexdigest())
         except ObjectNotFoundError:
             pass
-        self._moved = True
+        self._attempt.is_outdated = True
         return None
 
-    async def _has_content(self, local: Local, entry: Entry) -> bool:
-        """Whether the sandbox's file is as stored, by its digest."""
+    async def _has_content(self, local: LocalEntry, entry: Entry) -> bool:
+        """Return whether the sandbox's file has the stored content, by its digest."""
         if not entry.sha256 or local.type != "file" or (local.size, local.mode) != (entry.size, entry.mode & 0o777):
             return False
         seen = time.time_ns()
-        digest, now = await self._parts.files.hash(local.path)
+        digest, now = await self._context.files.hash(local.path)
         if digest != entry.sha256:
             return False
-        self._signatures[local.path] = sign(now, seen)
+        self._sandbox.signatures[local.path] = sign(now, seen)
         return True
 
     async def _download(self, item: Fetch) -> Entry | None:
+        """Download a file into the sandbox. Returns its entry, or None if the plan is outdated."""
         try:
             async with (
-                self._memory.share(min(item.entry.size, _SHARE)),
-                self._parts.store.get(item.key) as stored,
+                self._budget.reserve(min(item.entry.size, _DOWNLOAD_BYTES)),
+                self._context.store.get(item.key) as stored,
             ):
                 if stored.info.etag != item.etag:
-                    self._moved = True
+                    self._attempt.is_outdated = True
                     return None
-                written = await self._parts.files.write(item.entry, stored.chunks)
+                written = await self._context.files.write(item.entry, stored.chunks)
         except ObjectNotFoundError:
-            self._moved = True
+            self._attempt.is_outdated = True
             return None
-        self._locals[item.path] = written.local
-        self._signatures[item.path] = written.signature
+        self._sandbox.local[item.path] = written.local
+        self._sandbox.signatures[item.path] = written.signature
         entry = replace(item.entry, sha256=written.sha256, size=written.size)
-        self._known[item.path] = entry
+        self._sandbox.entries[item.path] = entry
         self._count(written.size)
         return entry
 
     async def _make(self, entry: Entry) -> None:
-        """An empty folder or a symlink."""
-        local, known = self._locals.get(entry.path), self._known.get(entry.path)
+        """Make an empty folder or a symlink."""
+        sandbox = self._sandbox
+        local, known = sandbox.local.get(entry.path), sandbox.entries.get(entry.path)
         is_there = local is not None and is_same(local.as_entry(), entry)
-        if not is_there and self._only_news:
+        if not is_there and self._changes_only:
             if known is not None and is_same(entry, known):
-                if entry.path in self._had:
-                    self._held.add(entry.path)
+                if entry.path in sandbox.was_in_sandbox:
+                    self._attempt.in_sandbox.add(entry.path)
                 return
             if local is not None and not await self._is_as_known(local, known):
-                self._conflicts.add(entry.path)
-                self._failed[entry.path] = CONFLICT
+                self._add_conflict(entry.path)
                 return
         if not is_there:
-            written = await self._parts.files.write(entry, None)
-            self._locals[entry.path] = written.local
+            written = await self._context.files.write(entry, None)
+            sandbox.local[entry.path] = written.local
             if entry.type == "symlink":
                 self._count(0)
-        self._held.add(entry.path)
+        self._attempt.in_sandbox.add(entry.path)
 
     def _count(self, size: int) -> None:
         self._files += 1
         self._size += size
         self._meter.add(size)
 
+    def _add_conflict(self, path: str) -> None:
+        self._attempt.conflicts.add(path)
+        self._attempt.failed[path] = CONFLICT
+
     @contextlib.contextmanager
-    def _failing_alone(self, path: str) -> Iterator[None]:
+    def _collecting_failure(self, path: str) -> Iterator[None]:
+        """Turn an error of the body into a failure of this path, unless the sandbox is not available."""
         try:
             yield
         except OperationError as error:
             if error.code == "UNAVAILABLE":
                 raise
-            self._failed[path] = f"{error.reason}: {error.message}"
+            self._attempt.failed[path] = f"{error.reason}: {error.message}"

@@ -1,15 +1,15 @@
-"""Validates the runtime's file infos: the runtime is untrusted. Pure: no I/O.
+"""Files of the sandbox, as the runtime reports them. The values are checked for type and bounds. Pure: no I/O.
 
-An info that violates docs/link.md raises OperationError INTERNAL.
+Errors: OperationError INTERNAL if the runtime's answer breaks docs/link.md.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from sandbox_agent.storage.push.plan import Local
 from sandbox_agent.storage.repository.keys import is_confined, printable
-from sandbox_agent.storage.repository.manifest import MAX_TARGET, EntryType
+from sandbox_agent.storage.repository.manifest import MAX_TARGET, Entry, EntryType
 from sandbox_link.protocol import OperationError
 
 if TYPE_CHECKING:
@@ -20,18 +20,59 @@ _I64: Final = (1 << 63) - 1
 _U64: Final = (1 << 64) - 1
 MODE: Final = 0o777
 """Permission bits that are stored. Set-id and sticky bits are not: a folder's come from the volume."""
+RACY_NS: Final = 100_000_000
+"""A file that changed less than this before it was seen may change again without a new signature: kernels advance
+file times in steps of some milliseconds."""
 _TYPES: Final = frozenset({"file", "symlink", "directory"})
 
 
-def read_local(info: Any, path: str | None = None) -> Local:
-    """Validate an `info` object.
+@dataclass(frozen=True, slots=True)
+class LocalEntry:
+    """A file, symlink or folder in the sandbox, as a scan found it."""
+
+    path: str
+    type: EntryType
+    size: int
+    mode: int
+    mtime_ns: int
+    ctime_ns: int
+    ino: int
+    symlink_target: str = ""
+
+    @property
+    def times(self) -> tuple[int, int, int, int]:
+        """The values of which at least one changes with a file's content."""
+        return (self.size, self.mtime_ns, self.ctime_ns, self.ino)
+
+    def as_entry(self, sha256: str = "", etag: str = "") -> Entry:
+        """Return it as a manifest describes it."""
+        size = self.size if self.type == "file" else 0
+        return Entry(self.path, self.type, size, self.mode, self.mtime_ns, sha256, etag, self.symlink_target)
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """The times that a file had when its content was the stored one."""
+
+    times: tuple[int, int, int, int]
+    is_reliable: bool
+    """False if a later change might leave the times as they are. The content is then compared instead."""
+
+
+def sign(local: LocalEntry, seen_ns: int) -> Signature:
+    """Return the signature of a file that was seen or read at `seen_ns` (Unix time, the sandbox's clock)."""
+    return Signature(local.times, seen_ns - max(local.ctime_ns, local.mtime_ns) > RACY_NS)
+
+
+def read_local(info: Any, path: str | None = None) -> LocalEntry:
+    """Return a checked `info` object.
 
     Args:
-        info: The object from the runtime.
+        info: The object that the runtime sent.
         path: The path that it must have; None for any path inside the workspace.
 
     Raises:
-        OperationError: INTERNAL: the object violates the protocol.
+        OperationError: INTERNAL: the object breaks the contract.
     """
     if not isinstance(info, dict):
         raise breach("an info is not an object")
@@ -45,7 +86,7 @@ def read_local(info: Any, path: str | None = None) -> Local:
     target = "" if target is None else target
     if not isinstance(kind, str) or kind not in _TYPES or not isinstance(target, str) or len(target) > MAX_TARGET:
         raise breach(f"the info of {printable(name)} is malformed")
-    return Local(
+    return LocalEntry(
         path=name,
         type=cast("EntryType", kind),
         size=_integer(info, "size", 0, _MAX_SIZE),
@@ -58,7 +99,7 @@ def read_local(info: Any, path: str | None = None) -> Local:
 
 
 def breach(what: str) -> OperationError:
-    """Return the error for an answer of the runtime that violates the link's protocol."""
+    """Return the error for an answer of the runtime that breaks the link's contract."""
     return OperationError("INTERNAL", "RUNTIME_UNAVAILABLE", f"the sandbox's answer is not usable: {what}")
 
 

@@ -15,11 +15,10 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sandbox_agent.storage.push.plan import Local, Signature, sign
 from sandbox_agent.storage.repository.manifest import is_sha256
-from sandbox_agent.storage.sandbox.file_info import MODE, breach, read_local
+from sandbox_agent.storage.sandbox.file_info import MODE, LocalEntry, Signature, breach, read_local, sign
 from sandbox_agent.storage.sandbox.scanner import Scanner
-from sandbox_agent.storage.timeouts import HASH_PATIENCE, give_up, items, patient
+from sandbox_agent.storage.timeouts import HASH_TIMEOUT, cancel_call, read_items, time_limit
 from sandbox_link.frames import Stream
 from sandbox_link.protocol import Event, OperationError
 
@@ -54,18 +53,18 @@ class SandboxFiles:
         self.runtime = runtime
         self._scanner = Scanner(runtime)
 
-    async def scan(self, paths: Sequence[str], exclude: Sequence[str]) -> list[Local]:
+    async def scan(self, paths: Sequence[str], exclude: Sequence[str]) -> list[LocalEntry]:
         """Scan paths, as `Scanner.scan`."""
         return await self._scanner.scan(paths, exclude)
 
-    async def scan_again(self, exclude: tuple[str, ...]) -> Mapping[str, Local]:
+    async def scan_again(self, exclude: tuple[str, ...]) -> Mapping[str, LocalEntry]:
         """Scan everything, as `Scanner.scan_again`."""
         return await self._scanner.scan_again(exclude)
 
     async def is_there(self, path: str, kind: EntryType) -> bool:
         """Return True if a stored path still exists. A folder in the place of a file or symlink does not count."""
         try:
-            async with patient():
+            async with time_limit():
                 answer = await self.runtime.call("file.stat", {"path": path})
         except OperationError as error:
             if error.code == "NOT_FOUND" or error.reason in {"NOT_A_DIRECTORY", "PATH_OUTSIDE_WORKSPACE"}:
@@ -77,7 +76,7 @@ class SandboxFiles:
     async def rename(self, path: str, new: str) -> bool:
         """Rename a file. Returns False if the name is taken."""
         try:
-            async with patient():
+            async with time_limit():
                 await self.runtime.call("file.move", {"source": path, "destination": new, "overwrite": False})
         except OperationError as error:
             if error.code == "ALREADY_EXISTS":
@@ -85,9 +84,9 @@ class SandboxFiles:
             raise
         return True
 
-    async def hash(self, path: str) -> tuple[str, Local]:
+    async def hash(self, path: str) -> tuple[str, LocalEntry]:
         """Return the SHA-256 of a file, and its info at that time."""
-        async with patient(HASH_PATIENCE):
+        async with time_limit(HASH_TIMEOUT):
             answer = await self.runtime.call("workspace.hash", {"path": path})
         digest = answer.get("sha256")
         if not isinstance(digest, str) or not is_sha256(digest):
@@ -96,12 +95,12 @@ class SandboxFiles:
 
     async def remember(self, holding: Holding) -> None:
         """Store in the sandbox which commit it holds. The sandbox outlives this agent."""
-        async with patient():
+        async with time_limit():
             await self.runtime.call("workspace.commit", {"commit": json.dumps([*holding.commit, holding.is_whole])})
 
     async def recall(self) -> Holding | None:
         """Return the commit that the sandbox holds; None if none was ever stored there."""
-        async with patient():
+        async with time_limit():
             text = (await self.runtime.call("workspace.commit", {})).get("commit")
         if not text:
             return None
@@ -111,7 +110,7 @@ class SandboxFiles:
                 return Holding((generation, writer, committed_at), is_whole is True)
         raise breach("the commit is malformed")
 
-    async def open(self, local: Local) -> FileReading:
+    async def open(self, local: LocalEntry) -> FileReading:
         """Start reading a file that a scan found."""
         call = await self.runtime.open("workspace.read", {"path": local.path})
         return FileReading(call, local)
@@ -137,14 +136,14 @@ class SandboxFiles:
                 async for chunk in body:
                     digest.update(chunk)
                     size += len(chunk)
-                    async with patient():
+                    async with time_limit():
                         await call.send(chunk)
             _check_digest(entry.sha256, digest.hexdigest())
             await call.end()
-            async for _ in items(call):
+            async for _ in read_items(call):
                 pass
         except BaseException:
-            await give_up(call)
+            await cancel_call(call)
             raise
         local = read_local(call.result.get("info"), entry.path)
         return Written(digest.hexdigest() if body is not None else "", size, local, sign(local, time.time_ns()))
@@ -156,14 +155,14 @@ class Written:
 
     sha256: str
     size: int
-    local: Local
+    local: LocalEntry
     signature: Signature
 
 
 class FileReading:
     """One read of a file. `local`, `sha256` and `signature` are valid once `chunks` has been read to its end."""
 
-    def __init__(self, call: Call, expected: Local) -> None:
+    def __init__(self, call: Call, expected: LocalEntry) -> None:
         self._call = call
         self._digest = hashlib.sha256()
         self._started_ns = time.time_ns()
@@ -186,10 +185,10 @@ class FileReading:
         Raises:
             FileChangedError: The file differs before and after the read.
         """
-        before: Local | None = None
+        before: LocalEntry | None = None
         try:
             await self._call.end()
-            async for item in items(self._call):
+            async for item in read_items(self._call):
                 if isinstance(item, Event):
                     if item.value.get("type") == "info":
                         before = read_local(item.value.get("info"), self.local.path)
@@ -200,7 +199,7 @@ class FileReading:
                     self._digest.update(item.data)
                     yield item.data
         except BaseException:
-            await give_up(self._call)
+            await cancel_call(self._call)
             raise
         after = read_local(self._call.result.get("info_after"), self.local.path)
         if before is None or after != before or self.size != after.size or after.type != "file":
@@ -209,7 +208,7 @@ class FileReading:
 
     async def close(self) -> None:
         """Stop reading."""
-        await give_up(self._call)
+        await cancel_call(self._call)
 
     def _check_size(self, size: int) -> None:
         """Refuse a file that has grown: memory is reserved only for the size that the scan found."""

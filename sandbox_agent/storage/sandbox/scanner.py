@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sandbox_agent.storage.repository.manifest import MAX_FILES
 from sandbox_agent.storage.sandbox.file_info import breach, read_local
-from sandbox_agent.storage.timeouts import give_up, items
+from sandbox_agent.storage.timeouts import cancel_call, read_items
 from sandbox_link.protocol import Data, Event, OperationError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from sandbox_agent.storage.push.plan import Local
+    from sandbox_agent.storage.sandbox.file_info import LocalEntry
     from sandbox_link.protocol import Runtime
 
 _MAX_TOKEN: Final = 64
@@ -30,7 +30,7 @@ class _Scan:
 
     exclude: tuple[str, ...] = ()
     token: str = ""
-    found: Mapping[str, Local] = field(default_factory=dict)
+    found: Mapping[str, LocalEntry] = field(default_factory=dict)
 
 
 class Scanner:
@@ -40,7 +40,7 @@ class Scanner:
         self._runtime = runtime
         self._last = _Scan()
 
-    async def scan(self, paths: Sequence[str], exclude: Sequence[str]) -> list[Local]:
+    async def scan(self, paths: Sequence[str], exclude: Sequence[str]) -> list[LocalEntry]:
         """Return the files, symlinks and empty folders at or below `paths`; all if it is empty.
 
         Raises:
@@ -49,7 +49,7 @@ class Scanner:
         arguments = {"paths": list(paths), "exclude": list(exclude)}
         return list((await self._run_scan(arguments, {}))[0].values())
 
-    async def scan_again(self, exclude: tuple[str, ...]) -> Mapping[str, Local]:
+    async def scan_again(self, exclude: tuple[str, ...]) -> Mapping[str, LocalEntry]:
         """Return everything that is not excluded, by path, and remember it for the next scan.
 
         What did not change is the same object as in the last scan.
@@ -65,22 +65,22 @@ class Scanner:
         return found
 
     async def _run_scan(
-        self, arguments: dict[str, Any], before: Mapping[str, Local]
-    ) -> tuple[dict[str, Local], dict[str, Any]]:
+        self, arguments: dict[str, Any], before: Mapping[str, LocalEntry]
+    ) -> tuple[dict[str, LocalEntry], dict[str, Any]]:
         """Return what the scan found, and the runtime's answer. Merges differences into `before`."""
         call = await self._runtime.open("workspace.scan", arguments)
-        found: dict[str, Local] = {}
+        found: dict[str, LocalEntry] = {}
         deleted: set[str] = set()
         try:
             await call.end()
-            async for item in items(call):
+            async for item in read_items(call):
                 for info in _listed(item, "entries", "entries"):
                     local = read_local(info)
                     found[local.path] = local
                 deleted.update(path for path in _listed(item, "gone", "paths") if isinstance(path, str))
                 _check_count(max(len(found), len(deleted)))
         except BaseException:
-            await give_up(call)
+            await cancel_call(call)
             raise
         if call.result.get("is_difference") is True and arguments.get("since"):
             found = {**before, **found}

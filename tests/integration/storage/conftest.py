@@ -171,13 +171,13 @@ class Sandbox:
 
     async def keys(self) -> list[str]:
         """Every key of the workspace, once nothing of a push goes on behind its answer, as `read_keys` has them."""
-        await self.workspace.settle()
-        return await read_keys(self.store, self.workspace._parts.keys.prefix)
+        await self.workspace.wait_for_pruning()
+        return await read_keys(self.store, self.workspace._context.keys.prefix)
 
     async def manifest_key(self) -> str:
         """The key of the manifest that HEAD names."""
-        state = await self.workspace._parts.generations.read_head()
-        return self.workspace._parts.keys.of_manifest(state.head.manifest)
+        state = await self.workspace._context.repository.read_head()
+        return self.workspace._context.keys.of_manifest(state.head.manifest)
 
     def tree(self, *, times: bool = False) -> Tree:
         return read_tree(self.root, times=times)

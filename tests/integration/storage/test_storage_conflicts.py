@@ -28,7 +28,7 @@ async def one(new_sandbox):
     sandbox.write("untouched", b"base")
     await sandbox.push()
     yield sandbox
-    await sandbox.workspace._freshness.close()
+    await sandbox.workspace._remote_changes.close()
 
 
 @pytest.mark.parametrize("is_seen", [True, False], ids=["seen by a call before", "found by the last push"])
@@ -42,7 +42,7 @@ async def test_fault_37_a_file_that_changed_on_both_sides_is_kept_in_both_versio
     one.write("new", b"mine, new")
     one.write("plain", b"mine alone")
     if is_seen and not one.workspace.is_fresh():
-        await one.workspace.freshen()
+        await one.workspace.refresh_if_stale()
     done = await one.workspace.push_last("s1")
     assert list(done.failed) == []
     assert await stored(new_sandbox) == {

@@ -43,7 +43,7 @@ async def crash(new_sandbox, number, fault, prefix):
     sandbox.store.fail_after(number, fault)
     with contextlib.suppress(OperationError):
         await sandbox.push()
-    await sandbox.workspace.settle()
+    await sandbox.workspace.wait_for_pruning()
     is_through = sandbox.store.count <= number
     sandbox.store.heal()
     return sandbox, old, sandbox.tree(), is_through
@@ -55,7 +55,7 @@ async def test_fault_1_after_a_crash_at_any_call_a_restore_is_the_old_or_the_new
     new_sandbox, fault, stride, most, monkeypatch
 ):
     """An agent that dies at any call of a push leaves the old or the new snapshot, never a mixture."""
-    monkeypatch.setattr("sandbox_agent.storage.repository.delta.MOST", most)
+    monkeypatch.setattr("sandbox_agent.storage.repository.delta.MAX_PATHS", most)
     seen = []
     for number in range(0, 200, stride):
         prefix = f"c{number}/"
@@ -87,7 +87,7 @@ async def test_fault_1_after_a_crash_at_any_call_a_restore_is_the_old_or_the_new
 @FAULTS
 async def test_whoever_comes_after_a_crash_goes_on_from_what_it_restored(new_sandbox, fault, monkeypatch, stride):
     """The pod is gone with its files; another one restores, changes something else, and pushes."""
-    monkeypatch.setattr("sandbox_agent.storage.repository.repository.LEASE", -1.0)
+    monkeypatch.setattr("sandbox_agent.storage.repository.repository.LOCK_EXPIRY", -1.0)
     for number in range(0, 200, 3 * stride):
         prefix = f"c{number}/"
         _, old, new, is_through = await crash(new_sandbox, number, fault, prefix)

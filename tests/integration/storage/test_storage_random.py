@@ -56,7 +56,7 @@ def remove(target: Path) -> None:
 async def test_whatever_happens_between_pushes_a_restore_is_what_the_sandbox_has(
     new_sandbox, new_store, monkeypatch, most, seed
 ):
-    monkeypatch.setattr("sandbox_agent.storage.repository.delta.MOST", most)
+    monkeypatch.setattr("sandbox_agent.storage.repository.delta.MAX_PATHS", most)
     chance, store = random.Random(seed), new_store()
     one = new_sandbox()
     for step in range(40):
@@ -72,7 +72,7 @@ async def test_whatever_happens_between_pushes_a_restore_is_what_the_sandbox_has
                 assert list((await other.push()).failed) == []
                 await one.workspace.refresh()
             case 2:  # the agent is another one
-                await one.workspace.settle()
+                await one.workspace.wait_for_pruning()
                 one = new_sandbox(root=one.root)
             case 3:
                 (one.root / "part").write_bytes(chance.randbytes(5))

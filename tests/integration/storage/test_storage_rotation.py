@@ -11,17 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from sandbox_agent.storage.backends.object_store import (
-    PART_SIZE,
-    AccessDeniedError,
-    CredentialsExpiredError,
-    ObjectNotFoundError,
-    read_all,
-)
+from sandbox_agent.storage.backends.object_store import PART_SIZE, read_all
 from sandbox_agent.storage.backends.s3.client import S3Settings
 from sandbox_agent.storage.backends.s3.credentials import Connections
 from sandbox_agent.storage.backends.s3.store import S3Store
 from sandbox_agent.storage.concurrency import BoundedThreads
+from sandbox_agent.storage.errors import AccessDeniedError, CredentialsExpiredError, ObjectNotFoundError
 from sandbox_agent.storage.repository.keys import Keys
 from sandbox_agent.storage.workspace import Workspace
 from tests.integration.storage.conftest import PREFIX, FolderRuntime
@@ -78,7 +73,7 @@ async def test_fault_32_credentials_that_end_in_the_middle_of_an_upload_delay_it
             gate.good.clear()
 
     gate.before = end_at_the_second_part
-    workspace = Workspace(store, Keys(PREFIX), FolderRuntime(tmp_path), "pod-a", interval=-1)
+    workspace = Workspace(store, Keys(PREFIX), FolderRuntime(tmp_path), "pod-a", max_age=-1)
 
     async def push() -> list[object]:
         return [step.done async for step in workspace.push() if step.WhichOneof("event") == "done"]

@@ -8,8 +8,9 @@ import random
 
 import pytest
 
-from sandbox_agent.storage.backends.object_store import PART_SIZE, ObjectNotFoundError, PreconditionFailedError
+from sandbox_agent.storage.backends.object_store import PART_SIZE
 from sandbox_agent.storage.backends.s3.store import S3Store
+from sandbox_agent.storage.errors import ObjectNotFoundError, PreconditionFailedError
 from sandbox_link.protocol import OperationError
 from sandbox_proto.v1 import workspace_pb2
 from tests.integration.storage.conftest import PREFIX
@@ -124,7 +125,7 @@ async def test_a_touched_file_is_compared_and_not_moved(new_sandbox):
 
 
 async def test_a_file_that_may_have_changed_within_a_tick_of_the_clock_is_compared_each_time(new_sandbox, monkeypatch):
-    monkeypatch.setattr("sandbox_agent.storage.push.plan.RACY_NS", 1 << 62)
+    monkeypatch.setattr("sandbox_agent.storage.sandbox.file_info.RACY_NS", 1 << 62)
     sandbox = new_sandbox()
     sandbox.write("f", b"same")
     for _ in range(3):
@@ -371,7 +372,7 @@ async def test_a_sandbox_that_hangs_while_it_is_read_ends_the_push(new_sandbox, 
         await asyncio.Event().wait()
 
     one.runtime._handlers = {**one.runtime._handlers, "workspace.read": hang}
-    monkeypatch.setattr("sandbox_agent.storage.timeouts.PATIENCE", 0.05)
+    monkeypatch.setattr("sandbox_agent.storage.timeouts.REQUEST_TIMEOUT", 0.05)
     with pytest.raises(OperationError) as caught:
         await one.push()
     assert (caught.value.code, caught.value.reason) == ("UNAVAILABLE", "RUNTIME_UNAVAILABLE")

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sandbox_agent.storage.backends.object_store import PreconditionFailedError
 from sandbox_agent.storage.backends.s3.client import Connection
 from sandbox_agent.storage.backends.s3.fast_put import SMALL
 from sandbox_agent.storage.backends.s3.store import S3Store
+from sandbox_agent.storage.errors import PreconditionFailedError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sandbox_agent.storage.backends.object_store import StorageUnavailableError
+from sandbox_agent.storage.errors import StorageUnavailableError
 from sandbox_link.protocol import OperationError
 from tests.support.recording import recorded
 
@@ -27,7 +27,7 @@ async def test_each_request_to_storage_is_below_what_it_was_made_for(new_sandbox
         await one.push()
         await other.restore()
         other.workspace.is_fresh()
-        await other.workspace.freshen()
+        await other.workspace.refresh_if_stale()
         spans = exporter.get_finished_spans()
     for name, wanted in (("sandbox.push", put), ("sandbox.restore", get), ("sandbox.look", listing)):
         whole, made = below(spans, name)

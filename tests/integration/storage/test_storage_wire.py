@@ -18,7 +18,7 @@ from sandbox_link.protocol import OperationError
 from tests.integration.storage.conftest import PREFIX, FolderRuntime, read_keys
 from tests.support.tcp_proxy import TcpProxy, serve_tcp_proxy
 
-PATIENCE = 0.5
+READ_TIMEOUT = 0.5
 """Seconds without a byte here; in a pod it is 60."""
 LARGE = random.Random(29).randbytes(12 << 20)
 """More than the kernel holds for a sender: it feels a slow wire."""
@@ -46,7 +46,7 @@ async def proxy(s3_settings: S3Settings) -> AsyncIterator[TcpProxy]:
 def settings(s3_settings: S3Settings, proxy: TcpProxy) -> S3Settings:
     """Through the proxy."""
     endpoint = f"http://{proxy.address}"
-    times = {"connect_timeout": PATIENCE, "read_timeout": PATIENCE}
+    times = {"connect_timeout": READ_TIMEOUT, "read_timeout": READ_TIMEOUT}
     return dataclasses.replace(s3_settings, endpoint=endpoint, attempts=2, **times)
 
 
@@ -92,13 +92,13 @@ async def test_fault_29_a_push_over_a_slow_wire_takes_longer_than_any_patience_a
 ):
     """A push over a slow connection succeeds as long as bytes move."""
     # What the kernel took for the sender is still to be sent when it waits for the answer.
-    store = S3Store(dataclasses.replace(settings, read_timeout=4 * PATIENCE))
+    store = S3Store(dataclasses.replace(settings, read_timeout=4 * READ_TIMEOUT))
     workspace = workspace_of(store, tmp_path / "a")
     (tmp_path / "a/large.bin").write_bytes(LARGE)
-    proxy.rate = len(LARGE) / (8 * PATIENCE)
+    proxy.rate = len(LARGE) / (8 * READ_TIMEOUT)
     began = time.monotonic()
     (done,) = await push(workspace)
-    assert time.monotonic() - began > 6 * PATIENCE, "no byte was late, and all of them were"
+    assert time.monotonic() - began > 6 * READ_TIMEOUT, "no byte was late, and all of them were"
     assert (done.files_saved, list(done.failed)) == (1, [])
     assert (await straight.stat(KEY)).size == len(LARGE)
     await store.close()
@@ -124,7 +124,7 @@ async def test_fault_30_a_body_that_is_cut_off_on_the_wire_is_nothing_or_all(
     (done,) = await push(workspace)
     assert (done.files_saved, list(done.failed)) == (1, [])
     assert (await straight.stat(KEY)).size == len(LARGE)
-    await workspace.settle()
+    await workspace.wait_for_pruning()
     assert [key for key in await read_keys(straight, PREFIX) if "previous" in key] == []
 
 
@@ -171,7 +171,7 @@ async def test_fault_40_a_request_whose_answer_never_comes_is_made_again_and_cou
         (done,) = await push(workspace)
         assert (done.generation, done.files_saved, list(done.failed)) == (generation, 1, [])
     assert proxy.swallowed == 1
-    await workspace.settle()
+    await workspace.wait_for_pruning()
     fresh = workspace_of(straight, tmp_path / "b")
     await restore(fresh)
     assert (tmp_path / "b/f").read_bytes() == b"content"
@@ -186,16 +186,16 @@ async def test_fault_29_a_look_at_a_storage_that_does_not_answer_delays_one_call
     proxy: TcpProxy, store: S3Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """A check for changes that gets no answer delays one call by at most five seconds."""
-    monkeypatch.setattr("sandbox_agent.storage.restore.freshness.PATIENCE", 0.2)
+    monkeypatch.setattr("sandbox_agent.storage.restore.remote_changes.CALL_TIMEOUT", 0.2)
     workspace = workspace_of(store, tmp_path / "a")
     await push(workspace)
     proxy.is_silent = True
     for longest in (1.0, 0.1, 0.1):
         began = time.monotonic()
         assert not workspace.is_fresh()
-        await workspace.freshen()
+        await workspace.refresh_if_stale()
         assert time.monotonic() - began < longest
-    await workspace._freshness.close()
+    await workspace._remote_changes.close()
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>welcome</html>", b"<ListBucketResult></ListBucketResult>"])

@@ -6,16 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sandbox_agent.storage.repository.head import Before, Head, Pushing, decode_head, encode_head
+from sandbox_agent.storage.errors import ManifestError
+from sandbox_agent.storage.repository.head import Head, LockRecord, PreviousObject, decode_head, encode_head
 from sandbox_agent.storage.repository.keys import NameRefusedError, check_path
-from sandbox_agent.storage.repository.manifest import (
-    Entry,
-    Manifest,
-    ManifestError,
-    decode_manifest,
-    encode_manifest,
-    manifest_name,
-)
+from sandbox_agent.storage.repository.manifest import Entry, Manifest, decode_manifest, encode_manifest, manifest_name
 
 SHA = "0" * 64
 FILE = {"path": "f", "type": "file", "size": 1, "mode": 420, "mtime_ns": 5, "sha256": SHA, "etag": '"e"'}
@@ -47,18 +41,18 @@ def test_a_manifest_comes_back_as_it_was(sizes, generation):
     assert decode_manifest(encode_manifest(manifest), generation) == manifest
 
 
-@given(st.dictionaries(PATHS, st.sampled_from([Before(), Before(SHA, "e")]), max_size=8))
+@given(st.dictionaries(PATHS, st.sampled_from([PreviousObject(), PreviousObject(SHA, "e")]), max_size=8))
 def test_a_head_comes_back_as_it_was(undo):
     head = Head(
         7,
         manifest_name(7, "0123456789abcdef"),
         "pod-a",
         "t",
-        Pushing(8, "pod-b", "now", undo),
+        LockRecord(8, "pod-b", "now", undo),
         dict.fromkeys(undo, "e"),
     )
     assert decode_head(encode_head(head)) == head
-    assert head.interrupted == head.pushing
+    assert head.interrupted == head.lock
 
 
 @given(JSON)
@@ -113,10 +107,10 @@ def test_a_poisoned_entry_is_refused_and_said(change, reason):
     ("value", "reason"),
     [
         ({"version": 2, "generation": 1, "files": []}, "version 2"),
-        ({"version": 1, "generation": 2, "files": []}, "not one of generation 1"),
+        ({"version": 1, "generation": 2, "files": []}, "does not belong to generation 1"),
         ({"version": 1, "generation": 1, "files": {}}, "not a list"),
-        ({"version": 1, "generation": 1, "files": [FILE, FILE]}, "there twice"),
-        ({"version": 1, "generation": 1, "files": [FILE, {**FILE, "path": "f/g"}]}, "which is no folder"),
+        ({"version": 1, "generation": 1, "files": [FILE, FILE]}, "occurs twice"),
+        ({"version": 1, "generation": 1, "files": [FILE, {**FILE, "path": "f/g"}]}, "which is not a folder"),
         ([], "not an object"),
     ],
 )

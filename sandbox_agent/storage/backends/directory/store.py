@@ -22,17 +22,16 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from sandbox_agent.storage.backends.directory.watch import FolderWatch
 from sandbox_agent.storage.backends.directory.writer_tag import read_tag, write_tag
-from sandbox_agent.storage.backends.object_store import (
+from sandbox_agent.storage.backends.object_store import ObjectInfo, StoredObject
+from sandbox_agent.storage.concurrency import BoundedThreads
+from sandbox_agent.storage.errors import (
     AccessDeniedError,
     KeyObstructedError,
-    ObjectInfo,
     ObjectNotFoundError,
     PreconditionFailedError,
     StorageError,
     StorageUnavailableError,
-    StoredObject,
 )
-from sandbox_agent.storage.concurrency import BoundedThreads
 from sandbox_agent.storage.repository.keys import is_confined
 from sandbox_proto import tracing
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from sandbox_agent.storage.backends.object_store import (
+from sandbox_agent.storage.errors import (
     AccessDeniedError,
     CredentialsExpiredError,
     ObjectNotFoundError,

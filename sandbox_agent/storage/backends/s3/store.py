@@ -11,20 +11,18 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from sandbox_agent.storage.backends.object_store import (
-    PART_SIZE,
-    AccessDeniedError,
-    CredentialsExpiredError,
-    ObjectInfo,
-    ObjectNotFoundError,
-    PreconditionFailedError,
-    StorageUnavailableError,
-    StoredObject,
-)
+from sandbox_agent.storage.backends.object_store import PART_SIZE, ObjectInfo, StoredObject
 from sandbox_agent.storage.backends.s3.credentials import RENEWAL_WAIT, Connections
 from sandbox_agent.storage.backends.s3.errors import translated
 from sandbox_agent.storage.backends.s3.fast_put import WRITER_TAG
 from sandbox_agent.storage.concurrency import BoundedThreads
+from sandbox_agent.storage.errors import (
+    AccessDeniedError,
+    CredentialsExpiredError,
+    ObjectNotFoundError,
+    PreconditionFailedError,
+    StorageUnavailableError,
+)
 from sandbox_proto import tracing
 
 if TYPE_CHECKING:

@@ -27,7 +27,7 @@ async def test_a_push_after_one_change_lists_nothing_and_leaves_nothing(new_sand
         sandbox.write("a", content)
         sandbox.store.log.clear()
         await sandbox.push()
-        await sandbox.workspace.settle()
+        await sandbox.workspace.wait_for_pruning()
         asked = [(name, key.rpartition("/")[2][:4]) for name, key in sandbox.store.log]
         asked[1:3] = sorted(asked[1:3])  # these two at the same time
         assert asked == [
@@ -48,7 +48,7 @@ async def test_an_agent_that_does_not_know_what_was_left_lists_it_once(new_sandb
         other.write("a", content)
         other.store.log.clear()
         await other.push()
-        await other.workspace.settle()
+        await other.workspace.wait_for_pruning()
         assert ("pages" in [name for name, _ in other.store.log]) is is_listed
     assert await leftovers(other) == []
 
@@ -75,7 +75,7 @@ async def test_an_old_manifest_that_stayed_goes_with_the_next_push(new_sandbox, 
     sandbox.write("new", b"1")
     sandbox.store.fail_after(0, only="delete_many")
     with monkeypatch.context() as patch:
-        patch.setattr("sandbox_agent.storage.repository.delta.MOST", 0)
+        patch.setattr("sandbox_agent.storage.repository.delta.MAX_PATHS", 0)
         assert (await sandbox.push()).generation == 2
     assert len(await manifests(sandbox)) == 2
     sandbox.store.heal()

@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from sandbox_agent.storage.backends.object_store import StorageUnavailableError
+from sandbox_agent.storage.errors import StorageUnavailableError
 from sandbox_link.protocol import OperationError
 from tests.integration.storage.conftest import contents
 
@@ -87,7 +87,7 @@ async def test_the_end_waits_for_the_removal_behind_the_last_push(one, removal, 
 
 
 async def test_the_end_does_not_wait_for_ever(one, removal, monkeypatch):
-    monkeypatch.setattr("sandbox_agent.storage.repository.prune.END_PATIENCE", 0.05)
+    monkeypatch.setattr("sandbox_agent.storage.repository.prune.CLOSE_TIMEOUT", 0.05)
     await one.push()
     async with asyncio.timeout(30):
         await one.workspace.close()
@@ -96,7 +96,7 @@ async def test_the_end_does_not_wait_for_ever(one, removal, monkeypatch):
 @MANIFEST
 async def test_what_a_dead_agent_left_is_removed_by_a_push_that_saves_nothing(one, new_sandbox, most, monkeypatch):
     """It died between the answer and the removal."""
-    monkeypatch.setattr("sandbox_agent.storage.repository.delta.MOST", most)
+    monkeypatch.setattr("sandbox_agent.storage.repository.delta.MAX_PATHS", most)
     one.store.fail_after(0, only="delete_many")
     assert (await one.push()).generation == 2
     assert len(await bookkeeping(one)) == (3 if most else 4)
@@ -107,7 +107,7 @@ async def test_what_a_dead_agent_left_is_removed_by_a_push_that_saves_nothing(on
     assert await bookkeeping(heir) == expected
     heir.store.log.clear()
     await heir.push()
-    await heir.workspace.settle()
+    await heir.workspace.wait_for_pruning()
     assert [name for name, _ in heir.store.log] == ["get"], "it knows now that nothing is left"
 
 
@@ -115,20 +115,20 @@ async def test_what_a_dead_agent_left_is_removed_by_a_push_that_saves_nothing(on
 @pytest.mark.parametrize("through", [True, False], ids=["whose push ends well", "that crashes"])
 async def test_a_removal_leaves_what_the_next_writer_needs(one, new_sandbox, most, through, monkeypatch):
     """Its listing comes late, when another session has claimed the next generation already."""
-    monkeypatch.setattr("sandbox_agent.storage.repository.delta.MOST", most)
+    monkeypatch.setattr("sandbox_agent.storage.repository.delta.MAX_PATHS", most)
     await one.push()
-    await one.workspace.settle()
+    await one.workspace.wait_for_pruning()
     other = new_sandbox("pod-b")
     await other.restore()
     other.write("f", b"of the other")
-    garbage, put, heads = one.workspace._parts.generations.garbage, other.store.put, []
+    pruner, put, heads = one.workspace._context.repository.pruner, other.store.put, []
 
     async def put_amid_a_removal(key, body, **conditions):
         heads.extend([key] if key.endswith("/HEAD") else [])
         if len(heads) == 2:  # its commit: all that it needs is there
-            state = await one.workspace._parts.generations.read_head()
-            assert state.head.pushing.generation == 3
-            await garbage.collect(state.head, state.head.generation)
+            state = await one.workspace._context.repository.read_head()
+            assert state.head.lock.generation == 3
+            await pruner.prune(state.head, state.head.generation)
             if not through:
                 raise StorageUnavailableError("crash")
         return await put(key, body, **conditions)
@@ -147,9 +147,9 @@ async def test_a_removal_leaves_what_the_next_writer_needs(one, new_sandbox, mos
 async def test_an_interrupted_push_of_an_older_version_is_undone(one, new_store, new_sandbox):
     """Its copies have no generation in their names, and its HEAD no changes."""
     prefix, store = "clusters/t1/work/", new_store()
-    generations = one.workspace._parts.generations
-    state = await generations.read_head()
-    (entry,) = (await generations.read_manifest(state.head)).files
+    repository = one.workspace._context.repository
+    state = await repository.read_head()
+    (entry,) = (await repository.read_manifest(state.head)).files
     await store.copy(await one.manifest_key(), f"{prefix}.workspace/manifest-0000000001.json")
     await store.delete_many([await one.manifest_key()])
     await store.copy(f"{prefix}code-interpreter/f", f"{prefix}.workspace/previous/{entry.sha256}")

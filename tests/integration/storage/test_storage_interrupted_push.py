@@ -8,9 +8,10 @@ import json
 
 import pytest
 
-from sandbox_agent.storage.backends.object_store import PART_SIZE, PreconditionFailedError, StorageUnavailableError
+from sandbox_agent.storage.backends.object_store import PART_SIZE
 from sandbox_agent.storage.backends.s3.store import S3Store
-from sandbox_agent.storage.base_state import CONFLICT
+from sandbox_agent.storage.errors import PreconditionFailedError, StorageUnavailableError
+from sandbox_agent.storage.push.conflicts import CONFLICT
 from sandbox_link.protocol import OperationError
 from tests.integration.storage.conftest import PREFIX, contents
 
@@ -86,7 +87,7 @@ async def test_a_push_that_takes_an_interrupted_one_back_leaves_what_others_stor
 async def test_a_restore_after_an_interrupted_push_brings_what_others_stored_since(
     interrupted, new_store, new_sandbox, monkeypatch
 ):
-    monkeypatch.setattr("sandbox_agent.storage.repository.repository.LEASE", -1.0)
+    monkeypatch.setattr("sandbox_agent.storage.repository.repository.LOCK_EXPIRY", -1.0)
     store = new_store()
     for name in NAMES:
         await store.put(FILES + name, b"theirs")
@@ -238,8 +239,8 @@ async def test_an_agent_that_goes_on_after_its_claim_was_taken_over_loses_no_com
     before.store.copy = copy_later
     pushing = asyncio.create_task(before.push())
     await has_claimed.wait()
-    generations = after.workspace._parts.generations
-    looks = {name: getattr(generations, name) for name in ("list_all", "list_previous")}
+    repository = after.workspace._context.repository
+    looks = {name: getattr(repository, name) for name in ("list_all", "list_backups")}
 
     def going_on_behind(name):
         async def look(*arguments):
@@ -252,7 +253,7 @@ async def test_an_agent_that_goes_on_after_its_claim_was_taken_over_loses_no_com
         return look
 
     for name in looks:
-        setattr(generations, name, going_on_behind(name))
+        setattr(repository, name, going_on_behind(name))
     await after.push()
     fresh = new_sandbox("pod-c")
     await fresh.restore()
@@ -262,7 +263,7 @@ async def test_an_agent_that_goes_on_after_its_claim_was_taken_over_loses_no_com
 async def test_what_somebody_deleted_amid_an_interrupted_push_stays_deleted(
     interrupted, new_store, new_sandbox, monkeypatch
 ):
-    monkeypatch.setattr("sandbox_agent.storage.repository.repository.LEASE", -1.0)
+    monkeypatch.setattr("sandbox_agent.storage.repository.repository.LOCK_EXPIRY", -1.0)
     await new_store().delete_many([FILES + "replaced"])
     heir = new_sandbox("pod-b")
     await heir.restore()
@@ -287,7 +288,7 @@ async def test_an_interrupted_push_without_marks_is_undone_also_after_one_with_m
     interrupted, new_store, new_sandbox, monkeypatch
 ):
     """An agent of before had no marks; the next one's push is cut off behind its claim."""
-    monkeypatch.setattr("sandbox_agent.storage.repository.repository.LEASE", -1.0)
+    monkeypatch.setattr("sandbox_agent.storage.repository.repository.LOCK_EXPIRY", -1.0)
     store = new_store()
     async with store.get(HEAD) as reading:
         head = json.loads(b"".join([chunk async for chunk in reading.chunks]))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from types import SimpleNamespace
 
 import pytest
 
 from sandbox_agent.storage.backends.directory.store import DirectoryStore
-from sandbox_agent.storage.restore.freshness import Freshness, Looking
+from sandbox_agent.storage.restore.remote_changes import RemoteChanges
 from tests.integration.storage.conftest import contents
 
 FILES = "clusters/t1/work/code-interpreter/"
@@ -16,7 +18,7 @@ FILES = "clusters/t1/work/code-interpreter/"
 async def next_call(sandbox):
     """What the agent does before each client call."""
     if not sandbox.workspace.is_fresh():
-        await sandbox.workspace.freshen()
+        await sandbox.workspace.refresh_if_stale()
 
 
 @pytest.fixture
@@ -26,7 +28,7 @@ async def one(new_sandbox):
     await sandbox.push()
     await next_call(sandbox)
     yield sandbox
-    await sandbox.workspace._freshness.close()
+    await sandbox.workspace._remote_changes.close()
 
 
 async def test_r19_what_others_put_there_is_in_the_sandbox_before_the_next_call(one, new_store):
@@ -93,9 +95,9 @@ async def test_a_storage_that_fails_breaks_no_call_and_is_left_alone_for_a_while
     one.store.fail_after(0)
     await next_call(one)
     assert one.workspace.is_fresh(), "the next call does not wait for it again"
-    assert "could not be looked for" in (await one.workspace.status()).last_error
+    assert "could not check" in (await one.workspace.status()).last_error
     one.store.heal()
-    one.workspace._freshness._good_until = 0.0
+    one.workspace._remote_changes._valid_until = 0.0
     await next_call(one)
     assert contents(one) == {"f": b"mine", "late": b"1"}
     assert (await one.workspace.status()).last_error == ""
@@ -170,6 +172,15 @@ class Clock:
         return self.now
 
 
+def remote_changes(check, fetch, clock=time.monotonic):
+    """RemoteChanges whose checks are the test's."""
+    store = SimpleNamespace(is_quiet=lambda prefix: False)
+    context = SimpleNamespace(store=store, keys=SimpleNamespace(prefix=""))
+    changes = RemoteChanges(context, None, None, fetch, monotonic=clock)
+    changes._check = check
+    return changes
+
+
 async def test_calls_share_a_look_that_began_after_them_and_no_other():
     looks, gates, has_begun = [], [asyncio.Event() for _ in range(3)], asyncio.Event()
 
@@ -182,14 +193,14 @@ async def test_calls_share_a_look_that_began_after_them_and_no_other():
     async def bring():
         raise AssertionError("there is no news")
 
-    freshness = Freshness(Looking(lambda: False, look, bring, lambda error: None))
+    changes = remote_changes(look, bring)
     calls = []
     for _ in range(2):
-        assert not freshness.is_fresh()
-        calls.append(asyncio.create_task(freshness.freshen()))
+        assert not changes.is_fresh()
+        calls.append(asyncio.create_task(changes.refresh_if_stale()))
     await has_begun.wait()
-    assert not freshness.is_fresh()  # it comes while the first look is under way
-    late = asyncio.create_task(freshness.freshen())
+    assert not changes.is_fresh()  # it comes while the first look is under way
+    late = asyncio.create_task(changes.refresh_if_stale())
     await asyncio.sleep(0)
     gates[0].set()
     await asyncio.gather(*calls)
@@ -197,7 +208,7 @@ async def test_calls_share_a_look_that_began_after_them_and_no_other():
     gates[1].set()
     await late
     assert looks == [0, 1]
-    await freshness.close()
+    await changes.close()
 
 
 @pytest.mark.parametrize(("is_costly", "good_for"), [(False, 0.0), (True, 8.0)])
@@ -211,12 +222,12 @@ async def test_a_costly_look_is_good_for_some_time(is_costly, good_for):
     async def bring():
         raise AssertionError("there is no news")
 
-    freshness = Freshness(Looking(lambda: False, look, bring, lambda error: None), clock)
-    assert not freshness.is_fresh()
-    await freshness.freshen()
+    changes = remote_changes(look, bring, clock)
+    assert not changes.is_fresh()
+    await changes.refresh_if_stale()
     if good_for:
         clock.now += good_for - 0.1
-        assert freshness.is_fresh()
+        assert changes.is_fresh()
         clock.now += 0.2
-    assert not freshness.is_fresh()
-    await freshness.close()
+    assert not changes.is_fresh()
+    await changes.close()

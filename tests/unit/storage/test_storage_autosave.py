@@ -5,12 +5,12 @@ import contextlib
 
 import pytest
 
-from sandbox_agent.storage.autosave import OnChange, Pace, Syncing
+from sandbox_agent.storage.autosave import AutoSave, AutoSavePolicy
 from sandbox_link.protocol import Event, OperationError
 from sandbox_proto import tracing
 from tests.support.recording import recorded
 
-QUICK = Pace(quiet=0.01, longest=0.05, first_retry=0.01, last_retry=0.02, poll=0.01)
+QUICK = AutoSavePolicy(quiet=0.01, max_delay=0.05, min_retry=0.01, max_retry=0.02, poll=0.01)
 
 
 class WatchingRuntime:
@@ -69,8 +69,8 @@ async def world():
     runtime, store, restored = WatchingRuntime(), Store(), asyncio.Event()
 
     @contextlib.asynccontextmanager
-    async def begin(pace=QUICK):
-        saving = OnChange(Syncing(runtime, ["node_modules"], restored.wait, store.push, pace))
+    async def begin(policy=QUICK):
+        saving = AutoSave(runtime, ["node_modules"], restored.wait, store.push, policy)
         saving.start()
         yield saving
         await saving.stop()
@@ -88,7 +88,7 @@ async def test_a_save_is_no_part_of_the_trace_of_the_call_that_began_the_saving(
 
     with recorded(), tracing.span("bind"):
         assert tracing.is_within()
-        saving = OnChange(Syncing(WatchingRuntime(), [], restored.wait, push, QUICK))
+        saving = AutoSave(WatchingRuntime(), [], restored.wait, push, QUICK)
         saving.start()
         saving.note_change()
         restored.set()
@@ -111,7 +111,7 @@ async def test_nothing_is_saved_before_the_restore_and_then_what_is_there_is(wor
 async def test_a_burst_is_one_push_and_an_endless_one_is_saved_in_between(world):
     runtime, store, restored, begin = world
     restored.set()
-    async with begin(Pace(quiet=0.05, longest=0.2)) as saving:
+    async with begin(AutoSavePolicy(quiet=0.05, max_delay=0.2)) as saving:
         for _ in range(50):
             runtime.events.put_nowait("changed")
         await store.until(1)

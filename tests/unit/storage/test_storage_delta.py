@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sandbox_agent.storage.repository import delta as changes_module
-from sandbox_agent.storage.repository.delta import Changes, find_changes
-from sandbox_agent.storage.repository.head import VERSION, Head, Pushing, decode_head, encode_head
-from sandbox_agent.storage.repository.manifest import Entry, ManifestError, manifest_name
+from sandbox_agent.storage.errors import ManifestError
+from sandbox_agent.storage.repository import delta as delta_module
+from sandbox_agent.storage.repository.delta import Delta, find_delta
+from sandbox_agent.storage.repository.head import VERSION, Head, LockRecord, decode_head, encode_head
+from sandbox_agent.storage.repository.manifest import Entry, manifest_name
 
 SHA = "0" * 64
 NAMES = st.sampled_from(["a", "b", "ü", "x-1", "x-2"])
@@ -32,12 +33,12 @@ GENERATIONS = st.lists(st.dictionaries(NAMES, st.integers(0, 3), max_size=5).map
 
 @given(GENERATIONS)
 def test_a_manifest_with_the_changes_of_any_generations_is_the_last_one(generations):
-    manifest, changes = generations[0], Changes()
+    manifest, changes = generations[0], Delta()
     for old, new in itertools.pairwise(generations):
-        found = find_changes(changes, old, new)
+        found = find_delta(changes, old, new)
         assert found is not None
         changes = found
-        head = Head(7, manifest_name(2, "0123456789abcdef"), "pod-a", "t", Pushing(8, "pod-b", "now"), {}, changes)
+        head = Head(7, manifest_name(2, "0123456789abcdef"), "pod-a", "t", LockRecord(8, "pod-b", "now"), {}, changes)
         assert decode_head(encode_head(head)) == head
     assert list(changes.apply(manifest).items()) == list(generations[-1].items())
 
@@ -45,20 +46,20 @@ def test_a_manifest_with_the_changes_of_any_generations_is_the_last_one(generati
 def test_what_is_the_same_is_no_change():
     old = generation({"a": 1, "b": 2, "c": 3})
     new = {**generation({"a": 1, "b": 2}), "c": entry("c", 4), "d": entry("d")}
-    assert find_changes(Changes(), old, new) == Changes({"c": entry("c", 4), "d": entry("d")})
-    assert find_changes(Changes(), old, old) == Changes()
+    assert find_delta(Delta(), old, new) == Delta({"c": entry("c", 4), "d": entry("d")})
+    assert find_delta(Delta(), old, old) == Delta()
 
 
-@pytest.mark.parametrize("bound", ["MOST", "LARGEST"])
+@pytest.mark.parametrize("bound", ["MAX_PATHS", "MAX_BYTES"])
 def test_where_much_has_changed_a_manifest_is_better(bound, monkeypatch):
     old = generation({"a": 1, "b": 2, "c": 3})
-    before = find_changes(Changes(), old, generation({"a": 2, "b": 2, "c": 3}))
+    before = find_delta(Delta(), old, generation({"a": 2, "b": 2, "c": 3}))
     new = generation({"a": 2, "b": 3})
-    most = {"MOST": 3, "LARGEST": len(changes_module.encode_changes(find_changes(before, old, new)))}[bound]
-    monkeypatch.setattr(changes_module, bound, most)
-    assert find_changes(before, old, new) == Changes({"a": old["a"], "b": new["b"]} | {"a": new["a"]}, frozenset("c"))
-    monkeypatch.setattr(changes_module, bound, most - 1)
-    assert find_changes(before, old, new) is None
+    most = {"MAX_PATHS": 3, "MAX_BYTES": len(delta_module.encode_delta(find_delta(before, old, new)))}[bound]
+    monkeypatch.setattr(delta_module, bound, most)
+    assert find_delta(before, old, new) == Delta({"a": old["a"], "b": new["b"]} | {"a": new["a"]}, frozenset("c"))
+    monkeypatch.setattr(delta_module, bound, most - 1)
+    assert find_delta(before, old, new) is None
 
 
 @pytest.mark.parametrize(
@@ -71,7 +72,7 @@ def test_where_much_has_changed_a_manifest_is_better(bound, monkeypatch):
         ({"files": [{**FILE, "path": "../x"}], "gone": []}, "plain relative path"),
         ({"files": [{**FILE, "etag": ""}], "gone": []}, "needs `etag`"),
         ({"files": [], "gone": ["a/../b"]}, "plain relative path"),
-        ({"files": [], "gone": [1]}, "no text"),
+        ({"files": [], "gone": [1]}, "not text"),
         ({"files": [FILE, FILE], "gone": []}, "names a path twice"),
         ({"files": [FILE], "gone": ["f"]}, "names a path twice"),
     ],
@@ -89,8 +90,8 @@ def test_poisoned_changes_are_refused_and_said(value, reason):
 
 
 def test_changes_that_do_not_go_with_the_manifest_are_refused():
-    with pytest.raises(ManifestError, match="which is no folder"):
-        Changes({"a/b": entry("a/b")}).apply({"a": entry("a")})
+    with pytest.raises(ManifestError, match="which is not a folder"):
+        Delta({"a/b": entry("a/b")}).apply({"a": entry("a")})
 
 
 @pytest.mark.parametrize(

@@ -83,7 +83,7 @@ async def test_variables_are_not_used_with_files_that_were_saved_after_them(new_
     _, interpreters, variables = await new_session()
     await variables.load()
     assert interpreters.loaded == []
-    assert interpreters.problems == ["files were saved after the variables were: the two do not belong together"]
+    assert interpreters.problems == ["files were saved after the variables: the two do not belong together"]
 
 
 async def test_variables_that_could_not_be_saved_leave_no_older_ones_behind(new_session):
@@ -114,22 +114,22 @@ async def test_variables_that_could_not_be_saved_leave_no_older_ones_behind(new_
 async def test_a_damaged_object_is_told_and_not_handed_back(new_session, position):
     sandbox, _, variables = await new_session()
     await variables.save()
-    key = variables._place.key
+    key = variables._location.key
     async with sandbox.store.get(key) as stored:
         content = bytearray(b"".join([chunk async for chunk in stored.chunks]))
     content[position] ^= 1
     await sandbox.store.put(key, bytes(content))
     _, interpreters, variables = await new_session()
     await variables.load()
-    assert (interpreters.loaded, interpreters.problems) == ([], ["what was saved of the variables is damaged"])
+    assert (interpreters.loaded, interpreters.problems) == ([], ["the saved variables are damaged"])
 
 
 @pytest.mark.parametrize("content", [b"", b"\n", b"{}\n", b"x" * 9000])
 async def test_an_object_that_is_none_of_ours_is_told(new_session, content):
     sandbox, interpreters, variables = await new_session()
-    await sandbox.store.put(variables._place.key, content)
+    await sandbox.store.put(variables._location.key, content)
     await variables.load()
-    assert (interpreters.loaded, interpreters.problems) == ([], ["what was saved of the variables is damaged"])
+    assert (interpreters.loaded, interpreters.problems) == ([], ["the saved variables are damaged"])
 
 
 async def test_variables_that_storage_does_not_give_are_told_and_cost_nothing_else(new_session):
@@ -138,4 +138,4 @@ async def test_variables_that_storage_does_not_give_are_told_and_cost_nothing_el
     sandbox.store.fail_after(0, only="get")
     await variables.load()
     [problem] = interpreters.problems
-    assert problem.startswith("they could not be brought back: storage is not available")
+    assert problem.startswith("they could not be loaded: storage is not available")

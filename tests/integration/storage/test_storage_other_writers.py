@@ -8,8 +8,8 @@ import json
 
 import pytest
 
-from sandbox_agent.storage.backends.object_store import AccessDeniedError, StorageUnavailableError
 from sandbox_agent.storage.backends.s3.store import S3Store
+from sandbox_agent.storage.errors import AccessDeniedError, StorageUnavailableError
 from sandbox_link.protocol import OperationError
 from sandbox_testing.store import Fault
 from tests.integration.storage.conftest import contents
@@ -106,9 +106,9 @@ async def test_what_another_tool_added_is_in_the_next_generation_too(new_sandbox
     await one.workspace.refresh()
     one.write("f", b"mine, changed")
     await one.push()
-    generations = one.workspace._parts.generations
-    state = await generations.read_head()
-    manifest = await generations.read_manifest(state.head)
+    repository = one.workspace._context.repository
+    state = await repository.read_head()
+    manifest = await repository.read_manifest(state.head)
     assert [entry.path for entry in manifest.files] == ["added", "f"]
     assert all(entry.sha256 for entry in manifest.files)
 
@@ -216,11 +216,11 @@ async def test_a_push_that_is_under_way_keeps_other_writers_out_until_it_counts_
     assert await expect_error(one.push()) == ("UNAVAILABLE", "STORAGE_UNAVAILABLE")
     other.write("g", b"other")
     with pytest.raises(
-        OperationError, match=r"pod-a is pushing this workspace.* ends at 20.*Z, in (300|2\d\d) s"
+        OperationError, match=r"pod-a is pushing this workspace.* expires at 20.*Z, in (300|2\d\d) s"
     ) as caught:
         await other.push()
     assert (caught.value.code, caught.value.reason) == CONFLICT
-    monkeypatch.setattr("sandbox_agent.storage.repository.repository.LEASE", -1.0)
+    monkeypatch.setattr("sandbox_agent.storage.repository.repository.LOCK_EXPIRY", -1.0)
     assert (await other.push()).generation == 2
     one.store.heal()
     assert await expect_error(one.push()) == CONFLICT
@@ -233,8 +233,8 @@ async def test_a_push_that_is_under_way_keeps_other_writers_out_until_it_counts_
     ("most", "last"), [(256, "code-interpreter/f"), (0, "/manifest-0000000002")], ids=["upload", "manifest"]
 )
 async def test_a_writer_that_lost_its_claim_meanwhile_does_not_commit(new_sandbox, monkeypatch, most, last):
-    monkeypatch.setattr("sandbox_agent.storage.repository.delta.MOST", most)
-    monkeypatch.setattr("sandbox_agent.storage.repository.repository.LEASE", -1.0)
+    monkeypatch.setattr("sandbox_agent.storage.repository.delta.MAX_PATHS", most)
+    monkeypatch.setattr("sandbox_agent.storage.repository.repository.LOCK_EXPIRY", -1.0)
     one, other = new_sandbox("pod-a"), new_sandbox("pod-b")
     one.write("f", b"base")
     await one.push()
@@ -258,8 +258,8 @@ async def test_a_writer_that_lost_its_claim_meanwhile_does_not_commit(new_sandbo
 
 async def test_a_writer_that_lost_its_claim_writes_over_no_manifest_of_the_winner(new_sandbox, monkeypatch):
     """It stood still before its manifest, until another one had made the same generation."""
-    monkeypatch.setattr("sandbox_agent.storage.repository.delta.MOST", 0)
-    monkeypatch.setattr("sandbox_agent.storage.repository.repository.LEASE", -1.0)
+    monkeypatch.setattr("sandbox_agent.storage.repository.delta.MAX_PATHS", 0)
+    monkeypatch.setattr("sandbox_agent.storage.repository.repository.LOCK_EXPIRY", -1.0)
     one, other = new_sandbox("pod-a"), new_sandbox("pod-b")
     one.write("f", b"base")
     await one.push()
@@ -408,7 +408,7 @@ async def test_a_conflict_is_over_once_there_is_one_version_of_the_file(new_sand
     await new_store().put(FILES + "f", b"theirs")
     one.write("f", b"mine")
     assert [failure.path for failure in (await one.push()).failed] == ["f"]
-    await one.workspace.freshen()
+    await one.workspace.refresh_if_stale()
     assert [failure.path for failure in (await one.push()).failed] == ["f"]
     assert contents(one) == {"f": b"mine"}
 
@@ -418,7 +418,7 @@ async def test_a_conflict_is_over_once_there_is_one_version_of_the_file(new_sand
         expected["mine"] = b"mine"
         assert list((await one.push()).failed) == []
         assert not one.workspace.is_fresh()
-        await one.workspace.freshen()
+        await one.workspace.refresh_if_stale()
     elif how == "restore":
         await one.restore()
     else:
@@ -455,7 +455,7 @@ async def test_a_file_that_another_tool_replaced_is_not_deleted_with_the_old_one
     (one.root / "g").unlink()
     assert (await one.push()).generation == 2
     assert "code-interpreter/g" not in await one.keys()
-    await one.workspace.freshen()
+    await one.workspace.refresh_if_stale()
     assert contents(one) == {"f": b"theirs"}
 
 

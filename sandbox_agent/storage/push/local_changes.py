@@ -1,0 +1,251 @@
+"""Finds what the sandbox changed since its base. A file that cannot be read is a failure of its own.
+
+Errors: OperationError of the runtime.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from sandbox_agent.storage.concurrency import for_each
+from sandbox_agent.storage.errors import KeyObstructedError
+from sandbox_agent.storage.push.conflicts import CONFLICT
+from sandbox_agent.storage.push.plan import is_described, is_same, list_differing, merge_entries, plan_push
+from sandbox_agent.storage.repository.keys import NameRefusedError
+from sandbox_agent.storage.sandbox.file_info import sign
+from sandbox_link.protocol import OperationError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from sandbox_agent.storage.base_state import Base
+    from sandbox_agent.storage.context import WorkspaceContext
+    from sandbox_agent.storage.progress import ProgressMeter
+    from sandbox_agent.storage.push.upload import UploadedFile
+    from sandbox_agent.storage.repository.manifest import Entry
+    from sandbox_agent.storage.sandbox.file_info import LocalEntry, Signature
+
+
+@dataclass(slots=True)
+class Problems:
+    """Files that a push does not save, and why."""
+
+    failed: list[tuple[str, str]] = field(default_factory=list)
+    """Paths and reasons."""
+    conflicts: set[str] = field(default_factory=set)
+    """Paths that are in conflict after this push."""
+    resolved_by_deletion: set[str] = field(default_factory=set)
+    """Paths whose conflict is over because the sandbox deleted its version."""
+    is_obstructed: bool = False
+    """Another stored file blocked the key of a file."""
+
+    @contextlib.contextmanager
+    def collecting(self, path: str) -> Iterator[None]:
+        """Turn an error of the body into a failure of this path, unless the sandbox is not available."""
+        try:
+            yield
+        except OperationError as error:
+            if error.code == "UNAVAILABLE":
+                raise
+            self.failed.append((path, f"{error.reason}: {error.message}"))
+        except KeyObstructedError:
+            self.is_obstructed = True
+            self.failed.append((path, "a stored file or folder blocks its name; push it again"))
+
+    def add_conflict(self, path: str) -> None:
+        """Record that a file changed here and in storage."""
+        self.conflicts.add(path)
+        self.failed.append((path, CONFLICT))
+
+
+@dataclass(slots=True)
+class LocalChanges:
+    """The sandbox's files compared with the base. The push adds its uploads when they are stored."""
+
+    base: Base
+    scanned: Mapping[str, LocalEntry]
+    entries: dict[str, Entry]
+    """The sandbox's files by path, as the next snapshot lists them. Files to upload are missing until `add_uploads`."""
+    signatures: dict[str, Signature]
+    metadata_only: list[str]
+    """Paths of symlinks and empty folders."""
+    problems: Problems
+    uploads: list[LocalEntry] = field(default_factory=list)
+    deleted: list[str] = field(default_factory=list)
+
+    def add_uploads(self, uploaded: Mapping[str, UploadedFile], repaired: Mapping[str, Entry]) -> None:
+        """Add what was stored.
+
+        Args:
+            uploaded: Uploaded files by path.
+            repaired: Entries of objects that were brought back after an interrupted push, and so have another etag.
+        """
+        for path, known in repaired.items():
+            entry = self.entries.get(path)
+            if entry is not None and known.sha256 == entry.sha256:
+                self.entries[path] = replace(entry, etag=known.etag)
+        for path, file in uploaded.items():
+            self.entries[path] = file.entry
+            self.signatures[path] = file.signature
+
+    def merge(self, stored: Mapping[str, Entry]) -> dict[str, Entry]:
+        """Return the entries of the next snapshot."""
+        is_tree = self.base.entries is self.base.committed
+        return merge_entries(stored, self.entries, self.deleted, is_tree=is_tree)
+
+    def differ(self, stored: Mapping[str, Entry], merged: Mapping[str, Entry]) -> bool:
+        """Return whether the next snapshot would differ from what is stored."""
+        if merged.keys() != stored.keys():
+            return True
+        # Nearly all entries are the same objects.
+        replaced = [(path, entry) for path, entry in self.entries.items() if stored.get(path) is not entry]
+        return any(not is_same(entry, stored[path]) for path, entry in replaced if path in merged)
+
+    def in_sandbox(self) -> frozenset[str]:
+        """Return the stored paths that the sandbox has."""
+        if not self.deleted and self.entries.keys() <= self.base.in_sandbox:
+            return self.base.in_sandbox
+        return self.base.in_sandbox.union(self.entries).difference(self.deleted)
+
+    def find_unchanged(self, entries: Mapping[str, Entry], *, is_whole: bool) -> Mapping[str, LocalEntry]:
+        """Return what needs no second look until it changes: the next base's `unchanged`.
+
+        Args:
+            entries: The next base's entries.
+            is_whole: All of the sandbox was scanned.
+        """
+        before = self.base.unchanged
+        unchanged = dict(self.scanned if is_whole else before)
+        for path, local in self.scanned.items():
+            if before.get(path) is local:
+                continue
+            entry = self.entries.get(path)
+            if entry is not None and is_described(local, entry, self.signatures.get(path)):
+                unchanged[path] = local
+            else:
+                unchanged.pop(path, None)
+        if unchanged.keys() <= entries.keys():
+            return unchanged
+        return {path: local for path, local in unchanged.items() if path in entries}
+
+
+async def find_local_changes(
+    context: WorkspaceContext, base: Base, scanned: Mapping[str, LocalEntry], meter: ProgressMeter, *, is_whole: bool
+) -> LocalChanges:
+    """Compare a scan with the base. Files whose times do not decide are read by the runtime.
+
+    Args:
+        context: The workspace's.
+        base: The remote state that the sandbox last saw.
+        scanned: The sandbox's files by path, of those that are pushed.
+        meter: Gets the number of files, and the size of those to upload.
+        is_whole: All of the sandbox was scanned.
+    """
+    problems = Problems()
+    kept = {path: base.entries[path] for path, local in scanned.items() if base.unchanged.get(path) is local}
+    rest = {
+        path: local
+        for path, local in scanned.items()
+        if path not in kept and _has_storable_name(context, base, path, problems)
+    }
+    if base.conflicts:
+        await _check_conflicts(context, base, rest, problems, is_whole=is_whole)
+        rest = {path: local for path, local in rest.items() if path not in problems.conflicts}
+    missing = base.in_sandbox.difference(scanned) if is_whole else ()
+    plan = plan_push(rest.values(), base.entries, base.signatures, missing)
+    entries = {**kept, **{entry.path: entry for entry in (*plan.keep, *plan.metadata_only)}}
+    metadata_only = [entry.path for entry in plan.metadata_only]
+    changes = LocalChanges(base, scanned, entries, dict(base.signatures), metadata_only, problems)
+    changes.uploads = plan.upload + await _hash(context, changes, plan.hash_first)
+    changes.deleted = await _find_deleted(context, base, plan.deleted)
+    count = len(kept) + len(rest)
+    meter.expect(count, sum(local.size for local in changes.uploads))
+    meter.add(0, count - len(changes.uploads))
+    return changes
+
+
+async def is_dirty(context: WorkspaceContext, base: Base) -> bool:
+    """Return whether a push of everything would find a change or a conflict. No content is read.
+
+    A file may only look changed, so the answer can be true although nothing needs to be saved.
+    """
+    if base.conflicts:
+        return True
+    scanned = await context.files.scan_again(context.excluded)
+    if any(True for _ in list_differing(scanned.values(), base.entries, base.signatures)):
+        return True
+    for path in base.in_sandbox.difference(scanned):
+        entry = base.entries.get(path)
+        if entry is not None and not await context.files.is_there(path, entry.type):
+            return True
+    return False
+
+
+def _has_storable_name(context: WorkspaceContext, base: Base, path: str, problems: Problems) -> bool:
+    entry = base.entries.get(path)
+    if entry is not None and entry.type == "file":
+        return True
+    try:
+        context.keys.of_file(path)
+    except NameRefusedError as error:
+        problems.failed.append((path, str(error)))
+        return False
+    return True
+
+
+async def _check_conflicts(
+    context: WorkspaceContext, base: Base, scanned: Mapping[str, LocalEntry], problems: Problems, *, is_whole: bool
+) -> None:
+    """Record which conflicts remain. One is over if both versions are equal, or if the sandbox deleted its own."""
+
+    async def check(path: str) -> None:
+        local, entry = scanned.get(path), base.entries[path]
+        if local is None:
+            if not is_whole or await context.files.is_there(path, "file"):
+                problems.conflicts.add(path)
+            else:
+                problems.resolved_by_deletion.add(path)
+            return
+        with problems.collecting(path):
+            if local.type == entry.type == "file":
+                is_resolved = (await context.files.hash(path))[0] == entry.sha256
+            else:
+                is_resolved = is_same(local.as_entry(), entry)
+            if not is_resolved:
+                problems.add_conflict(path)
+
+    await for_each([path for path in base.conflicts if path in base.entries], check)
+
+
+async def _hash(context: WorkspaceContext, changes: LocalChanges, candidates: Sequence[LocalEntry]) -> list[LocalEntry]:
+    """Return the candidates whose content is not the stored one, and add the others to the entries."""
+    differing: list[LocalEntry] = []
+
+    async def compare(local: LocalEntry) -> None:
+        with changes.problems.collecting(local.path):
+            seen = time.time_ns()
+            digest, now = await context.files.hash(local.path)
+            entry = changes.base.entries[local.path]
+            if digest != entry.sha256:
+                differing.append(now)
+                return
+            changes.entries[local.path] = now.as_entry(entry.sha256, entry.etag)
+            changes.signatures[local.path] = sign(now, seen)
+
+    await for_each(candidates, compare)
+    return differing
+
+
+async def _find_deleted(context: WorkspaceContext, base: Base, candidates: Sequence[str]) -> list[str]:
+    """Return the candidates that are not in the sandbox. Others may be there and excluded from scans."""
+    deleted: list[str] = []
+
+    async def check(path: str) -> None:
+        if not await context.files.is_there(path, base.entries[path].type):
+            deleted.append(path)
+
+    await for_each(candidates, check)
+    return deleted
