@@ -72,10 +72,12 @@ class FaultyStore:
         *,
         if_match: str = "",
         if_none_match: bool = False,
-        push: int = 0,
+        writer_tag: int = 0,
     ) -> str:
         return await self._do(
-            "put", key, lambda: self._store.put(key, body, if_match=if_match, if_none_match=if_none_match, push=push)
+            "put",
+            key,
+            lambda: self._store.put(key, body, if_match=if_match, if_none_match=if_none_match, writer_tag=writer_tag),
         )
 
     async def stat(self, key: str) -> ObjectInfo:
@@ -95,11 +97,11 @@ class FaultyStore:
         async for page in self._store.pages(prefix, after=after):
             yield page
 
-    def is_quiet(self, prefix: str) -> bool:
-        return self._store.is_quiet(prefix)
+    def is_unchanged(self, prefix: str) -> bool:
+        return self._store.is_unchanged(prefix)
 
-    async def attend(self, prefix: str) -> bool:
-        return await self._store.attend(prefix)
+    async def start_watching(self, prefix: str) -> bool:
+        return await self._store.start_watching(prefix)
 
     async def close(self) -> None:
         await self._store.close()

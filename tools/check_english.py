@@ -126,7 +126,7 @@ def check_text(passage: Passage) -> Iterator[Finding]:
 
 
 def _sentences(prose: str) -> Iterator[str]:
-    for block in re.split(r"\n\s*\n|\n\s*(?=[-*] |\d+\. |\w+: )", prose):
+    for block in re.split(r"\n\s*\n|\n\s*(?=[-*] |\d+\. |\w+: |@\w)", prose):
         text = " ".join(line.strip() for line in block.splitlines() if not _SKIP_LINE.match(line))
         # A colon or semicolon ends a sentence too: what follows can be read by itself.
         yield from re.split(r"(?<=[.!?:;])\s+", text)

@@ -31,7 +31,7 @@ class ObjectInfo:
     """Opaque. It changes with the content."""
     last_modified: datetime
     """On the store's clock."""
-    push: int | None = None
+    writer_tag: int | None = None
     """The writer tag given to `put`; 0 without one, None if unknown, as in a listing. A copy may have its source's."""
 
 
@@ -64,7 +64,7 @@ class ObjectStore(Protocol):
         *,
         if_match: str = "",
         if_none_match: bool = False,
-        push: int = 0,
+        writer_tag: int = 0,
     ) -> str:
         """Write an object, completely or not at all. An exception from iterating over the body ends the upload.
 
@@ -73,7 +73,7 @@ class ObjectStore(Protocol):
             body: The content.
             if_match: The etag that the object must have.
             if_none_match: The object must not exist.
-            push: A writer tag, which `stat` returns: the generation of the push that writes the object.
+            writer_tag: A number that `stat` returns: the generation of the push that writes the object.
 
         Returns:
             The new etag.
@@ -120,12 +120,12 @@ class ObjectStore(Protocol):
         """
         ...
 
-    def is_quiet(self, prefix: str) -> bool:
-        """Return True if certainly nothing below a prefix changed since `attend` was called for it. Never blocks."""
+    def is_unchanged(self, prefix: str) -> bool:
+        """Return True if certainly nothing below a prefix changed since `start_watching`. Never blocks."""
         ...
 
-    async def attend(self, prefix: str) -> bool:
-        """Start watching a prefix, one per store. Returns True if `is_quiet` can detect changes."""
+    async def start_watching(self, prefix: str) -> bool:
+        """Start watching a prefix, one per store. Returns True if `is_unchanged` can detect changes."""
         ...
 
     async def close(self) -> None:

@@ -174,7 +174,7 @@ async def is_dirty(context: WorkspaceContext, base: Base) -> bool:
     """
     if base.conflicts:
         return True
-    scanned = await context.files.scan_again(context.excluded)
+    scanned = await context.files.scanner.scan_again(context.excluded)
     if any(True for _ in list_differing(scanned.values(), base.entries, base.signatures)):
         return True
     for path in base.in_sandbox.difference(scanned):

@@ -110,9 +110,9 @@ async def _scan(context: WorkspaceContext, paths: Sequence[str]) -> Mapping[str,
         OperationError: The runtime refused. NOT_FOUND, INVALID_ARGUMENT: `paths`.
     """
     if not paths:
-        return await context.files.scan_again(context.excluded)
+        return await context.files.scanner.scan_again(context.excluded)
     try:
-        return {local.path: local for local in await context.files.scan(paths, ())}
+        return {local.path: local for local in await context.files.scanner.scan(paths, ())}
     except OperationError as error:
         if error.code in {"NOT_FOUND", "INVALID_ARGUMENT"}:
             raise OperationError(error.code, error.reason, error.message, "paths") from error

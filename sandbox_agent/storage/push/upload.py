@@ -128,7 +128,7 @@ class Uploader:
         path = reading.local.path
         key, generation = self._context.keys.of_file(path), self._lock.generation
         try:
-            return await self._context.store.put(key, chunks, push=generation, **condition)
+            return await self._context.store.put(key, chunks, writer_tag=generation, **condition)
         except (PreconditionFailedError, ObjectNotFoundError):
             await self._journal.record_foreign_objects([path])
             etag = self._accept(reading)
@@ -154,7 +154,7 @@ class Uploader:
         return ""
 
     async def _scan_again(self, path: str) -> LocalEntry:
-        for local in await self._context.files.scan([path], ()):
+        for local in await self._context.files.scanner.scan([path], ()):
             if local.path == path and local.type == "file":
                 return local
         raise OperationError("FAILED_PRECONDITION", "NOT_A_FILE", "it is no longer a regular file")

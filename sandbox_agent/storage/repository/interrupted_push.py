@@ -87,5 +87,5 @@ class InterruptedPush:
         except ObjectNotFoundError:
             return None if self._has_tags and self.undo[path].exists else Leftover()
         # Without tags every object counts as the push's: the store does not keep tags, or an older agent pushed.
-        is_left = not self._has_tags or info.push is None or info.push == self._generation + 1
+        is_left = not self._has_tags or info.writer_tag is None or info.writer_tag == self._generation + 1
         return Leftover(info.etag) if is_left or info.etag == self.undo[path].etag else None

@@ -115,7 +115,7 @@ class Repository:
                 content = await read_all(stored, MAX_BYTES)
                 modified = stored.info.last_modified.timestamp()
                 age = stored.served_at.timestamp() - modified
-                etag, is_tagged = stored.info.etag, bool(stored.info.push)
+                etag, is_tagged = stored.info.etag, bool(stored.info.writer_tag)
         except ObjectNotFoundError:
             return HeadState()
         return HeadState(await asyncio.to_thread(decode_head, content), etag, modified, age, is_tagged)
@@ -131,7 +131,7 @@ class Repository:
         body = await asyncio.to_thread(encode_head, new)
         try:
             etag = await self._store.put(
-                self._keys.head, body, if_match=old.etag, if_none_match=not old.etag, push=new.generation + 1
+                self._keys.head, body, if_match=old.etag, if_none_match=not old.etag, writer_tag=new.generation + 1
             )
         except (PreconditionFailedError, StorageUnavailableError):
             now = await self.read_head()

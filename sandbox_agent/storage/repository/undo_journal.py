@@ -215,7 +215,7 @@ class UndoJournal:
                 async for chunk in stored.chunks:
                     digest.update(chunk)
                 found = PreviousObject(digest.hexdigest(), stored.info.etag)
-                is_own = stored.info.push == self._lock.generation
+                is_own = stored.info.writer_tag == self._lock.generation
         replaced = self._objects[path]
         replaced.now = found
         if is_own:

@@ -93,7 +93,7 @@ class RemoteChanges:
 
     def is_fresh(self) -> bool:
         """Return whether a call that begins now may go on at once. Otherwise it awaits `refresh_if_stale` next."""
-        if not self._context.store.is_quiet(self._context.keys.prefix):
+        if not self._context.store.is_unchanged(self._context.keys.prefix):
             self._requested += 1
         return self._requested == self._answered or self._monotonic() < self._valid_until
 
@@ -139,7 +139,7 @@ class RemoteChanges:
     async def _check(self) -> tuple[bool, bool]:
         """Return whether the check was costly, and whether there are changes to fetch."""
         with tracing.span("sandbox.look") as span:
-            is_watching = await self._context.store.attend(self._context.keys.prefix)
+            is_watching = await self._context.store.start_watching(self._context.keys.prefix)
             with translating():
                 listing = await self._context.repository.list_all()
                 self._seen = _fingerprint(listing)

@@ -106,7 +106,7 @@ class Restore:
             StorageUnavailableError: Others changed the workspace during every attempt.
         """
         # The sandbox scans its files while storage lists its own.
-        async with run_alongside(self._context.files.scan((), ())) as scanning:
+        async with run_alongside(self._context.files.scanner.scan((), ())) as scanning:
             observed = await self._context.repository.observe()
             # One scan is enough: each file that is written from here on is added to it.
             self._sandbox.local = {local.path: local for local in await scanning}

@@ -23,7 +23,7 @@ from sandbox_link.frames import Stream
 from sandbox_link.protocol import Event, OperationError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator
 
     from sandbox_agent.storage.repository.manifest import Entry, EntryType
     from sandbox_link.protocol import Call, Runtime
@@ -47,19 +47,12 @@ class SandboxFiles:
 
     Attributes:
         runtime: The sandbox's runtime.
+        scanner: Scans the sandbox.
     """
 
     def __init__(self, runtime: Runtime) -> None:
         self.runtime = runtime
-        self._scanner = Scanner(runtime)
-
-    async def scan(self, paths: Sequence[str], exclude: Sequence[str]) -> list[LocalEntry]:
-        """Scan paths, as `Scanner.scan`."""
-        return await self._scanner.scan(paths, exclude)
-
-    async def scan_again(self, exclude: tuple[str, ...]) -> Mapping[str, LocalEntry]:
-        """Scan everything, as `Scanner.scan_again`."""
-        return await self._scanner.scan_again(exclude)
+        self.scanner = Scanner(runtime)
 
     async def is_there(self, path: str, kind: EntryType) -> bool:
         """Return True if a stored path still exists. A folder in the place of a file or symlink does not count."""

@@ -55,8 +55,8 @@ class Walk:
         is_skipped: Returns True for a path to leave out, with everything below it.
         is_strict: An unreadable folder is an error. If False, it is left out.
         on_part: Called with the open folder and the name of each part file.
-        passer: Called with the path of each folder and a slash, empty for the base. It may return a function that is
-            called with each entry there, and returns True for an entry to leave out before anything else is read.
+        passer: Called with the path of each folder and a slash, empty for the base. It may return a function that
+            is called with each entry there. That function returns True for an entry to leave out.
         is_sorted: Visit in the order of the paths as bytes. If False, files come before the folders beside them, in
             the order of the directory, which is faster.
     """

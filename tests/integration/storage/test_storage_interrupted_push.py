@@ -276,7 +276,7 @@ async def test_what_somebody_deleted_amid_an_interrupted_push_stays_deleted(
 async def test_a_copy_of_another_key_has_nobodys_mark(interrupted, new_store):
     store = new_store()
     elsewhere = "clusters/t1/other/code-interpreter/x"
-    await store.put(elsewhere, b"theirs", push=2)
+    await store.put(elsewhere, b"theirs", writer_tag=2)
     for name in NAMES:
         await store.copy(elsewhere, FILES + name)
     await interrupted.push()
@@ -311,7 +311,7 @@ async def test_in_a_store_that_keeps_no_marks_an_interrupted_push_is_undone_all_
     sandbox = new_sandbox()
     put = sandbox.store.put
 
-    async def put_without_mark(key, body, *, push=0, **options):
+    async def put_without_mark(key, body, *, writer_tag=0, **options):
         return await put(key, body, **options)
 
     sandbox.store.put = put_without_mark

@@ -174,7 +174,7 @@ class Clock:
 
 def remote_changes(check, fetch, clock=time.monotonic):
     """RemoteChanges whose checks are the test's."""
-    store = SimpleNamespace(is_quiet=lambda prefix: False)
+    store = SimpleNamespace(is_unchanged=lambda prefix: False)
     context = SimpleNamespace(store=store, keys=SimpleNamespace(prefix=""))
     changes = RemoteChanges(context, None, None, fetch, monotonic=clock)
     changes._check = check

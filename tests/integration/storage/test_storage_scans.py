@@ -43,8 +43,8 @@ def runtime(tmp_path):
 
 async def both(files, exclude=EXCLUDE):
     """The paths that the second scan of one agent finds, which a new agent's scan confirms."""
-    again = (await files.scan_again(exclude)).values()
-    everything = await SandboxFiles(FolderRuntime(files.runtime.root)).scan((), exclude)
+    again = (await files.scanner.scan_again(exclude)).values()
+    everything = await SandboxFiles(FolderRuntime(files.runtime.root)).scanner.scan((), exclude)
     assert sorted(again, key=lambda local: local.path) == sorted(everything, key=lambda local: local.path)
     return sorted(local.path for local in again)
 
@@ -66,9 +66,9 @@ async def test_the_second_scan_tells_what_changed_and_finds_everything(runtime):
 
 async def test_what_did_not_change_is_the_same_object(runtime):
     files = SandboxFiles(runtime)
-    first = await files.scan_again(EXCLUDE)
+    first = await files.scanner.scan_again(EXCLUDE)
     (runtime.root / "a").write_text("A")
-    second = await files.scan_again(EXCLUDE)
+    second = await files.scanner.scan_again(EXCLUDE)
     assert {path for path in first if first[path] is second[path]} == {"b", "folder/c", "link"}
 
 
@@ -77,7 +77,7 @@ async def test_after_other_patterns_another_agent_or_a_new_runtime_everything_is
     await both(files)
     assert "x.tmp" in await both(files, ("b",))
     assert len(runtime.told) == 4
-    await SandboxFiles(runtime).scan_again(("b",))
+    await SandboxFiles(runtime).scanner.scan_again(("b",))
     await both(files, ("b",))
     assert len(runtime.told) == 4, "the runtime remembers another scan"
     runtime.__post_init__()  # as if it had started anew
@@ -122,10 +122,10 @@ async def test_a_scan_that_breaks_the_contract_is_an_error(tmp_path, event, resu
         return result
 
     files = SandboxFiles(runtime)
-    await files.scan_again(EXCLUDE)
+    await files.scanner.scan_again(EXCLUDE)
     runtime._handlers = {**runtime._handlers, "workspace.scan": lie}
     with pytest.raises(OperationError, match="no list of") as caught:
-        await files.scan_again(EXCLUDE)
+        await files.scanner.scan_again(EXCLUDE)
     assert caught.value.code == "INTERNAL"
 
 
@@ -135,5 +135,5 @@ async def test_a_difference_from_nothing_is_everything(runtime):
 
     files = SandboxFiles(runtime)
     runtime._handlers = {**runtime._handlers, "workspace.scan": lie}
-    assert await files.scan_again(EXCLUDE) == {}
-    assert await files.scan_again(EXCLUDE) == {}
+    assert await files.scanner.scan_again(EXCLUDE) == {}
+    assert await files.scanner.scan_again(EXCLUDE) == {}

@@ -78,16 +78,16 @@ class DirectoryStore:
         *,
         if_match: str = "",
         if_none_match: bool = False,
-        push: int = 0,
+        writer_tag: int = 0,
     ) -> str:
         condition = functools.partial(self._check, key, if_match, if_none_match=if_none_match)
         if isinstance(body, bytes):
-            return await self._run(self._put_bytes, key, body, condition, push)
+            return await self._run(self._put_bytes, key, body, condition, writer_tag)
         part, descriptor = await self._run(self._begin)
         try:
             async for chunk in body:
                 await self._run(_write, descriptor, chunk)
-            await self._run(_finish, part, descriptor, push)
+            await self._run(_finish, part, descriptor, writer_tag)
             return await self._run(self._commit, part, key, condition)
         finally:
             os.close(descriptor)
@@ -108,13 +108,13 @@ class DirectoryStore:
         for start in range(0, len(infos), _PAGE):
             yield infos[start : start + _PAGE]
 
-    def is_quiet(self, prefix: str) -> bool:  # noqa: ARG002 - there is only one watch
-        return self._watch is not None and self._watch.is_quiet()
+    def is_unchanged(self, prefix: str) -> bool:  # noqa: ARG002 - there is only one watch
+        return self._watch is not None and self._watch.is_unchanged()
 
-    async def attend(self, prefix: str) -> bool:
+    async def start_watching(self, prefix: str) -> bool:
         if self._watch is None:
             self._watch = FolderWatch(self._root / prefix)
-        await self._run(self._watch.attend)
+        await self._run(self._watch.start_watching)
         return self._watch.is_watching
 
     async def close(self) -> None:
@@ -151,7 +151,7 @@ class DirectoryStore:
         return self._with_tag(_info(key, self._path(key).lstat()))
 
     def _with_tag(self, info: ObjectInfo) -> ObjectInfo:
-        return replace(info, push=read_tag(self._path(info.key), info.etag))
+        return replace(info, writer_tag=read_tag(self._path(info.key), info.etag))
 
     def _begin(self) -> tuple[Path, int]:
         folder = self._root / _INCOMING
@@ -159,11 +159,11 @@ class DirectoryStore:
         part = folder / secrets.token_hex(16)
         return part, os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
 
-    def _put_bytes(self, key: str, body: bytes, condition: Callable[[], None], push: int) -> str:
+    def _put_bytes(self, key: str, body: bytes, condition: Callable[[], None], writer_tag: int) -> str:
         part, descriptor = self._begin()
         try:
             _write(descriptor, body)
-            _finish(part, descriptor, push)
+            _finish(part, descriptor, writer_tag)
             return self._commit(part, key, condition)
         finally:
             os.close(descriptor)
@@ -274,10 +274,10 @@ def _write(descriptor: int, data: bytes) -> None:
         view = view[os.write(descriptor, view) :]
 
 
-def _finish(part: Path, descriptor: int, push: int) -> None:
+def _finish(part: Path, descriptor: int, writer_tag: int) -> None:
     """Tag a file and flush it to the disk."""
-    if push:
-        write_tag(part, push, _info("", os.fstat(descriptor)).etag)
+    if writer_tag:
+        write_tag(part, writer_tag, _info("", os.fstat(descriptor)).etag)
     os.fsync(descriptor)
 
 

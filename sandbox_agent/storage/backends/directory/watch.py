@@ -17,7 +17,7 @@ _FOLDER: Final = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 class FolderWatch:
     """A watch of one folder and everything below it.
 
-    Call `attend`, then read the folder, then ask `is_quiet`, which detects every change since `attend`.
+    Call `start_watching`, then read the folder. `is_unchanged` then detects every change since `start_watching`.
     """
 
     def __init__(self, root: Path) -> None:
@@ -27,14 +27,14 @@ class FolderWatch:
 
     @property
     def is_watching(self) -> bool:
-        """True if `is_quiet` can detect changes."""
+        """True if `is_unchanged` can detect changes."""
         return self._queue is not None
 
-    def is_quiet(self) -> bool:
-        """Return True if certainly nothing changed since the last `attend`. Never blocks."""
+    def is_unchanged(self) -> bool:
+        """Return True if certainly nothing changed since the last `start_watching`. Never blocks."""
         if self._queue is None:
             return False
-        # Always read, so that the queue does not overflow between calls of `attend`.
+        # Always read, so that the queue does not overflow between calls of `start_watching`.
         try:
             while events := self._queue.read():
                 if any(not event.mask & inotify.IGNORED for event in events):
@@ -43,7 +43,7 @@ class FolderWatch:
             return False
         return self._quiet
 
-    def attend(self) -> None:
+    def start_watching(self) -> None:
         """Watch every existing folder. Blocks for a walk. A folder created later is a change."""
         self._quiet = True
         try:

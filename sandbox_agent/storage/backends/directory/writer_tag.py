@@ -12,16 +12,16 @@ if TYPE_CHECKING:
 _NAME: Final = "user.sandbox.push"
 
 
-def write_tag(path: Path, push: int, etag: str) -> None:
+def write_tag(path: Path, generation: int, etag: str) -> None:
     """Tag a file, if the file system has extended attributes.
 
     Args:
         path: The file.
-        push: The generation of the push.
+        generation: The generation of the push.
         etag: The file's etag.
     """
     try:
-        os.setxattr(path, _NAME, f"{push} {etag}".encode())
+        os.setxattr(path, _NAME, f"{generation} {etag}".encode())
     except OSError as error:
         if error.errno != errno.ENOTSUP:
             raise
@@ -33,10 +33,10 @@ def read_tag(path: Path, etag: str) -> int | None:
     A program that writes into the file keeps its attributes, but changes the etag, which the tag contains.
     """
     try:
-        push, _, marked = os.getxattr(path, _NAME, follow_symlinks=False).decode(errors="replace").partition(" ")
+        generation, _, tagged = os.getxattr(path, _NAME, follow_symlinks=False).decode(errors="replace").partition(" ")
     except FileNotFoundError:
         raise
     except OSError as error:
         # A tag that we cannot read is not ours.
         return None if error.errno == errno.ENOTSUP else 0
-    return int(push) if push.isdecimal() and marked == etag else 0
+    return int(generation) if generation.isdecimal() and tagged == etag else 0

@@ -84,9 +84,9 @@ class S3Store:
         *,
         if_match: str = "",
         if_none_match: bool = False,
-        push: int = 0,
+        writer_tag: int = 0,
     ) -> str:
-        tag: dict[str, Any] = {"Metadata": {WRITER_TAG: _writer_tag(key, push)}} if push else {}
+        tag: dict[str, Any] = {"Metadata": {WRITER_TAG: _encode_tag(key, writer_tag)}} if writer_tag else {}
         conditions: dict[str, Any] = {}
         if if_match:
             conditions["IfMatch"] = if_match
@@ -99,7 +99,7 @@ class S3Store:
             first = await anext(parts, b"")
             if len(first) == PART_SIZE:
                 return await self._put_parts(key, first, parts, tag, conditions)
-            return await self.put(key, first, if_match=if_match, if_none_match=if_none_match, push=push)
+            return await self.put(key, first, if_match=if_match, if_none_match=if_none_match, writer_tag=writer_tag)
 
     async def stat(self, key: str) -> ObjectInfo:
         return _info(key, await self._read("head_object", key))
@@ -143,10 +143,10 @@ class S3Store:
                 return
             position = {"ContinuationToken": answer["NextContinuationToken"]}
 
-    def is_quiet(self, prefix: str) -> bool:  # noqa: ARG002 - the protocol's
+    def is_unchanged(self, prefix: str) -> bool:  # noqa: ARG002 - the protocol's
         return False
 
-    async def attend(self, prefix: str) -> bool:  # noqa: ARG002 - the protocol's
+    async def start_watching(self, prefix: str) -> bool:  # noqa: ARG002 - the protocol's
         return False
 
     async def close(self) -> None:
@@ -276,15 +276,15 @@ async def _one_done(running: set[asyncio.Task[None]]) -> set[asyncio.Task[None]]
     return rest
 
 
-def _writer_tag(key: str, push: int) -> str:
-    return f"{push}-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
+def _encode_tag(key: str, generation: int) -> str:
+    return f"{generation}-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
 
 
 def _info(key: str, answer: Any) -> ObjectInfo:
     # Stores differ in the case of header names.
     tag = {name.lower(): value for name, value in answer.get("Metadata", {}).items()}.get(WRITER_TAG, "")
     number = tag.partition("-")[0]
-    push = int(number) if number.isdecimal() and tag == _writer_tag(key, int(number)) else 0
+    push = int(number) if number.isdecimal() and tag == _encode_tag(key, int(number)) else 0
     return ObjectInfo(key, answer["ContentLength"], answer["ETag"], answer["LastModified"], push)
 
 
