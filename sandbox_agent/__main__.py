@@ -74,7 +74,7 @@ def _start_tracing() -> None:
 async def _serve(settings: Settings) -> int:
     _require_tls13()
     # gRPC must be imported after that. --help does not need it and would have to wait.
-    from sandbox_agent.server.app import Agent, StartError  # noqa: PLC0415
+    from sandbox_agent.app import Agent, StartError  # noqa: PLC0415
 
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()

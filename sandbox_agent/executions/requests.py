@@ -9,7 +9,8 @@ import hashlib
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any, Final
 
-from sandbox_agent.session.limits import LANGUAGE_NAMES, duration_seconds, read_variables
+from sandbox_agent.durations import duration_seconds
+from sandbox_agent.session.limits import LANGUAGE_NAMES, read_variables
 from sandbox_link.protocol import OperationError, invalid
 from sandbox_proto.v1 import interpreter_pb2
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 import signal
 from typing import TYPE_CHECKING, Any, Final
 
+from sandbox_agent.durations import duration_seconds
 from sandbox_agent.executions.requests import MAX_ID, read_command
-from sandbox_agent.session.limits import duration_seconds
 from sandbox_link.protocol import OperationError, invalid
 
 if TYPE_CHECKING:

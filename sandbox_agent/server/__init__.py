@@ -1,1 +1,1 @@
-"""The process: gRPC servers, authentication, health and metrics endpoints."""
+"""The edges of the process: authentication, errors, settings, logs, and the health and metrics endpoints."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Any, Final
 
+from sandbox_agent.durations import duration_seconds
 from sandbox_agent.executions.requests import check_path
 from sandbox_agent.runtime_values import (
     checking_answer,
@@ -15,7 +16,6 @@ from sandbox_agent.runtime_values import (
     read_objects,
     read_text,
 )
-from sandbox_agent.session.limits import duration_seconds
 from sandbox_link.protocol import Event, invalid
 from sandbox_proto.v1 import file_pb2
 

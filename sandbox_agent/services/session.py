@@ -8,8 +8,9 @@ import time
 from importlib import metadata
 from typing import TYPE_CHECKING, Final
 
+from sandbox_agent.durations import duration_seconds
 from sandbox_agent.session.gate import State
-from sandbox_agent.session.limits import duration_seconds, read_binding
+from sandbox_agent.session.limits import read_binding
 from sandbox_agent.session.startup_restore import RestorePhase
 from sandbox_link.protocol import OperationError, invalid
 from sandbox_proto.v1 import session_pb2, session_pb2_grpc, workspace_pb2

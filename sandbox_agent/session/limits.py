@@ -5,10 +5,10 @@ Errors: OperationError INVALID_ARGUMENT, naming the request's field.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from sandbox_agent.durations import duration_seconds
 from sandbox_link.protocol import invalid
 from sandbox_proto.v1 import types_pb2
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from sandbox_proto.v1 import session_pb2
 
 TOKEN_HASH_BYTES: Final = 32
-_NANOSECONDS: Final = 1_000_000_000
 LANGUAGE_NAMES: Final = {
     types_pb2.LANGUAGE_PYTHON: "python",
     types_pb2.LANGUAGE_JAVASCRIPT: "javascript",
@@ -134,16 +133,6 @@ def read_limits(limits: session_pb2.Limits) -> Limits:
         deny_network=limits.deny_network,
         memory_bytes=limits.memory_bytes,
     )
-
-
-def duration_seconds(duration: Duration) -> float:
-    """Return a Duration from a client in seconds, of either sign, or NaN if it is malformed.
-
-    protobuf's own ToTimedelta does not suit: it accepts malformed nanoseconds, and overflows above 2.7 million years.
-    """
-    if abs(duration.nanos) >= _NANOSECONDS or duration.seconds * duration.nanos < 0:
-        return math.nan
-    return float(duration.seconds) + duration.nanos / _NANOSECONDS
 
 
 def _read_seconds(duration: Duration, field: str) -> float:

@@ -7,11 +7,13 @@ import contextlib
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from sandbox_agent.storage.backends.object_store import PART_SIZE, TRANSFERS
-
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 
+TRANSFERS: Final = 16
+"""Largest number of parallel requests."""
+PART_SIZE: Final = 16 << 20
+"""Bytes in one part of a large upload."""
 MAX_TRANSFER_BYTES: Final = 64 << 20
 """Bytes that all transfers of a push or restore hold in memory at a time, approximately."""
 _MAX_SHARE: Final = 3 * PART_SIZE

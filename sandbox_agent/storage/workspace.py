@@ -14,7 +14,7 @@ import math
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from sandbox_agent.session.limits import duration_seconds
+from sandbox_agent.durations import duration_seconds
 from sandbox_agent.storage import messages
 from sandbox_agent.storage.autosave import AutoSave, AutoSavePolicy
 from sandbox_agent.storage.backends.directory.store import DirectoryStore

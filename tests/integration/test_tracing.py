@@ -133,7 +133,7 @@ async def main():
 asyncio.run(main())
 import sandbox_client.cli, sandbox_client.local.session, sandbox_operator.app.application
 loaded = [name for name in sys.modules if name.startswith("opentelemetry")]
-assert "sandbox_agent.server.app" in sys.modules and not loaded, loaded
+assert "sandbox_agent.app" in sys.modules and not loaded, loaded
 """
 
 

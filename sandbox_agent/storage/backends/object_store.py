@@ -6,7 +6,7 @@ Errors: StorageError; sandbox_agent.storage.errors describes its kinds.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from sandbox_agent.storage.errors import StorageError
 
@@ -14,11 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
     from contextlib import AbstractAsyncContextManager
     from datetime import datetime
-
-PART_SIZE: Final = 16 << 20
-"""Bytes in one part of a large upload."""
-TRANSFERS: Final = 16
-"""Largest number of parallel requests."""
 
 
 @dataclass(frozen=True, slots=True)

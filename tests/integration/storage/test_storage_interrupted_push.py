@@ -8,8 +8,8 @@ import json
 
 import pytest
 
-from sandbox_agent.storage.backends.object_store import PART_SIZE
 from sandbox_agent.storage.backends.s3.store import S3Store
+from sandbox_agent.storage.concurrency import PART_SIZE
 from sandbox_agent.storage.errors import PreconditionFailedError, StorageUnavailableError
 from sandbox_agent.storage.push.conflicts import CONFLICT
 from sandbox_link.protocol import OperationError

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from sandbox_agent.storage.backends.object_store import PART_SIZE, read_all
+from sandbox_agent.storage.backends.object_store import read_all
 from sandbox_agent.storage.backends.s3.client import S3Settings
 from sandbox_agent.storage.backends.s3.credentials import Connections
 from sandbox_agent.storage.backends.s3.store import S3Store
-from sandbox_agent.storage.concurrency import BoundedThreads
+from sandbox_agent.storage.concurrency import PART_SIZE, BoundedThreads
 from sandbox_agent.storage.errors import AccessDeniedError, CredentialsExpiredError, ObjectNotFoundError
 from sandbox_agent.storage.repository.keys import Keys
 from sandbox_agent.storage.workspace import Workspace

@@ -8,8 +8,8 @@ import random
 
 import pytest
 
-from sandbox_agent.storage.backends.object_store import PART_SIZE
 from sandbox_agent.storage.backends.s3.store import S3Store
+from sandbox_agent.storage.concurrency import PART_SIZE
 from sandbox_agent.storage.errors import ObjectNotFoundError, PreconditionFailedError
 from sandbox_link.protocol import OperationError
 from sandbox_proto.v1 import workspace_pb2

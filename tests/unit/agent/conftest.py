@@ -15,7 +15,7 @@ import pytest
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
-from sandbox_agent.server.app import running_agent
+from sandbox_agent.app import running_agent
 from sandbox_agent.server.local_certificates import issue_local_certificates
 from sandbox_agent.server.settings import Settings
 from sandbox_proto.v1 import session_pb2, session_pb2_grpc

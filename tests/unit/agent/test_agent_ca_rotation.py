@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from sandbox_agent.server.app import running_agent
+from sandbox_agent.app import running_agent
 from sandbox_agent.server.settings import Settings
 from sandbox_client import AsyncSandbox, Endpoint
 from sandbox_operator.agent.client import AgentClient

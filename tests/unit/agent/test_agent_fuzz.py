@@ -25,6 +25,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
+from sandbox_agent.app import running_agent
 from sandbox_agent.executions import follow
 from sandbox_agent.executions.events import (
     CellTranslator,
@@ -36,7 +37,6 @@ from sandbox_agent.executions.events import (
 from sandbox_agent.processes.process import BackgroundProcess, Start
 from sandbox_agent.processes.registry import read_found, write_label
 from sandbox_agent.runtime_values import read_context, read_file_info, read_object, read_objects
-from sandbox_agent.server.app import running_agent
 from sandbox_agent.server.settings import Settings
 from sandbox_agent.services.search import _read_changes, _read_match
 from sandbox_agent.storage.sandbox.file_info import read_local

@@ -8,7 +8,7 @@ import time
 import grpc
 import pytest
 
-from sandbox_agent.server import app as server
+from sandbox_agent import app as server
 from sandbox_client import AsyncSandbox, Endpoint, SandboxUnavailable
 from sandbox_client.transport import connection, endpoint
 from sandbox_client.transport.reattach import ExecutionLostError

@@ -8,7 +8,7 @@ import dataclasses
 import grpc
 import pytest
 
-from sandbox_agent.server.app import running_agent
+from sandbox_agent.app import running_agent
 from sandbox_agent.server.settings import Settings, SettingsError, read_settings
 from sandbox_agent.services import session as session_service
 from sandbox_link.protocol import OperationError

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import grpc
 import pytest
 
-from sandbox_agent.server.app import running_agent
+from sandbox_agent.app import running_agent
 from sandbox_agent.server.settings import Settings
 from sandbox_link.protocol import OperationError
 from sandbox_proto.v1 import file_pb2, file_pb2_grpc, interpreter_pb2, interpreter_pb2_grpc, session_pb2

@@ -17,9 +17,9 @@ from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from sandbox_agent.storage.backends.object_store import TRANSFERS
 from sandbox_agent.storage.backends.s3.fast_list import read_listings
 from sandbox_agent.storage.backends.s3.fast_put import SmallPuts
+from sandbox_agent.storage.concurrency import TRANSFERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,11 +11,11 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from sandbox_agent.storage.backends.object_store import PART_SIZE, ObjectInfo, StoredObject
+from sandbox_agent.storage.backends.object_store import ObjectInfo, StoredObject
 from sandbox_agent.storage.backends.s3.credentials import RENEWAL_WAIT, Connections
 from sandbox_agent.storage.backends.s3.errors import translated
 from sandbox_agent.storage.backends.s3.fast_put import WRITER_TAG
-from sandbox_agent.storage.concurrency import BoundedThreads
+from sandbox_agent.storage.concurrency import PART_SIZE, BoundedThreads
 from sandbox_agent.storage.errors import (
     AccessDeniedError,
     CredentialsExpiredError,
