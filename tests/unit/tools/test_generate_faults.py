@@ -1,4 +1,4 @@
-"""docs/faults.md from the fault tests: numbers, sentences, order, and what makes it fail."""
+"""Tests how docs/faults.md is generated: numbers, sentences, order, and failures."""
 
 import pytest
 
