@@ -92,6 +92,10 @@ docs: $(STAMP) ## Build the documents and the API reference in site/; fail on a 
 hooks: $(STAMP) ## Run the linters before each commit
 	$(BIN)/pre-commit install
 
+test-alerts: $(STAMP) ## Test the chart's alerts and dashboard in a real Prometheus, built first (Go; some minutes, once)
+	tests/e2e/cluster/sandbox-cluster prometheus
+	$(BIN)/python -m pytest tests/monitoring
+
 ##@ Build images
 
 images: ## Build the three images with buildah and load them into the test cluster
@@ -122,7 +126,3 @@ e2e: $(STAMP) ## Run tests on a real cluster: KUBECONFIG if set, else a one-node
 
 e2e-full: $(STAMP) ## Test the full image in a pod, after make cluster and make images-full
 	$(BIN)/python -m pytest tests/e2e -m full_image --timeout 900
-
-test-alerts: $(STAMP) ## Test the chart's alerts and dashboard in a real Prometheus, built first (Go; some minutes, once)
-	tests/e2e/cluster/sandbox-cluster prometheus
-	$(BIN)/python -m pytest tests/monitoring

@@ -1,6 +1,6 @@
 """Checks the shape of the code: import cycles, module length and folder size. Run by `make lint`.
 
-An exception needs its reason in the docstring of the module or package, with the words that the error names.
+A module or folder that must exceed a bound says why in its docstring, with the words that the error asks for.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 TARGET: Final = ROOT / "docs/faults.md"
@@ -23,12 +23,12 @@ LEVELS: Final = ("unit", "integration", "e2e")
 INTRODUCTION: Final = """\
 # Faults
 
-Each entry is a fault that a test injects; the sentences below it say what holds then, and link to the test. After each
-fault of the operator one checker inspects the cluster (`tests/support/invariants.py`): one pod per session, no orphan,
-one token, nothing lost that was acknowledged, no agent bound twice. `sandbox_testing` has the API server and the
-storage that misbehave on demand. Tests in `tests/e2e` need a cluster (`make e2e`).
+Each row is a fault that tests inject, with what holds then. After each fault of the operator one checker inspects the
+cluster (`tests/support/invariants.py`): one pod per session, no orphan, one token, nothing lost that was acknowledged,
+no agent bound twice. `sandbox_testing` has the API server and the storage that misbehave on demand. Tests in
+`tests/e2e` need a cluster (`make e2e`).
 
-`tools/generate_faults.py` writes this page from the docstrings of the tests: `make faults`.
+`make faults` writes this page from the docstrings of the tests, which are named `test_fault_<number>_...`.
 """
 FAULTS: Final[dict[str, dict[int, str]]] = {
     "Operator": {
@@ -130,15 +130,19 @@ def build_page(found: Iterable[tuple[int, FaultTest]]) -> str:
         raise ValueError(f"faults without a test or without a title: {sorted(tests.keys() ^ titles.keys())}")
     parts = [INTRODUCTION]
     for component, faults in FAULTS.items():
-        parts.append(f"## {component}\n")
-        for number, title in faults.items():
-            parts.append(f"### {number}. {title}\n")
-            parts.append("".join(_line(test) for test in sorted(tests[number])))
+        rows = [_row(f"{number}. {title}", sorted(tests[number])) for number, title in faults.items()]
+        parts.append(f"## {component}\n\n| Fault | What holds | Tests |\n|---|---|---|\n" + "".join(rows))
     return "\n".join(parts)
 
 
-def _line(test: FaultTest) -> str:
-    return f"- {test.sentence} [{Path(test.path).name}](../{test.path})\n"
+def _row(title: str, tests: Sequence[FaultTest]) -> str:
+    sentences = " ".join(dict.fromkeys(test.sentence for test in tests))
+    paths = dict.fromkeys(test.path for test in tests)
+    return f"| {title} | {sentences} | {', '.join(map(_link, paths))} |\n"
+
+
+def _link(path: str) -> str:
+    return f"[{Path(path).stem.removeprefix('test_')}](../{path})"
 
 
 def main(*arguments: str) -> int:

@@ -1,4 +1,4 @@
-"""Generate the Python code beside the .proto files, or (`--check`) fail where what is checked in differs."""
+"""Generates the Python code beside the .proto files, or with `--check` fails if the checked-in code differs."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def generate(destination: Path) -> None:
 
 
 def find_differences(generated: Path) -> list[str]:
-    """Names of files whose checked-in text is not what protoc writes."""
+    """Return the names of files whose checked-in text differs from the generated one."""
     folder = generated / "sandbox_proto" / "v1"
     checked_in = {path.name for path in (ROOT / "sandbox_proto" / "v1").glob("*_pb2*")}
     fresh = {path.name for path in folder.glob("*_pb2*")}

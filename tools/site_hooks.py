@@ -1,7 +1,7 @@
 """Hooks of `make docs`: pages from outside docs/, the generated reference, and links into the repository.
 
-A link to a file of the repository that is no page becomes plain text, since the site cannot show the file. A link to
-a file that does not exist is a warning, which fails a strict build.
+A link to a file that is not a page becomes plain text, because the site cannot show the file. A link to a file that
+does not exist is a warning, which fails a strict build.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ PAGES: Final = {
 }
 """Pages of the site that are files elsewhere in the repository."""
 SYNCHRONOUS: Final = frozenset(["Sandbox", "Contexts", "Files", "Process", "Processes", "Workspace"])
-"""Classes that are derived when they are imported: the asynchronous ones have their documentation."""
+"""Classes that are derived from the asynchronous ones at import. Those have the documentation."""
 _LINK: Final = re.compile(r"(!?)\[([^\]]*)\]\(([^)\s]+)\)")
 _FENCE: Final = re.compile(r"(^ *```.*?^ *```$)", re.MULTILINE | re.DOTALL)
 

@@ -202,7 +202,7 @@ async def test_fault_28_storage_that_is_down_is_said_and_nothing_is_lost(new_san
 
 
 async def test_fault_28_a_push_that_cannot_read_head_does_not_wait_for_the_sandbox(new_sandbox):
-    """Both are asked at the same time."""
+    """A push that cannot read HEAD fails without waiting for the scan of the sandbox."""
     sandbox = new_sandbox()
     scans = []
 

@@ -153,7 +153,7 @@ async def test_fault_30_an_answer_that_is_cut_off_leaves_the_file_that_is_there(
 async def test_fault_40_a_request_whose_answer_never_comes_is_made_again_and_counts_once(
     proxy: TcpProxy, store: S3Store, straight: S3Store, tmp_path: Path, request_: str, monkeypatch: pytest.MonkeyPatch
 ):
-    """The request arrives and is carried out; silence comes before its answer."""
+    """A storage request whose answer never arrives is repeated, and its effect counts once."""
     workspace = workspace_of(store, tmp_path / "a")
     put = store.put
     part, number = SILENCED[request_]

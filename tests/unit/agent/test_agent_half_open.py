@@ -134,7 +134,7 @@ def watchful(monkeypatch):
 async def test_fault_40_the_agent_ends_the_call_of_a_client_that_went_silent(
     watchful, proxy, agent, certificates, channel_options
 ):
-    """Else a drain would wait for it, and a session would never be idle."""
+    """The agent ends the call of a silent client, which would otherwise block drains and idle suspends."""
     credentials, names = channel_options(TOKEN, certificates, None)
     async with grpc.aio.secure_channel(proxy.address, credentials, names) as channel:
         call = file_pb2_grpc.FileServiceStub(channel).Write()

@@ -1,4 +1,4 @@
-"""The lists of files in CONTRIBUTING.md, held against the code: what is named there is all that a change touches."""
+"""Compares the lists of files in CONTRIBUTING.md with the code: they name everything that a change touches."""
 
 import re
 import subprocess

@@ -1,4 +1,4 @@
-"""What the documents say about the code, held against it: examples, paths, environment variables, error reasons."""
+"""Compares the documents with the code: examples, paths, environment variables, error reasons."""
 
 import ast
 import re
@@ -12,7 +12,7 @@ TRACKED = subprocess.run(
     ["git", "-C", str(ROOT), "ls-files", "-co", "--exclude-standard"], check=True, capture_output=True, text=True
 ).stdout.split("\n")
 DOCUMENTS = [name for name in TRACKED if name.endswith(".md") and (ROOT / name).is_file()]
-PATHS = re.compile(r"`((?:[\w.-]+/)+[\w-]+\.(?:py|md|yaml|proto|cjs|json))`")
+PATHS = re.compile(r"`((?:[\w.-]+/)*[\w-]+\.(?:py|md|proto|cjs)|(?:[\w.-]+/)+[\w-]+\.(?:yaml|json))`")
 CONTRACT = (ROOT / "docs/pod-contract.md").read_text()
 
 

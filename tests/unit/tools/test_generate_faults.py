@@ -1,4 +1,4 @@
-"""docs/faults.md from the fault tests: numbers, sentences, order, and what makes it fail."""
+"""Tests how docs/faults.md is generated: numbers, sentences, order, and failures."""
 
 import pytest
 
@@ -45,20 +45,23 @@ def test_a_test_without_one_sentence_is_refused_by_name(write, body):
 def test_the_page_has_every_fault_with_its_tests_by_level_file_and_line():
     page = build_page(
         one_each(
-            (1, FaultTest(2, "tests/e2e/b.py", 1, "Last.")),
+            (1, FaultTest(2, "tests/e2e/test_b.py", 1, "Last.")),
             (1, FaultTest(1, "tests/integration/c.py", 9, "Second.")),
         )
     )
-    first = page.partition("### 1. ")[2].partition("###")[0].splitlines()
-    assert first == [
-        FAULTS["Operator"][1],
-        "",
-        "- Holds 1. [a.py](../tests/unit/a.py)",
-        "- Second. [c.py](../tests/integration/c.py)",
-        "- Last. [b.py](../tests/e2e/b.py)",
-        "",
+    first = page.partition("| 1. ")[2].partition("\n")[0]
+    assert first == (
+        f"{FAULTS['Operator'][1]} | Holds 1. Second. Last. |"
+        " [a](../tests/unit/a.py), [c](../tests/integration/c.py), [b](../tests/e2e/test_b.py) |"
+    )
+    assert [line.partition(". ")[0] for line in page.splitlines() if ". " in line and line.startswith("| ")] == [
+        f"| {number}" for number in ALL
     ]
-    assert page.count("\n### ") == len(ALL)
+
+
+def test_a_module_and_a_sentence_are_named_once_per_fault():
+    again = FaultTest(0, "tests/unit/a.py", 99, "Holds 1.")
+    assert build_page(one_each((1, again))) == build_page(one_each())
 
 
 def test_a_fault_without_a_test_or_without_a_title_is_refused():

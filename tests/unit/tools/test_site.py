@@ -1,4 +1,4 @@
-"""The site of `make docs`: where links lead, which ones fail, and what the generated pages hold."""
+"""Tests the site of `make docs`: where links lead, which ones fail, and what the generated pages contain."""
 
 import importlib
 import logging
