@@ -64,6 +64,8 @@ class SessionOperations:
         limits = arguments.get("limits") or {}
         if not isinstance(limits, dict):
             raise invalid("limits", "`limits` is not an object")
+        for context in self.contexts:
+            self.state.check_environment(env, context.env)
         denied = self.state.limits.deny_network
         self.state.limits.update(limits)
         self.state.session_uid, self.state.env = uid, env
