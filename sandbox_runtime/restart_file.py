@@ -44,7 +44,7 @@ class RestartFile:
         self.commit = commit if is_ours and isinstance(commit, str) else ""
 
     def save(self, *, restored: bool | None = None, commit: str | None = None) -> None:
-        """Change the state and write the file. Ignores a full disk: this process still has the state."""
+        """Change the state and write the file. Ignores an OSError (such as a full disk): this process has the state."""
         self.restored = self.restored if restored is None else restored
         self.commit = self.commit if commit is None else commit
         text = json.dumps({"session_uid": self._session_uid, "restored": self.restored, "commit": self.commit})

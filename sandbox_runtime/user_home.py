@@ -1,6 +1,6 @@
 """HOME of user code: a venv that `pip install` writes to, an npm prefix, and the environment that uses both.
 
-The venv is written directly and not by the `venv` module: that takes milliseconds instead of a good part of a second.
+The venv is written directly and not by the `venv` module: that takes milliseconds instead of a large part of a second.
 """
 
 from __future__ import annotations

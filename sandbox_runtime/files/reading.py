@@ -62,7 +62,7 @@ def _check_regular(status: os.stat_result) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Request:
-    """A file and the range to read from it. `length` 0 means to the end; details are only for whole files."""
+    """A file and the range to read from it. A `length` of 0 reads to the end."""
 
     parts: Parts
     lookup: Lookup

@@ -186,7 +186,7 @@ def _time_limit(seconds: float) -> Iterator[None]:
 
 
 class _Bounded:
-    """A target of a pickle with a limit, so that a large object is given up before it fills the memory."""
+    """A target of a pickle with a limit, so that pickling a large object stops before it fills the memory."""
 
     def __init__(self, limit: int) -> None:
         self.data = bytearray()
