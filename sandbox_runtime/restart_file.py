@@ -1,4 +1,4 @@
-"""State that survives a restart of the runtime: whether the workspace was restored, and which commit it holds.
+"""State that survives a restart of the runtime: whether the workspace was restored, and its commit.
 
 The file is in HOME, which lives as long as the workspace. User code can change it, which misleads only its own session.
 """
@@ -23,7 +23,7 @@ class RestartFile:
 
     Attributes:
         restored: True if the workspace was restored.
-        commit: The commit that it holds, as the agent named it. Empty if unknown.
+        commit: Its commit in storage, as the agent named it. Empty if unknown.
     """
 
     def __init__(self, path: Path) -> None:

@@ -110,7 +110,7 @@ def build_environment(environ: Mapping[str, str], home: Path, node: str) -> dict
     """Return the environment that every interpreter and command starts from.
 
     Only variables on an allow list pass from the runtime's own environment, because the parent of a local session may
-    hold credentials. `SANDBOX_PASS_ENVIRONMENT` (names, comma separated) adds to the list.
+    have credentials. `SANDBOX_PASS_ENVIRONMENT` (names, comma separated) adds to the list.
     """
     extra = set(environ.get("SANDBOX_PASS_ENVIRONMENT", "").split(","))
     passed = {

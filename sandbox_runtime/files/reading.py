@@ -198,7 +198,7 @@ class ReadHandlers:
 
 
 def _hash(workspace: Workspace, parts: Parts, flag: StopFlag) -> dict[str, Any]:
-    """Return the digest of a file, read again, up to three times, while it changes."""
+    """Return the digest of a file. Reads it up to three times if it changes meanwhile."""
     with workspace.locate(parts, STRICT) as location:
         descriptor, status = open_regular(location)
         try:

@@ -33,7 +33,7 @@ class Listener(Protocol):
     """The user of an interpreter."""
 
     def on_ready(self) -> None:
-        """Handle that the process has started and now runs its first cell."""
+        """Handle the start of the process, which now runs its first cell."""
 
     def on_frame(self, frame: Frame) -> None:
         """Handle a frame from the interpreter."""
@@ -50,7 +50,7 @@ class Listener(Protocol):
 
 
 class OutputBuffer(Protocol):
-    """The output to the agent: holds the frames of one read back, so that they leave in one system call."""
+    """The output to the agent. It holds back the frames of one read, so that one system call sends them all."""
 
     def hold(self) -> None:
         """Hold frames back until `flush`."""

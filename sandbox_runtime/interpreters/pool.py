@@ -90,7 +90,7 @@ class InterpreterPool:
             self._javascript.prepare()
 
     def renew_standbys(self) -> None:
-        """Replace the Node standby, which cannot apply changed session limits to itself."""
+        """Replace the Node standby, because only a new Node process gets the changed network policy."""
         if (interpreter := self._javascript.interpreter) is not None:
             self._javascript.interpreter = None
             self.kill(interpreter)

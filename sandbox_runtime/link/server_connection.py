@@ -106,7 +106,7 @@ class LinkServer:
 
 
 class ServerConnection:
-    """The connection of one agent, which gets the hello at once."""
+    """The connection of one agent. Its first frame is the hello."""
 
     def __init__(self, server: LinkServer, sock: socket.socket) -> None:
         self._server = server

@@ -1,4 +1,4 @@
-"""The `run` operation: a command with its output, its deadline and its end. Its process leads its own session."""
+"""The `run` operation: a command with its output, deadline and end. Its process leads a session of its own."""
 
 from __future__ import annotations
 

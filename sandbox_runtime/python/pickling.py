@@ -209,7 +209,7 @@ class _Globals:
 
 
 class _Unpickler(pickle.Unpickler):
-    """Also reads pickles that name the module in which `live_globals` was before."""
+    """An unpickler that also reads old pickles, which name the module that `live_globals` was in earlier."""
 
     def find_class(self, module: str, name: str) -> Any:
         former = (module, name) == ("sandbox_agent.runtime.python.variables", "live_globals")

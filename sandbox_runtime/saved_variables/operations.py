@@ -69,7 +69,7 @@ class SavedVariables:
         return {"bytes": size}
 
     async def load(self, channel: LinkChannel) -> dict[str, Any]:
-        """Restore the variables of contexts. A repeat changes nothing. With `problem` there is no input."""
+        """Restore the variables of contexts. A repeat restores nothing. With `problem` there is no input."""
         limit, end = _read_limits(channel)
         problem, data = str(channel.arguments.get("problem") or ""), bytearray()
         while not problem and (piece := await channel.receive()) is not None:

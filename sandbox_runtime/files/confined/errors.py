@@ -46,7 +46,7 @@ def to_operation_error(error: OSError, field: str = "path", subject: str = "") -
 
     Args:
         error: The error of a system call.
-        field: The request's field that holds the path.
+        field: The request's field that contains the path.
         subject: A path to name in the message, if the field does not say which one failed.
     """
     code, reason, message = _BY_ERRNO.get(
