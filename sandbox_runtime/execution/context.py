@@ -207,6 +207,7 @@ class Context:
             if oom:
                 self._current.send_event(self._oom_guard.error_event())
             self._finish(self._current, reason, exit_code, restarted=True)
+        self.execution_count = 0
         self._on_exit(self, reason)
         self._start_next()
         if status is not None:
@@ -269,9 +270,7 @@ class Context:
     def _finish(self, execution: Execution, status: str, exit_code: int = 0, *, restarted: bool = False) -> None:
         self._current = self._checking = None
         execution.finish(status, exit_code, context_restarted=restarted)
-        if restarted:
-            self.execution_count = 0
-        elif self._slot.interpreter is not None:
+        if not restarted and self._slot.interpreter is not None:
             self._slot.interpreter.resume()
             self._start_next()
 
