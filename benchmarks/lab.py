@@ -21,7 +21,7 @@ class Lab:
     """The resources of the measures. It closes all of them at the end.
 
     Attributes:
-        is_quick: Whether to use fewer rounds and smaller transfers.
+        is_quick: True for fewer rounds and smaller transfers.
     """
 
     def __init__(self, *, is_quick: bool) -> None:

@@ -23,7 +23,7 @@ class Goal:
 
     Attributes:
         ratio_of: The ratio to compare: `peer / ours` or `ours / floor`. If "", the value of ours is compared.
-        at_least: Whether the number must be at least `must`. If not, at most.
+        at_least: True if the number must be at least `must`; False if at most.
         must: The required number.
         moonshot: The number that we would be proud of, if there is one.
     """

@@ -24,7 +24,7 @@ def take_samples(measure: Measure, *, is_quick: bool, on_sample: Callable[[], No
 
     Args:
         measure: The measure.
-        is_quick: Whether to take fewer samples.
+        is_quick: True to take fewer samples.
         on_sample: Called after each sample.
 
     Returns:

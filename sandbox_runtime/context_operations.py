@@ -1,4 +1,4 @@
-"""The link's operations on executions and contexts: checks the arguments, then calls the context."""
+"""The link's operations on executions and contexts. They check the arguments, then call the context."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class ContextOperations:
         contexts: Its contexts.
         pool: Provides interpreters.
         checker: Checks types.
-        variables: Reports which variables a resumed session has back.
+        variables: Reports which variables a resume has restored.
     """
 
     state: SessionState

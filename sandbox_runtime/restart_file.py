@@ -1,4 +1,4 @@
-"""State that survives a restart of the runtime: whether the workspace was restored, and which commit it holds.
+"""State that survives a restart of the runtime: whether the workspace was restored, and its commit.
 
 The file is in HOME, which lives as long as the workspace. User code can change it, which misleads only its own session.
 """
@@ -23,7 +23,7 @@ class RestartFile:
 
     Attributes:
         restored: True if the workspace was restored.
-        commit: The commit that it holds, as the agent named it. Empty if unknown.
+        commit: Its commit in storage, as the agent named it. Empty if unknown.
     """
 
     def __init__(self, path: Path) -> None:
@@ -44,7 +44,7 @@ class RestartFile:
         self.commit = commit if is_ours and isinstance(commit, str) else ""
 
     def save(self, *, restored: bool | None = None, commit: str | None = None) -> None:
-        """Change the state and write the file. Ignores a full disk: this process still has the state."""
+        """Change the state and write the file. Ignores an OSError (such as a full disk): this process has the state."""
         self.restored = self.restored if restored is None else restored
         self.commit = self.commit if commit is None else commit
         text = json.dumps({"session_uid": self._session_uid, "restored": self.restored, "commit": self.commit})

@@ -64,6 +64,8 @@ class SessionOperations:
         limits = arguments.get("limits") or {}
         if not isinstance(limits, dict):
             raise invalid("limits", "`limits` is not an object")
+        for context in self.contexts:
+            self.state.check_environment(env, context.env)
         denied = self.state.limits.deny_network
         self.state.limits.update(limits)
         self.state.session_uid, self.state.env = uid, env
@@ -81,7 +83,7 @@ class SessionOperations:
         return {}
 
     async def commit(self, channel: LinkChannel) -> dict[str, Any]:
-        """Record which commit of the storage the workspace holds, if one is given, and return it."""
+        """Record the workspace's commit in storage if one is given, and return the recorded one."""
         commit = channel.arguments.get("commit")
         if commit is not None:
             if not isinstance(commit, str) or len(commit) > _MAX_COMMIT:
@@ -90,7 +92,7 @@ class SessionOperations:
         return {"commit": self.state.restart_file.commit}
 
     async def status(self, _channel: LinkChannel) -> dict[str, Any]:
-        """Count running cells and commands, contexts, and processes."""
+        """Return the numbers of busy contexts and running commands, of contexts, and of processes."""
         contexts = list(self.contexts)
         commands = len(self.commands.running) + self.processes.running
         return {

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from sandbox_link.frames import MAX_JSON
 from sandbox_link.protocol import OperationError, invalid
 from sandbox_runtime.settings import Limits
 
@@ -15,6 +17,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sandbox_runtime.restart_file import RestartFile
+
+_MAX_ENVIRONMENT: Final = MAX_JSON - (64 << 10)
+"""Leaves room for the paths in the same frame."""
 
 
 @dataclass(slots=True)
@@ -43,6 +48,20 @@ class SessionState:
         """Return the environment of an interpreter or command, without the mark of its process tree."""
         return {**self.base_environment, **self.env, **extra}
 
+    def check_environment(self, session: Mapping[str, str], context: Mapping[str, str]) -> None:
+        """Check that the environment of a context fits into the frame that gives it to an interpreter.
+
+        Args:
+            session: The session's environment.
+            context: The context's own variables.
+
+        Raises:
+            OperationError: It is too large. Field `env`.
+        """
+        if len(json.dumps({**self.base_environment, **session, **context})) > _MAX_ENVIRONMENT:
+            message = f"`env` makes the environment larger than {_MAX_ENVIRONMENT} bytes of JSON; use a file instead"
+            raise invalid("env", message)
+
     def process_limit(self) -> int:
         """Return RLIMIT_NPROC for children, or 0 for none.
 
@@ -60,7 +79,7 @@ class SessionState:
             OperationError: It leaves the root, does not exist, or is not a folder. Field `cwd`.
         """
         if "\0" in cwd:
-            raise invalid("cwd", "`cwd` holds a NUL character")
+            raise invalid("cwd", "`cwd` contains a NUL character")
         try:
             path = (self.root / cwd).resolve()
         except (OSError, RuntimeError):

@@ -98,7 +98,7 @@ def read_env(value: Any) -> dict[str, str]:
     """Return an `env` argument. None is an empty environment.
 
     Raises:
-        OperationError: It is not an object of strings that an environment can hold.
+        OperationError: It is not an object of strings, or has a name or value that no environment can have.
     """
     if value is None:
         return {}

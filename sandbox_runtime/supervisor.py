@@ -71,7 +71,7 @@ class Supervisor:
             self._state, self._plain, self._preloaded, site_packages=venv_site_packages(settings.home), node=node
         )
         self._pool.preload = self._preload
-        self._contexts = ContextRegistry(self._pool, self._link, self._oom_guard, self._on_context_exit)
+        self._contexts = ContextRegistry(self._state, self._pool, self._link, self._oom_guard, self._on_context_exit)
         starter = Starter(self._state, self._plain, self._oom_guard)
         self._commands = Commands(starter)
         self._processes = BackgroundProcesses(starter, self._commands)

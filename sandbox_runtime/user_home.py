@@ -1,6 +1,6 @@
 """HOME of user code: a venv that `pip install` writes to, an npm prefix, and the environment that uses both.
 
-The venv is written directly and not by the `venv` module: that takes milliseconds instead of a good part of a second.
+The venv is written directly and not by the `venv` module: that takes milliseconds instead of a large part of a second.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ def build_environment(environ: Mapping[str, str], home: Path, node: str) -> dict
     """Return the environment that every interpreter and command starts from.
 
     Only variables on an allow list pass from the runtime's own environment, because the parent of a local session may
-    hold credentials. `SANDBOX_PASS_ENVIRONMENT` (names, comma separated) adds to the list.
+    have credentials. `SANDBOX_PASS_ENVIRONMENT` (names, comma separated) adds to the list.
     """
     extra = set(environ.get("SANDBOX_PASS_ENVIRONMENT", "").split(","))
     passed = {

@@ -56,9 +56,9 @@ class MemoryChannel:
         return self._input.popleft()
 
     async def send(self, stream: Stream, data: bytes | memoryview) -> None:
-        """Keep a copy of the output, split as the link splits it, once the window is open."""
+        """Wait for the window, then keep a copy of the output, split into frames as on the link."""
         for frame in split_data(1, stream, data):
-            payload = frame[10:]  # behind header and stream tag
+            payload = frame[10:]  # after the header and the stream tag
             while self._window is not None and self._window < len(payload):
                 await self._wait()
             if self._window is not None:

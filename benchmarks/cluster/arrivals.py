@@ -23,8 +23,8 @@ RATES: Final = (  # sessions per second, seconds, required p50 and p99 in ms
 )
 SMALL: Final = 40
 LONG: Final = ((5, 30), (20, 30))
-"""Sessions per second, and seconds, for a small pool that refills meanwhile. It holds at most five seconds
-of arrivals."""
+"""Sessions per second, and seconds, for a small pool that refills meanwhile. It has pods for at most eight seconds of
+arrivals."""
 
 
 def measure(plane: ControlPlane, operator: Operator, report: Report, *, is_quick: bool) -> None:

@@ -80,10 +80,10 @@ def draw(found: Sequence[Size], path: Path) -> None:
         ("restart to reconciled, s", [size.restart_seconds for size in found], 30.0),
         ("CPU at rest, % of a core", [size.idle_cpu_percent for size in found], 5.0),
     )
-    for axis, (name, values, most) in zip(axes, curves, strict=True):
+    for axis, (name, values, goal) in zip(axes, curves, strict=True):
         axis.plot(numbers, values, marker="o")
-        axis.axhline(most, linestyle="--", color="grey", linewidth=0.8)
-        axis.set(title=name, xlabel="idle sessions", xlim=(0, None), ylim=(0, most * 1.1))
+        axis.axhline(goal, linestyle="--", color="grey", linewidth=0.8)
+        axis.set(title=name, xlabel="idle sessions", xlim=(0, None), ylim=(0, goal * 1.1))
     figure.tight_layout()
     figure.savefig(path, metadata={"Date": None})
     plt.close(figure)

@@ -45,9 +45,9 @@ _SESSIONS: Final = f"{COLLECTION}/sandboxsessions"
 class Sightings:
     """The times at which each object of a kind was first seen, Ready and deleted, and its last version."""
 
-    made: dict[str, float] = field(default_factory=dict)
+    created: dict[str, float] = field(default_factory=dict)
     ready: dict[str, float] = field(default_factory=dict)
-    gone: dict[str, float] = field(default_factory=dict)
+    deleted: dict[str, float] = field(default_factory=dict)
     last: dict[str, dict[str, Any]] = field(default_factory=dict)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -56,15 +56,15 @@ class Sightings:
         raw = event["object"]
         name = raw["metadata"].get("name", "")
         self.last[name] = raw
-        self.made.setdefault(name, now)
+        self.created.setdefault(name, now)
         if event["type"] == "DELETED":
-            self.gone[name] = now
+            self.deleted[name] = now
         elif _is_ready(raw.get("status") or {}):
             self.ready.setdefault(name, now)
         self._changed.set()
 
     async def wait(self, name: str, moments: dict[str, float]) -> float:
-        """Wait until the object is in one of the maps above, and return its time there."""
+        """Wait until an object is in one of the maps above, and return its time there."""
         async with asyncio.timeout(_START_TIMEOUT):
             while name not in moments:
                 self._changed.clear()
@@ -82,7 +82,7 @@ class Starts:
 
 
 def measure(report: Report, *, is_quick: bool) -> None:
-    """Start a node and measure starts and arrivals. `is_quick` is to check that it works."""
+    """Start a node and measure starts and arrivals. `is_quick` only checks that the measurement works."""
     rounds, pool, (rate, seconds) = (2, 6, (2, 2)) if is_quick else (ROUNDS, POOL, RATE)
     with open_node() as node:
         starts = asyncio.run(_take_starts(node, rounds))
@@ -114,11 +114,11 @@ def _report_starts(report: Report, starts: Starts, rounds: int) -> None:
     )  # fmt: skip
     for name, must in ((COLD, 1.3), (WARM, None)):
         what = "cold" if name == COLD else "warm"
-        for end, taken, most in (("Ready", starts.ready, must), ("the first result of print(1)", starts.result, None)):
+        for end, taken, goal in (("Ready", starts.ready, must), ("the first result of print(1)", starts.result, None)):
             ours = statistics.median(taken[name])
             report.compare(
                 f"{what} start, create to {end}, beside a bare pod's to Ready, p50 of {rounds}", "ms", ours, bare,
-                most, at_least=False,
+                goal, at_least=False,
             )  # fmt: skip
             report.add(f"{what} start, create to {end}, slowest of {rounds}", "ms", max(taken[name]))
     report.compare(
@@ -180,10 +180,10 @@ async def _start_pod(
     async with http.post(_PODS, json=body) as answer:
         answer.raise_for_status()
     ready = await pods.wait(name, pods.ready)
-    taken.append((ready - pods.made[name]) * 1e3)
+    taken.append((ready - pods.created[name]) * 1e3)
     async with http.delete(f"{_PODS}/{name}", json={"gracePeriodSeconds": 0}) as answer:
         answer.raise_for_status()
-    await pods.wait(name, pods.gone)
+    await pods.wait(name, pods.deleted)
 
 
 async def _start_session(
@@ -196,10 +196,10 @@ async def _start_session(
     wanted = "Cold" if template == COLD else "Warm"
     if status["startup"]["source"] != wanted:
         raise RuntimeError(f"session {name} started {status['startup']}, not {wanted}")
-    starts.ready[template].append((ready - sessions.made[name]) * 1e3)
+    starts.ready[template].append((ready - sessions.created[name]) * 1e3)
     starts.result[template].append(seconds * 1e3)
     await asyncio.to_thread(node.api.call, "DELETE", f"{_SESSIONS}/{name}")
-    await pods.wait(status["podName"], pods.gone)
+    await pods.wait(status["podName"], pods.deleted)
 
 
 def _take_first_result(node: RealNode, template: str, name: str) -> float:

@@ -97,11 +97,11 @@ class Context:
         }
 
     def warm_up(self) -> None:
-        """Have a process ready."""
+        """Take a process from the pool if there is none, so that it starts before the first cell arrives."""
         self._slot.fill()
 
     def initialize(self) -> None:
-        """Have a process ready that has its environment. Later configuration does not reach it."""
+        """Take a process if there is none, and give it its environment. Later configuration does not reach it."""
         self._slot.initialize()
 
     def submit(self, execution: Execution, gate: TypeGate | None = None) -> None:
@@ -115,13 +115,13 @@ class Context:
             OperationError: RESOURCE_EXHAUSTED: too many executions are waiting.
         """
         if len(self._waiting) >= _MAX_WAITING:
-            message = f"{_MAX_WAITING} executions wait for this context already; wait for one to end"
+            message = f"{_MAX_WAITING} executions are already waiting for this context; wait for one to end"
             raise OperationError("RESOURCE_EXHAUSTED", "INVALID_ARGUMENT", message, "context_id")
         self._waiting.append((execution, gate))
         self._start_next()
 
-    async def run_task(self, sink: TaskSink, task: dict[str, Any], content: bytes, timeout: float) -> dict[str, Any]:  # noqa: ASYNC109 - of the task
-        """Have the interpreter run an internal task, in its turn, and return the result as in a cell's CLOSE.
+    async def run_task(self, sink: TaskSink, task: dict[str, Any], content: bytes, timeout: float) -> dict[str, Any]:  # noqa: ASYNC109 - the task's time limit, not the call's
+        """Queue an internal task like a cell, and return its result as in a cell's CLOSE.
 
         Args:
             sink: Takes the output.
@@ -146,9 +146,9 @@ class Context:
             self._slot.discard()
             self._slot.fill()
 
-    async def restart(self) -> None:
-        """Replace the process. The running cell ends as KILLED; waiting ones run in the new process."""
-        await self._end_process("KILLED")
+    async def restart(self, status: str = "KILLED") -> None:
+        """Replace the process. The running cell ends with this status; waiting ones run in the new process."""
+        await self._end_process(status)
         self._start_next()
         self._slot.fill()
 
@@ -207,6 +207,7 @@ class Context:
             if oom:
                 self._current.send_event(self._oom_guard.error_event())
             self._finish(self._current, reason, exit_code, restarted=True)
+        self.execution_count = 0
         self._on_exit(self, reason)
         self._start_next()
         if status is not None:
@@ -269,9 +270,7 @@ class Context:
     def _finish(self, execution: Execution, status: str, exit_code: int = 0, *, restarted: bool = False) -> None:
         self._current = self._checking = None
         execution.finish(status, exit_code, context_restarted=restarted)
-        if restarted:
-            self.execution_count = 0
-        elif self._slot.interpreter is not None:
+        if not restarted and self._slot.interpreter is not None:
             self._slot.interpreter.resume()
             self._start_next()
 
@@ -298,12 +297,7 @@ class Context:
         self._interrupt_current(interpreter)
 
     def _on_grace_over(self) -> None:
-        self._keep(asyncio.get_running_loop().create_task(self._restart_timed_out()))
-
-    async def _restart_timed_out(self) -> None:
-        await self._end_process("TIMED_OUT")
-        self._start_next()
-        self._slot.fill()
+        self._keep(asyncio.get_running_loop().create_task(self.restart("TIMED_OUT")))
 
     async def _end_process(self, status: str) -> None:
         execution = self._current

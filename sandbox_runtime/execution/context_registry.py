@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from sandbox_runtime.interpreters.interpreter import OutputBuffer
     from sandbox_runtime.interpreters.pool import InterpreterPool
     from sandbox_runtime.limits.oom_guard import OomGuard
+    from sandbox_runtime.session_state import SessionState
 
 _MAX_CONTEXTS: Final = 64
 
@@ -22,6 +23,7 @@ class ContextRegistry:
     """All contexts: the default ones of `python` and `javascript`, and those that clients create.
 
     Args:
+        state: The session.
         pool: Provides interpreters.
         output: The output to the agent.
         oom_guard: Watches the memory of interpreters.
@@ -34,11 +36,13 @@ class ContextRegistry:
 
     def __init__(
         self,
+        state: SessionState,
         pool: InterpreterPool,
         output: OutputBuffer,
         oom_guard: OomGuard,
         on_exit: Callable[[Context, str], None],
     ) -> None:
+        self._state = state
         self._pool = pool
         self._output = output
         self._oom_guard = oom_guard
@@ -96,8 +100,9 @@ class ContextRegistry:
             context_id: Its id; by default a random one.
 
         Raises:
-            OperationError: RESOURCE_EXHAUSTED: the session has too many.
+            OperationError: RESOURCE_EXHAUSTED: the session has too many. INVALID_ARGUMENT: `env` is too large.
         """
+        self._state.check_environment(self._state.env, env)
         if len(self._contexts) >= _MAX_CONTEXTS:
             message = f"a session has at most {_MAX_CONTEXTS} contexts; delete one first"
             raise OperationError("RESOURCE_EXHAUSTED", "INVALID_ARGUMENT", message)

@@ -81,7 +81,7 @@ class Execution:
         self._started = self._loop.time()
         allowed = self.timeout if is_ready else self.timeout + _START_ALLOWANCE
         self._timer = self._loop.call_later(allowed, on_deadline)
-        # The `started` of a short cell travels with its end, which wakes the agent once less.
+        # The `started` event of a short cell is sent together with its end, so that the agent wakes up only once.
         self._started_timer = self._loop.call_later(_STARTED_AFTER, self.send_started)
 
     def start_clock(self) -> None:

@@ -62,7 +62,7 @@ class InterpreterSlot:
         return interpreter
 
     async def end(self) -> None:
-        """Kill the process and wait for its end. The listener gets only the output that is still in the pipes."""
+        """Kill the process and wait for its end. The listener gets the output still in the pipes, but no `on_exit`."""
         interpreter, self.interpreter = self.interpreter, None
         self.is_ending = True
         try:

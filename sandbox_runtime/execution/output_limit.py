@@ -1,4 +1,4 @@
-"""Limits output: passes the first half of the limit, and keeps the last bytes up to the other half. Pure."""
+"""Limits output: passes on output up to half of the limit, then keeps the last bytes up to the other half. Pure."""
 
 from __future__ import annotations
 

@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 Arguments = dict[str, Any]
 PERMISSION_BITS: Final = 0o777
-LARGEST: Final = (1 << 63) - 1
+MAX_INT: Final = (1 << 63) - 1
 _SHA256: Final = re.compile(r"[0-9a-f]{64}\Z")
 _MAX_STRINGS: Final = 100_000
 
 
-def take_int(arguments: Mapping[str, Any], field: str, high: int = LARGEST, low: int = 0) -> int:
+def take_int(arguments: Mapping[str, Any], field: str, high: int = MAX_INT, low: int = 0) -> int:
     """Return an integer from `low` to `high`; 0 if the field is missing."""
     value = arguments.get(field, 0)
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:

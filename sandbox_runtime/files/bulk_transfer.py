@@ -28,7 +28,7 @@ _TURN_SECONDS: Final = 0.05
 _POLL_MS: Final = 5
 """How long a thread waits for the other side before it returns to the loop, which costs more than a short wait."""
 _BUFFER: Final = 256 << 10
-"""Bytes per read. More than a socket's buffer holds, and small enough for the processor's cache."""
+"""Bytes per read. More than fits into a socket's buffer, and small enough for the processor's cache."""
 _MAX_SEND: Final = 1 << 20
 _NO_SENDFILE: Final = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})
 
@@ -40,7 +40,7 @@ class Outgoing:
     Attributes:
         descriptor: The file.
         position: Offset of the next byte to send.
-        end: Offset behind the last byte. It shrinks if the file becomes shorter.
+        end: Offset after the last byte. It shrinks if the file becomes shorter.
     """
 
     descriptor: int
@@ -160,4 +160,4 @@ def _translating_errors() -> Iterator[None]:
         try:
             yield
         except ConnectionError:
-            raise OperationError("CANCELLED", "CANCELLED", "the agent went away") from None
+            raise OperationError("CANCELLED", "CANCELLED", "the agent closed the connection") from None

@@ -1,4 +1,4 @@
-r"""Matches glob patterns against relative paths, in bounded steps so that no pattern is a bomb. Pure: no I/O.
+r"""Matches glob patterns against relative paths, in bounded steps so that no pattern takes forever. Pure: no I/O.
 
     *       any characters of one component        **      any number of components, even none
     ?       one character                          [a-z]   one of them; [!a-z] one that is not

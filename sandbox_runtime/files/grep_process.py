@@ -4,8 +4,8 @@ A regular expression may run forever, and this process can be killed. `search` s
 nothing of this package: standard library only.
 
 Protocol, on the socket that is its standard input, with one JSON object per line: first {"pattern", "literal",
-"ignore_case"}, answered by {"error": null or text}. Then, for each file, a descriptor with {"most": lines}, answered by
-{"lines": [[number, text], ...], "is_binary": bool}.
+"ignore_case"}, answered by {"error": null or text}. Then, for each file, a descriptor with {"max_lines": count},
+answered by {"lines": [[number, text], ...], "is_binary": bool}.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def main() -> None:
             if not descriptors:
                 return
             with os.fdopen(descriptors[0], "rb", buffering=0) as file:
-                _answer(peer, search_file(file, pattern, json.loads(message)["most"]))
+                _answer(peer, search_file(file, pattern, json.loads(message)["max_lines"]))
 
 
 def compile_pattern(question: dict[str, Any]) -> re.Pattern[str]:
@@ -52,14 +52,14 @@ def compile_pattern(question: dict[str, Any]) -> re.Pattern[str]:
     return re.compile(text, re.IGNORECASE if question["ignore_case"] else 0)
 
 
-def search_file(file: Any, pattern: re.Pattern[str], most: int) -> dict[str, Any]:
-    """Return at most `most` matching lines of an open file. A file with a NUL near its beginning is binary."""
+def search_file(file: Any, pattern: re.Pattern[str], max_lines: int) -> dict[str, Any]:
+    """Return at most `max_lines` matching lines of an open file. A file with a NUL near its beginning is binary."""
     found: list[list[Any]] = []
     number, rest = 0, b""
     block = file.read(_BLOCK)
     if b"\0" in block[:_PEEK]:
         return {"lines": [], "is_binary": True}
-    while (block or rest) and len(found) < most:
+    while (block or rest) and len(found) < max_lines:
         whole = rest + block
         # A line that is too long is cut where its rest would not be searched anyway.
         end = whole.rfind(b"\n") + 1 if block else len(whole)
@@ -71,7 +71,7 @@ def search_file(file: Any, pattern: re.Pattern[str], most: int) -> dict[str, Any
             text = line[: 4 * MAX_LINE].decode("utf-8", "replace").rstrip("\r")[:MAX_LINE]
             if pattern.search(text):
                 found.append([number, text[:MAX_TEXT]])
-                if len(found) >= most:
+                if len(found) >= max_lines:
                     break
         block = file.read(_BLOCK) if block else b""
     return {"lines": found, "is_binary": False}

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from sandbox_runtime.files.confined.threads import StopFlag, Threads
 
 _MAKE: Final = Lookup(make_parents=True)
-_FOLDER_MODE: Final = 0o755
 
 
 class NameHandlers:
@@ -72,12 +71,7 @@ def _stat(workspace: Workspace, parts: Parts) -> dict[str, Any]:
 
 def _make_directory(workspace: Workspace, parts: Parts) -> dict[str, Any]:
     with workspace.locate(parts, _MAKE) as location:
-        if location.name != b".":
-            try:
-                os.mkdir(location.name, _FOLDER_MODE, dir_fd=location.folder)
-            except FileExistsError:
-                if not stat.S_ISDIR(location.stat().st_mode):
-                    raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)) from None
+        location.make_folder()
         return {"info": observe(join(parts), location)}
 
 

@@ -62,7 +62,7 @@ def _check_regular(status: os.stat_result) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Request:
-    """A file and the range to read from it. `length` 0 means to the end; details are only for whole files."""
+    """A file and the range to read from it. A `length` of 0 reads to the end."""
 
     parts: Parts
     lookup: Lookup
@@ -198,7 +198,7 @@ class ReadHandlers:
 
 
 def _hash(workspace: Workspace, parts: Parts, flag: StopFlag) -> dict[str, Any]:
-    """Return the digest of a file, read again, up to three times, while it changes."""
+    """Return the digest of a file. Reads it up to three times if it changes meanwhile."""
     with workspace.locate(parts, STRICT) as location:
         descriptor, status = open_regular(location)
         try:

@@ -1,4 +1,4 @@
-"""Finds what a push saves: regular files, symlinks as links, and folders that hold neither. Blocking I/O."""
+"""Finds what a push saves: regular files, symlinks as links, and folders that contain neither. Blocking I/O."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 _PART_FILE_MAX_SECONDS: Final = 3600
-"""The age from which a part file counts as abandoned: the runtime that wrote it was killed."""
+"""Age from which a part file counts as abandoned, because the runtime that wrote it was killed."""
 
 
 def scan(
@@ -36,7 +36,7 @@ def scan(
         workspace: The workspace to scan.
         tops: Where to start. An empty one means the root.
         excluded: Paths to leave out, with everything below them.
-        comparison: Records what is found. What has not changed since the earlier scan is left out too.
+        comparison: Records what is found, and leaves out what has not changed since the earlier scan.
 
     Raises:
         OperationError: A top is missing, or a folder cannot be read. Leaving that out would lose files.
@@ -44,11 +44,8 @@ def scan(
     for parts in _outermost(tops):
         if parts and excluded.matches(join(parts)):
             continue
-        try:
-            with workspace.locate(parts, STRICT, "paths") as location:
-                yield from _scan_top(parts, location, _Scan(excluded, comparison))
-        except OSError as error:  # pragma: no cover - locate translates all of them
-            raise to_operation_error(error, "paths") from error
+        with workspace.locate(parts, STRICT, "paths") as location:
+            yield from _scan_top(parts, location, _Scan(excluded, comparison))
 
 
 def _outermost(tops: Iterable[Parts]) -> list[Parts]:
@@ -119,13 +116,13 @@ class _Scan:
 
         walk = Walk(is_strict=True, on_part=_remove_stale, is_sorted=False)
         if comparison is not None:
-            walk = dataclasses.replace(walk, passer=lambda path: comparison.passer(to_text(prefix + path)))
+            walk = dataclasses.replace(walk, entry_filter=lambda path: comparison.entry_filter(to_text(prefix + path)))
         return dataclasses.replace(walk, is_skipped=is_skipped) if self._excluded else walk
 
     def _includes_below(self, path: bytes) -> bool:
         """Return True if the scan included something below a folder that it is leaving, even if unchanged."""
         top = path + b"/"
-        if self._comparison is not None and self._comparison.last_passed.startswith(to_text(top)):
+        if self._comparison is not None and self._comparison.last_unchanged.startswith(to_text(top)):
             return True
         return self.last is not None and self.last.startswith(top)
 

@@ -1,6 +1,6 @@
 """Remembers the last scan of the whole workspace, so that the next one can report only differences. Pure: no I/O.
 
-Every scan still stats every file. The cache holds what each looked like, and never assumes that it is unchanged.
+Every scan still calls stat for every file. The cache only has the results of the last scan to compare with.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class ScanCache:
     Attributes:
         token: Identifies the scan; empty if there was none.
         excluded: The patterns that the scan left out.
-        signatures: What each path looked like.
+        signatures: The status of each path, encoded.
     """
 
     token: str = ""
@@ -47,7 +47,7 @@ class Comparison:
 
     Attributes:
         is_difference: The scan reports only what differs from the earlier one.
-        last_passed: The folder, as a prefix, of the last file that a passer found unchanged.
+        last_unchanged: The folder, as a prefix, of the last file that an entry filter found unchanged.
     """
 
     def __init__(self, before: ScanCache, since: str, excluded: tuple[str, ...]) -> None:
@@ -55,17 +55,17 @@ class Comparison:
         self._before = before.signatures if self.is_difference else {}
         self._excluded = excluded
         self._signatures: dict[str, bytes] = {}
-        self.last_passed = ""
+        self.last_unchanged = ""
 
     def is_unchanged(self, path: str, status: os.stat_result, target: bytes = b"") -> bool:
-        """Record what a path looks like, and return True if it looked the same before. A folder counts as empty."""
+        """Record the status of a path, and return True if it was the same before. A folder counts as empty."""
         signature = _signature(status) + (b"/" if stat.S_ISDIR(status.st_mode) else target)
         if self.is_difference or len(self._signatures) <= MAX_ENTRIES:
             self._signatures[path] = signature
         return self._before.get(path) == signature
 
-    def passer(self, prefix: str) -> Callable[[os.DirEntry[str]], bool] | None:
-        """Return a function that records an entry of a folder if it is an unchanged file, and says if it is.
+    def entry_filter(self, prefix: str) -> Callable[[os.DirEntry[str]], bool] | None:
+        """Return a function that returns True for a folder's entry that is an unchanged file, and records that file.
 
         Called for every file, it saves most of a scan's time. A path that the earlier scan found is not excluded by any
         pattern. Returns None if no file can be unchanged.
@@ -77,7 +77,7 @@ class Comparison:
             return None  # a name would differ from the path's text
         before, signatures = self._before, self._signatures
 
-        def passes(entry: os.DirEntry[str]) -> bool:
+        def is_unchanged_file(entry: os.DirEntry[str]) -> bool:
             path = prefix + entry.name
             signature = before.get(path)
             if signature is None:
@@ -88,10 +88,10 @@ class Comparison:
             except OSError:
                 return False
             signatures[path] = signature
-            self.last_passed = prefix
+            self.last_unchanged = prefix
             return True
 
-        return passes
+        return is_unchanged_file
 
     def deleted(self) -> list[str]:
         """Return the paths that only the earlier scan found. Valid once this scan has ended."""

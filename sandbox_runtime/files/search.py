@@ -22,10 +22,11 @@ from typing import TYPE_CHECKING, Any, Final
 from sandbox_link.protocol import OperationError, invalid
 from sandbox_runtime.files.arguments import take_bool, take_int, take_text, take_texts
 from sandbox_runtime.files.confined.info import build_info
-from sandbox_runtime.files.confined.open_beneath import THROUGH
+from sandbox_runtime.files.confined.open_beneath import ITSELF, THROUGH
 from sandbox_runtime.files.confined.path_checks import to_text
 from sandbox_runtime.files.confined.walk import FOLDER_FLAGS, Visit, Walk, visit_tree
 from sandbox_runtime.files.globs import Globs
+from sandbox_runtime.files.reading import open_regular
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Mapping
@@ -59,7 +60,7 @@ class Query:
     content: str
     literal: bool
     ignore_case: bool
-    most: int
+    max_results: int
     deadline: float
     """On the monotonic clock."""
 
@@ -91,7 +92,7 @@ class SearchHandlers:
         found = search(self._workspace, query, tally)
 
         def take(flag: StopFlag) -> list[Match] | None:
-            """Return the matches of the next moment; None at the end."""
+            """Return the matches of the next `_REPORT_SECONDS`; None at the end."""
             matches: list[Match] = []
             until = time.monotonic() + _REPORT_SECONDS
             for match in found:
@@ -142,7 +143,7 @@ def _read_globs(patterns: list[str], name: str) -> Globs:
 
 
 def search(workspace: Workspace, query: Query, tally: Tally) -> Generator[Match | None, None, None]:
-    """Yield matches in the order of their paths, and None whenever a moment passes without one.
+    """Yield matches in the order of their paths, and None for each step without one, so that the caller can stop.
 
     Raises:
         OperationError: NOT_FOUND or NOT_A_DIRECTORY (`path`); INVALID_ARGUMENT (`content_pattern`).
@@ -187,7 +188,7 @@ def _count(found: Iterator[Match | None], query: Query, tally: Tally) -> Iterato
             tally.limit = match.get("limit", "")
             tally.skipped += match.get("skipped", 0)
             return
-        if tally.matches >= query.most:
+        if tally.matches >= query.max_results:
             tally.limit = "results"
             return
         tally.matches += 1
@@ -198,7 +199,7 @@ def _count(found: Iterator[Match | None], query: Query, tally: Tally) -> Iterato
 def _search_file(
     matcher: _Matcher, workspace: Workspace, query: Query, prefix: bytes, visit: Visit
 ) -> Iterator[Match | None]:
-    """Yield the matching lines of one file, or `{"skipped": 1}` or `{"limit": ...}` if that happened instead."""
+    """Yield the matching lines of one file. Yields `{"skipped": ...}` or `{"limit": ...}` if it was not searched."""
     if not stat.S_ISREG(visit.status.st_mode):
         yield {"skipped": 0}
         return
@@ -208,7 +209,7 @@ def _search_file(
         yield {"skipped": 1}
         return
     try:
-        matcher.send(descriptor, query.most + 1)
+        matcher.send(descriptor, query.max_results + 1)
     finally:
         os.close(descriptor)
     while (answer := matcher.receive()) is None:
@@ -226,9 +227,6 @@ def _search_file(
 
 def _open(workspace: Workspace, parts: Parts) -> int:
     """Open a file without following a symlink below the searched folder. Returns -1 if it cannot be read."""
-    from sandbox_runtime.files.confined.open_beneath import ITSELF  # noqa: PLC0415 - as below
-    from sandbox_runtime.files.reading import open_regular  # noqa: PLC0415 - only where contents are searched
-
     try:
         with workspace.locate(parts, ITSELF) as location:
             return open_regular(location)[0]
@@ -244,14 +242,14 @@ class _Matcher:
     process: subprocess.Popen[bytes]
     _waiting: bytearray = field(default_factory=bytearray)
 
-    def send(self, descriptor: int, most: int) -> None:
+    def send(self, descriptor: int, max_lines: int) -> None:
         try:
-            socket.send_fds(self.peer, [json.dumps({"most": most}).encode() + b"\n"], [descriptor])
+            socket.send_fds(self.peer, [json.dumps({"max_lines": max_lines}).encode() + b"\n"], [descriptor])
         except OSError as error:
             raise _matcher_ended() from error
 
     def receive(self) -> dict[str, Any] | None:
-        """Return the next answer; None if there is none within a moment."""
+        """Return the next answer; None if it is not complete within `_POLL_MS`."""
         if not select.select([self.peer], [], [], _POLL_MS / 1000)[0]:
             return None
         data = self.peer.recv(1 << 20)

@@ -1,7 +1,7 @@
 """`file.watch` and `workspace.watch`: report changes below a folder as they happen, with inotify.
 
-A folder that appears is watched before it is read, so that nothing in it is missed. Whatever it already holds counts as
-added. No symlink below the folder is followed. Part files (`walk.PART_NAME`) are not reported.
+A folder that appears is watched before it is read, so that nothing in it is missed. Whatever it already contains counts
+as added. No symlink below the folder is followed. Part files (`walk.PART_NAME`) are not reported.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Tree:
 
     Attributes:
         has_overflowed: The kernel dropped events.
-        is_gone: The folder itself was removed or moved away.
+        has_disappeared: The folder itself was removed or moved away.
     """
 
     def __init__(self, workspace: Workspace, parts: Parts, *, recursive: bool, excluded: Globs) -> None:
@@ -68,7 +68,7 @@ class Tree:
         self._identity: Identity | None = None
         self.queue = inotify.Inotify()
         self.has_overflowed = False
-        self.is_gone = False
+        self.has_disappeared = False
 
     def begin(self) -> None:
         """Watch the folder and, if the watch is recursive, those below it.
@@ -109,7 +109,7 @@ class Tree:
             del self._folders[event.watch]
         if not event.name:
             if not folder.path and event.mask & (inotify.DELETE_SELF | inotify.MOVE_SELF):
-                self.is_gone = True
+                self.has_disappeared = True
             return
         path = folder.path + event.name
         if PART_NAME.fullmatch(event.name) or self._is_excluded(path):
@@ -150,7 +150,7 @@ class Tree:
                 raise
 
     def _enter(self, base: int, path: bytes, changes: dict[bytes, str]) -> None:
-        """Watch a folder and those below it. Whatever it already holds counts as added."""
+        """Watch a folder and those below it. Whatever a new folder already contains counts as added."""
         waiting = [path]
         while waiting:
             path = waiting.pop()
@@ -212,7 +212,7 @@ class WatchHandlers:
         recursive = take_bool(channel.arguments, "recursive")
         async with self._open(parts, Globs(()), recursive=recursive) as tree:
             channel.send_event({"type": "watching"})
-            while not tree.is_gone:
+            while not tree.has_disappeared:
                 await self._wait(tree)
                 changes = await self._threads.run(tree.read)
                 at_ns = time.time_ns()

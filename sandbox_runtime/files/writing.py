@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import errno
 import os
-import stat
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from sandbox_link.protocol import invalid
-from sandbox_runtime.files.arguments import LARGEST, PERMISSION_BITS, take_int, take_sha256, take_text
+from sandbox_runtime.files.arguments import MAX_INT, PERMISSION_BITS, take_int, take_sha256, take_text
 from sandbox_runtime.files.bulk_transfer import receive_file
 from sandbox_runtime.files.confined.atomic_write import PartFile, Target, part_name
 from sandbox_runtime.files.confined.errors import is_a_directory
@@ -16,6 +14,7 @@ from sandbox_runtime.files.confined.info import Info, observe
 from sandbox_runtime.files.confined.open_beneath import Location, Lookup
 from sandbox_runtime.files.confined.path_checks import Parts, join
 from sandbox_runtime.files.confined.threads import finish, wait_for_end
+from sandbox_runtime.files.confined.walk import FOLDER_FLAGS
 
 if TYPE_CHECKING:
     import socket
@@ -28,8 +27,6 @@ _WRITTEN: Final = Lookup(make_parents=True)
 _RESTORED: Final = Lookup(follow=False, follow_last=False, make_parents=True)
 _MAX_TARGET: Final = 4095
 """Largest size of a symlink's target in bytes, as in the kernel."""
-_FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_FOLDER_MODE: Final = 0o755
 
 
 class FileLimits(Protocol):
@@ -65,7 +62,7 @@ class WriteHandlers:
         kind = take_text(arguments, "type") or "file"
         # A manifest may name bits such as setuid. They are not restored.
         mode = take_int(arguments, "mode", 0o7777) & PERMISSION_BITS
-        mtime_ns = take_int(arguments, "mtime_ns", low=-LARGEST)  # negative before 1970; 0 means now
+        mtime_ns = take_int(arguments, "mtime_ns", low=-MAX_INT)  # negative before 1970; 0 means now
         parts = self._workspace.confine(arguments.get("path"))
         if kind == "file":
             target = Target(parts, _RESTORED, mode, take_sha256(arguments), mtime_ns=mtime_ns or None, is_restored=True)
@@ -139,13 +136,8 @@ def _take_link_target(arguments: dict[str, Any]) -> bytes:
 
 def _restore_folder(workspace: Workspace, parts: Parts, mode: int, mtime_ns: int) -> Info:
     with workspace.locate(parts, _RESTORED) as location:
-        if location.name != b".":
-            try:
-                os.mkdir(location.name, _FOLDER_MODE, dir_fd=location.folder)
-            except FileExistsError:
-                if not stat.S_ISDIR(location.stat().st_mode):
-                    raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)) from None
-        descriptor = os.open(location.name, _FOLDER, dir_fd=location.folder)
+        location.make_folder()
+        descriptor = os.open(location.name, FOLDER_FLAGS, dir_fd=location.folder)
         try:
             if mode:
                 os.fchmod(descriptor, mode)

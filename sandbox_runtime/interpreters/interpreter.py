@@ -33,7 +33,7 @@ class Listener(Protocol):
     """The user of an interpreter."""
 
     def on_ready(self) -> None:
-        """Handle that the process has started and now runs its first cell."""
+        """Handle the start of the process, which now runs its first cell."""
 
     def on_frame(self, frame: Frame) -> None:
         """Handle a frame from the interpreter."""
@@ -50,7 +50,7 @@ class Listener(Protocol):
 
 
 class OutputBuffer(Protocol):
-    """The output to the agent: holds the frames of one read back, so that they leave in one system call."""
+    """The output to the agent. It holds back the frames of one read, so that one system call sends them all."""
 
     def hold(self) -> None:
         """Hold frames back until `flush`."""
@@ -72,14 +72,14 @@ class Interpreter:
         language: `python` or `javascript`. Decides how it is interrupted.
 
     Attributes:
-        is_gone: True once the process has ended.
+        has_ended: True once the process has ended, or if it could not be started.
         is_initialized: True once it has its environment. Later configuration does not reach it.
         is_ready: True once it has started. A cell that it gets earlier waits.
     """
 
     def __init__(self, zygote: ZygoteClient, request: Mapping[str, Any], language: str) -> None:
         self.language = language
-        self.is_gone = False
+        self.has_ended = False
         self.is_initialized = False
         self.is_ready = False
         self._listener: Listener | None = None
@@ -118,11 +118,16 @@ class Interpreter:
         self._listener, self._output, self._take_output = None, None, on_output
 
     def initialize(self, arguments: Mapping[str, Any], environment: Mapping[str, str]) -> None:
-        """Give it its environment and working directory, before the first cell."""
-        self.is_initialized = True
+        """Give it its environment and working directory, before the first cell.
+
+        Raises:
+            FrameError: They do not fit into a frame. `SessionState.check_environment` prevents that.
+        """
         env = {**environment, TREE_VARIABLE: self.child.tree}
-        message = {"op": "init", **arguments, "env": env}
-        self._control.send(encode_json(FrameType.OPEN, 0, message))
+        frame = encode_json(FrameType.OPEN, 0, {"op": "init", **arguments, "env": env})
+        # Not before: if this raised, the next cell would run without the environment and the socket filter.
+        self.is_initialized = True
+        self._control.send(frame)
 
     def execute(self, channel: int, arguments: Mapping[str, Any], code: bytes) -> None:
         """Start a cell, or another `op` if the arguments have one."""
@@ -145,7 +150,7 @@ class Interpreter:
             self._control.send(encode_json(FrameType.EVENT, 0, {"type": "interrupt"}))
 
     def _send_interrupt(self, started: asyncio.Future[int]) -> None:
-        if started.exception() is None and not self.is_gone:
+        if started.exception() is None and not self.has_ended:
             # Signal the group, as a terminal does, so that a command which the cell waits for ends too.
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(started.result(), signal.SIGINT)
@@ -205,20 +210,20 @@ class Interpreter:
 
     def _on_socket_end(self, _reason: str) -> None:
         # The zygote reports the end of the process. Without a control socket it is useless, even if it stays alive.
-        if not self.is_gone:
+        if not self.has_ended:
             asyncio.get_running_loop().call_later(_EXIT_GRACE, self._kill_if_alive)
 
     def _kill_if_alive(self) -> None:
         pid = self.child.pid
-        if not self.is_gone and pid is not None:
+        if not self.has_ended and pid is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
     def _end(self, status: int | None) -> None:
-        if self.is_gone:
+        if self.has_ended:
             return
         self._control.drain()
-        self.is_gone = True
+        self.has_ended = True
         self.drain_pipes()
         self._control.close()
         for pipe in self._pipes:

@@ -23,7 +23,7 @@ _REFILL_DELAY: Final = 0.25
 
 
 class InterpreterPool:
-    """Makes interpreters for contexts, and keeps one standby per runtime.
+    """Makes interpreters for contexts, and keeps two standbys ready: a preloaded Python interpreter and Node.
 
     Args:
         state: The session.
@@ -33,7 +33,7 @@ class InterpreterPool:
         node: Path of Node, or "".
 
     Attributes:
-        preloaded_ready: Set once the preloaded zygote forks.
+        preloaded_ready: Set once the preloaded zygote serves requests.
         preload: Starts the preloaded zygote if it does not run yet.
     """
 
@@ -90,7 +90,7 @@ class InterpreterPool:
             self._javascript.prepare()
 
     def renew_standbys(self) -> None:
-        """Replace the Node standby, which cannot apply changed session limits to itself."""
+        """Replace the Node standby, because only a new Node process gets the changed network policy."""
         if (interpreter := self._javascript.interpreter) is not None:
             self._javascript.interpreter = None
             self.kill(interpreter)
@@ -113,9 +113,8 @@ class InterpreterPool:
         return self._fork(self._preloaded) if self._preloaded.ready else None
 
     def _fork(self, zygote: ZygoteClient) -> Interpreter:
-        limits = {"processes": self._state.process_limit(), "file_bytes": self._state.limits.file_bytes}
-        request = {"kind": "python", **limits}
-        return Interpreter(zygote, request, "python")
+        processes, file_bytes = self._state.process_limit(), self._state.limits.file_bytes
+        return Interpreter(zygote, {"kind": "python", "processes": processes, "file_bytes": file_bytes}, "python")
 
     def _start_node(self) -> Interpreter:
         request = {
@@ -148,7 +147,7 @@ class _Standby:
     def prepare(self) -> None:
         """Start one unless one waits already."""
         self._refill = None
-        if self.interpreter is None or self.interpreter.is_gone:
+        if self.interpreter is None or self.interpreter.has_ended:
             self.interpreter = self._start()
 
     def take(self) -> Interpreter | None:
@@ -156,7 +155,7 @@ class _Standby:
         interpreter, self.interpreter = self.interpreter, None
         if self._refill is None:
             self._refill = asyncio.get_running_loop().call_later(_REFILL_DELAY, self.prepare)
-        return None if interpreter is None or interpreter.is_gone else interpreter
+        return None if interpreter is None or interpreter.has_ended else interpreter
 
     def close(self) -> Interpreter | None:
         """Start no more. Returns the one that waits, or None."""

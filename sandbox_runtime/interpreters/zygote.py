@@ -49,7 +49,7 @@ def main() -> None:
     # Blocked, not ignored: a child that is still starting gets the signal when it is ready.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
-    syscalls.find_mark()
+    syscalls.find_placeholder()
     preload(names.split(",") if names else [])
     gc.collect()
     gc.freeze()
@@ -148,8 +148,8 @@ def _become_child(
         for descriptor in wakeup:
             os.close(descriptor)
         # Forked children show the zygote's environment, so they are marked in memory. Those that exec get the variable.
-        syscalls.mark_tree(request["tree"])
-        syscalls.mark_limit(request["tree"])
+        syscalls.set_environment_mark(request["tree"])
+        syscalls.set_limit_mark(request["tree"])
         syscalls.die_first()
         if request.get("processes"):
             with contextlib.suppress(OSError, ValueError):

@@ -1,8 +1,7 @@
 """The JavaScript and TypeScript interpreter: a Node process beside the supervisor.
 
-It holds more than twelve modules of JavaScript, but this Python module only says how to start them. The interpreter is
-in the `.cjs` files: main.cjs is its entry point, control.cjs talks to the supervisor, in the frames of docs/link.md, on
-the descriptor that `SANDBOX_CONTROL_FD` names.
+The interpreter is in the `.cjs` files. Its entry point is main.cjs. control.cjs talks to the supervisor, in the frames
+of docs/link.md, on the descriptor that `SANDBOX_CONTROL_FD` names. This Python module finds Node and its command.
 """
 
 from __future__ import annotations

@@ -5,10 +5,10 @@
 
 const { inspect } = require('node:util');
 
-const LARGEST_TEXT = 1 << 20;
+const MAX_TEXT = 1 << 20;
 const MAX_BUNDLE = 3 << 20; // fits into a message of the agent and into the ring
-const MOST_JSON_NODES = 100_000;
-const DEEPEST_JSON = 64;
+const MAX_JSON_NODES = 100_000;
+const MAX_JSON_DEPTH = 64;
 /** A method of this name returns an object of MIME types and contents, as in other JavaScript notebooks. */
 const BUNDLE_METHOD = Symbol.for('Jupyter.display');
 
@@ -57,7 +57,7 @@ function withinLimit(parts) {
   for (const [type, data] of parts) {
     total += data.length;
     if (total <= MAX_BUNDLE) continue;
-    throw new RangeError(`display: ${type} has ${data.length} bytes, at most ${MAX_BUNDLE}: write a file`);
+    throw new RangeError(`display: ${type} has ${data.length} bytes, at most ${MAX_BUNDLE} are allowed: write a file`);
   }
   return parts;
 }
@@ -88,25 +88,25 @@ function asBytes(value) {
 
 function textOf(value) {
   const bytes = Buffer.from(inspect(value, { depth: 4, colors: false }));
-  if (bytes.length <= LARGEST_TEXT) return bytes;
+  if (bytes.length <= MAX_TEXT) return bytes;
   const mark = Buffer.from('\n... (truncated)');
-  let end = LARGEST_TEXT - mark.length;
+  let end = MAX_TEXT - mark.length;
   while ((bytes[end] & 0xc0) === 0x80) end -= 1; // not inside a character
   return Buffer.concat([bytes.subarray(0, end), mark]);
 }
 
-/** Returns the JSON of a value that JSON preserves, or null. Also null if it is too large. */
+/** Returns the JSON of a value that JSON preserves. Returns null for other values, and if the JSON is too large. */
 function plainJson(value) {
-  const budget = { nodes: MOST_JSON_NODES };
-  if (!isPlain(value, budget, DEEPEST_JSON)) return null;
+  const budget = { nodes: MAX_JSON_NODES };
+  if (!isPlain(value, budget, MAX_JSON_DEPTH)) return null;
   const bytes = Buffer.from(JSON.stringify(value));
-  return bytes.length <= LARGEST_TEXT ? bytes : null;
+  return bytes.length <= MAX_TEXT ? bytes : null;
 }
 
 function isPlain(value, budget, depth) {
   if ((budget.nodes -= 1) < 0 || depth === 0) return false;
   if (value === null || typeof value === 'boolean') return true;
-  if (typeof value === 'string') return value.length <= LARGEST_TEXT;
+  if (typeof value === 'string') return value.length <= MAX_TEXT;
   if (typeof value === 'number') return Number.isFinite(value);
   if (typeof value !== 'object') return false;
   if (Array.isArray(value)) {

@@ -54,7 +54,7 @@ function beginning(epoch) {
   return `if (${HELPER}.isStale(${epoch}, await void 0)) ${NEVER};`;
 }
 
-/** Returns the constants in a cell: by its own declarations, else by those of earlier cells. */
+/** Returns the names that are constants in a cell: its own constants, and those of earlier cells that it does not redeclare. */
 function constantsIn(names, earlier) {
   const found = new Set([...earlier].filter((name) => !names.has(name)));
   for (const [name, isConstant] of names) if (isConstant) found.add(name);
@@ -80,7 +80,7 @@ function parse({ code, maps }, source) {
   throw new CellSyntaxError(message, source, line, column);
 }
 
-/** Returns a cell such as `{a: 1}` as an object literal, which its author means. Null for other cells. */
+/** Parses a cell such as `{a: 1}` as an object literal, because its author means one. Returns null for other cells. */
 function parseObject(code) {
   const start = code.search(/\S/);
   if (code[start] !== '{' || !code.trimEnd().endsWith('}')) return null;
@@ -116,7 +116,7 @@ function isNothing({ type, kind, declaration, declarations, source, specifiers }
   return type === 'ExportNamedDeclaration' && !declaration && !source && !specifiers.length;
 }
 
-/** Returns the expression that is the cell's last statement, if it is one. Its value is the cell's. */
+/** Returns the expression whose value is the cell's: its last statement. Returns null if that is not an expression. */
 function valueOf(statement) {
   if (statement.type === 'ExpressionStatement') return statement.expression;
   if (statement.type !== 'ExportDefaultDeclaration') return null;

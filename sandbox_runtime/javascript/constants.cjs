@@ -52,7 +52,7 @@ function guardConstants(tree, constants, edits, refusal) {
   }
 }
 
-/** Returns, for each scope inside the cell, the names that it declares again. */
+/** Returns, for each scope inside the cell, those of `names` that it declares itself. */
 function findHidden(tree, names) {
   const hidden = new Map();
   const hide = (scope, found) => {

@@ -62,7 +62,10 @@ class Control {
     }
   }
 
-  /** Interrupts a cell. The supervisor does not know of its end yet, and perhaps not of its beginning. */
+  /**
+   * Interrupts the oldest cell that has not ended, which is the one that the supervisor considers running. Here it may not
+   * have begun yet.
+   */
   #interrupt() {
     const [cell] = this.#cells.values();
     if (cell) this.#runner.interrupt(cell);

@@ -1,6 +1,6 @@
 /**
  * Lets a cell declare a name again, as in a notebook. The engine accepts `let` after `let` and `var` after `var`, but no
- * mixture. So each name keeps the kind of its first declaration, and a declaration of the other kind becomes an
+ * mix of the two. So each name keeps the kind of its first declaration, and a declaration of the other kind becomes an
  * assignment. `const` becomes `let`.
  */
 'use strict';

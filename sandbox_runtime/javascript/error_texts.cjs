@@ -7,7 +7,7 @@
 const { inspect } = require('node:util');
 
 const MAX_STACK = 64 << 10;
-const MOST_CAUSES = 5;
+const MAX_CAUSES = 5;
 const MAX_NAME = 1000;
 
 /** Describes a thrown value as `{name, value, stack}`. `stack` includes the lines of its causes. */
@@ -37,9 +37,9 @@ function shortText(thrown) {
 function stackOf(error) {
   let text = '';
   let label = '';
-  for (let depth = 0, current = error; depth < MOST_CAUSES && current !== undefined; depth += 1) {
+  for (let depth = 0, current = error; depth < MAX_CAUSES && current !== undefined; depth += 1) {
     text += `${label}${isError(current) ? current.stack : shortText(current)}\n`;
-    for (const inner of Array.isArray(current?.errors) ? current.errors.slice(0, MOST_CAUSES) : []) {
+    for (const inner of Array.isArray(current?.errors) ? current.errors.slice(0, MAX_CAUSES) : []) {
       text += `[errors]: ${isError(inner) ? inner.stack : shortText(inner)}\n`;
     }
     current = current?.cause;

@@ -23,7 +23,7 @@ function main() {
   const { port1, port2: traces } = new MessageChannel();
   const stackTraces = new StackTraces(port1, __dirname);
   const control = new Worker(path.join(__dirname, 'control.cjs'), {
-    // For Node's own parser. The flag holds only for that thread.
+    // For Node's own parser. The flag applies only to that thread.
     execArgv: ['--expose-internals'],
     workerData: { controlFd, shared, traces },
     transferList: [traces],
@@ -41,7 +41,7 @@ function main() {
   keepFromChildren(controlFd);
   installUserEnvironment(new RingWriter(shared));
   stackTraces.install();
-  hideTraces();
+  hideInternals();
 }
 
 function answer(control, message) {
@@ -93,7 +93,7 @@ function keepFromChildren(controlFd) {
 }
 
 /** Hides our arguments and modules from user code. */
-function hideTraces() {
+function hideInternals() {
   process.execArgv.splice(0);
   process.argv.splice(1);
   process.mainModule = undefined;

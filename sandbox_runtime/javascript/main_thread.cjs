@@ -7,7 +7,7 @@ const fs = require('node:fs');
 const { Session } = require('node:inspector');
 const { HELPER } = require('./cell_compiler.cjs');
 
-const OBJECTS = 'cell';
+const OBJECT_GROUP = 'cell';
 const ANSWER_MILLISECONDS = 25; // a main thread that is not computing answers sooner
 const BLOCKED_AFTER_ROUNDS = 6; // of up to twice ANSWER_MILLISECONDS each
 
@@ -48,7 +48,7 @@ class MainThread {
       replMode: true,
       awaitPromise: true,
       silent: true,
-      objectGroup: OBJECTS,
+      objectGroup: OBJECT_GROUP,
     });
     return answer.exceptionDetails ?? null;
   }
@@ -66,7 +66,7 @@ class MainThread {
 
   /** Releases the objects that answers referred to, so that they can be collected. */
   release() {
-    this.#session.post('Runtime.releaseObjectGroup', { objectGroup: OBJECTS });
+    this.#session.post('Runtime.releaseObjectGroup', { objectGroup: OBJECT_GROUP });
   }
 
   /**

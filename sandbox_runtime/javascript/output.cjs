@@ -1,5 +1,5 @@
 /**
- * Sends what the ring holds to the socket, as frames of the running cell's channel, in the order of printing.
+ * Sends the ring's content to the socket, as frames of the running cell's channel, in the order of printing.
  */
 'use strict';
 
@@ -31,7 +31,7 @@ class Output {
     });
   }
 
-  /** Sends output to `channel`, first that of the time since the last cell. */
+  /** Sends output to `channel` from now on, beginning with the output since the last cell. */
   begin(channel) {
     this.#channel = channel;
     this.#reader.setActive(true);
@@ -94,7 +94,7 @@ class Output {
     if (all.length && !this.#socket.write(Buffer.concat(all))) this.#isStalled = true;
   }
 
-  /** Encodes what the ring holds. Consecutive output of one stream is merged. */
+  /** Takes records from the ring and encodes them. Consecutive output of one stream is merged. */
   #take(atLeast) {
     const buffers = [];
     let run = [];

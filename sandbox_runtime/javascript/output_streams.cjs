@@ -8,7 +8,7 @@ const { Writable } = require('node:stream');
 const { Kind } = require('./ring.cjs');
 
 /**
- * Writes immediately and keeps no state. A Writable whose write is terminated would wait forever for its callback, and
+ * Writes immediately and keeps no state. An ordinary Writable would wait forever for the callback of a terminated write, and
  * everything printed later would be lost.
  */
 class OutputStream extends Writable {

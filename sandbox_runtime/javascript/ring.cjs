@@ -19,7 +19,7 @@ const EPOCH = 4; // interrupts so far; only the reader changes it
 const DATA_OFFSET = 64;
 const CAPACITY = 4 << 20; // a power of two, to divide 2^32
 const RECORD_HEADER = 5;
-const LARGEST_PART = 256 << 10;
+const MAX_PART = 256 << 10;
 const LATE_LIMIT = 64 << 10; // output kept between cells
 const FULL_POLL_MILLISECONDS = 50; // short enough to let an interrupt through
 
@@ -47,8 +47,8 @@ class RingWriter {
 
   /** Writes output of any size. Waits for room while a cell runs; between cells it drops output over the limit. */
   write(kind, data) {
-    for (let start = 0; start < data.length; start += LARGEST_PART) {
-      this.writeTogether([[kind, data.subarray(start, start + LARGEST_PART)]]);
+    for (let start = 0; start < data.length; start += MAX_PART) {
+      this.writeTogether([[kind, data.subarray(start, start + MAX_PART)]]);
     }
   }
 
@@ -129,7 +129,7 @@ class RingReader {
     });
   }
 
-  /** Removes records, as `[kind, bytes]`, until they hold at least `atLeast` bytes or none is left. */
+  /** Removes records until they have at least `atLeast` bytes or none is left. Returns each as `[kind, bytes]`. */
   read(atLeast) {
     const start = Atomics.load(this.#state, TAIL);
     const head = Atomics.load(this.#state, HEAD);

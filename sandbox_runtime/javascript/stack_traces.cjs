@@ -1,6 +1,6 @@
 /**
- * Formats the `stack` of errors on the main thread: with positions in cells as written, and without frames of this
- * folder. So they are right wherever user code shows them: in console.log, in a result, in its own text.
+ * Formats the `stack` of errors on the main thread, with positions in the cells as written and without frames of this
+ * folder. It is therefore right wherever user code shows it: in console.log, in a result, in its own text.
  */
 'use strict';
 
@@ -9,7 +9,7 @@ const { receiveMessageOnPort } = require('node:worker_threads');
 const { createLocator } = require('./positions.cjs');
 
 const standardFormat = Error.prepareStackTrace;
-const MOST_CELLS = 2000;
+const MAX_CELLS = 2000;
 const POSITION = /\b(cell-\d+\.[jt]s):(\d+):(\d+)/g;
 
 class StackTraces {
@@ -31,7 +31,7 @@ class StackTraces {
     for (let received; (received = receiveMessageOnPort(this.#port)); ) {
       const { fileName, maps } = received.message;
       this.#cells.set(fileName, createLocator(maps));
-      if (this.#cells.size > MOST_CELLS) this.#cells.delete(this.#cells.keys().next().value);
+      if (this.#cells.size > MAX_CELLS) this.#cells.delete(this.#cells.keys().next().value);
     }
   }
 

@@ -6,7 +6,7 @@
 
 const { createLocator } = require('./positions.cjs');
 
-const MOST_LINES = 100;
+const MAX_LINES = 100;
 
 class Tracebacks {
   #port;
@@ -26,7 +26,7 @@ class Tracebacks {
     return stack
       .split('\n')
       .filter((line) => line !== '' && !isInside(line))
-      .slice(0, MOST_LINES);
+      .slice(0, MAX_LINES);
   }
 
   /** Returns `file:line:column` of a position in a compiled cell, with line and column from 1. */

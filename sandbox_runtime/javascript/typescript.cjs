@@ -6,7 +6,7 @@
 
 const { CellSyntaxError } = require('./syntax_error.cjs');
 
-/** Loads Node's own TypeScript stripper, late, because it takes longer than the rest of the start-up. */
+/** Node's own TypeScript stripper. Loaded late, because that takes longer than the rest of the start-up. */
 let amaro;
 
 function transform(source, options) {

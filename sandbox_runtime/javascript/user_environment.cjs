@@ -15,7 +15,7 @@ const { Kind } = require('./ring.cjs');
 /** The name of the object whose methods compiled cells call, as in cell_compiler.cjs. */
 const HELPER = '__sandbox__';
 
-/** The value that process.exit throws. Not an Error, so that a catch block can tell the difference. */
+/** The value that process.exit throws. Not an Error, so that a catch block can distinguish it. */
 const EXIT = Object.freeze({ toString: () => 'process.exit' });
 
 function installUserEnvironment(ring) {

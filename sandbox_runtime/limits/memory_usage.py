@@ -46,7 +46,7 @@ class Cgroup:
     """The memory cgroup of this process.
 
     Args:
-        folder: The cgroup's folder. By default it is found.
+        folder: The cgroup's folder. By default the one of this process, below /sys/fs/cgroup.
 
     Attributes:
         limit: Its limit in bytes; 0 if it has none, or cannot be read.
@@ -83,13 +83,13 @@ def proportional_bytes(pid: int) -> int:
 
 
 def find_members(trees: Mapping[int, str], processes: Iterable[tuple[int, int, int, int]]) -> dict[int, list[int]]:
-    """Return the processes of each tree, by the pid of its first one.
+    """Return the processes of each tree, by the pid of its first process.
 
     Args:
         trees: The mark of each tree, by the pid of its first process.
         processes: Pid, parent, group and session of all processes.
     """
-    marks = {syscalls.tree_limit(tree): pid for pid, tree in trees.items()}
+    marks = {syscalls.limit_mark(tree): pid for pid, tree in trees.items()}
     members: dict[int, list[int]] = {pid: [] for pid in trees}
     for pid, _, group, session in processes:
         leader = next((each for each in (session, group, pid) if each in members), None)
@@ -102,7 +102,7 @@ def find_members(trees: Mapping[int, str], processes: Iterable[tuple[int, int, i
 
 def _mark(pid: int) -> int:
     try:
-        return syscalls.read_limit(pid)
+        return syscalls.read_limit_mark(pid)
     except (OSError, ValueError):
         return 0
 

@@ -1,8 +1,8 @@
 """Kills the largest process tree when the session exceeds its memory limit, before the kernel kills.
 
 The limit is the session's (`configure`) or that of the container's cgroup, whichever is lower. In a pod both are the
-same number. Then the cgroup's usage is checked, which counts everything in the container. Without a readable cgroup the
-processes are measured.
+same number. If the cgroup's limit applies, the cgroup's usage is checked, which counts everything in the container.
+Otherwise the session's processes are measured.
 
 The kernel would choose its own victim. If it kills the whole cgroup at once, all variables of the session are lost. So
 the largest tree is killed a little earlier, and its cell or command ends as OOM_KILLED. If memory grows faster than the

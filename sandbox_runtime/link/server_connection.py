@@ -29,7 +29,7 @@ _MAX_CHANNELS: Final = 4096
 
 
 class LinkServer:
-    """Accepts agents, and holds the connection of the current one.
+    """Accepts agents, and keeps the connection of the current one.
 
     Args:
         hello: Builds the hello event.
@@ -54,7 +54,7 @@ class LinkServer:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def keep(self, task: asyncio.Task[None]) -> None:
-        """Hold a reference to a task, because the loop does not and lasting ones outlive their connection."""
+        """Keep a reference to a task, because the loop keeps none and lasting ones outlive their connection."""
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -95,7 +95,7 @@ class LinkServer:
             self._current.transmit(encode_json(FrameType.EVENT, 0, event))
 
     def hold(self) -> None:
-        """Hold frames back until `flush`, which must follow in this round of the loop."""
+        """Hold back frames until `flush`, which must follow in this round of the loop."""
         if self._current is not None:
             self._current.hold()
 
@@ -106,7 +106,7 @@ class LinkServer:
 
 
 class ServerConnection:
-    """The connection of one agent, which gets the hello at once."""
+    """The connection of one agent. Its first frame is the hello."""
 
     def __init__(self, server: LinkServer, sock: socket.socket) -> None:
         self._server = server

@@ -1,7 +1,7 @@
 """Finds and kills everything that one process started, even if it tried to escape.
 
 A process belongs to a tree by its process group, its session, its ancestors or its marks. The marks survive setsid and
-double forks: the limit on a file's size (`syscalls.mark_limit`), and the environment variable SANDBOX_TREE in
+double forks: the limit on a file's size (`syscalls.set_limit_mark`), and the environment variable SANDBOX_TREE in
 /proc/PID/environ. An orphan without either mark has removed them, and is killed with the next tree.
 """
 
@@ -38,7 +38,7 @@ def find_tree(tree: str, root: int | None) -> set[int]:
         children.setdefault(parent, []).append(pid)
     # Orphans become children of this process, so everything that it started is below it. Others need no check.
     ours = _below({os.getpid()}, children)
-    limit, mark = syscalls.tree_limit(tree), f"{syscalls.TREE_VARIABLE}={tree}\0".encode()
+    limit, mark = syscalls.limit_mark(tree), f"{syscalls.TREE_VARIABLE}={tree}\0".encode()
     found = {
         pid
         for pid, parent, group, session in processes
@@ -70,10 +70,10 @@ async def kill_tree(tree: str, root: int | None) -> None:
         for pid in sorted(pids, key=lambda pid: (pid != root, pid)):
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
-        await _wait_gone(pids, loop.time() + _RESCAN_AFTER)
+        await _wait_until_ended(pids, loop.time() + _RESCAN_AFTER)
 
 
-async def _wait_gone(pids: set[int], deadline: float) -> None:
+async def _wait_until_ended(pids: set[int], deadline: float) -> None:
     # Checks these processes only: the cost of finding a whole tree grows with the processes of the machine.
     while pids and asyncio.get_running_loop().time() < deadline:
         await asyncio.sleep(_ROUND)
@@ -101,7 +101,7 @@ def _read_stat(name: str) -> tuple[int, int, int, int] | None:
 
 def _is_marked(pid: int, parent: int, limit: int, mark: bytes) -> bool:
     try:
-        found = syscalls.read_limit(pid)
+        found = syscalls.read_limit_mark(pid)
         if found:
             return found == limit
         with open(f"/proc/{pid}/environ", "rb") as file:  # noqa: PTH123 - hundreds of times in a row

@@ -60,7 +60,7 @@ def limit_processes(processes: int) -> None:
 
 
 @functools.cache
-def find_mark() -> int:
+def find_placeholder() -> int:
     """Return the address of the placeholder for a tree's mark in this process's memory, or 0 if there is none.
 
     The address stays valid after forks. Best effort: without /proc the other ways of finding a tree remain.
@@ -77,30 +77,30 @@ def find_mark() -> int:
     return start + position + len(marker) if start and position >= 0 else 0
 
 
-def mark_tree(tree: str) -> None:
+def set_environment_mark(tree: str) -> None:
     """Write `tree` over the placeholder in this process's initial environment.
 
-    /proc/PID/environ of a forked process shows its parent's environment, whatever it puts into os.environ. Children
-    that it forks and that become daemons would carry no mark.
+    /proc/PID/environ of a forked process shows its parent's environment, whatever it puts into os.environ. Without the
+    mark there, nothing would identify children that it forks and that become daemons.
     """
-    address = find_mark()
+    address = find_placeholder()
     if address and len(tree) == len(TREE_PLACEHOLDER):
         ctypes.memmove(address, tree.encode(), len(tree))
 
 
-def mark_limit(tree: str) -> None:
+def set_limit_mark(tree: str) -> None:
     """Write `tree` into the limit on a file's size, as a number that exceeds the size of any file.
 
     Children inherit it through fork and exec. Unlike an environment it cannot be cleared: a process may only lower it.
     Best effort: if the limit is lower already, the mark in the environment remains.
     """
-    number = tree_limit(tree)
+    number = limit_mark(tree)
     with contextlib.suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_FSIZE, (number, number))
 
 
-def tree_limit(tree: str) -> int:
-    """Return the limit that marks a tree."""
+def limit_mark(tree: str) -> int:
+    """Return the limit on file sizes that marks a tree."""
     return _LIMIT_BASE | int(tree, 16) % _LIMIT_BASE
 
 
@@ -124,11 +124,11 @@ def die_first() -> None:
         os.close(descriptor)
 
 
-def read_limit(pid: int) -> int:
-    """Return the limit that marks a process's tree, or 0 if it has no mark.
+def read_limit_mark(pid: int) -> int:
+    """Return the limit on file sizes that marks a process's tree, or 0 if it has no mark.
 
     Raises:
-        OSError: The process is gone, or belongs to another user.
+        OSError: The process has ended, or belongs to another user.
     """
     number = resource.prlimit(pid, resource.RLIMIT_FSIZE)[1]
     return number if _LIMIT_BASE <= number < 2 * _LIMIT_BASE else 0

@@ -78,7 +78,7 @@ class BackgroundProcess:
         """Set the running process."""
         self._child = child
 
-    async def watch(self, starter: Starter, timeout: float | None) -> None:  # noqa: ASYNC109 - kills at its end
+    async def watch(self, starter: Starter, timeout: float | None) -> None:  # noqa: ASYNC109 - the process's, which is then killed
         """Wait for its end, at most `timeout` seconds. Then kill the rest of its tree, and set `done`."""
         child, io = self._child, self._io
         if child is None or io is None:
@@ -126,6 +126,7 @@ class BackgroundProcess:
     async def kill(self) -> None:
         """Send SIGKILL to its whole tree."""
         if self._child is not None:
+            # A killed process must not wait for an agent that does not read.
             self._ignores_backpressure = True
             self._resume()
             await kill_tree(self._child.tree, self._child.pid)

@@ -1,4 +1,4 @@
-"""The `run` operation: a command with its output, its deadline and its end. Its process leads its own session."""
+"""The `run` operation: a command with its output, deadline and end. Its process leads a session of its own."""
 
 from __future__ import annotations
 
@@ -52,7 +52,8 @@ class Commands:
         timed_out = False
         try:
             channel.send_event({"type": "started", "pid": child.pid})
-            output.begin()
+            # Only now: a fast command may have written before its `started`.
+            output.resume()
             timed_out = not await wait_for_end(child, timeout)
             if timed_out:
                 output.release()
@@ -91,7 +92,7 @@ class _Output:
         self._limit = OutputLimit(limit)
         self._ignores_backpressure = False
         self._pipes = [OutputPipe(self._receiver(stream), is_paused=True) for stream in (Stream.STDOUT, Stream.STDERR)]
-        channel.on_writable = self._resume
+        channel.on_writable = self.resume
 
     @property
     def dropped(self) -> int:
@@ -104,14 +105,10 @@ class _Output:
         for pipe in self._pipes:
             pipe.close_write()
 
-    def begin(self) -> None:
-        """Start reading. Call it after `started`, because a fast command may have written earlier."""
-        self._resume()
-
     def release(self) -> None:
         """Stop waiting for the agent, because the deadline has passed. The limit bounds the output that is kept."""
         self._ignores_backpressure = True
-        self._resume()
+        self.resume()
 
     def end(self) -> None:
         """Send the available output and discard the rest: a background child may keep the pipes open for long."""
@@ -130,6 +127,7 @@ class _Output:
 
         return receive
 
-    def _resume(self) -> None:
+    def resume(self) -> None:
+        """Start or continue reading."""
         for pipe in self._pipes:
             pipe.resume()

@@ -110,7 +110,7 @@ class BackgroundProcesses:
         return await process.follow(channel)
 
     async def list(self, _channel: LinkChannel) -> dict[str, Any]:
-        """Return ids and labels, first of those that have ended."""
+        """Return the ids and labels of the known processes, those that have ended first."""
         known = {**self._ended, **self._running}
         return {"processes": [{"process_id": name, "label": process.label} for name, process in known.items()]}
 
@@ -159,7 +159,7 @@ class BackgroundProcesses:
             raise
         io.close_child()
 
-    async def _watch(self, process_id: str, process: BackgroundProcess, timeout: float | None) -> None:  # noqa: ASYNC109 - as in `watch`
+    async def _watch(self, process_id: str, process: BackgroundProcess, timeout: float | None) -> None:  # noqa: ASYNC109 - the process's, as in `watch`
         try:
             await process.watch(self._starter, timeout)
         finally:
@@ -199,10 +199,10 @@ def _read_size(arguments: dict[str, Any]) -> tuple[int, int]:
     return _read_integer(arguments, "rows", _MAX_SIDE), _read_integer(arguments, "columns", _MAX_SIDE)
 
 
-def _read_integer(arguments: dict[str, Any], name: str, most: int) -> int:
+def _read_integer(arguments: dict[str, Any], name: str, maximum: int) -> int:
     value = arguments.get(name)
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
-        raise invalid(name, f"`{name}` must be a number from 1 to {most}")
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= maximum:
+        raise invalid(name, f"`{name}` must be a number from 1 to {maximum}")
     return value
 
 

@@ -64,7 +64,7 @@ class Starter:
         ):
             raise invalid("command", "give either `shell` (not empty) or `argv` (at least the program)")
         if any("\0" in part for part in argv):
-            raise invalid("command", "the command holds a NUL character")
+            raise invalid("command", "the command contains a NUL character")
         cwd = arguments.get("cwd") or ""
         if not isinstance(cwd, str):
             raise invalid("cwd", "`cwd` is not a string")
@@ -114,20 +114,20 @@ class Starter:
         return {"status": status, "exit_code": exit_code, "signal": number}
 
 
-async def read_input(channel: LinkChannel, name: str = "stdin", most: int = MAX_INPUT) -> bytes:
+async def read_input(channel: LinkChannel, name: str = "stdin", max_bytes: int = MAX_INPUT) -> bytes:
     """Receive the input whose size an operation's `<name>_bytes` gives.
 
     Args:
         channel: The operation.
         name: Name of the input.
-        most: Maximum bytes.
+        max_bytes: Maximum size of the input.
 
     Raises:
-        OperationError: INVALID_ARGUMENT: the size is not a number up to `most`, or the input ends early.
+        OperationError: INVALID_ARGUMENT: the size is not a number up to `max_bytes`, or the input ends early.
     """
     size = channel.arguments.get(f"{name}_bytes") or 0
-    if isinstance(size, bool) or not isinstance(size, int) or not 0 <= size <= most:
-        raise invalid(name, f"`{name}` may have at most {most} bytes")
+    if isinstance(size, bool) or not isinstance(size, int) or not 0 <= size <= max_bytes:
+        raise invalid(name, f"`{name}` may have at most {max_bytes} bytes")
     data = bytearray()
     while len(data) < size:
         piece = await channel.receive()
@@ -172,6 +172,6 @@ def _spawn_failure(error: SpawnError, program: str) -> OperationError:
     if error.stage == "program" and error.number in (errno.EACCES, errno.ENOEXEC, errno.E2BIG):
         return invalid("command", f"cannot run {program}: {os.strerror(error.number)}")
     if error.stage == "cwd":
-        return OperationError("NOT_FOUND", "FILE_NOT_FOUND", "`cwd` does not exist any more", "cwd")
+        return OperationError("NOT_FOUND", "FILE_NOT_FOUND", "`cwd` no longer exists", "cwd")
     code = "RESOURCE_EXHAUSTED" if error.number in (errno.EAGAIN, errno.ENOMEM) else "UNAVAILABLE"
     return OperationError(code, "RUNTIME_UNAVAILABLE", f"the command could not be started: {error}")

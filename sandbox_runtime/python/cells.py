@@ -1,4 +1,4 @@
-"""Compiles and runs cells in one persistent namespace, with last value, top-level await and IPython's syntax."""
+"""Compiles and runs cells in one namespace, with a last value, top-level await and IPython's syntax."""
 
 from __future__ import annotations
 import __future__

@@ -42,7 +42,7 @@ _prepared: list[Interpreter] = []
 
 
 def prepare() -> None:
-    """Build the interpreter that this process will fork, complete but for its socket."""
+    """Build the interpreter that forked children will use, complete except for its socket."""
     interpreter = Interpreter()
     interpreter.prebuild()
     _prepared[:] = [interpreter]
@@ -119,7 +119,7 @@ class Interpreter:
         if arguments["op"] == "execute":
             number = int(arguments.get("execution_count", 0))
             return partial(self._run, content.decode(errors="replace"), number)
-        return partial(self._keep_variables, arguments, content)
+        return partial(self._transfer_variables, arguments, content)
 
     def _initialize(self, arguments: dict[str, Any]) -> None:
         _replace_environment(os.environ, arguments["env"])
@@ -179,7 +179,7 @@ class Interpreter:
             return "ERROR", error
         return "OK", None
 
-    def _keep_variables(self, arguments: dict[str, Any], content: bytearray) -> None:
+    def _transfer_variables(self, arguments: dict[str, Any], content: bytearray) -> None:
         from sandbox_runtime.python import pickling  # noqa: PLC0415 - few contexts need its memory
 
         send = partial(self._sender.output, Stream.BODY)

@@ -1,4 +1,4 @@
-"""IPython for a namespace: magics, shell lines, help and display formatters. Plain cells never use it.
+"""IPython for a namespace: magics, shell lines, help and display formatters. Plain Python cells do not need it.
 
 A preloading zygote builds it before the fork (`prebuild`). Otherwise it is built when a cell needs it or imports
 IPython. If the image lacks IPython, only `!command` and `%pip` lines work. `ipython_shell` is a separate module because
@@ -28,7 +28,7 @@ class Shell:
     """A translator from IPython's syntax to Python, for the `__main__` module of a context.
 
     Attributes:
-        module: The context's `__main__`, which holds what its cells define.
+        module: The context's `__main__`, which has the names that its cells define.
         ipython: IPython's shell; None until it is built.
     """
 

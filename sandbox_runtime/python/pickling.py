@@ -186,7 +186,7 @@ def _time_limit(seconds: float) -> Iterator[None]:
 
 
 class _Bounded:
-    """A target of a pickle with a limit, so that a large object is given up before it fills the memory."""
+    """A target of a pickle with a limit, so that pickling a large object stops before it fills the memory."""
 
     def __init__(self, limit: int) -> None:
         self.data = bytearray()
@@ -209,7 +209,7 @@ class _Globals:
 
 
 class _Unpickler(pickle.Unpickler):
-    """Also reads pickles that name the module in which `live_globals` was before."""
+    """An unpickler that also reads old pickles, which name the module that `live_globals` was in earlier."""
 
     def find_class(self, module: str, name: str) -> Any:
         former = (module, name) == ("sandbox_agent.runtime.python.variables", "live_globals")

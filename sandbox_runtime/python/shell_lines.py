@@ -34,7 +34,7 @@ def rewrite_shell_lines(source: str) -> str:
 def run_shell_line(command: str) -> int:
     """Run a command with its output in `sys.stdout` and `sys.stderr`, and return its exit code.
 
-    Prints a code other than 0 to stderr. Does not wait for a background child that keeps the pipes open.
+    Reports a non-zero exit code on stderr. Does not wait for a background child that keeps the pipes open.
     """
     process = subprocess.Popen(  # noqa: S602 - the user's own shell line
         command,

@@ -1,7 +1,7 @@
 """Saves and loads variables: `variables.save` collects them from each context, `variables.load` restores them.
 
 Interpreters pickle and unpickle them (`python.pickling`); here they are bytes. This is best effort: if a context is
-busy, dies or takes too long, the report says so, and the others go on.
+busy, dies or takes too long, the report says so, and the next context follows.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _PRELOAD_TIMEOUT: Final = 5.0
 _MAX_PROBLEM: Final = 500
 _ENDED: Final = "the interpreter ended while its variables were {}"
 _MIN_SECONDS: Final = 0.5
-"""With less time left, an interpreter is not asked."""
+"""If less time is left, a context is skipped."""
 
 
 class SavedVariables:
@@ -69,7 +69,7 @@ class SavedVariables:
         return {"bytes": size}
 
     async def load(self, channel: LinkChannel) -> dict[str, Any]:
-        """Restore the variables of contexts. A repeat changes nothing. With `problem` there is no input."""
+        """Restore the variables of contexts. A repeat restores nothing. With `problem` there is no input."""
         limit, end = _read_limits(channel)
         problem, data = str(channel.arguments.get("problem") or ""), bytearray()
         while not problem and (piece := await channel.receive()) is not None:

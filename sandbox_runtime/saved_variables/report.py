@@ -18,7 +18,7 @@ from sandbox_runtime.python.variable_records import CELLS, RecordError, encode_r
 from sandbox_runtime.settings import LANGUAGES, read_env
 
 MAX_REPORTED: Final = 300
-"""Maximum names of each kind in a report. The others are counted."""
+"""Maximum number of names of each kind in a report. Further ones are only counted."""
 _MAX_NAME: Final = 256
 _MAX_REASON: Final = 200
 _CREATED_ID: Final = re.compile(r"ctx-[0-9a-f]{12}")
@@ -67,7 +67,7 @@ class Section:
 
 @dataclass(slots=True, eq=False)
 class Report:
-    """Report on the variables that a resumed session has back.
+    """Report on the variables that were restored and those that were lost.
 
     Attributes:
         kept: Contexts and names of restored variables.

@@ -1,4 +1,4 @@
-"""Installs the checker from the npm registry, in the versions of package-lock.json, with the npm of the Node found."""
+"""Installs the checker from the npm registry, in the versions of package-lock.json, with Node's own npm."""
 
 from __future__ import annotations
 

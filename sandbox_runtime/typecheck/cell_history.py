@@ -45,7 +45,7 @@ class CellHistory:
         self._size = 0
 
     def follow(self, process: object) -> None:
-        """Start over if this is another process than before."""
+        """Start an empty history if the process is not the previous one."""
         if process is self._process:
             return
         self._process = process

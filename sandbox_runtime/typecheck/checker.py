@@ -1,7 +1,7 @@
-"""Checks the types of cells with a warm language server that holds the modules of earlier cells.
+"""Checks the types of cells with a warm language server that has the modules of earlier cells.
 
-It runs one check at a time. If the server died or grew too large, the next check starts another one and sends it all
-modules again.
+It runs one check at a time. If the server has died or grown too large, the next check starts another one and sends it
+all modules again.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ class Checker:
                 try:
                     return await self._check(context_id, history, folder, code)
                 except CheckerError:
-                    died = self._server is None or self._server.is_gone
+                    died = self._server is None or self._server.has_ended
                     await self._stop()
                     if attempt == 2 or not died:  # noqa: PLR2004 - the second of two
                         raise
@@ -118,7 +118,7 @@ class Checker:
         self._known[context_id] = known
         while len(self._known) > _MAX_CONTEXTS:
             self._forget(server, self._known.pop(next(iter(self._known))))
-        await self._adopt(server, context_id, known, history.cells)
+        await self._add_modules(server, context_id, known, history.cells)
         declared = await self._declarations(server, folder / _CURRENT, "typescript", code)
         self._write(server, folder / _CURRENT, "typescript", build_module(code, known.names, declared, typed=True))
         items = await self._diagnose(server, folder / _CURRENT)
@@ -129,7 +129,7 @@ class Checker:
         packages = packages_stamp(folder, self._home)
         server = self._server
         if server is not None and (
-            server.is_gone or server.memory > SOFT_MEMORY or self._packages.get(folder, packages) != packages
+            server.has_ended or server.memory > SOFT_MEMORY or self._packages.get(folder, packages) != packages
         ):
             await self._stop()
         installation = find_checker(self._home)
@@ -176,8 +176,8 @@ class Checker:
         }
         return json.dumps({"compilerOptions": options, "files": [f"./{_GLOBALS}", f"./{_CURRENT}"]})
 
-    async def _adopt(self, server: LanguageServer, context_id: str, known: _Known, cells: Iterable[Cell]) -> None:
-        """Give the server the modules of cells that have run since the last check."""
+    async def _add_modules(self, server: LanguageServer, context_id: str, known: _Known, cells: Iterable[Cell]) -> None:
+        """Send the server the modules of cells that have run since the last check."""
         fresh = [cell for cell in cells if cell.number not in known.modules]
         files = {
             cell.number: f"__sandbox_{context_id}_{known.generation}_{cell.number}"
@@ -261,8 +261,8 @@ class Checker:
         if self._idle is not None:
             self._idle.cancel()
         server, self._server = self._server, None
-        for memory in (self._known, self._versions, self._sources, self._packages):
-            memory.clear()
+        for cache in (self._known, self._versions, self._sources, self._packages):
+            cache.clear()
         if server is not None:
             await server.close()
 

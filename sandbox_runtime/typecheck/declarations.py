@@ -68,7 +68,7 @@ def prepare(code: str) -> str:
 
 
 def read_declarations(code: str, symbols: Iterable[Mapping[str, Any]]) -> dict[str, Declaration]:
-    """Return a cell's declarations by name, from the symbols of a document that holds only the cell."""
+    """Return a cell's declarations by name, from the symbols of a document that contains only the cell."""
     lines = code.splitlines()
     found = {}
     for symbol in symbols:
@@ -133,7 +133,7 @@ def read_failed_exports(code: str, declared: Mapping[str, Declaration], items: I
 
 
 def is_broken(items: Iterable[Mapping[str, Any]]) -> bool:
-    """Return True if a cell cannot have run, because it has syntax errors."""
+    """Return True if a cell has syntax errors, so that it cannot have run."""
     return any(_code(item) in _SYNTAX_ERRORS and item.get("severity", _ERROR) == _ERROR for item in items)
 
 

@@ -1,6 +1,6 @@
 """A language server process: requests, notifications, and its end. Knows nothing about cells.
 
-Errors: CheckerError if the server ended, refused, or took too much memory. Then it must be replaced.
+Errors: CheckerError if the server ended, returned an error, or used too much memory. Then it must be replaced.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class LanguageServer:
         return cls(child, reader, writer)
 
     @property
-    def is_gone(self) -> bool:
+    def has_ended(self) -> bool:
         """True once it has ended."""
         return self._task.done()
 
@@ -90,9 +90,9 @@ class LanguageServer:
         """Send a request, and return the result.
 
         Raises:
-            CheckerError: It ended, refused, or took too much memory.
+            CheckerError: It ended, returned an error, or used too much memory.
         """
-        if self.is_gone:
+        if self.has_ended:
             raise CheckerError("the type checker has ended")
         self._last += 1
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
@@ -137,7 +137,7 @@ class LanguageServer:
 
     def _handle(self, message: dict[str, Any]) -> None:
         if "method" in message:
-            # The server may ask its editor for things. The answer is always empty.
+            # The server may send requests to its client, an editor. The answer is always empty.
             if "id" in message:
                 self._send({"id": message["id"], "result": None})
             return

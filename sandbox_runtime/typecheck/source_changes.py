@@ -42,8 +42,8 @@ def compare(before: dict[str, int], after: dict[str, int]) -> list[dict[str, obj
 
 def packages_stamp(root: Path, home: Path) -> tuple[int, ...]:
     """Return a value that changes when packages are installed or removed."""
-    marks = (root / "node_modules" / ".package-lock.json", root / "node_modules", home / "npm" / "lib" / "node_modules")
-    return tuple(mark.stat().st_mtime_ns if mark.exists() else 0 for mark in marks)
+    paths = (root / "node_modules" / ".package-lock.json", root / "node_modules", home / "npm" / "lib" / "node_modules")
+    return tuple(path.stat().st_mtime_ns if path.exists() else 0 for path in paths)
 
 
 def _modified(entry: os.DirEntry[str]) -> int:

@@ -443,6 +443,24 @@ def test_without_network_neither_cells_nor_commands_get_a_socket(client):
     assert b"PermissionError" in command.stderr
 
 
+def test_an_environment_that_does_not_fit_into_a_frame_is_refused_and_no_cell_runs_without_the_filter(client):
+    """An interpreter that never got its `init` would run cells without environment, folder and socket filter."""
+    client.call("configure", session_uid="s", limits={"deny_network": True})
+    large = {"LARGE": "x" * ((1 << 20) - 200)}
+    refused = client.call("context.create", language="python", env=large)
+    if refused.ok:
+        outcome = client.execute("import socket\nsocket.socket()", context_id=refused["id"])
+        assert outcome.event("error")["name"] == "PermissionError"
+    assert refused.error["field"] == "env"
+    half = {"LARGE": "x" * (600 << 10)}
+    created = client.call("context.create", language="python", env=half)["id"]
+    assert client.call("configure", session_uid="s", env={"ALSO": half["LARGE"]}).error["field"] == "env"
+    assert client.call("context.delete", context_id=created).ok == {}
+    client.call("configure", session_uid="s", env={"ALSO": half["LARGE"]}, limits={"deny_network": True})
+    assert client.call("context.create", language="python", env=half).error["field"] == "env"
+    assert client.execute("import os\nprint(len(os.environ['ALSO']))").stdout == b"614400\n"
+
+
 @pytest.mark.parametrize("is_denied", [True, False])
 def test_a_runtime_that_was_told_of_the_network_before_keeps_the_node_that_waits_unless_configure_says_otherwise(
     tmp_path, is_denied

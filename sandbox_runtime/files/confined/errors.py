@@ -11,7 +11,7 @@ from sandbox_link.protocol import OperationError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_OF_ERRNO: Final[dict[int, tuple[str, str, str]]] = {
+_BY_ERRNO: Final[dict[int, tuple[str, str, str]]] = {
     errno.ENOENT: ("NOT_FOUND", "FILE_NOT_FOUND", "There is no such file or folder."),
     errno.EISDIR: ("FAILED_PRECONDITION", "IS_A_DIRECTORY", "The path is a folder."),
     errno.ENOTDIR: ("FAILED_PRECONDITION", "NOT_A_DIRECTORY", "The path, or a part of it, is not a folder."),
@@ -46,10 +46,10 @@ def to_operation_error(error: OSError, field: str = "path", subject: str = "") -
 
     Args:
         error: The error of a system call.
-        field: The request's field that holds the path.
+        field: The request's field that contains the path.
         subject: A path to name in the message, if the field does not say which one failed.
     """
-    code, reason, message = _OF_ERRNO.get(
+    code, reason, message = _BY_ERRNO.get(
         error.errno or 0, ("INTERNAL", "IO_ERROR", f"The file system failed: {error.strerror or error}.")
     )
     if subject:
@@ -59,7 +59,7 @@ def to_operation_error(error: OSError, field: str = "path", subject: str = "") -
 
 @contextlib.contextmanager
 def translating(field: str = "path", subject: str = "") -> Iterator[None]:
-    """Raise an OSError of the body as OperationError."""
+    """Turn an OSError of the body into an OperationError."""
     try:
         yield
     except OSError as error:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import stat
 from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,6 +67,20 @@ class Location:
     def stat(self) -> os.stat_result:
         """Return the status of the file, without following a symlink."""
         return os.stat(self.name, dir_fd=self.folder, follow_symlinks=False)
+
+    def make_folder(self) -> None:
+        """Create the folder unless it exists.
+
+        Raises:
+            NotADirectoryError: Something else has the name.
+        """
+        if self.name == b".":
+            return
+        try:
+            os.mkdir(self.name, _FOLDER_MODE, dir_fd=self.folder)
+        except FileExistsError:
+            if not stat.S_ISDIR(self.stat().st_mode):
+                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)) from None
 
 
 class Workspace:
@@ -125,11 +140,11 @@ class Workspace:
             found = _try_at_once(root, parts, lookup)
             if found is not None:
                 return found, parts[-1]
-            walk = _Walk(root, self._roots, lookup, field)
+            resolver = _Resolver(root, self._roots, lookup, field)
             try:
-                return walk.run(parts)
+                return resolver.run(parts)
             except BaseException:
-                walk.close()
+                resolver.close()
                 raise
         finally:
             os.close(root)
@@ -165,8 +180,8 @@ def _read_link(folder: int, name: bytes) -> bytes | None:
         raise
 
 
-class _Walk:
-    """The walk along one path. Holds one folder open, however deep the path is."""
+class _Resolver:
+    """Resolves one path, component by component. Keeps one folder open, however deep the path is."""
 
     def __init__(self, root: int, roots: tuple[bytes, ...], lookup: Lookup, field: str) -> None:
         self._root = root

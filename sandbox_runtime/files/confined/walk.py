@@ -51,11 +51,11 @@ class Walk:
 
     Attributes:
         depth: Largest number of levels; 0 for all.
-        after: Visit only what sorts behind this path.
+        after: Visit only what sorts after this path.
         is_skipped: Returns True for a path to leave out, with everything below it.
         is_strict: An unreadable folder is an error. If False, it is left out.
         on_part: Called with the open folder and the name of each part file.
-        passer: Called with the path of each folder and a slash, empty for the base. It may return a function that
+        entry_filter: Called with the path of each folder and a slash, empty for the base. It may return a function that
             is called with each entry there. That function returns True for an entry to leave out.
         is_sorted: Visit in the order of the paths as bytes. If False, files come before the folders beside them, in
             the order of the directory, which is faster.
@@ -66,7 +66,7 @@ class Walk:
     is_skipped: Callable[[bytes], bool] = field(default=lambda _path: False)
     is_strict: bool = False
     on_part: Callable[[int, bytes], None] = field(default=lambda _folder, _name: None)
-    passer: Callable[[bytes], Callable[[os.DirEntry[str]], bool] | None] = field(default=lambda _path: None)
+    entry_filter: Callable[[bytes], Callable[[os.DirEntry[str]], bool] | None] = field(default=lambda _path: None)
     is_sorted: bool = True
 
 
@@ -77,7 +77,7 @@ class _Level:
     identity: Identity
     status: os.stat_result
     names: list[bytes] = field(default_factory=list)
-    """Still to visit, the next one last. A name and a slash stands for the folder's content, which may sort behind the
+    """Still to visit, the next one last. A name with a slash stands for the folder's content, which may sort after the
     folder's neighbour "name-2"."""
     others: list[tuple[bytes, os.DirEntry[str]]] = field(default_factory=list)
     """Everything but folders, if the walk is not sorted."""
@@ -170,10 +170,10 @@ class _Cursor:
         status = os.fstat(self._folder)
         level = _Level(name, prefix, identify(status), status)
         is_deepest = len(self._levels) + 1 == self._walk.depth
-        passes = self._walk.passer(prefix)
+        skips = self._walk.entry_filter(prefix)
         with os.scandir(self._folder) as entries:
             for entry in entries:
-                if passes is None or not passes(entry):
+                if skips is None or not skips(entry):
                     self._plan(level, entry, is_deepest=is_deepest)
         level.names.sort(reverse=True)
         self._levels.append(level)

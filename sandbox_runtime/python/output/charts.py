@@ -1,7 +1,7 @@
 """Describes a matplotlib figure as data. docs/results.md has the format.
 
-It knows lines, scatter plots, bars and histograms, pies, box plots, and axes nested in axes. Numbers are those of the
-user's code, dates are ISO 8601, NaN and infinity are null. The artists of a box plot do not keep its statistics, so
+It recognises lines, scatter plots, bars and histograms, pies, box plots, and axes nested in axes. Numbers are those of
+the user's code, dates are ISO 8601, NaN and infinity are null. The artists of a box plot do not keep its statistics, so
 `record_boxes` records them when the plot is drawn.
 """
 

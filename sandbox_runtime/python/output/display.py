@@ -49,12 +49,12 @@ class Displays:
         self._numbers = itertools.count(1)
 
     def install(self) -> None:
-        """Make `display` a builtin, unless IPython brings its own, and prepare to capture figures."""
+        """Make `display` a builtin, unless IPython provides its own, and prepare to capture figures."""
         if self._shell.ipython is None:
             builtins.display = self.display  # type: ignore[attr-defined]
         after_import("matplotlib.axes", charts.record_boxes)
-        after_import("matplotlib.pyplot", self._adopt_pyplot)
-        after_import("plotly.io", self._adopt_plotly)
+        after_import("matplotlib.pyplot", self._patch_pyplot)
+        after_import("plotly.io", self._patch_plotly)
 
     def display(
         self, *values: Any, display_id: Any = None, raw: bool = False, update: bool = False, **_options: Any
@@ -112,14 +112,14 @@ class Displays:
             bundle.values(),
         )
 
-    def _adopt_plotly(self, module: ModuleType) -> None:
+    def _patch_plotly(self, module: ModuleType) -> None:
         # `figure.show()` calls this. plotly's own function would look for a browser.
         def show(figure: Any, *_arguments: Any, **_options: Any) -> None:
             self.display(figure)
 
         module.show = show  # type: ignore[attr-defined]
 
-    def _adopt_pyplot(self, pyplot: ModuleType) -> None:
+    def _patch_pyplot(self, pyplot: ModuleType) -> None:
         # Not a method: matplotlib sets the signature of this function.
         def show(*_arguments: Any, **_options: Any) -> None:
             self.show_figures()

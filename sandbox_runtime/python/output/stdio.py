@@ -1,8 +1,8 @@
 """The interpreter's sys.stdout, sys.stderr and sys.stdin. Their text becomes DATA frames on the control socket.
 
 stdout has a text buffer and a byte buffer: a system call per print would be 20 times slower, a call of the byte buffer
-per print three times. A thread flushes it every 20 ms while a cell runs. stderr is not buffered, and flushes stdout
-first to keep the two in order. In a child that user code forks, both fall back to file descriptors 1 and 2.
+per print three times slower. A thread flushes stdout every 20 ms while a cell runs. stderr is not buffered, and flushes
+stdout first to keep the two in order. In a child that user code forks, both fall back to file descriptors 1 and 2.
 """
 
 from __future__ import annotations

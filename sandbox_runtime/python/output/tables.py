@@ -1,7 +1,7 @@
 """Describes a pandas DataFrame or Series as a Tabular Data Resource, the format of notebooks' data explorers.
 
 The object has `schema` (`fields` with name and type, `primaryKey`) and `data` (a list of row objects). We add `rows`,
-the length of the whole table, and `truncated`. It holds at most 1,000 rows, 100,000 cells and 1 MiB.
+the length of the whole table, and `truncated`. It has at most 1,000 rows, 100,000 cells and 1 MiB.
 """
 
 from __future__ import annotations

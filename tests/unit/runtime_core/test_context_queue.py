@@ -7,7 +7,7 @@ from unittest.mock import AsyncMock, Mock
 
 import pytest
 
-from sandbox_link.frames import FrameDecoder, FrameType
+from sandbox_link.frames import FrameDecoder, FrameType, encode_json
 from sandbox_runtime.execution.context import Context
 from sandbox_runtime.execution.execution import Execution
 from sandbox_runtime.link.channel import LinkChannel
@@ -101,3 +101,11 @@ async def test_a_check_of_an_ended_cell_does_not_keep_the_next_check_from_being_
     assert context.interrupt()
     await rounds()
     assert following[-1].json()["ok"]["status"] == "INTERRUPTED"
+
+
+async def test_the_cells_of_a_process_that_ends_between_cells_no_longer_count(context, execution):
+    context.submit(execution)
+    context.on_frame(next(iter(FrameDecoder().feed(encode_json(FrameType.CLOSE, 1, {"ok": {"status": "OK"}})))))
+    counts = [context.describe()["execution_count"]]
+    context.on_exit(0)
+    assert [*counts, context.describe()["execution_count"]] == [1, 0]

@@ -42,7 +42,7 @@ def test_a_process_that_left_its_session_still_counts_by_its_mark():
     tree = "00000000000000ab"
     code = f"""import os, time
 from sandbox_runtime.linux import syscalls
-syscalls.mark_limit({tree!r})
+syscalls.set_limit_mark({tree!r})
 if os.fork() == 0:
     os.setsid()
     time.sleep(60)

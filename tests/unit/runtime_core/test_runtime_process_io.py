@@ -27,7 +27,7 @@ async def test_output_of_a_fast_command_waits_for_started():
     await several_rounds()
     assert frames == []
     channel.send_event({"type": "started", "pid": 1})
-    output.begin()
+    output.resume()
     output.close_writes()
     await several_rounds()
     output.end()
