@@ -1,6 +1,6 @@
 """The operator's settings, read from environment variables `SANDBOX_OPERATOR_<NAME>` and checked at start-up.
 
-Items of lists are separated by commas, labels are written `key=value`. A SettingsError names the wrong variable.
+Items of a list are separated by commas, and labels are written as `key=value`. A SettingsError names the variable.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Settings(BaseModel):
     pod_labels: Labels = {"app.kubernetes.io/name": "sandbox-operator"}
     """Labels of the operator's pods. The sessions' NetworkPolicies allow traffic from them."""
     watch_namespaces: Words = ()
-    """Namespaces in which sessions are served. If empty, all."""
+    """Namespaces in which sessions are served. If empty, all namespaces."""
     agent_image: str = "sandbox-agent:latest"
     sandbox_image: str = "sandbox:latest"
     """Image for templates that name none."""
@@ -108,7 +108,7 @@ class Settings(BaseModel):
     storage_sts_duration: int = Field(3600, ge=900, le=43200)
     """Lifetime of a session's credentials in seconds."""
     storage_sts_renew_seconds: float = Field(0.0, ge=0)
-    """Age in seconds at which they are renewed. 0 stands for half their lifetime."""
+    """Age in seconds at which these credentials are renewed. 0 stands for half their lifetime."""
 
     tracing_endpoint: str = Field("", pattern=r"^(https?://[^/]+/?)?$")
     """Endpoint to which the operator and its agents send spans, by OTLP over gRPC. If empty, tracing is off."""

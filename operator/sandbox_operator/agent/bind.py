@@ -129,7 +129,7 @@ class Binder:
         return request
 
     def prepare(self, session: Session) -> None:
-        """Start to get the storage credentials for a Bind that will follow soon."""
+        """Start fetching the storage credentials for a Bind that will follow soon."""
         if self.settings.storage_bucket:
             self.credentials.prepare(self._key_prefix(session))
 
@@ -210,7 +210,7 @@ class Binder:
 def _own_token(session: Session, secret: Mapping[str, Any]) -> bytes:
     """Return the token in a session's access Secret, or b"" if it has no valid one."""
     if controller_uid(secret) != session.metadata.uid:
-        # Also for a short time after a session was deleted and created again: the old Secret is deleted later.
+        # This also happens for a short time after a session was deleted and created again: its old Secret outlives it.
         name = secret["metadata"]["name"]
         raise Blocked("SecretNameTaken", f"Secret {name} belongs to another owner", retry_after=1)
     try:

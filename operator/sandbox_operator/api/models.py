@@ -108,7 +108,9 @@ class Lifecycle(Model):
     idle_timeout: Seconds | None = Field(
         default=timedelta(minutes=15), description="Time without use until `onIdle` happens, such as 90s or 15m."
     )
-    max_lifetime: Seconds = Field(default=timedelta(hours=8), description="Age of the pod at which `onExpiry` happens.")
+    max_lifetime: Seconds = Field(
+        default=timedelta(hours=8), description="Time from the creation or claim of the pod until `onExpiry` happens."
+    )
     on_idle: EndAction = Field(default=EndAction.SUSPEND, description="Action after `idleTimeout`.")
     on_expiry: EndAction = Field(default=EndAction.SUSPEND, description="Action after `maxLifetime`.")
     ttl_after_finished: Seconds | None = Field(
@@ -145,12 +147,12 @@ class SessionSpec(Model):
     )
     egress: Egress | None = Field(
         default=None,
-        description="Addresses that user code may connect to. Never wider than the template's, the default.",
+        description="Addresses that user code may connect to. At most those of the template, which are the default.",
     )
 
 
 class EgressRule(Model):
-    """Addresses that an Allowlist contains."""
+    """Addresses that the mode Allowlist allows."""
 
     cidr: Annotated[str, text(64)] = Field(description="Address range, such as 203.0.113.0/24.")
     ports: tuple[Annotated[dict[str, Any], DescribedBy(Port)], ...] = Field(
@@ -161,9 +163,11 @@ class EgressRule(Model):
 class TemplateEgress(Model):
     """Addresses that user code may connect to."""
 
-    mode: Egress = Field(default=Egress.NONE, description="The widest that sessions may ask for, and their default.")
+    mode: Egress = Field(
+        default=Egress.NONE, description="The widest mode that sessions may ask for, and their default."
+    )
     allow: tuple[EgressRule, ...] = Field(
-        default=(), description="Contents of the Allowlist. Private and link-local addresses are never allowed."
+        default=(), description="Addresses for the mode Allowlist. Private and link-local addresses are never allowed."
     )
 
 
@@ -198,7 +202,7 @@ class TemplateLimits(Model):
 
     execution_timeout: Seconds | None = Field(default=None, description="Longest time for an execution or a command.")
     output_bytes: Annotated[int, OPERATOR_DEFAULT] = Field(
-        default=0, ge=0, description="Output that is kept of one execution."
+        default=0, ge=0, description="Bytes of output that are kept of one execution."
     )
     processes: Annotated[int, OPERATOR_DEFAULT] = Field(default=0, ge=0, description="Number of processes.")
     file_bytes: Annotated[int, OPERATOR_DEFAULT] = Field(default=0, ge=0, description="Size of one file in bytes.")
@@ -219,7 +223,7 @@ class PullSecret(Model):
 
 
 class TemplateSpec(Model):
-    """Settings that an administrator makes for sessions. Capabilities and further containers are not among them."""
+    """An administrator's settings for sessions. They cannot add capabilities or containers to the pods."""
 
     image: Annotated[str, text(1024)] = Field(
         default="", description="Image in which user code runs. Defaults to the operator's setting."
@@ -316,7 +320,7 @@ def parse(model: type[ModelT], raw: Mapping[str, Any]) -> ModelT:
     Raises:
         SpecError: A value is wrong. The error names the first such field.
     """
-    # null means "not set" in the API, and defaults are for what is not set.
+    # In the API, null means that a field is not set, so its default applies.
     try:
         return model.model_validate(_without_null(raw))
     except ValidationError as error:

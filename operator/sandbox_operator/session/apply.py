@@ -80,7 +80,7 @@ class Applier:
             Blocked: The session cannot continue. The remaining actions were not carried out.
         """
         if any(isinstance(action, model.ClaimPod | model.BindAgent) for action in actions):
-            # Get the credentials while the API server is writing.
+            # Request the storage credentials now, while the API server carries out the first writes.
             self._c.binder.prepare(observation.session)
         observe_again = False
         for action in actions:
@@ -146,7 +146,7 @@ class Applier:
         try:
             pod = await self._c.api.create(PODS, namespace, body)
         except AlreadyExistsError:
-            # Ours from before a crash, the previous one while it ends, or another owner's. Observe again to find out.
+            # It is ours from before a crash, our previous pod that is still ending, or another owner's. Observe again.
             pod = await self._c.api.get(PODS, namespace, name)
         except (ForbiddenError, InvalidError) as error:
             raise Blocked("PodRefused", str(error), retry_after=15) from error
@@ -227,7 +227,10 @@ class Applier:
             await self._refresh_pod(namespace, action.name, action.uid)
 
     async def _refresh_pod(self, namespace: str, name: str, uid: str) -> bool:
-        """Read a pod into the store, whose deletion may have been missed. Return True if the pod lives."""
+        """Update the store's copy of a pod whose deletion may have been missed.
+
+        Returns True if the pod exists and is not being deleted.
+        """
         try:
             pod = await self._c.api.get(PODS, namespace, name)
         except NotFoundError:
