@@ -46,7 +46,7 @@ Examples:
 @click.option("--shell", is_flag=True, help="Join the words and run them as one bash command line.")
 @click.option("--cwd", default="", help="Working folder, in the workspace. Default: its root.")
 @click.option("--timeout", type=click.FloatRange(min=0, min_open=True), help="Time limit in seconds.")
-@click.option("-t", "--tty", is_flag=True, help="Attach this terminal, for an interactive shell, for example.")
+@click.option("-t", "--tty", is_flag=True, help="Attach this terminal, for example for an interactive shell.")
 @click.option("-i", "--interactive", is_flag=True, help="Pass standard input on. With --detach: keep it open.")
 @click.option("-d", "--detach", is_flag=True, help="Start the command in the background and print its id.")
 @with_session_options

@@ -141,7 +141,7 @@ Examples:
 @click.argument("pattern")
 @_WITHIN
 @click.option("--name", "name_pattern", default="", help="Search only files whose name matches this glob.")
-@click.option("-F", "--literal", is_flag=True, help="Take PATTERN as plain text.")
+@click.option("-F", "--literal", is_flag=True, help="Treat PATTERN as plain text.")
 @click.option("-i", "--ignore-case", is_flag=True, help="Ignore the case of letters.")
 @_EXCLUDE
 @_MAX_RESULTS

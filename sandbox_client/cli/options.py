@@ -30,10 +30,10 @@ class Target:
 
     @contextlib.contextmanager
     def session(self, name: str) -> Iterator[Sandbox]:
-        """Connect to a session of the cluster, and show what a wake lost and kept."""
+        """Connect to a session of the cluster, and show what a suspension kept and lost."""
         with self.terminal.spinner(f"Connecting to {name}") as step:
             sandbox = Sandbox.connect(
-                name, **dataclasses.asdict(self.cluster), on_phase=lambda phase: step(f"Waking {name}: {phase}")
+                name, **dataclasses.asdict(self.cluster), on_phase=lambda phase: step(f"Resuming {name}: {phase}")
             )
         with sandbox:
             if shown := sandbox.notice:

@@ -67,9 +67,9 @@ def attach(
 ) -> int:
     """Attach to the background process ID.
 
-    Shows its output from the start and exits with its exit code. The beginning of an id is enough if no other id begins
-    the same. The first Ctrl-C interrupts the process, the second
-    kills it. If it runs in a terminal, all keys go to it except Ctrl-], which detaches and leaves it running.
+    Shows its output from the start and exits with its exit code. The beginning of an id is enough if it is unique. The
+    first Ctrl-C interrupts the process, the second kills it. If the process runs in a terminal, all keys go to it
+    except Ctrl-], which detaches and leaves it running.
     """
     with target.session(session) as sandbox:
         info = _find(sandbox, process_id)
@@ -95,7 +95,7 @@ Examples:
 def kill(target: Target, process_ids: tuple[str, ...], name: str, session: str) -> None:
     """Send a signal to background processes.
 
-    The beginning of an id is enough if no other id begins the same. KILL also ends everything that a process started.
+    The beginning of an id is enough if it is unique. KILL also ends everything that a process started.
     """
     with target.session(session) as sandbox:
         for process_id in process_ids:

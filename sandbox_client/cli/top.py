@@ -47,10 +47,10 @@ Columns:
           CPU and MEMORY come from metrics-server and are up to a minute old.
           Without metrics-server these columns are left out.
   READY, THERE, WANTED
-          of a pool: blank pods that a session can claim now, that exist, and
-          that are wanted
+          of a pool: numbers of blank pods that a session can claim now, that
+          exist, and that are wanted
 
-Each refresh lists sessions, pools, pods and metrics once. You need the right to list sandboxsessions. Other kinds that
+Each refresh lists sessions, pools, pods and metrics once. You need permission to list sandboxsessions. Other kinds that
 you may not list are left out, with a note."""
 )
 @click.option("-A", "--all-namespaces", is_flag=True, help="Show the sessions of all namespaces.")

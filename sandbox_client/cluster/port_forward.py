@@ -124,7 +124,7 @@ def open_pod_stream(client: Any, namespace: str, pod: str, port: int) -> PodStre
 
 
 class PortForward:
-    """A listener on loopback that joins each accepted connection with a new stream to the pod."""
+    """A listener on loopback that connects each accepted connection to a new stream to the pod."""
 
     def __init__(self, dial: Callable[[], PodStream]) -> None:
         """Start listening.
@@ -187,7 +187,7 @@ class PortForward:
         with connection:
             try:
                 pod = self._dial()
-            except Exception as error:  # noqa: BLE001 - the API server's client raises many types; gRPC sees a closed connection and dials again
+            except Exception as error:  # noqa: BLE001 - the client raises many types; gRPC sees a closed connection and dials again
                 with self._lock:
                     self._failure = str(error)
                 return

@@ -45,7 +45,7 @@ _INHERITED: Final = frozenset({
 })  # fmt: skip
 _INHERITED_PREFIXES: Final = ("LC_", "PIP_", "npm_config_", "NPM_CONFIG_", "UV_")
 _MAX_FOLDER_BYTES: Final = 80
-"""A unix socket's path has at most 107 bytes, and `/link/runtime.sock` is appended to the folder's path."""
+"""Maximum length of the folder's path. `/link/runtime.sock` is appended, and a unix socket's path has at most 107."""
 
 
 async def start_local(
@@ -57,7 +57,6 @@ async def start_local(
         workspace: The folder that the code works in; a temporary one if None.
         store: The folder that replaces object storage; a temporary one if None.
         options: Every option of LocalOptions.
-        on_progress: Called with each step's text.
 
     Returns:
         The session's endpoint, and a stack whose closing ends the session.
@@ -89,7 +88,7 @@ async def start_local(
         raise
     on_progress("Ready")
     address = f"127.0.0.1:{ports['grpc_port']}"
-    # There is no network in between: an agent that does not answer is gone.
+    # There is no network in between: an agent that does not answer has ended.
     return Endpoint(address, SERVER_NAME, certificate, token, returns_within=0.0), resources
 
 
@@ -161,7 +160,7 @@ def _tracing() -> dict[str, str]:
     target = variables.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") or variables.get("OTEL_EXPORTER_OTLP_ENDPOINT")
     if not target or not tracing.is_on():
         return {}
-    # It is the application's name, not the agent's.
+    # This variable names the application, not the agent.
     variables.pop("OTEL_SERVICE_NAME", None)
     return {**variables, "SANDBOX_TRACING": "1"}
 
