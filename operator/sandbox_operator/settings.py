@@ -39,7 +39,7 @@ def _labels(value: Any) -> Any:
     return {key: content for key, _, content in pairs}
 
 
-Words = Annotated[tuple[str, ...], BeforeValidator(_split)]
+CommaSeparated = Annotated[tuple[str, ...], BeforeValidator(_split)]
 Labels = Annotated[dict[str, str], BeforeValidator(_labels)]
 
 
@@ -64,7 +64,7 @@ class Settings(BaseModel):
     """Identity in the lease. If empty, the host name with a random suffix."""
     pod_labels: Labels = {"app.kubernetes.io/name": "sandbox-operator"}
     """Labels of the operator's pods. The sessions' NetworkPolicies allow traffic from them."""
-    watch_namespaces: Words = ()
+    watch_namespaces: CommaSeparated = ()
     """Namespaces in which sessions are served. If empty, all namespaces."""
     agent_image: str = "sandbox-agent:latest"
     sandbox_image: str = "sandbox:latest"
@@ -98,7 +98,7 @@ class Settings(BaseModel):
     storage_access_key_id: str = ""
     storage_secret_access_key: str = Field("", repr=False)
     storage_ca_file: Path | None = None
-    storage_cidrs: Words = ()
+    storage_cidrs: CommaSeparated = ()
     """Addresses of the storage endpoint. Every NetworkPolicy allows them."""
     storage_port: int = Field(443, ge=1, le=65535)
     storage_sts_role_arn: str = Field("", pattern=r"^(arn:[a-z-]+:iam::[0-9]*:role/.+)?$", max_length=2048)
@@ -112,7 +112,7 @@ class Settings(BaseModel):
 
     tracing_endpoint: str = Field("", pattern=r"^(https?://[^/]+/?)?$")
     """Endpoint to which the operator and its agents send spans, by OTLP over gRPC. If empty, tracing is off."""
-    tracing_cidrs: Words = ()
+    tracing_cidrs: CommaSeparated = ()
     """Addresses of the collector. Every NetworkPolicy allows them."""
     tracing_port: int = Field(4317, ge=1, le=65535)
     """Port of the collector at these addresses."""

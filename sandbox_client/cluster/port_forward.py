@@ -40,7 +40,8 @@ class PodStream:
     def __init__(self, websocket: Any) -> None:
         """Take over a connected websocket of the package websocket-client."""
         self._websocket = websocket
-        self._named: set[int] = set()
+        self._announced: set[int] = set()
+        """Channels whose first message, with the port's number, has arrived."""
         self._error = ""
 
     @property
@@ -73,8 +74,8 @@ class PodStream:
 
     def _take(self, message: bytes, chunks: list[bytes]) -> None:
         channel, body = message[0], message[1:]
-        if channel not in self._named:
-            self._named.add(channel)
+        if channel not in self._announced:
+            self._announced.add(channel)
         elif channel == _ERROR:
             self._error += body.decode("utf-8", "replace")
         elif channel == 0:

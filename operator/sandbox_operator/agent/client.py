@@ -11,12 +11,11 @@ import contextlib
 import time
 from collections import OrderedDict
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import grpc
 import grpc.aio
-from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
@@ -111,7 +110,7 @@ class AgentClient:
 
     async def describe(self, address: AgentAddress, wait: float = 0.0, timeout: float = 2.0) -> AgentView:  # noqa: ASYNC109 - gRPC has deadlines of its own
         """Return an agent's description of itself."""
-        request = session_pb2.DescribeRequest(wait=_duration(wait))
+        request = session_pb2.DescribeRequest(wait=timedelta(seconds=wait))
         with self._use(address) as stub, tracing.calling(stub.Describe, only_within=True) as span:
             call = stub.Describe(request, timeout=timeout + wait, wait_for_ready=True, metadata=span.metadata)
             return _view(await _call(call))
@@ -128,7 +127,7 @@ class AgentClient:
 
     async def drain(self, address: AgentAddress, session_uid: str, grace: float, timeout: float) -> AgentView:  # noqa: ASYNC109 - as above
         """Make an agent refuse new work and push its workspace."""
-        request = session_pb2.DrainRequest(session_uid=session_uid, grace=_duration(grace))
+        request = session_pb2.DrainRequest(session_uid=session_uid, grace=timedelta(seconds=grace))
         with self._use(address) as stub, tracing.calling(stub.Drain, only_within=True) as span:
             return await self._write(lambda: stub.Drain(request, timeout=timeout + grace, metadata=span.metadata))
 
@@ -245,10 +244,6 @@ def _view(description: session_pb2.SessionDescription) -> AgentView:
 
 def _moment(stamp: Timestamp) -> datetime:
     return stamp.ToDatetime(tzinfo=UTC)
-
-
-def _duration(seconds: float) -> Duration:
-    return Duration(seconds=int(seconds), nanos=int(seconds % 1 * 1e9))
 
 
 class AgentViewCache:

@@ -14,7 +14,7 @@ from pydantic import ConfigDict, Field, ValidationError
 
 from sandbox_operator.api.base import OPERATOR_DEFAULT, DescribedBy, Model, Schema, map_by, one_of, rule, text
 from sandbox_operator.api.unparsed import Peer, PoolStatus, Port, SessionStatus, Toleration
-from sandbox_operator.api.values import Amounts, EnvName, Name, Quantity, Seconds  # noqa: TC001 - pydantic evaluates them
+from sandbox_operator.api.values import Amounts, Duration, EnvName, Name, Quantity  # noqa: TC001 - pydantic evaluates them
 from sandbox_operator.errors import SpecError
 
 _ENV_ITEMS: Final[Schema] = {"maxItems": 256}
@@ -105,15 +105,15 @@ class Workspace(Model):
 class Lifecycle(Model):
     """Times at which the operator suspends or deletes the session."""
 
-    idle_timeout: Seconds | None = Field(
+    idle_timeout: Duration | None = Field(
         default=timedelta(minutes=15), description="Time without use until `onIdle` happens, such as 90s or 15m."
     )
-    max_lifetime: Seconds = Field(
+    max_lifetime: Duration = Field(
         default=timedelta(hours=8), description="Time from the creation or claim of the pod until `onExpiry` happens."
     )
     on_idle: EndAction = Field(default=EndAction.SUSPEND, description="Action after `idleTimeout`.")
     on_expiry: EndAction = Field(default=EndAction.SUSPEND, description="Action after `maxLifetime`.")
-    ttl_after_finished: Seconds | None = Field(
+    ttl_after_finished: Duration | None = Field(
         default=None, description="Time after which a session that failed, or was suspended at expiry, is deleted."
     )
     keep_variables: bool = Field(
@@ -200,7 +200,7 @@ class TemplateEnv(Model):
 class TemplateLimits(Model):
     """Limits that the runtime enforces. The agent's default applies to each one that is not set, or is 0."""
 
-    execution_timeout: Seconds | None = Field(default=None, description="Longest time for an execution or a command.")
+    execution_timeout: Duration | None = Field(default=None, description="Longest time for an execution or a command.")
     output_bytes: Annotated[int, OPERATOR_DEFAULT] = Field(
         default=0, ge=0, description="Bytes of output that are kept of one execution."
     )
@@ -223,7 +223,7 @@ class PullSecret(Model):
 
 
 class TemplateSpec(Model):
-    """An administrator's settings for sessions. They cannot add capabilities or containers to the pods."""
+    """An administrator's settings for sessions. They can add no capability, volume, service account or container."""
 
     image: Annotated[str, text(1024)] = Field(
         default="", description="Image in which user code runs. Defaults to the operator's setting."

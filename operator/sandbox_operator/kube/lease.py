@@ -88,7 +88,7 @@ class LeaderLease:
         if spec.get("holderIdentity") not in (self._identity, "", None) and not self._has_expired(version, spec):
             self._valid_until = float("-inf")
             return False
-        return await self._take(version, spec)
+        return await self._acquire(version, spec)
 
     async def release(self) -> None:
         """Release the lease, so that another replica need not wait until it expires."""
@@ -131,7 +131,7 @@ class LeaderLease:
             return False
         return True
 
-    async def _take(self, version: str, spec: dict[str, Any]) -> bool:
+    async def _acquire(self, version: str, spec: dict[str, Any]) -> bool:
         body = {"metadata": {"resourceVersion": version}, "spec": self._spec(spec)}
         try:
             await self._api.patch(LEASES, self._namespace, self._name, body)
