@@ -71,9 +71,10 @@ async def start_local(
     resources = contextlib.AsyncExitStack()
     try:
         folder = _make_folder()
+        resources.push_async_callback(asyncio.to_thread, shutil.rmtree, folder, ignore_errors=True)
         on_progress("Starting the agent and the runtime")
         guard = _start_guard(folder, _plan(folder, workspace))
-        resources.push_async_callback(_end_guard, guard, folder)
+        resources.push_async_callback(_end_guard, guard)
         ports = await _wait_ports(folder, guard)
         on_progress("Preparing the interpreters")
         token = base64.urlsafe_b64encode(secrets.token_bytes(32)).rstrip(b"=").decode()
@@ -199,7 +200,7 @@ def _start_guard(folder: Path, plan: Mapping[str, Any]) -> subprocess.Popen[byte
     return guard
 
 
-async def _end_guard(guard: subprocess.Popen[bytes], folder: Path) -> None:
+async def _end_guard(guard: subprocess.Popen[bytes]) -> None:
     def end() -> None:
         if guard.stdin is not None:
             guard.stdin.close()
@@ -208,7 +209,6 @@ async def _end_guard(guard: subprocess.Popen[bytes], folder: Path) -> None:
         except subprocess.TimeoutExpired:
             guard.kill()
             guard.wait()
-        shutil.rmtree(folder, ignore_errors=True)
 
     await asyncio.shield(asyncio.to_thread(end))
 
