@@ -33,16 +33,16 @@ def ps(target: Target, session: str) -> None:
     """
     with target.session(session) as sandbox:
         processes = sandbox.processes.list()
-    if target.terminal.is_json:
-        target.terminal.print_json([dataclasses.asdict(process) for process in processes])
+    if target.printer.is_json:
+        target.printer.print_json([dataclasses.asdict(process) for process in processes])
         return
-    target.terminal.print_text(f"{'ID':{_ID_WIDTH}}  {'PID':>7}  {'STARTED (UTC)':16}  {'STATUS':20}  COMMAND")
+    target.printer.print_text(f"{'ID':{_ID_WIDTH}}  {'PID':>7}  {'STARTED (UTC)':16}  {'STATUS':20}  COMMAND")
     for process in processes:
         started = process.started_at.strftime("%Y-%m-%d %H:%M") if process.started_at else ""
         command = " ".join(process.command.split())
         command = command if len(command) <= _COMMAND_WIDTH else f"{command[: _COMMAND_WIDTH - 3]}..."
         shown = "".join(character if character.isprintable() else "?" for character in command)
-        target.terminal.print_text(
+        target.printer.print_text(
             f"{process.id[:_ID_WIDTH]:{_ID_WIDTH}}  {process.pid:>7}  {started:16}  {_status(process):20}  {shown}"
         )
 
@@ -74,7 +74,7 @@ def attach(
     with target.session(session) as sandbox:
         info = _find(sandbox, process_id)
         process = sandbox.processes.get(info.id)
-        shows = not target.terminal.is_json
+        shows = not target.printer.is_json
         is_raw = shows and info.has_terminal and info.running and sys.stdin.isatty() and sys.stdout.isatty()
         result = attach_terminal(process, is_raw=is_raw, passes_input=is_raw or interactive, offset=offset, shows=shows)
     return 0 if result is None else report(target, result)
@@ -101,8 +101,8 @@ def kill(target: Target, process_ids: tuple[str, ...], name: str, session: str) 
         for process_id in process_ids:
             found = _find(sandbox, process_id).id
             sandbox.processes.signal(found, int(name) if name.isdecimal() else name)
-            if target.terminal.is_json:
-                target.terminal.print_json({"process_id": found, "signal": name, "status": "sent"})
+            if target.printer.is_json:
+                target.printer.print_json({"process_id": found, "signal": name, "status": "sent"})
 
 
 def _find(sandbox: Sandbox, beginning: str) -> ProcessInfo:
