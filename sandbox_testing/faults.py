@@ -50,7 +50,7 @@ class Fault:
         skip: Number of writes that succeed first.
         times: Number of calls that fail then.
         committed: Carry out the write, and lose only the response.
-        reads: Let reads fail too.
+        reads: Make reads fail too.
         raised: Number of calls that have failed.
     """
 
@@ -92,7 +92,7 @@ class FaultyKube(FakeKube):
         self._frozen = (copy.deepcopy(self.objects), str(next(self._versions)))
 
     def thaw_reads(self) -> None:
-        """Let reads return the current state again."""
+        """Make reads follow the writes again."""
         self._frozen = None
 
     def collect_orphans(self) -> None:

@@ -43,7 +43,7 @@ def create(
     wait: bool,  # noqa: FBT001 - same
     timeout: float,
 ) -> None:
-    """Create a session and wait until it is Ready. Prints its name.
+    """Create a session, wait until it is Ready, and print its name.
 
     Without NAME, the session gets a random name.
     """
