@@ -211,4 +211,7 @@ def load_settings(environment: Mapping[str, str]) -> Settings:
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         name = "_".join(str(part) for part in first["loc"]).upper()
-        raise SettingsError(f"{PREFIX}{name}: {first['msg']}") from None
+        is_unknown = first["type"] == "extra_forbidden"
+        message = "there is no such setting" if is_unknown else first["msg"].removeprefix("Value error, ")
+        # The messages about several settings name these themselves, without the prefix of the first one.
+        raise SettingsError(f"{PREFIX}{name}: {message}" if name else f"{PREFIX}{message}") from None

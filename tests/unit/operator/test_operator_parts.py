@@ -299,6 +299,24 @@ def test_a_wrong_setting_is_named(name, value):
         load_settings({f"SANDBOX_OPERATOR_{name}": value})
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("STORAGE_CIDRS", "x", "STORAGE_CIDRS: 'x' does not appear to be an IPv4 or IPv6 network"),
+        ("NO_SUCH", "1", "NO_SUCH: there is no such setting"),
+        (
+            "STORAGE_CREDENTIALS",
+            "sts",
+            "STORAGE_CREDENTIALS=sts needs STORAGE_BUCKET and STORAGE_STS_ROLE_ARN",
+        ),
+    ],
+)
+def test_the_message_about_a_wrong_setting_begins_with_its_variable(name, value, message):
+    with pytest.raises(SettingsError) as caught:
+        load_settings({f"SANDBOX_OPERATOR_{name}": value})
+    assert str(caught.value) == f"SANDBOX_OPERATOR_{message}"
+
+
 def test_lists_and_labels_are_read_from_the_environment():
     settings = load_settings(
         {
