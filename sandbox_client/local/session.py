@@ -45,7 +45,7 @@ _INHERITED: Final = frozenset({
 })  # fmt: skip
 _INHERITED_PREFIXES: Final = ("LC_", "PIP_", "npm_config_", "NPM_CONFIG_", "UV_")
 _MAX_FOLDER_BYTES: Final = 80
-"""Maximum length of the folder's path. `/link/runtime.sock` is appended, and a unix socket's path has at most 107."""
+"""Maximum of the folder's path. A unix socket's path has at most 107 bytes, and `/link/runtime.sock` is appended."""
 
 
 async def start_local(

@@ -44,7 +44,7 @@ class CASecret:
         self._may_write, self._clock = may_write, clock
 
     async def load(self) -> Authority:
-        """Read the CA from its Secret, which is created if it is missing. If two replicas do so, the first one wins.
+        """Read the CA from its Secret, which is created if it is missing. If two replicas create it, the first wins.
 
         Raises:
             SettingsError: The Secret exists but contains no CA.

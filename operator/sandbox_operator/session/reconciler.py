@@ -181,7 +181,7 @@ class SessionReconciler:
         self._store.put(SESSIONS, answer)
 
     async def _refuse(self, key: Key, raw: Mapping[str, Any], error: SpecError) -> None:
-        """Mark a session that cannot be parsed as failed. It was stored under an older CRD."""
+        """Mark a session as Failed because it cannot be parsed. It was stored under an older CRD."""
         _LOG.warning("the session is invalid: %s", error, extra={"session": "/".join(key[1:])})
         bare = parse(Session, {"metadata": raw["metadata"], "status": raw.get("status") or {}})
         plan = plan_blocked(model.Observation(bare), Blocked("InvalidSpec", str(error), failed=True), self._clock())
