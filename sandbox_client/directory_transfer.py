@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 MAX_CONCURRENT_FILES: Final = 16
 MAX_BUFFERED_SIZE: Final = 1 << 20
-"""Bytes of the largest file that is held in memory as a whole. Larger files are streamed."""
+"""Bytes of the largest file that is read into memory as a whole. Larger files are streamed."""
 _MAX_DEPTH: Final = 4096
 _PAGE_SIZE: Final = 1_000
 """Entries that one call lists."""

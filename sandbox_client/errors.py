@@ -133,7 +133,7 @@ _BY_STATUS: Final[Mapping[grpc.StatusCode, tuple[type[SandboxError], str]]] = {
     ),
     grpc.StatusCode.DATA_LOSS: (DataCorrupted, "Send the data again."),
     grpc.StatusCode.UNIMPLEMENTED: (NotSupported, "Use an agent of this client's version."),
-    grpc.StatusCode.UNAVAILABLE: (SandboxUnavailable, "Try again. If the error persists, the session has ended."),
+    grpc.StatusCode.UNAVAILABLE: (SandboxUnavailable, "Try again. If the error persists, the session may have ended."),
 }
 """Class for each status, and advice for messages that do not come from our agent."""
 

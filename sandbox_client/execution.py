@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class CodeRunner:
-    """Runs cells and commands. It needs nothing of a session but a connection."""
+    """Runs cells and commands. It needs only a connection."""
 
     def __init__(self, connection: BaseConnection) -> None:
         self._connection = connection

@@ -27,7 +27,7 @@ MAX_INPUT_MESSAGE: Final = 1 << 20
 _MAX_SIGNAL: Final = 64
 _MAX_TERMINAL_SIZE: Final = 65535
 """Rows or columns."""
-_IS_STDERR: Final = types_pb2.Output.STREAM_STDERR
+_STDERR: Final = types_pb2.Output.STREAM_STDERR
 
 
 class AsyncProcess:
@@ -68,7 +68,7 @@ class AsyncProcess:
             async for event in events:
                 if event.HasField("output"):
                     output = event.output
-                    yield ProcessOutput(output.data, output.offset, output.stream == _IS_STDERR)
+                    yield ProcessOutput(output.data, output.offset, output.stream == _STDERR)
 
     async def wait(
         self,

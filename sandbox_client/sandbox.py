@@ -76,7 +76,7 @@ class AsyncSandbox(CodeRunner):
 
     @property
     def endpoint(self) -> Endpoint:
-        """The address of the agent."""
+        """The agent's address, and the means to trust it."""
         return self._connection.endpoint
 
     @classmethod
@@ -114,9 +114,9 @@ class AsyncSandbox(CodeRunner):
     async def connect(cls, name: str, *, wake: bool = True, **options: Unpack[ConnectOptions]) -> Self:
         """Connect to a session of the cluster: directly from inside the cluster, otherwise through a port-forward.
 
-        A session that is suspended, by hand or because it was idle, is resumed first; `notice` then says what was lost
-        and kept. A session that is suspended later is resumed by the next call. A call that was running at that moment
-        is not repeated automatically, because it may have started.
+        A suspended session is resumed first; `notice` then says what was kept and what was lost. If the session is
+        suspended later, the next call resumes it. A call that was running at that moment is not repeated automatically,
+        because it may have started.
 
         Args:
             name: The SandboxSession's name.

@@ -49,8 +49,8 @@ class Fault:
         error: Makes the error that is raised.
         skip: Number of writes that succeed first.
         times: Number of calls that fail then.
-        committed: Carry the write out, and lose only the response.
-        reads: Let reads fail too.
+        committed: Carry out the write, and lose only the response.
+        reads: Make reads fail too.
         raised: Number of calls that have failed.
     """
 
@@ -88,15 +88,15 @@ class FaultyKube(FakeKube):
             self._notify(resource, type_, raw)
 
     def freeze_reads(self) -> None:
-        """Let reads return the present state from now on, as a replica that lags behind does. Writes continue."""
+        """Make reads return the current state from now on, as a replica that lags behind does. Writes continue."""
         self._frozen = (copy.deepcopy(self.objects), str(next(self._versions)))
 
     def thaw_reads(self) -> None:
-        """Let reads return the current state again."""
+        """Make reads follow the writes again."""
         self._frozen = None
 
     def collect_orphans(self) -> None:
-        """Play the garbage collector: remove objects whose owner was gone when they were created."""
+        """Play the garbage collector: remove objects whose owner no longer exists."""
         uids = {raw["metadata"]["uid"] for raw in self.objects.values()}
         for (plural, namespace, name), raw in list(self.objects.items()):
             owners = raw["metadata"].get("ownerReferences") or []

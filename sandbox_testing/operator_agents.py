@@ -1,4 +1,4 @@
-"""Agents in memory, as the operator calls them: Describe, Bind, Renew and Drain. `agent` is the one for clients."""
+"""Agents in memory, as the operator calls them: Describe, Bind, Renew and Drain. `fake_agent` is for clients."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class FakeAgents:
         unreachable: Server names of agents that do not respond.
         bind_error, drain_error, renew_error: Errors that the next calls raise, if set.
         requests, renewals: The Bind and Renew requests that were accepted.
-        drains, asked: Number of Drain and Describe calls. Bind and Drain count as Describe too.
+        drains, asked: Number of Drain and Describe calls. Bind, Renew and Drain count as Describe too.
         connected: Server names of agents that the operator connected to in advance.
         forgotten: Server names of agents whose connection the operator closed.
     """

@@ -46,7 +46,7 @@ class Blocked(OperatorError):  # noqa: N818 - a state of a session, not a fault 
 
     Attributes:
         reason: CamelCase reason of the condition Ready.
-        failed: True if the phase becomes Failed, because the resource has to be changed. Otherwise it stays.
+        failed: True if the phase becomes Failed, because the resource has to be changed. Otherwise the session waits.
         retry_after: Seconds until the next attempt.
     """
 
@@ -70,7 +70,7 @@ class AgentError(OperatorError):
 
 
 class AgentUnreachableError(AgentError):
-    """An agent did not answer in time, or is not ready to."""
+    """An agent did not answer in time, or answered that it is not ready yet."""
 
 
 class ApiError(OperatorError):

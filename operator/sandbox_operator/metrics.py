@@ -51,7 +51,7 @@ class Metrics:
             buckets=(2, 3, 4, 5, 6, 8, 10, 15, 20, 50),
         )
         self.claim_seconds = histogram("claim_seconds", "Time from choosing a blank pod to having claimed it")
-        self.claim_conflicts = counter("claim_conflicts", "Claims that failed because the pod was gone or taken")
+        self.claim_conflicts = counter("claim_conflicts", "Claims that failed because the pod was deleted or taken")
         self.warm_pods = gauge("warm_pods", "Blank pods that can be claimed", ["namespace", "template"])
         self.assume_role_seconds = histogram(
             "assume_role_seconds", "Duration of an AssumeRole call for a workspace", ["result"]
@@ -67,12 +67,12 @@ class Metrics:
         for result in ("ok", "error"):
             self.assume_role_seconds.labels(result)
 
-    def count_role(self, result: str, seconds: float) -> None:
+    def record_assume_role(self, result: str, seconds: float) -> None:
         """Record an AssumeRole call."""
         self.assume_role_seconds.labels(result).observe(seconds)
 
-    def count_call(self, verb: str, resource: str, code: int, seconds: float) -> None:
-        """Record a call of the API server. Code 0 stands for no answer."""
+    def record_call(self, verb: str, resource: str, code: int, seconds: float) -> None:
+        """Record a call to the API server. Code 0 means that it did not answer."""
         self.api_seconds.labels(verb, resource).observe(seconds)
         if (tally := _TALLY.get()) is not None:
             tally[0] += 1
@@ -89,9 +89,9 @@ class Metrics:
             _TALLY.reset(token)
 
     def show_sessions(self, phases: Mapping[str, str], now: float) -> None:
-        """Show the number of sessions by phase, and how long the slowest ending session has taken.
+        """Show the number of sessions by phase, and the longest time that a session has been ending.
 
-        That time counts from when this replica first saw the session ending.
+        The time counts from when this replica first saw the session in an ending phase.
 
         Args:
             phases: The phase of each session, by uid.

@@ -1,6 +1,6 @@
 """The operator's settings, read from environment variables `SANDBOX_OPERATOR_<NAME>` and checked at start-up.
 
-Items of lists are separated by commas, labels are written `key=value`. A SettingsError names the wrong variable.
+Items of a list are separated by commas, and labels are written as `key=value`. A SettingsError names the variable.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def _labels(value: Any) -> Any:
     return {key: content for key, _, content in pairs}
 
 
-Words = Annotated[tuple[str, ...], BeforeValidator(_split)]
+CommaSeparated = Annotated[tuple[str, ...], BeforeValidator(_split)]
 Labels = Annotated[dict[str, str], BeforeValidator(_labels)]
 
 
@@ -64,8 +64,8 @@ class Settings(BaseModel):
     """Identity in the lease. If empty, the host name with a random suffix."""
     pod_labels: Labels = {"app.kubernetes.io/name": "sandbox-operator"}
     """Labels of the operator's pods. The sessions' NetworkPolicies allow traffic from them."""
-    watch_namespaces: Words = ()
-    """Namespaces in which sessions are served. If empty, all."""
+    watch_namespaces: CommaSeparated = ()
+    """Namespaces in which sessions are served. If empty, all namespaces."""
     agent_image: str = "sandbox-agent:latest"
     sandbox_image: str = "sandbox:latest"
     """Image for templates that name none."""
@@ -98,7 +98,7 @@ class Settings(BaseModel):
     storage_access_key_id: str = ""
     storage_secret_access_key: str = Field("", repr=False)
     storage_ca_file: Path | None = None
-    storage_cidrs: Words = ()
+    storage_cidrs: CommaSeparated = ()
     """Addresses of the storage endpoint. Every NetworkPolicy allows them."""
     storage_port: int = Field(443, ge=1, le=65535)
     storage_sts_role_arn: str = Field("", pattern=r"^(arn:[a-z-]+:iam::[0-9]*:role/.+)?$", max_length=2048)
@@ -108,11 +108,11 @@ class Settings(BaseModel):
     storage_sts_duration: int = Field(3600, ge=900, le=43200)
     """Lifetime of a session's credentials in seconds."""
     storage_sts_renew_seconds: float = Field(0.0, ge=0)
-    """Age in seconds at which they are renewed. 0 stands for half their lifetime."""
+    """Age in seconds at which these credentials are renewed. 0 stands for half their lifetime."""
 
     tracing_endpoint: str = Field("", pattern=r"^(https?://[^/]+/?)?$")
     """Endpoint to which the operator and its agents send spans, by OTLP over gRPC. If empty, tracing is off."""
-    tracing_cidrs: Words = ()
+    tracing_cidrs: CommaSeparated = ()
     """Addresses of the collector. Every NetworkPolicy allows them."""
     tracing_port: int = Field(4317, ge=1, le=65535)
     """Port of the collector at these addresses."""
@@ -211,4 +211,7 @@ def load_settings(environment: Mapping[str, str]) -> Settings:
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         name = "_".join(str(part) for part in first["loc"]).upper()
-        raise SettingsError(f"{PREFIX}{name}: {first['msg']}") from None
+        is_unknown = first["type"] == "extra_forbidden"
+        message = "there is no such setting" if is_unknown else first["msg"].removeprefix("Value error, ")
+        # The messages about several settings name these themselves, without the prefix of the first one.
+        raise SettingsError(f"{PREFIX}{name}: {message}" if name else f"{PREFIX}{message}") from None

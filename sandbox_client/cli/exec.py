@@ -46,7 +46,7 @@ Examples:
 @click.option("--shell", is_flag=True, help="Join the words and run them as one bash command line.")
 @click.option("--cwd", default="", help="Working folder, in the workspace. Default: its root.")
 @click.option("--timeout", type=click.FloatRange(min=0, min_open=True), help="Time limit in seconds.")
-@click.option("-t", "--tty", is_flag=True, help="Attach this terminal, for an interactive shell, for example.")
+@click.option("-t", "--tty", is_flag=True, help="Attach this terminal, for example for an interactive shell.")
 @click.option("-i", "--interactive", is_flag=True, help="Pass standard input on. With --detach: keep it open.")
 @click.option("-d", "--detach", is_flag=True, help="Start the command in the background and print its id.")
 @with_session_options
@@ -81,18 +81,18 @@ def exec_(
             process = sandbox.processes.start(
                 given.words, cwd=cwd, timeout=timeout, env=env, terminal=size, keep_input=True
             )
-            result = attach_terminal(process, is_raw=tty, passes_input=True, shows=not target.terminal.is_json)
+            result = attach_terminal(process, is_raw=tty, passes_input=True, shows=not target.printer.is_json)
             return 0 if result is None else report(target, result)
         return report(target, _run(target, sandbox, given))
 
 
 def report(target: Target, result: CommandResult) -> int:
     """Print a command's result and return its exit code."""
-    if target.terminal.is_json:
-        target.terminal.print_json(dataclasses.asdict(result))
+    if target.printer.is_json:
+        target.printer.print_json(dataclasses.asdict(result))
     elif result.status is not Status.OK:
         why = f": {result.message}" if result.message else ""
-        target.terminal.write_stderr(f"the command ended with {result.status}{why}\n")
+        target.printer.write_stderr(f"the command ended with {result.status}{why}\n")
     return result.exit_code or (0 if result.status is Status.OK else EXIT_FAILED)
 
 
@@ -100,7 +100,7 @@ def _check(target: Target, session: str | None, *, tty: bool, detach: bool) -> N
     if detach and not session:
         raise click.UsageError("--detach needs --session: a local session ends together with this command")
     if tty and not detach:
-        if target.terminal.is_json:
+        if target.printer.is_json:
             raise click.UsageError("--tty does not support JSON output")
         if not (sys.stdin.isatty() and sys.stdout.isatty()):
             raise click.UsageError("--tty needs a terminal. To pass standard input on without one, use -i")
@@ -116,12 +116,12 @@ def _start(target: Target, sandbox: Sandbox, given: _Command, *, tty: bool, inte
         keep_input=interactive,
     )
     facts = {"process_id": process.id, "pid": process.pid, "command": process.command}
-    target.terminal.print(facts, process.id)
+    target.printer.print(facts, process.id)
     return 0
 
 
 def _run(target: Target, sandbox: Sandbox, given: _Command) -> CommandResult:
-    fold = CommandFold("", target.terminal.write_stdout, target.terminal.write_stderr)
+    fold = CommandFold("", target.printer.write_stdout, target.printer.write_stderr)
     with Interrupts() as interrupts:
         for event in sandbox.stream_command(given.words, cwd=given.cwd, timeout=given.timeout):
             if isinstance(event, Started):

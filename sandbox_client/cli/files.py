@@ -48,14 +48,14 @@ Examples:
 def get(target: Target, path: str, local: str | None, recursive: bool, session: str) -> None:  # noqa: FBT001 - click's
     """Download PATH from the workspace to LOCAL. Default: the current folder."""
     if recursive:
-        with target.session(session) as sandbox, target.terminal.progress_bar(path) as on_progress:
+        with target.session(session) as sandbox, target.printer.progress_bar(path) as on_progress:
             folder = local or PurePosixPath(path).name or "."
             report = sandbox.files.download_tree(path, folder, on_progress=on_progress)
         _show_tree(target, report, folder)
         return
-    with target.session(session) as sandbox, target.terminal.progress_bar(path) as on_progress:
+    with target.session(session) as sandbox, target.printer.progress_bar(path) as on_progress:
         saved = sandbox.files.download(path, local, on_progress=on_progress)
-    target.terminal.print({"path": path, "local": str(saved), "size": saved.stat().st_size}, str(saved))
+    target.printer.print({"path": path, "local": str(saved), "size": saved.stat().st_size}, str(saved))
 
 
 @files.command(
@@ -74,7 +74,7 @@ def put(target: Target, local: str, path: str | None, recursive: bool, session: 
     """Upload LOCAL to PATH in the workspace. Default: under its own name, in the root."""
     if recursive:
         folder = path or Path(local).resolve().name
-        with target.session(session) as sandbox, target.terminal.progress_bar(local) as on_progress:
+        with target.session(session) as sandbox, target.printer.progress_bar(local) as on_progress:
             report = sandbox.files.upload_tree(local, folder, on_progress=on_progress)
         _show_tree(target, report, folder)
         return
@@ -82,9 +82,9 @@ def put(target: Target, local: str, path: str | None, recursive: bool, session: 
         raise click.UsageError(f"{local} is a folder: use -r to upload it with everything in it")
     if path and path.endswith("/"):
         path = str(PurePosixPath(path) / Path(local).name)
-    with target.session(session) as sandbox, target.terminal.progress_bar(local) as on_progress:
+    with target.session(session) as sandbox, target.printer.progress_bar(local) as on_progress:
         info = sandbox.files.upload(local, path, on_progress=on_progress)
-    target.terminal.print(dataclasses.asdict(info), info.path)
+    target.printer.print(dataclasses.asdict(info), info.path)
 
 
 @files.command(
@@ -102,13 +102,13 @@ def list_(target: Target, path: str, depth: int, session: str) -> None:
     """List the folder PATH. Default: the workspace's root."""
     with target.session(session) as sandbox:
         entries = sandbox.files.list(path, depth=depth)
-    if target.terminal.is_json:
-        target.terminal.print_json([dataclasses.asdict(entry) for entry in entries])
+    if target.printer.is_json:
+        target.printer.print_json([dataclasses.asdict(entry) for entry in entries])
         return
     for entry in entries:
         modified = entry.modified.strftime("%Y-%m-%d %H:%M") if entry.modified else ""
         name = _printable(entry.path) + ("/" if entry.type == "directory" else "")
-        target.terminal.print_text(f"{entry.size:>12}  {modified:16}  {name}")
+        target.printer.print_text(f"{entry.size:>12}  {modified:16}  {name}")
 
 
 @files.command(
@@ -127,8 +127,8 @@ def find(target: Target, pattern: str, path: str, exclude: tuple[str, ...], max_
     """List the files and folders below PATH whose name or path matches PATTERN, a glob. Exit code 1: no match."""
     with target.session(session) as sandbox:
         report = sandbox.files.find(pattern, path, exclude=exclude, max_results=max_results)
-    for info in () if target.terminal.is_json else report.matches:
-        target.terminal.print_text(_printable(info.path) + ("/" if info.type == "directory" else ""))
+    for info in () if target.printer.is_json else report.matches:
+        target.printer.print_text(_printable(info.path) + ("/" if info.type == "directory" else ""))
     return _end_search(target, report)
 
 
@@ -141,7 +141,7 @@ Examples:
 @click.argument("pattern")
 @_WITHIN
 @click.option("--name", "name_pattern", default="", help="Search only files whose name matches this glob.")
-@click.option("-F", "--literal", is_flag=True, help="Take PATTERN as plain text.")
+@click.option("-F", "--literal", is_flag=True, help="Treat PATTERN as plain text.")
 @click.option("-i", "--ignore-case", is_flag=True, help="Ignore the case of letters.")
 @_EXCLUDE
 @_MAX_RESULTS
@@ -151,8 +151,8 @@ def grep(target: Target, pattern: str, path: str, session: str, **options: Any) 
     """List the lines that match PATTERN, a regular expression, in text files below PATH. Exit code 1: no match."""
     with target.session(session) as sandbox:
         report = sandbox.files.grep(pattern, path, **options)
-    for match in () if target.terminal.is_json else report.matches:
-        target.terminal.print_text(f"{_printable(match.path)}:{match.line}:{_printable(match.text)}")
+    for match in () if target.printer.is_json else report.matches:
+        target.printer.print_text(f"{_printable(match.path)}:{match.line}:{_printable(match.text)}")
     return _end_search(target, report)
 
 
@@ -165,14 +165,14 @@ def watch(target: Target, path: str, recursive: bool, session: str) -> int:  # n
     """Print changes below PATH as they happen, until Ctrl-C."""
     with target.session(session) as sandbox:
         for change in sandbox.files.watch(path, recursive=recursive):
-            if target.terminal.is_json:
-                target.terminal.print_json(dataclasses.asdict(change))
+            if target.printer.is_json:
+                target.printer.print_json(dataclasses.asdict(change))
             elif change.change == "overflow":
-                target.terminal.write_stderr(
+                target.printer.write_stderr(
                     "changes were lost and the watch has ended: list the files, then watch again\n"
                 )
             else:
-                target.terminal.print_text(f"{change.change:8} {_printable(change.path)}")
+                target.printer.print_text(f"{change.change:8} {_printable(change.path)}")
     return 0
 
 
@@ -190,8 +190,8 @@ def rm(target: Target, path: str, recursive: bool, session: str) -> None:  # noq
     """Remove PATH from the workspace."""
     with target.session(session) as sandbox:
         sandbox.files.remove(path, recursive=recursive)
-    if target.terminal.is_json:
-        target.terminal.print_json({"path": path, "status": "removed"})
+    if target.printer.is_json:
+        target.printer.print_json({"path": path, "status": "removed"})
 
 
 @click.command(
@@ -208,32 +208,32 @@ def push(target: Target, session: str, paths: tuple[str, ...]) -> int:
 
     Exit code 1: some files were not saved. Their names and the reasons are on standard error.
     """
-    with target.session(session) as sandbox, target.terminal.progress_bar("Pushing") as show:
+    with target.session(session) as sandbox, target.printer.progress_bar("Pushing") as show:
         report = sandbox.workspace.push(paths, on_progress=lambda at: show(at.bytes_done, at.bytes_total))
-    if target.terminal.is_json:
-        target.terminal.print_json(dataclasses.asdict(report))
+    if target.printer.is_json:
+        target.printer.print_json(dataclasses.asdict(report))
     else:
-        target.terminal.print_text(
+        target.printer.print_text(
             f"{report.files_saved} files are saved ({report.files_moved} transferred, {report.bytes_moved} bytes), "
             f"generation {report.generation}"
         )
         for failure in report.failed:
-            target.terminal.write_stderr(f"not saved: {_printable(failure.path)}: {failure.reason}\n")
+            target.printer.write_stderr(f"not saved: {_printable(failure.path)}: {failure.reason}\n")
     return EXIT_FAILED if report.failed else 0
 
 
 def _show_tree(target: Target, report: TreeReport, folder: str) -> None:
     value = {"path": folder, **dataclasses.asdict(report)}
-    target.terminal.print(value, f"{folder}: {report.files} files, {report.bytes} bytes")
+    target.printer.print(value, f"{folder}: {report.files} files, {report.bytes} bytes")
     for path in report.skipped:
-        target.terminal.write_stderr(f"skipped, not a regular file: {_printable(path)}\n")
+        target.printer.write_stderr(f"skipped, not a regular file: {_printable(path)}\n")
 
 
 def _end_search(target: Target, report: SearchReport[Any]) -> int:
-    if target.terminal.is_json:
-        target.terminal.print_json(dataclasses.asdict(report))
+    if target.printer.is_json:
+        target.printer.print_json(dataclasses.asdict(report))
     elif report.limit:
-        target.terminal.write_stderr(f"there may be more: the search stopped at its limit ({report.limit})\n")
+        target.printer.write_stderr(f"there may be more: the search stopped at its limit ({report.limit})\n")
     return 0 if report.matches else EXIT_FAILED
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from sandbox_client.cli.output import Terminal
+from sandbox_client.cli.output import Printer
 from sandbox_client.cluster.api import ClusterOptions
 from sandbox_client.errors import SandboxError
 from sandbox_client.sync.sandbox import Sandbox
@@ -25,24 +25,24 @@ if TYPE_CHECKING:
 class Target:
     """The values of the shared options."""
 
-    terminal: Terminal
+    printer: Printer
     cluster: ClusterOptions
 
     @contextlib.contextmanager
     def session(self, name: str) -> Iterator[Sandbox]:
-        """Connect to a session of the cluster, and show what a wake lost and kept."""
-        with self.terminal.spinner(f"Connecting to {name}") as step:
+        """Connect to a session of the cluster, and show what a suspension kept and lost."""
+        with self.printer.spinner(f"Connecting to {name}") as step:
             sandbox = Sandbox.connect(
-                name, **dataclasses.asdict(self.cluster), on_phase=lambda phase: step(f"Waking {name}: {phase}")
+                name, **dataclasses.asdict(self.cluster), on_phase=lambda phase: step(f"Resuming {name}: {phase}")
             )
         with sandbox:
             if shown := sandbox.notice:
-                self.terminal.write_stderr(f"{shown}\n")
+                self.printer.write_stderr(f"{shown}\n")
             try:
                 yield sandbox
             finally:
                 if sandbox.notice != shown:
-                    self.terminal.write_stderr(f"{sandbox.notice}\n")
+                    self.printer.write_stderr(f"{sandbox.notice}\n")
 
     @contextlib.contextmanager
     def session_or_local(
@@ -53,7 +53,7 @@ class Target:
             with self.session(name) as sandbox:
                 yield sandbox
             return
-        with self.terminal.spinner("Starting a local session") as step:
+        with self.printer.spinner("Starting a local session") as step:
             sandbox = Sandbox.local(
                 Path(workspace) if workspace else None, Path(store) if store else None, egress=egress, on_progress=step
             )
@@ -87,15 +87,15 @@ def with_target(function: Callable[..., int | None]) -> Callable[..., None]:
         output: str,
         **kwargs: Any,
     ) -> None:
-        terminal = Terminal(is_json=output == "json")
-        target = Target(terminal, ClusterOptions(namespace, kubeconfig, kube_context, in_cluster))
+        printer = Printer(is_json=output == "json")
+        target = Target(printer, ClusterOptions(namespace, kubeconfig, kube_context, in_cluster))
         try:
             with tracing.span(f"sandbox {click.get_current_context().info_name}"):
                 code = function(target, *args, **kwargs)
         except SandboxError as error:
-            code = terminal.fail(error)
+            code = printer.fail(error)
         except OSError as error:
-            code = terminal.fail(SandboxError(str(error), reason=type(error).__name__))
+            code = printer.fail(SandboxError(str(error), reason=type(error).__name__))
         finally:
             tracing.stop()
         sys.exit(code or 0)

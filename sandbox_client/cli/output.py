@@ -25,8 +25,8 @@ EXIT_UNAVAILABLE: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Terminal:
-    """The output of a command.
+class Printer:
+    """Prints the output of a command.
 
     Attributes:
         is_json: Whether both streams get JSON instead of text.

@@ -33,16 +33,16 @@ def ps(target: Target, session: str) -> None:
     """
     with target.session(session) as sandbox:
         processes = sandbox.processes.list()
-    if target.terminal.is_json:
-        target.terminal.print_json([dataclasses.asdict(process) for process in processes])
+    if target.printer.is_json:
+        target.printer.print_json([dataclasses.asdict(process) for process in processes])
         return
-    target.terminal.print_text(f"{'ID':{_ID_WIDTH}}  {'PID':>7}  {'STARTED (UTC)':16}  {'STATUS':20}  COMMAND")
+    target.printer.print_text(f"{'ID':{_ID_WIDTH}}  {'PID':>7}  {'STARTED (UTC)':16}  {'STATUS':20}  COMMAND")
     for process in processes:
         started = process.started_at.strftime("%Y-%m-%d %H:%M") if process.started_at else ""
         command = " ".join(process.command.split())
         command = command if len(command) <= _COMMAND_WIDTH else f"{command[: _COMMAND_WIDTH - 3]}..."
         shown = "".join(character if character.isprintable() else "?" for character in command)
-        target.terminal.print_text(
+        target.printer.print_text(
             f"{process.id[:_ID_WIDTH]:{_ID_WIDTH}}  {process.pid:>7}  {started:16}  {_status(process):20}  {shown}"
         )
 
@@ -67,14 +67,14 @@ def attach(
 ) -> int:
     """Attach to the background process ID.
 
-    Shows its output from the start and exits with its exit code. The beginning of an id is enough if no other id begins
-    the same. The first Ctrl-C interrupts the process, the second
-    kills it. If it runs in a terminal, all keys go to it except Ctrl-], which detaches and leaves it running.
+    Shows its output from the start and exits with its exit code. The beginning of an id is enough if it is unique. The
+    first Ctrl-C interrupts the process, the second kills it. If the process runs in a terminal, all keys go to it
+    except Ctrl-], which detaches and leaves it running.
     """
     with target.session(session) as sandbox:
         info = _find(sandbox, process_id)
         process = sandbox.processes.get(info.id)
-        shows = not target.terminal.is_json
+        shows = not target.printer.is_json
         is_raw = shows and info.has_terminal and info.running and sys.stdin.isatty() and sys.stdout.isatty()
         result = attach_terminal(process, is_raw=is_raw, passes_input=is_raw or interactive, offset=offset, shows=shows)
     return 0 if result is None else report(target, result)
@@ -95,14 +95,14 @@ Examples:
 def kill(target: Target, process_ids: tuple[str, ...], name: str, session: str) -> None:
     """Send a signal to background processes.
 
-    The beginning of an id is enough if no other id begins the same. KILL also ends everything that a process started.
+    The beginning of an id is enough if it is unique. KILL also ends everything that a process started.
     """
     with target.session(session) as sandbox:
         for process_id in process_ids:
             found = _find(sandbox, process_id).id
             sandbox.processes.signal(found, int(name) if name.isdecimal() else name)
-            if target.terminal.is_json:
-                target.terminal.print_json({"process_id": found, "signal": name, "status": "sent"})
+            if target.printer.is_json:
+                target.printer.print_json({"process_id": found, "signal": name, "status": "sent"})
 
 
 def _find(sandbox: Sandbox, beginning: str) -> ProcessInfo:

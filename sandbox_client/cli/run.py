@@ -70,7 +70,7 @@ def run(
     with target.session_or_local(session, workspace, store, egress) as sandbox:
         try:
             execution = sandbox.run_code(
-                source, chosen, timeout, on_stdout=target.terminal.write_stdout, on_stderr=target.terminal.write_stderr
+                source, chosen, timeout, on_stdout=target.printer.write_stdout, on_stderr=target.printer.write_stderr
             )
         except KeyboardInterrupt:
             _interrupt(target, sandbox, chosen)
@@ -90,7 +90,7 @@ def _read(file: str) -> str:
 
 def _interrupt(target: Target, sandbox: Sandbox, context_id: str) -> None:
     sandbox.contexts.interrupt(context_id)
-    target.terminal.errors.print("interrupted")
+    target.printer.errors.print("interrupted")
 
 
 def _save_figures(execution: Execution, folder: Path) -> list[str]:
@@ -104,20 +104,20 @@ def _save_figures(execution: Execution, folder: Path) -> list[str]:
 
 
 def _report(target: Target, execution: Execution, saved: list[str]) -> int:
-    terminal = target.terminal
-    if terminal.is_json:
-        terminal.print_json({**_to_json(execution), "saved_figures": saved})
+    printer = target.printer
+    if printer.is_json:
+        printer.print_json({**_to_json(execution), "saved_figures": saved})
     else:
         if execution.text is not None:
-            terminal.print_text(execution.text)
+            printer.print_text(execution.text)
         if execution.error:
-            terminal.write_stderr(f"{execution.error}\n")
+            printer.write_stderr(f"{execution.error}\n")
         elif not execution.ok:
-            terminal.write_stderr(f"{_why(execution)}\n")
+            printer.write_stderr(f"{_why(execution)}\n")
         if execution.dropped_bytes:
-            terminal.write_stderr(f"{execution.dropped_bytes} bytes of output were dropped: the output limit was hit\n")
+            printer.write_stderr(f"{execution.dropped_bytes} bytes of output were dropped: the output limit was hit\n")
         for path in saved:
-            terminal.write_stderr(f"saved {path}\n")
+            printer.write_stderr(f"saved {path}\n")
     return 0 if execution.ok else EXIT_FAILED
 
 

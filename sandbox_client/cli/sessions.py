@@ -43,7 +43,7 @@ def create(
     wait: bool,  # noqa: FBT001 - same
     timeout: float,
 ) -> None:
-    """Create a session and wait until it is Ready. Prints its name.
+    """Create a session, wait until it is Ready, and print its name.
 
     Without NAME, the session gets a random name.
     """
@@ -55,14 +55,14 @@ def create(
         session = await cluster.create(SessionRequest(name, template, pairs, spec))
         created = str(session["metadata"]["name"])
         if wait:
-            with target.terminal.spinner(f"Creating {created}") as step:
+            with target.printer.spinner(f"Creating {created}") as step:
                 await cluster.wait_ready(
                     created, timeout=timeout, on_phase=lambda phase: step(f"{created}: {phase}"), since=session
                 )
         return created
 
     created = asyncio.run(work())
-    target.terminal.print({"name": created, "status": "ready" if wait else "created"}, created)
+    target.printer.print({"name": created, "status": "ready" if wait else "created"}, created)
 
 
 def _pair(word: str) -> tuple[str, str]:
@@ -87,8 +87,8 @@ def list_(target: Target) -> None:
         return await (await Cluster.open(target.cluster)).list()
 
     rows = [_row(session) for session in asyncio.run(work())]
-    if target.terminal.is_json:
-        target.terminal.print_json(rows)
+    if target.printer.is_json:
+        target.printer.print_json(rows)
         return
     table = Table("NAME", "PHASE", "TEMPLATE", "POD", "EXPIRES", box=None)
     for row in rows:
@@ -132,7 +132,7 @@ def _change(target: Target, name: str, phase: str, timeout: float) -> None:
     async def work() -> None:
         cluster = await Cluster.open(target.cluster)
         await cluster.suspend(name, is_suspended=phase == "Suspended")
-        with target.terminal.spinner(f"{name}: waiting for {phase}") as step:
+        with target.printer.spinner(f"{name}: waiting for {phase}") as step:
             session = await cluster.wait_for(
                 name,
                 lambda seen: seen.get("status", {}).get("phase") in (phase, "Failed"),
@@ -143,7 +143,7 @@ def _change(target: Target, name: str, phase: str, timeout: float) -> None:
             raise SessionFailed(f"session {name} is not {phase}: {describe_failure(session)}", reason="NOT_READY")
 
     asyncio.run(work())
-    target.terminal.print({"name": name, "status": phase.lower()}, f"{name} is {phase}")
+    target.printer.print({"name": name, "status": phase.lower()}, f"{name} is {phase}")
 
 
 @click.command(epilog="\b\nExample:\n  sandbox delete my-session")
@@ -156,7 +156,7 @@ def delete(target: Target, name: str) -> None:
         await (await Cluster.open(target.cluster)).delete(name)
 
     asyncio.run(work())
-    target.terminal.print({"name": name, "status": "deleted"}, f"{name} is being deleted")
+    target.printer.print({"name": name, "status": "deleted"}, f"{name} is being deleted")
 
 
 @click.command(
@@ -184,9 +184,9 @@ def logs(target: Target, name: str, container: str | None, tail: int) -> None:
         return {each: await cluster.logs(name, each, tail=tail) for each in wanted}
 
     texts = asyncio.run(work())
-    if target.terminal.is_json:
-        target.terminal.print_json(texts)
+    if target.printer.is_json:
+        target.printer.print_json(texts)
         return
     for each, text in texts.items():
         for line in text.splitlines():
-            target.terminal.print_text(line if container else f"{each}: {line}")
+            target.printer.print_text(line if container else f"{each}: {line}")

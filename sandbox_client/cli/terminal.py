@@ -143,7 +143,7 @@ def _raw(descriptor: int) -> Iterator[None]:
 @contextlib.contextmanager
 def _following_size(process: Process) -> Iterator[None]:
     def resize(*_: Any) -> None:
-        # A failed resize is no reason to end.
+        # A failed resize must not end the program.
         with contextlib.suppress(SandboxError):
             process.resize(*terminal_size())
 

@@ -47,10 +47,10 @@ Columns:
           CPU and MEMORY come from metrics-server and are up to a minute old.
           Without metrics-server these columns are left out.
   READY, THERE, WANTED
-          of a pool: blank pods that a session can claim now, that exist, and
-          that are wanted
+          of a pool: numbers of blank pods that a session can claim now, that
+          exist, and that are wanted
 
-Each refresh lists sessions, pools, pods and metrics once. You need the right to list sandboxsessions. Other kinds that
+Each refresh lists sessions, pools, pods and metrics once. You need permission to list sandboxsessions. Other kinds that
 you may not list are left out, with a note."""
 )
 @click.option("-A", "--all-namespaces", is_flag=True, help="Show the sessions of all namespaces.")
@@ -76,7 +76,7 @@ def top(
     if all_namespaces and target.cluster.namespace:
         raise click.UsageError("give either --namespace or --all-namespaces")
     console = Console(highlight=False)
-    is_live = console.is_terminal and not once and not target.terminal.is_json
+    is_live = console.is_terminal and not once and not target.printer.is_json
     if not console.is_terminal:
         console = Console(highlight=False, width=_PLAIN_WIDTH)
 
@@ -86,8 +86,8 @@ def top(
     async def work() -> None:
         reader = await ClusterReader.open(target.cluster, everywhere=all_namespaces)
         table = await refresh(reader)
-        if target.terminal.is_json:
-            target.terminal.print_json({**dataclasses.asdict(table), "summary": table.summary})
+        if target.printer.is_json:
+            target.printer.print_json({**dataclasses.asdict(table), "summary": table.summary})
         elif not is_live:
             console.print(render(table, has_namespace=all_namespaces))
         else:

@@ -60,7 +60,7 @@ def open_client(options: ClusterOptions) -> tuple[Any, str, bool]:
     try:
         if is_inside:
             config.load_incluster_config(client_configuration=configuration)
-            default = _NAMESPACE_FILE.read_text().strip() if _NAMESPACE_FILE.exists() else "default"
+            default = _NAMESPACE_FILE.read_text().strip()
         else:
             path = options.kubeconfig or os.environ.get("KUBECONFIG") or None
             config.load_kube_config(path, options.kube_context, configuration, persist_config=False)

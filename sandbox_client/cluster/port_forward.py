@@ -40,7 +40,8 @@ class PodStream:
     def __init__(self, websocket: Any) -> None:
         """Take over a connected websocket of the package websocket-client."""
         self._websocket = websocket
-        self._named: set[int] = set()
+        self._announced: set[int] = set()
+        """Channels whose first message, with the port's number, has arrived."""
         self._error = ""
 
     @property
@@ -73,8 +74,8 @@ class PodStream:
 
     def _take(self, message: bytes, chunks: list[bytes]) -> None:
         channel, body = message[0], message[1:]
-        if channel not in self._named:
-            self._named.add(channel)
+        if channel not in self._announced:
+            self._announced.add(channel)
         elif channel == _ERROR:
             self._error += body.decode("utf-8", "replace")
         elif channel == 0:
@@ -124,7 +125,7 @@ def open_pod_stream(client: Any, namespace: str, pod: str, port: int) -> PodStre
 
 
 class PortForward:
-    """A listener on loopback that joins each accepted connection with a new stream to the pod."""
+    """A listener on loopback that connects each accepted connection to a new stream to the pod."""
 
     def __init__(self, dial: Callable[[], PodStream]) -> None:
         """Start listening.
@@ -187,7 +188,7 @@ class PortForward:
         with connection:
             try:
                 pod = self._dial()
-            except Exception as error:  # noqa: BLE001 - the API server's client raises many types; gRPC sees a closed connection and dials again
+            except Exception as error:  # noqa: BLE001 - the client raises many types; gRPC sees a closed connection and dials again
                 with self._lock:
                     self._failure = str(error)
                 return

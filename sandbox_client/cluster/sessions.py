@@ -58,7 +58,7 @@ class SessionRequest:
 
 
 def describe_failure(session: Mapping[str, Any]) -> str:
-    """Say in one line why a session is not Ready, from its phase and conditions."""
+    """Return one line that says why a session is not Ready, from its phase and conditions."""
     status = session.get("status", {})
     bad = [
         f"{condition.get('type')}: {condition.get('reason', '')} {condition.get('message', '')}".strip()
@@ -197,7 +197,7 @@ class Cluster:
         on_phase: Callable[[str], object],
         since: dict[str, Any] | None = None,
     ) -> dict[str, Any]:
-        """Watch a session until a predicate holds or the time is up.
+        """Watch a session until a predicate is true or the time is up.
 
         Args:
             name: The session's name.
@@ -207,7 +207,7 @@ class Cluster:
             since: The session if the caller has just read it. This saves one read.
 
         Returns:
-            The last version of the session. The predicate does not hold for it if the time is up.
+            The last version of the session. The predicate is false for it if the time ran out.
         """
         loop = asyncio.get_running_loop()
 

@@ -20,7 +20,7 @@ _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """The present usage of a pod. CPU in cores, memory in bytes."""
+    """The current usage of a pod. CPU in cores, memory in bytes."""
 
     cpu: float
     memory: int
@@ -77,7 +77,7 @@ class SessionRow:
 
 @dataclass(frozen=True, slots=True)
 class PoolRow:
-    """One warm pool, with the numbers of its blank pods that are ready, that are there, and that are wanted."""
+    """One warm pool, with the numbers of blank pods that are ready, that exist (`there`), and that are wanted."""
 
     namespace: str
     name: str
@@ -116,7 +116,7 @@ def build_table(objects: ClusterObjects, now: datetime, sort: str = "phase") -> 
 
     Args:
         objects: The objects.
-        now: The present time, with a time zone.
+        now: The current time, with a time zone.
         sort: One of SORTS. Numbers are sorted in descending order.
     """
     nodes = {_key(pod): pod.get("spec", {}).get("nodeName", "") for pod in objects.pods}
@@ -188,7 +188,7 @@ def _rank(row: SessionRow, sort: str) -> float:
 
 
 def _since(moment: str | None, now: datetime) -> float | None:
-    """Return the seconds since a Kubernetes timestamp. At least 0, since the clocks of two machines differ."""
+    """Return the seconds since a Kubernetes timestamp. At least 0, because the clocks of two machines may differ."""
     return max(0.0, (now - datetime.fromisoformat(moment)).total_seconds()) if moment else None
 
 

@@ -27,7 +27,7 @@ _Found = list[dict[str, Any]] | BaseException
 
 
 class ClusterReader:
-    """Reader of the objects of one namespace, or of all if `namespace` is None."""
+    """Reads the objects of one namespace, or of all if `namespace` is None."""
 
     def __init__(self, client: Any, namespace: str | None) -> None:
         self._client = client
@@ -47,7 +47,7 @@ class ClusterReader:
         """List all objects. A kind other than sessions that cannot be listed is left out, with a note that says why.
 
         Raises:
-            Unauthenticated: The client has no right to list sessions here.
+            Unauthenticated: The client lacks permission to list sessions here.
             SandboxError: Sessions could not be listed for another reason.
         """
         answers: tuple[_Found, _Found, _Found, _Found] = await asyncio.gather(

@@ -1,7 +1,7 @@
-"""Wakes a suspended session for a client that is already connected, and follows one that moved to another pod.
+"""Resumes a suspended session for a connected client, and follows a session that moved to another pod.
 
-Nothing here runs before a call. A connection asks only after it could not reach its agent, or after the agent refused
-a call. Calls that fail at the same time share one check and one wake. wake_policy.py makes the decisions.
+Nothing here runs before a call. A connection calls it only after it could not reach its agent, or after the agent
+refused a call. Calls that fail at the same time share one check and one wake. wake_policy.py makes the decisions.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from sandbox_client.cluster.sessions import describe_failure, is_ready
 from sandbox_client.cluster.wake_policy import SessionFate, fate_of, is_draining, life_of
 from sandbox_client.contexts import AsyncContexts
 from sandbox_client.errors import NotFound, SandboxError, SandboxUnavailable, SessionFailed
-from sandbox_client.models.saved_variables import MOVED, SLEPT, describe_wake
+from sandbox_client.models.saved_variables import MOVED, RESUMED, describe_wake
 from sandbox_client.transport.connection import Connection
 
 if TYPE_CHECKING:
@@ -30,11 +30,11 @@ _CHECK_TIMEOUT: Final = 5.0
 
 
 class Waker:
-    """The route to one session of a cluster, renewed when the session sleeps or moves. For one event loop.
+    """The route to one session of a cluster, renewed when the session is resumed or moves. For one event loop.
 
     Attributes:
         endpoint: The last known endpoint of the session.
-        on_notice: Called with a text about what a wake lost and kept, before the call continues.
+        on_notice: Called with a text that says what a wake kept and lost, before the call continues.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class Waker:
         Args:
             cluster: The session's cluster.
             name: The session's name.
-            endpoint: The session's present endpoint.
+            endpoint: The session's current endpoint.
             route: Closes the route to the endpoint.
             timeout: Seconds that a wake may take.
             on_phase: Called with each phase of the session during a wake.
@@ -64,7 +64,7 @@ class Waker:
         self._timeout = timeout
         self._on_phase = on_phase
         self._route = route
-        # Calls may still use the previous route, so it is closed one renewal later.
+        # Calls may still use the previous route, so the next renewal closes it.
         self._retired = contextlib.AsyncExitStack()
         self._work: asyncio.Task[None] | None = None
 
@@ -82,27 +82,27 @@ class Waker:
         endpoint, route = await cluster.connect(name, session)
         return cls(cluster, name, endpoint, route, timeout=timeout, on_phase=on_phase)
 
-    async def revive(self, held: Endpoint, error: SandboxError | None = None) -> Endpoint | None:
+    async def revive(self, previous: Endpoint, error: SandboxError | None = None) -> Endpoint | None:
         """Wait for the session's new endpoint and return it.
 
         Args:
-            held: The endpoint that did not accept the call.
+            previous: The endpoint that did not accept the call.
             error: The agent's refusal. None if the agent did not answer.
 
         Returns:
             The new endpoint, or None if the session has not moved or is over.
 
         Raises:
-            SessionFailed: The session slept and could not be woken. The message says why.
+            SessionFailed: The session was suspended and could not be resumed. The message says why.
             SandboxUnavailable: The agent did not answer because the session is over.
         """
-        if self.endpoint is held:
+        if self.endpoint is previous:
             if self._work is None or self._work.done():
-                self._work = asyncio.create_task(self._check(held, error))
+                self._work = asyncio.create_task(self._check(previous, error))
                 # Retrieve its error even if every caller was cancelled meanwhile.
                 self._work.add_done_callback(lambda work: work.cancelled() or work.exception())
             await asyncio.shield(self._work)
-        return None if self.endpoint is held else self.endpoint
+        return None if self.endpoint is previous else self.endpoint
 
     async def close(self) -> None:
         """Cancel a check or wake in progress, and close the route to the session."""
@@ -112,7 +112,7 @@ class Waker:
         async with self._retired, self._route:
             pass
 
-    async def _check(self, held: Endpoint, error: SandboxError | None) -> None:
+    async def _check(self, previous: Endpoint, error: SandboxError | None) -> None:
         try:
             async with asyncio.timeout(_CHECK_TIMEOUT):
                 session = await self._cluster.get(self._name, seconds=_CHECK_TIMEOUT)
@@ -121,19 +121,19 @@ class Waker:
                 raise self._over("it was deleted") from None
             return
         except (SandboxError, TimeoutError) as failure:
-            # The caller's own error says more. This client may simply lack the right to read sessions.
+            # The caller's own error says more. This client may simply lack permission to read sessions.
             _log.debug("session %s cannot be read: %s", self._name, failure)
             return
-        fate = fate_of(session, held.life)
+        fate = fate_of(session, previous.life)
         if fate is SessionFate.SUSPENDED:
-            await self._wake(held)
+            await self._wake(previous)
         elif fate is SessionFate.OVER and error is None:
-            is_another = life_of(session).session_uid != held.life.session_uid
+            is_another = life_of(session).session_uid != previous.life.session_uid
             reason = "it was deleted, and its name now belongs to another session"
             raise self._over(reason if is_another else describe_failure(session))
         elif fate is SessionFate.MOVED or (fate is SessionFate.UNCHANGED and is_draining(error)):
             try:
-                await self._follow(held, MOVED)
+                await self._follow(previous, MOVED)
             except SandboxError as failure:
                 _log.debug("session %s is not available in another pod: %s", self._name, failure)
 
@@ -141,30 +141,30 @@ class Waker:
         # Only for calls without an answer: after a refusal, the agent's own error says more.
         return SandboxUnavailable(f"session {self._name} is over: {why}", reason="SESSION_OVER")
 
-    async def _wake(self, held: Endpoint) -> None:
-        _log.info("session %s sleeps: waking it", self._name)
+    async def _wake(self, previous: Endpoint) -> None:
+        _log.info("session %s is suspended: resuming it", self._name)
         try:
             await self._cluster.suspend(self._name, is_suspended=False)
-            await self._follow(held, SLEPT)
+            await self._follow(previous, RESUMED)
         except SandboxError as error:
             raise SessionFailed(
-                f"session {self._name} slept and could not be woken: {error}", reason="NOT_READY"
+                f"session {self._name} was suspended and could not be resumed: {error}", reason="NOT_READY"
             ) from error
 
-    async def _follow(self, held: Endpoint, what_happened: str) -> None:
+    async def _follow(self, previous: Endpoint, what_happened: str) -> None:
         """Wait until the session is Ready in another pod, and connect to that pod."""
 
         def has_moved(session: Mapping[str, Any]) -> bool:
             # The status may still be the old one, which says Ready too.
-            return is_ready(session) and life_of(session) != held.life
+            return is_ready(session) and life_of(session) != previous.life
 
         def is_done(session: Mapping[str, Any]) -> bool:
-            return has_moved(session) or fate_of(session, held.life) in {SessionFate.OVER, SessionFate.ENDING}
+            return has_moved(session) or fate_of(session, previous.life) in {SessionFate.OVER, SessionFate.ENDING}
 
         session = await self._cluster.wait_for(self._name, is_done, timeout=self._timeout, on_phase=self._on_phase)
         if not has_moved(session):
             why = describe_failure(session)
-            raise SessionFailed(f"it was not Ready again in {self._timeout:g} s: {why}", reason="NOT_READY")
+            raise SessionFailed(f"it was not Ready again within {self._timeout:g} s: {why}", reason="NOT_READY")
         endpoint, route = await self._cluster.connect(self._name, session)
         retired, self._retired, self._route = self._retired, self._route, route
         self.on_notice(await _notice(endpoint, what_happened))

@@ -1,4 +1,4 @@
-"""Decides what became of a session, for a client that was connected to one of its pods. Pure: no I/O."""
+"""Decides what has become of a session, for a client that was connected to one of its pods. Pure: no I/O."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ class SessionFate(Enum):
     SUSPENDED = "suspended"
     """It is suspended, or about to be."""
     MOVED = "moved"
-    """It has another pod, or will have one: another client woke it, or its pod was lost."""
+    """It has another pod, or will have one: another client resumed it, or its pod was lost."""
     UNCHANGED = "unchanged"
     """It is in the same pod."""
 
 
 def life_of(session: Mapping[str, Any]) -> PodLife:
-    """Return a session's present pod. Its name is "" if the session has no pod.
+    """Return a session's current pod. Its name is "" if the session has no pod.
 
     Args:
         session: The custom resource.
@@ -39,23 +39,23 @@ def life_of(session: Mapping[str, Any]) -> PodLife:
     return PodLife(uid, status.get("podName", ""), status.get("startedAt", ""))
 
 
-def fate_of(session: Mapping[str, Any], held: PodLife) -> SessionFate:
-    """Return what became of a session.
+def fate_of(session: Mapping[str, Any], previous: PodLife) -> SessionFate:
+    """Return what has become of a session.
 
     Args:
         session: The custom resource.
-        held: The pod that the client was connected to.
+        previous: The pod that the client was connected to.
     """
     metadata, now = session.get("metadata", {}), life_of(session)
     phase = session.get("status", {}).get("phase")
-    if now.session_uid != held.session_uid or (phase == "Failed" and now != held):
+    if now.session_uid != previous.session_uid or (phase == "Failed" and now != previous):
         return SessionFate.OVER
     # A session is also Failed if its spec was made invalid while it ran.
     if phase == "Failed" or metadata.get("deletionTimestamp") or phase == "Terminating":
         return SessionFate.ENDING
     if session.get("spec", {}).get("suspended"):
         return SessionFate.SUSPENDED
-    return SessionFate.UNCHANGED if now == held else SessionFate.MOVED
+    return SessionFate.UNCHANGED if now == previous else SessionFate.MOVED
 
 
 def is_draining(error: SandboxError | None) -> bool:

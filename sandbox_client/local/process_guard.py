@@ -28,7 +28,7 @@ GRACE = 3.0
 
 
 class ProcessPlan(TypedDict):
-    """One process. It starts after the process named `after` has exited with 0. `once`: its exit with 0 is expected."""
+    """One process. It starts after the process named `after` has exited with 0. `once`: it should exit with 0."""
 
     name: str
     argv: list[str]
@@ -134,7 +134,7 @@ def main() -> None:
     signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
-        # Only the end of standard input may end a session. A stray signal must not take the SDK's processes away.
+        # Only the end of standard input may end a session. A stray signal must not end the SDK's processes.
         signal.signal(number, lambda *_: None)
     guard = ProcessGuard(json.loads(sys.stdin.readline()))
     try:

@@ -45,7 +45,7 @@ _INHERITED: Final = frozenset({
 })  # fmt: skip
 _INHERITED_PREFIXES: Final = ("LC_", "PIP_", "npm_config_", "NPM_CONFIG_", "UV_")
 _MAX_FOLDER_BYTES: Final = 80
-"""A unix socket's path has at most 107 bytes, and `/link/runtime.sock` is appended to the folder's path."""
+"""Maximum of the folder's path. A unix socket's path has at most 107 bytes, and `/link/runtime.sock` is appended."""
 
 
 async def start_local(
@@ -57,7 +57,6 @@ async def start_local(
         workspace: The folder that the code works in; a temporary one if None.
         store: The folder that replaces object storage; a temporary one if None.
         options: Every option of LocalOptions.
-        on_progress: Called with each step's text.
 
     Returns:
         The session's endpoint, and a stack whose closing ends the session.
@@ -72,9 +71,10 @@ async def start_local(
     resources = contextlib.AsyncExitStack()
     try:
         folder = _make_folder()
+        resources.push_async_callback(asyncio.to_thread, shutil.rmtree, folder, ignore_errors=True)
         on_progress("Starting the agent and the runtime")
         guard = _start_guard(folder, _plan(folder, workspace))
-        resources.push_async_callback(_end_guard, guard, folder)
+        resources.push_async_callback(_end_guard, guard)
         ports = await _wait_ports(folder, guard)
         on_progress("Preparing the interpreters")
         token = base64.urlsafe_b64encode(secrets.token_bytes(32)).rstrip(b"=").decode()
@@ -89,7 +89,7 @@ async def start_local(
         raise
     on_progress("Ready")
     address = f"127.0.0.1:{ports['grpc_port']}"
-    # There is no network in between: an agent that does not answer is gone.
+    # There is no network in between: an agent that does not answer has ended.
     return Endpoint(address, SERVER_NAME, certificate, token, returns_within=0.0), resources
 
 
@@ -161,7 +161,7 @@ def _tracing() -> dict[str, str]:
     target = variables.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") or variables.get("OTEL_EXPORTER_OTLP_ENDPOINT")
     if not target or not tracing.is_on():
         return {}
-    # It is the application's name, not the agent's.
+    # This variable names the application, not the agent.
     variables.pop("OTEL_SERVICE_NAME", None)
     return {**variables, "SANDBOX_TRACING": "1"}
 
@@ -200,7 +200,7 @@ def _start_guard(folder: Path, plan: Mapping[str, Any]) -> subprocess.Popen[byte
     return guard
 
 
-async def _end_guard(guard: subprocess.Popen[bytes], folder: Path) -> None:
+async def _end_guard(guard: subprocess.Popen[bytes]) -> None:
     def end() -> None:
         if guard.stdin is not None:
             guard.stdin.close()
@@ -209,7 +209,6 @@ async def _end_guard(guard: subprocess.Popen[bytes], folder: Path) -> None:
         except subprocess.TimeoutExpired:
             guard.kill()
             guard.wait()
-        shutil.rmtree(folder, ignore_errors=True)
 
     await asyncio.shield(asyncio.to_thread(end))
 

@@ -87,7 +87,7 @@ ExecuteEvent = Started | TypesChecked | Stdout | Stderr | Result | CodeError | F
 RunEvent = Started | Stdout | Stderr | Exited
 """An event of `stream_command`: one Started, output, then one Exited."""
 
-_IS_STDERR: Final = types_pb2.Output.STREAM_STDERR
+_STDERR: Final = types_pb2.Output.STREAM_STDERR
 
 
 class EventReader:
@@ -131,7 +131,7 @@ class EventReader:
             yield read_exited(message.exited)
 
     def _output(self, message: types_pb2.Output) -> Iterator[Stdout | Stderr]:
-        if message.stream == _IS_STDERR:
+        if message.stream == _STDERR:
             if text := self._stderr.decode(message.data):
                 yield Stderr(text)
         elif text := self._stdout.decode(message.data):

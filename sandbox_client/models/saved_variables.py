@@ -10,10 +10,10 @@ if TYPE_CHECKING:
 
     from sandbox_proto.v1 import interpreter_pb2
 
-SLEPT: Final = "the session was suspended and has been resumed"
+RESUMED: Final = "the session was suspended and has been resumed"
 MOVED: Final = "the session continues in another pod"
 _MAX_NAMES: Final = 12
-"""Names of kept variables in a notice, and as many of lost ones. The notice counts the others."""
+"""Maximum number of kept variables that a notice names, and of lost ones. It only counts the others."""
 _MAX_REASON_LENGTH: Final = 100
 
 
@@ -75,12 +75,12 @@ def read_kept_variables(message: interpreter_pb2.KeptVariables) -> KeptVariables
     )
 
 
-def describe_wake(variables: KeptVariables | None, what_happened: str = SLEPT) -> str:
+def describe_wake(variables: KeptVariables | None, what_happened: str = RESUMED) -> str:
     """Return the notice for a session that is in another pod than before.
 
     Args:
         variables: The fate of its variables, or None if the session does not keep variables.
-        what_happened: The beginning of the notice: SLEPT or MOVED.
+        what_happened: The beginning of the notice: RESUMED or MOVED.
     """
     if variables is None:
         return f"{what_happened}: its saved files were kept; variables, installed packages and processes were lost"

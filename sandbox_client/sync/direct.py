@@ -91,7 +91,7 @@ class _Responses:
 
 
 def is_connected(channel: Any, seconds: float) -> bool:
-    """Wait for a channel's connection, and return whether it is there.
+    """Wait for a channel's connection, and return whether there is one.
 
     gRPC's public API reads the channel's state in a thread, five times a second, and reports its last value in between.
     A call sent over a connection that has just broken would count as lost. So this reads the state from gRPC's private

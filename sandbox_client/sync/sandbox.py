@@ -177,9 +177,9 @@ class Sandbox(OwningProxy[AsyncSandbox]):
             raise RuntimeError("this call is not possible here: the sandbox is closed")
         return self._direct_runner
 
-    async def _revive(self, left: Endpoint, error: SandboxError | None) -> Endpoint | None:
+    async def _revive(self, previous: Endpoint, error: SandboxError | None) -> Endpoint | None:
         waker = self._core.waker
-        return None if waker is None else self._loop.run(waker.revive(left, error))
+        return None if waker is None else self._loop.run(waker.revive(previous, error))
 
     def close(self) -> None:
         """Close the connection. This ends a local session; a session of the cluster continues. Idempotent."""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 MAX_TEXT: Final = 1_000_000
-"""Maximum number of characters of one text. Output loses its middle, a file its end."""
+"""Maximum number of characters of one text. Longer output loses its middle, a longer file its end."""
 MAX_READ: Final = 4 * MAX_TEXT
 """Bytes of a file that are read. They are enough for MAX_TEXT characters of UTF-8."""
 MAX_SNIPPET: Final = 300

@@ -32,7 +32,7 @@ class ToolSpec:
         name: Its name, which is also the name of the method of SandboxTools.
         description: The description for the model.
         schema: JSON schema of its arguments.
-        is_read_only: Whether it changes nothing.
+        is_read_only: True if it changes nothing.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Keeps one session for the tools. Opens it on first use, opens another when it is gone, and reports what was lost."""
+"""Keeps one session for the tools: opens it on first use, replaces it after its end, and reports what was lost."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from sandbox_client.models.results import Execution
 
 RENEWED: Final = (
-    "the earlier session had ended, so a new one was started. Files that were saved to the workspace are there. "
-    "Variables, installed packages and unsaved files are not"
+    "the session had ended and a new one was started: its saved files were kept; variables, installed packages, "
+    "processes and unsaved files were lost"
 )
-RESTARTED: Final = "the interpreter was restarted since the last call: variables of {} are gone, files are there"
+RESTARTED: Final = "the interpreter was restarted since the last call: files were kept; variables of {} were lost"
 _OVER_REASONS: Final = frozenset({"LIFETIME_EXPIRED", "DRAINING", "NOT_BOUND"})
 """Error reasons of an agent whose session is over."""
 _log = logging.getLogger(__name__)
@@ -60,9 +60,9 @@ class SessionKeeper:
                     restarted = self._notice(await self._sandbox.contexts.list(), RESTARTED)
                     return self._sandbox, self.take_notice() or restarted
                 except SandboxError as error:
-                    if not _is_gone(error):
+                    if not _is_over(error):
                         raise
-                    _log.info("the session is gone", extra={"reason": error.reason})
+                    _log.info("the session is over (%s): opening another", error.reason)
                 await self._drop()
             sandbox = await self._open()
             self._sandbox = sandbox
@@ -76,7 +76,7 @@ class SessionKeeper:
             return sandbox, notice
 
     def take_notice(self) -> str:
-        """Return and clear the session's notice: that it slept, and what was lost. "" if there is none."""
+        """Return and clear the session's notice, or "" if it has none. It says what a suspension kept and lost."""
         if self._sandbox is None:
             return ""
         notice, self._sandbox.notice = self._sandbox.notice, ""
@@ -106,14 +106,14 @@ class SessionKeeper:
                 await sandbox.close()
 
 
-def _is_gone(error: SandboxError) -> bool:
+def _is_over(error: SandboxError) -> bool:
     if isinstance(error, SandboxUnavailable | Unauthenticated):
         return True
     return isinstance(error, FailedPrecondition) and error.reason in _OVER_REASONS
 
 
 class LocalSessions:
-    """Function object that opens local sessions. They share one store, so that pushed files outlive each of them.
+    """A callable that opens local sessions. They share one store, so that pushed files outlive each session.
 
     Args:
         store: The folder for pushed files. Default: a temporary folder that `close` removes.
@@ -177,9 +177,9 @@ def cluster_sessions(
         name: The SandboxSession's name.
         options: The cluster and namespace.
         template: The SandboxTemplate, if the session is created.
-        timeout: Seconds until it must be Ready.
-        keep_variables: Whether a session that is created keeps Python variables over a suspend. An existing session
-            follows its own `lifecycle.keepVariables`.
+        timeout: Seconds to wait until it is Ready.
+        keep_variables: Whether a session that is created here keeps Python variables when it is suspended. An existing
+            session follows its own `lifecycle.keepVariables`.
     """
     spec = {"lifecycle": {"keepVariables": True}} if keep_variables else {}
 
@@ -189,13 +189,13 @@ def cluster_sessions(
 
         cluster = await Cluster.open(options or ClusterOptions())
         try:
-            woken, created = await cluster.wake(name, timeout=timeout, on_phase=_log.debug), None
+            was_suspended, created = await cluster.wake(name, timeout=timeout, on_phase=_log.debug), None
         except NotFound:
-            woken, created = False, await cluster.create(SessionRequest(name, template, spec=spec))
+            was_suspended, created = False, await cluster.create(SessionRequest(name, template, spec=spec))
         session = await cluster.wait_ready(name, timeout=timeout, on_phase=_log.debug, since=created)
         waker = await Waker.open(cluster, name, session, timeout=timeout, on_phase=_log.debug)
         sandbox = AsyncSandbox(waker.endpoint, name=name, waker=waker)
-        if woken:
+        if was_suspended:
             await note_wake(sandbox)
         return sandbox
 

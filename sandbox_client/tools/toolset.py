@@ -261,7 +261,7 @@ class SandboxTools:
         except Exception as error:  # noqa: BLE001 - the calling agent must be able to continue
             _log.exception("a tool failed")
             result = failure_of(error, **details)
-        # The session may have fallen asleep right before the call, which then woke it.
+        # The session may have been suspended right before the call, which then resumed it.
         return dataclasses.replace(result, notice=self._keeper.take_notice() or notice)
 
 

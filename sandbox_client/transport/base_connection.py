@@ -36,7 +36,7 @@ class BaseConnection(abc.ABC):
     """A connection to one agent. Subclasses open the channel, and wait for it in their own way.
 
     Attributes:
-        endpoint: Where the agent is.
+        endpoint: The agent's address.
         has_brief_call: Whether the agent has ExecuteBriefly; True until the agent rejects it.
         interpreter: The stub of InterpreterService.
         process: The stub of ProcessService.
@@ -52,10 +52,10 @@ class BaseConnection(abc.ABC):
         """Open a channel. The first call connects.
 
         Args:
-            endpoint: Where the agent is.
+            endpoint: The agent's address.
             connect_timeout: Seconds that a call waits for a connection.
-            revive: Returns where the session is now, if a call could not be started, or None if it has not moved:
-                `Waker.revive`.
+            revive: Called if a call could not be started, with the endpoint and the refusal. Returns the session's
+                new endpoint, or None if it has not moved. `Waker.revive` does this.
         """
         self.endpoint = endpoint
         self.has_brief_call = True
@@ -187,15 +187,15 @@ class BaseConnection(abc.ABC):
         Args:
             error: How the agent refused the call, or None if there is no connection.
         """
-        left = self.endpoint
-        endpoint = await self._revive(left, error) if self._revive is not None else None
+        previous = self.endpoint
+        endpoint = await self._revive(previous, error) if self._revive is not None else None
         if endpoint is None:
             return False
         with self._move_lock:
             # Another call may have followed the session already.
-            if self.endpoint is not left:
+            if self.endpoint is not previous:
                 return True
-            # Calls over the channel before this one end with the next move, or with `close`.
+            # Calls may still use the previous channel, so the next move or `close` closes it.
             retired, self._retired = self._retired, self._channel.current
             self.endpoint, self._metadata = endpoint, bearer_metadata(endpoint)
             self._channel.switch(self._open_channel(endpoint))
@@ -241,7 +241,7 @@ class BaseConnection(abc.ABC):
 
     @abc.abstractmethod
     async def _is_connected(self, seconds: float) -> bool:
-        """Wait for the connection, and return whether it is there."""
+        """Wait for the connection. Return whether there is one within this time."""
 
     @abc.abstractmethod
     async def _send(self, method: Callable[..., Any], message: Any, metadata: Any, seconds: float | None) -> Any:

@@ -22,9 +22,9 @@ CONNECT_TIMEOUT: Final = 15.0
 MOVE_CHECK_DELAY: Final = 0.5
 """Seconds without a connection, after which a call checks whether its session is suspended or has moved."""
 MAX_MOVES: Final = 2
-"""How often one call follows its session to another pod."""
+"""Maximum number of times that one call follows its session to another pod."""
 MAX_ATTEMPTS: Final = 4
-"""How often a repeatable call is sent, the first time included."""
+"""Maximum number of times that a repeatable call is sent, including the first time."""
 _FIRST_RETRY_DELAY: Final = 0.1
 """Seconds before the first repeat, which double with each further one."""
 _REFUSAL_REASONS: Final = frozenset({"DRAINING", "LIFETIME_EXPIRED", "NOT_BOUND"})
@@ -37,7 +37,7 @@ class ConnectionPolicy:
 
     Attributes:
         connect_timeout: Seconds that a call waits for a connection.
-        can_move: Whether the connection can find out where its session moved.
+        can_move: Whether the connection can find the pod to which its session moved.
     """
 
     connect_timeout: float = CONNECT_TIMEOUT
@@ -65,7 +65,7 @@ class ConnectionPolicy:
 
         Args:
             failure: The error of the call.
-            moves: How often this call has followed its session already.
+            moves: Number of times that this call has followed its session already.
         """
         return moves < MAX_MOVES and isinstance(failure, FailedPrecondition) and failure.reason in _REFUSAL_REASONS
 
@@ -74,7 +74,7 @@ class ConnectionPolicy:
 
         Args:
             failure: The error of the last attempt.
-            attempt: How often the call was sent.
+            attempt: Number of times that the call was sent.
         """
         if attempt >= MAX_ATTEMPTS or not isinstance(failure, SandboxUnavailable):
             return None

@@ -44,7 +44,7 @@ class PodLife:
     Attributes:
         session_uid: The session's uid, because a later session may have the same name.
         pod: The pod's name. The next pod of a resumed session may have the same name.
-        started_at: Creation time of the pod, as in the session's status.
+        started_at: Time at which the pod was created or claimed, as in the session's status.
     """
 
     session_uid: str = ""
@@ -63,8 +63,8 @@ class Endpoint:
         token: The session's access token; not shown in the repr.
         describe_failure: Returns why the route to `address` does not work, or "" if it knows of no problem.
         life: The pod, if the session is in a cluster.
-        returns_within: Seconds to wait for a running cell or command while the agent does not answer, because a
-            network may come back.
+        returns_within: Seconds to wait for a running cell or command while the agent does not answer, because the
+            network may recover.
     """
 
     address: str

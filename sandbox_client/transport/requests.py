@@ -1,4 +1,4 @@
-"""Builds protocol messages from a caller's arguments, and checks what a message cannot hold. Pure: no I/O."""
+"""Builds protocol messages from a caller's arguments, and rejects values that a message cannot carry. Pure: no I/O."""
 
 from __future__ import annotations
 

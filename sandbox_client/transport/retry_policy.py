@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _MAX_FAILURES: Final = 5
 """Failures in a row after which the call fails, if something answers."""
 _FIRST_DELAY: Final = 0.2
-"""Seconds before the first repeat. Each further failure adds as much."""
+"""Seconds before the first repeat. Each further failure adds the same amount."""
 _FAILURE_WINDOW: Final = 60.0
 """Seconds after which the earlier failures no longer count. A load balancer may cut every silent connection."""
 _FINAL_REASONS: Final = frozenset({"RUNTIME_UNAVAILABLE", "SESSION_OVER"})
@@ -37,8 +37,8 @@ class ReattachPolicy:
         """Start with no failure.
 
         Args:
-            seconds: How long the agent may not answer: `Endpoint.returns_within`.
-            clock: Returns seconds since any moment.
+            seconds: Time without any answer after which the call fails: `Endpoint.returns_within`.
+            clock: A monotonic clock in seconds.
         """
         self._seconds = seconds
         self._clock = clock

@@ -26,7 +26,7 @@ class FakeFileService(FileServiceServicer):
 
     async def _content(self, path: str, context: Any) -> bytes:
         if path not in self._agent.files:
-            await refuse(context, grpc.StatusCode.NOT_FOUND, "FILE_NOT_FOUND", f"{path} is not there", "path")
+            await refuse(context, grpc.StatusCode.NOT_FOUND, "FILE_NOT_FOUND", f"{path} does not exist", "path")
         return self._agent.files[path]
 
     async def Read(self, request: file_pb2.ReadRequest, context: Any) -> AsyncIterator[file_pb2.ReadResponse]:  # noqa: N802 - gRPC's name
@@ -76,7 +76,7 @@ class FakeFileService(FileServiceServicer):
         await self._agent.enter("Move", context)
         content = await self._content(request.source, context)
         if request.destination in self._agent.files and not request.overwrite:
-            await refuse(context, grpc.StatusCode.ALREADY_EXISTS, "ALREADY_EXISTS", "it is there", "destination")
+            await refuse(context, grpc.StatusCode.ALREADY_EXISTS, "ALREADY_EXISTS", "it exists already", "destination")
         self._agent.files[request.destination] = self._agent.files.pop(request.source)
         return _info(request.destination, content)
 

@@ -61,7 +61,7 @@ class AgentState:
         self.process_scripts[command] = output, exit_code
 
     def refuse(self, method: str, code: grpc.StatusCode, reason: str, *, field: str = "", times: int = 1) -> None:
-        """Let the next calls of a method, such as `Stat`, fail."""
+        """Make the next calls of a method, such as `Stat`, fail."""
 
         def fault(context: Any) -> Any:
             return refuse(context, code, reason, f"{method} was made to fail", field)
@@ -69,7 +69,7 @@ class AgentState:
         self.faults.setdefault(method, []).extend([fault] * times)
 
     def break_after(self, events: int) -> None:
-        """Let the next stream of a cell break (UNAVAILABLE) after this many events."""
+        """Break the next stream of a cell (UNAVAILABLE) after this many events."""
         self.broken_after = events
 
     def forget(self) -> None:

@@ -29,13 +29,13 @@ class FakeWorkspaceService(WorkspaceServiceServicer):
         """Copy files to storage, and report each as progress."""
         await self._agent.enter("Push", context)
         paths = list(request.paths) or sorted(self._agent.files)
-        there = [path for path in paths if path in self._agent.files]
-        failed = [workspace_pb2.FileFailure(path=path, reason="not there") for path in paths if path not in there]
-        for number, path in enumerate(there, start=1):
+        found = [path for path in paths if path in self._agent.files]
+        failed = [workspace_pb2.FileFailure(path=path, reason="not there") for path in paths if path not in found]
+        for number, path in enumerate(found, start=1):
             self._agent.stored[f"code-interpreter/{path}"] = self._agent.files[path]
-            progress = workspace_pb2.Progress(files_done=number, files_total=len(there))
+            progress = workspace_pb2.Progress(files_done=number, files_total=len(found))
             yield workspace_pb2.PushResponse(progress=progress)
-        done = workspace_pb2.PushDone(generation=1, files_saved=len(there), files_moved=len(there), failed=failed)
+        done = workspace_pb2.PushDone(generation=1, files_saved=len(found), files_moved=len(found), failed=failed)
         yield workspace_pb2.PushResponse(done=done)
 
     async def Status(self, _request: Any, context: Any) -> workspace_pb2.WorkspaceStatus:  # noqa: N802 - same

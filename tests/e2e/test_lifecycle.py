@@ -135,7 +135,7 @@ def test_a_session_that_sleeps_is_woken_by_whoever_connects_and_says_what_that_c
     sessions.suspend(name)
     sessions.wait_phase(name, "Suspended", timeout=60)
     with sessions.connect(name) as sandbox:
-        assert "suspended" in sandbox.notice
+        assert "was suspended and has been resumed" in sandbox.notice
         assert sandbox.files.read("kept.txt") == b"kept"
         lost = sandbox.run_code("kept").error
         assert lost is not None
@@ -195,7 +195,7 @@ def test_a_call_on_a_held_connection_wakes_the_session_and_says_what_that_cost(
         assert not sessions.pod(name)
         assert sandbox.notice == ""
         assert sandbox.run("cat kept.txt").stdout == "kept"
-        assert "suspended" in sandbox.notice
+        assert "was suspended and has been resumed" in sandbox.notice
         assert sandbox.files.read("kept.txt") == b"kept"
         lost = sandbox.run_code("kept").error
         assert lost is not None
@@ -215,7 +215,7 @@ async def test_a_call_on_a_held_connection_wakes_the_session_for_async_calls_at_
         results = await asyncio.gather(*(sandbox.run(count) for _ in range(4)))
         assert [result.stdout for result in results] == ["kept"] * 4
         assert await sandbox.files.read("ran.txt") == b"ran\n" * 4
-        assert "suspended" in sandbox.notice
+        assert "was suspended and has been resumed" in sandbox.notice
 
 
 def test_a_call_on_a_held_connection_wakes_the_session_while_it_is_still_being_suspended(sessions: Sessions):
@@ -225,7 +225,7 @@ def test_a_call_on_a_held_connection_wakes_the_session_while_it_is_still_being_s
         sessions.suspend(name)
         poll("the session takes no work any more", lambda: sessions.status(name).get("phase") != "Ready", timeout=60)
         assert sandbox.run("cat kept.txt").stdout == "kept"
-        assert "suspended" in sandbox.notice
+        assert "was suspended and has been resumed" in sandbox.notice
 
 
 def test_the_maximum_lifetime_ends_a_session_that_is_used_after_saving_it(

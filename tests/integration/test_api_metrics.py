@@ -19,7 +19,7 @@ async def test_each_call_is_counted_and_timed_by_verb_and_resource_also_one_that
     metrics, server = Metrics(), ApiServer(FakeKube())
     await server.start()
     server.kube.put(SECRETS, NAMESPACE, {"metadata": {"name": "there"}, "data": {}})
-    async with KubeClient(Connection(server.url, tls=True), WriteHook(), on_call=metrics.count_call) as api:
+    async with KubeClient(Connection(server.url, tls=True), WriteHook(), on_call=metrics.record_call) as api:
         await api.get(SECRETS, NAMESPACE, "there")
         await server.stop()
         with pytest.raises(UnavailableError):

@@ -4,6 +4,7 @@ import dataclasses
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -283,6 +284,13 @@ def test_a_killed_owner_leaves_no_process_and_no_folder(tmp_path):
     while (descendants(str(tmp_path)) or any(tmp_path.iterdir())) and time.monotonic() < deadline:
         os.sched_yield()
     assert descendants(str(tmp_path)) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_session_that_cannot_use_its_folder_leaves_none_behind(monkeypatch, tmp_path):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with pytest.raises(NotADirectoryError):
+        Sandbox.local(Path(__file__, "below"))
     assert list(tmp_path.iterdir()) == []
 
 

@@ -9,9 +9,8 @@ import re
 import secrets
 import time
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
-
-from google.protobuf.duration_pb2 import Duration
 
 from sandbox_operator.api import naming
 from sandbox_operator.api.models import Egress
@@ -23,7 +22,6 @@ from sandbox_proto.v1 import session_pb2, types_pb2
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from datetime import timedelta
 
     from sandbox_operator.api.models import EnvVar, Session, Template
     from sandbox_operator.credentials.source import CredentialSource
@@ -35,7 +33,7 @@ if TYPE_CHECKING:
 _CACHE_SECONDS: Final = 10.0
 """Time for which an access Secret is assumed to be unchanged."""
 _MAX_CACHED: Final = 500
-_RESTORE_WAIT: Final = Duration(seconds=1)
+_RESTORE_WAIT: Final = timedelta(seconds=1)
 """Time that Bind waits for the restore. If little is stored, its answer then says that the session is ready."""
 _TOKEN = re.compile(rb"[A-Za-z0-9_-]{43}")
 _LANGUAGES: dict[str, types_pb2.Language] = {
@@ -119,7 +117,7 @@ class Binder:
             env=await self._resolve_env(session, template),
             limits=_build_limits(template, action),
             lifecycle=session_pb2.Lifecycle(
-                max_lifetime=Duration(seconds=int(action.lifetime)),
+                max_lifetime=timedelta(seconds=int(action.lifetime)),
                 keep_variables=session.spec.lifecycle.keep_variables,
             ),
             wait=_RESTORE_WAIT,
@@ -129,7 +127,7 @@ class Binder:
         return request
 
     def prepare(self, session: Session) -> None:
-        """Start to get the storage credentials for a Bind that will follow soon."""
+        """Start fetching the storage credentials for a Bind that will follow soon."""
         if self.settings.storage_bucket:
             self.credentials.prepare(self._key_prefix(session))
 
@@ -210,7 +208,7 @@ class Binder:
 def _own_token(session: Session, secret: Mapping[str, Any]) -> bytes:
     """Return the token in a session's access Secret, or b"" if it has no valid one."""
     if controller_uid(secret) != session.metadata.uid:
-        # Also for a short time after a session was deleted and created again: the old Secret is deleted later.
+        # This also happens for a short time after a session was deleted and created again: its old Secret outlives it.
         name = secret["metadata"]["name"]
         raise Blocked("SecretNameTaken", f"Secret {name} belongs to another owner", retry_after=1)
     try:
@@ -223,7 +221,7 @@ def _own_token(session: Session, secret: Mapping[str, Any]) -> bytes:
 def _build_limits(template: Template, action: BindAgent) -> session_pb2.Limits:
     limits = template.spec.limits
     return session_pb2.Limits(
-        execution_timeout=_duration(limits.execution_timeout) if limits.execution_timeout else None,
+        execution_timeout=limits.execution_timeout,
         output_bytes=limits.output_bytes,
         processes=limits.processes,
         file_bytes=limits.file_bytes,
@@ -231,9 +229,3 @@ def _build_limits(template: Template, action: BindAgent) -> session_pb2.Limits:
         deny_network=action.egress is Egress.NONE,
         memory_bytes=action.memory_bytes,
     )
-
-
-def _duration(value: timedelta) -> Duration:
-    result = Duration()
-    result.FromTimedelta(value)
-    return result

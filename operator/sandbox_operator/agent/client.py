@@ -11,12 +11,11 @@ import contextlib
 import time
 from collections import OrderedDict
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import grpc
 import grpc.aio
-from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
@@ -60,7 +59,7 @@ class Agents(Protocol):
 
         Args:
             address: The agent's address.
-            wait: Seconds that the agent may hold the answer back until its restore has ended.
+            wait: Seconds that the agent may delay the answer until its restore has ended.
             timeout: Seconds, in addition to `wait`, in which the agent must answer. It may still be starting.
         """
         ...
@@ -89,7 +88,7 @@ class Agents(Protocol):
         ...
 
     async def forget(self, address: AgentAddress) -> None:
-        """Close the connection to an agent that is gone."""
+        """Close the connection to an agent whose pod has ended."""
         ...
 
 
@@ -103,15 +102,15 @@ class _OpenChannel:
 class AgentClient:
     """The gRPC implementation of `Agents`: one channel per agent, of which the most recently used stay open."""
 
-    def __init__(self, authority: Authority, faults: WriteHook, may_write: Callable[[], bool]) -> None:
-        self._authority, self._faults, self._may_write = authority, faults, may_write
+    def __init__(self, authority: Authority, write_hook: WriteHook, may_write: Callable[[], bool]) -> None:
+        self._authority, self._write_hook, self._may_write = authority, write_hook, may_write
         self._credentials: tuple[float, bytes, grpc.ChannelCredentials] | None = None
         self._closing: set[asyncio.Task[None]] = set()
         self._channels: OrderedDict[AgentAddress, _OpenChannel] = OrderedDict()
 
     async def describe(self, address: AgentAddress, wait: float = 0.0, timeout: float = 2.0) -> AgentView:  # noqa: ASYNC109 - gRPC has deadlines of its own
         """Return an agent's description of itself."""
-        request = session_pb2.DescribeRequest(wait=_duration(wait))
+        request = session_pb2.DescribeRequest(wait=timedelta(seconds=wait))
         with self._use(address) as stub, tracing.calling(stub.Describe, only_within=True) as span:
             call = stub.Describe(request, timeout=timeout + wait, wait_for_ready=True, metadata=span.metadata)
             return _view(await _call(call))
@@ -128,7 +127,7 @@ class AgentClient:
 
     async def drain(self, address: AgentAddress, session_uid: str, grace: float, timeout: float) -> AgentView:  # noqa: ASYNC109 - as above
         """Make an agent refuse new work and push its workspace."""
-        request = session_pb2.DrainRequest(session_uid=session_uid, grace=_duration(grace))
+        request = session_pb2.DrainRequest(session_uid=session_uid, grace=timedelta(seconds=grace))
         with self._use(address) as stub, tracing.calling(stub.Drain, only_within=True) as span:
             return await self._write(lambda: stub.Drain(request, timeout=timeout + grace, metadata=span.metadata))
 
@@ -150,12 +149,8 @@ class AgentClient:
     async def _write(self, call: Callable[[], Awaitable[Any]]) -> AgentView:
         if not self._may_write():
             raise NotLeadingError("this replica is not the leader, so it does not call agents")
-        number = self._faults.before_write()
-        try:
-            answer = await _call(call())
-        finally:
-            self._faults.after_write(number)
-        return _view(answer)
+        with self._write_hook.write():
+            return _view(await _call(call()))
 
     @contextlib.contextmanager
     def _use(self, address: AgentAddress) -> Iterator[Any]:
@@ -168,7 +163,7 @@ class AgentClient:
             opened.calls -= 1
 
     def _open(self, address: AgentAddress) -> _OpenChannel:
-        """Return the agent's channel, and create it if there is none. The first call connects it."""
+        """Return the agent's channel, creating it if necessary. The first call connects it."""
         opened = self._channels.get(address)
         if opened is None:
             options = [*_CHANNEL_OPTIONS, ("grpc.ssl_target_name_override", address.server_name)]
@@ -251,25 +246,21 @@ def _moment(stamp: Timestamp) -> datetime:
     return stamp.ToDatetime(tzinfo=UTC)
 
 
-def _duration(seconds: float) -> Duration:
-    return Duration(seconds=int(seconds), nanos=int(seconds % 1 * 1e9))
-
-
 class AgentViewCache:
-    """Agents' answers that the operator already has, so that the next observation of the session needs no call.
+    """Descriptions of agents that are known already, so that the next observation of a session needs no call.
 
-    It holds one answer per session, and each can be taken once: Bind and Renew return a description, and a pod that was
-    just claimed is blank.
+    Bind and Renew return one, and a pod that was just claimed is blank. The cache keeps one description per session,
+    which can be taken once.
     """
 
     def __init__(self) -> None:
         self._views: dict[Key, tuple[str, AgentView]] = {}
 
     def put(self, key: Key, server_name: str, view: AgentView) -> None:
-        """Keep what the agent with this name has just answered."""
+        """Keep the description that the agent with this server name has just returned."""
         self._views[key] = (server_name, view)
 
     def take(self, key: Key, server_name: str) -> AgentView | None:
-        """Return and drop the answer for a session. Return None if it is another agent's, or if there is none."""
+        """Return and drop a session's description. Returns None if another agent, or no agent, gave it."""
         name, view = self._views.pop(key, ("", None))
         return view if name == server_name else None

@@ -39,6 +39,6 @@ class AgentView:
     dirty: bool = False
     workspace_error: str = ""
     credentials_expire_at: datetime | None = None
-    """Time at which its storage credentials expire. None if they do not, or if it has none."""
+    """Time at which its storage credentials expire. None if they never expire, or if the agent has no credentials."""
     needs_credentials: bool = False
     """True if storage refuses its credentials, or if they have expired."""

@@ -27,7 +27,7 @@ class Model(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class DescribedBy:
-    """Annotation of a plain dict: the CRD describes it like a model, but parsing leaves it as it is."""
+    """Annotation of a plain dict: the CRD describes it like a model, but parsing leaves it unchanged."""
 
     model: type[Model]
 

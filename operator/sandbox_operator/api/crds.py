@@ -100,7 +100,7 @@ class _Generator(GenerateJsonSchema):
 
 
 def _make_structural(schema: Schema, definitions: dict[str, Schema]) -> Schema:
-    """Return a schema that the API server takes: without references, titles and null, and with bounds."""
+    """Return a schema that the API server accepts: without references, titles and null, and with bounds."""
     schema = dict(schema)
     if {"type": "null"} in schema.get("anyOf", []):
         # A field without a value is left out of the object, so its schema need not allow null.
@@ -116,7 +116,7 @@ def _make_structural(schema: Schema, definitions: dict[str, Schema]) -> Schema:
     _add_bounds(schema)
     if "default" in schema and not _is_default_needed(schema):
         del schema["default"]
-    # For readers of the YAML.
+    # Description and type come first, for readers of the YAML.
     return {key: schema[key] for key in ("description", "type") if key in schema} | schema
 
 
@@ -132,7 +132,7 @@ def _add_bounds(schema: Schema) -> None:
 
 
 def _is_default_needed(schema: Schema) -> bool:
-    """Return whether a default says more than that the field is missing."""
+    """Return whether a default differs from the value that stands for a missing field."""
     if schema["default"] == {}:
         return any("default" in field for field in schema.get("properties", {}).values())
     return schema["default"] not in (None, "", [])

@@ -14,7 +14,7 @@ from pydantic import ConfigDict, Field, ValidationError
 
 from sandbox_operator.api.base import OPERATOR_DEFAULT, DescribedBy, Model, Schema, map_by, one_of, rule, text
 from sandbox_operator.api.unparsed import Peer, PoolStatus, Port, SessionStatus, Toleration
-from sandbox_operator.api.values import Amounts, EnvName, Name, Quantity, Seconds  # noqa: TC001 - pydantic evaluates them
+from sandbox_operator.api.values import Amounts, Duration, EnvName, Name, Quantity  # noqa: TC001 - pydantic evaluates them
 from sandbox_operator.errors import SpecError
 
 _ENV_ITEMS: Final[Schema] = {"maxItems": 256}
@@ -105,13 +105,15 @@ class Workspace(Model):
 class Lifecycle(Model):
     """Times at which the operator suspends or deletes the session."""
 
-    idle_timeout: Seconds | None = Field(
+    idle_timeout: Duration | None = Field(
         default=timedelta(minutes=15), description="Time without use until `onIdle` happens, such as 90s or 15m."
     )
-    max_lifetime: Seconds = Field(default=timedelta(hours=8), description="Age of the pod at which `onExpiry` happens.")
+    max_lifetime: Duration = Field(
+        default=timedelta(hours=8), description="Time from the creation or claim of the pod until `onExpiry` happens."
+    )
     on_idle: EndAction = Field(default=EndAction.SUSPEND, description="Action after `idleTimeout`.")
     on_expiry: EndAction = Field(default=EndAction.SUSPEND, description="Action after `maxLifetime`.")
-    ttl_after_finished: Seconds | None = Field(
+    ttl_after_finished: Duration | None = Field(
         default=None, description="Time after which a session that failed, or was suspended at expiry, is deleted."
     )
     keep_variables: bool = Field(
@@ -145,12 +147,12 @@ class SessionSpec(Model):
     )
     egress: Egress | None = Field(
         default=None,
-        description="Addresses that user code may connect to. Never wider than the template's, the default.",
+        description="Addresses that user code may connect to. At most those of the template, which are the default.",
     )
 
 
 class EgressRule(Model):
-    """Addresses that an Allowlist contains."""
+    """Addresses that the mode Allowlist allows."""
 
     cidr: Annotated[str, text(64)] = Field(description="Address range, such as 203.0.113.0/24.")
     ports: tuple[Annotated[dict[str, Any], DescribedBy(Port)], ...] = Field(
@@ -161,9 +163,11 @@ class EgressRule(Model):
 class TemplateEgress(Model):
     """Addresses that user code may connect to."""
 
-    mode: Egress = Field(default=Egress.NONE, description="The widest that sessions may ask for, and their default.")
+    mode: Egress = Field(
+        default=Egress.NONE, description="The widest mode that sessions may ask for, and their default."
+    )
     allow: tuple[EgressRule, ...] = Field(
-        default=(), description="Contents of the Allowlist. Private and link-local addresses are never allowed."
+        default=(), description="Addresses for the mode Allowlist. Private and link-local addresses are never allowed."
     )
 
 
@@ -196,9 +200,9 @@ class TemplateEnv(Model):
 class TemplateLimits(Model):
     """Limits that the runtime enforces. The agent's default applies to each one that is not set, or is 0."""
 
-    execution_timeout: Seconds | None = Field(default=None, description="Longest time for an execution or a command.")
+    execution_timeout: Duration | None = Field(default=None, description="Longest time for an execution or a command.")
     output_bytes: Annotated[int, OPERATOR_DEFAULT] = Field(
-        default=0, ge=0, description="Output that is kept of one execution."
+        default=0, ge=0, description="Bytes of output that are kept of one execution."
     )
     processes: Annotated[int, OPERATOR_DEFAULT] = Field(default=0, ge=0, description="Number of processes.")
     file_bytes: Annotated[int, OPERATOR_DEFAULT] = Field(default=0, ge=0, description="Size of one file in bytes.")
@@ -219,7 +223,7 @@ class PullSecret(Model):
 
 
 class TemplateSpec(Model):
-    """Settings that an administrator makes for sessions. Capabilities and further containers are not among them."""
+    """An administrator's settings for sessions. They can add no capability, volume, service account or container."""
 
     image: Annotated[str, text(1024)] = Field(
         default="", description="Image in which user code runs. Defaults to the operator's setting."
@@ -316,7 +320,7 @@ def parse(model: type[ModelT], raw: Mapping[str, Any]) -> ModelT:
     Raises:
         SpecError: A value is wrong. The error names the first such field.
     """
-    # null means "not set" in the API, and defaults are for what is not set.
+    # In the API, null means that a field is not set, so its default applies.
     try:
         return model.model_validate(_without_null(raw))
     except ValidationError as error:

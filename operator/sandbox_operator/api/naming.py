@@ -61,7 +61,7 @@ def tls_secret_name(pod: str) -> str:
 
 
 def access_secret_name(session: str) -> str:
-    """Return the name of the Secret with what a client needs to reach a session."""
+    """Return the name of the Secret with the token and address that a client needs to reach a session."""
     return f"{session}-access"
 
 

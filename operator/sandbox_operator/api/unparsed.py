@@ -1,4 +1,4 @@
-"""Models for the CRDs alone, of those parts of the resources that the operator handles as plain dicts. Pure."""
+"""Models of the parts of the resources that the operator handles as plain dicts. Only the CRDs need them. Pure."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class WorkspaceStatus(Model):
     files: int | None = Field(default=None, description="Number of saved files.")
     bytes: int | None = Field(default=None, description="Total size of the saved files in bytes.")
     synced_at: datetime | None = Field(default=None, description="Time of the last save.")
-    dirty: bool | None = Field(default=None, description="Whether files differ from what is saved.")
+    dirty: bool | None = Field(default=None, description="True if files differ from the saved state.")
 
 
 class StartupStatus(Model):
@@ -105,7 +105,9 @@ class SessionStatus(Model):
         default=None,
         description="Name of the Secret with what a client needs: token, ca.crt, endpoint, serverName and podName.",
     )
-    started_at: datetime | None = Field(default=None, description="Time at which the pod was created.")
+    started_at: datetime | None = Field(
+        default=None, description="Time at which the pod was created for the session, or claimed by it."
+    )
     last_active_at: datetime | None = Field(
         default=None, description="Time of the last use, accurate to about a minute."
     )

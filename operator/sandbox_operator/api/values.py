@@ -79,7 +79,7 @@ _QUANTITY: Final = {
 
 Name = Annotated[str, text(MAX_NAME, minLength=1, pattern=NAME_PATTERN)]
 EnvName = Annotated[str, text(256, pattern=ENV_NAME_PATTERN)]
-Seconds = Annotated[
+Duration = Annotated[
     timedelta,
     BeforeValidator(parse_duration),
     text(

@@ -53,8 +53,8 @@ _WATCH_CONNECTIONS: Final = 20
 _STOP_GRACE: Final = 3.0
 """Seconds that running work gets to finish when the process stops."""
 _FIRST_LIST_TIMEOUT: Final = 120.0
-"""Seconds in which everything must have been watched and listed once. Kopf discovers kinds only when it starts, so if a
-CustomResourceDefinition is installed later, only a new process sees it."""
+"""Seconds within which every kind must be watched and listed once. Kopf discovers kinds only when it starts, so only a
+new process sees a CustomResourceDefinition that was installed later."""
 
 
 class Application:
@@ -63,10 +63,10 @@ class Application:
     def __init__(self, settings: Settings, environment: dict[str, str]) -> None:
         self._settings = settings
         self._connection: Connection = load_connection(environment)
-        self._faults = WriteHook.from_environment(environment)
+        self._write_hook = WriteHook.from_environment(environment)
         self._metrics, self._store = Metrics(), Store()
         self._stop = asyncio.Event()
-        self._api = KubeClient(self._connection, self._faults, self._may_write, self._metrics.count_call)
+        self._api = KubeClient(self._connection, self._write_hook, self._may_write, self._metrics.record_call)
         identity = settings.pod_name or f"{socket.gethostname()}-{secrets.token_hex(4)}"
         self._lease = LeaderLease(self._api, settings.namespace, settings.lease, identity, self._on_leading)
         self._controller: Controller | None = None
@@ -78,7 +78,7 @@ class Application:
         )
 
     async def run(self) -> int:
-        """Run until a signal, and return 0; or until kopf or another part stops by itself, and return 1."""
+        """Run until a signal arrives and return 0, or until kopf or another part stops by itself and return 1."""
         settings = self._settings
         async with contextlib.AsyncExitStack() as stack:
             await stack.enter_async_context(self._api)
@@ -93,7 +93,7 @@ class Application:
             )
             ca_secret = CASecret(self._api, settings.namespace, settings.ca_secret, self._may_write)
             authority = await ca_secret.load()
-            agents = AgentClient(authority, self._faults, self._may_write)
+            agents = AgentClient(authority, self._write_hook, self._may_write)
             stack.push_async_callback(agents.close)
             recorder = EventRecorder(self._api)
             self._controller = Controller(
@@ -114,7 +114,7 @@ class Application:
         own = StaticCredentials(self._settings)
         if self._settings.storage_credentials == "static":
             return own
-        source = StsCredentials(self._settings, own, self._metrics.count_role)
+        source = StsCredentials(self._settings, own, self._metrics.record_assume_role)
         stack.push_async_callback(source.close)
         await source.load()
         return source
@@ -204,7 +204,7 @@ class Application:
             self._enqueue(session_key(*name_of(raw)))
 
     def _enqueue(self, key: tuple[str, str, str]) -> None:
-        # Also while writes are refused because a lease renewal is late: a key that is dropped now would not come back.
+        # Accept keys even while a late renewal of the lease blocks writes: a key that is dropped now would be lost.
         if self._controller is not None and self._is_working:
             self._controller.enqueue(key)
 

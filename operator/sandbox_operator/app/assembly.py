@@ -65,11 +65,8 @@ def build_reconcilers(dependencies: Dependencies, scheduling: Scheduling, timing
     authority, metrics = dependencies.authority, dependencies.metrics
     drains = track_drains(scheduling.enqueue, scheduling.clock)
     renewals = track_renewals(scheduling.enqueue, scheduling.clock)
-    templates, available_pods, policies = (
-        TemplateCache(store, settings),
-        AvailablePods(store),
-        NetworkPolicies(api, settings),
-    )
+    templates, policies = TemplateCache(store, settings), NetworkPolicies(api, settings)
+    available_pods = AvailablePods(store)
     cached_views = AgentViewCache()
     pod_factory = BlankPodFactory(api, store, settings, authority, policies, available_pods)
     collaborators = Collaborators(

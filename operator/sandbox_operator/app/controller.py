@@ -57,7 +57,7 @@ class Controller:
             self._sessions.add(key)
 
     def start(self, enqueue_all: Callable[[], None]) -> None:
-        """Start working, beginning with everything, as soon as a pause in progress has ended."""
+        """Put every key on the queues and start working, as soon as a pause in progress has ended."""
         self._transition = asyncio.create_task(self._start(self._transition, enqueue_all), name="start")
 
     def pause(self) -> None:

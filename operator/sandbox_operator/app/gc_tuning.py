@@ -28,7 +28,7 @@ _POLL_INTERVAL: Final = 0.5
 
 @contextlib.contextmanager
 def frozen_startup_objects() -> Iterator[None]:
-    """Collect once, then exclude all present objects from collections while the context lasts."""
+    """Collect once, then exclude all existing objects from collections while the context lasts."""
     usual = gc.get_threshold()
     gc.collect()
     gc.freeze()

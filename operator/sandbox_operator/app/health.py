@@ -15,39 +15,39 @@ if TYPE_CHECKING:
 
 @asynccontextmanager
 async def serve_health(
-    health_port: int, metrics_port: int, problem: Callable[[], str], metrics: Metrics, refresh: Callable[[], None]
+    health_port: int, metrics_port: int, find_problem: Callable[[], str], metrics: Metrics, refresh: Callable[[], None]
 ) -> AsyncIterator[list[int]]:
     """Serve while the context lasts, and yield the ports in use.
 
     Args:
         health_port: Port for probes; 0 for any free port.
         metrics_port: Port for Prometheus. If it equals `health_port`, one server serves both.
-        problem: Returns why the operator is not ready, or "".
-        metrics: The metrics that /metrics shows.
-        refresh: Called before metrics are shown, to update gauges.
+        find_problem: Returns why the operator is not ready, or "".
+        metrics: The metrics that /metrics serves.
+        refresh: Called before metrics are served, to update gauges.
     """
 
     async def live(_: web.Request) -> web.Response:
         return web.Response(text="ok\n")
 
     async def ready(_: web.Request) -> web.Response:
-        reason = problem()
+        reason = find_problem()
         return web.Response(text=f"{reason or 'ok'}\n", status=503 if reason else 200)
 
     async def show_metrics(_: web.Request) -> web.Response:
         refresh()
         return web.Response(body=metrics.render(), headers={"Content-Type": "text/plain; version=0.0.4"})
 
-    health, shown = web.Application(), web.Application()
+    health, scraped = web.Application(), web.Application()
     health.router.add_get("/livez", live)
     health.router.add_get("/healthz", live)
     health.router.add_get("/readyz", ready)
     same = health_port == metrics_port and health_port != 0
-    (health if same else shown).router.add_get("/metrics", show_metrics)
+    (health if same else scraped).router.add_get("/metrics", show_metrics)
     async with AsyncExitStack() as stack:
         ports = [await _start(stack, health, health_port)]
         if not same:
-            ports.append(await _start(stack, shown, metrics_port))
+            ports.append(await _start(stack, scraped, metrics_port))
         yield ports
 
 

@@ -12,11 +12,11 @@ import sys
 from datetime import UTC, datetime
 from typing import Final
 
-_EXTRA_FIELDS: Final = ("session", "key", "milliseconds")
+_EXTRA_FIELDS: Final = ("session", "key", "pod", "milliseconds")
 
 
 class JsonFormatter(logging.Formatter):
-    """A formatter that writes one JSON object a line, including a few known `extra` fields."""
+    """A formatter that writes one JSON object per line, including a few known `extra` fields."""
 
     def format(self, record: logging.LogRecord) -> str:  # noqa: D102 - inherited
         line = {

@@ -32,7 +32,7 @@ class CredentialSource(Protocol):
     """A source of credentials that reach at least the keys below a prefix."""
 
     def prepare(self, key_prefix: str) -> None:
-        """Begin to get the credentials, because `credentials_for` will be called soon. Never blocks, never raises."""
+        """Start fetching the credentials, because `credentials_for` will be called soon. Never blocks or raises."""
         ...
 
     async def credentials_for(self, key_prefix: str) -> StorageCredentials:
@@ -62,7 +62,7 @@ class StaticCredentials:
         return found
 
     def read(self) -> StorageCredentials | None:
-        """Return the credentials, or None if there are none. Blocks while it reads files.
+        """Return the credentials, or None if none are configured. Blocks while it reads files.
 
         Raises:
             Blocked: The files cannot be read.

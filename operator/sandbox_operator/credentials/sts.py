@@ -42,7 +42,7 @@ class StsCredentials:
 
     Args:
         settings: Role, endpoint, duration and bucket.
-        own: The operator's own credentials. If there are none, botocore searches its usual places, such as the
+        own: The operator's own credentials. If none are configured, botocore searches its usual places, such as the
             environment and a web identity.
         observe: Called with the outcome (`ok` or `error`) and the seconds of each request.
     """

@@ -10,7 +10,7 @@ All permissions that the operator needs:
     ""                   events                            create
     networking.k8s.io    networkpolicies                   create patch       (server-side apply)
     coordination.k8s.io  leases                            get create patch   (own namespace only)
-    ""                   secrets                           get create         (own namespace: the CA)
+    ""                   secrets                           get create patch   (own namespace: the CA)
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ class KubeClient:
     Args:
         connection: Address and identity.
         write_hook: Called around each write.
-        may_write: Returns whether this replica holds the lease.
+        may_write: Returns True if this replica holds the lease.
         on_call: Called with method, plural, status (0 if there was no response) and seconds of each request.
     """
 
@@ -210,7 +210,6 @@ class KubeClient:
                     raise
                 await asyncio.sleep(min(error.retry_after or 0.2 * attempt, _MAX_RETRY_AFTER))
             finally:
-                # A refusal counts as answered.
                 self._write_hook.after_write(number)
         raise AssertionError("unreachable")
 

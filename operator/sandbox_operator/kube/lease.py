@@ -26,7 +26,7 @@ DURATION: Final = 4.0
 """Seconds after the last renewal at which the lease expires."""
 RENEW_INTERVAL: Final = 1.0
 _MARGIN: Final = 1.0
-"""Seconds before the lease expires at which the gate closes, for writes that are under way."""
+"""Seconds before the lease expires at which the gate closes, so that writes in progress can finish."""
 _CALL_TIMEOUT: Final = 2.0
 
 
@@ -59,7 +59,7 @@ class LeaderLease:
 
     @property
     def is_leading(self) -> bool:
-        """Return whether this replica may write now."""
+        """True if this replica may write now."""
         return self._clock() < self._valid_until
 
     async def run(self) -> None:
@@ -73,7 +73,7 @@ class LeaderLease:
                     if await self.step():
                         self._valid_until = started + DURATION - _MARGIN
             except (TimeoutError, ApiError) as error:
-                _LOG.warning("lease not renewed: %s", error)
+                _LOG.warning("lease not renewed: %s", str(error) or "no response in time")
             self._notify()
             await asyncio.sleep(RENEW_INTERVAL)
 
@@ -88,7 +88,7 @@ class LeaderLease:
         if spec.get("holderIdentity") not in (self._identity, "", None) and not self._has_expired(version, spec):
             self._valid_until = float("-inf")
             return False
-        return await self._take(version, spec)
+        return await self._acquire(version, spec)
 
     async def release(self) -> None:
         """Release the lease, so that another replica need not wait until it expires."""
@@ -97,7 +97,7 @@ class LeaderLease:
         self._valid_until = float("-inf")
         self._notify()
         try:
-            # A process that stops waits no longer for this than for a renewal. The lease expires anyway.
+            # A stopping process waits no longer for this than for a renewal, because the lease expires anyway.
             async with asyncio.timeout(_CALL_TIMEOUT):
                 await self._clear_holder()
         except (TimeoutError, ApiError) as error:
@@ -131,7 +131,7 @@ class LeaderLease:
             return False
         return True
 
-    async def _take(self, version: str, spec: dict[str, Any]) -> bool:
+    async def _acquire(self, version: str, spec: dict[str, Any]) -> bool:
         body = {"metadata": {"resourceVersion": version}, "spec": self._spec(spec)}
         try:
             await self._api.patch(LEASES, self._namespace, self._name, body)

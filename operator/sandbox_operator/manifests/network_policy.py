@@ -33,8 +33,8 @@ FORBIDDEN: Final = tuple(
         "fe80::/10",
     )
 )
-"""Metadata services, the cluster, and private networks, which no template can allow. The addresses of the storage come
-from the operator's settings instead."""
+"""Metadata services, the cluster, and private networks, which no template can allow. The operator's settings
+allow the addresses of the storage endpoint instead."""
 _DNS_PORTS: Final = [{"protocol": "UDP", "port": 53}, {"protocol": "TCP", "port": 53}]
 
 

@@ -129,7 +129,7 @@ def build_blank_pod(request: BlankPodRequest) -> dict[str, Any]:
 
 
 def hash_pod(template: Template, resources: Resources, images: Images) -> str:
-    """Hash the template's values in a pod, for a label. Values that Bind brings (environment, limits) do not count."""
+    """Hash the template's values in a pod, for a label. Values that Bind delivers (env, limits) do not count."""
     spec = _build_spec(_Spec("", "", template, resources, images))
     text = json.dumps([BLANK_EGRESS, spec], sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:_HASH_LENGTH]
@@ -153,7 +153,7 @@ def build_claim(session: Session, pod: Mapping[str, Any], egress: Egress, claime
         {"op": "add", "path": f"{labels}session", "value": session.metadata.uid},
         {"op": "replace", "path": "/metadata/ownerReferences", "value": [owner_reference(SESSIONS, session.metadata)]},
         {"op": "add", "path": f"/metadata/annotations/{naming.DOMAIN}~1claimed-at", "value": claimed_at},
-        # "add" works with and without managedFields. A "replace" without them would fail, and with it the claim.
+        # "add" works with and without managedFields. A "replace" would fail without them, and the claim with it.
         {"op": "add", "path": "/metadata/managedFields", "value": [{}]},
     ]
 

@@ -1,4 +1,4 @@
-"""The Secret that holds the CA. The first start creates it, the leader rotates it, every replica reads it again."""
+"""The Secret with the CA. The first replica creates it, the leader rotates it, and every replica rereads it."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ class CASecret:
         self._may_write, self._clock = may_write, clock
 
     async def load(self) -> Authority:
-        """Read the CA from its Secret, which is created if it is missing. Of two replicas, the first one's counts.
+        """Read the CA from its Secret, which is created if it is missing. If two replicas create it, the first wins.
 
         Raises:
-            SettingsError: The Secret exists but holds no CA.
+            SettingsError: The Secret exists but contains no CA.
         """
         try:
             secret = await self._api.get(SECRETS, self._namespace, self._name)
@@ -87,7 +87,7 @@ class CASecret:
             body = {"metadata": {**version, **annotations}, "data": to_data(wanted)}
             await self._api.patch(SECRETS, self._namespace, self._name, body)
             rotation = wanted
-            _LOG.info("the CA's rotation took its next step", extra={"trusted": 1 + bool(rotation.others)})
+            _LOG.info("the CA's rotation took its next step: %d CAs are trusted", 1 + bool(rotation.others))
         self._check(lambda: authority.replace(rotation.current, rotation.others))
 
     def _read(self, secret: Object) -> Rotation:
@@ -97,7 +97,7 @@ class CASecret:
         try:
             return make()
         except (KeyError, ValueError) as error:
-            message = f"Secret {self._namespace}/{self._name} does not hold a CA: it needs tls.crt and tls.key"
+            message = f"Secret {self._namespace}/{self._name} does not contain a CA: it needs tls.crt and tls.key"
             raise SettingsError(message) from error
 
     def _build(self, rotation: Rotation) -> Object:

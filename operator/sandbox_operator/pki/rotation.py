@@ -1,6 +1,6 @@
 """Decides when the CA is replaced, so that no call fails. Pure.
 
-A running pod trusts the certificates that its Secret held when it started. No pod is older than a certificate's
+A running pod trusts the certificates that its Secret contained when it started. No pod is older than a certificate's
 LIFETIME. So the next CA is trusted for that long before it signs anything. The former CA is trusted for that long
 after it has stopped signing.
 """
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _RENEW_BEFORE: Final = timedelta(days=365)
-"""Time before the end of a CA at which its rotation begins: several times what a rotation takes."""
+"""Time before a CA expires at which its rotation begins: several times what a rotation takes."""
 _FIELDS: Final = ("tls.crt", "tls.key", "next.crt", "next.key", "former.crt", "former.since")
 
 
@@ -31,7 +31,7 @@ class Rotation:
     current: KeyPair
     next: KeyPair | None = None
     former: bytes = b""
-    """Certificate of the former CA. Its key is gone."""
+    """Certificate of the former CA. Its key was discarded."""
     former_since: datetime | None = None
     """Time at which the former CA stopped signing."""
 
@@ -47,7 +47,7 @@ def advance(rotation: Rotation, now: datetime, *, is_requested: bool) -> Rotatio
     Args:
         rotation: The current state.
         now: The time.
-        is_requested: Begin even if the CA does not end soon. A rotation that is under way is finished first.
+        is_requested: Begin even if the CA does not expire soon. A rotation in progress is finished first.
     """
     if rotation.former and (rotation.former_since is None or now - rotation.former_since >= LIFETIME):
         return Rotation(rotation.current, rotation.next)

@@ -1,7 +1,7 @@
 """An index of the blank pods that a session can claim now, and of the pods that this process has reserved.
 
-A reservation only keeps two workers of this process from the same pod. The API server decides a claim: the claim's
-JSON patch tests that the pod is still blank.
+A reservation only keeps two workers of this process from choosing the same pod. The API server decides a claim: the
+claim's JSON patch tests that the pod is still blank.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from sandbox_operator.watch.store import Name, Store
     from sandbox_operator.watch.work_queue import Key
 
-Kind = tuple[str, str, str]
+PodKind = tuple[str, str, str]
 """Namespace, template, and hash of the pod. Pods of one kind are interchangeable, even if different pools made them."""
 
 
@@ -50,15 +50,15 @@ class AvailablePods:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._free: dict[Kind, dict[str, dict[Name, Mapping[str, Any]]]] = defaultdict(lambda: defaultdict(dict))
-        self._counts: Counter[Kind] = Counter()
+        self._free: dict[PodKind, dict[str, dict[Name, Mapping[str, Any]]]] = defaultdict(lambda: defaultdict(dict))
+        self._counts: Counter[PodKind] = Counter()
         self._per_node: Counter[str] = Counter()
         self._held: set[str] = set()
         """Uids of pods that are reserved or about to be deleted."""
         self._reservations: dict[Key, Mapping[str, Any]] = {}
         store.pod_listeners.append(self._update)
 
-    def count(self, key: Key, kind: Kind) -> int:
+    def count(self, key: Key, kind: PodKind) -> int:
         """Count the pods that a session could claim, including one that it has already reserved."""
         return self._counts[kind] + (key in self._reservations)
 
@@ -70,7 +70,7 @@ class AvailablePods:
                 found[namespace, template] = found.get((namespace, template), 0) + count
         return found
 
-    def reserve(self, key: Key, kind: Kind) -> Mapping[str, Any] | None:
+    def reserve(self, key: Key, kind: PodKind) -> Mapping[str, Any] | None:
         """Reserve a pod for a session. Returns None if no pod is free.
 
         A session whose last claim has an unknown outcome gets the same pod again.
@@ -105,7 +105,7 @@ class AvailablePods:
         self._reservations.pop(key, None)
 
     def cancel_reservation(self, key: Key) -> None:
-        """Free the pod that a session had reserved, because the session is gone. It must still be blank."""
+        """Free the pod that a deleted session had reserved. It must still be blank."""
         if raw := self._reservations.pop(key, None):
             self.release(raw)
 
@@ -155,7 +155,7 @@ class AvailablePods:
             del self._free[kind]
 
 
-def kind_of(raw: Mapping[str, Any]) -> Kind:
+def kind_of(raw: Mapping[str, Any]) -> PodKind:
     """Return the kind of a blank pod, which decides the sessions that can claim it."""
     metadata = raw["metadata"]
     labels = metadata.get("labels") or {}

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from sandbox_operator.api.models import Egress, Session
     from sandbox_operator.kube.client import KubeApi
     from sandbox_operator.metrics import Metrics
-    from sandbox_operator.pool.available_pods import AvailablePods, Kind
+    from sandbox_operator.pool.available_pods import AvailablePods, PodKind
     from sandbox_operator.pool.pod_factory import BlankPodFactory
     from sandbox_operator.watch.store import Store
     from sandbox_operator.watch.work_queue import Key
@@ -52,11 +52,11 @@ class Claimer:
         self,
         key: Key,
         session: Session,
-        kind: Kind,
+        kind: PodKind,
         egress: Egress,
         meanwhile: Callable[[Mapping[str, Any]], Awaitable[None]],
     ) -> Mapping[str, Any] | None:
-        """Make a blank pod the session's. Returns None if no pod is left.
+        """Claim a blank pod for the session. Returns None if no pod is left.
 
         If the API server fails and the outcome is unknown, the reservation stays. The next claim then tries the same
         pod and finds out whether it already belongs to the session.
@@ -75,7 +75,7 @@ class Claimer:
             if raw is None:
                 return None
             claiming = asyncio.ensure_future(self._attempt(key, session, raw, egress))
-            # Wait for both: work that continued alone would collide with that of the next attempt.
+            # Wait for both: if `meanwhile` continued alone, it would collide with that of the next attempt.
             await asyncio.gather(claiming, meanwhile(raw), return_exceptions=True)
             pod = claiming.result()
             if pod is not None:
@@ -87,7 +87,7 @@ class Claimer:
     async def _attempt(
         self, key: Key, session: Session, raw: Mapping[str, Any], egress: Egress
     ) -> Mapping[str, Any] | None:
-        """Claim one pod. Returns None if the pod is gone or belongs to another session."""
+        """Claim one pod. Returns None if the pod was deleted or belongs to another session."""
         try:
             pod = await self._patch(session, raw, egress)
         except NotFoundError:

@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 REASONS: Final = {
     "Ready": "Sessions can claim as many blank pods as the pool asks for.",
     "Filling": "Blank pods are starting, or will be created once no sessions are starting.",
-    "TemplateNotFound": "The namespace has no such SandboxTemplate. Existing pods stay as they are.",
-    "TemplateInvalid": "The SandboxTemplate has a wrong value. Existing pods stay as they are.",
+    "TemplateNotFound": "The namespace has no such SandboxTemplate. Existing pods are kept.",
+    "TemplateInvalid": "The SandboxTemplate has an invalid value. Existing pods are kept.",
     "PodRefused": "The API server refused a pod (quota, admission policy).",
     "Unschedulable": "No node can run the pods.",
     "ImagePullFailed": "An image cannot be pulled.",
     "ContainerFailed": "A container does not start, or keeps exiting.",
-    "InvalidSpec": "The pool has a wrong value.",
+    "InvalidSpec": "The pool has an invalid value.",
 }
 """Every reason of a pool's condition Ready, and its meaning."""
 
@@ -37,14 +37,14 @@ _MAX_MESSAGE: Final = 1000
 
 @dataclass(frozen=True, slots=True)
 class PoolTiming:
-    """The times that pools are planned with."""
+    """Ages and intervals that pool plans use."""
 
     max_age: timedelta = timedelta(days=1)
     """Age at which a blank pod is replaced. Its certificate must outlive this age and the longest session."""
     retry: timedelta = timedelta(seconds=15)
     """Pause after a refusal of the API server."""
     recreate_after: timedelta = timedelta(seconds=10)
-    """Age before which a pod that ended is not replaced. It slows down a pod that always ends at once."""
+    """Minimum age of a pod that ended before it is replaced. This limits the rate if pods end immediately."""
 
 
 DEFAULT_TIMING: Final = PoolTiming()
@@ -131,7 +131,7 @@ def plan_blocked(observation: PoolObservation, reason: str, message: str, now: d
 def _plan_without_template(observation: PoolObservation, now: datetime, timing: PoolTiming) -> PoolPlan:
     """Plan for a pool without a template: keep its pods, but let it shrink.
 
-    A template that is being replaced is gone only for a moment.
+    A template that is being replaced is missing only for a moment.
     """
     name = observation.pool.spec.template_ref.name
     reason, message = "TemplateNotFound", f"spec.templateRef.name: there is no SandboxTemplate {name} in this namespace"

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from sandbox_operator.watch.work_queue import Key
 
 _MAX_BATCH: Final = 16
-"""Creations or deletions at a time. The first batch is one and each next one doubles, so that a quota refuses few."""
+"""Creations or deletions at a time. Batches begin with one and double, so that a quota refuses few."""
 _MAX_BATCH_DURING_CLAIMS: Final = 2
 """The same while sessions are claiming pods."""
 _MAX_CREATIONS: Final = 256
@@ -60,11 +60,11 @@ class PoolReconciler:
         self._api, self._store, self._templates, self._available_pods = api, store, templates, available_pods
         self._pool_pods, self._replenish = pool_pods, replenish
         self._pod_factory, self._requeue = pod_factory, scheduling.requeue
-        self._pause, self._clock = scheduling.pause, scheduling.clock
+        self._yield_to_sessions, self._clock = scheduling.yield_to_sessions, scheduling.clock
         self._expected: dict[Key, set[str]] = {}
 
     async def reconcile(self, key: Key) -> None:
-        """Reconcile one pool. If it is gone, the garbage collector deletes its blank pods."""
+        """Reconcile one pool. If the pool was deleted, the garbage collector deletes its blank pods."""
         raw = self._store.get(POOLS, (key[1], key[2]))
         if raw is None or raw["metadata"].get("deletionTimestamp"):
             self._expected.pop(key, None)
@@ -157,7 +157,7 @@ class PoolReconciler:
             await self._pod_factory.delete(raw)
 
     async def _in_batches(self, key: Key, calls: list[Callable[[], Awaitable[None]]]) -> None:
-        """Run calls in batches that double up to a limit. Raises the first error after its batch has finished."""
+        """Run calls in batches that double in size up to a limit. Raises the first error after its batch has ended."""
         size = 1
         while calls:
             batch, calls = calls[:size], calls[size:]
@@ -167,7 +167,7 @@ class PoolReconciler:
                     raise result
             size = min(2 * size, _MAX_BATCH if self._replenish.is_lull(key) else _MAX_BATCH_DURING_CLAIMS)
             if calls:
-                await self._pause()
+                await self._yield_to_sessions()
 
     async def _finish(self, key: Key, pool: Pool, plan: PoolPlan) -> None:
         patch = build_patch(pool.status, plan.status)

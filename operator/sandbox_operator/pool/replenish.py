@@ -65,7 +65,7 @@ class ReplenishPolicy:
         store.pod_listeners.append(self._note)
 
     def seconds_to_wait(self, key: Key, *, wanted: int, ready: int) -> float:
-        """Return the seconds until a pool that lacks pods should be filled, 0 for now."""
+        """Return the seconds until a pool that lacks pods should be filled; 0 to fill it now."""
         pool, timing, now = self._pools.get(key), self._timing, self._clock()
         if pool is None:
             return 0.0
@@ -86,7 +86,7 @@ class ReplenishPolicy:
             self._pools[key].short_since = None
 
     def forget(self, key: Key) -> None:
-        """Forget a pool that is gone."""
+        """Forget a deleted pool."""
         self._pools.pop(key, None)
 
     def _forget_old_claims(self, pool: _Pool, now: float) -> None:

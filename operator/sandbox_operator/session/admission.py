@@ -1,4 +1,4 @@
-"""Checks what a session asks for against what its template allows. Pure. Each refusal names the session's field."""
+"""Checks a session's requests against its template. Pure. Each refusal names the field of the session."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Final
 
 from sandbox_operator.api.models import Egress, Resources
-from sandbox_operator.api.values import ENV_NAME_PATTERN, parse_quantity
+from sandbox_operator.api.values import ENV_NAME_PATTERN, RESOURCE_KINDS, parse_quantity
 from sandbox_operator.errors import Blocked
 
 if TYPE_CHECKING:
     from sandbox_operator.api.models import EnvVar, Session, Template
 
-_KINDS: Final = ("cpu", "memory", "ephemeral-storage")
 _RESERVED_PREFIX: Final = "SANDBOX_"
 
 
@@ -34,7 +33,7 @@ def choose_resources(session: Session, template: Template) -> Resources:
     """Return the sandbox container's requests and limits: the template's defaults with the session's changes.
 
     Raises:
-        Blocked: The template allows no choice of resources, not this resource, or not so much.
+        Blocked: The template does not let sessions choose resources, or not this one, or not this much.
     """
     asked, default = session.spec.resources, template.spec.resources.default
     for part, values in (("requests", asked.requests), ("limits", asked.limits)):
@@ -87,7 +86,7 @@ def _check_variable(field: str, variable: EnvVar, template: Template) -> None:
 def _check_resource(field: str, kind: str, value: str, maximum: dict[str, str] | None) -> None:
     if maximum is None:
         raise _refusal("ResourcesNotAllowed", field, "the template does not let sessions choose resources")
-    if kind not in _KINDS or kind not in maximum:
+    if kind not in RESOURCE_KINDS or kind not in maximum:
         raise _refusal("ResourcesNotAllowed", field, "cannot be chosen, because the template has no maximum for it")
     if parse_quantity(value) > parse_quantity(maximum[kind]):
         raise _refusal("ResourcesNotAllowed", field, f"{value} is above the template's maximum of {maximum[kind]}")

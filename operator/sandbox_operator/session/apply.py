@@ -71,7 +71,7 @@ class Applier:
     """Carries out plans."""
 
     def __init__(self, collaborators: Collaborators) -> None:
-        self._c = collaborators
+        self._parts = collaborators
 
     async def apply(self, key: Key, observation: Observation, actions: tuple[Action, ...]) -> bool:
         """Carry out actions in order. Return True if the session should be observed again at once.
@@ -80,8 +80,8 @@ class Applier:
             Blocked: The session cannot continue. The remaining actions were not carried out.
         """
         if any(isinstance(action, model.ClaimPod | model.BindAgent) for action in actions):
-            # Get the credentials while the API server is writing.
-            self._c.binder.prepare(observation.session)
+            # Request the storage credentials now, while the API server carries out the first writes.
+            self._parts.binder.prepare(observation.session)
         observe_again = False
         for action in actions:
             with tracing.span(type(action).__name__):
@@ -91,7 +91,7 @@ class Applier:
     async def _perform(self, key: Key, observation: Observation, action: Action) -> bool:  # noqa: C901, PLR0912 - one case per action
         match action:
             case model.ApplyNetworkPolicy():
-                await self._c.policies.apply(_template(observation), action.egress)
+                await self._parts.policies.apply(_template(observation), action.egress)
             case model.CreateTlsSecret():
                 await self._create_tls_secret(observation)
             case model.CreatePod():
@@ -100,7 +100,7 @@ class Applier:
                 await self._claim_pod(key, observation, action)
                 return True
             case model.EnsureAccessSecret():
-                await self._c.binder.ensure_access(observation.session, action)
+                await self._parts.binder.ensure_access(observation.session, action)
             case model.BindAgent():
                 return await self._bind_agent(key, observation, action)
             case model.DrainAgent():
@@ -114,7 +114,7 @@ class Applier:
             case model.DeleteSession():
                 return await self._delete_session(observation)
             case model.EmitEvent():
-                self._c.recorder.record(observation.session, action.reason, action.message, warning=action.warning)
+                self._parts.recorder.record(observation.session, action.reason, action.message, warning=action.warning)
             case _:
                 assert_never(action)
         return False
@@ -124,14 +124,14 @@ class Applier:
         namespace, pod = session.metadata.namespace, naming.pod_name(session)
         server_name = naming.server_name(pod, namespace)
         # Making a key takes one or two milliseconds of CPU, which must not block the loop when many sessions start.
-        pair = await asyncio.to_thread(self._c.authority.sign_server, server_name, datetime.now(UTC))
-        body = build_tls_secret(session, pair, self._c.authority.pem)
+        pair = await asyncio.to_thread(self._parts.authority.sign_server, server_name, datetime.now(UTC))
+        body = build_tls_secret(session, pair, self._parts.authority.pem)
         try:
-            await self._c.api.create(SECRETS, namespace, body)
+            await self._parts.api.create(SECRETS, namespace, body)
         except AlreadyExistsError:
             name = body["metadata"]["name"]
             await self._require_own_secret(observation, name)
-            await self._c.api.patch(SECRETS, namespace, name, {"data": body["data"]})
+            await self._parts.api.patch(SECRETS, namespace, name, {"data": body["data"]})
 
     async def _create_pod(self, observation: Observation, action: model.CreatePod) -> bool:
         request = PodRequest(
@@ -139,77 +139,79 @@ class Applier:
             _template(observation),
             action.egress,
             action.resources,
-            self._c.settings.images,
+            self._parts.settings.images,
         )
         body = build_pod(request)
         namespace, name = observation.session.metadata.namespace, body["metadata"]["name"]
         try:
-            pod = await self._c.api.create(PODS, namespace, body)
+            pod = await self._parts.api.create(PODS, namespace, body)
         except AlreadyExistsError:
-            # Ours from before a crash, the previous one while it ends, or another owner's. Observe again to find out.
-            pod = await self._c.api.get(PODS, namespace, name)
+            # It is ours from before a crash, our previous pod that is still ending, or another owner's. Observe again.
+            pod = await self._parts.api.get(PODS, namespace, name)
         except (ForbiddenError, InvalidError) as error:
             raise Blocked("PodRefused", str(error), retry_after=15) from error
-        self._c.store.put(PODS, pod)
+        self._parts.store.put(PODS, pod)
         return controller_uid(pod) != observation.session.metadata.uid
 
     async def _claim_pod(self, key: Key, observation: Observation, action: model.ClaimPod) -> None:
         session, template = observation.session, _template(observation)
         kind = (session.metadata.namespace, template.metadata.name, action.pod_hash)
-        pod = await self._c.claimer.claim(key, session, kind, action.egress, partial(self._prepare_bind, observation))
+        pod = await self._parts.claimer.claim(
+            key, session, kind, action.egress, partial(self._prepare_bind, observation)
+        )
         if pod is not None:
             # A pod that is Ready and was not bound yet has a blank agent, so there is no need to ask the agent.
             metadata = pod["metadata"]
             server_name = naming.server_name(metadata["name"], metadata["namespace"])
-            self._c.cached_views.put(key, server_name, AgentView())
+            self._parts.cached_views.put(key, server_name, AgentView())
 
     async def _prepare_bind(self, observation: Observation, raw: Mapping[str, Any]) -> None:
         """Prepare the Bind of a pod while it is being claimed. Errors are ignored: Bind itself repeats these steps."""
         pod = read_pod_state(raw)
         if address := address_of(observation.session.metadata.namespace, pod):
-            self._c.agents.connect(address)
+            self._parts.agents.connect(address)
         with contextlib.suppress(OperatorError):
-            await self._c.binder.ensure_access(observation.session, access_secret(observation, pod))
+            await self._parts.binder.ensure_access(observation.session, access_secret(observation, pod))
 
     async def _bind_agent(self, key: Key, observation: Observation, action: model.BindAgent) -> bool:
         if observation.address is None:
             return False
-        request = await self._c.binder.build_request(observation.session, _template(observation), action)
+        request = await self._parts.binder.build_request(observation.session, _template(observation), action)
         try:
-            view = await self._c.agents.bind(observation.address, request)
+            view = await self._parts.agents.bind(observation.address, request)
         except AgentError as error:
             message = f"{error.reason}: {error}"
             if error.reason in {"RUNTIME_UNAVAILABLE", "UNAVAILABLE"}:
                 # The agent's runtime is not up yet, which is a matter of milliseconds.
                 raise Blocked("Connecting", message, retry_after=0.1) from error
             raise Blocked("BindFailed", message, retry_after=5) from error
-        self._c.cached_views.put(key, observation.address.server_name, view)
+        self._parts.cached_views.put(key, observation.address.server_name, view)
         return True
 
     def _drain_agent(self, key: Key, observation: Observation, action: model.DrainAgent) -> None:
-        address, settings, uid = observation.address, self._c.settings, observation.session.metadata.uid
+        address, settings, uid = observation.address, self._parts.settings, observation.session.metadata.uid
         if address is not None:
-            self._c.drains.start(
+            self._parts.drains.start(
                 key,
                 action.pod_uid,
-                lambda: self._c.agents.drain(address, uid, settings.drain_grace, settings.drain_timeout),
+                lambda: self._parts.agents.drain(address, uid, settings.drain_grace, settings.drain_timeout),
             )
 
     def _renew_credentials(self, key: Key, observation: Observation, action: model.RenewCredentials) -> None:
         address, session = observation.address, observation.session
         if address is not None:
-            self._c.renewals.start(key, action.pod_uid, lambda: self._renew(key, address, session))
+            self._parts.renewals.start(key, action.pod_uid, lambda: self._renew(key, address, session))
 
     async def _renew(self, key: Key, address: AgentAddress, session: Session) -> AgentView:
-        view = await self._c.agents.renew(address, await self._c.binder.build_renewal(session))
-        self._c.cached_views.put(key, address.server_name, view)
+        view = await self._parts.agents.renew(address, await self._parts.binder.build_renewal(session))
+        self._parts.cached_views.put(key, address.server_name, view)
         return view
 
     async def _delete_pod(self, key: Key, observation: Observation, action: model.DeletePod) -> None:
         namespace = observation.session.metadata.namespace
         grace = 0 if action.force else None
         try:
-            answer = await self._c.api.delete(PODS, namespace, action.name, uid=action.uid, grace=grace)
+            answer = await self._parts.api.delete(PODS, namespace, action.name, uid=action.uid, grace=grace)
         except NotFoundError:
             answer = {}
         except ConflictError:
@@ -217,23 +219,26 @@ class Applier:
                 raise
             answer = {}
         if observation.pod is not None and observation.pod.uid == action.uid:
-            self._c.drains.forget(key)
-            self._c.renewals.forget(key)
+            self._parts.drains.forget(key)
+            self._parts.renewals.forget(key)
             if observation.address is not None:
-                await self._c.agents.forget(observation.address)
+                await self._parts.agents.forget(observation.address)
         if answer.get("kind") == "Pod" and answer["metadata"].get("deletionTimestamp") and not action.force:
-            self._c.store.put(PODS, answer)
+            self._parts.store.put(PODS, answer)
         else:
             await self._refresh_pod(namespace, action.name, action.uid)
 
     async def _refresh_pod(self, namespace: str, name: str, uid: str) -> bool:
-        """Read a pod into the store, whose deletion may have been missed. Return True if the pod lives."""
+        """Update the store's copy of a pod whose deletion may have been missed.
+
+        Returns True if the pod exists and is not being deleted.
+        """
         try:
-            pod = await self._c.api.get(PODS, namespace, name)
+            pod = await self._parts.api.get(PODS, namespace, name)
         except NotFoundError:
-            self._c.store.remove(PODS, {"metadata": {"namespace": namespace, "name": name, "uid": uid}})
+            self._parts.store.remove(PODS, {"metadata": {"namespace": namespace, "name": name, "uid": uid}})
             return False
-        self._c.store.put(PODS, pod)
+        self._parts.store.put(PODS, pod)
         return bool(pod["metadata"]["uid"] == uid and not pod["metadata"].get("deletionTimestamp"))
 
     async def _suspend_session(self, observation: Observation, action: model.SuspendSession) -> bool:
@@ -247,25 +252,25 @@ class Applier:
             "spec": {"suspended": True},
         }
         try:
-            answer = await self._c.api.patch(SESSIONS, metadata.namespace, metadata.name, body)
+            answer = await self._parts.api.patch(SESSIONS, metadata.namespace, metadata.name, body)
         except NotFoundError:
-            self._c.store.mark_deleted(SESSIONS, (metadata.namespace, metadata.name), metadata.uid)
+            self._parts.store.mark_deleted(SESSIONS, (metadata.namespace, metadata.name), metadata.uid)
             return False
-        self._c.store.put(SESSIONS, answer)
+        self._parts.store.put(SESSIONS, answer)
         return True
 
     async def _delete_session(self, observation: Observation) -> bool:
         metadata = observation.session.metadata
         try:
-            await self._c.api.delete(SESSIONS, metadata.namespace, metadata.name, uid=metadata.uid)
+            await self._parts.api.delete(SESSIONS, metadata.namespace, metadata.name, uid=metadata.uid)
         except NotFoundError:
             # It was deleted already. The event that reports it may be late, or was missed.
-            self._c.store.mark_deleted(SESSIONS, (metadata.namespace, metadata.name), metadata.uid)
+            self._parts.store.mark_deleted(SESSIONS, (metadata.namespace, metadata.name), metadata.uid)
             return True
         return False
 
     async def _require_own_secret(self, observation: Observation, name: str) -> None:
-        secret = await self._c.api.get(SECRETS, observation.session.metadata.namespace, name)
+        secret = await self._parts.api.get(SECRETS, observation.session.metadata.namespace, name)
         if controller_uid(secret) != observation.session.metadata.uid:
             raise Blocked("SecretNameTaken", f"Secret {name} belongs to another owner")
 

@@ -56,7 +56,7 @@ class BackgroundCalls(Generic[State]):
             self._tasks[key] = asyncio.create_task(self._run(key, state, call), name=f"{self._name}-{key[1]}-{key[2]}")
 
     def forget(self, key: Key) -> None:
-        """Cancel the session's call and drop its state. The session or its pod is gone."""
+        """Cancel the session's call and drop its state, because the session or its pod was deleted."""
         self._states.pop(key, None)
         if task := self._tasks.pop(key, None):
             task.cancel()

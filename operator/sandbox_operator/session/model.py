@@ -33,7 +33,7 @@ class PodState:
     problem: tuple[str, str] | None = None
     """Reason and message of the problem that keeps it from starting."""
     end: str = ""
-    """Why it ended by itself, if it did."""
+    """Why it ended by itself; "" if it did not, or if Kubernetes gives no reason."""
     is_from_pool: bool = False
     memory_bytes: int = 0
     """Memory limit of the sandbox container; 0 for none."""
@@ -76,7 +76,7 @@ class Observation:
     template_problem: str = ""
     pod: PodState | None = None
     extra_pods: tuple[PodState, ...] = ()
-    """Other pods of the session. A former leader claimed them late."""
+    """Other pods of the session, which a former leader claimed late."""
     warm_pods: int = 0
     """Number of blank pods of the template that could be claimed."""
     pod_hash: str = ""
@@ -91,7 +91,7 @@ class Observation:
     """True if a bucket is configured."""
     renewal: RenewalState | None = None
     workspace_holder: str = ""
-    """Name of the other session that has this session's workspace, or ""."""
+    """Name of another session that is using this session's workspace, or ""."""
     had_pod: bool = False
     """True if the session had a pod according to its status."""
     seconds_since_bind: float | None = None

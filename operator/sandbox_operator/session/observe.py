@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from sandbox_operator.watch.work_queue import Key
 
 _RESTORE_WAIT: Final = 2.0
-"""Seconds that an agent may hold its answer back until its restore has ended."""
+"""Longest time, in seconds, that an agent may delay its answer until its restore has ended."""
 
 
 class Observer:
@@ -97,13 +97,13 @@ class Observer:
         self._starts.pop(key, None)
 
     async def release(self, key: Key) -> None:
-        """Drop everything about a session that is gone, and close the connection to its agent."""
+        """Forget a deleted session, and close the connection to its agent."""
         self.forget(key)
         self._available_pods.cancel_reservation(key)
         await self._switch_agent(key, None)
 
     def forget(self, key: Key) -> None:
-        """Drop the times of a session that has no pod any more."""
+        """Forget when a session began to start and was bound, because it no longer has a pod."""
         self._starts.pop(key, None)
         self._binds.pop(key, None)
 
@@ -145,9 +145,9 @@ class Observer:
         return agent, ""
 
     def _find_holder(self, session: Session) -> str:
-        """Return the name of the session that has this session's workspace, or "" if it is free.
+        """Return the name of another session that is using this session's workspace, or "" if the workspace is free.
 
-        A session with a pod has the workspace. Among sessions without one, the oldest that wants a pod comes first.
+        A session with a pod is using its workspace. Among sessions without a pod, the oldest that wants one is next.
         """
         me = session.metadata
         mine = (me.creation_timestamp.timestamp(), me.uid)
@@ -176,5 +176,5 @@ def _age(raw: Mapping[str, Any]) -> tuple[float, str]:
 
 
 def find_session(store: Store, key: Key) -> Mapping[str, Any] | None:
-    """Return the raw session of a key, or None if it is gone."""
+    """Return the raw session of a key, or None if it does not exist."""
     return store.get(SESSIONS, (key[1], key[2]))

@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from sandbox_operator.watch.work_queue import Key
 
 _LOG: Final = logging.getLogger(__name__)
-_FIRST_ROUND: Final = 300.0
-"""Seconds after the operator's start within which every agent is asked, if storage credentials expire. Only agents know
-when theirs do."""
+_MAX_FIRST_DELAY: Final = 300.0
+"""Seconds after the operator's start within which it asks every agent, if storage credentials expire. Only the agents
+know when that is."""
 _MAX_ROUNDS: Final = 4
 """Observations in a row. After them the session goes to the end of the queue."""
 
@@ -59,11 +59,11 @@ class SessionReconciler:
         self._seen: set[Key] = set()
 
     def reset(self) -> None:
-        """Forget which sessions were reconciled. This replica becomes the leader again, and its memory may be stale."""
+        """Forget which sessions were reconciled, because a replica that becomes the leader may have stale knowledge."""
         self._seen.clear()
 
     async def reconcile(self, key: Key) -> None:
-        """Reconcile one session. If it is gone, drop what is remembered about it."""
+        """Reconcile one session. If it was deleted, forget it."""
         source = ""
         with self._metrics.tally_calls() as tally:
             try:
@@ -114,7 +114,7 @@ class SessionReconciler:
         deadlines = [(moment - self._clock()).total_seconds() for moment in times if moment]
         interval = choose_interval(self._store.count(SESSIONS))
         if self._timing.credentials is not None:
-            interval = min(_FIRST_ROUND, interval)
+            interval = min(_MAX_FIRST_DELAY, interval)
         self._requeue(key, max(0.0, min([random.uniform(0, interval), *deadlines])))  # noqa: S311 - not a secret
         return True
 
@@ -123,7 +123,7 @@ class SessionReconciler:
         now = self._clock()
         plan = plan_session(observation, now, self._timing)
         self._note_actions(key, plan)
-        # A round without actions gets no span, because it is of no interest.
+        # Rounds without actions are frequent and not worth a span.
         if plan.actions and not tracing.is_within():
             spans.enter_context(tracing.span("sandbox.reconcile", {"sandbox.session": "/".join(key[1:])}))
         try:
@@ -170,7 +170,7 @@ class SessionReconciler:
         patch = build_patch(old, new)
         if not patch:
             return
-        # With the uid the API server refuses the write if the name belongs to another session meanwhile.
+        # With the uid, the API server refuses the write if another session has taken the name meanwhile.
         body = {"metadata": {"uid": metadata.uid}, "status": patch}
         try:
             answer = await self._api.patch(SESSIONS, key[1], key[2], body, subresource="status")
@@ -181,7 +181,7 @@ class SessionReconciler:
         self._store.put(SESSIONS, answer)
 
     async def _refuse(self, key: Key, raw: Mapping[str, Any], error: SpecError) -> None:
-        """Mark a session as failed that cannot be parsed. It was stored under an older definition."""
+        """Mark a session as Failed because it cannot be parsed. It was stored under an older CRD."""
         _LOG.warning("the session is invalid: %s", error, extra={"session": "/".join(key[1:])})
         bare = parse(Session, {"metadata": raw["metadata"], "status": raw.get("status") or {}})
         plan = plan_blocked(model.Observation(bare), Blocked("InvalidSpec", str(error), failed=True), self._clock())

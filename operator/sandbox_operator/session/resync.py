@@ -1,4 +1,4 @@
-"""Decides when a session is reconciled although no event concerns it. Pure.
+"""Decides when a session is reconciled without an event. Pure.
 
 Events report every change of an object. They do not report what only the agent knows, such as its last activity and
 unsaved files. So each agent is asked from time to time, less often the more sessions there are.

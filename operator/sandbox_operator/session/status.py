@@ -27,7 +27,7 @@ REASONS: Final = {
     "RestoreFailed": "The workspace could not be restored. The operator retries; no call runs on an empty workspace.",
     "AgentUnreachable": "The agent did not answer. The operator retries.",
     "PodEnding": "The previous pod has to end before the next one starts.",
-    "PodLost": "The pod ended by itself (evicted, failed). Another one replaces it.",
+    "PodLost": "The pod ended by itself (evicted, failed). Another pod replaces it.",
     "PodNameTaken": "A pod of another owner has the name of this session's pod. Delete that pod.",
     "SecretNameTaken": "A Secret of another owner has the name of this session's Secret. Delete that Secret.",
     "Unschedulable": "The pod fits on no node.",
@@ -56,10 +56,10 @@ REASONS: Final = {
     "Terminating": "The session is being deleted.",
     "Scheduled": "The pod has a node.",
     "Pending": "The pod has no node yet.",
-    "NoPod": "There is no pod.",
+    "NoPod": "The session has no pod.",
     "Bound": "The agent serves this session.",
     "NotBound": "The agent does not serve this session yet.",
-    "Restored": "The workspace is as it was saved, or is new.",
+    "Restored": "The saved workspace was restored, or the workspace is new.",
     "Synced": "All files are saved.",
     "Unsaved": "Some files differ from their saved state.",
     "NotSynced": "The state of the workspace is not known yet.",
@@ -119,7 +119,7 @@ def endpoint_of(ip: str) -> str:
 
 
 def ready_since(status: Mapping[str, Any]) -> datetime | None:
-    """Return when the condition Ready last changed, or None if there is none."""
+    """Return when the condition Ready last changed, or None if the status does not contain it."""
     for condition in status.get("conditions") or []:
         if isinstance(condition, dict) and condition.get("type") == "Ready":
             return parse_time(condition.get("lastTransitionTime"))

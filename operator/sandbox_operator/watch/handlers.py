@@ -1,7 +1,7 @@
 """Kopf's event handlers: they copy each object into the store and enqueue the sessions and pools that it concerns.
 
-We use only on.event. Kopf's other handlers add finalizers and annotations, and repeat or are quadratic where that does
-harm.
+We use only on.event. Kopf's other handlers add finalizers and annotations to the objects, retry on their own schedule,
+or take quadratic time.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 
 
 def session_key(namespace: str, name: str) -> Key:
-    """Return the queue's key of a session."""
+    """Return the queue key of a session."""
     return SESSIONS.plural, namespace, name
 
 
 def pool_key(namespace: str, name: str) -> Key:
-    """Return the queue's key of a pool."""
+    """Return the queue key of a pool."""
     return POOLS.plural, namespace, name
 
 
@@ -88,7 +88,8 @@ class Handlers:
     def _enqueue_pool_of(self, old: Mapping[str, Any] | None, new: Mapping[str, Any] | None) -> None:
         """Enqueue the pool that has lost a blank pod.
 
-        The event of our own claim does not do so if the claim's answer was faster: the store knows the version already.
+        The event of our own claim does not do this if the claim's answer came first: the store then has the new version
+        already.
         """
         pool = find_pool(old) if old is not None and is_blank(old) else None
         if old is not None and pool is not None and (new is None or not is_blank(new)):

@@ -1,6 +1,6 @@
 """Kopf's settings, and the work-arounds that keep it fast and small with thousands of objects.
 
-All of them were tried with kopf 1.45.2. We use kopf only to watch, with on.event handlers. Each work-around switches
+They were tested with kopf 1.45.2. We use kopf only to watch, with on.event handlers. Each work-around switches
 off work that kopf does for its other handlers, and says what that work costs.
 """
 
@@ -39,7 +39,7 @@ class EmptyLists:
     while there was no watch. The operator therefore lists the objects itself (relist.py), and kopf uses its empty list
     only to learn from which resourceVersion to watch.
 
-    This needs no private name of kopf, because a program may bring its own HTTP session (`kopf.AiohttpSession`).
+    This needs no private name of kopf, because a program may supply its own HTTP session (`kopf.AiohttpSession`).
     """
 
     def __init__(
@@ -130,7 +130,7 @@ def build_kopf_settings() -> kopf.OperatorSettings:
     settings.execution.default_backoff = 1
     # Kopf keeps an object's last event until the object's worker task ends. With the default of 5 s, the events of all
     # objects would be in memory at once after a start. A short timeout loses no event: a worker that is about to end
-    # looks into its queue again (https://github.com/nolar/kopf/pull/732).
+    # checks its queue again (https://github.com/nolar/kopf/pull/732).
     settings.queueing.idle_timeout = 0.1
     settings.persistence.diffbase_storage = NoDiffs()
     return settings

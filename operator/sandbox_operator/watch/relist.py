@@ -27,7 +27,7 @@ _LOG: Final = logging.getLogger(__name__)
 _RETRY: Final = 1.0
 """Seconds after which a failed list is tried again."""
 _MAX_MISSED: Final = 5
-"""Periodic lists that may fail in a row before the operator is not ready."""
+"""Number of periodic lists in a row that may fail before the operator counts as not ready."""
 _OBJECTS_PER_SECOND: Final = 100
 """Average rate of listing. With more than 6,000 objects, the lists are more than a minute apart."""
 
@@ -40,7 +40,7 @@ class Relister:
         store: Receives the objects.
         namespaces: Namespaces to list; None stands for all.
         pod_selector: Label selector for pods.
-        min_interval: Seconds between two periodic lists, at least.
+        min_interval: Minimum number of seconds between two periodic lists.
         on_missed: Called for each object whose change or deletion no watch has reported.
 
     Attributes:
@@ -122,7 +122,7 @@ class Relister:
         return max(self._min_interval, sum(map(self._store.count, WATCHED)) / _OBJECTS_PER_SECOND)
 
     async def _try(self, kind: Resource) -> None:
-        # First, because a watch that restarts during this list requires another one.
+        # Clear it before listing: a watch that restarts meanwhile requires another list.
         self._due.discard(kind)
         try:
             await self._list(kind)
@@ -139,7 +139,7 @@ class Relister:
             try:
                 for namespace in self._namespaces:
                     async for items, version in self._api.pages(kind, namespace, labels):
-                        # Before the next page is read, because that may fail.
+                        # Report each page before reading the next one, because that may fail.
                         self._report(kind, listing.add(items, version))
             except ExpiredError:
                 # The continue token has expired, so begin again with the first page.
@@ -150,7 +150,7 @@ class Relister:
             return
 
     def _report(self, kind: Resource, missed: Iterable[Mapping[str, Any]]) -> None:
-        # Before that, the leader enqueues everything anyway.
+        # Until then this replica cannot lead, and a new leader enqueues everything anyway.
         if self.synced.is_set():
             for raw in missed:
                 _LOG.debug("a watch missed a change of a %s", kind.kind, extra={"key": "/".join(name_of(raw))})

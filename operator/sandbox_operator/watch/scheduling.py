@@ -21,8 +21,8 @@ class Scheduling:
     requeue: Callable[[Key, float], None]
     """Calls the reconciler again after some seconds."""
     acknowledge: Callable[[Key], None]
-    """Called before a session is read: the read covers every change that the queue was notified of until then."""
-    pause: Callable[[], Awaitable[None]]
-    """Called between two batches of a pool. Returns once no session waits, or after a short while."""
+    """Called before a session is read: the read covers every change for which the key was added until then."""
+    yield_to_sessions: Callable[[], Awaitable[None]]
+    """Called between two batches of a pool. Returns once no session waits or is being reconciled, or after 0.2 s."""
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     monotonic: Callable[[], float] = time.monotonic

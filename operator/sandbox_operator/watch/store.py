@@ -68,9 +68,10 @@ class Store:
     def put(self, kind: Resource, raw: Mapping[str, Any]) -> bool:
         """Store an object. Return False if the store has this version or a newer one already.
 
-        That is so if a watch delivers our own write, whose answer is in the store, or lags behind it.
-        An object that was marked as deleted is not stored again: the answer of our own write may arrive after the event
-        of the deletion. A session that is gone would then claim warm pods until the next list.
+        It does if the watch delivers our own write, whose answer was stored already, or a version from before it.
+
+        An object that was marked as deleted is not stored again: the answer to our own write may arrive after the event
+        of the deletion. A deleted session would then claim warm pods until the next list.
         """
         name = name_of(raw)
         if raw["metadata"].get("uid") in self._tombstones:
@@ -92,7 +93,7 @@ class Store:
         return self._discard(kind, name, uid)
 
     def remove(self, kind: Resource, raw: Mapping[str, Any]) -> bool:
-        """Remove an object that is gone. Return False if the store has another object of that name."""
+        """Remove an object that no longer exists. Return False if the store has another object of that name."""
         return self._discard(kind, name_of(raw), raw["metadata"].get("uid"))
 
     def _discard(self, kind: Resource, name: Name, uid: str | None) -> bool:
@@ -108,7 +109,7 @@ class Store:
         return Listing(self, kind)
 
     def remove_stale(self, kind: Resource, listed: Container[Name], version: int) -> list[Mapping[str, Any]]:
-        """Remove and return what is missing in a list of this version. Newer objects were created after it."""
+        """Remove and return the objects that a list of this version lacks, except those that were created after it."""
         stale = [
             raw for name, raw in self._objects[kind.plural].items() if name not in listed and version_of(raw) <= version
         ]
@@ -117,7 +118,7 @@ class Store:
         return stale
 
     def pods_of(self, namespace: str, uid: str) -> list[Mapping[str, Any]]:
-        """Return the pods that a session or a pool controls, by name."""
+        """Return the pods that a session or a pool controls, sorted by name."""
         pods = self._objects[PODS.plural]
         return [pods[name] for name in sorted(self._by_owner.get(uid, ())) if name[0] == namespace]
 

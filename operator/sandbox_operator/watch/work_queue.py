@@ -103,7 +103,7 @@ class WorkQueue:
         self._timers[key] = loop.call_at(when, self._due, key)
 
     def forget(self, key: Key) -> None:
-        """Drop the timer and failure count of a key whose object is gone."""
+        """Drop the timer and failure count of a key whose object was deleted."""
         self._failures.pop(key, None)
         if timer := self._timers.pop(key, None):
             timer.cancel()

@@ -30,7 +30,7 @@ def test_agent_and_operator_write_the_same_line():
 
 
 def test_the_operator_writes_only_extra_fields_that_it_knows():
-    record = make_record(key="Session/team/analysis", k8s_ref={"secret": "value"})
+    record = make_record(key="Session/team/analysis", pod="team/blank", k8s_ref={"secret": "value"})
     line = json.loads(operator_logs.JsonFormatter().format(record))
-    assert line["key"] == "Session/team/analysis"
+    assert (line["key"], line["pod"]) == ("Session/team/analysis", "team/blank")
     assert "k8s_ref" not in line

@@ -99,7 +99,7 @@ def test_errors_are_json_where_json_is_asked_for(agent):
     done = sandbox("files", "get", "--session", "s", "missing", "--output", "json")
     assert done.exit_code == 1
     assert json.loads(done.stderr) == {
-        "error": "missing is not there",
+        "error": "missing does not exist",
         "type": "NotFound",
         "reason": "FILE_NOT_FOUND",
         "field": "path",

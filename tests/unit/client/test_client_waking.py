@@ -325,10 +325,12 @@ async def test_a_wake_that_is_refused_or_fails_says_why(agent, world):
         world.fall_asleep()
         drain(agent, "Execute")
         world.refusal = Unauthenticated("sessions are not yours to change")
-        with pytest.raises(SessionFailed, match="slept and could not be woken: sessions are not yours"):
+        with pytest.raises(
+            SessionFailed, match="session s was suspended and could not be resumed: sessions are not yours"
+        ):
             await sandbox.run_code("1")
         world.refusal, world.versions = None, [session("Starting", pod=2)]
-        with pytest.raises(SessionFailed, match=r"not Ready again in 120 s: it is Starting"):
+        with pytest.raises(SessionFailed, match=r"not Ready again within 120 s: it is Starting"):
             await sandbox.run_code("1")
         world.fall_asleep()
         assert (await sandbox.run_code("1")).ok

@@ -102,7 +102,7 @@ async def test_an_interpreter_that_started_over_unseen_is_told(agent, tools):
     await tools.execute_code("a")
     agent.forget()
     second = await tools.execute_code("b")
-    assert "variables of python are gone" in second.notice
+    assert "variables of python were lost" in second.notice
     assert (await tools.execute_code("c")).notice == ""
 
 

@@ -81,6 +81,18 @@ async def test_fault_5_the_gate_closes_before_the_lease_ends_when_it_cannot_be_r
     assert not lease.is_leading
 
 
+async def test_a_renewal_without_an_answer_is_logged_with_its_reason(monkeypatch, caplog):
+    monkeypatch.setattr("sandbox_operator.kube.lease._CALL_TIMEOUT", 0.01)
+    kube = FakeKube()
+    kube.get = lambda *_: asyncio.Event().wait()
+    running = asyncio.create_task(LeaderLease(kube, "system", "lease", "a", lambda _: None).run())
+    async with asyncio.timeout(5):
+        while not caplog.messages:
+            await asyncio.sleep(0.01)
+    running.cancel()
+    assert caplog.messages == ["lease not renewed: no response in time"]
+
+
 async def test_a_renewal_that_came_late_is_told_as_a_loss_and_a_gain():
     kube, clock, told = FakeKube(), Ticks(), []
     lease = LeaderLease(kube, "system", "lease", "a", told.append, clock)
@@ -285,6 +297,24 @@ def test_certificates_have_the_contracts_names():
 def test_a_wrong_setting_is_named(name, value):
     with pytest.raises(SettingsError, match=name):
         load_settings({f"SANDBOX_OPERATOR_{name}": value})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("STORAGE_CIDRS", "x", "STORAGE_CIDRS: 'x' does not appear to be an IPv4 or IPv6 network"),
+        ("NO_SUCH", "1", "NO_SUCH: there is no such setting"),
+        (
+            "STORAGE_CREDENTIALS",
+            "sts",
+            "STORAGE_CREDENTIALS=sts needs STORAGE_BUCKET and STORAGE_STS_ROLE_ARN",
+        ),
+    ],
+)
+def test_the_message_about_a_wrong_setting_begins_with_its_variable(name, value, message):
+    with pytest.raises(SettingsError) as caught:
+        load_settings({f"SANDBOX_OPERATOR_{name}": value})
+    assert str(caught.value) == f"SANDBOX_OPERATOR_{message}"
 
 
 def test_lists_and_labels_are_read_from_the_environment():

@@ -148,7 +148,7 @@ async def test_while_sessions_take_pods_two_are_made_at_a_time(world):
         if len(pauses) == 4:
             world.operator.elapsed += 1.0
 
-    world.operator.pools._pause = pause
+    world.operator.pools._yield_to_sessions = pause
     world.kube.change(POOLS, NAMESPACE, "pool", {"spec": {"replicas": 30}})
     await world.operator.work(POOL)
     # One, then two at a time, and once the lull is there ever more.

@@ -99,7 +99,7 @@ def _plan_new_pod(observation: Observation, now: datetime, timing: Timing) -> Pl
     else:
         actions += [model.CreateTlsSecret(), model.CreatePod(egress, resources)]
     if observation.had_pod:
-        actions.append(model.EmitEvent("PodReplaced", "the pod is gone and is being replaced", warning=True))
+        actions.append(model.EmitEvent("PodReplaced", "the pod was deleted and is being replaced", warning=True))
     return with_status(observation, now, Condition("Starting", "Creating"), *actions)
 
 
@@ -117,10 +117,10 @@ def _plan_serving(  # noqa: PLR0911 - one return per state of the agent
     if agent.state == "BLANK":
         return bind(observation, pod, now, timing, Condition("Starting", "Binding"))
     lifecycle = observation.session.spec.lifecycle
-    # Also if it is drained already, which is the first half of deleting the session.
+    # This also applies to a drained agent: draining is the first step of deleting the session.
     is_ours = agent.session_uid == observation.session.metadata.uid
-    is_used = agent.restore == "RUNNING"
-    if is_ours and not is_used and lifecycle.on_idle is EndAction.DELETE and now >= idle_at(observation, pod, now):
+    is_restoring = agent.restore == "RUNNING"
+    if is_ours and not is_restoring and lifecycle.on_idle is EndAction.DELETE and now >= idle_at(observation, pod, now):
         return plan_end(observation, pod, EndAction.DELETE, "Idle", now)
     if not is_ours or agent.state == "DRAINED":
         event = model.EmitEvent("PodReplaced", "the agent no longer serves the session, so the pod is being replaced")
@@ -170,7 +170,7 @@ def _plan_starting(observation: Observation, pod: PodState, now: datetime, timin
 def _with_start_deadline(
     observation: Observation, pod: PodState, condition: Condition, now: datetime, timing: Timing
 ) -> Plan:
-    """Plan to wait, and mark the session as Failed after its start timeout. The pod is kept, it may still start."""
+    """Plan to wait, and mark the session as Failed after its start timeout. The pod is kept: it may still start."""
     deadline = pod.created + timing.start_timeout
     retry = now + timing.agent_retry if pod.is_agent_running else None
     if has_served(observation):

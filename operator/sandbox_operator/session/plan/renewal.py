@@ -1,6 +1,6 @@
 """Plans when a session's storage credentials are renewed: at half their lifetime, or earlier if the agent asks. Pure.
 
-Nothing is stored: agents report when their credentials expire, so an operator that has just started knows it as well.
+Nothing is stored: agents report when their credentials expire, so an operator that has just started knows it too.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def with_renewal(observation: Observation, plan: Plan, now: datetime, timing: Cr
         timing: None if credentials do not expire. They are then renewed only if storage refuses them.
     """
     due = _find_due(observation, now, timing)
-    if due is None or any(isinstance(action, _MAKES_RENEWAL_NEEDLESS) for action in plan.actions):
+    if due is None or any(isinstance(action, _MAKES_RENEWAL_UNNECESSARY) for action in plan.actions):
         return plan
     renewal, pod = observation.renewal, observation.pod
     if pod is None or (renewal is not None and renewal.is_running):
@@ -57,7 +57,7 @@ def with_renewal(observation: Observation, plan: Plan, now: datetime, timing: Cr
     return replace(plan, actions=(*plan.actions, model.RenewCredentials(pod.uid)))
 
 
-_MAKES_RENEWAL_NEEDLESS: Final = (model.BindAgent, model.DeletePod, model.DeleteSession)
+_MAKES_RENEWAL_UNNECESSARY: Final = (model.BindAgent, model.DeletePod, model.DeleteSession)
 """Bind delivers new credentials too, and a session or pod that ends needs none."""
 
 

@@ -29,7 +29,7 @@ class Timing:
     bind_retry: timedelta = timedelta(seconds=15)
     push_retry: timedelta = timedelta(seconds=30)
     recreate_after: timedelta = timedelta(seconds=10)
-    """Minimum age of a pod that ended by itself before it is replaced. This limits the rate if pods end at once."""
+    """Minimum age of a pod that ended by itself before it is replaced. This limits the rate if pods end immediately."""
     force_after: timedelta = timedelta(seconds=30)
     """Time after a deletion's grace period at which the node counts as lost. The storage keeps two writers apart."""
     claim_retry: timedelta = timedelta(seconds=10)
