@@ -336,10 +336,10 @@ async def test_a_push_marks_what_it_uploads(new_sandbox, new_store, tmp_path):
     sandbox.write("large", b"x" * (PART_SIZE + 1))
     await sandbox.push()
     for name in ("small", "small, too", "large"):
-        assert (await store.stat(FILES + name)).push == 1
-    assert (await store.stat(HEAD)).push, "it tells that this store keeps marks"
+        assert (await store.stat(FILES + name)).writer_tag == 1
+    assert (await store.stat(HEAD)).writer_tag, "it tells that this store keeps marks"
     if isinstance(store, S3Store):
         return
     # Another program that writes into the same file leaves its attributes alone.
     (tmp_path / "bucket" / FILES / "small").write_bytes(b"theirs")
-    assert (await store.stat(FILES + "small")).push == 0
+    assert (await store.stat(FILES + "small")).writer_tag == 0
