@@ -1,6 +1,6 @@
 """Validates values in the runtime's JSON before the agent uses them: the runtime is untrusted. Pure.
 
-Errors: every reader raises FrameError for a value of the wrong type or size, as for other breaches of the link's
+Errors: every reader raises FrameError for a value of the wrong type or size, as for other violations of the link's
 protocol. `checking_answer` turns it into the error of a call.
 """
 
@@ -167,7 +167,7 @@ def read_file_info(value: Mapping[str, Any]) -> types_pb2.FileInfo:
         symlink_target=read_optional_text(value, "symlink_target"),
     )
     nanoseconds = read_integer(value, "mtime_ns", -_MAX_I64, _MAX_I64)
-    # A file may have any time, a Timestamp may not.
+    # A file may have any time; a Timestamp is bounded.
     info.modified.FromNanoseconds(min(max(nanoseconds, 0), _MAX_TIMESTAMP_NS))
     return info
 
