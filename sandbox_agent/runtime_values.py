@@ -65,7 +65,7 @@ def checking_answer() -> Iterator[None]:
         raise OperationError("UNAVAILABLE", "RUNTIME_UNAVAILABLE", message) from error
 
 
-def printable(value: str, limit: int = MAX_TEXT) -> str:
+def protobuf_text(value: str, limit: int = MAX_TEXT) -> str:
     """Return the first `limit` characters as a string that protobuf accepts.
 
     Lone surrogates (bytes that were not UTF-8) become escapes, so the result may be longer than `limit`.
@@ -78,7 +78,7 @@ def read_text(value: Mapping[str, Any], name: str, limit: int = MAX_TEXT) -> str
     found = value.get(name, "")
     if not isinstance(found, str):
         raise FrameError(f"{name} is not a string")
-    return printable(found, limit)
+    return protobuf_text(found, limit)
 
 
 def read_optional_text(value: Mapping[str, Any], name: str) -> str:
@@ -127,7 +127,7 @@ def read_strings(value: Mapping[str, Any], name: str, limit: int) -> list[str]:
     found = value.get(name, [])
     if not isinstance(found, list) or not all(isinstance(item, str) for item in found):
         raise FrameError(f"{name} is not a list of strings")
-    return [printable(item) for item in found[:limit]]
+    return [protobuf_text(item) for item in found[:limit]]
 
 
 def read_objects(value: Mapping[str, Any], name: str, limit: int) -> list[dict[str, Any]]:
@@ -212,4 +212,4 @@ def _read_rows(value: Mapping[str, Any], name: str, width: int) -> list[list[str
     for row in rows:
         if not isinstance(row, list) or len(row) != width or not all(isinstance(cell, str) for cell in row):
             raise FrameError(f"{name} has a row that is not {width} strings")
-    return [[printable(cell, MAX_REASON) for cell in row] for row in rows]
+    return [[protobuf_text(cell, MAX_REASON) for cell in row] for row in rows]

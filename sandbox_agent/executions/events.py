@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sandbox_agent.executions.event_encoding import EncodedEvent, EventEncoder
 from sandbox_agent.runtime_values import (
-    printable,
+    protobuf_text,
     read_boolean,
     read_count,
     read_exit_status,
@@ -300,7 +300,7 @@ def _read_part(part: Any) -> tuple[str, int, int]:
     name, size = part
     if not isinstance(name, str) or not isinstance(size, int) or isinstance(size, bool) or not 0 <= size <= MAX_PART:
         raise FrameError("a result's part is not a MIME type and a size")
-    return printable(name, 256), size, 0
+    return protobuf_text(name, 256), size, 0
 
 
 def add_skipped_to_cell(event: CellEvent, skipped: int) -> CellEvent:

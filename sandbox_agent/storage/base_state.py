@@ -53,7 +53,7 @@ class Base:
 
 
 class BaseTracker:
-    """The current base. Not safe for concurrent use: the workspace's lock guards it.
+    """The current base. Not safe for concurrent use: `Workspace` uses it under its mutex.
 
     Attributes:
         base: None until the first read.
@@ -85,7 +85,7 @@ class BaseTracker:
             )
 
     def resolve_uncertain_commit(self, state: HeadState) -> Base | None:
-        """Return the base. If HEAD shows that an unconfirmed commit of ours succeeded, it becomes the base first."""
+        """Return the base, if any. If HEAD shows that an unconfirmed commit succeeded, adopt its base first."""
         if self.unconfirmed is not None and self.unconfirmed.commit == state.head.commit:
             self._replace(self.unconfirmed)
         return self.base

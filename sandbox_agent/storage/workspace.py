@@ -79,13 +79,13 @@ class Workspace:
         self._context = WorkspaceContext(
             store, keys, Repository(store, keys), SandboxFiles(runtime), writer, exclude, _now
         )
-        self._base = BaseTracker(self._context)
+        self._tracker = BaseTracker(self._context)
         self._remote_changes: RemoteChanges | None = None
         if max_age >= 0:
-            self._remote_changes = RemoteChanges(self._context, self._base, self._load_base, self.refresh, max_age)
+            self._remote_changes = RemoteChanges(self._context, self._tracker, self._load_base, self.refresh, max_age)
         self._autosave_policy = autosave_policy
         self.autosave: AutoSave | None = None
-        self._lock = asyncio.Lock()
+        self._mutex = asyncio.Lock()
         self._push_failed = False
         self._last_error = ""
 
@@ -122,7 +122,7 @@ class Workspace:
     @property
     def saved_bytes(self) -> int:
         """Bytes of the files that pushes have uploaded, since Bind."""
-        return self._base.saved_bytes
+        return self._tracker.saved_bytes
 
     def is_fresh(self) -> bool:
         """Return whether the last check for remote changes is still valid. If not, a call awaits `refresh_if_stale`."""
@@ -201,9 +201,9 @@ class Workspace:
                 base = await self._load_base()
             dirty = self._push_failed or await is_dirty(self._context, base)
         except OperationError as failure:
-            base, dirty = self._base.base or Base(), True
+            base, dirty = self._tracker.base or Base(), True
             error = error or f"{failure.reason}: {failure.message}"
-        return messages.status(base, self._base.synced_at, error, lag, dirty=dirty)
+        return messages.status(base, self._tracker.synced_at, error, lag, dirty=dirty)
 
     def variables_of(self, session_name: str) -> Variables:
         """Return access to a session's variables, which are stored beside its files."""
@@ -265,13 +265,13 @@ class Workspace:
         with tracing.span("sandbox.push") as span:
             try:
                 async with self._exclusively(is_push=True):
-                    result = await push_changes(self._context, self._base, paths, meter)
+                    result = await push_changes(self._context, self._tracker, paths, meter)
             except BaseMovedError:
                 if not follow or self._remote_changes is None:
                     raise
                 await self.refresh()
                 async with self._exclusively(is_push=True):
-                    result = await push_changes(self._context, self._base, paths, meter)
+                    result = await push_changes(self._context, self._tracker, paths, meter)
             span.set("sandbox.generation", result.base.generation)
             span.set("sandbox.files", result.uploaded)
             span.set("sandbox.bytes", result.uploaded_bytes)
@@ -281,9 +281,9 @@ class Workspace:
     async def _restore(self, meter: ProgressMeter, *, changes_only: bool) -> RestoreResult:
         with tracing.span("sandbox.restore") as span:
             async with self._exclusively():
-                base = await self._base.load() if changes_only else self._base.base
+                base = await self._tracker.load() if changes_only else self._tracker.base
                 result = await Restore(self._context, base, meter, changes_only=changes_only).run()
-                await self._base.save(result.base)
+                await self._tracker.save(result.base)
             span.set("sandbox.generation", result.base.generation)
             span.set("sandbox.files", result.files)
             span.set("sandbox.bytes", result.size)
@@ -292,8 +292,8 @@ class Workspace:
 
     @contextlib.asynccontextmanager
     async def _exclusively(self, *, is_push: bool = False) -> AsyncIterator[None]:
-        """Run the body under the lock. Translate its errors, and record for `status` whether it failed."""
-        async with self._lock:
+        """Run the body under the mutex. Translate its errors, and record for `status` whether it failed."""
+        async with self._mutex:
             try:
                 with translating():
                     yield
@@ -306,13 +306,13 @@ class Workspace:
                 self._push_failed = False
 
     async def _load_base(self) -> Base:
-        if self._base.base is None:
-            async with self._lock:
-                return await self._base.load()
-        return self._base.base
+        if self._tracker.base is None:
+            async with self._mutex:
+                return await self._tracker.load()
+        return self._tracker.base
 
     def _commit(self) -> CommitId | None:
-        return self._base.base.commit if self._base.base is not None else None
+        return self._tracker.base.commit if self._tracker.base is not None else None
 
 
 def _now() -> str:

@@ -149,7 +149,7 @@ async def find_local_changes(
     rest = {
         path: local
         for path, local in scanned.items()
-        if path not in kept and _has_storable_name(context, base, path, problems)
+        if path not in kept and _check_name(context, base, path, problems)
     }
     if base.conflicts:
         await _check_conflicts(context, base, rest, problems, is_whole=is_whole)
@@ -184,7 +184,8 @@ async def is_dirty(context: WorkspaceContext, base: Base) -> bool:
     return False
 
 
-def _has_storable_name(context: WorkspaceContext, base: Base, path: str, problems: Problems) -> bool:
+def _check_name(context: WorkspaceContext, base: Base, path: str, problems: Problems) -> bool:
+    """Return whether a path can be stored. If not, record the failure."""
     entry = base.entries.get(path)
     if entry is not None and entry.type == "file":
         return True
@@ -240,7 +241,7 @@ async def _hash(context: WorkspaceContext, changes: LocalChanges, candidates: Se
 
 
 async def _find_deleted(context: WorkspaceContext, base: Base, candidates: Sequence[str]) -> list[str]:
-    """Return the candidates that no longer exist in the sandbox. The others exist, but scans exclude them."""
+    """Return the candidates that no longer exist in the sandbox. Others may exist although a scan excluded them."""
     deleted: list[str] = []
 
     async def check(path: str) -> None:

@@ -100,7 +100,7 @@ class Uploader:
                     # Only the digest is needed. Some stores ignore conditions, so a put might replace the object.
                     async for _ in chunks:
                         pass
-                    new_etag = self._accept(reading)
+                    new_etag = self._etag_of_same_content(reading)
         if not new_etag:
             return None
         self._meter.add(local.size)
@@ -131,7 +131,7 @@ class Uploader:
             return await self._context.store.put(key, chunks, writer_tag=generation, **condition)
         except (PreconditionFailedError, ObjectNotFoundError):
             await self._journal.record_foreign_objects([path])
-            etag = self._accept(reading)
+            etag = self._etag_of_same_content(reading)
             leftover = self._journal.leftover(path)
             if not etag and leftover is not None and leftover.etag:
                 # Either this push's own object, or a late one of the interrupted push. Both may be replaced. The tag
@@ -140,7 +140,7 @@ class Uploader:
                 raise ObjectNotFoundError(path) from None
             return etag
 
-    def _accept(self, reading: FileReading) -> str:
+    def _etag_of_same_content(self, reading: FileReading) -> str:
         """Return the etag of the stored object if it has the content that was read, else "".
 
         Raises:

@@ -145,12 +145,12 @@ def _read_lock(value: Any, generation: int) -> LockRecord | None:
         return None
     if not isinstance(value, dict):
         raise ManifestError("HEAD's `pushing` is neither null nor an object")
-    pushed = take_generation(value)
-    if pushed not in {generation, generation + 1}:
+    lock_generation = take_generation(value)
+    if lock_generation not in {generation, generation + 1}:
         raise ManifestError("HEAD's `pushing` is neither of this generation nor of the next")
     undo = {path: _read_previous(item) for path, item in _paths(value, "undo").items()}
     writer, since = take_text(value, "writer", 512), take_text(value, "since", 64)
-    return LockRecord(pushed, writer, since, undo, value.get("marked") is True)
+    return LockRecord(lock_generation, writer, since, undo, value.get("marked") is True)
 
 
 def _read_previous(item: Any) -> PreviousObject:
