@@ -154,7 +154,7 @@ class Agent:
 
     def _is_ready(self) -> bool:
         is_preloading = self._preloading is not None and not self._preloading.done()
-        # The agent cannot call the operator. A pod that stops being ready is an event that makes the operator look.
+        # The agent cannot call the operator. When the pod stops being ready, the operator gets an event and asks.
         can_serve = not is_preloading and not self._gate.needs_credentials
         return bool(self.control_port and self._link.runtime_id and can_serve)
 

@@ -1,6 +1,6 @@
 """Validates values in the runtime's JSON before the agent uses them: the runtime is untrusted. Pure.
 
-Errors: every reader raises FrameError for a value of the wrong type or size, as for other breaches of the link's
+Errors: every reader raises FrameError for a value of the wrong type or size, as for other violations of the link's
 protocol. `checking_answer` turns it into the error of a call.
 """
 
@@ -65,7 +65,7 @@ def checking_answer() -> Iterator[None]:
         raise OperationError("UNAVAILABLE", "RUNTIME_UNAVAILABLE", message) from error
 
 
-def printable(value: str, limit: int = MAX_TEXT) -> str:
+def protobuf_text(value: str, limit: int = MAX_TEXT) -> str:
     """Return the first `limit` characters as a string that protobuf accepts.
 
     Lone surrogates (bytes that were not UTF-8) become escapes, so the result may be longer than `limit`.
@@ -78,7 +78,7 @@ def read_text(value: Mapping[str, Any], name: str, limit: int = MAX_TEXT) -> str
     found = value.get(name, "")
     if not isinstance(found, str):
         raise FrameError(f"{name} is not a string")
-    return printable(found, limit)
+    return protobuf_text(found, limit)
 
 
 def read_optional_text(value: Mapping[str, Any], name: str) -> str:
@@ -127,7 +127,7 @@ def read_strings(value: Mapping[str, Any], name: str, limit: int) -> list[str]:
     found = value.get(name, [])
     if not isinstance(found, list) or not all(isinstance(item, str) for item in found):
         raise FrameError(f"{name} is not a list of strings")
-    return [printable(item) for item in found[:limit]]
+    return [protobuf_text(item) for item in found[:limit]]
 
 
 def read_objects(value: Mapping[str, Any], name: str, limit: int) -> list[dict[str, Any]]:
@@ -167,7 +167,7 @@ def read_file_info(value: Mapping[str, Any]) -> types_pb2.FileInfo:
         symlink_target=read_optional_text(value, "symlink_target"),
     )
     nanoseconds = read_integer(value, "mtime_ns", -_MAX_I64, _MAX_I64)
-    # A file may have any time, a Timestamp may not.
+    # A file may have any time; a Timestamp is bounded.
     info.modified.FromNanoseconds(min(max(nanoseconds, 0), _MAX_TIMESTAMP_NS))
     return info
 
@@ -212,4 +212,4 @@ def _read_rows(value: Mapping[str, Any], name: str, width: int) -> list[list[str
     for row in rows:
         if not isinstance(row, list) or len(row) != width or not all(isinstance(cell, str) for cell in row):
             raise FrameError(f"{name} has a row that is not {width} strings")
-    return [[printable(cell, MAX_REASON) for cell in row] for row in rows]
+    return [[protobuf_text(cell, MAX_REASON) for cell in row] for row in rows]

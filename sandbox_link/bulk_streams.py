@@ -1,4 +1,4 @@
-"""Sockets beside the link, one for each large file. Raw bytes bypass the frames and the loop that serves the calls.
+"""Sockets beside the link, one for each large file, whose raw bytes bypass the frames and their credit.
 
 The runtime listens beside its own socket and sends a key in an operation's `stream` event. The agent connects and
 sends the key back. Then one side sends until it shuts its end down (docs/link.md).
@@ -23,7 +23,7 @@ KEY_SIZE: Final = 32
 MAX_STREAMS: Final = 64
 """Streams open at once. Further transfers use frames."""
 WORTHWHILE: Final = 1 << 20
-"""Bytes above which a stream is faster than frames, its round trip included."""
+"""Bytes above which a stream is faster than frames, although it needs another round trip."""
 DIAL_TIMEOUT: Final = 10.0
 """Seconds that the agent has to connect, and to send the key."""
 _KEY: Final = re.compile(f"[0-9a-f]{{{KEY_SIZE}}}")

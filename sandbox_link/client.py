@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 EAGER_PAUSE: Final = 0.01
 """Seconds between two attempts to connect for the first time."""
 EAGER_SECONDS: Final = 2.0
-"""Seconds during which EAGER_PAUSE applies: the containers of a pod start within less."""
+"""Seconds during which EAGER_PAUSE applies. The containers of a pod start in less time."""
 FIRST_BACKOFF: Final = 0.05
 LAST_BACKOFF: Final = 1.0
 HELLO_TIMEOUT: Final = 10.0
@@ -39,7 +39,7 @@ class Greeting(Protocol):
     """Runs on each new connection before anything else may use it (SessionGate.greet)."""
 
     def __call__(self, connection: Runtime, session_uid: str, *, restored: bool) -> Awaitable[None]:
-        """Bring the runtime up to date. An OperationError closes the connection, and a new one is made."""
+        """Configure the runtime. An OperationError closes the connection, and the link connects again."""
         ...
 
 
@@ -51,7 +51,7 @@ class RuntimeLink:
         timeout: Seconds that `open` waits for a link.
 
     Attributes:
-        greet: Brings a new connection up to date. Set once, before `start`.
+        greet: Configures the runtime on a new connection. Set it before `start`.
     """
 
     def __init__(self, path: Path, timeout: float = LINK_TIMEOUT) -> None:
@@ -111,18 +111,19 @@ class RuntimeLink:
         eager_until, backoff = clock() + EAGER_SECONDS, FIRST_BACKOFF
         while True:
             try:
-                if await self._serve_one_connection():
-                    eager_until, backoff = 0.0, FIRST_BACKOFF
+                await self._serve_one_connection()
             except (OSError, TimeoutError, FrameError, OperationError) as error:
                 _log.debug("no link to the runtime: %s", error)
+            else:
+                eager_until, backoff = 0.0, FIRST_BACKOFF
             if clock() < eager_until:
                 await asyncio.sleep(EAGER_PAUSE)
                 continue
             await asyncio.sleep(backoff)
             backoff = min(backoff * 2, LAST_BACKOFF)
 
-    async def _serve_one_connection(self) -> bool:
-        """Connect, greet, and serve until the connection is lost. Returns True if it was greeted."""
+    async def _serve_one_connection(self) -> None:
+        """Connect, greet, and serve until the connection is lost. Raises if it cannot connect or greet."""
         connection = await ClientConnection.dial(self._path)
         try:
             async with asyncio.timeout(HELLO_TIMEOUT):
@@ -136,7 +137,6 @@ class RuntimeLink:
             await connection.watch()
             reason = await connection.wait_until_lost()
             _log.warning("link to the runtime lost: %s", reason)
-            return True
         finally:
             self._connection = None
             self._up.clear()

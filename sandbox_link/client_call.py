@@ -2,7 +2,7 @@
 
 Treats every byte from the runtime as hostile. EVENT frames need no credit, so MAX_BACKLOG bounds the bytes that wait to
 be consumed. The connection's MAX_BACKLOGS bounds those of all calls together. A call that exceeds a bound fails. Events
-are parsed a few at a time, because hostile JSON takes some twenty times its length in memory.
+are parsed a few at a time, because hostile JSON takes about twenty times its length in memory.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class ClientCall:
 
     Attributes:
         backlog: Bytes that wait to be consumed, ITEM_COST included.
-        is_abandoned: True if it was cancelled. The runtime may not have ended it yet.
+        is_abandoned: True if the agent cancelled it. The runtime may not have ended it yet.
     """
 
     def __init__(self, connection: CallTransport, channel: int) -> None:

@@ -1,8 +1,8 @@
 """One connection of the agent to the runtime: routes frames to calls. Treats every byte from the runtime as hostile.
 
 The connection ends on DATA beyond its credit, frames on channels that are not open, malformed JSON and a second hello.
-Inside, these are FrameErrors; for the calls, RUNTIME_UNAVAILABLE. A runtime that stays silent during a call, and when
-probed, loses the connection too.
+In this package these are FrameErrors; the calls fail with RUNTIME_UNAVAILABLE. The connection also ends if the runtime
+is silent during a call and does not answer a probe.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ MAX_BACKLOGS: Final = 128 << 20
 PROBE_AFTER: Final = 20.0
 """Seconds without a byte from the runtime, while calls are running, after which the agent probes it."""
 PROBE_TIMEOUT: Final = 60.0
-"""Seconds that the runtime has to answer a probe: the machine may be overloaded."""
+"""Seconds that the runtime has to answer a probe. They are many because the machine may be overloaded."""
 _FLUSH_AT: Final = 64 << 10
 
 _log = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ class ClientConnection:
 
     Args:
         sock: A socket connected to the runtime. The connection owns it.
-        bulk_path: The runtime's socket for bulk streams. None offers none.
+        bulk_path: The runtime's socket for bulk streams. None: offer no bulk streams.
     """
 
     def __init__(self, sock: socket.socket, bulk_path: Path | None = None) -> None:
@@ -145,7 +145,7 @@ class ClientConnection:
         return call.result
 
     async def watch(self, silence: float = PROBE_AFTER, timeout: float = PROBE_TIMEOUT) -> None:  # noqa: ASYNC109 - a bound
-        """End the connection if the runtime goes silent while calls are running. Returns once it is lost.
+        """End the connection if the runtime becomes silent while calls are running. Returns once it is lost.
 
         Any byte counts as a sign of life, so a busy runtime is never probed.
 
@@ -159,7 +159,7 @@ class ClientConnection:
                 await self._probe(timeout)
 
     def count_backlog(self, count: int) -> None:
-        """Add to the bytes that wait to be consumed. Past MAX_BACKLOGS, the call with the most bytes fails."""
+        """Add to the bytes that wait to be consumed. Above MAX_BACKLOGS, the call with the most bytes fails."""
         self._backlog += count
         if self._backlog > MAX_BACKLOGS and self._calls:
             max(self._calls.values(), key=lambda call: call.backlog).overflow()

@@ -1,8 +1,8 @@
 """Sends and receives frames over a non-blocking stream socket on the running loop.
 
-Both ends of the link use it, and the supervisor for an interpreter's control socket. Large data is not joined with its
-header before it is sent, nor copied out of the receive buffer. asyncio's own transports do both, several times. The
-socket knows no credit: the caller decides what may be sent.
+Both ends of the link use it, and the runtime also uses it for an interpreter's control socket. Large data is not joined
+with its header before it is sent, nor copied out of the receive buffer. asyncio's own transports do both, several
+times. The socket does not know about credit: the caller decides what may be sent.
 """
 
 from __future__ import annotations

@@ -31,14 +31,14 @@ INITIAL_WINDOW: Final = 4 << 20
 _HEADER: Final = struct.Struct("!IBI")
 _DATA_HEADER: Final = struct.Struct("!IBIB")
 _SMALL: Final = 4 << 10
-"""Data up to this many bytes is copied behind its header. Larger data stays a piece of its own."""
+"""Data of up to this many bytes is joined with its header. Larger data stays a separate piece."""
 _WINDOW: Final = struct.Struct("!I")
 _LENGTH_OF_TYPE_AND_CHANNEL: Final = 5
 HEADER_SIZE: Final = _HEADER.size
 
 
 class FrameError(ValueError):
-    """The bytes are not frames, or exceed a bound."""
+    """Violation of the frame format or of a bound."""
 
 
 class FrameType(enum.IntEnum):
@@ -71,7 +71,7 @@ class Frame:
     """One decoded frame.
 
     Attributes:
-        body: Its payload. Of a DATA frame it is a view, which keeps all bytes received with it in memory: copy what
+        body: The payload. For a DATA frame it is a view, which keeps all bytes received with it in memory: copy what
             you keep.
     """
 
@@ -152,7 +152,7 @@ def encode_window(channel: int, granted: int) -> bytes:
 
 
 class FrameDecoder:
-    """Incremental decoder. It never holds more than one incomplete frame."""
+    """An incremental decoder. It never buffers more than one incomplete frame."""
 
     def __init__(self) -> None:
         self._partial = bytearray()

@@ -1,4 +1,4 @@
-"""Binds inotify, which Python lacks: watches on open folders, and events without blocking. Standard library only.
+"""Binds Linux's inotify with ctypes: watches on open folders, and events without blocking. Standard library only.
 
 Both sides of the link use it, each for its own folders. Linux only: elsewhere `Inotify` raises OSError (ENOSYS).
 """
@@ -24,7 +24,7 @@ MOVE_SELF: Final = 0x0000_0800
 OVERFLOW: Final = 0x0000_4000
 """The kernel dropped events: read the folders again."""
 IGNORED: Final = 0x0000_8000
-"""The watch is gone."""
+"""The kernel has removed the watch."""
 IS_FOLDER: Final = 0x4000_0000
 CHANGES: Final = MODIFY | ATTRIB | CLOSE_WRITE | MOVED_FROM | MOVED_TO | CREATE | DELETE | DELETE_SELF | MOVE_SELF
 """All events that change a folder's entries or their contents."""
@@ -78,7 +78,7 @@ class Inotify:
         return number
 
     def remove(self, watch: int) -> None:
-        """Remove a watch. One that the kernel removed already is not an error."""
+        """Remove a watch. It is not an error if the kernel has removed it already."""
         _libc.inotify_rm_watch(self._descriptor, watch)
 
     def read(self) -> list[Event]:

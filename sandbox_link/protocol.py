@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 
 class OperationError(Exception):
-    """An operation failed in a way its caller can act on.
+    """Failure of an operation, described so that its caller can react.
 
     Attributes:
         code: Name of a gRPC status code, such as `NOT_FOUND`.
         reason: UPPER_SNAKE word, such as `FILE_NOT_FOUND`; docs/pod-contract.md lists them.
-        message: A sentence for people. If they can do something about the error, it says what.
+        message: A sentence for people. It says what they can do about the error, if anything.
         field: Name of the invalid field of the request, or "".
     """
 
@@ -57,8 +57,8 @@ class Event:
 class Call(Protocol):
     """A running operation, seen from the agent.
 
-    Iterate for events and data. The iteration ends with the runtime's CLOSE, and then `result` is set. It raises
-    OperationError if the operation failed, with reason RUNTIME_UNAVAILABLE and code UNAVAILABLE if the link was lost.
+    Iterate over it for events and data. The iteration ends with the runtime's CLOSE, and then `result` is set. It
+    raises OperationError if the operation failed: UNAVAILABLE, RUNTIME_UNAVAILABLE if the link was lost.
     """
 
     @property
@@ -118,7 +118,7 @@ class Runtime(Protocol):
 
     @property
     def can_stream(self) -> bool:
-        """True if an operation may be offered a bulk stream now: the runtime supports it and not too many are open."""
+        """True if the agent may now offer a bulk stream: the runtime supports them, and not too many are open."""
         ...
 
     async def open(self, op: str, arguments: dict[str, Any]) -> Call:
@@ -161,12 +161,12 @@ class Channel(Protocol):
         ...
 
     async def stream(self) -> socket.socket | None:
-        """Return a non-blocking socket for a large file's content, which the caller has to close.
+        """Return a non-blocking socket for a large file's content. The caller has to close it.
 
-        Returns None if the agent did not offer one: then the content travels by `send` and `receive`.
+        Returns None if the agent offered no stream. The content then travels by `send` and `receive`.
 
         Raises:
-            OperationError: ABORTED: the agent offered one and did not connect.
+            OperationError: ABORTED: the agent offered a stream but did not connect.
         """
         ...
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 PROTOCOL: Final = 1
 MAX_MESSAGE: Final = 1024
-"""Maximum bytes of an error's message: it travels twice in gRPC trailers, of which clients accept 8 KiB."""
+"""Maximum bytes of an error's message. gRPC trailers contain it twice, and clients accept only 8 KiB of trailers."""
 CODES: Final = frozenset(
     {
         "CANCELLED",
@@ -121,6 +121,6 @@ def _read_error(error: dict[str, Any]) -> OperationError:
 
 def shorten(message: str) -> str:
     """Cut a message to at most MAX_MESSAGE bytes, between two characters."""
-    # A protobuf string cannot hold lone surrogates, which come from names that are not UTF-8.
+    # A protobuf string cannot contain lone surrogates, which come from names that are not UTF-8.
     text = message[:MAX_MESSAGE].encode("utf-8", "backslashreplace")
     return text[:MAX_MESSAGE].decode("utf-8", "ignore")

@@ -1,7 +1,7 @@
-"""Encodes and decodes messages that hold one chunk of a file, without protobuf's copies. Pure.
+"""Encodes and decodes messages that contain one chunk of a file, without protobuf's copies. Pure.
 
-protobuf copies a `bytes` field twice when it encodes a message, and twice when it decodes one: a second for a gigabyte.
-protobuf itself handles all messages that are not a single `data` field, so the wire format stays the same.
+protobuf copies a `bytes` field twice when it encodes a message, and twice when it decodes one. For a gigabyte that is
+a second. protobuf itself handles all messages that are not a single `data` field, so the wire format stays the same.
 """
 
 from __future__ import annotations

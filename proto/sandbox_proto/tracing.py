@@ -1,8 +1,8 @@
 """Opens spans and carries the W3C trace context with calls, for client, agent and operator alike.
 
 Tracing is off by default and then OpenTelemetry is never imported. It is on if the process has a tracer provider: the
-application's own, or the one that `start` makes. A span holds names, numbers and outcomes only. Callers must not put
-code, output, file paths or tokens into one, and the messages of errors never get in.
+application's own, or the one that `start` makes. A span contains names, numbers and outcomes only. Callers must not put
+code, output, file paths or tokens into one. Spans never contain the messages of errors.
 
 OpenTelemetry's API with its no-op default would cost more: 15 us for a no-op span, here 0.4 us. Its import takes 15 ms
 and 0.4 MiB in every agent, and the client would depend on it. The instrumentation of gRPC adds 55 us on each side to a
@@ -28,7 +28,7 @@ FLUSH_TIMEOUT: Final = 2.0
 """Seconds for the last spans at the end of a process, so that an unreachable collector does not delay it."""
 _SCOPE: Final = "sandbox.v1"
 _CARRIED: Final = {"traceparent": 55, "tracestate": 512}
-"""Metadata of a trace context, and its maximum length in characters. A longer value is ignored."""
+"""Metadata keys of a trace context, each with its maximum length in characters. A longer value is ignored."""
 _MAX_REASON: Final = 64
 
 
@@ -102,19 +102,19 @@ class _OpenSpan(Span):
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        # GeneratorExit is not a failure: the caller that iterated has all it wants.
+        # GeneratorExit is not a failure: the caller stopped the iteration because it needs no more.
         self.end(None if isinstance(error, GeneratorExit) else error)
         if self._token is not None:
             sys.modules["opentelemetry.context"].detach(self._token)
 
 
 def is_on() -> bool:
-    """Return True if this process has a tracer provider."""
+    """Return whether this process has a tracer provider."""
     return _tracer() is not None
 
 
 def is_within() -> bool:
-    """Return True if this task has a current span."""
+    """Return whether this task has a current span."""
     return is_on() and _has_current()
 
 
@@ -149,7 +149,7 @@ def serving(method: str, metadata: Iterable[tuple[str, str | bytes]]) -> Span:
 def operation(name: str, under: Span = NO_SPAN) -> Span:
     """Open a span for work that takes several calls.
 
-    It never becomes the current span, so a generator may hold it while its caller runs.
+    It never becomes the current span, so a generator may keep it open while its caller runs.
 
     Args:
         name: Name of the span.
@@ -180,7 +180,7 @@ def start(service: str) -> None:
     """Switch tracing on. OpenTelemetry's environment variables set endpoint, sampler and resource attributes.
 
     Args:
-        service: Name of the service, unless OTEL_SERVICE_NAME has another.
+        service: Name of the service, unless OTEL_SERVICE_NAME sets another.
 
     Raises:
         TracingError: The packages of the [tracing] extra are missing, or a protocol other than gRPC is set.

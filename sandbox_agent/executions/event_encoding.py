@@ -1,4 +1,4 @@
-"""Encodes events once, when they happen. The log holds the bytes, and readers join them into responses. Pure.
+"""Encodes events once, when they happen. The log keeps the bytes, and readers join them into responses. Pure.
 
 Nesting protobuf messages copies their content each time, and so does computing their size: a megabyte of output would
 be copied eight times.
@@ -28,7 +28,7 @@ class EncodedEvent(Generic[M]):
 
     Attributes:
         data: Its bytes as an entry of a response's `events`. Joined with others, they are a response.
-        message: The event itself, only for the last one.
+        message: The event itself. Set only for the last event of an execution.
     """
 
     data: bytes

@@ -1,8 +1,8 @@
 """Keeps the events of one execution in a bounded log. Several readers follow it, each from the beginning.
 
-The first half of the capacity keeps the first events permanently; the second half keeps the latest ones. While there
-are readers, unread events are not dropped: `wait_for_room` makes the producer wait. Without readers, events in the
-middle are dropped.
+Half of the capacity keeps the first events permanently; the other half keeps the latest ones. While there are readers,
+unread events are not dropped: `wait_for_room` makes the producer wait. Without readers, events in the middle are
+dropped.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class EventLog(Generic[E]):
     """The events in order, each with its weight in bytes.
 
     Attributes:
-        size: Bytes held.
+        size: Bytes in the log, ENTRY_COST included.
     """
 
     def __init__(self, capacity: int = CAPACITY) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sandbox_agent.executions.event_encoding import EncodedEvent, EventEncoder
 from sandbox_agent.runtime_values import (
-    printable,
+    protobuf_text,
     read_boolean,
     read_count,
     read_exit_status,
@@ -75,7 +75,7 @@ class _ResultParts:
             display_id=read_optional_text(value, "display_id"),
             is_update=read_boolean(value, "is_update"),
         )
-        self._parts = [_read_part(part) for part in _list(value, "parts")]
+        self._parts = _read_parts(value)
         self._room = MAX_RESULT
         self._buffer = bytearray()
         self._skip_empty()
@@ -182,7 +182,7 @@ class CellTranslator:
         if self._parts is not None:
             if kind != "error":
                 raise FrameError("an event in the middle of a result")
-            # The interpreter was ended while it sent the result.
+            # The interpreter was killed while it sent the result.
             self._parts = None
         if kind != "started" and not self.has_started:
             raise FrameError("an event of an execution before its start")
@@ -286,20 +286,21 @@ def _read_type_check(value: dict[str, Any]) -> interpreter_pb2.TypeChecked:
     )
 
 
+def _read_parts(value: dict[str, Any]) -> list[tuple[str, int, int]]:
+    """Return the MIME type, the size and the bytes received so far (0) of each part of a result."""
+    found = value.get("parts", [])
+    if not isinstance(found, list) or len(found) > MAX_PARTS:
+        raise FrameError(f"parts is not a list of at most {MAX_PARTS} parts")
+    return [_read_part(part) for part in found]
+
+
 def _read_part(part: Any) -> tuple[str, int, int]:
     if not isinstance(part, list) or len(part) != 2:  # noqa: PLR2004 - a pair
         raise FrameError("a result's part is not a pair")
     name, size = part
     if not isinstance(name, str) or not isinstance(size, int) or isinstance(size, bool) or not 0 <= size <= MAX_PART:
         raise FrameError("a result's part is not a MIME type and a size")
-    return printable(name, 256), size, 0
-
-
-def _list(value: dict[str, Any], name: str) -> list[Any]:
-    found = value.get(name, [])
-    if not isinstance(found, list) or len(found) > MAX_PARTS:
-        raise FrameError(f"{name} is not a list of at most {MAX_PARTS} parts")
-    return found
+    return protobuf_text(name, 256), size, 0
 
 
 def add_skipped_to_cell(event: CellEvent, skipped: int) -> CellEvent:

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from sandbox_link.protocol import Call, Data, Event
 
 GRACE: Final = 120.0
-"""Seconds beyond an execution's time limit that the runtime gets to end it, as an overloaded machine is slow."""
+"""Seconds beyond an execution's time limit that the runtime gets to end it, because an overloaded machine is slow."""
 _LOST_REASONS: Final = frozenset({"RUNTIME_UNAVAILABLE", "OUTPUT_LIMIT"})
-"""Reasons with which a call may end after it has started, although the agent received no event."""
+"""Reasons for the end of a call that may have started although the agent received no event."""
 
 _log = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ class Translator(Protocol[E_co]):
 
 
 async def follow_call(call: Call, log: EventLog[E], translator: Translator[E], limit: float) -> None:
-    """Follow a call to its end. Once it has started, any failure reports it as lost: it must not run again.
+    """Follow a call to its end. After its start, report it as lost if anything fails: it must not run again.
 
     Args:
         call: The operation, with its input already sent.
@@ -78,15 +78,15 @@ async def follow_call(call: Call, log: EventLog[E], translator: Translator[E], l
 
 
 async def _next_batch(call: Call, limit: float | None) -> list[Data | Event]:
-    """Return the next items. The runtime has to keep the time limit of the execution.
+    """Return the next items. Fails if the runtime does not enforce the execution's time limit.
 
-    The time counts from the previous items, so that a slow client does not use it up.
+    The time is measured from the previous items, so that a slow client does not use it up.
     """
     try:
         async with asyncio.timeout(None if limit is None else limit + GRACE):
             return await call.batch()
     except TimeoutError as error:
-        raise FrameError(f"no event of an execution until {GRACE:g} s after its time limit") from error
+        raise FrameError(f"no event of an execution within {GRACE:g} s after its time limit") from error
 
 
 def _append(log: EventLog[E], events: Iterable[E]) -> None:

@@ -25,7 +25,7 @@ KEEP_SECONDS: Final = 600.0
 RUNNING_BYTES: Final = 64 << 20
 """Bytes of events that all running executions may hold in memory."""
 MIN_LOG: Final = 1 << 20
-"""Bytes that each of them may hold in any case."""
+"""Bytes that each of them may hold, however many there are."""
 KEEP_BYTES: Final = 32 << 20
 """Bytes of events that all ended executions may hold in memory, except for the last one."""
 
@@ -145,9 +145,9 @@ class ExecutionRegistry(Generic[E]):
         while self._ended:
             first = self._ended[0]
             is_old = (first.ended_at or 0.0) < oldest
-            # The newest one is kept whatever its size: its client may be about to attach again.
-            is_much = len(self._ended) > 1 and self._ended_bytes > KEEP_BYTES
-            if not is_old and not is_much and len(self._ended) <= KEEP_ENDED:
+            # The newest one is kept regardless of its size: its client may be about to attach again.
+            is_too_large = len(self._ended) > 1 and self._ended_bytes > KEEP_BYTES
+            if not is_old and not is_too_large and len(self._ended) <= KEEP_ENDED:
                 return
             self._ended.popleft()
             self._ended_bytes -= first.log.size

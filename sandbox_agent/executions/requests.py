@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from sandbox_proto.v1 import process_pb2, types_pb2
 
 ATTACH_ONLY: Final = "sandbox-attach-only"
-"""Metadata key of a repeated call that may only attach to the first one, never start it again."""
+"""Metadata key of a repeated call that may only attach to the first one, and never start anything."""
 _TYPE_CHECKS: Final = {
     interpreter_pb2.TYPE_CHECK_UNSPECIFIED: "",
     interpreter_pb2.TYPE_CHECK_REPORT: "report",
@@ -41,7 +41,7 @@ def check_request_id(request_id: str) -> None:
 
 
 def check_may_start(metadata: Iterable[tuple[str, str | bytes]] | None) -> None:
-    """Refuse a call that may only attach to an earlier one, as this agent does not know that one.
+    """Refuse a call that may only attach to an earlier one, because this agent does not know the earlier one.
 
     Raises:
         OperationError: NOT_FOUND, UNKNOWN_REQUEST.
@@ -124,7 +124,7 @@ def check_same_request(first: bytes, repeat: bytes) -> None:
 
 
 def read_type_check(number: interpreter_pb2.TypeCheck, language: str) -> str:
-    """Return the type check's name on the link, or "" for none. `language` is "" if the context determines it."""
+    """Return the type check's name on the link, or "" for none. Without a `language`, the context determines it."""
     if number not in _TYPE_CHECKS:
         raise invalid("type_check", f"type_check {number} is unknown")
     if number and language not in ("", "typescript"):

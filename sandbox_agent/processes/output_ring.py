@@ -65,7 +65,7 @@ class OutputRing:
 
     Attributes:
         end: Total number of bytes written.
-        size: Bytes held, including the cost of chunks.
+        size: Bytes in memory, _CHUNK_COST included.
     """
 
     def __init__(self, capacity: int = CAPACITY) -> None:
@@ -97,7 +97,7 @@ class OutputRing:
         self._appended.set()
 
     def skip_to(self, offset: int) -> None:
-        """Set the position to `offset`, because the output before it was never received."""
+        """Continue at position `offset`, because the output before it was never received."""
         self.end = max(self.end, offset)
 
     def finish(self) -> None:
@@ -111,12 +111,12 @@ class OutputRing:
             self.capacity = capacity
 
     def lift_limit(self) -> None:
-        """Let the producer never wait again: it is ending, and its last output is small enough to keep."""
+        """Never make the producer wait again: it is ending, and its last output is small enough to keep."""
         self.capacity = sys.maxsize
         self._reader_moved.set()
 
     def drop_read(self) -> None:
-        """Drop all output that no reader waits for."""
+        """Drop the output that every reader has read. Without readers, drop all."""
         while self._chunks and self._may_drop():
             self._drop()
 

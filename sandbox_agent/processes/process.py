@@ -35,7 +35,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """The request that started a process, as far as the agent needs it.
+    """The parts of the request that started a process, as far as the agent needs them.
 
     Attributes:
         request_id: The client's request id, or "" if it sent none.
@@ -63,7 +63,7 @@ class BackgroundProcess:
         started: Done once the process runs. Raises the error if it never started.
         exited: How it ended, or None while it runs.
         ended_at: Unix time of its end.
-        end_reason: Why the agent ends it, or "" if it ends by itself.
+        end_reason: Why the agent ended it, or "" if it did not.
     """
 
     def __init__(self, start: Start, process_id: str = "") -> None:
@@ -72,7 +72,7 @@ class BackgroundProcess:
         self.pid = 0
         self.output = OutputRing()
         self.started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        # Reads the error, as possibly no client waits for it any more.
+        # Read the error, in case no client waits for it any more.
         self.started.add_done_callback(lambda started: started.cancelled() or started.exception())
         self.exited: process_pb2.ProcessExited | None = None
         self.ended_at = 0.0

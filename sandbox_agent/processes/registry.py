@@ -104,7 +104,7 @@ class BackgroundRegistry:
         return process
 
     def has(self, process_id: str) -> bool:
-        """Return True if this is the id of a background process."""
+        """Return whether this is the id of a background process."""
         return process_id in self._processes
 
     def list(self) -> list[BackgroundProcess]:
@@ -143,7 +143,7 @@ class BackgroundRegistry:
             self._adopted.set()
 
     async def wait_adopted(self) -> None:
-        """Wait while `adopt` runs, as it makes more ids known."""
+        """Wait until `adopt` has ended: it finds more processes."""
         await self._adopted.wait()
 
     async def _adopt(self, session: BoundSession) -> None:
@@ -251,7 +251,7 @@ def write_label(start: Start) -> str:
 
 
 def read_found(value: dict[str, Any]) -> tuple[str, Start]:
-    """Read one entry of `process.list`, which the runtime may have changed: the id and the start of a process."""
+    """Return a process's id and start from an entry of `process.list`. The runtime may have changed the label."""
     process_id = read_text(value, "process_id", 128)
     if not process_id:
         raise FrameError("a process without an id")

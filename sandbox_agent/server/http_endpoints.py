@@ -83,9 +83,9 @@ async def _read_path(reader: asyncio.StreamReader) -> str:
 
 
 def render_metrics(workspace: Workspace | None) -> str:
-    """Return the metrics of saving in Prometheus's text format.
+    """Return the metrics about saving in Prometheus's text format.
 
-    The text is empty without a workspace. The lag and the pushes are there only if changes are saved automatically.
+    The text is empty without a workspace. It has the lag and the pushes only if changes are saved automatically.
     """
     if workspace is None:
         return ""

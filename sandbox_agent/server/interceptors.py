@@ -41,7 +41,7 @@ class ClientInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  
 
     def __init__(self, gate: SessionGate) -> None:
         self._gate = gate
-        # gRPC asks for each call, and always has the same handler for a method.
+        # gRPC intercepts each call, always with the same handler for a method.
         self._guarded: dict[str, tuple[object, grpc.RpcMethodHandler[Any, Any]]] = {}
 
     async def intercept_service(  # noqa: D102 - inherited
@@ -64,12 +64,12 @@ class ClientInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  
         return guarded
 
     def _check(self, context: Context) -> OperationError | None:
-        shown = [value for name, value in context.invocation_metadata() or () if name == "authorization"]
-        if len(shown) == 1 and self._is_bearer(shown[0]):
+        values = [value for name, value in context.invocation_metadata() or () if name == "authorization"]
+        if len(values) == 1 and self._is_session_token(values[0]):
             return None
         return OperationError("UNAUTHENTICATED", "UNAUTHENTICATED", "the call needs this session's access token")
 
-    def _is_bearer(self, value: str | bytes) -> bool:
+    def _is_session_token(self, value: str | bytes) -> bool:
         if not isinstance(value, str) or value[: len(_BEARER)].lower() != _BEARER:
             return False
         token = value[len(_BEARER) :].strip()
@@ -96,7 +96,7 @@ def _check_operator(context: Context) -> OperationError | None:
 
 
 def _with_span(enter: Callable[[], AbstractContextManager[None]], method: str) -> Guard:
-    """Return a guard that enters `enter`, and a span if this process traces. A refused caller never gets that far."""
+    """Return a guard that enters `enter`, and a span if this process traces. A refused call enters neither."""
     if not tracing.is_on():
         return lambda _context: enter()
 
@@ -122,7 +122,7 @@ def guard_handler(
         handler: The method's own handler, or None if no service has the method.
         method: As gRPC writes it, `/package.Service/Method`.
         check: Returns the error with which the call is refused, or None.
-        guard: Returns the context manager that is held during the call.
+        guard: Returns the context manager that the call runs in.
     """
     if handler is None:
         return grpc.unary_unary_rpc_method_handler(_refuse_unknown(check))

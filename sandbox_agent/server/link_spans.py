@@ -1,6 +1,6 @@
 """Opens a span for each operation of the runtime. The runtime itself does not know of traces.
 
-User code cannot put a word into a span: the runtime's events decide only when one ends.
+User code cannot put text into a span: the runtime's events decide only when one ends.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class _TracedCall:
     Args:
         inner: The call itself.
         whole: The span of the operation.
-        part: The span of its time in the queue, which its run follows; or no span.
+        part: The span of its time in the queue, which the span of its run replaces. NO_SPAN if it cannot be queued.
     """
 
     def __init__(self, inner: Call, whole: tracing.Span, part: tracing.Span) -> None:

@@ -1,10 +1,10 @@
 """Issues certificates for a local session: `python -m sandbox_agent.server.local_certificates FOLDER SERVER_NAME`.
 
 Writes ca.crt, tls.crt and tls.key for the agent, and operator.crt and operator.key for the control port. The CA's key
-is thrown away, so nothing can be signed with it later. In a cluster the operator issues the certificates.
+is never stored, so nothing can be signed with it later. In a cluster the operator issues the certificates.
 
 trustme would do this in a third of the lines, but a local session waits for this process. Importing trustme's IDNA
-tables took 20 ms of 150. Its CA is valid until the year 3000, and each of its certificates suits servers and clients.
+tables took 20 ms of 150. Its CA is valid until the year 3000, and its certificates are valid for servers and clients.
 """
 
 from __future__ import annotations

@@ -28,13 +28,12 @@ class Settings:
     control_port: int = 8444
     health_port: int = 8081
     ready_file: Path | None = None
-    """Local mode: the file that the chosen ports are written to."""
+    """Local mode: the file to write the chosen ports to."""
     preload_storage: Mapping[str, str | bool] | None = None
     """Create the storage client at start-up instead of at Bind. May have `endpoint`, `region` and `path_style` as in a
     binding's S3Store. None: create it at Bind."""
     stop_seconds: float = 0.0
     """Time limit of the last push, which begins when the agent receives SIGTERM. 0: no last push."""
-
     tracing: bool = False
     """Send spans, to the endpoint in OpenTelemetry's own variables."""
 

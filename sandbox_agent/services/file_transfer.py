@@ -1,8 +1,8 @@
 """Moves the content of a file between a client and the runtime: in the link's frames, or over a bulk stream if large.
 
-A stream's bytes pass no frame, no credit and no queue; the socket limits the sender. The runtime is as untrusted there
-as on the link. The agent passes its bytes on chunk by chunk. The transfer fails unless the call succeeds and reports
-the same number of bytes.
+The bytes of a stream bypass frames, credit and queues; the socket's buffer limits the sender. The runtime is as
+untrusted there as on the link. A read passes its bytes on chunk by chunk, and fails unless the call then succeeds and
+reports the same number of bytes. A write fails if the runtime closes the stream early.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ async def write_file(
         OperationError: As the runtime reports it, or UNAVAILABLE if its answer is malformed.
     """
     first: list[bytes | memoryview] = []
-    # Holds back just enough to know whether a stream is worthwhile.
+    # Read just enough to know whether a stream is worthwhile.
     while sum(map(len, first)) <= WORTHWHILE and (chunk := await anext(chunks, None)) is not None:
         first.append(chunk)
     streams = sum(map(len, first)) > WORTHWHILE and runtime.can_stream
@@ -103,7 +103,7 @@ async def _send(call: Call, chunks: AsyncIterator[bytes | memoryview]) -> bool:
     """Send the content in frames. Returns False if the runtime ended the call before it had everything."""
     async for chunk in chunks:
         await call.send(chunk)
-        if call.ended:  # such as for a full disk or a limit
+        if call.ended:  # because of a full disk or a limit, for example
             return False
     return True
 
@@ -117,7 +117,7 @@ async def _stream(call: Call, chunks: AsyncIterator[bytes | memoryview]) -> bool
                 try:
                     await loop.sock_sendall(sock, chunk)
                 except ConnectionError:
-                    return False  # such as for a full disk or a limit; the end of the call has the error
+                    return False  # because of a full disk or a limit, for example; the end of the call has the error
             return True
     return False
 

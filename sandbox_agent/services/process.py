@@ -152,7 +152,7 @@ class ProcessServicer(process_pb2_grpc.ProcessServiceServicer):
         return session
 
     async def _kill(self, execution: Execution[CommandEvent]) -> None:
-        """Kill a command that was to end with its client."""
+        """Kill a command whose client has disconnected, as `end_with_client` asks."""
         for _ in range(_KILL_ATTEMPTS):
             with contextlib.suppress(OperationError):
                 await self._gate.runtime.call("process.signal", {"process_id": execution.id, "signal": _KILL})

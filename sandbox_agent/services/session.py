@@ -31,7 +31,7 @@ MAX_WAIT: Final = 300.0
 STATUS_TIMEOUT: Final = 10.0
 """Seconds that the status of the workspace may take."""
 STATUS_TIMEOUT_WITHOUT_CREDENTIALS: Final = 1.0
-"""The same while storage waits for credentials: the operator, which brings them, waits for this answer."""
+"""The same while storage waits for credentials: the operator, which sends them, waits for this answer first."""
 LAST_PUSH_RETRY: Final = 1.0
 """Seconds between two attempts of the last push."""
 _STATE: Final = {
@@ -93,7 +93,7 @@ class SessionServicer(session_pb2_grpc.SessionServiceServicer):
 
         Args:
             grace: Seconds that running work gets to end.
-            seconds: Time limit of everything; 0: do nothing.
+            seconds: Time limit for everything. 0: do nothing.
         """
         session = self._gate.session
         if not seconds or session is None or session.stored is None:

@@ -1,6 +1,6 @@
-"""Holds the session that this agent serves and decides whether it may take work now. Every service asks it first.
+"""Keeps the session that this agent serves and decides whether it may take work now. Every service asks it first.
 
-Does no gRPC: services/session.py passes on what the operator asks for. Use it on one event loop only.
+Knows nothing of gRPC: services/session.py passes the operator's requests on. Use it on one event loop only.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from sandbox_proto.v1.session_pb2 import S3Store, WorkspaceBinding
 
 WorkspaceBuilder = Callable[["WorkspaceBinding", Runtime, str], "Workspace"]
-"""Builds a workspace from the binding, the runtime and the name under which it writes."""
+"""Builds a workspace from the binding, the runtime, and the session's name and uid, which identify the writer."""
 
 _log = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ class State(enum.Enum):
 
 
 class SessionGate:
-    """The gate that decides which calls may work, and the binding that it holds.
+    """The agent's session, and the decision which calls may work on it now.
 
     Attributes:
         state: State of the agent.
@@ -57,7 +57,7 @@ class SessionGate:
     ) -> None:
         self.state = State.BLANK
         self.runtime = runtime
-        # A long restore is not idle time: clients that wait for its end have not made a call yet.
+        # A long restore is not idle time: clients that wait for its end may not have made a call yet.
         self.restoration = StartupRestore(on_end=self._note_activity)
         self.runtime_uid = ""
         self._build_workspace = build_workspace
@@ -96,7 +96,7 @@ class SessionGate:
         """Return the session, once its workspace is restored and new work may start.
 
         Args:
-            fresh: Also fetch what other sessions stored in the meantime.
+            fresh: First fetch what other writers have stored.
 
         Raises:
             OperationError: FAILED_PRECONDITION with NOT_BOUND, DRAINING or LIFETIME_EXPIRED. UNAVAILABLE with
@@ -131,7 +131,7 @@ class SessionGate:
         return 0.0 if self.active else self._monotonic() - self._active_until
 
     def is_token(self, sha256: bytes) -> bool:
-        """Return True if this is the SHA-256 of the session's token. Always False while blank."""
+        """Return whether this is the SHA-256 of the session's token. Always False while blank."""
         return self._binding is not None and hmac.compare_digest(sha256, self._binding.token_sha256)
 
     @contextlib.contextmanager
@@ -148,7 +148,7 @@ class SessionGate:
                 self._quiet.set()
 
     async def wait_until_quiet(self, timeout: float) -> bool:  # noqa: ASYNC109 - a bound, not a cancellation scope
-        """Wait at most `timeout` seconds for all work to end, and return True if it did."""
+        """Wait at most `timeout` seconds for all work to end, and return whether it did."""
         try:
             async with asyncio.timeout(timeout):
                 await self._quiet.wait()
@@ -226,7 +226,7 @@ class SessionGate:
         self.last_active, self._active_until = time.time(), self._monotonic()
 
     def _start_session(self, binding: Binding, *, restored: bool) -> None:
-        # Not the pod's name: a session that continues in another pod may resume its own interrupted push at once.
+        # Without the pod's name: a session that continues in another pod may take over its interrupted push at once.
         writer = f"{binding.session_name} {binding.session_uid}"
         stored = self._build_workspace(binding.workspace, self.runtime, writer) if binding.workspace else None
         name = binding.session_name

@@ -69,7 +69,7 @@ class Binding:
     workspace: session_pb2.WorkspaceBinding | None
     """None: this session has no storage."""
     keep_variables: bool = False
-    """A drain saves the variables, and a restore brings them back."""
+    """A drain saves the variables, and the next restore loads them."""
 
 
 def read_binding(request: session_pb2.BindRequest) -> Binding:

@@ -1,4 +1,4 @@
-"""Restores the workspace in the background after Bind. Client calls wait for it, and it is retried a few times."""
+"""Restores the workspace in the background after Bind, with a few retries. Client calls wait for its end."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class RestorePhase(enum.Enum):
 
 
 class StartupRestore:
-    """A restore and its outcome.
+    """The restore after Bind, and its outcome.
 
     Attributes:
         phase: The current phase.
@@ -102,7 +102,7 @@ class StartupRestore:
                 await asyncio.sleep(delay)
             else:
                 if variables is not None:
-                    # They are restored only once: from here on, user code changes them.
+                    # They are loaded only once: from here on, user code changes them.
                     await variables.forget()
                 return left_out
         raise AssertionError("the last attempt returns or raises")

@@ -1,1 +1,1 @@
-"""Keeps a session's workspace in object storage. Start at workspace.py; docs/pod-contract.md describes the format."""
+"""Keeps a session's workspace in object storage. Start at workspace.py; docs/storage.md describes the format."""

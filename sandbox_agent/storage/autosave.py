@@ -1,9 +1,9 @@
-"""Saves changes automatically: pushes what the runtime reports in the background, soon but not too often.
+"""Saves changes automatically: pushes in the background when the runtime reports changes, soon but not too often.
 
 A push starts once nothing has changed for `quiet` seconds, and at the latest `max_delay` seconds after the first
-change. While storage works, this and the duration of the push bound the lag. While it does not, pushes are retried
-with growing pauses. Nothing is lost in that time, and the workspace's status shows the error. If changes cannot be
-watched, a push runs from time to time and finds them.
+change. While storage works, `max_delay` and the duration of pushes bound the lag. While storage fails, pushes are
+retried with growing pauses. Nothing is lost meanwhile, and the workspace's status shows the error. If changes cannot
+be watched, a push runs every `poll` seconds and finds them.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class AutoSavePolicy:
 
 
 class PendingChanges:
-    """The times of changes that are not saved yet.
+    """The changes that are not saved yet: only their times.
 
     Attributes:
         noticed: Set while there are changes that no push has begun to save.
@@ -94,7 +94,8 @@ class AutoSave:
         runtime: Reports changes.
         exclude: Patterns of files that are not saved, and so not watched.
         ready: Returns once the workspace is restored. Nothing is saved before.
-        push: Saves everything. Returns False if it should be retried; a conflict that waits for a user does not count.
+        push: Saves everything. Returns False if it should be retried. A conflict, which only a user can resolve, is no
+            reason to retry.
         policy: When to push.
         monotonic: The clock.
 
@@ -130,14 +131,14 @@ class AutoSave:
     def start(self) -> None:
         """Run in the background until `stop`. Idempotent."""
         if not self._tasks:
-            # With a context of its own: the trace of the call that starts it ends long before.
+            # In an empty context, because the trace of the call that starts it ends long before these tasks.
             self._tasks = [
                 asyncio.create_task(work, context=contextvars.Context())
                 for work in (self._watch(), self._push_changes())
             ]
 
     async def stop(self) -> None:
-        """Stop. A running push is cancelled before its commit, or has committed. Idempotent."""
+        """Stop, and cancel a running push: it either has committed or never will. Idempotent."""
         tasks, self._tasks = self._tasks, []
         for task in tasks:
             task.cancel()

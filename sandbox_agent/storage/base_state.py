@@ -1,4 +1,4 @@
-"""The remote state that this agent last saw, and what the sandbox looked like at that moment.
+"""The base: the remote state that this sandbox last saw, and what is known of the sandbox's own files.
 
 Errors: OperationError of the runtime, StorageError, ManifestError.
 """
@@ -10,7 +10,7 @@ import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from sandbox_agent.storage.sandbox.files import Holding
+from sandbox_agent.storage.sandbox.files import RecordedCommit
 from sandbox_link.protocol import OperationError
 
 if TYPE_CHECKING:
@@ -32,19 +32,19 @@ class Base:
     """The remote state that this sandbox last saw. Replaced as a whole, never changed."""
 
     commit: CommitId = NO_COMMIT
-    """The commit that this state is based on."""
+    """The last commit that this sandbox saw."""
     entries: dict[str, Entry] = field(default_factory=dict)
-    """Stored files by path, additions by other writers included."""
+    """Stored entries by path, including what other writers added since that commit."""
     committed: dict[str, Entry] | None = None
     """The entries of that commit alone. None if unknown; the same object as `entries` if nothing was added."""
     signatures: dict[str, Signature] = field(default_factory=dict)
     """Signatures of files whose content is the stored one, by path."""
     in_sandbox: frozenset[str] = frozenset()
-    """Stored paths that the sandbox has, or had: one that is missing there was deleted there."""
+    """Stored paths that the sandbox has or had. If the sandbox lacks one, it was deleted there."""
     conflicts: frozenset[str] = frozenset()
     """Stored paths of which the sandbox has another version. Neither version replaces the other."""
     unchanged: Mapping[str, LocalEntry] = field(default_factory=dict)
-    """What the last push found to match its entry, by path. A scan that returns the same object found no change."""
+    """Files that matched their entry at the last push, by path. Scans return the same object for an unchanged file."""
 
     @property
     def generation(self) -> int:
@@ -53,14 +53,14 @@ class Base:
 
 
 class BaseTracker:
-    """The current base. Not safe for concurrent use: the workspace's lock guards it.
+    """The current base. Not safe for concurrent use: `Workspace` uses it under its mutex.
 
     Attributes:
         base: None until the first read.
-        unconfirmed: The base that a commit will establish if it succeeded although its answer was lost.
+        unconfirmed: The base to adopt if a commit, whose answer is missing, turns out to have succeeded.
         synced_at: When the base's snapshot was committed, ISO 8601; empty if unknown.
         uploading: Paths that a running push uploads; None if no push is running.
-        saved_bytes: Bytes of the files that committed pushes have uploaded, since Bind.
+        saved_bytes: Bytes of the files that successful pushes have uploaded since Bind.
     """
 
     def __init__(self, context: WorkspaceContext) -> None:
@@ -72,19 +72,20 @@ class BaseTracker:
         self._context = context
 
     async def save(self, base: Base) -> None:
-        """Replace the base, and record in the sandbox which commit it holds."""
+        """Replace the base, and record its commit in the sandbox."""
         self._replace(base)
-        holding = Holding(base.commit, is_whole=base.in_sandbox >= base.entries.keys())
+        recorded = RecordedCommit(base.commit, is_whole=base.in_sandbox >= base.entries.keys())
         try:
-            await self._context.files.remember(holding)
+            await self._context.files.record_commit(recorded)
         except OperationError as error:
-            # The next agent then reads an older commit. If that one is ours it continues, else it asks for a restore.
+            # The next agent then reads an older commit. It continues if HEAD is this session's own commit. Otherwise
+            # it asks for a restore.
             _log.warning(
                 "could not record the commit in the sandbox", extra={"reason": error.reason, "error": error.message}
             )
 
     def resolve_uncertain_commit(self, state: HeadState) -> Base | None:
-        """Return the base, moved on to our own commit if HEAD shows that it succeeded. None if nothing was read yet."""
+        """Return the base, if any. If HEAD shows that an unconfirmed commit succeeded, adopt its base first."""
         if self.unconfirmed is not None and self.unconfirmed.commit == state.head.commit:
             self._replace(self.unconfirmed)
         return self.base
@@ -96,18 +97,18 @@ class BaseTracker:
         return self.base
 
     async def adopt(self, state: HeadState) -> Base:
-        """Build the base when the agent is new but the sandbox is not, and return it.
+        """Build the base of a new agent, whose sandbox may be older, and return it.
 
-        A missing file counts as deleted here only if the sandbox had it. Changes that another writer saved since the
+        A missing file counts as deleted only if the sandbox had it. Changes that another writer saved since the
         sandbox's commit are not adopted: a push would replace them unseen.
         """
-        holding = await self._context.files.recall()
+        recorded = await self._context.files.read_commit()
         is_own = state.head.writer == self._context.writer
-        if holding is not None and holding.commit != state.head.commit and not is_own:
-            return self._replace(Base(holding.commit))
+        if recorded is not None and recorded.commit != state.head.commit and not is_own:
+            return self._replace(Base(recorded.commit))
         manifest = await self._context.repository.read_manifest(state.head)
         entries = manifest.by_path()
-        in_sandbox = frozenset(entries) if (is_own if holding is None else holding.is_whole) else frozenset()
+        in_sandbox = frozenset(entries) if (is_own if recorded is None else recorded.is_whole) else frozenset()
         return self._replace(Base(state.head.commit, entries, entries, in_sandbox=in_sandbox))
 
     @contextlib.contextmanager

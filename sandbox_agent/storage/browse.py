@@ -1,4 +1,4 @@
-"""Lists and reads stored files for clients. The bookkeeping is not shown.
+"""Lists and reads stored files for clients, without the bookkeeping.
 
 Errors: OperationError for invalid requests; StorageError.
 """
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from sandbox_agent.storage.errors import ObjectNotFoundError
 from sandbox_agent.storage.repository.keys import BOOKKEEPING, NameRefusedError, check_path, printable
-from sandbox_link.protocol import OperationError
+from sandbox_link.protocol import OperationError, invalid
 from sandbox_proto.v1 import workspace_pb2
 
 if TYPE_CHECKING:
@@ -40,11 +40,11 @@ class StoredFiles:
             OperationError: INVALID_ARGUMENT.
         """
         if page_size > MAX_PAGE_SIZE:
-            raise _invalid(f"page_size must be at most {MAX_PAGE_SIZE}", "page_size")
-        self._check(prefix, "prefix")
-        self._check(page_token, "page_token")
+            raise invalid("page_size", f"page_size must be at most {MAX_PAGE_SIZE}")
+        _check_beginning(prefix, "prefix")
+        _check_beginning(page_token, "page_token")
         if page_token and not page_token.startswith(prefix):
-            raise _invalid("page_token belongs to a listing with another prefix", "page_token")
+            raise invalid("page_token", "page_token belongs to a listing with another prefix")
         size = page_size or MAX_PAGE_SIZE
         found: list[workspace_pb2.StoredFile] = []
         after = self._keys.prefix + page_token if page_token else ""
@@ -66,7 +66,7 @@ class StoredFiles:
         try:
             check_path(path)
         except NameRefusedError as error:
-            raise _invalid(f"{printable(path)}: {error}", "path") from error
+            raise invalid("path", f"{printable(path)}: {error}") from error
         if path.startswith(BOOKKEEPING):
             raise _missing(path)
         try:
@@ -82,17 +82,14 @@ class StoredFiles:
         file.last_modified.FromDatetime(info.last_modified)
         return file
 
-    def _check(self, text: str, field: str) -> None:
-        """Check that the beginning of a path does not leave the workspace's prefix."""
-        try:
-            if text:
-                check_path(text.rstrip("/") if text.endswith("/") else text)
-        except NameRefusedError as error:
-            raise _invalid(f"{field}: {error}", field) from error
 
-
-def _invalid(message: str, field: str) -> OperationError:
-    return OperationError("INVALID_ARGUMENT", "INVALID_ARGUMENT", message, field)
+def _check_beginning(path: str, field: str) -> None:
+    """Check that the beginning of a path does not leave the workspace's prefix."""
+    try:
+        if path:
+            check_path(path.rstrip("/"))
+    except NameRefusedError as error:
+        raise invalid(field, f"{field}: {error}") from error
 
 
 def _missing(path: str) -> OperationError:

@@ -1,4 +1,4 @@
-"""Runs many transfers at a time within bounds of memory and threads."""
+"""Runs many transfers at a time, within limits for memory and threads."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ async def for_each(items: Iterable[_T], work: Callable[[_T], Awaitable[None]]) -
 
 
 class ByteBudget:
-    """Memory that transfers share. A transfer waits until its part is free."""
+    """Memory that transfers share. A transfer waits until enough is free."""
 
     def __init__(self) -> None:
         self._free = MAX_TRANSFER_BYTES
@@ -79,8 +79,8 @@ class BoundedThreads:
     async def run(self, function: Callable[[], _T]) -> _T:
         """Call a function in a thread.
 
-        A thread cannot be stopped, so a cancellation is raised only when the thread has ended. A late write of an
-        abandoned push therefore never meets the next push.
+        A thread cannot be stopped, so a cancellation is raised only when the function has ended. A late write of an
+        abandoned push therefore never overlaps the next push.
         """
         future = asyncio.get_running_loop().run_in_executor(self._pool, function)
         try:

@@ -32,7 +32,7 @@ class WorkspaceContext:
     repository: Repository
     files: SandboxFiles
     writer: str
-    """The session's name. It distinguishes this session's interrupted push from another session's."""
+    """The session's name and uid. They distinguish its own interrupted push from another session's."""
     exclude: tuple[str, ...]
     """Patterns from the binding, besides the default ones."""
     now: Callable[[], str]

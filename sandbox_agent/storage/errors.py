@@ -33,7 +33,7 @@ class StorageError(Exception):
 
 
 class StorageUnavailableError(StorageError):
-    """Failure that may go away: the store is down, slow or full."""
+    """Failure that may be temporary: the store is down, slow or full."""
 
 
 class AccessDeniedError(StorageError):
@@ -53,11 +53,11 @@ class ObjectNotFoundError(StorageError):
 
 
 class ManifestMissingError(StorageError):
-    """Absence of the manifest that HEAD names. A newer commit removed it, or another tool did."""
+    """Absence of the manifest that HEAD names: pruning after a newer commit deleted it, or another tool did."""
 
 
 class KeyObstructedError(StorageError):
-    """Refusal of a key: another object has to be deleted first."""
+    """Refusal of a key that another object blocks: that object has to be deleted first."""
 
 
 class ManifestError(ValueError):

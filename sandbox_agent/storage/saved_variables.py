@@ -1,6 +1,6 @@
 """Saves the variables of a suspended session as one object beside the files, and loads them when it wakes.
 
-For the agent the variables are bytes: it never unpickles them. The object consists of a line of JSON, the bytes from
+The agent treats the variables as bytes and never unpickles them. The object consists of a line of JSON, the bytes from
 the runtime, and the SHA-256 (32 bytes) of both. It is written after the files, in one request. The line names the
 commit that the variables belong to, and they are not used with the files of another commit. A crash between the two
 writes therefore never combines variables and files of different moments. The object is loaded once, then removed.
@@ -89,7 +89,7 @@ class Variables:
         self._may_be_stored = False
 
     async def save(self) -> None:
-        """Save the variables that the interpreters can pickle. Earlier ones are removed even if this fails."""
+        """Save the variables that the interpreters can pickle. If none are saved, remove earlier ones."""
         is_saved, self._may_be_stored = False, True
         try:
             async with asyncio.timeout(SAVE_TIMEOUT + _TRANSFER_TIMEOUT):
@@ -121,7 +121,7 @@ class Variables:
                     await self._runtime.call("variables.load", arguments)
 
     async def forget(self) -> None:
-        """Remove the stored variables, if there may be any."""
+        """Remove the stored variables. Does nothing if there cannot be any."""
         if self._may_be_stored:
             try:
                 async with asyncio.timeout(_TRANSFER_TIMEOUT):

@@ -35,7 +35,7 @@ from sandbox_agent.storage.restore.remote_changes import RemoteChanges
 from sandbox_agent.storage.restore.restore import Restore
 from sandbox_agent.storage.sandbox.files import SandboxFiles
 from sandbox_agent.storage.saved_variables import Location, Variables
-from sandbox_link.protocol import OperationError
+from sandbox_link.protocol import OperationError, invalid
 from sandbox_proto import tracing
 from sandbox_proto.v1 import workspace_pb2
 
@@ -57,10 +57,10 @@ class Workspace:
         store: The bucket.
         keys: The workspace's keys in it.
         runtime: Gives access to the sandbox's files.
-        writer: The session's name. It distinguishes this session's interrupted push from another session's.
+        writer: The session's name and uid. They distinguish its own interrupted push from another session's.
         exclude: Patterns that a push of everything leaves out, besides the default ones.
-        max_age: Seconds that a check for remote changes stays valid; 0: every call checks; negative: none does.
-        autosave_policy: How soon changes are saved automatically; None: never.
+        max_age: Seconds that a check for remote changes stays valid. 0: every call checks. Negative: no call checks.
+        autosave_policy: How soon changes are saved automatically. None: never.
 
     Attributes:
         autosave: Saves changes automatically. None before `start_autosave`, or if the session was bound without it.
@@ -79,13 +79,13 @@ class Workspace:
         self._context = WorkspaceContext(
             store, keys, Repository(store, keys), SandboxFiles(runtime), writer, exclude, _now
         )
-        self._base = BaseTracker(self._context)
+        self._tracker = BaseTracker(self._context)
         self._remote_changes: RemoteChanges | None = None
         if max_age >= 0:
-            self._remote_changes = RemoteChanges(self._context, self._base, self._load_base, self.refresh, max_age)
+            self._remote_changes = RemoteChanges(self._context, self._tracker, self._load_base, self.refresh, max_age)
         self._autosave_policy = autosave_policy
         self.autosave: AutoSave | None = None
-        self._lock = asyncio.Lock()
+        self._mutex = asyncio.Lock()
         self._push_failed = False
         self._last_error = ""
 
@@ -96,7 +96,7 @@ class Workspace:
         Args:
             binding: A binding with a store.
             runtime: Gives access to the sandbox's files.
-            writer: The session's name.
+            writer: The session's name and uid.
 
         Raises:
             OperationError: INVALID_ARGUMENT, field `workspace.key_prefix`, `workspace.store` or
@@ -108,22 +108,21 @@ class Workspace:
         elif binding.WhichOneof("store") == "directory" and binding.directory.path:
             store = DirectoryStore(binding.directory.path)
         else:
-            raise OperationError("INVALID_ARGUMENT", "INVALID_ARGUMENT", "a workspace needs a store", "workspace.store")
+            raise invalid("workspace.store", "a workspace needs a store: set s3, or directory with a path")
         try:
             keys = Keys(binding.key_prefix)
         except NameRefusedError as error:
-            raise OperationError("INVALID_ARGUMENT", "INVALID_ARGUMENT", str(error), "workspace.key_prefix") from error
+            raise invalid("workspace.key_prefix", str(error)) from error
         max_age = duration_seconds(binding.max_staleness)
         if math.isnan(max_age):
-            message = "max_staleness has nanoseconds out of range"
-            raise OperationError("INVALID_ARGUMENT", "INVALID_ARGUMENT", message, "workspace.max_staleness")
+            raise invalid("workspace.max_staleness", "max_staleness has nanoseconds out of range")
         policy = AutoSavePolicy() if binding.save_on_change else None
         return cls(store, keys, runtime, writer, tuple(binding.exclude), max_age, policy)
 
     @property
     def saved_bytes(self) -> int:
         """Bytes of the files that pushes have uploaded, since Bind."""
-        return self._base.saved_bytes
+        return self._tracker.saved_bytes
 
     def is_fresh(self) -> bool:
         """Return whether the last check for remote changes is still valid. If not, a call awaits `refresh_if_stale`."""
@@ -135,7 +134,7 @@ class Workspace:
             await self._remote_changes.refresh_if_stale()
 
     def start_autosave(self, ready: Callable[[], Awaitable[object]]) -> None:
-        """Save changes automatically from when `ready` returns, if the session was bound with it."""
+        """Save changes automatically once `ready` has returned, if the session was bound with autosave."""
         if self._autosave_policy is not None and self.autosave is None:
             files, policy = self._context.files, self._autosave_policy
             self.autosave = AutoSave(files.runtime, self._context.excluded, ready, self._save, policy)
@@ -146,11 +145,12 @@ class Workspace:
     ) -> AsyncGenerator[workspace_pb2.PushResponse, None]:
         """Save `paths`, or everything. Yield the progress, then exactly one `done`.
 
-        A push lists no stored files first: each upload's own condition shows whose object it would replace.
+        A push does not list the stored files first: each upload's condition protects objects of other writers.
 
         Args:
             paths: Relative to the workspace root; empty for everything.
-            follow: Fetch first what another session has saved since the last check. Without it that is an error.
+            follow: If another session has committed since the last check, fetch its changes and push again. If False,
+                its commit is an error.
         """
         meter = ProgressMeter()
         task = asyncio.create_task(self._push(paths, meter, follow=follow))
@@ -162,7 +162,7 @@ class Workspace:
                     yield workspace_pb2.PushResponse(done=messages.push_done(step))
 
     async def push_last(self, session_name: str) -> workspace_pb2.PushDone:
-        """Save everything before the sandbox ends. Its version of a file in conflict is saved under another name."""
+        """Save everything before the sandbox ends. For a file in conflict, save its version under another name."""
         if not self.is_fresh():
             await self.refresh_if_stale()
         result = await self._push((), ProgressMeter())
@@ -172,7 +172,7 @@ class Workspace:
         return messages.push_done(result)
 
     async def wait_for_pruning(self) -> None:
-        """Wait until what pushes no longer need has been deleted from storage, which happens after their answers."""
+        """Wait until pruning has ended. It runs in the background after each push."""
         await self._context.repository.pruner.wait()
 
     async def restore(self) -> AsyncGenerator[workspace_pb2.RestoreResponse, None]:
@@ -187,22 +187,23 @@ class Workspace:
                     yield workspace_pb2.RestoreResponse(done=messages.restore_done(step))
 
     async def refresh(self) -> workspace_pb2.RestoreDone:
-        """Fetch only what changed in storage since the last push or restore. What changed here stays as it is."""
+        """Fetch only what changed in storage since the last push or restore. Keep changes that were made here."""
         return messages.restore_done(await self._restore(ProgressMeter(), changes_only=True))
 
     async def status(self) -> workspace_pb2.WorkspaceStatus:
-        """Return what is saved and what is not. Never fails: what cannot be determined counts as not saved."""
+        """Return what is saved and what is not. Never raises: if that cannot be determined, report unsaved changes."""
         error = self._last_error or (self._remote_changes.error if self._remote_changes is not None else "")
-        # Before the scan: a save that ends during it must not let a change look unsaved although no save will follow.
+        # Read before the scan, which may find a change that is being saved. A lag of 0, read after that save, would
+        # then mean that nothing is going to save the change.
         lag = None if self.autosave is None else self.autosave.lag
         try:
             with translating():
                 base = await self._load_base()
             dirty = self._push_failed or await is_dirty(self._context, base)
         except OperationError as failure:
-            base, dirty = self._base.base or Base(), True
+            base, dirty = self._tracker.base or Base(), True
             error = error or f"{failure.reason}: {failure.message}"
-        return messages.status(base, self._base.synced_at, error, lag, dirty=dirty)
+        return messages.status(base, self._tracker.synced_at, error, lag, dirty=dirty)
 
     def variables_of(self, session_name: str) -> Variables:
         """Return access to a session's variables, which are stored beside its files."""
@@ -221,7 +222,7 @@ class Workspace:
 
     @property
     def credentials_expire_at(self) -> datetime | None:
-        """The time at which the store's credentials expire. None if unknown or if there are no credentials."""
+        """The time at which the store's credentials expire. None if it is unknown or if there are no credentials."""
         return self._context.store.credentials_expire_at if isinstance(self._context.store, S3Store) else None
 
     @property
@@ -256,7 +257,7 @@ class Workspace:
     async def _save(self) -> bool:
         """Push for autosave. Return False if it should soon try again."""
         result = await self._push((), ProgressMeter(), follow=True)
-        # After any other failure, trying again helps only when the file changes.
+        # After any other failure, a retry helps only if the file has changed, and a change leads to a push anyway.
         return not any(reason.startswith("FILE_CHANGED") for _, reason in result.failed)
 
     async def _push(self, paths: Sequence[str], meter: ProgressMeter, *, follow: bool = False) -> PushResult:
@@ -264,13 +265,13 @@ class Workspace:
         with tracing.span("sandbox.push") as span:
             try:
                 async with self._exclusively(is_push=True):
-                    result = await push_changes(self._context, self._base, paths, meter)
+                    result = await push_changes(self._context, self._tracker, paths, meter)
             except BaseMovedError:
                 if not follow or self._remote_changes is None:
                     raise
                 await self.refresh()
                 async with self._exclusively(is_push=True):
-                    result = await push_changes(self._context, self._base, paths, meter)
+                    result = await push_changes(self._context, self._tracker, paths, meter)
             span.set("sandbox.generation", result.base.generation)
             span.set("sandbox.files", result.uploaded)
             span.set("sandbox.bytes", result.uploaded_bytes)
@@ -280,9 +281,9 @@ class Workspace:
     async def _restore(self, meter: ProgressMeter, *, changes_only: bool) -> RestoreResult:
         with tracing.span("sandbox.restore") as span:
             async with self._exclusively():
-                base = await self._base.load() if changes_only else self._base.base
+                base = await self._tracker.load() if changes_only else self._tracker.base
                 result = await Restore(self._context, base, meter, changes_only=changes_only).run()
-                await self._base.save(result.base)
+                await self._tracker.save(result.base)
             span.set("sandbox.generation", result.base.generation)
             span.set("sandbox.files", result.files)
             span.set("sandbox.bytes", result.size)
@@ -291,8 +292,8 @@ class Workspace:
 
     @contextlib.asynccontextmanager
     async def _exclusively(self, *, is_push: bool = False) -> AsyncIterator[None]:
-        """Hold the lock. Translate the body's errors, and record for `status` whether it failed."""
-        async with self._lock:
+        """Run the body under the mutex. Translate its errors, and record for `status` whether it failed."""
+        async with self._mutex:
             try:
                 with translating():
                     yield
@@ -305,13 +306,13 @@ class Workspace:
                 self._push_failed = False
 
     async def _load_base(self) -> Base:
-        if self._base.base is None:
-            async with self._lock:
-                return await self._base.load()
-        return self._base.base
+        if self._tracker.base is None:
+            async with self._mutex:
+                return await self._tracker.load()
+        return self._tracker.base
 
     def _commit(self) -> CommitId | None:
-        return self._base.base.commit if self._base.base is not None else None
+        return self._tracker.base.commit if self._tracker.base is not None else None
 
 
 def _now() -> str:

@@ -97,7 +97,7 @@ class InterpreterServiceServicer:
         """Like Execute, but returns one message: the events so far. It returns as soon as the cell has ended or has other
         events, at the latest 20 ms after its start. If the last event is not `completed`, continue with Execute and the
         same `request_id`: it attaches and begins with the first event again. A short cell takes one round trip this way,
-        and a quarter to a third less time than a stream. `request_id` should be set. Errors are those of Execute.
+        and a quarter to a third less time than with Execute. Set `request_id`. Errors are those of Execute.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

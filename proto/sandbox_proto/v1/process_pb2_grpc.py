@@ -147,7 +147,7 @@ class ProcessServiceServicer:
 
     def Signal(self, request, context):
         """Sends a signal to the whole group of a process and to the foreground job of its terminal. KILL goes to all its
-        descendants, even those in sessions of their own. Also for the commands of Run.
+        descendants, even those in sessions of their own. The process may also be a command of Run.
 
         Errors: INVALID_ARGUMENT (`signal`); FAILED_PRECONDITION, PROCESS_ENDED (`process_id`).
         """

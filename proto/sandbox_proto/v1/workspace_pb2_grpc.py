@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class WorkspaceServiceStub:
-    """Object storage of this session's workspace.
+    """Saves and restores this session's workspace in object storage.
     """
 
     def __init__(self, channel):
@@ -63,7 +63,7 @@ class WorkspaceServiceStub:
 
 
 class WorkspaceServiceServicer:
-    """Object storage of this session's workspace.
+    """Saves and restores this session's workspace in object storage.
     """
 
     def Push(self, request, context):
@@ -71,15 +71,17 @@ class WorkspaceServiceServicer:
         files that `done` counts are durable. A file that failed is listed and not counted.
         A push never replaces a file that another writer stored since this sandbox last saw it: that file fails with
         WORKSPACE_CONFLICT.
+        If another session has committed, its changes are fetched first, unless `max_staleness` is negative.
         Errors: NOT_FOUND (one of `paths`), UNAVAILABLE (storage is down: nothing is lost, the workspace stays dirty),
-        ABORTED (another writer committed: restore first).
+        ABORTED, WORKSPACE_CONFLICT (another session is pushing; or it has committed and nothing is fetched: restore first).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Restore(self, request, context):
-        """Restores the stored generation into the sandbox and checks each digest. Local files that are not stored stay.
+        """Restores the stored generation into the sandbox, with files that others added since. Checks the digests of the
+        generation's own files. Local files that are not stored stay.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -143,7 +145,7 @@ def add_WorkspaceServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class WorkspaceService:
-    """Object storage of this session's workspace.
+    """Saves and restores this session's workspace in object storage.
     """
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""The interface of an object store, as a workspace needs it. `s3` and `directory` implement it.
+"""The interface that a workspace needs from an object store. `s3` and `directory` implement it.
 
 Errors: StorageError; sandbox_agent.storage.errors describes its kinds.
 """
@@ -25,9 +25,9 @@ class ObjectInfo:
     etag: str
     """Opaque. It changes with the content."""
     last_modified: datetime
-    """On the store's clock."""
+    """By the store's clock."""
     writer_tag: int | None = None
-    """The writer tag given to `put`; 0 without one, None if unknown, as in a listing. A copy may have its source's."""
+    """The writer tag given to `put`; 0 without one. None if unknown, as in a listing. A copy may have its source's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class StoredObject:
 
     info: ObjectInfo
     served_at: datetime
-    """When the store answered, on its clock."""
+    """When the store answered, by its clock."""
     chunks: AsyncIterator[bytes]
     """Pieces of at most 1 MiB."""
 
@@ -74,7 +74,7 @@ class ObjectStore(Protocol):
             The new etag.
 
         Raises:
-            PreconditionFailedError: A condition does not hold.
+            PreconditionFailedError: The object does not meet a condition.
             ObjectNotFoundError: May be raised instead if `if_match` is set and the object does not exist.
         """
         ...
@@ -92,9 +92,9 @@ class ObjectStore(Protocol):
 
         Args:
             source: The key of the source.
-            destination: The key of the copy. After an error it may hold an unusable object.
+            destination: The key of the copy. After an error it may name an unusable object.
             if_match: The etag that the source must have.
-            size: The size of the object with that etag, if known. It saves a request.
+            size: The size of the object with that etag, if known, which saves a request.
 
         Raises:
             ObjectNotFoundError: The source does not exist.
@@ -116,7 +116,7 @@ class ObjectStore(Protocol):
         ...
 
     def is_unchanged(self, prefix: str) -> bool:
-        """Return True if certainly nothing below a prefix changed since `start_watching`. Never blocks."""
+        """Return whether it is certain that nothing below a prefix changed since `start_watching`. Never blocks."""
         ...
 
     async def start_watching(self, prefix: str) -> bool:

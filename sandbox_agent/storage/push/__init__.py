@@ -1,1 +1,1 @@
-"""From the sandbox to storage."""
+"""Pushes: from the sandbox to storage."""

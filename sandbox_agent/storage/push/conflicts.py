@@ -1,6 +1,6 @@
 """Keeps both versions of files that changed here and in storage, when the sandbox is about to end.
 
-While a session runs, both versions stay as they are until a user resolves the conflict. When the session ends, the
+While a session runs, neither version replaces the other until a user resolves the conflict. When the session ends, the
 sandbox's version is renamed to `<name>.conflict-<session>` and saved under that name like any other file.
 """
 

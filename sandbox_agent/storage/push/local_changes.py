@@ -38,13 +38,13 @@ class Problems:
     conflicts: set[str] = field(default_factory=set)
     """Paths that are in conflict after this push."""
     resolved_by_deletion: set[str] = field(default_factory=set)
-    """Paths whose conflict is over because the sandbox deleted its version."""
+    """Paths whose conflict has ended because the sandbox deleted its version."""
     is_obstructed: bool = False
     """Another stored file blocked the key of a file."""
 
     @contextlib.contextmanager
     def collecting(self, path: str) -> Iterator[None]:
-        """Turn an error of the body into a failure of this path, unless the sandbox is not available."""
+        """Turn an error of the body into a failure of this path, unless the sandbox is unavailable."""
         try:
             yield
         except OperationError as error:
@@ -81,7 +81,7 @@ class LocalChanges:
 
         Args:
             uploaded: Uploaded files by path.
-            repaired: Entries of objects that were brought back after an interrupted push, and so have another etag.
+            repaired: Entries of objects that were restored after an interrupted push, and so have another etag.
         """
         for path, known in repaired.items():
             entry = self.entries.get(path)
@@ -111,7 +111,7 @@ class LocalChanges:
         return self.base.in_sandbox.union(self.entries).difference(self.deleted)
 
     def find_unchanged(self, entries: Mapping[str, Entry], *, is_whole: bool) -> Mapping[str, LocalEntry]:
-        """Return what needs no second look until it changes: the next base's `unchanged`.
+        """Return the next base's `unchanged`: files that no push compares again until they change.
 
         Args:
             entries: The next base's entries.
@@ -140,7 +140,7 @@ async def find_local_changes(
     Args:
         context: The workspace's.
         base: The remote state that the sandbox last saw.
-        scanned: The sandbox's files by path, of those that are pushed.
+        scanned: The sandbox's files by path, as far as they are pushed.
         meter: Gets the number of files, and the size of those to upload.
         is_whole: All of the sandbox was scanned.
     """
@@ -149,7 +149,7 @@ async def find_local_changes(
     rest = {
         path: local
         for path, local in scanned.items()
-        if path not in kept and _has_storable_name(context, base, path, problems)
+        if path not in kept and _check_name(context, base, path, problems)
     }
     if base.conflicts:
         await _check_conflicts(context, base, rest, problems, is_whole=is_whole)
@@ -170,7 +170,7 @@ async def find_local_changes(
 async def is_dirty(context: WorkspaceContext, base: Base) -> bool:
     """Return whether a push of everything would find a change or a conflict. No content is read.
 
-    A file may only look changed, so the answer can be true although nothing needs to be saved.
+    A file whose times have changed may still have the stored content, so the result may be a false alarm.
     """
     if base.conflicts:
         return True
@@ -184,7 +184,8 @@ async def is_dirty(context: WorkspaceContext, base: Base) -> bool:
     return False
 
 
-def _has_storable_name(context: WorkspaceContext, base: Base, path: str, problems: Problems) -> bool:
+def _check_name(context: WorkspaceContext, base: Base, path: str, problems: Problems) -> bool:
+    """Return whether a path can be stored. If not, record the failure."""
     entry = base.entries.get(path)
     if entry is not None and entry.type == "file":
         return True
@@ -199,7 +200,7 @@ def _has_storable_name(context: WorkspaceContext, base: Base, path: str, problem
 async def _check_conflicts(
     context: WorkspaceContext, base: Base, scanned: Mapping[str, LocalEntry], problems: Problems, *, is_whole: bool
 ) -> None:
-    """Record which conflicts remain. One is over if both versions are equal, or if the sandbox deleted its own."""
+    """Record which conflicts remain. A conflict ends if both versions are equal, or if the sandbox deleted its own."""
 
     async def check(path: str) -> None:
         local, entry = scanned.get(path), base.entries[path]
@@ -240,7 +241,7 @@ async def _hash(context: WorkspaceContext, changes: LocalChanges, candidates: Se
 
 
 async def _find_deleted(context: WorkspaceContext, base: Base, candidates: Sequence[str]) -> list[str]:
-    """Return the candidates that are not in the sandbox. Others may be there and excluded from scans."""
+    """Return the candidates that no longer exist in the sandbox. Others may exist although a scan excluded them."""
     deleted: list[str] = []
 
     async def check(path: str) -> None:

@@ -1,4 +1,4 @@
-"""Plans a push, and holds the comparisons that pushes and restores share. Pure: no I/O, no clock.
+"""Plans a push, and makes the comparisons that pushes and restores share. Pure: no I/O, no clock.
 
 They compare the sandbox's files (LocalEntry) with the stored ones (Entry). A signature shows that a file's content is
 the stored one without reading it.
@@ -31,7 +31,7 @@ class PushPlan:
     metadata_only: list[Entry] = field(default_factory=list)
     """Symlinks and empty folders."""
     deleted: list[str] = field(default_factory=list)
-    """Stored paths that the scan did not find. A path outside of what was scanned may still be there."""
+    """Stored paths that the scan did not find. A file that scans exclude may still exist."""
 
 
 def plan_push(
@@ -43,10 +43,10 @@ def plan_push(
     """Compare the sandbox with what is stored.
 
     Args:
-        scanned: The sandbox's files, of those that are pushed.
+        scanned: The sandbox's files, as far as they are pushed.
         stored: The stored entries by path.
         signatures: Signatures of files that are known to have the stored content.
-        missing: Paths that the sandbox had and that no scan found. One that is stored was deleted.
+        missing: Paths that the sandbox had and that the scan did not find.
     """
     plan = PushPlan()
     for local in scanned:
@@ -56,8 +56,8 @@ def plan_push(
         elif entry is None or entry.type != "file" or entry.size != local.size:
             plan.upload.append(local)
         elif has_signature(local, signatures.get(local.path)):
-            is_described = entry.mtime_ns == local.mtime_ns and entry.mode == local.mode
-            plan.keep.append(entry if is_described else local.as_entry(entry.sha256, entry.etag))
+            is_current = entry.mtime_ns == local.mtime_ns and entry.mode == local.mode
+            plan.keep.append(entry if is_current else local.as_entry(entry.sha256, entry.etag))
         else:
             plan.hash_first.append(local)
     plan.upload.sort(key=lambda local: local.path)
@@ -71,7 +71,7 @@ def has_signature(local: LocalEntry, signature: Signature | None) -> bool:
 
 
 def is_described(local: LocalEntry, entry: Entry | None, signature: Signature | None) -> bool:
-    """Return whether an entry describes a scanned file, so that it needs no second look until it changes."""
+    """Return whether an entry describes a scanned file, so that no push compares the two again until it changes."""
     if local.type != "file" or entry is None:
         return local.as_entry() == entry
     if not has_signature(local, signature):
@@ -92,7 +92,7 @@ def is_same(new: Entry, old: Entry | None) -> bool:
 def merge_entries(
     stored: Mapping[str, Entry], local: Mapping[str, Entry], deleted: Collection[str], *, is_tree: bool = False
 ) -> dict[str, Entry]:
-    """Return the entries of the next snapshot: the stored ones without the deleted, replaced by the sandbox's.
+    """Return the entries of the next snapshot: the stored ones, except deleted ones, updated with the sandbox's.
 
     If two of them exclude each other, such as a file and a folder of the same name, the sandbox's wins.
 
@@ -100,7 +100,7 @@ def merge_entries(
         stored: The stored entries.
         local: The sandbox's entries.
         deleted: Paths of `stored` that the sandbox deleted.
-        is_tree: `stored` is a committed snapshot, whose paths are sorted and do not exclude each other.
+        is_tree: `stored` is a committed snapshot: its paths are sorted and do not exclude each other.
     """
     if is_tree and not deleted and local.keys() <= stored.keys():
         return {**stored, **local}

@@ -43,7 +43,7 @@ class PushResult:
     uploaded_bytes: int = 0
     failed: list[tuple[str, str]] = field(default_factory=list)
     is_obstructed: bool = False
-    """Another stored file, which this push deleted, blocked the key of a file. One more push saves it."""
+    """The key of a file was blocked by another stored file, which this push deleted. One more push saves the file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,16 +143,17 @@ async def _save(
     interrupted = InterruptedPush(context.store, context.keys, state.head, is_tagged=state.is_tagged)
     lock = Lock(context, state, writes_tags=interrupted.wrote_tags)
     journal = UndoJournal(context, lock, interrupted, uploads)
-    # Some stores ignore a copy's condition. This check leaves them only a short race, and it changes nothing.
-    async with run_alongside(journal.find_moved()) as finding:
+    # Some stores ignore a copy's condition. With this check, only a short race remains there. It writes nothing, so it
+    # may run before the lock is acquired.
+    async with run_alongside(journal.find_changed()) as finding:
         await lock.acquire(journal.undo())
-        moved = await finding
+        changed = await finding
     async with lock.refreshing():
         if state.head.interrupted:
             await journal.find_leftovers()
         if state.head.removed:
             await pruner.delete_dropped(state.head.removed, state.modified)
-        await journal.back_up(moved)
+        await journal.back_up(changed)
         uploaded = await _upload(Uploader(context, lock, journal, base.entries, meter), changes)
         repaired = await journal.repair(base.entries, uploaded)
     changes.add_uploads(uploaded, repaired)

@@ -49,7 +49,7 @@ class Uploader:
 
     Args:
         context: The workspace's.
-        lock: The push's lock, which is held.
+        lock: The push's lock, which has been acquired.
         journal: The push's undo journal, which has every path that is uploaded.
         entries: The base's entries by path.
         meter: Counts what was uploaded.
@@ -71,7 +71,7 @@ class Uploader:
         self._budget = ByteBudget()
 
     async def upload(self, local: LocalEntry) -> UploadedFile | None:
-        """Upload a file. Returns None, and leaves the object alone, if another writer stored one that is unknown here.
+        """Upload a file. Returns None, and leaves the object alone, if it is another writer's and unknown here.
 
         Raises:
             OperationError: ABORTED, FILE_CHANGED: the file kept changing.
@@ -97,10 +97,10 @@ class Uploader:
                 if condition is not None:
                     new_etag = await self._put(reading, chunks, condition)
                 else:
-                    # Only its digest is needed. Some stores ignore conditions, so a put might replace the object.
+                    # Only the digest is needed. Some stores ignore conditions, so a put might replace the object.
                     async for _ in chunks:
                         pass
-                    new_etag = self._accept(reading)
+                    new_etag = self._etag_of_same_content(reading)
         if not new_etag:
             return None
         self._meter.add(local.size)
@@ -117,7 +117,7 @@ class Uploader:
         current = self._journal.current(path)
         if current.etag == etag:
             return _condition(etag)
-        # Another writer, or an interrupted repair, wrote the object again with the content that this sandbox knows.
+        # Another writer or an interrupted repair has written the object again, with the content of this sandbox's base.
         entry = self._entries.get(path)
         if entry is not None and entry.sha256 == current.sha256 and self._journal.is_backed_up(current.sha256):
             return _condition(current.etag)
@@ -131,16 +131,16 @@ class Uploader:
             return await self._context.store.put(key, chunks, writer_tag=generation, **condition)
         except (PreconditionFailedError, ObjectNotFoundError):
             await self._journal.record_foreign_objects([path])
-            etag = self._accept(reading)
+            etag = self._etag_of_same_content(reading)
             leftover = self._journal.leftover(path)
             if not etag and leftover is not None and leftover.etag:
                 # Either this push's own object, or a late one of the interrupted push. Both may be replaced. The tag
-                # does not say whose push of this generation wrote it, so make sure that the lock still holds.
+                # names only the generation, and not the writer: make sure that no other writer has taken the lock.
                 await self._lock.refresh()
                 raise ObjectNotFoundError(path) from None
             return etag
 
-    def _accept(self, reading: FileReading) -> str:
+    def _etag_of_same_content(self, reading: FileReading) -> str:
         """Return the etag of the stored object if it has the content that was read, else "".
 
         Raises:

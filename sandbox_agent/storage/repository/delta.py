@@ -19,17 +19,17 @@ if TYPE_CHECKING:
 MAX_PATHS: Final = 256
 """Paths in a delta. A larger change writes a new manifest."""
 MAX_BYTES: Final = 64 << 10
-"""Characters of a delta in HEAD. A push writes HEAD twice, and up to this size that costs less than a request."""
+"""Bytes of a delta in HEAD. A push writes HEAD twice, and up to this size that costs less than a manifest's request."""
 
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """Replacements for entries of a manifest. In HEAD it is called `changes`."""
+    """Changes to the entries of a manifest. In HEAD they are called `changes`."""
 
     changed: Mapping[str, Entry] = field(default_factory=dict)
     """Changed and new entries by path."""
-    gone: frozenset[str] = frozenset()
-    """Paths that the snapshot no longer has."""
+    deleted: frozenset[str] = frozenset()
+    """Paths that the snapshot no longer has. In HEAD they are called `gone`."""
 
     def apply(self, entries: Mapping[str, Entry]) -> dict[str, Entry]:
         """Return a manifest's entries with this delta applied, sorted by path.
@@ -37,17 +37,17 @@ class Delta:
         Raises:
             ManifestError: The delta does not fit the manifest.
         """
-        if not self.changed and not self.gone:
+        if not self.changed and not self.deleted:
             return dict(entries)
         merged = {**entries, **self.changed}
-        for path in self.gone:
+        for path in self.deleted:
             merged.pop(path, None)
         check_tree(merged.values())
         return {path: merged[path] for path in sorted(merged)}
 
 
 def find_delta(before: Delta, old: Mapping[str, Entry], new: Mapping[str, Entry]) -> Delta | None:
-    """Return the delta of a new snapshot. Returns None if it is so large that a new manifest is better.
+    """Return the delta of a new snapshot. Returns None if it exceeds a bound, so that a new manifest is needed.
 
     Args:
         before: The delta of the old snapshot, to the same manifest.
@@ -57,10 +57,10 @@ def find_delta(before: Delta, old: Mapping[str, Entry], new: Mapping[str, Entry]
     # Nearly all entries are the same objects and need no comparison.
     replaced = {path: entry for path, entry in new.items() if old.get(path) is not entry}
     changed = {path: entry for path, entry in replaced.items() if old.get(path) != entry}
-    gone = old.keys() - new.keys()
-    kept = {path: entry for path, entry in before.changed.items() if path not in gone}
-    delta = Delta({**kept, **changed}, (before.gone - changed.keys()) | gone)
-    if len(delta.changed) + len(delta.gone) > MAX_PATHS or len(encode_delta(delta)) > MAX_BYTES:
+    deleted = old.keys() - new.keys()
+    kept = {path: entry for path, entry in before.changed.items() if path not in deleted}
+    delta = Delta({**kept, **changed}, (before.deleted - changed.keys()) | deleted)
+    if len(delta.changed) + len(delta.deleted) > MAX_PATHS or len(encode_delta(delta)) > MAX_BYTES:
         return None
     return delta
 
@@ -68,11 +68,11 @@ def find_delta(before: Delta, old: Mapping[str, Entry], new: Mapping[str, Entry]
 def encode_delta(delta: Delta) -> str:
     """Return a delta as HEAD stores it."""
     files = ",".join(map(encode_entry, delta.changed.values()))
-    return f'{{"files":[{files}],"gone":{json.dumps(sorted(delta.gone), separators=(",", ":"))}}}'
+    return f'{{"files":[{files}],"gone":{json.dumps(sorted(delta.deleted), separators=(",", ":"))}}}'
 
 
 def decode_delta(value: Any) -> Delta:
-    """Return a delta from HEAD. None, from an older version's HEAD, is the empty one.
+    """Return a delta from HEAD. An older HEAD has None, which means an empty delta.
 
     Raises:
         ManifestError: The value is not a delta, or exceeds a bound.

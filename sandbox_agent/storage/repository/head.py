@@ -61,7 +61,7 @@ class LockRecord:
     writer: str
     since: str
     undo: Mapping[str, PreviousObject] = field(default_factory=dict)
-    """The undo journal by path: every object that the push may replace or add."""
+    """The undo journal: every object that the push may replace or add, as it was before, by path."""
     writes_tags: bool = True
     """The push tags each object that it uploads with its generation."""
 
@@ -128,7 +128,7 @@ def decode_head(data: bytes) -> Head:
         raise ManifestError("HEAD names a manifest that belongs neither to its generation nor to an older one")
     removed = _paths(value, "removed")
     if not all(isinstance(etag, str) for etag in removed.values()):
-        raise ManifestError("HEAD's `removed` does not hold etags")
+        raise ManifestError("HEAD's `removed` has a value that is not an etag")
     return Head(
         generation,
         manifest,
@@ -145,20 +145,20 @@ def _read_lock(value: Any, generation: int) -> LockRecord | None:
         return None
     if not isinstance(value, dict):
         raise ManifestError("HEAD's `pushing` is neither null nor an object")
-    made = take_generation(value)
-    if made not in {generation, generation + 1}:
+    lock_generation = take_generation(value)
+    if lock_generation not in {generation, generation + 1}:
         raise ManifestError("HEAD's `pushing` is neither of this generation nor of the next")
     undo = {path: _read_previous(item) for path, item in _paths(value, "undo").items()}
     writer, since = take_text(value, "writer", 512), take_text(value, "since", 64)
-    return LockRecord(made, writer, since, undo, value.get("marked") is True)
+    return LockRecord(lock_generation, writer, since, undo, value.get("marked") is True)
 
 
 def _read_previous(item: Any) -> PreviousObject:
     if not isinstance(item, dict):
-        raise ManifestError("HEAD's `undo` does not hold objects")
+        raise ManifestError("HEAD's `undo` has a value that is not an object")
     before = PreviousObject(take_text(item, "sha256", 64), take_text(item, "etag", 1024))
     if (before.sha256 or before.etag) and not (is_sha256(before.sha256) and before.etag):
-        raise ManifestError("HEAD's `undo` does not hold digests with etags")
+        raise ManifestError("HEAD's `undo` has an entry without a valid digest or etag")
     return before
 
 

@@ -1,4 +1,4 @@
-"""Distinguishes what an interrupted push left behind from what others stored under the same names since.
+"""Distinguishes what an interrupted push left behind from what other writers have stored at the same paths since.
 
 A push tags each object that it uploads with the generation that it makes. Until the commit, HEAD names the generation
 before. An object with the tag of the next generation therefore comes from an interrupted push. An object with another
@@ -42,7 +42,7 @@ class InterruptedPush:
 
     Attributes:
         undo: The push's undo journal by path.
-        wrote_tags: All objects that the push may have left have tags.
+        wrote_tags: All objects that the push uploaded have tags. True without an interrupted push.
     """
 
     def __init__(self, store: ObjectStore, keys: Keys, head: Head, *, is_tagged: bool) -> None:
@@ -55,7 +55,7 @@ class InterruptedPush:
         self._keys = keys
 
     async def find_all(self, objects: Mapping[str, ObjectInfo]) -> tuple[dict[str, Leftover], set[str]]:
-        """Return the push's leftovers by path, and the paths that other writers changed since.
+        """Return the push's leftovers by path, and the paths that other writers have changed since.
 
         Paths that are as they were before the push are in neither.
 
@@ -63,9 +63,9 @@ class InterruptedPush:
             objects: All stored files by path.
         """
         # No push deletes a file before its commit: another writer removed what is missing.
-        gone = {path for path, before in self.undo.items() if path not in objects and before.exists}
-        leftovers = {} if self._has_tags else dict.fromkeys(gone, Leftover())
-        foreign = gone if self._has_tags else set()
+        missing = {path for path, before in self.undo.items() if path not in objects and before.exists}
+        leftovers = {} if self._has_tags else dict.fromkeys(missing, Leftover())
+        foreign = missing if self._has_tags else set()
 
         async def find(path: str) -> None:
             leftover = await self.find(path)
@@ -87,5 +87,5 @@ class InterruptedPush:
         except ObjectNotFoundError:
             return None if self._has_tags and self.undo[path].exists else Leftover()
         # Without tags every object counts as the push's: the store does not keep tags, or an older agent pushed.
-        is_left = not self._has_tags or info.writer_tag is None or info.writer_tag == self._generation + 1
-        return Leftover(info.etag) if is_left or info.etag == self.undo[path].etag else None
+        is_own = not self._has_tags or info.writer_tag is None or info.writer_tag == self._generation + 1
+        return Leftover(info.etag) if is_own or info.etag == self.undo[path].etag else None

@@ -110,7 +110,7 @@ class Keys:
         self.files = prefix + FILES
         self.bookkeeping = prefix + BOOKKEEPING
         self.head = prefix + HEAD
-        self.previous = prefix + PREVIOUS
+        self.backups = prefix + PREVIOUS
 
     def of_file(self, path: str) -> str:
         """Return the key of a file.
@@ -124,21 +124,21 @@ class Keys:
         return key
 
     def of_manifest(self, name: str) -> str:
-        """Return the key of a manifest with the name that HEAD has."""
+        """Return the key of a manifest. HEAD contains the manifest's name."""
         return self.bookkeeping + name
 
-    def of_previous(self, generation: int, sha256: str) -> str:
+    def of_backup(self, generation: int, sha256: str) -> str:
         """Return the key of the backup of a file's content.
 
         Args:
             generation: The generation of the push that replaces the file.
             sha256: The content's digest.
         """
-        return f"{self.previous}{generation:010d}-{sha256}"
+        return f"{self.backups}{generation:010d}-{sha256}"
 
-    def previous_of(self, key: str) -> tuple[int, str]:
-        """Return the generation and the sha256 from a backup's key. The generation of an older agent's backup is 0."""
-        generation, _, sha256 = key.removeprefix(self.previous).rpartition("-")
+    def read_backup(self, key: str) -> tuple[int, str]:
+        """Return the generation and the sha256 in a backup's key. The generation of an older agent's backup is 0."""
+        generation, _, sha256 = key.removeprefix(self.backups).rpartition("-")
         return (int(generation) if generation.isdecimal() else 0), sha256
 
     def path_of(self, key: str) -> str:

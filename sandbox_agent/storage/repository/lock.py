@@ -1,7 +1,7 @@
-"""The lock of a push on the workspace: a record in HEAD that names the writer and holds the undo journal.
+"""The lock of a push on the workspace: a record in HEAD that names the writer and contains the undo journal.
 
-A writer refreshes its lock while it pushes. A lock that is not refreshed becomes stale, and the next push takes over
-and undoes what the interrupted one did. docs/pod-contract.md, section Storage, describes the order of steps.
+A writer refreshes its lock while it pushes. A lock that is not refreshed becomes stale. The next push then takes it
+over and undoes what the interrupted push did. docs/storage.md describes the order of the steps.
 
 Errors: StorageError; PreconditionFailedError if another writer holds the lock.
 """
@@ -34,7 +34,7 @@ _log = logging.getLogger(__name__)
 
 
 class BaseMovedError(OperationError):
-    """Refusal of a push whose base is outdated: another writer committed a snapshot since. A refresh resolves it."""
+    """Refusal of a push whose base is outdated: another writer has committed a snapshot. A refresh resolves it."""
 
 
 def check_available(state: HeadState, base: Base, writer: str) -> None:
@@ -51,8 +51,8 @@ def check_available(state: HeadState, base: Base, writer: str) -> None:
     """
     if state.head.commit != base.commit:
         message = (
-            f"{state.head.writer or 'another writer'} saved generation {state.head.generation} of this workspace since "
-            f"this sandbox had generation {base.generation}: restore first, then push again"
+            f"{state.head.writer or 'another writer'} has saved generation {state.head.generation} of this workspace, "
+            f"and this sandbox has generation {base.generation}: restore first, then push again"
         )
         raise BaseMovedError("ABORTED", "WORKSPACE_CONFLICT", message)
     if state.head.lock is not None and state.is_locked_by_other(writer):
@@ -71,7 +71,7 @@ class Lock:
     Args:
         context: The workspace's.
         state: HEAD as it was read.
-        writes_tags: Everything that an undo needs to recognise has a writer tag.
+        writes_tags: Every object that an undo needs to recognise has a writer tag.
 
     Attributes:
         state: HEAD as it was read, then as this lock last wrote it.
@@ -132,7 +132,7 @@ class Lock:
         self.state = await self._context.repository.move_head(self.state, head)
 
     async def release(self) -> None:
-        """Delete the files that the commit dropped, and release the lock. If this fails, the next push does it."""
+        """Delete the files that the commit dropped, and release the lock. If storage fails, the next push does it."""
         committed = self.state.head
         if committed.lock is None:
             return

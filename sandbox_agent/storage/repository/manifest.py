@@ -1,6 +1,6 @@
 """The manifest: the list of a snapshot's files. Pure: no I/O.
 
-A manifest comes from storage, where others write too, so everything is checked before use.
+Others may write to storage too, so every value of a stored manifest is checked before use.
 
 Errors: ManifestError, which says what is wrong.
 """
@@ -70,8 +70,8 @@ def manifest_name(generation: int, token: str) -> str:
 
     Args:
         generation: The generation.
-        token: 16 random hex digits, different for each manifest. A writer that has lost its lock, and does not know
-            yet, therefore overwrites no other writer's manifest.
+        token: 16 random hex digits, different for each manifest. A writer that has lost its lock without knowing it
+            therefore cannot overwrite another writer's manifest.
     """
     return f"manifest-{generation:010d}-{token}.json"
 
@@ -168,7 +168,7 @@ def check_tree(entries: Iterable[Entry]) -> None:
     """Check that no path occurs twice, and that no path lies below one that is not a folder.
 
     Raises:
-        ManifestError: A path does.
+        ManifestError: A path occurs twice, or lies below a file or symlink.
     """
     kinds: dict[str, str] = {}
     for entry in entries:

@@ -1,6 +1,6 @@
 """Deletes what no snapshot needs: backups of replaced objects, old manifests and files that a commit dropped.
 
-Backups and manifests are deleted in the background after a commit. Only the next push and the end of the agent wait
+Backups and manifests are deleted in the background after a commit. The next push, a drain and the end of the agent wait
 for that. No lock is needed: every key names its generation, and only keys up to the committed generation are deleted.
 A running push writes keys of the next generation.
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from sandbox_agent.storage.repository.keys import Keys
 
 CLOSE_TIMEOUT: Final = 10.0
-"""Seconds that the end of the agent waits for a deletion. The workspace's next agent finds the rest."""
+"""Seconds to wait for a deletion when the agent ends. The workspace's next agent deletes the rest."""
 
 _log = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ class Pruner:
     """Pruning of one workspace.
 
     Attributes:
-        last_pruned: The commit after which this agent left nothing to delete. None if it knows of no such commit.
+        last_pruned: The last commit after which nothing was left to delete. None if this agent knows of none.
     """
 
     def __init__(self, store: ObjectStore, keys: Keys) -> None:
@@ -77,8 +77,8 @@ class Pruner:
             generation: HEAD's generation. The next one is allowed only while this agent holds its lock.
         """
         obsolete = []
-        async for page in self._store.pages(self._keys.previous):
-            obsolete += [info.key for info in page if self._keys.previous_of(info.key)[0] <= generation]
+        async for page in self._store.pages(self._keys.backups):
+            obsolete += [info.key for info in page if self._keys.read_backup(info.key)[0] <= generation]
         current = self._keys.of_manifest(head.manifest)
         async for page in self._store.pages(self._keys.of_manifest("manifest-")):
             for info in page:

@@ -109,7 +109,7 @@ class Repository:
         self.pruner = Pruner(store, keys)
 
     async def read_head(self) -> HeadState:
-        """Return HEAD, or the empty one if there is none. A failed request never counts as an empty workspace."""
+        """Return HEAD, or an empty one if there is none. A failed request never counts as an empty workspace."""
         try:
             async with self._store.get(self._keys.head) as stored:
                 content = await read_all(stored, MAX_BYTES)
@@ -141,7 +141,7 @@ class Repository:
         return HeadState(new, etag)
 
     async def read_manifest(self, head: Head) -> Manifest:
-        """Return HEAD's snapshot: the manifest that HEAD names, with its delta applied. Empty if HEAD names none.
+        """Return HEAD's snapshot: the manifest that HEAD names, with HEAD's delta applied. Empty if HEAD names none.
 
         Raises:
             ManifestMissingError: The manifest is not there.
@@ -182,8 +182,8 @@ class Repository:
         _, foreign = await interrupted.find_all(listing.objects)
         backups: dict[str, ObjectInfo] = {}
         if state.head.interrupted:
-            # A push backs up each object before it replaces it. Backups are listed after the files, so every
-            # replaced file that was seen has one, and none is deleted while HEAD is the same.
+            # A push backs up each object before it replaces it. Backups are listed after the files, so there is one
+            # for every replaced file in the listing. None is deleted while HEAD stays the same.
             backups = await self.list_backups(state.head)
             if _without_time((await self.read_head()).head) != _without_time(state.head):
                 return None
@@ -193,9 +193,9 @@ class Repository:
     async def list_backups(self, head: Head) -> dict[str, ObjectInfo]:
         """Return the backups that uncommitted pushes made of replaced objects, by sha256."""
         found = {}
-        async for page in self._store.pages(self._keys.previous):
+        async for page in self._store.pages(self._keys.backups):
             for info in page:
-                generation, sha256 = self._keys.previous_of(info.key)
+                generation, sha256 = self._keys.read_backup(info.key)
                 if not generation or generation > head.generation:
                     found[sha256] = info
         return found
@@ -221,7 +221,7 @@ class Repository:
 
 
 def _without_time(head: Head) -> Head:
-    """Return HEAD without the time that a long push refreshes again and again."""
+    """Return HEAD without the time of the lock, which changes with every refresh."""
     return head if head.lock is None else replace(head, lock=replace(head.lock, since=""))
 
 

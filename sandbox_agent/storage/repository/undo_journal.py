@@ -1,8 +1,8 @@
 """The undo journal of a push: what each object was before the push touched it.
 
 The journal is stored in HEAD with the lock, and backups of replaced objects under `previous/`. If the push is
-interrupted, the next push or restore uses both to bring the objects back. docs/pod-contract.md, section Storage,
-describes the order of steps.
+interrupted, the next push uses both to restore the objects, and a restore reads the backups instead of the objects.
+docs/storage.md describes the order of the steps.
 
 Errors: StorageError; PreconditionFailedError if another writer has taken over the lock.
 """
@@ -34,9 +34,9 @@ class ReplacedObject:
     """An object that a push may replace or add."""
 
     before: PreviousObject
-    """The object that an undo brings back."""
+    """The object that an undo restores."""
     now: PreviousObject | None = None
-    """The object as it was read again; None if it was not, and so is still `before` as far as is known."""
+    """The object when it was last read again. None if it was not, which means that it is assumed to be `before`."""
     leftover: Leftover | None = None
     """What an interrupted push left, or what this push uploaded in a request whose answer was lost."""
     is_foreign: bool = False
@@ -82,31 +82,31 @@ class UndoJournal:
         return self._objects[path].leftover
 
     def current(self, path: str) -> PreviousObject:
-        """Return the object that is stored at a path, as far as is known. An upload of this push does not count."""
+        """Return the object at a path, as this push last saw it. Uploads of this push do not count."""
         replaced = self._objects[path]
         return replaced.before if replaced.now is None else replaced.now
 
     def is_backed_up(self, sha256: str) -> bool:
-        """Return whether an undo could bring back this content."""
+        """Return whether a backup has this content."""
         return sha256 in self._backed_up or sha256 in self._older_backups
 
-    async def find_moved(self) -> set[str]:
+    async def find_changed(self) -> set[str]:
         """Return the paths of uploads whose object is not the expected one. This only reads."""
-        moved: set[str] = set()
+        changed: set[str] = set()
 
         async def check(path: str) -> None:
             expected = self._objects[path].before.etag
             try:
                 if (await self._context.store.stat(self._context.keys.of_file(path))).etag != expected:
-                    moved.add(path)
+                    changed.add(path)
             except ObjectNotFoundError:
-                moved.add(path)
+                changed.add(path)
 
         await for_each([path for path in self._uploads if self._objects[path].before.exists], check)
-        return moved
+        return changed
 
     async def find_leftovers(self) -> None:
-        """Find what the interrupted push left, and record what other writers stored under its names since."""
+        """Find what the interrupted push left, and record what other writers have stored at its paths since."""
         repository = self._context.repository
         listing = await repository.list_all()
         leftovers, foreign = await self._interrupted.find_all(listing.objects)
@@ -117,25 +117,25 @@ class UndoJournal:
         # Listed after the files: each object that was seen to be replaced had been backed up before.
         self._older_backups = await repository.list_backups(self._lock.state.head)
 
-    async def back_up(self, moved: Collection[str]) -> None:
+    async def back_up(self, changed: Collection[str]) -> None:
         """Back up every object that an upload will replace.
 
         Args:
-            moved: From `find_moved`. Their objects are read again first.
+            changed: Paths from `find_changed`, whose objects are first read again.
         """
-        changed: list[str] = []
+        unexpected: list[str] = []
 
         async def back_up(path: str) -> None:
             before = self._objects[path].before
             if not before.exists or before.sha256 in self._older_backups:
                 return
-            if path in moved:
-                changed.append(path)
+            if path in changed:
+                unexpected.append(path)
                 return
             try:
                 await self._copy(path, before)
             except (PreconditionFailedError, ObjectNotFoundError):
-                changed.append(path)
+                unexpected.append(path)
 
         async def back_up_known_content(path: str) -> None:
             """Back up an object that was written again with the content that this sandbox knows: it may be replaced."""
@@ -145,15 +145,15 @@ class UndoJournal:
                     await self._copy(path, before)
 
         await for_each(self._uploads, back_up)
-        if changed:
-            await self.record_foreign_objects(changed)
-            await for_each(changed, back_up_known_content)
+        if unexpected:
+            await self.record_foreign_objects(unexpected)
+            await for_each(unexpected, back_up_known_content)
 
     async def record_foreign_objects(self, paths: Collection[str]) -> None:
-        """Read objects that someone replaced since we looked, and add them to the journal.
+        """Read objects again that another writer has replaced, and record them in the journal.
 
-        If this push is interrupted, the undo restores their version. An object may also turn out to be this push's
-        own, uploaded by a request whose answer was lost.
+        If this push is interrupted, the undo then restores that writer's version. An object may also turn out to be
+        this push's own, uploaded by a request whose answer was lost.
         """
         before = {path: self._objects[path].before for path in paths}
         await for_each(paths, self._read_again)
@@ -168,7 +168,7 @@ class UndoJournal:
             uploaded: Paths that this push has uploaded.
 
         Returns:
-            The entries of objects that were brought back, with their new etags.
+            The entries of restored objects, with their new etags.
         """
         done = {path for path, replaced in self._objects.items() if replaced.is_foreign}.union(uploaded)
         leftovers: dict[str, Leftover] = {}
@@ -181,7 +181,7 @@ class UndoJournal:
             if leftover is not None and leftover.etag != self._objects[path].before.etag:
                 leftovers[path] = leftover
 
-        async def bring_back(path: str) -> None:
+        async def undo_change(path: str) -> None:
             before, entry = self._objects[path].before, entries.get(path)
             if await self._interrupted.find(path) != leftovers[path]:
                 return  # another writer has replaced it
@@ -196,14 +196,14 @@ class UndoJournal:
         await for_each([path for path in self._interrupted.undo if path not in done], find)
         if leftovers:
             self._older_backups = await self._context.repository.list_backups(self._lock.state.head)
-            await for_each(list(leftovers), bring_back)
+            await for_each(list(leftovers), undo_change)
             await self._context.store.delete_many(added)
         return repaired
 
     async def _copy(self, path: str, before: PreviousObject) -> None:
         entry, keys = self._uploads[path], self._context.keys
         size = entry.size if entry is not None and entry.sha256 == before.sha256 else None
-        backup = keys.of_previous(self._lock.generation, before.sha256)
+        backup = keys.of_backup(self._lock.generation, before.sha256)
         self.backup_keys.add(backup)
         await self._context.store.copy(keys.of_file(path), backup, if_match=before.etag, size=size)
         self._backed_up.add(before.sha256)

@@ -1,1 +1,1 @@
-"""From storage to the sandbox, including changes that others made."""
+"""Restores: from storage to the sandbox, including changes that other writers made."""

@@ -20,7 +20,7 @@ class Fetch:
     path: str
     key: str
     etag: str
-    """The object's etag. With another one, this plan is outdated."""
+    """The object's etag. If the object has another one when it is fetched, this plan is outdated."""
     entry: Entry
     """The file to write. Its sha256 is empty if another writer stored the object, whose content is unknown."""
 
@@ -66,7 +66,7 @@ def _plan_entry(plan: RestorePlan, stored: StoredState, entry: Entry) -> None:
     is_undone = bool(stored.state.head.interrupted) and entry.path not in stored.foreign
     if before.exists and is_undone and _fetch_backup(plan, stored, before, entry):
         return
-    # A file whose object another writer removed is not restored.
+    # If another writer deleted the object, the file is not restored.
     if before.exists and info is not None:
         plan.fetch.append(_fetch_foreign(info, entry.path, entry))
 

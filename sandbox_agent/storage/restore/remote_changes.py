@@ -1,10 +1,11 @@
 """Detects what other writers stored, before a call starts.
 
-What was stored before a call began is in the sandbox when the call runs. A failing store breaks no call: calls wait
-for it for a short time, the error is logged and shown in the workspace's status, and the next check comes later.
+When a call runs, the sandbox has everything that was stored before the call began. A failing store fails no call: a
+call waits for it only for a short time. The error is logged and shown in the workspace's status, and the next check
+comes later.
 
 A plain S3 client leaves no trace but its objects, so the check compares etags from one listing. Another session's
-push also moves HEAD.
+push also changes HEAD.
 """
 
 from __future__ import annotations
@@ -29,23 +30,23 @@ if TYPE_CHECKING:
     from sandbox_agent.storage.repository.repository import Listing
 
 CALL_TIMEOUT: Final = 5.0
-"""Seconds that a call waits for a check. It waits for files that were found as long as their download takes."""
+"""Seconds that a call waits for a check. If there are changes, it waits until they are fetched, without a limit."""
 RETRY_AFTER: Final = 10.0
 """Seconds between a failed check and the next one."""
 COSTLY_FACTOR: Final = 4.0
 """A costly check stays valid for this many times its own duration."""
 MAX_AGE: Final = 10.0
-"""Seconds that a costly check stays valid at most, unless the session was bound with a longer time."""
+"""Maximum number of seconds that a costly check stays valid, unless the session was bound with a longer time."""
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class _Fingerprint:
-    """Identifies what a check saw."""
+    """Identifies the stored state that a check saw."""
 
     digest: bytes = b""
-    """Covers every path and etag."""
+    """Digest of every path and etag, and of HEAD's etag."""
     head_etag: str = ""
 
 
@@ -60,7 +61,7 @@ class RemoteChanges:
         tracker: Holds the base.
         load_base: Returns the base, after loading it if necessary.
         fetch: Fetches changes into the sandbox.
-        max_age: Seconds that a check stays valid; with 0 every call checks.
+        max_age: Seconds that a check stays valid. With 0 every call checks.
         monotonic: The clock.
 
     Attributes:
@@ -162,7 +163,7 @@ class RemoteChanges:
                 return True
         if uploading is not None or listing.head_etag in {"", self._handled.head_etag}:
             return False
-        # HEAD also moves without a new commit, when a push takes its lock or releases it.
+        # HEAD also changes without a new commit, when a push acquires, refreshes or releases its lock.
         return (await self._context.repository.read_head()).head.commit != base.commit
 
 

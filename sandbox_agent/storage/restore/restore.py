@@ -1,6 +1,6 @@
-"""Restores the stored snapshot into the sandbox, with what other writers stored beside it.
+"""Restores the stored snapshot into the sandbox, including what other writers have added to it.
 
-A restore may be interrupted at any point and run again: what is there already is left alone.
+A restore may be interrupted at any point and run again. It leaves files alone that the sandbox already has.
 
 Errors: OperationError of the runtime, StorageError of the store, ManifestError. A file that cannot be restored is a
 failure of its own.
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from sandbox_agent.storage.sandbox.file_info import LocalEntry, Signature
 
 ATTEMPTS: Final = 6
-"""Observations of a workspace that others change during the restore."""
+"""Attempts, if other writers change the stored workspace meanwhile. Each one observes it again."""
 _DOWNLOAD_BYTES: Final = 2 << 20
 """Bytes that one streamed download holds in memory."""
 
@@ -44,7 +44,7 @@ class RestoreResult:
 
     base: Base
     files: int = 0
-    """Files and symlinks that were written; those that were there already do not count."""
+    """Files and symlinks that were written. Those that the sandbox already had do not count."""
     size: int = 0
     """Bytes of the written files."""
     failed: list[tuple[str, str]] = field(default_factory=list)
@@ -59,7 +59,7 @@ class _SandboxState:
     """The entries that the sandbox's files had when they were last saved or restored, by path."""
     signatures: dict[str, Signature]
     was_in_sandbox: set[str]
-    """Paths that the sandbox has, or had: one that is missing there was deleted there."""
+    """Paths that the sandbox has or had. If the sandbox lacks one, it was deleted there."""
     local: dict[str, LocalEntry] = field(default_factory=dict)
 
 
@@ -79,7 +79,7 @@ class Restore:
 
     Args:
         context: The workspace's.
-        base: The remote state that the sandbox last saw; None if unknown.
+        base: The remote state that the sandbox last saw. None if unknown.
         meter: Measures the progress.
         changes_only: Fetch only what changed in storage since the base. A file that also changed in the sandbox
             becomes a conflict.
@@ -275,7 +275,7 @@ class Restore:
 
     @contextlib.contextmanager
     def _collecting_failure(self, path: str) -> Iterator[None]:
-        """Turn an error of the body into a failure of this path, unless the sandbox is not available."""
+        """Turn an error of the body into a failure of this path, unless the sandbox is unavailable."""
         try:
             yield
         except OperationError as error:

@@ -19,10 +19,10 @@ _MAX_SIZE: Final = 1 << 50
 _I64: Final = (1 << 63) - 1
 _U64: Final = (1 << 64) - 1
 MODE: Final = 0o777
-"""Permission bits that are stored. Set-id and sticky bits are not: a folder's come from the volume."""
+"""Permission bits that are stored. Set-id and sticky bits are not, because those of a folder come from the volume."""
 RACY_NS: Final = 100_000_000
-"""A file that changed less than this before it was seen may change again without a new signature: kernels advance
-file times in steps of some milliseconds."""
+"""A file that changed fewer nanoseconds before it was seen may change again and keep its times. Kernels advance file
+times in steps of some milliseconds."""
 _TYPES: Final = frozenset({"file", "symlink", "directory"})
 
 
@@ -41,11 +41,11 @@ class LocalEntry:
 
     @property
     def times(self) -> tuple[int, int, int, int]:
-        """The values of which at least one changes with a file's content."""
+        """Values of which at least one changes when the file's content changes."""
         return (self.size, self.mtime_ns, self.ctime_ns, self.ino)
 
     def as_entry(self, sha256: str = "", etag: str = "") -> Entry:
-        """Return it as a manifest describes it."""
+        """Return the entry of a manifest that describes this file."""
         size = self.size if self.type == "file" else 0
         return Entry(self.path, self.type, size, self.mode, self.mtime_ns, sha256, etag, self.symlink_target)
 

@@ -34,8 +34,8 @@ class FileChangedError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Holding:
-    """The commit that a sandbox holds."""
+class RecordedCommit:
+    """The commit that a sandbox's files come from, as recorded in the sandbox."""
 
     commit: tuple[int, str, str]
     is_whole: bool
@@ -55,7 +55,7 @@ class SandboxFiles:
         self.scanner = Scanner(runtime)
 
     async def is_there(self, path: str, kind: EntryType) -> bool:
-        """Return True if a stored path still exists. A folder in the place of a file or symlink does not count."""
+        """Return whether a stored path still exists. A folder in the place of a file or symlink does not count."""
         try:
             async with time_limit():
                 answer = await self.runtime.call("file.stat", {"path": path})
@@ -86,13 +86,13 @@ class SandboxFiles:
             raise breach("a hash has no `sha256`")
         return digest, read_local(answer.get("info"), path)
 
-    async def remember(self, holding: Holding) -> None:
-        """Store in the sandbox which commit it holds. The sandbox outlives this agent."""
+    async def record_commit(self, recorded: RecordedCommit) -> None:
+        """Record a commit in the sandbox, which outlives this agent."""
         async with time_limit():
-            await self.runtime.call("workspace.commit", {"commit": json.dumps([*holding.commit, holding.is_whole])})
+            await self.runtime.call("workspace.commit", {"commit": json.dumps([*recorded.commit, recorded.is_whole])})
 
-    async def recall(self) -> Holding | None:
-        """Return the commit that the sandbox holds; None if none was ever stored there."""
+    async def read_commit(self) -> RecordedCommit | None:
+        """Return the commit that is recorded in the sandbox. Returns None if there is none."""
         async with time_limit():
             text = (await self.runtime.call("workspace.commit", {})).get("commit")
         if not text:
@@ -100,7 +100,7 @@ class SandboxFiles:
         with contextlib.suppress(ValueError, TypeError, RecursionError):
             generation, writer, committed_at, is_whole = json.loads(text)
             if isinstance(generation, int) and isinstance(writer, str) and isinstance(committed_at, str):
-                return Holding((generation, writer, committed_at), is_whole is True)
+                return RecordedCommit((generation, writer, committed_at), is_whole is True)
         raise breach("the commit is malformed")
 
     async def open(self, local: LocalEntry) -> FileReading:
@@ -164,7 +164,7 @@ class FileReading:
 
     @property
     def sha256(self) -> str:
-        """The digest of what was read so far."""
+        """The digest of what has been read so far."""
         return self._digest.hexdigest()
 
     @property
@@ -198,10 +198,6 @@ class FileReading:
         if before is None or after != before or self.size != after.size or after.type != "file":
             raise FileChangedError(self.local.path)
         self.local = after
-
-    async def close(self) -> None:
-        """Stop reading."""
-        await cancel_call(self._call)
 
     def _check_size(self, size: int) -> None:
         """Refuse a file that has grown: memory is reserved only for the size that the scan found."""

@@ -41,7 +41,7 @@ class Scanner:
         self._last = _Scan()
 
     async def scan(self, paths: Sequence[str], exclude: Sequence[str]) -> list[LocalEntry]:
-        """Return the files, symlinks and empty folders at or below `paths`; all if it is empty.
+        """Return the files, symlinks and empty folders at or below `paths`. If it is empty, return all.
 
         Raises:
             OperationError: NOT_FOUND, FILE_NOT_FOUND, `paths`; RESOURCE_EXHAUSTED, TOO_MANY_FILES.

@@ -1,6 +1,6 @@
 """A folder in place of a bucket, for local sessions. An object's key is its path below the folder.
 
-Objects appear as a whole, by rename. Conditions are checked under a lock file, so processes of one machine may share
+Objects appear as a whole, by rename. Conditions are checked under a file lock, so processes of one machine may share
 the folder. Only regular files count as objects.
 """
 

@@ -1,4 +1,4 @@
-"""Detects changes below a folder with inotify, in some microseconds. Without inotify any folder may have changed."""
+"""Detects changes below a folder with inotify, in a few microseconds. Without inotify it assumes changes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class FolderWatch:
         return self._queue is not None
 
     def is_unchanged(self) -> bool:
-        """Return True if certainly nothing changed since the last `start_watching`. Never blocks."""
+        """Return whether it is certain that nothing changed since the last `start_watching`. Never blocks."""
         if self._queue is None:
             return False
         # Always read, so that the queue does not overflow between calls of `start_watching`.
@@ -44,7 +44,7 @@ class FolderWatch:
         return self._quiet
 
     def start_watching(self) -> None:
-        """Watch every existing folder. Blocks for a walk. A folder created later is a change."""
+        """Watch every existing folder. Blocks while it walks them. A folder created later counts as a change."""
         self._quiet = True
         try:
             if self._queue is None:

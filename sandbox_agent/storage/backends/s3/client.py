@@ -17,7 +17,7 @@ from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from sandbox_agent.storage.backends.s3.fast_list import read_listings
+from sandbox_agent.storage.backends.s3.fast_list import parse_listings
 from sandbox_agent.storage.backends.s3.fast_put import SmallPuts
 from sandbox_agent.storage.concurrency import TRANSFERS
 
@@ -63,11 +63,11 @@ class Connection:
 
     Args:
         settings: The settings of the client.
-        is_blank: The credentials come later, with `take`.
+        is_blank: The credentials come later, with `switch_to`.
 
     Attributes:
         client: The botocore client.
-        put_object: The client's operation, faster for small objects.
+        put_object: Does the same as the client's operation, but faster for small objects.
         settings: The current settings.
     """
 
@@ -91,10 +91,10 @@ class Connection:
         except BaseException:
             self._remove_files()
             raise
-        read_listings(self.client, parse_time)
+        parse_listings(self.client, parse_time)
         self.put_object = SmallPuts(self.client).put_object
 
-    def take(self, settings: S3Settings) -> bool:
+    def switch_to(self, settings: S3Settings) -> bool:
         """Use other credentials from the next request on. Returns False if the settings need another client.
 
         botocore's RefreshableCredentials would use the old ones until 15 minutes before they expire.
@@ -117,10 +117,10 @@ class Connection:
         from botocore.credentials import ReadOnlyCredentials  # noqa: PLC0415 - see the module's docstring
 
         key, secret, token = settings.access_key_id, settings.secret_access_key, settings.session_token or None
-        frozen, held = ReadOnlyCredentials(key, secret, token), self._credentials
-        held.access_key, held.secret_key, held.token = key, secret, token
-        # Requests are signed with this, so none is signed with half of the old credentials.
-        held.get_frozen_credentials = lambda: frozen
+        frozen, current = ReadOnlyCredentials(key, secret, token), self._credentials
+        current.access_key, current.secret_key, current.token = key, secret, token
+        # Requests are signed with this, so none is signed with a mixture of old and new credentials.
+        current.get_frozen_credentials = lambda: frozen
 
     def _remove_files(self) -> None:
         if self._ca_path:
@@ -179,7 +179,7 @@ def _freeze_models() -> None:
 def connect(settings: S3Settings) -> Connection:
     """Return the preloaded connection if it fits the settings, or else a new one."""
     with _LOCK:
-        if _PRELOADED and _PRELOADED[0].take(settings):
+        if _PRELOADED and _PRELOADED[0].switch_to(settings):
             return _PRELOADED.pop()
     return Connection(settings)
 
@@ -189,7 +189,7 @@ _PRELOADED: Final[list[Connection]] = []
 
 
 def preload(settings: S3Settings) -> None:
-    """Do in advance what the first client would wait for, about a second of a processor. Connects to nothing.
+    """Do the work of the first client in advance: about a second of processor time. Connects to nothing.
 
     Args:
         settings: The known settings of the future session, without credentials and bucket.

@@ -1,8 +1,8 @@
-"""Changes credentials while requests run, so that no request fails for it.
+"""Replaces credentials while requests run, without making any request fail.
 
 One client serves all credentials of a store: `renew` replaces them in place, and a refused request is made again with
-the new ones. If the store says that credentials have expired, requests wait here. The operator brings new ones in time,
-and sooner if it hears that they are needed.
+the new ones. If the store says that credentials have expired, requests wait here. The operator sends new ones before
+the old ones expire, or as soon as it learns that they are needed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from sandbox_agent.storage.concurrency import BoundedThreads
 
 RENEWAL_WAIT: Final = 120.0
-"""Seconds that a request waits for new credentials. An operator that has just started is ready by then."""
+"""Seconds that a request waits for new credentials, long enough for an operator that has just started."""
 
 _log = logging.getLogger(__name__)
 
@@ -116,7 +116,7 @@ class Connections:
         self._opened, self._current = [], None
 
     async def _connect(self, settings: S3Settings) -> Connection:
-        if self._current is not None and self._current.connection.take(settings):
+        if self._current is not None and self._current.connection.switch_to(settings):
             return self._current.connection
         connection = await self._threads.run(functools.partial(connect, settings))
         self._opened.append(connection)

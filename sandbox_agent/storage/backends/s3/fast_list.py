@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 _OK: Final = 200
 
 
-def read_listings(client: S3Client, parse_time: Callable[[str], datetime]) -> None:
-    """Make a client parse its listings here: Key, Size, ETag and LastModified of each object."""
+def parse_listings(client: S3Client, parse_time: Callable[[str], datetime]) -> None:
+    """Make a client use this parser for the objects of its listings: Key, Size, ETag and LastModified."""
 
     def before_parse(
         response_dict: MutableMapping[str, Any], customized_response_dict: MutableMapping[str, Any], **_: object

@@ -1,8 +1,8 @@
 """Stores small objects with botocore's signer and sockets alone, in 1.0 ms of processor time each instead of 2.2.
 
 For each request the client determines the endpoint, the signing and the checksum again, although they are the same for
-all objects of a bucket. This module copies them from the client's first upload. Only an answer that the object is
-stored counts here. After any other, the client makes the request itself, with its own retries and errors.
+all objects of a bucket. This module copies them from the client's first upload. After any answer but success, the
+client makes the request itself, with its own retries and errors.
 
 It uses a private name of botocore (`_endpoint.http_session`, tried with 1.44). If an upgrade removes the name, every
 upload goes through the client.
@@ -21,9 +21,10 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 SMALL: Final = 1 << 20
-"""Largest body in bytes. For larger ones it pays to ask first if the store accepts them (`Expect: 100-continue`)."""
+"""Maximum bytes of a body. For a larger one it pays to ask first if the store accepts it (`Expect: 100-continue`)."""
 WRITER_TAG: Final = "sandbox-push"
-"""Metadata that names the push that wrote an object, by generation, and the object's key. A copy has it too."""
+"""Metadata with the generation of the push that wrote an object, and a hash of the object's key. S3 copies metadata:
+the hash shows that a copy's tag belongs to another object."""
 _STORED: Final = 200
 _NOT_UNDERSTOOD: Final = frozenset({400, 403, 405, 411, 501})
 _CHECKSUM: Final = "x-amz-checksum-crc32"

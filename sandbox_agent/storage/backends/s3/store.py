@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 _CHUNK: Final = 1 << 20
 _PAGE: Final = 1000
 _PARTS_AT_A_TIME: Final = 2
-"""Parts that one upload sends at a time. It holds one more in memory, which is being filled."""
+"""Parts that one upload sends at a time. One more is in memory, being filled."""
 MAX_COPY: Final = 5 << 30
 """Bytes that S3 copies in one request."""
 COPY_PART: Final = 1 << 30
@@ -214,8 +214,8 @@ class S3Store:
     async def _read(self, operation: str, key: str) -> Any:
         """GET or HEAD an object.
 
-        Credentials that may list only a part of the bucket may get a refusal for an object that does not exist. The
-        refusal of a HEAD has no body to say why. Listing this one key decides.
+        With credentials for a part of the bucket, a store may refuse a request for an object that does not exist. The
+        refusal of a HEAD has no body that says why. A listing of this one key decides.
         """
         try:
             return await self._call(operation, Key=key)
@@ -232,7 +232,7 @@ class S3Store:
             return await self._request(operation, arguments)
 
     async def _request(self, operation: str, arguments: dict[str, Any]) -> Any:
-        """Make one request, and again with new credentials if they have expired: a refused request did nothing."""
+        """Make a request. If the credentials have expired, repeat it with new ones: a refused request did nothing."""
         while True:
             lease = await self._connections.lease()
             connection = lease.connection
@@ -284,8 +284,8 @@ def _info(key: str, answer: Any) -> ObjectInfo:
     # Stores differ in the case of header names.
     tag = {name.lower(): value for name, value in answer.get("Metadata", {}).items()}.get(WRITER_TAG, "")
     number = tag.partition("-")[0]
-    push = int(number) if number.isdecimal() and tag == _encode_tag(key, int(number)) else 0
-    return ObjectInfo(key, answer["ContentLength"], answer["ETag"], answer["LastModified"], push)
+    writer_tag = int(number) if number.isdecimal() and tag == _encode_tag(key, int(number)) else 0
+    return ObjectInfo(key, answer["ContentLength"], answer["ETag"], answer["LastModified"], writer_tag)
 
 
 def _served_at(answer: Any) -> datetime:
