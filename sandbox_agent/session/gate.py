@@ -39,7 +39,7 @@ class State(enum.Enum):
 
 
 class SessionGate:
-    """The agent's session, and the decision which calls may work on it now.
+    """The agent's session, and the rules for which calls it accepts now.
 
     Attributes:
         state: State of the agent.

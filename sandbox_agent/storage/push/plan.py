@@ -120,7 +120,7 @@ def merge_entries(
 
 
 def is_unchanged(local: LocalEntry | None, entry: Entry, known: Entry | None, signature: Signature | None) -> bool:
-    """Return whether the sandbox certainly has a file as it is stored. Its content is not read.
+    """Return whether the sandbox certainly has the version of a file that is to be restored. Its content is not read.
 
     Args:
         local: The sandbox's file; None if there is none.

@@ -66,7 +66,7 @@ def find_delta(before: Delta, old: Mapping[str, Entry], new: Mapping[str, Entry]
 
 
 def encode_delta(delta: Delta) -> str:
-    """Return a delta as HEAD stores it."""
+    """Encode a delta for HEAD."""
     files = ",".join(map(encode_entry, delta.changed.values()))
     return f'{{"files":[{files}],"gone":{json.dumps(sorted(delta.deleted), separators=(",", ":"))}}}'
 

@@ -92,7 +92,7 @@ class Head:
 
 
 def encode_head(head: Head) -> bytes:
-    """Return HEAD as it is stored."""
+    """Encode HEAD for storage."""
     pushing: dict[str, Any] | None = None
     if head.lock is not None:
         pushing = {

@@ -83,7 +83,7 @@ def manifest_generation(name: str) -> int:
 
 
 def encode_manifest(manifest: Manifest) -> bytes:
-    """Return a manifest as it is stored."""
+    """Encode a manifest for storage."""
     value = {
         "version": VERSION,
         "generation": manifest.generation,
@@ -96,7 +96,7 @@ def encode_manifest(manifest: Manifest) -> bytes:
 
 
 def encode_entry(entry: Entry) -> str:
-    """Return an entry as it is stored. json.dumps of an object takes three times as long, and entries are many."""
+    """Encode an entry for storage. json.dumps of an object takes three times as long, and there are many entries."""
     texts = (entry.path, entry.type, entry.sha256, entry.etag, entry.symlink_target)
     path, kind, sha256, etag, target = map(_quote, texts)
     return (

@@ -48,7 +48,7 @@ class Pruner:
         """Start deleting what HEAD's snapshot does not need. An earlier deletion must have ended: call `wait` first.
 
         Args:
-            head: HEAD as it is stored, or an older one.
+            head: The stored HEAD, or an older one.
             known: All keys to delete; None if they are not known and must be listed.
         """
         if known is not None and not known:
@@ -73,7 +73,7 @@ class Pruner:
         """Delete every backup and manifest up to a generation that HEAD does not need.
 
         Args:
-            head: HEAD as it is stored.
+            head: The stored HEAD.
             generation: HEAD's generation. The next one is allowed only while this agent holds its lock.
         """
         obsolete = []

@@ -22,7 +22,7 @@ MODE: Final = 0o777
 """Permission bits that are stored. Set-id and sticky bits are not, because those of a folder come from the volume."""
 RACY_NS: Final = 100_000_000
 """A file that changed fewer nanoseconds before it was seen may change again and keep its times. Kernels advance file
-times in steps of some milliseconds."""
+times in steps of a few milliseconds."""
 _TYPES: Final = frozenset({"file", "symlink", "directory"})
 
 

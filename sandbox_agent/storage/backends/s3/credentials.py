@@ -48,7 +48,7 @@ class Connections:
 
     Args:
         settings: The location and the credentials.
-        threads: Threads to connect in, which takes some milliseconds of a processor.
+        threads: Threads to connect in, which takes a few milliseconds of processor time.
         wait: Seconds that a request waits for new credentials.
         clock: The current time, to compare with the credentials' expiry.
     """
