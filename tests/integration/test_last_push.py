@@ -59,7 +59,7 @@ async def test_fault_22_a_pod_that_is_evicted_saves_everything_and_the_next_one_
 
 
 async def test_fault_22_a_pod_that_was_drained_ends_at_once(new_pod):
-    """A pod that was drained before has nothing left to save and ends at once."""
+    """A pod that was already drained ends at once."""
     pod = await new_pod(**STOP)
     async with pod.connect() as sandbox:
         await sandbox.files.write("f", "1")

@@ -80,7 +80,7 @@ def short_connect(monkeypatch):
 async def test_fault_40_a_cell_outlasts_a_network_that_is_away_for_longer_than_a_call_waits_for_a_connection(
     short_connect, sandbox, proxy, runtime, held_cell
 ):
-    """A cell outlasts a network that is away for longer than a call waits for a connection."""
+    """A running cell survives a network outage that is longer than a call waits for a connection."""
     running = asyncio.create_task(sandbox.run_code("1"))
     await held_cell.has_begun.wait()
     connections = proxy.connections

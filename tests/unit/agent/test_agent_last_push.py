@@ -51,7 +51,7 @@ async def begun(workspace, pushes):
 
 
 async def test_fault_22_an_agent_that_is_told_to_stop_saves_without_looking_drained(bound, workspace, client):
-    """An agent that gets SIGTERM saves without looking drained."""
+    """After SIGTERM the agent saves once, refuses calls as UNAVAILABLE, and does not count as drained."""
     workspace.may_push.clear()
     finishing = asyncio.create_task(bound.finish())
     await begun(workspace, 1)
@@ -105,7 +105,7 @@ async def test_fault_22_the_end_comes_in_time_whatever_storage_does(bound, works
 
 
 async def test_fault_22_nothing_is_waited_for_once_the_runtime_is_gone(bound, workspace):
-    """Once the runtime is gone, the agent does not wait."""
+    """If the runtime has ended, the agent ends without waiting."""
     workspace.error = OperationError("UNAVAILABLE", "RUNTIME_UNAVAILABLE", "gone")
     async with asyncio.timeout(5):
         await bound.finish()
@@ -113,7 +113,7 @@ async def test_fault_22_nothing_is_waited_for_once_the_runtime_is_gone(bound, wo
 
 
 async def test_fault_22_what_a_drain_is_saving_is_not_saved_a_second_time(bound, workspace, control):
-    """What a drain is saving is not saved a second time."""
+    """SIGTERM during a drain starts no second push."""
     workspace.may_push.clear()
     draining = asyncio.ensure_future(control.Drain(session_pb2.DrainRequest(session_uid="uid-1")))
     await begun(workspace, 1)

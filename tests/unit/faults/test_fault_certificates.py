@@ -45,7 +45,7 @@ def test_fault_39_no_session_may_live_longer_than_that():
 async def test_fault_39_sessions_that_slept_while_the_ca_was_replaced_wake_with_the_new_one_and_their_old_token(
     monkeypatch,
 ):
-    """Sessions that slept while the CA was replaced wake with the new CA and their old token."""
+    """Sessions that were suspended while the CA was replaced resume with the new CA and their old token."""
     world = TroubledWorld()
     await world.start()
     world.change_session(suspended=True)
