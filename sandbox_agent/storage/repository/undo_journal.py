@@ -38,7 +38,7 @@ class ReplacedObject:
     now: PreviousObject | None = None
     """The object when it was last read again. None if it was not, which means that it is assumed to be `before`."""
     leftover: Leftover | None = None
-    """What an interrupted push left, or what this push uploaded in a request whose answer was lost."""
+    """An upload of an interrupted push, or one of this push whose answer was lost."""
     is_foreign: bool = False
     """Another writer changed the object since the push, or the interrupted one, first saw it."""
 

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from botocore.exceptions import ClientError
 
 from sandbox_agent.storage.backends.object_store import read_all
 from sandbox_agent.storage.backends.s3.client import S3Settings
@@ -146,8 +147,9 @@ async def test_a_request_gives_up_where_nobody_brings_other_credentials(gate: Cr
     store = S3Store(settings, 0.05)
     await store.put(f"{PREFIX}x", b"x")
     gate.good.clear()
-    with pytest.raises(CredentialsExpiredError, match="ExpiredToken"):
+    with pytest.raises(CredentialsExpiredError, match="ExpiredToken") as caught:
         await store.put(f"{PREFIX}x", b"y")
+    assert isinstance(caught.value.__cause__, ClientError)
     await store.close()
 
 

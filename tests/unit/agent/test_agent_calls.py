@@ -127,7 +127,7 @@ async def test_fault_36_a_cell_goes_on_when_its_client_goes_away(cells, runtime,
 
 
 async def test_fault_19_what_ran_when_the_link_was_lost_is_lost_and_not_run_again(cells, runtime, scripted):
-    """What ran when the link was lost is reported as LOST and not run again."""
+    """A cell that ran when the link was lost is reported as LOST and does not run again."""
 
     async def die(peer, channel, arguments):
         peer.event(channel, {"type": "started", "context_id": "python"})

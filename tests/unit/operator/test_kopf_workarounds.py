@@ -32,7 +32,7 @@ async def test_kopf_keeps_nothing_of_an_object_between_its_events():
 
 
 class OtherMemories:
-    """What a later kopf may have."""
+    """Memories of a later kopf, which may have another shape."""
 
     async def recall(self, raw_body):
         return raw_body

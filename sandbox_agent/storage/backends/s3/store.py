@@ -240,9 +240,9 @@ class S3Store:
             method = connection.put_object if is_put else getattr(connection.client, operation)
             try:
                 answer = await self._run(functools.partial(method, Bucket=lease.settings.bucket, **arguments))
-            except CredentialsExpiredError as error:
+            except CredentialsExpiredError:
                 if not await self._connections.wait_for_renewal(lease):
-                    raise error from None
+                    raise
             else:
                 lease.has_worked = True
                 return answer
