@@ -7,7 +7,7 @@ LOCAL := $(VENV)/.installed-local
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo setup test lint format verify docs hooks proto crds faults lock lock-full clean images images-full \
+.PHONY: help demo setup test lint format verify docs hooks proto proto-baseline crds faults lock lock-full clean images images-full \
   test-images bench bench-cluster cluster e2e e2e-full test-alerts
 
 help: ## Show this list
@@ -47,6 +47,9 @@ format: $(STAMP) ## Format the code and apply safe fixes
 proto: $(STAMP) ## Regenerate the protocol's code
 	$(BIN)/python tools/generate_proto.py
 
+proto-baseline: $(STAMP) ## Make the protocol of this release the one that later changes may not break
+	$(BIN)/buf build proto --exclude-source-info --output proto/baseline.binpb
+
 crds: $(STAMP) ## Regenerate the custom resource definitions
 	$(BIN)/python tools/generate_crds.py
 
@@ -81,10 +84,12 @@ lint: $(STAMP) ## Check format, ruff, types, import contracts, layout and Englis
 	$(BIN)/python tools/check_layout.py
 	$(BIN)/python tools/check_english.py
 
-verify: $(STAMP) ## Fail if generated files differ from what is checked in
+verify: $(STAMP) ## Fail if generated files differ from what is checked in, or the protocol breaks its clients
 	$(BIN)/python tools/generate_proto.py --check
 	$(BIN)/python tools/generate_crds.py --check
 	$(BIN)/python tools/generate_faults.py --check
+	$(BIN)/buf lint proto
+	$(BIN)/buf breaking proto --against proto/baseline.binpb
 
 docs: $(STAMP) ## Build the documents and the API reference in site/; fail on a broken link
 	$(BIN)/properdocs build --strict
