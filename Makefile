@@ -7,7 +7,7 @@ LOCAL := $(VENV)/.installed-local
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo setup test lint format verify docs hooks proto proto-baseline crds faults lock lock-full clean images images-full \
+.PHONY: help demo setup test test-grpc lint format verify docs hooks proto proto-baseline crds faults lock lock-full clean images images-full \
   test-images bench bench-cluster cluster e2e e2e-full test-alerts
 
 help: ## Show this list
@@ -75,6 +75,9 @@ clean: ## Remove what the other targets created
 
 test: $(STAMP) ## Run unit and integration tests: no root, no cluster
 	$(BIN)/python -m pytest -n auto --dist loadfile
+
+test-grpc: $(STAMP) ## Run the clients of docs/grpc.md: needs Go, Node and Maven (the first run downloads and builds)
+	$(BIN)/python -m pytest tests/clients
 
 lint: $(STAMP) ## Check format, ruff, types, import contracts, layout and English
 	$(BIN)/ruff format --check .
