@@ -56,7 +56,7 @@ crds: $(STAMP) ## Regenerate the custom resource definitions
 faults: $(STAMP) ## Regenerate docs/faults.md from the fault tests
 	$(BIN)/python tools/generate_faults.py
 
-lock: $(STAMP) ## Pin the dependencies again (needs uv)
+lock: ## Pin the dependencies again (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
 	  --no-header --extra dev pyproject.toml --output-file constraints.txt
 
