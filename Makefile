@@ -7,7 +7,7 @@ LOCAL := $(VENV)/.installed-local
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo setup test lint format verify docs hooks proto crds faults lock lock-full clean images images-full \
+.PHONY: help demo setup test test-grpc lint format verify docs hooks proto proto-baseline crds faults lock lock-full clean images images-full \
   test-images bench bench-cluster cluster e2e e2e-full test-alerts
 
 help: ## Show this list
@@ -47,13 +47,16 @@ format: $(STAMP) ## Format the code and apply safe fixes
 proto: $(STAMP) ## Regenerate the protocol's code
 	$(BIN)/python tools/generate_proto.py
 
+proto-baseline: $(STAMP) ## Make the protocol of this release the one that later changes may not break
+	$(BIN)/buf build proto --exclude-source-info --output proto/baseline.binpb
+
 crds: $(STAMP) ## Regenerate the custom resource definitions
 	$(BIN)/python tools/generate_crds.py
 
 faults: $(STAMP) ## Regenerate docs/faults.md from the fault tests
 	$(BIN)/python tools/generate_faults.py
 
-lock: $(STAMP) ## Pin the dependencies again (needs uv)
+lock: ## Pin the dependencies again (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
 	  --no-header --extra dev pyproject.toml --output-file constraints.txt
 
@@ -73,6 +76,9 @@ clean: ## Remove what the other targets created
 test: $(STAMP) ## Run unit and integration tests: no root, no cluster
 	$(BIN)/python -m pytest -n auto --dist loadfile
 
+test-grpc: $(STAMP) ## Run the clients of docs/grpc.md: needs Go, Node and Maven (the first run downloads and builds)
+	$(BIN)/python -m pytest tests/clients
+
 lint: $(STAMP) ## Check format, ruff, types, import contracts, layout and English
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -81,10 +87,12 @@ lint: $(STAMP) ## Check format, ruff, types, import contracts, layout and Englis
 	$(BIN)/python tools/check_layout.py
 	$(BIN)/python tools/check_english.py
 
-verify: $(STAMP) ## Fail if generated files differ from what is checked in
+verify: $(STAMP) ## Fail if generated files differ from what is checked in, or the protocol breaks its clients
 	$(BIN)/python tools/generate_proto.py --check
 	$(BIN)/python tools/generate_crds.py --check
 	$(BIN)/python tools/generate_faults.py --check
+	$(BIN)/buf lint proto
+	$(BIN)/buf breaking proto --against proto/baseline.binpb
 
 docs: $(STAMP) ## Build the documents and the API reference in site/; fail on a broken link
 	$(BIN)/properdocs build --strict

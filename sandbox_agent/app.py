@@ -27,10 +27,14 @@ from sandbox_agent.session.gate import SessionGate
 from sandbox_link.client import RuntimeLink
 from sandbox_proto import tracing
 from sandbox_proto.v1 import (
+    file_pb2,
     file_pb2_grpc,
+    interpreter_pb2,
     interpreter_pb2_grpc,
+    process_pb2,
     process_pb2_grpc,
     session_pb2_grpc,
+    workspace_pb2,
     workspace_pb2_grpc,
 )
 
@@ -179,6 +183,8 @@ class Agent:
         ]
         for add, servicer in servicers:
             add(servicer, server)
+        if self._settings.reflection:
+            _add_reflection(server)
         return server
 
     def _control_server(self) -> grpc.aio.Server:
@@ -196,6 +202,15 @@ class Agent:
         await server.start()
         self._servers.append(server)
         return chosen
+
+
+def _add_reflection(server: grpc.aio.Server) -> None:
+    # Few agents serve reflection, so the others do not pay for the import.
+    from grpc_reflection.v1alpha import reflection  # noqa: PLC0415
+
+    modules = (interpreter_pb2, process_pb2, file_pb2, workspace_pb2)
+    names = [service.full_name for module in modules for service in module.DESCRIPTOR.services_by_name.values()]
+    reflection.enable_server_reflection([*names, reflection.SERVICE_NAME], server)
 
 
 def _write_ready_file(path: Path, ports: Mapping[str, int]) -> None:

@@ -67,6 +67,8 @@ class Settings(BaseModel):
     watch_namespaces: CommaSeparated = ()
     """Namespaces in which sessions are served. If empty, all namespaces."""
     agent_image: str = "sandbox-agent:latest"
+    agent_reflection: bool = False
+    """Let agents serve gRPC server reflection to authenticated clients."""
     sandbox_image: str = "sandbox:latest"
     """Image for templates that name none."""
     default_template: str = "default"
@@ -163,6 +165,8 @@ class Settings(BaseModel):
                 "path_style": self.storage_path_style,
             }
             environment["SANDBOX_PRELOAD_STORAGE"] = json.dumps(known, separators=(",", ":"))
+        if self.agent_reflection:
+            environment["SANDBOX_REFLECTION"] = "1"
         if tracing := self.tracing_environment:
             environment |= {"SANDBOX_TRACING": "1", **tracing}
         return Images(self.agent_image, self.sandbox_image, tuple(environment.items()))

@@ -63,8 +63,8 @@ def read_timeout(request: interpreter_pb2.ExecuteRequest | process_pb2.RunReques
 
 
 def read_language(language: types_pb2.Language, limits: Limits) -> str:
-    """Return the language's name on the link."""
-    name = LANGUAGE_NAMES.get(language, "")
+    """Return the language's name on the link. An unspecified one stands for the session's first language."""
+    name = LANGUAGE_NAMES.get(language, "") if language else limits.languages[0]
     if name not in limits.languages:
         message = f"language must be one of {', '.join(limits.languages)} in this session"
         if not name:

@@ -36,6 +36,8 @@ class Settings:
     """Time limit of the last push, which begins when the agent receives SIGTERM. 0: no last push."""
     tracing: bool = False
     """Send spans, to the endpoint in OpenTelemetry's own variables."""
+    reflection: bool = False
+    """Serve gRPC server reflection to authenticated clients."""
 
     @property
     def socket_path(self) -> Path:
@@ -62,6 +64,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         preload_storage=_read_preload(environment.get("SANDBOX_PRELOAD_STORAGE", "")),
         stop_seconds=_read_seconds(environment, "SANDBOX_STOP_SECONDS"),
         tracing=environment.get("SANDBOX_TRACING") == "1",
+        reflection=environment.get("SANDBOX_REFLECTION") == "1",
     )
 
 

@@ -143,6 +143,7 @@ def _plan(folder: Path, workspace: Path | None) -> dict[str, Any]:
         "SANDBOX_READY_FILE": str(folder / "ready.json"),
         "HOME": str(folder / "tls"),
         **_tracing(),
+        **_reflection(),
     }
     make_certificates = ["sandbox_agent.server.local_certificates", str(folder / "tls"), SERVER_NAME]
     return {
@@ -164,6 +165,11 @@ def _tracing() -> dict[str, str]:
     # This variable names the application, not the agent.
     variables.pop("OTEL_SERVICE_NAME", None)
     return {**variables, "SANDBOX_TRACING": "1"}
+
+
+def _reflection() -> dict[str, str]:
+    name = "SANDBOX_REFLECTION"
+    return {name: "1"} if os.environ.get(name) == "1" else {}
 
 
 def _process(

@@ -167,6 +167,11 @@ class Sandbox(OwningProxy[AsyncSandbox]):
         return self._core.name
 
     @property
+    def endpoint(self) -> Endpoint:
+        """The agent's address, and the means to trust it."""
+        return self._core.endpoint
+
+    @property
     def notice(self) -> str:
         """A message for the caller if the session was suspended: what was kept and what was lost; "" if nothing."""
         return self._core.notice

@@ -250,7 +250,9 @@ class TemplateSpec(Model):
     )
     env: TemplateEnv = TemplateEnv()
     languages: tuple[Annotated[str, one_of("python", "javascript", "typescript")], ...] = Field(
-        default=(), description="Allowed languages. All if empty.", json_schema_extra={"maxItems": 8}
+        default=(),
+        description="Allowed languages. All if empty. The first is the default of calls that name none.",
+        json_schema_extra={"maxItems": 8},
     )
     limits: TemplateLimits = TemplateLimits()
     volumes: Volumes = Volumes()

@@ -69,7 +69,6 @@ async def test_a_short_cell_is_one_message(cells, runtime):
     [
         (cell(""), ("INVALID_ARGUMENT", "EMPTY_CODE", "code")),
         (cell(" \n"), ("INVALID_ARGUMENT", "EMPTY_CODE", "code")),
-        (interpreter_pb2.ExecuteRequest(code="1"), ("INVALID_ARGUMENT", "UNKNOWN_LANGUAGE", "language")),
         (interpreter_pb2.ExecuteRequest(code="1", language=77), ("INVALID_ARGUMENT", "UNKNOWN_LANGUAGE", "language")),
         (cell(timeout={"seconds": 0}), ("INVALID_ARGUMENT", "INVALID_TIMEOUT", "timeout")),
         (cell(timeout={"seconds": -1}), ("INVALID_ARGUMENT", "INVALID_TIMEOUT", "timeout")),
@@ -85,6 +84,22 @@ async def test_a_bad_cell_is_refused_by_the_fields_name(cells, runtime, error_of
         await events_of(cells.Execute(request_))
     assert error_of(caught.value) == expected
     assert executed(runtime) == []
+
+
+async def test_a_cell_without_a_language_runs_in_python(cells, runtime):
+    await events_of(cells.Execute(interpreter_pb2.ExecuteRequest(code="1")))
+    assert [arguments["language"] for arguments in executed(runtime)] == ["python"]
+
+
+async def test_a_cell_without_a_language_runs_in_the_first_that_the_session_lists(
+    control, bind_request, connect, runtime
+):
+    bind_request.limits.languages.extend([types_pb2.LANGUAGE_TYPESCRIPT, types_pb2.LANGUAGE_PYTHON])
+    await control.Bind(bind_request)
+    async with connect() as channel:
+        stub = interpreter_pb2_grpc.InterpreterServiceStub(channel)
+        await events_of(stub.Execute(interpreter_pb2.ExecuteRequest(code="1")))
+    assert [arguments["language"] for arguments in executed(runtime)] == ["typescript"]
 
 
 async def test_a_language_the_session_may_not_use_is_unknown(control, bind_request, connect, error_of):

@@ -215,6 +215,14 @@ def test_agents_load_their_storage_client_early_where_there_is_a_bucket():
         assert env == {"SANDBOX_STOP_SECONDS": "25", **expected}
 
 
+def test_agents_serve_reflection_if_the_operator_is_set_to():
+    for is_on, expected in ((False, {}), (True, {"SANDBOX_REFLECTION": "1"})):
+        images = Settings(agent_reflection=is_on).images
+        pod = build_pod(PodRequest(SESSION, make_template(), Egress.NONE, Resources(), images))
+        env = {variable["name"]: variable["value"] for variable in pod["spec"]["containers"][0]["env"]}
+        assert env == {"SANDBOX_STOP_SECONDS": "25", **expected}
+
+
 @pytest.mark.parametrize(("mode", "is_told"), [("None", True), ("Public", False)])
 def test_a_sandbox_is_told_before_its_session_where_no_session_can_have_a_network(mode, is_told):
     env = build(make_template(egress={"mode": mode}))["spec"]["containers"][1]["env"]

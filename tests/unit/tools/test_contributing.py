@@ -35,6 +35,7 @@ def files_that_mention(word: str) -> set[str]:
         "--",
         *PRODUCT,
         ":!*_pb2*",
+        ":!*.binpb",
         ":!docs/faults.md",
     ]
     return set(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split())
