@@ -84,6 +84,8 @@ class Settings(BaseModel):
     """Seconds that running work may go on when its session is suspended."""
     drain_timeout: float = Field(900.0, ge=1)
     """Seconds that the push of a suspended session may take."""
+    unnamed_ttl: float = Field(86400.0, ge=0)
+    """Seconds after which a session with a generated name is deleted if it is suspended or does not start. 0: never."""
     log_level: str = "INFO"
 
     storage_bucket: str = ""

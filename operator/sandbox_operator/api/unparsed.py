@@ -111,7 +111,12 @@ class SessionStatus(Model):
     last_active_at: datetime | None = Field(
         default=None, description="Time of the last use, accurate to about a minute."
     )
-    expires_at: datetime | None = Field(default=None, description="Time at which maxLifetime ends.")
+    expires_at: datetime | None = Field(
+        default=None, description="Time at which the session expires: the end of maxLifetime, or expiresAt if earlier."
+    )
+    suspended_at: datetime | None = Field(
+        default=None, description="Time at which the session was suspended. Set while the phase is Suspended."
+    )
     workspace: WorkspaceStatus | None = None
     startup: StartupStatus | None = None
 

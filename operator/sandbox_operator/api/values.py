@@ -96,6 +96,18 @@ Amounts = Annotated[
 """Kinds of resources to quantities."""
 
 
+def _parse_moment(value: Any) -> datetime:
+    try:
+        # RFC 3339 allows lower case. In UTC, no later computation can leave the range of dates.
+        return datetime.fromisoformat(str(value).upper()).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise ValueError("write an RFC 3339 time such as 2030-01-31T18:00:00Z") from None
+
+
+Moment = Annotated[datetime, BeforeValidator(_parse_moment), WithJsonSchema({"type": "string", "format": "date-time"})]
+"""A point in time, in UTC."""
+
+
 def parse_time(value: Any) -> datetime | None:
     """Parse an RFC 3339 time of the API; returns None if the value is not one."""
     if not isinstance(value, str):

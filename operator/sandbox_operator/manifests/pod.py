@@ -8,14 +8,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from sandbox_operator.api import naming
-from sandbox_operator.api.models import Egress
+from sandbox_operator.api.session_spec import Egress
 from sandbox_operator.kube.resources import POOLS, SESSIONS
 from sandbox_operator.manifests.ownership import owner_reference
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from sandbox_operator.api.models import Pool, Resources, Session, Template
+    from sandbox_operator.api.models import Pool, Session, Template
+    from sandbox_operator.api.session_spec import Resources
     from sandbox_operator.settings import Images
 
 AGENT_UID: Final = 10001

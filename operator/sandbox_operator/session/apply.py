@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any, assert_never
+from typing import TYPE_CHECKING, Any, Final, assert_never
 
 from sandbox_operator.agent.model import AgentView
 from sandbox_operator.api import naming
@@ -47,6 +48,8 @@ if TYPE_CHECKING:
     from sandbox_operator.settings import Settings
     from sandbox_operator.watch.store import Store
     from sandbox_operator.watch.work_queue import Key
+
+_LOG: Final = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +91,7 @@ class Applier:
                 observe_again |= await self._perform(key, observation, action)
         return observe_again
 
-    async def _perform(self, key: Key, observation: Observation, action: Action) -> bool:  # noqa: C901, PLR0912 - one case per action
+    async def _perform(self, key: Key, observation: Observation, action: Action) -> bool:  # noqa: C901, PLR0911, PLR0912 - one case per action
         match action:
             case model.ApplyNetworkPolicy():
                 await self._parts.policies.apply(_template(observation), action.egress)
@@ -107,6 +110,8 @@ class Applier:
                 self._drain_agent(key, observation, action)
             case model.RenewCredentials():
                 self._renew_credentials(key, observation, action)
+            case model.SetLifetime():
+                return await self._set_lifetime(key, observation, action)
             case model.DeletePod():
                 await self._delete_pod(key, observation, action)
             case model.SuspendSession():
@@ -186,6 +191,18 @@ class Applier:
                 raise Blocked("Connecting", message, retry_after=0.1) from error
             raise Blocked("BindFailed", message, retry_after=5) from error
         self._parts.cached_views.put(key, observation.address.server_name, view)
+        return True
+
+    async def _set_lifetime(self, key: Key, observation: Observation, action: model.SetLifetime) -> bool:
+        address, uid = observation.address, observation.session.metadata.uid
+        if address is None:
+            return False
+        try:
+            view = await self._parts.agents.set_lifetime(address, uid, action.remaining)
+        except AgentError as error:
+            _LOG.warning("the agent's deadline was not moved: %s", error, extra={"session": "/".join(key[1:])})
+            return False
+        self._parts.cached_views.put(key, address.server_name, view)
         return True
 
     def _drain_agent(self, key: Key, observation: Observation, action: model.DrainAgent) -> None:
