@@ -70,6 +70,8 @@ class Settings(BaseModel):
     sandbox_image: str = "sandbox:latest"
     """Image for templates that name none."""
     default_template: str = "default"
+    template_metadata: CommaSeparated = ()
+    """Glob patterns of label and annotation keys that templates may set on pods, besides those that are harmless."""
     ca_secret: str = "sandbox-operator-ca"  # noqa: S105 - a name
     lease: str = "sandbox-operator"
     health_port: int = Field(8081, ge=0, le=65535)

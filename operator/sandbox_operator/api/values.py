@@ -19,7 +19,6 @@ DURATION_PATTERN: Final = r"^([0-9]+(\.[0-9]+)?(h|m|s|ms))+$"
 QUANTITY_PATTERN: Final = r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$"
 NAME_PATTERN: Final = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 ENV_NAME_PATTERN: Final = r"^[A-Za-z_][A-Za-z0-9_]*$"
-RESOURCE_KINDS: Final = ("cpu", "memory", "ephemeral-storage")
 
 _DURATION_BOUNDS: Final = "must be between 1s and 720h"
 _PART: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|h|m|s)")
@@ -70,6 +69,12 @@ def _check_quantity(value: Any) -> str:
     return str(value)
 
 
+_RESOURCE_TEXTS: Final = {
+    "cpu": "Processor cores, such as 500m or 2.",
+    "memory": "Memory in bytes, such as 512Mi or 2Gi.",
+    "ephemeral-storage": "Disk of the node in bytes, such as 4Gi. It includes what is written to emptyDir volumes.",
+}
+RESOURCE_KINDS: Final = tuple(_RESOURCE_TEXTS)
 _QUANTITY: Final = {
     "anyOf": [{"type": "integer"}, {"type": "string"}],
     "maxLength": 32,
@@ -91,7 +96,12 @@ Duration = Annotated[
 Quantity = Annotated[str, BeforeValidator(_check_quantity), WithJsonSchema(_QUANTITY)]
 Amounts = Annotated[
     dict[str, Quantity],
-    WithJsonSchema({"type": "object", "properties": dict.fromkeys(RESOURCE_KINDS, _QUANTITY)}),
+    WithJsonSchema(
+        {
+            "type": "object",
+            "properties": {kind: {"description": text, **_QUANTITY} for kind, text in _RESOURCE_TEXTS.items()},
+        }
+    ),
 ]
 """Kinds of resources to quantities."""
 
