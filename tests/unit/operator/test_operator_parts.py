@@ -395,7 +395,9 @@ def test_the_charts_definitions_are_the_generated_ones(monkeypatch):
 
 
 def test_every_reason_is_documented():
-    sources = "".join(Path(module.__file__).read_text() for module in (plan, end, deadlines, steps, apply, admission, status))
+    sources = "".join(
+        Path(module.__file__).read_text() for module in (plan, end, deadlines, steps, apply, admission, status)
+    )
     used = set(re.findall(r'(?:Blocked|_refusal|Condition)\(\s*(?:"[A-Z]\w+", )?"([A-Z]\w+)"', sources))
     assert {"Expired", "TemplateNotFound", "EgressNotAllowed"} <= used
     assert used - {"Failed"} <= set(status.REASONS)  # Failed: a phase on the way to a reason that is computed
