@@ -116,9 +116,9 @@ async def test_a_lifetime_that_is_cut_is_reported(world):
 async def test_a_running_session_follows_the_cap_of_its_template(world, start):
     await start()
     world.kube.change(TEMPLATES, NAMESPACE, "default", {"spec": {"lifecycle": {"maxLifetime": "10m"}}})
-    await wait(world, minutes=2)
-    assert world.agents.lifetimes == [480.0]
-    await wait(world, minutes=9)
+    await world.settle()
+    assert world.agents.lifetimes == [600.0]
+    await wait(world, minutes=11)
     assert (world.status()["phase"], world.condition()[1]) == ("Suspended", "Expired")
 
 
