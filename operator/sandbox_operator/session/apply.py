@@ -91,7 +91,7 @@ class Applier:
                 observe_again |= await self._perform(key, observation, action)
         return observe_again
 
-    async def _perform(self, key: Key, observation: Observation, action: Action) -> bool:  # noqa: C901, PLR0911, PLR0912 - one case per action
+    async def _perform(self, key: Key, observation: Observation, action: Action) -> bool:  # noqa: C901, PLR0912 - one case per action
         match action:
             case model.ApplyNetworkPolicy():
                 await self._parts.policies.apply(_template(observation), action.egress)
@@ -111,7 +111,7 @@ class Applier:
             case model.RenewCredentials():
                 self._renew_credentials(key, observation, action)
             case model.SetLifetime():
-                return await self._set_lifetime(key, observation, action)
+                await self._set_lifetime(key, observation, action)
             case model.DeletePod():
                 await self._delete_pod(key, observation, action)
             case model.SuspendSession():
@@ -193,17 +193,14 @@ class Applier:
         self._parts.cached_views.put(key, observation.address.server_name, view)
         return True
 
-    async def _set_lifetime(self, key: Key, observation: Observation, action: model.SetLifetime) -> bool:
+    async def _set_lifetime(self, key: Key, observation: Observation, action: model.SetLifetime) -> None:
         address, uid = observation.address, observation.session.metadata.uid
         if address is None:
-            return False
+            return
         try:
-            view = await self._parts.agents.set_lifetime(address, uid, action.remaining)
+            await self._parts.agents.set_lifetime(address, uid, action.remaining)
         except AgentError as error:
             _LOG.warning("the agent's deadline was not moved: %s", error, extra={"session": "/".join(key[1:])})
-            return False
-        self._parts.cached_views.put(key, address.server_name, view)
-        return True
 
     def _drain_agent(self, key: Key, observation: Observation, action: model.DrainAgent) -> None:
         address, settings, uid = observation.address, self._parts.settings, observation.session.metadata.uid

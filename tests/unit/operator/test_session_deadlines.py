@@ -178,10 +178,10 @@ async def test_a_deadline_that_could_not_be_moved_is_moved_soon(world, start):
 
 
 async def test_a_running_session_expires_at_its_time_and_resumes_with_a_later_one_only(world, start):
-    end = at(world, minutes=5)
+    end = at(world, seconds=20)
     await start(expiresAt=end)
-    assert world.operator.later[SESSIONS.plural, NAMESPACE, "one"] <= 300
-    await wait(world, minutes=5)
+    assert world.operator.later[SESSIONS.plural, NAMESPACE, "one"] == 20
+    await wait(world, seconds=20)
     message = f"the session reached spec.lifecycle.expiresAt, {end}"
     assert world.agents.drains == 1
     assert world.status()["phase"] == "Suspended"
@@ -219,14 +219,14 @@ async def test_a_session_that_was_created_too_late_never_starts(world):
 
 @pytest.mark.parametrize("is_suspended", [False, True])
 async def test_a_session_with_delete_is_deleted_at_its_expiry_time_even_while_suspended(world, start, is_suspended):
-    await start(expiresAt=at(world, minutes=10), onExpiry="Delete")
+    await start(expiresAt=at(world, seconds=30), onExpiry="Delete")
     if is_suspended:
         world.kube.change(SESSIONS, NAMESPACE, "one", {"spec": {"suspended": True}})
         await world.settle()
-        assert world.operator.later[SESSIONS.plural, NAMESPACE, "one"] <= 600
-    await wait(world, minutes=9)
+    assert world.operator.later[SESSIONS.plural, NAMESPACE, "one"] == 30
+    await wait(world, seconds=29)
     assert world.kube.named(SESSIONS) != {}
-    await wait(world, minutes=2)
+    await wait(world, seconds=1)
     assert world.kube.named(SESSIONS) == {}
     assert world.pods() == {}
     assert world.agents.drains == 1
@@ -255,9 +255,9 @@ async def test_a_suspended_session_is_deleted_after_its_time_to_live(world, star
     await world.settle()
     assert world.condition()[1] == reason
     assert world.status()["suspendedAt"] == at(world)
-    await wait(world, minutes=59)
-    assert world.operator.later[SESSIONS.plural, NAMESPACE, "one"] <= 60
-    await wait(world, minutes=1)
+    await wait(world, minutes=59, seconds=50)
+    assert world.operator.later[SESSIONS.plural, NAMESPACE, "one"] == 10
+    await wait(world, seconds=10)
     assert world.kube.named(SESSIONS) == {}
     assert (
         "TimeToLiveEnded",

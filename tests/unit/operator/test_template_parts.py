@@ -97,6 +97,15 @@ def test_a_pools_pod_has_the_same_parts_and_keeps_its_own_labels():
     assert blank["spec"]["containers"][1]["volumeMounts"] == pod["spec"]["containers"][1]["volumeMounts"]
 
 
+def test_the_operators_own_labels_win_over_any_that_slipped_through():
+    own = {"sandboxsessions.dev/egress": "public", "sandboxsessions.dev/state": "bound", "team": "blue"}
+    template = make_template()
+    template = template.model_copy(update={"spec": template.spec.model_copy(update={"pod_labels": own})})
+    assert build(template)["metadata"]["labels"] == build(make_template())["metadata"]["labels"] | {"team": "blue"}
+    blank = build_blank(template)["metadata"]["labels"]
+    assert (blank["sandboxsessions.dev/egress"], blank["sandboxsessions.dev/state"]) == ("none", "blank")
+
+
 @pytest.mark.parametrize("part", EVERYTHING)
 def test_each_part_replaces_the_blank_pods_of_a_pool(part):
     plain = hash_pod(make_template(), RESOURCES, IMAGES)
@@ -231,16 +240,26 @@ def test_what_is_never_allowed_is_not_allowed_by_the_installer_either():
         make_template(podAnnotations={"cdi.k8s.io/gpu": "all"})
 
 
-async def test_a_template_with_such_a_part_starts_no_pod_and_says_why(world):
-    world.add_template(podLabels={"sandboxsessions.dev/client": "true"})
+@pytest.mark.parametrize(
+    ("key", "problem"),
+    [
+        ("sandboxsessions.dev/client", "belongs to the operator; use another key"),
+        ("app.kubernetes.io/name", "selects the operator's own pods; use another key"),
+    ],
+)
+async def test_a_template_with_such_a_part_starts_no_pod_and_says_why(world, key, problem):
+    world.add_template(podLabels={key: "true"})
     world.add_session()
     world.add_pool()
     await world.settle()
     assert world.pods() == {}
-    reason = "spec.podLabels: sandboxsessions.dev/client belongs to the operator; use another key"
-    assert world.condition() == ("False", "TemplateInvalid", f"SandboxTemplate default: {reason}")
+    assert world.condition() == (
+        "False",
+        "TemplateInvalid",
+        f"SandboxTemplate default: spec.podLabels: {key} {problem}",
+    )
     assert world.pool()["status"]["conditions"][0]["reason"] == "TemplateInvalid"
-    world.kube.change(TEMPLATES, NAMESPACE, "default", {"spec": {"podLabels": {"sandboxsessions.dev/client": None}}})
+    world.kube.change(TEMPLATES, NAMESPACE, "default", {"spec": {"podLabels": {key: None}}})
     await world.operator.list_all()
     await world.settle()
     assert world.status()["phase"] == "Ready"

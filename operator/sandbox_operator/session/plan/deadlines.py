@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 _MAX_DIFFERENCE: Final = timedelta(seconds=2)
 """Difference between the agent's deadline and the session's that is left alone. An agent's answer takes some time."""
-_RETRY: Final = timedelta(seconds=2)
+_CHECK_AFTER: Final = timedelta(seconds=2)
+"""Time after which the agent is asked whether its deadline has moved. If not, it is moved again."""
 _ENDS: Final = (model.BindAgent, model.DeletePod, model.SuspendSession, model.DeleteSession)
 """Actions that make moving the agent's deadline unnecessary. Bind sets it too."""
 
@@ -91,7 +92,7 @@ def with_agent_deadline(observation: Observation, plan: Plan, now: datetime) -> 
     if abs(remaining - agent.remaining_lifetime) <= _MAX_DIFFERENCE:
         return plan
     action = model.SetLifetime(remaining.total_seconds())
-    return replace(_by(plan, now + _RETRY), actions=(*plan.actions, action))
+    return replace(_by(plan, now + _CHECK_AFTER), actions=(*plan.actions, action))
 
 
 def with_ttl(observation: Observation, plan: Plan, now: datetime, unnamed_ttl: timedelta | None) -> Plan:
