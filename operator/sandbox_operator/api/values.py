@@ -131,4 +131,6 @@ def parse_time(value: Any) -> datetime | None:
 
 def format_time(moment: datetime | None) -> str | None:
     """Format a time as the API does: UTC, whole seconds."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if moment else None
+    if moment is None:
+        return None
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="seconds") + "Z"
