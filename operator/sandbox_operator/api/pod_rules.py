@@ -63,13 +63,16 @@ def check_names(values: Mapping[str, str]) -> None:
     """
     for key in values:
         domain, slash, name = key.rpartition("/")
-        has_form = _NAME.fullmatch(name) and (not slash or (_DOMAIN.fullmatch(domain) and len(domain) <= _MAX_DOMAIN))
-        if not has_form:
+        if not _NAME.fullmatch(name) or (slash and not _is_domain(domain)):
             raise ValueError(f"{key!r} is not a valid key such as team or example.com/team")
         if domain == GROUP or domain.endswith(f".{GROUP}"):
             raise ValueError(f"{key} belongs to the operator; use another key")
         if any(fnmatchcase(key.lower(), pattern) for pattern in _NEVER):
             raise ValueError(f"{key} could weaken the isolation of sessions, so it is never allowed")
+
+
+def _is_domain(text: str) -> bool:
+    return len(text) <= _MAX_DOMAIN and _DOMAIN.fullmatch(text) is not None
 
 
 def check_label_values(labels: Mapping[str, str]) -> None:
@@ -107,7 +110,7 @@ def check_extended(resources: Mapping[str, int]) -> None:
     """
     for key in resources:
         domain, slash, name = key.rpartition("/")
-        if not slash or not _NAME.fullmatch(name) or not _DOMAIN.fullmatch(domain):
+        if not slash or not _NAME.fullmatch(name) or not _is_domain(domain):
             raise ValueError(f"{key!r} is not an extended resource such as nvidia.com/gpu")
         if domain == "kubernetes.io" or domain.endswith(".kubernetes.io"):
             raise ValueError(f"{key} is not an extended resource: use resources.default for those of Kubernetes")

@@ -139,6 +139,7 @@ ATTACKS = {
             "team/",
             "-team",
             "x" * 64,
+            f"{'x' * 254}/team",
         )
     ]
     + [{"podLabels": {"team": "two words"}}, {"podLabels": {"team": "x" * 64}}],
