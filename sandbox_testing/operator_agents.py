@@ -1,9 +1,9 @@
-"""Agents in memory, as the operator calls them: Describe, Bind, Renew and Drain. `fake_agent` is for clients."""
+"""Agents in memory, as the operator calls them through SessionService. `fake_agent` is for clients."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC
+from datetime import UTC, timedelta
 from typing import TYPE_CHECKING
 
 from sandbox_operator.agent.model import AgentAddress, AgentView
@@ -24,6 +24,7 @@ class FakeAgents:
         unreachable: Server names of agents that do not respond.
         bind_error, drain_error, renew_error: Errors that the next calls raise, if set.
         requests, renewals: The Bind and Renew requests that were accepted.
+        lifetimes: Seconds of each SetLifetime call. The time that an agent reports does not run down by itself.
         drains, asked: Number of Drain and Describe calls. Bind, Renew and Drain count as Describe too.
         connected: Server names of agents that the operator connected to in advance.
         forgotten: Server names of agents whose connection the operator closed.
@@ -38,6 +39,7 @@ class FakeAgents:
         self.renew_error: AgentError | None = None
         self.requests: list[session_pb2.BindRequest] = []
         self.renewals: list[session_pb2.RenewRequest] = []
+        self.lifetimes: list[float] = []
         self.connected: set[str] = set()
         self.forgotten: set[str] = set()
         self.drains = self.asked = 0
@@ -74,6 +76,16 @@ class FakeAgents:
             renewed = replace(view, credentials_expire_at=_end_of(request.s3), needs_credentials=False)
             self.views[address.server_name] = renewed
             return renewed
+
+    async def set_lifetime(self, address: AgentAddress, session_uid: str, remaining: float) -> AgentView:
+        """Move the time at which the agent stops."""
+        del session_uid
+        with self.write_hook.write():
+            view = await self.describe(address)
+            self.lifetimes.append(remaining)
+            view = replace(view, remaining_lifetime=timedelta(seconds=remaining))
+            self.views[address.server_name] = view
+            return view
 
     async def drain(self, address: AgentAddress, session_uid: str, grace: float, timeout: float) -> AgentView:  # noqa: ASYNC109 - as in Agents
         """Drain the agent, which saves its files."""

@@ -10,7 +10,8 @@ import aiohttp
 
 from benchmarks.cluster.control_plane import TOKEN
 from sandbox_operator.api import naming
-from sandbox_operator.api.models import Egress, Session, Template, parse
+from sandbox_operator.api.models import Session, Template, parse
+from sandbox_operator.api.session_spec import Egress
 from sandbox_operator.api.values import format_time
 from sandbox_operator.kube.resources import PODS, SESSIONS
 from sandbox_operator.manifests.pod import PodRequest, build_pod

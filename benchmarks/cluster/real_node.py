@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 from benchmarks.cluster.api import Api
 from benchmarks.cluster.operating import COLLECTION, NAMESPACE, create, wait
 from sandbox_client.cluster.api import ClusterOptions, open_client
-from sandbox_operator.api.models import Egress, Session, Template, parse
+from sandbox_operator.api.models import Session, Template, parse
+from sandbox_operator.api.session_spec import Egress
 from sandbox_operator.manifests.pod import PodRequest, build_pod
 from sandbox_operator.session.admission import default_resources
 from sandbox_operator.settings import Images

@@ -72,6 +72,8 @@ class Settings(BaseModel):
     sandbox_image: str = "sandbox:latest"
     """Image for templates that name none."""
     default_template: str = "default"
+    template_metadata: CommaSeparated = ()
+    """Glob patterns of label and annotation keys that templates may set on pods, besides those that are harmless."""
     ca_secret: str = "sandbox-operator-ca"  # noqa: S105 - a name
     lease: str = "sandbox-operator"
     health_port: int = Field(8081, ge=0, le=65535)
@@ -86,6 +88,8 @@ class Settings(BaseModel):
     """Seconds that running work may go on when its session is suspended."""
     drain_timeout: float = Field(900.0, ge=1)
     """Seconds that the push of a suspended session may take."""
+    unnamed_ttl: float = Field(86400.0, ge=0)
+    """Seconds after which a session with a generated name is deleted if it is suspended or does not start. 0: never."""
     log_level: str = "INFO"
 
     storage_bucket: str = ""

@@ -71,6 +71,15 @@ class SessionServicer(session_pb2_grpc.SessionServiceServicer):
         self._gate.renew(request.session_uid, request.s3)
         return await self._describe()
 
+    async def SetLifetime(
+        self, request: session_pb2.SetLifetimeRequest, _context: Context
+    ) -> session_pb2.SessionDescription:
+        remaining = duration_seconds(request.remaining) if request.HasField("remaining") else None
+        if remaining is not None and not 0 <= remaining < float("inf"):
+            raise invalid("remaining", "remaining must not be negative")
+        self._gate.set_lifetime(request.session_uid, remaining)
+        return await self._describe()
+
     async def Drain(self, request: session_pb2.DrainRequest, _context: Context) -> session_pb2.SessionDescription:
         session = self._gate.require_uid(request.session_uid)
         grace = duration_seconds(request.grace)
@@ -181,6 +190,8 @@ class SessionServicer(session_pb2_grpc.SessionServiceServicer):
         last_active = time.time() if gate.active else gate.last_active
         description.last_active.FromMilliseconds(int(last_active * 1000))
         description.idle.FromMilliseconds(int(gate.idle * 1000))
+        if (remaining := gate.remaining_lifetime) is not None:
+            description.remaining_lifetime.FromMilliseconds(int(remaining * 1000))
         if gate.session is not None and gate.session.stored is not None:
             stored = gate.session.stored
             if gate.restoration.phase is not RestorePhase.RUNNING:

@@ -121,14 +121,20 @@ class SessionGate:
         """
         if self._session is None:
             raise OperationError("FAILED_PRECONDITION", "NOT_BOUND", "no session is bound to this agent yet: try later")
-        if self._deadline is not None and self._monotonic() >= self._deadline:
-            raise OperationError("FAILED_PRECONDITION", "LIFETIME_EXPIRED", "this session reached its maximum lifetime")
+        if self.remaining_lifetime == 0.0:
+            message = "this session has expired: it reached its expiry time or its maximum lifetime"
+            raise OperationError("FAILED_PRECONDITION", "LIFETIME_EXPIRED", message)
         return self._session
 
     @property
     def idle(self) -> float:
         """Seconds since `last_active` by the monotonic clock, or 0 while something runs."""
         return 0.0 if self.active else self._monotonic() - self._active_until
+
+    @property
+    def remaining_lifetime(self) -> float | None:
+        """Seconds until no call is accepted any more, at least 0. None if that never happens."""
+        return None if self._deadline is None else max(0.0, self._deadline - self._monotonic())
 
     def is_token(self, sha256: bytes) -> bool:
         """Return whether this is the SHA-256 of the session's token. Always False while blank."""
@@ -157,7 +163,7 @@ class SessionGate:
         return True
 
     async def bind(self, binding: Binding) -> None:
-        """Bind this agent to a session. A repeat for the same uid replaces the token hash and the credentials.
+        """Bind this agent to a session. A repeat for the same uid replaces token hash, lifetime and credentials.
 
         Raises:
             OperationError: FAILED_PRECONDITION, ALREADY_BOUND, or the error of the runtime's `configure`.
@@ -172,6 +178,7 @@ class SessionGate:
             else:
                 self._binding = binding
                 self._renew_from(binding)
+            self.set_lifetime(binding.session_uid, binding.max_lifetime)
 
     def renew(self, session_uid: str, store: S3Store) -> None:
         """Replace the storage credentials. A restore that failed starts again with the new ones.
@@ -182,6 +189,15 @@ class SessionGate:
         session = self.require_uid(session_uid)
         session.workspace.renew(store)
         self._restart_restore()
+
+    def set_lifetime(self, session_uid: str, remaining: float | None) -> None:
+        """Accept calls for this many seconds from now, or for ever if None.
+
+        Raises:
+            OperationError: FAILED_PRECONDITION with NOT_BOUND or ALREADY_BOUND.
+        """
+        self.require_uid(session_uid)
+        self._deadline = None if remaining is None else self._monotonic() + remaining
 
     def require_uid(self, session_uid: str) -> BoundSession:
         """Return the bound session if it has this uid.
@@ -233,8 +249,6 @@ class SessionGate:
         variables = stored.variables_of(name) if stored is not None and binding.keep_variables else None
         self._session = BoundSession(binding.session_uid, name, binding.limits, self.runtime, stored, variables)
         self._binding = binding
-        if binding.max_lifetime is not None:
-            self._deadline = self._monotonic() + binding.max_lifetime
         self.state = State.BOUND
         self._note_activity()
         _log.info("bound", extra={"session": binding.session_name, "session_uid": binding.session_uid})

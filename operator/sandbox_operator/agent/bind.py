@@ -13,7 +13,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from sandbox_operator.api import naming
-from sandbox_operator.api.models import Egress
+from sandbox_operator.api.session_spec import Egress
 from sandbox_operator.errors import AlreadyExistsError, Blocked, NotFoundError
 from sandbox_operator.kube.resources import SECRETS
 from sandbox_operator.manifests.ownership import controller_uid
@@ -23,7 +23,8 @@ from sandbox_proto.v1 import session_pb2, types_pb2
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from sandbox_operator.api.models import EnvVar, Session, Template
+    from sandbox_operator.api.models import Session, Template
+    from sandbox_operator.api.session_spec import EnvVar
     from sandbox_operator.credentials.source import CredentialSource
     from sandbox_operator.kube.client import KubeApi, Object
     from sandbox_operator.pki.certificates import Authority
@@ -117,7 +118,7 @@ class Binder:
             env=await self._resolve_env(session, template),
             limits=_build_limits(template, action),
             lifecycle=session_pb2.Lifecycle(
-                max_lifetime=timedelta(seconds=int(action.lifetime)),
+                max_lifetime=timedelta(seconds=action.lifetime),
                 keep_variables=session.spec.lifecycle.keep_variables,
             ),
             wait=_RESTORE_WAIT,

@@ -72,6 +72,10 @@ class Agents(Protocol):
         """Give an agent new storage credentials, and return its new description."""
         ...
 
+    async def set_lifetime(self, address: AgentAddress, session_uid: str, remaining: float) -> AgentView:
+        """Make an agent stop accepting calls after this many seconds, and return its new description."""
+        ...
+
     async def drain(self, address: AgentAddress, session_uid: str, grace: float, timeout: float) -> AgentView:  # noqa: ASYNC109 - as above
         """Make an agent refuse new work and push its workspace. Return its description once the push is durable.
 
@@ -124,6 +128,12 @@ class AgentClient:
         """Give an agent new storage credentials."""
         with self._use(address) as stub, tracing.calling(stub.Renew, only_within=True) as span:
             return await self._write(lambda: stub.Renew(request, timeout=15.0, metadata=span.metadata))
+
+    async def set_lifetime(self, address: AgentAddress, session_uid: str, remaining: float) -> AgentView:
+        """Move the time at which an agent stops accepting calls."""
+        request = session_pb2.SetLifetimeRequest(session_uid=session_uid, remaining=timedelta(seconds=remaining))
+        with self._use(address) as stub, tracing.calling(stub.SetLifetime, only_within=True) as span:
+            return await self._write(lambda: stub.SetLifetime(request, timeout=5.0, metadata=span.metadata))
 
     async def drain(self, address: AgentAddress, session_uid: str, grace: float, timeout: float) -> AgentView:  # noqa: ASYNC109 - as above
         """Make an agent refuse new work and push its workspace."""
@@ -229,6 +239,9 @@ def _view(description: session_pb2.SessionDescription) -> AgentView:
         running=description.running,
         last_active=_moment(description.last_active) if description.HasField("last_active") else None,
         idle=description.idle.ToTimedelta() if description.HasField("idle") else None,
+        remaining_lifetime=description.remaining_lifetime.ToTimedelta()
+        if description.HasField("remaining_lifetime")
+        else None,
         generation=workspace.generation,
         files=workspace.files,
         bytes=workspace.bytes,

@@ -32,6 +32,8 @@ class AgentView:
     """Time of the last activity by the agent's own clock, which may be wrong."""
     idle: timedelta | None = None
     """Time since the last activity. None if the agent is too old to report it."""
+    remaining_lifetime: timedelta | None = None
+    """Time until it stops accepting calls. None if it never does, or is too old to report it and to move it."""
     generation: int = 0
     files: int = 0
     bytes: int = 0

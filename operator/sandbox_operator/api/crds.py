@@ -59,9 +59,9 @@ _SCALE: Final = {
 def build_definitions() -> dict[str, dict[str, Any]]:
     """Build all definitions, by the name of their file."""
     table: dict[Resource, tuple[type[Model], str, dict[str, Any], list[dict[str, Any]]]] = {
-        SESSIONS: (Session, "sbx", {"status": {}}, _SESSION_COLUMNS),
-        TEMPLATES: (Template, "sbt", {}, _TEMPLATE_COLUMNS),
-        POOLS: (Pool, "swp", {"status": {}, "scale": _SCALE}, _POOL_COLUMNS),
+        SESSIONS: (Session, "sbses", {"status": {}}, _SESSION_COLUMNS),
+        TEMPLATES: (Template, "sbtpl", {}, _TEMPLATE_COLUMNS),
+        POOLS: (Pool, "sbwp", {"status": {}, "scale": _SCALE}, _POOL_COLUMNS),
     }
     return {f"{resource.plural}.yaml": _build(resource, *columns) for resource, columns in table.items()}
 
@@ -166,7 +166,6 @@ def _build(  # noqa: PLR0917, RUF100 - the columns of the table above
                 "plural": resource.plural,
                 "singular": resource.kind.lower(),
                 "shortNames": [short_name],
-                "categories": ["sandbox"],
             },
             "versions": [version],
         },

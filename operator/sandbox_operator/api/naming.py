@@ -6,7 +6,8 @@ import hashlib
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from sandbox_operator.api.models import Egress, Session
+    from sandbox_operator.api.models import Session
+    from sandbox_operator.api.session_spec import Egress
 
 DOMAIN: Final = "sandboxsessions.dev"
 MANAGED_BY: Final = f"{DOMAIN}/managed-by"

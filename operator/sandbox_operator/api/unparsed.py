@@ -12,20 +12,10 @@ from sandbox_operator.api.base import Model, Schema, map_by, text
 _INT32: Final[Schema] = {"format": "int32"}
 
 
-class Toleration(Model):
-    """A toleration, as in a pod's spec."""
-
-    key: str | None = None
-    operator: Literal["Exists", "Equal"] | None = None
-    value: str | None = None
-    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
-    toleration_seconds: int | None = None
-
-
 class Port(Model):
     """A port, or a range of ports."""
 
-    protocol: Literal["TCP", "UDP", "SCTP"] = "TCP"
+    protocol: Literal["TCP", "UDP", "SCTP"] = Field(default="TCP", description="Protocol of the port.")
     port: int = Field(description="Port, or the first one of a range.", ge=1, le=65535, json_schema_extra=_INT32)
     end_port: int | None = Field(
         default=None, description="Last port of a range.", ge=1, le=65535, json_schema_extra=_INT32
@@ -35,34 +25,38 @@ class Port(Model):
 class SelectorExpression(Model):
     """A requirement on one label."""
 
-    key: str
-    operator: Annotated[str, text(32)]
-    values: tuple[str, ...] = ()
+    key: str = Field(description="Key of the label.")
+    operator: Annotated[str, text(32)] = Field(description="In, NotIn, Exists or DoesNotExist.")
+    values: tuple[str, ...] = Field(default=(), description="Values to compare with.")
 
 
 class LabelSelector(Model):
     """A label selector."""
 
-    match_labels: dict[str, str] = Field(default={})
-    match_expressions: tuple[SelectorExpression, ...] = ()
+    match_labels: dict[str, str] = Field(default={}, description="Labels that must have these values.")
+    match_expressions: tuple[SelectorExpression, ...] = Field(default=(), description="Requirements on labels.")
 
 
 class Peer(Model):
     """Pods that may connect, as in the `from` of a NetworkPolicy."""
 
-    pod_selector: LabelSelector | None = None
-    namespace_selector: LabelSelector | None = None
+    pod_selector: LabelSelector | None = Field(default=None, description="Labels of the pods.")
+    namespace_selector: LabelSelector | None = Field(
+        default=None, description="Labels of the pods' namespaces. Defaults to the sessions' own namespace."
+    )
 
 
 class Condition(Model):
     """A condition, as Kubernetes defines it."""
 
-    type: Annotated[str, text(316)]
-    status: Literal["True", "False", "Unknown"]
+    type: Annotated[str, text(316)] = Field(description="What the condition is about, such as Ready.")
+    status: Literal["True", "False", "Unknown"] = Field(description="Whether it holds.")
     reason: Annotated[str, text(1024)] = Field(description="Reason in CamelCase, for programs.")
     message: Annotated[str, text(32768)] = Field(description="Explanation for people.")
-    observed_generation: int | None = None
-    last_transition_time: datetime
+    observed_generation: int | None = Field(
+        default=None, description="The metadata.generation that this condition describes."
+    )
+    last_transition_time: datetime = Field(description="Time at which `status` last changed.")
 
 
 Conditions = Annotated[tuple[Condition, ...], Field(json_schema_extra={"maxItems": 16, **map_by("type")})]
@@ -111,9 +105,16 @@ class SessionStatus(Model):
     last_active_at: datetime | None = Field(
         default=None, description="Time of the last use, accurate to about a minute."
     )
-    expires_at: datetime | None = Field(default=None, description="Time at which maxLifetime ends.")
-    workspace: WorkspaceStatus | None = None
-    startup: StartupStatus | None = None
+    expires_at: datetime | None = Field(
+        default=None, description="Time at which the session expires: the end of maxLifetime, or expiresAt if earlier."
+    )
+    suspended_at: datetime | None = Field(
+        default=None, description="Time at which the session was suspended. Set while the phase is Suspended."
+    )
+    workspace: WorkspaceStatus | None = Field(
+        default=None, description="The session's files, as its agent last reported them."
+    )
+    startup: StartupStatus | None = Field(default=None, description="The session's last start.")
 
 
 class PoolStatus(Model):

@@ -19,7 +19,6 @@ DURATION_PATTERN: Final = r"^([0-9]+(\.[0-9]+)?(h|m|s|ms))+$"
 QUANTITY_PATTERN: Final = r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$"
 NAME_PATTERN: Final = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 ENV_NAME_PATTERN: Final = r"^[A-Za-z_][A-Za-z0-9_]*$"
-RESOURCE_KINDS: Final = ("cpu", "memory", "ephemeral-storage")
 
 _DURATION_BOUNDS: Final = "must be between 1s and 720h"
 _PART: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|h|m|s)")
@@ -70,6 +69,12 @@ def _check_quantity(value: Any) -> str:
     return str(value)
 
 
+_RESOURCE_TEXTS: Final = {
+    "cpu": "Processor cores, such as 500m or 2.",
+    "memory": "Memory in bytes, such as 512Mi or 2Gi.",
+    "ephemeral-storage": "Disk of the node in bytes, such as 4Gi. It includes what is written to emptyDir volumes.",
+}
+RESOURCE_KINDS: Final = tuple(_RESOURCE_TEXTS)
 _QUANTITY: Final = {
     "anyOf": [{"type": "integer"}, {"type": "string"}],
     "maxLength": 32,
@@ -91,9 +96,26 @@ Duration = Annotated[
 Quantity = Annotated[str, BeforeValidator(_check_quantity), WithJsonSchema(_QUANTITY)]
 Amounts = Annotated[
     dict[str, Quantity],
-    WithJsonSchema({"type": "object", "properties": dict.fromkeys(RESOURCE_KINDS, _QUANTITY)}),
+    WithJsonSchema(
+        {
+            "type": "object",
+            "properties": {kind: {"description": text, **_QUANTITY} for kind, text in _RESOURCE_TEXTS.items()},
+        }
+    ),
 ]
 """Kinds of resources to quantities."""
+
+
+def _parse_moment(value: Any) -> datetime:
+    try:
+        # RFC 3339 allows lower case. In UTC, no later computation can leave the range of dates.
+        return datetime.fromisoformat(str(value).upper()).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise ValueError("write an RFC 3339 time such as 2030-01-31T18:00:00Z") from None
+
+
+Moment = Annotated[datetime, BeforeValidator(_parse_moment), WithJsonSchema({"type": "string", "format": "date-time"})]
+"""A point in time, in UTC."""
 
 
 def parse_time(value: Any) -> datetime | None:
@@ -109,4 +131,6 @@ def parse_time(value: Any) -> datetime | None:
 
 def format_time(moment: datetime | None) -> str | None:
     """Format a time as the API does: UTC, whole seconds."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if moment else None
+    if moment is None:
+        return None
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="seconds") + "Z"

@@ -39,7 +39,9 @@ class Controller:
         self._pools = WorkQueue(self._work_on_pool, _POOL_WORKERS)
         scheduling = Scheduling(self._sessions.add, self._requeue, self._sessions.acknowledge, self._yield_to_sessions)
         timing = Timing(
-            start_timeout=timedelta(seconds=settings.start_timeout), credentials=_time_credentials(settings)
+            start_timeout=timedelta(seconds=settings.start_timeout),
+            unnamed_ttl=timedelta(seconds=settings.unnamed_ttl) if settings.unnamed_ttl else None,
+            credentials=_time_credentials(settings),
         )
         self._reconcilers = build_reconcilers(dependencies, scheduling, timing)
         self._transition: asyncio.Task[None] | None = None

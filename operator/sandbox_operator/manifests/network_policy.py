@@ -10,11 +10,12 @@ import ipaddress
 from typing import TYPE_CHECKING, Any, Final
 
 from sandbox_operator.api import naming
-from sandbox_operator.api.models import Egress
+from sandbox_operator.api.session_spec import Egress
 from sandbox_operator.errors import SpecError
 
 if TYPE_CHECKING:
-    from sandbox_operator.api.models import EgressRule, Template
+    from sandbox_operator.api.models import Template
+    from sandbox_operator.api.template_spec import EgressRule
     from sandbox_operator.settings import Settings
 
 FORBIDDEN: Final = tuple(

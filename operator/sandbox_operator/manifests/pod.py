@@ -8,14 +8,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from sandbox_operator.api import naming
-from sandbox_operator.api.models import Egress
+from sandbox_operator.api.session_spec import Egress
 from sandbox_operator.kube.resources import POOLS, SESSIONS
 from sandbox_operator.manifests.ownership import owner_reference
+from sandbox_operator.manifests.template_parts import build_mounts, build_placement, build_resources, build_volumes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from sandbox_operator.api.models import Pool, Resources, Session, Template
+    from sandbox_operator.api.models import Pool, Session, Template
+    from sandbox_operator.api.session_spec import Resources
     from sandbox_operator.settings import Images
 
 AGENT_UID: Final = 10001
@@ -83,7 +85,8 @@ def build_pod(request: PodRequest) -> dict[str, Any]:
         "metadata": {
             "name": name,
             "namespace": namespace,
-            "labels": build_labels(request),
+            "labels": template.spec.pod_labels | build_labels(request),
+            **({"annotations": template.spec.pod_annotations} if template.spec.pod_annotations else {}),
             "ownerReferences": [owner_reference(SESSIONS, session.metadata)],
         },
         "spec": _build_spec(_Spec(name, namespace, template, request.resources, request.images)),
@@ -113,6 +116,7 @@ def build_blank_pod(request: BlankPodRequest) -> dict[str, Any]:
             "name": request.name,
             "namespace": namespace,
             "labels": {
+                **template.spec.pod_labels,
                 naming.MANAGED_BY: naming.MANAGER,
                 naming.STATE: naming.BLANK,
                 naming.TEMPLATE: template.metadata.name,
@@ -121,7 +125,7 @@ def build_blank_pod(request: BlankPodRequest) -> dict[str, Any]:
                 naming.POD_HASH: hash_pod(template, request.resources, request.images),
             },
             # Present from the start: a JSON patch cannot add to annotations that do not exist.
-            "annotations": {naming.CLAIMED_AT: ""},
+            "annotations": {**template.spec.pod_annotations, naming.CLAIMED_AT: ""},
             "ownerReferences": [owner_reference(POOLS, pool.metadata)],
         },
         "spec": spec,
@@ -131,7 +135,10 @@ def build_blank_pod(request: BlankPodRequest) -> dict[str, Any]:
 def hash_pod(template: Template, resources: Resources, images: Images) -> str:
     """Hash the template's values in a pod, for a label. Values that Bind delivers (env, limits) do not count."""
     spec = _build_spec(_Spec("", "", template, resources, images))
-    text = json.dumps([BLANK_EGRESS, spec], sort_keys=True, separators=(",", ":"))
+    parts = [BLANK_EGRESS, spec]
+    if template.spec.pod_labels or template.spec.pod_annotations:
+        parts += [template.spec.pod_labels, template.spec.pod_annotations]
+    text = json.dumps(parts, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:_HASH_LENGTH]
 
 
@@ -160,7 +167,6 @@ def build_claim(session: Session, pod: Mapping[str, Any], egress: Egress, claime
 
 def _build_spec(request: _Spec) -> dict[str, Any]:
     template, name = request.template, request.name
-    spec = template.spec
     result: dict[str, Any] = {
         "restartPolicy": "Always",
         "terminationGracePeriodSeconds": _TERMINATION_GRACE,
@@ -177,16 +183,9 @@ def _build_spec(request: _Spec) -> dict[str, Any]:
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         "containers": [_build_agent(request), _build_sandbox(request)],
-        "volumes": _build_volumes(name, template),
+        "volumes": [*_build_volumes(name, template), *build_volumes(template)],
     }
-    optional: dict[str, Any] = {
-        "hostUsers": spec.host_users,
-        "runtimeClassName": spec.runtime_class_name or None,
-        "nodeSelector": spec.node_selector or None,
-        "tolerations": list(spec.tolerations) or None,
-        "imagePullSecrets": [{"name": secret.name} for secret in spec.image_pull_secrets] or None,
-    }
-    return result | {key: value for key, value in optional.items() if value is not None}
+    return result | build_placement(template)
 
 
 def _build_agent(request: _Spec) -> dict[str, Any]:
@@ -226,13 +225,14 @@ def _build_sandbox(request: _Spec) -> dict[str, Any]:
         "imagePullPolicy": spec.image_pull_policy,
         "command": ["sandbox-runtime"],
         "env": [_STOP, *([_DENY_NETWORK] if spec.egress.mode is Egress.NONE else [])],
-        "resources": {"requests": request.resources.requests, "limits": request.resources.limits},
+        "resources": build_resources(request.template, request.resources),
         "securityContext": _build_security_context(_choose_uid(request), SANDBOX_UID),
         "volumeMounts": [
             {"name": "link", "mountPath": "/run/sandbox"},
             {"name": "workspace", "mountPath": "/workspace"},
             {"name": "home", "mountPath": "/home/sandbox"},
             {"name": "sandbox-tmp", "mountPath": "/tmp"},  # noqa: S108 - a volume's mount path
+            *build_mounts(request.template),
         ],
     }
 

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from datetime import datetime
     from typing import Any
 
-    from sandbox_operator.api.models import Egress, Session
+    from sandbox_operator.api.models import Session
+    from sandbox_operator.api.session_spec import Egress
     from sandbox_operator.kube.client import KubeApi
     from sandbox_operator.metrics import Metrics
     from sandbox_operator.pool.available_pods import AvailablePods, PodKind

@@ -1,19 +1,22 @@
-"""Checks a session's requests against its template. Pure. Each refusal names the field of the session."""
+"""Decides what a session gets of what it asks for, given its template. Pure. A refusal names the session's field."""
 
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Final
 
-from sandbox_operator.api.models import Egress, Resources
+from sandbox_operator.api.session_spec import Egress, Resources
 from sandbox_operator.api.values import ENV_NAME_PATTERN, RESOURCE_KINDS, parse_quantity
 from sandbox_operator.errors import Blocked
 
 if TYPE_CHECKING:
-    from sandbox_operator.api.models import EnvVar, Session, Template
+    from sandbox_operator.api.models import Session, Template
+    from sandbox_operator.api.session_spec import EnvVar
 
 _RESERVED_PREFIX: Final = "SANDBOX_"
+DEFAULT_LIFETIME: Final = timedelta(hours=8)
 
 
 def choose_egress(session: Session, template: Template) -> Egress:
@@ -57,6 +60,13 @@ def _fit(default: Resources, asked: Resources) -> Resources:
 def default_resources(template: Template) -> Resources:
     """Return the resources of a session that asks for none. A pool's pods have the same."""
     return _fit(template.spec.resources.default, Resources())
+
+
+def choose_lifetime(session: Session, template: Template | None) -> timedelta:
+    """Return the longest time that a pod may serve the session: what it asks for, at most what its template allows."""
+    wanted = session.spec.lifecycle.max_lifetime or DEFAULT_LIFETIME
+    cap = template.spec.lifecycle.max_lifetime if template else None
+    return min(wanted, cap) if cap else wanted
 
 
 def check_env(session: Session, template: Template) -> None:

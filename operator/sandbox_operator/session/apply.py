@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any, assert_never
+from typing import TYPE_CHECKING, Any, Final, assert_never
 
 from sandbox_operator.agent.model import AgentView
 from sandbox_operator.api import naming
@@ -47,6 +48,8 @@ if TYPE_CHECKING:
     from sandbox_operator.settings import Settings
     from sandbox_operator.watch.store import Store
     from sandbox_operator.watch.work_queue import Key
+
+_LOG: Final = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +110,8 @@ class Applier:
                 self._drain_agent(key, observation, action)
             case model.RenewCredentials():
                 self._renew_credentials(key, observation, action)
+            case model.SetLifetime():
+                await self._set_lifetime(key, observation, action)
             case model.DeletePod():
                 await self._delete_pod(key, observation, action)
             case model.SuspendSession():
@@ -187,6 +192,15 @@ class Applier:
             raise Blocked("BindFailed", message, retry_after=5) from error
         self._parts.cached_views.put(key, observation.address.server_name, view)
         return True
+
+    async def _set_lifetime(self, key: Key, observation: Observation, action: model.SetLifetime) -> None:
+        address, uid = observation.address, observation.session.metadata.uid
+        if address is None:
+            return
+        try:
+            await self._parts.agents.set_lifetime(address, uid, action.remaining)
+        except AgentError as error:
+            _LOG.warning("the agent's deadline was not moved: %s", error, extra={"session": "/".join(key[1:])})
 
     def _drain_agent(self, key: Key, observation: Observation, action: model.DrainAgent) -> None:
         address, settings, uid = observation.address, self._parts.settings, observation.session.metadata.uid

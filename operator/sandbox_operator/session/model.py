@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from sandbox_operator.agent.model import AgentAddress, AgentView
-    from sandbox_operator.api.models import Egress, Resources, Session, Template
+    from sandbox_operator.api.models import Session, Template
+    from sandbox_operator.api.session_spec import Egress, Resources
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +164,14 @@ class RenewCredentials:
 
 
 @dataclass(frozen=True, slots=True)
+class SetLifetime:
+    """Move the time at which the agent stops by itself. A failure changes nothing: the next reconcile tries again."""
+
+    remaining: float
+    """Seconds from now, at least 0."""
+
+
+@dataclass(frozen=True, slots=True)
 class DeletePod:
     """Delete the pod with this uid."""
 
@@ -201,6 +210,7 @@ Action = (
     | BindAgent
     | DrainAgent
     | RenewCredentials
+    | SetLifetime
     | DeletePod
     | SuspendSession
     | DeleteSession

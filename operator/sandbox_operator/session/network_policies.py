@@ -12,7 +12,8 @@ from sandbox_operator.kube.resources import NETWORK_POLICIES
 from sandbox_operator.manifests.network_policy import build_network_policy
 
 if TYPE_CHECKING:
-    from sandbox_operator.api.models import Egress, Template
+    from sandbox_operator.api.models import Template
+    from sandbox_operator.api.session_spec import Egress
     from sandbox_operator.kube.client import KubeApi
     from sandbox_operator.settings import Settings
 

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sandbox_operator.api import naming
 from sandbox_operator.api.values import format_time, parse_time
+from sandbox_operator.session.admission import choose_lifetime
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
     from sandbox_operator.agent.model import AgentView
-    from sandbox_operator.api.models import Session
-    from sandbox_operator.session.model import Observation
+    from sandbox_operator.session.model import Observation, PodState
 
 REASONS: Final = {
     "Ready": "The session takes calls.",
@@ -47,12 +47,16 @@ REASONS: Final = {
     "BindFailed": "The agent refused the session.",
     "InvalidSpec": "The session has an invalid value.",
     "IdleTimeoutUnreachable": "The idle timeout is not shorter than the maximum lifetime, so it never takes effect.",
+    "LifetimeCapped": "The session asks for a longer lifetime than its template allows, and gets what is allowed.",
     "WorkspaceInUse": "Another session is using the same workspace.",
     "Suspending": "Work is being stopped and files are being saved, then the pod is deleted.",
     "PushFailed": "Files could not be saved. The pod stays, and the operator retries.",
     "Suspended": "The session was suspended by its user.",
     "Idle": "The session was suspended because it was unused for its idle timeout.",
-    "Expired": "The session was suspended because it reached its maximum lifetime.",
+    "Expired": (
+        "The session was suspended because it reached its maximum lifetime, or its `expiresAt`. After that time it"
+        " resumes only with a later one."
+    ),
     "Terminating": "The session is being deleted.",
     "Scheduled": "The pod has a node.",
     "Pending": "The pod has no node yet.",
@@ -99,18 +103,36 @@ def build_status(observation: Observation, condition: Condition, now: datetime) 
         "accessSecretName": old.get("accessSecretName"),
         "workspace": _workspace(reporter) if reporter else old.get("workspace"),
         "lastActiveAt": _last_active(observation) if is_bound else old.get("lastActiveAt"),
+        "expiresAt": format_time(session.spec.lifecycle.expires_at),
     }
+    if condition.phase == "Suspended":
+        status["suspendedAt"] = format_time(suspended_since(old) or now)
     if pod is not None:
         status |= {
             "podName": pod.name,
             "startedAt": format_time(pod.created),
-            "expiresAt": format_time(pod.created + session.spec.lifecycle.max_lifetime),
+            "expiresAt": format_time(expiry_of(observation, pod)),
             "startup": _startup(observation, condition, now),
         }
     if condition.is_ready and pod is not None:
         status["endpoint"] = endpoint_of(pod.ip)
         status["accessSecretName"] = naming.access_secret_name(session.metadata.name)
     return {key: value for key, value in status.items() if value is not None}
+
+
+def expiry_of(observation: Observation, pod: PodState) -> datetime:
+    """Return when the session expires: at its `expiresAt`, or with the lifetime of its pod if that is earlier."""
+    session, status = observation.session, observation.session.status
+    end = pod.created + choose_lifetime(session, observation.template)
+    if observation.template is None and status.get("startedAt") == format_time(pod.created):
+        # Without its template, a session does not outlive the bound that the template gave it.
+        end = min(end, parse_time(status.get("expiresAt")) or end)
+    return min(end, session.spec.lifecycle.expires_at or end)
+
+
+def suspended_since(status: Mapping[str, Any]) -> datetime | None:
+    """Return when the session was suspended, or None if its status does not say so."""
+    return parse_time(status.get("suspendedAt")) if status.get("phase") == "Suspended" else None
 
 
 def endpoint_of(ip: str) -> str:
@@ -151,7 +173,7 @@ def _conditions(
     ]
     if credentials := _storage_credentials(observation):
         wanted.append(("StorageCredentials", *credentials))
-    if lifecycle := _lifecycle_effective(observation.session):
+    if lifecycle := _lifecycle_effective(observation):
         wanted.append(("LifecycleEffective", *lifecycle))
     before = {c["type"]: c for c in observation.session.status.get("conditions") or [] if "type" in c}
     return [
@@ -234,17 +256,29 @@ def _storage_credentials(observation: Observation) -> tuple[str, str, str] | Non
     )
 
 
-def _lifecycle_effective(session: Session) -> tuple[str, str, str] | None:
-    """Return the condition if a part of the lifecycle can never take effect, else None."""
-    lifecycle = session.spec.lifecycle
-    if lifecycle.idle_timeout is None or lifecycle.idle_timeout < lifecycle.max_lifetime:
-        return None
-    message = (
-        f"spec.lifecycle.idleTimeout ({lifecycle.idle_timeout.total_seconds():g} s) must be shorter than maxLifetime "
-        f"({lifecycle.max_lifetime.total_seconds():g} s) to take effect: onExpiry ({lifecycle.on_expiry.value}) always "
-        f"comes first, so onIdle ({lifecycle.on_idle.value}) never happens"
-    )
-    return "False", "IdleTimeoutUnreachable", message
+def _lifecycle_effective(observation: Observation) -> tuple[str, str, str] | None:
+    """Return the condition if a part of the lifecycle does not take effect as written, else None."""
+    lifecycle = observation.session.spec.lifecycle
+    lifetime = choose_lifetime(observation.session, observation.template)
+    found = []
+    if lifecycle.max_lifetime and lifecycle.max_lifetime > lifetime:
+        message = (
+            f"spec.lifecycle.maxLifetime is {_seconds(lifecycle.max_lifetime)}, but SandboxTemplate "
+            f"{observation.template_name} allows {_seconds(lifetime)}, which applies"
+        )
+        found.append(("LifetimeCapped", message))
+    if lifecycle.idle_timeout and lifecycle.idle_timeout >= lifetime:
+        message = (
+            f"spec.lifecycle.idleTimeout ({_seconds(lifecycle.idle_timeout)}) must be shorter than maxLifetime "
+            f"({_seconds(lifetime)}) to take effect: onExpiry ({lifecycle.on_expiry.value}) always "
+            f"comes first, so onIdle ({lifecycle.on_idle.value}) never happens"
+        )
+        found.append(("IdleTimeoutUnreachable", message))
+    return ("False", found[0][0], "; ".join(message for _, message in found)) if found else None
+
+
+def _seconds(duration: timedelta) -> str:
+    return f"{duration.total_seconds():g} s"
 
 
 def _workspace(agent: AgentView) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from sandbox_operator.errors import SpecError
 from sandbox_operator.kube.resources import TEMPLATES
 from sandbox_operator.manifests.network_policy import build_network_policy
 from sandbox_operator.manifests.pod import hash_pod
+from sandbox_operator.manifests.template_parts import check_metadata
 from sandbox_operator.session.admission import default_resources
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ class TemplateCache:
     def _parse(self, raw: Mapping[str, Any]) -> FoundTemplate:
         try:
             template = parse(Template, raw)
+            check_metadata(template, self._settings)
             build_network_policy(template, template.spec.egress.mode, self._settings)
         except SpecError as error:
             return FoundTemplate(problem=str(error))

@@ -118,6 +118,14 @@ class RenewRequest(_message.Message):
     s3: S3Store
     def __init__(self, session_uid: _Optional[str] = ..., s3: _Optional[_Union[S3Store, _Mapping]] = ...) -> None: ...
 
+class SetLifetimeRequest(_message.Message):
+    __slots__ = ("session_uid", "remaining")
+    SESSION_UID_FIELD_NUMBER: _ClassVar[int]
+    REMAINING_FIELD_NUMBER: _ClassVar[int]
+    session_uid: str
+    remaining: _duration_pb2.Duration
+    def __init__(self, session_uid: _Optional[str] = ..., remaining: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+
 class DrainRequest(_message.Message):
     __slots__ = ("session_uid", "grace")
     SESSION_UID_FIELD_NUMBER: _ClassVar[int]
@@ -133,7 +141,7 @@ class DescribeRequest(_message.Message):
     def __init__(self, wait: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class SessionDescription(_message.Message):
-    __slots__ = ("state", "session_uid", "restore", "restore_error", "workspace", "last_active", "running", "runtime_ready", "runtime_id", "agent_version", "processes", "processes_ended", "credentials_expire_at", "needs_credentials", "idle")
+    __slots__ = ("state", "session_uid", "restore", "restore_error", "workspace", "last_active", "running", "runtime_ready", "runtime_id", "agent_version", "processes", "processes_ended", "credentials_expire_at", "needs_credentials", "idle", "remaining_lifetime")
     class State(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         STATE_UNSPECIFIED: _ClassVar[SessionDescription.State]
@@ -171,6 +179,7 @@ class SessionDescription(_message.Message):
     CREDENTIALS_EXPIRE_AT_FIELD_NUMBER: _ClassVar[int]
     NEEDS_CREDENTIALS_FIELD_NUMBER: _ClassVar[int]
     IDLE_FIELD_NUMBER: _ClassVar[int]
+    REMAINING_LIFETIME_FIELD_NUMBER: _ClassVar[int]
     state: SessionDescription.State
     session_uid: str
     restore: SessionDescription.RestoreState
@@ -186,4 +195,5 @@ class SessionDescription(_message.Message):
     credentials_expire_at: _timestamp_pb2.Timestamp
     needs_credentials: bool
     idle: _duration_pb2.Duration
-    def __init__(self, state: _Optional[_Union[SessionDescription.State, str]] = ..., session_uid: _Optional[str] = ..., restore: _Optional[_Union[SessionDescription.RestoreState, str]] = ..., restore_error: _Optional[str] = ..., workspace: _Optional[_Union[_workspace_pb2.WorkspaceStatus, _Mapping]] = ..., last_active: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., running: _Optional[int] = ..., runtime_ready: _Optional[bool] = ..., runtime_id: _Optional[str] = ..., agent_version: _Optional[str] = ..., processes: _Optional[int] = ..., processes_ended: _Optional[int] = ..., credentials_expire_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., needs_credentials: _Optional[bool] = ..., idle: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+    remaining_lifetime: _duration_pb2.Duration
+    def __init__(self, state: _Optional[_Union[SessionDescription.State, str]] = ..., session_uid: _Optional[str] = ..., restore: _Optional[_Union[SessionDescription.RestoreState, str]] = ..., restore_error: _Optional[str] = ..., workspace: _Optional[_Union[_workspace_pb2.WorkspaceStatus, _Mapping]] = ..., last_active: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., running: _Optional[int] = ..., runtime_ready: _Optional[bool] = ..., runtime_id: _Optional[str] = ..., agent_version: _Optional[str] = ..., processes: _Optional[int] = ..., processes_ended: _Optional[int] = ..., credentials_expire_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., needs_credentials: _Optional[bool] = ..., idle: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., remaining_lifetime: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...

@@ -45,6 +45,11 @@ class SessionServiceStub:
                 request_serializer=sandbox__proto_dot_v1_dot_session__pb2.RenewRequest.SerializeToString,
                 response_deserializer=sandbox__proto_dot_v1_dot_session__pb2.SessionDescription.FromString,
                 _registered_method=True)
+        self.SetLifetime = channel.unary_unary(
+                '/sandbox.v1.SessionService/SetLifetime',
+                request_serializer=sandbox__proto_dot_v1_dot_session__pb2.SetLifetimeRequest.SerializeToString,
+                response_deserializer=sandbox__proto_dot_v1_dot_session__pb2.SessionDescription.FromString,
+                _registered_method=True)
         self.Drain = channel.unary_unary(
                 '/sandbox.v1.SessionService/Drain',
                 request_serializer=sandbox__proto_dot_v1_dot_session__pb2.DrainRequest.SerializeToString,
@@ -80,6 +85,14 @@ class SessionServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SetLifetime(self, request, context):
+        """Moves the end of the session's lifetime, earlier or later. An agent that had stopped accepting calls accepts them
+        again. Idempotent. Errors: FAILED_PRECONDITION, reason NOT_BOUND or ALREADY_BOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Drain(self, request, context):
         """Refuses new work, ends background processes (TERM, later KILL) and waits up to `grace` for running work. Then it
         pushes, saves variables if they are kept, and returns when the push is durable. The operator deletes the pod only
@@ -107,6 +120,11 @@ def add_SessionServiceServicer_to_server(servicer, server):
             'Renew': grpc.unary_unary_rpc_method_handler(
                     servicer.Renew,
                     request_deserializer=sandbox__proto_dot_v1_dot_session__pb2.RenewRequest.FromString,
+                    response_serializer=sandbox__proto_dot_v1_dot_session__pb2.SessionDescription.SerializeToString,
+            ),
+            'SetLifetime': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetLifetime,
+                    request_deserializer=sandbox__proto_dot_v1_dot_session__pb2.SetLifetimeRequest.FromString,
                     response_serializer=sandbox__proto_dot_v1_dot_session__pb2.SessionDescription.SerializeToString,
             ),
             'Drain': grpc.unary_unary_rpc_method_handler(
@@ -174,6 +192,33 @@ class SessionService:
             target,
             '/sandbox.v1.SessionService/Renew',
             sandbox__proto_dot_v1_dot_session__pb2.RenewRequest.SerializeToString,
+            sandbox__proto_dot_v1_dot_session__pb2.SessionDescription.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetLifetime(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sandbox.v1.SessionService/SetLifetime',
+            sandbox__proto_dot_v1_dot_session__pb2.SetLifetimeRequest.SerializeToString,
             sandbox__proto_dot_v1_dot_session__pb2.SessionDescription.FromString,
             options,
             channel_credentials,

@@ -272,6 +272,63 @@ async def test_fault_10_a_session_ends_with_its_lifetime_even_without_an_operato
     assert error_of(caught.value) == ("FAILED_PRECONDITION", "LIFETIME_EXPIRED", "")
 
 
+async def run_cell(connect):
+    async with connect() as channel:
+        assert len(await drained(execute(channel))) == 3
+
+
+async def test_a_deadline_moves_both_ways_even_after_it_has_passed(control, bind_request, connect, error_of):
+    bind_request.lifecycle.max_lifetime.seconds = 3600
+    bound = await control.Bind(bind_request)
+    assert 3590 < bound.remaining_lifetime.seconds <= 3600
+    request = session_pb2.SetLifetimeRequest(session_uid="uid-1", remaining={"seconds": 0})
+    ended = await control.SetLifetime(request)
+    assert (ended.HasField("remaining_lifetime"), ended.remaining_lifetime.ToNanoseconds()) == (True, 0)
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await run_cell(connect)
+    assert error_of(caught.value) == ("FAILED_PRECONDITION", "LIFETIME_EXPIRED", "")
+    request.remaining.seconds = 7200
+    moved = await control.SetLifetime(request)
+    assert 7190 < moved.remaining_lifetime.seconds <= 7200
+    await run_cell(connect)
+    request.ClearField("remaining")
+    assert not (await control.SetLifetime(request)).HasField("remaining_lifetime")
+    await run_cell(connect)
+
+
+async def test_a_repeated_bind_moves_the_deadline_too(control, bind_request):
+    bind_request.lifecycle.max_lifetime.seconds = 3600
+    await control.Bind(bind_request)
+    bind_request.lifecycle.max_lifetime.seconds = 60
+    assert 50 < (await control.Bind(bind_request)).remaining_lifetime.seconds <= 60
+    bind_request.lifecycle.ClearField("max_lifetime")
+    assert not (await control.Bind(bind_request)).HasField("remaining_lifetime")
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        ({"session_uid": "uid-2"}, ("FAILED_PRECONDITION", "ALREADY_BOUND", "session_uid")),
+        ({"remaining": {"seconds": -1}}, ("INVALID_ARGUMENT", "INVALID_ARGUMENT", "remaining")),
+        ({"remaining": {"seconds": 1, "nanos": -1}}, ("INVALID_ARGUMENT", "INVALID_ARGUMENT", "remaining")),
+    ],
+)
+async def test_a_lifetime_that_makes_no_sense_changes_nothing(control, bind_request, error_of, change, error):
+    bind_request.lifecycle.max_lifetime.seconds = 3600
+    await control.Bind(bind_request)
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await control.SetLifetime(session_pb2.SetLifetimeRequest(**{"session_uid": "uid-1", **change}))
+    assert error_of(caught.value) == error
+    assert 3590 < (await control.Describe(session_pb2.DescribeRequest())).remaining_lifetime.seconds <= 3600
+
+
+async def test_the_lifetime_of_a_blank_agent_cannot_be_set(control, error_of):
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await control.SetLifetime(session_pb2.SetLifetimeRequest(session_uid="uid-1"))
+    assert error_of(caught.value) == ("FAILED_PRECONDITION", "NOT_BOUND", "session_uid")
+    assert not (await control.Describe(session_pb2.DescribeRequest())).HasField("remaining_lifetime")
+
+
 async def test_fault_19_a_runtime_that_restarted_is_configured_again_and_not_restored(
     control, stored_request, client, runtime, workspace
 ):

@@ -1,6 +1,6 @@
 """The agent client against a real gRPC server with mutual TLS."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import grpc
 import pytest
@@ -26,6 +26,11 @@ class Servicer(session_pb2_grpc.SessionServiceServicer):
     async def Renew(self, request, context):  # noqa: N802 - gRPC's name
         sent = dict(context.invocation_metadata()).get("traceparent", "none")
         return session_pb2.SessionDescription(session_uid=sent)
+
+    async def SetLifetime(self, request, context):  # noqa: N802 - gRPC's name
+        if request.session_uid == "old":
+            await super().SetLifetime(request, context)
+        return session_pb2.SessionDescription(session_uid="u", remaining_lifetime=request.remaining)
 
     async def Bind(self, request, context):  # noqa: N802 - gRPC's name
         # A session's name is what the agent sends as the details of its refusal.
@@ -69,6 +74,17 @@ async def test_a_refusal_is_an_agent_error_and_a_write_needs_the_lease(agent):
     standby = AgentClient(authority, WriteHook(), lambda: False)
     with pytest.raises(NotLeadingError):
         await standby.bind(AgentAddress(target, NAME), session_pb2.BindRequest(session_uid="x"))
+
+
+async def test_a_lifetime_is_set_and_read_to_the_microsecond(agent):
+    _, client, target = agent
+    address = AgentAddress(target, NAME)
+    view = await client.set_lifetime(address, "u", 1.25)
+    assert view.remaining_lifetime == timedelta(seconds=1.25)
+    assert (await client.describe(address, timeout=10)).remaining_lifetime is None, "it does not report any"
+    with pytest.raises(AgentError) as caught:
+        await client.set_lifetime(address, "old", 1.0)
+    assert caught.value.reason == "UNIMPLEMENTED"
 
 
 def details(code=9, message="another session", reason="ALREADY_BOUND"):

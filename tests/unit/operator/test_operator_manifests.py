@@ -2,7 +2,8 @@
 
 import pytest
 
-from sandbox_operator.api.models import Egress, Resources, Session, Template, parse
+from sandbox_operator.api.models import Session, Template, parse
+from sandbox_operator.api.session_spec import Egress, Resources
 from sandbox_operator.errors import SpecError
 from sandbox_operator.manifests.network_policy import build_network_policy
 from sandbox_operator.manifests.pod import PodRequest, build_pod

@@ -2,7 +2,8 @@
 
 import pytest
 
-from sandbox_operator.api.models import Egress, Template, parse
+from sandbox_operator.api.models import Template, parse
+from sandbox_operator.api.session_spec import Egress
 from sandbox_operator.errors import SettingsError
 from sandbox_operator.kube.resources import SESSIONS
 from sandbox_operator.manifests.network_policy import build_network_policy

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from sandbox_operator.api.models import Egress, Pool, Session, Template, parse
+from sandbox_operator.api.models import Pool, Session, Template, parse
+from sandbox_operator.api.session_spec import Egress
 from sandbox_operator.kube.resources import PODS, SESSIONS
 from sandbox_operator.manifests.pod import BlankPodRequest, PodRequest, build_blank_pod, build_pod
 from sandbox_operator.pool.available_pods import find_pool, is_blank, is_ready, kind_of

@@ -31,5 +31,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{/* sandbox.image (list image chart) */}}
 {{- define "sandbox.image" -}}
 {{- $image := index . 0 -}}{{- $chart := index . 1 -}}
+{{- if $image.digest -}}
+{{ $image.repository }}@{{ $image.digest }}
+{{- else -}}
 {{ $image.repository }}:{{ $image.tag | default $chart.AppVersion }}
+{{- end -}}
 {{- end -}}

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from sandbox_operator.api import naming
-from sandbox_operator.api.models import EndAction
+from sandbox_operator.api.session_spec import EndAction
 from sandbox_operator.session import model
+from sandbox_operator.session.plan.deadlines import describe_end
 from sandbox_operator.session.plan.steps import DEFAULT_TIMING, Timing, bind, drain_then, with_status
-from sandbox_operator.session.status import Condition, ready_since
+from sandbox_operator.session.status import Condition
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -59,7 +58,7 @@ def plan_suspend(observation: Observation, pod: PodState, now: datetime, timing:
 
 def plan_end(observation: Observation, pod: PodState, action: EndAction, reason: str, now: datetime) -> Plan:
     """Plan the end of an idle or expired session: suspend it, or save what can be saved and delete it."""
-    message = REASON_MESSAGES[reason]
+    message = describe_end(observation, reason, now)
     event = model.EmitEvent(reason, message)
     if action is EndAction.SUSPEND:
         condition = Condition("Suspending", "Suspending", message)
@@ -71,33 +70,3 @@ def plan_end(observation: Observation, pod: PodState, action: EndAction, reason:
     if not is_ours or gave_up or (agent and agent.restore == "FAILED"):
         return with_status(observation, now, condition, event, model.DeleteSession())
     return drain_then(observation, pod, now, DEFAULT_TIMING, condition, (event, model.DeleteSession()))
-
-
-REASON_MESSAGES: Final = {
-    "Expired": "the session reached its maximum lifetime",
-    "Idle": "the session was unused for its idle timeout",
-}
-
-
-def suspended_by(observation: Observation) -> str:
-    """Return why a session is suspended: "Idle" or "Expired" if the operator did it, else "Suspended".
-
-    A later change of the spec counts as the user's own decision.
-    """
-    metadata = observation.session.metadata
-    reason, _, generation = metadata.annotations.get(naming.SUSPENDED_BY, "").partition("/")
-    return reason if reason in REASON_MESSAGES and generation == str(metadata.generation) else "Suspended"
-
-
-def with_ttl(observation: Observation, plan: Plan, now: datetime) -> Plan:
-    """Return the plan, extended to delete a finished session (Failed, or expired) after its time to live."""
-    ttl = observation.session.spec.lifecycle.ttl_after_finished
-    phase, before = plan.status.get("phase"), observation.session.status
-    expired = phase == "Suspended" and suspended_by(observation) == "Expired"
-    if ttl is None or not (phase == "Failed" or expired):
-        return plan
-    since = ready_since(before) if before.get("phase") == phase else now
-    due = (since or now) + ttl
-    if now >= due:
-        return replace(plan, actions=(*plan.actions, model.DeleteSession()))
-    return replace(plan, requeue_at=min(due, plan.requeue_at) if plan.requeue_at else due)

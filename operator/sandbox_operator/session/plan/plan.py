@@ -11,18 +11,23 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from sandbox_operator.api import naming
-from sandbox_operator.api.models import EndAction
+from sandbox_operator.api.session_spec import EndAction
 from sandbox_operator.api.values import format_time
 from sandbox_operator.errors import Blocked
 from sandbox_operator.session import model
 from sandbox_operator.session.admission import check_env, choose_egress, choose_resources, default_resources
+from sandbox_operator.session.plan.deadlines import (
+    is_past_expiry,
+    plan_expired,
+    plan_suspended,
+    with_agent_deadline,
+    with_ttl,
+)
 from sandbox_operator.session.plan.end import (
     plan_end,
     plan_pod_ending,
     plan_pod_lost,
     plan_suspend,
-    suspended_by,
-    with_ttl,
 )
 from sandbox_operator.session.plan.renewal import with_renewal
 from sandbox_operator.session.plan.steps import (
@@ -33,7 +38,7 @@ from sandbox_operator.session.plan.steps import (
     missing_template,
     with_status,
 )
-from sandbox_operator.session.status import Condition, endpoint_of
+from sandbox_operator.session.status import Condition, endpoint_of, expiry_of
 
 if TYPE_CHECKING:
     from sandbox_operator.session.model import Action, Observation, Plan, PodState
@@ -49,7 +54,8 @@ def plan_session(observation: Observation, now: datetime, timing: Timing = DEFAU
         plan = plan_blocked(observation, blocked, now)
     extra = tuple(model.DeletePod(pod.name, pod.uid) for pod in observation.extra_pods)
     plan = with_renewal(observation, replace(plan, actions=(*extra, *plan.actions)), now, timing.credentials)
-    return with_ttl(observation, plan, now)
+    plan = with_agent_deadline(observation, plan, now)
+    return with_ttl(observation, plan, now, timing.unnamed_ttl)
 
 
 def plan_blocked(observation: Observation, blocked: Blocked, now: datetime) -> Plan:
@@ -63,23 +69,25 @@ def plan_blocked(observation: Observation, blocked: Blocked, now: datetime) -> P
 def _plan_alive(observation: Observation, now: datetime, timing: Timing) -> Plan:
     session, pod = observation.session, observation.pod
     if pod is None:
-        return _plan_suspended(observation, now) if session.spec.suspended else _plan_new_pod(observation, now, timing)
+        return _plan_without_pod(observation, now, timing)
     if pod.deleted:
         return plan_pod_ending(observation, pod, now, timing)
     if pod.has_ended:
         return plan_pod_lost(observation, pod, now, timing)
     if session.spec.suspended:
         return plan_suspend(observation, pod, now, timing)
-    expires = pod.created + session.spec.lifecycle.max_lifetime
+    expires = expiry_of(observation, pod)
     if now >= expires:
         return plan_end(observation, pod, session.spec.lifecycle.on_expiry, "Expired", now)
     return _plan_serving(observation, pod, expires, now, timing)
 
 
-def _plan_suspended(observation: Observation, now: datetime) -> Plan:
-    reason = suspended_by(observation)
-    message = "set spec.suspended to false to resume the session"
-    return with_status(observation, now, Condition("Suspended", reason, message))
+def _plan_without_pod(observation: Observation, now: datetime, timing: Timing) -> Plan:
+    if is_past_expiry(observation, now):
+        return plan_expired(observation, now)
+    if observation.session.spec.suspended:
+        return plan_suspended(observation, now)
+    return _plan_new_pod(observation, now, timing)
 
 
 def _plan_new_pod(observation: Observation, now: datetime, timing: Timing) -> Plan:

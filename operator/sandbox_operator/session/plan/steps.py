@@ -11,7 +11,7 @@ from sandbox_operator.errors import Blocked
 from sandbox_operator.session import model
 from sandbox_operator.session.admission import check_env, choose_egress
 from sandbox_operator.session.model import Plan
-from sandbox_operator.session.status import Condition, build_status, endpoint_of
+from sandbox_operator.session.status import Condition, build_status, endpoint_of, expiry_of
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -33,6 +33,8 @@ class Timing:
     force_after: timedelta = timedelta(seconds=30)
     """Time after a deletion's grace period at which the node counts as lost. The storage keeps two writers apart."""
     claim_retry: timedelta = timedelta(seconds=10)
+    unnamed_ttl: timedelta | None = None
+    """Time after which a session with a generated name is deleted if it is not used any more. None if it never is."""
     credentials: CredentialTiming | None = None
     """None if storage credentials do not expire."""
 
@@ -57,7 +59,7 @@ def bind(observation: Observation, pod: PodState, now: datetime, timing: Timing,
     if template is None:
         raise missing_template(observation)
     check_env(session, template)
-    lifetime = (pod.created + session.spec.lifecycle.max_lifetime - now).total_seconds()
+    lifetime = (expiry_of(observation, pod) - now).total_seconds()
     bind = model.BindAgent(choose_egress(session, template), max(1.0, lifetime), pod.memory_bytes)
     return with_status(observation, now, condition, access_secret(observation, pod), bind)
 
