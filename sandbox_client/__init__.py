@@ -1,5 +1,7 @@
 """The SDK and the `sandbox` command: sessions on this machine, or in a cluster."""
 
+from typing import TYPE_CHECKING, Any
+
 from sandbox_client.directory_transfer import TreeReport
 from sandbox_client.errors import (
     Conflict,
@@ -15,6 +17,7 @@ from sandbox_client.errors import (
     SessionFailed,
     Unauthenticated,
 )
+from sandbox_client.lifecycle.session_info import SessionInfo
 from sandbox_client.models.context import Context
 from sandbox_client.models.events import Completed, Exited, Started, Stderr, Stdout, TypesChecked
 from sandbox_client.models.file_info import FileInfo
@@ -35,10 +38,16 @@ from sandbox_client.search import FileChange, LineMatch, SearchReport
 from sandbox_client.sync.sandbox import Contexts, Files, Process, Processes, Sandbox, Workspace
 from sandbox_client.transport.endpoint import Endpoint
 
+if TYPE_CHECKING:
+    from sandbox_client.cluster.client import AsyncCluster
+    from sandbox_client.sync.cluster import Cluster
+
 __all__ = [
+    "AsyncCluster",
     "AsyncProcess",
     "AsyncProcesses",
     "AsyncSandbox",
+    "Cluster",
     "CodeError",
     "CommandResult",
     "Completed",
@@ -76,6 +85,7 @@ __all__ = [
     "SandboxUnavailable",
     "SearchReport",
     "SessionFailed",
+    "SessionInfo",
     "Started",
     "Status",
     "Stderr",
@@ -87,3 +97,16 @@ __all__ = [
     "Workspace",
     "WorkspaceStatus",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the cluster client when it is first used. Most programs do not need it."""
+    if name == "AsyncCluster":
+        from sandbox_client.cluster.client import AsyncCluster  # noqa: PLC0415 - see above
+
+        return AsyncCluster
+    if name == "Cluster":
+        from sandbox_client.sync.cluster import Cluster  # noqa: PLC0415 - see above
+
+        return Cluster
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -33,6 +33,10 @@ CLUSTER = {
     "timeout": 120.0,
     "on_phase": None,
 }
+SESSION = dict.fromkeys(
+    ["template", "env", "idle_timeout", "lifetime", "on_idle", "egress", "resources"]
+    + ["workspace", "keep_variables", "labels", "spec"]
+)
 COMMAND = {"cwd": "", "env": None, "timeout": None, "stdin": b"", "request_id": None}
 CALLBACKS = {"on_stdout": None, "on_stderr": None}
 DEFAULTS = {
@@ -50,7 +54,10 @@ DEFAULTS = {
         "on_progress": None,
     },
     "connect": {"wake": True, **CLUSTER},
-    "create": {"name": None, "template": "default", "env": None, "spec": None, **CLUSTER},
+    "create": {"name": None, "ephemeral": None, **SESSION, **CLUSTER},
+    "list": {"labels": None, "namespace": None, "kubeconfig": None, "kube_context": None},
+    "suspend": {"timeout": 120.0},
+    "resume": {"expires": None, "timeout": 120.0},
     "run": {**COMMAND, **CALLBACKS, "end_with_client": False},
     "stream_command": {**COMMAND, "end_with_client": False},
     "start": {**COMMAND, "keep_input": True, "terminal": None},
