@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 from typing import TYPE_CHECKING, Any, Final, Self, Unpack
@@ -180,16 +181,18 @@ class AsyncSandbox(CodeRunner, ControlledSession):
         waiting: Any = {"timeout": chosen["timeout"], "on_phase": chosen["on_phase"] or ignore}
         is_ephemeral = name is None if chosen["ephemeral"] is None else chosen["ephemeral"]
         cluster = await _open_cluster(chosen)
-        created = await cluster.create(make_request(name, chosen))
-        name = str(created["metadata"]["name"])
+        creation = asyncio.ensure_future(cluster.create(make_request(name, chosen)))
         try:
+            created = await asyncio.shield(creation)
+            name = str(created["metadata"]["name"])
             session = await cluster.wait_ready(name, since=created, **waiting)
             waker = await Waker.open(cluster, name, session, **waiting)
         except BaseException:
             if is_ephemeral:
-                await _delete_quietly(cluster.delete, name)
+                await _undo(creation, cluster)
             raise
-        return cls(waker.endpoint, name=name, waker=waker, notice=describe_limits(session), is_ephemeral=is_ephemeral)
+        facts: Any = {"notice": describe_limits(session), "is_ephemeral": is_ephemeral}
+        return cls(waker.endpoint, name=name, waker=waker, control=waker.control, **facts)
 
     @classmethod
     async def list(
@@ -257,6 +260,13 @@ async def note_wake(sandbox: AsyncSandbox) -> None:
     # The connection is usable even if the agent cannot say which variables it kept.
     with contextlib.suppress(SandboxError):
         sandbox.notice = describe_wake(await sandbox.contexts.kept_variables())
+
+
+async def _undo(creation: asyncio.Future[dict[str, Any]], cluster: Cluster) -> None:
+    """Delete a session whose create failed or was cancelled. The request may still be on its way."""
+    with contextlib.suppress(SandboxError):
+        created = await creation
+        await _delete_quietly(cluster.delete, str(created["metadata"]["name"]))
 
 
 async def _delete_quietly(delete: Callable[[str], Awaitable[object]], name: str) -> None:

@@ -27,7 +27,16 @@ class Cluster(OwningProxy[AsyncCluster]):
     def open(
         cls, namespace: str | None = None, *, kubeconfig: str | None = None, kube_context: str | None = None
     ) -> Self:
-        """Read the kubeconfig, or this pod's service account. Arguments and errors as for `AsyncCluster.open`."""
+        """Read the kubeconfig, or this pod's service account. Nothing is asked of the API server yet.
+
+        Args:
+            namespace: The namespace; that of the kubeconfig, or of this pod, if None.
+            kubeconfig: Path of a kubeconfig; the usual one if None.
+            kube_context: Context of the kubeconfig; the current one if None.
+
+        Raises:
+            SandboxUnavailable: There is no kubeconfig and no service account.
+        """
         loop = LoopThread()
         try:
             core = loop.run(AsyncCluster.open(namespace, kubeconfig=kubeconfig, kube_context=kube_context))
