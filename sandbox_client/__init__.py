@@ -1,5 +1,6 @@
 """The SDK and the `sandbox` command: sessions on this machine, or in a cluster."""
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 from sandbox_client.directory_transfer import TreeReport
@@ -40,13 +41,15 @@ from sandbox_client.transport.endpoint import Endpoint
 
 if TYPE_CHECKING:
     from sandbox_client.cluster.client import AsyncCluster
-    from sandbox_client.sync.cluster import Cluster
+    from sandbox_client.stored.workspaces import AsyncStoredWorkspaces, StoredWorkspace
+    from sandbox_client.sync.cluster import Cluster, StoredWorkspaces
 
 __all__ = [
     "AsyncCluster",
     "AsyncProcess",
     "AsyncProcesses",
     "AsyncSandbox",
+    "AsyncStoredWorkspaces",
     "Cluster",
     "CodeError",
     "CommandResult",
@@ -91,6 +94,8 @@ __all__ = [
     "Stderr",
     "Stdout",
     "StoredFile",
+    "StoredWorkspace",
+    "StoredWorkspaces",
     "TreeReport",
     "TypesChecked",
     "Unauthenticated",
@@ -99,14 +104,17 @@ __all__ = [
 ]
 
 
+_LAZY = {
+    "AsyncCluster": "cluster.client",
+    "AsyncStoredWorkspaces": "stored.workspaces",
+    "Cluster": "sync.cluster",
+    "StoredWorkspace": "stored.workspaces",
+    "StoredWorkspaces": "sync.cluster",
+}
+"""Modules of the names that are imported when they are first used. Most programs do not need them."""
+
+
 def __getattr__(name: str) -> Any:
-    """Import the cluster client when it is first used. Most programs do not need it."""
-    if name == "AsyncCluster":
-        from sandbox_client.cluster.client import AsyncCluster  # noqa: PLC0415 - see above
-
-        return AsyncCluster
-    if name == "Cluster":
-        from sandbox_client.sync.cluster import Cluster  # noqa: PLC0415 - see above
-
-        return Cluster
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_LAZY[name]}"), name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any, Final, Self, Unpack
 
 from sandbox_client.cluster.expiry import check_bound, deadline_of, effective_expiry, is_observed
@@ -9,8 +10,10 @@ from sandbox_client.cluster.sessions import Cluster, ClusterOptions, SessionRequ
 from sandbox_client.errors import SessionFailed
 from sandbox_client.lifecycle.control import SessionControl
 from sandbox_client.lifecycle.options import SESSION_DEFAULTS, SessionOptions
-from sandbox_client.lifecycle.session_info import SessionInfo, format_time, read_session_info
+from sandbox_client.lifecycle.session_info import SessionInfo, format_time, read_session_info, workspace_of
 from sandbox_client.options import complete, ignore, with_options
+from sandbox_client.stored.stores import open_objects
+from sandbox_client.stored.workspaces import AsyncStoredWorkspaces
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -202,6 +205,37 @@ class AsyncCluster:
         if deadline is not None:
             check_bound(session, deadline)
         return effective_expiry(session) if is_observed(session) else deadline
+
+    async def workspaces(
+        self,
+        store: str,
+        *,
+        endpoint_url: str | None = None,
+        region: str | None = None,
+        path_style: bool | None = None,
+    ) -> AsyncStoredWorkspaces:
+        """Open the stored workspaces of this namespace, with the caller's own credentials for the store.
+
+        These are found as by every AWS tool: environment variables, a profile, or a role. The operator's own are not
+        used.
+
+        Args:
+            store: `s3://BUCKET/PREFIX`, with the prefix of the chart's `storage.prefix`.
+            endpoint_url: Address of an S3-compatible store; AWS if None.
+            region: The bucket's region; that of the environment if None.
+            path_style: Whether the bucket is a part of the URL's path. If None, it is if there is an `endpoint_url`.
+
+        Raises:
+            InvalidArgument: The store's name is wrong.
+            SessionFailed: The package botocore is missing.
+        """
+        places: Any = {"endpoint_url": endpoint_url, "region": region, "path_style": path_style}
+        objects = await asyncio.to_thread(open_objects, store, **places)
+
+        async def users() -> dict[str, str]:
+            return {workspace_of(each): f"session {each['metadata']['name']}" for each in await self._sessions.list()}
+
+        return AsyncStoredWorkspaces(objects, self.namespace, users)
 
     async def _await_phase(
         self,

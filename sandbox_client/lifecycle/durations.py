@@ -10,7 +10,7 @@ from typing import Final
 from sandbox_client.errors import InvalidArgument
 
 Duration = float | dt.timedelta | str
-"""Seconds, a timedelta, or a text such as `90s`, `15m`, `1h30m` or `2d`."""
+"""Seconds, a timedelta, or a text such as `90s`, `15m`, `1h30m` or `2d`. A text without a unit is seconds."""
 
 _PART: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)")
 _UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -30,7 +30,7 @@ def parse_duration(value: Duration, field: str) -> dt.timedelta:
     """
     seconds = _seconds_of(value)
     if seconds is None:
-        message = f"{value!r} is not a duration: give seconds, a timedelta, or a text such as 90s, 15m, 8h or 2d"
+        message = f"{value!r} is not a duration: write seconds, or a text such as 90s, 15m, 8h or 2d"
         raise InvalidArgument(message, field=field)
     if not 0 < seconds <= _LONGEST:
         raise InvalidArgument(f"{value!r} must be longer than 0 and at most 100 years", field=field)
@@ -63,6 +63,8 @@ def _seconds_of(value: object) -> float | None:
         except OverflowError:
             return _LONGEST * 2
         return None if math.isnan(seconds) else seconds
+    if isinstance(value, str) and re.fullmatch(r"[0-9]+(?:\.[0-9]+)?", value, re.ASCII):
+        return float(value)
     if isinstance(value, str) and re.fullmatch(rf"(?:{_PART.pattern})+", value, re.ASCII):
         return sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(value))
     return None

@@ -2,11 +2,60 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from sandbox_client.cluster.client import AsyncCluster
-from sandbox_client.sync.derive import OwningProxy, blocking
+from sandbox_client.stored.workspaces import AsyncStoredWorkspaces
+from sandbox_client.sync.derive import OwningProxy, SyncProxy, blocking, blocking_proxy
 from sandbox_client.sync.loop_thread import LoopThread
+
+if TYPE_CHECKING:
+    import os
+    from types import TracebackType
+
+
+class StoredWorkspaces(SyncProxy[AsyncStoredWorkspaces]):
+    """The stored workspaces of one namespace. `Cluster.workspaces` opens them, or `StoredWorkspaces.open`.
+
+    It reads and deletes objects with the caller's own credentials for the store.
+    """
+
+    get = blocking(AsyncStoredWorkspaces.get)
+    delete = blocking(AsyncStoredWorkspaces.delete)
+    prune = blocking(AsyncStoredWorkspaces.prune)
+    list = blocking(AsyncStoredWorkspaces.list)
+    _owns_loop = False
+
+    @classmethod
+    def open(cls, folder: str | os.PathLike[str]) -> Self:
+        """Open the folder that local sessions use as their store (`AsyncSandbox.local(store=...)`).
+
+        Raises:
+            InvalidArgument: There is no such folder.
+        """
+        loop = LoopThread()
+        try:
+            opened = cls(loop.run(AsyncStoredWorkspaces.open(folder)), loop)
+        except BaseException:
+            loop.stop()
+            raise
+        opened._owns_loop = True
+        return opened
+
+    def close(self) -> None:
+        """Close the connections to the store. Idempotent."""
+        if not self._loop.is_closed:
+            self._loop.run(self._core.close())
+            if self._owns_loop:
+                self._loop.stop()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, type_: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
 
 
 class Cluster(OwningProxy[AsyncCluster]):
@@ -22,6 +71,7 @@ class Cluster(OwningProxy[AsyncCluster]):
     suspend = blocking(AsyncCluster.suspend)
     resume = blocking(AsyncCluster.resume)
     set_timeout = blocking(AsyncCluster.set_timeout)
+    workspaces = blocking_proxy(StoredWorkspaces, AsyncCluster.workspaces)
 
     @classmethod
     def open(

@@ -147,14 +147,14 @@ def test_labels_that_only_look_reserved_are_allowed():
     ("given", "text"),
     [
         (90, "90s"), (0.5, "500ms"), ("15m", "15m"), ("1h30m", "90m"), ("2d", "48h"), ("1.5h", "90m"),
-        (dt.timedelta(days=1), "24h"), (0.0001, "1ms"), (3600.0, "1h"),
+        (dt.timedelta(days=1), "24h"), (0.0001, "1ms"), (3600.0, "1h"), ("90", "90s"),
     ],
 )  # fmt: skip
 def test_durations_have_three_forms(given, text):
     assert format_duration(parse_duration(given, "x")) == text
 
 
-@pytest.mark.parametrize("given", ["", "5", "1h ", "h", "-1h", "1w", "1h30", "٣m", None, [], "1e3s"])
+@pytest.mark.parametrize("given", ["", "5.", "inf", "1h ", "h", "-1h", "1w", "1h30", "٣m", None, [], "1e3s"])
 def test_what_is_not_a_duration_is_refused(given):
     with pytest.raises(InvalidArgument, match="is not a duration"):
         parse_duration(given, "x")
