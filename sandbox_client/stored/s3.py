@@ -138,6 +138,7 @@ class S3Objects:
             HTTPClientError,
             NoCredentialsError,
         )
+        from botocore.exceptions import ConnectionError as BotoConnectionError  # noqa: PLC0415 - same
 
         try:
             yield
@@ -154,7 +155,7 @@ class S3Objects:
             raise Unauthenticated(
                 f"store {self.place}: there are no credentials: {advice}", reason="NO_CREDENTIALS"
             ) from error
-        except HTTPClientError as error:
+        except (HTTPClientError, BotoConnectionError) as error:
             raise SandboxUnavailable(f"store {self.place}: {error}", reason="STORAGE_UNAVAILABLE") from error
         except (BotoCoreError, ValueError) as error:
             raise SandboxError(f"store {self.place}: {error}", reason="STORE") from error

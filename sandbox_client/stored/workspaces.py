@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 LOCK_SECONDS: Final = 300.0
 """Seconds after which the lock of a push counts as abandoned, as for the agents."""
+_BATCH: Final = 1_000
+"""Objects that are deleted between two looks at HEAD."""
 _PARALLEL: Final = 8
 """Workspaces that are read at the same time."""
 
@@ -209,7 +211,7 @@ class AsyncStoredWorkspaces:
         for each in self._objects.list(prefix):
             if each.key != head:
                 keys.append(each.key)
-            if len(keys) >= 1000:  # noqa: PLR2004 - the most that one request may delete
+            if len(keys) >= _BATCH:
                 self._check_same(workspace, force=force)
                 self._objects.delete(keys)
                 keys = []
