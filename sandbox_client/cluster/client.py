@@ -204,7 +204,7 @@ class AsyncCluster:
         session = await self._sessions.wait_for(name, is_observed, **waiting)
         if deadline is not None:
             check_bound(session, deadline)
-        return effective_expiry(session) if is_observed(session) else deadline
+        return (effective_expiry(session) if is_observed(session) else None) or deadline
 
     async def workspaces(
         self,

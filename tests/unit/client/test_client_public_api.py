@@ -19,12 +19,12 @@ from sandbox_client.options import (
 )
 
 NAMES = """
-AsyncCluster AsyncProcess AsyncProcesses AsyncSandbox Cluster CodeError CommandResult Completed Conflict Context
-Contexts DataCorrupted DeadlineExceeded Diagnostic Endpoint Execution Exited FailedPrecondition FileChange FileFailure
-FileInfo Files InvalidArgument KeptVariables LineMatch LostVariable NotFound NotSupported Process ProcessInfo
-ProcessOutput Processes Progress PushReport ResourceExhausted RestoreReport Result Sandbox SandboxError
-SandboxUnavailable SearchReport SessionFailed SessionInfo Started Status Stderr Stdout StoredFile TreeReport
-TypesChecked Unauthenticated Workspace WorkspaceStatus
+AsyncCluster AsyncProcess AsyncProcesses AsyncSandbox AsyncStoredWorkspaces Cluster CodeError CommandResult Completed
+Conflict Context Contexts DataCorrupted DeadlineExceeded Diagnostic Endpoint Execution Exited FailedPrecondition
+FileChange FileFailure FileInfo Files InvalidArgument KeptVariables LineMatch LostVariable NotFound NotSupported
+Process ProcessInfo ProcessOutput Processes Progress PushReport ResourceExhausted RestoreReport Result Sandbox
+SandboxError SandboxUnavailable SearchReport SessionFailed SessionInfo Started Status Stderr Stdout StoredFile
+StoredWorkspace StoredWorkspaces TreeReport TypesChecked Unauthenticated Workspace WorkspaceStatus
 """
 CLUSTER = {
     "namespace": None,
