@@ -4,7 +4,6 @@ import copy
 import json
 import threading
 import time
-from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, unquote
@@ -22,9 +21,10 @@ class ApiServer(ThreadingHTTPServer):
         secrets: The data of Secrets by name. None: the answer is no JSON.
         events: The Events of the namespace. None: the account may not read them.
         watch_events: What each watch of sessions answers.
-        operator: Called with a session after each write, and with the seconds since the first one before each read.
+        operator: Called with a session after each write.
         refusal: Status and message of the answer to each request.
         writes: Method, name and query of each write.
+        skew: Seconds by which the server's clock is ahead.
     """
 
     daemon_threads = True
@@ -35,7 +35,7 @@ class ApiServer(ThreadingHTTPServer):
         self.secrets: dict[str, Any] = {}
         self.events: list[dict[str, Any]] | None = []
         self.watch_events: list[dict[str, Any]] = []
-        self.operator: Callable[[dict[str, Any]], None] = lambda _session: None
+        self.operator = lambda _session: None
         self.reads: list[str] = []
         self.writes: list[tuple[str, str, dict[str, list[str]]]] = []
         self.credentials: set[str | None] = set()
