@@ -1,4 +1,4 @@
-"""Sessions over their whole life through the SDK and the command line: create, extend, suspend, delete, stored files."""
+"""Sessions over their whole life through the SDK and the command line: create, extend, suspend, delete, files."""
 
 import datetime as dt
 import json
