@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import copy
+import json
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
@@ -52,8 +52,7 @@ class SessionRequest:
         Raises:
             InvalidArgument: An argument is wrong, or `spec` sets the same field; `field` names the argument.
         """
-        _check_mapping(self.spec, "spec")
-        spec = copy.deepcopy(dict(self.spec))
+        spec = _copy(self.spec)
         for argument, path, value in self._settings():
             _put(spec, argument, path, value)
         spec.setdefault("templateRef", {"name": "default"})
@@ -114,6 +113,14 @@ def check_labels(labels: Mapping[str, str], *, may_be_reserved: bool = False) ->
             )
             raise InvalidArgument(message, field="labels")
     return dict(labels)
+
+
+def _copy(spec: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        copied: dict[str, Any] = json.loads(json.dumps(_check_mapping(spec, "spec"), allow_nan=False))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidArgument(f"it cannot be written as JSON: {error}", field="spec") from None
+    return copied
 
 
 def _put(spec: dict[str, Any], argument: str, path: tuple[str, ...], value: Any) -> None:

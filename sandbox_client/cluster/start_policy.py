@@ -36,7 +36,10 @@ _HOPELESS: Final[Mapping[str, tuple[float, str]]] = {
 _IS_FINAL: Final = ("InvalidImageName", "ErrImageNeverPull")
 """Words in a message that show that the kubelet does not try again."""
 _FINAL_SECONDS: Final = 3.0
-_QUIET: Final = frozenset({"", "Ready", "Creating", "Starting", "Connecting", "Binding", "Restoring", "Suspended"})
+_QUIET: Final = frozenset({
+    "", "Ready", "Creating", "Starting", "Connecting", "Binding", "Restoring", "PodEnding", "Suspending", "Suspended",
+    "Terminating",
+})  # fmt: skip
 """Reasons that say no more than the phase."""
 
 
@@ -106,9 +109,9 @@ def describe_progress(session: Mapping[str, Any]) -> str:
     phase = (session.get("status") or {}).get("phase") or ""
     ready = ready_condition(session)
     reason, message = str(ready.get("reason") or ""), str(ready.get("message") or "")
-    if not phase or (reason in _QUIET and not message):
+    if not phase or reason in _QUIET:
         return phase
-    return ": ".join(part for part in (phase, reason if reason not in _QUIET else "", message) if part)
+    return ": ".join(part for part in (phase, reason, message) if part)
 
 
 def describe_failure(session: Mapping[str, Any]) -> str:

@@ -42,14 +42,15 @@ class DirectoryObjects:
 
     def list(self, prefix: str) -> Iterator[StoredObject]:
         base = len(os.fspath(self._root)) + 1
-        for folder, _, names in os.walk(self._root / prefix):
-            for name in names:
-                path = os.path.join(folder, name)  # noqa: PTH118 - a Path for each file is slow
-                with contextlib.suppress(FileNotFoundError):
-                    found = os.lstat(path)
-                    if stat.S_ISREG(found.st_mode):
-                        modified = dt.datetime.fromtimestamp(found.st_mtime, dt.UTC)
-                        yield StoredObject(path[base:], found.st_size, modified)
+        with self._errors():
+            for folder, _, names in os.walk(self._root / prefix, onerror=_raise):
+                for name in names:
+                    path = os.path.join(folder, name)  # noqa: PTH118 - a Path for each file is slow
+                    with contextlib.suppress(FileNotFoundError):
+                        found = os.lstat(path)
+                        if stat.S_ISREG(found.st_mode):
+                            modified = dt.datetime.fromtimestamp(found.st_mtime, dt.UTC)
+                            yield StoredObject(path[base:], found.st_size, modified)
 
     def read(self, key: str) -> bytes | None:
         with self._errors():
@@ -90,6 +91,12 @@ class DirectoryObjects:
             yield
         except OSError as error:
             raise SandboxUnavailable(f"store {self.place}: {error}", reason="STORAGE_UNAVAILABLE") from error
+
+
+def _raise(error: OSError) -> None:
+    # A folder that cannot be read must not count as empty. One that was deleted meanwhile is.
+    if not isinstance(error, FileNotFoundError):
+        raise error
 
 
 def _remove_empty(folder: Path) -> bool:

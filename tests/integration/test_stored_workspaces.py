@@ -291,6 +291,26 @@ def test_a_symbolic_link_in_a_folder_is_not_followed(tmp_path):
     assert (outside / "kept.txt").read_text() == "kept"
 
 
+def test_a_folder_that_cannot_be_read_is_an_error_and_not_an_empty_one(tmp_path, monkeypatch):
+    place = Folder(tmp_path / "store")
+    fill(place, "analysis")
+    scandir = os.scandir
+
+    def refuse(path):
+        if str(path).endswith("code-interpreter"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with (
+        StoredWorkspaces.open(place.root) as stored,
+        pytest.raises(SandboxUnavailable, match=r"store .*: .*Permission denied.*code-interpreter"),
+    ):
+        stored.delete("analysis")
+    monkeypatch.undo()
+    assert len(place.stored_keys()) == 4
+
+
 async def test_more_objects_than_fit_into_one_request_are_all_deleted(bucket, monkeypatch):
     monkeypatch.setattr("sandbox_client.stored.s3._PAGE", 3)
     monkeypatch.setattr(stored_module, "_BATCH", 5)

@@ -80,6 +80,8 @@ def test_a_setting_that_is_given_twice_is_an_error_that_names_both(arguments, fi
         ({"env": {1: "a"}}, "env", "the key 1 is a value of type int"),
         ({"env": "A=1"}, "env", "give a dict"),
         ({"spec": 5}, "spec", "give a dict"),
+        ({"spec": {"env": {1, 2}}}, "spec", "it cannot be written as JSON: Object of type set"),
+        ({"spec": {"a": float("inf")}}, "spec", "it cannot be written as JSON"),
         ({"spec": {"lifecycle": "1h"}, "lifetime": 5}, "spec", "spec['lifecycle'] is a value of type str"),
         ({"resources": {"gpu": 1}}, "resources", "'gpu' in limits is none of cpu, memory"),
         ({"resources": {"memory": "lots"}}, "resources", "'lots', the memory in limits"),

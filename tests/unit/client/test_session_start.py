@@ -70,7 +70,7 @@ def test_a_status_that_is_older_than_the_spec_is_no_problem():
         ({}, ""),
         (session("Starting"), "Starting"),
         (problem("Starting", "Restoring", ""), "Starting"),
-        (problem("Starting", "Connecting", "no answer"), "Starting: no answer"),
+        (problem("Suspended", "Suspended", "set spec.suspended to false to resume the session"), "Suspended"),
         (problem("Pending", "PodRefused", "exceeded quota"), "Pending: PodRefused: exceeded quota"),
         (problem("Pending", "WorkspaceInUse", ""), "Pending: WorkspaceInUse"),
     ],
