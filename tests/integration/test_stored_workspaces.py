@@ -216,14 +216,18 @@ async def test_an_interrupted_deletion_can_be_repeated(place, stored, monkeypatc
     fill(place, "analysis")
     delete = stored._objects.delete
 
+    batches = []
+
     def fail_at_head(keys):
-        if any(key.endswith("HEAD") for key in keys):
+        batches.append([key.rpartition("/")[2] for key in keys])
+        if len(batches) > 1:
             raise SandboxUnavailable("away")
         delete(keys)
 
     monkeypatch.setattr(stored._objects, "delete", fail_at_head)
     with pytest.raises(SandboxUnavailable):
         await stored.delete("analysis")
+    assert [sorted(batch) for batch in batches] == [["0.txt", "1.txt", "2.txt"], ["HEAD"]]
     assert [each.name for each in await stored.list()] == ["analysis"]
     monkeypatch.undo()
     await stored.delete("analysis")

@@ -21,6 +21,7 @@ class ApiServer(ThreadingHTTPServer):
         secrets: The data of Secrets by name. None: the answer is no JSON.
         events: The Events of the namespace. None: the account may not read them.
         watch_events: What each watch of sessions answers.
+        watches_last: A watch without events lasts as long as the client asked for, as a real one does.
         operator: Called with a session after each write.
         refusal: Status and message of the answer to each request.
         writes: Method, name and query of each write.
@@ -35,6 +36,7 @@ class ApiServer(ThreadingHTTPServer):
         self.secrets: dict[str, Any] = {}
         self.events: list[dict[str, Any]] | None = []
         self.watch_events: list[dict[str, Any]] = []
+        self.watches_last = False
         self.operator = lambda _session: None
         self.reads: list[str] = []
         self.writes: list[tuple[str, str, dict[str, list[str]]]] = []
@@ -85,7 +87,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.answer(404, "404 page not found")
         elif path == SESSIONS and "watch" in query:
             if not self.server.watch_events:
-                time.sleep(0.1)
+                time.sleep(int(query["timeoutSeconds"][0]) if self.server.watches_last else 0.1)
             self.answer(200, self.server.watch_events)
         elif path == SESSIONS:
             wanted = [pair.split("=") for pair in query.get("labelSelector", [""])[0].split(",") if pair]

@@ -315,11 +315,10 @@ async def test_a_suspend_waits_for_the_status_after_the_change(api, cluster):
     def operator(found):
         found["metadata"]["generation"] += 1
 
-    def later():
-        api.sessions["s"]["status"] = {"phase": "Suspended", "observedGeneration": 2}
-
     api.operator = operator
-    asyncio.get_running_loop().call_later(0.3, later)
+    seen = session("Suspended", observedGeneration=2)
+    seen["metadata"]["generation"] = 2
+    api.watch_events = [{"type": "MODIFIED", "object": seen}]
     assert (await cluster.suspend("s", timeout=10)).phase == "Suspended"
 
 

@@ -101,6 +101,7 @@ async def test_a_create_that_cannot_succeed_shows_its_reason_and_ends_soon(
     api, cluster, quick, reason, message, advice
 ):
     api.sessions["s"] = problem("Pending", reason, message)
+    api.watches_last = True
     shown, started = [], time.monotonic()
     with pytest.raises(SessionFailed) as caught:
         await cluster.wait_ready("s", timeout=60, on_phase=shown.append)
