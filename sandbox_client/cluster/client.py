@@ -33,14 +33,15 @@ class AsyncCluster:
 
     Every method raises Unauthenticated if the account lacks a permission, and SandboxUnavailable if the API server does
     not respond.
-
-    Attributes:
-        namespace: The namespace.
     """
 
     def __init__(self, sessions: Cluster) -> None:
         self._sessions = sessions
-        self.namespace = sessions.namespace
+
+    @property
+    def namespace(self) -> str:
+        """The namespace."""
+        return self._sessions.namespace
 
     @classmethod
     async def open(
