@@ -32,7 +32,9 @@ PAGES: Final = {
     "deploy/helm/sandbox-operator/README.md": "chart.md",
 }
 """Pages of the site that are files elsewhere in the repository."""
-SYNCHRONOUS: Final = frozenset(["Sandbox", "Contexts", "Files", "Process", "Processes", "Workspace"])
+SYNCHRONOUS: Final = frozenset([
+    "Cluster", "Contexts", "Files", "Process", "Processes", "Sandbox", "StoredWorkspaces", "Workspace"
+])  # fmt: skip
 """Classes that are derived from the asynchronous ones at import. Those have the documentation."""
 _LINK: Final = re.compile(r"(!?)\[([^\]]*)\]\(([^)\s]+)\)")
 _FENCE: Final = re.compile(r"(^ *```.*?^ *```$)", re.MULTILINE | re.DOTALL)

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sandbox_client.errors import InvalidArgument, SessionFailed
 from sandbox_client.local.control import START_TIMEOUT, Control
 from sandbox_client.options import ignore
+from sandbox_client.stored.leases import hold_workspace
 from sandbox_client.transport.endpoint import Endpoint
 from sandbox_proto import tracing
 from sandbox_proto.v1 import session_pb2
@@ -70,6 +71,7 @@ async def start_local(
     on_progress = options["on_progress"] or ignore
     resources = contextlib.AsyncExitStack()
     try:
+        resources.enter_context(hold_workspace(store, options["name"]))
         folder = _make_folder()
         resources.push_async_callback(asyncio.to_thread, shutil.rmtree, folder, ignore_errors=True)
         on_progress("Starting the agent and the runtime")
