@@ -1,0 +1,111 @@
+"""Runs a file as a command of the session, with this terminal's input, output, signals and exit code."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import json
+import sys
+import uuid
+from typing import TYPE_CHECKING, Final
+
+from sandbox_client.cli.terminal import attach_terminal
+from sandbox_client.errors import NotFound, NotSupported, SandboxError
+from sandbox_client.models.results import Status
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sandbox_client.cli.run.shown import Shown
+    from sandbox_client.models.results import CommandResult
+    from sandbox_client.sync.sandbox import Sandbox
+
+_LAUNCHER: Final = "sandbox-script"
+"""The command of the runtime that runs a Python file and keeps what it shows (sandbox_runtime/scripts)."""
+
+_IN_FOLDER: Final = 'cd "$1" && shift && exec "$@"'
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Script:
+    """A file to run.
+
+    Attributes:
+        path: Its path in the session: relative to the workspace, or absolute.
+        words: Its arguments.
+        program: The words before it. Empty for Python, which the runtime starts.
+        folder: The folder to start in, for a session on this machine. The workspace if empty.
+        timeout: Seconds after which it is killed.
+    """
+
+    path: str
+    words: Sequence[str]
+    program: Sequence[str]
+    folder: str
+    timeout: float
+
+    def command(self, run_id: str) -> list[str]:
+        """Return the command that runs it.
+
+        Args:
+            run_id: Random id under which the runtime keeps what a Python file shows.
+        """
+        command = [*(self.program or (_LAUNCHER, run_id)), self.path, *self.words]
+        # A session checks that a command starts in its workspace.
+        return ["sh", "-c", _IN_FOLDER, "sh", self.folder, *command] if self.folder else command
+
+
+def run_script(
+    sandbox: Sandbox, script: Script, *, shows: bool, wants_content: bool
+) -> tuple[CommandResult, list[Shown]]:
+    """Run a script to its end.
+
+    Args:
+        sandbox: The session.
+        script: The script.
+        shows: Whether its output is written here. If not, it is in the result.
+        wants_content: Whether the pictures that it shows are fetched, and not only counted.
+
+    Returns:
+        How it ended, and what it has shown.
+
+    Raises:
+        NotSupported: The session's image is older than this command.
+        SandboxError: The script could not be started.
+    """
+    run_id = uuid.uuid4().hex
+    source = _input()
+    try:
+        process = sandbox.processes.start(script.command(run_id), timeout=script.timeout, keep_input=source >= 0)
+    except NotFound as error:
+        if script.program or error.field != "command":
+            raise
+        raise NotSupported(
+            f"this session is older than this command and cannot run a Python file so: "
+            f"`sandbox exec -- python3 {script.path}` runs it without pictures",
+            reason="OLD_IMAGE",
+        ) from error
+    result = attach_terminal(process, is_raw=False, passes_input=source >= 0, shows=shows)
+    if result is None:
+        raise AssertionError("only a terminal can be detached")
+    is_over = result.status is Status.LOST or bool(result.message)
+    return result, [] if script.program or is_over else _fetch_shown(sandbox, run_id, wants_content=wants_content)
+
+
+def _input() -> int:
+    """Return the descriptor of standard input, or -1 if there is none."""
+    try:
+        return sys.stdin.fileno()
+    except (AttributeError, OSError, ValueError):
+        return -1
+
+
+def _fetch_shown(sandbox: Sandbox, run_id: str, *, wants_content: bool) -> list[Shown]:
+    listed = sandbox.run([_LAUNCHER, "--results" if wants_content else "--discard", run_id])
+    if listed.dropped_bytes:
+        raise SandboxError(
+            "the pictures are too large to be fetched together: save them with the code, then use `sandbox files get`",
+            reason="OUTPUT_LIMIT",
+        )
+    lines = [json.loads(line) for line in listed.stdout.splitlines()]
+    return [(str(line["suffix"]), base64.b64decode(line.get("data", ""))) for line in lines]
