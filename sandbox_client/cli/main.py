@@ -71,7 +71,4 @@ def main(context: click.Context, /, all_namespaces: bool, **options: Any) -> Non
     the code runs as your user, so use it only for code that you trust. A session of the cluster runs in a pod of its
     own.
     """
-    from sandbox_proto import tracing  # noqa: PLC0415 - help does not need it
-
     context.obj = SharedOptions(all_namespaces=all_namespaces, **options)
-    tracing.start_where_configured("sandbox-cli")

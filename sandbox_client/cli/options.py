@@ -160,6 +160,7 @@ def with_target(function: Callable[..., int | None]) -> Callable[..., None]:
         cluster = ClusterOptions(options.namespace, options.kubeconfig, options.kube_context, options.in_cluster)
         target = Target(printer, cluster, is_everywhere=bool(options.all_namespaces or kwargs.get("all_namespaces")))
         try:
+            tracing.start_where_configured("sandbox-cli")
             with tracing.span(f"sandbox {context.info_name}"):
                 code = function(target, *args, **kwargs)
         except SandboxError as error:

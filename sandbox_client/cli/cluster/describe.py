@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from typing import TYPE_CHECKING, Any, Final
 
@@ -24,6 +23,8 @@ def describe(target: Target, name: str) -> None:
 
     Shows its spec, status, conditions and events. Events need permission to list them, and are kept for an hour.
     """
+    import asyncio  # noqa: PLC0415 - slow to import, and help does not need it
+
     session, events, note = asyncio.run(_read(target, name))
     if target.printer.is_json:
         target.printer.print_json({"session": session, "events": events})

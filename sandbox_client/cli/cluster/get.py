@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -57,6 +56,8 @@ def list_(target: Target, all_namespaces: bool) -> None:  # noqa: ARG001, FBT001
 
 
 def _show(target: Target, names: Sequence[str]) -> None:
+    import asyncio  # noqa: PLC0415 - slow to import, and help does not need it
+
     sessions = asyncio.run(_named(target, names) if names else _all(target))
     printer = target.printer
     if printer.is_json and names:

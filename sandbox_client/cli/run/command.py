@@ -20,6 +20,7 @@ from sandbox_client.cli.run.file_kind import HEAD_BYTES, CannotRunError, FileKin
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from sandbox_client.cli.run.cells import Cell
     from sandbox_client.cli.run.shown import Shown
     from sandbox_client.sync.sandbox import Sandbox
 
@@ -103,14 +104,30 @@ def run(
     if (file is None) == (code is None):
         raise click.UsageError("give either a FILE (or - for standard input) or -c CODE")
     if code is not None or file == "-":
-        source = code if code is not None else sys.stdin.read()
+        source = code if code is not None else _read_input()
+        if not source.strip():
+            return 0
         with target.session_or_local(session, workspace, store, egress, **_limits(timeout, session)) as sandbox:
-            return _run_code(target, sandbox, source, language or "python", timeout, save_figures)
+            return _run_code(target, sandbox, _cell(source, language, timeout), save_figures, is_last=not session)
     with _described(str(file), args, language, has_session=bool(session)) as found:
         folder = "" if session or workspace else str(Path.cwd())
         with target.session_or_local(session, workspace, store, egress, **_limits(timeout, session)) as sandbox:
             placed = dataclasses.replace(found, path=_place(sandbox, found, is_here=not session, folder=folder))
             return _run_file(target, sandbox, placed, folder, timeout or _TIMEOUT, save_figures)
+
+
+def _cell(source: str, language: str | None, timeout: float | None) -> Cell:
+    from sandbox_client.cli.run.cells import Cell  # noqa: PLC0415 - slow to import, and help does not need it
+
+    return Cell(source, language or "python", timeout)
+
+
+def _read_input() -> str:
+    try:
+        return sys.stdin.buffer.read().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        message = f"standard input is not text in UTF-8 (byte {error.start}): convert it, or run a file"
+        raise click.UsageError(message) from error
 
 
 def _limits(timeout: float | None, session: str | None) -> Mapping[str, Any]:
@@ -178,13 +195,14 @@ def _run_file(
     if file.kind.kind is Kind.NOTEBOOK:
         return _run_notebook(target, sandbox, file, timeout, save_figures)
     from sandbox_client.cli.ending import command_exit_code, report_command_end, start_exit_code  # noqa: PLC0415 - slow
-    from sandbox_client.cli.run.script import Script, run_script  # noqa: PLC0415 - same
+    from sandbox_client.cli.run.script import Script, fetch_shown, run_script  # noqa: PLC0415 - same
     from sandbox_client.errors import SandboxError  # noqa: PLC0415 - same
+    from sandbox_client.models.results import Status  # noqa: PLC0415 - same
 
     printer = target.printer
     script = Script(file.path, file.words, file.kind.program, folder, timeout)
     try:
-        result, shown = run_script(sandbox, script, shows=not printer.is_json, wants_content=bool(save_figures))
+        run_id, result = run_script(sandbox, script, shows=not printer.is_json)
     except SandboxError as error:
         code = start_exit_code(error)
         if code is None:
@@ -192,6 +210,13 @@ def _run_file(
         printer.fail(error)
         return code
     report_command_end(printer, result)
+    shown: list[Shown] = []
+    if file.kind.kind is Kind.PYTHON and result.status is not Status.LOST:
+        try:
+            shown = fetch_shown(sandbox, run_id, wants_content=bool(save_figures))
+        except SandboxError as error:
+            # The code has ended well or not. That is what the exit code says.
+            printer.write_stderr(f"the pictures that {file.path} may have shown cannot be fetched: {error}\n")
     _finish(target, shown, save_figures, dataclasses.asdict(result))
     return command_exit_code(result)
 
@@ -213,21 +238,21 @@ def _run_notebook(target: Target, sandbox: Sandbox, file: _File, timeout: float,
     return execution_exit_code(last) if last is not None else 0
 
 
-def _run_code(
-    target: Target, sandbox: Sandbox, source: str, language: str, timeout: float | None, save_figures: str | None
-) -> int:
+def _run_code(target: Target, sandbox: Sandbox, cell: Cell, save_figures: str | None, *, is_last: bool) -> int:
     from sandbox_client.cli.ending import describe_execution_end, execution_exit_code  # noqa: PLC0415 - slow to import
-    from sandbox_client.cli.run.cells import Cell, execution_to_json, run_cell, shown_files  # noqa: PLC0415 - same
+    from sandbox_client.cli.run.cells import execution_to_json, run_cell, shown_files, wait_for_rest  # noqa: PLC0415 - same
 
     try:
-        execution = run_cell(target.printer, sandbox, Cell(source, language, timeout))
+        execution = run_cell(target.printer, sandbox, cell)
+        waited = wait_for_rest(target.printer, sandbox, cell, execution) if is_last else execution
     except KeyboardInterrupt:
         target.printer.write_stderr("interrupted\n")
         return EXIT_INTERRUPTED
-    if text := describe_execution_end(execution):
-        target.printer.write_stderr(f"{text}\n")
+    for ended in (execution, waited) if waited is not execution else (execution,):
+        if text := describe_execution_end(ended):
+            target.printer.write_stderr(f"{text}\n")
     _finish(target, shown_files(execution), save_figures, execution_to_json(execution))
-    return execution_exit_code(execution)
+    return execution_exit_code(waited)
 
 
 def _finish(target: Target, shown: Sequence[Shown], save_figures: str | None, value: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sandbox_client.cli.run.cells import Cell, run_cell, shown_files
 from sandbox_client.cli.run.file_kind import CannotRunError
+from sandbox_client.errors import SandboxError
 
 if TYPE_CHECKING:
     from sandbox_client.cli.output import Printer
@@ -87,5 +89,7 @@ def run_notebook(
             if not execution.ok:
                 break
     finally:
-        sandbox.contexts.delete(context)
+        # The end of the cells counts, also if the session has gone meanwhile.
+        with contextlib.suppress(SandboxError):
+            sandbox.contexts.delete(context)
     return executions, shown

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import dataclasses
 import json
 import sys
@@ -11,7 +12,6 @@ from typing import TYPE_CHECKING, Final
 
 from sandbox_client.cli.terminal import attach_terminal
 from sandbox_client.errors import NotFound, NotSupported, SandboxError
-from sandbox_client.models.results import Status
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,19 +55,16 @@ class Script:
         return ["sh", "-c", _IN_FOLDER, "sh", self.folder, *command] if self.folder else command
 
 
-def run_script(
-    sandbox: Sandbox, script: Script, *, shows: bool, wants_content: bool
-) -> tuple[CommandResult, list[Shown]]:
+def run_script(sandbox: Sandbox, script: Script, *, shows: bool) -> tuple[str, CommandResult]:
     """Run a script to its end.
 
     Args:
         sandbox: The session.
         script: The script.
         shows: Whether its output is written here. If not, it is in the result.
-        wants_content: Whether the pictures that it shows are fetched, and not only counted.
 
     Returns:
-        How it ended, and what it has shown.
+        The id under which the runtime keeps what it has shown, and how it ended.
 
     Raises:
         NotSupported: The session's image is older than this command.
@@ -85,11 +82,16 @@ def run_script(
             f"`sandbox exec -- python3 {script.path}` runs it without pictures",
             reason="OLD_IMAGE",
         ) from error
-    result = attach_terminal(process, is_raw=False, passes_input=source >= 0, shows=shows)
+    try:
+        result = attach_terminal(process, is_raw=False, passes_input=source >= 0, shows=shows)
+    except BaseException:
+        # No reader of its output is left: a third Ctrl-C, a broken pipe, a full disk.
+        with contextlib.suppress(SandboxError):
+            process.kill()
+        raise
     if result is None:
         raise AssertionError("only a terminal can be detached")
-    is_over = result.status is Status.LOST or bool(result.message)
-    return result, [] if script.program or is_over else _fetch_shown(sandbox, run_id, wants_content=wants_content)
+    return run_id, result
 
 
 def _input() -> int:
@@ -100,12 +102,21 @@ def _input() -> int:
         return -1
 
 
-def _fetch_shown(sandbox: Sandbox, run_id: str, *, wants_content: bool) -> list[Shown]:
+def fetch_shown(sandbox: Sandbox, run_id: str, *, wants_content: bool) -> list[Shown]:
+    """Return what a Python file has shown, and delete it in the session.
+
+    Args:
+        sandbox: The session.
+        run_id: The id that `run_script` returned.
+        wants_content: Whether the contents are fetched too. Otherwise they are empty.
+
+    Raises:
+        SandboxError: It could not be fetched.
+    """
     listed = sandbox.run([_LAUNCHER, "--results" if wants_content else "--discard", run_id])
     if listed.dropped_bytes:
-        raise SandboxError(
-            "the pictures are too large to be fetched together: save them with the code, then use `sandbox files get`",
-            reason="OUTPUT_LIMIT",
-        )
+        raise SandboxError("together they exceed the output limit: save them with the code", reason="OUTPUT_LIMIT")
+    if not listed.ok:
+        raise SandboxError(f"{_LAUNCHER} ended with exit code {listed.exit_code}", reason="LAUNCHER")
     lines = [json.loads(line) for line in listed.stdout.splitlines()]
     return [(str(line["suffix"]), base64.b64decode(line.get("data", ""))) for line in lines]

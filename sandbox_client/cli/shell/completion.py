@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sys
 from typing import TYPE_CHECKING, Any, Final
@@ -19,6 +18,8 @@ _PROGRAMS: Final = ("sandbox", "sbx")
 
 def complete_sessions(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
     """Return the names of the sessions of the chosen namespace that begin with a text. Returns none on any error."""
+    import asyncio  # noqa: PLC0415 - slow to import, and help does not need it
+
     try:
         return [name for name in asyncio.run(_names(_chosen(context))) if name.startswith(incomplete)]
     except Exception:  # noqa: BLE001 - a message would appear in the middle of the user's command line
@@ -36,7 +37,9 @@ def _chosen(context: click.Context) -> Mapping[str, Any]:
 
 
 async def _names(chosen: Mapping[str, Any]) -> list[str]:
-    from sandbox_client.cluster.sessions import Cluster, ClusterOptions  # noqa: PLC0415 - slow to import
+    import asyncio  # noqa: PLC0415 - slow to import
+
+    from sandbox_client.cluster.sessions import Cluster, ClusterOptions  # noqa: PLC0415 - same
 
     options = ClusterOptions(chosen.get("namespace"), chosen.get("kubeconfig"), chosen.get("kube_context"))
     async with asyncio.timeout(_TIMEOUT):

@@ -32,6 +32,10 @@ _ADVICE: Final = {
 }
 
 
+class ReaderGoneError(Exception):
+    """The reader of standard output has had enough, such as `head`."""
+
+
 def ended_in_order(run: Callable[[], Any]) -> NoReturn:
     """Run the command line and exit with its code. Everything that it raises becomes a sentence and an exit code."""
     code: int | str | None
@@ -49,6 +53,9 @@ def ended_in_order(run: Callable[[], Any]) -> NoReturn:
     except (click.Abort, KeyboardInterrupt):
         _say("interrupted")
         code = EXIT_INTERRUPTED
+    except (ReaderGoneError, BrokenPipeError):
+        _discard_output()
+        code = _EXIT_BROKEN_PIPE
     except OSError as error:
         code = _end_of(error)
     except Exception as error:  # noqa: BLE001 - the last resort
@@ -70,12 +77,8 @@ def describe_os_error(error: OSError, doing: str = "") -> str:
 
 
 def _end_of(error: OSError) -> int:
-    if error.errno == errno.EPIPE and error.filename is None:
-        # The reader has had enough, such as `head`. Nothing may be written at the end either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return _EXIT_BROKEN_PIPE
-    if error.filename is None and error.errno == errno.ENOSPC:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    if error.filename is None:
+        _discard_output()
     _say(f"error: {describe_os_error(error, 'the output cannot be written')}")
     _show_traceback()
     return EXIT_ERROR
@@ -89,6 +92,11 @@ def _fault(error: Exception) -> int:
     )
     _show_traceback()
     return EXIT_ERROR
+
+
+def _discard_output() -> None:
+    """Let Python's last flush succeed: it would report the same error again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def _show_traceback() -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sandbox_client.cli.shell.last_resort import ended_in_order
+from sandbox_client.cli.shell.last_resort import ReaderGoneError, ended_in_order
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,6 +48,13 @@ class LazyGroup(click.Group):
         options = click.Command.shell_complete(self, ctx, incomplete)
         names = [(name, text) for name, (_, text) in self.table.items() if name.startswith(incomplete)]
         return [*(CompletionItem(name, help=text) for name, text in names), *options]
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command. A broken pipe is kept from click, which would exit with 1, as if the code had failed."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            raise ReaderGoneError from error
 
     def main(self, *arguments: Any, **options: Any) -> Any:
         """Run the command line and end the program. No traceback reaches the user."""
