@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from sandbox_client.cli.options import Target, with_session_options, with_target
+from sandbox_client.cli.run.limits import Limits, with_limits
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,11 +41,8 @@ Examples:
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 @click.option("--shell", is_flag=True, help="Join the words and run them as one bash command line.")
 @click.option("--cwd", default="", help="Working folder, in the workspace. Default: its root.")
-@click.option(
-    "--timeout",
-    type=click.FloatRange(min=0, min_open=True),
-    help="Time limit in seconds. Default: the session's own, 300 unless its template sets another; "
-    "none with -t, -i or -d.",
+@with_limits(
+    "Time limit in seconds. Default: the session's own, 300 unless its template sets another; none with -t, -i or -d."
 )
 @click.option("-t", "--tty", is_flag=True, help="Attach this terminal, for example for an interactive shell.")
 @click.option("-i", "--interactive", is_flag=True, help="Pass standard input on. With --detach: keep it open.")
@@ -56,7 +54,7 @@ def exec_(
     command: tuple[str, ...],
     shell: bool,  # noqa: FBT001 - click passes it by name
     cwd: str,
-    timeout: float | None,
+    limits: Limits,
     tty: bool,  # noqa: FBT001 - same
     interactive: bool,  # noqa: FBT001 - same
     detach: bool,  # noqa: FBT001 - same
@@ -74,13 +72,13 @@ def exec_(
     which detaches and leaves it running. `sandbox attach` returns to it.
     """
     _check(target, session, tty=tty, detach=detach)
-    env = {"TERM": os.environ["TERM"]} if tty and "TERM" in os.environ else {}
-    given = _Command(" ".join(command) if shell else list(command), cwd, timeout, env)
+    terminal = {"TERM": os.environ["TERM"]} if tty and "TERM" in os.environ else {}
+    words = " ".join(command) if shell else list(command)
+    given = _Command(words, cwd, limits.timeout, {**terminal, **limits.env})
     from sandbox_client.cli.ending import start_exit_code  # noqa: PLC0415 - slow to import, and help does not need it
     from sandbox_client.errors import SandboxError  # noqa: PLC0415 - same
 
-    limits = {} if session or timeout is None else {"execution_timeout": timeout}
-    with target.session_or_local(session, workspace, store, egress, **limits) as sandbox:
+    with target.session_or_local(session, workspace, store, egress, **limits.for_session(session)) as sandbox:
         try:
             if detach:
                 return _start(target, sandbox, given, tty=tty, interactive=interactive)
@@ -147,7 +145,7 @@ def _run(target: Target, sandbox: Sandbox, given: _Command) -> CommandResult:
 
     fold = CommandFold("", target.printer.write_stdout, target.printer.write_stderr)
     with Interrupts() as interrupts:
-        for event in sandbox.stream_command(given.words, cwd=given.cwd, timeout=given.timeout):
+        for event in sandbox.stream_command(given.words, cwd=given.cwd, timeout=given.timeout, env=given.env):
             if isinstance(event, Started):
                 interrupts.pass_to(functools.partial(sandbox.processes.signal, event.id))
             fold.add(event)

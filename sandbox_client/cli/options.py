@@ -190,6 +190,10 @@ def _check_place(context: click.Context, options: SharedOptions, arguments: dict
             f"no session is named, so `{context.info_name}` would work on this machine, where {words} means nothing. "
             f"Name a session of the cluster with --session, or leave out {words}"
         )
+    named = str(arguments.get("session") or arguments.get("name") or "")
+    if named.startswith("local/") and options.cluster_words:
+        words = " and ".join(options.cluster_words)
+        raise click.UsageError(f"{named} is a session on this machine, where {words} means nothing: leave it out")
     if options.all_namespaces:
         raise click.UsageError(f"--all-namespaces is for `get`, `list` and `top`, not for `{context.info_name}`")
 

@@ -16,9 +16,10 @@ import click
 from sandbox_client.cli.options import Target, with_session_options, with_target
 from sandbox_client.cli.output import EXIT_INTERRUPTED
 from sandbox_client.cli.run.file_kind import HEAD_BYTES, CannotRunError, FileKind, Kind, file_kind
+from sandbox_client.cli.run.limits import Limits, with_limits
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from sandbox_client.cli.run.cells import Cell
     from sandbox_client.cli.run.shown import Shown
@@ -67,11 +68,7 @@ first line (#!/usr/bin/env ...).""",
     type=click.Choice(_LANGUAGES),
     help="Language. Default: by the file's suffix or first line, else python.",
 )
-@click.option(
-    "--timeout",
-    type=click.FloatRange(min=0, min_open=True),
-    help="Time limit in seconds. Default: 300, or for -c and standard input the session's own limit.",
-)
+@with_limits("Time limit in seconds. Default: 300, or for -c and standard input the session's own limit.")
 @click.option(
     "--save-figures",
     type=click.Path(file_okay=False),
@@ -85,7 +82,7 @@ def run(
     args: tuple[str, ...],
     code: str | None,
     language: str | None,
-    timeout: float | None,
+    limits: Limits,
     save_figures: str | None,
     session: str | None,
     workspace: str | None,
@@ -107,13 +104,16 @@ def run(
         source = code if code is not None else _read_input()
         if not source.strip():
             return 0
-        with target.session_or_local(session, workspace, store, egress, **_limits(timeout, session)) as sandbox:
-            return _run_code(target, sandbox, _cell(source, language, timeout), save_figures, is_last=not session)
+        if session and limits.env:
+            raise click.UsageError("--env cannot change the variables of a session that runs: use it with a FILE")
+        with target.session_or_local(session, workspace, store, egress, **limits.for_session(session)) as sandbox:
+            cell = _cell(source, language, limits.timeout)
+            return _run_code(target, sandbox, cell, save_figures, is_last=not session)
     with _described(str(file), args, language, has_session=bool(session)) as found:
         folder = "" if session or workspace else str(Path.cwd())
-        with target.session_or_local(session, workspace, store, egress, **_limits(timeout, session)) as sandbox:
+        with target.session_or_local(session, workspace, store, egress, **limits.for_session(session)) as sandbox:
             placed = dataclasses.replace(found, path=_place(sandbox, found, is_here=not session, folder=folder))
-            return _run_file(target, sandbox, placed, folder, timeout or _TIMEOUT, save_figures)
+            return _run_file(target, sandbox, placed, folder, limits, save_figures)
 
 
 def _cell(source: str, language: str | None, timeout: float | None) -> Cell:
@@ -128,11 +128,6 @@ def _read_input() -> str:
     except UnicodeDecodeError as error:
         message = f"standard input is not text in UTF-8 (byte {error.start}): convert it, or run a file"
         raise click.UsageError(message) from error
-
-
-def _limits(timeout: float | None, session: str | None) -> Mapping[str, Any]:
-    """Return the options of a local session that make its limits as high as the user wants them."""
-    return {} if session or timeout is None else {"execution_timeout": timeout}
 
 
 @contextlib.contextmanager
@@ -190,8 +185,9 @@ def _place(sandbox: Sandbox, file: _File, *, is_here: bool, folder: str) -> str:
 
 
 def _run_file(
-    target: Target, sandbox: Sandbox, file: _File, folder: str, timeout: float, save_figures: str | None
+    target: Target, sandbox: Sandbox, file: _File, folder: str, limits: Limits, save_figures: str | None
 ) -> int:
+    timeout = limits.timeout or _TIMEOUT
     if file.kind.kind is Kind.NOTEBOOK:
         return _run_notebook(target, sandbox, file, timeout, save_figures)
     from sandbox_client.cli.ending import command_exit_code, report_command_end, start_exit_code  # noqa: PLC0415 - slow
@@ -200,7 +196,7 @@ def _run_file(
     from sandbox_client.models.results import Status  # noqa: PLC0415 - same
 
     printer = target.printer
-    script = Script(file.path, file.words, file.kind.program, folder, timeout)
+    script = Script(file.path, file.words, file.kind.program, folder, timeout, limits.env)
     try:
         run_id, result = run_script(sandbox, script, shows=not printer.is_json)
     except SandboxError as error:

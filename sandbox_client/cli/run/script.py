@@ -14,7 +14,7 @@ from sandbox_client.cli.terminal import attach_terminal
 from sandbox_client.errors import NotFound, NotSupported, SandboxError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from sandbox_client.cli.run.shown import Shown
     from sandbox_client.models.results import CommandResult
@@ -36,6 +36,7 @@ class Script:
         program: The words before it. Empty for Python, which the runtime starts.
         folder: The folder to start in, for a session on this machine. The workspace if empty.
         timeout: Seconds after which it is killed.
+        env: Its environment variables, in addition to the session's.
     """
 
     path: str
@@ -43,6 +44,7 @@ class Script:
     program: Sequence[str]
     folder: str
     timeout: float
+    env: Mapping[str, str]
 
     def command(self, run_id: str) -> list[str]:
         """Return the command that runs it.
@@ -73,7 +75,9 @@ def run_script(sandbox: Sandbox, script: Script, *, shows: bool) -> tuple[str, C
     run_id = uuid.uuid4().hex
     source = _input()
     try:
-        process = sandbox.processes.start(script.command(run_id), timeout=script.timeout, keep_input=source >= 0)
+        process = sandbox.processes.start(
+            script.command(run_id), timeout=script.timeout, env=script.env, keep_input=source >= 0
+        )
     except NotFound as error:
         if script.program or error.field != "command":
             raise

@@ -73,6 +73,18 @@ def test_a_file_runs_where_it_is_on_this_machine_and_one_line_says_so(agent, nod
     assert agent.opened[0][1]["execution_timeout"] == 7
 
 
+def test_limits_and_variables_reach_the_local_session(agent, node_script):
+    sandbox("run", "--memory", "2Gi", "--file-size", "1Mi", "--timeout", "5", "--env", "A=1=2", "-c", "1")
+    options = agent.opened[0][1]
+    assert (options["memory_limit"], options["file_size_limit"], options["execution_timeout"]) == ("2Gi", "1Mi", 5)
+    assert options["env"] == {"A": "1=2"}
+    sandbox("run", "-s", "s", "--env", "A=1", node_script, "-x", "--output", "json")
+    (process,) = agent.processes.values()
+    assert dict(process.request.run.env) == {"A": "1"}
+    sandbox("exec", "-s", "s", "--env", "B=2", "ls")
+    assert dict(agent.commands[-1].env) == {"B": "2"}
+
+
 def test_a_python_file_is_started_by_the_runtimes_launcher(agent, tmp_path):
     (tmp_path / "a.py").write_text("")
     # The scripted agent's commands all exit with 3, so that the pictures cannot be fetched.
