@@ -67,7 +67,7 @@ def _show(target: Target, names: Sequence[str]) -> None:
     columns = _WIDE_COLUMNS if printer.is_wide else _COLUMNS
     shown = ("namespace", *columns) if target.is_everywhere else columns
     if printer.is_json:
-        printer.print_json([{column: row[column] for column in shown} for row in rows])
+        printer.print_json([{column: row.get(column) for column in shown} for row in rows])
     elif printer.form == "name":
         for row in rows:
             printer.print_text(row["name"])
@@ -128,5 +128,5 @@ def _print_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> N
     table = Table(*(column.upper() for column in columns), box=None, pad_edge=False)
     for row in rows:
         # Rich would interpret a plain string as markup.
-        table.add_row(*(Text(str(row[column] or "")) for column in columns))
+        table.add_row(*(Text(str(row.get(column) or "")) for column in columns))
     console.print(table)
