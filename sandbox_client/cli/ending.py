@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from sandbox_client.models.results import CommandResult, Execution
 
 _SIGNAL_EXIT = 128
+_EXITS = ("SystemExit", "ProcessExit")
+"""Errors of a cell that called `sys.exit`, or Node's `process.exit`."""
 _QUIET_SIGNALS = (signal.SIGINT, signal.SIGPIPE)
 """The user pressed Ctrl-C, or the reader of the output has gone."""
 
@@ -67,7 +69,7 @@ def execution_exit_code(execution: Execution) -> int:
     }
     if execution.status in by_status:
         return by_status[execution.status]
-    if execution.error is not None and execution.error.name == "SystemExit":
+    if execution.error is not None and execution.error.name in _EXITS:
         code = execution.error.value.strip()
         return int(code) & 0xFF if code.lstrip("-").isdecimal() else EXIT_FAILED
     code_number = execution.exit_code
@@ -78,7 +80,7 @@ def execution_exit_code(execution: Execution) -> int:
 def describe_execution_end(execution: Execution) -> str:
     """Return the error of a cell, and the limit that it hit, for people. Returns "" if it ended well."""
     error = execution.error
-    if error is not None and error.name == "SystemExit":
+    if error is not None and error.name in _EXITS:
         # As `python` does: a number is only the exit status, a text is an error message.
         text = error.value.strip()
         return "" if text.lstrip("-").isdecimal() or text in ("", "True", "False") else text

@@ -65,6 +65,9 @@ def exec_(
 ) -> int:
     """Run COMMAND and exit with its exit code. Options must come before COMMAND.
 
+    Without --session it runs on this machine, as your user and without isolation, in a folder of its own or in
+    --workspace.
+
     Exit code 124: the time limit was hit. 126: the program cannot be executed. 127: there is no such program. 128 + N:
     signal N ended it.
 

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import base64
 import builtins
 import functools
-import json
 import os
-import shutil
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
@@ -124,6 +121,10 @@ def print_results(run_id: str, *, has_content: bool) -> None:
         run_id: Id of the run.
         has_content: Whether the lines have the content, in base64, and not only the suffix.
     """
+    import base64  # noqa: PLC0415 - a file that shows nothing starts without these
+    import json  # noqa: PLC0415 - same
+    import shutil  # noqa: PLC0415 - same
+
     folder = _folder(run_id)
     try:
         entries = sorted(os.scandir(folder), key=lambda entry: entry.stat().st_mtime_ns)

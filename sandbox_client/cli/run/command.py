@@ -92,7 +92,8 @@ def run(
     """Run a file, or code, and exit with its exit code. Options must come before FILE.
 
     FILE runs as `python FILE ARGS` would, or `node`, `bash`: with standard input, and until its threads and timers have
-    ended. Without --session it runs where it is, in the current folder. With --session it is copied into the
+    ended. Without --session it runs on this machine, as your user and without isolation: where it is, in the
+    current folder. With --session it is copied into the
     session's workspace first, under its own name. Ctrl-C interrupts it; the second time it is killed.
 
     Code from -c, or from standard input (-), runs as a cell: the value of its last expression is printed, and its

@@ -6,15 +6,17 @@ import base64
 import contextlib
 import dataclasses
 import json
+import signal
 import sys
+import threading
 import uuid
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NoReturn
 
 from sandbox_client.cli.terminal import attach_terminal
 from sandbox_client.errors import NotFound, NotSupported, SandboxError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from sandbox_client.cli.run.shown import Shown
     from sandbox_client.models.results import CommandResult
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 _LAUNCHER: Final = "sandbox-script"
 """The command of the runtime that runs a Python file and keeps what it shows (sandbox_runtime/scripts)."""
 
+_SIGNAL_EXIT: Final = 128
 _IN_FOLDER: Final = 'cd "$1" && shift && exec "$@"'
 
 
@@ -87,15 +90,34 @@ def run_script(sandbox: Sandbox, script: Script, *, shows: bool) -> tuple[str, C
             reason="OLD_IMAGE",
         ) from error
     try:
-        result = attach_terminal(process, is_raw=False, passes_input=source >= 0, shows=shows)
+        with _ending_on_signals():
+            result = attach_terminal(process, is_raw=False, passes_input=source >= 0, shows=shows)
     except BaseException:
-        # No reader of its output is left: a third Ctrl-C, a broken pipe, a full disk.
+        # No reader of its output is left: a third Ctrl-C, SIGTERM, a broken pipe, a full disk.
         with contextlib.suppress(SandboxError):
             process.kill()
         raise
     if result is None:
         raise AssertionError("only a terminal can be detached")
     return run_id, result
+
+
+@contextlib.contextmanager
+def _ending_on_signals() -> Iterator[None]:
+    """Turn SIGTERM and SIGHUP into SystemExit, so that the script in its session ends together with this program."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    previous = {number: signal.signal(number, _exit) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def _exit(number: int, _frame: object) -> NoReturn:
+    sys.exit(_SIGNAL_EXIT + number)
 
 
 def _input() -> int:

@@ -172,6 +172,7 @@ def test_code_on_this_machine_is_waited_for_and_code_in_a_session_is_not(agent):
         (Execution(status=Status.ERROR, error=CodeError("SystemExit", "3")), 3),
         (Execution(status=Status.ERROR, error=CodeError("SystemExit", "-1")), 255),
         (Execution(status=Status.ERROR, error=CodeError("SystemExit", "a message")), 1),
+        (Execution(status=Status.ERROR, error=CodeError("ProcessExit", "4")), 4),
         (Execution(status=Status.ERROR, exit_code=7), 7),
         (Execution(status=Status.KILLED, exit_code=-9), 137),
         (Execution(status=Status.TIMED_OUT), 124),
