@@ -107,7 +107,12 @@ def test_a_file_starts_without_slow_modules_and_with_the_same_path_as_in_python(
     code = "import sys\nprint(*sys.modules)\nprint(sys.path, sys.argv, sys.flags)"
     done = script("a9", "file.py", "x", code=code)
     plain = subprocess.run(
-        [home / "venv/bin/python", "file.py", "x"], capture_output=True, text=True, cwd=tmp_path, check=True
+        [home / "venv/bin/python", "file.py", "x"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={"PATH": os.environ["PATH"]},
+        check=True,
     )
     ours, theirs = (set(text.splitlines()[0].split()) for text in (done.stdout, plain.stdout))
     slow = {"argparse", "asyncio", "base64", "IPython", "json", "matplotlib", "pathlib", "shutil", "socket", "tempfile"}
