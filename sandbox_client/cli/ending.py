@@ -96,13 +96,18 @@ def describe_execution_end(execution: Execution) -> str:
     return "\n".join(lines)
 
 
-def start_exit_code(error: SandboxError) -> int | None:
-    """Return the exit code for a command that could not be started, or None if the error is about something else."""
-    if error.field != "command":
+def start_exit_code(error: SandboxError, program: str) -> int | None:
+    """Return the exit code for a command that could not be started, or None if the error is about something else.
+
+    Args:
+        error: The error of the start.
+        program: The first word of the command. Without one, the command line is wrong.
+    """
+    if error.field != "command" or not program:
         return None
     if isinstance(error, NotFound):
         return EXIT_NO_PROGRAM
-    return EXIT_NOT_EXECUTABLE if isinstance(error, InvalidArgument) and "cannot run" in error.message else None
+    return EXIT_NOT_EXECUTABLE if isinstance(error, InvalidArgument) else None
 
 
 def _describe(status: Status, ended: Execution | CommandResult) -> str:

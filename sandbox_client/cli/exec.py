@@ -87,7 +87,7 @@ def exec_(
                 return _start(target, sandbox, given, tty=tty, interactive=interactive)
             result = _attach(target, sandbox, given, tty=tty) if tty or interactive else _run(target, sandbox, given)
         except SandboxError as error:
-            code = start_exit_code(error)
+            code = start_exit_code(error, "" if shell else command[0])
             if code is None:
                 raise
             target.printer.fail(error)

@@ -92,9 +92,9 @@ def run(
     """Run a file, or code, and exit with its exit code. Options must come before FILE.
 
     FILE runs as `python FILE ARGS` would, or `node`, `bash`: with standard input, and until its threads and timers have
-    ended. Without --session it runs on this machine, as your user and without isolation: where it is, in the
-    current folder. With --session it is copied into the
-    session's workspace first, under its own name. Ctrl-C interrupts it; the second time it is killed.
+    ended. Without --session it runs on this machine, as your user and without isolation: where it is, in the current
+    folder. With --session it is copied into the session's workspace first, under its own name. Ctrl-C interrupts it;
+    the second time it is killed.
 
     Code from -c, or from standard input (-), runs as a cell: the value of its last expression is printed, and its
     variables stay in a session that is named. A notebook runs cell by cell.
@@ -201,7 +201,7 @@ def _run_file(
     try:
         run_id, result = run_script(sandbox, script, shows=not printer.is_json)
     except SandboxError as error:
-        code = start_exit_code(error)
+        code = start_exit_code(error, next(iter(script.program), ""))
         if code is None:
             raise
         printer.fail(error)

@@ -12,6 +12,7 @@ import threading
 import uuid
 from typing import TYPE_CHECKING, Final, NoReturn
 
+from sandbox_client.cli.run.shown import SUFFIXES
 from sandbox_client.cli.terminal import attach_terminal
 from sandbox_client.errors import NotFound, NotSupported, SandboxError
 
@@ -85,8 +86,8 @@ def run_script(sandbox: Sandbox, script: Script, *, shows: bool) -> tuple[str, C
         if script.program or error.field != "command":
             raise
         raise NotSupported(
-            f"this session is older than this command and cannot run a Python file so: "
-            f"`sandbox exec -- python3 {script.path}` runs it without pictures",
+            f"this session's image has no {_LAUNCHER}, because it is older than this command. Update the image, or run "
+            f"`sandbox exec --session NAME -- python3 {script.path}`, without pictures",
             reason="OLD_IMAGE",
         ) from error
     try:
@@ -144,5 +145,12 @@ def fetch_shown(sandbox: Sandbox, run_id: str, *, wants_content: bool) -> list[S
         raise SandboxError("together they exceed the output limit: save them with the code", reason="OUTPUT_LIMIT")
     if not listed.ok:
         raise SandboxError(f"{_LAUNCHER} ended with exit code {listed.exit_code}", reason="LAUNCHER")
-    lines = [json.loads(line) for line in listed.stdout.splitlines()]
-    return [(str(line["suffix"]), base64.b64decode(line.get("data", ""))) for line in lines]
+    try:
+        lines = [json.loads(line) for line in listed.stdout.splitlines()]
+        shown = [(str(line["suffix"]), base64.b64decode(line.get("data", ""), validate=True)) for line in lines]
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise SandboxError(f"the answer of {_LAUNCHER} is not valid", reason="LAUNCHER") from error
+    # The session may be hostile, and the suffix becomes a part of a path here.
+    if any(suffix not in SUFFIXES for suffix, _ in shown):
+        raise SandboxError(f"{_LAUNCHER} names a kind of file that it does not make", reason="LAUNCHER")
+    return shown

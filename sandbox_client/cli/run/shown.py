@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 Shown = tuple[str, bytes]
 """File suffix and content. The content is empty if it was not asked for."""
+SUFFIXES: Final = frozenset({"png", "jpg", "svg", "gif", "webp", "pdf", "html"})
+"""All file suffixes."""
 _TEXT_FORMS: Final = ("text/markdown", "text/latex", "application/json")
 
 

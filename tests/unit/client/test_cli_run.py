@@ -7,8 +7,15 @@ from click.testing import CliRunner
 
 from sandbox_client import AsyncSandbox, Sandbox
 from sandbox_client.cli import main
-from sandbox_client.cli.ending import command_exit_code, describe_command_end, execution_exit_code
+from sandbox_client.cli.ending import (
+    command_exit_code,
+    describe_command_end,
+    execution_exit_code,
+    start_exit_code,
+)
 from sandbox_client.cli.options import LOCAL_NOTE
+from sandbox_client.cli.run.script import fetch_shown
+from sandbox_client.errors import InvalidArgument, NotFound, SandboxError
 from sandbox_client.models.results import CodeError, CommandResult, Execution, Status
 from sandbox_client.sync.loop_thread import LoopThread
 from sandbox_proto.v1 import types_pb2
@@ -214,3 +221,49 @@ def test_both_spellings_name_the_session_of_a_command(agent):
     assert sandbox("push", "s", "a").stdout == sandbox("push", "-s", "s", "a").stdout
     assert {words for words, _ in agent.opened} == {("s",)}
     assert sandbox("ps").exit_code == sandbox("ps", "s", "-s", "t").exit_code == sandbox("push").exit_code == 2
+
+
+class _Answers:
+    """A session whose commands print this text."""
+
+    def __init__(self, text, **ended):
+        self._result = CommandResult(stdout=text, status=Status.OK, **ended)
+
+    def run(self, _command):
+        return self._result
+
+
+def test_what_a_file_has_shown_is_read():
+    text = '{"suffix": "png", "data": "cG5n"}\n{"suffix": "html"}\n'
+    assert fetch_shown(_Answers(text), "id", wants_content=True) == [("png", b"png"), ("html", b"")]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        _Answers('{"suffix": "png/../../../evil", "data": ""}\n'),
+        _Answers('{"suffix": "sh", "data": ""}\n'),
+        _Answers("no json\n"),
+        _Answers("[1]\n"),
+        _Answers('{"suffix": "png", "data": "?"}\n'),
+        _Answers('{"data": ""}\n'),
+        _Answers("", exit_code=1),
+        _Answers("", dropped_bytes=1),
+    ],
+)
+def test_a_hostile_or_broken_answer_is_an_error_and_never_a_path(answer):
+    with pytest.raises(SandboxError):
+        fetch_shown(answer, "id", wants_content=True)
+
+
+@pytest.mark.parametrize(
+    ("error", "program", "code"),
+    [
+        (NotFound("no such program: x", field="command"), "x", 127),
+        (InvalidArgument("cannot run x: Permission denied", field="command"), "x", 126),
+        (InvalidArgument("give a program", field="command"), "", None),
+        (NotFound("no such folder", field="cwd"), "x", None),
+    ],
+)
+def test_a_program_that_cannot_be_started_has_the_exit_code_of_a_shell(error, program, code):
+    assert start_exit_code(error, program) == code
