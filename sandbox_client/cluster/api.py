@@ -79,6 +79,8 @@ def _config_error(options: ClusterOptions, error: Exception, known: type[Excepti
     reason = " ".join(str(error).split()).rstrip(".")
     if options.kubeconfig and not Path(options.kubeconfig).exists():
         reason = "there is no such file"
+    elif "No configuration found" in reason:
+        reason = f"there is no kubeconfig in {path}"
     if isinstance(error, known):
         message = f"no cluster is configured: {reason}. Pass --kubeconfig or set KUBECONFIG."
         if named or options.kube_context:
