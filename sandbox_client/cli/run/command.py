@@ -111,10 +111,17 @@ def run(
             cell = _cell(source, language, limits.timeout)
             return _run_code(target, sandbox, cell, save_figures, is_last=not session)
     with _described(str(file), args, language, has_session=bool(session)) as found:
-        folder = "" if session or workspace else str(Path.cwd())
+        folder = "" if session or workspace else _current_folder()
         with target.session_or_local(session, workspace, store, egress, **limits.for_session(session)) as sandbox:
             placed = dataclasses.replace(found, path=_place(sandbox, found, is_here=not session, folder=folder))
             return _run_file(target, sandbox, placed, folder, limits, save_figures)
+
+
+def _current_folder() -> str:
+    try:
+        return str(Path.cwd())
+    except FileNotFoundError as error:
+        raise click.UsageError("the current folder no longer exists: change to another one") from error
 
 
 def _cell(source: str, language: str | None, timeout: float | None) -> Cell:

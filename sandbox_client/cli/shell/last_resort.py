@@ -31,6 +31,9 @@ _ADVICE: Final = {
     errno.EMFILE: "raise the limit of open files (ulimit -n)",
 }
 
+_OUTPUT_ERRORS: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+"""Errors of a write. Only standard output is written without a name."""
+
 
 class ReaderGoneError(Exception):
     """The reader of standard output has had enough, such as `head`."""
@@ -77,9 +80,10 @@ def describe_os_error(error: OSError, doing: str = "") -> str:
 
 
 def _end_of(error: OSError) -> int:
-    if error.filename is None:
+    is_output = error.filename is None and error.errno in _OUTPUT_ERRORS
+    if is_output:
         _discard_output()
-    _say(f"error: {describe_os_error(error, 'the output cannot be written')}")
+    _say(f"error: {describe_os_error(error, 'the output cannot be written' if is_output else '')}")
     _show_traceback()
     return EXIT_ERROR
 

@@ -190,6 +190,15 @@ def test_nothing_that_a_session_raises_is_shown_as_a_traceback(folder, monkeypat
     assert "Traceback" not in done.output
 
 
+def test_a_current_folder_that_is_gone_is_named(folder, monkeypatch):
+    gone = folder / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    done = invoke("run", str(folder / "a.py"))
+    assert (done.exit_code, "current folder no longer exists" in done.stderr) == (2, True)
+
+
 def test_a_folder_for_pictures_that_cannot_be_written_is_named(folder):
     with pytest.raises(OSError) as caught:
         save_shown([("png", b"x")], str(folder / "a.py" / "figures"))

@@ -128,6 +128,7 @@ def test_a_fault_of_ours_is_one_sentence_and_its_traceback_is_there_on_request(c
         (FileNotFoundError(2, "No such file or directory", "x.csv"), 125, ["x.csv", "No such file", "check the path"]),
         (PermissionError(13, "Permission denied", "/x"), 125, ["/x", "Permission denied", "permissions"]),
         (OSError(28, "No space left on device"), 125, ["output", "No space left", "free some space"]),
+        (ConnectionRefusedError(111, "Connection refused"), 125, ["error: Connection refused"]),
         (click.UsageError("no"), 2, ["Error: no"]),
         (KeyboardInterrupt(), 130, ["interrupted"]),
         (click.Abort(), 130, ["interrupted"]),
