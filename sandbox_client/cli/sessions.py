@@ -1,25 +1,22 @@
-"""`sandbox create`, `list`, `suspend`, `resume`, `delete` and `logs`: the sessions of a cluster."""
+"""`sandbox create`, `suspend`, `resume`, `delete` and `logs`: the sessions of a cluster."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import click
-from rich.console import Console
-from rich.table import Table
 
 from sandbox_client.cli.lifecycle.create_options import with_create_options
 from sandbox_client.cli.lifecycle.progress import show_progress
 from sandbox_client.cli.lifecycle.timeout import Expiry
-from sandbox_client.cli.options import Target, with_target
+from sandbox_client.cli.options import Target, with_session_name, with_target
 from sandbox_client.cluster.client import AsyncCluster
 from sandbox_client.cluster.sessions import Cluster
 from sandbox_client.cluster.start_policy import describe_limits
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Mapping
 
     from sandbox_client.cluster.session_request import SessionRequest
     from sandbox_client.lifecycle.durations import Duration
@@ -60,43 +57,8 @@ def create(target: Target, request: SessionRequest, *, wait: bool, timeout: floa
     target.printer.print({"name": created, "status": "ready" if wait else "created"}, created)
 
 
-@click.command(
-    name="list",
-    epilog="""\b
-Examples:
-  sandbox list
-  sandbox list -n team-a --output json""",
-)
-@with_target
-def list_(target: Target) -> None:
-    """List the sessions of a namespace. `sandbox top` shows more about each."""
-
-    async def work() -> list[dict[str, Any]]:
-        return await (await Cluster.open(target.cluster)).list()
-
-    rows = [_row(session) for session in asyncio.run(work())]
-    if target.printer.is_json:
-        target.printer.print_json(rows)
-        return
-    table = Table("NAME", "PHASE", "TEMPLATE", "POD", "EXPIRES", box=None)
-    for row in rows:
-        table.add_row(*(str(value or "") for value in row.values()))
-    Console(highlight=False).print(table)
-
-
-def _row(session: Mapping[str, Any]) -> dict[str, Any]:
-    status = session.get("status", {})
-    return {
-        "name": session["metadata"]["name"],
-        "phase": status.get("phase"),
-        "template": session.get("spec", {}).get("templateRef", {}).get("name"),
-        "pod": status.get("podName"),
-        "expires": status.get("expiresAt"),
-    }
-
-
 @click.command(epilog="\b\nExample:\n  sandbox suspend my-session")
-@click.argument("name")
+@with_session_name
 @_TIMEOUT
 @with_target
 def suspend(target: Target, name: str, timeout: float) -> None:
@@ -120,7 +82,7 @@ Examples:
   sandbox resume my-session
   sandbox resume my-session --expires 2h"""
 )
-@click.argument("name")
+@with_session_name
 @click.option("--expires", type=Expiry(), metavar="TIME", help="New end of the session, as for `sandbox timeout`.")
 @_TIMEOUT
 @with_target
@@ -137,7 +99,7 @@ def resume(target: Target, name: str, expires: Duration | dt.datetime | None, ti
 
 
 @click.command(epilog="\b\nExample:\n  sandbox delete my-session")
-@click.argument("name")
+@with_session_name
 @with_target
 def delete(target: Target, name: str) -> None:
     """Delete a session. Pushed files stay in storage."""
@@ -155,7 +117,7 @@ Examples:
   sandbox logs my-session
   sandbox logs my-session --container agent --tail 50"""
 )
-@click.argument("name")
+@with_session_name
 @click.option("--container", type=click.Choice(["agent", "sandbox"]), help="Default: both.")
 @click.option(
     "--tail",

@@ -73,8 +73,6 @@ def top(
 
     It shows their state, where they run, and how much CPU and memory they use.
     """
-    if all_namespaces and target.cluster.namespace:
-        raise click.UsageError("give either --namespace or --all-namespaces")
     console = Console(highlight=False)
     is_live = console.is_terminal and not once and not target.printer.is_json
     if not console.is_terminal:

@@ -225,14 +225,14 @@ def test_a_look_at_all_namespaces_is_json_where_that_is_asked_for(api):
 def test_a_namespace_whose_sessions_may_not_be_listed_is_an_error_that_names_it(api):
     api.lists = {"sandboxsessions": 403, "pods": []}
     done = top("-n", "theirs")
-    assert (done.exit_code, done.stdout) == (1, "")
+    assert (done.exit_code, done.stdout) == (125, "")
     assert done.stderr == "error: sandboxsessions of namespace theirs: sandboxsessions: no\n"
 
 
 def test_without_a_cluster_it_says_what_to_give(tmp_path, monkeypatch):
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
     done = top()
-    assert done.exit_code == 3
+    assert done.exit_code == 125
     assert "--kubeconfig" in done.stderr
 
 
