@@ -95,7 +95,7 @@ def test_a_create_that_cannot_succeed_says_why_and_ends_soon(api, run, monkeypat
 
     api.operator = operator
     code, shown, said = run("create", "s")
-    assert (code, shown) == (3, "")
+    assert (code, shown) == (125, "")
     progress, error = said.splitlines()
     assert progress == f"s: Pending: PodRefused: {message}"
     assert error == f"error: session s is not ready: it is Pending (Ready: PodRefused {message}). Ask for less."
@@ -108,7 +108,7 @@ def test_json_output_has_no_progress_beside_the_error(api, run, monkeypatch):
         or found["metadata"].update(resourceVersion="1")
     )
     code, shown, said = run("create", "s", "--output", "json")
-    assert (code, shown, json.loads(said)["type"]) == (3, "", "SessionFailed")
+    assert (code, shown, json.loads(said)["type"]) == (125, "", "SessionFailed")
 
 
 def test_limits_that_the_template_imposed_are_shown(api, run):
@@ -143,7 +143,7 @@ def test_a_timeout_moves_the_end_of_a_session(api, run):
     [
         (["s", "soon"], 2, "'TIME': 'soon' is not a duration"),
         (["s", "2001-01-01T00:00:00Z"], 2, "2001-01-01T00:00:00Z is in the past"),
-        (["nope", "30m"], 1, "session nope"),
+        (["nope", "30m"], 125, "session nope"),
         (["s"], 2, "Missing argument 'TIME'"),
     ],
 )
@@ -163,5 +163,5 @@ def test_a_session_is_suspended_and_resumed_with_a_new_end(api, run):
     assert api.sessions["s"]["spec"]["suspended"] is False
     assert "expiresAt" in api.sessions["s"]["spec"]["lifecycle"]
     code, shown, said = run("resume", "nope")
-    assert (code, shown) == (1, "")
+    assert (code, shown) == (125, "")
     assert "session nope" in said
