@@ -107,7 +107,7 @@ async def within(seconds, awaitable):
 
 async def hung_up(connection):
     """Wait until a connection knows that the other side has hung up."""
-    while not connection.is_lost:
+    while not connection.is_lost:  # noqa: ASYNC110 - a connection has no event for that
         await asyncio.sleep(0)
 
 
