@@ -4,7 +4,6 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 LOCAL := $(VENV)/.installed-local
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .PHONY: help demo setup test lint format verify docs hooks proto crds faults lock lock-full clean images images-full \
@@ -17,17 +16,14 @@ help: ## Show this list
 # The dependencies of a local session: enough for a first picture.
 $(LOCAL): constraints.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 ...")'
-	@echo "Setting up $(VENV) (about a minute, once)"
-	@$(PYTHON) -m venv $(VENV)
-	@$(PYTHON) deploy/images/pinned.py constraints.txt pyproject.toml base,agent,local >$(VENV)/local.txt
-	@$(PIP) --no-deps --require-hashes -r $(VENV)/local.txt
-	@PYTHONWARNINGS=ignore $(PIP) --no-deps -e .
+	@echo "Setting up $(VENV) (once; up to a minute, a few seconds with uv)"
+	@$(PYTHON) tools/set_up.py local
 	@touch $@
 
 # The dependencies of development.
 $(STAMP): $(LOCAL)
-	@echo "Installing the tools for tests, documents and benchmarks (some minutes, once)"
-	@$(PIP) --require-hashes -r constraints.txt
+	@echo "Installing the tools for tests, documents and benchmarks (once; some minutes, a few seconds with uv)"
+	@$(PYTHON) tools/set_up.py dev
 	@$(BIN)/python -m sandbox_runtime.typecheck || echo "No type checker: TypeScript runs, and its types are not checked"
 	@touch $@
 
