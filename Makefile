@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 LOCAL := $(VENV)/.installed-local
 
 .DEFAULT_GOAL := help
-.PHONY: help demo setup test lint format verify docs hooks proto crds faults lock lock-full clean images images-full \
+.PHONY: help demo setup test test-install test-readme release lint format verify docs hooks proto crds faults lock lock-full clean images images-full \
   test-images bench bench-cluster cluster e2e e2e-full test-alerts
 
 help: ## Show this list
@@ -69,6 +69,9 @@ clean: ## Remove what the other targets created
 test: $(STAMP) ## Run unit and integration tests: no root, no cluster
 	$(BIN)/python -m pytest -n auto --dist loadfile
 
+test-readme: $(STAMP) ## Run each snippet of README.md in a fresh copy of the sources
+	$(BIN)/python -m pytest tests/readme
+
 lint: $(STAMP) ## Check format, ruff, types, import contracts, layout and English
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -81,6 +84,15 @@ verify: $(STAMP) ## Fail if generated files differ from what is checked in
 	$(BIN)/python tools/generate_proto.py --check
 	$(BIN)/python tools/generate_crds.py --check
 	$(BIN)/python tools/generate_faults.py --check
+
+# The images' Pythons: Debian 12 has 3.11 and glibc 2.36, Debian 13 has 3.13 and glibc 2.41.
+ARM64 = $(BIN)/uv pip install --dry-run --quiet --no-deps --only-binary :all: --require-hashes --target $(VENV)/arm64
+
+test-install: $(STAMP) ## Install each extra of the wheel with pip, resolve it for each Python with uv, look for arm64 wheels
+	$(BIN)/python tools/check_install.py
+	$(ARM64) --python-version 3.11 --python-platform aarch64-manylinux_2_36 -r constraints.txt
+	$(ARM64) --python-version 3.13 --python-platform aarch64-manylinux_2_40 -r constraints.txt
+	$(ARM64) --python-version 3.13 --python-platform aarch64-manylinux_2_40 -r deploy/images/sandbox-full/requirements.txt
 
 docs: $(STAMP) ## Build the documents and the API reference in site/; fail on a broken link
 	$(BIN)/properdocs build --strict
@@ -102,6 +114,11 @@ images-full: ## Build the image with 200+ libraries: docker, ENGINE=podman, or b
 
 test-images: ## Import the named libraries in that image, count the others, run cells in it
 	deploy/images/sandbox-full/image test
+
+##@ Release
+
+release: $(STAMP) ## Build wheel, sdist, images (OCI), chart, protocol, constraints and checksums into dist/; ARGS=--help
+	@$(BIN)/python tools/release.py $(ARGS)
 
 ##@ Measure
 
