@@ -80,7 +80,8 @@ def install(uv: str | None, requirements: Path) -> None:
         log = show_progress(started.stdout or (), total, sys.stdout)
     if started.returncode:
         sys.exit("\n".join(log))
-    _run([*pip, "--quiet", "--no-deps", "--editable", str(ROOT)])
+    # setuptools warns of packages in the working directory, which is the point of an editable installation.
+    _run(["env", "PYTHONWARNINGS=ignore", *pip, "--quiet", "--no-deps", "--editable", str(ROOT)])
 
 
 def _run(command: list[str]) -> None:
