@@ -16,13 +16,13 @@ help: ## Show this list
 # The dependencies of a local session: enough for a first picture.
 $(LOCAL): constraints.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 ...")'
-	@echo "Setting up $(VENV) (once; up to a minute, a few seconds with uv)"
+	@echo "Setting up $(VENV) (once; about a minute, less with uv)"
 	@$(PYTHON) tools/set_up.py local
 	@touch $@
 
 # The dependencies of development.
 $(STAMP): $(LOCAL)
-	@echo "Installing the tools for tests, documents and benchmarks (once; some minutes, a few seconds with uv)"
+	@echo "Installing the tools for tests, documents and benchmarks (once; some minutes, less with uv)"
 	@$(PYTHON) tools/set_up.py dev
 	@$(BIN)/python -m sandbox_runtime.typecheck || echo "No type checker: TypeScript runs, and its types are not checked"
 	@touch $@
