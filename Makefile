@@ -62,7 +62,7 @@ lock-full: $(STAMP) ## Pin the libraries of the full image again (needs uv)
 	  --output-file requirements.txt
 
 clean: ## Remove what the other targets created
-	rm -rf $(VENV) .demo site .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) .demo dist site .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
 ##@ Check
 

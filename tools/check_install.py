@@ -185,7 +185,7 @@ def find_uv() -> str:
     """Return the path of uv: the one of the `dev` extra, else the one on PATH."""
     path = shutil.which("uv", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     if path is None:
-        raise InstallError("uv is missing: make setup")
+        sys.exit("uv is missing: make setup")
     return path
 
 
