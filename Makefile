@@ -4,10 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 LOCAL := $(VENV)/.installed-local
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo setup test test-grpc lint format verify docs hooks proto proto-baseline crds faults lock lock-full clean images images-full \
+.PHONY: help demo setup test test-grpc test-install test-readme release lint format verify docs hooks proto proto-baseline crds \
+  faults lock lock-full clean images images-full \
   test-images bench bench-cluster cluster e2e e2e-full test-alerts
 
 help: ## Show this list
@@ -17,17 +17,14 @@ help: ## Show this list
 # The dependencies of a local session: enough for a first picture.
 $(LOCAL): constraints.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 ...")'
-	@echo "Setting up $(VENV) (about a minute, once)"
-	@$(PYTHON) -m venv $(VENV)
-	@$(PYTHON) deploy/images/pinned.py constraints.txt pyproject.toml base,agent,local >$(VENV)/local.txt
-	@$(PIP) --no-deps --require-hashes -r $(VENV)/local.txt
-	@PYTHONWARNINGS=ignore $(PIP) --no-deps -e .
+	@echo "Setting up $(VENV) (once; about a minute, less with uv)"
+	@$(PYTHON) tools/set_up.py local
 	@touch $@
 
 # The dependencies of development.
 $(STAMP): $(LOCAL)
-	@echo "Installing the tools for tests, documents and benchmarks (some minutes, once)"
-	@$(PIP) --require-hashes -r constraints.txt
+	@echo "Installing the tools for tests, documents and benchmarks (once; some minutes, less with uv)"
+	@$(PYTHON) tools/set_up.py dev
 	@$(BIN)/python -m sandbox_runtime.typecheck || echo "No type checker: TypeScript runs, and its types are not checked"
 	@touch $@
 
@@ -69,7 +66,7 @@ lock-full: $(STAMP) ## Pin the libraries of the full image again (needs uv)
 	  --output-file requirements.txt
 
 clean: ## Remove what the other targets created
-	rm -rf $(VENV) .demo site .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) .demo dist site .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
 ##@ Check
 
@@ -78,6 +75,9 @@ test: $(STAMP) ## Run unit and integration tests: no root, no cluster
 
 test-grpc: $(STAMP) ## Run the clients of docs/grpc.md: needs Go, Node and Maven (the first run downloads and builds)
 	$(BIN)/python -m pytest tests/clients
+
+test-readme: $(STAMP) ## Run each snippet of README.md in a fresh copy of the sources
+	$(BIN)/python -m pytest tests/readme
 
 lint: $(STAMP) ## Check format, ruff, types, import contracts, layout and English
 	$(BIN)/ruff format --check .
@@ -93,6 +93,15 @@ verify: $(STAMP) ## Fail if generated files differ from what is checked in, or t
 	$(BIN)/python tools/generate_faults.py --check
 	$(BIN)/buf lint proto
 	$(BIN)/buf breaking proto --against proto/baseline.binpb
+
+# The images' Pythons: Debian 12 has 3.11 and glibc 2.36, Debian 13 has 3.13 and glibc 2.41.
+ARM64 = $(BIN)/uv pip install --dry-run --quiet --no-deps --only-binary :all: --require-hashes --target $(VENV)/arm64
+
+test-install: $(STAMP) ## Install each extra of the wheel with pip, resolve it for each Python with uv, look for arm64 wheels
+	$(BIN)/python tools/check_install.py
+	$(ARM64) --python-version 3.11 --python-platform aarch64-manylinux_2_36 -r constraints.txt
+	$(ARM64) --python-version 3.13 --python-platform aarch64-manylinux_2_40 -r constraints.txt
+	$(ARM64) --python-version 3.13 --python-platform aarch64-manylinux_2_40 -r deploy/images/sandbox-full/requirements.txt
 
 docs: $(STAMP) ## Build the documents and the API reference in site/; fail on a broken link
 	$(BIN)/properdocs build --strict
@@ -114,6 +123,11 @@ images-full: ## Build the image with 200+ libraries: docker, ENGINE=podman, or b
 
 test-images: ## Import the named libraries in that image, count the others, run cells in it
 	deploy/images/sandbox-full/image test
+
+##@ Release
+
+release: $(STAMP) ## Build wheel, sdist, images (OCI), chart, protocol, constraints and checksums into dist/; ARGS=--help
+	@$(BIN)/python tools/release.py $(ARGS)
 
 ##@ Measure
 

@@ -5,6 +5,9 @@ It needs no cluster. It checks each result, and exits with 1 if one is wrong.
 
 from __future__ import annotations
 
+import base64
+import os
+import platform
 import sys
 import time
 from dataclasses import dataclass
@@ -18,7 +21,7 @@ from sandbox_client.errors import SandboxError
 from sandbox_client.sync.sandbox import Sandbox
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 FOLDER: Final = Path(".demo")
 _PNG: Final = b"\x89PNG\r\n\x1a\n"
@@ -143,9 +146,33 @@ def main() -> int:
         console.print("failed:", str(error), style="bold red", markup=False)
         return 1
     console.print(table)
-    console.print(f"The chart: {FOLDER / 'chart.png'}")
+    chart = FOLDER / "chart.png"
+    if sys.stdout.isatty():
+        sys.stdout.write(encode_picture(chart.read_bytes(), os.environ))
+    console.print(f"The chart: {chart}. Open it: {_opener(chart)}", soft_wrap=True)
     console.print(f"The store: {FOLDER / 'store'}")
     return 0
+
+
+def encode_picture(png: bytes, environ: Mapping[str, str]) -> str:
+    """Return what shows a picture in the terminal that these variables name, or "" if it cannot show any."""
+    program, data = environ.get("TERM_PROGRAM", ""), base64.b64encode(png).decode()
+    if "TMUX" in environ:
+        return ""
+    if program in {"iTerm.app", "WezTerm", "mintty"} or environ.get("LC_TERMINAL") == "iTerm2":
+        return f"\033]1337;File=inline=1;size={len(png)};width=60:{data}\a\n"
+    if "KITTY_WINDOW_ID" in environ or program == "ghostty" or environ.get("TERM") in {"xterm-kitty", "xterm-ghostty"}:
+        pieces = [data[start : start + 4096] for start in range(0, len(data), 4096)]
+        head = "a=T,f=100,c=60,"
+        shown = [f"m={int(piece is not pieces[-1])};{piece}\033\\" for piece in pieces]
+        return f"\033_G{head}" + "\033_G".join(shown) + "\n"
+    return ""
+
+
+def _opener(path: Path) -> str:
+    if "microsoft" in platform.release().lower():
+        return f'explorer.exe "$(wslpath -w {path})"'
+    return f"xdg-open {path}"
 
 
 def _since(begun: float) -> str:

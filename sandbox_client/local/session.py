@@ -29,6 +29,7 @@ from sandbox_client.options import ignore
 from sandbox_client.stored.leases import hold_workspace
 from sandbox_client.transport.endpoint import Endpoint
 from sandbox_proto import tracing
+from sandbox_proto.extras import install_command
 from sandbox_proto.v1 import session_pb2
 
 if TYPE_CHECKING:
@@ -96,10 +97,16 @@ async def start_local(
 
 
 def _check(workspace: Path | None, store: Path | None, options: LocalOptions) -> None:
+    if sys.platform != "linux":
+        raise SessionFailed(
+            f"a local session needs Linux, and this is {sys.platform}: on Windows use WSL 2, on a Mac a Linux"
+            " container; sessions in a cluster work from here",
+            reason="UNSUPPORTED_PLATFORM",
+        )
     missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
     if missing:
         raise SessionFailed(
-            f"a local session needs {', '.join(missing)}: pip install 'sandbox-operator[local]'", reason="EXTRA_MISSING"
+            f"a local session needs {', '.join(missing)}. Run: {install_command('local')}", reason="EXTRA_MISSING"
         )
     if options["egress"] not in ("public", "none"):
         raise InvalidArgument(f"{options['egress']!r} is neither 'public' nor 'none'", field="egress")

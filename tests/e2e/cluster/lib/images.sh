@@ -127,6 +127,18 @@ images() {
   done
 }
 
+# archive IMAGE VERSION FILE: build an image and write it as an OCI archive that contains it as IMAGE:VERSION.
+archive() {
+  local image=$1 version=$2 file=$3 tag=localhost/$1:e2e
+  case $image in
+    sandbox-full) full_image ;;
+    sandbox-slim) images sandbox ;;
+    *) images "${image#sandbox-}" ;;
+  esac
+  bud push --quiet "$tag" "oci-archive:$file.part:$image:$version"
+  mv "$file.part" "$file"
+}
+
 import_once() {
   local mark=$STATE/containerd/imported-$1
   [ "$(cat "$mark" 2>/dev/null)" != "$2" ] || return 0
