@@ -140,6 +140,19 @@ class Context:
         self._interrupt_current(self._slot.interpreter)
         return True
 
+    def cancel(self, execution: Execution) -> None:
+        """Interrupt this execution, and kill its process if that does not help. One that waits never runs."""
+        if execution is self._current and self._slot.interpreter is not None:
+            execution.interrupted = True
+            if self._checking is None:
+                execution.set_timer(INTERRUPT_GRACE, lambda: self._on_grace_over("INTERRUPTED"))
+            self._interrupt_current(self._slot.interpreter)
+        for entry in self._waiting:
+            if entry[0] is execution:
+                self._waiting.remove(entry)
+                execution.finish("INTERRUPTED")
+                return
+
     def exchange_process(self) -> None:
         """Replace a process that no cell has reached."""
         if self.is_untouched and self.has_process:
@@ -296,8 +309,8 @@ class Context:
             execution.set_timer(INTERRUPT_GRACE, self._on_grace_over)
         self._interrupt_current(interpreter)
 
-    def _on_grace_over(self) -> None:
-        self._keep(asyncio.get_running_loop().create_task(self.restart("TIMED_OUT")))
+    def _on_grace_over(self, status: str = "TIMED_OUT") -> None:
+        self._keep(asyncio.get_running_loop().create_task(self.restart(status)))
 
     async def _end_process(self, status: str) -> None:
         execution = self._current
