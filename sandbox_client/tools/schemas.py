@@ -32,13 +32,21 @@ class ToolSpec:
         name: Its name, which is also the name of the method of SandboxTools.
         description: The description for the model.
         schema: JSON schema of its arguments.
+        title: Its name for people.
         is_read_only: True if it changes nothing.
+        is_destructive: True if it can replace or remove what exists.
+        is_idempotent: True if a repeat with the same arguments changes nothing more.
+        is_open_world: True if it can reach beyond the session and its workspace, such as into the network.
     """
 
     name: str
     description: str
     schema: Mapping[str, Any]
+    title: str = ""
     is_read_only: bool = False
+    is_destructive: bool = True
+    is_idempotent: bool = False
+    is_open_world: bool = False
 
 
 def _object(required: tuple[str, ...] = (), /, **properties: Mapping[str, Any]) -> dict[str, Any]:
@@ -59,7 +67,7 @@ def _paths(description: str) -> dict[str, Any]:
 
 
 _EXECUTE_CODE: Final = """\
-Run code in an isolated sandbox and return its output. Use it for calculations, data analysis and charts, and to test \
+Run code in a session and return its output. Use it for calculations, data analysis and charts, and to test \
 code before you rely on it.
 
 - Variables, imports and functions persist from call to call in each language, even after an error. Build on earlier \
@@ -68,12 +76,12 @@ calls instead of repeating them. JavaScript and TypeScript share their variables
 - Charts: save the chart, e.g. plt.savefig('chart.png', dpi=150, bbox_inches='tight'), and set output_filename to that \
 name. You then see the picture, and the file is saved to the workspace as code-interpreter/chart.png.
 - Without output_filename (or ci_push_to_workspace), files stay in the sandbox and are lost when the session ends.
-- Install missing packages with execute_command: pip install NAME."""
+- Missing packages can be installed with execute_command."""
 
 _EXECUTE_COMMAND: Final = """\
-Run a bash command line in the sandbox, in the same folder as code and files: ls, pip install, curl, git, pipes, &&, \
-redirection. The next execute_code can import packages that you install here. Every command starts in the sandbox's \
-root folder: a cd does not last. A non-zero exit code is returned as an error with stdout, stderr and exit_code."""
+Run a bash command line in the session, in the same folder as code and files: ls, git, pipes, &&, redirection. The \
+next execute_code can import packages that you install here. Every command starts in the session's root folder: a cd \
+does not last. A non-zero exit code is returned as an error with stdout, stderr and exit_code."""
 
 _FILE_OPERATIONS: Final = """\
 Read, write, list or remove files of the sandbox. Paths are relative to its root folder, which code and commands share.
@@ -123,8 +131,16 @@ TOOL_SPECS: Final[tuple[ToolSpec, ...]] = (
                 default="",
             ),
         ),
+        title="Run code",
+        is_open_world=True,
     ),
-    ToolSpec("execute_command", _EXECUTE_COMMAND, _object(("command",), command=_text("The bash command line."))),
+    ToolSpec(
+        "execute_command",
+        _EXECUTE_COMMAND,
+        _object(("command",), command=_text("The bash command line.")),
+        title="Run a command",
+        is_open_world=True,
+    ),
     ToolSpec(
         "file_operations",
         _FILE_OPERATIONS,
@@ -139,21 +155,33 @@ TOOL_SPECS: Final[tuple[ToolSpec, ...]] = (
                 "description": "For write: the files, with their contents.",
             },
         ),
+        title="Read, write, list or remove files",
+        is_idempotent=True,
     ),
     ToolSpec(
-        "ci_push_to_workspace", _PUSH, _object(paths=_paths("Files or folders of the sandbox. Default: everything."))
+        "ci_push_to_workspace",
+        _PUSH,
+        _object(paths=_paths("Files or folders of the sandbox. Default: everything.")),
+        title="Save files to the workspace",
+        is_idempotent=True,
     ),
     ToolSpec(
         "workspace_read",
         _READ,
         _object(("path",), path=_text("Path of the file, e.g. code-interpreter/chart.png.")),
+        title="Read a saved file",
         is_read_only=True,
+        is_destructive=False,
+        is_idempotent=True,
     ),
     ToolSpec(
         "workspace_list",
         _LIST,
         _object(path=_text("Beginning of the paths, e.g. code-interpreter/.", default="")),
+        title="List saved files",
         is_read_only=True,
+        is_destructive=False,
+        is_idempotent=True,
     ),
     ToolSpec(
         "workspace_write",
@@ -164,6 +192,8 @@ TOOL_SPECS: Final[tuple[ToolSpec, ...]] = (
             content=_text("The whole content of the file."),
             encoding=_text("The encoding of content.", enum=list(ENCODINGS), default="text"),
         ),
+        title="Save one file",
+        is_idempotent=True,
     ),
 )
 """The seven tools."""

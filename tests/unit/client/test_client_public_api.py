@@ -51,7 +51,7 @@ DEFAULTS = {
     },
     "connect": {"wake": True, **CLUSTER},
     "create": {"name": None, "template": "default", "env": None, "spec": None, **CLUSTER},
-    "run": {**COMMAND, **CALLBACKS, "end_with_client": False},
+    "run": {**COMMAND, **CALLBACKS, "end_with_client": False, "on_cancel": "interrupt"},
     "stream_command": {**COMMAND, "end_with_client": False},
     "start": {**COMMAND, "keep_input": True, "terminal": None},
 }
