@@ -37,6 +37,7 @@ _FAILED_NETWORK: Final = re.compile(
     r"Connection timed out|socket\(af, socktype|_socket\.socket\.__init__",
     re.IGNORECASE,
 )
+_SEARCHED: Final = 20_000
 _NETWORK_COMMAND: Final = re.compile(
     r"\b(?:npm|npx|yarn|pnpm|pip3?|uv|apt(?:-get)?|conda|cargo|go|gem)\b.*\b(?:install|i|ci|add|update|download|get|sync)\b|"
     r"\b(?:curl|wget|ssh|git\s+(?:clone|fetch|pull|push))\b",
@@ -110,12 +111,17 @@ def may_lack_network(result: ToolResult) -> bool:
     """Return whether a result may be that of a missing network."""
     value = result.value
     if isinstance(value, str):
-        return _FAILED_NETWORK.search(value) is not None
+        return _names_no_network(value)
     if not isinstance(value, dict) or "code_snippet" not in value:
         return False
     texts = [text for text in value.values() if isinstance(text, str)]
     # npm is silent for minutes, and `wget -q` for ever.
-    return any(map(_FAILED_NETWORK.search, texts)) or _NETWORK_COMMAND.search(value["code_snippet"]) is not None
+    return any(map(_names_no_network, texts)) or _NETWORK_COMMAND.search(value["code_snippet"]) is not None
+
+
+def _names_no_network(text: str) -> bool:
+    # The reason of a failure is near its end.
+    return _FAILED_NETWORK.search(text[-_SEARCHED:]) is not None
 
 
 def explain_network(result: ToolResult, facts: SessionFacts) -> ToolResult:

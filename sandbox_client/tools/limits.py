@@ -81,7 +81,10 @@ def join_ends(head: str, tail: str, left_out: str, where: str) -> str:
 
 def is_too_long(result: ToolResult, max_text: int | None) -> bool:
     """Return whether `bound` would change a result."""
-    return max_text is not None and _length(result.value) > max_text
+    if max_text is None:
+        return False
+    # Encoding a hundred megabytes takes a second.
+    return sum(map(len, _texts(result.value))) > max_text or _length(result.value) > max_text
 
 
 def bound_texts(result: ToolResult) -> ToolResult:

@@ -314,9 +314,9 @@ class SandboxTools:
         except Exception as error:  # noqa: BLE001 - the calling agent must be able to continue
             _log.exception("a tool failed")
             result = failure_of(error, **details)
+        result = limits.bound(result, self._limits.max_text)
         if may_lack_network(result):
             result = explain_network(result, await self.facts())
-        result = limits.bound(result, self._limits.max_text)
         # The session may have been suspended right before the call, which then resumed it.
         notices = (self._keeper.take_notice() or notice, result.notice)
         return dataclasses.replace(result, notice="; ".join(each for each in notices if each))
