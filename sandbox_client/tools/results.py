@@ -182,9 +182,9 @@ def command_failure(result: CommandResult, command: str) -> ToolResult:
 
 def _why(end: Execution | CommandResult) -> str:
     return {
-        Status.TIMED_OUT: f"the time limit was hit after {end.duration:.1f} s",
-        Status.OOM_KILLED: "the memory limit was hit",
-        Status.INTERRUPTED: "it was interrupted",
+        Status.TIMED_OUT: f"the time limit was hit after {end.duration:.1f} s: split the work into several calls",
+        Status.OOM_KILLED: "the memory limit was hit: work on less data at a time",
+        Status.INTERRUPTED: "it was interrupted before its end",
         Status.LOST: "the sandbox restarted while it ran; it was not run again",
     }.get(end.status, f"it ended early ({end.status}, exit code {end.exit_code})")
 

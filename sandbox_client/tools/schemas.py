@@ -198,12 +198,19 @@ TOOL_SPECS: Final[tuple[ToolSpec, ...]] = (
 )
 """The seven tools."""
 
+_MAX_QUOTED: Final = 100
 _BY_NAME: Final = {spec.name: spec for spec in TOOL_SPECS}
 _TYPES: Final[Mapping[str, type]] = {"string": str, "array": list, "object": dict, "null": type(None)}
 
 
-def check_call(name: str, arguments: Mapping[str, Any]) -> None:
-    """Check a model's call.
+def quote(value: object) -> str:
+    """Return a value as an error repeats it: as Python writes it, and not longer than a line."""
+    text = repr(value)
+    return text if len(text) <= _MAX_QUOTED else f"{text[:_MAX_QUOTED]}..."
+
+
+def check_call(name: str, arguments: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Check a model's call, and return its arguments.
 
     Args:
         name: The tool's name.
@@ -212,9 +219,16 @@ def check_call(name: str, arguments: Mapping[str, Any]) -> None:
     Raises:
         InvalidArgument: There is no such tool, or an argument is missing, unknown or of a wrong type.
     """
-    if name not in _BY_NAME:
-        raise InvalidArgument(f"there is no tool {name!r}. The tools are {', '.join(_BY_NAME)}", field="name")
-    _check(_BY_NAME[name].schema, arguments, name, "")
+    if not isinstance(name, str) or name not in _BY_NAME:
+        raise InvalidArgument(f"there is no tool {quote(name)}. The tools are {', '.join(_BY_NAME)}", field="name")
+    schema = _BY_NAME[name].schema
+    given = {} if arguments is None else arguments
+    if not isinstance(given, dict):
+        names = ", ".join(schema["properties"])
+        message = f"the arguments of {name} must be an object with {names}, not {type(arguments).__name__}"
+        raise InvalidArgument(message, field="arguments")
+    _check(schema, given, name, "")
+    return given
 
 
 def check_text(text: object, field: str, *, choices: tuple[str, ...] = ()) -> str:
@@ -231,11 +245,12 @@ def check_text(text: object, field: str, *, choices: tuple[str, ...] = ()) -> st
     if not isinstance(text, str):
         raise InvalidArgument(f"{field} must be a string, not {type(text).__name__}", field=field)
     if choices and text not in choices:
-        raise InvalidArgument(f"{text!r} is not one of {', '.join(choices)}", field=field)
+        raise InvalidArgument(f"{field} cannot be {quote(text)}: choose one of {', '.join(choices)}", field=field)
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise InvalidArgument(f"it is not valid Unicode: {error.reason}", field=field) from error
+        message = f"{field} is not valid Unicode ({error.reason}): leave out lone surrogates"
+        raise InvalidArgument(message, field=field) from error
     return text
 
 
@@ -262,7 +277,8 @@ def check_items(content: object) -> list[tuple[str, str]]:
         raise InvalidArgument('content must be a list of {"path", "text"}', field="content")
     for index, item in enumerate(content):
         if not isinstance(item, dict):
-            raise InvalidArgument('it must be an object {"path", "text"}', field=f"content[{index}]")
+            message = f'content[{index}] must be an object {{"path", "text"}}, not {type(item).__name__}'
+            raise InvalidArgument(message, field=f"content[{index}]")
         _check(_ITEM, item, "write", f"content[{index}].")
     return [
         (
@@ -278,14 +294,15 @@ def _check(schema: Mapping[str, Any], arguments: Mapping[str, Any], owner: str, 
     names = ", ".join(properties)
     for name in schema["required"]:
         if name not in arguments:
-            raise InvalidArgument(f"{owner} needs {name}; its arguments are {names}", field=prefix + name)
+            raise InvalidArgument(f"{owner} needs {prefix}{name}; its arguments are {names}", field=prefix + name)
     for name, value in arguments.items():
         if name not in properties:
-            raise InvalidArgument(f"{owner} has no argument {name!r}; its arguments are {names}", field=prefix + name)
+            message = f"{owner} has no argument {quote(name)}; its arguments are {names}"
+            raise InvalidArgument(message, field=prefix + str(name)[:_MAX_QUOTED])
         types = properties[name]["type"]
         wanted = [types] if isinstance(types, str) else types
         # Models sometimes give a single path instead of a list. `check_paths` accepts it.
         is_single = isinstance(value, str) and name == "paths"
         if not is_single and not isinstance(value, tuple(_TYPES[each] for each in wanted)):
-            message = f"{name} must be of type {' or '.join(wanted)}, not {type(value).__name__}"
+            message = f"{prefix}{name} must be of type {' or '.join(wanted)}, not {type(value).__name__}"
             raise InvalidArgument(message, field=prefix + name)

@@ -8,7 +8,7 @@ import dataclasses
 import logging
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from sandbox_client.errors import InvalidArgument, SandboxError
+from sandbox_client.errors import InvalidArgument, NotFound, SandboxError
 from sandbox_client.models.context import LANGUAGES
 from sandbox_client.tools import files, limits, results, workspace
 from sandbox_client.tools.facts import (
@@ -30,6 +30,7 @@ from sandbox_client.tools.schemas import (
     check_items,
     check_paths,
     check_text,
+    quote,
 )
 from sandbox_client.tools.sessions import SessionKeeper
 
@@ -108,9 +109,8 @@ class SandboxTools:
             arguments: The arguments that the model gave.
             on_progress: Called with the progress of a push.
         """
-        given = dict(arguments or {})
         try:
-            check_call(name, given)
+            given = check_call(name, arguments)
         except InvalidArgument as error:
             return failure_of(error)
         if name == "ci_push_to_workspace":
@@ -147,10 +147,11 @@ class SandboxTools:
 
         def check() -> None:
             if not check_text(code, "code").strip():
-                raise InvalidArgument("there is nothing to run", field="code")
+                raise InvalidArgument("code is empty: give the code to run", field="code")
             check_text(language, "language", choices=LANGUAGES)
             if ".." in check_text(output_filename, "output_filename").split("/") or "\0" in output_filename:
-                raise InvalidArgument("the path leads out of the workspace", field="output_filename")
+                message = f"output_filename {quote(output_filename)} leads out of the workspace: give a path inside it"
+                raise InvalidArgument(message, field="output_filename")
 
         return await self._guard(check, work, code_snippet=results.snippet(code) if isinstance(code, str) else "")
 
@@ -168,7 +169,7 @@ class SandboxTools:
 
         def check() -> None:
             if not check_text(command, "command").strip():
-                raise InvalidArgument("there is nothing to run", field="command")
+                raise InvalidArgument("command is empty: give the command line to run", field="command")
 
         return await self._guard(check, work, code_snippet=results.snippet(command) if isinstance(command, str) else "")
 
@@ -198,7 +199,7 @@ class SandboxTools:
                     raise InvalidArgument('write needs content, a list of {"path", "text"}', field="content")
                 check_items(content)
             elif operation != "list" and not paths:
-                raise InvalidArgument(f"{operation} needs paths", field="paths")
+                raise InvalidArgument(f'{operation} needs paths, a list such as ["data.csv"]', field="paths")
             elif paths is not None:
                 check_paths(paths)
 
@@ -221,7 +222,11 @@ class SandboxTools:
 
         async def work(sandbox: AsyncSandbox) -> ToolResult:
             max_text = results.MAX_TEXT if self._limits.max_text is None else results.MAX_READ
-            stored = await workspace.read_stored(sandbox, path, results.MAX_READ, max_text)
+            try:
+                stored = await workspace.read_stored(sandbox, path, results.MAX_READ, max_text)
+            except NotFound as error:
+                message = f"no file is saved as {quote(path)}: workspace_list lists the saved files"
+                return failure(message, reason=error.reason, field="path")
             here = f"{path.removeprefix(NAMESPACE)} in the sandbox" if path.startswith(NAMESPACE) else ""
             return ToolResult({**stored, "status": "success"}, whole=here)
 
@@ -265,7 +270,7 @@ class SandboxTools:
             _check_path(path)
             check_text(encoding, "encoding", choices=ENCODINGS)
             if not path.startswith(NAMESPACE) or path == NAMESPACE:
-                message = f"only files below {NAMESPACE} can be written, such as {NAMESPACE}data.csv"
+                message = f"{quote(path)} cannot be written: give a path below {NAMESPACE}, such as {NAMESPACE}data.csv"
                 raise InvalidArgument(message, field="path")
             _decode(check_text(content, "content"), encoding)
 
@@ -324,7 +329,7 @@ class SandboxTools:
 
 def _check_path(path: str) -> None:
     if not check_text(path, "path"):
-        raise InvalidArgument(f"the path is empty. A path looks like {NAMESPACE}chart.png", field="path")
+        raise InvalidArgument(f"path is empty: give one such as {NAMESPACE}chart.png", field="path")
 
 
 def _decode(content: str, encoding: str) -> bytes:
@@ -333,4 +338,5 @@ def _decode(content: str, encoding: str) -> bytes:
     try:
         return base64.b64decode(content, validate=True)
     except (binascii.Error, ValueError) as error:
-        raise InvalidArgument(f"it is not valid base64: {error}", field="content") from error
+        message = f"content is not valid base64 ({error}): encode it, or leave out encoding if it is text"
+        raise InvalidArgument(message, field="content") from error

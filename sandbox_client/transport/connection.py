@@ -35,6 +35,7 @@ class Connection(BaseConnection):
     """
 
     def _create_stubs(self) -> None:
+        self._is_closed = False
         self._cancels: set[asyncio.Task[None]] = set()
         super()._create_stubs()
         self.file = self._channel.create_stub(FileServiceStub)
@@ -55,6 +56,9 @@ class Connection(BaseConnection):
 
     async def cancel(self, method: Callable[..., Any], request: Any) -> None:
         """Send the cancel in a task of its own, because frameworks such as anyio cancel every wait of this one."""
+        if self._is_closed:
+            # Closing a channel cancels its calls, too.
+            return
         task = asyncio.create_task(self.send_cancel(method, request))
         self._cancels.add(task)
         task.add_done_callback(self._cancels.discard)
@@ -64,6 +68,7 @@ class Connection(BaseConnection):
         """Send the last cancels, then close the connection. Calls that are still running fail."""
         if self._cancels:
             await asyncio.wait(self._cancels, timeout=_CANCEL_WAIT)
+        self._is_closed = True
         await super().close()
 
     async def sleep(self, seconds: float) -> None:

@@ -124,7 +124,8 @@ def parse_address(address: str) -> tuple[str, int]:
     host, _, port = address.rpartition(":")
     host = host.strip("[]") or "127.0.0.1"
     if not port.isdecimal() or int(port) > 0xFFFF:  # noqa: PLR2004 - the largest port
-        raise InvalidArgument(f"{address!r} is not HOST:PORT", field="http")
+        message = f"{address!r} is not an address to listen on: give HOST:PORT, such as 127.0.0.1:8765"
+        raise InvalidArgument(message, field="http")
     with contextlib.suppress(ValueError):
         if ipaddress.ip_address("127.0.0.1" if host == "localhost" else host).is_loopback:
             return host, int(port)
