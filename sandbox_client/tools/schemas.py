@@ -7,6 +7,8 @@ instead of 2 us. Translating its errors into messages that say what to do takes 
 
 from __future__ import annotations
 
+import base64
+import binascii
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -252,6 +254,21 @@ def check_text(text: object, field: str, *, choices: tuple[str, ...] = ()) -> st
         message = f"{field} is not valid Unicode ({error.reason}): leave out lone surrogates"
         raise InvalidArgument(message, field=field) from error
     return text
+
+
+def decode_content(content: str, encoding: str) -> bytes:
+    """Return the bytes of a file that a model wrote as text or base64.
+
+    Raises:
+        InvalidArgument: It is not valid base64.
+    """
+    if encoding == "text":
+        return content.encode()
+    try:
+        return base64.b64decode(content, validate=True)
+    except (binascii.Error, ValueError) as error:
+        message = f"content is not valid base64 ({error}): encode it, or leave out encoding if it is text"
+        raise InvalidArgument(message, field="content") from error
 
 
 def check_paths(paths: object, field: str = "paths") -> list[str]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import dataclasses
 import logging
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -30,6 +28,7 @@ from sandbox_client.tools.schemas import (
     check_items,
     check_paths,
     check_text,
+    decode_content,
     quote,
 )
 from sandbox_client.tools.sessions import SessionKeeper
@@ -263,7 +262,7 @@ class SandboxTools:
         """
 
         async def work(sandbox: AsyncSandbox) -> ToolResult:
-            data = _decode(content, encoding)
+            data = decode_content(content, encoding)
             return await workspace.write_stored(sandbox, path, data)
 
         def check() -> None:
@@ -272,7 +271,7 @@ class SandboxTools:
             if not path.startswith(NAMESPACE) or path == NAMESPACE:
                 message = f"{quote(path)} cannot be written: give a path below {NAMESPACE}, such as {NAMESPACE}data.csv"
                 raise InvalidArgument(message, field="path")
-            _decode(check_text(content, "content"), encoding)
+            decode_content(check_text(content, "content"), encoding)
 
         return await self._guard(check, work)
 
@@ -330,13 +329,3 @@ class SandboxTools:
 def _check_path(path: str) -> None:
     if not check_text(path, "path"):
         raise InvalidArgument(f"path is empty: give one such as {NAMESPACE}chart.png", field="path")
-
-
-def _decode(content: str, encoding: str) -> bytes:
-    if encoding == "text":
-        return content.encode()
-    try:
-        return base64.b64decode(content, validate=True)
-    except (binascii.Error, ValueError) as error:
-        message = f"content is not valid base64 ({error}): encode it, or leave out encoding if it is text"
-        raise InvalidArgument(message, field="content") from error
