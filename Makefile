@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .PHONY: help demo setup test lint format verify docs hooks proto crds faults lock lock-full clean images images-full \
-  test-images bench bench-cluster cluster e2e e2e-full test-alerts
+  test-images test-agents bench bench-cluster cluster e2e e2e-full test-alerts
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^##@ / {printf "\n%s\n", substr($$0, 5)} \
@@ -72,6 +72,9 @@ clean: ## Remove what the other targets created
 
 test: $(STAMP) ## Run unit and integration tests: no root, no cluster
 	$(BIN)/python -m pytest -n auto --dist loadfile
+
+test-agents: $(STAMP) ## Run examples/agents with the real frameworks and a scripted model (downloads them once)
+	$(BIN)/python tools/check_agents.py
 
 lint: $(STAMP) ## Check format, ruff, types, import contracts, layout and English
 	$(BIN)/ruff format --check .

@@ -31,7 +31,7 @@ _ABOUT: Final = (
 )
 _DESCRIBED: Final = frozenset({"execute_code", "execute_command"})
 _FAILED_NETWORK: Final = re.compile(
-    r"Network is unreachable|ENETUNREACH|EAI_AGAIN|ENOTFOUND|name resolution|Name or service not known|"
+    r"Network is unreachable|ENETUNREACH|EAI_AGAIN|\bENOTFOUND\b|name resolution|Name or service not known|"
     r"No address associated with hostname|resolv(?:e|ing) (?:host|DNS|')|Temporary failure resolving|fetch failed|"
     r"No matching distribution found|connect EACCES|connect ETIMEDOUT|Failed to establish a new connection|"
     r"Connection timed out|socket\(af, socktype|_socket\.socket\.__init__",
