@@ -16,7 +16,9 @@ from pydantic_ai.mcp import MCPToolset
 
 async def ask(model: Any, question: str) -> Any:
     # A call may take as long as the session's time limit.
-    server = MCPToolset(StdioTransport("sandbox", ["mcp"]), include_instructions=True, read_timeout=330)
+    server = MCPToolset(
+        StdioTransport("sandbox", ["mcp"]), include_instructions=True, init_timeout=60, read_timeout=330
+    )
     async with Agent(model, toolsets=[server]) as agent:
         return await agent.run(question)
 

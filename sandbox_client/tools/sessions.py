@@ -31,6 +31,8 @@ RENEWED: Final = (
 RESTARTED: Final = "the interpreter was restarted since the last call: files were kept; variables of {} were lost"
 _DEFAULT_TIME_LIMIT: Final = 300.0
 """Seconds of a cell or command, if a local session has no other limit."""
+_FACTS_SECONDS: Final = 5.0
+"""Seconds to read the facts of a session of the cluster. An MCP client waits for them when it connects."""
 _MEMORY_OPTION: Final = "memory_limit" if "memory_limit" in LOCAL_DEFAULTS else "memory_bytes"
 _OVER_REASONS: Final = frozenset({"LIFETIME_EXPIRED", "DRAINING", "NOT_BOUND"})
 """Error reasons of an agent whose session is over."""
@@ -240,8 +242,9 @@ def cluster_sessions(
         from sandbox_client.cluster.session_facts import read_specs  # noqa: PLC0415 - same
 
         try:
-            return read_facts(*await read_specs(options or ClusterOptions(), name, template))
-        except SandboxError:
+            async with asyncio.timeout(_FACTS_SECONDS):
+                return read_facts(*await read_specs(options or ClusterOptions(), name, template))
+        except (SandboxError, TimeoutError):
             # The first call reports that the cluster cannot be reached.
             return read_facts({}, {})
 

@@ -125,8 +125,9 @@ VALUES = st.recursive(
 )
 
 
+@settings(max_examples=40)
 @given(
-    st.text(max_size=9000) | st.lists(VALUES) | st.dictionaries(st.sampled_from(["stdout", "files", "error"]), VALUES)
+    st.text(max_size=4000) | st.lists(VALUES) | st.dictionaries(st.sampled_from(["stdout", "files", "error"]), VALUES)
 )
 def test_a_bound_result_is_short_whatever_it_holds(value):
     result = bound(ToolResult(value), 500)
