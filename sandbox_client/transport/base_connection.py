@@ -125,8 +125,9 @@ class BaseConnection(abc.ABC):
 
         Unlike other calls, it never resumes a suspended session, in which nothing runs.
         """
-        if self._is_ready() or await self._is_connected(CANCEL_TIMEOUT):
-            with contextlib.suppress(grpc.RpcError):
+        # The last two: the connection is being closed.
+        with contextlib.suppress(grpc.RpcError, grpc.aio.UsageError, ValueError):
+            if self._is_ready() or await self._is_connected(CANCEL_TIMEOUT):
                 await self._send(method, request, self._metadata, CANCEL_TIMEOUT)
 
     @abc.abstractmethod
