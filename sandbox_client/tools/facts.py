@@ -37,7 +37,7 @@ _FAILED_NETWORK: Final = re.compile(
     r"Connection timed out|socket\(af, socktype|_socket\.socket\.__init__",
     re.IGNORECASE,
 )
-_SEARCHED: Final = 20_000
+_SEARCHED: Final = 5_000
 _NETWORK_COMMAND: Final = re.compile(
     r"\b(?:npm|npx|yarn|pnpm|pip3?|uv|apt(?:-get)?|conda|cargo|go|gem)\b.*\b(?:install|i|ci|add|update|download|get|sync)\b|"
     r"\b(?:curl|wget|ssh|git\s+(?:clone|fetch|pull|push))\b",
