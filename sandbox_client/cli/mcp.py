@@ -113,7 +113,7 @@ def mcp(
         max_image_edge=default.max_image_edge if max_image_edge is None else max_image_edge or None,
         on_cancel=on_cancel,
     )
-    if not session:
+    if not session or session.startswith("local/"):
         write(f"{_LOCAL}\n")
     if http:
         served = serve_http(tools, http, on_listening=lambda url: write(f"listening on {url}\n"))

@@ -6,16 +6,13 @@ import base64
 import codecs
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
-from sandbox_client.errors import SandboxError
+from sandbox_client.errors import InvalidArgument, SandboxError
 from sandbox_client.models.results import CommandResult, Execution, Status
-from sandbox_client.tools.content import build_content
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from sandbox_client.tools.content import ContentStyle
+    from collections.abc import Callable, Iterable, Mapping
 
 MAX_TEXT: Final = 1_000_000
 """Maximum number of characters of one text. Longer output loses its middle, a longer file its end."""
@@ -24,6 +21,8 @@ MAX_READ: Final = 4 * MAX_TEXT
 MAX_SNIPPET: Final = 300
 """Maximum number of characters of failed code that an error repeats."""
 NO_OUTPUT: Final = "(no output)"
+ContentStyle = Literal["anthropic", "openai", "langchain", "mcp"]
+"""Whose content blocks `ToolResult.to_content` returns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +78,7 @@ class ToolResult:
             InvalidArgument: There is no such style.
         """
         pictures = ((image.mime_type, base64.b64encode(image.data).decode()) for image in self.images)
-        return build_content(style, self.text, pictures)
+        return _build_content(style, self.text, pictures)
 
 
 def _json(value: object) -> str:
@@ -222,3 +221,47 @@ def outcome(done: list[Mapping[str, Any]], failed: list[dict[str, str]]) -> str:
     if not failed:
         return "success"
     return "partial" if done else "error"
+
+
+def _build_content(style: ContentStyle, text: str, pictures: Iterable[tuple[str, str]]) -> list[dict[str, Any]]:
+    """Return the blocks: the text, then the pictures.
+
+    Args:
+        style: Whose form. `anthropic`: the content of a `tool_result` of the Messages API. `openai`: the output of a
+            `function_call_output` of the Responses API. `langchain`: the content of a ToolMessage. `mcp`: the content
+            of a `CallToolResult`.
+        text: The text.
+        pictures: MIME type and base64 of each picture.
+
+    Raises:
+        InvalidArgument: There is no such style.
+    """
+    if style not in _STYLES:
+        known = ", ".join(_STYLES)
+        raise InvalidArgument(f"{style!r} is not a form of content; the forms are {known}", field="style")
+    text_type, picture = _STYLES[style]
+    return [{"type": text_type, "text": text}, *(picture(mime_type, data) for mime_type, data in pictures)]
+
+
+def _anthropic(mime_type: str, data: str) -> dict[str, Any]:
+    return {"type": "image", "source": {"type": "base64", "media_type": mime_type, "data": data}}
+
+
+def _openai(mime_type: str, data: str) -> dict[str, Any]:
+    return {"type": "input_image", "image_url": f"data:{mime_type};base64,{data}", "detail": "auto"}
+
+
+def _langchain(mime_type: str, data: str) -> dict[str, Any]:
+    return {"type": "image", "base64": data, "mime_type": mime_type}
+
+
+def _mcp(mime_type: str, data: str) -> dict[str, Any]:
+    return {"type": "image", "data": data, "mimeType": mime_type}
+
+
+_STYLES: Final[dict[str, tuple[str, Callable[[str, str], dict[str, Any]]]]] = {
+    "anthropic": ("text", _anthropic),
+    "openai": ("input_text", _openai),
+    "langchain": ("text", _langchain),
+    "mcp": ("text", _mcp),
+}
