@@ -29,7 +29,6 @@ _ABOUT: Final = (
     "A session that runs Python, JavaScript, TypeScript and shell commands. Variables and files persist between calls. "
     "Files that should outlive the session must be saved to the workspace (output_filename, ci_push_to_workspace)."
 )
-_DESCRIBED: Final = frozenset({"execute_code", "execute_command"})
 _FAILED_NETWORK: Final = re.compile(
     r"Network is unreachable|ENETUNREACH|EAI_AGAIN|\bENOTFOUND\b|name resolution|Name or service not known|"
     r"No address associated with hostname|resolv(?:e|ing) (?:host|DNS|')|Temporary failure resolving|fetch failed|"
@@ -96,7 +95,7 @@ def describe_tools(facts: SessionFacts) -> tuple[ToolSpec, ...]:
             description=f"{spec.description}\n\nThis session:{lines}",
             is_open_world=facts.network != "none",
         )
-        if spec.name in _DESCRIBED
+        if spec.is_open_world
         else spec
         for spec in TOOL_SPECS
     )
