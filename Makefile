@@ -8,7 +8,7 @@ LOCAL := $(VENV)/.installed-local
 .DEFAULT_GOAL := help
 .PHONY: help demo setup test test-grpc test-install test-readme release lint format verify docs hooks proto proto-baseline crds \
   faults lock lock-full clean images images-full \
-  test-images bench bench-cluster cluster e2e e2e-full test-alerts
+  test-images test-agents bench bench-cluster cluster e2e e2e-full test-alerts
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^##@ / {printf "\n%s\n", substr($$0, 5)} \
@@ -78,6 +78,9 @@ test-grpc: $(STAMP) ## Run the clients of docs/grpc.md: needs Go, Node and Maven
 
 test-readme: $(STAMP) ## Run each snippet of README.md in a fresh copy of the sources
 	$(BIN)/python -m pytest tests/readme
+
+test-agents: $(STAMP) ## Run examples/agents with the real frameworks and a scripted model (downloads them once)
+	$(BIN)/python tools/check_agents.py
 
 lint: $(STAMP) ## Check format, ruff, types, import contracts, layout and English
 	$(BIN)/ruff format --check .

@@ -5,7 +5,7 @@ Run it with `python examples/agent_tools.py`. It needs no cluster.
 
 import asyncio
 
-from sandbox_client.tools import TOOL_SPECS, SandboxTools, local_sessions
+from sandbox_client.tools import SandboxTools, local_sessions
 
 PLOT = """
 import matplotlib
@@ -34,16 +34,16 @@ CALLS = [
 async def main() -> None:
     # In a cluster: SandboxTools(cluster_sessions("my-session")).
     async with SandboxTools(local_sessions()) as tools:
-        for spec in TOOL_SPECS:
-            # Frameworks need the name, the description and the schema.
+        for spec in await tools.specs():
+            # Frameworks need the name, the description and the schema. The description states the session's facts.
             print(f"{spec.name}({', '.join(spec.schema['properties'])})")
 
         for name, arguments in CALLS:
             result = await tools.call(name, arguments)
             print(f"\n> {name}", "(error)" if result.is_error else "")
-            for block in result.to_content():
+            for block in result.to_content("anthropic"):
                 # The blocks for the model: text, and pictures in base64.
-                print(block["text"].rstrip() if block["type"] == "text" else f"<{block['mime_type']}>")
+                print(block["text"].rstrip() if block["type"] == "text" else f"<{block['source']['media_type']}>")
 
 
 if __name__ == "__main__":

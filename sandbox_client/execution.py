@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import uuid
-from typing import TYPE_CHECKING, Any, Literal, Unpack
+from typing import TYPE_CHECKING, Any, Final, Literal, Unpack
 
 from sandbox_client.errors import FailedPrecondition
 from sandbox_client.models.aggregation import CommandFold, ExecutionFold
@@ -14,12 +15,15 @@ from sandbox_client.models.results import CommandResult, Diagnostic, Execution, 
 from sandbox_client.options import RUN_DEFAULTS, RunOptions, with_options
 from sandbox_client.transport.reattach import ExecutionLostError, reattaching_events
 from sandbox_client.transport.requests import checked_text, command_request, duration, type_check_number
-from sandbox_proto.v1 import interpreter_pb2
+from sandbox_proto.v1 import interpreter_pb2, process_pb2
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Sequence
 
     from sandbox_client.transport.base_connection import BaseConnection
+
+CANCELLED: Final = (asyncio.CancelledError, KeyboardInterrupt)
+"""How a caller gives up a call: by cancelling its task, or by Ctrl-C in code without asyncio."""
 
 
 class CodeRunner:
@@ -38,8 +42,14 @@ class CodeRunner:
         context: str | None = None,
         request_id: str | None = None,
         type_check: Literal["report", "require"] | None = None,
+        *,
+        on_cancel: Literal["interrupt", "detach"] = "interrupt",
     ) -> Execution:
         """Run a cell and wait for its end. Variables persist from call to call, even after an exception.
+
+        A cancelled call (a cancelled task, a timeout of asyncio, Ctrl-C) interrupts its cell and keeps the variables. A
+        cell that still waits then never runs. One that does not end within 2 s is killed, which loses the variables. A
+        lost connection cancels nothing.
 
         Args:
             code: The code to run.
@@ -52,6 +62,7 @@ class CodeRunner:
                 running the code twice.
             type_check: TypeScript only. Check types first and add the errors to the result's `diagnostics`. With
                 `require` the cell runs only if there are none. The check knows the declarations of earlier cells.
+            on_cancel: `detach` lets the cell of a cancelled call run to its end.
 
         Returns:
             The result. An exception in the code is its `error` and a limit that was hit is its `status`; neither is
@@ -68,9 +79,15 @@ class CodeRunner:
         events = self.execute(
             code, language, timeout=timeout, context=context, request_id=request_id, type_check=type_check
         )
-        async with contextlib.aclosing(events):
-            async for event in events:
-                fold.add(event)
+        try:
+            async with contextlib.aclosing(events):
+                async for event in events:
+                    fold.add(event)
+        except CANCELLED:
+            if on_cancel == "interrupt":
+                request = interpreter_pb2.InterruptRequest(request_id=request_id)
+                await self._connection.cancel(self._connection.interpreter.Interrupt, request)
+            raise
         return fold.finish()
 
     async def check_types(
@@ -151,9 +168,12 @@ class CodeRunner:
         on_stdout: Callable[[str], object] | None = None,
         on_stderr: Callable[[str], object] | None = None,
         end_with_client: bool = False,
+        on_cancel: Literal["interrupt", "detach"] = "interrupt",
         **options: Unpack[RunOptions],
     ) -> CommandResult:
         """Run a command to its end. A non-zero exit code is a result, not an error.
+
+        A cancelled call (a cancelled task, a timeout of asyncio, Ctrl-C) kills the command and all its children.
 
         Args:
             command: A line for bash, or a list of arguments that no shell interprets.
@@ -161,6 +181,7 @@ class CodeRunner:
             on_stderr: Called with each piece of text as it arrives.
             end_with_client: Kill the command if this client exits or its connection breaks. Otherwise the command
                 keeps running.
+            on_cancel: `detach` lets the command of a cancelled call run to its end.
             **options: See RunOptions.
 
         Raises:
@@ -170,9 +191,15 @@ class CodeRunner:
         request_id = options["request_id"] = options.get("request_id") or uuid.uuid4().hex
         fold = CommandFold(request_id, on_stdout, on_stderr)
         events = self.stream_command(command, end_with_client=end_with_client, **options)
-        async with contextlib.aclosing(events):
-            async for event in events:
-                fold.add(event)
+        try:
+            async with contextlib.aclosing(events):
+                async for event in events:
+                    fold.add(event)
+        except CANCELLED:
+            if on_cancel == "interrupt":
+                signal = process_pb2.SignalRequest(request_id=request_id, name="KILL")
+                await self._connection.cancel(self._connection.process.Signal, signal)
+            raise
         return fold.finish()
 
     @with_options(RunOptions, RUN_DEFAULTS)

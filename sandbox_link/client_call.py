@@ -170,6 +170,11 @@ class ClientCall:
             while self._waiting:
                 self._give_back(_credit_of(self._take_first()))
 
+    def interrupt(self) -> None:
+        """Ask the runtime to stop, and keep following: the output so far and the CLOSE still arrive."""
+        if self._close is None:
+            self._connection.write(encode(FrameType.CANCEL, self._channel))
+
     def break_off(self, reason: str) -> None:
         """Close the connection because the runtime broke the protocol."""
         self._connection.fail(f"the runtime broke the protocol: {reason}")

@@ -82,6 +82,10 @@ class Call(Protocol):
         """Return all items that have arrived, waiting for at least one. Returns an empty list at the end."""
         ...
 
+    def interrupt(self) -> None:
+        """Ask the runtime to stop, and keep following: the output so far and the end still arrive."""
+        ...
+
     def break_off(self, reason: str) -> None:
         """Close the connection because the runtime broke the protocol. All calls on it fail."""
         ...

@@ -64,6 +64,11 @@ class ContextOperations:
         if size == 0:
             raise _empty_code()
         code = bytearray()
+        is_cancelled = False
+
+        def cancel() -> None:
+            nonlocal is_cancelled
+            is_cancelled = True
 
         def collect(data: bytes) -> None:
             code.extend(data)
@@ -74,11 +79,16 @@ class ContextOperations:
                 if not code.strip():
                     raise _empty_code()
                 limit = self.state.limits.output_bytes
-                context.submit(Execution(channel, language, bytes(code), timeout, limit), gate)
+                execution = Execution(channel, language, bytes(code), timeout, limit)
+                channel.on_cancel = lambda: context.cancel(execution)
+                if is_cancelled:
+                    execution.finish("INTERRUPTED")
+                else:
+                    context.submit(execution, gate)
             except OperationError as error:
                 channel.fail(error)
 
-        channel.on_input = collect
+        channel.on_input, channel.on_cancel = collect, cancel
 
     async def interrupt(self, channel: LinkChannel) -> dict[str, Any]:
         """Interrupt the running cell of a context."""

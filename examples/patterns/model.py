@@ -2,6 +2,7 @@
 
 import asyncio
 
+from examples.patterns import require
 from sandbox_client.tools import SandboxTools, local_sessions
 
 TRAIN = """
@@ -32,6 +33,7 @@ async def run(tools: SandboxTools) -> str:
 
 
 async def main() -> None:
+    require(sklearn="scikit-learn")
     async with SandboxTools(local_sessions()) as tools:
         print(await run(tools))
 

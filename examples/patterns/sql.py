@@ -2,6 +2,7 @@
 
 import asyncio
 
+from examples.patterns import require
 from sandbox_client.tools import SandboxTools, local_sessions
 
 QUERY = """
@@ -29,6 +30,7 @@ async def run(tools: SandboxTools) -> str:
 
 
 async def main() -> None:
+    require(duckdb="duckdb")
     async with SandboxTools(local_sessions()) as tools:
         print(await run(tools))
 

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from examples.patterns import require
 from sandbox_client.tools import SandboxTools, local_sessions
 
 CITIES = [{"city": "Oslo", "people": 717}, {"city": "Rome", "people": 2748}, {"city": "Bonn", "people": 322}]
@@ -56,6 +57,7 @@ async def run(tools: SandboxTools) -> str:
 
 
 async def main() -> None:
+    require(requests="requests")
     async with SandboxTools(local_sessions()) as tools:
         print(await run(tools))
 

@@ -42,6 +42,8 @@ class Execution(Generic[E]):
         log: Its events.
         ended_at: Monotonic time of its end, or None while it runs.
         task: Task that runs it.
+        on_cancel: Stops it. None before it has reached the runtime.
+        is_cancelled: True once a client has cancelled it.
     """
 
     def __init__(self, request_id: str, fingerprint: bytes) -> None:
@@ -51,6 +53,20 @@ class Execution(Generic[E]):
         self.log: EventLog[E] = EventLog()
         self.ended_at: float | None = None
         self.task: asyncio.Task[None] | None = None
+        self.on_cancel: Callable[[], None] | None = None
+        self.is_cancelled = False
+
+    def cancel(self) -> None:
+        """Stop it, now or as soon as it has reached the runtime."""
+        if not self.is_cancelled and self.on_cancel is not None:
+            self.on_cancel()
+        self.is_cancelled = True
+
+    def listen_for_cancel(self, stop: Callable[[], None]) -> None:
+        """Set the function that stops it in the runtime. Call it if the cancel came first."""
+        self.on_cancel = stop
+        if self.is_cancelled:
+            stop()
 
 
 Runner = Callable[[Execution[E]], Awaitable[None]]
@@ -66,6 +82,8 @@ class ExecutionRegistry(Generic[E]):
         self._by_request: dict[str, Execution[E]] = {}
         self._ended: deque[Execution[E]] = deque()
         self._ended_bytes = 0
+        # Cancels that overtook their request.
+        self._refused: deque[str] = deque(maxlen=MAX_RUNNING)
 
     @property
     def running(self) -> int:
@@ -93,6 +111,8 @@ class ExecutionRegistry(Generic[E]):
         known = self.find(request_id, fingerprint) if request_id else None
         if known is not None:
             return known
+        if request_id and request_id in self._refused:
+            raise OperationError("CANCELLED", "CANCELLED", "the client cancelled this call before it arrived")
         if self.running >= MAX_RUNNING:
             message = f"{MAX_RUNNING} executions are running or queued: wait for some to end"
             raise OperationError("RESOURCE_EXHAUSTED", "TOO_MANY_CALLS", message)
@@ -101,6 +121,20 @@ class ExecutionRegistry(Generic[E]):
         execution.task = asyncio.create_task(self._run(execution, run))
         self._share_memory()
         return execution
+
+    def cancel(self, request_id: str) -> bool:
+        """Stop the execution of a request. Returns False if it is unknown or has ended.
+
+        An unknown request is refused if it arrives later: a cancel may overtake it.
+        """
+        execution = self._by_request.get(request_id)
+        if execution is None:
+            self._refused.append(request_id)
+            return False
+        if execution.ended_at is not None:
+            return False
+        execution.cancel()
+        return True
 
     async def close(self) -> None:
         """Stop following the running executions. The runtime continues them."""

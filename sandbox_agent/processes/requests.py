@@ -9,7 +9,7 @@ import signal
 from typing import TYPE_CHECKING, Any, Final
 
 from sandbox_agent.durations import duration_seconds
-from sandbox_agent.executions.requests import MAX_ID, read_command
+from sandbox_agent.executions.requests import MAX_ID, check_request_id, read_command
 from sandbox_link.protocol import OperationError, invalid
 
 if TYPE_CHECKING:
@@ -69,7 +69,14 @@ def read_signal(request: process_pb2.SignalRequest) -> dict[str, Any]:
         number = _signal_number(request.name)
     if not 1 <= number <= _MAX_SIGNAL:
         raise invalid("signal", f"signal must be a number from 1 to {_MAX_SIGNAL}, or a name such as TERM")
-    return {"process_id": _id(request.process_id), "signal": number}
+    if not request.request_id:
+        return {"process_id": _id(request.process_id), "signal": number}
+    check_request_id(request.request_id)
+    if request.process_id:
+        raise invalid("request_id", "give either a process_id or a request_id")
+    if number != signal.SIGKILL:
+        raise invalid("signal", "signal must be KILL for a request_id; send others to the process_id in `started`")
+    return {"signal": number}
 
 
 def _signal_number(name: str) -> int:

@@ -12,6 +12,7 @@ from sandbox_agent.executions.requests import (
     check_context_id,
     check_may_start,
     check_path,
+    check_request_id,
     fingerprint,
     read_env,
     read_execute,
@@ -25,6 +26,7 @@ from sandbox_agent.runtime_values import (
     read_object,
     read_objects,
 )
+from sandbox_link.protocol import invalid
 from sandbox_proto.v1 import interpreter_pb2, interpreter_pb2_grpc
 
 if TYPE_CHECKING:
@@ -77,6 +79,11 @@ class InterpreterServicer(interpreter_pb2_grpc.InterpreterServiceServicer):
     ) -> interpreter_pb2.InterruptResponse:
         # Allowed while draining, as it makes the drain shorter.
         runtime = self._gate.require_bound().runtime
+        if request.request_id:
+            if request.context_id:
+                raise invalid("request_id", "give either a context_id or a request_id")
+            check_request_id(request.request_id)
+            return interpreter_pb2.InterruptResponse(interrupted=self._cells.cancel(request.request_id))
         value = await runtime.call("interrupt", {"context_id": check_context_id(request.context_id)})
         with checking_answer():
             return interpreter_pb2.InterruptResponse(interrupted=read_boolean(value, "interrupted"))
@@ -128,6 +135,7 @@ async def _run_cell(
     code: bytes,
 ) -> None:
     call = await session.runtime.open("execute", arguments)
+    execution.listen_for_cancel(call.interrupt)
     await call.send(code)
     translator = CellTranslator(execution.id, arguments["context_id"] or arguments["language"])
     await follow_call(call, execution.log, translator, arguments["timeout"])

@@ -54,6 +54,7 @@ class ProcessServicer(process_pb2_grpc.ProcessServiceServicer):
             stdin = request.stdin
 
             async def run(execution: Execution[CommandEvent]) -> None:
+                execution.listen_for_cancel(lambda: self._kill_soon(execution))
                 await _run_command(session, execution, arguments, stdin)
 
             execution = self._commands.start(request.request_id, body, run)
@@ -62,9 +63,7 @@ class ProcessServicer(process_pb2_grpc.ProcessServiceServicer):
                 yield join_events(events)
         finally:
             if request.end_with_client and execution.ended_at is None:
-                task = asyncio.create_task(self._kill(execution))
-                self._kills.add(task)
-                task.add_done_callback(self._kills.discard)
+                self._kill_soon(execution)
 
     async def Start(self, request: process_pb2.StartRequest, context: Context) -> process_pb2.Process:
         await self._require_session()
@@ -127,6 +126,9 @@ class ProcessServicer(process_pb2_grpc.ProcessServiceServicer):
     async def Signal(self, request: process_pb2.SignalRequest, _context: Context) -> process_pb2.SignalResponse:
         session = await self._require_session()
         arguments = read_signal(request)
+        if request.request_id:
+            self._commands.cancel(request.request_id)
+            return process_pb2.SignalResponse()
         # Other ids may belong to commands, which only the runtime knows.
         if self._processes.has(request.process_id):
             # A lost process may still run.
@@ -151,8 +153,13 @@ class ProcessServicer(process_pb2_grpc.ProcessServiceServicer):
         await self._processes.wait_adopted()
         return session
 
+    def _kill_soon(self, execution: Execution[CommandEvent]) -> None:
+        task = asyncio.create_task(self._kill(execution))
+        self._kills.add(task)
+        task.add_done_callback(self._kills.discard)
+
     async def _kill(self, execution: Execution[CommandEvent]) -> None:
-        """Kill a command whose client has disconnected, as `end_with_client` asks."""
+        """Kill a command that its client has cancelled, or whose client has disconnected (`end_with_client`)."""
         for _ in range(_KILL_ATTEMPTS):
             with contextlib.suppress(OperationError):
                 await self._gate.runtime.call("process.signal", {"process_id": execution.id, "signal": _KILL})

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import importlib.util
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import click
 
 from sandbox_client.cli.options import Target, with_session_options, with_target
-from sandbox_client.errors import SessionFailed
+from sandbox_client.errors import InvalidArgument, SessionFailed
 from sandbox_proto.extras import install_command
 
 if TYPE_CHECKING:
@@ -18,23 +18,60 @@ if TYPE_CHECKING:
 
     from sandbox_client.sandbox import AsyncSandbox
 
+_LOCAL: Final = "local session: code runs on this machine as your user, without isolation"
+
 
 @click.command(
     name="mcp",
     epilog="""\b
 Examples:
   sandbox mcp                                    over stdio, in a local session
+  sandbox mcp --egress none --memory 2Gi         without network, with 2 GiB of memory
   sandbox mcp --session my-session -n team-a     in the cluster
   sandbox mcp --http 127.0.0.1:8765              for http://127.0.0.1:8765/mcp""",
 )
 @click.option("--keep-variables", is_flag=True, help="Keep the variables of a session that is created here.")
-@click.option("--http", metavar="HOST:PORT", help="Serve streamable HTTP, on loopback, instead of stdio.")
+@click.option(
+    "--http", metavar="HOST:PORT", help="Serve streamable HTTP, on loopback, instead of stdio. Port 0: any free port."
+)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Time limit of a call in a local session, in seconds. Default: 300.",
+)
+@click.option(
+    "--memory",
+    metavar="SIZE",
+    help="Memory of a local session, such as 2Gi. Default: half of what is available, at most 4Gi.",
+)
+@click.option(
+    "--max-text",
+    type=int,
+    help="Characters of a result. A longer text keeps its beginning and end. Default: 30000. 0: no limit.",
+)
+@click.option(
+    "--max-image-edge",
+    type=int,
+    help="Pixels of a picture's longer edge. Larger ones are scaled down. Default: 1568. 0: no limit.",
+)
+@click.option(
+    "--on-cancel",
+    type=click.Choice(["interrupt", "detach"]),
+    default="interrupt",
+    show_default=True,
+    help="What a cancelled request does to its code: interrupt it, or let it run to its end.",
+)
 @with_session_options
 @with_target
 def mcp(
     target: Target,
     keep_variables: bool,  # noqa: FBT001 - click passes it by name
     http: str | None,
+    timeout: float | None,
+    memory: str | None,
+    max_text: int | None,
+    max_image_edge: int | None,
+    on_cancel: Literal["interrupt", "detach"],
     session: str | None,
     workspace: str | None,
     store: str | None,
@@ -48,16 +85,41 @@ def mcp(
     if importlib.util.find_spec("mcp") is None:
         raise SessionFailed(f"the mcp package is not installed. Run: {install_command('mcp')}", reason="EXTRA_MISSING")
     from sandbox_client.tools import SandboxTools, cluster_sessions, local_sessions  # noqa: PLC0415 - slow to import
+    from sandbox_client.tools.limits import ResultLimits  # noqa: PLC0415 - same
     from sandbox_client.tools.mcp_server import parse_address, serve_http, serve_stdio  # noqa: PLC0415 - needs an extra
 
     if http:
         parse_address(http)
+    default = ResultLimits()
+    write = target.printer.write_stderr
     opener: Callable[[], Awaitable[AsyncSandbox]]
     if session:
+        for name, value in (("timeout", timeout), ("memory", memory)):
+            if value is not None:
+                message = "with --session, the session's template and spec decide this: leave it out"
+                raise InvalidArgument(message, field=name)
         opener = cluster_sessions(session, target.cluster, keep_variables=keep_variables)
     else:
-        opener = local_sessions(store, workspace=workspace, egress=egress, keep_variables=keep_variables)
-    tools = SandboxTools(opener)
+        opener = local_sessions(
+            store,
+            workspace=workspace,
+            egress=egress,
+            keep_variables=keep_variables,
+            execution_timeout=timeout,
+            memory_limit=memory,
+        )
+    tools = SandboxTools(
+        opener,
+        max_text=default.max_text if max_text is None else max_text or None,
+        max_image_edge=default.max_image_edge if max_image_edge is None else max_image_edge or None,
+        on_cancel=on_cancel,
+    )
+    if not session or session.startswith("local/"):
+        write(f"{_LOCAL}\n")
+    if http:
+        served = serve_http(tools, http, on_listening=lambda url: write(f"listening on {url}\n"))
+    else:
+        served = serve_stdio(tools)
     # Ctrl-C is the normal way to stop the server.
     with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(serve_http(tools, http) if http else serve_stdio(tools))
+        asyncio.run(served)

@@ -48,6 +48,10 @@ class DirectConnection(BaseConnection):
         """Wait."""
         time.sleep(seconds)  # noqa: ASYNC251 - there is no event loop
 
+    async def cancel(self, method: Callable[..., Any], request: Any) -> None:
+        """Send the cancel now. Another Ctrl-C gives up."""
+        await self.send_cancel(method, request)
+
     def _open_channel(self, endpoint: Endpoint) -> Any:
         return grpc.secure_channel(
             endpoint.address,

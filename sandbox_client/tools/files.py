@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from sandbox_client.errors import FailedPrecondition, InvalidArgument, NotFound, SandboxError
-from sandbox_client.tools import results
+from sandbox_client.tools import limits, results
 from sandbox_client.tools.results import ToolResult, failure_of
 
 if TYPE_CHECKING:
@@ -14,10 +14,20 @@ if TYPE_CHECKING:
     from sandbox_client.models.file_info import FileInfo
     from sandbox_client.sandbox import AsyncSandbox
 
+_MARKER: Final = 300
+"""Characters for what surrounds the text of a file in a result."""
 
-async def read(sandbox: AsyncSandbox, paths: list[str]) -> ToolResult:
-    """Read files, up to the size that a model receives."""
+
+async def read(sandbox: AsyncSandbox, paths: list[str], max_text: int | None) -> ToolResult:
+    """Read files, up to the size that a model receives.
+
+    Args:
+        sandbox: The session.
+        paths: The files.
+        max_text: Characters of one result. A longer file is read at its beginning and its end.
+    """
     files: list[Mapping[str, Any]] = []
+    share = None if max_text is None else max(max_text // len(paths) - _MARKER, _MARKER)
     failed: list[dict[str, str]] = []
     for path in paths:
         size = 0
@@ -34,6 +44,14 @@ async def read(sandbox: AsyncSandbox, paths: list[str]) -> ToolResult:
             failed.append({"path": path, "error": str(error)})
             continue
         described = results.describe_content(content, is_cut=size > len(content))
+        if share is not None and described.get("truncated") and described["encoding"] == "text":
+            end = await sandbox.files.read(path, offset=size - share // 2)
+            described["content"] = limits.join_ends(
+                described["content"][: share - share // 2],
+                end.decode(errors="replace").lstrip("\ufffd"),
+                f"about {size - share:,} of {size:,} bytes",
+                path,
+            )
         files.append({"path": path, **described, "size": size})
     return _summary(files, failed, {"files": files})
 

@@ -6,13 +6,13 @@ import base64
 import codecs
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
-from sandbox_client.errors import SandboxError
+from sandbox_client.errors import InvalidArgument, SandboxError
 from sandbox_client.models.results import CommandResult, Execution, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
 MAX_TEXT: Final = 1_000_000
 """Maximum number of characters of one text. Longer output loses its middle, a longer file its end."""
@@ -21,6 +21,8 @@ MAX_READ: Final = 4 * MAX_TEXT
 MAX_SNIPPET: Final = 300
 """Maximum number of characters of failed code that an error repeats."""
 NO_OUTPUT: Final = "(no output)"
+ContentStyle = Literal["anthropic", "openai", "langchain", "mcp"]
+"""Whose content blocks `ToolResult.to_content` returns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +46,13 @@ class ToolResult:
         value: Text, or a JSON-ready object or list. docs/requirements.md lists the form of each tool's result.
         images: Pictures that belong to the result.
         notice: Something that the caller must know about the session, such as a restart, or "".
+        whole: Where the whole text is, if it is longer than what a model gets, or "".
     """
 
     value: str | dict[str, Any] | list[dict[str, Any]]
     images: tuple[Image, ...] = ()
     notice: str = ""
+    whole: str = ""
 
     @property
     def is_error(self) -> bool:
@@ -63,13 +67,18 @@ class ToolResult:
         text = self.value if isinstance(self.value, str) else _json(self.value)
         return f"[notice: {self.notice}]\n{text}" if self.notice else text
 
-    def to_content(self) -> list[dict[str, Any]]:
-        """Return content blocks for agent frameworks: `{"type": "text", ...}` and `{"type": "image", ...}` (base64)."""
-        images = [
-            {"type": "image", "mime_type": image.mime_type, "data": base64.b64encode(image.data).decode()}
-            for image in self.images
-        ]
-        return [{"type": "text", "text": self.text}, *images]
+    def to_content(self, style: ContentStyle) -> list[dict[str, Any]]:
+        """Return content blocks: the text, then the pictures.
+
+        Args:
+            style: Who gets them: `anthropic` (the content of a `tool_result`), `openai` (the output of a
+                `function_call_output` of the Responses API), `langchain` (the content of a ToolMessage) or `mcp`.
+
+        Raises:
+            InvalidArgument: There is no such style.
+        """
+        pictures = ((image.mime_type, base64.b64encode(image.data).decode()) for image in self.images)
+        return _build_content(style, self.text, pictures)
 
 
 def _json(value: object) -> str:
@@ -107,17 +116,11 @@ def snippet(code: str) -> str:
     return code if len(code) <= MAX_SNIPPET else code[: MAX_SNIPPET - 3] + "..."
 
 
-def shorten(text: str) -> str:
-    """Return output, without its middle if it is longer than MAX_TEXT."""
-    if len(text) <= MAX_TEXT:
-        return text
-    half = MAX_TEXT // 2
-    left_out = len(text) - 2 * half
-    return f"{text[:half]}\n[... {left_out} characters left out: write large output to a file ...]\n{text[-half:]}"
-
-
 def output_text(execution: Execution | CommandResult) -> str:
-    """Return standard output, the value of the last expression, and standard error under a heading."""
+    """Return standard output, the value of the last expression, and standard error under a heading.
+
+    The traceback of an exception follows. If there is none of all this, return `(no output)`.
+    """
     parts = [execution.stdout]
     if isinstance(execution, Execution) and execution.text is not None:
         parts.append(execution.text)
@@ -125,7 +128,9 @@ def output_text(execution: Execution | CommandResult) -> str:
         parts.append(f"[stderr]\n{execution.stderr}")
     if execution.dropped_bytes:
         parts.append(_dropped(execution.dropped_bytes))
-    return shorten(_lines(parts)) or NO_OUTPUT
+    if isinstance(execution, Execution) and execution.error and not execution.ok:
+        parts.append(f"[error]\n{execution.error}")
+    return _lines(parts) or NO_OUTPUT
 
 
 def _lines(parts: list[str]) -> str:
@@ -141,20 +146,15 @@ def _dropped(count: int) -> str:
     return f"[the output limit was hit: {count} bytes in the middle were dropped]"
 
 
-def shown_images(execution: Execution) -> tuple[Image, ...]:
-    """Return the pictures that the code displayed."""
-    return tuple(Image(kind, content) for _, content in execution.figures if (kind := image_format(content)))
-
-
 def execution_failure(execution: Execution, code: str) -> ToolResult:
     """Return the error object of code that did not finish normally."""
-    details: dict[str, object] = {"stdout": shorten(execution.stdout), "stderr": shorten(execution.stderr)}
+    details: dict[str, object] = {"stdout": execution.stdout, "stderr": execution.stderr}
     message = _why(execution)
     if execution.error:
         # A limit also shows up as an exception (KeyboardInterrupt). The message must name the limit instead.
         if execution.status is Status.ERROR:
             message = f"{execution.error.name}: {execution.error.value}"
-        details["traceback"] = shorten(str(execution.error))
+        details["traceback"] = str(execution.error)
     if execution.limit:
         details["limit"] = execution.limit
     if execution.dropped_bytes:
@@ -162,7 +162,7 @@ def execution_failure(execution: Execution, code: str) -> ToolResult:
     if execution.context_restarted:
         details["variables"] = "lost: the interpreter was restarted"
     details = {key: value for key, value in details.items() if value}
-    return failure(shorten(message), code_snippet=snippet(code), **details)
+    return failure(message, code_snippet=snippet(code), **details)
 
 
 def command_failure(result: CommandResult, command: str) -> ToolResult:
@@ -171,8 +171,8 @@ def command_failure(result: CommandResult, command: str) -> ToolResult:
     details: dict[str, object] = {"output_limit": _dropped(result.dropped_bytes)} if result.dropped_bytes else {}
     return failure(
         message,
-        stdout=shorten(result.stdout),
-        stderr=shorten(result.stderr),
+        stdout=result.stdout,
+        stderr=result.stderr,
         exit_code=result.exit_code,
         code_snippet=snippet(command),
         **details,
@@ -181,14 +181,14 @@ def command_failure(result: CommandResult, command: str) -> ToolResult:
 
 def _why(end: Execution | CommandResult) -> str:
     return {
-        Status.TIMED_OUT: f"the time limit was hit after {end.duration:.1f} s",
-        Status.OOM_KILLED: "the memory limit was hit",
-        Status.INTERRUPTED: "it was interrupted",
+        Status.TIMED_OUT: f"the time limit was hit after {end.duration:.1f} s: split the work into several calls",
+        Status.OOM_KILLED: "the memory limit was hit: work on less data at a time",
+        Status.INTERRUPTED: "it was interrupted before its end",
         Status.LOST: "the sandbox restarted while it ran; it was not run again",
     }.get(end.status, f"it ended early ({end.status}, exit code {end.exit_code})")
 
 
-def describe_content(content: bytes, *, is_cut: bool) -> dict[str, Any]:
+def describe_content(content: bytes, *, is_cut: bool, limit: int = MAX_TEXT) -> dict[str, Any]:
     """Return the keys `encoding` and `content` of a file: UTF-8 text unchanged, other content as base64.
 
     The content decides, never the file's name. The key `truncated` is set if the content is incomplete.
@@ -196,13 +196,14 @@ def describe_content(content: bytes, *, is_cut: bool) -> dict[str, Any]:
     Args:
         content: A file, or its beginning.
         is_cut: Whether the file is longer. An incomplete last character then does not make it binary.
+        limit: Maximum number of characters of a text.
     """
     text = _as_text(content, is_cut=is_cut)
     if text is None:
         value: dict[str, Any] = {"encoding": "base64", "content": base64.b64encode(content).decode()}
     else:
-        is_cut = is_cut or len(text) > MAX_TEXT
-        value = {"encoding": "text", "content": text[:MAX_TEXT]}
+        is_cut = is_cut or len(text) > limit
+        value = {"encoding": "text", "content": text[:limit]}
     return {**value, "truncated": True} if is_cut else value
 
 
@@ -220,3 +221,47 @@ def outcome(done: list[Mapping[str, Any]], failed: list[dict[str, str]]) -> str:
     if not failed:
         return "success"
     return "partial" if done else "error"
+
+
+def _build_content(style: ContentStyle, text: str, pictures: Iterable[tuple[str, str]]) -> list[dict[str, Any]]:
+    """Return the blocks: the text, then the pictures.
+
+    Args:
+        style: Whose form. `anthropic`: the content of a `tool_result` of the Messages API. `openai`: the output of a
+            `function_call_output` of the Responses API. `langchain`: the content of a ToolMessage. `mcp`: the content
+            of a `CallToolResult`.
+        text: The text.
+        pictures: MIME type and base64 of each picture.
+
+    Raises:
+        InvalidArgument: There is no such style.
+    """
+    if style not in _STYLES:
+        known = ", ".join(_STYLES)
+        raise InvalidArgument(f"{style!r} is not a form of content; the forms are {known}", field="style")
+    text_type, picture = _STYLES[style]
+    return [{"type": text_type, "text": text}, *(picture(mime_type, data) for mime_type, data in pictures)]
+
+
+def _anthropic(mime_type: str, data: str) -> dict[str, Any]:
+    return {"type": "image", "source": {"type": "base64", "media_type": mime_type, "data": data}}
+
+
+def _openai(mime_type: str, data: str) -> dict[str, Any]:
+    return {"type": "input_image", "image_url": f"data:{mime_type};base64,{data}", "detail": "auto"}
+
+
+def _langchain(mime_type: str, data: str) -> dict[str, Any]:
+    return {"type": "image", "base64": data, "mime_type": mime_type}
+
+
+def _mcp(mime_type: str, data: str) -> dict[str, Any]:
+    return {"type": "image", "data": data, "mimeType": mime_type}
+
+
+_STYLES: Final[dict[str, tuple[str, Callable[[str, str], dict[str, Any]]]]] = {
+    "anthropic": ("text", _anthropic),
+    "openai": ("input_text", _openai),
+    "langchain": ("text", _langchain),
+    "mcp": ("text", _mcp),
+}

@@ -7,6 +7,8 @@ instead of 2 us. Translating its errors into messages that say what to do takes 
 
 from __future__ import annotations
 
+import base64
+import binascii
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -32,13 +34,21 @@ class ToolSpec:
         name: Its name, which is also the name of the method of SandboxTools.
         description: The description for the model.
         schema: JSON schema of its arguments.
+        title: Its name for people.
         is_read_only: True if it changes nothing.
+        is_destructive: True if it can replace or remove what exists.
+        is_idempotent: True if a repeat with the same arguments changes nothing more.
+        is_open_world: True if it can reach beyond the session and its workspace, such as into the network.
     """
 
     name: str
     description: str
     schema: Mapping[str, Any]
+    title: str = ""
     is_read_only: bool = False
+    is_destructive: bool = True
+    is_idempotent: bool = False
+    is_open_world: bool = False
 
 
 def _object(required: tuple[str, ...] = (), /, **properties: Mapping[str, Any]) -> dict[str, Any]:
@@ -59,7 +69,7 @@ def _paths(description: str) -> dict[str, Any]:
 
 
 _EXECUTE_CODE: Final = """\
-Run code in an isolated sandbox and return its output. Use it for calculations, data analysis and charts, and to test \
+Run code in a session and return its output. Use it for calculations, data analysis and charts, and to test \
 code before you rely on it.
 
 - Variables, imports and functions persist from call to call in each language, even after an error. Build on earlier \
@@ -68,12 +78,12 @@ calls instead of repeating them. JavaScript and TypeScript share their variables
 - Charts: save the chart, e.g. plt.savefig('chart.png', dpi=150, bbox_inches='tight'), and set output_filename to that \
 name. You then see the picture, and the file is saved to the workspace as code-interpreter/chart.png.
 - Without output_filename (or ci_push_to_workspace), files stay in the sandbox and are lost when the session ends.
-- Install missing packages with execute_command: pip install NAME."""
+- Missing packages can be installed with execute_command."""
 
 _EXECUTE_COMMAND: Final = """\
-Run a bash command line in the sandbox, in the same folder as code and files: ls, pip install, curl, git, pipes, &&, \
-redirection. The next execute_code can import packages that you install here. Every command starts in the sandbox's \
-root folder: a cd does not last. A non-zero exit code is returned as an error with stdout, stderr and exit_code."""
+Run a bash command line in the session, in the same folder as code and files: ls, git, pipes, &&, redirection. The \
+next execute_code can import packages that you install here. Every command starts in the session's root folder: a cd \
+does not last. A non-zero exit code is returned as an error with stdout, stderr and exit_code."""
 
 _FILE_OPERATIONS: Final = """\
 Read, write, list or remove files of the sandbox. Paths are relative to its root folder, which code and commands share.
@@ -123,8 +133,16 @@ TOOL_SPECS: Final[tuple[ToolSpec, ...]] = (
                 default="",
             ),
         ),
+        title="Run code",
+        is_open_world=True,
     ),
-    ToolSpec("execute_command", _EXECUTE_COMMAND, _object(("command",), command=_text("The bash command line."))),
+    ToolSpec(
+        "execute_command",
+        _EXECUTE_COMMAND,
+        _object(("command",), command=_text("The bash command line.")),
+        title="Run a command",
+        is_open_world=True,
+    ),
     ToolSpec(
         "file_operations",
         _FILE_OPERATIONS,
@@ -139,21 +157,33 @@ TOOL_SPECS: Final[tuple[ToolSpec, ...]] = (
                 "description": "For write: the files, with their contents.",
             },
         ),
+        title="Read, write, list or remove files",
+        is_idempotent=True,
     ),
     ToolSpec(
-        "ci_push_to_workspace", _PUSH, _object(paths=_paths("Files or folders of the sandbox. Default: everything."))
+        "ci_push_to_workspace",
+        _PUSH,
+        _object(paths=_paths("Files or folders of the sandbox. Default: everything.")),
+        title="Save files to the workspace",
+        is_idempotent=True,
     ),
     ToolSpec(
         "workspace_read",
         _READ,
         _object(("path",), path=_text("Path of the file, e.g. code-interpreter/chart.png.")),
+        title="Read a saved file",
         is_read_only=True,
+        is_destructive=False,
+        is_idempotent=True,
     ),
     ToolSpec(
         "workspace_list",
         _LIST,
         _object(path=_text("Beginning of the paths, e.g. code-interpreter/.", default="")),
+        title="List saved files",
         is_read_only=True,
+        is_destructive=False,
+        is_idempotent=True,
     ),
     ToolSpec(
         "workspace_write",
@@ -164,16 +194,25 @@ TOOL_SPECS: Final[tuple[ToolSpec, ...]] = (
             content=_text("The whole content of the file."),
             encoding=_text("The encoding of content.", enum=list(ENCODINGS), default="text"),
         ),
+        title="Save one file",
+        is_idempotent=True,
     ),
 )
 """The seven tools."""
 
+_MAX_QUOTED: Final = 100
 _BY_NAME: Final = {spec.name: spec for spec in TOOL_SPECS}
 _TYPES: Final[Mapping[str, type]] = {"string": str, "array": list, "object": dict, "null": type(None)}
 
 
-def check_call(name: str, arguments: Mapping[str, Any]) -> None:
-    """Check a model's call.
+def quote(value: object) -> str:
+    """Return a value as an error repeats it: as Python writes it, and not longer than a line."""
+    text = repr(value)
+    return text if len(text) <= _MAX_QUOTED else f"{text[:_MAX_QUOTED]}..."
+
+
+def check_call(name: str, arguments: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Check a model's call, and return its arguments.
 
     Args:
         name: The tool's name.
@@ -182,9 +221,16 @@ def check_call(name: str, arguments: Mapping[str, Any]) -> None:
     Raises:
         InvalidArgument: There is no such tool, or an argument is missing, unknown or of a wrong type.
     """
-    if name not in _BY_NAME:
-        raise InvalidArgument(f"there is no tool {name!r}. The tools are {', '.join(_BY_NAME)}", field="name")
-    _check(_BY_NAME[name].schema, arguments, name, "")
+    if not isinstance(name, str) or name not in _BY_NAME:
+        raise InvalidArgument(f"there is no tool {quote(name)}. The tools are {', '.join(_BY_NAME)}", field="name")
+    schema = _BY_NAME[name].schema
+    given = {} if arguments is None else arguments
+    if not isinstance(given, dict):
+        names = ", ".join(schema["properties"])
+        message = f"the arguments of {name} must be an object with {names}, not {type(arguments).__name__}"
+        raise InvalidArgument(message, field="arguments")
+    _check(schema, given, name, "")
+    return given
 
 
 def check_text(text: object, field: str, *, choices: tuple[str, ...] = ()) -> str:
@@ -201,12 +247,28 @@ def check_text(text: object, field: str, *, choices: tuple[str, ...] = ()) -> st
     if not isinstance(text, str):
         raise InvalidArgument(f"{field} must be a string, not {type(text).__name__}", field=field)
     if choices and text not in choices:
-        raise InvalidArgument(f"{text!r} is not one of {', '.join(choices)}", field=field)
+        raise InvalidArgument(f"{field} cannot be {quote(text)}: choose one of {', '.join(choices)}", field=field)
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise InvalidArgument(f"it is not valid Unicode: {error.reason}", field=field) from error
+        message = f"{field} is not valid Unicode ({error.reason}): leave out lone surrogates"
+        raise InvalidArgument(message, field=field) from error
     return text
+
+
+def decode_content(content: str, encoding: str) -> bytes:
+    """Return the bytes of a file that a model wrote as text or base64.
+
+    Raises:
+        InvalidArgument: It is not valid base64.
+    """
+    if encoding == "text":
+        return content.encode()
+    try:
+        return base64.b64decode(content, validate=True)
+    except (binascii.Error, ValueError) as error:
+        message = f"content is not valid base64 ({error}): encode it, or leave out encoding if it is text"
+        raise InvalidArgument(message, field="content") from error
 
 
 def check_paths(paths: object, field: str = "paths") -> list[str]:
@@ -232,7 +294,8 @@ def check_items(content: object) -> list[tuple[str, str]]:
         raise InvalidArgument('content must be a list of {"path", "text"}', field="content")
     for index, item in enumerate(content):
         if not isinstance(item, dict):
-            raise InvalidArgument('it must be an object {"path", "text"}', field=f"content[{index}]")
+            message = f'content[{index}] must be an object {{"path", "text"}}, not {type(item).__name__}'
+            raise InvalidArgument(message, field=f"content[{index}]")
         _check(_ITEM, item, "write", f"content[{index}].")
     return [
         (
@@ -248,14 +311,15 @@ def _check(schema: Mapping[str, Any], arguments: Mapping[str, Any], owner: str, 
     names = ", ".join(properties)
     for name in schema["required"]:
         if name not in arguments:
-            raise InvalidArgument(f"{owner} needs {name}; its arguments are {names}", field=prefix + name)
+            raise InvalidArgument(f"{owner} needs {prefix}{name}; its arguments are {names}", field=prefix + name)
     for name, value in arguments.items():
         if name not in properties:
-            raise InvalidArgument(f"{owner} has no argument {name!r}; its arguments are {names}", field=prefix + name)
+            message = f"{owner} has no argument {quote(name)}; its arguments are {names}"
+            raise InvalidArgument(message, field=prefix + str(name)[:_MAX_QUOTED])
         types = properties[name]["type"]
         wanted = [types] if isinstance(types, str) else types
         # Models sometimes give a single path instead of a list. `check_paths` accepts it.
         is_single = isinstance(value, str) and name == "paths"
         if not is_single and not isinstance(value, tuple(_TYPES[each] for each in wanted)):
-            message = f"{name} must be of type {' or '.join(wanted)}, not {type(value).__name__}"
+            message = f"{prefix}{name} must be of type {' or '.join(wanted)}, not {type(value).__name__}"
             raise InvalidArgument(message, field=prefix + name)

@@ -5,17 +5,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import shutil
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from sandbox_client.errors import FailedPrecondition, NotFound, SandboxError, SandboxUnavailable, Unauthenticated
+from sandbox_client.models.sizes import read_size
+from sandbox_client.options import LOCAL_DEFAULTS
 from sandbox_client.sandbox import AsyncSandbox, note_wake
+from sandbox_client.tools.facts import SessionFacts, read_facts
 
 if TYPE_CHECKING:
-    import os
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
 
     from sandbox_client.cluster.api import ClusterOptions
     from sandbox_client.models.context import Context
@@ -26,6 +29,11 @@ RENEWED: Final = (
     "processes and unsaved files were lost"
 )
 RESTARTED: Final = "the interpreter was restarted since the last call: files were kept; variables of {} were lost"
+_DEFAULT_TIME_LIMIT: Final = 300.0
+"""Seconds of a cell or command, if a local session has no other limit."""
+_FACTS_SECONDS: Final = 5.0
+"""Seconds to read the facts of a session of the cluster. An MCP client waits for them when it connects."""
+_MEMORY_OPTION: Final = "memory_limit" if "memory_limit" in LOCAL_DEFAULTS else "memory_bytes"
 _OVER_REASONS: Final = frozenset({"LIFETIME_EXPIRED", "DRAINING", "NOT_BOUND"})
 """Error reasons of an agent whose session is over."""
 _log = logging.getLogger(__name__)
@@ -82,9 +90,27 @@ class SessionKeeper:
         notice, self._sandbox.notice = self._sandbox.notice, ""
         return notice
 
-    def note(self, execution: Execution) -> None:
-        """Remember a context's execution count, to detect a restart of its interpreter."""
-        self._counts[execution.context_id] = 0 if execution.context_restarted else execution.execution_count
+    @property
+    def seen(self) -> dict[str, int]:
+        """The execution count of each context, as far as `note` knows."""
+        return dict(self._counts)
+
+    def note(self, execution: Execution, seen: Mapping[str, int]) -> str:
+        """Remember a context's execution count, to detect a restart of its interpreter.
+
+        Args:
+            execution: What has ended.
+            seen: The counts before it was sent. Others may have ended meanwhile.
+
+        Returns:
+            A notice if the interpreter was restarted between the check of `acquire` and this execution, as after a
+            cancelled cell that could not be interrupted. Otherwise "".
+        """
+        context_id, count = execution.context_id, execution.execution_count
+        was_restarted = 0 < count <= seen.get(context_id, 0)
+        known = 0 if was_restarted else self._counts.get(context_id, 0)
+        self._counts[context_id] = 0 if execution.context_restarted else max(count, known)
+        return RESTARTED.format(context_id) if was_restarted else ""
 
     async def close(self) -> None:
         """End the session. Idempotent. The next `acquire` opens another."""
@@ -131,6 +157,15 @@ class LocalSessions:
             self._store = self._temporary = Path(tempfile.mkdtemp(prefix="sandbox-store-"))
         return await AsyncSandbox.local(store=self._store, **self._options)
 
+    async def facts(self) -> SessionFacts:
+        """Return what is known about the sessions."""
+        return SessionFacts(
+            is_isolated=False,
+            network=self._options["egress"],
+            time_limit=self._options["execution_timeout"] or _DEFAULT_TIME_LIMIT,
+            memory_limit=self._options[_MEMORY_OPTION],
+        )
+
     def close(self) -> None:
         """Remove the temporary store. Idempotent."""
         if self._temporary is not None:
@@ -144,14 +179,20 @@ def local_sessions(
     workspace: str | os.PathLike[str] | None = None,
     egress: Literal["public", "none"] = "public",
     execution_timeout: float | None = None,
+    memory_limit: int | str | None = None,
     sync: Literal["manual", "on_change"] = "manual",
     keep_variables: bool = False,
 ) -> LocalSessions:
     """Return an opener of local sessions for SandboxTools. Use it only for code that you trust.
 
-    Arguments are those of `AsyncSandbox.local`.
+    Arguments are those of `AsyncSandbox.local`, with one other default: without `memory_limit`, a session may use half
+    of the memory that is available now, and at most 4 GiB, so that the machine stays usable.
+
+    Raises:
+        InvalidArgument: `memory_limit` is neither a number of bytes nor a quantity such as `2Gi`.
     """
     options = {
+        _MEMORY_OPTION: read_size(memory_limit, "memory_limit") or default_memory(),
         "workspace": workspace,
         "egress": egress,
         "execution_timeout": execution_timeout,
@@ -159,6 +200,19 @@ def local_sessions(
         "keep_variables": keep_variables,
     }
     return LocalSessions(store, options)
+
+
+def default_memory(meminfo: str = "/proc/meminfo") -> int:
+    """Return half of the available memory in bytes, at least 512 MiB and at most 4 GiB.
+
+    Args:
+        meminfo: The kernel's file. Without it, half of the machine's whole memory counts.
+    """
+    available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    with contextlib.suppress(OSError, ValueError, StopIteration):
+        lines = Path(meminfo).read_text().splitlines()
+        available = next(int(line.split()[1]) << 10 for line in lines if line.startswith("MemAvailable:"))
+    return max(512 << 20, min(available // 2, 4 << 30))
 
 
 def cluster_sessions(
@@ -183,6 +237,17 @@ def cluster_sessions(
     """
     spec = {"lifecycle": {"keepVariables": True}} if keep_variables else {}
 
+    async def facts() -> SessionFacts:
+        from sandbox_client.cluster.api import ClusterOptions  # noqa: PLC0415 - slow to import
+        from sandbox_client.cluster.session_facts import read_specs  # noqa: PLC0415 - same
+
+        try:
+            async with asyncio.timeout(_FACTS_SECONDS):
+                return read_facts(*await read_specs(options or ClusterOptions(), name, template))
+        except (SandboxError, TimeoutError):
+            # The first call reports that the cluster cannot be reached.
+            return read_facts({}, {})
+
     async def open_session() -> AsyncSandbox:
         from sandbox_client.cluster.sessions import Cluster, ClusterOptions, SessionRequest  # noqa: PLC0415 - slow to import
         from sandbox_client.cluster.wake import Waker  # noqa: PLC0415 - same
@@ -199,4 +264,5 @@ def cluster_sessions(
             await note_wake(sandbox)
         return sandbox
 
+    open_session.facts = facts  # type: ignore[attr-defined]
     return open_session

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import dataclasses
 import logging
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from sandbox_client.errors import InvalidArgument, NotFound, SandboxError
 from sandbox_client.models.context import LANGUAGES
-from sandbox_client.tools import files, results, workspace
-from sandbox_client.tools.results import Image, ToolResult, failure, failure_of
+from sandbox_client.tools import files, limits, results, workspace
+from sandbox_client.tools.facts import (
+    SessionFacts,
+    describe_session,
+    describe_tools,
+    explain_network,
+    may_lack_network,
+)
+from sandbox_client.tools.limits import DEFAULT_MAX_IMAGE_EDGE, DEFAULT_MAX_TEXT, ResultLimits
+from sandbox_client.tools.output_files import WholeOutputs, deliver
+from sandbox_client.tools.pictures import Pictures
+from sandbox_client.tools.results import ToolResult, failure, failure_of
 from sandbox_client.tools.schemas import (
     ENCODINGS,
     NAMESPACE,
@@ -20,6 +28,8 @@ from sandbox_client.tools.schemas import (
     check_items,
     check_paths,
     check_text,
+    decode_content,
+    quote,
 )
 from sandbox_client.tools.sessions import SessionKeeper
 
@@ -27,13 +37,10 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
     from types import TracebackType
 
-    from sandbox_client.models.file_info import FileInfo
-    from sandbox_client.models.results import Execution
     from sandbox_client.models.workspace_status import Progress
     from sandbox_client.sandbox import AsyncSandbox
+    from sandbox_client.tools.schemas import ToolSpec
 
-MAX_IMAGE_BYTES: Final = 16 << 20
-"""Maximum size of a picture that is shown."""
 _Paths = list[str] | None
 _log = logging.getLogger(__name__)
 
@@ -45,12 +52,47 @@ class SandboxTools:
 
     Args:
         open_session: Opens a session, as `local_sessions` and `cluster_sessions` do. If it has a method `close`, that
-            is called when the tools are closed.
+            is called when the tools are closed. If it has an async method `facts`, that tells what is known about the
+            session.
+        max_text: Characters of one result, from 500 to 1,000,000. A longer text keeps its beginning and end, and says
+            where the whole text is. None: only the tools' own limits apply.
+        max_image_edge: Pixels of a picture's longer edge, from 64 to 8,000. A larger picture is scaled down in the
+            sandbox. None: only the tools' own limit of 16 MiB applies.
+        on_cancel: A cancelled call interrupts its cell or kills its command. `detach` lets it run to its end.
+
+    Raises:
+        InvalidArgument: `max_text` or `max_image_edge` is wrong.
     """
 
-    def __init__(self, open_session: Callable[[], Awaitable[AsyncSandbox]]) -> None:
+    def __init__(
+        self,
+        open_session: Callable[[], Awaitable[AsyncSandbox]],
+        *,
+        max_text: int | None = DEFAULT_MAX_TEXT,
+        max_image_edge: int | None = DEFAULT_MAX_IMAGE_EDGE,
+        on_cancel: Literal["interrupt", "detach"] = "interrupt",
+    ) -> None:
         self._open_session = open_session
         self._keeper = SessionKeeper(open_session)
+        self._limits = ResultLimits(max_text, max_image_edge)
+        self._on_cancel: Literal["interrupt", "detach"] = on_cancel
+        self._facts: SessionFacts | None = None
+        self._outputs = WholeOutputs(max_text)
+
+    async def facts(self) -> SessionFacts:
+        """Return what is known about the session before it is opened. It is read once."""
+        if self._facts is None:
+            read = getattr(self._open_session, "facts", None)
+            self._facts = SessionFacts() if read is None else await read()
+        return self._facts
+
+    async def specs(self) -> tuple[ToolSpec, ...]:
+        """Return the tools with descriptions that state the facts of this session: network, limits, isolation."""
+        return describe_tools(await self.facts())
+
+    async def instructions(self) -> str:
+        """Return a text for the model's system prompt. It states the same facts."""
+        return describe_session(await self.facts())
 
     async def call(
         self,
@@ -66,9 +108,8 @@ class SandboxTools:
             arguments: The arguments that the model gave.
             on_progress: Called with the progress of a push.
         """
-        given = dict(arguments or {})
         try:
-            check_call(name, given)
+            given = check_call(name, arguments)
         except InvalidArgument as error:
             return failure_of(error)
         if name == "ci_push_to_workspace":
@@ -86,21 +127,30 @@ class SandboxTools:
         """
 
         async def work(sandbox: AsyncSandbox) -> ToolResult:
-            execution = await sandbox.run_code(code, language)
-            self._keeper.note(execution)
+            seen = self._keeper.seen
+            execution = await sandbox.run_code(code, language, on_cancel=self._on_cancel)
+            restarted = self._keeper.note(execution, seen)
+            pictures = Pictures(sandbox, self._limits.max_image_edge)
             if not execution.ok:
-                failed = results.execution_failure(execution, code)
-                return dataclasses.replace(failed, images=results.shown_images(execution))
-            if not output_filename:
-                return ToolResult(results.output_text(execution), results.shown_images(execution))
-            return await _deliver(sandbox, execution, output_filename)
+                result = results.execution_failure(execution, code)
+            elif output_filename:
+                result = await deliver(sandbox, execution, output_filename, pictures)
+            else:
+                result = ToolResult(results.output_text(execution))
+            if not pictures.shown:
+                await pictures.add_displayed(execution)
+            # A suspension during the call has a notice of its own, which says more.
+            notes = [restarted, *pictures.notes] if restarted and not sandbox.notice else pictures.notes
+            result = dataclasses.replace(result, images=pictures.shown, notice="; ".join(notes))
+            return await self._outputs.keep(sandbox, result, execution)
 
         def check() -> None:
             if not check_text(code, "code").strip():
-                raise InvalidArgument("there is nothing to run", field="code")
+                raise InvalidArgument("code is empty: give the code to run", field="code")
             check_text(language, "language", choices=LANGUAGES)
             if ".." in check_text(output_filename, "output_filename").split("/") or "\0" in output_filename:
-                raise InvalidArgument("the path leads out of the workspace", field="output_filename")
+                message = f"output_filename {quote(output_filename)} leads out of the workspace: give a path inside it"
+                raise InvalidArgument(message, field="output_filename")
 
         return await self._guard(check, work, code_snippet=results.snippet(code) if isinstance(code, str) else "")
 
@@ -112,14 +162,13 @@ class SandboxTools:
         """
 
         async def work(sandbox: AsyncSandbox) -> ToolResult:
-            result = await sandbox.run(command)
-            if not result.ok:
-                return results.command_failure(result, command)
-            return ToolResult(results.output_text(result))
+            done = await sandbox.run(command, on_cancel=self._on_cancel)
+            result = ToolResult(results.output_text(done)) if done.ok else results.command_failure(done, command)
+            return await self._outputs.keep(sandbox, result, done)
 
         def check() -> None:
             if not check_text(command, "command").strip():
-                raise InvalidArgument("there is nothing to run", field="command")
+                raise InvalidArgument("command is empty: give the command line to run", field="command")
 
         return await self._guard(check, work, code_snippet=results.snippet(command) if isinstance(command, str) else "")
 
@@ -138,8 +187,9 @@ class SandboxTools:
             if operation == "write":
                 return await files.write(sandbox, check_items(content))
             wanted = check_paths(paths or ["."])
-            action = {"read": files.read, "list": files.list_folders, "remove": files.remove}[operation]
-            return await action(sandbox, wanted)
+            if operation == "read":
+                return await files.read(sandbox, wanted, self._limits.max_text)
+            return await {"list": files.list_folders, "remove": files.remove}[operation](sandbox, wanted)
 
         def check() -> None:
             check_text(operation, "operation", choices=OPERATIONS)
@@ -148,7 +198,7 @@ class SandboxTools:
                     raise InvalidArgument('write needs content, a list of {"path", "text"}', field="content")
                 check_items(content)
             elif operation != "list" and not paths:
-                raise InvalidArgument(f"{operation} needs paths", field="paths")
+                raise InvalidArgument(f'{operation} needs paths, a list such as ["data.csv"]', field="paths")
             elif paths is not None:
                 check_paths(paths)
 
@@ -170,7 +220,14 @@ class SandboxTools:
         """
 
         async def work(sandbox: AsyncSandbox) -> ToolResult:
-            return ToolResult({**await workspace.read_stored(sandbox, path, results.MAX_READ), "status": "success"})
+            max_text = results.MAX_TEXT if self._limits.max_text is None else results.MAX_READ
+            try:
+                stored = await workspace.read_stored(sandbox, path, results.MAX_READ, max_text)
+            except NotFound as error:
+                message = f"no file is saved as {quote(path)}: workspace_list lists the saved files"
+                return failure(message, reason=error.reason, field="path")
+            here = f"{path.removeprefix(NAMESPACE)} in the sandbox" if path.startswith(NAMESPACE) else ""
+            return ToolResult({**stored, "status": "success"}, whole=here)
 
         return await self._guard(lambda: _check_path(path), work)
 
@@ -205,16 +262,16 @@ class SandboxTools:
         """
 
         async def work(sandbox: AsyncSandbox) -> ToolResult:
-            data = _decode(content, encoding)
+            data = decode_content(content, encoding)
             return await workspace.write_stored(sandbox, path, data)
 
         def check() -> None:
             _check_path(path)
             check_text(encoding, "encoding", choices=ENCODINGS)
             if not path.startswith(NAMESPACE) or path == NAMESPACE:
-                message = f"only files below {NAMESPACE} can be written, such as {NAMESPACE}data.csv"
+                message = f"{quote(path)} cannot be written: give a path below {NAMESPACE}, such as {NAMESPACE}data.csv"
                 raise InvalidArgument(message, field="path")
-            _decode(check_text(content, "content"), encoding)
+            decode_content(check_text(content, "content"), encoding)
 
         return await self._guard(check, work)
 
@@ -261,45 +318,14 @@ class SandboxTools:
         except Exception as error:  # noqa: BLE001 - the calling agent must be able to continue
             _log.exception("a tool failed")
             result = failure_of(error, **details)
+        result = limits.bound(result, self._limits.max_text)
+        if may_lack_network(result):
+            result = explain_network(result, await self.facts())
         # The session may have been suspended right before the call, which then resumed it.
-        return dataclasses.replace(result, notice=self._keeper.take_notice() or notice)
+        notices = (self._keeper.take_notice() or notice, result.notice)
+        return dataclasses.replace(result, notice="; ".join(each for each in notices if each))
 
 
 def _check_path(path: str) -> None:
     if not check_text(path, "path"):
-        raise InvalidArgument(f"the path is empty. A path looks like {NAMESPACE}chart.png", field="path")
-
-
-def _decode(content: str, encoding: str) -> bytes:
-    if encoding == "text":
-        return content.encode()
-    try:
-        return base64.b64decode(content, validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise InvalidArgument(f"it is not valid base64: {error}", field="content") from error
-
-
-async def _deliver(sandbox: AsyncSandbox, execution: Execution, name: str) -> ToolResult:
-    """Save a file that the code created. Return the output, the file's stored path, and its picture if it is one."""
-    stdout = results.output_text(execution)
-    shown = results.shown_images(execution)
-    try:
-        info = await workspace.save_one(sandbox, name)
-        image = await _picture(sandbox, info)
-    except SandboxError as error:
-        reason = "the code created no file of that name" if isinstance(error, NotFound) else str(error)
-        value = {"warning": f"{name} was not saved to the workspace: {reason}", "stdout": stdout, "status": "partial"}
-        return ToolResult(value, shown)
-    line = f"Saved {info.path} ({info.size / 1024:.1f} KB) to the workspace as {NAMESPACE}{info.path}"
-    if stdout == results.NO_OUTPUT:
-        return ToolResult(line, image or shown)
-    return ToolResult(stdout + ("" if stdout.endswith("\n") else "\n") + line, image or shown)
-
-
-async def _picture(sandbox: AsyncSandbox, info: FileInfo) -> tuple[Image, ...]:
-    if not info.size:
-        return ()
-    kind = results.image_format(await sandbox.files.read(info.path, length=12))
-    if not kind or info.size > MAX_IMAGE_BYTES:
-        return ()
-    return (Image(kind, await sandbox.files.read(info.path)),)
+        raise InvalidArgument(f"path is empty: give one such as {NAMESPACE}chart.png", field="path")

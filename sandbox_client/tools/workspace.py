@@ -99,8 +99,8 @@ async def write_stored(sandbox: AsyncSandbox, path: str, content: bytes) -> Tool
     return ToolResult({"path": NAMESPACE + info.path, "size": info.size, "status": "success"})
 
 
-async def read_stored(sandbox: AsyncSandbox, path: str, limit: int) -> dict[str, Any]:
-    """Return a stored file, or its first `limit` bytes if it is larger.
+async def read_stored(sandbox: AsyncSandbox, path: str, limit: int, max_text: int) -> dict[str, Any]:
+    """Return a stored file, or its first `limit` bytes if it is larger. A text has at most `max_text` characters.
 
     Raises:
         NotFound: No file is stored under that path.
@@ -117,4 +117,4 @@ async def read_stored(sandbox: AsyncSandbox, path: str, limit: int) -> dict[str,
     is_cut = size > limit
     if is_cut:
         size = next((file.size for file in await sandbox.workspace.list(path) if file.path == path), size)
-    return {"path": path, **describe_content(content, is_cut=is_cut), "size": size}
+    return {"path": path, **describe_content(content, is_cut=is_cut, limit=max_text), "size": size}

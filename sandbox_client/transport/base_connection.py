@@ -7,6 +7,7 @@ sync/direct.py blocks the calling thread instead. connection_policy.py decides; 
 from __future__ import annotations
 
 import abc
+import contextlib
 import threading
 from typing import TYPE_CHECKING, Any, Final
 
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 UNARY_TIMEOUT: Final = 60.0
 """Seconds that a call with a single response may take."""
+CANCEL_TIMEOUT: Final = 5.0
+"""Seconds to find a connection for a cancel, and then to send it."""
 _PROBE_TIMEOUT: Final = 2.0
 """Seconds for the call that finds out why there is no connection."""
 
@@ -116,6 +119,20 @@ class BaseConnection(abc.ABC):
                         raise failure from error
                 await self.sleep(delay)
                 attempt += 1
+
+    async def send_cancel(self, method: Callable[..., Any], request: Any) -> None:
+        """Send the cancel of a call that its caller gave up. It is lost if there is no connection within some seconds.
+
+        Unlike other calls, it never resumes a suspended session, in which nothing runs.
+        """
+        # The last two: the connection is being closed.
+        with contextlib.suppress(grpc.RpcError, grpc.aio.UsageError, ValueError):
+            if self._is_ready() or await self._is_connected(CANCEL_TIMEOUT):
+                await self._send(method, request, self._metadata, CANCEL_TIMEOUT)
+
+    @abc.abstractmethod
+    async def cancel(self, method: Callable[..., Any], request: Any) -> None:
+        """Call `send_cancel` and wait for it a moment, even if the calling task is being cancelled."""
 
     async def pages(self, method: Callable[..., Any], request: Any) -> AsyncGenerator[Any, None]:
         """Call a paginated method until it returns the last page. Yield each response."""

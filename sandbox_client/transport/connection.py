@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
     from sandbox_client.transport.endpoint import Endpoint
 
+_CANCEL_WAIT: Final = 2.0
+"""Seconds that a cancelled call, or `close`, waits until its cancel has reached the agent."""
+
 
 class Connection(BaseConnection):
     """A connection to one agent. Create it on the event loop that uses it.
@@ -32,6 +35,8 @@ class Connection(BaseConnection):
     """
 
     def _create_stubs(self) -> None:
+        self._is_closed = False
+        self._cancels: set[asyncio.Task[None]] = set()
         super()._create_stubs()
         self.file = self._channel.create_stub(FileServiceStub)
         self.workspace = self._channel.create_stub(WorkspaceServiceStub)
@@ -48,6 +53,23 @@ class Connection(BaseConnection):
                 response_deserializer=WriteResponse.FromString,
             )
         )
+
+    async def cancel(self, method: Callable[..., Any], request: Any) -> None:
+        """Send the cancel in a task of its own, because frameworks such as anyio cancel every wait of this one."""
+        if self._is_closed:
+            # Closing a channel cancels its calls, too.
+            return
+        task = asyncio.create_task(self.send_cancel(method, request))
+        self._cancels.add(task)
+        task.add_done_callback(self._cancels.discard)
+        await asyncio.wait({task}, timeout=_CANCEL_WAIT)
+
+    async def close(self) -> None:
+        """Send the last cancels, then close the connection. Calls that are still running fail."""
+        if self._cancels:
+            await asyncio.wait(self._cancels, timeout=_CANCEL_WAIT)
+        self._is_closed = True
+        await super().close()
 
     async def sleep(self, seconds: float) -> None:
         """Wait."""

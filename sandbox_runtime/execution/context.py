@@ -140,6 +140,19 @@ class Context:
         self._interrupt_current(self._slot.interpreter)
         return True
 
+    def cancel(self, execution: Execution) -> None:
+        """Interrupt this execution, and kill its process if that does not help. One that waits never runs."""
+        if execution is self._current and self._slot.interpreter is not None:
+            execution.interrupted = True
+            if self._checking is None:
+                execution.set_timer(INTERRUPT_GRACE, lambda: self._on_grace_over(execution, "INTERRUPTED"))
+            self._interrupt_current(self._slot.interpreter)
+        for entry in self._waiting:
+            if entry[0] is execution:
+                self._waiting.remove(entry)
+                execution.finish("INTERRUPTED")
+                return
+
     def exchange_process(self) -> None:
         """Replace a process that no cell has reached."""
         if self.is_untouched and self.has_process:
@@ -293,11 +306,16 @@ class Context:
             return
         execution.timed_out = True
         if self._checking is None:
-            execution.set_timer(INTERRUPT_GRACE, self._on_grace_over)
+            execution.set_timer(INTERRUPT_GRACE, lambda: self._on_grace_over(execution, "TIMED_OUT"))
         self._interrupt_current(interpreter)
 
-    def _on_grace_over(self) -> None:
-        self._keep(asyncio.get_running_loop().create_task(self.restart("TIMED_OUT")))
+    def _on_grace_over(self, execution: Execution, status: str) -> None:
+        self._keep(asyncio.get_running_loop().create_task(self._kill(execution, status)))
+
+    async def _kill(self, execution: Execution, status: str) -> None:
+        # It may have ended in the round of the loop in which its timer fired.
+        if execution is self._current:
+            await self.restart(status)
 
     async def _end_process(self, status: str) -> None:
         execution = self._current

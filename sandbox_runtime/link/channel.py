@@ -43,6 +43,7 @@ class LinkChannel:
     Attributes:
         detached: True once the connection is lost.
         on_input: Takes input as it arrives, instead of `receive`.
+        on_cancel: Called for the agent's CANCEL. None cancels the operation's task.
         on_writable: Called when `is_blocked` becomes false.
         on_end: Called once the CLOSE has been sent.
     """
@@ -68,6 +69,7 @@ class LinkChannel:
         self._waiters: list[asyncio.Future[None]] = []
         self.detached = False
         self.on_input: Callable[[bytes], None] | None = None
+        self.on_cancel: Callable[[], None] | None = None
         self.on_writable: Callable[[], None] | None = None
         self.on_end: Callable[[LinkChannel], None] | None = None
         self._closing = False

@@ -156,9 +156,12 @@ class ServerConnection:
             channel.grant(frame.window())
         elif frame.type is FrameType.CLOSE:
             channel.end_input()
-        elif frame.type is FrameType.CANCEL and (task := self._tasks.get(frame.channel)) is not None:
-            # In the next round: a task that is cancelled before its first step would end without a CLOSE.
-            self._loop.call_soon(task.cancel)
+        elif frame.type is FrameType.CANCEL:
+            if channel.on_cancel is not None:
+                channel.on_cancel()
+            elif (task := self._tasks.get(frame.channel)) is not None:
+                # In the next round: a task that is cancelled before its first step would end without a CLOSE.
+                self._loop.call_soon(task.cancel)
 
     def _on_end(self, _reason: str) -> None:
         """Detach lasting operations and cancel the others."""

@@ -46,6 +46,16 @@ def error(name: str, value: str, traceback: Sequence[str] = ()) -> interpreter_p
     return interpreter_pb2.ExecuteEvent(error=raised)
 
 
+def numbered(event: interpreter_pb2.ExecuteEvent, count: int) -> interpreter_pb2.ExecuteEvent:
+    """Return an event, with the cell's number if it is the last one."""
+    if not event.HasField("completed"):
+        return event
+    copy = interpreter_pb2.ExecuteEvent()
+    copy.CopyFrom(event)
+    copy.completed.execution_count = count
+    return copy
+
+
 def completed(
     status: types_pb2.ExitStatus = types_pb2.EXIT_STATUS_OK, *, seconds: float = 0.5
 ) -> interpreter_pb2.ExecuteEvent:

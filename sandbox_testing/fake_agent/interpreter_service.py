@@ -8,7 +8,7 @@ import grpc
 
 from sandbox_proto.v1 import interpreter_pb2, types_pb2
 from sandbox_proto.v1.interpreter_pb2_grpc import InterpreterServiceServicer
-from sandbox_testing.fake_agent.events import completed, started
+from sandbox_testing.fake_agent.events import completed, numbered, started
 from sandbox_testing.fake_agent.status import refuse
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class FakeInterpreterService(InterpreterServiceServicer):
             if sent == agent.broken_after:
                 agent.broken_after = None
                 await context.abort(grpc.StatusCode.UNAVAILABLE, "the connection broke")
-            yield interpreter_pb2.ExecuteResponse(events=[event])
+            yield interpreter_pb2.ExecuteResponse(events=[numbered(event, agent.executions)])
 
     async def ExecuteBriefly(  # noqa: N802 - gRPC's name
         self, request: interpreter_pb2.ExecuteRequest, context: Any
@@ -55,7 +55,8 @@ class FakeInterpreterService(InterpreterServiceServicer):
         agent.known.add(request.request_id)
         agent.executions += 1
         events = agent.scripts.get(request.code, [started(), completed()])
-        return interpreter_pb2.ExecuteResponse(events=events[: agent.brief_events])
+        brief = [numbered(event, agent.executions) for event in events[: agent.brief_events]]
+        return interpreter_pb2.ExecuteResponse(events=brief)
 
     async def Interrupt(self, _request: Any, context: Any) -> interpreter_pb2.InterruptResponse:  # noqa: N802 - same
         """Claim that a cell was interrupted."""

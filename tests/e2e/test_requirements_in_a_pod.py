@@ -22,7 +22,7 @@ def open_tools(kubectl: Kubectl):
 
     def make(name: str, **options) -> BlockingSandboxTools:
         place = ClusterOptions(kubectl.namespace, kubectl.kubeconfig)
-        tools = BlockingSandboxTools(cluster_sessions(name, place, **options))
+        tools = BlockingSandboxTools(cluster_sessions(name, place, **options), max_text=None)
         opened.append(tools)
         names.append(name)
         return tools

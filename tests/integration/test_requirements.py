@@ -25,9 +25,14 @@ PICTURES = {
     "png": base64.b64decode(
         "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
     ),
-    "jpeg": b"\xff\xd8\xff\xe0\x00\x10JFIF\x00\x01" + bytes(range(256)),
+    "jpeg": base64.b64decode(
+        "/9j/4AAQSkZJRgABAQAAAQABAAD/2wBDAP//////////////////////////////////////////////////////////////////////////////"
+        "////////wAALCAABAAEBAREA/8QAHwAAAQUBAQEBAQEAAAAAAAAAAAECAwQFBgcICQoL/8QAtRAAAgEDAwIEAwUFBAQAAAF9AQIDAAQRBRIhMUEG"
+        "E1FhByJxFDKBkaEII0KxwRVS0fAkM2JyggkKFhcYGRolJicoKSo0NTY3ODk6Q0RFRkdISUpTVFVWV1hZWmNkZWZnaGlqc3R1dnd4eXqDhIWGh4iJ"
+        "ipKTlJWWl5iZmqKjpKWmp6ipqrKztLW2t7i5usLDxMXGx8jJytLT1NXW19jZ2uHi4+Tl5ufo6erx8vP09fb3+Pn6/9oACAEBAAA/AI6//9k="
+    ),
     "gif": base64.b64decode("R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7"),
-    "webp": b"RIFF\x24\x00\x00\x00WEBPVP8 " + bytes(range(64)),
+    "webp": base64.b64decode("UklGRiQAAABXRUJQVlA4IBgAAAAwAQCdASoBAAEADMDOJaQAA3AA/uxnAAA="),
 }
 AWKWARD = "quotes ' \" ''' \\ \\n \ttabs\r\n $HOME `id` ${x} Grüße 世界 🎉 \u2028 \u0085\n\n"
 
@@ -39,7 +44,8 @@ def store(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def tools(store):
-    with BlockingSandboxTools(local_sessions(store)) as tools:
+    # The contract's own limits are tested here. Those for models are in test_tool_limits.py.
+    with BlockingSandboxTools(local_sessions(store), max_text=None) as tools:
         yield tools
 
 

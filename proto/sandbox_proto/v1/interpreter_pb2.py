@@ -26,7 +26,7 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from sandbox_proto.v1 import types_pb2 as sandbox__proto_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"sandbox_proto/v1/interpreter.proto\x12\nsandbox.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1csandbox_proto/v1/types.proto\"\xc5\x01\n\x0e\x45xecuteRequest\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12&\n\x08language\x18\x02 \x01(\x0e\x32\x14.sandbox.v1.Language\x12\x12\n\ncontext_id\x18\x03 \x01(\t\x12*\n\x07timeout\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x12\n\nrequest_id\x18\x05 \x01(\t\x12)\n\ntype_check\x18\x06 \x01(\x0e\x32\x15.sandbox.v1.TypeCheck\";\n\x0f\x45xecuteResponse\x12(\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x18.sandbox.v1.ExecuteEvent\"\xd0\x02\n\x0c\x45xecuteEvent\x12/\n\x07started\x18\x01 \x01(\x0b\x32\x1c.sandbox.v1.ExecutionStartedH\x00\x12$\n\x06output\x18\x02 \x01(\x0b\x32\x12.sandbox.v1.OutputH\x00\x12$\n\x06result\x18\x03 \x01(\x0b\x32\x12.sandbox.v1.ResultH\x00\x12+\n\x05\x65rror\x18\x04 \x01(\x0b\x32\x1a.sandbox.v1.ExecutionErrorH\x00\x12\x33\n\tcompleted\x18\x05 \x01(\x0b\x32\x1e.sandbox.v1.ExecutionCompletedH\x00\x12\'\n\x04\x66ile\x18\x06 \x01(\x0b\x32\x17.sandbox.v1.FileChangedH\x00\x12/\n\x0ctype_checked\x18\x07 \x01(\x0b\x32\x17.sandbox.v1.TypeCheckedH\x00\x42\x07\n\x05\x65vent\"<\n\x10\x45xecutionStarted\x12\x14\n\x0c\x65xecution_id\x18\x01 \x01(\t\x12\x12\n\ncontext_id\x18\x02 \x01(\t\"\x99\x01\n\x06Result\x12*\n\x04\x64\x61ta\x18\x01 \x03(\x0b\x32\x1c.sandbox.v1.Result.DataEntry\x12\x0f\n\x07is_main\x18\x02 \x01(\x08\x12\x12\n\ndisplay_id\x18\x03 \x01(\t\x12\x11\n\tis_update\x18\x04 \x01(\x08\x1a+\n\tDataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x0c:\x02\x38\x01\"O\n\x0e\x45xecutionError\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\x12\x11\n\ttraceback\x18\x03 \x03(\t\x12\r\n\x05limit\x18\x04 \x01(\t\"\xdc\x01\n\x12\x45xecutionCompleted\x12&\n\x06status\x18\x01 \x01(\x0e\x32\x16.sandbox.v1.ExitStatus\x12\x11\n\texit_code\x18\x02 \x01(\x05\x12+\n\x08\x64uration\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x19\n\x11\x63ontext_restarted\x18\x04 \x01(\x08\x12*\n\ntruncation\x18\x05 \x01(\x0b\x32\x16.sandbox.v1.Truncation\x12\x17\n\x0f\x65xecution_count\x18\x06 \x01(\r\"K\n\x0bTypeChecked\x12+\n\x0b\x64iagnostics\x18\x01 \x03(\x0b\x32\x16.sandbox.v1.Diagnostic\x12\x0f\n\x07omitted\x18\x02 \x01(\r\"o\n\nDiagnostic\x12\x0c\n\x04line\x18\x01 \x01(\r\x12\x0e\n\x06\x63olumn\x18\x02 \x01(\r\x12\x10\n\x08\x65nd_line\x18\x03 \x01(\r\x12\x12\n\nend_column\x18\x04 \x01(\r\x12\x0c\n\x04\x63ode\x18\x05 \x01(\r\x12\x0f\n\x07message\x18\x06 \x01(\t\"1\n\x0b\x46ileChanged\x12\"\n\x04info\x18\x01 \x01(\x0b\x32\x14.sandbox.v1.FileInfo\"&\n\x10InterruptRequest\x12\x12\n\ncontext_id\x18\x01 \x01(\t\"(\n\x11InterruptResponse\x12\x13\n\x0binterrupted\x18\x01 \x01(\x08\"q\n\x07\x43ontext\x12\n\n\x02id\x18\x01 \x01(\t\x12&\n\x08language\x18\x02 \x01(\x0e\x32\x14.sandbox.v1.Language\x12\x0b\n\x03\x63wd\x18\x03 \x01(\t\x12\x0c\n\x04\x62usy\x18\x04 \x01(\x08\x12\x17\n\x0f\x65xecution_count\x18\x05 \x01(\r\"\xaf\x01\n\x14\x43reateContextRequest\x12&\n\x08language\x18\x01 \x01(\x0e\x32\x14.sandbox.v1.Language\x12\x0b\n\x03\x63wd\x18\x02 \x01(\t\x12\x36\n\x03\x65nv\x18\x03 \x03(\x0b\x32).sandbox.v1.CreateContextRequest.EnvEntry\x1a*\n\x08\x45nvEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x15\n\x13ListContextsRequest\"k\n\x14ListContextsResponse\x12%\n\x08\x63ontexts\x18\x01 \x03(\x0b\x32\x13.sandbox.v1.Context\x12,\n\tvariables\x18\x02 \x01(\x0b\x32\x19.sandbox.v1.KeptVariables\"\x98\x01\n\rKeptVariables\x12\"\n\x04kept\x18\x01 \x03(\x0b\x32\x14.sandbox.v1.Variable\x12&\n\x04lost\x18\x02 \x03(\x0b\x32\x18.sandbox.v1.LostVariable\x12\x14\n\x0ckept_omitted\x18\x03 \x01(\x04\x12\x14\n\x0clost_omitted\x18\x04 \x01(\x04\x12\x0f\n\x07problem\x18\x05 \x01(\t\",\n\x08Variable\x12\x12\n\ncontext_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\"@\n\x0cLostVariable\x12\x12\n\ncontext_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\"+\n\x15RestartContextRequest\x12\x12\n\ncontext_id\x18\x01 \x01(\t\"*\n\x14\x44\x65leteContextRequest\x12\x12\n\ncontext_id\x18\x01 \x01(\t\"\x17\n\x15\x44\x65leteContextResponse*k\n\tTypeCheck\x12\x1a\n\x16TYPE_CHECK_UNSPECIFIED\x10\x00\x12\x15\n\x11TYPE_CHECK_REPORT\x10\x01\x12\x16\n\x12TYPE_CHECK_REQUIRE\x10\x02\x12\x13\n\x0fTYPE_CHECK_ONLY\x10\x03\x32\xaa\x04\n\x12InterpreterService\x12\x44\n\x07\x45xecute\x12\x1a.sandbox.v1.ExecuteRequest\x1a\x1b.sandbox.v1.ExecuteResponse0\x01\x12I\n\x0e\x45xecuteBriefly\x12\x1a.sandbox.v1.ExecuteRequest\x1a\x1b.sandbox.v1.ExecuteResponse\x12H\n\tInterrupt\x12\x1c.sandbox.v1.InterruptRequest\x1a\x1d.sandbox.v1.InterruptResponse\x12\x46\n\rCreateContext\x12 .sandbox.v1.CreateContextRequest\x1a\x13.sandbox.v1.Context\x12Q\n\x0cListContexts\x12\x1f.sandbox.v1.ListContextsRequest\x1a .sandbox.v1.ListContextsResponse\x12H\n\x0eRestartContext\x12!.sandbox.v1.RestartContextRequest\x1a\x13.sandbox.v1.Context\x12T\n\rDeleteContext\x12 .sandbox.v1.DeleteContextRequest\x1a!.sandbox.v1.DeleteContextResponseBP\n\x1c\x64\x65v.sandboxsessions.proto.v1P\x01Z.sandboxsessions.dev/proto/sandbox/v1;sandboxv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"sandbox_proto/v1/interpreter.proto\x12\nsandbox.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1csandbox_proto/v1/types.proto\"\xc5\x01\n\x0e\x45xecuteRequest\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12&\n\x08language\x18\x02 \x01(\x0e\x32\x14.sandbox.v1.Language\x12\x12\n\ncontext_id\x18\x03 \x01(\t\x12*\n\x07timeout\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x12\n\nrequest_id\x18\x05 \x01(\t\x12)\n\ntype_check\x18\x06 \x01(\x0e\x32\x15.sandbox.v1.TypeCheck\";\n\x0f\x45xecuteResponse\x12(\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x18.sandbox.v1.ExecuteEvent\"\xd0\x02\n\x0c\x45xecuteEvent\x12/\n\x07started\x18\x01 \x01(\x0b\x32\x1c.sandbox.v1.ExecutionStartedH\x00\x12$\n\x06output\x18\x02 \x01(\x0b\x32\x12.sandbox.v1.OutputH\x00\x12$\n\x06result\x18\x03 \x01(\x0b\x32\x12.sandbox.v1.ResultH\x00\x12+\n\x05\x65rror\x18\x04 \x01(\x0b\x32\x1a.sandbox.v1.ExecutionErrorH\x00\x12\x33\n\tcompleted\x18\x05 \x01(\x0b\x32\x1e.sandbox.v1.ExecutionCompletedH\x00\x12\'\n\x04\x66ile\x18\x06 \x01(\x0b\x32\x17.sandbox.v1.FileChangedH\x00\x12/\n\x0ctype_checked\x18\x07 \x01(\x0b\x32\x17.sandbox.v1.TypeCheckedH\x00\x42\x07\n\x05\x65vent\"<\n\x10\x45xecutionStarted\x12\x14\n\x0c\x65xecution_id\x18\x01 \x01(\t\x12\x12\n\ncontext_id\x18\x02 \x01(\t\"\x99\x01\n\x06Result\x12*\n\x04\x64\x61ta\x18\x01 \x03(\x0b\x32\x1c.sandbox.v1.Result.DataEntry\x12\x0f\n\x07is_main\x18\x02 \x01(\x08\x12\x12\n\ndisplay_id\x18\x03 \x01(\t\x12\x11\n\tis_update\x18\x04 \x01(\x08\x1a+\n\tDataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x0c:\x02\x38\x01\"O\n\x0e\x45xecutionError\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\x12\x11\n\ttraceback\x18\x03 \x03(\t\x12\r\n\x05limit\x18\x04 \x01(\t\"\xdc\x01\n\x12\x45xecutionCompleted\x12&\n\x06status\x18\x01 \x01(\x0e\x32\x16.sandbox.v1.ExitStatus\x12\x11\n\texit_code\x18\x02 \x01(\x05\x12+\n\x08\x64uration\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x19\n\x11\x63ontext_restarted\x18\x04 \x01(\x08\x12*\n\ntruncation\x18\x05 \x01(\x0b\x32\x16.sandbox.v1.Truncation\x12\x17\n\x0f\x65xecution_count\x18\x06 \x01(\r\"K\n\x0bTypeChecked\x12+\n\x0b\x64iagnostics\x18\x01 \x03(\x0b\x32\x16.sandbox.v1.Diagnostic\x12\x0f\n\x07omitted\x18\x02 \x01(\r\"o\n\nDiagnostic\x12\x0c\n\x04line\x18\x01 \x01(\r\x12\x0e\n\x06\x63olumn\x18\x02 \x01(\r\x12\x10\n\x08\x65nd_line\x18\x03 \x01(\r\x12\x12\n\nend_column\x18\x04 \x01(\r\x12\x0c\n\x04\x63ode\x18\x05 \x01(\r\x12\x0f\n\x07message\x18\x06 \x01(\t\"1\n\x0b\x46ileChanged\x12\"\n\x04info\x18\x01 \x01(\x0b\x32\x14.sandbox.v1.FileInfo\":\n\x10InterruptRequest\x12\x12\n\ncontext_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"(\n\x11InterruptResponse\x12\x13\n\x0binterrupted\x18\x01 \x01(\x08\"q\n\x07\x43ontext\x12\n\n\x02id\x18\x01 \x01(\t\x12&\n\x08language\x18\x02 \x01(\x0e\x32\x14.sandbox.v1.Language\x12\x0b\n\x03\x63wd\x18\x03 \x01(\t\x12\x0c\n\x04\x62usy\x18\x04 \x01(\x08\x12\x17\n\x0f\x65xecution_count\x18\x05 \x01(\r\"\xaf\x01\n\x14\x43reateContextRequest\x12&\n\x08language\x18\x01 \x01(\x0e\x32\x14.sandbox.v1.Language\x12\x0b\n\x03\x63wd\x18\x02 \x01(\t\x12\x36\n\x03\x65nv\x18\x03 \x03(\x0b\x32).sandbox.v1.CreateContextRequest.EnvEntry\x1a*\n\x08\x45nvEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x15\n\x13ListContextsRequest\"k\n\x14ListContextsResponse\x12%\n\x08\x63ontexts\x18\x01 \x03(\x0b\x32\x13.sandbox.v1.Context\x12,\n\tvariables\x18\x02 \x01(\x0b\x32\x19.sandbox.v1.KeptVariables\"\x98\x01\n\rKeptVariables\x12\"\n\x04kept\x18\x01 \x03(\x0b\x32\x14.sandbox.v1.Variable\x12&\n\x04lost\x18\x02 \x03(\x0b\x32\x18.sandbox.v1.LostVariable\x12\x14\n\x0ckept_omitted\x18\x03 \x01(\x04\x12\x14\n\x0clost_omitted\x18\x04 \x01(\x04\x12\x0f\n\x07problem\x18\x05 \x01(\t\",\n\x08Variable\x12\x12\n\ncontext_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\"@\n\x0cLostVariable\x12\x12\n\ncontext_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\"+\n\x15RestartContextRequest\x12\x12\n\ncontext_id\x18\x01 \x01(\t\"*\n\x14\x44\x65leteContextRequest\x12\x12\n\ncontext_id\x18\x01 \x01(\t\"\x17\n\x15\x44\x65leteContextResponse*k\n\tTypeCheck\x12\x1a\n\x16TYPE_CHECK_UNSPECIFIED\x10\x00\x12\x15\n\x11TYPE_CHECK_REPORT\x10\x01\x12\x16\n\x12TYPE_CHECK_REQUIRE\x10\x02\x12\x13\n\x0fTYPE_CHECK_ONLY\x10\x03\x32\xaa\x04\n\x12InterpreterService\x12\x44\n\x07\x45xecute\x12\x1a.sandbox.v1.ExecuteRequest\x1a\x1b.sandbox.v1.ExecuteResponse0\x01\x12I\n\x0e\x45xecuteBriefly\x12\x1a.sandbox.v1.ExecuteRequest\x1a\x1b.sandbox.v1.ExecuteResponse\x12H\n\tInterrupt\x12\x1c.sandbox.v1.InterruptRequest\x1a\x1d.sandbox.v1.InterruptResponse\x12\x46\n\rCreateContext\x12 .sandbox.v1.CreateContextRequest\x1a\x13.sandbox.v1.Context\x12Q\n\x0cListContexts\x12\x1f.sandbox.v1.ListContextsRequest\x1a .sandbox.v1.ListContextsResponse\x12H\n\x0eRestartContext\x12!.sandbox.v1.RestartContextRequest\x1a\x13.sandbox.v1.Context\x12T\n\rDeleteContext\x12 .sandbox.v1.DeleteContextRequest\x1a!.sandbox.v1.DeleteContextResponseBP\n\x1c\x64\x65v.sandboxsessions.proto.v1P\x01Z.sandboxsessions.dev/proto/sandbox/v1;sandboxv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,8 +38,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RESULT_DATAENTRY']._serialized_options = b'8\001'
   _globals['_CREATECONTEXTREQUEST_ENVENTRY']._loaded_options = None
   _globals['_CREATECONTEXTREQUEST_ENVENTRY']._serialized_options = b'8\001'
-  _globals['_TYPECHECK']._serialized_start=2363
-  _globals['_TYPECHECK']._serialized_end=2470
+  _globals['_TYPECHECK']._serialized_start=2383
+  _globals['_TYPECHECK']._serialized_end=2490
   _globals['_EXECUTEREQUEST']._serialized_start=113
   _globals['_EXECUTEREQUEST']._serialized_end=310
   _globals['_EXECUTERESPONSE']._serialized_start=312
@@ -63,31 +63,31 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_FILECHANGED']._serialized_start=1424
   _globals['_FILECHANGED']._serialized_end=1473
   _globals['_INTERRUPTREQUEST']._serialized_start=1475
-  _globals['_INTERRUPTREQUEST']._serialized_end=1513
-  _globals['_INTERRUPTRESPONSE']._serialized_start=1515
-  _globals['_INTERRUPTRESPONSE']._serialized_end=1555
-  _globals['_CONTEXT']._serialized_start=1557
-  _globals['_CONTEXT']._serialized_end=1670
-  _globals['_CREATECONTEXTREQUEST']._serialized_start=1673
-  _globals['_CREATECONTEXTREQUEST']._serialized_end=1848
-  _globals['_CREATECONTEXTREQUEST_ENVENTRY']._serialized_start=1806
-  _globals['_CREATECONTEXTREQUEST_ENVENTRY']._serialized_end=1848
-  _globals['_LISTCONTEXTSREQUEST']._serialized_start=1850
-  _globals['_LISTCONTEXTSREQUEST']._serialized_end=1871
-  _globals['_LISTCONTEXTSRESPONSE']._serialized_start=1873
-  _globals['_LISTCONTEXTSRESPONSE']._serialized_end=1980
-  _globals['_KEPTVARIABLES']._serialized_start=1983
-  _globals['_KEPTVARIABLES']._serialized_end=2135
-  _globals['_VARIABLE']._serialized_start=2137
-  _globals['_VARIABLE']._serialized_end=2181
-  _globals['_LOSTVARIABLE']._serialized_start=2183
-  _globals['_LOSTVARIABLE']._serialized_end=2247
-  _globals['_RESTARTCONTEXTREQUEST']._serialized_start=2249
-  _globals['_RESTARTCONTEXTREQUEST']._serialized_end=2292
-  _globals['_DELETECONTEXTREQUEST']._serialized_start=2294
-  _globals['_DELETECONTEXTREQUEST']._serialized_end=2336
-  _globals['_DELETECONTEXTRESPONSE']._serialized_start=2338
-  _globals['_DELETECONTEXTRESPONSE']._serialized_end=2361
-  _globals['_INTERPRETERSERVICE']._serialized_start=2473
-  _globals['_INTERPRETERSERVICE']._serialized_end=3027
+  _globals['_INTERRUPTREQUEST']._serialized_end=1533
+  _globals['_INTERRUPTRESPONSE']._serialized_start=1535
+  _globals['_INTERRUPTRESPONSE']._serialized_end=1575
+  _globals['_CONTEXT']._serialized_start=1577
+  _globals['_CONTEXT']._serialized_end=1690
+  _globals['_CREATECONTEXTREQUEST']._serialized_start=1693
+  _globals['_CREATECONTEXTREQUEST']._serialized_end=1868
+  _globals['_CREATECONTEXTREQUEST_ENVENTRY']._serialized_start=1826
+  _globals['_CREATECONTEXTREQUEST_ENVENTRY']._serialized_end=1868
+  _globals['_LISTCONTEXTSREQUEST']._serialized_start=1870
+  _globals['_LISTCONTEXTSREQUEST']._serialized_end=1891
+  _globals['_LISTCONTEXTSRESPONSE']._serialized_start=1893
+  _globals['_LISTCONTEXTSRESPONSE']._serialized_end=2000
+  _globals['_KEPTVARIABLES']._serialized_start=2003
+  _globals['_KEPTVARIABLES']._serialized_end=2155
+  _globals['_VARIABLE']._serialized_start=2157
+  _globals['_VARIABLE']._serialized_end=2201
+  _globals['_LOSTVARIABLE']._serialized_start=2203
+  _globals['_LOSTVARIABLE']._serialized_end=2267
+  _globals['_RESTARTCONTEXTREQUEST']._serialized_start=2269
+  _globals['_RESTARTCONTEXTREQUEST']._serialized_end=2312
+  _globals['_DELETECONTEXTREQUEST']._serialized_start=2314
+  _globals['_DELETECONTEXTREQUEST']._serialized_end=2356
+  _globals['_DELETECONTEXTRESPONSE']._serialized_start=2358
+  _globals['_DELETECONTEXTRESPONSE']._serialized_end=2381
+  _globals['_INTERPRETERSERVICE']._serialized_start=2493
+  _globals['_INTERPRETERSERVICE']._serialized_end=3047
 # @@protoc_insertion_point(module_scope)

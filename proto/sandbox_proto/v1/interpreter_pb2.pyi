@@ -148,10 +148,12 @@ class FileChanged(_message.Message):
     def __init__(self, info: _Optional[_Union[_types_pb2.FileInfo, _Mapping]] = ...) -> None: ...
 
 class InterruptRequest(_message.Message):
-    __slots__ = ("context_id",)
+    __slots__ = ("context_id", "request_id")
     CONTEXT_ID_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     context_id: str
-    def __init__(self, context_id: _Optional[str] = ...) -> None: ...
+    request_id: str
+    def __init__(self, context_id: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
 
 class InterruptResponse(_message.Message):
     __slots__ = ("interrupted",)

@@ -104,7 +104,10 @@ class InterpreterServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Interrupt(self, request, context):
-        """Raises KeyboardInterrupt (Python) or terminates the cell (JavaScript) in a context; variables are kept.
+        """Raises KeyboardInterrupt (Python) or terminates the cell (JavaScript); variables are kept. Name a context to
+        interrupt its running cell, or the request id of a cell to cancel that one. A cancelled cell that waits never runs.
+        One that does not end within 2 s of its interrupt is killed with its interpreter. A cell that the agent does not
+        know yet is refused when it arrives, so a cancel can never come too early.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -163,14 +163,16 @@ class SendInputResponse(_message.Message):
     def __init__(self) -> None: ...
 
 class SignalRequest(_message.Message):
-    __slots__ = ("process_id", "signal", "name")
+    __slots__ = ("process_id", "signal", "name", "request_id")
     PROCESS_ID_FIELD_NUMBER: _ClassVar[int]
     SIGNAL_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     process_id: str
     signal: int
     name: str
-    def __init__(self, process_id: _Optional[str] = ..., signal: _Optional[int] = ..., name: _Optional[str] = ...) -> None: ...
+    request_id: str
+    def __init__(self, process_id: _Optional[str] = ..., signal: _Optional[int] = ..., name: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
 
 class SignalResponse(_message.Message):
     __slots__ = ()

@@ -284,6 +284,14 @@ async def test_input_and_signals_reach_the_runtime_and_bad_ones_do_not(service, 
             ("INVALID_ARGUMENT", "INVALID_ARGUMENT", "signal"),
         ),
         (process_pb2.SignalRequest(signal=9), ("NOT_FOUND", "UNKNOWN_PROCESS", "process_id")),
+        (
+            process_pb2.SignalRequest(process_id=process_id, request_id="r", signal=9),
+            ("INVALID_ARGUMENT", "INVALID_ARGUMENT", "request_id"),
+        ),
+        (
+            process_pb2.SignalRequest(request_id="r", signal=15),
+            ("INVALID_ARGUMENT", "INVALID_ARGUMENT", "signal"),
+        ),
     ]:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await service.Signal(request)

@@ -408,6 +408,72 @@ async def test_an_unexpected_error_is_internal_with_an_id_and_tells_nothing(
     assert record.error_id in caught.value.details()
 
 
+async def test_a_cancel_by_request_id_reaches_its_cell_alone_once(cells, runtime):
+    has_begun, release = asyncio.Event(), asyncio.Event()
+    received = []
+
+    async def hold(peer, channel, arguments):
+        await peer.body(channel, arguments["code_bytes"])
+        peer.event(channel, {"type": "started", "context_id": "python", "execution_count": 1})
+        has_begun.set()
+        await release.wait()
+        received.extend(frame.type for frame in peer.inbox[channel]._queue)
+        peer.ok(channel, {"status": "INTERRUPTED", "exit_code": 0, "duration": 0.1, "execution_count": 1})
+
+    runtime.handlers["execute"] = hold
+    running = asyncio.create_task(events_of(cells.Execute(cell(request_id="r1"))))
+    await has_begun.wait()
+    assert not (await cells.Interrupt(interpreter_pb2.InterruptRequest(request_id="other"))).interrupted
+    for _ in range(3):
+        assert (await cells.Interrupt(interpreter_pb2.InterruptRequest(request_id="r1"))).interrupted
+    # The frames of these calls are on one socket, in order.
+    runtime.handlers["context.list"] = lambda peer, channel, _: released(peer, channel)
+
+    async def released(peer, channel):
+        release.set()
+        peer.ok(channel, {"contexts": [], "variables": None})
+
+    await cells.ListContexts(interpreter_pb2.ListContextsRequest())
+    _, ended = await running
+    assert ended.completed.status == types_pb2.EXIT_STATUS_INTERRUPTED
+    assert received == [FrameType.CANCEL]
+    assert not (await cells.Interrupt(interpreter_pb2.InterruptRequest(request_id="r1"))).interrupted
+
+
+async def test_a_cancel_that_overtakes_its_request_is_not_lost(cells, commands, runtime, error_of):
+    await cells.Interrupt(interpreter_pb2.InterruptRequest(request_id="r1"))
+    await commands.Signal(process_pb2.SignalRequest(request_id="r2", name="KILL"))
+    for call in (
+        cells.Execute(cell(request_id="r1")),
+        commands.Run(process_pb2.RunRequest(shell="x", request_id="r2")),
+    ):
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await events_of(call)
+        assert error_of(caught.value) == ("CANCELLED", "CANCELLED", "")
+    assert executed(runtime) == []
+    assert kinds(await events_of(cells.Execute(cell(request_id="r3")))) == ["started", "output", "completed"]
+
+
+@pytest.mark.parametrize(
+    ("request_", "expected"),
+    [
+        (interpreter_pb2.InterruptRequest(), ("INVALID_ARGUMENT", "INVALID_ARGUMENT", "context_id")),
+        (
+            interpreter_pb2.InterruptRequest(context_id="python", request_id="r"),
+            ("INVALID_ARGUMENT", "INVALID_ARGUMENT", "request_id"),
+        ),
+        (
+            interpreter_pb2.InterruptRequest(request_id="x" * 129),
+            ("INVALID_ARGUMENT", "INVALID_ARGUMENT", "request_id"),
+        ),
+    ],
+)
+async def test_a_bad_interrupt_is_refused_by_the_fields_name(cells, error_of, request_, expected):
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await cells.Interrupt(request_)
+    assert error_of(caught.value) == expected
+
+
 REPORT = {"kept": [["python", "a"]], "lost": [["ctx-1", "b\udc80", "x" * 600]], "omitted": [3, 0], "problem": ""}
 
 

@@ -59,7 +59,7 @@ DEFAULTS = {
     "list": {"labels": None, "namespace": None, "kubeconfig": None, "kube_context": None},
     "suspend": {"timeout": 120.0},
     "resume": {"expires": None, "timeout": 120.0},
-    "run": {**COMMAND, **CALLBACKS, "end_with_client": False},
+    "run": {**COMMAND, **CALLBACKS, "end_with_client": False, "on_cancel": "interrupt"},
     "stream_command": {**COMMAND, "end_with_client": False},
     "start": {**COMMAND, "keep_input": True, "terminal": None},
 }

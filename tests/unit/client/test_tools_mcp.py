@@ -15,7 +15,7 @@ from sandbox_client.tools import TOOL_SPECS, SandboxTools
 from sandbox_client.tools.mcp_server import build_server, parse_address
 from sandbox_testing.fake_agent import completed, output, result, started
 
-PNG = b"\x89PNG\r\n\x1a\n" + bytes(8)
+PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + (b"\0\0\0\1" * 2)
 
 
 @pytest.fixture
@@ -25,7 +25,8 @@ async def server(agent):
 
     agent.script("plot", [started(), output(b"ok\n"), result({"image/png": PNG}), completed()])
     agent.files.update({f"f{number}": b"x" for number in range(5)})
-    return build_server(SandboxTools(open_session))
+    async with SandboxTools(open_session) as tools:
+        yield await build_server(tools)
 
 
 async def check(client):

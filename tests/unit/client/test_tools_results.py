@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sandbox_client import CodeError, CommandResult, Execution, InvalidArgument, NotFound, Result, Status
-from sandbox_client.tools import TOOL_SPECS, Image, ToolResult
+from sandbox_client.tools import TOOL_SPECS, ToolResult
 from sandbox_client.tools.results import (
     MAX_SNIPPET,
     MAX_TEXT,
@@ -19,8 +19,6 @@ from sandbox_client.tools.results import (
     failure_of,
     image_format,
     output_text,
-    shorten,
-    shown_images,
     snippet,
 )
 from sandbox_client.tools.schemas import check_call, check_items, check_paths
@@ -49,9 +47,6 @@ def test_a_text_that_is_cut_inside_a_character_stays_text(text, data):
 def test_a_long_text_is_cut_at_a_million_characters():
     described = describe_content(("ä" * (MAX_TEXT + 1)).encode(), is_cut=False)
     assert (len(described["content"]), described["truncated"]) == (MAX_TEXT, True)
-    output = shorten("a" * MAX_TEXT + "end")
-    assert "3 characters left out" in output
-    assert output.endswith("end")
 
 
 @pytest.mark.parametrize(
@@ -90,11 +85,6 @@ def test_output_is_stdout_then_the_value_then_stderr(execution, text):
     assert output_text(execution) == text
 
 
-def test_shown_figures_become_pictures_and_other_forms_do_not():
-    shown = (Result({"image/png": PNG}), Result({"image/svg+xml": b"<svg/>"}))
-    assert shown_images(Execution(results=shown)) == (Image("png", PNG),)
-
-
 @pytest.mark.parametrize(
     ("status", "words"),
     [
@@ -131,10 +121,6 @@ def test_a_notice_is_part_of_every_form_of_result():
     assert json.loads(ToolResult({"a": 1}, notice="n").text) == {"a": 1, "notice": "n"}
     assert ToolResult([{"name": "ä"}]).text == '[{"name": "ä"}]'
     assert failure("e").is_error
-    assert ToolResult("x", (Image("png", PNG),)).to_content() == [
-        {"type": "text", "text": "x"},
-        {"type": "image", "mime_type": "image/png", "data": base64.b64encode(PNG).decode()},
-    ]
 
 
 def test_descriptions_and_schemas_are_json_and_name_each_argument():
