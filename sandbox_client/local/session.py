@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sandbox_client.errors import InvalidArgument, SessionFailed
 from sandbox_client.local.control import START_TIMEOUT, Control
+from sandbox_client.models.sizes import read_size
 from sandbox_client.options import ignore
 from sandbox_client.transport.endpoint import Endpoint
 from sandbox_proto import tracing
@@ -101,9 +102,8 @@ def _check(workspace: Path | None, store: Path | None, options: LocalOptions) ->
         )
     if options["egress"] not in ("public", "none"):
         raise InvalidArgument(f"{options['egress']!r} is neither 'public' nor 'none'", field="egress")
-    for field, size in (("memory_bytes", options["memory_bytes"]), ("file_bytes", options["file_bytes"])):
-        if size is not None and size <= 0:
-            raise InvalidArgument(f"{size} is not a positive number of bytes", field=field)
+    for field, size in (("memory_limit", options["memory_limit"]), ("file_size_limit", options["file_size_limit"])):
+        read_size(size, field)
     if options["sync"] not in ("manual", "on_change"):
         raise InvalidArgument(f"{options['sync']!r} is neither 'manual' nor 'on_change'", field="sync")
     name = options["name"]
@@ -255,8 +255,8 @@ def _bind_request(store: Path, options: LocalOptions, token: str) -> session_pb2
         limits=session_pb2.Limits(
             execution_timeout=None if timeout is None else dt.timedelta(seconds=timeout),
             deny_network=options["egress"] == "none",
-            memory_bytes=options["memory_bytes"] or _default_memory(),
-            file_bytes=options["file_bytes"] or 0,
+            memory_bytes=read_size(options["memory_limit"], "memory_limit") or _default_memory(),
+            file_bytes=read_size(options["file_size_limit"], "file_size_limit") or 0,
         ),
         workspace=session_pb2.WorkspaceBinding(
             directory=session_pb2.DirectoryStore(path=str(store)),
