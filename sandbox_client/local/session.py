@@ -16,6 +16,7 @@ import json
 import os
 import secrets
 import shutil
+import site
 import subprocess
 import sys
 import tempfile
@@ -173,8 +174,13 @@ def _process(
         key: value for key, value in os.environ.items() if key in _INHERITED or key.startswith(_INHERITED_PREFIXES)
     }
     # The rest of our environment may hold credentials, which user code would see.
-    environment = {**inherited, "PYTHONUNBUFFERED": "1", **env}
+    environment = {**inherited, **_user_site(), "PYTHONUNBUFFERED": "1", **env}
     return {"name": name, "argv": [sys.executable, "-m", *module], "env": environment, "after": after, "once": once}
+
+
+def _user_site() -> dict[str, str]:
+    """Return the variable that lets a process with another HOME see packages of `pip install --user`."""
+    return {"PYTHONUSERBASE": site.getuserbase()} if site.ENABLE_USER_SITE else {}
 
 
 def _folder_of(path: Path | None, fallback: Path) -> Path:
