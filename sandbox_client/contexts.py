@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sandbox_client.models.context import Context, language_number, read_context
+from sandbox_client.models.readable import Listing
 from sandbox_client.models.saved_variables import read_kept_variables
 from sandbox_proto.v1 import interpreter_pb2
 
@@ -42,7 +43,7 @@ class AsyncContexts:
 
     async def list(self) -> list[Context]:
         """List all contexts, including the default ones."""
-        return [read_context(message) for message in (await self._list()).contexts]
+        return Listing([read_context(message) for message in (await self._list()).contexts])
 
     async def kept_variables(self) -> KeptVariables | None:
         """Return which variables survived the suspension of this session.

@@ -10,6 +10,7 @@ from sandbox_client.errors import FailedPrecondition, InvalidArgument, NotFound,
 from sandbox_client.models.aggregation import CommandFold
 from sandbox_client.models.events import EventReader
 from sandbox_client.models.process_info import ProcessInfo, ProcessOutput, read_process_info
+from sandbox_client.models.readable import Listing
 from sandbox_client.options import RUN_DEFAULTS, RunOptions, with_options
 from sandbox_client.transport.reattach import ATTACH_ONLY, ExecutionLostError
 from sandbox_client.transport.requests import command_request
@@ -44,6 +45,9 @@ class AsyncProcess:
         self.id = message.process_id
         self.pid = message.pid
         self.command = message.command
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.id}, pid {self.pid}: {self.command}>"
 
     async def info(self) -> ProcessInfo:
         """Return the current state of the process.
@@ -221,7 +225,7 @@ class AsyncProcesses:
         """List the running processes and those that ended recently, oldest first."""
         request = process_pb2.ListProcessesRequest()
         response = await self._connection.unary(self._connection.process.List, request, repeatable=True)
-        return [read_process_info(message) for message in response.processes]
+        return Listing(read_process_info(message) for message in response.processes)
 
     async def signal(self, process_id: str, signal: int | str) -> None:
         """Send a signal to a process, or to a running command of `stream_command`.

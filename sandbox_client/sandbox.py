@@ -74,6 +74,9 @@ class AsyncSandbox(CodeRunner):
         self.contexts = AsyncContexts(connection)
         self.processes = AsyncProcesses(connection)
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name!r}, {self.endpoint.address}>"
+
     @property
     def endpoint(self) -> Endpoint:
         """The agent's address, and the means to trust it."""

@@ -6,6 +6,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any, Final
 
 from sandbox_client.errors import SandboxUnavailable
+from sandbox_client.models.readable import Listing
 from sandbox_client.models.workspace_status import (
     Progress,
     PushReport,
@@ -82,7 +83,7 @@ class AsyncWorkspace:
         """
         request = workspace_pb2.ListStoredRequest(prefix=prefix, page_size=_PAGE_SIZE)
         pages = self._connection.pages(self._connection.workspace.List, request)
-        return [read_stored_file(entry) async for page in pages for entry in page.files]
+        return Listing([read_stored_file(entry) async for page in pages for entry in page.files])
 
     async def read(self, path: str) -> bytes:
         """Return a stored file's bytes.

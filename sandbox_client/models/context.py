@@ -38,6 +38,17 @@ class Context:
     busy: bool = False
     execution_count: int = 0
 
+    def row(self) -> dict[str, str]:
+        """Return the texts of a listing."""
+        state = "busy" if self.busy else "idle"
+        return {
+            "id": self.id,
+            "language": self.language,
+            "cwd": self.cwd,
+            "state": state,
+            "cells": str(self.execution_count),
+        }
+
 
 def read_context(message: interpreter_pb2.Context) -> Context:
     """Convert a protocol message."""

@@ -105,6 +105,9 @@ class Process(SyncProxy[AsyncProcess]):
     kill = blocking(AsyncProcess.kill)
     resize = blocking(AsyncProcess.resize)
 
+    def __repr__(self) -> str:
+        return f"<Process {self.id}, pid {self.pid}: {self.command}>"
+
     @property
     def id(self) -> str:
         """The agent's id for the process."""
@@ -160,6 +163,9 @@ class Sandbox(OwningProxy[AsyncSandbox]):
     execute = direct_iterator(AsyncSandbox.execute)
     run = direct(AsyncSandbox.run)
     stream_command = direct_iterator(AsyncSandbox.stream_command)
+
+    def __repr__(self) -> str:
+        return f"<Sandbox {self.name!r}, {'closed' if self._loop.is_closed else self._core.endpoint.address}>"
 
     @property
     def name(self) -> str:

@@ -110,6 +110,60 @@ def test_an_interrupted_cell_of_the_notebook_leaves_the_sandbox_usable(notebook,
     assert value(notebook, "sandbox.run_code('1 + 2').text") == "'3'"
 
 
+CELL = """
+import sys
+import matplotlib.pyplot as plt
+import pandas as pd
+print("one")
+print("careful", file=sys.stderr)
+plt.plot([1, 2])
+plt.show()
+print("two")
+plt.bar(["a"], [3])
+plt.show()
+pd.DataFrame({"a": [1]})
+"""
+
+
+def test_an_execution_shows_itself_as_the_notebooks_own_cell(notebook):
+    shown = notebook.run(f"sandbox.run_code({CELL!r})", timeout=100)
+    kinds = [kind for kind, _ in shown.outputs]
+    assert kinds == ["stdout", "stderr", "display", "stdout", "display", "display"]
+    assert [value for kind, value in shown.outputs if kind == "stdout"] == ["one\n", "two\n"]
+    assert shown.outputs[1] == ("stderr", "careful\n")
+    first, second, table = shown.bundles
+    assert set(first) == set(second) == {"image/png", "text/plain"}
+    assert first["image/png"] != second["image/png"]
+    assert "<th>a</th>" in table["text/html"]
+    assert "<iframe" not in table["text/html"]
+
+
+def test_an_execution_that_failed_shows_its_error_and_the_cell_itself_ends_well(notebook):
+    shown = notebook.run("failed = sandbox.run_code('print(1)\\n1 / 0')\nfailed")
+    assert [kind for kind, _ in shown.outputs] == ["stdout", "error"]
+    assert "ZeroDivisionError: division by zero" in shown.error
+    assert value(notebook, "failed.ok") == "False"
+
+
+def test_other_values_show_themselves(notebook):
+    notebook.run("sandbox.files.write('shown/a.txt', 'x' * 2000)")
+    listed = notebook.run("sandbox.files.list('shown')").bundles[0]
+    assert "2.0 KiB" in listed["text/plain"]
+    assert "<td>shown/a.txt</td>" in listed["text/html"]
+    shown = notebook.run("sandbox.run('echo out; ls nope')")
+    assert shown.outputs[0][0] == "stdout"
+    assert "[exit code 2]\n" in shown.outputs[-1][1]
+    assert value(notebook, "sandbox").startswith("<Sandbox 'default', 127.0.0.1:")
+    assert value(notebook, "sandbox.processes.start('sleep 30')").endswith(": sleep 30>")
+    script = notebook.run("""sandbox.run_code("from IPython.display import HTML\\nHTML('<script>1</script>')")""")
+    assert script.bundles[0]["text/html"].startswith('<iframe sandbox="allow-scripts"')
+
+
+def test_print_shows_what_a_terminal_would(notebook):
+    code = "sandbox.run_code(\"import sys; print('a'); print('b', file=sys.stderr); 6 * 7\")"
+    assert notebook.run(f"print({code})").outputs == [("stdout", "a\nb\n42\n")]
+
+
 def wait_until(happened, seconds=30):
     deadline = time.monotonic() + seconds
     while not happened():
