@@ -14,6 +14,7 @@ from sandbox_client.errors import InvalidArgument
 from sandbox_client.file_transfer import FileTransfers, publish
 from sandbox_client.models.file_info import FileInfo, read_file_info
 from sandbox_client.models.readable import Listing
+from sandbox_client.transport.arguments import checks_arguments
 from sandbox_client.transport.requests import checked_path
 from sandbox_proto.v1 import file_pb2
 
@@ -44,6 +45,7 @@ class TreeReport:
     skipped: tuple[str, ...] = ()
 
 
+@checks_arguments
 class DirectoryTransfers(FileTransfers):
     """The methods of `AsyncFiles` that list and transfer whole folders."""
 

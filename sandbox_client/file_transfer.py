@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from sandbox_client.errors import DataCorrupted
 from sandbox_client.models.file_info import FileInfo, read_file_info
+from sandbox_client.transport.arguments import checks_arguments
 from sandbox_client.transport.requests import checked_path
 from sandbox_proto.v1 import file_pb2
 
@@ -25,6 +26,7 @@ CHUNK_SIZE: Final = 1 << 20
 """Bytes in one message of a transfer: the protocol's maximum, because gRPC's cost is per message."""
 
 
+@checks_arguments
 class FileTransfers:
     """The methods of `AsyncFiles` that transfer the content of files."""
 

@@ -20,6 +20,7 @@ from sandbox_client.options import (
     with_options,
 )
 from sandbox_client.processes import AsyncProcesses
+from sandbox_client.transport.arguments import checks_arguments
 from sandbox_client.transport.connection import Connection
 from sandbox_client.workspace import AsyncWorkspace
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from sandbox_client.transport.endpoint import Endpoint
 
 
+@checks_arguments
 class AsyncSandbox(CodeRunner):
     """One session: an isolated place that runs code and keeps its variables and files.
 

@@ -18,6 +18,7 @@ from sandbox_client.models.workspace_status import (
     read_stored_file,
     read_workspace_status,
 )
+from sandbox_client.transport.arguments import checks_arguments
 from sandbox_proto.v1 import workspace_pb2
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ _PAGE_SIZE: Final = 1_000
 """Files that one call lists."""
 
 
+@checks_arguments
 class AsyncWorkspace:
     """Object storage of one sandbox. Stored paths look like `code-interpreter/chart.png`.
 
@@ -114,5 +116,5 @@ class AsyncWorkspace:
                 elif on_progress:
                     on_progress(read_progress(response.progress))
         if done is None:
-            raise SandboxUnavailable("the stream ended early; run it again", reason="STREAM_ENDED")
+            raise SandboxUnavailable("the transfer to storage ended early: run it again", reason="STREAM_ENDED")
         return done

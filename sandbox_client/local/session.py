@@ -46,6 +46,8 @@ _INHERITED: Final = frozenset({
     "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS",
 })  # fmt: skip
 _INHERITED_PREFIXES: Final = ("LC_", "PIP_", "npm_config_", "NPM_CONFIG_", "UV_")
+_MAX_SECONDS: Final = 10 * 365 * 24 * 3600
+"""Ten years: the protocol has no word for no limit."""
 _MAX_FOLDER_BYTES: Final = 80
 """Maximum of the folder's path. A unix socket's path has at most 107 bytes, and `/link/runtime.sock` is appended."""
 
@@ -102,17 +104,21 @@ def _check(workspace: Path | None, store: Path | None, options: LocalOptions) ->
             f"a local session needs {', '.join(missing)}: pip install 'sandbox-operator[local]'", reason="EXTRA_MISSING"
         )
     if options["egress"] not in ("public", "none"):
-        raise InvalidArgument(f"{options['egress']!r} is neither 'public' nor 'none'", field="egress")
+        raise InvalidArgument(f"egress is {options['egress']!r}: use 'public' or 'none'", field="egress")
     for field, size in (("memory_limit", options["memory_limit"]), ("file_size_limit", options["file_size_limit"])):
         read_size(size, field)
     if options["sync"] not in ("manual", "on_change"):
-        raise InvalidArgument(f"{options['sync']!r} is neither 'manual' nor 'on_change'", field="sync")
+        raise InvalidArgument(f"sync is {options['sync']!r}: use 'manual' or 'on_change'", field="sync")
+    seconds = options["execution_timeout"]
+    if seconds is not None and not 0 < seconds <= _MAX_SECONDS:
+        message = f"execution_timeout is {seconds}: give a number of seconds from 0 to {_MAX_SECONDS:,}"
+        raise InvalidArgument(message, field="execution_timeout")
     name = options["name"]
     if not name or name in (".", "..") or any(c in name for c in "/\\\0"):
-        raise InvalidArgument(f"{name!r} is not a valid name: give one without / or \\", field="name")
+        raise InvalidArgument(f"a session cannot have the name {name!r}: give one without / and \\", field="name")
     for field, folder in (("workspace", workspace), ("store", store)):
         if folder is not None and folder.exists() and not folder.is_dir():
-            raise InvalidArgument(f"{folder} is not a folder", field=field)
+            raise InvalidArgument(f"{field} is {folder}, which is a file: name a folder", field=field)
 
 
 def _make_folder() -> Path:

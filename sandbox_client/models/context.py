@@ -69,7 +69,9 @@ def language_number(name: str, *, is_optional: bool = False) -> types_pb2.Langua
         return types_pb2.LANGUAGE_UNSPECIFIED
     if name not in LANGUAGES:
         choice = ", ".join(LANGUAGES)
-        raise InvalidArgument(f"{name!r} is not one of {choice}", reason="UNKNOWN_LANGUAGE", field="language")
+        raise InvalidArgument(
+            f"there is no language {name!r}: use {choice}", reason="UNKNOWN_LANGUAGE", field="language"
+        )
     return _LANGUAGE_NUMBERS[name]
 
 

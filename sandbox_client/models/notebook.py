@@ -1,8 +1,8 @@
 """Shows results in a notebook: text, pictures, tables and errors, as the notebook's own cell would.
 
-The content comes from code that may be hostile, and a notebook runs scripts in the HTML that it shows, with all that
-the page may do. So HTML that could do anything is shown in a frame of its own, without access to the page. The types
-that are not known to be harmless are left out.
+The content may come from hostile code, and a notebook runs the scripts in the HTML that it shows. They could then run
+code in the notebook itself. So HTML that could do anything is shown in a frame without access to the page. Types that
+are not known to be harmless are left out.
 """
 
 from __future__ import annotations

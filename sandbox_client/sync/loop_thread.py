@@ -82,9 +82,11 @@ class LoopThread:
 
     def _check(self) -> None:
         if self.is_closed:
-            raise RuntimeError("this call is not possible here: the sandbox is closed")
+            raise RuntimeError("the sandbox is closed: open another one")
         if threading.current_thread() is self._thread:
-            raise RuntimeError("this call is not possible here: use AsyncSandbox inside callbacks")
+            raise RuntimeError(
+                "a callback that runs on the loop of the sandbox cannot wait for it: use AsyncSandbox inside callbacks"
+            )
 
 
 def _run(loop: asyncio.AbstractEventLoop) -> None:

@@ -180,7 +180,7 @@ class Sandbox(OwningProxy[AsyncSandbox]):
     @property
     def _runner(self) -> CodeRunner:
         if self._loop.is_closed:
-            raise RuntimeError("this call is not possible here: the sandbox is closed")
+            raise RuntimeError("the sandbox is closed: open another one")
         return self._direct_runner
 
     async def _revive(self, previous: Endpoint, error: SandboxError | None) -> Endpoint | None:
