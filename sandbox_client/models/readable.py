@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import enum
-import html
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol, TypeVar
 
 from sandbox_client.models.sizes import format_size
@@ -78,6 +77,8 @@ class Listing(list[RowT]):
     def _repr_html_(self) -> str:
         if not self:
             return "<em>empty</em>"
+        import html  # noqa: PLC0415 - only in a notebook
+
         rows, more = self._rows()
         head = "".join(f"<th>{name}</th>" for name in rows[0])
         body = "".join(f"<tr>{''.join(f'<td>{html.escape(text)}</td>' for text in row.values())}</tr>" for row in rows)

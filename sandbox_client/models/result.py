@@ -6,7 +6,6 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from sandbox_client.models.notebook import display_bundle, to_bundle
 from sandbox_client.models.readable import short
 from sandbox_client.models.sizes import format_size
 
@@ -140,6 +139,8 @@ class Result:
 
     def to_bundle(self) -> dict[str, Any]:
         """Return all content in Jupyter's form of a MIME bundle: text, base64 for pictures, values for JSON."""
+        from sandbox_client.models.notebook import to_bundle  # noqa: PLC0415 - slow to import
+
         return to_bundle(self.data)
 
     def __str__(self) -> str:
@@ -153,4 +154,6 @@ class Result:
         return f"Result({', '.join(forms)})"
 
     def _repr_mimebundle_(self, **_options: object) -> dict[str, Any]:
+        from sandbox_client.models.notebook import display_bundle  # noqa: PLC0415 - slow to import
+
         return display_bundle(self.data)

@@ -6,7 +6,6 @@ import enum
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from sandbox_client.models.notebook import show
 from sandbox_client.models.readable import Readable, join_lines
 from sandbox_client.models.result import Result
 from sandbox_client.models.sizes import format_size
@@ -88,6 +87,8 @@ class _Shown(Readable):
         return join_lines(_as_text(kind, content) for kind, content in self._parts())
 
     def _ipython_display_(self) -> None:
+        from sandbox_client.models.notebook import show  # noqa: PLC0415 - only in a notebook
+
         show(self._parts())
 
     def _parts(self) -> Iterator[tuple[str, Any]]:
