@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from sandbox_client.models.events import Exited, read_exited
 from sandbox_client.models.readable import Readable, format_time
+from sandbox_client.models.results import Status
 from sandbox_client.models.timestamps import read_time
 
 if TYPE_CHECKING:
@@ -43,7 +44,9 @@ class ProcessInfo(Readable):
 
     def row(self) -> dict[str, str]:
         """Return the texts of a listing."""
-        state = "running" if self.exited is None else f"{self.exited.status}, exit code {self.exited.exit_code}"
+        state = "running"
+        if self.exited is not None:
+            state = f"exit code {self.exited.exit_code}" if self.exited.status is Status.OK else self.exited.status
         started = format_time(self.started_at)
         return {"id": self.id, "pid": str(self.pid), "state": state, "started": started, "command": self.command}
 

@@ -174,7 +174,8 @@ def test_each_value_of_a_listing_has_its_row():
         "started": "",
         "command": "ls",
     }
-    assert ProcessInfo("p", exited=Exited(Status.KILLED, 137)).row()["state"] == "killed, exit code 137"
+    assert ProcessInfo("p", exited=Exited(Status.KILLED, 137)).row()["state"] == "killed"
+    assert ProcessInfo("p", exited=Exited(Status.OK, 2)).row()["state"] == "exit code 2"
     assert Context("python", "python").row()["state"] == "idle"
     assert StoredFile("a", 1).row() == {"path": "a", "size": "1 byte", "modified": ""}
     assert FileInfo("a", "symlink", symlink_target="b").row()["path"] == "a -> b"
