@@ -14,7 +14,6 @@ from sandbox_client.errors import InvalidArgument
 from sandbox_client.file_transfer import FileTransfers, publish
 from sandbox_client.models.file_info import FileInfo, read_file_info
 from sandbox_client.models.readable import Listing
-from sandbox_client.transport.arguments import checks_arguments
 from sandbox_client.transport.requests import checked_path
 from sandbox_proto.v1 import file_pb2
 
@@ -45,7 +44,6 @@ class TreeReport:
     skipped: tuple[str, ...] = ()
 
 
-@checks_arguments
 class DirectoryTransfers(FileTransfers):
     """The methods of `AsyncFiles` that list and transfer whole folders."""
 
@@ -221,5 +219,9 @@ def _below(top: str, path: str) -> str:
     prefix = "/".join(part for part in top.split("/") if part not in ("", "."))
     name = path.removeprefix(f"{prefix}/") if prefix else path
     if any(part in ("", ".", "..") for part in name.split("/")) or "\\" in name or "\0" in name:
-        raise InvalidArgument(f"{path!r} cannot be the name of a local file", reason="INVALID_ARGUMENT", field="path")
+        raise InvalidArgument(
+            f"{path!r} cannot be the name of a local file: rename it in the sandbox",
+            reason="INVALID_ARGUMENT",
+            field="path",
+        )
     return name

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from sandbox_client.errors import DataCorrupted
 from sandbox_client.models.file_info import FileInfo, read_file_info
-from sandbox_client.transport.arguments import checks_arguments
 from sandbox_client.transport.requests import checked_path
 from sandbox_proto.v1 import file_pb2
 
@@ -26,7 +25,6 @@ CHUNK_SIZE: Final = 1 << 20
 """Bytes in one message of a transfer: the protocol's maximum, because gRPC's cost is per message."""
 
 
-@checks_arguments
 class FileTransfers:
     """The methods of `AsyncFiles` that transfer the content of files."""
 
@@ -122,7 +120,7 @@ class FileTransfers:
             response = await self._write(opening, lambda: _read_ahead(file, digest, status.st_size, on_progress))
         if response.sha256 != digest.hexdigest():
             raise DataCorrupted(
-                f"{source} arrived with another digest; upload it again", reason="DIGEST_MISMATCH", field="sha256"
+                f"{source} arrived with another digest: upload it again", reason="DIGEST_MISMATCH", field="sha256"
             )
         return read_file_info(response.info)
 

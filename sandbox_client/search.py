@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Final, Generic, Literal, TypeVar
 
 from sandbox_client.models.file_info import FileInfo, read_file_info
 from sandbox_client.models.timestamps import read_time
-from sandbox_client.transport.arguments import checks_arguments
 from sandbox_client.transport.requests import checked_path, duration
 from sandbox_proto.v1 import file_pb2
 
@@ -79,7 +78,6 @@ class FileChange:
     at: dt.datetime | None = None
 
 
-@checks_arguments
 class FileSearches:
     """The methods of `AsyncFiles` that search and watch."""
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+_SEES_SYSTEM: Final = re.compile(r"^include-system-site-packages\s*=\s*true\s*$", re.MULTILINE | re.IGNORECASE)
 _PASSED_NAMES: Final = frozenset(
     {
         "CURL_CA_BUNDLE",
@@ -52,7 +53,6 @@ _PASSED_PREFIXES: Final = (
 _DEFAULT_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _USER: Final = "sandbox"
 _PIP: Final = '#!/bin/sh\nexec "{python}" -m pip "$@"\n'
-_SEES_SYSTEM: Final = re.compile(r"^include-system-site-packages\s*=\s*true\s*$", re.MULTILINE | re.IGNORECASE)
 _NPM: Final = '#!/bin/sh\nexec "{node}" "{script}" "$@"\n'
 
 

@@ -72,9 +72,7 @@ def read_signal(request: process_pb2.SignalRequest) -> dict[str, Any]:
             raise invalid("signal", "give the signal as a number or as a name, not both")
         number = _signal_number(request.name)
     if not 1 <= number <= _MAX_SIGNAL:
-        raise invalid(
-            "signal", f"there is no signal {number}: use a number from 1 to {_MAX_SIGNAL}, or a name such as TERM"
-        )
+        raise invalid("signal", f"signal must be a number from 1 to {_MAX_SIGNAL}, or a name such as TERM")
     return {"process_id": _id(request.process_id), "signal": number}
 
 

@@ -120,15 +120,9 @@ class SessionGate:
             OperationError: FAILED_PRECONDITION with NOT_BOUND or LIFETIME_EXPIRED.
         """
         if self._session is None:
-            raise OperationError(
-                "FAILED_PRECONDITION", "NOT_BOUND", "this sandbox has no session yet: try again in a moment"
-            )
+            raise OperationError("FAILED_PRECONDITION", "NOT_BOUND", "no session is bound to this agent yet: try later")
         if self._deadline is not None and self._monotonic() >= self._deadline:
-            raise OperationError(
-                "FAILED_PRECONDITION",
-                "LIFETIME_EXPIRED",
-                "this session reached its maximum lifetime: create another one",
-            )
+            raise OperationError("FAILED_PRECONDITION", "LIFETIME_EXPIRED", "this session reached its maximum lifetime")
         return self._session
 
     @property

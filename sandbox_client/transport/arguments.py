@@ -6,6 +6,7 @@ type is refused by the name of its parameter.
 
 from __future__ import annotations
 
+import datetime as dt
 import functools
 import inspect
 import numbers
@@ -26,23 +27,25 @@ ClassT = TypeVar("ClassT", bound=type)
 Check = Callable[[object], bool]
 _TEXT: Final = (str, bytes, bytearray, memoryview)
 _USUAL_TYPES: Final = {"None": (type(None),), "float": (float, int), "bool": (bool,), "bytes": (bytes,)}
+_CHECKED: Final[set[Any]] = set()
+"""Methods that check their arguments already, for the classes that inherit them."""
 _WIDE: Final = frozenset({"offset", "length"})
 """Parameters that count bytes of a file. Others are 32-bit numbers of the protocol."""
 
 
 def checks_arguments(class_: ClassT) -> ClassT:
-    """Make each public method of a class check its arguments.
+    """Make each public method of a class check its arguments, the inherited ones included.
 
     Raises:
         InvalidArgument: From the methods: an argument has the wrong type; `field` names it.
     """
-    for name, member in list(vars(class_).items()):
-        if name.startswith("_"):
-            continue
-        if isinstance(member, classmethod):
-            setattr(class_, name, classmethod(_checked(member.__func__)))
-        elif inspect.isfunction(member):
-            setattr(class_, name, _checked(member))
+    for name in dir(class_):
+        member = inspect.getattr_static(class_, name)
+        function = getattr(member, "__func__", member)
+        if not name.startswith("_") and inspect.isfunction(function) and function not in _CHECKED:
+            checked = _checked(function)
+            _CHECKED.add(checked)
+            setattr(class_, name, classmethod(checked) if isinstance(member, classmethod) else checked)
     return class_
 
 
@@ -195,6 +198,10 @@ def _is_path(value: Any) -> bool:
     return isinstance(value, pathlib.PurePath) and _is_text(str(value))
 
 
+def _is_duration(value: Any) -> bool:
+    return isinstance(value, numbers.Real | str | dt.timedelta) and not isinstance(value, bool)
+
+
 def _is_pair(value: Any) -> bool:
     return isinstance(value, tuple | list) and len(value) == len("xy") and all(map(_is_integer, value))
 
@@ -209,6 +216,9 @@ _SIMPLE: Final[dict[str, tuple[Check, str]]] = {
     "local path": (lambda value: isinstance(value, str), "text"),
     "Callable": (callable, "a function"),
     "tuple": (_is_pair, "a pair of whole numbers"),
+    "Duration": (_is_duration, "a time in seconds or such as '15m'"),
+    "dt.datetime": (lambda value: isinstance(value, dt.datetime), "a datetime"),
+    "dt.timedelta": (lambda value: isinstance(value, dt.timedelta), "a timedelta"),
     "Context": (lambda value: isinstance(value, Context), "a Context"),
     "ProcessInfo": (lambda value: isinstance(value, ProcessInfo), "a ProcessInfo"),
 }
