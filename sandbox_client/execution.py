@@ -47,7 +47,7 @@ class CodeRunner:
         Args:
             code: The code to run.
             language: `python`, `javascript` or `typescript`.
-            timeout: Seconds; the session's limit if None.
+            timeout: Seconds; the session's limit if None, which is 300 unless it was changed.
             on_stdout: Called with each piece of text as it arrives.
             on_stderr: Called with each piece of text as it arrives.
             context: A context from `contexts.create`, or its id; the language's default context if None.
