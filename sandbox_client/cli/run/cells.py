@@ -102,5 +102,5 @@ def shown_files(execution: Execution) -> list[Shown]:
 def execution_to_json(execution: Execution) -> dict[str, Any]:
     """Return an execution as a value for programs. Results have Jupyter's form of MIME bundles."""
     value = dataclasses.asdict(dataclasses.replace(execution, results=()))
-    value["results"] = [result._repr_mimebundle_() for result in execution.results]
+    value["results"] = [result.to_bundle() for result in execution.results]
     return value

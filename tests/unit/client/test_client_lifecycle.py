@@ -350,5 +350,5 @@ async def test_a_sandbox_that_has_only_an_address_says_so(sandbox):
 
 
 async def test_no_cluster_is_an_error_that_says_what_to_do(tmp_path):
-    with pytest.raises(SandboxUnavailable, match="there is no such file. Check --kubeconfig"):
+    with pytest.raises(SandboxUnavailable, match=r"there is no such file\. Check --kubeconfig"):
         await AsyncSandbox.list(kubeconfig=str(tmp_path / "none"))
