@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Any, Self, Unpack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Self, Unpack
 
 from sandbox_client.contexts import AsyncContexts
-from sandbox_client.errors import SandboxError
+from sandbox_client.errors import InvalidArgument, SandboxError
 from sandbox_client.execution import CodeRunner
 from sandbox_client.files import AsyncFiles
+from sandbox_client.local.address import check_local_name, local_name
 from sandbox_client.models.saved_variables import describe_wake
 from sandbox_client.options import (
     CONNECT_DEFAULTS,
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
     from sandbox_client.cluster.sessions import Cluster
     from sandbox_client.cluster.wake import Waker
+    from sandbox_client.local.named.waker import LocalWaker
     from sandbox_client.transport.endpoint import Endpoint
 
 
@@ -57,7 +60,7 @@ class AsyncSandbox(CodeRunner):
         name: str = "",
         resources: contextlib.AsyncExitStack | None = None,
         notice: str = "",
-        waker: Waker | None = None,
+        waker: Waker | LocalWaker | None = None,
     ) -> None:
         self.name = name
         self.notice = notice
@@ -110,16 +113,62 @@ class AsyncSandbox(CodeRunner):
         return sandbox
 
     @classmethod
+    # An option of `local` is called `name`, too. Here it is the session's.
+    async def create_local(  # type: ignore[misc]
+        cls,
+        name: str,
+        workspace: str | os.PathLike[str] | None = None,
+        store: str | os.PathLike[str] | None = None,
+        *,
+        idle_timeout: float | str = "4h",
+        lifetime: float | str = "24h",
+        on_idle: Literal["suspend", "delete"] = "suspend",
+        **options: Unpack[LocalOptions],
+    ) -> Self:
+        """Create a session on this machine that outlives this program, and connect to it.
+
+        `connect("local/NAME")` and `sandbox run --session local/NAME` use it later. `sandbox delete local/NAME` ends
+        it.
+
+        Code runs as the calling user: use a local session only for code that you trust.
+
+        Args:
+            name: The new session's name, `NAME` or `local/NAME`.
+            workspace: The folder that the code works in. If None, it is kept with the session and deleted with it.
+            store: The folder for pushed files, which outlive the session. Default: `~/.local/share/sandbox/store`.
+            idle_timeout: Time without use until `on_idle` happens: seconds, or text such as `15m`; 28 days at most.
+            lifetime: Time from each start until the session is suspended, in the same form.
+            on_idle: `suspend` saves the session and ends its processes; the next `connect` or call resumes it. `delete`
+                ends and removes it.
+            **options: The options of `local` except `name`: the workspace in the store has the session's name.
+
+        Raises:
+            Conflict: There is a session of that name already.
+            SessionFailed: The [local] extra is missing, or a process did not start; the message has the end of its log.
+            InvalidArgument: An option is wrong; `field` names it.
+        """
+        from sandbox_client.local.named.connect import create_and_connect  # noqa: PLC0415 - only for local sessions
+        from sandbox_client.local.named.operations import LocalRequest  # noqa: PLC0415 - same
+
+        chosen: Any = complete(options, LOCAL_DEFAULTS)
+        workspace, store = (None if path is None else Path(path) for path in (workspace, store))
+        request = LocalRequest(check_local_name(name), workspace, store, idle_timeout, lifetime, on_idle)
+        endpoint, waker = await create_and_connect(request, chosen)
+        return cls(endpoint, name=f"local/{request.name}", waker=waker)
+
+    @classmethod
     @with_options(ConnectOptions, CONNECT_DEFAULTS)
     async def connect(cls, name: str, *, wake: bool = True, **options: Unpack[ConnectOptions]) -> Self:
         """Connect to a session of the cluster: directly from inside the cluster, otherwise through a port-forward.
+
+        `local/NAME` is a session on this machine that `create_local` or `sandbox create --local` created.
 
         A suspended session is resumed first; `notice` then says what was kept and what was lost. If the session is
         suspended later, the next call resumes it. A call that was running at that moment is not repeated automatically,
         because it may have started.
 
         Args:
-            name: The SandboxSession's name.
+            name: The SandboxSession's name, or `local/NAME`.
             wake: Resume a suspended session, now or in a later call. Otherwise it is an error: SessionFailed now,
                 FailedPrecondition or SandboxUnavailable later.
             **options: See ConnectOptions.
@@ -128,17 +177,22 @@ class AsyncSandbox(CodeRunner):
             NotFound: There is no such session.
             SessionFailed: The session is not Ready; the message has its conditions.
         """
+        chosen = complete(options, CONNECT_DEFAULTS)
+        if (local := local_name(name)) is not None:
+            from sandbox_client.local.named.connect import connect_local  # noqa: PLC0415 - only for local sessions
+
+            endpoint, waker, notice = await connect_local(local, wakes=wake, options=chosen)
+            return cls(endpoint, name=name, notice=notice, waker=waker)
         from sandbox_client.cluster.wake import Waker  # noqa: PLC0415 - the kubernetes package is slow to import
 
-        chosen = complete(options, CONNECT_DEFAULTS)
         waiting: Any = {"timeout": chosen["timeout"], "on_phase": chosen["on_phase"] or ignore}
         cluster = await _open_cluster(chosen)
         if not wake:
             endpoint, resources = await cluster.connect(name)
             return cls(endpoint, name=name, resources=resources)
         was_suspended = await cluster.wake(name, **waiting)
-        waker = await Waker.open(cluster, name, **waiting)
-        sandbox = cls(waker.endpoint, name=name, waker=waker)
+        cluster_waker = await Waker.open(cluster, name, **waiting)
+        sandbox = cls(cluster_waker.endpoint, name=name, waker=cluster_waker)
         if was_suspended:
             await note_wake(sandbox)
         return sandbox
@@ -170,6 +224,8 @@ class AsyncSandbox(CodeRunner):
         from sandbox_client.cluster.sessions import SessionRequest  # noqa: PLC0415 - the kubernetes package is slow
         from sandbox_client.cluster.wake import Waker  # noqa: PLC0415 - same
 
+        if local_name(name) is not None:
+            raise InvalidArgument(f"{name} is not a session of a cluster: create it with create_local", field="name")
         chosen = complete(options, CONNECT_DEFAULTS)
         waiting: Any = {"timeout": chosen["timeout"], "on_phase": chosen["on_phase"] or ignore}
         cluster = await _open_cluster(chosen)
