@@ -7,6 +7,7 @@ import click
 from sandbox_client.cli import processes, sessions
 from sandbox_client.cli.exec import exec_
 from sandbox_client.cli.files import files, push
+from sandbox_client.cli.local.endpoint import endpoint
 from sandbox_client.cli.mcp import mcp
 from sandbox_client.cli.run import run
 from sandbox_client.cli.top import top
@@ -22,6 +23,7 @@ Examples:
   sandbox run --session my-session script.py
   sandbox exec --session my-session -it -- bash
   sandbox push my-session && sandbox suspend my-session
+  sandbox create --local demo                    on this machine, as local/demo
 
 \b
 Exit codes:
@@ -56,6 +58,7 @@ for _command in (
     sessions.logs,
     files,
     push,
+    endpoint,
     mcp,
 ):
     main.add_command(_command)

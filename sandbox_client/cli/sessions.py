@@ -1,4 +1,4 @@
-"""`sandbox create`, `list`, `suspend`, `resume`, `delete` and `logs`: the sessions of a cluster."""
+"""`sandbox create`, `list`, `suspend`, `resume`, `delete` and `logs`: sessions of a cluster, and those of local.py."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from sandbox_client.cli.local import sessions as local
 from sandbox_client.cli.options import Target, with_target
-from sandbox_client.cluster.sessions import Cluster, SessionRequest, describe_failure
-from sandbox_client.errors import SessionFailed
+from sandbox_client.cluster.sessions import Cluster, ClusterOptions, SessionRequest, describe_failure
+from sandbox_client.errors import SandboxUnavailable, SessionFailed
+from sandbox_client.local.address import local_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,10 +22,12 @@ _TIMEOUT: Final = click.option("--timeout", default=120.0, show_default=True, he
 
 
 @click.command(
+    cls=local.LocalOrCluster,
     epilog="""\b
 Examples:
+  sandbox create --local demo
   sandbox create my-session
-  sandbox create my-session --template data-science --env TZ=UTC --env LEVEL=3"""
+  sandbox create my-session --template data-science --env TZ=UTC --env LEVEL=3""",
 )
 @click.argument("name", required=False)
 @click.option("--template", default="default", show_default=True, help="Name of the SandboxTemplate.")
@@ -31,6 +35,7 @@ Examples:
     "--env", multiple=True, metavar="KEY=VALUE", help="Environment variable for code and commands. May be repeated."
 )
 @click.option("--keep-variables", is_flag=True, help="Restore Python variables after a suspend (best effort).")
+@local.with_local_flag
 @click.option("--wait/--no-wait", default=True, show_default=True, help="Wait until the session is Ready.")
 @_TIMEOUT
 @with_target
@@ -77,16 +82,27 @@ def _pair(word: str) -> tuple[str, str]:
     epilog="""\b
 Examples:
   sandbox list
+  sandbox list --local
   sandbox list -n team-a --output json""",
 )
+@click.option("--local", "is_local", is_flag=True, help="List only the sessions on this machine.")
 @with_target
-def list_(target: Target) -> None:
-    """List the sessions of a namespace. `sandbox top` shows more about each."""
+def list_(target: Target, is_local: bool) -> None:  # noqa: FBT001 - click passes it by name
+    """List the sessions of a namespace. `sandbox top` shows more about each.
+
+    Sessions on this machine, local/NAME, come first, unless an option names a namespace or a cluster.
+    """
 
     async def work() -> list[dict[str, Any]]:
         return await (await Cluster.open(target.cluster)).list()
 
-    rows = [_row(session) for session in asyncio.run(work())]
+    rows = [] if target.cluster != ClusterOptions() and not is_local else local.rows()
+    try:
+        rows += [] if is_local else [_row(session) for session in asyncio.run(work())]
+    except SandboxUnavailable as error:
+        # Without any cluster, the sessions on this machine are all that there are.
+        if error.reason != "NO_KUBECONFIG" or not rows:
+            raise
     if target.printer.is_json:
         target.printer.print_json(rows)
         return
@@ -116,6 +132,9 @@ def suspend(target: Target, name: str, timeout: float) -> None:
 
     Files are kept. Variables are lost, unless the session keeps them (`sandbox create --keep-variables`).
     """
+    if (bare := local_name(name)) is not None:
+        local.suspend(target, bare)
+        return
     _change(target, name, "Suspended", timeout)
 
 
@@ -125,6 +144,9 @@ def suspend(target: Target, name: str, timeout: float) -> None:
 @with_target
 def resume(target: Target, name: str, timeout: float) -> None:
     """Start a suspended session again, with its files."""
+    if (bare := local_name(name)) is not None:
+        local.resume(target, bare)
+        return
     _change(target, name, "Ready", timeout)
 
 
@@ -151,6 +173,9 @@ def _change(target: Target, name: str, phase: str, timeout: float) -> None:
 @with_target
 def delete(target: Target, name: str) -> None:
     """Delete a session. Pushed files stay in storage."""
+    if (bare := local_name(name)) is not None:
+        local.delete(target, bare)
+        return
 
     async def work() -> None:
         await (await Cluster.open(target.cluster)).delete(name)
@@ -177,6 +202,9 @@ Examples:
 @with_target
 def logs(target: Target, name: str, container: str | None, tail: int) -> None:
     """Print the last log lines of a session's containers."""
+    if (bare := local_name(name)) is not None:
+        local.logs(target, bare, container, tail)
+        return
     wanted = [container] if container else ["agent", "sandbox"]
 
     async def work() -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from sandbox_client.errors import InvalidArgument
 from sandbox_client.local.named.operations import LocalRequest, create, find_ready
@@ -11,6 +11,8 @@ from sandbox_client.local.named.waker import LocalWaker, wake_notice
 from sandbox_client.options import ignore
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from sandbox_client.options import ConnectOptions, LocalOptions
     from sandbox_client.transport.endpoint import Endpoint
 
@@ -51,7 +53,7 @@ async def create_and_connect(request: LocalRequest, options: LocalOptions) -> tu
     return waker.endpoint, waker
 
 
-def refuse_cluster_options(name: str, options: ConnectOptions) -> None:
+def refuse_cluster_options(name: str, options: Mapping[str, Any]) -> None:
     """Refuse options that choose a cluster, because the session is not in one.
 
     Raises:

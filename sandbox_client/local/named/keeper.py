@@ -222,8 +222,9 @@ async def _start(folder: Path, record: Record) -> RunningSession:
         SandboxError: They did not start.
         OSError: The same.
     """
-    on_progress = {"on_progress": lambda step: _report({"step": step})}
-    options: Any = complete({**record.options, **on_progress}, LOCAL_DEFAULTS)
+    # Another version may have written the record, with other options.
+    known = {name: value for name, value in record.options.items() if name in LOCAL_DEFAULTS}
+    options: Any = complete({**known, "on_progress": lambda step: _report({"step": step})}, LOCAL_DEFAULTS)
     places = Places(Path(record.workspace), Path(record.store), folder / "home", folder)
     starting = asyncio.ensure_future(start_session(places, record.uid, options))
     loop = asyncio.get_running_loop()
