@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import logging
 import shutil
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from sandbox_client.errors import FailedPrecondition, NotFound, SandboxError, SandboxUnavailable, Unauthenticated
+from sandbox_client.errors import (
+    Conflict,
+    FailedPrecondition,
+    NotFound,
+    SandboxError,
+    SandboxUnavailable,
+    Unauthenticated,
+)
+from sandbox_client.local.address import local_name
 from sandbox_client.sandbox import AsyncSandbox, note_wake
 
 if TYPE_CHECKING:
@@ -28,6 +37,7 @@ RENEWED: Final = (
 RESTARTED: Final = "the interpreter was restarted since the last call: files were kept; variables of {} were lost"
 _OVER_REASONS: Final = frozenset({"LIFETIME_EXPIRED", "DRAINING", "NOT_BOUND"})
 """Error reasons of an agent whose session is over."""
+_CREATE_ATTEMPTS: Final = 3
 _log = logging.getLogger(__name__)
 
 
@@ -169,18 +179,20 @@ def cluster_sessions(
     timeout: float = 120.0,
     keep_variables: bool = False,
 ) -> Callable[[], Awaitable[AsyncSandbox]]:
-    """Return an opener of one session of the cluster, for SandboxTools.
+    """Return an opener of one session of the cluster, or of `local/NAME` on this machine, for SandboxTools.
 
     The opener creates the session if it does not exist, and resumes it if it is suspended.
 
     Args:
-        name: The SandboxSession's name.
+        name: The SandboxSession's name, or `local/NAME`.
         options: The cluster and namespace.
         template: The SandboxTemplate, if the session is created.
         timeout: Seconds to wait until it is Ready.
         keep_variables: Whether a session that is created here keeps Python variables when it is suspended. An existing
             session follows its own `lifecycle.keepVariables`.
     """
+    if (local := local_name(name)) is not None:
+        return _named_local_session(local, options, timeout, keep_variables=keep_variables)
     spec = {"lifecycle": {"keepVariables": True}} if keep_variables else {}
 
     async def open_session() -> AsyncSandbox:
@@ -198,5 +210,26 @@ def cluster_sessions(
         if was_suspended:
             await note_wake(sandbox)
         return sandbox
+
+    return open_session
+
+
+def _named_local_session(
+    name: str,
+    options: ClusterOptions | None,
+    timeout: float,
+    *,
+    keep_variables: bool,
+) -> Callable[[], Awaitable[AsyncSandbox]]:
+    given: dict[str, Any] = {} if options is None else dataclasses.asdict(options)
+
+    async def open_session() -> AsyncSandbox:
+        for _ in range(_CREATE_ATTEMPTS):
+            with contextlib.suppress(NotFound):
+                return await AsyncSandbox.connect(f"local/{name}", timeout=timeout, **given)
+            # Another program may create it at the same moment.
+            with contextlib.suppress(Conflict):
+                return await AsyncSandbox.create_local(name, keep_variables=keep_variables)
+        return await AsyncSandbox.connect(f"local/{name}", timeout=timeout, **given)
 
     return open_session

@@ -59,6 +59,7 @@ async def launch(folder: Path, on_progress: Callable[[str], object]) -> None:
         keeper.stdin.close()
         with contextlib.suppress(OSError):
             await asyncio.shield(asyncio.to_thread(wait_unlocked, folder / KEEPER_LOCK, _END_TIMEOUT))
+        await keeper.stdout.read()
         raise
     finally:
         keeper.stdin.close()
@@ -67,14 +68,16 @@ async def launch(folder: Path, on_progress: Callable[[str], object]) -> None:
 
 
 async def _follow(lines: asyncio.StreamReader, folder: Path, on_progress: Callable[[str], object]) -> None:
-    """Read what the keeper reports until the session is ready. Raises its error."""
+    """Read what the keeper reports. It closes its output when the session is ready. Raises its error."""
     async for line in lines:
         fact = json.loads(line)
         if "error" in fact:
             raise error_of(fact)
+        if "step" in fact:
+            on_progress(fact["step"])
         if "ready" in fact:
+            await lines.read()
             return
-        on_progress(fact["step"])
     raise SessionFailed(f"the session did not start:\n{_end_of_log(folder)}", reason="PROCESS_EXITED")
 
 

@@ -25,7 +25,7 @@ from sandbox_client.local.named.durations import seconds_of
 from sandbox_client.local.named.keeper_calls import call_keeper
 from sandbox_client.local.named.launch import launch
 from sandbox_client.local.named.record import Phase, Record, load_record, save_record
-from sandbox_client.local.named.registry import KEEPER_LOCK, Registry
+from sandbox_client.local.named.registry import INCOMPLETE, KEEPER_LOCK, Registry
 from sandbox_client.local.named.reports import describe_failure
 from sandbox_client.local.named.state_files import data_home, wait_unlocked, write_private
 from sandbox_client.local.named.strays import end_strays, remove_run_folder
@@ -45,6 +45,8 @@ _END_TIMEOUT: Final = 30.0
 """Seconds for a session's processes to end."""
 _SAVE_TIMEOUT: Final = 630.0
 """Seconds for a suspend, which saves all files."""
+_RECORD_TIMEOUT: Final = 2.0
+"""Seconds between the creation of a session's folder and of its record, on a very slow disk."""
 _POLL: Final = 0.05
 
 
@@ -135,8 +137,15 @@ async def find_ready(
         SessionFailed: It failed, or is suspended and `wakes` is false, or is still being changed.
     """
     registry, deadline = Registry(), time.monotonic() + timeout
+    may_appear = time.monotonic() + _RECORD_TIMEOUT
     while True:
-        record = registry.read(name)
+        try:
+            record = registry.read(name)
+        except SessionFailed as error:
+            if error.reason != INCOMPLETE or time.monotonic() >= may_appear:
+                raise
+            await asyncio.sleep(_POLL)
+            continue
         if record.phase is Phase.READY:
             return record, False
         if record.phase is Phase.SUSPENDED:
@@ -193,7 +202,7 @@ async def delete(name: str) -> Path | None:
                 if record is not None:
                     await call_keeper(record, "delete", seconds=5)
             if record is None or not await asyncio.to_thread(wait_unlocked, folder / KEEPER_LOCK, _END_TIMEOUT):
-                await _kill_keeper(folder)
+                await _stop_keeper(folder)
         await asyncio.to_thread(_clean, folder, record)
         await asyncio.to_thread(registry.remove, name)
     stored = None if record is None else _stored_files(Path(record.store), name)
@@ -299,13 +308,15 @@ async def _wait_end(record: Record, folder: Path) -> None:
         raise SessionFailed(f"the processes of {record.address} do not end: delete it", reason="BUSY")
 
 
-async def _kill_keeper(folder: Path) -> None:
-    """Kill a keeper that does not end. Its process guard then ends the rest."""
-    with contextlib.suppress(FileNotFoundError, ValueError, ProcessLookupError):
-        # The lock says that the keeper lives, so the id is still its own.
-        os.kill(int((folder / KEEPER_LOCK).read_text()), signal.SIGKILL)
-    if not await asyncio.to_thread(wait_unlocked, folder / KEEPER_LOCK, _END_TIMEOUT):
-        raise SessionFailed(f"the processes of local/{folder.name} do not end", reason="BUSY")
+async def _stop_keeper(folder: Path) -> None:
+    """End a keeper that does not answer. If it is killed, its process guard ends the rest."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with contextlib.suppress(FileNotFoundError, ValueError, ProcessLookupError):
+            # The lock says that the keeper lives, so the id is still its own.
+            os.kill(int((folder / KEEPER_LOCK).read_text()), number)
+        if await asyncio.to_thread(wait_unlocked, folder / KEEPER_LOCK, _END_TIMEOUT):
+            return
+    raise SessionFailed(f"the processes of local/{folder.name} do not end", reason="BUSY")
 
 
 def _clean(folder: Path, record: Record | None) -> None:

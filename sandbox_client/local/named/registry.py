@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 CHANGE_LOCK: Final = "change.lock"
 KEEPER_LOCK: Final = "keeper.lock"
+INCOMPLETE: Final = "INCOMPLETE"
+"""Reason of the error for a session without a record."""
 
 
 def not_found(name: str) -> NotFound:
@@ -111,7 +113,7 @@ class Registry:
                 raise SessionFailed(
                     f"local/{name} is being created, or its creation was interrupted. If so, delete it: sandbox delete "
                     f"local/{name}",
-                    reason="NOT_READY",
+                    reason=INCOMPLETE,
                 ) from None
             raise not_found(name) from None
         if is_alive:
