@@ -122,7 +122,9 @@ class Registry:
             return dataclasses.replace(record, phase=Phase.PENDING)
         if record.phase is Phase.SUSPENDED:
             return record
-        problem = record.problem or "its processes ended without a suspend: they were killed, or this machine restarted"
+        problem = record.problem or (
+            "its processes ended without a suspend: they were killed, this machine restarted, or its disk was full"
+        )
         return dataclasses.replace(record, phase=Phase.FAILED, problem=problem)
 
     def is_alive(self, name: str) -> bool:

@@ -39,16 +39,19 @@ def _xdg(variable: str, default: str) -> Path:
 
 
 def write_private(path: Path, content: bytes) -> None:
-    """Write a file at once, readable for this user only."""
+    """Write a file at once, readable for this user only. An OSError names the file."""
     part = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
         part.replace(path)
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(OSError):
             part.unlink()
+        if isinstance(error, OSError) and error.filename is None:
+            # A full disk: the error of a write does not name the file.
+            error.filename = str(path)
         raise
 
 
