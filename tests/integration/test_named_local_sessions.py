@@ -281,6 +281,42 @@ async def test_of_two_creates_at_once_one_succeeds_and_its_session_works():
         assert (await winner.run_code("1 + 1")).text == "2"
 
 
+async def test_commands_that_wake_a_session_at_once_start_it_once():
+    async with await AsyncSandbox.create_local("demo") as sandbox:
+        await operations.suspend("demo")
+        woken = await asyncio.gather(
+            AsyncSandbox.connect("local/demo"), AsyncSandbox.connect("local/demo"), operations.resume("demo")
+        )
+        assert len({each.endpoint.address for each in woken[:2]}) == 1
+        await woken[0].run_code("x = 3")
+        assert (await woken[1].run_code("x")).text == (await sandbox.run_code("x")).text == "3"
+        for each in woken[:2]:
+            await each.close()
+
+
+async def test_a_session_that_is_suspended_stays_so_for_a_client_that_does_not_wake_it():
+    async with await AsyncSandbox.create_local("demo"):
+        await operations.suspend("demo")
+    with pytest.raises(SessionFailed, match="sandbox resume local/demo"):
+        await AsyncSandbox.connect("local/demo", wake=False)
+    await operations.resume("demo")
+    async with await AsyncSandbox.connect("local/demo", wake=False) as sandbox:
+        assert (await sandbox.run_code("1")).text == "1"
+        await operations.suspend("demo")
+        with pytest.raises(SandboxUnavailable):
+            await sandbox.run_code("1")
+    assert phase_of("demo") is Phase.SUSPENDED
+
+
+async def test_a_call_during_a_suspend_waits_and_runs_in_the_resumed_session():
+    async with await AsyncSandbox.create_local("demo") as sandbox:
+        await sandbox.run("head -c 30000000 /dev/urandom > large")
+        suspending = asyncio.create_task(operations.suspend("demo"))
+        await asyncio.sleep(0.2)
+        assert (await sandbox.run_code("1 + 1")).text == "2"
+        await suspending
+
+
 async def test_the_openers_of_two_agents_share_one_session():
     opener = cluster_sessions("local/demo")
     first, second = await asyncio.gather(opener(), opener())

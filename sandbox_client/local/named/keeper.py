@@ -37,8 +37,8 @@ _LOCK_TIMEOUT: Final = 10.0
 """Seconds to get the lock. Programs that look at the session hold it for a moment."""
 _POLL: Final = 1.0
 """Seconds between two looks at the processes."""
-_IDLE_POLL: Final = 60.0
-"""Maximum number of seconds between two questions to the agent."""
+_IDLE_RETRY: Final = 10.0
+"""Seconds until the agent is asked again after it did not answer."""
 
 _log = logging.getLogger("sandbox_client.local.named.keeper")
 
@@ -119,12 +119,12 @@ class Keeper:
         if time.monotonic() < self._check_idle_at:
             return False
         try:
-            idle = await self._session.control.idle_seconds()
+            left = self._record.idle_timeout - await self._session.control.idle_seconds()
         except SandboxError as error:
             _log.warning("the agent does not say how long it has been idle: %s", error)
-            idle = 0.0
-        left = self._record.idle_timeout - idle
-        self._check_idle_at = time.monotonic() + min(left, _IDLE_POLL)
+            left = _IDLE_RETRY
+        # Earlier than this it cannot have been idle for long enough.
+        self._check_idle_at = time.monotonic() + left
         return left <= 0
 
     async def _end_idle(self) -> None:

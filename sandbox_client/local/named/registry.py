@@ -155,7 +155,8 @@ class Registry:
 
     def remove(self, name: str) -> None:
         """Remove a session's folder. The name is free at once."""
-        doomed = self.root / f".deleted-{name}-{os.urandom(4).hex()}"
         with contextlib.suppress(FileNotFoundError):
-            self.folder(name).rename(doomed)
+            self.folder(name).rename(self.root / f".deleted-{name}-{os.urandom(4).hex()}")
+        # Also those of earlier removals that were interrupted.
+        for doomed in self.root.glob(".deleted-*"):
             remove_tree(doomed)

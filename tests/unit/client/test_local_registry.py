@@ -99,6 +99,7 @@ def test_a_name_is_given_once(registry, folder):
     with pytest.raises(Conflict, match="sandbox delete local/demo"):
         registry.add("demo")
     assert registry.names() == ["demo"]
+    (registry.root / ".deleted-other-1" / "left").mkdir(parents=True)
     registry.remove("demo")
     assert registry.names() == []
     assert list(registry.root.iterdir()) == []
