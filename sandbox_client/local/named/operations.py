@@ -205,8 +205,13 @@ async def delete(name: str) -> Path | None:
                 await _stop_keeper(folder)
         await asyncio.to_thread(_clean, folder, record)
         await asyncio.to_thread(registry.remove, name)
-    stored = None if record is None else _stored_files(Path(record.store), name)
-    return stored if stored is not None and stored.exists() else None
+    if record is None:
+        return None
+    stored = _stored_files(Path(record.store), name)
+    with contextlib.suppress(OSError):
+        # The agent creates it, even if nothing is ever saved.
+        stored.rmdir()
+    return stored if stored.exists() else None
 
 
 async def set_lifetime(name: str, lifetime: float | str) -> Record:
