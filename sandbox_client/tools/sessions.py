@@ -4,23 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
 import logging
 import shutil
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from sandbox_client.errors import (
-    Conflict,
-    FailedPrecondition,
-    NotFound,
-    SandboxError,
-    SandboxUnavailable,
-    Unauthenticated,
-)
+from sandbox_client.errors import FailedPrecondition, NotFound, SandboxError, SandboxUnavailable, Unauthenticated
 from sandbox_client.local.address import local_name
 from sandbox_client.sandbox import AsyncSandbox, note_wake
+from sandbox_client.tools.named_local import NamedLocalSession
 
 if TYPE_CHECKING:
     import os
@@ -37,7 +30,6 @@ RENEWED: Final = (
 RESTARTED: Final = "the interpreter was restarted since the last call: files were kept; variables of {} were lost"
 _OVER_REASONS: Final = frozenset({"LIFETIME_EXPIRED", "DRAINING", "NOT_BOUND"})
 """Error reasons of an agent whose session is over."""
-_CREATE_ATTEMPTS: Final = 3
 _log = logging.getLogger(__name__)
 
 
@@ -192,7 +184,7 @@ def cluster_sessions(
             session follows its own `lifecycle.keepVariables`.
     """
     if (local := local_name(name)) is not None:
-        return _named_local_session(local, options, timeout, keep_variables=keep_variables)
+        return NamedLocalSession(local, options, timeout=timeout, keep_variables=keep_variables)
     spec = {"lifecycle": {"keepVariables": True}} if keep_variables else {}
 
     async def open_session() -> AsyncSandbox:
@@ -210,26 +202,5 @@ def cluster_sessions(
         if was_suspended:
             await note_wake(sandbox)
         return sandbox
-
-    return open_session
-
-
-def _named_local_session(
-    name: str,
-    options: ClusterOptions | None,
-    timeout: float,
-    *,
-    keep_variables: bool,
-) -> Callable[[], Awaitable[AsyncSandbox]]:
-    given: dict[str, Any] = {} if options is None else dataclasses.asdict(options)
-
-    async def open_session() -> AsyncSandbox:
-        for _ in range(_CREATE_ATTEMPTS):
-            with contextlib.suppress(NotFound):
-                return await AsyncSandbox.connect(f"local/{name}", timeout=timeout, **given)
-            # Another program may create it at the same moment.
-            with contextlib.suppress(Conflict):
-                return await AsyncSandbox.create_local(name, keep_variables=keep_variables)
-        return await AsyncSandbox.connect(f"local/{name}", timeout=timeout, **given)
 
     return open_session
