@@ -123,12 +123,13 @@ def ignore(_description: str) -> None:
     """Do nothing: the default of `on_progress` and `on_phase`."""
 
 
-def with_options(options: type, defaults: Mapping[str, Any]) -> Callable[[CallT], CallT]:
+def with_options(options: type, defaults: Mapping[str, Any], *parents: type) -> Callable[[CallT], CallT]:
     """Make the signature and the docstring of a call that takes `**options` show each option.
 
     Args:
         options: The TypedDict of the options. Its descriptions replace the line `**options: ...` of the docstring.
         defaults: The default of each option.
+        *parents: The TypedDicts that `options` inherits from, whose descriptions follow.
     """
 
     def decorate(call: CallT) -> CallT:
@@ -138,7 +139,8 @@ def with_options(options: type, defaults: Mapping[str, Any]) -> Callable[[CallT]
         decorated.__signature__ = signature.replace(parameters=[*own, *_parameters(options, defaults)])
         # There are no docstrings under `python -OO`.
         if call.__doc__ and options.__doc__:
-            decorated.__doc__ = _LINE.sub(lambda line: _describe(options.__doc__ or "", line[1]), call.__doc__)
+            docs = [each.__doc__ or "" for each in (options, *parents)]
+            decorated.__doc__ = _LINE.sub(lambda line: "\n".join(_describe(doc, line[1]) for doc in docs), call.__doc__)
         return call
 
     return decorate

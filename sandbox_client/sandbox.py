@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self, Unpack
+import logging
+from typing import TYPE_CHECKING, Any, Final, Self, Unpack
 
 from sandbox_client.contexts import AsyncContexts
-from sandbox_client.errors import InvalidArgument, SandboxError
+from sandbox_client.errors import InvalidArgument, NotFound, SandboxError
 from sandbox_client.execution import CodeRunner
 from sandbox_client.files import AsyncFiles
-from sandbox_client.local.address import check_local_name, local_name
+from sandbox_client.lifecycle.control import ControlledSession, LocalControl, SessionControl
+from sandbox_client.lifecycle.options import CREATE_DEFAULTS, CreateOptions, SessionOptions
+from sandbox_client.local.address import local_name
+from sandbox_client.local.named_session import NamedLocalSession
 from sandbox_client.models.saved_variables import describe_wake
 from sandbox_client.options import (
     CONNECT_DEFAULTS,
@@ -27,16 +31,19 @@ from sandbox_client.workspace import AsyncWorkspace
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Callable, Mapping
     from types import TracebackType
 
     from sandbox_client.cluster.sessions import Cluster
     from sandbox_client.cluster.wake import Waker
+    from sandbox_client.lifecycle.session_info import SessionInfo
     from sandbox_client.local.named.waker import LocalWaker
     from sandbox_client.transport.endpoint import Endpoint
 
+_log: Final = logging.getLogger(__name__)
 
-class AsyncSandbox(CodeRunner):
+
+class AsyncSandbox(CodeRunner, ControlledSession, NamedLocalSession):
     """One session: an isolated place that runs code and keeps its variables and files.
 
     Create it with `await AsyncSandbox.local()`, `.connect(name)` or `.create()`, and use it as an async context
@@ -51,6 +58,7 @@ class AsyncSandbox(CodeRunner):
         notice: A message for the caller if the session was suspended: what was kept and what was lost; "" if there is
             nothing to say. A call that resumes the session sets it before it returns.
         waker: Resumes the session when a call finds it suspended; None if nothing does.
+        is_ephemeral: Whether `close` also deletes the session from the cluster.
     """
 
     def __init__(
@@ -61,10 +69,14 @@ class AsyncSandbox(CodeRunner):
         resources: contextlib.AsyncExitStack | None = None,
         notice: str = "",
         waker: Waker | LocalWaker | None = None,
+        control: SessionControl | None = None,
+        is_ephemeral: bool = False,
     ) -> None:
         self.name = name
         self.notice = notice
         self.waker = waker
+        self.is_ephemeral = is_ephemeral
+        self._control = control or SessionControl()
         self._resources = resources or contextlib.AsyncExitStack()
         if waker is not None:
             waker.on_notice = self._set_notice
@@ -107,54 +119,11 @@ class AsyncSandbox(CodeRunner):
 
         chosen = complete(options, LOCAL_DEFAULTS)
         endpoint, resources = await start_local(workspace, store, chosen)
-        sandbox = cls(endpoint, name=chosen["name"], resources=resources)
+        control = LocalControl(chosen["name"], chosen["egress"])
+        sandbox = cls(endpoint, name=chosen["name"], resources=resources, control=control)
         if chosen["keep_variables"] and (variables := await sandbox.contexts.kept_variables()) is not None:
             sandbox.notice = describe_wake(variables)
         return sandbox
-
-    @classmethod
-    # An option of `local` is called `name`, too. Here it is the session's.
-    async def create_local(  # type: ignore[misc]
-        cls,
-        name: str,
-        workspace: str | os.PathLike[str] | None = None,
-        store: str | os.PathLike[str] | None = None,
-        *,
-        idle_timeout: float | str = "4h",
-        lifetime: float | str = "24h",
-        on_idle: Literal["suspend", "delete"] = "suspend",
-        **options: Unpack[LocalOptions],
-    ) -> Self:
-        """Create a session on this machine that outlives this program, and connect to it.
-
-        `connect("local/NAME")` and `sandbox run --session local/NAME` use it later. `sandbox delete local/NAME` ends
-        it.
-
-        Code runs as the calling user: use a local session only for code that you trust.
-
-        Args:
-            name: The new session's name, `NAME` or `local/NAME`.
-            workspace: The folder that the code works in. If None, it is kept with the session and deleted with it.
-            store: The folder for pushed files, which outlive the session. Default: `~/.local/share/sandbox/store`.
-            idle_timeout: Time without use until `on_idle` happens: seconds, or text such as `15m`; 28 days at most.
-            lifetime: Time from each start until the session is suspended, in the same form.
-            on_idle: `suspend` saves the session and ends its processes; the next `connect` or call resumes it. `delete`
-                ends and removes it.
-            **options: The options of `local` except `name`: the workspace in the store has the session's name.
-
-        Raises:
-            Conflict: There is a session of that name already.
-            SessionFailed: The [local] extra is missing, or a process did not start; the message has the end of its log.
-            InvalidArgument: An option is wrong; `field` names it.
-        """
-        from sandbox_client.local.named.connect import create_and_connect  # noqa: PLC0415 - only for local sessions
-        from sandbox_client.local.named.operations import LocalRequest  # noqa: PLC0415 - same
-
-        chosen: Any = complete(options, LOCAL_DEFAULTS)
-        workspace, store = (None if path is None else Path(path) for path in (workspace, store))
-        request = LocalRequest(check_local_name(name), workspace, store, idle_timeout, lifetime, on_idle)
-        endpoint, waker = await create_and_connect(request, chosen)
-        return cls(endpoint, name=f"local/{request.name}", waker=waker)
 
     @classmethod
     @with_options(ConnectOptions, CONNECT_DEFAULTS)
@@ -180,63 +149,110 @@ class AsyncSandbox(CodeRunner):
         chosen = complete(options, CONNECT_DEFAULTS)
         if (local := local_name(name)) is not None:
             from sandbox_client.local.named.connect import connect_local  # noqa: PLC0415 - only for local sessions
+            from sandbox_client.local.named.control import NamedControl  # noqa: PLC0415 - same
 
             endpoint, waker, notice = await connect_local(local, wakes=wake, options=chosen)
-            return cls(endpoint, name=name, notice=notice, waker=waker)
+            return cls(endpoint, name=name, notice=notice, waker=waker, control=NamedControl(local))
         from sandbox_client.cluster.wake import Waker  # noqa: PLC0415 - the kubernetes package is slow to import
 
         waiting: Any = {"timeout": chosen["timeout"], "on_phase": chosen["on_phase"] or ignore}
         cluster = await _open_cluster(chosen)
         if not wake:
+            from sandbox_client.cluster.client import ClusterControl  # noqa: PLC0415 - same
+
             endpoint, resources = await cluster.connect(name)
-            return cls(endpoint, name=name, resources=resources)
+            return cls(endpoint, name=name, resources=resources, control=ClusterControl(cluster, name))
         was_suspended = await cluster.wake(name, **waiting)
         cluster_waker = await Waker.open(cluster, name, **waiting)
-        sandbox = cls(cluster_waker.endpoint, name=name, waker=cluster_waker)
+        sandbox = cls(cluster_waker.endpoint, name=name, waker=cluster_waker, control=cluster_waker.control)
         if was_suspended:
             await note_wake(sandbox)
         return sandbox
 
     @classmethod
-    @with_options(ConnectOptions, CONNECT_DEFAULTS)
-    async def create(
-        cls,
-        name: str | None = None,
-        *,
-        template: str = "default",
-        env: Mapping[str, str] | None = None,
-        spec: Mapping[str, Any] | None = None,
-        **options: Unpack[ConnectOptions],
-    ) -> Self:
+    @with_options(CreateOptions, CREATE_DEFAULTS, SessionOptions, ConnectOptions)
+    async def create(cls, name: str | None = None, **options: Unpack[CreateOptions]) -> Self:
         """Create a session in the cluster, wait until it is Ready, and connect.
 
         Args:
-            name: The new session's name; a random one if None.
-            template: The SandboxTemplate's name.
-            env: Environment variables of cells and commands.
-            spec: Further fields of the SandboxSession's spec, such as `{"lifecycle": {"idleTimeout": "1h"}}`.
-            **options: See ConnectOptions.
+            name: The new session's name. If None, it gets a random one, and is ephemeral.
+            **options: See CreateOptions.
 
         Raises:
             Conflict: There is a session of that name already.
-            SessionFailed: The session did not become Ready; the message has its conditions.
+            InvalidArgument: An argument is wrong, or `spec` sets the same field; `field` names it.
+            SessionFailed: The session did not become Ready, or has a problem with which waiting does not help. The
+                message has its conditions. A session that is not ephemeral is kept.
         """
-        from sandbox_client.cluster.sessions import SessionRequest  # noqa: PLC0415 - the kubernetes package is slow
+        from sandbox_client.cluster.client import make_request  # noqa: PLC0415 - the kubernetes package is slow
+        from sandbox_client.cluster.start_policy import describe_limits  # noqa: PLC0415 - same
         from sandbox_client.cluster.wake import Waker  # noqa: PLC0415 - same
 
         if local_name(name) is not None:
             raise InvalidArgument(f"{name} is not a session of a cluster: create it with create_local", field="name")
-        chosen = complete(options, CONNECT_DEFAULTS)
+        chosen = complete(options, CREATE_DEFAULTS)
         waiting: Any = {"timeout": chosen["timeout"], "on_phase": chosen["on_phase"] or ignore}
+        is_ephemeral = name is None if chosen["ephemeral"] is None else chosen["ephemeral"]
         cluster = await _open_cluster(chosen)
-        created = await cluster.create(SessionRequest(name, template, dict(env or {}), dict(spec or {})))
-        name = str(created["metadata"]["name"])
-        session = await cluster.wait_ready(name, since=created, **waiting)
-        waker = await Waker.open(cluster, name, session, **waiting)
-        return cls(waker.endpoint, name=name, waker=waker)
+        creation = asyncio.ensure_future(cluster.create(make_request(name, chosen)))
+        try:
+            created = await asyncio.shield(creation)
+            name = str(created["metadata"]["name"])
+            session = await cluster.wait_ready(name, since=created, **waiting)
+            waker = await Waker.open(cluster, name, session, **waiting)
+        except BaseException:
+            if is_ephemeral:
+                await _undo(creation, cluster)
+            raise
+        facts: Any = {"notice": describe_limits(session), "is_ephemeral": is_ephemeral}
+        return cls(waker.endpoint, name=name, waker=waker, control=waker.control, **facts)
+
+    @classmethod
+    async def list(
+        cls,
+        labels: Mapping[str, str] | None = None,
+        *,
+        namespace: str | None = None,
+        kubeconfig: str | None = None,
+        kube_context: str | None = None,
+    ) -> list[SessionInfo]:
+        """Return the sessions of a namespace. `AsyncCluster` does more with sessions that it does not connect to.
+
+        Args:
+            labels: Only sessions that have all of these labels; all sessions if None.
+            namespace: The namespace; that of the kubeconfig, or of this pod, if None.
+            kubeconfig: Path of a kubeconfig; the usual one if None.
+            kube_context: Context of the kubeconfig; the current one if None.
+
+        Raises:
+            SandboxUnavailable: No cluster is configured, or the API server does not respond.
+        """
+        from sandbox_client.cluster.client import AsyncCluster  # noqa: PLC0415 - the kubernetes package is slow
+
+        async with await AsyncCluster.open(namespace, kubeconfig=kubeconfig, kube_context=kube_context) as cluster:
+            return await cluster.list(labels)
+
+    async def delete(self) -> None:
+        """Delete the session, and close this sandbox. The stored workspace stays.
+
+        Raises:
+            SandboxError: The session could not be deleted; the sandbox is closed in any case.
+        """
+        self.is_ephemeral = False
+        try:
+            with contextlib.suppress(NotFound):
+                await self._control.delete()
+        finally:
+            await self.close()
 
     async def close(self) -> None:
-        """Close the connection. This ends a local session; a session of the cluster continues."""
+        """Close the connection. This ends a local session, and deletes an ephemeral one. Other sessions continue.
+
+        An ephemeral session that could not be deleted is logged as a warning.
+        """
+        if self.is_ephemeral:
+            self.is_ephemeral = False
+            await _delete_quietly(lambda _name: self._control.delete(), self.name)
         await self._resources.aclose()
 
     async def __aenter__(self) -> Self:
@@ -257,6 +273,23 @@ async def note_wake(sandbox: AsyncSandbox) -> None:
     # The connection is usable even if the agent cannot say which variables it kept.
     with contextlib.suppress(SandboxError):
         sandbox.notice = describe_wake(await sandbox.contexts.kept_variables())
+
+
+async def _undo(creation: asyncio.Future[dict[str, Any]], cluster: Cluster) -> None:
+    """Delete a session whose create failed or was cancelled. The request may still be on its way."""
+    with contextlib.suppress(SandboxError):
+        created = await creation
+        await _delete_quietly(cluster.delete, str(created["metadata"]["name"]))
+
+
+async def _delete_quietly(delete: Callable[[str], Awaitable[object]], name: str) -> None:
+    """Delete an ephemeral session. A failure must not hide the result of the work, or its error."""
+    try:
+        await delete(name)
+    except NotFound:
+        pass
+    except SandboxError as error:
+        _log.warning("the ephemeral session %s was not deleted: %s", name, error)
 
 
 async def _open_cluster(options: ConnectOptions) -> Cluster:

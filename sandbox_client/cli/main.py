@@ -7,6 +7,8 @@ import click
 from sandbox_client.cli import processes, sessions
 from sandbox_client.cli.exec import exec_
 from sandbox_client.cli.files import files, push
+from sandbox_client.cli.lifecycle.timeout import timeout
+from sandbox_client.cli.lifecycle.workspaces import workspaces
 from sandbox_client.cli.local.endpoint import endpoint
 from sandbox_client.cli.mcp import mcp
 from sandbox_client.cli.run import run
@@ -54,6 +56,8 @@ for _command in (
     top,
     sessions.suspend,
     sessions.resume,
+    timeout,
+    workspaces,
     sessions.delete,
     sessions.logs,
     files,

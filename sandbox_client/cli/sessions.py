@@ -9,14 +9,23 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from sandbox_client.cli.lifecycle.create_options import with_create_options
+from sandbox_client.cli.lifecycle.progress import show_progress
+from sandbox_client.cli.lifecycle.timeout import Expiry
 from sandbox_client.cli.local import sessions as local
 from sandbox_client.cli.options import Target, with_target
-from sandbox_client.cluster.sessions import Cluster, ClusterOptions, SessionRequest, describe_failure
-from sandbox_client.errors import SandboxUnavailable, SessionFailed
+from sandbox_client.cluster.client import AsyncCluster
+from sandbox_client.cluster.sessions import Cluster, ClusterOptions
+from sandbox_client.cluster.start_policy import describe_limits
+from sandbox_client.errors import SandboxUnavailable
 from sandbox_client.local.address import local_name
 
 if TYPE_CHECKING:
+    import datetime as dt
     from collections.abc import Mapping
+
+    from sandbox_client.cluster.session_request import SessionRequest
+    from sandbox_client.lifecycle.durations import Duration
 
 _TIMEOUT: Final = click.option("--timeout", default=120.0, show_default=True, help="Seconds to wait at most.")
 
@@ -27,54 +36,34 @@ _TIMEOUT: Final = click.option("--timeout", default=120.0, show_default=True, he
 Examples:
   sandbox create --local demo
   sandbox create my-session
-  sandbox create my-session --template data-science --env TZ=UTC --env LEVEL=3""",
+  sandbox create my-session --template data-science --env TZ=UTC --label team=a
+  sandbox create my-session --memory 4Gi --idle-timeout 1h --lifetime 12h --egress none""",
 )
 @click.argument("name", required=False)
-@click.option("--template", default="default", show_default=True, help="Name of the SandboxTemplate.")
-@click.option(
-    "--env", multiple=True, metavar="KEY=VALUE", help="Environment variable for code and commands. May be repeated."
-)
-@click.option("--keep-variables", is_flag=True, help="Restore Python variables after a suspend (best effort).")
+@with_create_options
 @local.with_local_flag
 @click.option("--wait/--no-wait", default=True, show_default=True, help="Wait until the session is Ready.")
 @_TIMEOUT
 @with_target
-def create(
-    target: Target,
-    name: str | None,
-    template: str,
-    env: tuple[str, ...],
-    keep_variables: bool,  # noqa: FBT001 - click passes it by name
-    wait: bool,  # noqa: FBT001 - same
-    timeout: float,
-) -> None:
+def create(target: Target, request: SessionRequest, *, wait: bool, timeout: float) -> None:
     """Create a session, wait until it is Ready, and print its name.
 
-    Without NAME, the session gets a random name.
+    Without NAME, the session gets a random name, and the operator deletes it some time after it was suspended.
     """
-    pairs = dict(_pair(word) for word in env)
-    spec = {"lifecycle": {"keepVariables": True}} if keep_variables else {}
 
     async def work() -> str:
         cluster = await Cluster.open(target.cluster)
-        session = await cluster.create(SessionRequest(name, template, pairs, spec))
+        session = await cluster.create(request)
         created = str(session["metadata"]["name"])
         if wait:
-            with target.printer.spinner(f"Creating {created}") as step:
-                await cluster.wait_ready(
-                    created, timeout=timeout, on_phase=lambda phase: step(f"{created}: {phase}"), since=session
-                )
+            with show_progress(target.printer, created, f"Creating {created}") as show:
+                session = await cluster.wait_ready(created, timeout=timeout, on_phase=show, since=session)
+            if notice := describe_limits(session):
+                target.printer.write_stderr(f"{notice}\n")
         return created
 
     created = asyncio.run(work())
     target.printer.print({"name": created, "status": "ready" if wait else "created"}, created)
-
-
-def _pair(word: str) -> tuple[str, str]:
-    key, separator, value = word.partition("=")
-    if not separator or not key:
-        raise click.BadParameter(f"{word!r} is not KEY=VALUE", param_hint="--env")
-    return key, value
 
 
 @click.command(
@@ -135,37 +124,39 @@ def suspend(target: Target, name: str, timeout: float) -> None:
     if (bare := local_name(name)) is not None:
         local.suspend(target, bare)
         return
-    _change(target, name, "Suspended", timeout)
 
-
-@click.command(epilog="\b\nExample:\n  sandbox resume my-session")
-@click.argument("name")
-@_TIMEOUT
-@with_target
-def resume(target: Target, name: str, timeout: float) -> None:
-    """Start a suspended session again, with its files."""
-    if (bare := local_name(name)) is not None:
-        local.resume(target, bare)
-        return
-    _change(target, name, "Ready", timeout)
-
-
-def _change(target: Target, name: str, phase: str, timeout: float) -> None:
     async def work() -> None:
-        cluster = await Cluster.open(target.cluster)
-        await cluster.suspend(name, is_suspended=phase == "Suspended")
-        with target.printer.spinner(f"{name}: waiting for {phase}") as step:
-            session = await cluster.wait_for(
-                name,
-                lambda seen: seen.get("status", {}).get("phase") in (phase, "Failed"),
-                timeout=timeout,
-                on_phase=lambda now: step(f"{name}: {now}"),
-            )
-        if session.get("status", {}).get("phase") != phase:
-            raise SessionFailed(f"session {name} is not {phase}: {describe_failure(session)}", reason="NOT_READY")
+        cluster = AsyncCluster(await Cluster.open(target.cluster))
+        with show_progress(target.printer, name, f"{name}: waiting for Suspended") as show:
+            await cluster.suspend(name, timeout=timeout, on_phase=show)
 
     asyncio.run(work())
-    target.printer.print({"name": name, "status": phase.lower()}, f"{name} is {phase}")
+    target.printer.print({"name": name, "status": "suspended"}, f"{name} is Suspended")
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  sandbox resume my-session
+  sandbox resume my-session --expires 2h"""
+)
+@click.argument("name")
+@click.option("--expires", type=Expiry(), metavar="TIME", help="New end of the session, as for `sandbox timeout`.")
+@_TIMEOUT
+@with_target
+def resume(target: Target, name: str, expires: Duration | dt.datetime | None, timeout: float) -> None:
+    """Start a suspended session again, with its files."""
+    if (bare := local_name(name)) is not None:
+        local.resume(target, bare, expires)
+        return
+
+    async def work() -> None:
+        cluster = AsyncCluster(await Cluster.open(target.cluster))
+        with show_progress(target.printer, name, f"{name}: waiting for Ready") as show:
+            await cluster.resume(name, expires=expires, timeout=timeout, on_phase=show)
+
+    asyncio.run(work())
+    target.printer.print({"name": name, "status": "ready"}, f"{name} is Ready")
 
 
 @click.command(epilog="\b\nExample:\n  sandbox delete my-session")

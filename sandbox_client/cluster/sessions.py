@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import datetime as dt
+import email.utils
 import secrets
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from sandbox_client.cluster.api import (
@@ -22,51 +24,36 @@ from sandbox_client.cluster.api import (
     read_core_object,
 )
 from sandbox_client.cluster.port_forward import PodStream, PortForward, open_pod_stream
+from sandbox_client.cluster.session_request import GROUP, UNNAMED_PREFIX, VERSION, SessionRequest, check_labels
+from sandbox_client.cluster.start_policy import (
+    UNSCHEDULABLE,
+    StartWatch,
+    describe_failure,
+    describe_progress,
+    not_ready,
+    problem_of,
+)
 from sandbox_client.cluster.wake_policy import life_of
-from sandbox_client.errors import NotFound, SessionFailed
+from sandbox_client.cluster.watching import PLURAL, REQUEST_TIMEOUT, expects_node, watch_session
+from sandbox_client.errors import Conflict, NotFound, SessionFailed
 from sandbox_client.transport.endpoint import Endpoint
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
-__all__ = ["Cluster", "ClusterOptions", "SessionRequest", "describe_failure", "is_ready"]
+__all__ = [
+    "GROUP",
+    "PLURAL",
+    "VERSION",
+    "Cluster",
+    "ClusterOptions",
+    "SessionRequest",
+    "describe_failure",
+    "describe_progress",
+    "is_ready",
+]
 
-GROUP: Final = "sandboxsessions.dev"
-VERSION: Final = "v1alpha1"
-PLURAL: Final = "sandboxsessions"
 AGENT_PORT: Final = 8443
-_WATCH_SECONDS: Final = 30
-"""Length of one watch. A watch that hangs is noticed after this time."""
-_REQUEST_TIMEOUT: Final = 30
-"""Seconds without a byte after which a request fails."""
-
-
-@dataclass(frozen=True, slots=True)
-class SessionRequest:
-    """A session to create. `AsyncSandbox.create` describes each field."""
-
-    name: str | None = None
-    template: str = "default"
-    env: Mapping[str, str] = field(default_factory=dict)
-    spec: Mapping[str, Any] = field(default_factory=dict)
-
-    def to_object(self, name: str) -> dict[str, Any]:
-        """Return the custom resource."""
-        env = [{"name": key, "value": value} for key, value in self.env.items()]
-        spec = {**self.spec, "templateRef": {"name": self.template}, **({"env": env} if env else {})}
-        return {"apiVersion": f"{GROUP}/{VERSION}", "kind": "SandboxSession", "metadata": {"name": name}, "spec": spec}
-
-
-def describe_failure(session: Mapping[str, Any]) -> str:
-    """Return one line that says why a session is not Ready, from its phase and conditions."""
-    status = session.get("status", {})
-    bad = [
-        f"{condition.get('type')}: {condition.get('reason', '')} {condition.get('message', '')}".strip()
-        for condition in status.get("conditions", [])
-        if condition.get("status") != "True" and (condition.get("message") or condition.get("reason"))
-    ]
-    phase = status.get("phase") or "not seen by the operator yet"
-    return f"it is {phase}" + (f" ({'; '.join(bad)})" if bad else "")
 
 
 def is_ready(session: Mapping[str, Any]) -> bool:
@@ -75,7 +62,7 @@ def is_ready(session: Mapping[str, Any]) -> bool:
 
 
 def _has_left_suspension(session: Mapping[str, Any]) -> bool:
-    return session.get("status", {}).get("phase") not in ("Suspended", "Suspending")
+    return session.get("status", {}).get("phase") not in ("Suspended", "Suspending") or problem_of(session) == "Expired"
 
 
 class Cluster:
@@ -96,18 +83,27 @@ class Cluster:
         client, namespace, is_direct = await asyncio.to_thread(open_client, options)
         return cls(client, namespace, is_direct=is_direct)
 
+    def close(self) -> None:
+        """Close the connections to the API server. A later call opens them again."""
+        self._client.rest_client.pool_manager.clear()
+
     async def create(self, request: SessionRequest) -> dict[str, Any]:
         """Create a session and return it without waiting until it is Ready.
 
         Raises:
             Conflict: A session of that name exists.
-            InvalidArgument: The API server refused the spec; the message names the field.
+            InvalidArgument: An argument is wrong, or the API server refused the spec; the message names the field.
         """
-        name = request.name or f"sandbox-{secrets.token_hex(4)}"
-        created: dict[str, Any] = await self._call(f"session {name}", "create", request.to_object(name))
+        name = request.name if request.name is not None else f"{UNNAMED_PREFIX}{secrets.token_hex(4)}"
+        body, subject = request.to_object(name), f"session {name}"
+        try:
+            created: dict[str, Any] = await self._call(subject, "create", body, field_validation="Strict")
+        except Conflict as error:
+            advice = "Connect to it, delete it first, or choose another name."
+            raise Conflict(f"{error.message.rstrip('.')}. {advice}", reason=error.reason) from error
         return created
 
-    async def get(self, name: str, *, seconds: float = _REQUEST_TIMEOUT) -> dict[str, Any]:
+    async def get(self, name: str, *, seconds: float = REQUEST_TIMEOUT) -> dict[str, Any]:
         """Return a session's custom resource.
 
         Args:
@@ -120,19 +116,51 @@ class Cluster:
         found: dict[str, Any] = await self._call(f"session {name}", "get", name, seconds=seconds)
         return found
 
-    async def list(self) -> list[dict[str, Any]]:
-        """Return all sessions of the namespace."""
-        answer = await self._call("sessions", "list")
+    async def get_with_time(self, name: str) -> tuple[dict[str, Any], dt.datetime]:
+        """Return a session and the API server's time. This machine's clock may be wrong.
+
+        Raises:
+            NotFound: There is no session of that name.
+        """
+        function = self._objects().get_namespaced_custom_object_with_http_info
+        place = (GROUP, VERSION, self.namespace, PLURAL)
+        options = {"_request_timeout": REQUEST_TIMEOUT}
+        session, _, headers = await call_api(f"session {name}", function, *place, name, **options)
+        try:
+            now = email.utils.parsedate_to_datetime(headers.get("Date") or "")
+        except ValueError:
+            now = dt.datetime.now(dt.UTC)
+        return session, now
+
+    async def list(self, labels: Mapping[str, str] | None = None) -> list[dict[str, Any]]:
+        """Return the sessions of the namespace that have all of these labels."""
+        checked = check_labels(labels or {}, may_be_reserved=True)
+        selector = ",".join(f"{key}={value}" for key, value in checked.items())
+        where = f"sessions of namespace {self.namespace}"
+        answer = await self._call(where, "list", label_selector=selector or None)
         items: list[dict[str, Any]] = answer["items"]
         return items
 
-    async def suspend(self, name: str, *, is_suspended: bool = True) -> None:
-        """Suspend or resume a session.
+    async def suspend(self, name: str, *, is_suspended: bool = True) -> dict[str, Any]:
+        """Suspend or resume a session, and return it without waiting.
 
         On a suspend the operator pushes the workspace and deletes the pod. On a resume it creates a new pod.
+
+        Raises:
+            NotFound: There is no session of that name.
         """
-        patch = {"spec": {"suspended": is_suspended}}
-        await self._call(f"session {name}", "patch", name, patch)
+        return await self.patch(name, {"suspended": is_suspended})
+
+    async def patch(self, name: str, spec: Mapping[str, Any]) -> dict[str, Any]:
+        """Change fields of a session's spec, and return the session. None removes a field.
+
+        Raises:
+            NotFound: There is no session of that name.
+            InvalidArgument: The API server refused a value, or does not know a field.
+        """
+        patch = {"spec": spec}
+        patched: dict[str, Any] = await self._call(f"session {name}", "patch", name, patch, field_validation="Strict")
+        return patched
 
     async def wake(self, name: str, *, timeout: float, on_phase: Callable[[str], object]) -> bool:  # noqa: ASYNC109 - it ends a watch
         """Resume a session if it is suspended, wait until it is Ready, and return whether it was suspended.
@@ -140,7 +168,7 @@ class Cluster:
         Args:
             name: The session's name.
             timeout: Seconds for each of the two waits: until the suspension ends, and until the session is Ready.
-            on_phase: Called with each phase.
+            on_phase: Called with each phase and problem.
 
         Raises:
             NotFound: There is no session of that name.
@@ -172,21 +200,35 @@ class Cluster:
         Args:
             name: The session's name.
             timeout: Seconds to wait at most.
-            on_phase: Called with each phase.
+            on_phase: Called with each phase and problem.
             since: The session if the caller has just read it. This saves one read.
 
         Raises:
-            SessionFailed: It became Failed, or was not Ready in time. The message has its conditions.
+            SessionFailed: It became Failed, was not Ready in time, or has a problem with which waiting does not help.
+                The message has its conditions.
             NotFound: There is no session of that name, or it was deleted meanwhile.
         """
 
         def is_done(session: Mapping[str, Any]) -> bool:
             return is_ready(session) or session.get("status", {}).get("phase") == "Failed"
 
-        session = await self.wait_for(name, is_done, timeout=timeout, on_phase=on_phase, since=since)
-        if not is_ready(session):
-            raise SessionFailed(f"session {name} is not ready: {describe_failure(session)}", reason="NOT_READY")
-        return session
+        started, problems = time.monotonic(), StartWatch()
+        while True:
+            left = started + timeout - time.monotonic()
+            session = await self.wait_for(
+                name, is_done, timeout=left, on_phase=on_phase, since=since, give_up_at=problems.give_up_at
+            )
+            if is_ready(session):
+                return session
+            is_over = is_done(session) or time.monotonic() >= started + timeout - 1
+            if (
+                is_over
+                or problem_of(session) != UNSCHEDULABLE
+                or not await expects_node(self._client, self.namespace, session)
+            ):
+                raise not_ready(name, session, timeout, is_hopeless=is_done(session) or not is_over)
+            problems.excuse(UNSCHEDULABLE)
+            since = session
 
     async def wait_for(
         self,
@@ -196,6 +238,7 @@ class Cluster:
         timeout: float,  # noqa: ASYNC109 - it ends a watch
         on_phase: Callable[[str], object],
         since: dict[str, Any] | None = None,
+        give_up_at: Callable[[Mapping[str, Any], float], float | None] = lambda _session, _now: None,
     ) -> dict[str, Any]:
         """Watch a session until a predicate is true or the time is up.
 
@@ -203,68 +246,23 @@ class Cluster:
             name: The session's name.
             is_done: The predicate. Called on another thread.
             timeout: Seconds to wait at most.
-            on_phase: Called with each phase, on the event loop.
+            on_phase: Called with each phase and problem, on the event loop.
             since: The session if the caller has just read it. This saves one read.
+            give_up_at: Returns the time at which waiting for this version has no more purpose, or None. Its second
+                argument is the current time. Both are seconds of the monotonic clock.
 
         Returns:
             The last version of the session. The predicate is false for it if the time ran out.
         """
         loop = asyncio.get_running_loop()
 
-        def watch() -> dict[str, Any]:
-            last: dict[str, Any] = {}
-            phase = ""
-            for session in self._versions(name, time.monotonic() + timeout, since):
-                last = session
-                if (now := session.get("status", {}).get("phase", "")) and now != phase:
-                    phase = now
-                    loop.call_soon_threadsafe(on_phase, phase)
-                if is_done(session):
-                    break
-            return last
+        def show(text: str) -> None:
+            loop.call_soon_threadsafe(on_phase, text)
 
-        return await call_api(f"session {name}", watch)  # type: ignore[no-any-return]
-
-    def _versions(self, name: str, deadline: float, since: dict[str, Any] | None) -> Iterator[dict[str, Any]]:
-        """Yield each version of a session as it appears. After a watch ends, hangs or is too old, start with a read."""
-        from kubernetes.client import ApiException  # noqa: PLC0415 - slow to import
-        from kubernetes.watch import Watch  # noqa: PLC0415 - same
-        from urllib3.exceptions import ProtocolError, ReadTimeoutError  # noqa: PLC0415 - same
-
-        make_watch: Any = Watch
-
-        api = self._objects()
-        while True:
-            session: dict[str, Any] = since or api.get_namespaced_custom_object(
-                GROUP, VERSION, self.namespace, PLURAL, name, _request_timeout=_REQUEST_TIMEOUT
-            )
-            since = None
-            yield session
-            left = int(min(_WATCH_SECONDS, deadline - time.monotonic()))
-            if left < 1:
-                return
-            watch = make_watch()
-            try:
-                for event in watch.stream(
-                    api.list_namespaced_custom_object,
-                    GROUP, VERSION, self.namespace, PLURAL,
-                    field_selector=f"metadata.name={name}",
-                    resource_version=session["metadata"]["resourceVersion"],
-                    timeout_seconds=left,
-                    _request_timeout=left + 5,
-                ):  # fmt: skip
-                    if event["type"] in ("ADDED", "MODIFIED"):
-                        yield event["object"]
-                    elif event["type"] == "DELETED":
-                        break
-            except ApiException as error:
-                if error.status != 410:  # noqa: PLR2004 - Gone: the version is too old for a watch
-                    raise
-            except (ProtocolError, ReadTimeoutError):
-                # The watch was cut or hangs. The read at the top fails if the API server is unreachable.
-                continue
-            finally:
-                watch.stop()
+        place = (self._objects(), self.namespace, name)
+        return await call_api(  # type: ignore[no-any-return]
+            f"session {name}", watch_session, *place, is_done, time.monotonic() + timeout, show, since, give_up_at
+        )
 
     async def connect(
         self, name: str, session: Mapping[str, Any] | None = None
@@ -325,11 +323,13 @@ class Cluster:
         text = await call_api(f"pod {pod}", read_core, self._client, *place, container=container, tailLines=tail)
         return str(text, errors="replace")
 
-    async def _call(self, subject: str, verb: str, *arguments: Any, seconds: float = _REQUEST_TIMEOUT) -> Any:
+    async def _call(
+        self, subject: str, verb: str, *arguments: Any, seconds: float = REQUEST_TIMEOUT, **options: Any
+    ) -> Any:
         """Make one request about sessions of this namespace. Arguments and errors as for `call_api`."""
         function = getattr(self._objects(), f"{verb}_namespaced_custom_object")
         place = (GROUP, VERSION, self.namespace, PLURAL)
-        return await call_api(subject, function, *place, *arguments, _request_timeout=seconds)
+        return await call_api(subject, function, *place, *arguments, _request_timeout=seconds, **options)
 
     def _objects(self) -> Any:
         from kubernetes.client import CustomObjectsApi  # noqa: PLC0415 - slow to import

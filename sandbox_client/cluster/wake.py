@@ -11,6 +11,7 @@ import contextlib
 import logging
 from typing import TYPE_CHECKING, Any, Final
 
+from sandbox_client.cluster.client import ClusterControl
 from sandbox_client.cluster.sessions import describe_failure, is_ready
 from sandbox_client.cluster.wake_policy import SessionFate, fate_of, is_draining, life_of
 from sandbox_client.contexts import AsyncContexts
@@ -35,6 +36,7 @@ class Waker:
     Attributes:
         endpoint: The last known endpoint of the session.
         on_notice: Called with a text that says what a wake kept and lost, before the call continues.
+        control: Suspends, resumes and deletes the session.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class Waker:
         """
         self.endpoint = endpoint
         self.on_notice: Callable[[str], object] = _log.info
+        self.control = ClusterControl(cluster, name)
         self._cluster = cluster
         self._name = name
         self._timeout = timeout

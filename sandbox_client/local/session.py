@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sandbox_client.errors import InvalidArgument, SessionFailed
 from sandbox_client.local.control import START_TIMEOUT, Control
 from sandbox_client.options import ignore
+from sandbox_client.stored.leases import hold_workspace
 from sandbox_client.transport.endpoint import Endpoint
 from sandbox_proto import tracing
 from sandbox_proto.v1 import session_pb2
@@ -123,6 +124,7 @@ async def start_session(places: Places, session_uid: str, options: LocalOptions)
     on_progress = options["on_progress"] or ignore
     resources = contextlib.AsyncExitStack()
     try:
+        resources.enter_context(hold_workspace(places.store, options["name"]))
         folder = _make_folder()
         resources.push_async_callback(asyncio.to_thread, shutil.rmtree, folder, ignore_errors=True)
         logs = places.logs or folder

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from sandbox_client.contexts import AsyncContexts
 from sandbox_client.execution import CodeRunner
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from sandbox_client.transport.endpoint import Endpoint
 
 P = ParamSpec("P")
+T = TypeVar("T")
 
 
 def opening(
@@ -46,6 +47,20 @@ def opening(
         except BaseException:
             loop.stop()
             raise
+
+    return call
+
+
+def alone(method: Callable[P, Coroutine[Any, Any, T]]) -> Callable[Concatenate[type[Any], P], T]:
+    """Derive from a classmethod that needs no sandbox. Each call has a loop of its own."""
+
+    @functools.wraps(getattr(method, "__func__", method))
+    def call(cls: type[Any], /, *args: P.args, **kwargs: P.kwargs) -> T:  # noqa: ARG001 - `classmethod` passes it
+        loop = LoopThread()
+        try:
+            return loop.run(method(*args, **kwargs))
+        finally:
+            loop.stop()
 
     return call
 
@@ -156,6 +171,11 @@ class Sandbox(OwningProxy[AsyncSandbox]):
     create_local = classmethod(opening(AsyncSandbox.create_local))
     connect = classmethod(opening(AsyncSandbox.connect))
     create = classmethod(opening(AsyncSandbox.create))
+    list = classmethod(alone(AsyncSandbox.list))
+    info = blocking(AsyncSandbox.info)
+    suspend = blocking(AsyncSandbox.suspend)
+    resume = blocking(AsyncSandbox.resume)
+    set_timeout = blocking(AsyncSandbox.set_timeout)
     run_code = direct(AsyncSandbox.run_code)
     check_types = direct(AsyncSandbox.check_types)
     execute = direct_iterator(AsyncSandbox.execute)
@@ -182,8 +202,19 @@ class Sandbox(OwningProxy[AsyncSandbox]):
         waker = self._core.waker
         return None if waker is None else self._loop.run(waker.revive(previous, error))
 
+    def delete(self) -> None:
+        """Delete the session, and close this sandbox. The stored workspace stays.
+
+        Raises:
+            SandboxError: The session could not be deleted; the sandbox is closed in any case.
+        """
+        try:
+            self._loop.run(self._core.delete())
+        finally:
+            self.close()
+
     def close(self) -> None:
-        """Close the connection. This ends a local session; a session of the cluster continues. Idempotent."""
+        """Close the connection. This ends a local session, and deletes an ephemeral one. Idempotent."""
         if not self._loop.is_closed:
             run_direct(self._direct.close())
         super().close()

@@ -198,7 +198,7 @@ def cluster_sessions(
             was_suspended, created = False, await cluster.create(SessionRequest(name, template, spec=spec))
         session = await cluster.wait_ready(name, timeout=timeout, on_phase=_log.debug, since=created)
         waker = await Waker.open(cluster, name, session, timeout=timeout, on_phase=_log.debug)
-        sandbox = AsyncSandbox(waker.endpoint, name=name, waker=waker)
+        sandbox = AsyncSandbox(waker.endpoint, name=name, waker=waker, control=waker.control)
         if was_suspended:
             await note_wake(sandbox)
         return sandbox

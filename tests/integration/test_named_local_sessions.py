@@ -395,13 +395,26 @@ def test_an_idle_session_is_deleted_if_it_was_created_so(home):
 
 def test_a_session_is_suspended_at_the_end_of_its_lifetime_which_can_be_moved():
     with Sandbox.create_local("demo", lifetime="2s") as sandbox:
-        moved = asyncio.run(operations.set_lifetime("demo", "1h"))
-        assert moved.run.expires_at > time.time() + 3000
+        moved = sandbox.set_timeout("1h")
+        assert moved.timestamp() > time.time() + 3000
         time.sleep(3)
         assert phase_of("demo") is Phase.READY
-        asyncio.run(operations.set_lifetime("demo", "1s"))
+        assert "local/demo ends at" in succeed("timeout", "local/demo", "1s")
         until(lambda: phase_of("demo") is Phase.SUSPENDED and not Registry().is_alive("demo"))
         assert sandbox.run_code("1").text == "1"
+
+
+def test_a_sandbox_controls_its_session():
+    with Sandbox.create_local("demo", egress="none") as sandbox:
+        info = sandbox.info()
+        assert (info.name, info.phase, info.egress, info.is_suspended) == ("local/demo", "Ready", "none", False)
+        sandbox.suspend()
+        assert sandbox.info().is_suspended
+        sandbox.resume(expires=60)
+        assert sandbox.info().expires_at.timestamp() < time.time() + 61
+        assert sandbox.set_timeout(None).timestamp() > time.time() + 80_000
+        sandbox.delete()
+    assert Registry().names() == []
 
 
 def test_variables_are_kept_over_a_suspend():

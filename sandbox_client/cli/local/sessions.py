@@ -14,7 +14,11 @@ from sandbox_client.local.address import LOCAL_PREFIX, check_local_name
 from sandbox_client.options import LOCAL_DEFAULTS
 
 if TYPE_CHECKING:
+    import datetime as dt
     from collections.abc import Callable
+
+    from sandbox_client.lifecycle.durations import Duration
+    from sandbox_client.local.named.record import Record
 
 _LIMITS: Final = {
     "execution_timeout": ("--execution-timeout", float, "Seconds that code or a command may take."),
@@ -143,13 +147,18 @@ def suspend(target: Target, name: str) -> None:
     target.printer.print({"name": record.address, "status": "suspended"}, f"{record.address} is Suspended")
 
 
-def resume(target: Target, name: str) -> None:
+def resume(target: Target, name: str, expires: Duration | dt.datetime | None) -> None:
     """Resume a session and say so."""
     from sandbox_client.local.named import operations  # noqa: PLC0415 - slow to import
 
     refuse_cluster(target, name)
+
+    async def work(step: Callable[[str], object]) -> Record:
+        record = await operations.resume(name, step)
+        return record if expires is None else await operations.set_expiry(name, expires)
+
     with target.printer.spinner(f"Starting local/{name}") as step:
-        record = asyncio.run(operations.resume(name, step))
+        record = asyncio.run(work(step))
     target.printer.print({"name": record.address, "status": "ready"}, f"{record.address} is Ready")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import datetime as dt
 import os
 import signal
 import time
@@ -21,7 +22,7 @@ from sandbox_client.errors import (
     SandboxUnavailable,
     SessionFailed,
 )
-from sandbox_client.local.named.durations import seconds_of
+from sandbox_client.local.durations import MAX_SECONDS, seconds_of
 from sandbox_client.local.named.keeper_calls import call_keeper
 from sandbox_client.local.named.launch import launch
 from sandbox_client.local.named.record import Phase, Record, load_record, save_record
@@ -35,6 +36,7 @@ from sandbox_client.options import ignore
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
+    from sandbox_client.lifecycle.durations import Duration
     from sandbox_client.options import LocalOptions
 
 IDLE_TIMEOUT: Final = "4h"
@@ -66,8 +68,8 @@ class LocalRequest:
     name: str
     workspace: Path | None = None
     store: Path | None = None
-    idle_timeout: float | str = IDLE_TIMEOUT
-    lifetime: float | str = LIFETIME
+    idle_timeout: Duration = IDLE_TIMEOUT
+    lifetime: Duration = LIFETIME
     on_idle: str = "suspend"
 
 
@@ -214,22 +216,30 @@ async def delete(name: str) -> Path | None:
     return stored if stored.exists() else None
 
 
-async def set_lifetime(name: str, lifetime: float | str) -> Record:
-    """Move the end of a running session's lifetime to this time from now.
+async def set_expiry(name: str, expires: Duration | dt.datetime | None) -> Record:
+    """Move the end of a running session's lifetime. It lasts at most 28 days.
+
+    Args:
+        name: The session's name.
+        expires: A duration from now, or the time. None restores the end that the session had at its start.
 
     Raises:
         NotFound: There is no session of that name.
         SessionFailed: It does not run.
     """
-    seconds = seconds_of(lifetime, "lifetime")
     registry = Registry()
     async with _changing(registry, name):
         record = registry.read(name, is_changing=False)
         if record.phase is not Phase.READY or record.run is None:
             raise SessionFailed(f"{record.address} does not run: it is {record.phase}", reason="NOT_READY")
+        if expires is None:
+            moment = record.run.started_at + record.lifetime
+        elif isinstance(expires, dt.datetime):
+            moment = expires.timestamp()
+        else:
+            moment = time.time() + seconds_of(expires, "expires")
         # The certificates of a run are not renewed.
-        latest = record.run.started_at + seconds_of("672h", "lifetime")
-        await call_keeper(record, "expire", seconds=5, expires_at=min(time.time() + seconds, latest))
+        await call_keeper(record, "expire", seconds=5, expires_at=min(moment, record.run.started_at + MAX_SECONDS))
         return registry.read(name, is_changing=False)
 
 

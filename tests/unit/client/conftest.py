@@ -1,9 +1,11 @@
-"""One scripted agent, and a sandbox connected to it, for each test."""
+"""One scripted agent, a sandbox connected to it, and an API server without sessions, for each test."""
 
 import pytest
 
 from sandbox_client import AsyncSandbox
+from sandbox_client.cluster.api import ClusterOptions
 from sandbox_testing.fake_agent import FakeAgent
+from tests.support.session_api import ApiServer, serve
 
 
 @pytest.fixture
@@ -16,3 +18,13 @@ async def agent():
 async def sandbox(agent):
     async with AsyncSandbox(agent.endpoint) as sandbox:
         yield sandbox
+
+
+@pytest.fixture
+def api():
+    yield from serve(ApiServer())
+
+
+@pytest.fixture
+def options(api, tmp_path):
+    return ClusterOptions(kubeconfig=api.write_kubeconfig(tmp_path))

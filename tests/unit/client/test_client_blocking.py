@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from sandbox_client import AsyncSandbox, Contexts, Files, Sandbox, Started, Workspace
+from sandbox_client import AsyncCluster, AsyncSandbox, Cluster, Contexts, Files, Sandbox, Started, Workspace
 from sandbox_client.contexts import AsyncContexts
 from sandbox_client.files import AsyncFiles
 from sandbox_client.sync.direct import run_direct
@@ -14,7 +14,13 @@ from sandbox_client.sync.loop_thread import LoopThread
 from sandbox_client.workspace import AsyncWorkspace
 from sandbox_testing.fake_agent import FakeAgent, completed, output, started
 
-PAIRS = [(AsyncSandbox, Sandbox), (AsyncFiles, Files), (AsyncWorkspace, Workspace), (AsyncContexts, Contexts)]
+PAIRS = [
+    (AsyncSandbox, Sandbox),
+    (AsyncFiles, Files),
+    (AsyncWorkspace, Workspace),
+    (AsyncContexts, Contexts),
+    (AsyncCluster, Cluster),
+]
 
 
 @pytest.fixture

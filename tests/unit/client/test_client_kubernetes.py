@@ -2,13 +2,11 @@
 
 import base64
 import contextlib
-import json
 import socket
 import socketserver
 import subprocess
 import sys
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import yaml
@@ -18,105 +16,10 @@ from sandbox_client import Conflict, InvalidArgument, NotFound, SandboxUnavailab
 from sandbox_client.cli import main
 from sandbox_client.cluster.port_forward import PortForward
 from sandbox_client.cluster.sessions import Cluster, ClusterOptions, SessionRequest, describe_failure
+from tests.support.session_api import SESSIONS, session
 from tests.support.socket_stream import dial
 
-SESSIONS = "/apis/sandboxsessions.dev/v1alpha1/namespaces/team/sandboxsessions"
 ACCESS = {"token": b"t", "ca.crt": b"ca", "endpoint": b"10.0.0.1:8443", "serverName": b"n", "podName": b"p"}
-
-
-class ApiServer(ThreadingHTTPServer):
-    """Just enough of an API server: sessions, secrets and one watch, from dictionaries."""
-
-    daemon_threads = True
-
-    def __init__(self):
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.sessions = {}
-        self.secrets = {}
-        self.watch_events = []
-        self.reads = []
-        self.credentials = set()
-        self.refusal = None
-
-
-class Handler(BaseHTTPRequestHandler):
-    def log_message(self, *_):
-        pass
-
-    def answer(self, status, value):
-        body = b"".join(json.dumps(each).encode() + b"\n" for each in (value if isinstance(value, list) else [value]))
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def failure(self, status, message):
-        self.answer(status, {"kind": "Status", "message": message, "code": status})
-
-    def do_GET(self):
-        path, _, query = self.path.partition("?")
-        name = path.rsplit("/", 1)[-1]
-        self.server.reads.append(path)
-        self.server.credentials.add(self.headers["Authorization"])
-        if self.server.refusal:
-            self.answer(404, "404 page not found")
-            return
-        if path == SESSIONS and "watch=" in query:
-            self.answer(200, self.server.watch_events)
-        elif path == SESSIONS:
-            self.answer(200, {"items": list(self.server.sessions.values())})
-        elif path.startswith(SESSIONS) and name in self.server.sessions:
-            self.answer(200, self.server.sessions[name])
-        elif "/secrets/" in path and self.server.secrets.get(name, "") is None:
-            self.answer(200, "<html>")
-        elif "/secrets/" in path and name in self.server.secrets:
-            self.answer(200, {"kind": "Secret", "apiVersion": "v1", "data": self.server.secrets[name]})
-        else:
-            self.failure(404, f'"{name}" not found')
-
-    def do_POST(self):
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        if self.server.refusal:
-            self.failure(*self.server.refusal)
-            return
-        self.server.sessions[body["metadata"]["name"]] = body
-        self.answer(201, body)
-
-    def do_PATCH(self):
-        name = self.path.rsplit("/", 1)[-1]
-        self.server.sessions[name]["spec"] |= json.loads(self.rfile.read(int(self.headers["Content-Length"])))["spec"]
-        self.answer(200, self.server.sessions[name])
-
-
-def session(phase, **status):
-    metadata = {"name": "s", "resourceVersion": "1"}
-    return {"metadata": metadata, "spec": {"templateRef": {"name": "default"}}, "status": {"phase": phase, **status}}
-
-
-@pytest.fixture
-def api():
-    server = ApiServer()
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
-
-
-@pytest.fixture
-def options(api, tmp_path):
-    cluster = {"name": "c", "cluster": {"server": f"http://127.0.0.1:{api.server_port}"}}
-    context = {"name": "x", "context": {"cluster": "c", "user": "u", "namespace": "team"}}
-    config = {
-        "clusters": [cluster],
-        "contexts": [context],
-        "users": [{"name": "u", "user": {}}],
-        "current-context": "x",
-    }
-    (tmp_path / "kubeconfig").write_text(yaml.safe_dump(config))
-    return ClusterOptions(kubeconfig=str(tmp_path / "kubeconfig"))
 
 
 @pytest.fixture

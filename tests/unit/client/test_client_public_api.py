@@ -19,11 +19,12 @@ from sandbox_client.options import (
 )
 
 NAMES = """
-AsyncProcess AsyncProcesses AsyncSandbox CodeError CommandResult Completed Conflict Context Contexts DataCorrupted
-DeadlineExceeded Diagnostic Endpoint Execution Exited FailedPrecondition FileChange FileFailure FileInfo Files
-InvalidArgument KeptVariables LineMatch LostVariable NotFound NotSupported Process ProcessInfo ProcessOutput Processes
-Progress PushReport ResourceExhausted RestoreReport Result Sandbox SandboxError SandboxUnavailable SearchReport
-SessionFailed Started Status Stderr Stdout StoredFile TreeReport TypesChecked Unauthenticated Workspace WorkspaceStatus
+AsyncCluster AsyncProcess AsyncProcesses AsyncSandbox Cluster CodeError CommandResult Completed Conflict Context
+Contexts DataCorrupted DeadlineExceeded Diagnostic Endpoint Execution Exited FailedPrecondition FileChange FileFailure
+FileInfo Files InvalidArgument KeptVariables LineMatch LostVariable NotFound NotSupported Process ProcessInfo
+ProcessOutput Processes Progress PushReport ResourceExhausted RestoreReport Result Sandbox SandboxError
+SandboxUnavailable SearchReport SessionFailed SessionInfo Started Status Stderr Stdout StoredFile TreeReport
+TypesChecked Unauthenticated Workspace WorkspaceStatus
 """
 CLUSTER = {
     "namespace": None,
@@ -33,6 +34,10 @@ CLUSTER = {
     "timeout": 120.0,
     "on_phase": None,
 }
+SESSION_SETTINGS = """
+template env idle_timeout lifetime on_idle egress resources workspace keep_variables labels spec
+"""
+SESSION = dict.fromkeys(SESSION_SETTINGS.split())
 COMMAND = {"cwd": "", "env": None, "timeout": None, "stdin": b"", "request_id": None}
 CALLBACKS = {"on_stdout": None, "on_stderr": None}
 DEFAULTS = {
@@ -50,7 +55,10 @@ DEFAULTS = {
         "on_progress": None,
     },
     "connect": {"wake": True, **CLUSTER},
-    "create": {"name": None, "template": "default", "env": None, "spec": None, **CLUSTER},
+    "create": {"name": None, "ephemeral": None, **SESSION, **CLUSTER},
+    "list": {"labels": None, "namespace": None, "kubeconfig": None, "kube_context": None},
+    "suspend": {"timeout": 120.0},
+    "resume": {"expires": None, "timeout": 120.0},
     "run": {**COMMAND, **CALLBACKS, "end_with_client": False},
     "stream_command": {**COMMAND, "end_with_client": False},
     "start": {**COMMAND, "keep_input": True, "terminal": None},

@@ -1,0 +1,1 @@
+"""Commands and options for the life of sessions in a cluster, and for the workspaces that they leave in storage."""
