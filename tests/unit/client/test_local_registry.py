@@ -71,9 +71,7 @@ def test_a_duration_is_seconds_or_text(given_, seconds):
     assert seconds_of(given_, "lifetime") == seconds
 
 
-@pytest.mark.parametrize(
-    "given_", [0, -1, float("nan"), float("inf"), "", "5", "-1s", "29d", "1 h", "999h", "0.5s", "1sx"]
-)
+@pytest.mark.parametrize("given_", [0, -1, float("nan"), float("inf"), "", "-1s", "29d", "1 h", "999h", "0.5s", "1sx"])
 def test_a_wrong_duration_names_its_field(given_):
     with pytest.raises(InvalidArgument) as caught:
         seconds_of(given_, "lifetime")
