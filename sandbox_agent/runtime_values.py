@@ -61,7 +61,7 @@ def checking_answer() -> Iterator[None]:
     try:
         yield
     except FrameError as error:
-        message = f"the sandbox's runtime sent a malformed answer: {error}"
+        message = f"the sandbox's runtime sent a malformed answer ({error}): try again"
         raise OperationError("UNAVAILABLE", "RUNTIME_UNAVAILABLE", message) from error
 
 

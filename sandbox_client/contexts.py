@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sandbox_client.models.context import Context, language_number, read_context
+from sandbox_client.models.readable import Listing
 from sandbox_client.models.saved_variables import read_kept_variables
+from sandbox_client.transport.arguments import checks_arguments, id_of
 from sandbox_proto.v1 import interpreter_pb2
 
 if TYPE_CHECKING:
@@ -16,10 +18,11 @@ if TYPE_CHECKING:
     from sandbox_client.transport.connection import Connection
 
 
+@checks_arguments
 class AsyncContexts:
     """Interpreters of one sandbox. The default ones are called `python`, `javascript` and `typescript`.
 
-    Every method that takes a `context_id` raises NotFound if there is no such context.
+    A `context_id` is a Context or its id. Every method that takes one raises NotFound if there is no such context.
     """
 
     def __init__(self, connection: Connection) -> None:
@@ -42,7 +45,7 @@ class AsyncContexts:
 
     async def list(self) -> list[Context]:
         """List all contexts, including the default ones."""
-        return [read_context(message) for message in (await self._list()).contexts]
+        return Listing([read_context(message) for message in (await self._list()).contexts])
 
     async def kept_variables(self) -> KeptVariables | None:
         """Return which variables survived the suspension of this session.
@@ -53,25 +56,25 @@ class AsyncContexts:
         response = await self._list()
         return read_kept_variables(response.variables) if response.HasField("variables") else None
 
-    async def interrupt(self, context_id: str = "python") -> bool:
+    async def interrupt(self, context_id: str | Context = "python") -> bool:
         """Interrupt the running cell. Variables are kept.
 
         Returns:
             False if no cell was running.
         """
-        request = interpreter_pb2.InterruptRequest(context_id=context_id)
+        request = interpreter_pb2.InterruptRequest(context_id=id_of(context_id))
         call = self._connection.interpreter.Interrupt
         return bool((await self._connection.unary(call, request, repeatable=False)).interrupted)
 
-    async def restart(self, context_id: str) -> Context:
+    async def restart(self, context_id: str | Context) -> Context:
         """Replace the interpreter's process. Its variables are lost."""
-        request = interpreter_pb2.RestartContextRequest(context_id=context_id)
+        request = interpreter_pb2.RestartContextRequest(context_id=id_of(context_id))
         call = self._connection.interpreter.RestartContext
         return read_context(await self._connection.unary(call, request, repeatable=True))
 
-    async def delete(self, context_id: str) -> None:
+    async def delete(self, context_id: str | Context) -> None:
         """End the interpreter and all its processes."""
-        request = interpreter_pb2.DeleteContextRequest(context_id=context_id)
+        request = interpreter_pb2.DeleteContextRequest(context_id=id_of(context_id))
         await self._connection.unary(self._connection.interpreter.DeleteContext, request, repeatable=False)
 
     async def _list(self) -> interpreter_pb2.ListContextsResponse:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sandbox_client.errors import InvalidArgument
 from sandbox_client.file_transfer import FileTransfers, publish
 from sandbox_client.models.file_info import FileInfo, read_file_info
+from sandbox_client.models.readable import Listing
 from sandbox_client.transport.requests import checked_path
 from sandbox_proto.v1 import file_pb2
 
@@ -55,7 +56,7 @@ class DirectoryTransfers(FileTransfers):
         """
         request = file_pb2.ListFilesRequest(path=checked_path(path), depth=depth, page_size=_PAGE_SIZE)
         pages = self._connection.pages(self._connection.file.List, request)
-        return [read_file_info(entry) async for page in pages for entry in page.files]
+        return Listing([read_file_info(entry) async for page in pages for entry in page.files])
 
     async def upload_tree(
         self,
@@ -218,5 +219,9 @@ def _below(top: str, path: str) -> str:
     prefix = "/".join(part for part in top.split("/") if part not in ("", "."))
     name = path.removeprefix(f"{prefix}/") if prefix else path
     if any(part in ("", ".", "..") for part in name.split("/")) or "\\" in name or "\0" in name:
-        raise InvalidArgument(f"{path!r} cannot be the name of a local file", reason="INVALID_ARGUMENT", field="path")
+        raise InvalidArgument(
+            f"{path!r} cannot be the name of a local file: rename it in the sandbox",
+            reason="INVALID_ARGUMENT",
+            field="path",
+        )
     return name

@@ -52,7 +52,7 @@ class SandboxError(Exception):
     Attributes:
         message: A sentence for people.
         reason: An UPPER_SNAKE word for programs, such as `FILE_NOT_FOUND`; docs/pod-contract.md lists them.
-        field: The field of the request that is wrong, or "".
+        field: The argument or field of the request that is wrong, or "".
     """
 
     def __init__(self, message: str, *, reason: str = "", field: str = "") -> None:
@@ -62,7 +62,7 @@ class SandboxError(Exception):
         self.field = field
 
     def __str__(self) -> str:
-        return f"{self.field}: {self.message}" if self.field else self.message
+        return self.message
 
     def to_dict(self) -> dict[str, str]:
         """Return the error as a dictionary for JSON, without empty values."""

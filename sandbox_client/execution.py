@@ -12,6 +12,7 @@ from sandbox_client.models.context import language_number
 from sandbox_client.models.events import Completed, EventReader, ExecuteEvent, Exited, RunEvent
 from sandbox_client.models.results import CommandResult, Diagnostic, Execution, Status
 from sandbox_client.options import RUN_DEFAULTS, RunOptions, with_options
+from sandbox_client.transport.arguments import checks_arguments, id_of
 from sandbox_client.transport.reattach import ExecutionLostError, reattaching_events
 from sandbox_client.transport.requests import checked_text, command_request, duration, type_check_number
 from sandbox_proto.v1 import interpreter_pb2
@@ -19,9 +20,11 @@ from sandbox_proto.v1 import interpreter_pb2
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Sequence
 
+    from sandbox_client.models.context import Context
     from sandbox_client.transport.base_connection import BaseConnection
 
 
+@checks_arguments
 class CodeRunner:
     """Runs cells and commands. It needs only a connection."""
 
@@ -35,7 +38,7 @@ class CodeRunner:
         timeout: float | None = None,  # noqa: ASYNC109 - the server enforces it
         on_stdout: Callable[[str], object] | None = None,
         on_stderr: Callable[[str], object] | None = None,
-        context: str | None = None,
+        context: str | Context | None = None,
         request_id: str | None = None,
         type_check: Literal["report", "require"] | None = None,
     ) -> Execution:
@@ -44,10 +47,10 @@ class CodeRunner:
         Args:
             code: The code to run.
             language: `python`, `javascript` or `typescript`.
-            timeout: Seconds; the session's limit if None.
+            timeout: Seconds; the session's limit if None, which is 300 unless it was changed.
             on_stdout: Called with each piece of text as it arrives.
             on_stderr: Called with each piece of text as it arrives.
-            context: Id of a context from `contexts.create`; the language's default context if None.
+            context: A context from `contexts.create`, or its id; the language's default context if None.
             request_id: 1 to 128 characters. A repeat with the same id and code attaches to the first run instead of
                 running the code twice.
             type_check: TypeScript only. Check types first and add the errors to the result's `diagnostics`. With
@@ -77,14 +80,14 @@ class CodeRunner:
         self,
         code: str,
         *,
-        context: str | None = None,
+        context: str | Context | None = None,
         timeout: float | None = None,  # noqa: ASYNC109 - the server enforces it
     ) -> tuple[Diagnostic, ...]:
         """Return the type errors of a TypeScript cell without running it. Declarations of earlier cells are known.
 
         Args:
             code: The cell.
-            context: Id of the context that would run it; the default one if None.
+            context: The context that would run it, or its id; the default one if None.
             timeout: Seconds; the session's limit if None.
 
         Raises:
@@ -110,7 +113,7 @@ class CodeRunner:
         language: str = "python",
         *,
         timeout: float | None = None,  # noqa: ASYNC109 - the server enforces it
-        context: str | None = None,
+        context: str | Context | None = None,
         request_id: str | None = None,
         type_check: Literal["report", "require", "only"] | None = None,
     ) -> AsyncGenerator[ExecuteEvent, None]:
@@ -125,7 +128,7 @@ class CodeRunner:
         request = interpreter_pb2.ExecuteRequest(
             code=checked_text(code, "code"),
             language=language_number(language) if context is None else _language_in_context(language),
-            context_id=context or "",
+            context_id=id_of(context) or "",
             timeout=duration(timeout),
             request_id=request_id or uuid.uuid4().hex,
             type_check=type_check_number(type_check),

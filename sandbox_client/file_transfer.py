@@ -120,7 +120,7 @@ class FileTransfers:
             response = await self._write(opening, lambda: _read_ahead(file, digest, status.st_size, on_progress))
         if response.sha256 != digest.hexdigest():
             raise DataCorrupted(
-                f"{source} arrived with another digest; upload it again", reason="DIGEST_MISMATCH", field="sha256"
+                f"{source} arrived with another digest: upload it again", reason="DIGEST_MISMATCH", field="sha256"
             )
         return read_file_info(response.info)
 

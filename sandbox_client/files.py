@@ -8,6 +8,7 @@ from sandbox_client.directory_transfer import DirectoryTransfers
 from sandbox_client.errors import NotFound
 from sandbox_client.models.file_info import FileInfo, read_file_info
 from sandbox_client.search import FileSearches
+from sandbox_client.transport.arguments import checks_arguments
 from sandbox_client.transport.requests import checked_path
 from sandbox_proto.v1 import file_pb2
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from sandbox_client.transport.connection import Connection
 
 
+@checks_arguments
 class AsyncFiles(DirectoryTransfers, FileSearches):
     """Files of one sandbox. Paths are relative to the workspace root.
 

@@ -20,6 +20,10 @@ OptionsT = TypeVar("OptionsT", bound="Mapping[str, Any]")
 _LINE: Final = re.compile(r"^( +)\*\*options: .*$", re.MULTILINE)
 
 
+EXECUTION_TIMEOUT: Final = 300.0
+"""Seconds that a cell or command may take in a local session, and in a template that does not say otherwise."""
+
+
 class LocalOptions(TypedDict, total=False):
     """Options of a local session.
 
@@ -27,10 +31,13 @@ class LocalOptions(TypedDict, total=False):
         name: The workspace's name in the store. Sessions with the same store and name share the saved files.
         env: Environment variables of cells and commands.
         egress: `none` denies user code the network.
-        execution_timeout: Seconds that a cell or command may take; the agent's default if None.
-        memory_bytes: Memory that all processes of the session may use together; three quarters of the machine's if
-            None.
-        file_bytes: Largest size of a file; the agent's default if None.
+        execution_timeout: Seconds that a cell or command may take, and the largest `timeout` of a call. None means 300.
+            It may be as long as you like. Background processes have no time limit.
+        memory_limit: Memory that all processes of the session may use together: bytes, or a quantity such as `"2Gi"`
+            or `"500M"`. Three quarters of the machine's memory if None. If they use more, the largest cell or command
+            is killed.
+        file_size_limit: Largest size of one file, as `memory_limit`; 5 GiB if None. The size of all files together is
+            limited only by the disk.
         sync: `on_change` saves every change to the store automatically, within some seconds. With `manual` only
             `workspace.push` saves.
         keep_variables: `close` also saves all files, and the Python variables that can be pickled (64 MiB at most). The
@@ -42,8 +49,8 @@ class LocalOptions(TypedDict, total=False):
     env: Mapping[str, str] | None
     egress: Literal["public", "none"]
     execution_timeout: float | None
-    memory_bytes: int | None
-    file_bytes: int | None
+    memory_limit: int | str | None
+    file_size_limit: int | str | None
     sync: Literal["manual", "on_change"]
     keep_variables: bool
     on_progress: Callable[[str], object] | None
@@ -76,8 +83,8 @@ class RunOptions(TypedDict, total=False):
     Attributes:
         cwd: Working directory, relative to the workspace root.
         env: Environment variables, in addition to the session's.
-        timeout: Seconds after which the whole process tree is killed. If None, the session's limit applies, and none
-            in the background.
+        timeout: Seconds after which the whole process tree is killed. If None, the session's limit applies (300 s by
+            default), and none in the background.
         stdin: Standard input, at most 1 MiB.
         request_id: 1 to 128 characters. A repeat with the same id and command attaches to the first run instead of
             starting another one.
@@ -94,9 +101,9 @@ LOCAL_DEFAULTS: Final = LocalOptions(
     name="default",
     env=None,
     egress="public",
-    execution_timeout=None,
-    memory_bytes=None,
-    file_bytes=None,
+    execution_timeout=EXECUTION_TIMEOUT,
+    memory_limit=None,
+    file_size_limit=None,
     sync="manual",
     keep_variables=False,
     on_progress=None,

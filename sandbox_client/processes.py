@@ -10,7 +10,9 @@ from sandbox_client.errors import FailedPrecondition, InvalidArgument, NotFound,
 from sandbox_client.models.aggregation import CommandFold
 from sandbox_client.models.events import EventReader
 from sandbox_client.models.process_info import ProcessInfo, ProcessOutput, read_process_info
+from sandbox_client.models.readable import Listing
 from sandbox_client.options import RUN_DEFAULTS, RunOptions, with_options
+from sandbox_client.transport.arguments import checks_arguments, id_of
 from sandbox_client.transport.reattach import ATTACH_ONLY, ExecutionLostError
 from sandbox_client.transport.requests import command_request
 from sandbox_client.transport.retry_policy import ReattachPolicy
@@ -30,6 +32,7 @@ _MAX_TERMINAL_SIZE: Final = 65535
 _STDERR: Final = types_pb2.Output.STREAM_STDERR
 
 
+@checks_arguments
 class AsyncProcess:
     """A background process. It keeps running when this client exits, and `processes.get(id)` finds it again.
 
@@ -44,6 +47,9 @@ class AsyncProcess:
         self.id = message.process_id
         self.pid = message.pid
         self.command = message.command
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.id}, pid {self.pid}: {self.command}>"
 
     async def info(self) -> ProcessInfo:
         """Return the current state of the process.
@@ -161,12 +167,15 @@ class AsyncProcess:
                             yield event
                             if event.HasField("exited"):
                                 return
-                failure = SandboxUnavailable("the stream ended early", reason="STREAM_ENDED")
+                failure = SandboxUnavailable(
+                    f"the output of process {self.id} ended early: try again", reason="STREAM_ENDED"
+                )
             except SandboxUnavailable as error:
                 failure = error
             await asyncio.sleep(policy.delay(failure, may_run=True))
 
 
+@checks_arguments
 class AsyncProcesses:
     """Background processes of one sandbox."""
 
@@ -207,13 +216,13 @@ class AsyncProcesses:
         request = process_pb2.StartRequest(run=run, terminal=size, end_input=not keep_input and terminal is None)
         return AsyncProcess(self._connection, await self._start(request))
 
-    async def get(self, process_id: str) -> AsyncProcess:
-        """Return a process that any client started.
+    async def get(self, process_id: str | ProcessInfo) -> AsyncProcess:
+        """Return a process that any client started, by its id or an entry of `list`.
 
         Raises:
             NotFound: There is no process of that id, or it ended long ago.
         """
-        request = process_pb2.GetProcessRequest(process_id=process_id)
+        request = process_pb2.GetProcessRequest(process_id=id_of(process_id))
         message = await self._connection.unary(self._connection.process.Get, request, repeatable=True)
         return AsyncProcess(self._connection, message)
 
@@ -221,9 +230,9 @@ class AsyncProcesses:
         """List the running processes and those that ended recently, oldest first."""
         request = process_pb2.ListProcessesRequest()
         response = await self._connection.unary(self._connection.process.List, request, repeatable=True)
-        return [read_process_info(message) for message in response.processes]
+        return Listing(read_process_info(message) for message in response.processes)
 
-    async def signal(self, process_id: str, signal: int | str) -> None:
+    async def signal(self, process_id: str | ProcessInfo, signal: int | str) -> None:
         """Send a signal to a process, or to a running command of `stream_command`.
 
         Args:
@@ -235,7 +244,7 @@ class AsyncProcesses:
             NotFound: There is no such process.
             FailedPrecondition: The process has ended.
         """
-        await send_signal(self._connection, process_id, signal)
+        await send_signal(self._connection, id_of(process_id), signal)
 
     async def _start(self, request: process_pb2.StartRequest) -> Any:
         policy = ReattachPolicy(self._connection.endpoint.returns_within)
@@ -270,13 +279,17 @@ async def send_signal(connection: Connection, process_id: str, signal: int | str
     elif 1 <= signal <= _MAX_SIGNAL:
         request.signal = signal
     else:
-        raise InvalidArgument(f"there is no signal {signal}", reason="INVALID_ARGUMENT", field="signal")
+        raise InvalidArgument(
+            f"there is no signal {signal}: use a number from 1 to {_MAX_SIGNAL}, or a name such as TERM",
+            reason="INVALID_ARGUMENT",
+            field="signal",
+        )
     await connection.unary(connection.process.Signal, request, repeatable=False)
 
 
 def _size(terminal: tuple[int, int]) -> process_pb2.TerminalSize:
     rows, columns = terminal
     if not (1 <= rows <= _MAX_TERMINAL_SIZE and 1 <= columns <= _MAX_TERMINAL_SIZE):
-        message = f"a terminal has 1 to {_MAX_TERMINAL_SIZE} rows, and 1 to {_MAX_TERMINAL_SIZE} columns"
+        message = f"a terminal cannot have {rows} rows and {columns} columns: give 1 to {_MAX_TERMINAL_SIZE} of each"
         raise InvalidArgument(message, reason="INVALID_ARGUMENT", field="terminal")
     return process_pb2.TerminalSize(rows=rows, columns=columns)

@@ -26,6 +26,7 @@ from sandbox_client.options import (
     with_options,
 )
 from sandbox_client.processes import AsyncProcesses
+from sandbox_client.transport.arguments import checks_arguments
 from sandbox_client.transport.connection import Connection
 from sandbox_client.workspace import AsyncWorkspace
 
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 _log: Final = logging.getLogger(__name__)
 
 
+@checks_arguments
 class AsyncSandbox(CodeRunner, ControlledSession, NamedLocalSession):
     """One session: an isolated place that runs code and keeps its variables and files.
 
@@ -88,6 +90,9 @@ class AsyncSandbox(CodeRunner, ControlledSession, NamedLocalSession):
         self.workspace = AsyncWorkspace(connection)
         self.contexts = AsyncContexts(connection)
         self.processes = AsyncProcesses(connection)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name!r}, {self.endpoint.address}>"
 
     @property
     def endpoint(self) -> Endpoint:

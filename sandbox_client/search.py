@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import datetime as dt
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Generic, Literal, TypeVar
 
 from sandbox_client.models.file_info import FileInfo, read_file_info
 from sandbox_client.models.timestamps import read_time
-from sandbox_client.transport.requests import checked_path
+from sandbox_client.transport.requests import checked_path, duration
 from sandbox_proto.v1 import file_pb2
 
 if TYPE_CHECKING:
+    import datetime as dt
     from collections.abc import AsyncGenerator, Callable, Iterable
     from pathlib import PurePosixPath
 
@@ -109,7 +109,7 @@ class FileSearches:
             name_pattern=pattern,
             exclude=list(exclude),
             max_results=max_results,
-            timeout=dt.timedelta(seconds=timeout),
+            timeout=duration(timeout),
         )
         return await self._search(request, lambda response: read_file_info(response.info))
 
@@ -149,7 +149,7 @@ class FileSearches:
             ignore_case=ignore_case,
             exclude=list(exclude),
             max_results=max_results,
-            timeout=dt.timedelta(seconds=timeout),
+            timeout=duration(timeout),
         )
         return await self._search(request, lambda response: LineMatch(response.path, response.line, response.text))
 

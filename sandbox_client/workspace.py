@@ -6,6 +6,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any, Final
 
 from sandbox_client.errors import SandboxUnavailable
+from sandbox_client.models.readable import Listing
 from sandbox_client.models.workspace_status import (
     Progress,
     PushReport,
@@ -17,6 +18,7 @@ from sandbox_client.models.workspace_status import (
     read_stored_file,
     read_workspace_status,
 )
+from sandbox_client.transport.arguments import checks_arguments
 from sandbox_proto.v1 import workspace_pb2
 
 if TYPE_CHECKING:
@@ -29,6 +31,7 @@ _PAGE_SIZE: Final = 1_000
 """Files that one call lists."""
 
 
+@checks_arguments
 class AsyncWorkspace:
     """Object storage of one sandbox. Stored paths look like `code-interpreter/chart.png`.
 
@@ -82,7 +85,7 @@ class AsyncWorkspace:
         """
         request = workspace_pb2.ListStoredRequest(prefix=prefix, page_size=_PAGE_SIZE)
         pages = self._connection.pages(self._connection.workspace.List, request)
-        return [read_stored_file(entry) async for page in pages for entry in page.files]
+        return Listing([read_stored_file(entry) async for page in pages for entry in page.files])
 
     async def read(self, path: str) -> bytes:
         """Return a stored file's bytes.
@@ -113,5 +116,5 @@ class AsyncWorkspace:
                 elif on_progress:
                     on_progress(read_progress(response.progress))
         if done is None:
-            raise SandboxUnavailable("the stream ended early; run it again", reason="STREAM_ENDED")
+            raise SandboxUnavailable("the transfer to storage ended early: run it again", reason="STREAM_ENDED")
         return done

@@ -284,7 +284,9 @@ class ClientCall:
 
 def unavailable(reason: str) -> OperationError:
     """Return the error of a call whose link was lost."""
-    return OperationError("UNAVAILABLE", "RUNTIME_UNAVAILABLE", f"the link to the sandbox's runtime was lost: {reason}")
+    return OperationError(
+        "UNAVAILABLE", "RUNTIME_UNAVAILABLE", f"the link to the sandbox's runtime was lost ({reason}): try again"
+    )
 
 
 def _credit_of(item: Data | Frame) -> int:

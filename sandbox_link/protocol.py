@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Mapping
     from contextlib import AbstractAsyncContextManager
 
     from sandbox_link.frames import Stream
@@ -32,6 +32,10 @@ class OperationError(Exception):
         self.reason = reason
         self.message = message
         self.field = field
+
+    def describe(self, arguments: Mapping[str, Any]) -> str:  # noqa: ARG002 - for subclasses
+        """Return the message, given the arguments of the operation that failed."""
+        return self.message
 
 
 def invalid(field: str, message: str, reason: str = "INVALID_ARGUMENT") -> OperationError:

@@ -129,7 +129,7 @@ class ContextOperations:
             return context, "typescript" if is_alias else context.language
         self._check_language(language)
         if (language == "python") is not (context.language == "python"):
-            message = f"the context `{arguments['context_id']}` runs {context.language}, not {language}"
+            message = f"the context {context.id!r} runs {context.language}, not {language}: use another context"
             raise invalid("language", message, "UNKNOWN_LANGUAGE")
         return context, language
 
@@ -137,15 +137,15 @@ class ContextOperations:
         allowed = self.state.limits.languages or LANGUAGES
         if not isinstance(language, str) or language not in LANGUAGES:
             names = ", ".join(LANGUAGES)
-            message = f"unknown language `{str(language)[:64]}`; the languages are {names}"
+            message = f"there is no language {str(language)[:64]!r}: the languages are {names}"
         elif language != "python" and not self.pool.has_node:
-            message = f"{language} cannot run: there is no Node in the sandbox"
+            message = f"{language} cannot run, because the sandbox has no Node: install it in the image, or run Python"
         elif language not in allowed:
-            message = f"{language} is not allowed in this session; allowed: {', '.join(allowed)}"
+            message = f"{language} is not allowed in this session: use {', '.join(allowed)}"
         else:
             return language
         raise invalid("language", message, "UNKNOWN_LANGUAGE")
 
 
 def _empty_code() -> OperationError:
-    return invalid("code", "`code` is empty", "EMPTY_CODE")
+    return invalid("code", "the code is empty: send the source to run", "EMPTY_CODE")

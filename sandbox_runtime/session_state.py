@@ -79,18 +79,25 @@ class SessionState:
             OperationError: It leaves the root, does not exist, or is not a folder. Field `cwd`.
         """
         if "\0" in cwd:
-            raise invalid("cwd", "`cwd` contains a NUL character")
+            raise invalid("cwd", "the working directory has a NUL character: remove it")
         try:
             path = (self.root / cwd).resolve()
         except (OSError, RuntimeError):
-            raise invalid("cwd", f"`cwd` cannot be resolved: {cwd}") from None
+            raise invalid(
+                "cwd", f"the working directory {cwd!r} cannot be resolved: give a path below the workspace's root"
+            ) from None
         if path != self.root and self.root not in path.parents:
-            message = f"`cwd` leaves the workspace: {cwd}; give a path relative to its root"
+            message = f"the working directory {cwd!r} is outside the workspace: give a path relative to its root"
             raise invalid("cwd", message, "PATH_OUTSIDE_WORKSPACE")
         if not path.exists():
-            raise OperationError("NOT_FOUND", "FILE_NOT_FOUND", f"`cwd` does not exist: {cwd}", "cwd")
+            raise OperationError(
+                "NOT_FOUND",
+                "FILE_NOT_FOUND",
+                f"there is no folder {cwd!r} in the workspace ({self.root}): create it first",
+                "cwd",
+            )
         if not path.is_dir():
-            raise invalid("cwd", f"`cwd` is not a folder: {cwd}", "NOT_A_DIRECTORY")
+            raise invalid("cwd", f"the working directory {cwd!r} is not a folder: name a folder", "NOT_A_DIRECTORY")
         return path
 
     def read_timeout(self, value: object) -> float:
@@ -104,5 +111,9 @@ class SessionState:
             return limit
         # `not 0 < value` also refuses NaN.
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= limit:
-            raise invalid("timeout", f"`timeout` must be above 0 and at most {limit:g} s", "INVALID_TIMEOUT")
+            raise invalid(
+                "timeout",
+                f"a timeout of {value!r} s is not possible: give more than 0 and at most {limit:g}",
+                "INVALID_TIMEOUT",
+            )
         return float(value)

@@ -106,7 +106,7 @@ def read_env(value: Any) -> dict[str, str]:
         raise invalid("env", "`env` is not an object")
     for name, text in value.items():
         if not isinstance(text, str) or not name or "=" in name or "\0" in name + text:
-            raise invalid("env", f"`env` has an invalid variable `{name[:64]}`")
+            raise invalid("env", f"`env` cannot have {name[:64]!r}: use a name without `=`, and no NUL characters")
     return dict(value)
 
 

@@ -5,7 +5,9 @@ The venv is written directly and not by the `venv` module: that takes millisecon
 
 from __future__ import annotations
 
+import importlib.util
 import os
+import re
 import site
 import sys
 import sysconfig
@@ -15,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+_SEES_SYSTEM: Final = re.compile(r"^include-system-site-packages\s*=\s*true\s*$", re.MULTILINE | re.IGNORECASE)
 _PASSED_NAMES: Final = frozenset(
     {
         "CURL_CA_BUNDLE",
@@ -80,15 +83,16 @@ def prepare_home(home: Path, node: str = "") -> None:
         folder.mkdir(parents=True, exist_ok=True)
     base = getattr(sys, "_base_executable", sys.executable) or sys.executable
     version = ".".join(str(part) for part in sys.version_info[:3])
+    sees_system = "true" if _sees_system_packages() else "false"
     _write(
         home / "venv" / "pyvenv.cfg",
-        f"home = {Path(base).parent}\ninclude-system-site-packages = true\nversion = {version}\nexecutable = {base}\n",
+        f"home = {Path(base).parent}\ninclude-system-site-packages = {sees_system}\n"
+        f"version = {version}\nexecutable = {base}\n",
     )
     for name in ("python", "python3", f"python3.{sys.version_info.minor}"):
         _link(binaries / name, base)
-    # The runtime itself may run in a venv, whose packages "system site packages" would not include.
-    _write(site_packages / "runtime-site-packages.pth", "".join(f"{folder}\n" for folder in _own_site_packages()))
-    for name in ("pip", "pip3"):
+    _write(site_packages / "runtime-site-packages.pth", _describe_packages())
+    for name in ("pip", "pip3", f"pip3.{sys.version_info.minor}"):
         _write(binaries / name, _PIP.format(python=binaries / "python"))
         (binaries / name).chmod(0o755)
     if node:
@@ -96,7 +100,6 @@ def prepare_home(home: Path, node: str = "") -> None:
 
 
 def _prepare_node(binaries: Path, node: str) -> None:
-    (binaries / "node").unlink(missing_ok=True)
     _link(binaries / "node", node)
     # In the wheel, bin/npm is a copy that does not find its library, so npm is started from the library itself.
     scripts = Path(node).parent.parent / "lib" / "node_modules" / "npm" / "bin"
@@ -143,9 +146,41 @@ def build_environment(environ: Mapping[str, str], home: Path, node: str) -> dict
     }
 
 
-def _own_site_packages() -> list[str]:
+def _sees_system_packages() -> bool:
+    """Return whether this process sees the packages of the Python that it was installed for."""
+    if sys.prefix == sys.base_prefix:
+        return True
+    try:
+        return _SEES_SYSTEM.search((Path(sys.prefix) / "pyvenv.cfg").read_text()) is not None
+    except OSError:
+        return False
+
+
+def _describe_packages() -> str:
+    """Return a .pth file that adds all packages that a cell sees to the shell's Python, and pip if there is none.
+
+    A plain line would not read the .pth files of the folder itself, and so miss packages installed as editable.
+    """
     folders = [sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), *site.getsitepackages()]
-    return list(dict.fromkeys(folder for folder in folders if Path(folder).is_dir()))
+    if site.ENABLE_USER_SITE:
+        folders.append(site.getusersitepackages())
+    path = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    lines = [f"{folder}\n" for folder in path if Path(folder).is_absolute()]
+    lines += [
+        f"import site, sys; {folder!r} in sys.path or site.addsitedir({folder!r})\n"
+        for folder in dict.fromkeys(folders)
+        if Path(folder).is_dir()
+    ]
+    if importlib.util.find_spec("pip") is None:
+        lines += [f"{wheel}\n" for wheel in _bundled_pip()]
+    return "".join(lines)
+
+
+def _bundled_pip() -> list[Path]:
+    """Return the wheel of pip that comes with Python. It can run without being installed."""
+    spec = importlib.util.find_spec("ensurepip")
+    folders = [sysconfig.get_config_var("WHEEL_PKG_DIR"), spec and Path(spec.origin or "").parent / "_bundled"]
+    return [wheel for folder in folders if folder for wheel in sorted(Path(folder).glob("pip-*.whl"))][:1]
 
 
 def _write(path: Path, text: str) -> None:
@@ -154,5 +189,6 @@ def _write(path: Path, text: str) -> None:
 
 
 def _link(path: Path, target: str) -> None:
-    if not path.is_symlink():
+    if not path.is_symlink() or str(path.readlink()) != target:
+        path.unlink(missing_ok=True)
         path.symlink_to(target)

@@ -114,7 +114,7 @@ class ExecutionRegistry(Generic[E]):
             try:
                 await run(execution)
             except asyncio.CancelledError:
-                message = "the agent is stopping; the execution continues, but its output is lost"
+                message = "the agent is stopping: the execution continues, but its output is lost. Connect again"
                 execution.log.end(OperationError("UNAVAILABLE", "RUNTIME_UNAVAILABLE", message))
                 self._keep(execution)
                 raise

@@ -37,7 +37,9 @@ MAX_ENV_BYTES: Final = 512 << 10
 def check_request_id(request_id: str) -> None:
     """Check that a request id is empty or has at most 128 characters."""
     if len(request_id) > MAX_ID or "\0" in request_id:
-        raise invalid("request_id", f"request_id must have at most {MAX_ID} characters and no NUL character")
+        raise invalid(
+            "request_id", f"request_id has more than {MAX_ID} characters, or a NUL character: choose a shorter one"
+        )
 
 
 def check_may_start(metadata: Iterable[tuple[str, str | bytes]] | None) -> None:
@@ -47,7 +49,10 @@ def check_may_start(metadata: Iterable[tuple[str, str | bytes]] | None) -> None:
         OperationError: NOT_FOUND, UNKNOWN_REQUEST.
     """
     if any(key == ATTACH_ONLY for key, _ in metadata or ()):
-        message = "this agent does not know the request_id: it restarted, or never received the request"
+        message = (
+            "this agent does not know the request: it restarted, or never received it. "
+            "Check whether it ran before you send it again"
+        )
         raise OperationError("NOT_FOUND", "UNKNOWN_REQUEST", message, "request_id")
 
 
@@ -57,7 +62,8 @@ def read_timeout(request: interpreter_pb2.ExecuteRequest | process_pb2.RunReques
         return limits.execution_timeout
     seconds = duration_seconds(request.timeout)
     if not 0 < seconds <= limits.execution_timeout:
-        message = f"timeout must be longer than 0 and at most {limits.execution_timeout:g} s, the limit of this session"
+        limit = f"{limits.execution_timeout:g} s, the limit of this session"
+        message = f"a timeout of {seconds:g} s is not possible: give more than 0 and at most {limit}"
         raise invalid("timeout", message, "INVALID_TIMEOUT")
     return seconds
 
@@ -66,9 +72,9 @@ def read_language(language: types_pb2.Language, limits: Limits) -> str:
     """Return the language's name on the link."""
     name = LANGUAGE_NAMES.get(language, "")
     if name not in limits.languages:
-        message = f"language must be one of {', '.join(limits.languages)} in this session"
+        message = f"this session does not run {name}: use {', '.join(limits.languages)}"
         if not name:
-            message = f"language must be one of {', '.join(LANGUAGE_NAMES.values())}"
+            message = f"there is no such language: use {', '.join(LANGUAGE_NAMES.values())}"
         raise invalid("language", message, "UNKNOWN_LANGUAGE")
     return name
 
@@ -76,23 +82,23 @@ def read_language(language: types_pb2.Language, limits: Limits) -> str:
 def check_context_id(context_id: str) -> str:
     """Check the id of a context, which must not be empty."""
     if not context_id:
-        raise invalid("context_id", "context_id must name a context; ListContexts returns them")
+        raise invalid("context_id", "no context is named: list the contexts for their ids")
     _check_length(context_id)
     return context_id
 
 
 def _check_length(context_id: str) -> None:
     if len(context_id) > MAX_ID:
-        message = "unknown context; ListContexts returns the known ones"
+        message = f"there is no context {context_id[:MAX_ID]!r}...: list the contexts for their ids"
         raise OperationError("NOT_FOUND", "UNKNOWN_CONTEXT", message, "context_id")
 
 
 def check_path(path: str, field: str = "path", *, required: bool = True, limit: int = MAX_PATH) -> str:
     """Check the text of a path. Only the runtime can decide where it leads."""
     if required and not path:
-        raise invalid(field, f"{field} must not be empty; use . for the root")
+        raise invalid(field, f"{field} is empty: give a path, or . for the root of the workspace")
     if "\0" in path or len(path.encode()) > limit:
-        raise invalid(field, f"{field} must have at most {limit} bytes and no NUL character")
+        raise invalid(field, f"{field} has more than {limit} bytes, or a NUL character: give a shorter one")
     return path
 
 
@@ -100,7 +106,7 @@ def read_env(env: Mapping[str, str]) -> dict[str, str]:
     """Check environment variables and their total size."""
     variables = read_variables(env)
     if sum(len(name.encode()) + len(value.encode()) for name, value in variables.items()) > MAX_ENV_BYTES:
-        raise invalid("env", f"env must have at most {MAX_ENV_BYTES} bytes")
+        raise invalid("env", f"env has more than {MAX_ENV_BYTES} bytes: use a file instead")
     return variables
 
 
@@ -126,9 +132,9 @@ def check_same_request(first: bytes, repeat: bytes) -> None:
 def read_type_check(number: interpreter_pb2.TypeCheck, language: str) -> str:
     """Return the type check's name on the link, or "" for none. Without a `language`, the context determines it."""
     if number not in _TYPE_CHECKS:
-        raise invalid("type_check", f"type_check {number} is unknown")
+        raise invalid("type_check", f"there is no type_check {number}: use report, require or only")
     if number and language not in ("", "typescript"):
-        raise invalid("type_check", f"type_check is for typescript; this cell is {language}")
+        raise invalid("type_check", f"type_check is for typescript, and this cell is {language}: leave it out")
     return _TYPE_CHECKS[number]
 
 
@@ -136,7 +142,7 @@ def read_execute(request: interpreter_pb2.ExecuteRequest, limits: Limits) -> tup
     """Return the arguments of the link's `execute`, and the code."""
     check_request_id(request.request_id)
     if not request.code.strip():
-        raise invalid("code", "code must not be empty: send the source to run", "EMPTY_CODE")
+        raise invalid("code", "the code is empty: send the source to run", "EMPTY_CODE")
     _check_length(request.context_id)
     language = ""
     if request.language or not request.context_id:
@@ -164,16 +170,16 @@ def read_command(request: process_pb2.RunRequest) -> dict[str, Any]:
     command: dict[str, Any] = {}
     if request.WhichOneof("command") == "shell":
         if not request.shell.strip():
-            raise invalid("command", "command must not be empty: set a shell line or an argv")
+            raise invalid("command", "the command is empty: give a line for the shell, or a program with its arguments")
         command["shell"] = request.shell
     elif request.WhichOneof("command") == "argv" and request.argv.args and request.argv.args[0]:
         command["argv"] = list(request.argv.args)
     else:
-        raise invalid("command", "command must not be empty: set a shell line or an argv")
+        raise invalid("command", "the command is empty: give a line for the shell, or a program with its arguments")
     if any("\0" in word for word in (request.shell, *request.argv.args)):
-        raise invalid("command", "command must not contain a NUL character")
+        raise invalid("command", "the command has a NUL character: remove it")
     if len(request.stdin) > MAX_STDIN:
-        raise invalid("stdin", f"stdin must have at most {MAX_STDIN} bytes: write a file instead")
+        raise invalid("stdin", f"stdin has more than {MAX_STDIN} bytes: write a file instead")
     return {
         **command,
         "cwd": check_path(request.cwd, "cwd", required=False),

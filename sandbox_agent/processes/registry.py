@@ -83,7 +83,9 @@ class BackgroundRegistry:
         """
         process = self._processes.get(process_id)
         if process is None:
-            message = "unknown process: the id is wrong, or the process ended long ago; List returns the known ones"
+            message = (
+                f"there is no process {process_id[:64]!r}: the id is wrong, or it ended long ago. List the processes"
+            )
             raise OperationError("NOT_FOUND", "UNKNOWN_PROCESS", message, "process_id")
         return process
 
@@ -100,7 +102,12 @@ class BackgroundRegistry:
         process = self.get(process_id)
         is_lost = process.exited is not None and process.exited.status == types_pb2.EXIT_STATUS_LOST
         if process.exited is not None and not (or_lost and is_lost):
-            raise OperationError("FAILED_PRECONDITION", "PROCESS_ENDED", "the process has ended", "process_id")
+            raise OperationError(
+                "FAILED_PRECONDITION",
+                "PROCESS_ENDED",
+                f"the process {process_id} has ended: start it again if you need it",
+                "process_id",
+            )
         return process
 
     def has(self, process_id: str) -> bool:

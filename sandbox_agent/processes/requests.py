@@ -26,7 +26,7 @@ def read_start(request: process_pb2.StartRequest) -> dict[str, Any]:
     if request.run.HasField("timeout"):
         seconds = duration_seconds(request.run.timeout)
         if not 0 < seconds < float("inf"):
-            raise invalid("timeout", "timeout must be longer than 0; leave it out for no limit", "INVALID_TIMEOUT")
+            raise invalid("timeout", "a timeout must be longer than 0: leave it out for no limit", "INVALID_TIMEOUT")
         arguments["timeout"] = seconds
     if request.run.end_with_client:
         raise invalid("end_with_client", "a background process outlives its client: use Run instead")
@@ -40,23 +40,27 @@ def read_start(request: process_pb2.StartRequest) -> dict[str, Any]:
 def read_size(size: process_pb2.TerminalSize) -> dict[str, int]:
     """Return the arguments `rows` and `columns`."""
     if not (1 <= size.rows <= _MAX_SIDE and 1 <= size.columns <= _MAX_SIDE):
-        raise invalid("terminal", f"terminal must have 1 to {_MAX_SIDE} rows and 1 to {_MAX_SIDE} columns")
+        raise invalid(
+            "terminal", f"a terminal has 1 to {_MAX_SIDE} rows and 1 to {_MAX_SIDE} columns: choose a size in between"
+        )
     return {"rows": size.rows, "columns": size.columns}
 
 
 def read_offset(request: process_pb2.AttachRequest, end: int) -> int:
     """Return the position at which to begin."""
     if request.offset > end:
-        raise invalid("offset", f"offset must be at most {end}, the number of bytes written so far")
+        raise invalid(
+            "offset", f"offset is behind the end of the output: give at most {end}, the number of bytes written so far"
+        )
     return request.offset
 
 
 def read_input(request: process_pb2.SendInputRequest) -> dict[str, Any]:
     """Return the arguments of the link's `process.input`."""
     if len(request.data) > MAX_SEND:
-        raise invalid("data", f"data must have at most {MAX_SEND} bytes: send it in pieces")
+        raise invalid("data", f"data has more than {MAX_SEND} bytes: send it in pieces")
     if not request.data and not request.end:
-        raise invalid("data", "data must not be empty unless `end` is set")
+        raise invalid("data", "there is no data: send some, or set `end`")
     return {"process_id": _id(request.process_id), "data_bytes": len(request.data), "end": request.end}
 
 
@@ -65,7 +69,7 @@ def read_signal(request: process_pb2.SignalRequest) -> dict[str, Any]:
     number = request.signal
     if request.name:
         if number:
-            raise invalid("signal", "signal must be a number or a name, not both")
+            raise invalid("signal", "give the signal as a number or as a name, not both")
         number = _signal_number(request.name)
     if not 1 <= number <= _MAX_SIGNAL:
         raise invalid("signal", f"signal must be a number from 1 to {_MAX_SIGNAL}, or a name such as TERM")
@@ -77,13 +81,16 @@ def _signal_number(name: str) -> int:
     try:
         return signal.Signals[f"SIG{known}"].value
     except KeyError:
-        message = f"unknown signal {name[:32]!r}; use a name that kill -l lists, such as TERM, INT or KILL"
+        message = f"there is no signal {name[:32]!r}: use a name that kill -l lists, such as TERM, INT or KILL"
         raise invalid("signal", message) from None
 
 
 def _id(process_id: str) -> str:
     if not 0 < len(process_id) <= MAX_ID:
         raise OperationError(
-            "NOT_FOUND", "UNKNOWN_PROCESS", "unknown process; List returns the known ones", "process_id"
+            "NOT_FOUND",
+            "UNKNOWN_PROCESS",
+            f"there is no process {process_id[:MAX_ID]!r}: list the processes",
+            "process_id",
         )
     return process_id

@@ -67,7 +67,11 @@ class ClientInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  
         values = [value for name, value in context.invocation_metadata() or () if name == "authorization"]
         if len(values) == 1 and self._is_session_token(values[0]):
             return None
-        return OperationError("UNAUTHENTICATED", "UNAUTHENTICATED", "the call needs this session's access token")
+        return OperationError(
+            "UNAUTHENTICATED",
+            "UNAUTHENTICATED",
+            "the call has no valid access token: read it from the session's access Secret again",
+        )
 
     def _is_session_token(self, value: str | bytes) -> bool:
         if not isinstance(value, str) or value[: len(_BEARER)].lower() != _BEARER:
@@ -92,7 +96,9 @@ class OperatorInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
 def _check_operator(context: Context) -> OperationError | None:
     if list(context.auth_context().get("x509_common_name", ())) == [OPERATOR_NAME]:
         return None
-    return OperationError("UNAUTHENTICATED", "UNAUTHENTICATED", "only the operator may call this port")
+    return OperationError(
+        "UNAUTHENTICATED", "UNAUTHENTICATED", "only the operator may call this port: use the session's own port"
+    )
 
 
 def _with_span(enter: Callable[[], AbstractContextManager[None]], method: str) -> Guard:
@@ -180,7 +186,11 @@ def _guard_stream(behaviour: Any, method: str, check: Check, guard: Guard) -> Ca
 
 def _refuse_unknown(check: Check) -> Callable[[Any, Context], Awaitable[Any]]:
     async def call(_request: Any, context: Context) -> Any:
-        unknown = OperationError("UNIMPLEMENTED", "NOT_IMPLEMENTED", "this agent has no such method")
+        unknown = OperationError(
+            "UNIMPLEMENTED",
+            "NOT_IMPLEMENTED",
+            "this agent has no such method: use a client and an agent of the same version",
+        )
         await abort(context, check(context) or unknown)
 
     return call

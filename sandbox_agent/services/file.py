@@ -44,7 +44,7 @@ class FileServicer(file_pb2_grpc.FileServiceServicer):
     ) -> AsyncIterator[file_pb2.ReadResponse | bytes]:
         for field in ("offset", "length"):
             if getattr(request, field) < 0:
-                raise invalid(field, f"{field} must not be negative")
+                raise invalid(field, f"{field} is {getattr(request, field)}: give 0 or more")
         arguments = {"path": check_path(request.path), "offset": request.offset, "length": request.length}
         runtime = (await self._gate.require_ready()).runtime
         async with contextlib.aclosing(read_file(runtime, arguments)) as responses:
@@ -64,7 +64,7 @@ class FileServicer(file_pb2_grpc.FileServiceServicer):
 
     async def List(self, request: file_pb2.ListFilesRequest, _context: Context) -> file_pb2.ListFilesResponse:
         if request.page_size > MAX_PAGE:
-            raise invalid("page_size", f"page_size must be at most {MAX_PAGE}")
+            raise invalid("page_size", f"page_size is {request.page_size}: give at most {MAX_PAGE}")
         page_size = request.page_size or DEFAULT_PAGE
         arguments: dict[str, Any] = {
             "path": check_path(request.path or "."),
@@ -122,9 +122,9 @@ def _read_open(first: file_pb2.WriteRequest | memoryview | None) -> dict[str, An
         raise invalid("open", "the first message of a Write must be `open`")
     sha256 = first.open.sha256
     if sha256 and (len(sha256) != _SHA256_DIGITS or set(sha256) - set("0123456789abcdef")):
-        raise invalid("sha256", "sha256 must be 64 lower-case hexadecimal digits, or empty")
+        raise invalid("sha256", "sha256 is not a digest: give 64 lower-case hexadecimal digits, or leave it empty")
     if first.open.mode > _MODE_BITS:
-        raise invalid("mode", "mode must have only permission bits, 0 to 07777")
+        raise invalid("mode", f"mode {first.open.mode:o} has more than permission bits: give 0 to 07777")
     return {"path": check_path(first.open.path), "mode": first.open.mode, "sha256": sha256}
 
 

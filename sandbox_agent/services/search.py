@@ -50,15 +50,17 @@ def read_search(request: file_pb2.SearchRequest) -> dict[str, Any]:
         OperationError: INVALID_ARGUMENT, naming the field.
     """
     if request.max_results > MAX_MATCHES:
-        raise invalid("max_results", f"max_results must be at most {MAX_MATCHES}")
+        raise invalid("max_results", f"max_results is {request.max_results}: give at most {MAX_MATCHES}")
     seconds = duration_seconds(request.timeout) if request.HasField("timeout") else 0.0
     if request.HasField("timeout") and not MIN_TIMEOUT <= seconds <= MAX_TIMEOUT:
-        raise invalid("timeout", f"timeout must be from 1 ms to {MAX_TIMEOUT:g} s", "INVALID_TIMEOUT")
+        raise invalid(
+            "timeout", f"a search takes from 1 ms to {MAX_TIMEOUT:g} s: choose a timeout in between", "INVALID_TIMEOUT"
+        )
     if len(request.exclude) > _MAX_EXCLUDE:
-        raise invalid("exclude", f"exclude must have at most {_MAX_EXCLUDE} patterns")
+        raise invalid("exclude", f"exclude has more than {_MAX_EXCLUDE} patterns: give fewer")
     for field in ("name_pattern", "content_pattern"):
         if len(getattr(request, field)) > MAX_PATTERN:
-            raise invalid(field, f"{field} must have at most {MAX_PATTERN} characters")
+            raise invalid(field, f"a pattern has at most {MAX_PATTERN} characters: give a shorter one")
     return {
         "path": check_path(request.path or "."),
         "name_pattern": request.name_pattern,

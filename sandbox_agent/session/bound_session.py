@@ -36,5 +36,9 @@ class BoundSession:
             OperationError: FAILED_PRECONDITION, STORAGE_UNAVAILABLE: this session has no storage.
         """
         if self.stored is None:
-            raise OperationError("FAILED_PRECONDITION", "STORAGE_UNAVAILABLE", "this session was bound without storage")
+            raise OperationError(
+                "FAILED_PRECONDITION",
+                "STORAGE_UNAVAILABLE",
+                "this session has no storage: create one with a workspace, or copy the files yourself",
+            )
         return self.stored

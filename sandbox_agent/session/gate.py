@@ -106,7 +106,7 @@ class SessionGate:
         phase = await self.restoration.wait()
         session = self._require_serving()
         if phase is RestorePhase.FAILED:
-            message = f"the workspace could not be restored: {self.restoration.error}"
+            message = f"the workspace could not be restored: {self.restoration.error}. Create the session again"
             raise OperationError("UNAVAILABLE", "STORAGE_UNAVAILABLE", message)
         if fresh and session.stored is not None and not session.stored.is_fresh():
             await session.stored.refresh_if_stale()
@@ -218,7 +218,7 @@ class SessionGate:
     def _require_serving(self) -> BoundSession:
         session = self.require_bound()
         if self.state is not State.BOUND:
-            message = "this session is being suspended or deleted and takes no new work"
+            message = "this session is being suspended or deleted and takes no new work: connect to it again"
             raise OperationError("FAILED_PRECONDITION", "DRAINING", message)
         return session
 

@@ -105,7 +105,7 @@ def read_variables(env: Mapping[str, str]) -> dict[str, str]:
     """
     for name, value in env.items():
         if not name or "=" in name or "\0" in name or "\0" in value:
-            message = f"env: {name!r} is not a valid name of an environment variable, or its value has a NUL character"
+            message = f"env cannot have {name!r}: use a name without `=`, and no NUL characters"
             raise invalid("env", message)
     return dict(env)
 
@@ -123,7 +123,7 @@ def read_limits(limits: session_pb2.Limits) -> Limits:
     try:
         languages = tuple(LANGUAGE_NAMES[language] for language in limits.languages)
     except KeyError:
-        raise invalid("limits.languages", f"a language must be one of {', '.join(ALL_LANGUAGES)}") from None
+        raise invalid("limits.languages", f"a language is not known: use {', '.join(ALL_LANGUAGES)}") from None
     return Limits(
         execution_timeout=timeout,
         output_bytes=limits.output_bytes or default.output_bytes,
@@ -138,5 +138,5 @@ def read_limits(limits: session_pb2.Limits) -> Limits:
 def _read_seconds(duration: Duration, field: str) -> float:
     seconds = duration_seconds(duration)
     if not seconds > 0:
-        raise invalid(field, f"{field} must be longer than zero")
+        raise invalid(field, f"{field} must be longer than zero: leave it out for the default")
     return seconds

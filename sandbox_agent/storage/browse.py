@@ -40,11 +40,11 @@ class StoredFiles:
             OperationError: INVALID_ARGUMENT.
         """
         if page_size > MAX_PAGE_SIZE:
-            raise invalid("page_size", f"page_size must be at most {MAX_PAGE_SIZE}")
+            raise invalid("page_size", f"page_size is too large: give at most {MAX_PAGE_SIZE}")
         _check_beginning(prefix, "prefix")
         _check_beginning(page_token, "page_token")
         if page_token and not page_token.startswith(prefix):
-            raise invalid("page_token", "page_token belongs to a listing with another prefix")
+            raise invalid("page_token", "page_token belongs to a listing with another prefix: begin again without it")
         size = page_size or MAX_PAGE_SIZE
         found: list[workspace_pb2.StoredFile] = []
         after = self._keys.prefix + page_token if page_token else ""
@@ -66,7 +66,9 @@ class StoredFiles:
         try:
             check_path(path)
         except NameRefusedError as error:
-            raise invalid("path", f"{printable(path)}: {error}") from error
+            raise invalid(
+                "path", f"{printable(path)!r} cannot be a stored file ({error}): list the stored files"
+            ) from error
         if path.startswith(BOOKKEEPING):
             raise _missing(path)
         try:
@@ -89,8 +91,15 @@ def _check_beginning(path: str, field: str) -> None:
         if path:
             check_path(path.rstrip("/"))
     except NameRefusedError as error:
-        raise invalid(field, f"{field}: {error}") from error
+        raise invalid(
+            field, f"{printable(path)!r} cannot begin a stored path: {error}. List the stored files without it"
+        ) from error
 
 
 def _missing(path: str) -> OperationError:
-    return OperationError("NOT_FOUND", "FILE_NOT_FOUND", f"{printable(path)} is not stored", "path")
+    return OperationError(
+        "NOT_FOUND",
+        "FILE_NOT_FOUND",
+        f"there is no stored file {printable(path)!r}: list the stored files, or push first",
+        "path",
+    )

@@ -73,10 +73,14 @@ def translating() -> Iterator[None]:
         message = "another writer changed this workspace at the same time: restore first, then push again"
         raise OperationError("ABORTED", "WORKSPACE_CONFLICT", message) from error
     except AccessDeniedError as error:
-        message = f"storage refuses these credentials: {error}"
+        message = f"storage refuses the session's credentials: {error}. Check the role and the bucket's policy"
         raise OperationError("UNAVAILABLE", "STORAGE_UNAVAILABLE", message) from error
     except StorageError as error:
-        raise OperationError("UNAVAILABLE", "STORAGE_UNAVAILABLE", f"storage is not available: {error}") from error
+        raise OperationError(
+            "UNAVAILABLE", "STORAGE_UNAVAILABLE", f"storage is not available: {error}. Nothing was lost: try again"
+        ) from error
     except ManifestError as error:
-        message = f"the stored workspace is not usable: {error}"
+        message = (
+            f"the stored workspace is not usable: {error}. Restore the bucket's earlier versions (docs/storage.md)"
+        )
         raise OperationError("DATA_LOSS", "STORAGE_UNAVAILABLE", message) from error

@@ -48,7 +48,7 @@ async def time_limit(seconds: float | None = None) -> AsyncIterator[None]:
         async with asyncio.timeout(REQUEST_TIMEOUT if seconds is None else seconds):
             yield
     except TimeoutError as error:
-        message = "the sandbox stopped responding to file operations: it may be overloaded or stopped"
+        message = "the sandbox stopped responding to file operations: it may be overloaded. Try again"
         raise OperationError("UNAVAILABLE", "RUNTIME_UNAVAILABLE", message) from error
 
 

@@ -132,5 +132,5 @@ def _why(execution: Execution) -> str:
 
 def _to_json(execution: Execution) -> dict[str, Any]:
     value = dataclasses.asdict(dataclasses.replace(execution, results=()))
-    value["results"] = [result._repr_mimebundle_() for result in execution.results]  # Jupyter's form of MIME bundles
+    value["results"] = [result.to_bundle() for result in execution.results]  # Jupyter's form of MIME bundles
     return value

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 
-from sandbox_client.errors import SandboxError, SessionFailed, from_rpc_error
+from sandbox_client.errors import InvalidArgument, SandboxError, SessionFailed, from_rpc_error
 from sandbox_client.transport.endpoint import channel_options
 from sandbox_proto.v1 import session_pb2
 from sandbox_proto.v1.session_pb2_grpc import SessionServiceStub
@@ -66,6 +66,8 @@ class Control:
                 )
             except grpc.RpcError as error:
                 cause: SandboxError = from_rpc_error(error)
+                if isinstance(cause, InvalidArgument):
+                    raise cause from error
                 message = f"the session could not be bound: {cause}\n{self.read_logs()}"
                 raise SessionFailed(message, reason=cause.reason) from error
         if description.restore == session_pb2.SessionDescription.RESTORE_STATE_FAILED:

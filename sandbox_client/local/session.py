@@ -16,6 +16,7 @@ import json
 import os
 import secrets
 import shutil
+import site
 import subprocess
 import sys
 import tempfile
@@ -26,6 +27,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sandbox_client.errors import InvalidArgument, SessionFailed
 from sandbox_client.local.control import START_TIMEOUT, Control
+from sandbox_client.models.sizes import read_size
 from sandbox_client.options import ignore
 from sandbox_client.stored.leases import hold_workspace
 from sandbox_client.transport.endpoint import Endpoint
@@ -46,6 +48,8 @@ _INHERITED: Final = frozenset({
     "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS",
 })  # fmt: skip
 _INHERITED_PREFIXES: Final = ("LC_", "PIP_", "npm_config_", "NPM_CONFIG_", "UV_")
+_MAX_SECONDS: Final = 10 * 365 * 24 * 3600
+"""Ten years: the protocol has no word for no limit."""
 _MAX_FOLDER_BYTES: Final = 80
 """Maximum of the folder's path. A unix socket's path has at most 107 bytes, and `/link/runtime.sock` is appended."""
 
@@ -160,18 +164,21 @@ def check_options(workspace: Path | None, store: Path | None, options: LocalOpti
             f"a local session needs {', '.join(missing)}: pip install 'sandbox-operator[local]'", reason="EXTRA_MISSING"
         )
     if options["egress"] not in ("public", "none"):
-        raise InvalidArgument(f"{options['egress']!r} is neither 'public' nor 'none'", field="egress")
-    for field, size in (("memory_bytes", options["memory_bytes"]), ("file_bytes", options["file_bytes"])):
-        if size is not None and size <= 0:
-            raise InvalidArgument(f"{size} is not a positive number of bytes", field=field)
+        raise InvalidArgument(f"egress is {options['egress']!r}: use 'public' or 'none'", field="egress")
+    for field, size in (("memory_limit", options["memory_limit"]), ("file_size_limit", options["file_size_limit"])):
+        read_size(size, field)
     if options["sync"] not in ("manual", "on_change"):
-        raise InvalidArgument(f"{options['sync']!r} is neither 'manual' nor 'on_change'", field="sync")
+        raise InvalidArgument(f"sync is {options['sync']!r}: use 'manual' or 'on_change'", field="sync")
+    seconds = options["execution_timeout"]
+    if seconds is not None and not 0 < seconds <= _MAX_SECONDS:
+        message = f"execution_timeout is {seconds}: give a number of seconds from 0 to {_MAX_SECONDS:,}"
+        raise InvalidArgument(message, field="execution_timeout")
     name = options["name"]
     if not name or name in (".", "..") or any(c in name for c in "/\\\0"):
-        raise InvalidArgument(f"{name!r} is not a valid name: give one without / or \\", field="name")
+        raise InvalidArgument(f"a session cannot have the name {name!r}: give one without / and \\", field="name")
     for field, folder in (("workspace", workspace), ("store", store)):
         if folder is not None and folder.exists() and not folder.is_dir():
-            raise InvalidArgument(f"{folder} is not a folder", field=field)
+            raise InvalidArgument(f"{field} is {folder}, which is a file: name a folder", field=field)
 
 
 def _make_folder() -> Path:
@@ -237,7 +244,15 @@ def _process(
 
 def inherited_environment() -> dict[str, str]:
     """Return the part of this process's environment that a session gets. The rest may hold credentials."""
-    return {key: value for key, value in os.environ.items() if key in _INHERITED or key.startswith(_INHERITED_PREFIXES)}
+    inherited = {
+        key: value for key, value in os.environ.items() if key in _INHERITED or key.startswith(_INHERITED_PREFIXES)
+    }
+    return {**inherited, **_user_site()}
+
+
+def _user_site() -> dict[str, str]:
+    """Return the variable that lets a process with another HOME see packages of `pip install --user`."""
+    return {"PYTHONUSERBASE": site.getuserbase()} if site.ENABLE_USER_SITE else {}
 
 
 def _folder_of(path: Path | None, fallback: Path) -> Path:
@@ -316,8 +331,8 @@ def _bind_request(store: Path, session_uid: str, options: LocalOptions, token: s
         limits=session_pb2.Limits(
             execution_timeout=None if timeout is None else dt.timedelta(seconds=timeout),
             deny_network=options["egress"] == "none",
-            memory_bytes=options["memory_bytes"] or _default_memory(),
-            file_bytes=options["file_bytes"] or 0,
+            memory_bytes=read_size(options["memory_limit"], "memory_limit") or _default_memory(),
+            file_bytes=read_size(options["file_size_limit"], "file_size_limit") or 0,
         ),
         workspace=session_pb2.WorkspaceBinding(
             directory=session_pb2.DirectoryStore(path=str(store)),

@@ -24,6 +24,7 @@ class OutputFold:
         self._fields: dict[str, Any] = {"request_id": request_id}
         self._stdout: list[str] = []
         self._stderr: list[str] = []
+        self._order: list[tuple[str, int]] = []
         self._on_stdout = on_stdout
         self._on_stderr = on_stderr
 
@@ -31,10 +32,12 @@ class OutputFold:
         """Add an event. Return False if it does not change the result."""
         if isinstance(event, Stdout):
             self._stdout.append(event.text)
+            self._note("stdout", len(event.text))
             if self._on_stdout:
                 self._on_stdout(event.text)
         elif isinstance(event, Stderr):
             self._stderr.append(event.text)
+            self._note("stderr", len(event.text))
             if self._on_stderr:
                 self._on_stderr(event.text)
         elif isinstance(event, Completed | Exited):
@@ -43,8 +46,15 @@ class OutputFold:
             return False
         return True
 
+    def _note(self, kind: str, count: int) -> None:
+        """Record the order of the output. A piece that continues the one before it is added to that."""
+        if self._order and self._order[-1][0] == kind:
+            count += self._order.pop()[1]
+        self._order.append((kind, count))
+
     def _finish(self) -> dict[str, Any]:
-        return {**self._fields, "stdout": "".join(self._stdout), "stderr": "".join(self._stderr)}
+        order = tuple(self._order)
+        return {**self._fields, "stdout": "".join(self._stdout), "stderr": "".join(self._stderr), "order": order}
 
 
 class ExecutionFold(OutputFold):
@@ -72,6 +82,7 @@ class ExecutionFold(OutputFold):
                     results[index] = replace(result, is_main=shown.is_main)
                     return
         results.append(result)
+        self._note("result", 1)
 
     def finish(self) -> Execution:
         """Return the cell's result so far."""

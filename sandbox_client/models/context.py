@@ -38,6 +38,17 @@ class Context:
     busy: bool = False
     execution_count: int = 0
 
+    def row(self) -> dict[str, str]:
+        """Return the texts of a listing."""
+        state = "busy" if self.busy else "idle"
+        return {
+            "id": self.id,
+            "language": self.language,
+            "cwd": self.cwd,
+            "state": state,
+            "cells": str(self.execution_count),
+        }
+
 
 def read_context(message: interpreter_pb2.Context) -> Context:
     """Convert a protocol message."""
@@ -58,7 +69,9 @@ def language_number(name: str, *, is_optional: bool = False) -> types_pb2.Langua
         return types_pb2.LANGUAGE_UNSPECIFIED
     if name not in LANGUAGES:
         choice = ", ".join(LANGUAGES)
-        raise InvalidArgument(f"{name!r} is not one of {choice}", reason="UNKNOWN_LANGUAGE", field="language")
+        raise InvalidArgument(
+            f"there is no language {name!r}: use {choice}", reason="UNKNOWN_LANGUAGE", field="language"
+        )
     return _LANGUAGE_NUMBERS[name]
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from sandbox_client.models.file_info import FileInfo, read_file_info
+from sandbox_client.models.readable import Readable
 from sandbox_client.models.results import CodeError, Diagnostic, Result, Status
 from sandbox_proto.v1 import types_pb2
 
@@ -31,15 +32,15 @@ class Started:
     context_id: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Stdout:
+@dataclass(frozen=True, slots=True, repr=False)
+class Stdout(Readable):
     """Text that was written to standard output."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Stderr:
+@dataclass(frozen=True, slots=True, repr=False)
+class Stderr(Readable):
     """Text that was written to standard error."""
 
     text: str

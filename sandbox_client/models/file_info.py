@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from sandbox_client.models.readable import Readable, format_time
+from sandbox_client.models.sizes import format_size
 from sandbox_client.models.timestamps import read_time
 from sandbox_proto.v1 import types_pb2
 
@@ -18,8 +20,8 @@ _TYPES: Final[dict[int, str]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class FileInfo:
+@dataclass(frozen=True, slots=True, repr=False)
+class FileInfo(Readable):
     """Metadata of one path in the workspace.
 
     Attributes:
@@ -37,6 +39,14 @@ class FileInfo:
     mode: int = 0
     modified: datetime | None = None
     symlink_target: str = ""
+
+    def row(self) -> dict[str, str]:
+        """Return the texts of a listing."""
+        name = f"{self.path}/" if self.type == "directory" else self.path
+        if self.symlink_target:
+            name = f"{name} -> {self.symlink_target}"
+        size = format_size(self.size) if self.type == "file" else self.type
+        return {"path": name, "size": size, "modified": format_time(self.modified)}
 
 
 def read_file_info(message: types_pb2.FileInfo) -> FileInfo:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sandbox_client.models.events import Exited, read_exited
+from sandbox_client.models.readable import Readable, format_time
+from sandbox_client.models.results import Status
 from sandbox_client.models.timestamps import read_time
 
 if TYPE_CHECKING:
@@ -14,8 +16,8 @@ if TYPE_CHECKING:
     from sandbox_proto.v1 import process_pb2
 
 
-@dataclass(frozen=True, slots=True)
-class ProcessInfo:
+@dataclass(frozen=True, slots=True, repr=False)
+class ProcessInfo(Readable):
     """The state of a background process.
 
     Attributes:
@@ -40,9 +42,17 @@ class ProcessInfo:
     output_start: int = 0
     has_terminal: bool = False
 
+    def row(self) -> dict[str, str]:
+        """Return the texts of a listing."""
+        state = "running"
+        if self.exited is not None:
+            state = f"exit code {self.exited.exit_code}" if self.exited.status is Status.OK else self.exited.status
+        started = format_time(self.started_at)
+        return {"id": self.id, "pid": str(self.pid), "state": state, "started": started, "command": self.command}
 
-@dataclass(frozen=True, slots=True)
-class ProcessOutput:
+
+@dataclass(frozen=True, slots=True, repr=False)
+class ProcessOutput(Readable):
     """A piece of a process's output.
 
     Attributes:

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import base64
 import enum
-import json
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+from sandbox_client.models.readable import Readable, join_lines
+from sandbox_client.models.result import Result
+from sandbox_client.models.sizes import format_size
+
+__all__ = ["CodeError", "CommandResult", "Diagnostic", "Execution", "Result", "Status"]
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-_IMAGE_SUFFIXES: Final = {
-    "image/png": "png",
-    "image/jpeg": "jpg",
-    "image/svg+xml": "svg",
-    "image/gif": "gif",
-    "image/webp": "webp",
-    "application/pdf": "pdf",
-}
+    from collections.abc import Iterator
 
 
 class Status(enum.StrEnum):
@@ -43,86 +38,8 @@ class Status(enum.StrEnum):
 _LIMIT_OF: Final = {Status.TIMED_OUT: "execution_time", Status.OOM_KILLED: "memory"}
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
-    """Something to show: the value of a cell's last expression, or the argument of a display call.
-
-    Attributes:
-        data: Content by MIME type: UTF-8 text, or the bytes of an image.
-        is_main: Whether this is the value of the last expression.
-        display_id: Id of the display that this shows or updates, or "".
-        is_update: Whether this replaces what the display showed before.
-    """
-
-    data: Mapping[str, bytes]
-    is_main: bool = False
-    display_id: str = ""
-    is_update: bool = False
-
-    @property
-    def text(self) -> str | None:
-        """The `text/plain` form, or None."""
-        return self._text("text/plain")
-
-    @property
-    def html(self) -> str | None:
-        """The `text/html` form, or None."""
-        return self._text("text/html")
-
-    @property
-    def png(self) -> bytes | None:
-        """The `image/png` form, or None."""
-        return self.data.get("image/png")
-
-    @property
-    def table(self) -> dict[str, Any] | None:
-        """A DataFrame as data, or None if this is not a DataFrame.
-
-        It has `schema`, `data` (rows), `rows` (of the whole DataFrame) and `truncated`; see docs/results.md.
-        """
-        return self._json("application/vnd.dataresource+json")
-
-    @property
-    def chart(self) -> dict[str, Any] | None:
-        """A matplotlib figure as data (see docs/results.md), or None if this is not a figure."""
-        return self._json("application/vnd.sandbox.chart+json")
-
-    def _text(self, mime: str) -> str | None:
-        content = self.data.get(mime)
-        return None if content is None else content.decode(errors="replace")
-
-    def _json(self, mime: str) -> dict[str, Any] | None:
-        try:
-            value = json.loads(self.data.get(mime, b"null"))
-        except ValueError:
-            return None
-        return value if isinstance(value, dict) else None
-
-    def figure(self) -> tuple[str, bytes] | None:
-        """Return file suffix and content of the picture, or None if this is not a picture."""
-        for mime, suffix in _IMAGE_SUFFIXES.items():
-            if mime in self.data:
-                return suffix, self.data[mime]
-        return None
-
-    def _repr_mimebundle_(self, **_options: object) -> dict[str, Any]:
-        return {mime: _for_notebook(mime, content) for mime, content in self.data.items()}
-
-
-def _for_notebook(mime: str, content: bytes) -> Any:
-    if (mime.startswith("image/") and mime != "image/svg+xml") or mime == "application/pdf":
-        return base64.b64encode(content).decode()
-    text = content.decode(errors="replace")
-    if mime == "application/json" or mime.endswith("+json"):
-        try:
-            return json.loads(text)
-        except ValueError:
-            return text
-    return text
-
-
-@dataclass(frozen=True, slots=True)
-class CodeError:
+@dataclass(frozen=True, slots=True, repr=False)
+class CodeError(Readable):
     """An exception that the user's code raised.
 
     Attributes:
@@ -160,9 +77,28 @@ class Diagnostic:
         return f"{self.line}:{self.column} - error TS{self.code}: {self.message}"
 
 
-@dataclass(frozen=True, slots=True)
-class Execution:
-    """The result of one cell.
+class _Shown(Readable):
+    """A result that shows itself as a terminal or a notebook would."""
+
+    __slots__ = ()
+    _left_out: ClassVar = frozenset({"order", "request_id", "context_id"})
+
+    def __str__(self) -> str:
+        return join_lines(_as_text(kind, content) for kind, content in self._parts())
+
+    def _ipython_display_(self) -> None:
+        from sandbox_client.models.notebook import show  # noqa: PLC0415 - only in a notebook
+
+        show(self._parts())
+
+    def _parts(self) -> Iterator[tuple[str, Any]]:
+        """Yield what the code showed, in order, and then what else there is to know. `notebook.show` has the kinds."""
+        yield from ()
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Execution(_Shown):
+    """The result of one cell. `print` shows what a terminal would, and a notebook what its own cell would.
 
     Attributes:
         stdout: All of standard output.
@@ -178,6 +114,8 @@ class Execution:
         context_id: The context that ran the cell.
         request_id: The call's id, which also appears in the agent's log.
         diagnostics: The first 200 type errors, if a type check was requested.
+        order: The order of the output: `("stdout", characters)`, `("stderr", characters)` and `("result", 1)`, each
+            for the next part of `stdout`, `stderr` or `results`.
     """
 
     stdout: str = ""
@@ -193,6 +131,7 @@ class Execution:
     context_id: str = ""
     request_id: str = ""
     diagnostics: tuple[Diagnostic, ...] = ()
+    order: tuple[tuple[str, int], ...] = field(default=(), compare=False)
 
     @property
     def limit(self) -> str:
@@ -215,18 +154,20 @@ class Execution:
         """File suffix and content of each picture that the cell showed."""
         return tuple(figure for result in self.results if (figure := result.figure()) is not None)
 
-    def _repr_mimebundle_(self, **options: object) -> dict[str, Any]:
-        shown = next((result for result in self.results if result.is_main), None)
-        if shown is None and self.results and not self.error:
-            shown = self.results[-1]
-        if shown is not None:
-            return shown._repr_mimebundle_(**options)
-        return {"text/plain": str(self.error) if self.error else self.stdout}
+    def _parts(self) -> Iterator[tuple[str, Any]]:
+        yield from _in_order(self.order, stdout=self.stdout, stderr=self.stderr, result=self.results)
+        if self.error is not None:
+            yield "error", (self.error.name, self.error.value, self.error.traceback or (str(self.error),))
+        for diagnostic in self.diagnostics:
+            yield "stderr", f"{diagnostic}\n"
+        yield from _remarks(self)
+        if self.context_restarted:
+            yield "stderr", "[the interpreter was restarted: its variables are lost]\n"
 
 
-@dataclass(frozen=True, slots=True)
-class CommandResult:
-    """The result of one command.
+@dataclass(frozen=True, slots=True, repr=False)
+class CommandResult(_Shown):
+    """The result of one command. `print` shows what a terminal would, and the exit code if it is not 0.
 
     Attributes:
         stdout: All of standard output.
@@ -239,6 +180,7 @@ class CommandResult:
             for a background process.
         request_id: The call's id, which also appears in the agent's log.
         message: The reason why something else ended the command, such as the suspension of the session.
+        order: The order of the output, as in `Execution`.
     """
 
     stdout: str = ""
@@ -250,6 +192,7 @@ class CommandResult:
     dropped_bytes: int = 0
     request_id: str = ""
     message: str = ""
+    order: tuple[tuple[str, int], ...] = field(default=(), compare=False)
 
     @property
     def limit(self) -> str:
@@ -260,3 +203,39 @@ class CommandResult:
     def ok(self) -> bool:
         """True if the command ran to its end with exit code 0."""
         return self.status is Status.OK and self.exit_code == 0
+
+    def _parts(self) -> Iterator[tuple[str, Any]]:
+        yield from _in_order(self.order, stdout=self.stdout, stderr=self.stderr, result=())
+        yield from _remarks(self)
+        if self.status is Status.OK and self.exit_code:
+            yield "stderr", f"[exit code {self.exit_code}]\n"
+
+
+def _in_order(
+    order: tuple[tuple[str, int], ...], *, stdout: str, stderr: str, result: tuple[Result, ...]
+) -> Iterator[tuple[str, Any]]:
+    rest: dict[str, Any] = {"stdout": stdout, "stderr": stderr, "result": result}
+    for kind, count in (*order, *((kind, len(content)) for kind, content in rest.items())):
+        part, rest[kind] = rest[kind][:count], rest[kind][count:]
+        if kind == "result":
+            yield from (("result", shown.data) for shown in part)
+        elif part:
+            yield kind, part
+
+
+def _as_text(kind: str, content: Any) -> str:
+    if kind == "error":
+        return "\n".join(content[2]) + "\n"
+    return f"{Result(content)}\n" if kind == "result" else str(content)
+
+
+def _remarks(end: Execution | CommandResult) -> Iterator[tuple[str, str]]:
+    """Yield how code ended, unless it ended by itself or its error says so."""
+    if end.dropped_bytes:
+        yield "stderr", f"[the output limit was hit: {format_size(end.dropped_bytes)} in the middle were dropped]\n"
+    if end.status is Status.TIMED_OUT:
+        yield "stderr", f"[the time limit was hit after {end.duration:.3g} s: raise `timeout`]\n"
+    elif end.status is Status.LOST:
+        yield "stderr", "[the sandbox restarted while this ran: it was not run again]\n"
+    elif end.status not in (Status.OK, Status.ERROR, Status.UNKNOWN) and getattr(end, "error", None) is None:
+        yield "stderr", f"[it ended early: {end.status}, exit code {end.exit_code}]\n"

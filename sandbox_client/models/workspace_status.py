@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from sandbox_client.models.readable import format_time
+from sandbox_client.models.sizes import format_size
 from sandbox_client.models.timestamps import read_time
 
 if TYPE_CHECKING:
@@ -102,6 +104,10 @@ class StoredFile:
     path: str
     size: int
     last_modified: datetime | None = None
+
+    def row(self) -> dict[str, str]:
+        """Return the texts of a listing."""
+        return {"path": self.path, "size": format_size(self.size), "modified": format_time(self.last_modified)}
 
 
 def read_progress(message: workspace_pb2.Progress) -> Progress:

@@ -33,7 +33,15 @@ class SyncProxy(Generic[CoreT]):
 
 
 class OwningProxy(SyncProxy[CoreT]):
-    """A proxy that owns its loop and closes it. Use it as a context manager, or call `close`."""
+    """A proxy that owns its loop and closes it. Use it as a context manager, or call `close`.
+
+    It is also closed when it becomes garbage, together with the proxies that it made.
+    """
+
+    def __init__(self, core: CoreT, loop: LoopThread) -> None:
+        super().__init__(core, loop)
+        closing: Any = core
+        loop.close_when_garbage(closing.close)
 
     def close(self) -> None:
         """Close the asynchronous object and stop the loop. Idempotent."""

@@ -38,7 +38,7 @@ def run_direct(coroutine: Coroutine[Any, Any, T]) -> T:
         result: T = end.value
         return result
     coroutine.close()
-    raise RuntimeError("this coroutine needs an event loop")
+    raise RuntimeError("this coroutine needs an event loop: use AsyncSandbox")
 
 
 class DirectConnection(BaseConnection):

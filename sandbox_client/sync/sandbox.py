@@ -120,6 +120,9 @@ class Process(SyncProxy[AsyncProcess]):
     kill = blocking(AsyncProcess.kill)
     resize = blocking(AsyncProcess.resize)
 
+    def __repr__(self) -> str:
+        return f"<Process {self.id}, pid {self.pid}: {self.command}>"
+
     @property
     def id(self) -> str:
         """The agent's id for the process."""
@@ -182,6 +185,9 @@ class Sandbox(OwningProxy[AsyncSandbox]):
     run = direct(AsyncSandbox.run)
     stream_command = direct_iterator(AsyncSandbox.stream_command)
 
+    def __repr__(self) -> str:
+        return f"<Sandbox {self.name!r}, {'closed' if self._loop.is_closed else self._core.endpoint.address}>"
+
     @property
     def name(self) -> str:
         """The session's name."""
@@ -195,7 +201,7 @@ class Sandbox(OwningProxy[AsyncSandbox]):
     @property
     def _runner(self) -> CodeRunner:
         if self._loop.is_closed:
-            raise RuntimeError("this call is not possible here: the sandbox is closed")
+            raise RuntimeError("the sandbox is closed: open another one")
         return self._direct_runner
 
     async def _revive(self, previous: Endpoint, error: SandboxError | None) -> Endpoint | None:

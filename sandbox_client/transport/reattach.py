@@ -147,7 +147,9 @@ async def _streamed_events(
                         yield event
             if replay.is_complete:
                 return
-            failure: SandboxUnavailable = SandboxUnavailable("the stream ended early", reason="STREAM_ENDED")
+            failure: SandboxUnavailable = SandboxUnavailable(
+                "the connection ended before the result came: try again", reason="STREAM_ENDED"
+            )
         except SandboxUnavailable as error:
             if replay.is_complete:
                 raise

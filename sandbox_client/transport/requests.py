@@ -29,7 +29,11 @@ def command_request(command: str | Sequence[str], **options: Unpack[RunOptions])
         TypeError: There is no option of that name.
     """
     if not command:
-        raise InvalidArgument("give a command line or a list of words", reason="INVALID_ARGUMENT", field="command")
+        raise InvalidArgument(
+            "the command is empty: give a line for the shell, or a list of words",
+            reason="INVALID_ARGUMENT",
+            field="command",
+        )
     chosen = complete(options, RUN_DEFAULTS)
     stdin = chosen["stdin"]
     return process_pb2.RunRequest(
@@ -50,7 +54,7 @@ def type_check_number(mode: str | None) -> interpreter_pb2.TypeCheck:
         InvalidArgument: There is no type check of that name.
     """
     if mode is not None and mode not in _TYPE_CHECKS:
-        message = f"{mode!r} is not one of {', '.join(_TYPE_CHECKS)}"
+        message = f"there is no type check {mode!r}: use {', '.join(_TYPE_CHECKS)}, or leave it out"
         raise InvalidArgument(message, reason="INVALID_ARGUMENT", field="type_check")
     return interpreter_pb2.TYPE_CHECK_UNSPECIFIED if mode is None else _TYPE_CHECKS[mode]
 
@@ -65,7 +69,9 @@ def checked_text(text: str, field: str) -> str:
         text.encode()
     except UnicodeEncodeError as error:
         raise InvalidArgument(
-            f"it is not valid Unicode text: {error.reason}", reason="INVALID_ARGUMENT", field=field
+            f"{field} has characters that cannot be sent ({error.reason}): remove them",
+            reason="INVALID_ARGUMENT",
+            field=field,
         ) from error
     return text
 
@@ -79,7 +85,7 @@ def checked_path(path: str | PurePosixPath, field: str = "path") -> str:
     return checked_text(str(path), field)
 
 
-def duration(seconds: float | None) -> dt.timedelta | None:
+def duration(seconds: float | None, field: str = "timeout") -> dt.timedelta | None:
     """Return seconds as a message's Duration, or None for None.
 
     Raises:
@@ -88,8 +94,8 @@ def duration(seconds: float | None) -> dt.timedelta | None:
     if seconds is None:
         return None
     try:
-        return dt.timedelta(seconds=seconds)
+        return dt.timedelta(seconds=float(seconds))
     except (ValueError, OverflowError) as error:
         raise InvalidArgument(
-            f"{seconds} is not a time in seconds", reason="INVALID_TIMEOUT", field="timeout"
+            f"{field} cannot be {seconds} s: give a number of seconds", reason="INVALID_TIMEOUT", field=field
         ) from error

@@ -115,7 +115,7 @@ class Context:
             OperationError: RESOURCE_EXHAUSTED: too many executions are waiting.
         """
         if len(self._waiting) >= _MAX_WAITING:
-            message = f"{_MAX_WAITING} executions are already waiting for this context; wait for one to end"
+            message = f"{_MAX_WAITING} executions are already waiting for the context {self.id!r}: wait for one to end"
             raise OperationError("RESOURCE_EXHAUSTED", "INVALID_ARGUMENT", message, "context_id")
         self._waiting.append((execution, gate))
         self._start_next()

@@ -78,7 +78,7 @@ class ContextRegistry:
         name = arguments.get("context_id")
         context = self._contexts.get(name) if isinstance(name, str) else None
         if context is None:
-            message = f"there is no context `{str(name)[:128]}`; list them, or create one"
+            message = f"there is no context {str(name)[:128]!r}: list the contexts, or create one"
             raise OperationError("NOT_FOUND", "UNKNOWN_CONTEXT", message, "context_id")
         return context
 
@@ -117,7 +117,7 @@ class ContextRegistry:
             OperationError: FAILED_PRECONDITION: it is a default context.
         """
         if context in (self.python, self.javascript):
-            message = "a default context cannot be deleted; restart it instead"
+            message = f"the default context {context.id!r} cannot be deleted: restart it instead"
             raise OperationError("FAILED_PRECONDITION", "INVALID_ARGUMENT", message, "context_id")
         del self._contexts[context.id]
         await context.close()

@@ -78,7 +78,7 @@ def read_type_gate(arguments: dict[str, Any], language: str, checker: Checker, f
     if mode not in MODES:
         raise invalid("type_check", f"`type_check` must be one of {', '.join(MODES)}")
     if language != "typescript":
-        raise invalid("type_check", f"`type_check` is for typescript; this cell is {language}")
+        raise invalid("type_check", f"`type_check` is for typescript, and this cell is {language}: leave it out")
     if not checker.is_installed:
         raise OperationError("FAILED_PRECONDITION", "NO_TYPE_CHECKER", HOW_TO_GET_IT, "type_check")
     return TypeGate(mode, checker, folder)

@@ -76,10 +76,10 @@ class Globs:
 
     def _add(self, pattern: str) -> None:
         if len(pattern) > MAX_PATTERN:
-            raise ValueError(f"a pattern has more than {MAX_PATTERN} characters")
+            raise ValueError(f"a pattern has more than {MAX_PATTERN} characters: give a shorter one")
         names = [name for name in pattern.split("/") if name not in ("", ".")]
         if not names:
-            raise ValueError("a pattern is empty")
+            raise ValueError("a pattern is empty: leave it out, or give one such as *.py")
         if len(names) > 1 or names == ["**"]:
             self._paths.append([None if name == "**" else tokenize(name) for name in names])
             return

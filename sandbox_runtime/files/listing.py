@@ -122,11 +122,11 @@ class ListHandlers:
         tops = [self._workspace.confine(path, "paths") for path in take_texts(arguments, "paths")]
         patterns = take_texts(arguments, "exclude")
         if len(patterns) > _MAX_PATTERNS:
-            raise invalid("exclude", f"`exclude` must have at most {_MAX_PATTERNS} patterns.")
+            raise invalid("exclude", f"`exclude` has more than {_MAX_PATTERNS} patterns: give fewer")
         try:
             excluded = Globs(patterns)
         except ValueError as error:
-            raise invalid("exclude", f"`exclude`: {error}.") from error
+            raise invalid("exclude", f"`exclude` is not possible: {error}") from error
         if tops or "since" not in arguments:
             await self._send(channel, Batches(scan(self._workspace, tops or [()], excluded)))
             return {}

@@ -47,7 +47,7 @@ class NameHandlers:
         parts = self._workspace.confine(channel.arguments.get("path"))
         recursive = take_bool(channel.arguments, "recursive")
         if not parts:
-            raise invalid("path", "The workspace root cannot be removed. Remove its contents instead.")
+            raise invalid("path", "the root of the workspace cannot be removed: remove its contents instead")
         await self._threads.run_stoppable(lambda flag: _remove(self._workspace, parts, flag, recursive=recursive))
         return {}
 
@@ -58,9 +58,9 @@ class NameHandlers:
         overwrite = take_bool(channel.arguments, "overwrite")
         for parts, field in ((source, "source"), (destination, "destination")):
             if not parts:
-                raise invalid(field, "The workspace root cannot be moved or replaced.")
+                raise invalid(field, "the root of the workspace cannot be moved or replaced: name something in it")
         if len(destination) > len(source) and destination[: len(source)] == source:
-            raise invalid("destination", "A folder cannot be moved into itself.")
+            raise invalid("destination", "a folder cannot be moved into itself: choose a destination outside it")
         return await self._threads.run(_move, self._workspace, source, destination, overwrite=overwrite)
 
 

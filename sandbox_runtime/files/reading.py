@@ -89,12 +89,8 @@ class _OpenFile:
         self.info = self._describe(status)
         size = status.st_size
         if request.offset > size:
-            raise OperationError(
-                "OUT_OF_RANGE",
-                "INVALID_ARGUMENT",
-                f"The file ends at byte {size}: `offset` must not be larger.",
-                "offset",
-            )
+            message = f"the file has {size} bytes, so `offset` cannot be {request.offset}: give {size} or less"
+            raise OperationError("OUT_OF_RANGE", "INVALID_ARGUMENT", message, "offset")
         self.end = min(size, request.offset + request.length) if request.length else size
         length = self.end - request.offset
         return self.read(request.offset, length) if length <= AT_ONCE else None

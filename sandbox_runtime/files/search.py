@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sandbox_link.protocol import OperationError, invalid
 from sandbox_runtime.files.arguments import take_bool, take_int, take_text, take_texts
+from sandbox_runtime.files.confined.errors import quote
 from sandbox_runtime.files.confined.info import build_info
 from sandbox_runtime.files.confined.open_beneath import ITSELF, THROUGH
 from sandbox_runtime.files.confined.path_checks import to_text
@@ -120,7 +121,10 @@ def read_query(workspace: Workspace, arguments: Mapping[str, Any]) -> Query:
     """
     content = take_text(arguments, "content_pattern")
     if len(content) > MAX_PATTERN or "\n" in content:
-        raise invalid("content_pattern", f"`content_pattern` has at most {MAX_PATTERN} characters and no line break.")
+        raise invalid(
+            "content_pattern",
+            f"a pattern has at most {MAX_PATTERN} characters and no line break: search for less text",
+        )
     name = take_text(arguments, "name_pattern")
     seconds = take_int(arguments, "timeout_ms", MAX_SECONDS * 1000) / 1000 or DEFAULT_SECONDS
     return Query(
@@ -139,7 +143,7 @@ def _read_globs(patterns: list[str], name: str) -> Globs:
     try:
         return Globs(patterns)
     except ValueError as error:
-        raise invalid(name, f"`{name}`: {error}.") from error
+        raise invalid(name, f"`{name}` is not possible: {error}") from error
 
 
 def search(workspace: Workspace, query: Query, tally: Tally) -> Generator[Match | None, None, None]:
@@ -289,9 +293,13 @@ def _start_matcher(query: Query, resources: contextlib.ExitStack) -> _Matcher | 
         if time.monotonic() >= query.deadline:
             return None
     if answer["error"]:
-        raise invalid("content_pattern", f"`content_pattern` is not a regular expression: {answer['error']}.")
+        message = (
+            f"{quote(query.content)} is not a regular expression: {answer['error']}. "
+            "Put a backslash before special characters, or search with `literal`"
+        )
+        raise invalid("content_pattern", message)
     return matcher
 
 
 def _matcher_ended() -> OperationError:
-    return OperationError("UNAVAILABLE", "RUNTIME_UNAVAILABLE", "Something ended the search process. Try again.")
+    return OperationError("UNAVAILABLE", "RUNTIME_UNAVAILABLE", "the search process was ended: try again")

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sandbox_link import inotify
 from sandbox_link.protocol import OperationError, invalid
 from sandbox_runtime.files.arguments import take_bool, take_texts
+from sandbox_runtime.files.confined.errors import PathError
 from sandbox_runtime.files.confined.open_beneath import THROUGH
 from sandbox_runtime.files.confined.path_checks import to_text
 from sandbox_runtime.files.confined.walk import FOLDER_FLAGS, PART_NAME, Identity, identify
@@ -229,7 +230,7 @@ class WatchHandlers:
         try:
             excluded = Globs(take_texts(channel.arguments, "exclude"))
         except ValueError as error:
-            raise invalid("exclude", f"`exclude`: {error}.") from error
+            raise invalid("exclude", f"`exclude` is not possible: {error}") from error
         async with self._open((), excluded, recursive=True) as tree:
             channel.send_event({"type": "watching"})
             while not tree.has_overflowed:
@@ -245,8 +246,10 @@ class WatchHandlers:
         try:
             tree = Tree(self._workspace, parts, recursive=recursive, excluded=excluded)
         except OSError as error:
-            message = f"Changes cannot be watched here: {error.strerror}."
-            raise OperationError("FAILED_PRECONDITION", "IO_ERROR", message) from error
+            message = (
+                f"changes in {{path}} cannot be watched: {error.strerror}. List the files from time to time instead"
+            )
+            raise PathError("FAILED_PRECONDITION", "IO_ERROR", message, "path") from error
         self._count += 1
         try:
             await self._threads.run(tree.begin)
@@ -296,4 +299,4 @@ def _open_below(base: int, path: bytes) -> int:
 
 
 def _too_many(why: str) -> OperationError:
-    return OperationError("RESOURCE_EXHAUSTED", "TOO_MANY_FILES", f"Not everything can be watched: {why}.", "path")
+    return PathError("RESOURCE_EXHAUSTED", "TOO_MANY_FILES", f"{{path}} cannot be watched as a whole: {why}", "path")

@@ -28,6 +28,8 @@ def launch_zygote(preload: Sequence[str], environment: Mapping[str, str]) -> tup
     theirs.set_inheritable(True)
     zygote_environment = {
         **environment,
+        # Where this process found its own packages. Children get the session's environment instead.
+        **{name: os.environ[name] for name in ("PYTHONPATH", "PYTHONUSERBASE") if name in os.environ},
         "SANDBOX_ZYGOTE_FD": str(theirs.fileno()),
         "SANDBOX_ZYGOTE_PRELOAD": ",".join(preload),
         TREE_VARIABLE: TREE_PLACEHOLDER,

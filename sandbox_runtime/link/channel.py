@@ -145,7 +145,8 @@ class LinkChannel:
 
     def fail(self, error: OperationError) -> None:
         """End the channel with an error."""
-        value = {"code": error.code, "reason": error.reason, "message": error.message[:8192], "field": error.field}
+        message = error.describe(self.arguments)[:8192]
+        value = {"code": error.code, "reason": error.reason, "message": message, "field": error.field}
         self._end({"error": value})
 
     def grant(self, credit: int) -> None:

@@ -108,7 +108,7 @@ class BackgroundProcess:
             OperationError: FAILED_PRECONDITION: INPUT_CLOSED.
         """
         if self._io is None or self._io.input is None:
-            message = "the process was started without an open standard input"
+            message = "the process has no open standard input: start it with its input kept open"
             raise OperationError("FAILED_PRECONDITION", "INPUT_CLOSED", message, "data")
         await self._io.input.write(data, end=end)
 
@@ -119,7 +119,7 @@ class BackgroundProcess:
             OperationError: FAILED_PRECONDITION: NO_TERMINAL.
         """
         if not isinstance(self._io, Terminal):
-            message = "the process was started without a terminal"
+            message = "the process has no terminal: start it with one"
             raise OperationError("FAILED_PRECONDITION", "NO_TERMINAL", message, "terminal")
         self._io.resize(rows, columns)
 
@@ -182,4 +182,6 @@ async def signal_group(child: Child, number: int, job: int = 0) -> None:
 
 def process_ended() -> OperationError:
     """Return the error for an operation on a process that has ended."""
-    return OperationError("FAILED_PRECONDITION", "PROCESS_ENDED", "the process has ended", "process_id")
+    return OperationError(
+        "FAILED_PRECONDITION", "PROCESS_ENDED", "the process has ended: start it again if you need it", "process_id"
+    )

@@ -106,7 +106,7 @@ class BackgroundProcesses:
         process_id = read_id(channel.arguments)
         process = self._running.get(process_id) or self._ended.get(process_id)
         if process is None:
-            raise _unknown()
+            raise _unknown(process_id)
         return await process.follow(channel)
 
     async def list(self, _channel: LinkChannel) -> dict[str, Any]:
@@ -172,7 +172,7 @@ class BackgroundProcesses:
         process_id = read_id(arguments)
         process = self._running.get(process_id)
         if process is None:
-            raise process_ended() if process_id in self._ended else _unknown()
+            raise process_ended() if process_id in self._ended else _unknown(process_id)
         return process
 
 
@@ -182,7 +182,9 @@ def _open_io(process: BackgroundProcess, stdin: bytes, size: tuple[int, int] | N
     try:
         return Terminal(process.take_output, *size)
     except OSError as error:
-        message = f"no terminal could be opened: {error.strerror}"
+        message = (
+            f"no terminal could be opened ({error.strerror}): end a process that has one, or run without a terminal"
+        )
         raise OperationError("RESOURCE_EXHAUSTED", "NO_TERMINAL", message, "terminal") from error
 
 
@@ -191,7 +193,7 @@ def _read_timeout(arguments: dict[str, Any]) -> float | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
-        raise invalid("timeout", "`timeout` must be above 0", "INVALID_TIMEOUT")
+        raise invalid("timeout", "`timeout` must be above 0: leave it out for no limit", "INVALID_TIMEOUT")
     return float(value)
 
 
@@ -206,6 +208,6 @@ def _read_integer(arguments: dict[str, Any], name: str, maximum: int) -> int:
     return value
 
 
-def _unknown() -> OperationError:
-    message = "there is no such process: it never existed, or it ended long ago"
+def _unknown(process_id: str) -> OperationError:
+    message = f"there is no process {process_id[:64]!r}: it never existed, or it ended long ago. List the processes"
     return OperationError("NOT_FOUND", "UNKNOWN_PROCESS", message, "process_id")

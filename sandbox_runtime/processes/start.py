@@ -62,9 +62,11 @@ class Starter:
         elif (
             shell or not isinstance(argv, list) or not all(isinstance(word, str) for word in argv) or not any(argv[:1])
         ):
-            raise invalid("command", "give either `shell` (not empty) or `argv` (at least the program)")
+            raise invalid(
+                "command", "the command is empty: give a line for the shell, or at least the name of a program"
+            )
         if any("\0" in part for part in argv):
-            raise invalid("command", "the command contains a NUL character")
+            raise invalid("command", "the command has a NUL character: remove it")
         cwd = arguments.get("cwd") or ""
         if not isinstance(cwd, str):
             raise invalid("cwd", "`cwd` is not a string")
@@ -168,10 +170,22 @@ async def wait_for_end(child: Child, seconds: float | None) -> bool:
 
 def _spawn_failure(error: SpawnError, program: str) -> OperationError:
     if error.stage == "program" and error.number in (errno.ENOENT, errno.ENOTDIR):
-        return OperationError("NOT_FOUND", "FILE_NOT_FOUND", f"no such program: {program}", "command")
+        return OperationError(
+            "NOT_FOUND",
+            "FILE_NOT_FOUND",
+            f"there is no program {program!r} in the sandbox: install it, or check its name and path",
+            "command",
+        )
     if error.stage == "program" and error.number in (errno.EACCES, errno.ENOEXEC, errno.E2BIG):
-        return invalid("command", f"cannot run {program}: {os.strerror(error.number)}")
+        return invalid(
+            "command",
+            f"the program {program!r} cannot be run: {os.strerror(error.number)}. Check its permissions and its format",
+        )
     if error.stage == "cwd":
-        return OperationError("NOT_FOUND", "FILE_NOT_FOUND", "`cwd` no longer exists", "cwd")
+        return OperationError(
+            "NOT_FOUND", "FILE_NOT_FOUND", "the working directory was removed: create it, or choose another one", "cwd"
+        )
     code = "RESOURCE_EXHAUSTED" if error.number in (errno.EAGAIN, errno.ENOMEM) else "UNAVAILABLE"
-    return OperationError(code, "RUNTIME_UNAVAILABLE", f"the command could not be started: {error}")
+    return OperationError(
+        code, "RUNTIME_UNAVAILABLE", f"the command could not be started ({error}): end other processes, or try again"
+    )

@@ -56,7 +56,7 @@ class ProcessInput:
                 self._moved.clear()
                 await self._moved.wait()
             if self._closed or self._ending:
-                message = "the process's standard input is closed: it was ended before, or the process closed it"
+                message = "the process's standard input is closed: start the process again"
                 raise OperationError("FAILED_PRECONDITION", "INPUT_CLOSED", message, "data")
             was_empty = not self._queue
             self._queue += data

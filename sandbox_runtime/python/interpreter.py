@@ -73,6 +73,7 @@ class Interpreter:
         self._namespace = Namespace(self._shell)
         self._venv_site: str = ""
         self._venv_changed = 0
+        self._pth_files: frozenset[str] = frozenset()
         self._cell: tuple[int, dict[str, Any]] | None = None
         self._code = bytearray()
 
@@ -139,16 +140,24 @@ class Interpreter:
             # Comes before the image's packages, so that a version installed in the session wins.
             sys.path[:] = ["", *(path for path in sys.path if path not in known), *(path for path in known if path)]
             self._venv_changed = _changed_at(site_packages)
+            self._pth_files = _pth_files(site_packages)
         if python:
             sys.executable = python
             sys.prefix = sys.exec_prefix = str(Path(python).parents[1])
         sys.argv = [""]
+
+    def _read_new_pth_files(self) -> None:
+        """Add what `pip install --editable` added, as a Python that starts would do."""
+        known, self._pth_files = self._pth_files, _pth_files(self._venv_site)
+        for name in sorted(self._pth_files - known):
+            site.addpackage(self._venv_site, name, None)
 
     def _execute(self, channel: int, arguments: dict[str, Any], work: Callable[[], None]) -> None:
         self._streams.restore()
         if self._venv_site and (changed := _changed_at(self._venv_site)) != self._venv_changed:
             self._venv_changed = changed
             importlib.invalidate_caches()
+            self._read_new_pth_files()
         self._interrupts.install()
         self._interrupts.expect(after_interrupt=bool(arguments.get("after_interrupt")))
         self._sender.begin(channel)
@@ -206,6 +215,13 @@ def _replace_environment(environment: MutableMapping[str, str], wanted: dict[str
     for name, value in wanted.items():
         if environment.get(name) != value:
             environment[name] = value
+
+
+def _pth_files(folder: str) -> frozenset[str]:
+    try:
+        return frozenset(name for name in os.listdir(folder) if name.endswith(".pth"))  # noqa: PTH208 - cheaper
+    except OSError:
+        return frozenset()
 
 
 def _changed_at(path: str) -> int:

@@ -17,7 +17,7 @@ def sandbox(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SANDBOX_ZYGOTE_PRELOAD", "json")
         folders = tmp_path_factory.mktemp("workspace"), tmp_path_factory.mktemp("store")
-        with Sandbox.local(*folders, memory_bytes=MEMORY, file_bytes=FILE) as sandbox:
+        with Sandbox.local(*folders, memory_limit=MEMORY, file_size_limit=f"{FILE >> 20}Mi") as sandbox:
             yield sandbox
 
 
@@ -97,8 +97,8 @@ def test_time_and_output_limits_are_named(sandbox):
 
 def test_a_limit_below_zero_is_refused_by_name(tmp_path):
     with pytest.raises(InvalidArgument) as error:
-        Sandbox.local(tmp_path, memory_bytes=0)
-    assert error.value.field == "memory_bytes"
+        Sandbox.local(tmp_path, memory_limit=0)
+    assert error.value.field == "memory_limit"
 
 
 def test_a_context_can_be_deleted_and_restarted_while_it_is_busy(sandbox):

@@ -157,7 +157,11 @@ class Uploader:
         for local in await self._context.files.scanner.scan([path], ()):
             if local.path == path and local.type == "file":
                 return local
-        raise OperationError("FAILED_PRECONDITION", "NOT_A_FILE", "it is no longer a regular file")
+        raise OperationError(
+            "FAILED_PRECONDITION",
+            "NOT_A_FILE",
+            "it is no longer a regular file: only files, folders and symlinks are saved",
+        )
 
 
 def _condition(etag: str) -> Condition:

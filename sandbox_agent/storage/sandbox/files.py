@@ -207,4 +207,6 @@ class FileReading:
 
 def _check_digest(wanted: str, found: str) -> None:
     if wanted and found != wanted:
-        raise OperationError("DATA_LOSS", "DIGEST_MISMATCH", "the stored content has another digest than was saved")
+        raise OperationError(
+            "DATA_LOSS", "DIGEST_MISMATCH", "the stored content has another digest than was saved: push the file again"
+        )

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from sandbox_link.protocol import OperationError
 from sandbox_runtime.files.arguments import PERMISSION_BITS
-from sandbox_runtime.files.confined.errors import is_a_directory, not_a_file, translating
+from sandbox_runtime.files.confined.errors import PathError, is_a_directory, not_a_file, translating
 from sandbox_runtime.files.confined.info import Info, observe
 from sandbox_runtime.files.confined.open_beneath import Location, Lookup
 from sandbox_runtime.files.confined.path_checks import Parts, join
@@ -95,9 +95,8 @@ class PartFile:
         self._written += len(data)
         limit = self._target.max_bytes
         if limit and self._written > limit:
-            raise OperationError(
-                "RESOURCE_EXHAUSTED", "FILE_TOO_LARGE", f"The file is larger than the limit of {limit} bytes.", "path"
-            )
+            message = f"{{path}} would be larger than {limit} bytes, the session's limit for a file: split the file"
+            raise PathError("RESOURCE_EXHAUSTED", "FILE_TOO_LARGE", message, "path")
         self._digest.update(data)
         view = memoryview(data)
         with translating():
@@ -112,7 +111,7 @@ class PartFile:
         """
         target, digest = self._target, self._digest.hexdigest()
         if target.sha256 and digest != target.sha256:
-            message = f"The received content has the digest {digest}. Send the file again."
+            message = f"the content that arrived has the digest {digest}, not {target.sha256}: send the file again"
             raise OperationError("DATA_LOSS", "DIGEST_MISMATCH", message, "sha256")
         location = Location(self._folder, self._name)
         with translating():

@@ -130,7 +130,7 @@ class Workspace:
             finally:
                 os.close(folder)
         except OSError as error:
-            raise to_operation_error(error, field) from error
+            raise to_operation_error(error, field, root=os.fsdecode(self._root)) from error
 
     def _open_parent(self, parts: Parts, lookup: Lookup, field: str) -> tuple[int, bytes]:
         root = os.open(self._root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -231,7 +231,7 @@ class _Resolver:
     def _step_into(self, name: bytes) -> None:
         self._steps += 1
         if self._steps > _MAX_STEPS:
-            raise outside("The path's symlinks are too deep.", self._field)
+            raise outside("the symlinks in {path} are too deep: give a path without them", self._field)
         folder = self._open_folder()
         self._folder = os.open(name, _FOLDER, dir_fd=folder)
         os.close(folder)
@@ -256,7 +256,7 @@ class _Resolver:
 
     def _leave(self) -> None:
         if not self._walked:
-            raise outside("A symlink in the path leads out of the workspace.", self._field)
+            raise outside("a symlink in {path} leads out of the workspace: give a path inside", self._field)
         self._walked.pop()
         self.close()
 
@@ -267,13 +267,18 @@ class _Resolver:
             return False
         self._links += 1
         if not self._lookup.follow:
-            raise outside("The path goes through a symlink.", self._field)
+            raise outside(
+                "{path} goes through a symlink, which this call does not follow: give the path of its target",
+                self._field,
+            )
         if self._links > MAX_SYMLINKS:
-            raise outside(f"The path goes through more than {MAX_SYMLINKS} symlinks.", self._field)
+            raise outside(
+                f"{{path}} goes through more than {MAX_SYMLINKS} symlinks: give the path of the target", self._field
+            )
         if target.startswith(b"/"):
             below = below_root(target, self._roots)
             if below is None:
-                raise outside("A symlink in the path leads out of the workspace.", self._field)
+                raise outside("a symlink in {path} leads out of the workspace: give a path inside", self._field)
             self._walked.clear()
             self.close()
             target = below

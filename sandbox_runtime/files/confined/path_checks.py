@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from sandbox_link.protocol import OperationError
+from sandbox_runtime.files.confined.errors import PathError
 
 MAX_PATH_BYTES: Final = 128 * 1024
 """Largest size of a path in bytes: with every byte escaped, its JSON still fits into a frame.
@@ -41,12 +41,12 @@ def confine(text: object, roots: tuple[bytes, ...], field: str = "path") -> Part
     for name in names:
         if name == b"..":
             if not parts:
-                raise outside("The path leaves the workspace. Use a path below its root.", field)
+                raise outside("{path} leaves the workspace: give a path relative to its root", field)
             parts.pop()
         elif name not in (b"", b"."):
             parts.append(name)
     if len(parts) > MAX_COMPONENTS:
-        raise outside(f"The path has more than {MAX_COMPONENTS} components.", field)
+        raise outside(f"{{path}} has more than {MAX_COMPONENTS} components: give a shorter path", field)
     return tuple(parts)
 
 
@@ -69,22 +69,22 @@ def below_root(target: bytes, roots: tuple[bytes, ...]) -> bytes | None:
     return None
 
 
-def outside(message: str, field: str) -> OperationError:
+def outside(template: str, field: str) -> PathError:
     """Return the error for a path that is not certain to be inside the workspace."""
-    return OperationError("INVALID_ARGUMENT", "PATH_OUTSIDE_WORKSPACE", message, field)
+    return PathError("INVALID_ARGUMENT", "PATH_OUTSIDE_WORKSPACE", template, field)
 
 
 def _encode(text: object, field: str) -> bytes:
     if not isinstance(text, str) or not text:
-        raise outside("A path is required; `.` is the workspace root.", field)
+        raise outside("there is no path: give one as text, or `.` for the root of the workspace", field)
     try:
         raw = text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
-        raise outside("The path has characters that a file name cannot have.", field) from None
+        raise outside("{path} has characters that a file name cannot have: remove them", field) from None
     if b"\0" in raw:
-        raise outside("The path has a NUL character.", field)
+        raise outside("{path} has a NUL character: remove it", field)
     if len(raw) > MAX_PATH_BYTES:
-        raise outside(f"The path is longer than {MAX_PATH_BYTES} bytes.", field)
+        raise outside(f"{{path}} is longer than {MAX_PATH_BYTES} bytes: give a shorter path", field)
     return raw
 
 
@@ -100,4 +100,4 @@ def _strip_root(names: list[bytes], roots: tuple[bytes, ...], field: str) -> lis
         prefix = [name for name in root.split(b"/") if name]
         if absolute[: len(prefix)] == prefix:
             return absolute[len(prefix) :]
-    raise outside("The path is outside the workspace. Use a path relative to its root.", field)
+    raise outside("{path} is outside the workspace: give a path relative to its root", field)

@@ -117,7 +117,7 @@ def test_the_limit_that_was_hit_is_named_also_where_it_shows_as_an_exception(sta
 def test_an_error_object_has_reason_and_field():
     error = NotFound("not there", reason="FILE_NOT_FOUND", field="path")
     assert failure_of(error, code_snippet="c").value == {
-        "error": "path: not there",
+        "error": "not there",
         "status": "error",
         "reason": "FILE_NOT_FOUND",
         "field": "path",

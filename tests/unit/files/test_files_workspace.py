@@ -60,7 +60,7 @@ async def test_a_named_path_that_is_missing_is_not_found_by_its_name(bench):
     (bench.root / "a").mkdir()
     with pytest.raises(OperationError) as caught:
         await bench.scan(paths=["a/b"])
-    assert caught.value.message.startswith("a/b:")
+    assert "'a/b'" in caught.value.message
 
 
 async def test_what_is_excluded_is_left_out_with_all_below_it(bench):
@@ -101,7 +101,7 @@ async def test_a_folder_that_may_not_be_read_is_an_error_and_not_left_out(bench,
     with pytest.raises(OperationError) as caught:
         await bench.scan(exclude=["other"])
     assert caught.value.code == "PERMISSION_DENIED"
-    assert caught.value.message.startswith("a/locked:")
+    assert "'a/locked'" in caught.value.message
     assert await bench.scan(exclude=["locked"]) == ["a"]
     assert [entry["path"] for entry in await bench.list(path=".", depth=9)] == ["a", "a/locked"]
 
