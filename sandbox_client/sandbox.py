@@ -8,11 +8,13 @@ import logging
 from typing import TYPE_CHECKING, Any, Final, Self, Unpack
 
 from sandbox_client.contexts import AsyncContexts
-from sandbox_client.errors import NotFound, SandboxError
+from sandbox_client.errors import InvalidArgument, NotFound, SandboxError
 from sandbox_client.execution import CodeRunner
 from sandbox_client.files import AsyncFiles
 from sandbox_client.lifecycle.control import ControlledSession, LocalControl, SessionControl
 from sandbox_client.lifecycle.options import CREATE_DEFAULTS, CreateOptions, SessionOptions
+from sandbox_client.local.address import local_name
+from sandbox_client.local.named_session import NamedLocalSession
 from sandbox_client.models.saved_variables import describe_wake
 from sandbox_client.options import (
     CONNECT_DEFAULTS,
@@ -36,13 +38,14 @@ if TYPE_CHECKING:
     from sandbox_client.cluster.sessions import Cluster
     from sandbox_client.cluster.wake import Waker
     from sandbox_client.lifecycle.session_info import SessionInfo
+    from sandbox_client.local.named.waker import LocalWaker
     from sandbox_client.transport.endpoint import Endpoint
 
 _log: Final = logging.getLogger(__name__)
 
 
 @checks_arguments
-class AsyncSandbox(CodeRunner, ControlledSession):
+class AsyncSandbox(CodeRunner, ControlledSession, NamedLocalSession):
     """One session: an isolated place that runs code and keeps its variables and files.
 
     Create it with `await AsyncSandbox.local()`, `.connect(name)` or `.create()`, and use it as an async context
@@ -67,7 +70,7 @@ class AsyncSandbox(CodeRunner, ControlledSession):
         name: str = "",
         resources: contextlib.AsyncExitStack | None = None,
         notice: str = "",
-        waker: Waker | None = None,
+        waker: Waker | LocalWaker | None = None,
         control: SessionControl | None = None,
         is_ephemeral: bool = False,
     ) -> None:
@@ -132,12 +135,14 @@ class AsyncSandbox(CodeRunner, ControlledSession):
     async def connect(cls, name: str, *, wake: bool = True, **options: Unpack[ConnectOptions]) -> Self:
         """Connect to a session of the cluster: directly from inside the cluster, otherwise through a port-forward.
 
+        `local/NAME` is a session on this machine that `create_local` or `sandbox create --local` created.
+
         A suspended session is resumed first; `notice` then says what was kept and what was lost. If the session is
         suspended later, the next call resumes it. A call that was running at that moment is not repeated automatically,
         because it may have started.
 
         Args:
-            name: The SandboxSession's name.
+            name: The SandboxSession's name, or `local/NAME`.
             wake: Resume a suspended session, now or in a later call. Otherwise it is an error: SessionFailed now,
                 FailedPrecondition or SandboxUnavailable later.
             **options: See ConnectOptions.
@@ -146,9 +151,15 @@ class AsyncSandbox(CodeRunner, ControlledSession):
             NotFound: There is no such session.
             SessionFailed: The session is not Ready; the message has its conditions.
         """
+        chosen = complete(options, CONNECT_DEFAULTS)
+        if (local := local_name(name)) is not None:
+            from sandbox_client.local.named.connect import connect_local  # noqa: PLC0415 - only for local sessions
+            from sandbox_client.local.named.control import NamedControl  # noqa: PLC0415 - same
+
+            endpoint, waker, notice = await connect_local(local, wakes=wake, options=chosen)
+            return cls(endpoint, name=name, notice=notice, waker=waker, control=NamedControl(local))
         from sandbox_client.cluster.wake import Waker  # noqa: PLC0415 - the kubernetes package is slow to import
 
-        chosen = complete(options, CONNECT_DEFAULTS)
         waiting: Any = {"timeout": chosen["timeout"], "on_phase": chosen["on_phase"] or ignore}
         cluster = await _open_cluster(chosen)
         if not wake:
@@ -157,8 +168,8 @@ class AsyncSandbox(CodeRunner, ControlledSession):
             endpoint, resources = await cluster.connect(name)
             return cls(endpoint, name=name, resources=resources, control=ClusterControl(cluster, name))
         was_suspended = await cluster.wake(name, **waiting)
-        waker = await Waker.open(cluster, name, **waiting)
-        sandbox = cls(waker.endpoint, name=name, waker=waker, control=waker.control)
+        cluster_waker = await Waker.open(cluster, name, **waiting)
+        sandbox = cls(cluster_waker.endpoint, name=name, waker=cluster_waker, control=cluster_waker.control)
         if was_suspended:
             await note_wake(sandbox)
         return sandbox
@@ -182,6 +193,8 @@ class AsyncSandbox(CodeRunner, ControlledSession):
         from sandbox_client.cluster.start_policy import describe_limits  # noqa: PLC0415 - same
         from sandbox_client.cluster.wake import Waker  # noqa: PLC0415 - same
 
+        if local_name(name) is not None:
+            raise InvalidArgument(f"{name} is not a session of a cluster: create it with create_local", field="name")
         chosen = complete(options, CREATE_DEFAULTS)
         waiting: Any = {"timeout": chosen["timeout"], "on_phase": chosen["on_phase"] or ignore}
         is_ephemeral = name is None if chosen["ephemeral"] is None else chosen["ephemeral"]

@@ -36,6 +36,10 @@ COMMANDS: Final = {
     "logs": (f"{_SESSIONS}:logs", "Print the last log lines of a session's containers."),
     "files": (f"{_CLI}.files:files", "Work with the files of a session's workspace."),
     "push": (f"{_CLI}.files:push", "Save PATHS of a session to its object storage."),
+    "endpoint": (
+        f"{_CLI}.local.endpoint:endpoint",
+        "Print what a gRPC client needs to reach the session NAME.",
+    ),
     "mcp": (f"{_CLI}.mcp:mcp", "Serve the sandbox tools over the Model Context Protocol."),
     "completion": (f"{_CLI}.shell.completion:completion", "Print the script that completes words in a shell."),
 }
@@ -54,6 +58,7 @@ Examples:
   sandbox exec --session my-session -it -- bash
   sandbox get -A -o wide
   sandbox push my-session && sandbox suspend my-session
+  sandbox create --local demo                    on this machine, as local/demo
 
 \b
 Exit codes:

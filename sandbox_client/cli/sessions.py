@@ -1,4 +1,4 @@
-"""`sandbox create`, `suspend`, `resume`, `delete` and `logs`: the sessions of a cluster."""
+"""`sandbox create`, `suspend`, `resume`, `delete` and `logs`: sessions of a cluster, and those on this machine."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ import click
 from sandbox_client.cli.lifecycle.create_options import with_create_options
 from sandbox_client.cli.lifecycle.progress import show_progress
 from sandbox_client.cli.lifecycle.timeout import Expiry
+from sandbox_client.cli.local import sessions as local
 from sandbox_client.cli.options import Target, with_session_name, with_target
 from sandbox_client.cluster.client import AsyncCluster
 from sandbox_client.cluster.sessions import Cluster
 from sandbox_client.cluster.start_policy import describe_limits
+from sandbox_client.local.address import local_name
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -25,14 +27,17 @@ _TIMEOUT: Final = click.option("--timeout", default=120.0, show_default=True, he
 
 
 @click.command(
+    cls=local.LocalOrCluster,
     epilog="""\b
 Examples:
+  sandbox create --local demo
   sandbox create my-session
   sandbox create my-session --template data-science --env TZ=UTC --label team=a
-  sandbox create my-session --memory 4Gi --idle-timeout 1h --lifetime 12h --egress none"""
+  sandbox create my-session --memory 4Gi --idle-timeout 1h --lifetime 12h --egress none""",
 )
 @click.argument("name", required=False)
 @with_create_options
+@local.with_local_flag
 @click.option("--wait/--no-wait", default=True, show_default=True, help="Wait until the session is Ready.")
 @_TIMEOUT
 @with_target
@@ -66,6 +71,9 @@ def suspend(target: Target, name: str, timeout: float) -> None:
 
     Files are kept. Variables are lost, unless the session keeps them (`sandbox create --keep-variables`).
     """
+    if (bare := local_name(name)) is not None:
+        local.suspend(target, bare)
+        return
 
     async def work() -> None:
         cluster = AsyncCluster(await Cluster.open(target.cluster))
@@ -88,6 +96,9 @@ Examples:
 @with_target
 def resume(target: Target, name: str, expires: Duration | dt.datetime | None, timeout: float) -> None:
     """Start a suspended session again, with its files."""
+    if (bare := local_name(name)) is not None:
+        local.resume(target, bare, expires)
+        return
 
     async def work() -> None:
         cluster = AsyncCluster(await Cluster.open(target.cluster))
@@ -103,6 +114,9 @@ def resume(target: Target, name: str, expires: Duration | dt.datetime | None, ti
 @with_target
 def delete(target: Target, name: str) -> None:
     """Delete a session. Pushed files stay in storage."""
+    if (bare := local_name(name)) is not None:
+        local.delete(target, bare)
+        return
 
     async def work() -> None:
         await (await Cluster.open(target.cluster)).delete(name)
@@ -129,6 +143,9 @@ Examples:
 @with_target
 def logs(target: Target, name: str, container: str | None, tail: int) -> None:
     """Print the last log lines of a session's containers."""
+    if (bare := local_name(name)) is not None:
+        local.logs(target, bare, container, tail)
+        return
     wanted = [container] if container else ["agent", "sandbox"]
 
     async def work() -> dict[str, str]:

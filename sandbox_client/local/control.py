@@ -74,14 +74,39 @@ class Control:
             message = f"the workspace could not be restored: {description.restore_error}"
             raise SessionFailed(message, reason="RESTORE_FAILED")
 
-    async def suspend(self, session_uid: str) -> None:
-        """Save files and variables. A failure is only logged, because the session must end anyway."""
+    async def drain(self, session_uid: str) -> None:
+        """End running work, and save files and variables. The agent accepts no more calls then.
+
+        Raises:
+            SandboxError: Something was not saved. The agent continues to accept calls.
+        """
         async with self._stub() as stub:
             request = session_pb2.DrainRequest(session_uid=session_uid, grace=_GRACE)
             try:
                 await stub.Drain(request, timeout=SUSPEND_TIMEOUT)
             except grpc.RpcError as error:
-                _log.warning("the session was not saved: %s", from_rpc_error(error))
+                raise from_rpc_error(error) from error
+
+    async def save_last(self, session_uid: str) -> None:
+        """Save files and variables. A failure is only logged, because the session must end anyway."""
+        try:
+            await self.drain(session_uid)
+        except SandboxError as error:
+            _log.warning("the session was not saved: %s", error)
+
+    async def idle_seconds(self) -> float:
+        """Return the seconds since the last call or running work.
+
+        Raises:
+            SandboxError: The agent does not answer.
+        """
+        async with self._stub() as stub:
+            try:
+                description = await stub.Describe(session_pb2.DescribeRequest(), timeout=START_TIMEOUT)
+            except grpc.RpcError as error:
+                raise from_rpc_error(error) from error
+        idle: float = description.idle.ToTimedelta().total_seconds()
+        return idle
 
     @contextlib.asynccontextmanager
     async def _stub(self) -> AsyncIterator[Any]:

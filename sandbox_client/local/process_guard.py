@@ -38,9 +38,10 @@ class ProcessPlan(TypedDict):
 
 
 class Plan(TypedDict):
-    """The processes to run. `folder` gets a `<name>.log` for each, and `exited.json` when one ends unexpectedly."""
+    """The processes to run. `logs` gets a `<name>.log` for each, `folder` `exited.json` when one ends unexpectedly."""
 
     folder: str
+    logs: str
     processes: list[ProcessPlan]
 
 
@@ -55,6 +56,7 @@ class ProcessGuard:
 
     def __init__(self, plan: Plan) -> None:
         self._folder = Path(plan["folder"])
+        self._logs = Path(plan["logs"])
         self._waiting = list(plan["processes"])
         self._running: dict[str, tuple[ProcessPlan, subprocess.Popen[bytes]]] = {}
         self._done: set[str] = {""}
@@ -63,7 +65,7 @@ class ProcessGuard:
         """Start the processes that wait for no other one."""
         for process in [process for process in self._waiting if process["after"] in self._done]:
             self._waiting.remove(process)
-            with (self._folder / f"{process['name']}.log").open("ab") as log:
+            with (self._logs / f"{process['name']}.log").open("ab") as log:
                 self._running[process["name"]] = (
                     process,
                     subprocess.Popen(

@@ -11,7 +11,6 @@ import base64
 import contextlib
 import datetime as dt
 import hashlib
-import importlib.util
 import json
 import os
 import secrets
@@ -21,17 +20,18 @@ import subprocess
 import sys
 import tempfile
 import uuid
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from sandbox_client.errors import InvalidArgument, SessionFailed
+from sandbox_client.errors import SessionFailed
+from sandbox_client.local.check import check_options
 from sandbox_client.local.control import START_TIMEOUT, Control
 from sandbox_client.models.sizes import read_size
 from sandbox_client.options import ignore
 from sandbox_client.stored.leases import hold_workspace
 from sandbox_client.transport.endpoint import Endpoint
 from sandbox_proto import tracing
-from sandbox_proto.extras import install_command
 from sandbox_proto.v1 import session_pb2
 
 if TYPE_CHECKING:
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from sandbox_client.options import LocalOptions
 
 SERVER_NAME: Final = "local.sandboxsessions.dev"
-_NEEDED: Final = ("sandbox_agent", "cryptography", "boto3", "IPython")
 _INHERITED: Final = frozenset({
     "PATH", "LANG", "LANGUAGE", "TZ", "PYTHONPATH", "TMPDIR", "SANDBOX_NODE", "SANDBOX_ZYGOTE_PRELOAD",
     "SANDBOX_TYPE_CHECKER",
@@ -48,16 +47,50 @@ _INHERITED: Final = frozenset({
     "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS",
 })  # fmt: skip
 _INHERITED_PREFIXES: Final = ("LC_", "PIP_", "npm_config_", "NPM_CONFIG_", "UV_")
-_MAX_SECONDS: Final = 10 * 365 * 24 * 3600
-"""Ten years: the protocol has no word for no limit."""
 _MAX_FOLDER_BYTES: Final = 80
 """Maximum of the folder's path. A unix socket's path has at most 107 bytes, and `/link/runtime.sock` is appended."""
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """The folders of a session. Each one is temporary if None.
+
+    Attributes:
+        workspace: The folder that the code works in.
+        store: The folder that replaces object storage.
+        home: HOME of the code.
+        logs: The folder of the processes' logs.
+    """
+
+    workspace: Path | None = None
+    store: Path | None = None
+    home: Path | None = None
+    logs: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunningSession:
+    """A session's processes.
+
+    Attributes:
+        endpoint: The address for clients.
+        resources: Ends the session when it is closed.
+        control: The agent's control port.
+        folder: The folder with sockets and certificates, which the process guard removes at the end.
+        guard: The process guard.
+    """
+
+    endpoint: Endpoint
+    resources: contextlib.AsyncExitStack
+    control: Control
+    folder: Path
+    guard: subprocess.Popen[bytes]
 
 
 async def start_local(
     workspace: str | os.PathLike[str] | None, store: str | os.PathLike[str] | None, options: LocalOptions
 ) -> tuple[Endpoint, contextlib.AsyncExitStack]:
-    """Start a session.
+    """Start a session that ends with this process.
 
     Args:
         workspace: The folder that the code works in; a temporary one if None.
@@ -71,63 +104,53 @@ async def start_local(
         SessionFailed: The [local] extra is missing, or a process did not start.
         InvalidArgument: An option is wrong.
     """
+    uid = str(uuid.uuid4())
     workspace, store = (None if path is None else Path(path) for path in (workspace, store))
-    _check(workspace, store, options)
+    session = await start_session(Places(workspace, store), uid, options)
+    if options["keep_variables"]:
+        session.resources.push_async_callback(session.control.save_last, uid)
+    return session.endpoint, session.resources
+
+
+async def start_session(places: Places, session_uid: str, options: LocalOptions) -> RunningSession:
+    """Start a session's processes and bind them. Errors as for `start_local`.
+
+    Args:
+        places: The session's folders.
+        session_uid: The session's uid. If its last run used the same HOME, the agent leaves the workspace as it is
+            and does not restore the stored files.
+        options: Every option of LocalOptions.
+    """
+    check_options(places.workspace, places.store, options)
     on_progress = options["on_progress"] or ignore
     resources = contextlib.AsyncExitStack()
     try:
-        resources.enter_context(hold_workspace(store, options["name"]))
+        resources.enter_context(hold_workspace(places.store, options["name"]))
         folder = _make_folder()
         resources.push_async_callback(asyncio.to_thread, shutil.rmtree, folder, ignore_errors=True)
+        logs = places.logs or folder
         on_progress("Starting the agent and the runtime")
-        guard = _start_guard(folder, _plan(folder, workspace))
+        guard = _start_guard(logs, _plan(folder, places))
         resources.push_async_callback(_end_guard, guard)
-        ports = await _wait_ports(folder, guard)
+        ports = await _wait_ports(folder, logs, guard)
         on_progress("Preparing the interpreters")
         token = base64.urlsafe_b64encode(secrets.token_bytes(32)).rstrip(b"=").decode()
-        control = Control(folder / "tls", ports["control_port"], SERVER_NAME, lambda: _logs(folder))
-        request = _bind_request(_folder_of(store, folder / "store"), options, token)
+        control = Control(folder / "tls", ports["control_port"], SERVER_NAME, lambda: _logs(logs))
+        request = _bind_request(_folder_of(places.store, folder / "store"), session_uid, options, token)
         await control.bind(request, on_progress)
-        if options["keep_variables"]:
-            resources.push_async_callback(control.suspend, request.session_uid)
         certificate = (folder / "tls" / "ca.crt").read_bytes()
     except BaseException:
         await resources.aclose()
         raise
     on_progress("Ready")
-    address = f"127.0.0.1:{ports['grpc_port']}"
+    endpoint = local_endpoint(f"127.0.0.1:{ports['grpc_port']}", certificate, token)
+    return RunningSession(endpoint, resources, control, folder, guard)
+
+
+def local_endpoint(address: str, ca_certificate: bytes, token: str) -> Endpoint:
+    """Return the endpoint of an agent on this machine."""
     # There is no network in between: an agent that does not answer has ended.
-    return Endpoint(address, SERVER_NAME, certificate, token, returns_within=0.0), resources
-
-
-def _check(workspace: Path | None, store: Path | None, options: LocalOptions) -> None:
-    if sys.platform != "linux":
-        raise SessionFailed(
-            f"a local session needs Linux, and this is {sys.platform}: on Windows use WSL 2, on a Mac a Linux"
-            " container; sessions in a cluster work from here",
-            reason="UNSUPPORTED_PLATFORM",
-        )
-    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
-    if missing:
-        raise SessionFailed(
-            f"a local session needs {', '.join(missing)}. Run: {install_command('local')}", reason="EXTRA_MISSING"
-        )
-    if options["egress"] not in ("public", "none"):
-        raise InvalidArgument(f"egress is {options['egress']!r}: use 'public' or 'none'", field="egress")
-    for field, size in (("memory_limit", options["memory_limit"]), ("file_size_limit", options["file_size_limit"])):
-        read_size(size, field)
-    if options["sync"] not in ("manual", "on_change"):
-        raise InvalidArgument(f"sync is {options['sync']!r}: use 'manual' or 'on_change'", field="sync")
-    seconds = options["execution_timeout"]
-    if seconds is not None and not 0 < seconds <= _MAX_SECONDS:
-        message = f"execution_timeout is {seconds}: give a number of seconds from 0 to {_MAX_SECONDS:,}"
-        raise InvalidArgument(message, field="execution_timeout")
-    name = options["name"]
-    if not name or name in (".", "..") or any(c in name for c in "/\\\0"):
-        raise InvalidArgument(f"a session cannot have the name {name!r}: give one without / and \\", field="name")
-    for field, folder in (("workspace", workspace), ("store", store)):
-        if folder is not None and folder.exists() and not folder.is_dir():
-            raise InvalidArgument(f"{field} is {folder}, which is a file: name a folder", field=field)
+    return Endpoint(address, SERVER_NAME, ca_certificate, token, returns_within=0.0)
 
 
 def _make_folder() -> Path:
@@ -140,14 +163,15 @@ def _make_folder() -> Path:
     return folder
 
 
-def _plan(folder: Path, workspace: Path | None) -> dict[str, Any]:
+def _plan(folder: Path, places: Places) -> dict[str, Any]:
     """Build the `Plan` for process_guard.py."""
     link = {"SANDBOX_LINK_DIR": str(folder / "link")}
+    home = str(_folder_of(places.home, folder / "home"))
     runtime = {
         **link,
-        "SANDBOX_WORKSPACE": str(_folder_of(workspace, folder / "workspace")),
-        "SANDBOX_HOME": str(folder / "home"),
-        "HOME": str(folder / "home"),
+        "SANDBOX_WORKSPACE": str(_folder_of(places.workspace, folder / "workspace")),
+        "SANDBOX_HOME": home,
+        "HOME": home,
     }
     agent = {
         **link,
@@ -164,6 +188,7 @@ def _plan(folder: Path, workspace: Path | None) -> dict[str, Any]:
     make_certificates = ["sandbox_agent.server.local_certificates", str(folder / "tls"), SERVER_NAME]
     return {
         "folder": str(folder),
+        "logs": str(places.logs or folder),
         "processes": [
             _process("runtime", ["sandbox_runtime"], runtime),
             _process("certificates", make_certificates, {}, once=True),
@@ -191,12 +216,16 @@ def _reflection() -> dict[str, str]:
 def _process(
     name: str, module: Sequence[str], env: Mapping[str, str], *, after: str = "", once: bool = False
 ) -> dict[str, Any]:
+    environment = {**inherited_environment(), "PYTHONUNBUFFERED": "1", **env}
+    return {"name": name, "argv": [sys.executable, "-m", *module], "env": environment, "after": after, "once": once}
+
+
+def inherited_environment() -> dict[str, str]:
+    """Return the part of this process's environment that a session gets. The rest may hold credentials."""
     inherited = {
         key: value for key, value in os.environ.items() if key in _INHERITED or key.startswith(_INHERITED_PREFIXES)
     }
-    # The rest of our environment may hold credentials, which user code would see.
-    environment = {**inherited, **_user_site(), "PYTHONUNBUFFERED": "1", **env}
-    return {"name": name, "argv": [sys.executable, "-m", *module], "env": environment, "after": after, "once": once}
+    return {**inherited, **_user_site()}
 
 
 def _user_site() -> dict[str, str]:
@@ -210,9 +239,9 @@ def _folder_of(path: Path | None, fallback: Path) -> Path:
     return folder
 
 
-def _start_guard(folder: Path, plan: Mapping[str, Any]) -> subprocess.Popen[bytes]:
+def _start_guard(logs: Path, plan: Mapping[str, Any]) -> subprocess.Popen[bytes]:
     script = Path(__file__).with_name("process_guard.py")
-    with (folder / "process_guard.log").open("wb") as log:
+    with (logs / "process_guard.log").open("ab") as log:
         guard = subprocess.Popen(
             [sys.executable, "-I", str(script)],
             stdin=subprocess.PIPE,
@@ -240,42 +269,40 @@ async def _end_guard(guard: subprocess.Popen[bytes]) -> None:
     await asyncio.shield(asyncio.to_thread(end))
 
 
-async def _wait_ports(folder: Path, guard: subprocess.Popen[bytes]) -> dict[str, int]:
+async def _wait_ports(folder: Path, logs: Path, guard: subprocess.Popen[bytes]) -> dict[str, int]:
     """Wait until the agent listens and return its ports."""
     deadline = asyncio.get_running_loop().time() + START_TIMEOUT
     ready, exited = folder / "ready.json", folder / "exited.json"
     while asyncio.get_running_loop().time() < deadline:
         if exited.exists():
             name = json.loads(exited.read_text())["name"]
-            raise SessionFailed(f"the {name} process ended early:\n{_log_end(folder, name)}", reason="PROCESS_EXITED")
+            raise SessionFailed(f"the {name} process ended early:\n{_log_end(logs, name)}", reason="PROCESS_EXITED")
         if guard.poll() is not None:
-            raise SessionFailed(
-                f"the process guard ended:\n{_log_end(folder, 'process_guard')}", reason="PROCESS_EXITED"
-            )
+            raise SessionFailed(f"the process guard ended:\n{_log_end(logs, 'process_guard')}", reason="PROCESS_EXITED")
         with contextlib.suppress(FileNotFoundError, ValueError):
             ports: dict[str, int] = json.loads(ready.read_text())
             return ports
         await asyncio.sleep(0.01)
-    message = f"the agent was not ready within {START_TIMEOUT:g} s\n{_logs(folder)}"
+    message = f"the agent was not ready within {START_TIMEOUT:g} s\n{_logs(logs)}"
     raise SessionFailed(message, reason="START_TIMEOUT")
 
 
-def _logs(folder: Path) -> str:
-    return "\n".join(f"{name}: {_log_end(folder, name)}" for name in ("agent", "runtime"))
+def _logs(logs: Path) -> str:
+    return "\n".join(f"{name}: {_log_end(logs, name)}" for name in ("agent", "runtime"))
 
 
-def _log_end(folder: Path, name: str) -> str:
+def _log_end(logs: Path, name: str) -> str:
     try:
-        lines = (folder / f"{name}.log").read_text(errors="replace").splitlines()
+        lines = (logs / f"{name}.log").read_text(errors="replace").splitlines()
     except OSError:
         return "(no log)"
     return "\n".join(lines[-20:]) or "(its log is empty)"
 
 
-def _bind_request(store: Path, options: LocalOptions, token: str) -> session_pb2.BindRequest:
+def _bind_request(store: Path, session_uid: str, options: LocalOptions, token: str) -> session_pb2.BindRequest:
     timeout = options["execution_timeout"]
     return session_pb2.BindRequest(
-        session_uid=str(uuid.uuid4()),
+        session_uid=session_uid,
         session_name=f"local/{options['name']}",
         token_sha256=hashlib.sha256(token.encode()).digest(),
         env=options["env"],

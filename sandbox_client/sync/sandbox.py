@@ -171,6 +171,7 @@ class Sandbox(OwningProxy[AsyncSandbox]):
         self.processes = Processes(core.processes, loop)
 
     local = classmethod(opening(AsyncSandbox.local))
+    create_local = classmethod(opening(AsyncSandbox.create_local))
     connect = classmethod(opening(AsyncSandbox.connect))
     create = classmethod(opening(AsyncSandbox.create))
     list = classmethod(alone(AsyncSandbox.list))

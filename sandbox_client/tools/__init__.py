@@ -12,9 +12,10 @@ results.
 """
 
 from sandbox_client.tools.facts import SessionFacts
+from sandbox_client.tools.openers.cluster import cluster_sessions
+from sandbox_client.tools.openers.local import local_sessions
 from sandbox_client.tools.results import Image, ToolResult
 from sandbox_client.tools.schemas import TOOL_SPECS, ToolSpec
-from sandbox_client.tools.sessions import cluster_sessions, local_sessions
 from sandbox_client.tools.sync import BlockingSandboxTools
 from sandbox_client.tools.toolset import SandboxTools
 

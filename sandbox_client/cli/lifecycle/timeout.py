@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING
 
 import click
 
+from sandbox_client.cli.local.sessions import refuse_cluster
 from sandbox_client.cli.options import Target, with_target
 from sandbox_client.cluster.client import AsyncCluster
 from sandbox_client.cluster.sessions import Cluster
 from sandbox_client.errors import InvalidArgument
 from sandbox_client.lifecycle.durations import describe_age, parse_duration
+from sandbox_client.local.address import local_name
+from sandbox_client.local.named.control import NamedControl
 
 if TYPE_CHECKING:
     from sandbox_client.lifecycle.durations import Duration
@@ -59,6 +62,9 @@ def timeout(target: Target, name: str, time: Duration | dt.datetime | None) -> N
     """
 
     async def work() -> dt.datetime | None:
+        if (bare := local_name(name)) is not None:
+            refuse_cluster(target, bare)
+            return await NamedControl(bare).set_timeout(time)
         return await AsyncCluster(await Cluster.open(target.cluster)).set_timeout(name, time)
 
     ends = asyncio.run(work())

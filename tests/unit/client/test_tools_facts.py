@@ -13,8 +13,8 @@ from sandbox_client.tools import TOOL_SPECS, Image, SandboxTools, SessionFacts, 
 from sandbox_client.tools.facts import describe_session, describe_tools, explain_network, may_lack_network, read_facts
 from sandbox_client.tools.limits import bound, cut_middle
 from sandbox_client.tools.mcp_server.calls import Calls
+from sandbox_client.tools.openers.local import default_memory
 from sandbox_client.tools.pictures import picture_size
-from sandbox_client.tools.sessions import default_memory
 
 LOCAL = SessionFacts(is_isolated=False, network="none", time_limit=300, memory_limit=2 << 30)
 TEMPLATE = {

@@ -1,0 +1,197 @@
+"""The sessions on this machine that have a name, `local/NAME`: how the commands about sessions handle them."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from sandbox_client.cli.options import Target, with_target
+from sandbox_client.local.address import LOCAL_PREFIX, check_local_name
+from sandbox_client.options import LOCAL_DEFAULTS
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import Callable
+
+    from sandbox_client.lifecycle.durations import Duration
+    from sandbox_client.local.named.record import Record
+
+_LIMITS: Final = {
+    "execution_timeout": ("--execution-timeout", float, "Seconds that code or a command may take."),
+    "memory_limit": ("--memory", str, "Memory of all processes together, such as 2Gi."),
+    "file_size_limit": ("--file-size", str, "Largest size of one file, such as 500Mi."),
+}
+"""Limits of a local session that become options if LocalOptions has them."""
+
+
+class LocalOrCluster(click.Command):
+    """`sandbox create`: with --local, or for `local/NAME`, the command below, which has other options."""
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        """Parse the arguments of the command that is meant."""
+        if "--local" in args or any(word.startswith(LOCAL_PREFIX) for word in args):
+            return create.make_context(info_name, args, parent, **extra)
+        return super().make_context(info_name, args, parent, **extra)
+
+
+def with_local_flag(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add --local to the help of `sandbox create`. LocalOrCluster acts on it."""
+    text = "Create it on this machine, as local/NAME. `sandbox create --local --help` lists the options."
+    return click.option("--local", is_flag=True, expose_value=False, help=text)(function)
+
+
+def _with_limits(function: Callable[..., Any]) -> Callable[..., Any]:
+    for name, (flag, type_, text) in reversed(_LIMITS.items()):
+        if name in LOCAL_DEFAULTS:
+            function = click.option(flag, name, type=type_, help=text)(function)
+    return function
+
+
+@click.command(
+    name="create",
+    epilog="""\b
+Examples:
+  sandbox create --local demo
+  sandbox create --local demo --workspace . --idle-timeout 30m
+  sandbox run --session local/demo script.py
+  sandbox delete local/demo""",
+)
+@click.argument("name")
+@click.option("--local", is_flag=True, expose_value=False, help="Create the session on this machine.")
+@click.option(
+    "--workspace",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder that the code works in. Default: one that is deleted with the session.",
+)
+@click.option(
+    "--store",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder for pushed files, which outlive the session. Default: `~/.local/share/sandbox/store`.",
+)
+@click.option(
+    "--egress", type=click.Choice(["public", "none"]), default="public", show_default=True, help="Network access."
+)
+@click.option("--env", multiple=True, metavar="KEY=VALUE", help="Environment variable. May be repeated.")
+@click.option("--keep-variables", is_flag=True, help="Restore Python variables after a suspend (best effort).")
+@click.option(
+    "--sync",
+    type=click.Choice(["manual", "on_change"]),
+    default="manual",
+    show_default=True,
+    help="Save files to the store on `sandbox push`, or every change within seconds.",
+)
+@_with_limits
+@click.option("--idle-timeout", default="4h", show_default=True, help="Time without use until --on-idle happens.")
+@click.option(
+    "--on-idle",
+    type=click.Choice(["suspend", "delete"]),
+    default="suspend",
+    show_default=True,
+    help="Save the session and end its processes until it is used again, or delete it.",
+)
+@click.option("--lifetime", default="24h", show_default=True, help="Time from each start until a suspend.")
+@with_target
+def create(target: Target, name: str, env: tuple[str, ...], **options: Any) -> None:
+    """Create a session on this machine, start it, and print its name, local/NAME.
+
+    Nothing is isolated: code runs as your user, so use it only for code that you trust. The session outlives this
+    command, the terminal and a logout. Processes end when the session is deleted, idle for too long, or too old.
+    """
+    from sandbox_client.local.named.operations import LocalRequest, create  # noqa: PLC0415 - slow to import
+    from sandbox_client.options import complete  # noqa: PLC0415 - same
+
+    bare = check_local_name(name)
+    refuse_cluster(target, bare)
+    places = {key: options.pop(key) for key in ("workspace", "store", "idle_timeout", "lifetime", "on_idle")}
+    given = {key: value for key, value in options.items() if value is not None}
+    with target.printer.spinner(f"Creating local/{bare}") as step:
+        chosen: Any = complete({**given, "env": dict(map(_pair, env)), "on_progress": step}, LOCAL_DEFAULTS)
+        record = asyncio.run(create(LocalRequest(bare, **places), chosen))
+    target.printer.write_stderr("a local session: the code runs as your user on this machine, without isolation\n")
+    target.printer.print({"name": record.address, "status": "ready"}, record.address)
+
+
+def _pair(word: str) -> tuple[str, str]:
+    key, separator, value = word.partition("=")
+    if not separator or not key:
+        raise click.BadParameter(f"{word!r} is not KEY=VALUE", param_hint="--env")
+    return key, value
+
+
+def rows() -> list[dict[str, Any]]:
+    """Return a row for each session, with the columns of `sandbox list`."""
+    from sandbox_client.local.named import reports  # noqa: PLC0415 - slow to import
+
+    described = [reports.describe(record) for record in reports.list_records()]
+    return [
+        {"name": each["name"], "phase": each["phase"], "template": None, "pod": None, "expires": each["expires"]}
+        for each in described
+    ]
+
+
+def suspend(target: Target, name: str) -> None:
+    """Suspend a session and say so."""
+    from sandbox_client.local.named import operations  # noqa: PLC0415 - slow to import
+
+    refuse_cluster(target, name)
+    with target.printer.spinner(f"Saving local/{name}"):
+        record = asyncio.run(operations.suspend(name))
+    if record.problem:
+        target.printer.write_stderr(f"{record.problem}\n")
+    target.printer.print({"name": record.address, "status": "suspended"}, f"{record.address} is Suspended")
+
+
+def resume(target: Target, name: str, expires: Duration | dt.datetime | None) -> None:
+    """Resume a session and say so."""
+    from sandbox_client.local.named import operations  # noqa: PLC0415 - slow to import
+
+    refuse_cluster(target, name)
+
+    async def work(step: Callable[[str], object]) -> Record:
+        record = await operations.resume(name, step)
+        return record if expires is None else await operations.set_expiry(name, expires)
+
+    with target.printer.spinner(f"Starting local/{name}") as step:
+        record = asyncio.run(work(step))
+    target.printer.print({"name": record.address, "status": "ready"}, f"{record.address} is Ready")
+
+
+def delete(target: Target, name: str) -> None:
+    """Delete a session, and say where its pushed files are."""
+    from sandbox_client.local.named import operations  # noqa: PLC0415 - slow to import
+
+    refuse_cluster(target, name)
+    with target.printer.spinner(f"Deleting local/{name}"):
+        stored = asyncio.run(operations.delete(name))
+    if stored is not None:
+        target.printer.write_stderr(f"its pushed files stay in {stored}\n")
+    answer = {"name": f"local/{name}", "status": "deleted", "stored_files": None if stored is None else str(stored)}
+    target.printer.print(answer, f"local/{name} is deleted")
+
+
+def logs(target: Target, name: str, container: str | None, tail: int) -> None:
+    """Print the last lines of a session's logs."""
+    from sandbox_client.local.named import reports  # noqa: PLC0415 - slow to import
+
+    refuse_cluster(target, name)
+    texts = reports.read_logs(name, tail)
+    texts = {each: text for each, text in texts.items() if container in (None, each)}
+    if target.printer.is_json:
+        target.printer.print_json(texts)
+        return
+    for each, text in texts.items():
+        for line in text.splitlines():
+            target.printer.print_text(line if container else f"{each}: {line}")
+
+
+def refuse_cluster(target: Target, name: str) -> None:
+    """Refuse options that choose a cluster. Raises InvalidArgument, which names the option's field."""
+    from sandbox_client.local.named.connect import refuse_cluster_options  # noqa: PLC0415 - slow to import
+
+    refuse_cluster_options(name, dataclasses.asdict(target.cluster))

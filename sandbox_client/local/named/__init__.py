@@ -1,0 +1,1 @@
+"""Local sessions that outlive the command that created them: `local/NAME`."""
