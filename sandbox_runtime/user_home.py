@@ -50,6 +50,7 @@ _PASSED_PREFIXES: Final = (
 _DEFAULT_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _USER: Final = "sandbox"
 _PIP: Final = '#!/bin/sh\nexec "{python}" -m pip "$@"\n'
+_SCRIPT: Final = '#!/bin/sh\nexec "{python}" "{launcher}" "$@"\n'
 _NPM: Final = '#!/bin/sh\nexec "{node}" "{script}" "$@"\n'
 
 
@@ -91,6 +92,9 @@ def prepare_home(home: Path, node: str = "") -> None:
     for name in ("pip", "pip3"):
         _write(binaries / name, _PIP.format(python=binaries / "python"))
         (binaries / name).chmod(0o755)
+    launcher = Path(__file__).with_name("scripts") / "launcher.py"
+    _write(binaries / "sandbox-script", _SCRIPT.format(python=binaries / "python", launcher=launcher))
+    (binaries / "sandbox-script").chmod(0o755)
     if node:
         _prepare_node(binaries, node)
 

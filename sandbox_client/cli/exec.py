@@ -10,17 +10,13 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from sandbox_client.cli.interrupts import Interrupts
 from sandbox_client.cli.options import Target, with_session_options, with_target
-from sandbox_client.cli.output import EXIT_FAILED
-from sandbox_client.cli.terminal import attach_terminal, terminal_size
-from sandbox_client.models.aggregation import CommandFold
-from sandbox_client.models.events import Started
-from sandbox_client.models.results import CommandResult, Status
+from sandbox_client.cli.run.limits import Limits, with_limits
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from sandbox_client.models.results import CommandResult
     from sandbox_client.sync.sandbox import Sandbox
 
 
@@ -45,7 +41,9 @@ Examples:
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 @click.option("--shell", is_flag=True, help="Join the words and run them as one bash command line.")
 @click.option("--cwd", default="", help="Working folder, in the workspace. Default: its root.")
-@click.option("--timeout", type=click.FloatRange(min=0, min_open=True), help="Time limit in seconds.")
+@with_limits(
+    "Time limit in seconds. Default: the session's own, 300 unless its template sets another; none with -t, -i or -d."
+)
 @click.option("-t", "--tty", is_flag=True, help="Attach this terminal, for example for an interactive shell.")
 @click.option("-i", "--interactive", is_flag=True, help="Pass standard input on. With --detach: keep it open.")
 @click.option("-d", "--detach", is_flag=True, help="Start the command in the background and print its id.")
@@ -56,7 +54,7 @@ def exec_(
     command: tuple[str, ...],
     shell: bool,  # noqa: FBT001 - click passes it by name
     cwd: str,
-    timeout: float | None,
+    limits: Limits,
     tty: bool,  # noqa: FBT001 - same
     interactive: bool,  # noqa: FBT001 - same
     detach: bool,  # noqa: FBT001 - same
@@ -67,33 +65,44 @@ def exec_(
 ) -> int:
     """Run COMMAND and exit with its exit code. Options must come before COMMAND.
 
+    Without --session it runs on this machine, as your user and without isolation, in a folder of its own or in
+    --workspace.
+
+    Exit code 124: the time limit was hit. 126: the program cannot be executed. 127: there is no such program. 128 + N:
+    signal N ended it.
+
     The first Ctrl-C interrupts the command, the second kills it. With --tty, all keys go to the command except Ctrl-],
     which detaches and leaves it running. `sandbox attach` returns to it.
     """
     _check(target, session, tty=tty, detach=detach)
-    env = {"TERM": os.environ["TERM"]} if tty and "TERM" in os.environ else {}
-    given = _Command(" ".join(command) if shell else list(command), cwd, timeout, env)
-    with target.session_or_local(session, workspace, store, egress) as sandbox:
-        if detach:
-            return _start(target, sandbox, given, tty=tty, interactive=interactive)
-        if tty or interactive:
-            size = terminal_size() if tty else None
-            process = sandbox.processes.start(
-                given.words, cwd=cwd, timeout=timeout, env=env, terminal=size, keep_input=True
-            )
-            result = attach_terminal(process, is_raw=tty, passes_input=True, shows=not target.printer.is_json)
-            return 0 if result is None else report(target, result)
-        return report(target, _run(target, sandbox, given))
+    terminal = {"TERM": os.environ["TERM"]} if tty and "TERM" in os.environ else {}
+    words = " ".join(command) if shell else list(command)
+    given = _Command(words, cwd, limits.timeout, {**terminal, **limits.env})
+    from sandbox_client.cli.ending import start_exit_code  # noqa: PLC0415 - slow to import, and help does not need it
+    from sandbox_client.errors import SandboxError  # noqa: PLC0415 - same
+
+    with target.session_or_local(session, workspace, store, egress, **limits.for_session(session)) as sandbox:
+        try:
+            if detach:
+                return _start(target, sandbox, given, tty=tty, interactive=interactive)
+            result = _attach(target, sandbox, given, tty=tty) if tty or interactive else _run(target, sandbox, given)
+        except SandboxError as error:
+            code = start_exit_code(error, "" if shell else command[0])
+            if code is None:
+                raise
+            target.printer.fail(error)
+            return code
+        return 0 if result is None else report(target, result)
 
 
 def report(target: Target, result: CommandResult) -> int:
     """Print a command's result and return its exit code."""
+    from sandbox_client.cli.ending import command_exit_code, report_command_end  # noqa: PLC0415 - slow to import
+
     if target.printer.is_json:
         target.printer.print_json(dataclasses.asdict(result))
-    elif result.status is not Status.OK:
-        why = f": {result.message}" if result.message else ""
-        target.printer.write_stderr(f"the command ended with {result.status}{why}\n")
-    return result.exit_code or (0 if result.status is Status.OK else EXIT_FAILED)
+    report_command_end(target.printer, result)
+    return command_exit_code(result)
 
 
 def _check(target: Target, session: str | None, *, tty: bool, detach: bool) -> None:
@@ -106,7 +115,19 @@ def _check(target: Target, session: str | None, *, tty: bool, detach: bool) -> N
             raise click.UsageError("--tty needs a terminal. To pass standard input on without one, use -i")
 
 
+def _attach(target: Target, sandbox: Sandbox, given: _Command, *, tty: bool) -> CommandResult | None:
+    from sandbox_client.cli.terminal import attach_terminal, terminal_size  # noqa: PLC0415 - slow to import
+
+    size = terminal_size() if tty else None
+    process = sandbox.processes.start(
+        given.words, cwd=given.cwd, timeout=given.timeout, env=given.env, terminal=size, keep_input=True
+    )
+    return attach_terminal(process, is_raw=tty, passes_input=True, shows=not target.printer.is_json)
+
+
 def _start(target: Target, sandbox: Sandbox, given: _Command, *, tty: bool, interactive: bool) -> int:
+    from sandbox_client.cli.terminal import terminal_size  # noqa: PLC0415 - slow to import
+
     process = sandbox.processes.start(
         given.words,
         cwd=given.cwd,
@@ -121,9 +142,13 @@ def _start(target: Target, sandbox: Sandbox, given: _Command, *, tty: bool, inte
 
 
 def _run(target: Target, sandbox: Sandbox, given: _Command) -> CommandResult:
+    from sandbox_client.cli.interrupts import Interrupts  # noqa: PLC0415 - slow to import, and help does not need it
+    from sandbox_client.models.aggregation import CommandFold  # noqa: PLC0415 - same
+    from sandbox_client.models.events import Started  # noqa: PLC0415 - same
+
     fold = CommandFold("", target.printer.write_stdout, target.printer.write_stderr)
     with Interrupts() as interrupts:
-        for event in sandbox.stream_command(given.words, cwd=given.cwd, timeout=given.timeout):
+        for event in sandbox.stream_command(given.words, cwd=given.cwd, timeout=given.timeout, env=given.env):
             if isinstance(event, Started):
                 interrupts.pass_to(functools.partial(sandbox.processes.signal, event.id))
             fold.add(event)

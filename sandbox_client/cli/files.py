@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sandbox_client.cli.options import Target, with_target
+from sandbox_client.cli.options import SESSION_OPTION, Target, with_target
 from sandbox_client.cli.output import EXIT_FAILED
+from sandbox_client.cli.shell.completion import complete_sessions
 
 if TYPE_CHECKING:
     from sandbox_client.directory_transfer import TreeReport
     from sandbox_client.search import SearchReport
 
-_SESSION = click.option("--session", required=True, help="Name of a session in the cluster.")
 _RECURSIVE = click.option("-r", "--recursive", is_flag=True, help="Copy a folder with everything in it.")
 _WITHIN = click.argument("path", default=".")
 _EXCLUDE = click.option("--exclude", multiple=True, help="Glob of names or paths to skip. May be repeated.")
@@ -43,7 +43,7 @@ Examples:
 @click.argument("path")
 @click.argument("local", required=False)
 @_RECURSIVE
-@_SESSION
+@SESSION_OPTION
 @with_target
 def get(target: Target, path: str, local: str | None, recursive: bool, session: str) -> None:  # noqa: FBT001 - click's
     """Download PATH from the workspace to LOCAL. Default: the current folder."""
@@ -68,7 +68,7 @@ Examples:
 @click.argument("local", type=click.Path(exists=True))
 @click.argument("path", required=False)
 @_RECURSIVE
-@_SESSION
+@SESSION_OPTION
 @with_target
 def put(target: Target, local: str, path: str | None, recursive: bool, session: str) -> None:  # noqa: FBT001 - click's
     """Upload LOCAL to PATH in the workspace. Default: under its own name, in the root."""
@@ -96,7 +96,7 @@ Examples:
 )
 @click.argument("path", default=".")
 @click.option("--depth", default=1, show_default=True, type=click.IntRange(min=1), help="Folder levels to list.")
-@_SESSION
+@SESSION_OPTION
 @with_target
 def list_(target: Target, path: str, depth: int, session: str) -> None:
     """List the folder PATH. Default: the workspace's root."""
@@ -121,7 +121,7 @@ Examples:
 @_WITHIN
 @_EXCLUDE
 @_MAX_RESULTS
-@_SESSION
+@SESSION_OPTION
 @with_target
 def find(target: Target, pattern: str, path: str, exclude: tuple[str, ...], max_results: int, session: str) -> int:
     """List the files and folders below PATH whose name or path matches PATTERN, a glob. Exit code 1: no match."""
@@ -145,7 +145,7 @@ Examples:
 @click.option("-i", "--ignore-case", is_flag=True, help="Ignore the case of letters.")
 @_EXCLUDE
 @_MAX_RESULTS
-@_SESSION
+@SESSION_OPTION
 @with_target
 def grep(target: Target, pattern: str, path: str, session: str, **options: Any) -> int:
     """List the lines that match PATTERN, a regular expression, in text files below PATH. Exit code 1: no match."""
@@ -159,7 +159,7 @@ def grep(target: Target, pattern: str, path: str, session: str, **options: Any) 
 @files.command(epilog="\b\nExample:\n  sandbox files watch --session my-session results")
 @_WITHIN
 @click.option("--recursive/--flat", default=True, help="Everything below PATH (the default), or only its entries.")
-@_SESSION
+@SESSION_OPTION
 @with_target
 def watch(target: Target, path: str, recursive: bool, session: str) -> int:  # noqa: FBT001 - click's
     """Print changes below PATH as they happen, until Ctrl-C."""
@@ -184,7 +184,7 @@ Examples:
 )
 @click.argument("path")
 @click.option("-r", "--recursive", is_flag=True, help="Remove a folder with everything in it.")
-@_SESSION
+@SESSION_OPTION
 @with_target
 def rm(target: Target, path: str, recursive: bool, session: str) -> None:  # noqa: FBT001 - click passes it by name
     """Remove PATH from the workspace."""
@@ -198,17 +198,22 @@ def rm(target: Target, path: str, recursive: bool, session: str) -> None:  # noq
     epilog="""\b
 Examples:
   sandbox push my-session
-  sandbox push my-session chart.png results/"""
+  sandbox push my-session chart.png results/
+  sandbox push --session my-session chart.png"""
 )
-@click.argument("session")
-@click.argument("paths", nargs=-1)
+@click.argument("words", metavar="[NAME] [PATHS]...", nargs=-1, shell_complete=complete_sessions)
+@click.option("-s", "--session", metavar="NAME", shell_complete=complete_sessions, help="Name of the session.")
 @with_target
-def push(target: Target, session: str, paths: tuple[str, ...]) -> int:
-    """Save PATHS of SESSION to its object storage. Default: everything.
+def push(target: Target, words: tuple[str, ...], session: str | None) -> int:
+    """Save PATHS of a session to its object storage. Default: everything.
 
-    Exit code 1: some files were not saved. Their names and the reasons are on standard error.
+    The first word is the session's name, unless --session gives it. Exit code 1: some files were not saved. Their names
+    and the reasons are on standard error.
     """
-    with target.session(session) as sandbox, target.printer.progress_bar("Pushing") as show:
+    name, paths = (session, words) if session else (next(iter(words), ""), words[1:])
+    if not name:
+        raise click.UsageError("name the session: `sandbox push NAME [PATHS]`")
+    with target.session(name) as sandbox, target.printer.progress_bar("Pushing") as show:
         report = sandbox.workspace.push(paths, on_progress=lambda at: show(at.bytes_done, at.bytes_total))
     if target.printer.is_json:
         target.printer.print_json(dataclasses.asdict(report))

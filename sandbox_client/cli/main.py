@@ -1,64 +1,79 @@
-"""The `sandbox` command group."""
+"""The `sandbox` command group. Each command is imported when it is used."""
 
 from __future__ import annotations
 
+from typing import Any, Final
+
 import click
 
-from sandbox_client.cli import processes, sessions
-from sandbox_client.cli.exec import exec_
-from sandbox_client.cli.files import files, push
-from sandbox_client.cli.local.endpoint import endpoint
-from sandbox_client.cli.mcp import mcp
-from sandbox_client.cli.run import run
-from sandbox_client.cli.top import top
-from sandbox_proto import tracing
+from sandbox_client.cli.options import SharedOptions, shared_options
+from sandbox_client.cli.shell.lazy_group import LazyGroup
+
+_CLI: Final = "sandbox_client.cli"
+_SESSIONS: Final = f"{_CLI}.sessions"
+COMMANDS: Final = {
+    "run": (f"{_CLI}.run.command:run", "Run a file, or code, and exit with its exit code."),
+    "exec": (f"{_CLI}.exec:exec_", "Run COMMAND and exit with its exit code."),
+    "ps": (f"{_CLI}.processes:ps", "List background processes."),
+    "attach": (f"{_CLI}.processes:attach", "Attach to the background process ID."),
+    "kill": (f"{_CLI}.processes:kill", "Send a signal to background processes."),
+    "create": (f"{_SESSIONS}:create", "Create a session, wait until it is Ready, and print its name."),
+    "get": (f"{_CLI}.cluster.get:get", "Show the sessions of a namespace, or those that are named."),
+    "list": (f"{_CLI}.cluster.get:list_", "List the sessions of a namespace."),
+    "describe": (f"{_CLI}.cluster.describe:describe", "Show everything that the cluster knows about a session."),
+    "top": (f"{_CLI}.top:top", "Show a live table of sessions and warm pools."),
+    "suspend": (f"{_SESSIONS}:suspend", "Save a session's workspace and delete its pod."),
+    "resume": (f"{_SESSIONS}:resume", "Start a suspended session again, with its files."),
+    "delete": (f"{_SESSIONS}:delete", "Delete a session."),
+    "logs": (f"{_SESSIONS}:logs", "Print the last log lines of a session's containers."),
+    "files": (f"{_CLI}.files:files", "Work with the files of a session's workspace."),
+    "push": (f"{_CLI}.files:push", "Save PATHS of a session to its object storage."),
+    "endpoint": (
+        f"{_CLI}.local.endpoint:endpoint",
+        "Print what a gRPC client needs to reach the session NAME.",
+    ),
+    "mcp": (f"{_CLI}.mcp:mcp", "Serve the sandbox tools over the Model Context Protocol."),
+    "completion": (f"{_CLI}.shell.completion:completion", "Print the script that completes words in a shell."),
+}
+"""The place of each command, and its first sentence of help. Tests compare both with the commands."""
 
 
 @click.group(
+    cls=LazyGroup,
+    table=COMMANDS,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="""\b
 Examples:
-  sandbox run script.py                          in a local session
+  sandbox run script.py                          on this machine
   sandbox create my-session                      in the cluster
   sandbox run --session my-session script.py
   sandbox exec --session my-session -it -- bash
+  sandbox get -A -o wide
   sandbox push my-session && sandbox suspend my-session
   sandbox create --local demo                    on this machine, as local/demo
 
 \b
 Exit codes:
-  0  success
-  1  the code or the call failed
-  2  the command line is wrong
-  3  no sandbox is available
-  `exec` and `attach` exit with the exit code of the command.""",
+  of the code     `run`, `exec` and `attach` exit as the code did; 128 + N if
+                  signal N ended it
+  1    a search found nothing, or a push has left files out
+  2    the command line is wrong
+  124  the code hit its time limit
+  125  the command itself failed
+  126  the program cannot be executed
+  127  there is no such program
+
+`sbx` is the same command, for systems that have another one called `sandbox`.""",
 )
 @click.version_option(package_name="sandbox-operator")
-def main() -> None:
-    """Run code in isolated sessions, on this machine or in a cluster.
+@click.option("-A", "--all-namespaces", is_flag=True, help="For `get`, `list` and `top`: all namespaces.")
+@shared_options
+@click.pass_context
+def main(context: click.Context, /, all_namespaces: bool, **options: Any) -> None:  # noqa: FBT001 - click passes it by name
+    """Run code in sessions, on this machine or in a cluster.
 
-    `run`, `exec` and `mcp` start a local session unless --session names one in the cluster. A local session does not
-    isolate anything: use it only for code that you trust.
+    `run`, `exec` and `mcp` start a local session unless --session names one. A local session does not isolate anything:
+    the code runs as your user, so use it only for code that you trust. A session of the cluster runs in a pod of its
+    own.
     """
-    tracing.start_where_configured("sandbox-cli")
-
-
-for _command in (
-    run,
-    exec_,
-    processes.ps,
-    processes.attach,
-    processes.kill,
-    sessions.create,
-    sessions.list_,
-    top,
-    sessions.suspend,
-    sessions.resume,
-    sessions.delete,
-    sessions.logs,
-    files,
-    push,
-    endpoint,
-    mcp,
-):
-    main.add_command(_command)
+    context.obj = SharedOptions(all_namespaces=all_namespaces, **options)

@@ -1,4 +1,4 @@
-"""Writes results to stdout, and errors and progress to stderr, as text or JSON. Defines the exit codes."""
+"""Writes results to stdout, and errors and progress to stderr, as text, JSON or YAML. Defines the exit codes."""
 
 from __future__ import annotations
 
@@ -8,20 +8,28 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, SpinnerColumn, TextColumn, TransferSpeedColumn
-
-from sandbox_client.errors import InvalidArgument, SandboxError, SandboxUnavailable, SessionFailed
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from rich.console import Console
+
+    from sandbox_client.errors import SandboxError
+
+FORMATS: Final = ("text", "wide", "json", "yaml", "name")
 EXIT_FAILED: Final = 1
-"""User code or the call failed."""
+"""A search found nothing, or a push has left files out. User code exits with its own code."""
 EXIT_USAGE: Final = 2
 """The command line is wrong."""
-EXIT_UNAVAILABLE: Final = 3
-"""No sandbox is available."""
+EXIT_TIMED_OUT: Final = 124
+"""User code hit its time limit."""
+EXIT_ERROR: Final = 125
+"""The command itself failed."""
+EXIT_NOT_EXECUTABLE: Final = 126
+"""The program cannot be executed."""
+EXIT_NO_PROGRAM: Final = 127
+"""There is no such program."""
+EXIT_INTERRUPTED: Final = 130
+"""Ctrl-C ended user code, or this command: 128 + SIGINT."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,14 +37,26 @@ class Printer:
     """Prints the output of a command.
 
     Attributes:
-        is_json: Whether both streams get JSON instead of text.
+        form: One of FORMATS.
     """
 
-    is_json: bool
+    form: str = "text"
+
+    @property
+    def is_json(self) -> bool:
+        """True if both streams get values for programs instead of text: JSON or YAML."""
+        return self.form in ("json", "yaml")
+
+    @property
+    def is_wide(self) -> bool:
+        """True if tables have all their columns."""
+        return self.form == "wide"
 
     @property
     def errors(self) -> Console:
         """Standard error. It shows progress and colours only if it is a terminal."""
+        from rich.console import Console  # noqa: PLC0415 - slow to import, and help does not need it
+
         return Console(stderr=True, highlight=False, soft_wrap=True)
 
     def print_text(self, text: str) -> None:
@@ -48,33 +68,39 @@ class Printer:
         """Print a value for programs in JSON mode, else a text for people."""
         if self.is_json:
             self.print_json(value)
-        self.print_text(text)
+        self.print_text(str(value["name"]) if self.form == "name" and "name" in value else text)
 
     def print_json(self, value: Any) -> None:
         """Print a value for programs."""
-        print(json.dumps(value, default=str, ensure_ascii=False))  # noqa: T201 - same
+        text = json.dumps(value, default=str, ensure_ascii=False)
+        if self.form == "yaml":
+            import yaml  # noqa: PLC0415 - only if asked for
+
+            text = yaml.safe_dump(json.loads(text), sort_keys=False, allow_unicode=True).rstrip("\n")
+        print(text)  # noqa: T201 - same
 
     def write_stdout(self, text: str) -> None:
         """Write output of user code and flush it. Does nothing in JSON mode."""
-        if not self.is_json:
+        # The stream is None if the caller has closed it.
+        if not self.is_json and sys.stdout is not None:
             sys.stdout.write(text)
             sys.stdout.flush()
 
     def write_stderr(self, text: str) -> None:
         """Write error output of user code, or a remark, and flush it. Does nothing in JSON mode."""
-        if not self.is_json:
+        if not self.is_json and sys.stderr is not None:
             sys.stderr.write(text)
             sys.stderr.flush()
 
     def fail(self, error: SandboxError) -> int:
         """Print an error and return its exit code."""
+        from sandbox_client.errors import InvalidArgument  # noqa: PLC0415 - slow to import, and help does not need it
+
         if self.is_json:
             print(json.dumps({**error.to_dict(), "status": "error"}), file=sys.stderr)  # noqa: T201 - same
         else:
             self.errors.print(f"[bold red]error:[/] {_escape(str(error))}")
-        if isinstance(error, InvalidArgument):
-            return EXIT_USAGE
-        return EXIT_UNAVAILABLE if isinstance(error, SandboxUnavailable | SessionFailed) else EXIT_FAILED
+        return EXIT_USAGE if isinstance(error, InvalidArgument) else EXIT_ERROR
 
     @contextlib.contextmanager
     def spinner(self, first: str) -> Iterator[Callable[[str], None]]:
@@ -107,6 +133,15 @@ class Printer:
         if self.is_json or not console.is_terminal:
             yield lambda _done, _total: None
             return
+        from rich.progress import (  # noqa: PLC0415 - slow to import, and help does not need it
+            BarColumn,
+            DownloadColumn,
+            Progress,
+            SpinnerColumn,
+            TextColumn,
+            TransferSpeedColumn,
+        )
+
         columns = (
             SpinnerColumn(),
             TextColumn("{task.description}"),

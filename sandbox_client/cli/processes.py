@@ -9,29 +9,25 @@ from typing import TYPE_CHECKING
 import click
 
 from sandbox_client.cli.exec import report
-from sandbox_client.cli.options import Target, with_target
-from sandbox_client.cli.terminal import attach_terminal
-from sandbox_client.errors import InvalidArgument, NotFound
-from sandbox_client.models.results import Status
+from sandbox_client.cli.options import SESSION_OPTION, Target, with_session_name, with_target
 
 if TYPE_CHECKING:
     from sandbox_client.models.process_info import ProcessInfo
     from sandbox_client.sync.sandbox import Sandbox
 
-_SESSION = click.option("--session", required=True, help="Name of a session in the cluster.")
 _ID_WIDTH = 12
 _COMMAND_WIDTH = 60
 
 
-@click.command(epilog="\b\nExample:\n  sandbox ps --session my-session")
-@_SESSION
+@click.command(epilog="\b\nExample:\n  sandbox ps my-session")
+@with_session_name
 @with_target
-def ps(target: Target, session: str) -> None:
+def ps(target: Target, name: str) -> None:
     """List background processes.
 
     Shows those that are running or ended recently. `sandbox exec --detach` starts one.
     """
-    with target.session(session) as sandbox:
+    with target.session(name) as sandbox:
         processes = sandbox.processes.list()
     if target.printer.is_json:
         target.printer.print_json([dataclasses.asdict(process) for process in processes])
@@ -56,7 +52,7 @@ Examples:
 @click.argument("process_id", metavar="ID")
 @click.option("--offset", type=click.IntRange(min=0), default=0, help="Number of bytes of output to skip.")
 @click.option("-i", "--interactive", is_flag=True, help="Pass standard input on, including its end.")
-@_SESSION
+@SESSION_OPTION
 @with_target
 def attach(
     target: Target,
@@ -71,6 +67,8 @@ def attach(
     first Ctrl-C interrupts the process, the second kills it. If the process runs in a terminal, all keys go to it
     except Ctrl-], which detaches and leaves it running.
     """
+    from sandbox_client.cli.terminal import attach_terminal  # noqa: PLC0415 - slow to import, and help does not need it
+
     with target.session(session) as sandbox:
         info = _find(sandbox, process_id)
         process = sandbox.processes.get(info.id)
@@ -87,10 +85,8 @@ Examples:
   sandbox kill --session my-session --signal TERM 3f2a 77b0"""
 )
 @click.argument("process_ids", metavar="ID...", nargs=-1, required=True)
-@click.option(
-    "-s", "--signal", "name", default="KILL", show_default=True, help="Name or number of the signal, such as TERM."
-)
-@_SESSION
+@click.option("--signal", "name", default="KILL", show_default=True, help="Name or number of the signal, such as TERM.")
+@SESSION_OPTION
 @with_target
 def kill(target: Target, process_ids: tuple[str, ...], name: str, session: str) -> None:
     """Send a signal to background processes.
@@ -106,6 +102,8 @@ def kill(target: Target, process_ids: tuple[str, ...], name: str, session: str) 
 
 
 def _find(sandbox: Sandbox, beginning: str) -> ProcessInfo:
+    from sandbox_client.errors import InvalidArgument, NotFound  # noqa: PLC0415 - slow to import, and help needs none
+
     found = [process for process in sandbox.processes.list() if process.id.startswith(beginning)]
     exact = [process for process in found if process.id == beginning]
     if not found:
@@ -119,6 +117,8 @@ def _find(sandbox: Sandbox, beginning: str) -> ProcessInfo:
 
 
 def _status(process: ProcessInfo) -> str:
+    from sandbox_client.models.results import Status  # noqa: PLC0415 - slow to import, and help does not need it
+
     if process.exited is None:
         return "running"
     if process.exited.status is Status.OK:

@@ -1,22 +1,17 @@
-"""`sandbox create`, `list`, `suspend`, `resume`, `delete` and `logs`: sessions of a cluster, and those of local.py."""
+"""`sandbox create`, `suspend`, `resume`, `delete` and `logs`: sessions of a cluster, and those on this machine."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Final
+from typing import Final
 
 import click
-from rich.console import Console
-from rich.table import Table
 
 from sandbox_client.cli.local import sessions as local
-from sandbox_client.cli.options import Target, with_target
-from sandbox_client.cluster.sessions import Cluster, ClusterOptions, SessionRequest, describe_failure
-from sandbox_client.errors import SandboxUnavailable, SessionFailed
+from sandbox_client.cli.options import Target, with_session_name, with_target
+from sandbox_client.cluster.sessions import Cluster, SessionRequest, describe_failure
+from sandbox_client.errors import SessionFailed
 from sandbox_client.local.address import local_name
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 _TIMEOUT: Final = click.option("--timeout", default=120.0, show_default=True, help="Seconds to wait at most.")
 
@@ -77,54 +72,8 @@ def _pair(word: str) -> tuple[str, str]:
     return key, value
 
 
-@click.command(
-    name="list",
-    epilog="""\b
-Examples:
-  sandbox list
-  sandbox list --local
-  sandbox list -n team-a --output json""",
-)
-@click.option("--local", "is_local", is_flag=True, help="List only the sessions on this machine.")
-@with_target
-def list_(target: Target, is_local: bool) -> None:  # noqa: FBT001 - click passes it by name
-    """List the sessions of a namespace. `sandbox top` shows more about each.
-
-    Sessions on this machine, local/NAME, come first, unless an option names a namespace or a cluster.
-    """
-
-    async def work() -> list[dict[str, Any]]:
-        return await (await Cluster.open(target.cluster)).list()
-
-    rows = [] if target.cluster != ClusterOptions() and not is_local else local.rows()
-    try:
-        rows += [] if is_local else [_row(session) for session in asyncio.run(work())]
-    except SandboxUnavailable as error:
-        # Without any cluster, the sessions on this machine are all that there are.
-        if error.reason != "NO_KUBECONFIG" or not rows:
-            raise
-    if target.printer.is_json:
-        target.printer.print_json(rows)
-        return
-    table = Table("NAME", "PHASE", "TEMPLATE", "POD", "EXPIRES", box=None)
-    for row in rows:
-        table.add_row(*(str(value or "") for value in row.values()))
-    Console(highlight=False).print(table)
-
-
-def _row(session: Mapping[str, Any]) -> dict[str, Any]:
-    status = session.get("status", {})
-    return {
-        "name": session["metadata"]["name"],
-        "phase": status.get("phase"),
-        "template": session.get("spec", {}).get("templateRef", {}).get("name"),
-        "pod": status.get("podName"),
-        "expires": status.get("expiresAt"),
-    }
-
-
 @click.command(epilog="\b\nExample:\n  sandbox suspend my-session")
-@click.argument("name")
+@with_session_name
 @_TIMEOUT
 @with_target
 def suspend(target: Target, name: str, timeout: float) -> None:
@@ -139,7 +88,7 @@ def suspend(target: Target, name: str, timeout: float) -> None:
 
 
 @click.command(epilog="\b\nExample:\n  sandbox resume my-session")
-@click.argument("name")
+@with_session_name
 @_TIMEOUT
 @with_target
 def resume(target: Target, name: str, timeout: float) -> None:
@@ -169,7 +118,7 @@ def _change(target: Target, name: str, phase: str, timeout: float) -> None:
 
 
 @click.command(epilog="\b\nExample:\n  sandbox delete my-session")
-@click.argument("name")
+@with_session_name
 @with_target
 def delete(target: Target, name: str) -> None:
     """Delete a session. Pushed files stay in storage."""
@@ -190,7 +139,7 @@ Examples:
   sandbox logs my-session
   sandbox logs my-session --container agent --tail 50"""
 )
-@click.argument("name")
+@with_session_name
 @click.option("--container", type=click.Choice(["agent", "sandbox"]), help="Default: both.")
 @click.option(
     "--tail",

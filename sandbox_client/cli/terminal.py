@@ -98,9 +98,11 @@ class _Output:
                 if not self._shows:
                     self.kept[piece.is_stderr] += piece.data
                     continue
-                stream = sys.stderr.buffer if piece.is_stderr else sys.stdout.buffer
-                stream.write(piece.data)
-                stream.flush()
+                stream = sys.stderr if piece.is_stderr else sys.stdout
+                # The stream is None if the caller has closed it.
+                if stream is not None:
+                    stream.buffer.write(piece.data)
+                    stream.flush()
         except BaseException as error:  # noqa: BLE001 - raised again by `check`
             self._error = error
         finally:

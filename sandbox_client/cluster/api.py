@@ -65,13 +65,35 @@ def open_client(options: ClusterOptions) -> tuple[Any, str, bool]:
             path = options.kubeconfig or os.environ.get("KUBECONFIG") or None
             config.load_kube_config(path, options.kube_context, configuration, persist_config=False)
             default = _namespace_of(config, path, options.kube_context)
-    except config.ConfigException as error:
-        raise SandboxUnavailable(
-            f"no cluster is configured: {str(error).rstrip('.')}. Pass --kubeconfig or set KUBECONFIG.",
-            reason="NO_KUBECONFIG",
-        ) from error
+    except Exception as error:
+        # The package checks little: a file that is not a kubeconfig gives an error of any class.
+        raise _config_error(options, error, config.ConfigException) from error
     is_direct = is_inside if options.in_cluster is None else options.in_cluster
     return client.ApiClient(configuration), options.namespace or default, is_direct
+
+
+def _config_error(options: ClusterOptions, error: Exception, known: type[Exception]) -> SandboxUnavailable:
+    named = options.kubeconfig or os.environ.get("KUBECONFIG")
+    path = named or "~/.kube/config"
+    where = path + (f" (context {options.kube_context})" if options.kube_context else "")
+    reason = " ".join(str(error).split()).rstrip(".")
+    if options.kubeconfig and not Path(options.kubeconfig).exists():
+        reason = "there is no such file"
+    elif "No configuration found" in reason:
+        reason = f"there is no kubeconfig in {path}"
+    if isinstance(error, known):
+        message = f"no cluster is configured: {reason}. Pass --kubeconfig or set KUBECONFIG."
+        if named or options.kube_context:
+            message = f"the kubeconfig {where} cannot be used: {reason}. Check --kubeconfig, --context and KUBECONFIG."
+        return SandboxUnavailable(message, reason="NO_KUBECONFIG")
+    if isinstance(error, OSError):
+        reason = error.strerror or reason
+    else:
+        reason = f"it is not a valid kubeconfig ({type(error).__name__}: {reason})"
+    return SandboxUnavailable(
+        f"the kubeconfig {where} cannot be used: {reason}. `kubectl config view` shows what kubectl reads.",
+        reason="NO_KUBECONFIG",
+    )
 
 
 def _namespace_of(config: Any, path: str | None, kube_context: str | None) -> str:
@@ -195,6 +217,11 @@ def _from_api_error(subject: str, error: Any) -> SandboxError:
     class_ = classes.get(error.status, SandboxUnavailable)
     if class_ is NotFound and not _is_status(error):
         # A proxy sent this 404, or the API server does not know the kind. The object itself may well exist.
+        if "session" in subject:
+            message = (
+                f"{subject}: the API server has no such kind of object (404). Is the chart installed in this cluster? "
+                f"`kubectl get crd sandboxsessions.sandboxsessions.dev` shows it"
+            )
         return NotFound(message, reason="NO_SUCH_PATH")
     return class_(message, reason=str(error.reason or "API_SERVER").upper().replace(" ", "_"))
 

@@ -69,12 +69,35 @@ class ClusterReader:
             tuple(notes),
         )
 
-    async def _custom(self, group: str, version: str, plural: str, **options: Any) -> list[dict[str, Any]]:
+    async def sessions(self) -> list[dict[str, Any]]:
+        """List the sessions alone, as they are now and not from the API server's cache.
+
+        Raises:
+            SandboxError: They could not be listed.
+        """
+        return await self._custom(GROUP, VERSION, PLURAL, is_cached=False)
+
+    async def events(self, session: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Return the events about a session, oldest first. Kubernetes keeps them for an hour.
+
+        Raises:
+            Unauthenticated: The client may not list events.
+        """
+        name, namespace = session["metadata"]["name"], session["metadata"]["namespace"]
+        selector = f"involvedObject.kind=SandboxSession,involvedObject.name={name}"
+        place = ("namespaces", namespace, "events")
+        answer = await read_core_object(f"events of session {name}", self._client, *place, fieldSelector=selector)
+        events: list[dict[str, Any]] = answer.get("items") or []
+        return sorted(events, key=lambda event: str(event.get("lastTimestamp") or event.get("eventTime") or ""))
+
+    async def _custom(
+        self, group: str, version: str, plural: str, *, is_cached: bool = True, **options: Any
+    ) -> list[dict[str, Any]]:
         from kubernetes.client import CustomObjectsApi  # noqa: PLC0415 - slow to import
 
         api: Any = CustomObjectsApi(self._client)
         options |= {"_request_timeout": _LIST_TIMEOUT}
-        if group == GROUP:
+        if group == GROUP and is_cached:
             options["resource_version"] = "0"
         subject = f"{plural} of {self._where}"
         if self._namespace is None:

@@ -1,0 +1,1 @@
+"""Commands that show what the cluster knows about sessions: `get`, `list` and `describe`."""

@@ -1,0 +1,1 @@
+"""`sandbox run`: script files as commands, notebooks and pieces of code as cells."""
