@@ -45,21 +45,35 @@ def get(target: Target, names: tuple[str, ...], all_namespaces: bool) -> None:  
     epilog="""\b
 Examples:
   sandbox list
+  sandbox list --local
   sandbox list -n team-a --output json
   sandbox list -A -o wide""",
 )
 @click.option("-A", "--all-namespaces", is_flag=True, help="Show the sessions of all namespaces.")
+@click.option("--local", "is_local", is_flag=True, help="List only the sessions on this machine.")
 @with_target
-def list_(target: Target, all_namespaces: bool) -> None:  # noqa: ARG001, FBT001 - `with_target` reads it
-    """List the sessions of a namespace. `sandbox top` shows more about each."""
-    _show(target, ())
+def list_(target: Target, all_namespaces: bool, is_local: bool) -> None:  # noqa: ARG001, FBT001 - `with_target` reads it
+    """List the sessions of a namespace. `sandbox top` shows more about each.
+
+    Sessions on this machine, local/NAME, come first, unless an option names a namespace or a cluster.
+    """
+    _show(target, (), is_local=is_local)
 
 
-def _show(target: Target, names: Sequence[str]) -> None:
+def _show(target: Target, names: Sequence[str], *, is_local: bool = False) -> None:
     import asyncio  # noqa: PLC0415 - slow to import, and help does not need it
 
-    sessions = asyncio.run(_named(target, names) if names else _all(target))
-    printer = target.printer
+    from sandbox_client.errors import SandboxUnavailable  # noqa: PLC0415 - same
+
+    printer, local = target.printer, [] if names else _local(target, is_wanted=is_local)
+    try:
+        cluster = [] if is_local else asyncio.run(_named(target, names) if names else _all(target))
+    except SandboxUnavailable as error:
+        # Without any cluster, the sessions on this machine are all that there are.
+        if error.reason != "NO_KUBECONFIG" or not local:
+            raise
+        cluster = []
+    sessions = [*local, *cluster]
     if printer.is_json and names:
         printer.print_json(sessions[0] if len(names) == 1 else sessions)
         return
@@ -74,15 +88,30 @@ def _show(target: Target, names: Sequence[str]) -> None:
     elif rows:
         _print_table(rows, shown)
     else:
-        where = "in any namespace" if target.is_everywhere else "in this namespace"
+        where = "in any namespace" if target.is_everywhere else "on this machine" if is_local else "in this namespace"
         printer.write_stderr(f"there are no sessions {where}: `sandbox create` makes one\n")
 
 
-async def _named(target: Target, names: Sequence[str]) -> list[dict[str, Any]]:
-    from sandbox_client.cluster.sessions import Cluster  # noqa: PLC0415 - slow to import, and help does not need it
+def _local(target: Target, *, is_wanted: bool) -> list[dict[str, Any]]:
+    """Return the sessions on this machine in the form of a cluster's, unless an option names another place."""
+    from sandbox_client.cli.local.sessions import list_objects  # noqa: PLC0415 - only for local sessions
+    from sandbox_client.cluster.api import ClusterOptions  # noqa: PLC0415 - slow to import
 
-    cluster = await Cluster.open(target.cluster)
-    return [await cluster.get(name) for name in names]
+    is_elsewhere = target.cluster != ClusterOptions() or target.is_everywhere
+    return list_objects() if is_wanted or not is_elsewhere else []
+
+
+async def _named(target: Target, names: Sequence[str]) -> list[dict[str, Any]]:
+    from sandbox_client.cli.local.sessions import find_object  # noqa: PLC0415 - only for local sessions
+    from sandbox_client.cluster.sessions import Cluster  # noqa: PLC0415 - slow to import, and help does not need it
+    from sandbox_client.local.address import local_name  # noqa: PLC0415 - same
+
+    bare = {name: local_name(name) for name in names}
+    cluster = None if all(bare.values()) else await Cluster.open(target.cluster)
+    return [
+        find_object(target, local) if (local := bare[name]) or cluster is None else await cluster.get(name)
+        for name in names
+    ]
 
 
 async def _all(target: Target) -> list[dict[str, Any]]:

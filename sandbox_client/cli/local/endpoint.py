@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sandbox_client.cli.local.sessions import refuse_cluster
-from sandbox_client.cli.options import Target, with_target
+from sandbox_client.cli.options import Target, with_session_name, with_target
 from sandbox_client.local.address import local_name
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ Examples:
 With --export, the shell has SANDBOX_ADDRESS, SANDBOX_SERVER_NAME,
 SANDBOX_CA_FILE, SANDBOX_TOKEN_FILE, SANDBOX_TOKEN and SANDBOX_SESSION."""
 )
-@click.argument("name")
+@with_session_name
 @click.option("--export", "exports", is_flag=True, help="Print lines that set variables of a shell.")
 @click.option("--show-token", is_flag=True, help="Also print the access token. A client that has it can run code.")
 @click.option("--forward", is_flag=True, help="Forward a port of this machine to a session of the cluster.")

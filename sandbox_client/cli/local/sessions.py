@@ -124,15 +124,30 @@ def _pair(word: str) -> tuple[str, str]:
     return key, value
 
 
-def rows() -> list[dict[str, Any]]:
-    """Return a row for each session, with the columns of `sandbox list`."""
+def list_objects() -> list[dict[str, Any]]:
+    """Return each session in the form of a SandboxSession, for `sandbox list` and `sandbox get`."""
     from sandbox_client.local.named import reports  # noqa: PLC0415 - slow to import
 
-    described = [reports.describe(record) for record in reports.list_records()]
-    return [
-        {"name": each["name"], "phase": each["phase"], "template": None, "pod": None, "expires": each["expires"]}
-        for each in described
-    ]
+    return [_to_object(reports.describe(record)) for record in reports.list_records()]
+
+
+def find_object(target: Target, name: str | None) -> dict[str, Any]:
+    """Return one session in the form of a SandboxSession. Raises NotFound."""
+    from sandbox_client.local.named import reports  # noqa: PLC0415 - slow to import
+    from sandbox_client.local.named.registry import Registry  # noqa: PLC0415 - same
+
+    refuse_cluster(target, name or "")
+    return _to_object(reports.describe(Registry().read(name or "")))
+
+
+def _to_object(described: dict[str, Any]) -> dict[str, Any]:
+    spec = {key: described[key] for key in ("workspace", "store", "idle_timeout", "lifetime", "on_idle", "options")}
+    status = {"phase": described["phase"], "expiresAt": described["expires"], "logs": described["logs"]}
+    if described["problem"]:
+        reason = {"type": "Ready", "status": "False", "reason": "Ended", "message": described["problem"]}
+        status["conditions"] = [reason]
+    metadata = {"name": described["name"], "creationTimestamp": described["created"]}
+    return {"kind": "LocalSession", "metadata": metadata, "spec": spec, "status": status}
 
 
 def suspend(target: Target, name: str) -> None:

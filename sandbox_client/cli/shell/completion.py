@@ -17,10 +17,17 @@ _PROGRAMS: Final = ("sandbox", "sbx")
 
 
 def complete_sessions(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
-    """Return the names of the sessions of the chosen namespace that begin with a text. Returns none on any error."""
+    """Return the names of sessions that begin with a text: those of the chosen namespace, or those on this machine.
+
+    Returns none on any error.
+    """
     import asyncio  # noqa: PLC0415 - slow to import, and help does not need it
 
     try:
+        if incomplete.startswith("local/"):
+            from sandbox_client.local.named.registry import Registry  # noqa: PLC0415 - slow to import
+
+            return [f"local/{name}" for name in Registry().names() if f"local/{name}".startswith(incomplete)]
         return [name for name in asyncio.run(_names(_chosen(context))) if name.startswith(incomplete)]
     except Exception:  # noqa: BLE001 - a message would appear in the middle of the user's command line
         return []
