@@ -7,6 +7,7 @@ import asyncio
 import os
 import sys
 
+from sandbox_operator.app import definitions
 from sandbox_operator.app.application import run
 from sandbox_operator.app.logs import configure
 from sandbox_operator.errors import ApiError, SettingsError
@@ -24,13 +25,18 @@ def build_parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("run", help="run the operator until SIGTERM")
+    commands.add_parser("apply-crds", help="bring the cluster's CustomResourceDefinitions to this version, and exit")
     return parser
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line and return the process's exit code."""
-    build_parser().parse_args(arguments)
+    command = build_parser().parse_args(arguments).command
     try:
+        if command == "apply-crds":
+            lines = asyncio.run(definitions.apply_from(os.environ))
+            sys.stdout.writelines(f"{line}\n" for line in lines)
+            return 0
         settings = load_settings(os.environ)
         configure(settings.log_level)
         return asyncio.run(run(settings))

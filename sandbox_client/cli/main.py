@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from sandbox_client.cli import processes, sessions
+from sandbox_client.cli.doctor import doctor
 from sandbox_client.cli.exec import exec_
 from sandbox_client.cli.files import files, push
 from sandbox_client.cli.mcp import mcp
@@ -54,6 +55,7 @@ for _command in (
     sessions.resume,
     sessions.delete,
     sessions.logs,
+    doctor,
     files,
     push,
     mcp,
