@@ -24,23 +24,27 @@ if TYPE_CHECKING:
 CLIENT_LABEL: Final = "sandboxsessions.dev/client"
 _POLL: Final = 0.5
 _START_SECONDS: Final = 60.0
-_TRIES: Final = 8
-"""Attempts to connect, a second apart, since a CNI may need some seconds to learn of a new pod."""
+_TRIES: Final = 10
+"""Attempts to connect, a second apart: a CNI may need some seconds to learn of a new pod."""
 _REACHED, _BLOCKED = 0, 3
 """Exit codes of the pods."""
 _PROGRAM: Final = f"""
 import socket, sys, time
-for attempt in range({_TRIES}):
+failures = 0
+for _ in range({_TRIES}):
     try:
         socket.create_connection((sys.argv[1], int(sys.argv[2])), 2).close()
+        failures = 0
     except OSError:
-        time.sleep(1)
-    else:
-        if "--keep-trying" not in sys.argv or attempt == {_TRIES} - 1:
-            sys.exit({_REACHED})
-        time.sleep(1)
-sys.exit({_BLOCKED})
+        failures += 1
+    if sys.argv[3] == "client" and not failures:
+        break
+    if sys.argv[3] == "stranger" and failures == 2:
+        break
+    time.sleep(1)
+sys.exit({_BLOCKED} if failures else {_REACHED})
 """
+"""Ends with the first connection of a client, or the second failure of a stranger in a row."""
 _CNI_ADVICE: Final = (
     "User code in sessions can reach everything that the nodes reach. Install a CNI that enforces NetworkPolicies, or "
     "switch that on (docs/install/index.md#network-policies)."
@@ -108,7 +112,7 @@ def build_probe(
     spec = session_pod["spec"]
     image = next(container["image"] for container in spec["containers"] if container["name"] == "sandbox")
     placement = {key: spec[key] for key in ("imagePullSecrets", "nodeSelector", "tolerations") if spec.get(key)}
-    arguments = [session_pod["status"]["podIP"], str(AGENT_PORT), *([] if is_client else ["--keep-trying"])]
+    arguments = [session_pod["status"]["podIP"], str(AGENT_PORT), "client" if is_client else "stranger"]
     labels = {"app.kubernetes.io/name": "sandbox-doctor", **({CLIENT_LABEL: "true"} if is_client else {})}
     return {
         "apiVersion": "v1",

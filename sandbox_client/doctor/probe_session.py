@@ -44,7 +44,7 @@ _STORAGE_ADVICE: Final = {
     "delete": "Allow s3:DeleteObject on the prefix of the workspaces.",
 }
 _REASON_ADVICE: Final = {
-    "ImagePullFailed": "Set images.registry and the tags so that the nodes can pull the images (docs/install/images.md).",
+    "ImagePullFailed": "Set images.registry and tags so that the nodes can pull the images (docs/install/images.md).",
     "Unschedulable": "Add nodes, or lower the template's requests; check its nodeSelector and tolerations.",
     "PodRefused": "Raise the namespace's quota, or change the admission policy that refuses the pod.",
     "TemplateNotFound": "Create the SandboxTemplate, or name another one with --template.",

@@ -1,4 +1,4 @@
-"""Brings the cluster's CustomResourceDefinitions to this operator's version. The chart's hook runs it before an upgrade.
+"""Brings the cluster's CustomResourceDefinitions to this operator's version, for the hook of the chart's upgrades.
 
 Helm installs definitions once and never changes them, so an upgrade of the chart alone would leave the old ones.
 """
