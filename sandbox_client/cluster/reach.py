@@ -9,7 +9,7 @@ import asyncio
 import os
 from typing import TYPE_CHECKING, Any, Final
 
-from sandbox_client.cluster.api import read_core_object
+from sandbox_client.cluster.api import is_in_pod, read_core_object
 from sandbox_client.errors import SandboxError, SandboxUnavailable
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ _SECONDS: Final = 5.0
 
 
 async def check_reach(client: Any, namespace: str, endpoint: Endpoint) -> None:
-    """Connect to an agent's port once, without a call.
+    """Connect to an agent's port once, without a call. Does nothing outside a pod.
 
     Args:
         client: The kubernetes package's ApiClient.
@@ -31,6 +31,8 @@ async def check_reach(client: Any, namespace: str, endpoint: Endpoint) -> None:
     Raises:
         SandboxUnavailable: Nothing answered. Any other failure is left to the first call, which reports it.
     """
+    if not is_in_pod():
+        return
     host, _, port = endpoint.address.rpartition(":")
     try:
         async with asyncio.timeout(_SECONDS):

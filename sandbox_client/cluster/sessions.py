@@ -13,15 +13,7 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from sandbox_client.cluster.api import (
-    ClusterOptions,
-    call_api,
-    is_in_pod,
-    open_client,
-    read_access,
-    read_core,
-    read_core_object,
-)
+from sandbox_client.cluster.api import ClusterOptions, call_api, open_client, read_access, read_core, read_core_object
 from sandbox_client.cluster.port_forward import PodStream, PortForward, open_pod_stream
 from sandbox_client.cluster.reach import check_reach
 from sandbox_client.cluster.wake_policy import life_of
@@ -307,7 +299,7 @@ class Cluster:
             forward = PortForward(lambda: self._dial_pod(access["podName"].decode()))
             resources.push_async_callback(asyncio.to_thread, forward.close)
             endpoint = replace(endpoint, address=forward.address, describe_failure=forward.describe_failure)
-        elif is_in_pod():
+        else:
             await check_reach(self._client, self.namespace, endpoint)
         return endpoint, resources
 

@@ -11,6 +11,11 @@ from sandbox_client.errors import SandboxUnavailable
 from sandbox_client.transport.endpoint import Endpoint
 
 
+@pytest.fixture(autouse=True)
+def in_a_pod(monkeypatch):
+    monkeypatch.setattr(reach, "is_in_pod", lambda: True)
+
+
 @pytest.fixture
 def dropped(monkeypatch):
     """Connections whose packets are dropped."""
@@ -50,6 +55,11 @@ async def test_a_dropped_connection_is_explained(monkeypatch, dropped, status, l
         await reach.check_reach(object(), "team", Endpoint("10.0.0.1:8443", "name", b"", ""))
     assert expected in str(caught.value)
     assert caught.value.reason == "UNREACHABLE"
+
+
+async def test_outside_a_pod_nothing_is_tried(monkeypatch, dropped):
+    monkeypatch.setattr(reach, "is_in_pod", lambda: False)
+    await reach.check_reach(object(), "team", Endpoint("10.0.0.1:8443", "name", b"", ""))
 
 
 async def test_a_port_that_answers_or_refuses_is_left_to_the_call():
