@@ -29,7 +29,7 @@ _POLL: Final = 0.5
 _UNSEEN: Final = 20.0
 """Seconds after which a session without a status counts as unseen by any operator."""
 _STUCK: Final = 15.0
-"""Seconds for which a session must show the same problem until waiting longer is useless."""
+"""Seconds after which a problem that a session showed before, and shows again, makes waiting longer useless."""
 _TRANSIENT: Final = frozenset({"", "Creating", "Starting", "Connecting", "Binding", "Restoring", "PodEnding", "Ready"})
 """Reasons of the condition Ready on the way to a session that is Ready."""
 _MAX_OFFSET: Final = 300.0
@@ -117,7 +117,7 @@ class ProbeSession:
     async def wait(self, seconds: float) -> list[Finding]:
         """Wait until the session is Ready. Return findings about the session and its images."""
         began = time.monotonic()
-        stuck_since, last = began, ""
+        first_seen: dict[str, float] = {}
         while True:
             answer = await self._api.get(*self._path, self.name)
             if answer.is_ok:
@@ -127,9 +127,8 @@ class ProbeSession:
                 took = f"{self.name} was Ready after {time.monotonic() - began:.1f} s"
                 return [*self._images(), ok("session", took)]
             now, reason = time.monotonic(), self._reason
-            if reason != last:
-                stuck_since, last = now, reason
-            is_stuck = reason not in _TRANSIENT and now - stuck_since > _STUCK
+            # A kubelet that tries again alternates between a problem and a step.
+            is_stuck = reason not in _TRANSIENT and now - first_seen.setdefault(reason, now) > _STUCK
             is_unseen = not self.resource.get("status") and now - began > _UNSEEN
             is_failed = self.resource.get("status", {}).get("phase") == "Failed"
             if is_failed or is_stuck or is_unseen or now - began > seconds:

@@ -195,6 +195,13 @@ def session(phase, reason=""):
         ([session("Starting", "Creating"), session("Ready", "Ready")], "session", Level.OK, "Ready after", 1),
         ([session("Failed", "TemplateInvalid")], "session", Level.FAILED, "TemplateInvalid words", 1),
         ([session("Pending", "ImagePullFailed")], "images", Level.FAILED, "ImagePullFailed", 17),
+        (
+            [session("Pending", "ImagePullFailed"), session("Starting", "Creating")] * 40,
+            "images",
+            Level.FAILED,
+            "Pull",
+            17,
+        ),
         ([session("Pending", "Unschedulable")], "session", Level.FAILED, "Unschedulable", 17),
         ([session("Starting", "Starting")], "session", Level.FAILED, "was not Ready after 120 s", 122),
         ([Answer(200, {"metadata": {"name": "s"}})], "session", Level.FAILED, "not seen by the operator", 22),
