@@ -25,12 +25,19 @@ _INSTALL: Final = "Install the chart: docs/install/."
 _UPGRADE: Final = (
     "Bring all three to one version: `helm upgrade` for the operator and the CRDs, pip or uv for the client."
 )
-_WAITING: Final = "ImagePull", "ErrImage", "InvalidImage"
+WAITING_FOR_IMAGE: Final = "ImagePull", "ErrImage", "InvalidImage"
+"""Beginnings of the reasons for which a container waits, if its image cannot be had."""
 
 
 async def check_server(api: KubeHttp) -> Finding:
     """Check that the API server answers, knows the caller, and is new enough."""
     answer = await api.get("version")
+    if not answer.is_ok and not answer.is_refused:
+        return failed(
+            "cluster",
+            f"{api.server} is not a Kubernetes API server: {answer.problem}",
+            "Name another kubeconfig or context: --kubeconfig, --context.",
+        )
     if not answer.is_ok:
         return failed(
             "cluster",
@@ -115,7 +122,7 @@ async def _why_not_running(api: KubeHttp, namespace: str) -> str:
     for pod in answer.items:
         for container in pod.get("status", {}).get("containerStatuses", ()):
             waiting = container.get("state", {}).get("waiting", {})
-            if waiting.get("reason", "").startswith(_WAITING):
+            if waiting.get("reason", "").startswith(WAITING_FOR_IMAGE):
                 return f": {waiting['reason']} for the image {container.get('image')}"
             if waiting.get("reason") not in (None, "ContainerCreating", "PodInitializing"):
                 return f": {waiting['reason']}: {waiting.get('message', '')}"

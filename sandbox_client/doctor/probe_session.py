@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sandbox_client.cluster.api import read_access
 from sandbox_client.cluster.port_forward import PortForward, open_pod_stream
 from sandbox_client.cluster.sessions import AGENT_PORT, GROUP, PLURAL, VERSION, describe_failure, is_ready
+from sandbox_client.doctor.cluster_checks import WAITING_FOR_IMAGE
 from sandbox_client.doctor.findings import Finding, failed, ok, skipped, warning
 from sandbox_client.errors import FailedPrecondition, NotSupported, SandboxError, SandboxUnavailable
 from sandbox_client.execution import CodeRunner
@@ -43,8 +44,9 @@ _STORAGE_ADVICE: Final = {
     "sessions share a workspace.",
     "delete": "Allow s3:DeleteObject on the prefix of the workspaces.",
 }
+_IMAGE_REASON: Final = "ImagePullFailed"
 _REASON_ADVICE: Final = {
-    "ImagePullFailed": "Set images.registry and tags so that the nodes can pull the images (docs/install/images.md).",
+    _IMAGE_REASON: "Set images.registry and tags so that the nodes can pull the images (docs/install/images.md).",
     "Unschedulable": "Add nodes, or lower the template's requests; check its nodeSelector and tolerations.",
     "PodRefused": "Raise the namespace's quota, or change the admission policy that refuses the pod.",
     "TemplateNotFound": "Create the SandboxTemplate, or name another one with --template.",
@@ -126,7 +128,8 @@ class ProbeSession:
             if is_ready(self.resource):
                 took = f"{self.name} was Ready after {time.monotonic() - began:.1f} s"
                 return [*self._images(), ok("session", took)]
-            now, reason = time.monotonic(), self._reason
+            now = time.monotonic()
+            reason = _IMAGE_REASON if self._image_problem else self._reason
             # A kubelet that tries again alternates between a problem and a step.
             is_stuck = reason not in _TRANSIENT and now - first_seen.setdefault(reason, now) > _STUCK
             is_unseen = not self.resource.get("status") and now - began > _UNSEEN
@@ -142,7 +145,18 @@ class ProbeSession:
                 return str(condition.get("reason", ""))
         return ""
 
+    @property
+    def _image_problem(self) -> str:
+        """Why the kubelet cannot get an image, or "". It says so before the operator does."""
+        for container in self.pod.get("status", {}).get("containerStatuses", ()):
+            waiting = container.get("state", {}).get("waiting", {})
+            if str(waiting.get("reason", "")).startswith(WAITING_FOR_IMAGE):
+                return f"{container.get('image')}: {waiting['reason']} {waiting.get('message', '')}".strip()
+        return ""
+
     def _not_ready(self, seconds: float) -> list[Finding]:
+        if self._image_problem:
+            return [failed("images", self._image_problem, _REASON_ADVICE[_IMAGE_REASON])]
         message = f"{self.name} was not Ready after {seconds:.0f} s: {describe_failure(self.resource)}"
         if not self.resource.get("status"):
             advice = (
@@ -151,7 +165,7 @@ class ProbeSession:
             )
             return [failed("session", message, advice)]
         advice = f"{_REASON_ADVICE.get(self._reason, '')} {_TROUBLESHOOTING}".strip()
-        check = "images" if self._reason == "ImagePullFailed" else "session"
+        check = "images" if self._reason == _IMAGE_REASON else "session"
         return [failed(check, message, advice)]
 
     def _images(self) -> list[Finding]:
@@ -160,7 +174,7 @@ class ProbeSession:
 
     async def _read_pod(self) -> None:
         name = self.resource.get("status", {}).get("podName")
-        if name and not self.pod.get("status", {}).get("podIP"):
+        if name:
             answer = await self._api.get("api", "v1", "namespaces", self._api.namespace, "pods", name)
             if answer.is_ok:
                 self.pod = dict(answer.body)

@@ -61,7 +61,8 @@ def version(name, offset=0.0):
         (version("v1.36.3"), Level.OK, "Kubernetes v1.36.3"),
         (version("v1.30.0-eks-1"), Level.OK, "v1.30.0"),
         (version("v1.29.9"), Level.FAILED, "v1.29.9"),
-        (Answer(401, {"message": "Unauthorized"}), Level.FAILED, "Unauthorized"),
+        (Answer(401, {"message": "Unauthorized"}), Level.FAILED, "refuses this client: Unauthorized"),
+        (Answer(404, text="<html>"), Level.FAILED, "is not a Kubernetes API server: HTTP status 404"),
         (Answer(200, {}), Level.FAILED, "unknown version"),
     ],
 )
@@ -214,6 +215,19 @@ async def test_waiting_ends_as_soon_as_it_is_useless(impatient, answers, check, 
     assert (finding.check, finding.level, text in finding.message) == (check, level, True)
     assert impatient[0] <= within
     assert bool(finding.change) == (level is Level.FAILED)
+
+
+async def test_an_image_that_the_kubelet_cannot_get_is_named_before_the_operator_says_so(impatient):
+    probe = ProbeSession(Canned({}), "default")
+    starting = session("Starting", "Connecting")
+    starting.body["status"]["podName"] = "p"
+    waiting = {"image": "nowhere:1", "state": {"waiting": {"reason": "ImagePullBackOff", "message": "no such host"}}}
+    pod = Answer(200, {"status": {"containerStatuses": [{"state": {"running": {}}}, waiting]}})
+    probe._api.answers |= {f"{SESSIONS}/{probe.name}": starting, "api/v1/namespaces/team/pods/p": pod}
+    (finding,) = await probe.wait(120)
+    assert (finding.check, finding.message) == ("images", "nowhere:1: ImagePullBackOff no such host")
+    assert "images.registry" in finding.change
+    assert impatient[0] <= 17
 
 
 async def test_the_session_is_deleted_whatever_happens():
