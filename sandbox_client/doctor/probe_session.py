@@ -147,7 +147,7 @@ class ProbeSession:
 
     @property
     def _image_problem(self) -> str:
-        """Why the kubelet cannot get an image, or "". It says so before the operator does."""
+        """The reason why the kubelet cannot get an image, or "". It says so before the operator does."""
         for container in self.pod.get("status", {}).get("containerStatuses", ()):
             waiting = container.get("state", {}).get("waiting", {})
             if str(waiting.get("reason", "")).startswith(WAITING_FOR_IMAGE):
