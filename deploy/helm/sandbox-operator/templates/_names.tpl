@@ -32,9 +32,10 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- define "sandbox.image" -}}
 {{- $image := index . 0 -}}{{- $root := index . 1 -}}
 {{- $registry := trimSuffix "/" ($root.Values.images.registry | default "") -}}
-{{- $tag := $image.tag | default $root.Chart.AppVersion -}}
-{{- if contains "/" $image.repository -}}{{ $image.repository }}:{{ $tag }}
-{{- else if $registry -}}{{ $registry }}/{{ $image.repository }}:{{ $tag }}
+{{- $version := printf ":%s" ($image.tag | default $root.Chart.AppVersion) -}}
+{{- if $image.digest }}{{ $version = printf "@%s" $image.digest }}{{ end -}}
+{{- if contains "/" $image.repository -}}{{ $image.repository }}{{ $version }}
+{{- else if $registry -}}{{ $registry }}/{{ $image.repository }}{{ $version }}
 {{- else -}}
 {{- fail "images.registry is not set: set it to the registry that has the three images, or to localhost if they were loaded into the nodes (no public registry has them; docs/install/images.md says how to build them)" -}}
 {{- end -}}
