@@ -39,7 +39,9 @@ def adapted(platform: Platform, namespace: str) -> list[dict[str, Any]]:
 def minio(own_node: Platform, system: Kubectl, kubectl: Kubectl) -> Iterator[None]:
     """The release keeps workspaces in the MinIO of the manifest. The tests' storage comes back afterwards."""
     objects = adapted(own_node, kubectl.namespace)
-    kubectl("apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}))
+    # Without a namespace, since the manifest names several.
+    manifest = json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
+    run("kubectl", f"--kubeconfig={own_node.kubeconfig}", "apply", "-f", "-", stdin=manifest)
     inside = kubectl.within("minio")
     inside("wait", "--for=condition=Available", "deployment/minio", "--timeout=90s")
     address = inside.get("service", "minio")["spec"]["clusterIP"]
