@@ -21,14 +21,16 @@ def build_parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("run", help="run the operator until SIGTERM")
+    commands.add_parser("apply-crds", help="bring the cluster's CustomResourceDefinitions to this version, and exit")
     return parser
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line and return the process's exit code."""
-    build_parser().parse_args(arguments)
+    command = build_parser().parse_args(arguments).command
     try:
         # Imported late, because --help also works without the [operator] extra.
+        from sandbox_operator.app import definitions  # noqa: PLC0415
         from sandbox_operator.app.application import run  # noqa: PLC0415
         from sandbox_operator.app.logs import configure  # noqa: PLC0415
         from sandbox_operator.settings import load_settings  # noqa: PLC0415
@@ -36,6 +38,10 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stderr.write(f"sandbox-operator: {_name_missing(error)}\n")
         return 1
     try:
+        if command == "apply-crds":
+            lines = asyncio.run(definitions.apply_from(os.environ))
+            sys.stdout.writelines(f"{line}\n" for line in lines)
+            return 0
         settings = load_settings(os.environ)
         configure(settings.log_level)
         return asyncio.run(run(settings))

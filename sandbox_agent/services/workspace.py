@@ -65,3 +65,8 @@ class WorkspaceServicer(workspace_pb2_grpc.WorkspaceServiceServicer):
         async with contextlib.aclosing(workspace.read_stored(request.path)) as parts:
             async for part in parts:
                 yield part
+
+    async def CheckStorage(
+        self, _request: workspace_pb2.CheckStorageRequest, _context: Context
+    ) -> workspace_pb2.CheckStorageResponse:
+        return await (await self._gate.require_ready(fresh=False)).workspace.check_storage()

@@ -22,6 +22,7 @@ from sandbox_agent.storage.backends.s3.client import read_settings
 from sandbox_agent.storage.backends.s3.store import S3Store
 from sandbox_agent.storage.base_state import Base, BaseTracker
 from sandbox_agent.storage.browse import StoredFiles
+from sandbox_agent.storage.check import StorageCheck
 from sandbox_agent.storage.context import WorkspaceContext
 from sandbox_agent.storage.errors import translating
 from sandbox_agent.storage.progress import ProgressMeter, with_progress
@@ -244,6 +245,10 @@ class Workspace:
             async with contextlib.aclosing(stored.read(path)) as parts:
                 async for part in parts:
                     yield part
+
+    async def check_storage(self) -> workspace_pb2.CheckStorageResponse:
+        """Try every kind of request that a push or a restore sends to the store."""
+        return await StorageCheck(self._context.store, self._context.keys).run()
 
     async def close(self) -> None:
         """Stop background work, and close connections and threads."""

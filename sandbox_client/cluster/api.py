@@ -41,6 +41,11 @@ class ClusterOptions:
     in_cluster: bool | None = None
 
 
+def is_in_pod() -> bool:
+    """Return whether this process runs in a pod with a service account."""
+    return _NAMESPACE_FILE.exists()
+
+
 def open_client(options: ClusterOptions) -> tuple[Any, str, bool]:
     """Read the kubeconfig, or this pod's service account.
 
@@ -55,7 +60,7 @@ def open_client(options: ClusterOptions) -> tuple[Any, str, bool]:
     client: Any = kubernetes.client
     config: Any = kubernetes.config
 
-    is_inside = _NAMESPACE_FILE.exists() and options.kubeconfig is None and options.kube_context is None
+    is_inside = is_in_pod() and options.kubeconfig is None and options.kube_context is None
     configuration = client.Configuration()
     try:
         if is_inside:

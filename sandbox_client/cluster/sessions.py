@@ -15,15 +15,9 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from sandbox_client.cluster.api import (
-    ClusterOptions,
-    call_api,
-    open_client,
-    read_access,
-    read_core,
-    read_core_object,
-)
+from sandbox_client.cluster.api import ClusterOptions, call_api, open_client, read_access, read_core, read_core_object
 from sandbox_client.cluster.port_forward import PodStream, PortForward, open_pod_stream
+from sandbox_client.cluster.reach import check_reach
 from sandbox_client.cluster.session_request import GROUP, UNNAMED_PREFIX, VERSION, SessionRequest, check_labels
 from sandbox_client.cluster.start_policy import (
     UNSCHEDULABLE,
@@ -279,6 +273,7 @@ class Cluster:
         Raises:
             NotFound: There is no session of that name.
             SessionFailed: The session is not Ready.
+            SandboxUnavailable: NetworkPolicies keep this pod from the session's. The message says what to change.
         """
         session = session or await self.get(name)
         if not is_ready(session):
@@ -302,6 +297,8 @@ class Cluster:
             forward = PortForward(lambda: self._dial_pod(access["podName"].decode()))
             resources.push_async_callback(asyncio.to_thread, forward.close)
             endpoint = replace(endpoint, address=forward.address, describe_failure=forward.describe_failure)
+        else:
+            await check_reach(self._client, self.namespace, endpoint)
         return endpoint, resources
 
     async def logs(self, name: str, container: str, *, tail: int = 200) -> str:

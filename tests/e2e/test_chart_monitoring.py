@@ -17,7 +17,7 @@ def render(platform: Platform):
     del platform
 
     def with_values(values: str) -> dict[tuple[str, str], dict]:
-        text = run("helm", "template", "x", str(CHART), *(("--set", values) if values else ()))
+        text = run("helm", "template", "x", str(CHART), "--set", f"images.registry=localhost,{values}".rstrip(","))
         return {(each["kind"], each["metadata"]["name"]): each for each in yaml.safe_load_all(text) if each}
 
     return with_values

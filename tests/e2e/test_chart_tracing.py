@@ -16,7 +16,7 @@ def render(platform: Platform):
     del platform
 
     def with_values(values: str) -> tuple[dict[str, str], list[dict]]:
-        text = run("helm", "template", "x", str(CHART), *(("--set", values) if values else ()))
+        text = run("helm", "template", "x", str(CHART), "--set", f"images.registry=localhost,{values}".rstrip(","))
         objects = {(each["kind"], each["metadata"]["name"]): each for each in yaml.safe_load_all(text) if each}
         (container,) = objects["Deployment", NAME]["spec"]["template"]["spec"]["containers"]
         environment = {each["name"]: each["value"] for each in container["env"] if "value" in each}

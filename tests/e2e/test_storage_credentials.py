@@ -197,7 +197,8 @@ def count_renewals() -> int:
 
 def test_the_chart_asks_for_what_sts_needs(platform: Platform):
     del platform
-    chart = ["helm", "template", "x", str(CHART), "--set", "storage.bucket=b,storage.cidrs={10.0.0.1/32}"]
+    values = "images.registry=localhost,storage.bucket=b,storage.cidrs={10.0.0.1/32}"
+    chart = ["helm", "template", "x", str(CHART), "--set", values]
     with pytest.raises(RefusedError, match="roleArn"):
         run(*chart, "--set", "storage.credentials=sts")
     role = "storage.credentials=sts,storage.sts.roleArn=arn:aws:iam::123456789012:role/sandboxes"

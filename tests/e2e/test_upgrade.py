@@ -1,7 +1,6 @@
 """Upgrades of operator, chart and CRDs under sessions that run, and a cluster that lost all but the object storage."""
 
 import json
-import re
 import threading
 import time
 from collections.abc import Iterator
@@ -14,8 +13,8 @@ import yaml
 from sandbox_client import Sandbox, SandboxError
 from tests.e2e.conftest import replicas_ready
 from tests.e2e.support.chart import RELEASE, SYSTEM, install
-from tests.e2e.support.kubectl import Kubectl, Object, poll, run
-from tests.e2e.support.platform import CHART, REPOSITORY, Platform
+from tests.e2e.support.kubectl import Kubectl, Object, RefusedError, poll, run
+from tests.e2e.support.platform import CHART, Platform
 from tests.e2e.support.sessions import SESSION, Sessions
 
 CRD = "sandboxsessions.sandboxsessions.dev"
@@ -116,13 +115,6 @@ def test_fault_6_upgrade_and_rollback_of_the_chart_leave_running_sessions_alone_
     assert sessions.run_soon(sleeping, "print(open('kept.txt').read())") == "kept\n"
 
 
-def documented_crd_command() -> list[str]:
-    """What the chart's README says is to be done before an upgrade."""
-    text = (CHART / "README.md").read_text()
-    (command,) = re.findall(r"`kubectl (apply [^`]*crds)`", text)
-    return [part if "/" not in part else str(REPOSITORY / part) for part in command.split()]
-
-
 def older_crd() -> Object:
     """The definition of sessions as it was before `workspace.sync` came, as helm would have installed it."""
     crd: Object = yaml.safe_load((CHART / "crds/sandboxsessions.yaml").read_text())
@@ -134,18 +126,18 @@ def older_crd() -> Object:
 
 
 @pytest.fixture
-def old_definition(kubectl: Kubectl) -> Iterator[None]:
+def old_definition(platform: Platform, kubectl: Kubectl) -> Iterator[None]:
     """The cluster has an older CRD, whose fields are helm's; ours comes back afterwards."""
     helm = ("apply", "--server-side", "--force-conflicts", "--field-manager=helm", "-f", "-")
     kubectl(*helm, stdin=json.dumps(older_crd()))
     yield
-    kubectl("apply", "--server-side", "--force-conflicts", "-f", str(CHART / "crds"))
+    install(platform)
 
 
-def test_the_documented_upgrade_of_the_crds_takes_over_from_helm_and_leaves_sessions_alone(
-    old_definition: None, kubectl: Kubectl, sessions: Sessions
+def test_an_upgrade_of_the_chart_upgrades_the_crds_of_an_older_one_and_leaves_sessions_alone(
+    old_definition: None, platform: Platform, kubectl: Kubectl, sessions: Sessions
 ):
-    # The operator is newer than the CRD: that must work, too, since nobody upgrades both at the same moment.
+    # The operator is newer than the CRD: that must work, too, since rollbacks leave CRDs alone.
     name = sessions.ready()
     sessions.kubectl(
         "create", "--validate=ignore", "-f", "-",
@@ -157,15 +149,28 @@ def test_the_documented_upgrade_of_the_crds_takes_over_from_helm_and_leaves_sess
     sessions.names.append(f"{name}-old")
     assert "sync" not in kubectl.get(SESSION, f"{name}-old")["spec"].get("workspace", {})
     sessions.wait_phase(f"{name}-old", "Ready")
-    pod = sessions.pod(name)
+    pod, uid = sessions.pod(name), kubectl.get("crd", CRD)["metadata"]["uid"]
 
-    kubectl(*documented_crd_command())
+    install(platform)
 
-    columns = kubectl.get("crd", CRD)["spec"]["versions"][0]["additionalPrinterColumns"]
-    assert len(columns) > 1
+    crd = kubectl.get("crd", CRD)
+    assert crd["metadata"]["uid"] == uid
+    assert crd["metadata"]["annotations"]["sandboxsessions.dev/version"]
+    assert len(crd["spec"]["versions"][0]["additionalPrinterColumns"]) > 1
     newer = sessions.ready(workspace={"sync": "OnChange"})
     assert kubectl.get(SESSION, newer)["spec"]["workspace"]["sync"] == "OnChange"
     assert sessions.pod(name)["metadata"]["uid"] == pod["metadata"]["uid"]
+    assert sessions.run_soon(name, "print(6 * 7)") == "42\n"
+
+
+def test_a_failed_upgrade_of_the_crds_stops_the_upgrade_before_anything_changed(
+    upgraded: Platform, system: Kubectl, sessions: Sessions
+):
+    name, before = sessions.ready(), system.get("deployment", RELEASE)
+    with pytest.raises(RefusedError) as refusal:
+        install(upgraded, images__operator__tag="no-such-version", settings__WORKERS="31")
+    assert "pre-upgrade hooks failed" in str(refusal.value)
+    assert system.get("deployment", RELEASE)["spec"] == before["spec"]
     assert sessions.run_soon(name, "print(6 * 7)") == "42\n"
 
 

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from importlib.metadata import version as installed_version
 from typing import TYPE_CHECKING, Any, Final
 
 from pydantic.json_schema import GenerateJsonSchema
 
 from sandbox_operator.api.base import Model, rule
 from sandbox_operator.api.models import Pool, Session, Template
+from sandbox_operator.api.naming import DOMAIN
 from sandbox_operator.api.values import MAX_NAME, format_duration
 from sandbox_operator.kube.resources import GROUP, POOLS, SESSIONS, TEMPLATES, VERSION, Resource
 
 if TYPE_CHECKING:
     from sandbox_operator.api.base import Schema
 
+VERSION_ANNOTATION: Final = f"{DOMAIN}/version"
+"""Annotation of a definition: the version of the operator that it belongs to."""
 # Every string, list and map is bounded: the API server limits the cost of CEL rules by these bounds.
 _MAX_TEXT: Final = 253
 _MAX_ITEMS: Final = 64
@@ -156,7 +160,10 @@ def _build(  # noqa: PLR0917, RUF100 - the columns of the table above
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"{resource.plural}.{GROUP}"},
+        "metadata": {
+            "name": f"{resource.plural}.{GROUP}",
+            "annotations": {VERSION_ANNOTATION: installed_version("sandbox-operator")},
+        },
         "spec": {
             "group": GROUP,
             "scope": "Namespaced",

@@ -11,6 +11,7 @@ All permissions that the operator needs:
     networking.k8s.io    networkpolicies                   create patch       (server-side apply)
     coordination.k8s.io  leases                            get create patch   (own namespace only)
     ""                   secrets                           get create patch   (own namespace: the CA)
+    apiextensions.k8s.io customresourcedefinitions         get create patch   (only the chart's hook, for our three)
 """
 
 from __future__ import annotations

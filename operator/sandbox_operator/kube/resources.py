@@ -11,7 +11,7 @@ VERSION: Final = "v1alpha1"
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """A namespaced kind of the API."""
+    """A kind of the API."""
 
     group: str
     version: str
@@ -38,3 +38,5 @@ SECRETS: Final = Resource("", "v1", "secrets", "Secret")
 EVENTS: Final = Resource("", "v1", "events", "Event")
 NETWORK_POLICIES: Final = Resource("networking.k8s.io", "v1", "networkpolicies", "NetworkPolicy")
 LEASES: Final = Resource("coordination.k8s.io", "v1", "leases", "Lease")
+DEFINITIONS: Final = Resource("apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition")
+"""The one kind here without a namespace."""

@@ -149,3 +149,23 @@ class ReadStoredResponse(_message.Message):
     info: StoredFile
     data: bytes
     def __init__(self, info: _Optional[_Union[StoredFile, _Mapping]] = ..., data: _Optional[bytes] = ...) -> None: ...
+
+class CheckStorageRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class StorageCheck(_message.Message):
+    __slots__ = ("operation", "problem")
+    OPERATION_FIELD_NUMBER: _ClassVar[int]
+    PROBLEM_FIELD_NUMBER: _ClassVar[int]
+    operation: str
+    problem: str
+    def __init__(self, operation: _Optional[str] = ..., problem: _Optional[str] = ...) -> None: ...
+
+class CheckStorageResponse(_message.Message):
+    __slots__ = ("checks", "clock_offset")
+    CHECKS_FIELD_NUMBER: _ClassVar[int]
+    CLOCK_OFFSET_FIELD_NUMBER: _ClassVar[int]
+    checks: _containers.RepeatedCompositeFieldContainer[StorageCheck]
+    clock_offset: _duration_pb2.Duration
+    def __init__(self, checks: _Optional[_Iterable[_Union[StorageCheck, _Mapping]]] = ..., clock_offset: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...

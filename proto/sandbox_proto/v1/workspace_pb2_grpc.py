@@ -60,6 +60,11 @@ class WorkspaceServiceStub:
                 request_serializer=sandbox__proto_dot_v1_dot_workspace__pb2.ReadStoredRequest.SerializeToString,
                 response_deserializer=sandbox__proto_dot_v1_dot_workspace__pb2.ReadStoredResponse.FromString,
                 _registered_method=True)
+        self.CheckStorage = channel.unary_unary(
+                '/sandbox.v1.WorkspaceService/CheckStorage',
+                request_serializer=sandbox__proto_dot_v1_dot_workspace__pb2.CheckStorageRequest.SerializeToString,
+                response_deserializer=sandbox__proto_dot_v1_dot_workspace__pb2.CheckStorageResponse.FromString,
+                _registered_method=True)
 
 
 class WorkspaceServiceServicer:
@@ -108,6 +113,15 @@ class WorkspaceServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CheckStorage(self, request, context):
+        """Tries every kind of request that a push or a restore sends to the store, on objects of its own, which it deletes. A
+        refused request is no error of this call.
+        Errors: FAILED_PRECONDITION, STORAGE_UNAVAILABLE (the session has no storage).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_WorkspaceServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -135,6 +149,11 @@ def add_WorkspaceServiceServicer_to_server(servicer, server):
                     servicer.Read,
                     request_deserializer=sandbox__proto_dot_v1_dot_workspace__pb2.ReadStoredRequest.FromString,
                     response_serializer=sandbox__proto_dot_v1_dot_workspace__pb2.ReadStoredResponse.SerializeToString,
+            ),
+            'CheckStorage': grpc.unary_unary_rpc_method_handler(
+                    servicer.CheckStorage,
+                    request_deserializer=sandbox__proto_dot_v1_dot_workspace__pb2.CheckStorageRequest.FromString,
+                    response_serializer=sandbox__proto_dot_v1_dot_workspace__pb2.CheckStorageResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -273,6 +292,33 @@ class WorkspaceService:
             '/sandbox.v1.WorkspaceService/Read',
             sandbox__proto_dot_v1_dot_workspace__pb2.ReadStoredRequest.SerializeToString,
             sandbox__proto_dot_v1_dot_workspace__pb2.ReadStoredResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CheckStorage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sandbox.v1.WorkspaceService/CheckStorage',
+            sandbox__proto_dot_v1_dot_workspace__pb2.CheckStorageRequest.SerializeToString,
+            sandbox__proto_dot_v1_dot_workspace__pb2.CheckStorageResponse.FromString,
             options,
             channel_credentials,
             insecure,

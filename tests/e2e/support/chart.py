@@ -23,10 +23,6 @@ def open_system(platform: Platform) -> Kubectl:
     kubectl = Kubectl(platform.kubeconfig, SYSTEM)
     for name, labels in ((SYSTEM, {}), (NAMESPACE, {"pod-security.kubernetes.io/enforce": "restricted"})):
         kubectl.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}})
-    with contextlib.suppress(RefusedError):
-        if kubectl("get", "crd", "sandboxsessions.sandboxsessions.dev"):
-            # helm installs CRDs, it never changes them: on a cluster that was kept, ours may be newer.
-            kubectl("apply", "--server-side", "--force-conflicts", "-f", str(CHART / "crds"))
     try:
         install(platform)
     except RefusedError as error:
@@ -47,9 +43,7 @@ def install(platform: Platform, *lists: str, **changes: str) -> None:
     # Every test runs on credentials of its session's own workspace, where the store can make them.
     role = {"storage.credentials": "sts", "storage.sts.roleArn": "arn:minio:iam:::role/sandboxes"}
     values = {
-        "images.operator.repository": f"{platform.registry}sandbox-operator",
-        "images.agent.repository": f"{platform.registry}sandbox-agent",
-        "images.sandbox.repository": f"{platform.registry}sandbox-slim",
+        "images.registry": platform.registry.rstrip("/") or "docker.io/library",
         **{f"images.{name}.tag": platform.tag for name in ("operator", "agent", "sandbox")},
         "storage.bucket": storage.bucket,
         "storage.endpoint": storage.endpoint,

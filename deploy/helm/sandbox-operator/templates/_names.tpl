@@ -28,12 +28,56 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- if and .Values.storage.bucket (or .Values.storage.existingSecret .Values.storage.accessKeyId) }}yes{{ end -}}
 {{- end -}}
 
-{{/* sandbox.image (list image chart) */}}
+{{/* sandbox.image (list image root): a repository without a slash is a name below images.registry. */}}
 {{- define "sandbox.image" -}}
-{{- $image := index . 0 -}}{{- $chart := index . 1 -}}
-{{- if $image.digest -}}
-{{ $image.repository }}@{{ $image.digest }}
+{{- $image := index . 0 -}}{{- $root := index . 1 -}}
+{{- $registry := trimSuffix "/" ($root.Values.images.registry | default "") -}}
+{{- $version := printf ":%s" ($image.tag | default $root.Chart.AppVersion) -}}
+{{- if $image.digest }}{{ $version = printf "@%s" $image.digest }}{{ end -}}
+{{- if contains "/" $image.repository -}}{{ $image.repository }}{{ $version }}
+{{- else if $registry -}}{{ $registry }}/{{ $image.repository }}{{ $version }}
 {{- else -}}
-{{ $image.repository }}:{{ $image.tag | default $chart.AppVersion }}
+{{- fail "images.registry is not set: set it to the registry that has the three images, or to localhost if they were loaded into the nodes (no public registry has them; docs/install/images.md says how to build them)" -}}
 {{- end -}}
+{{- end -}}
+
+{{/* Labels of hooks. Not the operator's selector, which its Service and NetworkPolicy use. */}}
+{{- define "sandbox.hookLabels" -}}
+app.kubernetes.io/name: {{ .Chart.Name }}-hook
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
+{{- end -}}
+
+{{/* The parts of a hook's pod that are as in the operator's: where it runs, and how it is confined. */}}
+{{- define "sandbox.hookPod" -}}
+enableServiceLinks: false
+securityContext:
+  runAsNonRoot: true
+  runAsUser: 10000
+  runAsGroup: 10000
+  seccompProfile: {type: RuntimeDefault}
+{{- with .Values.imagePullSecrets }}
+imagePullSecrets: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.nodeSelector }}
+nodeSelector: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.tolerations }}
+tolerations: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
+{{/* The parts of a hook's container that are the same in all. */}}
+{{- define "sandbox.hookContainer" -}}
+image: {{ include "sandbox.image" (list .Values.images.operator .) }}
+imagePullPolicy: {{ .Values.images.operator.pullPolicy | default "IfNotPresent" }}
+securityContext:
+  allowPrivilegeEscalation: false
+  readOnlyRootFilesystem: true
+  capabilities: {drop: [ALL]}
+resources:
+  requests: {cpu: 50m, memory: 96Mi}
+  limits: {memory: 512Mi}
 {{- end -}}

@@ -30,7 +30,8 @@ fingerprint() {
   local name=$1 sources
   sources=("deploy/images/$name" deploy/images/pinned.py deploy/images/metadata.py constraints.txt pyproject.toml .dockerignore)
   case $name in
-    operator) sources+=(operator proto) ;;
+    operator) sources+=(operator proto sandbox_client) ;;
+    client) sources+=(sandbox_client proto) ;;
     agent) sources+=(sandbox_agent sandbox_link proto) ;;
     sandbox) sources+=(sandbox_link sandbox_runtime) ;;
   esac
