@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, Literal
 import click
 
 from sandbox_client.cli.options import Target, with_session_options, with_target
-from sandbox_client.errors import InvalidArgument, SessionFailed
+from sandbox_client.errors import SessionFailed
 from sandbox_proto.extras import install_command
 
 if TYPE_CHECKING:
@@ -96,8 +96,9 @@ def mcp(
     if session:
         for name, value in (("timeout", timeout), ("memory", memory)):
             if value is not None:
-                message = "with --session, the session's template and spec decide this: leave it out"
-                raise InvalidArgument(message, field=name)
+                raise click.UsageError(
+                    f"--{name} cannot be given with --session: the session's template and spec decide this"
+                )
         opener = cluster_sessions(session, target.cluster, keep_variables=keep_variables)
     else:
         opener = local_sessions(

@@ -1,1 +1,1 @@
-"""Sessions on Kubernetes: find, create, connect, wake. More than twelve modules, because `sandbox top` reads here, too."""
+"""Sessions on Kubernetes: find, create, connect, wake. `sandbox top` reads here, too, so more than twelve modules."""

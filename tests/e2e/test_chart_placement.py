@@ -18,7 +18,17 @@ def render(platform: Platform):
 
     def with_values(**values) -> dict:
         parts = [part for key, value in values.items() for part in ("--set-json", f"{key}={json.dumps(value)}")]
-        text = run("helm", "template", "x", str(CHART), "--show-only", "templates/deployment.yaml", *parts)
+        text = run(
+            "helm",
+            "template",
+            "x",
+            str(CHART),
+            "--set",
+            "images.registry=r",
+            "--show-only",
+            "templates/deployment.yaml",
+            *parts,
+        )
         return yaml.safe_load(text)["spec"]["template"]
 
     return with_values

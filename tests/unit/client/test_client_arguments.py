@@ -22,7 +22,7 @@ def parameters():
             if not method.startswith("_"):
                 names = list(inspect.signature(function).parameters.values())
                 for parameter in names:
-                    if parameter.name not in ("self", "cls"):
+                    if parameter.name not in ("self", "cls") and parameter.kind is not parameter.VAR_KEYWORD:
                         yield pytest.param(
                             class_, method, parameter.name, id=f"{class_.__name__}.{method}.{parameter.name}"
                         )

@@ -14,17 +14,16 @@ import pytest
 from click.testing import CliRunner
 
 from sandbox_client.cli import main
-from tests.unit.client import test_client_kubernetes as kubernetes
+from tests.support.session_api import session
 
-api = kubernetes.api
-options = kubernetes.options
+ACCESS = {"token": b"t", "ca.crt": b"ca", "endpoint": b"10.0.0.1:8443", "serverName": b"n", "podName": b"p"}
 
 
 @pytest.fixture(autouse=True)
 def ready(api, monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    api.sessions["s"] = kubernetes.session("Ready")
-    api.secrets["s-access"] = {key: base64.b64encode(value).decode() for key, value in kubernetes.ACCESS.items()}
+    api.sessions["s"] = session("Ready")
+    api.secrets["s-access"] = {key: base64.b64encode(value).decode() for key, value in ACCESS.items()}
 
 
 def endpoint(options, *words):

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from sandbox_operator.pool.plan import REASONS as POOL_REASONS
-from sandbox_operator.session.plan.end import REASON_MESSAGES
 from sandbox_operator.session.status import REASONS
 
 ROOT = Path(__file__).parents[3]
@@ -32,8 +31,8 @@ def emitted() -> set[str]:
             match node:
                 case ast.Call(func=ast.Attribute(attr="EmitEvent"), args=[ast.Constant(value=reason), *_]):
                     found.add(reason)
-                case ast.Call(func=ast.Attribute(attr="EmitEvent"), args=[ast.Name(), *_]):
-                    found |= set(REASON_MESSAGES)
+                case ast.Call(func=ast.Name("plan_end"), args=[_, _, _, ast.Constant(value=reason), *_]):
+                    found.add(reason)
     return found
 
 
