@@ -16,5 +16,5 @@ async def test_a_store_is_tried_and_left_as_it_was(tmp_path):
             "put", "get", "list", "copy", "conditional put", "delete",
         ]  # fmt: skip
         assert not any(each.problem for each in answer.checks)
-        # The store's own lock file is no object.
-        assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == [".lock"]
+        # The store's own lock file is no object, nor is the session's.
+        assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == [".lock", "default"]

@@ -126,7 +126,7 @@ ERRORS = {
     "session name": (lambda _: Sandbox.local(name="a/b"), "'a/b'"),
     "session workspace": (lambda _: Sandbox.local("/etc/passwd"), "/etc/passwd"),
     "session environment": (lambda _: Sandbox.local(env={"A=B": "x"}), "env", "'A=B'"),
-    "kubeconfig": (lambda _: Sandbox.connect("s", kubeconfig="/nope/config"), "cluster"),
+    "kubeconfig": (lambda _: Sandbox.connect("s", kubeconfig="/nope/config"), "/nope/config", "no such file"),
     # Wrong types are refused before anything is sent; test_client_arguments.py has all of them.
     "code is a number": (lambda s: s.run_code(5), "code", "5", "int"),
     "content is a number": (lambda s: s.files.write("a", 5), "content", "5", "int"),

@@ -441,7 +441,7 @@ def test_the_command_line_lists_shows_deletes_and_prunes(tmp_path):
     assert "add --yes" in invoke("delete", "analysis", *store)[2]
     assert len(place.stored_keys()) == 12
     code, _, problem = invoke("delete", "analysis", "nope", "--yes", *store)
-    assert (code, "there is no workspace nope" in problem) == (1, True)
+    assert (code, "there is no workspace nope" in problem) == (125, True)
     assert len(place.stored_keys()) == 12
     assert invoke("delete", "analysis", "--yes", *store)[:2] == (0, "analysis is deleted\n")
 
@@ -461,7 +461,7 @@ def test_the_command_line_asks_the_cluster_about_a_bucket(bucket, api, tmp_path)
     where = ("--kubeconfig", api.write_kubeconfig(tmp_path), "--store", bucket.url, "--endpoint-url", bucket.endpoint)
     assert "session analysis" in invoke("list", *where)[1]
     code, _, problem = invoke("delete", "analysis", "--yes", *where)
-    assert (code, "in use by session analysis" in problem) == (1, True)
+    assert (code, "in use by session analysis" in problem) == (125, True)
     assert invoke("delete", "analysis", "--yes", "--force", *where)[0] == 0
     assert bucket.stored_keys() == set()
 
