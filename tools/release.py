@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 ROOT: Final = Path(__file__).resolve().parent.parent
 CLUSTER: Final = ROOT / "tests/e2e/cluster/sandbox-cluster"
 CHART: Final = ROOT / "deploy/helm/sandbox-operator"
-IMAGES: Final = ("sandbox-operator", "sandbox-agent", "sandbox-slim", "sandbox-full")
+IMAGES: Final = ("sandbox-operator", "sandbox-agent", "sandbox-slim", "sandbox-client", "sandbox-full")
 _TOOLS: Final = Path(os.environ.get("SANDBOX_E2E_HOME", "/var/lib/sandbox-e2e")) / "bin"
 _PIN: Final = re.compile(r"^[a-z0-9][\w.-]*==[^\\\n]+", re.MULTILINE)
 

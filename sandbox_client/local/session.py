@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 SERVER_NAME: Final = "local.sandboxsessions.dev"
 _INHERITED: Final = frozenset({
     "PATH", "LANG", "LANGUAGE", "TZ", "PYTHONPATH", "TMPDIR", "SANDBOX_NODE", "SANDBOX_ZYGOTE_PRELOAD",
-    "SANDBOX_TYPE_CHECKER",
+    "SANDBOX_TYPE_CHECKER", "SANDBOX_REFLECTION",
     "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy",
     "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS",
 })  # fmt: skip
@@ -183,7 +183,6 @@ def _plan(folder: Path, places: Places) -> dict[str, Any]:
         "SANDBOX_READY_FILE": str(folder / "ready.json"),
         "HOME": str(folder / "tls"),
         **_tracing(),
-        **_reflection(),
     }
     make_certificates = ["sandbox_agent.server.local_certificates", str(folder / "tls"), SERVER_NAME]
     return {
@@ -206,11 +205,6 @@ def _tracing() -> dict[str, str]:
     # This variable names the application, not the agent.
     variables.pop("OTEL_SERVICE_NAME", None)
     return {**variables, "SANDBOX_TRACING": "1"}
-
-
-def _reflection() -> dict[str, str]:
-    name = "SANDBOX_REFLECTION"
-    return {name: "1"} if os.environ.get(name) == "1" else {}
 
 
 def _process(

@@ -4,11 +4,10 @@ import json
 import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-
-from sandbox_client import Sandbox
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "grpc.md").read_text()
@@ -19,22 +18,20 @@ pytestmark = pytest.mark.timeout(DOWNLOADS)
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory):
-    """The environment variables of the page, for a session with reflection."""
+    """The environment after the page's first commands, which make a session. It has reflection, too."""
     folder = tmp_path_factory.mktemp("grpc")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SANDBOX_REFLECTION", "1")
-        sandbox = Sandbox.local()
-    with sandbox:
-        endpoint = sandbox.endpoint
-        authority = folder / "ca.crt"
-        authority.write_bytes(endpoint.ca_certificate)
-        yield {
-            **os.environ,
-            "SANDBOX_ADDRESS": endpoint.address,
-            "SANDBOX_SERVER_NAME": endpoint.server_name,
-            "SANDBOX_CA_FILE": str(authority),
-            "SANDBOX_TOKEN": endpoint.token,
-        }
+    before = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "XDG_STATE_HOME": str(folder / "state"),
+        "XDG_DATA_HOME": str(folder / "data"),
+        "SANDBOX_REFLECTION": "1",
+    }
+    try:
+        printed = run(f"{commands('What a client needs')}\nenv -0", before)
+        yield dict(line.split("=", 1) for line in printed.partition("local/demo\n")[2].split("\0") if line)
+    finally:
+        run("sandbox delete local/demo", before)
 
 
 def commands(title):
@@ -85,7 +82,7 @@ def test_grpcurl_finds_the_services_by_reflection_with_the_token_only(environmen
     header = "-expand-headers -H 'authorization: Bearer ${SANDBOX_TOKEN}'"
     request = """-d '{"code": "print(6 * 7)"}' "$SANDBOX_ADDRESS" sandbox.v1.InterpreterService/ExecuteBriefly"""
     assert "NDIK" in run(f"{connection} {header} {request}", environment)
-    with pytest.raises(AssertionError, match="needs this session's access token"):
+    with pytest.raises(AssertionError, match="no valid access token"):
         run(f"{connection} {request}", environment)
 
 
