@@ -13,6 +13,7 @@ import signal
 import site
 import socket
 import sys
+from collections import deque
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -20,18 +21,20 @@ from typing import TYPE_CHECKING, Any, Final
 from sandbox_link.frames import Frame, FrameDecoder, FrameType, Stream
 from sandbox_runtime.linux import no_network
 from sandbox_runtime.python.cells import MISSING, Namespace
-from sandbox_runtime.python.interrupts import Interrupts
 from sandbox_runtime.python.ipython import Shell
 from sandbox_runtime.python.output.display import Displays
 from sandbox_runtime.python.output.frame_sender import FrameSender
 from sandbox_runtime.python.output.stdio import Streams
 from sandbox_runtime.python.output.tracebacks import describe_error
+from sandbox_runtime.python.signals import Signals
 
 if TYPE_CHECKING:
     from collections.abc import Callable, MutableMapping
     from typing import NoReturn
 
 _RECEIVE: Final = 1 << 18
+_MAX_FAILURES: Final = 100
+_MAX_TRIES: Final = 10
 # Encoded once: every cell ends with one of them.
 _CLOSE: Final = {
     status: json.dumps({"ok": {"status": status, "exit_code": 0}}).encode() for status in ("OK", "ERROR", "INTERRUPTED")
@@ -67,7 +70,7 @@ class Interpreter:
         self._decoder = FrameDecoder()
         self._sender = FrameSender()
         self._streams = Streams(self._sender)
-        self._interrupts = Interrupts()
+        self._signals = Signals(self._report)
         self._shell = Shell()
         self._displays = Displays(self._sender, self._streams, self._shell)
         self._namespace = Namespace(self._shell)
@@ -75,6 +78,9 @@ class Interpreter:
         self._venv_changed = 0
         self._cell: tuple[int, dict[str, Any]] | None = None
         self._code = bytearray()
+        self._data: deque[bytes] = deque()
+        self._hooks: tuple[Any, Any] = (None, None)
+        """The trace and profile functions that user code has set."""
 
     def prebuild(self) -> None:
         """Do as much as possible before the fork, without changing this process."""
@@ -84,14 +90,33 @@ class Interpreter:
     def serve(self, control: socket.socket) -> None:
         """Handle frames until the supervisor closes the socket."""
         self._sender.connect(control)
-        self._interrupts.install()
-        self._streams.install(self._interrupts.retry)
+        self._signals.install()
+        self._streams.install(self._signals.retry)
         self._shell.attach(self._displays.publish)
         self._displays.install()
         self._rehearse()
-        while data := control.recv(_RECEIVE):
-            for frame in self._decoder.feed(data):
-                self._handle(frame)
+        failures = 0
+        while failures < _MAX_FAILURES:
+            # User code may raise in this thread from another one (PyThreadState_SetAsyncExc), at any line.
+            try:
+                if not self._data:
+                    self._signals.run_pending()
+                    # No Python code runs between the system call and the record of its result.
+                    self._data.extend(map(control.recv, (_RECEIVE,)))
+                data = self._data.popleft()
+                if not data:
+                    return
+                for frame in self._decoder.feed(data):
+                    self._handle(frame)
+                failures = 0
+            except BaseException as error:  # noqa: BLE001 - as above
+                failures += 1
+                self._report(f"An exception was raised in this thread while no cell ran: {error!r}\n")
+
+    def _report(self, text: str) -> None:
+        """Show a text with the next cell."""
+        with contextlib.suppress(Exception):
+            self._sender.output(Stream.STDERR, text.encode(errors="backslashreplace"))
 
     def _rehearse(self) -> None:
         """Run a trivial cell. It copies the memory shared with the zygote now, not while a client waits."""
@@ -149,33 +174,44 @@ class Interpreter:
         if self._venv_site and (changed := _changed_at(self._venv_site)) != self._venv_changed:
             self._venv_changed = changed
             importlib.invalidate_caches()
-        self._interrupts.install()
-        self._interrupts.expect(after_interrupt=bool(arguments.get("after_interrupt")))
+        self._signals.install()
+        self._signals.expect(after_interrupt=bool(arguments.get("after_interrupt")))
         self._sender.begin(channel)
         self._streams.resume()
-        status, error = self._run_guarded(work)
-        self._streams.pause()
-        self._sender.hold()
-        self._streams.flush()
+        try:
+            status, error = self._run_guarded(work)
+        except BaseException as late:  # noqa: BLE001 - raised by another thread just after the end
+            status, error = "ERROR", late
+        streams, sender = self._streams, self._sender
+        for step in (streams.pause, streams.flush_c, sender.hold, streams.flush, partial(self._describe, error)):
+            _insist(step)
+        _insist(partial(sender.end, _CLOSE[status]))
+
+    def _describe(self, error: BaseException | None) -> None:
         if error is not None:
             self._sender.queue_event(describe_error(error, self._shell.format_error))
-        self._sender.end(_CLOSE[status])
 
     def _run_guarded(self, work: Callable[[], None]) -> tuple[str, BaseException | None]:
         try:
             try:
-                self._interrupts.arm()
+                self._signals.arm()
+                sys.settrace(self._hooks[0])
+                sys.setprofile(self._hooks[1])
                 work()
             finally:
-                self._interrupts.disarm()
+                # The runtime's own code is not traced: a trace function may raise.
+                self._hooks = sys.gettrace(), sys.getprofile()
+                sys.setprofile(None)
+                sys.settrace(None)
+                self._signals.disarm()
         except SystemExit as error:
-            self._interrupts.disarm()
+            self._signals.disarm()
             return ("OK", None) if error.code in (None, 0) else ("ERROR", error)
         except KeyboardInterrupt as error:
-            self._interrupts.disarm()
+            self._signals.disarm()
             return "INTERRUPTED", error
         except BaseException as error:  # noqa: BLE001 - whatever user code raises is a result
-            self._interrupts.disarm()
+            self._signals.disarm()
             return "ERROR", error
         return "OK", None
 
@@ -197,6 +233,20 @@ class Interpreter:
         finally:
             self._displays.show_figures()
             self._shell.trigger("post_execute", "post_run_cell")
+            self._streams.flush_replaced()
+
+
+def _insist(step: Callable[[], None]) -> None:
+    """Do a step that may be repeated, although other threads of user code may raise exceptions in this one."""
+    for _ in range(_MAX_TRIES):
+        try:
+            step()
+        except OSError:
+            # The supervisor has gone.
+            return
+        except BaseException:  # noqa: BLE001, S112 - as above
+            continue
+        return
 
 
 def _replace_environment(environment: MutableMapping[str, str], wanted: dict[str, str]) -> None:
