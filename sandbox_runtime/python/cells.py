@@ -7,6 +7,7 @@ import ast
 import contextlib
 import inspect
 import linecache
+import sys
 import types
 from typing import TYPE_CHECKING, Any, Final
 
@@ -33,6 +34,8 @@ class Namespace:
         self._shell = shell
         self._flags = 0
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._trace: Any = None
+        self._profile: Any = None
 
     def run(self, source: str, number: int) -> Any:
         """Run a cell and return the value of its last expression, or MISSING.
@@ -44,7 +47,11 @@ class Namespace:
         # linecache.checkcache never drops an entry without a time stamp.
         linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
         codes, has_value = self._compile_cell(source, filename)
-        value = self._evaluate(codes)
+        try:
+            value = self._evaluate(codes)
+        finally:
+            sys.setprofile(None)
+            sys.settrace(None)
         if not has_value or value is None or source.rstrip().endswith(";"):
             return MISSING
         self.module.__dict__["_"] = value
@@ -93,16 +100,27 @@ class Namespace:
             return self._await(self._evaluate_in_loop(codes))
         value = None
         for code in codes:
-            value = eval(code, self.module.__dict__)  # noqa: S307 - running user code is the purpose
+            value = self._run_code(code)
         return value
 
     async def _evaluate_in_loop(self, codes: list[types.CodeType]) -> Any:
         value = None
         for code in codes:
-            value = eval(code, self.module.__dict__)  # noqa: S307 - running user code is the purpose
+            value = self._run_code(code)
             if code.co_flags & inspect.CO_COROUTINE:
                 value = await value
         return value
+
+    def _run_code(self, code: types.CodeType) -> Any:
+        # The runtime's own code is not traced: functions that user code has set may raise.
+        try:
+            sys.settrace(self._trace)
+            sys.setprofile(self._profile)
+            return eval(code, self.module.__dict__)  # noqa: S307 - running user code is the purpose
+        finally:
+            self._trace, self._profile = sys.gettrace(), sys.getprofile()
+            sys.setprofile(None)
+            sys.settrace(None)
 
     def _await(self, coroutine: Any) -> Any:
         # Few cells await, and importing asyncio takes as long as starting Python.

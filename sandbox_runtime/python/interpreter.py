@@ -15,6 +15,7 @@ import socket
 import sys
 from collections import deque
 from functools import partial
+from os import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -79,8 +80,6 @@ class Interpreter:
         self._cell: tuple[int, dict[str, Any]] | None = None
         self._code = bytearray()
         self._data: deque[bytes] = deque()
-        self._hooks: tuple[Any, Any] = (None, None)
-        """The trace and profile functions that user code has set."""
 
     def prebuild(self) -> None:
         """Do as much as possible before the fork, without changing this process."""
@@ -107,11 +106,21 @@ class Interpreter:
                 if not data:
                     return
                 for frame in self._decoder.feed(data):
-                    self._handle(frame)
+                    self._handle_guarded(frame)
                 failures = 0
             except BaseException as error:  # noqa: BLE001 - as above
                 failures += 1
                 self._report(f"An exception was raised in this thread while no cell ran: {error!r}\n")
+
+    def _handle_guarded(self, frame: Frame) -> None:
+        try:
+            self._handle(frame)
+        except BaseException as error:
+            if frame.channel == 0:
+                raise
+            # The client waits for the end of its cell.
+            self._sender.begin(frame.channel)
+            self._finish("ERROR", error)
 
     def _report(self, text: str) -> None:
         """Show a text with the next cell."""
@@ -182,6 +191,9 @@ class Interpreter:
             status, error = self._run_guarded(work)
         except BaseException as late:  # noqa: BLE001 - raised by another thread just after the end
             status, error = "ERROR", late
+        self._finish(status, error)
+
+    def _finish(self, status: str, error: BaseException | None) -> None:
         streams, sender = self._streams, self._sender
         for step in (streams.pause, streams.flush_c, sender.hold, streams.flush, partial(self._describe, error)):
             _insist(step)
@@ -195,14 +207,8 @@ class Interpreter:
         try:
             try:
                 self._signals.arm()
-                sys.settrace(self._hooks[0])
-                sys.setprofile(self._hooks[1])
                 work()
             finally:
-                # The runtime's own code is not traced: a trace function may raise.
-                self._hooks = sys.gettrace(), sys.getprofile()
-                sys.setprofile(None)
-                sys.settrace(None)
                 self._signals.disarm()
         except SystemExit as error:
             self._signals.disarm()
@@ -260,7 +266,7 @@ def _replace_environment(environment: MutableMapping[str, str], wanted: dict[str
 
 def _changed_at(path: str) -> int:
     try:
-        return os.stat(path).st_mtime_ns  # noqa: PTH116 - runs before every cell, and a Path costs 20 times as much
+        return stat(path).st_mtime_ns  # noqa: PTH116 - runs before every cell, and a Path costs 20 times as much
     except OSError:
         return 0
 

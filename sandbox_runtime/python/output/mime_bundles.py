@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import base64
 import io
-import json
 import sys
+from json import dumps, loads
 from typing import TYPE_CHECKING, Any, Final
 
 from sandbox_runtime.python.output.charts import CHART_MIME, describe_figure
@@ -176,7 +176,7 @@ def _encode(mime: str, content: Any) -> bytes | None:
         elif isinstance(content, str):
             data = base64.b64decode(content) if mime in _BINARY else content.encode(errors="backslashreplace")
         else:
-            data = json.dumps(content).encode()
+            data = dumps(content).encode()
     except (ValueError, TypeError, RecursionError):
         return None
     if mime == "text/plain" and len(data) > _MAX_TEXT:
@@ -190,8 +190,8 @@ def _encode_json(content: Any) -> bytes:
     if isinstance(content, str):
         # Some values are JSON, others are plain strings.
         try:
-            json.loads(content)
+            loads(content)
         except ValueError:
-            return json.dumps(content).encode()
+            return dumps(content).encode()
         return content.encode()
-    return json.dumps(content).encode()
+    return dumps(content).encode()
