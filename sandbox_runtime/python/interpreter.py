@@ -5,6 +5,7 @@ The entry point is `run_interpreter`.
 
 from __future__ import annotations
 
+import builtins
 import contextlib
 import importlib
 import json
@@ -21,12 +22,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sandbox_link.frames import Frame, FrameDecoder, FrameType, Stream
 from sandbox_runtime.linux import no_network
-from sandbox_runtime.python.cells import MISSING, Namespace
+from sandbox_runtime.python.cells import MISSING, SHOW, Namespace, find_sources_of_classes
+from sandbox_runtime.python.import_hooks import after_import
 from sandbox_runtime.python.ipython import Shell
 from sandbox_runtime.python.output.display import Displays
 from sandbox_runtime.python.output.frame_sender import FrameSender
 from sandbox_runtime.python.output.stdio import Streams
-from sandbox_runtime.python.output.tracebacks import describe_error
+from sandbox_runtime.python.output.tracebacks import describe_error, record_last_error
 from sandbox_runtime.python.signals import Signals
 
 if TYPE_CHECKING:
@@ -93,6 +95,8 @@ class Interpreter:
         self._streams.install(self._signals.retry)
         self._shell.attach(self._displays.publish)
         self._displays.install()
+        setattr(builtins, SHOW, self._displays.show_statement)
+        after_import("inspect", find_sources_of_classes)
         self._rehearse()
         failures = 0
         while failures < _MAX_FAILURES:
@@ -100,6 +104,7 @@ class Interpreter:
             try:
                 if not self._data:
                     self._signals.run_pending()
+                    self._namespace.run_tasks_until(control)
                     # No Python code runs between the system call and the record of its result.
                     self._data.extend(map(control.recv, (_RECEIVE,)))
                 data = self._data.popleft()
@@ -218,6 +223,7 @@ class Interpreter:
             return "INTERRUPTED", error
         except BaseException as error:  # noqa: BLE001 - whatever user code raises is a result
             self._signals.disarm()
+            record_last_error(error)
             return "ERROR", error
         return "OK", None
 
