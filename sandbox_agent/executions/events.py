@@ -111,7 +111,7 @@ class _ResultParts:
                 )
             self._buffer = bytearray()
         if self._left_out and not self._parts:
-            # Readers of text learn of it too.
+            # Readers of text need to know, too.
             text = self.result.data.get("text/plain", b"")
             self.result.data["text/plain"] = b"\n".join(filter(None, [text, *map(str.encode, self._left_out)]))
             self._left_out.clear()

@@ -56,7 +56,8 @@ def test_a_wrong_indentation_is_still_an_error(run):
 )
 def test_a_task_that_one_cell_starts_runs_between_cells_and_another_awaits_it(run, start):
     first = run(
-        "import asyncio, time\nasync def work():\n    await asyncio.sleep(0.2)\n    print('late')\n    return time.time()\n"
+        "import asyncio, time\n"
+        "async def work():\n    await asyncio.sleep(0.2)\n    print('late')\n    return time.time()\n"
         f"task = {start}"
     )
     assert first.error is None
@@ -99,7 +100,8 @@ def test_a_value_whose_repr_raises_is_the_cells_error(run):
 
 def test_another_form_that_raises_leaves_the_text(run):
     execution = run(
-        "class Half:\n    def __repr__(self): return 'half'\n    def _repr_html_(self): raise ValueError('no html')\nHalf()"
+        "class Half:\n    def __repr__(self): return 'half'\n"
+        "    def _repr_html_(self): raise ValueError('no html')\nHalf()"
     )
     assert (execution.text, execution.error, execution.stdout) == ("half", None, "")
 
@@ -141,10 +143,11 @@ def test_ast_node_interactivity_decides_which_values_are_shown(run, mode, texts)
 def test_inspect_finds_the_source_of_functions_and_classes(run):
     run("class A:\n    x = 1")
     run("class B(A):\n    def f(self): return 2\n\n\ndef g(): return 3")
-    code = "import inspect\n[inspect.getsource(x).strip() for x in (A, B, B.f, g)]"
-    assert (
-        run(
-            f"{code} == {['class A:' + chr(10) + '    x = 1', 'class B(A):' + chr(10) + '    def f(self): return 2', 'def f(self): return 2', 'def g(): return 3']}"
-        ).text
-        == "True"
-    )
+    sources = [
+        "class A:\n    x = 1",
+        "class B(A):\n    def f(self): return 2",
+        "def f(self): return 2",
+        "def g(): return 3",
+    ]
+    run("import inspect")
+    assert run("[inspect.getsource(x).strip() for x in (A, B, B.f, g)] == " + repr(sources)).text == "True"
