@@ -31,7 +31,7 @@ class Receiver(Protocol):
     """Handles the frames of a FrameSocket."""
 
     def on_read(self) -> None:
-        """Handle the start of a read, before its frames."""
+        """Handle the start of a read, before any byte is read."""
 
     def on_frame(self, frame: Frame) -> None:
         """Handle a frame. A FrameError ends the connection."""
@@ -112,13 +112,14 @@ class FrameSocket:
         if not self._open:
             return
         reason = "the other side closed the connection"
+        self._receiver.on_read()
         try:
             data = self._socket.recv(_RECEIVE)
         except (BlockingIOError, InterruptedError):
+            self._receiver.on_round()
             return
         except OSError as error:
             data, reason = b"", str(error)
-        self._receiver.on_read()
         try:
             for frame in self._decoder.feed(data):
                 self._receiver.on_frame(frame)

@@ -56,6 +56,8 @@ class FrameType(enum.IntEnum):
 _TYPES: Final = {int(type_): type_ for type_ in FrameType}
 # json.dumps would create an encoder each time.
 _encode_json: Final = json.JSONEncoder(separators=(",", ":")).encode
+# User code of an interpreter may replace json.loads.
+_decode_json: Final = json.loads
 
 
 class Stream(enum.IntEnum):
@@ -91,7 +93,7 @@ class Frame:
             FrameError: The payload is not a JSON object.
         """
         try:
-            value = json.loads(bytes(self.body))
+            value = _decode_json(bytes(self.body))
         except (ValueError, RecursionError) as error:
             raise FrameError("payload is not JSON") from error
         if not isinstance(value, dict):

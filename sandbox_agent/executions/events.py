@@ -77,6 +77,7 @@ class _ResultParts:
         )
         self._parts = _read_parts(value)
         self._room = MAX_RESULT
+        self._left_out: list[str] = []
         self._buffer = bytearray()
         self._skip_empty()
 
@@ -105,12 +106,15 @@ class _ResultParts:
                 self.result.data[name] = bytes(self._buffer)
                 self._room -= size
             else:
-                note = (
+                self._left_out.append(
                     f"<{name} of {size} bytes exceeds the limit of {MAX_RESULT} bytes per result: write it to a file>"
                 )
-                if "text/plain" not in self.result.data:
-                    self.result.data["text/plain"] = note.encode()
             self._buffer = bytearray()
+        if self._left_out and not self._parts:
+            # Readers of text need to know, too.
+            text = self.result.data.get("text/plain", b"")
+            self.result.data["text/plain"] = b"\n".join(filter(None, [text, *map(str.encode, self._left_out)]))
+            self._left_out.clear()
 
 
 class CellTranslator:

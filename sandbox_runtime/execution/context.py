@@ -11,7 +11,7 @@ from sandbox_link.frames import Frame, FrameError, FrameType, Stream
 from sandbox_link.protocol import OperationError
 from sandbox_runtime.execution.execution import INTERRUPT_GRACE, Execution
 from sandbox_runtime.execution.interpreter_slot import InterpreterSlot
-from sandbox_runtime.interpreters.exit_status import read_end, read_status
+from sandbox_runtime.interpreters.exit_status import describe_end, read_end, read_status
 from sandbox_runtime.typecheck.cell_history import Cell, CellHistory
 
 if TYPE_CHECKING:
@@ -67,6 +67,8 @@ class Context:
         self._waiting: deque[tuple[Execution, TypeGate | None]] = deque()
         # Output of children and C code while no cell runs. The next cell shows it.
         self._early_output: deque[tuple[Stream, bytes]] = deque(maxlen=_MAX_EARLY_OUTPUT)
+        # Describes the end of a process between two cells, for the next cell.
+        self._loss = ""
         self._history = CellHistory()
         self._checking: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -220,6 +222,8 @@ class Context:
             if oom:
                 self._current.send_event(self._oom_guard.error_event())
             self._finish(self._current, reason, exit_code, restarted=True)
+        elif self.execution_count:
+            self._loss = describe_end(number, exit_code, oom=oom)
         self.execution_count = 0
         self._on_exit(self, reason)
         self._start_next()
@@ -244,6 +248,10 @@ class Context:
         for stream, data in self._early_output:
             execution.write(stream, data)
         self._early_output.clear()
+        if self._loss and execution.task is None:
+            execution.follows_loss = True
+            execution.write(Stream.STDERR, f"{self._loss} Its variables are lost.\n".encode())
+            self._loss = ""
         execution.sink.on_writable = self._on_writable
         if gate is None:
             self._run(execution, interpreter)

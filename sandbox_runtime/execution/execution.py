@@ -34,6 +34,7 @@ class Execution:
     Attributes:
         timed_out: True once its deadline has passed.
         interrupted: True once it was interrupted on request.
+        follows_loss: True if the process has ended since the previous cell, which had variables.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class Execution:
         self.task = task
         self.timed_out = False
         self.interrupted = False
+        self.follows_loss = False
         self._limit = OutputLimit(output_bytes)
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
@@ -127,7 +129,7 @@ class Execution:
             "status": "TIMED_OUT" if self.timed_out else status,
             "exit_code": exit_code,
             "duration": self._loop.time() - self._started if self._started else 0.0,
-            "context_restarted": context_restarted,
+            "context_restarted": context_restarted or self.follows_loss,
             "dropped_bytes": self._limit.dropped,
             "execution_count": self._number,
         }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from functools import lru_cache
 from typing import Final
 
@@ -31,3 +32,19 @@ def read_end(status: int | None) -> tuple[int, int]:
         return 0, 0
     code = os.waitstatus_to_exitcode(status)
     return (-code, _SIGNAL_EXIT - code) if code < 0 else (0, code)
+
+
+def describe_end(number: int, exit_code: int, *, oom: bool) -> str:
+    """Describe in a sentence how an interpreter ended between two cells.
+
+    Args:
+        number: The signal that ended it, or 0.
+        exit_code: Its exit code.
+        oom: True if it was killed because memory ran out.
+    """
+    if oom:
+        return "The interpreter was killed since the previous cell, because it ran out of memory."
+    if number:
+        name = signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
+        return f"The interpreter was killed since the previous cell, by {name}."
+    return f"The interpreter has ended since the previous cell, with exit code {exit_code}."

@@ -196,9 +196,14 @@ class Interpreter:
         self._listener.on_frame(frame)
 
     def on_read(self) -> None:
-        """Hold back the output of the frames that follow."""
+        """Hold back the output of the frames that follow, and read first what was printed before them.
+
+        Before it starts a program, the interpreter waits until its own output was read. So the bytes that are in the
+        pipes now come before the frames that are read next.
+        """
         if self._output is not None:
             self._output.hold()
+        self.drain_pipes()
 
     def on_round(self) -> None:
         """Send the output without waiting for the loop's next round."""

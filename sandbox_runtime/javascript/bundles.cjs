@@ -4,6 +4,18 @@
 'use strict';
 
 const { inspect } = require('node:util');
+const {
+  Array,
+  ArrayBuffer,
+  Buffer,
+  JSON,
+  Number,
+  Object,
+  RangeError,
+  Symbol,
+  TypeError,
+  Uint8Array,
+} = require('./globals.cjs');
 
 const MAX_TEXT = 1 << 20;
 const MAX_BUNDLE = 3 << 20; // fits into a message of the agent and into the ring

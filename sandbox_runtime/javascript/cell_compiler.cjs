@@ -34,6 +34,7 @@ function compileCell({ source, language, fileName, known, constants, epoch }) {
   const isTypeScript = language === 'typescript';
   const stripped = isTypeScript ? stripTypes(source) : { code: source, maps: [] };
   const tree = parse(stripped, source);
+  refuseUsing(tree, stripped, source);
   const edits = new Edits(stripped.code);
   const declarations = new Declarations(known, edits, HELPER);
   rewrite(tree, stripped.code, edits, declarations, { isTypeScript, isTransformed: stripped.maps.length > 0, epoch });
@@ -80,6 +81,16 @@ function parse({ code, maps }, source) {
   throw new CellSyntaxError(message, source, line, column);
 }
 
+/** Refuses `using` at the top level: its names must live on in the next cells, so nothing would dispose of them. */
+function refuseUsing({ body }, { code, maps }, source) {
+  const found = body.find(({ type, kind }) => type === 'VariableDeclaration' && kind.endsWith('using'));
+  if (!found) return;
+  const before = code.slice(0, found.start).split('\n');
+  const { line, column } = createLocator(maps)(before.length, before.at(-1).length);
+  const message = `'${found.kind}' has no effect at the top level of a cell: put it into a block { ... }`;
+  throw new CellSyntaxError(message, source, line, column);
+}
+
 /** Parses a cell such as `{a: 1}` as an object literal, because its author means one. Returns null for other cells. */
 function parseObject(code) {
   const start = code.search(/\S/);
@@ -99,8 +110,9 @@ function rewrite(tree, code, edits, declarations, options) {
   const last = tree.body.findLast((statement) => !isNothing(statement));
   const value = last && valueOf(last);
   if (value) {
-    edits.open(value.start, `${HELPER}.result((`);
-    edits.close(value.end, '))');
+    // A promise is awaited, as the author of `main()` expects.
+    edits.open(value.start, `${HELPER}.isStale(${options.epoch}, await ${HELPER}.settled((`);
+    edits.close(value.end, `))) ? ${NEVER} : ${HELPER}.result(${HELPER}.value())`);
   }
   walk(tree, (node, parent, isNested) => {
     const isTop = parent === tree || (parent?.type.startsWith('Export') && parent.declaration === node);

@@ -5,6 +5,7 @@
 'use strict';
 
 const { inspect } = require('node:util');
+const { Array, Error, String } = require('./globals.cjs');
 
 const MAX_STACK = 64 << 10;
 const MAX_CAUSES = 5;

@@ -7,8 +7,9 @@
 const fs = require('node:fs');
 const Module = require('node:module');
 const path = require('node:path');
-const { pathToFileURL } = require('node:url');
+const { fileURLToPath, pathToFileURL } = require('node:url');
 const vm = require('node:vm');
+const { Boolean, Error, Map, Object, String, SyntaxError, URL, process } = require('./globals.cjs');
 
 const EXTENSIONS = ['', '.ts', '.mts', '.js', '.mjs', '.cjs', '.cts', '.json'];
 
@@ -129,7 +130,15 @@ function packageOf(specifier) {
 /** Returns a `require` that always resolves from the current working directory. */
 function createCellRequire(mainModule) {
   const current = () => Module.createRequire(path.join(process.cwd(), 'cell.js'));
-  const cellRequire = (specifier) => current()(specifier);
+  const cellRequire = (specifier) => {
+    const own = current();
+    forgetIfEdited(own, specifier);
+    try {
+      return own(specifier);
+    } finally {
+      rememberLoaded();
+    }
+  };
   cellRequire.resolve = Object.assign((...given) => current().resolve(...given), {
     paths: (specifier) => current().resolve.paths(specifier),
   });
@@ -139,9 +148,65 @@ function createCellRequire(mainModule) {
   return cellRequire;
 }
 
+/** The modification time of each file of the session that `require` has loaded, by path. */
+const requiredAt = new Map();
+
+/** Drops modules whose files were edited since they were loaded, and those that loaded them, from the cache. */
+function forgetIfEdited(own, specifier) {
+  let file;
+  try {
+    file = own.resolve(specifier);
+  } catch {
+    return; // require reports the error
+  }
+  if (path.isAbsolute(file)) forget(file, new Set());
+}
+
+function rememberLoaded() {
+  for (const file of Object.keys(require.cache)) {
+    if (!requiredAt.has(file) && !file.includes('/node_modules/')) requiredAt.set(file, modifiedAt(file));
+  }
+}
+
+/** Returns true if a module, or one that it requires, was edited. */
+function forget(file, seen) {
+  const loaded = require.cache[file];
+  if (!loaded || seen.has(file) || file.includes('/node_modules/')) return false;
+  seen.add(file);
+  const isEdited = requiredAt.has(file) && requiredAt.get(file) !== modifiedAt(file);
+  const isStale = loaded.children.map((child) => forget(child.filename, seen)).includes(true) || isEdited;
+  if (isStale) {
+    delete require.cache[file];
+    requiredAt.delete(file);
+  }
+  return isStale;
+}
+
+function modifiedAt(file) {
+  return fs.statSync(file, { bigint: true, throwIfNoEntry: false })?.mtimeNs;
+}
+
+/** Lets files leave out the ending of a relative import, as cells may and as TypeScript does. */
+function completeEndings() {
+  Module.registerHooks({
+    resolve(specifier, context, next) {
+      try {
+        return next(specifier, context);
+      } catch (error) {
+        const isFile = /^\.{1,2}\//.test(specifier) && context.parentURL?.startsWith('file:');
+        if (error?.code !== 'ERR_MODULE_NOT_FOUND' || !isFile) throw error;
+        const file = fileURLToPath(new URL(specifier, context.parentURL));
+        const found = existing(file);
+        if (found === file) throw error;
+        return next(pathToFileURL(found).href, context);
+      }
+    },
+  });
+}
+
 /** Applies NODE_PATH after the environment changed. */
 function refreshModulePaths() {
   Module._initPaths();
 }
 
-module.exports = { createCellRequire, importModule, refreshModulePaths };
+module.exports = { completeEndings, createCellRequire, importModule, refreshModulePaths };

@@ -7,6 +7,7 @@
 const fs = require('node:fs');
 const path = require('node:path');
 const { MessageChannel, Worker } = require('node:worker_threads');
+const { Error, Number, Object, Reflect, process } = require('./globals.cjs');
 const { refreshModulePaths } = require('./imports.cjs');
 const { RingWriter, createRing } = require('./ring.cjs');
 const { StackTraces } = require('./stack_traces.cjs');

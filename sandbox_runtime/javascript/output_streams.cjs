@@ -5,6 +5,7 @@
 
 const { Console } = require('node:console');
 const { Writable } = require('node:stream');
+const { ArrayBuffer, Buffer, Object, TypeError, Uint8Array, console, process } = require('./globals.cjs');
 const { Kind } = require('./ring.cjs');
 
 /**

@@ -3,6 +3,7 @@
  */
 'use strict';
 
+const { Boolean, Buffer, JSON, RangeError, String, TypeError } = require('./globals.cjs');
 const { buildBundle, encodeBundle, imageType } = require('./bundles.cjs');
 const { Kind } = require('./ring.cjs');
 

@@ -8,6 +8,8 @@
  */
 'use strict';
 
+const { Atomics, Buffer, Int32Array, Math, Object, Promise, SharedArrayBuffer, Uint8Array } = require('./globals.cjs');
+
 const Kind = Object.freeze({ BODY: 0, STDOUT: 1, STDERR: 2, EVENT: 3, EXIT: 4, UNCAUGHT: 5 });
 
 const HEAD = 0; // bytes written, modulo 2^32

@@ -6,6 +6,7 @@
 
 const { findSourceMap } = require('node:module');
 const { receiveMessageOnPort } = require('node:worker_threads');
+const { Error, Map, Number, Object, String } = require('./globals.cjs');
 const { createLocator } = require('./positions.cjs');
 
 const standardFormat = Error.prepareStackTrace;

@@ -6,8 +6,21 @@
 
 const path = require('node:path');
 const { pathToFileURL } = require('node:url');
+const { isPromise } = require('node:util/types');
+const {
+  Boolean,
+  Buffer,
+  Number,
+  Object,
+  Promise,
+  String,
+  Symbol,
+  TypeError,
+  globalThis,
+  process,
+} = require('./globals.cjs');
 const { describeError } = require('./error_texts.cjs');
-const { createCellRequire, importModule } = require('./imports.cjs');
+const { completeEndings, createCellRequire, importModule } = require('./imports.cjs');
 const { installOutput } = require('./output_streams.cjs');
 const { createDisplay, sendResult } = require('./results.cjs');
 const { Kind } = require('./ring.cjs');
@@ -39,7 +52,9 @@ function defineHidden(name, value) {
 function createHelper(ring) {
   let awaited;
   return {
-    result: (value) => sendResult(ring, value),
+    result: ({ value }) => sendResult(ring, value),
+    /** Boxes a value, so that only real promises are awaited, and no other object with a `then`. */
+    settled: (value) => (isPromise(value) ? box(value) : { value }),
     import: importModule,
     rename: (target, name) => Object.defineProperty(target, 'name', { value: name }),
     set constant(_) {
@@ -66,13 +81,17 @@ function createHelper(ring) {
     get meta() {
       const filename = path.join(process.cwd(), 'cell.js');
       const url = pathToFileURL(filename).href;
-      const resolve = (specifier) => pathToFileURL(globalThis.require.resolve(specifier)).href;
+      const resolve = (specifier) => pathToFileURL(cellRequire.resolve(specifier)).href;
       return { url, filename, dirname: process.cwd(), main: true, resolve };
     },
     describe(thrown) {
       return thrown === EXIT ? null : describeError(thrown);
     },
   };
+}
+
+async function box(promise) {
+  return { value: await promise };
 }
 
 function isIterable(value) {
@@ -91,10 +110,13 @@ async function* eachUntil(isOver, iterable) {
   }
 }
 
+const cellModule = { id: '.', exports: {}, loaded: true, children: [], paths: [] };
+const cellRequire = createCellRequire(cellModule);
+
 function installModuleGlobals() {
-  const cellModule = { id: '.', exports: {}, loaded: true, children: [], paths: [] };
+  completeEndings();
   const define = (name, descriptor) => Object.defineProperty(globalThis, name, { configurable: true, ...descriptor });
-  define('require', { value: createCellRequire(cellModule), writable: true });
+  define('require', { value: cellRequire, writable: true });
   define('module', { value: cellModule, writable: true });
   define('exports', { value: cellModule.exports, writable: true });
   const setter = (name) => (value) => define(name, { value, writable: true });

@@ -5,18 +5,32 @@ import __future__
 
 import ast
 import contextlib
+import functools
 import inspect
 import linecache
+import re
+import sys
 import types
 from typing import TYPE_CHECKING, Any, Final
 
+from sandbox_runtime.python.shell_lines import strip_prompts
+
 if TYPE_CHECKING:
     import asyncio
+    import socket
 
     from sandbox_runtime.python.ipython import Shell
 
+CELL: Final = "<cell "
+"""Beginning of the file name of a cell."""
 MISSING: Final = object()
 """Stands for the value of a cell that has none."""
+SHOW: Final = "__sandbox_show__"
+"""Name of the function that shows a value which is not the cell's last."""
+_LOOP_USERS: Final = frozenset({"create_task", "ensure_future", "gather", "get_running_loop"})
+"""Functions that need a running event loop, which a cell without `await` lacks otherwise."""
+_RUNNERS: Final = frozenset({"run", "run_until_complete", "run_forever"})
+"""Functions that start a loop, which is impossible inside another one."""
 _NOT_A_START: Final = frozenset(" \t\f\r#)]}")
 _FUTURES: Final = {name: getattr(__future__, name).compiler_flag for name in __future__.all_feature_names}
 
@@ -33,6 +47,8 @@ class Namespace:
         self._shell = shell
         self._flags = 0
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._trace: Any = None
+        self._profile: Any = None
 
     def run(self, source: str, number: int) -> Any:
         """Run a cell and return the value of its last expression, or MISSING.
@@ -40,11 +56,16 @@ class Namespace:
         Raises:
             BaseException: Anything that the cell raises, including SyntaxError.
         """
-        filename = f"<cell {number}>"
+        source = strip_prompts(source)
+        filename = f"{CELL}{number}>"
         # linecache.checkcache never drops an entry without a time stamp.
         linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
         codes, has_value = self._compile_cell(source, filename)
-        value = self._evaluate(codes)
+        try:
+            value = self._evaluate(codes)
+        finally:
+            sys.setprofile(None)
+            sys.settrace(None)
         if not has_value or value is None or source.rstrip().endswith(";"):
             return MISSING
         self.module.__dict__["_"] = value
@@ -53,7 +74,7 @@ class Namespace:
     def _compile_cell(self, source: str, filename: str) -> tuple[list[types.CodeType], bool]:
         """Return the code of a cell, and True if its last statement is an expression."""
         parts = split_last_statement(source)
-        if parts is not None:
+        if parts is not None and self._shell.interactivity == "last_expr":
             # A syntax error, or IPython's syntax, is handled below, over the whole cell.
             with contextlib.suppress(SyntaxError):
                 tree = self._compile(parts[1], filename, "exec", ast.PyCF_ONLY_AST)
@@ -61,6 +82,7 @@ class Namespace:
                     return [self._compile(source, filename, "exec")], False
                 return [self._compile(parts[0], filename, "exec"), *self._compile_tree(tree, filename)], True
         tree = self._parse(source, filename)
+        _apply_interactivity(tree, self._shell.interactivity)
         has_value = bool(tree.body) and isinstance(tree.body[-1], ast.Expr)
         return self._compile_tree(tree, filename), has_value
 
@@ -88,37 +110,86 @@ class Namespace:
         return code
 
     def _evaluate(self, codes: list[types.CodeType]) -> Any:
-        # If any part of a cell awaits, the whole cell runs inside the loop.
-        if any(code.co_flags & inspect.CO_COROUTINE for code in codes):
+        # If any part of a cell awaits or starts a task, the whole cell runs inside the loop.
+        names = {name for code in codes for name in code.co_names}
+        if any(code.co_flags & inspect.CO_COROUTINE for code in codes) or (
+            names & _LOOP_USERS and not names & _RUNNERS
+        ):
             return self._await(self._evaluate_in_loop(codes))
+        if "get_event_loop" in names:
+            # asyncio.run leaves none behind.
+            self._set_loop()
         value = None
         for code in codes:
-            value = eval(code, self.module.__dict__)  # noqa: S307 - running user code is the purpose
+            value = self._run_code(code)
         return value
 
     async def _evaluate_in_loop(self, codes: list[types.CodeType]) -> Any:
         value = None
         for code in codes:
-            value = eval(code, self.module.__dict__)  # noqa: S307 - running user code is the purpose
+            value = self._run_code(code)
             if code.co_flags & inspect.CO_COROUTINE:
                 value = await value
         return value
 
+    def _run_code(self, code: types.CodeType) -> Any:
+        # The runtime's own code is not traced: functions that user code has set may raise.
+        try:
+            sys.settrace(self._trace)
+            sys.setprofile(self._profile)
+            return eval(code, self.module.__dict__)  # noqa: S307 - running user code is the purpose
+        finally:
+            self._trace, self._profile = sys.gettrace(), sys.getprofile()
+            sys.setprofile(None)
+            sys.settrace(None)
+
+    def run_tasks_until(self, control: socket.socket) -> None:
+        """Run the tasks that cells have left behind, until a socket is readable."""
+        asyncio = sys.modules.get("asyncio")
+        loop = self._loop
+        if asyncio is None or loop is None or loop.is_closed() or not asyncio.all_tasks(loop):
+            return
+        loop.add_reader(control, loop.stop)
+        try:
+            loop.run_forever()
+        finally:
+            loop.remove_reader(control)
+
     def _await(self, coroutine: Any) -> Any:
+        loop = self._set_loop()
+        task = loop.create_task(coroutine)
+        try:
+            return loop.run_until_complete(task)
+        except BaseException:
+            if not task.done():
+                task.cancel()
+                loop.run_until_complete(sys.modules["asyncio"].gather(task, return_exceptions=True))
+            raise
+
+    def _set_loop(self) -> asyncio.AbstractEventLoop:
         # Few cells await, and importing asyncio takes as long as starting Python.
         import asyncio  # noqa: PLC0415
 
         if self._loop is None or self._loop.is_closed():
             self._loop = asyncio.new_event_loop()
         asyncio.set_event_loop(self._loop)
-        task = self._loop.create_task(coroutine)
-        try:
-            return self._loop.run_until_complete(task)
-        except BaseException:
-            if not task.done():
-                task.cancel()
-                self._loop.run_until_complete(asyncio.gather(task, return_exceptions=True))
-            raise
+        return self._loop
+
+
+def _apply_interactivity(tree: Any, mode: str) -> None:
+    """Change a cell so that it shows the values that IPython's option `ast_node_interactivity` asks for."""
+    body = tree.body
+    if mode == "last_expr_or_assign" and body and isinstance(body[-1], ast.Assign | ast.AugAssign | ast.AnnAssign):
+        target = body[-1].targets[0] if isinstance(body[-1], ast.Assign) else body[-1].target
+        if isinstance(target, ast.Name):
+            body.append(ast.copy_location(ast.Expr(ast.Name(target.id, ast.Load())), body[-1]))
+    elif mode == "all":
+        for node in body[:-1]:
+            if isinstance(node, ast.Expr):
+                node.value = ast.Call(ast.Name(SHOW, ast.Load()), [node.value], [])
+    elif mode == "none" and body and isinstance(body[-1], ast.Expr):
+        body.append(ast.copy_location(ast.Pass(), body[-1]))
+    ast.fix_missing_locations(tree)
 
 
 def split_last_statement(source: str) -> tuple[str, str] | None:
@@ -138,3 +209,24 @@ def split_last_statement(source: str) -> tuple[str, str] | None:
             rest = "\n".join(lines[number:])
             return None if "__future__" in rest else ("\n".join(lines[:number]) + "\n", "\n" * number + rest)
     return None
+
+
+def find_sources_of_classes(inspect: Any) -> None:
+    """Let `inspect.getsource` find classes that cells define, although `__main__` has no file."""
+    find_file = inspect.getfile
+
+    @functools.wraps(find_file)
+    def getfile(value: Any) -> str:
+        try:
+            found: str = find_file(value)
+        except (TypeError, OSError):
+            if not isinstance(value, type) or value.__module__ != "__main__":
+                raise
+            definition = re.compile(rf"^\s*class\s+{re.escape(value.__name__)}\b", re.MULTILINE)
+            for name, entry in reversed(list(linecache.cache.items())):
+                if name.startswith(CELL) and len(entry) > 1 and definition.search("".join(entry[2])):
+                    return name
+            raise
+        return found
+
+    inspect.getfile = getfile

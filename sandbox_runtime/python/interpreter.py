@@ -5,6 +5,7 @@ The entry point is `run_interpreter`.
 
 from __future__ import annotations
 
+import builtins
 import contextlib
 import importlib
 import json
@@ -13,25 +14,30 @@ import signal
 import site
 import socket
 import sys
+from collections import deque
 from functools import partial
+from os import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from sandbox_link.frames import Frame, FrameDecoder, FrameType, Stream
 from sandbox_runtime.linux import no_network
-from sandbox_runtime.python.cells import MISSING, Namespace
-from sandbox_runtime.python.interrupts import Interrupts
+from sandbox_runtime.python.cells import MISSING, SHOW, Namespace, find_sources_of_classes
+from sandbox_runtime.python.import_hooks import after_import
 from sandbox_runtime.python.ipython import Shell
 from sandbox_runtime.python.output.display import Displays
 from sandbox_runtime.python.output.frame_sender import FrameSender
 from sandbox_runtime.python.output.stdio import Streams
-from sandbox_runtime.python.output.tracebacks import describe_error
+from sandbox_runtime.python.output.tracebacks import describe_error, record_last_error
+from sandbox_runtime.python.signals import Signals
 
 if TYPE_CHECKING:
     from collections.abc import Callable, MutableMapping
     from typing import NoReturn
 
 _RECEIVE: Final = 1 << 18
+_MAX_FAILURES: Final = 100
+_MAX_TRIES: Final = 10
 # Encoded once: every cell ends with one of them.
 _CLOSE: Final = {
     status: json.dumps({"ok": {"status": status, "exit_code": 0}}).encode() for status in ("OK", "ERROR", "INTERRUPTED")
@@ -67,7 +73,7 @@ class Interpreter:
         self._decoder = FrameDecoder()
         self._sender = FrameSender()
         self._streams = Streams(self._sender)
-        self._interrupts = Interrupts()
+        self._signals = Signals(self._report)
         self._shell = Shell()
         self._displays = Displays(self._sender, self._streams, self._shell)
         self._namespace = Namespace(self._shell)
@@ -76,6 +82,7 @@ class Interpreter:
         self._pth_files: frozenset[str] = frozenset()
         self._cell: tuple[int, dict[str, Any]] | None = None
         self._code = bytearray()
+        self._data: deque[bytes] = deque()
 
     def prebuild(self) -> None:
         """Do as much as possible before the fork, without changing this process."""
@@ -85,14 +92,46 @@ class Interpreter:
     def serve(self, control: socket.socket) -> None:
         """Handle frames until the supervisor closes the socket."""
         self._sender.connect(control)
-        self._interrupts.install()
-        self._streams.install(self._interrupts.retry)
+        self._signals.install()
+        self._streams.install(self._signals.retry)
         self._shell.attach(self._displays.publish)
         self._displays.install()
+        setattr(builtins, SHOW, self._displays.show_statement)
+        after_import("inspect", find_sources_of_classes)
         self._rehearse()
-        while data := control.recv(_RECEIVE):
-            for frame in self._decoder.feed(data):
-                self._handle(frame)
+        failures = 0
+        while failures < _MAX_FAILURES:
+            # User code may raise in this thread from another one (PyThreadState_SetAsyncExc), at any line.
+            try:
+                if not self._data:
+                    self._signals.run_pending()
+                    self._namespace.run_tasks_until(control)
+                    # No Python code runs between the system call and the record of its result.
+                    self._data.extend(map(control.recv, (_RECEIVE,)))
+                data = self._data.popleft()
+                if not data:
+                    return
+                for frame in self._decoder.feed(data):
+                    self._handle_guarded(frame)
+                failures = 0
+            except BaseException as error:  # noqa: BLE001 - as above
+                failures += 1
+                self._report(f"An exception was raised in this thread while no cell ran: {error!r}\n")
+
+    def _handle_guarded(self, frame: Frame) -> None:
+        try:
+            self._handle(frame)
+        except BaseException as error:
+            if frame.channel == 0:
+                raise
+            # The client waits for the end of its cell.
+            self._sender.begin(frame.channel)
+            self._finish("ERROR", error)
+
+    def _report(self, text: str) -> None:
+        """Show a text with the next cell."""
+        with contextlib.suppress(Exception):
+            self._sender.output(Stream.STDERR, text.encode(errors="backslashreplace"))
 
     def _rehearse(self) -> None:
         """Run a trivial cell. It copies the memory shared with the zygote now, not while a client waits."""
@@ -158,33 +197,42 @@ class Interpreter:
             self._venv_changed = changed
             importlib.invalidate_caches()
             self._read_new_pth_files()
-        self._interrupts.install()
-        self._interrupts.expect(after_interrupt=bool(arguments.get("after_interrupt")))
+        self._signals.install()
+        self._signals.expect(after_interrupt=bool(arguments.get("after_interrupt")))
         self._sender.begin(channel)
         self._streams.resume()
-        status, error = self._run_guarded(work)
-        self._streams.pause()
-        self._sender.hold()
-        self._streams.flush()
+        try:
+            status, error = self._run_guarded(work)
+        except BaseException as late:  # noqa: BLE001 - raised by another thread just after the end
+            status, error = "ERROR", late
+        self._finish(status, error)
+
+    def _finish(self, status: str, error: BaseException | None) -> None:
+        streams, sender = self._streams, self._sender
+        for step in (streams.pause, streams.flush_c, sender.hold, streams.flush, partial(self._describe, error)):
+            _insist(step)
+        _insist(partial(sender.end, _CLOSE[status]))
+
+    def _describe(self, error: BaseException | None) -> None:
         if error is not None:
             self._sender.queue_event(describe_error(error, self._shell.format_error))
-        self._sender.end(_CLOSE[status])
 
     def _run_guarded(self, work: Callable[[], None]) -> tuple[str, BaseException | None]:
         try:
             try:
-                self._interrupts.arm()
+                self._signals.arm()
                 work()
             finally:
-                self._interrupts.disarm()
+                self._signals.disarm()
         except SystemExit as error:
-            self._interrupts.disarm()
+            self._signals.disarm()
             return ("OK", None) if error.code in (None, 0) else ("ERROR", error)
         except KeyboardInterrupt as error:
-            self._interrupts.disarm()
+            self._signals.disarm()
             return "INTERRUPTED", error
         except BaseException as error:  # noqa: BLE001 - whatever user code raises is a result
-            self._interrupts.disarm()
+            self._signals.disarm()
+            record_last_error(error)
             return "ERROR", error
         return "OK", None
 
@@ -206,6 +254,20 @@ class Interpreter:
         finally:
             self._displays.show_figures()
             self._shell.trigger("post_execute", "post_run_cell")
+            self._streams.flush_replaced()
+
+
+def _insist(step: Callable[[], None]) -> None:
+    """Do a step that may be repeated, although other threads of user code may raise exceptions in this one."""
+    for _ in range(_MAX_TRIES):
+        try:
+            step()
+        except OSError:
+            # The supervisor has gone.
+            return
+        except BaseException:  # noqa: BLE001, S112 - as above
+            continue
+        return
 
 
 def _replace_environment(environment: MutableMapping[str, str], wanted: dict[str, str]) -> None:
@@ -226,7 +288,7 @@ def _pth_files(folder: str) -> frozenset[str]:
 
 def _changed_at(path: str) -> int:
     try:
-        return os.stat(path).st_mtime_ns  # noqa: PTH116 - runs before every cell, and a Path costs 20 times as much
+        return stat(path).st_mtime_ns  # noqa: PTH116 - runs before every cell, and a Path costs 20 times as much
     except OSError:
         return 0
 

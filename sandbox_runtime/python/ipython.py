@@ -45,6 +45,7 @@ class Shell:
         self._publish = publish
         sys.modules["__main__"] = self.module
         if self.ipython is None:
+            builtins.get_ipython = self.build  # type: ignore[attr-defined]
             after_import("IPython", lambda _module: self.build())
         else:
             self.ipython.connect(publish)
@@ -88,6 +89,11 @@ class Shell:
         self.module.__dict__["__sandbox_shell__"] = run_shell_line
         return rewrite_shell_lines(source)
 
+    @property
+    def interactivity(self) -> str:
+        """IPython's option `ast_node_interactivity`: which values a cell shows."""
+        return "last_expr" if self.ipython is None else str(self.ipython.ast_node_interactivity)
+
     def trigger(self, *events: str) -> None:
         """Call the handlers of extensions, such as `autoreload`, for these events of IPython."""
         if self.ipython is not None:
@@ -95,8 +101,15 @@ class Shell:
                 self.ipython.trigger(event)
 
     def format(self, value: Any) -> dict[str, Any] | None:
-        """Format a value with IPython, as a dict of MIME type to content. Returns None if the shell is not built."""
-        return None if self.ipython is None else self.ipython.format(value)
+        """Format a value with IPython, as a dict of MIME type to content. Returns None if the image lacks IPython.
+
+        Builds the shell if need be, so that a value looks the same in every context.
+
+        Raises:
+            Exception: The value's `repr` raised it.
+        """
+        shell = self.build()
+        return None if shell is None else shell.format(value)
 
     def format_error(self, error: BaseException) -> list[str] | None:
         """Format a traceback in the mode of `%xmode`. Returns None if the user has not chosen a mode."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import builtins
 import os
 import sys
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -71,6 +72,7 @@ class SandboxShell(InteractiveShell):
 
     def init_display_formatter(self) -> None:
         """Install the formatter."""
+        self._failures: list[Any] | None = None
         self.formatter = _Formatter(parent=self)
         self.display_formatter = self.formatter
 
@@ -102,8 +104,30 @@ class SandboxShell(InteractiveShell):
         builtins.get_ipython = self.get_ipython  # type: ignore[attr-defined]
 
     def format(self, value: Any) -> dict[str, Any]:
-        """Format a value as a dict of MIME type to content. Returns {} if the value displayed itself."""
-        return dict(self.formatter.format(value)[0])
+        """Format a value as a dict of MIME type to content. Returns {} if the value displayed itself.
+
+        Raises:
+            Exception: The value has no text, because its `repr` raised this.
+        """
+        self._failures = []
+        try:
+            bundle = dict(self.formatter.format(value)[0])
+            if "text/plain" not in bundle:
+                for error in self._failures:
+                    raise error
+            for error in self._failures:
+                # Another form failed. The value is shown without it.
+                traceback.print_exception(error)
+        finally:
+            self._failures = None
+        return bundle
+
+    def showtraceback(self, exc_tuple: Any = None, *arguments: Any, **options: Any) -> None:
+        """Show a traceback, unless a formatter has failed: then `format` decides."""
+        if self._failures is None:
+            super().showtraceback(exc_tuple, *arguments, **options)
+        else:
+            self._failures.append(exc_tuple[1] if exc_tuple else sys.exc_info()[1])
 
     def trigger(self, event: str) -> None:
         """Call the handlers that extensions registered, but not IPython's own."""

@@ -12,14 +12,35 @@ from typing import Any, Final
 
 _SHELL_LINE: Final = re.compile(r"^(\s*)(!|%(?=pip\b|npm\b))(.*)$")
 _SPECIAL_SYNTAX: Final = re.compile(r"^\s*(?:[%!?,;/]|.*\?\s*$|[\w\s.,\[\]'\"]+=\s*[%!])", re.MULTILINE)
+_PROMPT: Final = re.compile(r"\s*(?:>>> ?|In \[\d+\]: ?)")
+_PROMPTS: Final = re.compile(r"^[ \t]*(?:(?:>>>|\.{3}|\.{3,}:)(?: |$)|In \[\d+\]: )", re.MULTILINE)
 _BASH: Final = "/bin/bash"
 _RECEIVE: Final = 1 << 16
+_PASTED: Final = frozenset(" \t\n>I")
+"""First characters of a source that may need changes. Others cost nothing."""
 _POLL_SECONDS: Final = 0.05
 
 
 def has_special_syntax(source: str) -> bool:
     """Return True if a source that is not Python may contain magics, shell lines or a request for help."""
     return _SPECIAL_SYNTAX.search(source) is not None
+
+
+def strip_prompts(source: str) -> str:
+    """Return a source without what comes with pasted code: byte-order mark, prompts, indentation of the first line.
+
+    Lines keep their numbers.
+    """
+    source = source.removeprefix("\ufeff")
+    if source[:1] not in _PASTED:
+        return source
+    if _PROMPT.match(source):
+        source = _PROMPTS.sub("", source)
+    first = source.lstrip("\n")
+    indent = first[: len(first) - len(first.lstrip(" \t"))]
+    if not indent:
+        return source
+    return "\n".join(line.removeprefix(indent) for line in source.split("\n"))
 
 
 def rewrite_shell_lines(source: str) -> str:

@@ -85,6 +85,11 @@ class Displays:
         self._sender.hold()
         self.send(bundle, is_main=True)
 
+    def show_statement(self, value: Any) -> None:
+        """Show the value of an expression that is not the cell's last, unless it is None."""
+        if value is not None:
+            self.display(value)
+
     def show_figures(self) -> None:
         """Show and close the open figures."""
         pyplot = sys.modules.get("matplotlib.pyplot")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import base64
 import io
-import json
 import sys
+from json import dumps, loads
 from typing import TYPE_CHECKING, Any, Final
 
 from sandbox_runtime.python.output.charts import CHART_MIME, describe_figure
@@ -29,8 +29,12 @@ _METHODS: Final = {
 _BINARY: Final = frozenset({"image/png", "image/jpeg", "application/pdf", "image/gif", "image/webp"})
 _PLAIN: Final = frozenset({str, int, float, complex, bool, bytes, list, tuple, dict, set, frozenset, range})
 """Types that have only a repr. Asking formatters for more would cost more than most cells."""
+_CONTAINERS: Final = frozenset({list, tuple, dict, set, frozenset})
+_LINE: Final = 80
+"""IPython spreads longer containers over several lines."""
 _MAX_PART: Final = 32 << 20
-_MAX_TEXT: Final = 4 << 20
+_MAX_TEXT: Final = 1 << 20
+"""Bytes of a value's text. With the other forms it must fit into a message of the agent."""
 _MAX_REPR: Final = 10_000
 _PLOTLY_MIME: Final = "application/vnd.plotly.v1+json"
 _BOKEH_MIME: Final = "application/vnd.bokeh.item+json"
@@ -44,7 +48,10 @@ def build_bundle(value: Any, formatter: Callable[[Any], dict[str, Any] | None] =
         formatter: IPython's formatters. Returns None if IPython is not available.
     """
     if type(value) in _PLAIN:
-        return encode_bundle({"text/plain": repr(value)})
+        text = repr(value)
+        # IPython would end a container that is too large by "...", without its size.
+        if type(value) not in _CONTAINERS or not _LINE <= len(text) <= _MAX_TEXT:
+            return encode_bundle({"text/plain": text})
     bundle = plotly_bundle(value) or formatter(value)
     if bundle is None:
         bundle = _find_formats(value)
@@ -176,13 +183,12 @@ def _encode(mime: str, content: Any) -> bytes | None:
         elif isinstance(content, str):
             data = base64.b64decode(content) if mime in _BINARY else content.encode(errors="backslashreplace")
         else:
-            data = json.dumps(content).encode()
+            data = dumps(content).encode()
     except (ValueError, TypeError, RecursionError):
         return None
     if mime == "text/plain" and len(data) > _MAX_TEXT:
-        return (
-            data[:_MAX_TEXT].decode(errors="ignore").encode() + f"... ({len(data) - _MAX_TEXT} bytes left out)".encode()
-        )
+        note = f"... ({len(data) - _MAX_TEXT} of {len(data)} bytes left out: write the value to a file)"
+        return data[:_MAX_TEXT].decode(errors="ignore").encode() + note.encode()
     return data if len(data) <= _MAX_PART else None
 
 
@@ -190,8 +196,8 @@ def _encode_json(content: Any) -> bytes:
     if isinstance(content, str):
         # Some values are JSON, others are plain strings.
         try:
-            json.loads(content)
+            loads(content)
         except ValueError:
-            return json.dumps(content).encode()
+            return dumps(content).encode()
         return content.encode()
-    return json.dumps(content).encode()
+    return dumps(content).encode()

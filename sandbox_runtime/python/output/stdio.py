@@ -2,21 +2,30 @@
 
 stdout has a text buffer and a byte buffer: a system call per print would be 20 times slower, a call of the byte buffer
 per print three times slower. A thread flushes stdout every 20 ms while a cell runs. stderr is not buffered, and flushes
-stdout first to keep the two in order. In a child that user code forks, both fall back to file descriptors 1 and 2.
+stdout first to keep the two in order. In a child that user code forks, both write to file descriptors 1 and 2.
+
+The output of other programs and of C code reaches the supervisor by pipes. To keep the order, everything is sent before
+a process starts, and the start waits until the supervisor has read it.
+
+User code may replace functions of the standard library, so this module keeps its own references to those that it calls
+while a cell runs.
 """
 
 from __future__ import annotations
 
 import builtins
 import contextlib
+import ctypes
 import io
 import os
 import sys
 import threading
-import time
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from os import write as write_descriptor
+from time import sleep
+from typing import TYPE_CHECKING, Any, Final
 
 from sandbox_link.frames import Stream
+from sandbox_runtime.linux.syscalls import libc
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,10 +36,21 @@ if TYPE_CHECKING:
 _BUFFER: Final = 256 << 10
 _FLUSH_SECONDS: Final = 0.02
 _ROUNDS_UNTIL_SLEEP: Final = 50
+_FORK_SECONDS: Final = 1.0
+"""Seconds that a fork waits for the flushing thread, which may have to wait for the client."""
+try:
+    _c_stdout = ctypes.c_void_p(ctypes.c_void_p.in_dll(libc, "stdout").value)
+    _count_pending, _flush_c = getattr(libc, "__fpending"), libc.fflush
+except (AttributeError, ValueError):  # another C library
+    _c_stdout = ctypes.c_void_p()
+_STARTS: Final = frozenset(
+    {"subprocess.Popen", "os.system", "os.posix_spawn", "os.fork", "os.forkpty", "os.exec", "pty.spawn"}
+)
+"""Audit events that come before the start of another program."""
 
 
 class _RawStream(io.RawIOBase):
-    """A byte stream that becomes frames."""
+    """A byte stream that becomes frames, or in a forked child output on a descriptor."""
 
     def __init__(self, sender: FrameSender, stream: Stream) -> None:
         super().__init__()
@@ -48,6 +68,8 @@ class _RawStream(io.RawIOBase):
 
     def write(self, data: Any) -> int:
         view = memoryview(data).cast("B")
+        if self._sender.is_in_child:
+            return write_descriptor(int(self._stream), view)
         self._before_write()
         self._sender.output(self._stream, view)
         return len(view)
@@ -67,8 +89,19 @@ class _RawStderr(_RawStream):
             self._stdout.flush()
 
 
-class _NoInput(io.StringIO):
+class _Buffer(io.BufferedWriter):
+    """A buffer that user code cannot close: a writer that it laid over this one closes it when it is collected."""
+
+    def close(self) -> None:
+        with contextlib.suppress(Exception):
+            self.flush()
+
+
+class _NoInput(io.TextIOWrapper):
     """An empty sys.stdin."""
+
+    def __init__(self) -> None:
+        super().__init__(io.BytesIO(), encoding="utf-8")
 
     def close(self) -> None:
         """Stay open: `exit()` closes sys.stdin, but the interpreter continues."""
@@ -84,7 +117,13 @@ class StdinNotAvailable(EOFError):  # noqa: N818 - users read this name
     __module__ = "builtins"
 
 
-def _refuse_input(prompt: object = "") -> NoReturn:
+_read_input = builtins.input
+
+
+def _input(prompt: object = "", /) -> str:
+    """Read a line of a sys.stdin that user code has set. The sandbox itself has none."""
+    if not isinstance(sys.stdin, _NoInput):
+        return _read_input(prompt)
     asked = f" (the prompt was {str(prompt)[:200]!r})" if str(prompt) else ""
     raise StdinNotAvailable(
         f"input() is not available: a sandbox has no keyboard{asked}. Assign the value in the code, or read it from a "
@@ -101,28 +140,36 @@ class Streams:
         self._wake = threading.Event()
         self._active = False
         self._asleep = True
+        # The flushing thread holds it, so that no child is forked with the lock of a buffer taken.
+        self._flushing = threading.Lock()
+        self._holds_flushing = False
         self._make()
 
     def _make(self) -> None:
-        self._stdout_buffer = io.BufferedWriter(_RawStream(self._sender, Stream.STDOUT), _BUFFER)
+        self._stdout_buffer = _Buffer(_RawStream(self._sender, Stream.STDOUT), _BUFFER)
         self.stdout = _text(self._stdout_buffer)
         self.stderr = _text(_RawStderr(self._sender, self.stdout), write_through=True)
 
     def install(self, tick: Callable[[], None]) -> None:
         """Replace the process's streams. The flushing thread calls `tick` every 20 ms while a cell runs."""
         self._tick = tick
-        builtins.input = _refuse_input
-        sys.stdin = _NoInput()
+        builtins.input = _input
+        sys.stdin = sys.__stdin__ = _NoInput()  # type: ignore[misc]  # code that captures output restores from these
         self.restore()
-        os.register_at_fork(before=self._before_fork, after_in_child=_after_fork)
+        sys.addaudithook(self._audit)
+        os.register_at_fork(
+            before=self._before_fork,
+            after_in_parent=self._after_fork_in_parent,
+            after_in_child=self._after_fork_in_child,
+        )
         threading.Thread(target=self._flush_regularly, name="sandbox-output", daemon=True).start()
 
     def restore(self) -> None:
         """Undo changes of an earlier cell to sys.stdout and sys.stderr."""
-        if self.stdout.closed or self.stderr.closed or self._stdout_buffer.closed:
+        if not (_is_usable(self.stdout) and _is_usable(self.stderr)):
             self._make()
-        sys.stdout = self.stdout
-        sys.stderr = self.stderr
+        sys.stdout = sys.__stdout__ = self.stdout  # type: ignore[misc]
+        sys.stderr = sys.__stderr__ = self.stderr  # type: ignore[misc]
 
     def resume(self) -> None:
         """Start flushing regularly, because a cell begins."""
@@ -139,9 +186,23 @@ class Streams:
 
     def flush(self) -> None:
         """Pass all buffered text to the sender."""
-        for stream in (self.stdout, self.stderr):
+        for stream in (self.stdout, self._stdout_buffer, self.stderr):
             with contextlib.suppress(ValueError, RuntimeError):
                 stream.flush()
+
+    def flush_c(self) -> None:
+        """Write what C code has buffered to the pipe, after all text of Python."""
+        if _c_stdout and _count_pending(_c_stdout):
+            self.flush()
+            self._sender.synchronize()
+            _flush_c(_c_stdout)
+
+    def flush_replaced(self) -> None:
+        """Flush the streams that user code has put in the place of ours."""
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not self.stdout and stream is not self.stderr:
+                with contextlib.suppress(Exception):
+                    stream.flush()
 
     def _flush_regularly(self) -> None:
         idle = 0
@@ -154,21 +215,54 @@ class Streams:
                 if not self._active:
                     self._wake.wait()
                 self._asleep = False
-            time.sleep(_FLUSH_SECONDS)
+            sleep(_FLUSH_SECONDS)
             if self._active:
-                with contextlib.suppress(ValueError, RuntimeError):
-                    self.stdout.flush()
-                self._sender.release_if_running()
-                self._tick()
+                # Whatever user code has broken, the next round may work.
+                with contextlib.suppress(BaseException):
+                    self._flush_now()
+
+    def _flush_now(self) -> None:
+        with self._flushing:
+            with contextlib.suppress(ValueError, RuntimeError):
+                self.stdout.flush()
+            self.flush_c()
+        self._sender.release_if_running()
+        self._tick()
+
+    def _audit(self, event: str, _arguments: Any) -> None:
+        if event in _STARTS and not self._sender.is_in_child:
+            self._before_start()
+
+    def _before_start(self) -> None:
+        """Send all output so far, because another program may write next."""
+        with contextlib.suppress(Exception):
+            self.flush_replaced()
+            self.flush()
+            self._sender.synchronize()
+            self.flush_c()
 
     def _before_fork(self) -> None:
-        with contextlib.suppress(ValueError, RuntimeError):
-            self.stdout.flush()
+        self._holds_flushing = self._flushing.acquire(timeout=_FORK_SECONDS)
+
+    def _after_fork_in_parent(self) -> None:
+        if self._holds_flushing:
+            self._holds_flushing = False
+            self._flushing.release()
+
+    def _after_fork_in_child(self) -> None:
+        # Nothing may be lost if the child is killed, and the lines of several children must not mix.
+        self._flushing = threading.Lock()
+        self._sender.disconnect()
+        with contextlib.suppress(Exception):
+            self.stdout.reconfigure(line_buffering=True)
 
 
-def _after_fork() -> None:
-    sys.stdout = open(1, "w", encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115 - stays open
-    sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115 - stays open
+def _is_usable(stream: io.TextIOWrapper) -> bool:
+    try:
+        return not stream.closed
+    except ValueError:
+        # User code has detached it.
+        return False
 
 
 def _text(buffer: Any, *, write_through: bool = False) -> io.TextIOWrapper:
@@ -178,5 +272,6 @@ def _text(buffer: Any, *, write_through: bool = False) -> io.TextIOWrapper:
 
 
 def protected_code() -> frozenset[CodeType]:
-    """Return the functions that no KeyboardInterrupt may enter: the buffer would send its content again."""
-    return frozenset({_RawStream.write.__code__, _RawStderr._before_write.__code__})  # noqa: SLF001 - its own module
+    """Return the functions that no signal handler of user code may enter: the buffer would send its content again."""
+    functions = (_RawStream.write, _RawStderr._before_write, Streams._audit)  # noqa: SLF001 - its own module
+    return frozenset(function.__code__ for function in functions)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -52,6 +53,15 @@ def describe_error(
         "value": _text_of(error)[:_MAX_VALUE],
         "traceback": [line[:_MAX_LINE] for line in lines],
     }
+
+
+def record_last_error(error: BaseException) -> None:
+    """Set `sys.last_value` and its companions, which `pdb.pm()`, `traceback.print_last()` and `%tb` read."""
+    frames = error.__traceback__
+    while frames is not None and frames.tb_frame.f_code.co_filename.startswith(_OWN_FOLDER):
+        frames = frames.tb_next
+    sys.last_type, sys.last_value, sys.last_traceback = type(error), error, frames
+    sys.last_exc = error  # type: ignore[attr-defined]  # since 3.12
 
 
 def name_limit(error: BaseException) -> str:
