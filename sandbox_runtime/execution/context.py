@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sandbox_link.frames import Frame, FrameError, FrameType, Stream
 from sandbox_link.protocol import OperationError
+from sandbox_runtime.execution.between_cells import BetweenCells
 from sandbox_runtime.execution.execution import INTERRUPT_GRACE, Execution
 from sandbox_runtime.execution.interpreter_slot import InterpreterSlot
 from sandbox_runtime.interpreters.exit_status import describe_end, read_end, read_status
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     from sandbox_runtime.limits.oom_guard import OomGuard
 
 _MAX_WAITING: Final = 256
-_MAX_EARLY_OUTPUT: Final = 64
-_MAX_EARLY_PIECE: Final = 4 << 10
 _KILLED_EXIT_CODE: Final = 128 + signal.SIGKILL
 
 
@@ -65,10 +64,7 @@ class Context:
         self._on_exit = on_exit
         self._current: Execution | None = None
         self._waiting: deque[tuple[Execution, TypeGate | None]] = deque()
-        # Output of children and C code while no cell runs. The next cell shows it.
-        self._early_output: deque[tuple[Stream, bytes]] = deque(maxlen=_MAX_EARLY_OUTPUT)
-        # Describes the end of a process between two cells, for the next cell.
-        self._loss = ""
+        self._between = BetweenCells()
         self._history = CellHistory()
         self._checking: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -206,7 +202,7 @@ class Context:
         """Pass on output of children and C code to the running cell, or keep its end for the next one."""
         execution = self._current
         if execution is None:
-            self._early_output.append((stream, data[-_MAX_EARLY_PIECE:]))
+            self._between.keep(stream, data)
             return
         execution.write(stream, data)
         if execution.is_blocked and self._slot.interpreter is not None:
@@ -223,7 +219,7 @@ class Context:
                 self._current.send_event(self._oom_guard.error_event())
             self._finish(self._current, reason, exit_code, restarted=True)
         elif self.execution_count:
-            self._loss = describe_end(number, exit_code, oom=oom)
+            self._between.lose(describe_end(number, exit_code, oom=oom))
         self.execution_count = 0
         self._on_exit(self, reason)
         self._start_next()
@@ -245,13 +241,7 @@ class Context:
             self.execution_count += 1
         execution.begin(self.id, self.execution_count, self._on_deadline, is_ready=interpreter.is_ready)
         self._oom_guard.wake()
-        for stream, data in self._early_output:
-            execution.write(stream, data)
-        self._early_output.clear()
-        if self._loss and execution.task is None:
-            execution.follows_loss = True
-            execution.write(Stream.STDERR, f"{self._loss} Its variables are lost.\n".encode())
-            self._loss = ""
+        self._between.report(execution)
         execution.sink.on_writable = self._on_writable
         if gate is None:
             self._run(execution, interpreter)

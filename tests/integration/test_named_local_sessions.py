@@ -204,6 +204,7 @@ def test_a_killed_keeper_leaves_no_process_and_the_files_are_kept(home):
 def test_what_outlives_a_killed_keeper_and_guard_ends_with_the_next_command(home, command):
     with Sandbox.create_local("demo") as sandbox:
         sandbox.run("setsid sleep 600 >/dev/null 2>&1 &")
+        until(lambda: any("sleep" in module_of(pid) for pid in processes_of(home)))
     before = {pid for pid in processes_of(home) if "sleep" in module_of(pid)}
     guard = process_of("demo", "process_guard.py")
     os.kill(guard, signal.SIGSTOP)

@@ -13,6 +13,8 @@ from sandbox_runtime.python.cells import MISSING, Namespace, split_last_statemen
 class PlainShell:
     """A shell without IPython's syntax."""
 
+    interactivity = "last_expr"
+
     def __init__(self) -> None:
         self.module = types.ModuleType("__main__")
 
