@@ -4,7 +4,7 @@
     sandbox-script --results ID      prints what was kept, a line of JSON for each, and deletes it
     sandbox-script --discard ID      prints the names alone, and deletes it
 
-It imports as little as possible before FILE does. docs/decisions/0022-files-run-as-commands.md says why it exists.
+It imports as little as possible before FILE does. docs/decisions/0020-files-run-as-commands.md says why it exists.
 """
 
 from __future__ import annotations
