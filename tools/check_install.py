@@ -32,9 +32,8 @@ DEADLINE: Final = 600
 """Seconds that any command may take on a busy machine."""
 OLDEST: Final = (3, 11)
 FRAMEWORKS: Final = {
-    "mcp": ["strands-agents", "openai-agents", "pydantic-ai-slim"],
-    # Its newest release does not allow mcp 2, which our server needs: docs/laptop.md runs the server by itself.
-    "local": ["langchain-mcp-adapters"],
+    # The newest release of the last one does not allow mcp 2.
+    "mcp": ["strands-agents", "openai-agents", "pydantic-ai-slim", "langchain-mcp-adapters"],
 }
 """Packages that an application may have in one environment with the wheel and that extra."""
 _NOT_PASSED: Final = frozenset({"KUBECONFIG", "PYTHONPATH", "VIRTUAL_ENV"})
