@@ -26,7 +26,7 @@ def session(kubectl: Kubectl) -> Iterator[str]:
 @pytest.fixture
 def sandbox(kubectl: Kubectl, session: str, tmp_path: Path):
     def run(*words: str, stdin: str = "") -> Any:
-        place = ["--kubeconfig", kubectl.kubeconfig, "-n", kubectl.namespace]
+        place = ["--kubeconfig", kubectl.kubeconfig, *([] if "-A" in words else ["-n", kubectl.namespace])]
         return subprocess.run(
             [sys.executable, "-m", "sandbox_client", *place, *words],
             input=stdin,
