@@ -52,7 +52,7 @@ _REASON_ADVICE: Final = {
     "TemplateNotFound": "Create the SandboxTemplate, or name another one with --template.",
     "RestoreFailed": "Check storage.endpoint, storage.cidrs, the credentials, and the bucket.",
     "StorageCredentialsMissing": "Set storage.existingSecret, or storage.accessKeyId and storage.secretAccessKey.",
-    "RoleNotAssumed": "See docs/operations/storage-credentials.md for the role and its trust policy.",
+    "RoleNotAssumed": "Check storage.endpoint, the role and its trust policy (docs/operations/storage-credentials.md).",
     "AgentUnreachable": "Check that no NetworkPolicy keeps the operator from the pods' port 8444.",
 }
 _TROUBLESHOOTING: Final = "docs/troubleshooting.md explains each reason."

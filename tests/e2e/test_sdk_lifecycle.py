@@ -189,7 +189,7 @@ def test_stored_workspaces_outlive_their_sessions_and_are_deleted_only_when_unus
         assert sandbox.workspace.push().files_saved == 1
     options = ("--store", store["store"], "--endpoint-url", store["endpoint_url"])
     code, _, said = run_cli(place, "workspaces", "delete", name, "--yes", *options)
-    assert (code, f"in use by session {name}" in said) == (1, True)
+    assert (code, f"in use by session {name}" in said) == (125, True)
     with cluster.workspaces(**store) as stored:
         found = stored.get(name)
         assert found.bytes > 1000

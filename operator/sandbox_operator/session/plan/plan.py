@@ -123,6 +123,9 @@ def _plan_serving(  # noqa: PLR0911 - one return per state of the agent
         condition = Condition("Starting", *(pod.problem or (connecting, observation.agent_problem)))
         return _with_start_deadline(observation, pod, condition, now, timing)
     if agent.state == "BLANK":
+        if pod.problem:
+            # Bind needs the other container, too.
+            return _with_start_deadline(observation, pod, Condition("Starting", *pod.problem), now, timing)
         return bind(observation, pod, now, timing, Condition("Starting", "Binding"))
     lifecycle = observation.session.spec.lifecycle
     # This also applies to a drained agent: draining is the first step of deleting the session.
