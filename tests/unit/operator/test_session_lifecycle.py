@@ -430,7 +430,8 @@ async def test_an_image_that_cannot_be_pulled_is_named_and_fails_at_the_deadline
     assert world.status()["phase"] == "Ready"
 
 
-async def test_an_image_that_cannot_be_pulled_is_named_also_while_the_agent_runs_already(world):
+@pytest.mark.parametrize("does_answer", [False, True])
+async def test_an_image_that_cannot_be_pulled_is_named_also_while_the_agent_runs_already(world, does_answer):
     world.add_template()
     world.add_session()
     await world.operator.settle()
@@ -439,10 +440,12 @@ async def test_an_image_that_cannot_be_pulled_is_named_also_while_the_agent_runs
         {"name": "sandbox", "image": "none:1", "state": {"waiting": {"reason": "ImagePullBackOff"}}},
     ]
     status = {"phase": "Pending", "podIP": "10.9.9.9", "containerStatuses": statuses}
-    world.agents.unreachable.add(naming.server_name(world.pod(), NAMESPACE))
+    if not does_answer:
+        world.agents.unreachable.add(naming.server_name(world.pod(), NAMESPACE))
     world.kube.change(PODS, NAMESPACE, world.pod(), {"status": status})
     await world.operator.settle()
     assert world.condition() == ("False", "ImagePullFailed", "container sandbox: image none:1: cannot be pulled")
+    assert world.agents.requests == []
 
 
 async def test_a_template_that_is_gone_does_not_disturb_a_running_session(world):
