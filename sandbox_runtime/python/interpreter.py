@@ -66,6 +66,10 @@ def run_interpreter(control_fd: int) -> NoReturn:
         os._exit(0)
 
 
+class InitializationError(Exception):
+    """The process could not be prepared. It must run no cell: the environment or the network filter may be missing."""
+
+
 class Interpreter:
     """The process of one context."""
 
@@ -114,6 +118,8 @@ class Interpreter:
                 for frame in self._decoder.feed(data):
                     self._handle_guarded(frame)
                 failures = 0
+            except InitializationError:
+                raise
             except BaseException as error:  # noqa: BLE001 - as above
                 failures += 1
                 self._report(f"An exception was raised in this thread while no cell ran: {error!r}\n")
@@ -123,7 +129,7 @@ class Interpreter:
             self._handle(frame)
         except BaseException as error:
             if frame.channel == 0:
-                raise
+                raise InitializationError from error
             # The client waits for the end of its cell.
             self._sender.begin(frame.channel)
             self._finish("ERROR", error)
@@ -201,10 +207,7 @@ class Interpreter:
         self._signals.expect(after_interrupt=bool(arguments.get("after_interrupt")))
         self._sender.begin(channel)
         self._streams.resume()
-        try:
-            status, error = self._run_guarded(work)
-        except BaseException as late:  # noqa: BLE001 - raised by another thread just after the end
-            status, error = "ERROR", late
+        status, error = self._run_guarded(work)
         self._finish(status, error)
 
     def _finish(self, status: str, error: BaseException | None) -> None:
