@@ -241,3 +241,15 @@ def with_session_options(function: Callable[..., Any]) -> Callable[..., Any]:
     ):
         function = option(function)
     return function
+
+
+def read_pair(word: str, option: str) -> tuple[str, str]:
+    """Split the value KEY=VALUE of an option.
+
+    Raises:
+        BadParameter: It has no key, or no `=`.
+    """
+    key, separator, value = word.partition("=")
+    if not separator or not key:
+        raise click.BadParameter(f"{word!r} is not KEY=VALUE", param_hint=option)
+    return key, value

@@ -22,7 +22,7 @@ MAX_SNIPPET: Final = 300
 """Maximum number of characters of failed code that an error repeats."""
 NO_OUTPUT: Final = "(no output)"
 ContentStyle = Literal["anthropic", "openai", "langchain", "mcp"]
-"""Whose content blocks `ToolResult.to_content` returns."""
+"""Format of the content blocks that `ToolResult.to_content` returns."""
 
 
 @dataclass(frozen=True, slots=True)

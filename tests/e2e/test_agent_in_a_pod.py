@@ -41,7 +41,7 @@ def deploy(kubectl: Kubectl, client_image: str, operator_is_up: None) -> Iterato
 
 
 def logs(kubectl: Kubectl) -> str:
-    """What the agent's last run wrote."""
+    """Return the log of the agent's last run."""
     try:
         return kubectl("logs", "--selector=app=agent", "--tail=50")
     except RefusedError:

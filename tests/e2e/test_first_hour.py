@@ -1,4 +1,4 @@
-"""What a newcomer to a cluster does first: install without reading, follow the notes, ask the doctor, uninstall."""
+"""The first hour with a cluster: install without reading, follow the notes, ask the doctor, uninstall."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""What every error must say. Tables of errors (SDK, command line, tools, MCP) check their messages with this."""
+"""Rules for every error message. Tables of errors (SDK, command line, tools, MCP) use them."""
 
 import re
 

@@ -14,7 +14,7 @@ TIMEOUT = 90.0
 
 @dataclass
 class Shown:
-    """What one cell of the notebook showed, in order.
+    """Messages that one cell of the notebook showed, in order.
 
     `outputs` has the content of each message: `("stdout", text)`, `("stderr", text)`, `("display", mime bundle)`,
     `("result", mime bundle)` and `("error", lines of the traceback)`.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from sandbox_client.cli.options import read_pair
 from sandbox_client.cluster.session_request import SessionRequest
 from sandbox_client.errors import InvalidArgument
 
@@ -39,7 +40,7 @@ _OPTIONS: Final = (
     ),
 )
 _WRITTEN: Final = {"name": "NAME", "labels": "--label", "resources": "--cpu, --memory, --limits or --requests"}
-"""What the user wrote for the arguments of SessionRequest that are not called like their option."""
+"""Option names of those arguments of SessionRequest that have another name."""
 
 
 def with_create_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -84,9 +85,7 @@ def _check(request: SessionRequest) -> None:
 def _pairs(words: Iterable[str], option: str) -> dict[str, str]:
     pairs: dict[str, str] = {}
     for word in words:
-        key, separator, value = word.partition("=")
-        if not separator or not key:
-            raise click.BadParameter(f"{word!r} is not KEY=VALUE", param_hint=option)
+        key, value = read_pair(word, option)
         if key in pairs:
             raise click.BadParameter(f"{key} is given twice", param_hint=option)
         pairs[key] = value

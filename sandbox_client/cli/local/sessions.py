@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from sandbox_client.cli.options import Target, with_target
+from sandbox_client.cli.options import Target, read_pair, with_target
 from sandbox_client.local.address import LOCAL_PREFIX, check_local_name
 from sandbox_client.options import LOCAL_DEFAULTS
 
@@ -111,17 +111,12 @@ def create(target: Target, name: str, env: tuple[str, ...], **options: Any) -> N
     places = {key: options.pop(key) for key in ("workspace", "store", "idle_timeout", "lifetime", "on_idle")}
     given = {key: value for key, value in options.items() if value is not None}
     with target.printer.spinner(f"Creating local/{bare}") as step:
-        chosen: Any = complete({**given, "env": dict(map(_pair, env)), "on_progress": step}, LOCAL_DEFAULTS)
+        chosen: Any = complete(
+            {**given, "env": dict(read_pair(word, "--env") for word in env), "on_progress": step}, LOCAL_DEFAULTS
+        )
         record = asyncio.run(create(LocalRequest(bare, **places), chosen))
     target.printer.write_stderr("a local session: the code runs as your user on this machine, without isolation\n")
     target.printer.print({"name": record.address, "status": "ready"}, record.address)
-
-
-def _pair(word: str) -> tuple[str, str]:
-    key, separator, value = word.partition("=")
-    if not separator or not key:
-        raise click.BadParameter(f"{word!r} is not KEY=VALUE", param_hint="--env")
-    return key, value
 
 
 def list_objects() -> list[dict[str, Any]]:

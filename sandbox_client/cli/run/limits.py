@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from sandbox_client.cli.options import read_pair
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -79,16 +81,9 @@ def with_limits(timeout_help: str) -> Callable[[Callable[..., Any]], Callable[..
             env: tuple[str, ...],
             **kwargs: Any,
         ) -> Any:
-            limits = Limits(timeout, memory, file_size, dict(_pair(word) for word in env))
+            limits = Limits(timeout, memory, file_size, dict(read_pair(word, "--env") for word in env))
             return function(*args, limits=limits, **kwargs)
 
         return command
 
     return decorate
-
-
-def _pair(word: str) -> tuple[str, str]:
-    key, separator, value = word.partition("=")
-    if not separator or not key:
-        raise click.BadParameter(f"{word!r} is not KEY=VALUE", param_hint="--env")
-    return key, value

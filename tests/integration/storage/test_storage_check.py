@@ -1,4 +1,4 @@
-"""What `sandbox doctor` learns of a store: each kind of request, and that conditions hold."""
+"""The check of a store for `sandbox doctor`: each kind of request, and that conditions hold."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What to run if an extra is missing, and commands that explain themselves without their extra."""
+"""Advice for a missing extra, and commands that explain themselves without their extra."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""What a template may add to its pods, what it may not, and that nothing of it weakens a pod's isolation."""
+"""Parts that a template may add to its pods. None may weaken a pod's isolation."""
 
 import copy
 

@@ -1,4 +1,4 @@
-"""What `make release` writes beside the builds of other programs."""
+"""The files that `make release` writes itself."""
 
 import subprocess
 import tarfile
