@@ -141,8 +141,13 @@ def prove_mcp(here: Environment) -> None:
         # It ends with its input, which therefore stays open until it has answered.
         server.stdin.write("".join(json.dumps({"jsonrpc": "2.0", **request}) + "\n" for request in _REQUESTS))
         server.stdin.flush()
-        answers = [server.stdout.readline() for request in _REQUESTS if "id" in request]
-    expect('"execute_code"', answers[-1])
+        # What it says on stderr comes before, between or behind the answers.
+        output = ""
+        for line in server.stdout:
+            output += line
+            if '"id":2' in line:
+                break
+    expect('^{.*"execute_code"', output)
 
 
 def prove_tracing(here: Environment) -> None:
