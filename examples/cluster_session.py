@@ -6,8 +6,7 @@ Run it with `python examples/cluster_session.py [NAMESPACE]`. The kubeconfig's c
 import asyncio
 import sys
 
-from sandbox_client import AsyncSandbox, SessionFailed
-from sandbox_client.cluster.sessions import Cluster, ClusterOptions
+from sandbox_client import AsyncCluster, AsyncSandbox, SessionFailed
 
 
 async def main(namespace: str | None) -> None:
@@ -28,18 +27,13 @@ async def main(namespace: str | None) -> None:
         )
         print("saved as generation", report.generation)
 
-    cluster = await Cluster.open(ClusterOptions(namespace=namespace))
-    await cluster.suspend("example")
-    await cluster.wait_for(
-        "example", lambda seen: seen.get("status", {}).get("phase") == "Suspended", timeout=120, on_phase=print
-    )
-    await cluster.suspend("example", is_suspended=False)
-    await cluster.wait_ready("example", timeout=180, on_phase=print)
-
-    # The files are back, the variables are lost.
-    async with await AsyncSandbox.connect("example", namespace=namespace) as sandbox:
-        print(await sandbox.files.read_text("notes.txt"))
-    await cluster.delete("example")
+    async with await AsyncCluster.open(namespace) as cluster:
+        print((await cluster.suspend("example")).phase)
+        print((await cluster.resume("example", on_phase=print)).phase)
+        # The files are back, the variables are lost.
+        async with await AsyncSandbox.connect("example", namespace=namespace) as sandbox:
+            print(await sandbox.files.read_text("notes.txt"))
+        await cluster.delete("example")
 
 
 if __name__ == "__main__":

@@ -35,11 +35,10 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
     from types import TracebackType
 
-    from sandbox_client.cluster.sessions import Cluster
-    from sandbox_client.cluster.wake import Waker
+    from sandbox_client.cluster.sessions import SessionApi
     from sandbox_client.lifecycle.session_info import SessionInfo
-    from sandbox_client.local.named.waker import LocalWaker
     from sandbox_client.transport.endpoint import Endpoint
+    from sandbox_client.transport.waker import BaseWaker
 
 _log: Final = logging.getLogger(__name__)
 
@@ -70,7 +69,7 @@ class AsyncSandbox(CodeRunner, ControlledSession, NamedLocalSession):
         name: str = "",
         resources: contextlib.AsyncExitStack | None = None,
         notice: str = "",
-        waker: Waker | LocalWaker | None = None,
+        waker: BaseWaker | None = None,
         control: SessionControl | None = None,
         is_ephemeral: bool = False,
     ) -> None:
@@ -161,14 +160,14 @@ class AsyncSandbox(CodeRunner, ControlledSession, NamedLocalSession):
         from sandbox_client.cluster.wake import Waker  # noqa: PLC0415 - the kubernetes package is slow to import
 
         waiting: Any = {"timeout": chosen["timeout"], "on_phase": chosen["on_phase"] or ignore}
-        cluster = await _open_cluster(chosen)
+        sessions = await _open_sessions(chosen)
         if not wake:
             from sandbox_client.cluster.client import ClusterControl  # noqa: PLC0415 - same
 
-            endpoint, resources = await cluster.connect(name)
-            return cls(endpoint, name=name, resources=resources, control=ClusterControl(cluster, name))
-        was_suspended = await cluster.wake(name, **waiting)
-        cluster_waker = await Waker.open(cluster, name, **waiting)
+            endpoint, resources = await sessions.connect(name)
+            return cls(endpoint, name=name, resources=resources, control=ClusterControl(sessions, name))
+        was_suspended = await sessions.wake(name, **waiting)
+        cluster_waker = await Waker.open(sessions, name, **waiting)
         sandbox = cls(cluster_waker.endpoint, name=name, waker=cluster_waker, control=cluster_waker.control)
         if was_suspended:
             await note_wake(sandbox)
@@ -198,16 +197,16 @@ class AsyncSandbox(CodeRunner, ControlledSession, NamedLocalSession):
         chosen = complete(options, CREATE_DEFAULTS)
         waiting: Any = {"timeout": chosen["timeout"], "on_phase": chosen["on_phase"] or ignore}
         is_ephemeral = name is None if chosen["ephemeral"] is None else chosen["ephemeral"]
-        cluster = await _open_cluster(chosen)
-        creation = asyncio.ensure_future(cluster.create(make_request(name, chosen)))
+        sessions = await _open_sessions(chosen)
+        creation = asyncio.ensure_future(sessions.create(make_request(name, chosen)))
         try:
             created = await asyncio.shield(creation)
             name = str(created["metadata"]["name"])
-            session = await cluster.wait_ready(name, since=created, **waiting)
-            waker = await Waker.open(cluster, name, session, **waiting)
+            session = await sessions.wait_ready(name, since=created, **waiting)
+            waker = await Waker.open(sessions, name, session, **waiting)
         except BaseException:
             if is_ephemeral:
-                await _undo(creation, cluster)
+                await _undo(creation, sessions)
             raise
         facts: Any = {"notice": describe_limits(session), "is_ephemeral": is_ephemeral}
         return cls(waker.endpoint, name=name, waker=waker, control=waker.control, **facts)
@@ -280,11 +279,11 @@ async def note_wake(sandbox: AsyncSandbox) -> None:
         sandbox.notice = describe_wake(await sandbox.contexts.kept_variables())
 
 
-async def _undo(creation: asyncio.Future[dict[str, Any]], cluster: Cluster) -> None:
+async def _undo(creation: asyncio.Future[dict[str, Any]], sessions: SessionApi) -> None:
     """Delete a session whose create failed or was cancelled. The request may still be on its way."""
     with contextlib.suppress(SandboxError):
         created = await creation
-        await _delete_quietly(cluster.delete, str(created["metadata"]["name"]))
+        await _delete_quietly(sessions.delete, str(created["metadata"]["name"]))
 
 
 async def _delete_quietly(delete: Callable[[str], Awaitable[object]], name: str) -> None:
@@ -297,8 +296,8 @@ async def _delete_quietly(delete: Callable[[str], Awaitable[object]], name: str)
         _log.warning("the ephemeral session %s was not deleted: %s", name, error)
 
 
-async def _open_cluster(options: ConnectOptions) -> Cluster:
-    from sandbox_client.cluster.sessions import Cluster, ClusterOptions  # noqa: PLC0415 - slow to import
+async def _open_sessions(options: ConnectOptions) -> SessionApi:
+    from sandbox_client.cluster.sessions import ClusterOptions, SessionApi  # noqa: PLC0415 - slow to import
 
     place = (options["namespace"], options["kubeconfig"], options["kube_context"], options["in_cluster"])
-    return await Cluster.open(ClusterOptions(*place))
+    return await SessionApi.open(ClusterOptions(*place))

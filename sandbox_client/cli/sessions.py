@@ -13,7 +13,7 @@ from sandbox_client.cli.lifecycle.timeout import Expiry
 from sandbox_client.cli.local import sessions as local
 from sandbox_client.cli.options import Target, with_session_name, with_target
 from sandbox_client.cluster.client import AsyncCluster
-from sandbox_client.cluster.sessions import Cluster
+from sandbox_client.cluster.sessions import SessionApi
 from sandbox_client.cluster.start_policy import describe_limits
 from sandbox_client.local.address import local_name
 
@@ -48,7 +48,7 @@ def create(target: Target, request: SessionRequest, *, wait: bool, timeout: floa
     """
 
     async def work() -> str:
-        cluster = await Cluster.open(target.cluster)
+        cluster = await SessionApi.open(target.cluster)
         session = await cluster.create(request)
         created = str(session["metadata"]["name"])
         if wait:
@@ -76,7 +76,7 @@ def suspend(target: Target, name: str, timeout: float) -> None:
         return
 
     async def work() -> None:
-        cluster = AsyncCluster(await Cluster.open(target.cluster))
+        cluster = AsyncCluster(await SessionApi.open(target.cluster))
         with show_progress(target.printer, name, f"{name}: waiting for Suspended") as show:
             await cluster.suspend(name, timeout=timeout, on_phase=show)
 
@@ -101,7 +101,7 @@ def resume(target: Target, name: str, expires: Duration | dt.datetime | None, ti
         return
 
     async def work() -> None:
-        cluster = AsyncCluster(await Cluster.open(target.cluster))
+        cluster = AsyncCluster(await SessionApi.open(target.cluster))
         with show_progress(target.printer, name, f"{name}: waiting for Ready") as show:
             await cluster.resume(name, expires=expires, timeout=timeout, on_phase=show)
 
@@ -119,7 +119,7 @@ def delete(target: Target, name: str) -> None:
         return
 
     async def work() -> None:
-        await (await Cluster.open(target.cluster)).delete(name)
+        await (await SessionApi.open(target.cluster)).delete(name)
 
     asyncio.run(work())
     target.printer.print({"name": name, "status": "deleted"}, f"{name} is being deleted")
@@ -149,7 +149,7 @@ def logs(target: Target, name: str, container: str | None, tail: int) -> None:
     wanted = [container] if container else ["agent", "sandbox"]
 
     async def work() -> dict[str, str]:
-        cluster = await Cluster.open(target.cluster)
+        cluster = await SessionApi.open(target.cluster)
         return {each: await cluster.logs(name, each, tail=tail) for each in wanted}
 
     texts = asyncio.run(work())

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any, Final, Self, Unpack
 
 from sandbox_client.cluster.expiry import check_bound, deadline_of, effective_expiry, is_observed
-from sandbox_client.cluster.sessions import Cluster, ClusterOptions, SessionRequest, describe_failure
+from sandbox_client.cluster.sessions import ClusterOptions, SessionApi, SessionRequest, describe_failure
 from sandbox_client.errors import SessionFailed
 from sandbox_client.lifecycle.control import SessionControl
 from sandbox_client.lifecycle.options import SESSION_DEFAULTS, SessionOptions
@@ -35,7 +35,7 @@ class AsyncCluster:
     not respond.
     """
 
-    def __init__(self, sessions: Cluster) -> None:
+    def __init__(self, sessions: SessionApi) -> None:
         self._sessions = sessions
 
     @property
@@ -57,7 +57,7 @@ class AsyncCluster:
         Raises:
             SandboxUnavailable: There is no kubeconfig and no service account.
         """
-        return cls(await Cluster.open(ClusterOptions(namespace, kubeconfig, kube_context)))
+        return cls(await SessionApi.open(ClusterOptions(namespace, kubeconfig, kube_context)))
 
     async def close(self) -> None:
         """Close the connections to the API server."""
@@ -265,7 +265,7 @@ class AsyncCluster:
 class ClusterControl(SessionControl):
     """Control of one session of a cluster."""
 
-    def __init__(self, sessions: Cluster, name: str) -> None:
+    def __init__(self, sessions: SessionApi, name: str) -> None:
         self._cluster, self._name = AsyncCluster(sessions), name
 
     async def info(self) -> SessionInfo:

@@ -39,8 +39,8 @@ __all__ = [
     "GROUP",
     "PLURAL",
     "VERSION",
-    "Cluster",
     "ClusterOptions",
+    "SessionApi",
     "SessionRequest",
     "describe_failure",
     "describe_progress",
@@ -59,8 +59,8 @@ def _has_left_suspension(session: Mapping[str, Any]) -> bool:
     return session.get("status", {}).get("phase") not in ("Suspended", "Suspending") or problem_of(session) == "Expired"
 
 
-class Cluster:
-    """The sessions of one namespace."""
+class SessionApi:
+    """The sessions of one namespace, as custom resources. `AsyncCluster` is the public form."""
 
     def __init__(self, client: Any, namespace: str, *, is_direct: bool) -> None:
         self.namespace = namespace
@@ -68,7 +68,7 @@ class Cluster:
         self._is_direct = is_direct
 
     @classmethod
-    async def open(cls, options: ClusterOptions) -> Cluster:
+    async def open(cls, options: ClusterOptions) -> SessionApi:
         """Read the kubeconfig, or this pod's service account.
 
         Raises:

@@ -1,7 +1,6 @@
 """Resumes a suspended session for a connected client, and follows a session that moved to another pod.
 
-Nothing here runs before a call. A connection calls it only after it could not reach its agent, or after the agent
-refused a call. Calls that fail at the same time share one check and one wake. wake_policy.py makes the decisions.
+transport/waker.py says when this happens. wake_policy.py makes the decisions.
 """
 
 from __future__ import annotations
@@ -18,11 +17,12 @@ from sandbox_client.contexts import AsyncContexts
 from sandbox_client.errors import NotFound, SandboxError, SandboxUnavailable, SessionFailed
 from sandbox_client.models.saved_variables import MOVED, RESUMED, describe_wake
 from sandbox_client.transport.connection import Connection
+from sandbox_client.transport.waker import BaseWaker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from sandbox_client.cluster.sessions import Cluster
+    from sandbox_client.cluster.sessions import SessionApi
     from sandbox_client.transport.endpoint import Endpoint
 
 _log: Final = logging.getLogger(__name__)
@@ -30,18 +30,16 @@ _CHECK_TIMEOUT: Final = 5.0
 """Seconds to wait for the session's state. The network to the API server may be down together with the session's."""
 
 
-class Waker:
+class Waker(BaseWaker):
     """The route to one session of a cluster, renewed when the session is resumed or moves. For one event loop.
 
     Attributes:
-        endpoint: The last known endpoint of the session.
-        on_notice: Called with a text that says what a wake kept and lost, before the call continues.
         control: Suspends, resumes and deletes the session.
     """
 
     def __init__(
         self,
-        cluster: Cluster,
+        sessions: SessionApi,
         name: str,
         endpoint: Endpoint,
         route: contextlib.AsyncExitStack,
@@ -49,76 +47,50 @@ class Waker:
         timeout: float,
         on_phase: Callable[[str], object],
     ) -> None:
-        """Take over a connection of `Cluster.connect`.
+        """Take over a connection of `SessionApi.connect`.
 
         Args:
-            cluster: The session's cluster.
+            sessions: The sessions of its namespace.
             name: The session's name.
             endpoint: The session's current endpoint.
             route: Closes the route to the endpoint.
             timeout: Seconds that a wake may take.
             on_phase: Called with each phase of the session during a wake.
         """
-        self.endpoint = endpoint
-        self.on_notice: Callable[[str], object] = _log.info
-        self.control = ClusterControl(cluster, name)
-        self._cluster = cluster
+        super().__init__(endpoint)
+        self.control = ClusterControl(sessions, name)
+        self._sessions = sessions
         self._name = name
         self._timeout = timeout
         self._on_phase = on_phase
         self._route = route
         # Calls may still use the previous route, so the next renewal closes it.
         self._retired = contextlib.AsyncExitStack()
-        self._work: asyncio.Task[None] | None = None
 
     @classmethod
     async def open(
         cls,
-        cluster: Cluster,
+        sessions: SessionApi,
         name: str,
         session: Mapping[str, Any] | None = None,
         *,
         timeout: float,  # noqa: ASYNC109 - it is kept for later
         on_phase: Callable[[str], object],
     ) -> Waker:
-        """Connect to a session that is Ready. Arguments and errors as for the class and `Cluster.connect`."""
-        endpoint, route = await cluster.connect(name, session)
-        return cls(cluster, name, endpoint, route, timeout=timeout, on_phase=on_phase)
-
-    async def revive(self, previous: Endpoint, error: SandboxError | None = None) -> Endpoint | None:
-        """Wait for the session's new endpoint and return it.
-
-        Args:
-            previous: The endpoint that did not accept the call.
-            error: The agent's refusal. None if the agent did not answer.
-
-        Returns:
-            The new endpoint, or None if the session has not moved or is over.
-
-        Raises:
-            SessionFailed: The session was suspended and could not be resumed. The message says why.
-            SandboxUnavailable: The agent did not answer because the session is over.
-        """
-        if self.endpoint is previous:
-            if self._work is None or self._work.done():
-                self._work = asyncio.create_task(self._check(previous, error))
-                # Retrieve its error even if every caller was cancelled meanwhile.
-                self._work.add_done_callback(lambda work: work.cancelled() or work.exception())
-            await asyncio.shield(self._work)
-        return None if self.endpoint is previous else self.endpoint
+        """Connect to a session that is Ready. Arguments and errors as for the class and `SessionApi.connect`."""
+        endpoint, route = await sessions.connect(name, session)
+        return cls(sessions, name, endpoint, route, timeout=timeout, on_phase=on_phase)
 
     async def close(self) -> None:
         """Cancel a check or wake in progress, and close the route to the session."""
-        if self._work is not None:
-            self._work.cancel()
-            await asyncio.wait([self._work])
+        await super().close()
         async with self._retired, self._route:
             pass
 
     async def _check(self, previous: Endpoint, error: SandboxError | None) -> None:
         try:
             async with asyncio.timeout(_CHECK_TIMEOUT):
-                session = await self._cluster.get(self._name, seconds=_CHECK_TIMEOUT)
+                session = await self._sessions.get(self._name, seconds=_CHECK_TIMEOUT)
         except NotFound as failure:
             if error is None and failure.reason == "NOT_FOUND":
                 raise self._over("it was deleted") from None
@@ -147,7 +119,7 @@ class Waker:
     async def _wake(self, previous: Endpoint) -> None:
         _log.info("session %s is suspended: resuming it", self._name)
         try:
-            await self._cluster.suspend(self._name, is_suspended=False)
+            await self._sessions.suspend(self._name, is_suspended=False)
             await self._follow(previous, RESUMED)
         except SandboxError as error:
             raise SessionFailed(
@@ -164,11 +136,11 @@ class Waker:
         def is_done(session: Mapping[str, Any]) -> bool:
             return has_moved(session) or fate_of(session, previous.life) in {SessionFate.OVER, SessionFate.ENDING}
 
-        session = await self._cluster.wait_for(self._name, is_done, timeout=self._timeout, on_phase=self._on_phase)
+        session = await self._sessions.wait_for(self._name, is_done, timeout=self._timeout, on_phase=self._on_phase)
         if not has_moved(session):
             why = describe_failure(session)
             raise SessionFailed(f"it was not Ready again within {self._timeout:g} s: {why}", reason="NOT_READY")
-        endpoint, route = await self._cluster.connect(self._name, session)
+        endpoint, route = await self._sessions.connect(self._name, session)
         retired, self._retired, self._route = self._retired, self._route, route
         self.on_notice(await _notice(endpoint, what_happened))
         self.endpoint = endpoint

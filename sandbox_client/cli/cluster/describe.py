@@ -36,11 +36,11 @@ def describe(target: Target, name: str) -> None:
 
 
 async def _read(target: Target, name: str) -> tuple[dict[str, Any], list[dict[str, Any]], str]:
-    from sandbox_client.cluster.sessions import Cluster  # noqa: PLC0415 - slow to import, and help does not need it
+    from sandbox_client.cluster.sessions import SessionApi  # noqa: PLC0415 - slow to import, and help does not need it
     from sandbox_client.cluster.top import ClusterReader  # noqa: PLC0415 - same
     from sandbox_client.errors import SandboxError  # noqa: PLC0415 - same
 
-    cluster = await Cluster.open(target.cluster)
+    cluster = await SessionApi.open(target.cluster)
     session = await cluster.get(name)
     try:
         reader = await ClusterReader.open(target.cluster, everywhere=False)

@@ -103,11 +103,11 @@ def _local(target: Target, *, is_wanted: bool) -> list[dict[str, Any]]:
 
 async def _named(target: Target, names: Sequence[str]) -> list[dict[str, Any]]:
     from sandbox_client.cli.local.sessions import find_object  # noqa: PLC0415 - only for local sessions
-    from sandbox_client.cluster.sessions import Cluster  # noqa: PLC0415 - slow to import, and help does not need it
+    from sandbox_client.cluster.sessions import SessionApi  # noqa: PLC0415 - slow to import, and help does not need it
     from sandbox_client.local.address import local_name  # noqa: PLC0415 - same
 
     bare = {name: local_name(name) for name in names}
-    cluster = None if all(bare.values()) else await Cluster.open(target.cluster)
+    cluster = None if all(bare.values()) else await SessionApi.open(target.cluster)
     return [
         find_object(target, local) if (local := bare[name]) or cluster is None else await cluster.get(name)
         for name in names

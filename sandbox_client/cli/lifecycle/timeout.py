@@ -11,7 +11,7 @@ import click
 from sandbox_client.cli.local.sessions import refuse_cluster
 from sandbox_client.cli.options import Target, with_target
 from sandbox_client.cluster.client import AsyncCluster
-from sandbox_client.cluster.sessions import Cluster
+from sandbox_client.cluster.sessions import SessionApi
 from sandbox_client.errors import InvalidArgument
 from sandbox_client.lifecycle.durations import describe_age, parse_duration
 from sandbox_client.local.address import local_name
@@ -65,7 +65,7 @@ def timeout(target: Target, name: str, time: Duration | dt.datetime | None) -> N
         if (bare := local_name(name)) is not None:
             refuse_cluster(target, bare)
             return await NamedControl(bare).set_timeout(time)
-        return await AsyncCluster(await Cluster.open(target.cluster)).set_timeout(name, time)
+        return await AsyncCluster(await SessionApi.open(target.cluster)).set_timeout(name, time)
 
     ends = asyncio.run(work())
     text = f"{name} has no end of its own"

@@ -17,7 +17,7 @@ from rich.table import Table
 
 from sandbox_client.cli.options import Target, with_target
 from sandbox_client.cluster.client import AsyncCluster
-from sandbox_client.cluster.sessions import Cluster
+from sandbox_client.cluster.sessions import SessionApi
 from sandbox_client.errors import InvalidArgument
 from sandbox_client.lifecycle.durations import describe_age, parse_duration
 from sandbox_client.stored.workspaces import AsyncStoredWorkspaces, StoredWorkspace
@@ -57,7 +57,7 @@ class Store:
         """Open the store: a bucket together with the sessions of the cluster that use it, or a folder."""
         bucket: Any = {"endpoint_url": self.endpoint_url, "region": self.region, "path_style": self.path_style}
         if self.store.startswith("s3://"):
-            cluster = AsyncCluster(await Cluster.open(target.cluster))
+            cluster = AsyncCluster(await SessionApi.open(target.cluster))
             opening = cluster.workspaces(self.store, **bucket)
         elif given := next((name for name, value in bucket.items() if value is not None), ""):
             hint = f"--{given.replace('_', '-')}"

@@ -136,9 +136,9 @@ async def _find_local(target: Target, name: str) -> _Access:
 
 
 async def _show_cluster(target: Target, name: str, folder: Path | None, show: Any, *, is_forwarded: bool) -> None:
-    from sandbox_client.cluster.sessions import Cluster  # noqa: PLC0415 - slow to import
+    from sandbox_client.cluster.sessions import SessionApi  # noqa: PLC0415 - slow to import
 
-    cluster = await Cluster.open(dataclasses.replace(target.cluster, in_cluster=not is_forwarded))
+    cluster = await SessionApi.open(dataclasses.replace(target.cluster, in_cluster=not is_forwarded))
     with target.printer.spinner(f"Connecting to {name}") as step:
         await cluster.wake(name, timeout=120.0, on_phase=lambda phase: step(f"Resuming {name}: {phase}"))
         found, route = await cluster.connect(name)

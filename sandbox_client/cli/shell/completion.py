@@ -46,11 +46,11 @@ def _chosen(context: click.Context) -> Mapping[str, Any]:
 async def _names(chosen: Mapping[str, Any]) -> list[str]:
     import asyncio  # noqa: PLC0415 - slow to import
 
-    from sandbox_client.cluster.sessions import Cluster, ClusterOptions  # noqa: PLC0415 - same
+    from sandbox_client.cluster.sessions import ClusterOptions, SessionApi  # noqa: PLC0415 - same
 
     options = ClusterOptions(chosen.get("namespace"), chosen.get("kubeconfig"), chosen.get("kube_context"))
     async with asyncio.timeout(_TIMEOUT):
-        sessions = await (await Cluster.open(options)).list()
+        sessions = await (await SessionApi.open(options)).list()
     return [str(session["metadata"]["name"]) for session in sessions]
 
 

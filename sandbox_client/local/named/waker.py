@@ -1,6 +1,6 @@
 """Resumes a suspended local session for a connected client, and follows a session that was started again.
 
-Nothing here runs before a call. A connection calls it only after it could not reach its agent, or after a refusal.
+transport/waker.py says when this happens.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from sandbox_client.local.named.registry import Registry
 from sandbox_client.local.named.reports import endpoint_of
 from sandbox_client.models.saved_variables import RESUMED
 from sandbox_client.transport.connection import Connection
+from sandbox_client.transport.waker import BaseWaker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,53 +29,22 @@ _log: Final = logging.getLogger(__name__)
 _POLL: Final = 0.1
 
 
-class LocalWaker:
+class LocalWaker(BaseWaker):
     """The route to one local session, renewed when the session is resumed. For one event loop.
 
     Args:
         record: A session that is Ready.
         timeout: Seconds that a wake may take while another program changes the session.
         on_phase: Called with a description of each step of a wake.
-
-    Attributes:
-        endpoint: The last known endpoint of the session.
-        on_notice: Called with a text that says what a wake kept and lost, before the call continues.
     """
 
     def __init__(self, record: Record, *, timeout: float, on_phase: Callable[[str], object]) -> None:
-        self.endpoint = endpoint_of(record)
-        self.on_notice: Callable[[str], object] = _log.info
+        super().__init__(endpoint_of(record))
         self._record = record
         self._timeout = timeout
         self._on_phase = on_phase
-        self._work: asyncio.Task[None] | None = None
 
-    async def revive(self, previous: Endpoint, error: SandboxError | None = None) -> Endpoint | None:
-        """Return the session's new endpoint, or None if it has not changed.
-
-        Args:
-            previous: The endpoint that did not accept the call.
-            error: The agent's refusal. None if the agent did not answer.
-
-        Raises:
-            SessionFailed: The session was suspended and could not be resumed.
-            SandboxUnavailable: The session is over: it was deleted, or it failed.
-        """
-        if self.endpoint is previous:
-            if self._work is None or self._work.done():
-                self._work = asyncio.create_task(self._check(error))
-                # Retrieve its error even if every caller was cancelled meanwhile.
-                self._work.add_done_callback(lambda work: work.cancelled() or work.exception())
-            await asyncio.shield(self._work)
-        return None if self.endpoint is previous else self.endpoint
-
-    async def close(self) -> None:
-        """Cancel a check or wake in progress."""
-        if self._work is not None:
-            self._work.cancel()
-            await asyncio.wait([self._work])
-
-    async def _check(self, error: SandboxError | None) -> None:
+    async def _check(self, _previous: Endpoint, error: SandboxError | None) -> None:
         try:
             if error is not None and error.reason == "DRAINING":
                 await self._wait_drained()

@@ -58,10 +58,10 @@ def cluster_sessions(
             return read_facts({}, {})
 
     async def open_session() -> AsyncSandbox:
-        from sandbox_client.cluster.sessions import Cluster, ClusterOptions, SessionRequest  # noqa: PLC0415 - slow to import
+        from sandbox_client.cluster.sessions import ClusterOptions, SessionApi, SessionRequest  # noqa: PLC0415 - slow to import
         from sandbox_client.cluster.wake import Waker  # noqa: PLC0415 - same
 
-        cluster = await Cluster.open(options or ClusterOptions())
+        cluster = await SessionApi.open(options or ClusterOptions())
         try:
             was_suspended, created = await cluster.wake(name, timeout=timeout, on_phase=_log.debug), None
         except NotFound:

@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from sandbox_client import Conflict, InvalidArgument, NotFound, SandboxUnavailable, SessionFailed
 from sandbox_client.cli import main
 from sandbox_client.cluster.port_forward import PortForward
-from sandbox_client.cluster.sessions import Cluster, ClusterOptions, SessionRequest, describe_failure
+from sandbox_client.cluster.sessions import ClusterOptions, SessionApi, SessionRequest, describe_failure
 from tests.support.session_api import SESSIONS, session
 from tests.support.socket_stream import dial
 
@@ -24,7 +24,7 @@ ACCESS = {"token": b"t", "ca.crt": b"ca", "endpoint": b"10.0.0.1:8443", "serverN
 
 @pytest.fixture
 async def cluster(options):
-    return await Cluster.open(options)
+    return await SessionApi.open(options)
 
 
 async def test_a_session_is_created_as_asked_in_the_kubeconfigs_namespace(api, cluster):
@@ -159,17 +159,17 @@ async def test_the_kubeconfigs_token_goes_with_each_request(api, options, tmp_pa
     (tmp_path / "kubeconfig").write_text(yaml.safe_dump(config))
     api.sessions["s"] = session("Ready")
     api.secrets["s-access"] = {key: base64.b64encode(value).decode() for key, value in ACCESS.items()}
-    _, resources = await (await Cluster.open(options)).connect("s")
+    _, resources = await (await SessionApi.open(options)).connect("s")
     await resources.aclose()
     assert api.credentials == {"Bearer let-me-in"}
 
 
 CONNECT = """
 import asyncio, sys
-from sandbox_client.cluster.sessions import Cluster, ClusterOptions
+from sandbox_client.cluster.sessions import SessionApi, ClusterOptions
 
 async def connect():
-    _, resources = await (await Cluster.open(ClusterOptions(kubeconfig=sys.argv[1]))).connect("s")
+    _, resources = await (await SessionApi.open(ClusterOptions(kubeconfig=sys.argv[1]))).connect("s")
     await resources.aclose()
 
 asyncio.run(connect())
@@ -195,7 +195,7 @@ async def test_a_connection_from_outside_goes_through_a_local_port(api, cluster)
 
 async def test_no_kubeconfig_is_an_error_that_says_what_to_do(tmp_path):
     with pytest.raises(SandboxUnavailable, match="--kubeconfig"):
-        await Cluster.open(ClusterOptions(kubeconfig=str(tmp_path / "none")))
+        await SessionApi.open(ClusterOptions(kubeconfig=str(tmp_path / "none")))
 
 
 def test_a_session_the_operator_never_saw_says_so():

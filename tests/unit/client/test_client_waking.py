@@ -19,7 +19,7 @@ from sandbox_client import (
     Status,
     Unauthenticated,
 )
-from sandbox_client.cluster.sessions import Cluster
+from sandbox_client.cluster.sessions import SessionApi
 from sandbox_client.cluster.wake_policy import SessionFate, fate_of
 from sandbox_client.sync.direct import DirectConnection
 from sandbox_client.tools import SandboxTools, cluster_sessions
@@ -105,7 +105,7 @@ def world(agent, next_agent, monkeypatch):
     async def open_cluster(_options):
         return world
 
-    monkeypatch.setattr(Cluster, "open", open_cluster)
+    monkeypatch.setattr(SessionApi, "open", open_cluster)
     return world
 
 

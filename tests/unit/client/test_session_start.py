@@ -7,7 +7,7 @@ import pytest
 
 from sandbox_client import SessionFailed
 from sandbox_client.cluster import start_policy
-from sandbox_client.cluster.sessions import Cluster
+from sandbox_client.cluster.sessions import SessionApi
 from sandbox_client.cluster.start_policy import StartWatch, describe_failure, describe_progress
 from tests.support.session_api import problem, session
 
@@ -20,7 +20,7 @@ HOPELESS = [
 
 @pytest.fixture
 async def cluster(options):
-    return await Cluster.open(options)
+    return await SessionApi.open(options)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from sandbox_client import NotFound
-from sandbox_client.cluster.sessions import Cluster, ClusterOptions
+from sandbox_client.cluster.sessions import ClusterOptions, SessionApi
 from sandbox_client.tools import SandboxTools, SessionFacts, cluster_sessions
 from sandbox_proto.v1 import interpreter_pb2
 
@@ -52,7 +52,7 @@ async def test_a_session_is_used_woken_or_created(agent, monkeypatch, session, c
     async def open_cluster(_options):
         return cluster
 
-    monkeypatch.setattr(Cluster, "open", open_cluster)
+    monkeypatch.setattr(SessionApi, "open", open_cluster)
     async with SandboxTools(cluster_sessions("mine")) as tools:
         assert (await tools.execute_code("x")).value == "(no output)"
     assert cluster.calls == calls
@@ -84,7 +84,7 @@ async def test_the_first_result_of_a_session_that_slept_says_so(agent, monkeypat
     async def open_cluster(_options):
         return cluster
 
-    monkeypatch.setattr(Cluster, "open", open_cluster)
+    monkeypatch.setattr(SessionApi, "open", open_cluster)
     async with SandboxTools(cluster_sessions("mine")) as tools:
         assert (await tools.execute_code("x")).notice == told
         assert (await tools.execute_code("x")).notice == ""
@@ -97,7 +97,7 @@ async def test_a_session_that_is_created_keeps_its_variables_where_that_is_asked
     async def open_cluster(_options):
         return cluster
 
-    monkeypatch.setattr(Cluster, "open", open_cluster)
+    monkeypatch.setattr(SessionApi, "open", open_cluster)
     async with SandboxTools(cluster_sessions("mine", keep_variables=keep)) as tools:
         assert not (await tools.execute_code("x")).is_error
     assert cluster.spec == ({"lifecycle": {"keepVariables": True}} if keep else {})
