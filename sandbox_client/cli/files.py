@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sandbox_client.cli.options import SESSION_OPTION, Target, with_target
+from sandbox_client.cli.options import SESSION_OPTION, Target, with_session_and_paths, with_target
 from sandbox_client.cli.output import EXIT_FAILED
-from sandbox_client.cli.shell.completion import complete_sessions
 
 if TYPE_CHECKING:
     from sandbox_client.directory_transfer import TreeReport
@@ -201,18 +200,14 @@ Examples:
   sandbox push my-session chart.png results/
   sandbox push --session my-session chart.png"""
 )
-@click.argument("words", metavar="[NAME] [PATHS]...", nargs=-1, shell_complete=complete_sessions)
-@click.option("-s", "--session", metavar="NAME", shell_complete=complete_sessions, help="Name of the session.")
+@with_session_and_paths
 @with_target
-def push(target: Target, words: tuple[str, ...], session: str | None) -> int:
+def push(target: Target, name: str, paths: tuple[str, ...]) -> int:
     """Save PATHS of a session to its object storage. Default: everything.
 
     The first word is the session's name, unless --session gives it. Exit code 1: some files were not saved. Their names
     and the reasons are on standard error.
     """
-    name, paths = (session, words) if session else (next(iter(words), ""), words[1:])
-    if not name:
-        raise click.UsageError("name the session: `sandbox push NAME [PATHS]`")
     with target.session(name) as sandbox, target.printer.progress_bar("Pushing") as show:
         report = sandbox.workspace.push(paths, on_progress=lambda at: show(at.bytes_done, at.bytes_total))
     if target.printer.is_json:

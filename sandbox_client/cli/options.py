@@ -218,6 +218,24 @@ def with_session_name(function: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+def with_session_and_paths(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the name of a session, and paths in it. The first word is the name, unless --session gives it."""
+
+    @click.argument("words", metavar="[NAME] [PATHS]...", nargs=-1, shell_complete=complete_sessions)
+    @click.option(
+        "-s", "--session", "named", metavar="NAME", shell_complete=complete_sessions, help="Name of the session."
+    )
+    @functools.wraps(function)
+    def command(*args: Any, words: tuple[str, ...], named: str | None, **kwargs: Any) -> Any:
+        name, paths = (named, words) if named else (next(iter(words), ""), words[1:])
+        if not name:
+            program = click.get_current_context().info_name
+            raise click.UsageError(f"name the session: `sandbox {program} NAME [PATHS]`")
+        return function(*args, name=name, paths=paths, **kwargs)
+
+    return command
+
+
 def with_session_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options that choose between a session of the cluster and a local one."""
     for option in (

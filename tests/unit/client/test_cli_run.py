@@ -223,6 +223,13 @@ def test_both_spellings_name_the_session_of_a_command(agent):
     assert sandbox("ps").exit_code == sandbox("ps", "s", "-s", "t").exit_code == sandbox("push").exit_code == 2
 
 
+@pytest.mark.parametrize("words", [("push", "s"), ("push", "-s", "s"), ("ps", "s"), ("ps", "-s", "s")])
+def test_both_spellings_work_beside_options_that_choose_the_cluster(agent, words):
+    done = sandbox(*words, "--namespace", "team")
+    assert done.exit_code == 0, done.output
+    assert [(name, options["namespace"]) for (name,), options in agent.opened] == [("s", "team")]
+
+
 class _Answers:
     """A session whose commands print this text."""
 
