@@ -7,6 +7,7 @@ import base64
 import contextlib
 import json
 import os
+import re
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
@@ -210,7 +211,7 @@ async def call_api(subject: str, function: Callable[..., Any], *args: Any, **kwa
 
 
 def _from_api_error(subject: str, error: Any) -> SandboxError:
-    message = f"{subject}: {_api_message(error)}"
+    message = f"{subject}: {_with_advice(_api_message(error))}"
     classes: dict[int, type[SandboxError]] = {
         400: InvalidArgument,
         401: Unauthenticated,
@@ -235,6 +236,15 @@ def _is_status(error: Any) -> bool:
     with contextlib.suppress(ValueError, TypeError, AttributeError):
         return bool(json.loads(error.body).get("kind") == "Status")
     return False
+
+
+def _with_advice(message: str) -> str:
+    """Add what to do to a message of the API server, if it is about permissions or a missing namespace."""
+    if re.search(r'User "[^"]*" cannot \w+ resource', message):
+        return f"{message}. `sandbox doctor` lists all permissions that are missing"
+    if re.fullmatch(r'namespaces "[^"]*" not found', message):
+        return f"{message}. Create this namespace, or name another one"
+    return message
 
 
 def _api_message(error: Any) -> str:

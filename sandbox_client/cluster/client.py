@@ -14,6 +14,7 @@ from sandbox_client.lifecycle.session_info import SessionInfo, format_time, read
 from sandbox_client.options import complete, ignore, with_options
 from sandbox_client.stored.stores import open_objects
 from sandbox_client.stored.workspaces import AsyncStoredWorkspaces
+from sandbox_client.transport.arguments import checks_arguments
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -26,6 +27,7 @@ _EXPIRY_SECONDS: Final = 5.0
 """Seconds to wait until the operator has taken over a new expiry."""
 
 
+@checks_arguments
 class AsyncCluster:
     """The sessions of one namespace of a cluster. Open it with `await AsyncCluster.open()`.
 

@@ -159,6 +159,15 @@ def _versions_of_definitions(answers: list[Answer]) -> dict[str, str]:
     return {"CRDs": min(numbers)}
 
 
+async def check_namespace(api: KubeHttp) -> Finding | None:
+    """Return a finding if the namespace does not exist. None also if the caller may not read it."""
+    answer = await api.get("api", "v1", "namespaces", api.namespace)
+    if answer.status != HTTPStatus.NOT_FOUND:
+        return None
+    advice = f"Create it with `kubectl create namespace {api.namespace}`, or name another one with --namespace."
+    return failed("namespace", f"the cluster has no namespace {api.namespace}", advice)
+
+
 async def check_template(api: KubeHttp, name: str) -> list[Finding]:
     """Check that the template exists, and that the cluster has its RuntimeClass."""
     answer = await api.get("apis", GROUP, VERSION, "namespaces", api.namespace, "sandboxtemplates", name)

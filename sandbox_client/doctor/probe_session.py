@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _LIFETIME: Final = "10m"
 """If the doctor is killed, the operator deletes the session after this time."""
+_IDLE: Final = "9m"
 _POLL: Final = 0.5
 _UNSEEN: Final = 20.0
 """Seconds after which a session without a status counts as unseen by any operator."""
@@ -45,6 +46,7 @@ _STORAGE_ADVICE: Final = {
     "delete": "Allow s3:DeleteObject on the prefix of the workspaces.",
 }
 _IMAGE_REASON: Final = "ImagePullFailed"
+_UNREACHABLE: Final = "Check that neither a NetworkPolicy nor the CNI keeps the operator from the pods' port 8444."
 _REASON_ADVICE: Final = {
     _IMAGE_REASON: "Set images.registry and tags so that the nodes can pull the images (docs/install/images.md).",
     "Unschedulable": "Add nodes, or lower the template's requests; check its nodeSelector and tolerations.",
@@ -53,7 +55,8 @@ _REASON_ADVICE: Final = {
     "RestoreFailed": "Check storage.endpoint, storage.cidrs, the credentials, and the bucket.",
     "StorageCredentialsMissing": "Set storage.existingSecret, or storage.accessKeyId and storage.secretAccessKey.",
     "RoleNotAssumed": "Check storage.endpoint, the role and its trust policy (docs/operations/storage-credentials.md).",
-    "AgentUnreachable": "Check that no NetworkPolicy keeps the operator from the pods' port 8444.",
+    "AgentUnreachable": _UNREACHABLE,
+    "Connecting": _UNREACHABLE,
 }
 _TROUBLESHOOTING: Final = "docs/troubleshooting.md explains each reason."
 
@@ -83,7 +86,8 @@ class ProbeSession:
         """Create the session, and delete it afterwards. Yield whether it was created; add a finding if not."""
         spec = {
             "templateRef": {"name": self._template},
-            "lifecycle": {"maxLifetime": _LIFETIME, "onExpiry": "Delete"},
+            # The idle timeout's default would be longer than the lifetime, and the operator would say so.
+            "lifecycle": {"idleTimeout": _IDLE, "onIdle": "Delete", "maxLifetime": _LIFETIME, "onExpiry": "Delete"},
         }
         body = {
             "apiVersion": f"{GROUP}/{VERSION}",

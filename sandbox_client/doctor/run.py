@@ -10,6 +10,7 @@ from sandbox_client.doctor.api import open_api
 from sandbox_client.doctor.cluster_checks import (
     check_clock,
     check_definitions,
+    check_namespace,
     check_operator,
     check_permissions,
     check_server,
@@ -82,6 +83,9 @@ async def _examine(api: KubeHttp, plan: Plan, on_step: Callable[[str], object], 
         return
     findings.append(await check_versions(api, version))
     on_step("the namespace")
+    if missing := await check_namespace(api):
+        findings.append(missing)
+        return
     findings.append(await check_permissions(api))
     findings += await check_template(api, plan.template)
     if not plan.may_create:

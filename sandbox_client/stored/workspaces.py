@@ -12,6 +12,7 @@ from sandbox_client.errors import Conflict, InvalidArgument, NotFound
 from sandbox_client.lifecycle.durations import parse_duration
 from sandbox_client.stored.head import HEAD, HeadSummary, read_head
 from sandbox_client.stored.stores import open_objects
+from sandbox_client.transport.arguments import checks_arguments
 
 if TYPE_CHECKING:
     import os
@@ -58,6 +59,7 @@ class StoredWorkspace:
         return (now or dt.datetime.now(dt.UTC)) - self.modified
 
 
+@checks_arguments
 class AsyncStoredWorkspaces:
     """The stored workspaces of one namespace. `AsyncCluster.workspaces` opens them, or `AsyncStoredWorkspaces.open`.
 

@@ -108,14 +108,15 @@ class _Checks:
                 kinds = ["local path" if kind == "str" else kind for kind in kinds]
             checks = [_check_of(kind, name) for kind in kinds]
             if all(check is not None for check, _ in checks):
-                self._by_name[name] = _any(kinds, [check for check, _ in checks if check is not None])
+                usual = [kind for kind in kinds if kind in _USUAL_TYPES and (kind, name) != ("float", "timeout")]
+                self._by_name[name] = _any(kinds, usual, [check for check, _ in checks if check is not None])
                 self._wanted[name] = " or ".join(dict.fromkeys(text for _, text in checks))
         self._positions = tuple(parameters)
 
 
-def _any(kinds: list[str], checks: list[Check]) -> Check:
-    """Return a check for any of these kinds. It is fast for the usual types, because every call passes here."""
-    types = frozenset(each for kind in kinds for each in _USUAL_TYPES.get(kind, ()))
+def _any(kinds: list[str], usual: list[str], checks: list[Check]) -> Check:
+    """Return a check for any of these kinds. It is fast for the usual ones, because every call passes here."""
+    types = frozenset(each for kind in usual for each in _USUAL_TYPES[kind])
     has_text = "str" in kinds
 
     def check(value: Any) -> bool:
@@ -157,11 +158,20 @@ def _check_of(kind: str, name: str) -> tuple[Check | None, str]:
 
 def _number_check(kind: str, name: str) -> tuple[Check, str]:
     if kind == "float":
-        return lambda value: isinstance(value, numbers.Real) and not isinstance(value, bool), "a number"
+        return (_is_timeout, "a number of at least 0") if name == "timeout" else (_is_number, "a number")
     largest = (1 << 63) - 1 if name in _WIDE else (1 << 31) - 1
     if name.endswith("_limit") or name == "signal":
         return _is_integer, "a whole number"
     return lambda value: _is_integer(value) and 0 <= value <= largest, f"a whole number from 0 to {largest:,}"
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
+
+
+def _is_timeout(value: Any) -> bool:
+    # The comparison is false for NaN, too.
+    return _is_number(value) and bool(value >= 0)
 
 
 def _is_integer(value: Any) -> bool:

@@ -5,7 +5,7 @@ import pathlib
 
 import pytest
 
-from sandbox_client import AsyncSandbox, Context, InvalidArgument, ProcessInfo
+from sandbox_client import AsyncCluster, AsyncSandbox, AsyncStoredWorkspaces, Context, InvalidArgument, ProcessInfo
 from sandbox_client.contexts import AsyncContexts
 from sandbox_client.files import AsyncFiles
 from sandbox_client.processes import AsyncProcess, AsyncProcesses
@@ -13,7 +13,16 @@ from sandbox_client.transport.arguments import checks_arguments, id_of
 from sandbox_client.workspace import AsyncWorkspace
 from sandbox_proto.v1 import process_pb2
 
-CLASSES = [AsyncSandbox, AsyncFiles, AsyncContexts, AsyncProcesses, AsyncProcess, AsyncWorkspace]
+CLASSES = [
+    AsyncSandbox,
+    AsyncFiles,
+    AsyncContexts,
+    AsyncProcesses,
+    AsyncProcess,
+    AsyncWorkspace,
+    AsyncCluster,
+    AsyncStoredWorkspaces,
+]
 
 
 def parameters():
@@ -32,7 +41,8 @@ def parameters():
 def owner(sandbox):
     """Return the object that has a class's methods."""
     process = AsyncProcess(sandbox._connection, process_pb2.Process(process_id="p"))
-    owners = (sandbox, sandbox.files, sandbox.contexts, sandbox.processes, process, sandbox.workspace)
+    others = (AsyncCluster(None), AsyncStoredWorkspaces(None, "team", None))
+    owners = (sandbox, sandbox.files, sandbox.contexts, sandbox.processes, process, sandbox.workspace, *others)
     return dict(zip(CLASSES, owners, strict=True)).get
 
 
@@ -46,6 +56,8 @@ def stand_in(parameter):
     annotation = str(parameter.annotation)
     if annotation == "int":
         return 1
+    if "Duration" in annotation:
+        return 5
     return "x" if "str" in annotation else pathlib.Path("x")
 
 
@@ -72,8 +84,11 @@ async def test_a_value_of_the_wrong_type_is_refused_by_its_name_before_anything_
     [
         (lambda s: s.run_code(5), "code is 5, of type int: give text"),
         (lambda s: s.run_code(b"1"), "code is b'1', of type bytes: give text"),
-        (lambda s: s.run_code("1", timeout="5"), "timeout is '5', of type str: give a number or None"),
-        (lambda s: s.run_code("1", timeout=True), "timeout is True, of type bool: give a number or None"),
+        (lambda s: s.run_code("1", timeout="5"), "timeout is '5', of type str: give a number of at least 0 or None"),
+        (lambda s: s.run_code("1", timeout=True), "timeout is True, of type bool: give a number of at least 0 or None"),
+        (lambda s: s.run_code("1", timeout=-1), "timeout is -1, of type int: give a number of at least 0 or None"),
+        (lambda s: s.run("ls", timeout=float("nan")), "timeout is nan, of type float: give a number of at least 0"),
+        (lambda s: s.create(timeout=-0.5), "timeout is -0.5, of type float: give a number of at least 0"),
         (lambda s: s.run_code("1", on_stdout="x"), "on_stdout is 'x', of type str: give a function or None"),
         (lambda s: s.run_code("1", context=5), "context is 5, of type int: give text or a Context or None"),
         (lambda s: s.files.write("a", 5), "content is 5, of type int: give bytes or text"),

@@ -186,6 +186,50 @@ async def test_unknown_fields_are_refused_by_the_server_instead_of_dropped(api, 
     ]
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"idle_timeout": "-5m"}, "idle_timeout: '-5m' is not a duration: write seconds"),
+        ({"lifetime": 0}, "lifetime: 0 must be longer than 0"),
+        ({"on_idle": "explode"}, "on_idle: 'explode' is none of suspend, delete"),
+        ({"workspace": "../x"}, "workspace: '../x' is not a name"),
+        ({"labels": {"a b": "c"}}, "labels: 'a b' is not the key of a label"),
+        ({"template": "a", "spec": {"templateRef": {"name": "b"}}}, "template: it is given twice, as the argument"),
+    ],
+)
+async def test_a_wrong_argument_of_a_create_is_named_and_nothing_is_sent(api, cluster, place, arguments, message):
+    for create in (cluster.create("s", **arguments), AsyncSandbox.create("s", **place, **arguments)):
+        with pytest.raises(InvalidArgument) as caught:
+            await create
+        assert caught.value.message.startswith(message)
+    assert api.writes == []
+
+
+@pytest.mark.parametrize(
+    ("refusal", "advice"),
+    [
+        (
+            (403, 'sandboxsessions is forbidden: User "dev" cannot create resource "sandboxsessions"'),
+            "`sandbox doctor`",
+        ),
+        ((404, 'namespaces "team-b" not found'), "Create this namespace, or name another one"),
+    ],
+)
+async def test_a_refusal_of_the_api_server_says_what_to_do(api, cluster, refusal, advice):
+    api.refusal = refusal
+    with pytest.raises(SandboxError) as caught:
+        await cluster.create("s")
+    assert refusal[1] in caught.value.message
+    assert advice in caught.value.message
+
+
+async def test_a_quota_is_not_mistaken_for_a_missing_permission(api, cluster):
+    api.refusal = (403, 'sandboxsessions "s" is forbidden: exceeded quota: sessions=1')
+    with pytest.raises(SandboxError) as caught:
+        await cluster.create("s")
+    assert "doctor" not in caught.value.message
+
+
 async def test_a_name_that_exists_already_says_what_to_do(api, cluster):
     api.sessions["s"] = session("Ready")
     with pytest.raises(Conflict, match=r"session s: .* already exists\. Connect to it, delete it first"):

@@ -172,6 +172,25 @@ async def test_missing_permissions_are_listed():
     assert direct.message.endswith("may not: watch sandboxsessions")
 
 
+async def test_a_namespace_that_does_not_exist_is_named_and_ends_the_checks(monkeypatch):
+    kinds = ("sandboxsessions", "sandboxtemplates", "sandboxwarmpools")
+    api = Canned({
+        "version": version("v1.36.3"),
+        "apis/sandboxsessions.dev/v1alpha1": Answer(200, {"resources": [{"name": kind} for kind in kinds]}),
+        "apis/apps/v1/deployments": FORBIDDEN,
+    })  # fmt: skip
+    monkeypatch.setattr(run, "open_api", lambda _options: api)
+    finding = (await run.examine(None, run.Plan(), lambda _step: None))[-1]
+    assert (finding.check, finding.level) == ("namespace", Level.FAILED)
+    assert finding.message == "the cluster has no namespace team"
+    assert "kubectl create namespace team" in finding.change
+    assert not [path for method, path in api.calls if method == "POST"]
+
+
+async def test_a_namespace_that_may_not_be_read_is_no_finding():
+    assert await cluster_checks.check_namespace(Canned({"api/v1/namespaces/team": FORBIDDEN})) is None
+
+
 @pytest.fixture
 def impatient(monkeypatch):
     """Time that passes only while the doctor sleeps."""
@@ -205,6 +224,7 @@ def session(phase, reason=""):
         ),
         ([session("Pending", "Unschedulable")], "session", Level.FAILED, "Unschedulable", 17),
         ([session("Starting", "Starting")], "session", Level.FAILED, "was not Ready after 120 s", 122),
+        ([session("Starting", "Connecting")], "session", Level.FAILED, "Connecting words", 122),
         ([Answer(200, {"metadata": {"name": "s"}})], "session", Level.FAILED, "not seen by the operator", 22),
     ],
 )
