@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, Unpack
 
 from sandbox_client.cluster.expiry import check_bound, deadline_of, effective_expiry, is_observed
 from sandbox_client.cluster.sessions import ClusterOptions, SessionApi, SessionRequest, describe_failure
-from sandbox_client.errors import SessionFailed
+from sandbox_client.errors import InvalidArgument, SessionFailed
 from sandbox_client.lifecycle.control import SessionControl
 from sandbox_client.lifecycle.options import SESSION_DEFAULTS, SessionOptions
 from sandbox_client.lifecycle.session_info import SessionInfo, format_time, read_session_info, workspace_of
@@ -292,6 +292,15 @@ class ClusterControl(SessionControl):
 
 
 def make_request(name: str | None, options: SessionOptions) -> SessionRequest:
-    """Return the request for a session with these options, all of which must be there."""
+    """Return the request for a session with these options, all of which must be there.
+
+    Raises:
+        InvalidArgument: One is wrong. The message begins with its name, because a create has a dozen of them.
+    """
     given: dict[str, Any] = {key: options[key] for key in SESSION_DEFAULTS if options[key] is not None}  # type: ignore[literal-required]
-    return SessionRequest(name, **given)
+    request = SessionRequest(name, **given)
+    try:
+        request.to_object("unnamed" if name is None else name)
+    except InvalidArgument as error:
+        raise InvalidArgument(f"{error.field}: {error.message}", reason=error.reason, field=error.field) from None
+    return request

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import re
 from dataclasses import dataclass, field
@@ -84,18 +83,6 @@ class SessionRequest:
             yield "on_idle", ("lifecycle", "onIdle"), _choose(self.on_idle, _ON_IDLE, "on_idle")
         if self.keep_variables is not None:
             yield "keep_variables", ("lifecycle", "keepVariables"), _check_flag(self.keep_variables, "keep_variables")
-
-
-@contextlib.contextmanager
-def name_the_argument() -> Iterator[None]:
-    """Put the argument's name in front of the message of an InvalidArgument, as the command puts its option's name.
-
-    A create has a dozen arguments, and a message such as `'-5m' is not a duration` fits two of them.
-    """
-    try:
-        yield
-    except InvalidArgument as error:
-        raise InvalidArgument(f"{error.field}: {error.message}", reason=error.reason, field=error.field) from None
 
 
 def check_labels(labels: Mapping[str, str], *, may_be_reserved: bool = False) -> dict[str, str]:

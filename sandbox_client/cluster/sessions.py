@@ -18,14 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sandbox_client.cluster.api import ClusterOptions, call_api, open_client, read_access, read_core, read_core_object
 from sandbox_client.cluster.port_forward import PodStream, PortForward, open_pod_stream
 from sandbox_client.cluster.reach import check_reach
-from sandbox_client.cluster.session_request import (
-    GROUP,
-    UNNAMED_PREFIX,
-    VERSION,
-    SessionRequest,
-    check_labels,
-    name_the_argument,
-)
+from sandbox_client.cluster.session_request import GROUP, UNNAMED_PREFIX, VERSION, SessionRequest, check_labels
 from sandbox_client.cluster.start_policy import (
     UNSCHEDULABLE,
     StartWatch,
@@ -96,9 +89,7 @@ class SessionApi:
             InvalidArgument: An argument is wrong, or the API server refused the spec; the message names the field.
         """
         name = request.name if request.name is not None else f"{UNNAMED_PREFIX}{secrets.token_hex(4)}"
-        with name_the_argument():
-            body = request.to_object(name)
-        subject = f"session {name}"
+        body, subject = request.to_object(name), f"session {name}"
         try:
             created: dict[str, Any] = await self._call(subject, "create", body, field_validation="Strict")
         except Conflict as error:
