@@ -198,7 +198,7 @@ class AsyncSandbox(CodeRunner, ControlledSession, NamedLocalSession):
         waiting: Any = {"timeout": chosen["timeout"], "on_phase": chosen["on_phase"] or ignore}
         is_ephemeral = name is None if chosen["ephemeral"] is None else chosen["ephemeral"]
         sessions = await _open_sessions(chosen)
-        creation = asyncio.ensure_future(sessions.create(make_request(name, chosen)))
+        creation = asyncio.ensure_future(sessions.create(make_request(name, chosen, is_ephemeral=is_ephemeral)))
         try:
             created = await asyncio.shield(creation)
             name = str(created["metadata"]["name"])

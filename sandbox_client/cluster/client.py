@@ -291,14 +291,14 @@ class ClusterControl(SessionControl):
         await self._cluster.delete(self._name)
 
 
-def make_request(name: str | None, options: SessionOptions) -> SessionRequest:
+def make_request(name: str | None, options: SessionOptions, *, is_ephemeral: bool = False) -> SessionRequest:
     """Return the request for a session with these options, all of which must be there.
 
     Raises:
         InvalidArgument: One is wrong. The message begins with its name, because a create has a dozen of them.
     """
     given: dict[str, Any] = {key: options[key] for key in SESSION_DEFAULTS if options[key] is not None}  # type: ignore[literal-required]
-    request = SessionRequest(name, **given)
+    request = SessionRequest(name, **given, is_ephemeral=is_ephemeral)
     try:
         request.to_object("unnamed" if name is None else name)
     except InvalidArgument as error:

@@ -31,7 +31,11 @@ _NAME: Final = re.compile(r"(?=.{1,63}$)[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 
 @dataclass(frozen=True, slots=True)
 class SessionRequest:
-    """A session to create. `AsyncSandbox.create` describes each field. None stands for the template's default."""
+    """A session to create. `AsyncSandbox.create` describes each field. None stands for the template's default.
+
+    Attributes:
+        is_ephemeral: Whether the caller deletes the session. If its program is killed first, the operator does.
+    """
 
     name: str | None = None
     template: str | None = None
@@ -45,6 +49,7 @@ class SessionRequest:
     lifetime: Duration | None = None
     on_idle: str | None = None
     keep_variables: bool | None = None
+    is_ephemeral: bool = False
 
     def to_object(self, name: str) -> dict[str, Any]:
         """Return the custom resource.
@@ -57,8 +62,8 @@ class SessionRequest:
             _put(spec, argument, path, value)
         spec.setdefault("templateRef", {"name": "default"})
         metadata: dict[str, Any] = {"name": _check_session_name(name)}
-        if self.name is None:
-            # The operator deletes a suspended session after some time if its name was generated.
+        if self.name is None or self.is_ephemeral:
+            # The operator deletes a suspended session after some time if its name was generated, or looks so.
             metadata["generateName"] = UNNAMED_PREFIX
         if labels := check_labels(self.labels):
             metadata["labels"] = labels

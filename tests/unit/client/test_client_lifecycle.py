@@ -103,6 +103,8 @@ async def test_a_session_without_a_name_ends_with_the_block(api, place, ready, a
         assert (await sandbox.run_code("x")).ok
         assert list(api.sessions) == [sandbox.name]
         assert (await sandbox.info()).is_ready
+        # If this program were killed, the operator would delete the session some time after suspending it.
+        assert ("generateName" in api.sessions[sandbox.name]["metadata"]) is (arguments != {"name": "s"})
     assert bool(api.sessions) is stays
 
 

@@ -117,6 +117,11 @@ def test_a_session_without_a_name_is_marked_as_such():
     assert SessionRequest().to_object("sandbox-1")["metadata"] == {"name": "sandbox-1", "generateName": "sandbox-"}
 
 
+def test_an_ephemeral_session_with_a_name_is_marked_too_so_that_it_does_not_outlive_a_killed_program():
+    made = SessionRequest("s", is_ephemeral=True).to_object("s")
+    assert made["metadata"] == {"name": "s", "generateName": "sandbox-"}
+
+
 @pytest.mark.parametrize(
     "key", ["sandboxsessions.dev/state", "kubernetes.io/name", "app.kubernetes.io/name", "node.k8s.io/x", "k8s.io/x"]
 )
