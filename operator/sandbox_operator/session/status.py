@@ -235,7 +235,10 @@ def _synced(observation: Observation, *, is_bound: bool) -> tuple[str, str, str]
         if agent.workspace_error and agent.dirty:
             return "False", "PushFailed", agent.workspace_error
         return ("False", "Unsaved", "") if agent.dirty else ("True", "Synced", "")
-    if observation.pod is not None and observation.pod.has_ended:
+    pod = observation.pod
+    # A suspended session's pod is deleted after its push, and may be seen to end before it is gone.
+    is_drained = pod is not None and pod.deleted and observation.session.spec.suspended
+    if pod is not None and pod.has_ended and not is_drained:
         return "False", "PodLost", "changes that were not saved before the pod ended are lost"
     for condition in observation.session.status.get("conditions") or []:
         if condition.get("type") == "WorkspaceSynced" and condition.get("status") in {"True", "False"}:
