@@ -94,10 +94,20 @@ def not_ready(name: str, session: Mapping[str, Any], timeout: float, *, is_hopel
         is_hopeless: Whether waiting would not have helped.
     """
     what = "is not ready" if is_hopeless else f"was not ready within {timeout:g} s"
-    advice = _HOPELESS.get(problem_of(session), (0.0, ""))[1]
+    return SessionFailed(f"session {name} {what}: {describe_with_advice(name, session)}", reason="NOT_READY")
+
+
+def describe_with_advice(name: str, session: Mapping[str, Any]) -> str:
+    """Return why a session is not Ready, and what to do about it.
+
+    Args:
+        name: The session's name.
+        session: The custom resource.
+    """
+    advice = _HOPELESS.get(problem_of(session), (0.0, ""))[1].replace("NAME", name)
     if not (session.get("status") or {}).get("phase"):
         advice = "Check that the operator runs, and serves this namespace."
-    return SessionFailed(f"session {name} {what}: {describe_failure(session)}. {advice}".strip(), reason="NOT_READY")
+    return f"{describe_failure(session)}. {advice}".strip()
 
 
 def describe_progress(session: Mapping[str, Any]) -> str:

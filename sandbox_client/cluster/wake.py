@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sandbox_client.cluster.client import ClusterControl
 from sandbox_client.cluster.sessions import describe_failure, is_ready
+from sandbox_client.cluster.start_policy import UNSCHEDULABLE, StartWatch, describe_with_advice
 from sandbox_client.cluster.wake_policy import SessionFate, fate_of, is_draining, life_of
 from sandbox_client.contexts import AsyncContexts
 from sandbox_client.errors import NotFound, SandboxError, SandboxUnavailable, SessionFailed
@@ -136,10 +137,14 @@ class Waker(BaseWaker):
         def is_done(session: Mapping[str, Any]) -> bool:
             return has_moved(session) or fate_of(session, previous.life) in {SessionFate.OVER, SessionFate.ENDING}
 
-        session = await self._sessions.wait_for(self._name, is_done, timeout=self._timeout, on_phase=self._on_phase)
+        problems = StartWatch()
+        # A node may still come.
+        problems.excuse(UNSCHEDULABLE)
+        session = await self._sessions.wait_for(
+            self._name, is_done, timeout=self._timeout, on_phase=self._on_phase, give_up_at=problems.give_up_at
+        )
         if not has_moved(session):
-            why = describe_failure(session)
-            raise SessionFailed(f"it was not Ready again within {self._timeout:g} s: {why}", reason="NOT_READY")
+            raise SessionFailed(describe_with_advice(self._name, session), reason="NOT_READY")
         endpoint, route = await self._sessions.connect(self._name, session)
         retired, self._retired, self._route = self._retired, self._route, route
         self.on_notice(await _notice(endpoint, what_happened))

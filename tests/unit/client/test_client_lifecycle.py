@@ -5,6 +5,7 @@ import base64
 import datetime as dt
 import logging
 
+import grpc
 import pytest
 
 from sandbox_client import (
@@ -130,6 +131,24 @@ async def test_an_ephemeral_session_that_does_not_start_is_deleted_again(api, pl
     with pytest.raises(SessionFailed, match="there is no SandboxTemplate x"):
         await AsyncSandbox.create("s", template="x", **place)
     assert list(api.sessions) == ["s"]
+
+
+async def test_a_call_on_a_session_whose_end_has_passed_says_so_within_seconds(api, agent, place, ready, monkeypatch):
+    monkeypatch.setitem(start_policy._HOPELESS, "Expired", (0.2, start_policy._HOPELESS["Expired"][1]))
+    api.watches_last = True
+
+    def suspend_again(found):
+        found["spec"]["suspended"] = True
+        found["status"] |= problem("Suspended", "Expired", "the session reached spec.lifecycle.expiresAt")["status"]
+
+    async with await AsyncSandbox.create("s", **place, **ready) as sandbox:
+        api.operator = suspend_again
+        suspend_again(api.sessions["s"])
+        agent.refuse("ExecuteBriefly", grpc.StatusCode.FAILED_PRECONDITION, "DRAINING", times=9)
+        agent.refuse("Execute", grpc.StatusCode.FAILED_PRECONDITION, "DRAINING", times=9)
+        with pytest.raises(SessionFailed, match=r"could not be resumed: it is Suspended .*`sandbox resume s --expires"):
+            async with asyncio.timeout(20):
+                await sandbox.run_code("1")
 
 
 async def test_an_ephemeral_session_is_deleted_if_the_create_is_cancelled(api, place):
