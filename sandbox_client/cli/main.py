@@ -33,7 +33,7 @@ COMMANDS: Final = {
         "List, inspect and delete the workspaces that sessions have left in storage.",
     ),
     "delete": (f"{_SESSIONS}:delete", "Delete a session."),
-    "logs": (f"{_SESSIONS}:logs", "Print the last log lines of a session's containers."),
+    "logs": (f"{_CLI}.cluster.logs:logs", "Print the last log lines of a session's containers."),
     "doctor": (f"{_CLI}.doctor:doctor", "Check the cluster, the chart, the network, storage and your permissions."),
     "files": (f"{_CLI}.files:files", "Work with the files of a session's workspace."),
     "push": (f"{_CLI}.files:push", "Save PATHS of a session to its object storage."),

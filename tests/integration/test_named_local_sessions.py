@@ -134,6 +134,21 @@ def test_the_tour_works_without_a_cluster(home, tmp_path):
     assert processes_of(home) == []
 
 
+def test_the_logs_of_a_session_are_followed_until_it_is_deleted():
+    succeed("create", "--local", "demo")
+    command = [sys.executable, "-m", "sandbox_client", "logs", "--follow", "--tail", "1", "local/demo"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as following:
+        old = {following.stdout.readline().partition(":")[0], following.stdout.readline().partition(":")[0]}
+        assert old == {"keeper", "agent"}
+        succeed("suspend", "local/demo")
+        assert any("a client asks: suspend" in line for line in iter(following.stdout.readline, ""))
+        succeed("resume", "local/demo")
+        assert any("the session is ready" in line for line in iter(following.stdout.readline, ""))
+        succeed("delete", "local/demo")
+        assert following.wait(timeout=20) == 0
+        assert following.stderr.read() == "the log has ended: local/demo is deleted\n"
+
+
 def test_a_session_outlives_the_program_that_created_it():
     script = (
         "import os, signal\nfrom sandbox_client import Sandbox\n"
@@ -529,6 +544,7 @@ def test_options_of_a_cluster_are_refused_for_a_local_session():
         ["suspend", "local/demo"],
         ["delete", "local/demo"],
         ["logs", "local/demo"],
+        ["logs", "--follow", "local/demo"],
         ["endpoint", "local/demo"],
     ):
         assert cli(*words, "-n", "prod").exit_code == 2

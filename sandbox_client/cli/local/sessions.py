@@ -185,21 +185,6 @@ def delete(target: Target, name: str) -> None:
     target.printer.print(answer, f"local/{name} is deleted")
 
 
-def logs(target: Target, name: str, container: str | None, tail: int) -> None:
-    """Print the last lines of a session's logs."""
-    from sandbox_client.local.named import reports  # noqa: PLC0415 - slow to import
-
-    refuse_cluster(target, name)
-    texts = reports.read_logs(name, tail)
-    texts = {each: text for each, text in texts.items() if container in (None, each)}
-    if target.printer.is_json:
-        target.printer.print_json(texts)
-        return
-    for each, text in texts.items():
-        for line in text.splitlines():
-            target.printer.print_text(line if container else f"{each}: {line}")
-
-
 def refuse_cluster(target: Target, name: str) -> None:
     """Refuse options that choose a cluster. Raises InvalidArgument, which names the option's field."""
     from sandbox_client.local.named.connect import refuse_cluster_options  # noqa: PLC0415 - slow to import
