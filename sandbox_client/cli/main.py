@@ -20,7 +20,10 @@ COMMANDS: Final = {
     "create": (f"{_SESSIONS}:create", "Create a session, wait until it is Ready, and print its name."),
     "get": (f"{_CLI}.cluster.get:get", "Show the sessions of a namespace, or those that are named."),
     "list": (f"{_CLI}.cluster.get:list_", "List the sessions of a namespace."),
-    "describe": (f"{_CLI}.cluster.describe:describe", "Show everything that the cluster knows about a session."),
+    "describe": (
+        f"{_CLI}.cluster.describe:describe",
+        "Show everything that the cluster, or this machine, knows about a session.",
+    ),
     "top": (f"{_CLI}.top:top", "Show a live table of sessions and warm pools."),
     "suspend": (f"{_SESSIONS}:suspend", "Save a session's workspace and delete its pod."),
     "resume": (f"{_SESSIONS}:resume", "Start a suspended session again, with its files."),

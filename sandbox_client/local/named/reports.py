@@ -62,6 +62,15 @@ def list_records() -> list[Record]:
     return records
 
 
+def describe_mistake(name: str) -> str:
+    """Return a remark if a session of the cluster was named, but one on this machine has that name. Else ""."""
+    try:
+        is_local = name in Registry().names()
+    except OSError:
+        return ""
+    return f"the session {name} on this machine is local/{name}" if is_local else ""
+
+
 def read_logs(name: str, tail: int) -> dict[str, str]:
     """Return the last lines of a session's logs, by container: `agent` and `sandbox`, as in a cluster, and `keeper`.
 
