@@ -154,6 +154,20 @@ def test_lists_say_what_there_is_without_a_cluster(command, home, monkeypatch):
     assert "no-kubeconfig" in cli(command).output
 
 
+def test_the_stored_workspace_of_a_suspended_session_is_not_deleted():
+    succeed("create", "--local", "demo")
+    succeed("exec", "--session", "local/demo", "--", "touch", "a.txt")
+    succeed("suspend", "local/demo")
+    delete = ["workspaces", "delete", "demo", "--local", "--yes"]
+    assert "local/demo" in succeed("workspaces", "list", "--local")
+    done = cli(*delete)
+    assert done.exit_code == 125
+    assert "in use by a session of this machine (local/demo)" in done.stderr
+    succeed("files", "get", "--session", "local/demo", "a.txt", "-")
+    succeed("delete", "local/demo")
+    assert succeed(*delete) == "demo is deleted\n"
+
+
 def test_a_session_that_is_named_without_local_is_found_by_a_hint():
     succeed("create", "--local", "demo")
     for words in (["run", "-s", "demo", "-c", "1"], ["suspend", "demo"]):
