@@ -78,8 +78,15 @@ class ContextOperations:
             try:
                 if not code.strip():
                     raise _empty_code()
-                limit = self.state.limits.output_bytes
-                execution = Execution(channel, language, bytes(code), timeout, limit)
+                limits = self.state.limits
+                execution = Execution(
+                    channel,
+                    language,
+                    bytes(code),
+                    timeout,
+                    limits.output_bytes,
+                    has_network=not limits.deny_network,
+                )
                 channel.on_cancel = lambda: context.cancel(execution)
                 if is_cancelled:
                     execution.finish("INTERRUPTED")

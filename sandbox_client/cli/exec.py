@@ -78,7 +78,7 @@ def exec_(
     terminal = {"TERM": os.environ["TERM"]} if tty and "TERM" in os.environ else {}
     words = " ".join(command) if shell else list(command)
     given = _Command(words, cwd, limits.timeout, {**terminal, **limits.env})
-    from sandbox_client.cli.ending import start_exit_code  # noqa: PLC0415 - slow to import, and help does not need it
+    from sandbox_client.cli.ending import report_missing_network, start_exit_code  # noqa: PLC0415 - slow to import
     from sandbox_client.errors import SandboxError  # noqa: PLC0415 - same
 
     with target.session_or_local(session, workspace, store, egress, **limits.for_session(session)) as sandbox:
@@ -92,7 +92,10 @@ def exec_(
                 raise
             target.printer.fail(error)
             return code
-        return 0 if result is None else report(target, result)
+        if result is None:
+            return 0
+        report_missing_network(target.printer, sandbox, result)
+        return report(target, result)
 
 
 def report(target: Target, result: CommandResult) -> int:

@@ -28,6 +28,8 @@ _CHOICES: Final = {
     "kube_context": "--context",
     "in_cluster": "--direct",
 }
+_HINTED: Final = ("NO_KUBECONFIG", "NOT_FOUND")
+"""Reasons why a session is not found that may be one on this machine."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -165,6 +167,11 @@ def with_target(function: Callable[..., int | None]) -> Callable[..., None]:
                 code = function(target, *args, **kwargs)
         except SandboxError as error:
             code = printer.fail(error)
+            if error.reason in _HINTED:
+                from sandbox_client.local.named.reports import describe_mistake  # noqa: PLC0415 - only after an error
+
+                if hint := describe_mistake(str(kwargs.get("session") or kwargs.get("name"))):
+                    printer.write_stderr(f"{hint}\n")
         except OSError as error:
             if error.filename is None:
                 # Standard output is gone or full: the last resort ends the program.

@@ -1,4 +1,4 @@
-"""`sandbox create`, `suspend`, `resume`, `delete` and `logs`: sessions of a cluster, and those on this machine."""
+"""`sandbox create`, `suspend`, `resume` and `delete`: sessions of a cluster, and those on this machine."""
 
 from __future__ import annotations
 
@@ -123,39 +123,3 @@ def delete(target: Target, name: str) -> None:
 
     asyncio.run(work())
     target.printer.print({"name": name, "status": "deleted"}, f"{name} is being deleted")
-
-
-@click.command(
-    epilog="""\b
-Examples:
-  sandbox logs my-session
-  sandbox logs my-session --container agent --tail 50"""
-)
-@with_session_name
-@click.option("--container", type=click.Choice(["agent", "sandbox"]), help="Default: both.")
-@click.option(
-    "--tail",
-    default=200,
-    show_default=True,
-    type=click.IntRange(min=1),
-    help="Maximum number of lines of each container.",
-)
-@with_target
-def logs(target: Target, name: str, container: str | None, tail: int) -> None:
-    """Print the last log lines of a session's containers."""
-    if (bare := local_name(name)) is not None:
-        local.logs(target, bare, container, tail)
-        return
-    wanted = [container] if container else ["agent", "sandbox"]
-
-    async def work() -> dict[str, str]:
-        cluster = await SessionApi.open(target.cluster)
-        return {each: await cluster.logs(name, each, tail=tail) for each in wanted}
-
-    texts = asyncio.run(work())
-    if target.printer.is_json:
-        target.printer.print_json(texts)
-        return
-    for each, text in texts.items():
-        for line in text.splitlines():
-            target.printer.print_text(line if container else f"{each}: {line}")

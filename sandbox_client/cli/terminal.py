@@ -24,6 +24,8 @@ DETACH_KEY: Final = b"\x1d"
 """Ctrl-]"""
 _READ_SIZE: Final = 1 << 16
 _DEFAULT_SIZE: Final = (24, 80)
+_TAIL: Final = 5_000
+"""Bytes of output that are kept after they were shown. They may say why a command failed."""
 
 
 def terminal_size() -> tuple[int, int]:
@@ -47,7 +49,8 @@ def attach_terminal(
             except Ctrl-], which detaches and leaves it running.
         passes_input: Whether standard input is sent to the process, including its end.
         offset: Number of bytes of output to skip.
-        shows: Whether output is written here. If not, it is in the result.
+        shows: Whether output is written here. If not, it is in the result. If so, `stderr` of the result has the last
+            5,000 bytes of both streams.
 
     Returns:
         The process's result, or None if the user detached.
@@ -95,9 +98,10 @@ class _Output:
     def _write(self) -> None:
         try:
             for piece in self._process.output(self._offset):
+                self.kept[piece.is_stderr or self._shows] += piece.data
                 if not self._shows:
-                    self.kept[piece.is_stderr] += piece.data
                     continue
+                del self.kept[True][:-_TAIL]
                 stream = sys.stderr if piece.is_stderr else sys.stdout
                 # The stream is None if the caller has closed it.
                 if stream is not None:

@@ -14,8 +14,17 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from sandbox_client.cli.local.sessions import list_beside_cluster, only_local_remark
 from sandbox_client.cli.options import Target, with_target
-from sandbox_client.cluster.table import SORTS, ClusterTable, build_table, format_age, format_bytes, format_cores
+from sandbox_client.cluster.table import (
+    SORTS,
+    ClusterObjects,
+    ClusterTable,
+    build_table,
+    format_age,
+    format_bytes,
+    format_cores,
+)
 from sandbox_client.cluster.top import ClusterReader
 from sandbox_client.errors import SandboxUnavailable
 
@@ -25,6 +34,7 @@ if TYPE_CHECKING:
     from sandbox_client.cluster.table import PoolRow, SessionRow
 
 _STYLES: Final = {"Ready": "green", "Failed": "bold red", "Suspended": "dim"}
+_NO_CLUSTER: Final = "no cluster is configured: only sessions on this machine are shown"
 _PLAIN_WIDTH: Final = 1000
 """Columns if the output is not a terminal, so that no text is cut off."""
 
@@ -71,18 +81,25 @@ def top(
 ) -> None:
     """Show a live table of sessions and warm pools.
 
-    It shows their state, where they run, and how much CPU and memory they use.
+    It shows their state, where they run, and how much CPU and memory they use. Sessions on this machine, local/NAME,
+    are among them unless an option names a namespace or a cluster. Nothing measures their CPU and memory.
     """
     console = Console(highlight=False)
     is_live = console.is_terminal and not once and not target.printer.is_json
     if not console.is_terminal:
         console = Console(highlight=False, width=_PLAIN_WIDTH)
 
-    async def refresh(reader: ClusterReader) -> ClusterTable:
-        return build_table(await reader.read(), datetime.now(UTC), sort)
+    async def refresh(reader: ClusterReader | str) -> ClusterTable:
+        found = ClusterObjects((), notes=(reader,)) if isinstance(reader, str) else await reader.read()
+        local = await asyncio.to_thread(list_beside_cluster, target)
+        return build_table(dataclasses.replace(found, sessions=(*local, *found.sessions)), datetime.now(UTC), sort)
 
     async def work() -> None:
-        reader = await ClusterReader.open(target.cluster, everywhere=all_namespaces)
+        reader: ClusterReader | str
+        try:
+            reader = await ClusterReader.open(target.cluster, everywhere=all_namespaces)
+        except SandboxUnavailable as error:
+            reader = only_local_remark(target, error, list_beside_cluster(target)) or _NO_CLUSTER
         table = await refresh(reader)
         if target.printer.is_json:
             target.printer.print_json({**dataclasses.asdict(table), "summary": table.summary})
@@ -91,7 +108,7 @@ def top(
         else:
             await _watch(reader, table)
 
-    async def _watch(reader: ClusterReader, table: ClusterTable) -> None:
+    async def _watch(reader: ClusterReader | str, table: ClusterTable) -> None:
         with Live(console=console, screen=True, auto_refresh=False) as live:
             problem = ""
             while True:

@@ -149,18 +149,30 @@ def read_core(client: Any, *segments: str, **query: str | int) -> bytes:
     Raises:
         ApiException: The status is not 200.
     """
+    answer = _get_core(client, segments, query, timeout=_READ_TIMEOUT)
+    content: bytes = answer.data
+    return content
+
+
+def follow_core(client: Any, *segments: str, **query: str | int) -> Any:
+    """Return the open response to a GET below `/api/v1/`, whose body grows. Arguments and errors as for `read_core`."""
+    from urllib3 import Timeout  # noqa: PLC0415 - slow to import
+
+    return _get_core(client, segments, query, timeout=Timeout(_READ_TIMEOUT, read=None), preload_content=False)
+
+
+def _get_core(client: Any, segments: tuple[str, ...], query: Mapping[str, str | int], **options: Any) -> Any:
     from kubernetes.client import ApiException  # noqa: PLC0415 - slow to import
 
     headers = {**client.default_headers, "accept": "application/json, */*", **bearer_header(client)}
     url = core_url(client, *segments)
-    answer = client.rest_client.pool_manager.request("GET", url, fields=query, headers=headers, timeout=_READ_TIMEOUT)
+    answer = client.rest_client.pool_manager.request("GET", url, fields=query, headers=headers, **options)
     if answer.status != HTTPStatus.OK:
         make_error: Any = ApiException
         error = make_error(answer.status, answer.reason)
         error.body = answer.data
         raise error
-    content: bytes = answer.data
-    return content
+    return answer
 
 
 async def read_core_object(subject: str, client: Any, *segments: str, **query: str | int) -> dict[str, Any]:

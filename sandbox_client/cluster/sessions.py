@@ -15,7 +15,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from sandbox_client.cluster.api import ClusterOptions, call_api, open_client, read_access, read_core, read_core_object
+from sandbox_client.cluster.api import ClusterOptions, call_api, open_client, read_access, read_core_object
 from sandbox_client.cluster.port_forward import PodStream, PortForward, open_pod_stream
 from sandbox_client.cluster.reach import check_reach
 from sandbox_client.cluster.session_request import GROUP, UNNAMED_PREFIX, VERSION, SessionRequest, check_labels
@@ -29,7 +29,7 @@ from sandbox_client.cluster.start_policy import (
 )
 from sandbox_client.cluster.wake_policy import life_of
 from sandbox_client.cluster.watching import PLURAL, REQUEST_TIMEOUT, expects_node, watch_session
-from sandbox_client.errors import Conflict, NotFound, SessionFailed
+from sandbox_client.errors import Conflict, SessionFailed
 from sandbox_client.transport.endpoint import Endpoint
 
 if TYPE_CHECKING:
@@ -76,6 +76,11 @@ class SessionApi:
         """
         client, namespace, is_direct = await asyncio.to_thread(open_client, options)
         return cls(client, namespace, is_direct=is_direct)
+
+    @property
+    def client(self) -> Any:
+        """The kubernetes package's ApiClient."""
+        return self._client
 
     def close(self) -> None:
         """Close the connections to the API server. A later call opens them again."""
@@ -300,25 +305,6 @@ class SessionApi:
         else:
             await check_reach(self._client, self.namespace, endpoint)
         return endpoint, resources
-
-    async def logs(self, name: str, container: str, *, tail: int = 200) -> str:
-        """Return the last log lines of one container of a session.
-
-        Args:
-            name: The session's name.
-            container: `agent` or `sandbox`.
-            tail: Maximum number of lines.
-
-        Raises:
-            NotFound: The session has no pod at the moment.
-        """
-        session = await self.get(name)
-        pod = session.get("status", {}).get("podName")
-        if not pod:
-            raise NotFound(f"session {name} has no pod: {describe_failure(session)}", reason="NO_POD")
-        place = ("namespaces", self.namespace, "pods", pod, "log")
-        text = await call_api(f"pod {pod}", read_core, self._client, *place, container=container, tailLines=tail)
-        return str(text, errors="replace")
 
     async def _call(
         self, subject: str, verb: str, *arguments: Any, seconds: float = REQUEST_TIMEOUT, **options: Any

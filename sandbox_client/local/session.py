@@ -59,7 +59,7 @@ class Places:
         workspace: The folder that the code works in.
         store: The folder that replaces object storage.
         home: HOME of the code.
-        logs: The folder of the processes' logs.
+        logs: The folder of the processes' logs, and of the record, if the session has a name.
     """
 
     workspace: Path | None = None
@@ -125,7 +125,8 @@ async def start_session(places: Places, session_uid: str, options: LocalOptions)
     on_progress = options["on_progress"] or ignore
     resources = contextlib.AsyncExitStack()
     try:
-        resources.enter_context(hold_workspace(places.store, options["name"]))
+        record = places.logs / "session.json" if places.logs else None
+        resources.enter_context(hold_workspace(places.store, options["name"], record))
         folder = _make_folder()
         resources.push_async_callback(asyncio.to_thread, shutil.rmtree, folder, ignore_errors=True)
         logs = places.logs or folder

@@ -46,7 +46,8 @@ class CodeError(Readable):
         name: The exception's class, such as `ZeroDivisionError`.
         value: The exception's message.
         traceback: Lines, without colour codes.
-        limit: The limit that probably caused it: `memory`, `disk`, `file_bytes`, `processes`, `open_files`, or "".
+        limit: The limit that probably caused it: `memory`, `disk`, `file_bytes`, `processes`, `open_files`, `network`
+            if the session has none, or "".
     """
 
     name: str

@@ -110,15 +110,16 @@ def may_lack_network(result: ToolResult) -> bool:
     """Return whether a result may be that of a missing network."""
     value = result.value
     if isinstance(value, str):
-        return _names_no_network(value)
+        return names_no_network(value)
     if not isinstance(value, dict) or "code_snippet" not in value:
         return False
     texts = [text for text in value.values() if isinstance(text, str)]
     # npm is silent for minutes, and `wget -q` for ever.
-    return any(map(_names_no_network, texts)) or _NETWORK_COMMAND.search(value["code_snippet"]) is not None
+    return any(map(names_no_network, texts)) or _NETWORK_COMMAND.search(value["code_snippet"]) is not None
 
 
-def _names_no_network(text: str) -> bool:
+def names_no_network(text: str) -> bool:
+    """Return whether the end of an output may be that of a missing network."""
     # The reason of a failure is near its end.
     return _FAILED_NETWORK.search(text[-_SEARCHED:]) is not None
 

@@ -333,6 +333,7 @@ def _pass_event(execution: Execution, frame: Frame) -> None:
         event = frame.json()
     except FrameError:
         return
-    execution.send_started()
-    if event.get("type") != "started":
-        execution.sink.send_event(event)
+    if event.get("type") == "started":
+        execution.send_started()
+    else:
+        execution.send_event(event)

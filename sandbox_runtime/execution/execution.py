@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
 from sandbox_link.frames import Stream
+from sandbox_runtime.execution.missing_network import name_missing_network
 from sandbox_runtime.execution.output_limit import OutputLimit
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ class Execution:
         timeout: Seconds, from the moment when the interpreter can run it.
         output_bytes: Limit of its output.
         task: Of an internal task, its `op` and arguments. None for a cell.
+        has_network: False if the session denies its code the network.
 
     Attributes:
         timed_out: True once its deadline has passed.
@@ -45,12 +47,15 @@ class Execution:
         timeout: float,
         output_bytes: int,
         task: Mapping[str, Any] | None = None,
+        *,
+        has_network: bool = True,
     ) -> None:
         self.sink = sink
         self.language = language
         self.code = code
         self.timeout = timeout
         self.task = task
+        self._has_network = has_network
         self.timed_out = False
         self.interrupted = False
         self.follows_loss = False
@@ -108,6 +113,8 @@ class Execution:
     def send_event(self, event: dict[str, Any]) -> None:
         """Send an event, after `started`."""
         self.send_started()
+        if not self._has_network and event.get("type") == "error":
+            event = name_missing_network(event)
         self.sink.send_event(event)
 
     def write(self, stream: Stream, data: bytes | memoryview) -> None:

@@ -47,6 +47,8 @@ class RawClient:
                 process.kill()
                 await process.wait()
                 raise
+        if process.returncode:
+            raise AssertionError(f"the server ended with exit code {process.returncode}")
 
     async def send(self, **message):
         self._process.stdin.write(json.dumps({"jsonrpc": "2.0", **message}).encode() + b"\n")

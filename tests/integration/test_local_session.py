@@ -249,10 +249,15 @@ def test_r24_a_session_without_egress_has_no_sockets():
     with Sandbox.local(egress="none") as sandbox:
         execution = sandbox.run_code("import socket\nsocket.socket(socket.AF_INET)")
         assert execution.error.name == "PermissionError"
+        assert execution.limit == "network"
+        assert execution.error.traceback[-1] == "  this session has no network"
+        assert sandbox.run_code("import urllib.request as u\nu.urlopen('http://a.example')").limit == "network"
+        assert sandbox.run_code("1 / 0").limit == ""
         connect = "await new Promise((_, refuse) => require('net').connect(9, '127.0.0.1').on('error', refuse))"
         for context in ("javascript", sandbox.contexts.create("javascript").id):
             execution = sandbox.run_code(connect, "javascript", context=context)
             assert execution.error.value.startswith("connect EACCES"), execution
+            assert execution.limit == "network"
 
 
 def descendants(marker):

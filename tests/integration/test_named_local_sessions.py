@@ -120,6 +120,8 @@ def test_the_tour_works_without_a_cluster(home, tmp_path):
     succeed("kill", "--session", "local/demo", process)
     assert "1 files are saved" in succeed("push", "local/demo")
     assert json.loads(succeed("list", "--output", "json"))[0]["name"] == "local/demo"
+    assert [row["name"] for row in json.loads(succeed("top", "-o", "json"))["sessions"]] == ["local/demo"]
+    assert "store: " in succeed("describe", "local/demo")
     assert "Suspended" in succeed("suspend", "local/demo")
     assert [row["phase"] for row in json.loads(succeed("list", "--local", "--output", "json"))] == ["Suspended"]
     done = cli("files", "get", "--session", "local/demo", "data.csv", str(tmp_path / "back.csv"))
@@ -132,6 +134,62 @@ def test_the_tour_works_without_a_cluster(home, tmp_path):
     assert (stored / "code-interpreter" / "data.csv").read_text() == "a,b\n"
     assert list((home / "tmp").iterdir()) == []
     assert processes_of(home) == []
+
+
+@pytest.mark.parametrize("command", ["list", "get", "top"])
+def test_lists_say_what_there_is_without_a_cluster(command, home, monkeypatch):
+    monkeypatch.delenv("KUBECONFIG")
+    monkeypatch.setattr("kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", str(home / "none"))
+    empty = cli(command)
+    assert empty.exit_code == 0
+    assert "no cluster is configured" in empty.output
+    assert cli(command, "-n", "team").exit_code == 125
+    succeed("create", "--local", "demo")
+    done = cli(command)
+    assert "local/demo" in done.stdout
+    assert command == "top" or done.stderr == ""
+    assert "local/demo" not in cli(command, "-n", "team").output
+    # A kubeconfig that cannot be read is a mistake, which must not go unnoticed.
+    monkeypatch.setenv("KUBECONFIG", str(home / "no-kubeconfig"))
+    assert "no-kubeconfig" in cli(command).output
+
+
+def test_the_stored_workspace_of_a_suspended_session_is_not_deleted():
+    succeed("create", "--local", "demo")
+    succeed("exec", "--session", "local/demo", "--", "touch", "a.txt")
+    succeed("suspend", "local/demo")
+    delete = ["workspaces", "delete", "demo", "--local", "--yes"]
+    assert "local/demo" in succeed("workspaces", "list", "--local")
+    done = cli(*delete)
+    assert done.exit_code == 125
+    assert "in use by a session of this machine (local/demo)" in done.stderr
+    succeed("files", "get", "--session", "local/demo", "a.txt", "-")
+    succeed("delete", "local/demo")
+    assert succeed(*delete) == "demo is deleted\n"
+
+
+def test_a_session_that_is_named_without_local_is_found_by_a_hint():
+    succeed("create", "--local", "demo")
+    for words in (["run", "-s", "demo", "-c", "1"], ["suspend", "demo"]):
+        done = cli(*words)
+        assert done.exit_code == 125
+        assert done.stderr.endswith("the session demo on this machine is local/demo\n")
+    assert "local/other" not in cli("suspend", "other").stderr
+
+
+def test_the_logs_of_a_session_are_followed_until_it_is_deleted():
+    succeed("create", "--local", "demo")
+    command = [sys.executable, "-m", "sandbox_client", "logs", "--follow", "--tail", "1", "local/demo"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as following:
+        old = {following.stdout.readline().partition(":")[0], following.stdout.readline().partition(":")[0]}
+        assert old == {"keeper", "agent"}
+        succeed("suspend", "local/demo")
+        assert any("a client asks: suspend" in line for line in iter(following.stdout.readline, ""))
+        succeed("resume", "local/demo")
+        assert any("the session is ready" in line for line in iter(following.stdout.readline, ""))
+        succeed("delete", "local/demo")
+        assert following.wait(timeout=20) == 0
+        assert following.stderr.read() == "the log has ended: local/demo is deleted\n"
 
 
 def test_a_session_outlives_the_program_that_created_it():
@@ -529,6 +587,8 @@ def test_options_of_a_cluster_are_refused_for_a_local_session():
         ["suspend", "local/demo"],
         ["delete", "local/demo"],
         ["logs", "local/demo"],
+        ["logs", "--follow", "local/demo"],
+        ["describe", "local/demo"],
         ["endpoint", "local/demo"],
     ):
         assert cli(*words, "-n", "prod").exit_code == 2

@@ -171,3 +171,20 @@ def test_code_on_the_command_line_is_waited_for_as_python_and_node_do(folder):
     assert sandbox("-c", "import sys; sys.exit(3)") == (3, "", "")
     code, _, err = sandbox("--timeout", "1", "-c", "while True: pass")
     assert (code, "time limit" in err) == (124, True)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["run", "--egress", "none", "net.py"], True),
+        (["exec", "--egress", "none", "--", "python3", "net.py"], True),
+        (["exec", "--egress", "none", "--", "python3", "-c", "1 / 0"], False),
+        (["exec", "--", "sh", "-c", "echo failure in name resolution; exit 3"], False),
+    ],
+)
+def test_a_failure_for_lack_of_a_network_says_so(folder, words, says):
+    (folder / "net.py").write_text("import urllib.request\nurllib.request.urlopen('http://a.example')")
+    command = [*RUN[:-1], *words[:-1], words[-1].replace("net.py", str(folder / "net.py"))]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode not in (0, 125)
+    assert ("this session has no network" in done.stderr) is says, done.stderr

@@ -419,6 +419,36 @@ def test_a_workspace_is_held_until_the_process_of_its_session_has_ended_even_if_
     assert held_workspaces(tmp_path) == []
 
 
+def test_a_session_with_a_name_holds_its_workspace_as_long_as_it_exists(tmp_path):
+    store, other, record = tmp_path / "store", tmp_path / "other", tmp_path / "session.json"
+    with hold_workspace(store, "a", record):
+        pass
+    other.mkdir()
+    for content, held in [
+        (json.dumps({"store": str(store)}), ["a"]),
+        (json.dumps({"store": str(other)}), []),
+        (json.dumps([]), []),
+        ("{", []),
+    ]:
+        record.write_text(content)
+        assert held_workspaces(store) == held
+    record.unlink()
+    assert held_workspaces(store) == []
+
+
+def test_the_store_of_local_sessions_is_named_by_an_option(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    assert invoke("list", "--local", "-o", "json") == (0, "[]\n", "")
+    monkeypatch.setenv("SANDBOX_STORE", str(tmp_path / "none"))
+    fill(Folder(tmp_path / "sandbox" / "store"), "analysis")
+    assert "analysis" in invoke("list", "--local")[1]
+    code, _, problem = invoke("list", "--local", "--store", str(tmp_path))
+    assert (code, "give either --store or --local" in problem) == (2, True)
+    monkeypatch.delenv("SANDBOX_STORE")
+    code, _, problem = invoke("list")
+    assert (code, "--local for those on this machine" in problem) == (2, True)
+
+
 def invoke(*words, **options):
     done = CliRunner().invoke(main, ["workspaces", *words], **options)
     return done.exit_code, done.stdout, done.stderr

@@ -26,6 +26,7 @@ class ApiServer(ThreadingHTTPServer):
         refusal: Status and message of the answer to each request.
         writes: Method, name and query of each write.
         skew: Seconds by which the server's clock is ahead.
+        logs: The chunks of each container's log. They are sent as they come, if the request follows the log.
     """
 
     daemon_threads = True
@@ -43,6 +44,7 @@ class ApiServer(ThreadingHTTPServer):
         self.credentials: set[str | None] = set()
         self.refusal: tuple[int, str | None] | None = None
         self.skew = 0.0
+        self.logs: dict[str, Any] = {}
 
     def write_kubeconfig(self, folder):
         """Write a kubeconfig for this server, with the namespace `team`. Return its path."""
@@ -101,12 +103,26 @@ class _Handler(BaseHTTPRequestHandler):
             self.answer(200, self.server.sessions[name])
         elif path.endswith("/events"):
             self.answer_events(unquote(query["fieldSelector"][0]))
+        elif path.endswith("/log"):
+            self.answer_log(query)
         elif "/secrets/" in path and self.server.secrets.get(name, "") is None:
             self.answer(200, "<html>")
         elif "/secrets/" in path and name in self.server.secrets:
             self.answer(200, {"kind": "Secret", "apiVersion": "v1", "data": self.server.secrets[name]})
         else:
             self.failure(404, f'"{name}" not found')
+
+    def answer_log(self, query):
+        chunks = self.server.logs[query["container"][0]]
+        self.protocol_version = "HTTP/1.1"
+        self.send_response(200)
+        self.send_header("Transfer-Encoding", "chunked")
+        self.send_header("Connection", "close")
+        self.end_headers()
+        for chunk in chunks if "follow" in query else [b"".join(chunks)]:
+            self.wfile.write(b"%x\r\n%s\r\n" % (len(chunk), chunk))
+            self.wfile.flush()
+        self.wfile.write(b"0\r\n\r\n")
 
     def answer_events(self, selector):
         if self.server.events is None:

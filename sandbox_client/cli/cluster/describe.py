@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from sandbox_client.cli.options import Target, with_session_name, with_target
+from sandbox_client.local.address import local_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -19,13 +20,19 @@ _WIDTH: Final = 12
 @with_session_name
 @with_target
 def describe(target: Target, name: str) -> None:
-    """Show everything that the cluster knows about a session.
+    """Show everything that the cluster, or this machine, knows about a session.
 
     Shows its spec, status, conditions and events. Events need permission to list them, and are kept for an hour.
     """
     import asyncio  # noqa: PLC0415 - slow to import, and help does not need it
 
-    session, events, note = asyncio.run(_read(target, name))
+    if (local := local_name(name)) is not None:
+        from sandbox_client.cli.local.sessions import find_object  # noqa: PLC0415 - only for local sessions
+
+        found: tuple[dict[str, Any], list[dict[str, Any]], str] = find_object(target, local), [], ""
+    else:
+        found = asyncio.run(_read(target, name))
+    session, events, note = found
     if target.printer.is_json:
         target.printer.print_json({"session": session, "events": events})
     else:

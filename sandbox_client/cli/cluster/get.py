@@ -63,16 +63,27 @@ def list_(target: Target, all_namespaces: bool, is_local: bool) -> None:  # noqa
 def _show(target: Target, names: Sequence[str], *, is_local: bool = False) -> None:
     import asyncio  # noqa: PLC0415 - slow to import, and help does not need it
 
+    from sandbox_client.cli.local.sessions import (  # noqa: PLC0415 - same
+        list_beside_cluster,
+        list_objects,
+        only_local_remark,
+    )
     from sandbox_client.errors import SandboxUnavailable  # noqa: PLC0415 - same
 
-    printer, local = target.printer, [] if names else _local(target, is_wanted=is_local)
-    try:
-        cluster = [] if is_local else asyncio.run(_named(target, names) if names else _all(target))
-    except SandboxUnavailable as error:
-        # Without any cluster, the sessions on this machine are all that there are.
-        if error.reason != "NO_KUBECONFIG" or not local:
-            raise
-        cluster = []
+    printer, where = target.printer, "in any namespace" if target.is_everywhere else "in this namespace"
+    local, cluster = [], []
+    if is_local:
+        local, where = list_objects(), "on this machine"
+    elif names:
+        cluster = asyncio.run(_named(target, names))
+    else:
+        local = list_beside_cluster(target)
+        try:
+            cluster = asyncio.run(_all(target))
+        except SandboxUnavailable as error:
+            where = "on this machine, and no cluster is configured"
+            if remark := only_local_remark(target, error, local):
+                printer.write_stderr(f"{remark}\n")
     sessions = [*local, *cluster]
     if printer.is_json and names:
         printer.print_json(sessions[0] if len(names) == 1 else sessions)
@@ -88,17 +99,8 @@ def _show(target: Target, names: Sequence[str], *, is_local: bool = False) -> No
     elif rows:
         _print_table(rows, shown)
     else:
-        where = "in any namespace" if target.is_everywhere else "on this machine" if is_local else "in this namespace"
-        printer.write_stderr(f"there are no sessions {where}: `sandbox create` makes one\n")
-
-
-def _local(target: Target, *, is_wanted: bool) -> list[dict[str, Any]]:
-    """Return the sessions on this machine in the form of a cluster's, unless an option names another place."""
-    from sandbox_client.cli.local.sessions import list_objects  # noqa: PLC0415 - only for local sessions
-    from sandbox_client.cluster.api import ClusterOptions  # noqa: PLC0415 - slow to import
-
-    is_elsewhere = target.cluster != ClusterOptions() or target.is_everywhere
-    return list_objects() if is_wanted or not is_elsewhere else []
+        command = "sandbox create --local NAME" if "on this machine" in where else "sandbox create"
+        printer.write_stderr(f"there are no sessions {where}: `{command}` makes one\n")
 
 
 async def _named(target: Target, names: Sequence[str]) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ import sys
 from typing import TYPE_CHECKING, Any, Final
 
 import click
+from click.core import ParameterSource
 from rich.console import Console
 from rich.filesize import decimal
 from rich.table import Table
@@ -20,6 +21,7 @@ from sandbox_client.cluster.client import AsyncCluster
 from sandbox_client.cluster.sessions import SessionApi
 from sandbox_client.errors import InvalidArgument
 from sandbox_client.lifecycle.durations import describe_age, parse_duration
+from sandbox_client.local.named.state_files import data_home
 from sandbox_client.stored.workspaces import AsyncStoredWorkspaces, StoredWorkspace
 
 if TYPE_CHECKING:
@@ -28,10 +30,10 @@ if TYPE_CHECKING:
 _STORE_OPTIONS: Final = (
     click.option(
         "--store",
-        required=True,
         envvar="SANDBOX_STORE",
         help="s3://BUCKET/PREFIX, or the folder of local sessions. Default: the variable SANDBOX_STORE.",
     ),
+    click.option("--local", "is_local", is_flag=True, help="The folder of local sessions that named no --store."),
     click.option("--endpoint-url", envvar="SANDBOX_STORE_ENDPOINT_URL", help="Address of a store other than AWS S3."),
     click.option("--region", help="The bucket's region. Default: as for every AWS tool."),
     click.option(
@@ -88,13 +90,34 @@ def _with_store(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(function)
     def command(
-        *args: Any, store: str, endpoint_url: str | None, region: str | None, path_style: bool | None, **kwargs: Any
+        *args: Any,
+        store: str | None,
+        is_local: bool,
+        endpoint_url: str | None,
+        region: str | None,
+        path_style: bool | None,
+        **kwargs: Any,
     ) -> Any:
-        return function(*args, store=Store(store, endpoint_url, region, path_style), **kwargs)
+        place = _find_store(store, is_local=is_local)
+        return function(*args, store=Store(place, endpoint_url, region, path_style), **kwargs)
 
     for option in reversed(_STORE_OPTIONS):
         command = option(command)
     return command
+
+
+def _find_store(store: str | None, *, is_local: bool) -> str:
+    if is_local:
+        if click.get_current_context().get_parameter_source("store") is ParameterSource.COMMANDLINE:
+            raise click.UsageError("give either --store or --local")
+        folder = data_home() / "store"
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return str(folder)
+    if store is None:
+        raise click.UsageError(
+            "name the store: --store s3://BUCKET/PREFIX for sessions of a cluster, or --local for those on this machine"
+        )
+    return store
 
 
 @click.group(
@@ -104,7 +127,7 @@ Examples:
   sandbox workspaces list -n team-a
   sandbox workspaces delete -n team-a analysis
   sandbox workspaces prune -n team-a --older-than 30d --dry-run
-  sandbox workspaces list --store ./store              of local sessions"""
+  sandbox workspaces list --local                      of sessions on this machine"""
 )
 def workspaces() -> None:
     """List, inspect and delete the workspaces that sessions have left in storage.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,8 +16,9 @@ from sandbox_client.options import LOCAL_DEFAULTS
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
+    from sandbox_client.errors import SandboxUnavailable
     from sandbox_client.lifecycle.durations import Duration
     from sandbox_client.local.named.record import Record
 
@@ -126,6 +128,37 @@ def list_objects() -> list[dict[str, Any]]:
     return [_to_object(reports.describe(record)) for record in reports.list_records()]
 
 
+def list_beside_cluster(target: Target) -> list[dict[str, Any]]:
+    """Return what `list_objects` does, or nothing if an option names a cluster or a namespace."""
+    return [] if _is_elsewhere(target) else list_objects()
+
+
+def only_local_remark(target: Target, error: SandboxUnavailable, local: Sequence[object]) -> str:
+    """Return a remark for a list that has only the sessions on this machine. "" if no cluster was ever configured.
+
+    Args:
+        target: The options.
+        error: The reason why there is no cluster.
+        local: The sessions on this machine.
+
+    Raises:
+        SandboxUnavailable: The error, if a cluster was meant.
+    """
+    if error.reason != "NO_KUBECONFIG" or _is_elsewhere(target):
+        raise error
+    if not os.environ.get("KUBECONFIG"):
+        return ""
+    if not local:
+        raise error
+    return f"only sessions on this machine are shown: {error}"
+
+
+def _is_elsewhere(target: Target) -> bool:
+    from sandbox_client.cluster.api import ClusterOptions  # noqa: PLC0415 - slow to import
+
+    return target.cluster != ClusterOptions() or target.is_everywhere
+
+
 def find_object(target: Target, name: str | None) -> dict[str, Any]:
     """Return one session in the form of a SandboxSession. Raises NotFound."""
     from sandbox_client.local.named import reports  # noqa: PLC0415 - slow to import
@@ -183,21 +216,6 @@ def delete(target: Target, name: str) -> None:
         target.printer.write_stderr(f"its pushed files stay in {stored}\n")
     answer = {"name": f"local/{name}", "status": "deleted", "stored_files": None if stored is None else str(stored)}
     target.printer.print(answer, f"local/{name} is deleted")
-
-
-def logs(target: Target, name: str, container: str | None, tail: int) -> None:
-    """Print the last lines of a session's logs."""
-    from sandbox_client.local.named import reports  # noqa: PLC0415 - slow to import
-
-    refuse_cluster(target, name)
-    texts = reports.read_logs(name, tail)
-    texts = {each: text for each, text in texts.items() if container in (None, each)}
-    if target.printer.is_json:
-        target.printer.print_json(texts)
-        return
-    for each, text in texts.items():
-        for line in text.splitlines():
-            target.printer.print_text(line if container else f"{each}: {line}")
 
 
 def refuse_cluster(target: Target, name: str) -> None:

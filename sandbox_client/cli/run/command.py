@@ -198,7 +198,12 @@ def _run_file(
     timeout = limits.timeout or _TIMEOUT
     if file.kind.kind is Kind.NOTEBOOK:
         return _run_notebook(target, sandbox, file, timeout, save_figures)
-    from sandbox_client.cli.ending import command_exit_code, report_command_end, start_exit_code  # noqa: PLC0415 - slow
+    from sandbox_client.cli.ending import (  # noqa: PLC0415 - slow to import
+        command_exit_code,
+        report_command_end,
+        report_missing_network,
+        start_exit_code,
+    )
     from sandbox_client.cli.run.script import Script, fetch_shown, run_script  # noqa: PLC0415 - same
     from sandbox_client.errors import SandboxError  # noqa: PLC0415 - same
     from sandbox_client.models.results import Status  # noqa: PLC0415 - same
@@ -213,6 +218,7 @@ def _run_file(
             raise
         printer.fail(error)
         return code
+    report_missing_network(printer, sandbox, result)
     report_command_end(printer, result)
     shown: list[Shown] = []
     if file.kind.kind is Kind.PYTHON and result.status is not Status.LOST:

@@ -47,8 +47,9 @@ def ended_in_order(run: Callable[[], Any]) -> NoReturn:
             code = run() or 0
         except SystemExit as end:
             code = end.code
-        if sys.stdout is not None:
-            # An error of the last write would otherwise be Python's own message at the very end.
+        if sys.stdout is not None and not sys.stdout.closed:
+            # An error of the last write would otherwise be Python's own message at the very end. Version 1 of the mcp
+            # package closes the stream.
             sys.stdout.flush()
     except click.ClickException as error:
         error.show()
@@ -89,7 +90,7 @@ def _end_of(error: OSError) -> int:
 
 
 def _fault(error: Exception) -> int:
-    text = " ".join(str(error).split()) or "no message"
+    text = " ".join(str(error).split()).rstrip(".") or "no message"
     _say(
         f"error: {type(error).__name__}: {text}. This is a fault of `sandbox` itself: "
         f"please report it with the traceback that {DEBUG}=1 shows"

@@ -8,6 +8,14 @@ from sandbox_testing.fake_agent import FakeAgent
 from tests.support.session_api import ApiServer, serve
 
 
+@pytest.fixture(autouse=True)
+def no_local_sessions(tmp_path_factory, monkeypatch):
+    """Keep the sessions on this machine out of lists: those of whoever runs the tests."""
+    folder = tmp_path_factory.getbasetemp() / "no-sessions"
+    for variable in ("XDG_STATE_HOME", "XDG_DATA_HOME"):
+        monkeypatch.setenv(variable, str(folder))
+
+
 @pytest.fixture
 async def agent():
     async with FakeAgent() as agent:

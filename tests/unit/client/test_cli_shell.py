@@ -1,5 +1,6 @@
 """The command line around the commands: what help imports, completion, output formats, and the last resort."""
 
+import io
 import json
 import subprocess
 import sys
@@ -112,9 +113,9 @@ def ended(raised, monkeypatch=None):
 
 
 def test_a_fault_of_ours_is_one_sentence_and_its_traceback_is_there_on_request(capsys, monkeypatch):
-    assert ended(RuntimeError("a\nb")) == 125
+    assert ended(RuntimeError("a\nb.")) == 125
     said = capsys.readouterr().err
-    assert "RuntimeError: a b" in said
+    assert "RuntimeError: a b. This is" in said
     assert "SANDBOX_DEBUG=1" in said
     assert "Traceback" not in said
     monkeypatch.setenv("SANDBOX_DEBUG", "1")
@@ -142,6 +143,16 @@ def test_everything_ends_with_its_code_and_a_sentence(raised, code, parts, capfd
     assert all(part in said for part in parts), said
     assert bool(said) == bool(parts)
     assert "Traceback" not in said
+
+
+def test_a_command_may_close_standard_output(monkeypatch, capsys):
+    """Version 1 of the mcp package does."""
+    output = io.TextIOWrapper(io.BytesIO())
+    monkeypatch.setattr(sys, "stdout", output)
+    with pytest.raises(SystemExit) as end:
+        last_resort.ended_in_order(output.close)
+    assert end.value.code == 0
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/dev/full")
