@@ -14,6 +14,8 @@ import re
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
+from sandbox_client.models.text.forms import text_form
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
@@ -56,6 +58,9 @@ def display_bundle(data: Mapping[str, bytes]) -> dict[str, Any]:
             shown.setdefault("text/html", f'<img src="data:image/svg+xml;base64,{picture}">')
         elif mime in _UNSAFE_TEXT and not _UNSAFE_TEXT[mime].search(text):
             shown[mime] = text
+    if data and shown.keys() <= {"text/plain"}:
+        # What is left out is still shown as text, which a notebook does not run.
+        shown["text/plain"] = text_form(data)
     return shown
 
 

@@ -98,9 +98,15 @@ def format_time(time: dt.datetime | None) -> str:
     return "" if time is None else time.strftime("%Y-%m-%d %H:%M")
 
 
-def join_lines(parts: Iterable[str]) -> str:
-    """Join texts so that each begins on a new line, without the last line break."""
-    return "".join(_begin_lines(parts)).removesuffix("\n")
+def join_lines(parts: Iterable[str], *, keeps_end: bool = False) -> str:
+    """Join texts so that each begins on a new line.
+
+    Args:
+        parts: The texts. Empty ones are left out.
+        keeps_end: Whether the last line break stays.
+    """
+    joined = "".join(_begin_lines(parts))
+    return joined if keeps_end else joined.removesuffix("\n")
 
 
 def _begin_lines(parts: Iterable[str]) -> Iterator[str]:

@@ -4,22 +4,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from sandbox_client.models.readable import short
 from sandbox_client.models.sizes import format_size
+from sandbox_client.models.text.forms import PICTURES, text_form
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-_IMAGE_SUFFIXES: Final = {
-    "image/png": "png",
-    "image/jpeg": "jpg",
-    "image/svg+xml": "svg",
-    "image/gif": "gif",
-    "image/webp": "webp",
-    "application/pdf": "pdf",
-}
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -132,7 +124,7 @@ class Result:
 
     def figure(self) -> tuple[str, bytes] | None:
         """Return file suffix and content of the picture, or None if this is not a picture."""
-        for mime, suffix in _IMAGE_SUFFIXES.items():
+        for mime, suffix in PICTURES.items():
             if mime in self.data:
                 return suffix, self.data[mime]
         return None
@@ -144,7 +136,7 @@ class Result:
         return to_bundle(self.data)
 
     def __str__(self) -> str:
-        return self.text if self.text is not None else repr(self)
+        return text_form(self.data)
 
     def __repr__(self) -> str:
         forms = (

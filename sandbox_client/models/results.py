@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 from sandbox_client.models.readable import Readable, join_lines
 from sandbox_client.models.result import Result
 from sandbox_client.models.sizes import format_size
+from sandbox_client.models.text.last_state import last_state
 
 __all__ = ["CodeError", "CommandResult", "Diagnostic", "Execution", "Result", "Status"]
 
@@ -156,7 +157,8 @@ class Execution(_Shown):
         return tuple(figure for result in self.results if (figure := result.figure()) is not None)
 
     def _parts(self) -> Iterator[tuple[str, Any]]:
-        yield from _in_order(self.order, stdout=self.stdout, stderr=self.stderr, result=self.results)
+        for kind, content in in_order(self.order, stdout=self.stdout, stderr=self.stderr, result=self.results):
+            yield kind, content.data if kind == "result" else content
         if self.error is not None:
             yield "error", (self.error.name, self.error.value, self.error.traceback or (str(self.error),))
         for diagnostic in self.diagnostics:
@@ -206,20 +208,28 @@ class CommandResult(_Shown):
         return self.status is Status.OK and self.exit_code == 0
 
     def _parts(self) -> Iterator[tuple[str, Any]]:
-        yield from _in_order(self.order, stdout=self.stdout, stderr=self.stderr, result=())
+        yield from in_order(self.order, stdout=self.stdout, stderr=self.stderr, result=())
         yield from _remarks(self)
         if self.status is Status.OK and self.exit_code:
             yield "stderr", f"[exit code {self.exit_code}]\n"
 
 
-def _in_order(
+def in_order(
     order: tuple[tuple[str, int], ...], *, stdout: str, stderr: str, result: tuple[Result, ...]
 ) -> Iterator[tuple[str, Any]]:
+    """Yield the parts of the output in their order, each with its kind: `stdout`, `stderr` or `result`.
+
+    Args:
+        order: The order, as in `Execution`. What it does not cover follows at the end.
+        stdout: All of standard output.
+        stderr: All of standard error.
+        result: All results.
+    """
     rest: dict[str, Any] = {"stdout": stdout, "stderr": stderr, "result": result}
     for kind, count in (*order, *((kind, len(content)) for kind, content in rest.items())):
         part, rest[kind] = rest[kind][:count], rest[kind][count:]
         if kind == "result":
-            yield from (("result", shown.data) for shown in part)
+            yield from (("result", shown) for shown in part)
         elif part:
             yield kind, part
 
@@ -227,7 +237,7 @@ def _in_order(
 def _as_text(kind: str, content: Any) -> str:
     if kind == "error":
         return "\n".join(content[2]) + "\n"
-    return f"{Result(content)}\n" if kind == "result" else str(content)
+    return f"{Result(content)}\n" if kind == "result" else last_state(str(content))
 
 
 def _remarks(end: Execution | CommandResult) -> Iterator[tuple[str, str]]:

@@ -53,14 +53,14 @@ class WholeOutputs:
 
 async def deliver(sandbox: AsyncSandbox, execution: Execution, name: str, pictures: Pictures) -> ToolResult:
     """Save a file that the code created, and add it to the pictures. Return the output and the file's stored path."""
-    stdout = results.output_text(execution)
     try:
         info = await workspace.save_one(sandbox, name)
         await pictures.add_file(info)
     except SandboxError as error:
         reason = "the code created no file of that name" if isinstance(error, NotFound) else str(error)
-        value = {"warning": f"{name} was not saved to the workspace: {reason}", "stdout": stdout, "status": "partial"}
-        return ToolResult(value)
+        warning = f"{name} was not saved to the workspace: {reason}"
+        return ToolResult({"warning": warning, "stdout": results.output_text(execution), "status": "partial"})
+    stdout = results.output_text(execution, shown_instead=name if pictures.shown else "")
     line = f"Saved {info.path} ({info.size / 1024:.1f} KB) to the workspace as {NAMESPACE}{info.path}"
     if stdout == results.NO_OUTPUT:
         return ToolResult(line)

@@ -16,11 +16,10 @@ from typing import TYPE_CHECKING, Final
 
 from sandbox_client.errors import SandboxError
 from sandbox_client.tools.limits import MAX_PICTURES
-from sandbox_client.tools.results import Image, image_format
+from sandbox_client.tools.results import Image
+from sandbox_client.tools.shown import displayed_pictures, image_format
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from sandbox_client.models.file_info import FileInfo
     from sandbox_client.models.results import Execution
     from sandbox_client.sandbox import AsyncSandbox
@@ -120,8 +119,13 @@ class Pictures:
         self.notes: list[str] = []
 
     async def add_displayed(self, execution: Execution) -> None:
-        """Add the pictures that code displayed."""
-        displayed: Sequence[bytes] = [content for _, content in execution.figures if image_format(content)]
+        """Add the pictures that code displayed. Beside a file that is one, a single one is most likely the same.
+
+        `deliver` says in the text that such a picture is not shown.
+        """
+        displayed = displayed_pictures(execution)
+        if self.shown and len(displayed) == 1:
+            return
         for number, content in enumerate(displayed[:MAX_PICTURES], start=1):
             if self._fits(content, len(content)):
                 self.shown += (Image(image_format(content), content),)

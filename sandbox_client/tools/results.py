@@ -9,7 +9,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from sandbox_client.errors import InvalidArgument, SandboxError
+from sandbox_client.models.readable import join_lines
 from sandbox_client.models.results import CommandResult, Execution, Status
+from sandbox_client.models.text.last_state import last_state
+from sandbox_client.tools.shown import shown_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -85,19 +88,6 @@ def _json(value: object) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def image_format(content: bytes) -> str:
-    """Return a picture's format by its first 12 bytes, or "" if it is not a picture that a model can see."""
-    if content.startswith(b"\x89PNG\r\n\x1a\n"):
-        return "png"
-    if content.startswith(b"\xff\xd8\xff"):
-        return "jpeg"
-    if content.startswith((b"GIF87a", b"GIF89a")):
-        return "gif"
-    if content.startswith(b"RIFF") and content[8:12] == b"WEBP":
-        return "webp"
-    return ""
-
-
 def failure(message: str, **details: object) -> ToolResult:
     """Return an error object."""
     return ToolResult({"error": message, "status": "error", **details})
@@ -116,30 +106,23 @@ def snippet(code: str) -> str:
     return code if len(code) <= MAX_SNIPPET else code[: MAX_SNIPPET - 3] + "..."
 
 
-def output_text(execution: Execution | CommandResult) -> str:
-    """Return standard output, the value of the last expression, and standard error under a heading.
+def output_text(end: Execution | CommandResult, *, shown_instead: str = "") -> str:
+    """Return standard output and all results in their order, and standard error under a heading.
 
     The traceback of an exception follows. If there is none of all this, return `(no output)`.
+
+    Args:
+        end: A cell or command that has ended.
+        shown_instead: A picture file that the model sees in place of a single displayed picture, or "".
     """
-    parts = [execution.stdout]
-    if isinstance(execution, Execution) and execution.text is not None:
-        parts.append(execution.text)
-    if execution.stderr.strip():
-        parts.append(f"[stderr]\n{execution.stderr}")
-    if execution.dropped_bytes:
-        parts.append(_dropped(execution.dropped_bytes))
-    if isinstance(execution, Execution) and execution.error and not execution.ok:
-        parts.append(f"[error]\n{execution.error}")
-    return _lines(parts) or NO_OUTPUT
-
-
-def _lines(parts: list[str]) -> str:
-    """Join the parts so that each begins on a new line."""
-    text = ""
-    for part in parts:
-        if part:
-            text += part if not text or text.endswith("\n") else f"\n{part}"
-    return text
+    parts = [shown_text(end, shown_instead)]
+    if end.stderr.strip():
+        parts.append(f"[stderr]\n{last_state(end.stderr)}")
+    if end.dropped_bytes:
+        parts.append(_dropped(end.dropped_bytes))
+    if isinstance(end, Execution) and end.error and not end.ok:
+        parts.append(f"[error]\n{end.error}")
+    return join_lines(parts, keeps_end=True) or NO_OUTPUT
 
 
 def _dropped(count: int) -> str:
@@ -148,7 +131,7 @@ def _dropped(count: int) -> str:
 
 def execution_failure(execution: Execution, code: str) -> ToolResult:
     """Return the error object of code that did not finish normally."""
-    details: dict[str, object] = {"stdout": execution.stdout, "stderr": execution.stderr}
+    details: dict[str, object] = {"stdout": shown_text(execution), "stderr": last_state(execution.stderr)}
     message = _why(execution)
     if execution.error:
         # A limit also shows up as an exception (KeyboardInterrupt). The message must name the limit instead.
@@ -171,8 +154,8 @@ def command_failure(result: CommandResult, command: str) -> ToolResult:
     details: dict[str, object] = {"output_limit": _dropped(result.dropped_bytes)} if result.dropped_bytes else {}
     return failure(
         message,
-        stdout=result.stdout,
-        stderr=result.stderr,
+        stdout=last_state(result.stdout),
+        stderr=last_state(result.stderr),
         exit_code=result.exit_code,
         code_snippet=snippet(command),
         **details,

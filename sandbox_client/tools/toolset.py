@@ -137,8 +137,7 @@ class SandboxTools:
                 result = await deliver(sandbox, execution, output_filename, pictures)
             else:
                 result = ToolResult(results.output_text(execution))
-            if not pictures.shown:
-                await pictures.add_displayed(execution)
+            await pictures.add_displayed(execution)
             # A suspension during the call has a notice of its own, which says more.
             notes = [restarted, *pictures.notes] if restarted and not sandbox.notice else pictures.notes
             result = dataclasses.replace(result, images=pictures.shown, notice="; ".join(notes))

@@ -201,8 +201,8 @@ class Context:
     def on_output(self, stream: Stream, data: bytes) -> None:
         """Pass on output of children and C code to the running cell, or keep its end for the next one."""
         execution = self._current
-        if execution is None:
-            self._between.keep(stream, data)
+        if execution is None or execution.task is not None:
+            self._between.keep(self.execution_count, stream, data)
             return
         execution.write(stream, data)
         if execution.is_blocked and self._slot.interpreter is not None:

@@ -29,6 +29,9 @@ _EXIT_GRACE: Final = 1.0
 """Seconds that a process has to start before it is killed, or to end once its control socket is closed."""
 
 
+_DEBUGGER_NOTICE: Final = b"Waiting for the debugger to disconnect...\n"
+
+
 class Listener(Protocol):
     """The user of an interpreter."""
 
@@ -211,6 +214,9 @@ class Interpreter:
             self._output.flush()
 
     def _on_output(self, stream: Stream, data: bytes) -> None:
+        # Node writes it when code kills its own process, because the runtime evaluates cells as a debugger does.
+        if data == _DEBUGGER_NOTICE and self.language != "python":
+            return
         self._take_output(stream, data)
 
     def _on_socket_end(self, _reason: str) -> None:

@@ -24,13 +24,13 @@ const OPTIONS = { ecmaVersion: 'latest', allowAwaitOutsideFunction: true, allowH
 
 /**
  * @param {{source: string, language: string, fileName: string, known: Map<string, string>, constants: Set<string>,
- *   epoch: number}} cell  `known`: kinds of the names of earlier cells; `constants`: the names declared with `const`;
- *   `epoch`: the number of interrupts before this cell, so that any later one belongs to it
+ *   epoch: number, count: number}} cell  `known`: kinds of the names of earlier cells; `constants`: the names declared with `const`;
+ *   `epoch`: the number of interrupts before this cell, so that any later one belongs to it; `count`: the cell's number
  * @returns {{code: string, declared: Map<string, string>, names: Map<string, boolean>, maps: object[]}}  `names`: the
  *   top-level names, with true for constants; `maps` as in positions.cjs
  * @throws {CellSyntaxError}
  */
-function compileCell({ source, language, fileName, known, constants, epoch }) {
+function compileCell({ source, language, fileName, known, constants, epoch, count }) {
   const isTypeScript = language === 'typescript';
   const stripped = isTypeScript ? stripTypes(source) : { code: source, maps: [] };
   const tree = parse(stripped, source);
@@ -41,7 +41,7 @@ function compileCell({ source, language, fileName, known, constants, epoch }) {
   const names = topLevelNames(tree);
   guardConstants(tree, constantsIn(names, constants), edits, `${HELPER}.constant`);
   if (stripped.code.startsWith('#!')) edits.replace(0, 2, '//');
-  const { code, map } = edits.apply(beginning(epoch) + declarations.prologue);
+  const { code, map } = edits.apply(beginning(epoch, count) + declarations.prologue);
   return {
     code: `${code}\n;void 0\n//# sourceURL=${fileName}`,
     declared: declarations.declared,
@@ -51,8 +51,8 @@ function compileCell({ source, language, fileName, known, constants, epoch }) {
 }
 
 /** Code after an await runs as its own task, in which a loop can be terminated. Inside the evaluation it cannot. */
-function beginning(epoch) {
-  return `if (${HELPER}.isStale(${epoch}, await void 0)) ${NEVER};`;
+function beginning(epoch, count) {
+  return `if (${HELPER}.isStale(${epoch}, await ${HELPER}.begin(${count}))) ${NEVER};`;
 }
 
 /** Returns the names that are constants in a cell: its own constants, and those of earlier cells that it does not redeclare. */

@@ -40,7 +40,7 @@ class CellRunner {
   async run(cell) {
     const { channel, language, count } = cell;
     const start = performance.now();
-    this.#count = Number.isSafeInteger(count) ? count : this.#count + 1;
+    this.#count = Number.isSafeInteger(count) && count > 0 ? count : this.#count + 1;
     const fileName = `cell-${this.#count}.${EXTENSIONS[language] ?? 'js'}`;
     const { status, error } = cell.isInterrupted ? interruption() : await this.#outcome(cell, fileName);
     const duration = (performance.now() - start) / 1000;
@@ -67,7 +67,7 @@ class CellRunner {
     try {
       const { source, language } = cell;
       const names = { known: this.#known, constants: this.#constants };
-      compiled = compileCell({ source, language, fileName, ...names, epoch: this.#output.epoch });
+      compiled = compileCell({ source, language, fileName, ...names, epoch: this.#output.epoch, count: this.#count });
     } catch (error) {
       if (!(error instanceof CellSyntaxError)) return failure(error);
       return { status: 'ERROR', error: error.describe(fileName) };
@@ -87,7 +87,7 @@ class CellRunner {
     const running = { cell, ending: null, stopping: null };
     running.stopped = new Promise((resolve) => (running.resolve = resolve));
     this.#running = running;
-    this.#output.begin(cell.channel);
+    this.#output.begin(cell.channel, this.#count);
     return running;
   }
 

@@ -42,7 +42,7 @@ class Control {
    * `ready`, and a cell that arrives with it, go first.
    */
   async #warmUp() {
-    const names = { known: new Map(), constants: new Set(), epoch: 0 };
+    const names = { known: new Map(), constants: new Set(), epoch: 0, count: 0 };
     const { code } = compileCell({ source: 'await 1', language: 'javascript', fileName: 'warm-up.js', ...names });
     await this.#main.evaluate(code.replace('.result(', '.isStale(0,'));
     const typed = { source: '1 as any', language: 'typescript', fileName: 'warm-up.ts', ...names };

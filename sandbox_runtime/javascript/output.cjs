@@ -4,6 +4,7 @@
 'use strict';
 
 const { FrameType, Stream, encodeData, encodeJson } = require('./frames.cjs');
+const { LateMarks } = require('./late_marks.cjs');
 const { Kind, RingReader } = require('./ring.cjs');
 
 const COALESCE_MILLISECONDS = 2; // a shorter cell costs one write
@@ -17,6 +18,7 @@ class Output {
   #timer = null;
   #isStalled = false;
   #held = []; // frames to send with the next ones
+  #marks = new LateMarks();
 
   /** Called with the code when user code calls process.exit. */
   onExit = () => {};
@@ -31,16 +33,17 @@ class Output {
     });
   }
 
-  /** Sends output to `channel` from now on, beginning with the output since the last cell. */
-  begin(channel) {
+  /** Sends the output of the cell `number` to `channel` from now on, beginning with the output since the last cell. */
+  begin(channel, number) {
     this.#channel = channel;
-    this.#reader.setActive(true);
+    this.#marks = new LateMarks();
+    this.#reader.setCell(number);
     this.#rearm();
   }
 
   /** Ends the cell: the main thread no longer waits for room in the ring. */
   end() {
-    this.#reader.setActive(false);
+    this.#reader.setCell(0);
   }
 
   /** The number of interrupts so far. */
@@ -62,6 +65,7 @@ class Output {
     clearTimeout(this.#timer);
     this.#timer = null;
     const buffers = this.#channel === null ? [] : this.#take(Infinity);
+    buffers.push(...this.#marked(0, Stream.STDOUT));
     if (error) buffers.push(...encodeJson(FrameType.EVENT, channel, error));
     buffers.push(...encodeJson(FrameType.CLOSE, channel, { ok }));
     this.#channel = null;
@@ -104,23 +108,43 @@ class Output {
       run = [];
     };
     for (const [kind, data] of this.#reader.read(atLeast)) {
-      const [stream, bytes] = this.#asData(kind, data);
+      const [stream, bytes, late] = this.#asData(kind, data);
       if (stream !== runStream) flush();
       runStream = stream;
-      if (stream !== null) run.push(bytes);
-      else if (kind === Kind.EVENT) buffers.push(...encodeJson(FrameType.EVENT, this.#channel, JSON.parse(data)));
-      else if (kind === Kind.EXIT) this.onExit(Number(data.toString()));
+      if (stream === Stream.BODY) {
+        run.push(bytes);
+      } else if (stream !== null) {
+        for (const [marked, line] of this.#marks.switch(late, stream)) {
+          flush();
+          buffers.push(...encodeData(this.#channel, marked, line));
+        }
+        this.#marks.note(stream, bytes);
+        run.push(bytes);
+      } else if (kind === Kind.EVENT) {
+        const { late: cell = 0, ...event } = JSON.parse(data);
+        buffers.push(...this.#marked(cell, Stream.STDOUT), ...encodeJson(FrameType.EVENT, this.#channel, event));
+      } else if (kind === Kind.EXIT) {
+        this.onExit(Number(data.toString()));
+      }
     }
     flush();
     return buffers;
   }
 
+  /** Encodes the lines that mark the beginning or end of late output. */
+  #marked(cell, stream) {
+    return this.#marks.switch(cell, stream).flatMap(([marked, line]) => encodeData(this.#channel, marked, line));
+  }
+
+  /** Returns the stream of a record, its bytes, and the cell that they belong to: 0 for the running one. */
   #asData(kind, data) {
-    if (kind === Kind.UNCAUGHT) {
-      return [Stream.STDERR, Buffer.from(`${this.#tracebacks.lines(data.toString()).join('\n')}\n`)];
-    }
     const streams = { [Kind.BODY]: Stream.BODY, [Kind.STDOUT]: Stream.STDOUT, [Kind.STDERR]: Stream.STDERR };
-    return [streams[kind] ?? null, data];
+    if (kind === Kind.UNCAUGHT) {
+      const text = `${this.#tracebacks.lines(data.subarray(4).toString()).join('\n')}\n`;
+      return [Stream.STDERR, Buffer.from(text), data.readUInt32LE(0)];
+    }
+    if (kind === Kind.LATE) return [streams[data[4]], data.subarray(5), data.readUInt32LE(0)];
+    return [streams[kind] ?? null, data, 0];
   }
 }
 

@@ -14,11 +14,13 @@ const { Kind } = require('./ring.cjs');
  */
 class OutputStream extends Writable {
   #ring;
+  #origins;
   #kind;
 
-  constructor(ring, kind, fd) {
+  constructor(ring, origins, kind, fd) {
     super({ decodeStrings: false, autoDestroy: false, emitClose: false });
     this.#ring = ring;
+    this.#origins = origins;
     this.#kind = kind;
     this.fd = fd;
     this._isStdio = true;
@@ -32,7 +34,9 @@ class OutputStream extends Writable {
         code: 'ERR_INVALID_ARG_TYPE',
       });
     }
-    this.#ring.write(this.#kind, asBytes(chunk, encoding));
+    const late = this.#origins.lateCell();
+    if (late) this.#ring.writeLate(late, this.#kind, asBytes(chunk, encoding));
+    else this.#ring.write(this.#kind, asBytes(chunk, encoding));
     if (typeof callback === 'function') process.nextTick(callback);
     return true;
   }
@@ -60,10 +64,10 @@ function asBytes(chunk, encoding) {
 }
 
 /** Installs the streams in `process`, and a `console` on top of them. */
-function installOutput(ring) {
+function installOutput(ring, origins) {
   const streams = {
-    stdout: new OutputStream(ring, Kind.STDOUT, 1),
-    stderr: new OutputStream(ring, Kind.STDERR, 2),
+    stdout: new OutputStream(ring, origins, Kind.STDOUT, 1),
+    stderr: new OutputStream(ring, origins, Kind.STDERR, 2),
   };
   for (const [name, stream] of Object.entries(streams)) {
     Object.defineProperty(process, name, { configurable: true, enumerable: true, get: () => stream });

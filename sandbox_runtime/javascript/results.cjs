@@ -15,9 +15,10 @@ function sendResult(ring, value) {
   send(ring, buildBundle(value), { isMain: true });
 }
 
-function send(ring, parts, { isMain = false, displayId = '', isUpdate = false }) {
+function send(ring, parts, { isMain = false, displayId = '', isUpdate = false, late = 0 }) {
   const event = {
     type: 'result',
+    late,
     is_main: isMain,
     display_id: displayId,
     is_update: isUpdate,
@@ -31,14 +32,18 @@ function send(ring, parts, { isMain = false, displayId = '', isUpdate = false })
  * The global `display`: shows a value, in order with printed text. With `raw`, the value is a bundle of MIME types and
  * contents. `displayId` names the output, so that `update` can replace it.
  */
-function createDisplay(ring) {
+function createDisplay(ring, origins) {
   function display(value, { raw = false, displayId = '', update = false } = {}) {
     const id = String(displayId);
     if (id.length > MAX_ID) throw new RangeError(`display: displayId has more than ${MAX_ID} characters`);
     if (raw && (value === null || typeof value !== 'object')) {
       throw new TypeError('display: with raw, the value must be an object of MIME types and contents');
     }
-    send(ring, raw ? encodeBundle(value) : buildBundle(value), { displayId: id, isUpdate: Boolean(update) });
+    send(ring, raw ? encodeBundle(value) : buildBundle(value), {
+      displayId: id,
+      isUpdate: Boolean(update),
+      late: origins.lateCell(),
+    });
   }
   const shortcut = (type) => (content, options) => display({ [type]: String(content) }, { ...options, raw: true });
   display.html = shortcut('text/html');

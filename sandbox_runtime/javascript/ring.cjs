@@ -4,25 +4,26 @@
  * Only the control thread writes to the socket, so frames are never torn. One atomic store makes a record visible. Code
  * that is terminated while printing therefore loses at most its last record, and the order of the others is kept.
  *
- * A record: u8 kind, u32 size (little endian), bytes.
+ * A record: u8 kind, u32 size (little endian), bytes. LATE and UNCAUGHT begin with the number of the cell that the output
+ * belongs to: u32, 0 for the running one. In LATE, a byte for the kind of the output follows.
  */
 'use strict';
 
 const { Atomics, Buffer, Int32Array, Math, Object, Promise, SharedArrayBuffer, Uint8Array } = require('./globals.cjs');
 
-const Kind = Object.freeze({ BODY: 0, STDOUT: 1, STDERR: 2, EVENT: 3, EXIT: 4, UNCAUGHT: 5 });
+const Kind = Object.freeze({ BODY: 0, STDOUT: 1, STDERR: 2, EVENT: 3, EXIT: 4, UNCAUGHT: 5, LATE: 6 });
 
 const HEAD = 0; // bytes written, modulo 2^32
 const TAIL = 1; // bytes read, modulo 2^32
 const ARMED = 2; // 1 while the reader wants to be woken; only the reader changes it
-const ACTIVE = 3; // 1 while a cell runs; only the reader changes it
+const ACTIVE = 3; // number of the running cell, or 0; only the reader changes it
 const EPOCH = 4; // interrupts so far; only the reader changes it
 
 const DATA_OFFSET = 64;
 const CAPACITY = 4 << 20; // a power of two, to divide 2^32
 const RECORD_HEADER = 5;
 const MAX_PART = 256 << 10;
-const LATE_LIMIT = 64 << 10; // output kept between cells
+const LATE_LIMIT = 1 << 20; // output kept between cells
 const FULL_POLL_MILLISECONDS = 50; // short enough to let an interrupt through
 
 function createRing() {
@@ -33,6 +34,7 @@ function createRing() {
 class RingWriter {
   #state;
   #bytes;
+  #dropped = 0;
 
   constructor(shared) {
     this.#state = new Int32Array(shared, 0, DATA_OFFSET / 4);
@@ -40,7 +42,12 @@ class RingWriter {
   }
 
   get isActive() {
-    return Atomics.load(this.#state, ACTIVE) === 1;
+    return this.cell !== 0;
+  }
+
+  /** The number of the running cell, or 0. */
+  get cell() {
+    return Atomics.load(this.#state, ACTIVE);
   }
 
   get epoch() {
@@ -54,11 +61,33 @@ class RingWriter {
     }
   }
 
+  /** Writes output that belongs to an earlier cell. */
+  writeLate(cell, kind, data) {
+    const header = Buffer.alloc(5);
+    header.writeUInt32LE(cell);
+    header[4] = kind;
+    for (let start = 0; start === 0 || start < data.length; start += MAX_PART) {
+      const part = data.subarray(start, start + MAX_PART);
+      this.writeTogether([[Kind.LATE, Buffer.concat([header, part])]]);
+    }
+  }
+
+  /** Says how much output there was no room for before this cell. */
+  reportDropped(cell) {
+    if (!this.#dropped) return;
+    const text = `[... ${this.#dropped} bytes of late output left out ...]\n`;
+    this.#dropped = 0;
+    this.writeLate(Math.max(cell - 1, 1), Kind.STDERR, Buffer.from(text));
+  }
+
   /** Writes records so that either all become visible or none. Together they must fit into the ring. */
   writeTogether(records) {
     let size = 0;
     for (const [, data] of records) size += RECORD_HEADER + data.length;
-    if (!this.#waitForRoom(size)) return;
+    if (!this.#waitForRoom(size)) {
+      for (const [, data] of records) this.#dropped += data.length;
+      return;
+    }
     let position = Atomics.load(this.#state, HEAD);
     const head = new Uint8Array(RECORD_HEADER);
     for (const [kind, data] of records) {
@@ -105,8 +134,9 @@ class RingReader {
     this.#bytes = Buffer.from(shared, DATA_OFFSET);
   }
 
-  setActive(active) {
-    Atomics.store(this.#state, ACTIVE, active ? 1 : 0);
+  /** Sets the number of the running cell, 0 for none. */
+  setCell(number) {
+    Atomics.store(this.#state, ACTIVE, number);
     Atomics.notify(this.#state, TAIL);
   }
 

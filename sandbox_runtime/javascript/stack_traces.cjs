@@ -1,6 +1,7 @@
 /**
- * Formats the `stack` of errors on the main thread, with positions in the cells as written and without frames of this
- * folder. It is therefore right wherever user code shows it: in console.log, in a result, in its own text.
+ * Formats the `stack` of errors on the main thread, with positions in the cells as written. Leaves out frames of this
+ * folder and of Node's internals. It is therefore right wherever user code shows it: in console.log, in a result, in its
+ * own text.
  */
 'use strict';
 
@@ -43,7 +44,8 @@ class StackTraces {
 
   #format(error, sites) {
     this.receive();
-    const lines = sites.map((site) => `\n    at ${withOriginal(site)}`).filter((line) => !line.includes(this.#folder));
+    const isInternal = (line) => line.includes(this.#folder) || line.includes('node:internal/');
+    const lines = sites.map((site) => `\n    at ${withOriginal(site)}`).filter((line) => !isInternal(line));
     return standardFormat(error, []) + lines.join('').replace(POSITION, (...match) => this.#original(...match));
   }
 

@@ -22,6 +22,7 @@ const {
 const { describeError } = require('./error_texts.cjs');
 const { completeEndings, createCellRequire, importModule } = require('./imports.cjs');
 const { installOutput } = require('./output_streams.cjs');
+const { Origins } = require('./origins.cjs');
 const { createDisplay, sendResult } = require('./results.cjs');
 const { Kind } = require('./ring.cjs');
 
@@ -32,12 +33,13 @@ const HELPER = '__sandbox__';
 const EXIT = Object.freeze({ toString: () => 'process.exit' });
 
 function installUserEnvironment(ring) {
-  installOutput(ring);
-  defineHidden(HELPER, Object.freeze(createHelper(ring)));
+  const origins = new Origins(ring);
+  installOutput(ring, origins);
+  defineHidden(HELPER, Object.freeze(createHelper(ring, origins)));
   installModuleGlobals();
-  Object.defineProperty(globalThis, 'display', { value: createDisplay(ring), writable: true, configurable: true });
-  installExit(ring);
-  process.setUncaughtExceptionCaptureCallback((error) => reportUncaught(ring, error));
+  Object.defineProperty(globalThis, 'display', { value: createDisplay(ring, origins), writable: true, configurable: true });
+  installExit(ring, origins);
+  process.setUncaughtExceptionCaptureCallback((error) => reportUncaught(ring, origins, error));
   process.on('SIGINT', () => {}); // an interrupt of the process group is for the children
 }
 
@@ -49,9 +51,10 @@ function defineHidden(name, value) {
  * Helpers of compiled cells. Each top-level `await x` becomes
  * `value(isStale(E, await (isStale(E) ? never : (x))) ? await never : 0)`, with the epoch E at which the cell began.
  */
-function createHelper(ring) {
+function createHelper(ring, origins) {
   let awaited;
   return {
+    begin: (number) => origins.begin(number),
     result: ({ value }) => sendResult(ring, value),
     /** Boxes a value, so that only real promises are awaited, and no other object with a `then`. */
     settled: (value) => (isPromise(value) ? box(value) : { value }),
@@ -124,22 +127,32 @@ function installModuleGlobals() {
   define('__filename', { get: () => path.join(process.cwd(), 'cell.js'), set: setter('__filename') });
 }
 
-function installExit(ring) {
+function installExit(ring, origins) {
   process.exit = function exit(code = process.exitCode ?? 0) {
     process.exitCode = undefined;
-    if (ring.isActive) ring.writeTogether([[Kind.EXIT, Buffer.from(String(Number(code) || 0))]]);
+    const late = origins.lateCell();
+    const number = String(Number(code) || 0);
+    if (late) {
+      const text = `process.exit(${number}) was called after the end of its cell: it ends nothing\n`;
+      ring.writeLate(late, Kind.STDERR, Buffer.from(text));
+    } else {
+      ring.writeTogether([[Kind.EXIT, Buffer.from(number)]]);
+    }
     throw EXIT;
   };
 }
 
-function reportUncaught(ring, error) {
+function reportUncaught(ring, origins, error) {
   if (error === EXIT) return;
   if (process.listenerCount('uncaughtException') > 0) {
     process.emit('uncaughtException', error, 'uncaughtException');
     return;
   }
   const { name, value, stack } = describeError(error);
-  ring.write(Kind.UNCAUGHT, Buffer.from(`Uncaught ${stack || `${name}: ${value}`}`));
+  const cell = Buffer.alloc(4);
+  cell.writeUInt32LE(origins.lateCell());
+  const text = Buffer.from(`Uncaught ${stack || `${name}: ${value}`}`);
+  ring.writeTogether([[Kind.UNCAUGHT, Buffer.concat([cell, text])]]);
 }
 
 module.exports = { installUserEnvironment };

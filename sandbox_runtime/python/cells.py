@@ -13,6 +13,7 @@ import sys
 import types
 from typing import TYPE_CHECKING, Any, Final
 
+from sandbox_runtime.python.output.user_frames import awaited_frames, drop_internal_frames
 from sandbox_runtime.python.shell_lines import strip_prompts
 
 if TYPE_CHECKING:
@@ -143,11 +144,15 @@ class Namespace:
             sys.setprofile(None)
             sys.settrace(None)
 
+    def has_tasks(self) -> bool:
+        """Return True if cells have left tasks behind that have not ended."""
+        asyncio, loop = sys.modules.get("asyncio"), self._loop
+        return asyncio is not None and loop is not None and not loop.is_closed() and bool(asyncio.all_tasks(loop))
+
     def run_tasks_until(self, control: socket.socket) -> None:
         """Run the tasks that cells have left behind, until a socket is readable."""
-        asyncio = sys.modules.get("asyncio")
         loop = self._loop
-        if asyncio is None or loop is None or loop.is_closed() or not asyncio.all_tasks(loop):
+        if loop is None or not self.has_tasks():
             return
         loop.add_reader(control, loop.stop)
         try:
@@ -160,8 +165,12 @@ class Namespace:
         task = loop.create_task(coroutine)
         try:
             return loop.run_until_complete(task)
-        except BaseException:
+        except BaseException as error:
             if not task.done():
+                # It was interrupted in the loop. The user's place is where the cell waits.
+                drop_internal_frames(error)
+                if error.__traceback__ is None:
+                    error.with_traceback(awaited_frames(coroutine))
                 task.cancel()
                 loop.run_until_complete(sys.modules["asyncio"].gather(task, return_exceptions=True))
             raise
@@ -172,8 +181,16 @@ class Namespace:
 
         if self._loop is None or self._loop.is_closed():
             self._loop = asyncio.new_event_loop()
+            self._loop.set_exception_handler(_report_exception)
         asyncio.set_event_loop(self._loop)
         return self._loop
+
+
+def _report_exception(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Report an exception that no task awaits, as the loop does, without its own frames."""
+    if (error := context.get("exception")) is not None:
+        drop_internal_frames(error)
+    loop.default_exception_handler(context)
 
 
 def _apply_interactivity(tree: Any, mode: str) -> None:

@@ -27,6 +27,7 @@ from sandbox_runtime.python.import_hooks import after_import
 from sandbox_runtime.python.ipython import Shell
 from sandbox_runtime.python.output.display import Displays
 from sandbox_runtime.python.output.frame_sender import FrameSender
+from sandbox_runtime.python.output.origins import Origins
 from sandbox_runtime.python.output.stdio import Streams
 from sandbox_runtime.python.output.tracebacks import describe_error, record_last_error
 from sandbox_runtime.python.signals import Signals
@@ -81,6 +82,7 @@ class Interpreter:
         self._shell = Shell()
         self._displays = Displays(self._sender, self._streams, self._shell)
         self._namespace = Namespace(self._shell)
+        self._origins = Origins(self._namespace.has_tasks)
         self._venv_site: str = ""
         self._venv_changed = 0
         self._pth_files: frozenset[str] = frozenset()
@@ -205,7 +207,11 @@ class Interpreter:
             self._read_new_pth_files()
         self._signals.install()
         self._signals.expect(after_interrupt=bool(arguments.get("after_interrupt")))
-        self._sender.begin(channel)
+        self._streams.collect_late()
+        number = int(arguments.get("execution_count", 0)) if arguments["op"] == "execute" else 0
+        self._sender.begin(channel, number)
+        if number:
+            self._streams.watch(self._origins.late_cell if self._origins.begin(number) else None)
         self._streams.resume()
         status, error = self._run_guarded(work)
         self._finish(status, error)
@@ -215,6 +221,11 @@ class Interpreter:
         for step in (streams.pause, streams.flush_c, sender.hold, streams.flush, partial(self._describe, error)):
             _insist(step)
         _insist(partial(sender.end, _CLOSE[status]))
+        _insist(self._watch_rest)
+
+    def _watch_rest(self) -> None:
+        """Mark what threads and tasks of this cell print from now on."""
+        self._streams.watch(self._origins.late_cell if self._origins.end() else None)
 
     def _describe(self, error: BaseException | None) -> None:
         if error is not None:

@@ -9,7 +9,6 @@ import builtins
 import os
 import sys
 import traceback
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from IPython.core import page
@@ -19,13 +18,13 @@ from IPython.core.interactiveshell import InteractiveShell
 from traitlets.config import Config
 
 from sandbox_runtime.python.output.mime_bundles import library_formats, plotly_bundle
+from sandbox_runtime.python.output.user_frames import drop_internal_frames
 from sandbox_runtime.python.shell_lines import run_shell_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import ModuleType
 
-_OWN_FOLDER: Final = str(Path(__file__).parent) + os.sep
 _OWN_MODE: Final = "Plain"
 """The mode of `%xmode` in which the runtime formats tracebacks itself."""
 
@@ -117,6 +116,7 @@ class SandboxShell(InteractiveShell):
                     raise error
             for error in self._failures:
                 # Another form failed. The value is shown without it.
+                drop_internal_frames(error)
                 traceback.print_exception(error)
         finally:
             self._failures = None
@@ -124,10 +124,14 @@ class SandboxShell(InteractiveShell):
 
     def showtraceback(self, exc_tuple: Any = None, *arguments: Any, **options: Any) -> None:
         """Show a traceback, unless a formatter has failed: then `format` decides."""
-        if self._failures is None:
-            super().showtraceback(exc_tuple, *arguments, **options)
-        else:
-            self._failures.append(exc_tuple[1] if exc_tuple else sys.exc_info()[1])
+        error = exc_tuple[1] if exc_tuple else sys.exc_info()[1]
+        if self._failures is not None:
+            self._failures.append(error)
+            return
+        if isinstance(error, BaseException):
+            drop_internal_frames(error)
+            exc_tuple = (type(error), error, error.__traceback__)
+        super().showtraceback(exc_tuple, *arguments, **options)
 
     def trigger(self, event: str) -> None:
         """Call the handlers that extensions registered, but not IPython's own."""
@@ -140,10 +144,7 @@ class SandboxShell(InteractiveShell):
         """Format a traceback in the mode of `%xmode`. Returns None for the runtime's own mode."""
         if self.InteractiveTB.mode == _OWN_MODE:
             return None
-        frames = error.__traceback__
-        while frames is not None and frames.tb_frame.f_code.co_filename.startswith(_OWN_FOLDER):
-            frames = frames.tb_next
-        lines = self.InteractiveTB.structured_traceback(type(error), error, frames)
+        lines = self.InteractiveTB.structured_traceback(type(error), error, error.__traceback__)
         return [line for block in lines for line in str(block).splitlines()]
 
 

@@ -7,7 +7,7 @@ import pytest_asyncio
 
 from examples.patterns import analysis, charts, model, sql, steps, web
 from sandbox_client.tools import SandboxTools, local_sessions
-from sandbox_client.tools.results import image_format
+from sandbox_client.tools.shown import image_format
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -63,7 +63,7 @@ def test_a_task_that_one_cell_starts_runs_between_cells_and_another_awaits_it(ru
     assert first.error is None
     time.sleep(0.6)
     second = run("asked = time.time()\nended = await task\nended = ended if isinstance(ended, float) else ended[0]")
-    assert (second.stdout, second.error) == ("late\n", None)
+    assert (second.stdout, second.error) == ("[late output of cell 1]\nlate\n[end of late output]\n", None)
     assert run("ended < asked").text == "True"
 
 

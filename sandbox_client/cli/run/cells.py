@@ -57,19 +57,30 @@ def run_cell(printer: Printer, sandbox: Sandbox, cell: Cell) -> Execution:
     """
     fold = ExecutionFold("", printer.write_stdout, printer.write_stderr)
     context = cell.context or cell.language
+    updated: dict[str, Result] = {}
     events = sandbox.execute(cell.code, cell.language, timeout=cell.timeout, context=cell.context)
     try:
         for event in events:
             fold.add(event)
             if isinstance(event, Started):
                 context = event.context_id or context
-            elif isinstance(event, Result) and not event.is_update and (text := shown_text(event)):
-                printer.write_stdout(text if text.endswith("\n") else f"{text}\n")
+            elif isinstance(event, Result) and event.is_update:
+                updated[event.display_id] = event
+            elif isinstance(event, Result):
+                _write_shown(printer, event)
+        # What was printed cannot be replaced. So the last state follows at the end.
+        for result in updated.values():
+            _write_shown(printer, result)
     except KeyboardInterrupt:
         with contextlib.suppress(KeyboardInterrupt):
             sandbox.contexts.interrupt(context)
         raise
     return fold.finish()
+
+
+def _write_shown(printer: Printer, result: Result) -> None:
+    if text := shown_text(result):
+        printer.write_stdout(text if text.endswith("\n") else f"{text}\n")
 
 
 def wait_for_rest(printer: Printer, sandbox: Sandbox, cell: Cell, execution: Execution) -> Execution:

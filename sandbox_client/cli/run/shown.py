@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from sandbox_client.models.text.forms import PICTURES, is_page, readable_text
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -13,31 +15,22 @@ if TYPE_CHECKING:
 
 Shown = tuple[str, bytes]
 """File suffix and content. The content is empty if it was not asked for."""
-SUFFIXES: Final = frozenset({"png", "jpg", "svg", "gif", "webp", "pdf", "html"})
+SUFFIXES: Final = frozenset({*PICTURES.values(), "html"})
 """All file suffixes."""
-_TEXT_FORMS: Final = ("text/markdown", "text/latex", "application/json")
 
 
 def shown_text(result: Result) -> str:
-    """Return a result as text. Returns "" for a picture, and for a page that has no text."""
+    """Return a result as text. Returns "" for a picture, and for a page without text."""
     if result.figure() is not None:
         return ""
-    text = result.text or ""
-    if text and not _is_description(text):
-        return text
-    for mime in _TEXT_FORMS:
-        if mime in result.data:
-            return result.data[mime].decode(errors="replace")
-    return "" if result.html else text
+    return readable_text(result.data) if is_page(result.data) else str(result)
 
 
 def shown_file(result: Result) -> Shown | None:
-    """Return a result that a terminal cannot show: a picture or a page. Returns None for others."""
+    """Return a result that a terminal cannot show as it is: a picture or a page. Returns None for others."""
     if (figure := result.figure()) is not None:
         return figure
-    if result.html and not shown_text(result):
-        return "html", result.html.encode()
-    return None
+    return ("html", result.data["text/html"]) if is_page(result.data) else None
 
 
 def save_shown(shown: Sequence[Shown], folder: str) -> list[str]:
@@ -66,8 +59,3 @@ def announce(printer: Printer, shown: Sequence[Shown], saved: Sequence[str]) -> 
 
 def _count(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}" if number else ""
-
-
-def _is_description(text: str) -> bool:
-    """Return True for a `repr` that names only the class, such as `<IPython.core.display.HTML object>`."""
-    return text.startswith("<") and text.endswith(">")

@@ -115,6 +115,7 @@ class Displays:
                 "parts": [[mime, len(content)] for mime, content in bundle.items()],
             },
             bundle.values(),
+            self._streams.late_cell(),
         )
 
     def _patch_plotly(self, module: ModuleType) -> None:

@@ -1,6 +1,6 @@
 """Sends the frames of the running cell to the control socket, from any thread and never interleaved.
 
-While no cell runs, no client can receive output. The last 256 KiB wait for the next cell.
+While no cell runs, no client can receive output. The last 1 MiB waits for the next cell, marked as late output.
 
 User code may raise an exception in any line of its thread: from a signal handler, or from another thread
 (PyThreadState_SetAsyncExc). A frame is never cut short by that: the bytes that were sent are counted in C.
@@ -16,13 +16,14 @@ from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, Final
 
 from sandbox_link.frames import FrameType, Stream, data_pieces, encode, encode_json, split_data
+from sandbox_runtime.late_marks import LateMarks, left_out
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Iterable
     from types import CodeType
 
-_BACKLOG: Final = 256 << 10
+_BACKLOG: Final = 1 << 20
 _LARGE: Final = 64 << 10
 """Output of at least this size is sent piece by piece, without a copy."""
 _MAX_FRAME: Final = 256 << 10
@@ -48,29 +49,39 @@ class FrameSender:
         self._sending = False
         self._held = False
         self._queue: list[bytes | memoryview] = []
-        self._backlog: list[tuple[Stream, bytes]] = []
+        self._backlog: deque[tuple[int, Stream, bytes, dict[str, Any] | None]] = deque()
         self._backlog_size = 0
+        self._dropped = 0
         self._channel: int | None = None
+        self._is_cell = False
+        self._number = 0
+        self._marks = LateMarks()
 
     def connect(self, control: socket.socket) -> None:
         """Set the socket to send to."""
         self._control = control
 
-    def begin(self, channel: int) -> None:
-        """Begin a cell, whose frames go to `channel`. Nothing is sent before the first output or `release`."""
+    def begin(self, channel: int, number: int = 0) -> None:
+        """Begin a cell, whose frames go to `channel`. Nothing is sent before the first output or `release`.
+
+        Args:
+            channel: The channel.
+            number: The cell's number, or 0 for an internal task, whose output no client gets.
+        """
         with self._lock:
-            self._channel = channel
-            for stream, data in self._backlog:
-                self._queue.extend(split_data(channel, stream, data))
-            self._backlog.clear()
-            self._backlog_size = 0
+            self._channel, self._is_cell = channel, number > 0
+            if self._is_cell:
+                self._queue_backlog(channel)
+                self._number = number
 
     def end(self, close: bytes) -> None:
         """End the cell: send its CLOSE, as JSON, and all held frames, in one system call if they fit."""
         with self._lock:
             if self._channel is not None:
+                self._queue_marks(self._channel, 0, Stream.STDOUT)
                 self._queue.append(encode(FrameType.CLOSE, self._channel, close))
             self._channel = None
+            self._is_cell = False
             self.release()
 
     def hold(self) -> None:
@@ -93,26 +104,39 @@ class FrameSender:
             if self._channel is not None:
                 self._queue.append(encode_json(FrameType.EVENT, self._channel, value))
 
-    def output(self, stream: Stream, data: bytes | memoryview) -> None:
-        """Send output of user code."""
+    def output(self, stream: Stream, data: bytes | memoryview, late_cell: int = 0) -> None:
+        """Send output of user code.
+
+        Args:
+            stream: Its stream.
+            data: Its bytes.
+            late_cell: Number of the cell that it belongs to, or 0 for the one that runs.
+        """
         with self._lock:
-            if self._channel is None:
-                self._keep(stream, bytes(data))
-            elif len(data) < _LARGE or self._held or self._sending:
+            if self._channel is None or (not self._is_cell and stream is not Stream.BODY):
+                self._keep(late_cell or self._number, stream, bytes(data))
+                return
+            if stream is not Stream.BODY:
+                if late_cell or self._marks.is_open:
+                    self._queue_marks(self._channel, late_cell, stream)
+                self._marks.note(stream, data)
+            if len(data) < _LARGE or self._held or self._sending:
                 self._transmit(split_data(self._channel, stream, data))
             else:
                 view = memoryview(data)
                 for start in range(0, len(view), _MAX_FRAME):
                     self._transmit(data_pieces(self._channel, stream, view[start : start + _MAX_FRAME]))
 
-    def result(self, event: dict[str, Any], parts: Iterable[bytes]) -> None:
+    def result(self, event: dict[str, Any], parts: Iterable[bytes], late_cell: int = 0) -> None:
         """Send a result event, followed by its parts."""
         with self._lock:
-            if self._channel is not None:
-                body = b"".join(parts)
-                self._transmit(
-                    (encode_json(FrameType.EVENT, self._channel, event), *split_data(self._channel, Stream.BODY, body))
-                )
+            body = b"".join(parts)
+            if self._channel is None or not self._is_cell:
+                self._keep(late_cell or self._number, Stream.STDOUT, body, event)
+                return
+            if late_cell or self._marks.is_open:
+                self._queue_marks(self._channel, late_cell, Stream.STDOUT)
+            self._transmit(self._frames(self._channel, event, body))
 
     def control_event(self, value: dict[str, Any]) -> None:
         """Send an event on channel 0."""
@@ -137,11 +161,43 @@ class FrameSender:
         self._control = self._channel = None
         self._lock = threading.RLock()
 
-    def _keep(self, stream: Stream, data: bytes) -> None:
-        self._backlog.append((stream, data[-_BACKLOG:]))
-        self._backlog_size += len(self._backlog[-1][1])
+    def _keep(self, cell: int, stream: Stream, data: bytes, event: dict[str, Any] | None = None) -> None:
+        if event is None and len(data) > _BACKLOG:
+            self._dropped += len(data) - _BACKLOG
+            data = data[-_BACKLOG:]
+        self._backlog.append((cell, stream, data, event))
+        self._backlog_size += len(data)
         while self._backlog_size > _BACKLOG:
-            self._backlog_size -= len(self._backlog.pop(0)[1])
+            size = len(self._backlog.popleft()[2])
+            self._backlog_size -= size
+            self._dropped += size
+
+    def _queue_backlog(self, channel: int) -> None:
+        self._marks = LateMarks()
+        if self._dropped:
+            self._keep_first(left_out(self._dropped))
+        for cell, stream, data, event in self._backlog:
+            self._queue_marks(channel, cell, stream)
+            if event is None:
+                self._queue.extend(split_data(channel, stream, data))
+                self._marks.note(stream, data)
+            else:
+                self._queue.extend(self._frames(channel, event, data))
+        self._queue_marks(channel, 0, Stream.STDOUT)
+        self._backlog.clear()
+        self._backlog_size = self._dropped = 0
+
+    def _keep_first(self, line: bytes) -> None:
+        cell, stream = (self._backlog[0][0], self._backlog[0][1]) if self._backlog else (self._number, Stream.STDERR)
+        self._backlog.appendleft((cell, stream, line, None))
+
+    def _queue_marks(self, channel: int, cell: int, stream: Stream) -> None:
+        for marked, line in self._marks.switch(cell, stream):
+            self._queue.extend(split_data(channel, marked, line))
+
+    @staticmethod
+    def _frames(channel: int, event: dict[str, Any], body: bytes) -> tuple[bytes | memoryview, ...]:
+        return (encode_json(FrameType.EVENT, channel, event), *split_data(channel, Stream.BODY, body))
 
     def _transmit(self, frames: Iterable[bytes | memoryview]) -> None:
         with self._lock:

@@ -20,12 +20,14 @@ import io
 import os
 import sys
 import threading
+from functools import partial
 from os import write as write_descriptor
 from time import sleep
 from typing import TYPE_CHECKING, Any, Final
 
 from sandbox_link.frames import Stream
 from sandbox_runtime.linux.syscalls import libc
+from sandbox_runtime.python.output.late_writes import WatchedWrite
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -143,6 +145,8 @@ class Streams:
         # The flushing thread holds it, so that no child is forked with the lock of a buffer taken.
         self._flushing = threading.Lock()
         self._holds_flushing = False
+        self._late_cell: Callable[[], int] | None = None
+        self._watched: list[WatchedWrite] = []
         self._make()
 
     def _make(self) -> None:
@@ -170,6 +174,43 @@ class Streams:
             self._make()
         sys.stdout = sys.__stdout__ = self.stdout  # type: ignore[misc]
         sys.stderr = sys.__stderr__ = self.stderr  # type: ignore[misc]
+
+    def watch(self, late_cell: Callable[[], int] | None) -> None:
+        """Ask for each piece of text which cell it belongs to. It costs more than a print, so only when it matters.
+
+        Args:
+            late_cell: Returns the number of the caller's cell, or 0 for the running one. None stops asking.
+        """
+        self._finish_late_lines()
+        self._late_cell = late_cell
+        self._watched = []
+        for stream, kind in ((self.stdout, Stream.STDOUT), (self.stderr, Stream.STDERR)):
+            vars(stream).pop("write", None)
+            if late_cell is not None:
+                watched = WatchedWrite(stream.write, late_cell, partial(self._write_late, kind))
+                stream.write = watched  # type: ignore[method-assign]
+                self._watched.append(watched)
+
+    def late_cell(self) -> int:
+        """Return the number of the caller's cell if that has ended, or 0."""
+        return 0 if self._late_cell is None else self._late_cell()
+
+    def collect_late(self) -> None:
+        """Pass on what was printed since the last cell."""
+        self._finish_late_lines()
+        self.flush()
+
+    def _write_late(self, kind: Stream, text: str, cell: int) -> None:
+        """Send text of an earlier cell, after all own text so far."""
+        self.flush()
+        if self._sender.is_in_child:
+            write_descriptor(int(kind), text.encode(errors="backslashreplace"))
+        else:
+            self._sender.output(kind, text.encode(errors="backslashreplace"), cell)
+
+    def _finish_late_lines(self) -> None:
+        for watched in self._watched:
+            watched.finish()
 
     def resume(self) -> None:
         """Start flushing regularly, because a cell begins."""

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import errno
-import os
 import sys
 import traceback
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+
+from sandbox_runtime.python.output.user_frames import drop_internal_frames
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_OWN_FOLDER: Final = str(Path(__file__).parents[1]) + os.sep
 _LIMITS: Final = {
     errno.ENOSPC: "disk",
     errno.EDQUOT: "disk",
@@ -36,6 +35,7 @@ def describe_error(
         error: The exception of the cell.
         formatter: Formats the lines. If it returns None, Python's own format is used.
     """
+    drop_internal_frames(error)
     try:
         lines = formatter(error) or _format(error)
     except Exception:  # noqa: BLE001 - __str__ of user code
@@ -50,16 +50,21 @@ def describe_error(
         **({"limit": limit} if limit else {}),
         "type": "error",
         "name": type(error).__name__,
-        "value": _text_of(error)[:_MAX_VALUE],
-        "traceback": [line[:_MAX_LINE] for line in lines],
+        "value": _beginning(_text_of(error), _MAX_VALUE),
+        "traceback": [_beginning(line, _MAX_LINE) for line in lines],
     }
+
+
+def _beginning(text: str, limit: int) -> str:
+    if len(text) <= limit:
+        return text
+    return f"{text[:limit]}... ({len(text) - limit} of {len(text)} characters left out)"
 
 
 def record_last_error(error: BaseException) -> None:
     """Set `sys.last_value` and its companions, which `pdb.pm()`, `traceback.print_last()` and `%tb` read."""
+    drop_internal_frames(error)
     frames = error.__traceback__
-    while frames is not None and frames.tb_frame.f_code.co_filename.startswith(_OWN_FOLDER):
-        frames = frames.tb_next
     sys.last_type, sys.last_value, sys.last_traceback = type(error), error, frames
     sys.last_exc = error  # type: ignore[attr-defined]  # since 3.12
 
@@ -84,9 +89,7 @@ def _was_forking(error: BaseException) -> bool:
 
 
 def _format(error: BaseException) -> list[str]:
-    summary = traceback.TracebackException.from_exception(error, compact=True)
-    _drop_own_frames(summary, set())
-    return "".join(summary.format()).splitlines()
+    return "".join(traceback.TracebackException.from_exception(error, compact=True).format()).splitlines()
 
 
 def _text_of(error: BaseException) -> str:
@@ -94,16 +97,3 @@ def _text_of(error: BaseException) -> str:
         return str(error)
     except Exception:  # noqa: BLE001 - __str__ of user code
         return "<exception str() failed>"
-
-
-def _drop_own_frames(summary: traceback.TracebackException, seen: set[int]) -> None:
-    if id(summary) in seen:
-        return
-    seen.add(id(summary))
-    summary.stack = traceback.StackSummary.from_list(
-        [f for f in summary.stack if not f.filename.startswith(_OWN_FOLDER)]
-    )
-    related = [summary.__cause__, summary.__context__, *(getattr(summary, "exceptions", None) or ())]
-    for other in related:
-        if other is not None:
-            _drop_own_frames(other, seen)

@@ -148,7 +148,7 @@ def test_displays_and_values_are_printed_in_order_and_pictures_are_announced(age
     ]
     agent.script("cell", events)
     done = sandbox("run", "-s", "s", "-c", "cell")
-    assert done.stdout == "one\n# two\nthree\n4\n"
+    assert done.stdout == "one\n# two\npage\nthree\n4\n"
     assert done.stderr == "1 picture and 1 page were not saved: --save-figures FOLDER saves them\n"
 
 

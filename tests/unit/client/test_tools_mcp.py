@@ -32,7 +32,7 @@ async def server(agent):
 async def check(client):
     assert [tool.name for tool in (await client.list_tools()).tools] == [spec.name for spec in TOOL_SPECS]
     text, image = (await client.call_tool("execute_code", {"code": "plot"})).content
-    assert (text.text, image.mime_type) == ("ok\n", "image/png")
+    assert (text.text, image.mime_type) == ("ok\n[picture 1]", "image/png")
     failed = await client.call_tool("execute_command", {"command": "x"})
     assert (failed.is_error, json.loads(failed.content[0].text)["exit_code"]) == (True, 3)
     told = []

@@ -17,11 +17,11 @@ from sandbox_client.tools.results import (
     execution_failure,
     failure,
     failure_of,
-    image_format,
     output_text,
     snippet,
 )
 from sandbox_client.tools.schemas import check_call, check_items, check_paths
+from sandbox_client.tools.shown import image_format
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(8)
 
@@ -73,7 +73,7 @@ def test_pictures_are_told_by_their_first_bytes(content, format_):
         (Execution(status=Status.OK), "(no output)"),
         (Execution(stdout="a", stderr="e", status=Status.OK), "a\n[stderr]\ne"),
         (Execution(stdout="a", results=(Result({"text/plain": b"42"}, is_main=True),)), "a\n42"),
-        (Execution(results=(Result({"text/plain": b"shown"}),)), "(no output)"),
+        (Execution(results=(Result({"text/plain": b"shown"}),)), "shown"),
         (CommandResult(stdout="a\n", stderr="e\n"), "a\n[stderr]\ne\n"),
         (
             CommandResult(stdout="a", dropped_bytes=7),
