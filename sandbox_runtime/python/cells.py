@@ -7,14 +7,16 @@ import ast
 import contextlib
 import functools
 import inspect
+import io
 import linecache
 import re
 import sys
+import tokenize
 import types
 from typing import TYPE_CHECKING, Any, Final
 
 from sandbox_runtime.python.output.user_frames import awaited_frames, drop_internal_frames
-from sandbox_runtime.python.shell_lines import strip_prompts
+from sandbox_runtime.python.shell_lines import find_magic_name, strip_prompts
 
 if TYPE_CHECKING:
     import asyncio
@@ -32,6 +34,7 @@ _LOOP_USERS: Final = frozenset({"create_task", "ensure_future", "gather", "get_r
 """Functions that need a running event loop, which a cell without `await` lacks otherwise."""
 _RUNNERS: Final = frozenset({"run", "run_until_complete", "run_forever"})
 """Functions that start a loop, which is impossible inside another one."""
+_NO_CODE: Final = frozenset({tokenize.ENDMARKER, tokenize.NL, tokenize.NEWLINE, tokenize.COMMENT, tokenize.DEDENT})
 _NOT_A_START: Final = frozenset(" \t\f\r#)]}")
 _FUTURES: Final = {name: getattr(__future__, name).compiler_flag for name in __future__.all_feature_names}
 
@@ -58,50 +61,78 @@ class Namespace:
             BaseException: Anything that the cell raises, including SyntaxError.
         """
         source = strip_prompts(source)
+        history = self._shell.history
+        history.begin(number, source)
         filename = f"{CELL}{number}>"
         # linecache.checkcache never drops an entry without a time stamp.
         linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
-        codes, has_value = self._compile_cell(source, filename)
+        try:
+            value = self._run_source(source, filename)
+        except NameError as error:
+            magic = self._find_automagic(source, error.name)
+            if magic is None:
+                raise
+        else:
+            magic = None
+        if magic is not None:
+            value = self._run_source(magic, filename)
+        if value is not MISSING:
+            history.record(value)
+        return value
+
+    def _run_source(self, source: str, filename: str) -> Any:
+        codes, has_value, source = self._compile_cell(source, filename)
         try:
             value = self._evaluate(codes)
         finally:
             sys.setprofile(None)
             sys.settrace(None)
-        if not has_value or value is None or source.rstrip().endswith(";"):
-            return MISSING
-        self.module.__dict__["_"] = value
-        return value
+        return MISSING if not has_value or value is None or ends_with_semicolon(source) else value
 
-    def _compile_cell(self, source: str, filename: str) -> tuple[list[types.CodeType], bool]:
-        """Return the code of a cell, and True if its last statement is an expression."""
+    def _find_automagic(self, source: str, name: str | None) -> str | None:
+        """Return the Python of a magic that was written without its `%`, after its name was not found."""
+        if not name or name != find_magic_name(source):
+            return None
+        translated = self._shell.translate(source)
+        return None if translated == source else translated
+
+    def _compile_cell(self, source: str, filename: str) -> tuple[list[types.CodeType], bool, str]:
+        """Return the code of a cell, True if its last statement is an expression, and the cell as Python."""
         parts = split_last_statement(source)
-        if parts is not None and self._shell.interactivity == "last_expr":
+        adapts = self._shell.adapts_cells
+        if parts is not None and not adapts:
             # A syntax error, or IPython's syntax, is handled below, over the whole cell.
             with contextlib.suppress(SyntaxError):
                 tree = self._compile(parts[1], filename, "exec", ast.PyCF_ONLY_AST)
                 if not isinstance(tree.body[-1], ast.Expr):
-                    return [self._compile(source, filename, "exec")], False
-                return [self._compile(parts[0], filename, "exec"), *self._compile_tree(tree, filename)], True
-        tree = self._parse(source, filename)
-        _apply_interactivity(tree, self._shell.interactivity)
+                    return [self._compile(source, filename, "exec")], False, source
+                codes = [self._compile(parts[0], filename, "exec"), *self._compile_tree(tree, filename)]
+                return codes, True, parts[1]
+        tree, source = self._parse(source, filename)
+        if adapts:
+            tree = self._shell.transform_tree(tree)
+            _apply_interactivity(tree, self._shell.interactivity)
         has_value = bool(tree.body) and isinstance(tree.body[-1], ast.Expr)
-        return self._compile_tree(tree, filename), has_value
+        return self._compile_tree(tree, filename), has_value, source
 
     def _compile_tree(self, tree: Any, filename: str) -> list[types.CodeType]:
         last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
-        codes = [self._compile(tree, filename, "exec")] if tree.body else []
+        codes = [self._compile(part, filename, "exec") for part in _before_futures(tree)]
         if last is not None:
             codes.append(self._compile(ast.Expression(last.value), filename, "eval"))
         return codes
 
-    def _parse(self, source: str, filename: str) -> Any:
+    def _parse(self, source: str, filename: str) -> tuple[Any, str]:
         try:
-            return self._compile(source, filename, "exec", ast.PyCF_ONLY_AST)
+            if not self._shell.transforms_sources:
+                return self._compile(source, filename, "exec", ast.PyCF_ONLY_AST), source
         except SyntaxError:
             rewritten = self._shell.translate(source)
             if rewritten == source:
                 raise
-            return self._compile(rewritten, filename, "exec", ast.PyCF_ONLY_AST)
+        else:
+            rewritten = self._shell.translate(source)
+        return self._compile(rewritten, filename, "exec", ast.PyCF_ONLY_AST), rewritten
 
     def _compile(self, source: Any, filename: str, mode: str, flags: int = 0) -> Any:
         code = compile(source, filename, mode, self._flags | flags | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
@@ -193,6 +224,30 @@ def _report_exception(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) 
     loop.default_exception_handler(context)
 
 
+def _before_futures(tree: Any) -> list[Any]:
+    """Split a module so that each `__future__` import is the first statement of its part, as Python demands."""
+    body, parts = tree.body, []
+    starts = [
+        number for number, node in enumerate(body) if isinstance(node, ast.ImportFrom) and node.module == "__future__"
+    ]
+    for start, end in zip([0, *starts], [*starts, len(body)], strict=True):
+        if start < end:
+            parts.append(ast.Module(body[start:end], tree.type_ignores))
+    return parts
+
+
+def ends_with_semicolon(source: str) -> bool:
+    """Return True if the last token of a source, comments aside, is a semicolon."""
+    if ";" not in source:
+        return False
+    last = ""
+    with contextlib.suppress(tokenize.TokenError, SyntaxError):
+        for token in tokenize.generate_tokens(io.StringIO(source.strip("\n")).readline):
+            if token.type not in _NO_CODE:
+                last = token.string
+    return last == ";"
+
+
 def _apply_interactivity(tree: Any, mode: str) -> None:
     """Change a cell so that it shows the values that IPython's option `ast_node_interactivity` asks for."""
     body = tree.body
@@ -246,4 +301,17 @@ def find_sources_of_classes(inspect: Any) -> None:
             raise
         return found
 
+    find_absolute = inspect.getabsfile
+
+    @functools.wraps(find_absolute)
+    def getabsfile(value: Any, _filename: str | None = None) -> str:
+        if _filename is None:
+            name = inspect.getsourcefile(value) or getfile(value)
+            if name.startswith(CELL):
+                # A cell is in no folder.
+                return name
+        absolute: str = find_absolute(value, _filename)
+        return absolute
+
     inspect.getfile = getfile
+    inspect.getabsfile = getabsfile

@@ -100,7 +100,7 @@ class Interpreter:
         self._sender.connect(control)
         self._signals.install()
         self._streams.install(self._signals.retry)
-        self._shell.attach(self._displays.publish)
+        self._shell.attach(self._displays)
         self._displays.install()
         setattr(builtins, SHOW, self._displays.show_statement)
         after_import("inspect", find_sources_of_classes)
@@ -260,14 +260,20 @@ class Interpreter:
             pickling.load_variables(self._shell.module, content, send)
 
     def _run(self, code: str, number: int) -> None:
-        self._shell.trigger("pre_run_cell", "pre_execute")
+        value, failure = None, None
+        sys.displayhook = own_hook = self._shell.hook
+        self._shell.begin_cell(code)
         try:
             value = self._namespace.run(code, number)
             if value is not MISSING:
-                self._displays.show_value(value)
+                hook = sys.displayhook
+                (self._displays.show_value if hook is own_hook or not callable(hook) else hook)(value)
+        except BaseException as error:
+            failure = error
+            raise
         finally:
             self._displays.show_figures()
-            self._shell.trigger("post_execute", "post_run_cell")
+            self._shell.end_cell(None if value is MISSING else value, failure)
             self._streams.flush_replaced()
 
 

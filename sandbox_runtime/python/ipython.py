@@ -13,6 +13,7 @@ import sys
 import types
 from typing import TYPE_CHECKING, Any
 
+from sandbox_runtime.python.history import History
 from sandbox_runtime.python.import_hooks import after_import
 from sandbox_runtime.python.shell_lines import has_special_syntax, rewrite_shell_lines, run_shell_line
 
@@ -20,8 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sandbox_runtime.python.ipython_shell import SandboxShell
-
-    Publish = Callable[..., None]
+    from sandbox_runtime.python.output.display import Displays
 
 
 class Shell:
@@ -30,6 +30,7 @@ class Shell:
     Attributes:
         module: The context's `__main__`, which has the names that its cells define.
         ipython: IPython's shell; None until it is built.
+        history: The inputs and values of cells.
     """
 
     def __init__(self) -> None:
@@ -37,18 +38,19 @@ class Shell:
         self.module = types.ModuleType("__main__")
         self.module.__dict__.update(__builtins__=builtins, __name__="__main__", __doc__=None)
         self.ipython: SandboxShell | None = None
+        self.history = History(self.module.__dict__)
         self._is_building = False
-        self._publish: Publish | None = None
+        self._displays: Displays | None = None
 
-    def attach(self, publish: Publish) -> None:
-        """Make the module this process's `__main__`, and send what IPython displays to `publish`."""
-        self._publish = publish
+    def attach(self, displays: Displays) -> None:
+        """Make the module this process's `__main__`, and send what IPython displays to `displays`."""
+        self._displays = displays
         sys.modules["__main__"] = self.module
         if self.ipython is None:
             builtins.get_ipython = self.build  # type: ignore[attr-defined]
             after_import("IPython", lambda _module: self.build())
         else:
-            self.ipython.connect(publish)
+            self.ipython.connect(displays)
 
     def build(self) -> SandboxShell | None:
         """Build IPython's shell. Returns None if the image lacks IPython, or during the build."""
@@ -60,11 +62,11 @@ class Shell:
                 return None
             from sandbox_runtime.python.ipython_shell import build_shell  # noqa: PLC0415 - 0.3 s
 
-            self.ipython = build_shell(self.module)
+            self.ipython = build_shell(self.module, self.history)
         finally:
             self._is_building = False
-        if self._publish is not None:
-            self.ipython.connect(self._publish)
+        if self._displays is not None:
+            self.ipython.connect(self._displays)
         return self.ipython
 
     def prebuild(self) -> None:
@@ -79,13 +81,16 @@ class Shell:
 
     def translate(self, source: str) -> str:
         """Translate IPython's syntax in a source to Python. Returns other sources unchanged."""
-        if not has_special_syntax(source):
+        if not self.transforms_sources and not has_special_syntax(source):
             return source
         shell = self.build()
         if shell is not None:
             translated: str = shell.transform_cell(source)
             # transform_cell appends a newline even if it changes nothing else.
-            return source if translated.rstrip("\n") == source.rstrip("\n") else translated
+            if translated.rstrip("\n") == source.rstrip("\n"):
+                return source
+            self.history.translate(translated.rstrip("\n"))
+            return translated
         self.module.__dict__["__sandbox_shell__"] = run_shell_line
         return rewrite_shell_lines(source)
 
@@ -94,11 +99,41 @@ class Shell:
         """IPython's option `ast_node_interactivity`: which values a cell shows."""
         return "last_expr" if self.ipython is None else str(self.ipython.ast_node_interactivity)
 
-    def trigger(self, *events: str) -> None:
-        """Call the handlers of extensions, such as `autoreload`, for these events of IPython."""
+    @property
+    def adapts_cells(self) -> bool:
+        """True if IPython's options or the user's transformers change what cells do or show."""
+        return self.ipython is not None and self.ipython.adapts_cells
+
+    @property
+    def transforms_sources(self) -> bool:
+        """True if user code has added transformers of input."""
+        return self.ipython is not None and self.ipython.transforms_sources
+
+    @property
+    def is_adapted(self) -> bool:
+        """True if user code has changed how simple values are formatted."""
+        return self.ipython is not None and self.ipython.is_adapted
+
+    @property
+    def hook(self) -> Callable[[Any], None]:
+        """The function that shows a value, for `sys.displayhook`."""
         if self.ipython is not None:
-            for event in events:
-                self.ipython.trigger(event)
+            return self.ipython.displayhook
+        return sys.__displayhook__ if self._displays is None else self._displays.show_hooked
+
+    def transform_tree(self, tree: Any) -> Any:
+        """Apply the transformers of syntax trees that user code has added."""
+        return tree if self.ipython is None else self.ipython.transform_ast(tree)
+
+    def begin_cell(self, source: str) -> None:
+        """Call the handlers that extensions, such as `autoreload`, have registered for the beginning of a cell."""
+        if self.ipython is not None:
+            self.ipython.begin_cell(source)
+
+    def end_cell(self, value: Any, error: BaseException | None) -> None:
+        """Call the handlers for the end of a cell, and the user's handler of its exception."""
+        if self.ipython is not None:
+            self.ipython.end_cell(value, error)
 
     def format(self, value: Any) -> dict[str, Any] | None:
         """Format a value with IPython, as a dict of MIME type to content. Returns None if the image lacks IPython.

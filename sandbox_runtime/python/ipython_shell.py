@@ -6,15 +6,17 @@ Imports IPython, which takes 0.3 s, so `ipython` imports this module late.
 from __future__ import annotations
 
 import builtins
+import functools
 import os
 import sys
 import traceback
 from typing import TYPE_CHECKING, Any, Final
 
 from IPython.core import page
+from IPython.core.displayhook import DisplayHook
 from IPython.core.displaypub import DisplayPublisher
 from IPython.core.formatters import DisplayFormatter
-from IPython.core.interactiveshell import InteractiveShell
+from IPython.core.interactiveshell import ExecutionInfo, ExecutionResult, InteractiveShell
 from traitlets.config import Config
 
 from sandbox_runtime.python.output.mime_bundles import library_formats, plotly_bundle
@@ -24,6 +26,9 @@ from sandbox_runtime.python.shell_lines import run_shell_line
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import ModuleType
+
+    from sandbox_runtime.python.history import History
+    from sandbox_runtime.python.output.display import Displays
 
 _OWN_MODE: Final = "Plain"
 """The mode of `%xmode` in which the runtime formats tracebacks itself."""
@@ -43,6 +48,17 @@ class _Publisher(DisplayPublisher):
         """Do nothing: a result that was sent cannot be taken back."""
 
 
+class _Hook(DisplayHook):
+    """A hook that passes values to a function of the runtime. Code that runs cells by itself calls it."""
+
+    target: Callable[[Any], None] | None = None
+
+    def __call__(self, result: Any = None) -> None:
+        if result is not None and self.target is not None and not self.quiet():
+            self.fill_exec_result(result)
+            self.target(result)
+
+
 class _Formatter(DisplayFormatter):
     """IPython's formatters plus the runtime's formats for well-known libraries."""
 
@@ -59,7 +75,39 @@ class _Formatter(DisplayFormatter):
 
 
 class SandboxShell(InteractiveShell):
-    """The shell of one context."""
+    """The shell of one context.
+
+    Attributes:
+        history: The inputs and values of cells. Set before the shell is built.
+        is_adapted: True after a change of the formatters, for simple values too.
+    """
+
+    history: History
+    is_adapted = False
+
+    # IPython's own counter would cost every cell a call.
+    @property
+    def execution_count(self) -> int:
+        """Number of the running cell."""
+        return self.history.number
+
+    @execution_count.setter
+    def execution_count(self, value: int) -> None:
+        """Do nothing: the supervisor counts the cells."""
+
+    def init_history(self) -> None:
+        """Share the lists of inputs and values."""
+        super().init_history()
+        manager: Any = self.history_manager
+        manager.input_hist_parsed, manager.input_hist_raw = self.history.inputs, self.history.raw_inputs
+        manager.output_hist = self.history.outputs
+        manager.get_tail = self.history.get_tail
+        self._own_transformers = self._count_transformers()
+
+    def init_displayhook(self) -> None:
+        """Install the hook."""
+        self.displayhook_class = _Hook
+        super().init_displayhook()
 
     def init_virtualenv(self) -> None:
         """Do nothing: the session's packages are on the path already."""
@@ -74,10 +122,16 @@ class SandboxShell(InteractiveShell):
         self._failures: list[Any] | None = None
         self.formatter = _Formatter(parent=self)
         self.display_formatter = self.formatter
+        for formatter in self.formatter.formatters.values():
+            _watch(formatter, self._note_change)
+
+    def _note_change(self, _change: Any = None) -> None:
+        self.is_adapted = True
 
     def init_user_ns(self) -> None:
         """Leave the namespace to the user, except for the names that magics need: values, inputs, visited folders."""
-        own: dict[str, Any] = {"_oh": {}, "_ih": [""], "_dh": [os.getcwd()]}  # noqa: PTH109 - IPython keeps strings
+        self.history.restore()
+        own: dict[str, Any] = {**self.history.names(), "_dh": [os.getcwd()]}  # noqa: PTH109 - IPython keeps strings
         self.user_ns_hidden.update(own)
         self.user_ns.update(own)
 
@@ -96,9 +150,15 @@ class SandboxShell(InteractiveShell):
     system_piped = system
     system_raw = system
 
-    def connect(self, publish: Callable[..., None]) -> None:
+    def connect(self, displays: Displays) -> None:
         """Connect the shell to this process, which will run cells."""
-        self.publisher.target = publish
+        self.publisher.target = displays.publish
+        hook: Any = self.displayhook
+        hook.target = displays.show_hooked
+        # Cells that run inside a cell, as in `%%capture`, keep the hook that they find.
+        self.display_trap.__enter__()
+        # `%xdel` looks into it.
+        self.last_execution_result = ExecutionResult(None)
         self.user_ns["_dh"] = [os.getcwd()]  # noqa: PTH109 - IPython keeps strings
         builtins.get_ipython = self.get_ipython  # type: ignore[attr-defined]
 
@@ -133,12 +193,47 @@ class SandboxShell(InteractiveShell):
             exc_tuple = (type(error), error, error.__traceback__)
         super().showtraceback(exc_tuple, *arguments, **options)
 
-    def trigger(self, event: str) -> None:
-        """Call the handlers that extensions registered, but not IPython's own."""
-        own = [callback for callback in self.events.callbacks[event] if _is_own(callback)]
-        if len(own) < len(self.events.callbacks[event]):
-            arguments = (None,) if event in ("pre_run_cell", "post_run_cell") else ()
-            self.events.trigger(event, *arguments)
+    @property
+    def adapts_cells(self) -> bool:
+        """True if options or the user's transformers change what cells do or show."""
+        is_default = self.ast_node_interactivity == "last_expr" and not self.ast_transformers
+        return not is_default or self.transforms_sources
+
+    @property
+    def transforms_sources(self) -> bool:
+        """True if user code has added transformers of input."""
+        return self._count_transformers() != self._own_transformers
+
+    def _count_transformers(self) -> int:
+        manager = self.input_transformer_manager
+        return len(manager.cleanup_transforms) + len(manager.line_transforms) + len(manager.token_transformers)
+
+    def begin_cell(self, source: str) -> None:
+        """Call the handlers for the beginning of a cell."""
+        self._trigger("pre_execute")
+        self._trigger("pre_run_cell", lambda: self._describe(source))
+
+    def end_cell(self, value: Any, error: BaseException | None) -> None:
+        """Call the handlers for the end of a cell, and the user's handler of its exception."""
+        if self.custom_exceptions and isinstance(error, self.custom_exceptions):
+            self.CustomTB(type(error), error, error.__traceback__)
+        self._trigger("post_execute")
+        self._trigger("post_run_cell", lambda: self._describe_result(value, error))
+
+    def _describe(self, source: str) -> ExecutionInfo:
+        return ExecutionInfo(source, store_history=True, silent=False, shell_futures=True, cell_id=None)
+
+    def _describe_result(self, value: Any, error: BaseException | None) -> ExecutionResult:
+        described = ExecutionResult(self._describe(self.history.raw_inputs[-1]))
+        described.execution_count, described.result, described.error_in_exec = self.history.number, value, error
+        self.last_execution_result = described
+        return described
+
+    def _trigger(self, event: str, describe: Callable[[], object] | None = None) -> None:
+        # Not IPython's own handlers.
+        callbacks = self.events.callbacks[event]
+        if callbacks and not all(map(_is_own, callbacks)):
+            self.events.trigger(event, *([] if describe is None else [describe()]))
 
     def format_error(self, error: BaseException) -> list[str] | None:
         """Format a traceback in the mode of `%xmode`. Returns None for the runtime's own mode."""
@@ -148,8 +243,9 @@ class SandboxShell(InteractiveShell):
         return [line for block in lines for line in str(block).splitlines()]
 
 
-def build_shell(module: ModuleType) -> SandboxShell:
+def build_shell(module: ModuleType, history: History) -> SandboxShell:
     """Build the shell of this process over the variables in `module`. Starts no thread, so the process may fork."""
+    SandboxShell.history = history
     config = Config()
     config.HistoryManager.enabled = False
     hook = sys.excepthook
@@ -162,11 +258,32 @@ def build_shell(module: ModuleType) -> SandboxShell:
         ipython_dir=os.path.expanduser("~/.ipython"),  # noqa: PTH111 - IPython wants a string
     )
     sys.excepthook = hook
+    extensions: Any = shell.extension_manager
+    extensions.load_extension("storemagic")
     return shell
 
 
 def _print_page(text: Any, *_ignored: Any, **_options: Any) -> None:
-    print(text.get("text/plain", "") if isinstance(text, dict) else text)  # noqa: T201 - the cell's output
+    shown = str(text.get("text/plain", "") if isinstance(text, dict) else text)
+    print(shown.removesuffix("\n"))  # noqa: T201 - the cell's output
+
+
+def _watch(formatter: Any, report: Callable[..., None]) -> None:
+    """Report each change of how a formatter of IPython treats simple values."""
+    for name in ("for_type", "for_type_by_name"):
+        setattr(formatter, name, _reporting(getattr(formatter, name), report))
+    if formatter.has_trait("float_precision"):
+        formatter.observe(report, ["float_precision", "max_width", "max_seq_length", "type_printers"])
+
+
+def _reporting(function: Callable[..., Any], report: Callable[..., None]) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def change(typ: Any, *arguments: Any, **options: Any) -> Any:
+        if getattr(typ, "__module__", typ).startswith("builtins"):
+            report()
+        return function(typ, *arguments, **options)
+
+    return change
 
 
 def _is_own(callback: Any) -> bool:

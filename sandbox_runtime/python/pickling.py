@@ -23,6 +23,7 @@ import sys
 from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
+from sandbox_runtime.python.history import is_own_variable
 from sandbox_runtime.python.variable_records import CELLS, encode_record, read_records
 
 if TYPE_CHECKING:
@@ -41,7 +42,6 @@ _MAX_SOURCES: Final = 1 << 20
 """Characters of all sources that are saved."""
 _NO_TIME: Final = "there was no time left"
 _MISSING: Final = "cloudpickle is not installed: pip install cloudpickle, or use an image that has it"
-_OWN: Final = frozenset({"_", "_oh", "_ih", "_dh", "_exit_code"})
 
 
 class _LateError(BaseException):
@@ -60,7 +60,7 @@ def save_variables(main: ModuleType, limit: int, send: Send) -> None:
         limit: Largest size of all pickles together, in bytes.
         send: Called with pieces of records.
     """
-    variables = [(name, value) for name, value in list(main.__dict__.items()) if _is_user_variable(name)][:MAX_NAMES]
+    variables = [item for item in list(main.__dict__.items()) if _is_user_variable(main, item[0])][:MAX_NAMES]
     if not variables:
         return
     _send(send, {"names": [name for name, _ in variables]})
@@ -134,8 +134,9 @@ def _describe(error: BaseException) -> str:
         return "an exception that cannot be shown"
 
 
-def _is_user_variable(name: str) -> bool:
-    return not name.startswith("__") and name not in _OWN and name != CELLS and len(name) <= MAX_NAME
+def _is_user_variable(main: ModuleType, name: str) -> bool:
+    is_own = name.startswith("__") or name == CELLS or is_own_variable(main.__dict__, name)
+    return not is_own and len(name) <= MAX_NAME
 
 
 def _sources() -> dict[str, str]:

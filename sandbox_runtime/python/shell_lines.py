@@ -12,6 +12,18 @@ from typing import Any, Final
 
 _SHELL_LINE: Final = re.compile(r"^(\s*)(!|%(?=pip\b|npm\b))(.*)$")
 _SPECIAL_SYNTAX: Final = re.compile(r"^\s*(?:[%!?,;/]|.*\?\s*$|[\w\s.,\[\]'\"]+=\s*[%!])", re.MULTILINE)
+_FIRST_WORD: Final = re.compile(r"\s*([A-Za-z_]\w*)(?=\s|$)[^\n]*\n*\Z")
+_MAGIC: Final = re.compile(
+    r"alias|alias_magic|autoawait|autocall|automagic|bookmark|cat|cd|code_wrap|colors|conda|"
+    r"config|cp|debug|dhist|dirs|doctest_mode|ed|edit|env|gui|hist|history|killbgscripts|"
+    r"ldir|lf|lk|ll|load|load_ext|loadpy|logoff|logon|logstart|logstate|logstop|ls|lsmagic|"
+    r"lx|macro|magic|mamba|matplotlib|micromamba|mkdir|mv|notebook|page|pastebin|pdb|pdef|"
+    r"pdoc|pfile|pinfo|pinfo2|pip|popd|pprint|precision|prun|psearch|psource|pushd|pwd|pycat"
+    r"|pylab|quickref|recall|rehashx|reload_ext|rep|rerun|reset|reset_selective|rm|rmdir|run|"
+    r"save|sc|set_env|store|sx|system|tb|time|timeit|unalias|unload_ext|uv|who|who_ls|whos"
+    r"|xdel|xmode"
+)
+"""IPython's line magics. Those of extensions need their `%`."""
 _PROMPT: Final = re.compile(r"\s*(?:>>> ?|In \[\d+\]: ?)")
 _PROMPTS: Final = re.compile(r"^[ \t]*(?:(?:>>>|\.{3}|\.{3,}:)(?: |$)|In \[\d+\]: )", re.MULTILINE)
 _BASH: Final = "/bin/bash"
@@ -23,7 +35,13 @@ _POLL_SECONDS: Final = 0.05
 
 def has_special_syntax(source: str) -> bool:
     """Return True if a source that is not Python may contain magics, shell lines or a request for help."""
-    return _SPECIAL_SYNTAX.search(source) is not None
+    return _SPECIAL_SYNTAX.search(source) is not None or find_magic_name(source) is not None
+
+
+def find_magic_name(source: str) -> str | None:
+    """Return the first word of a source of one line that may be a magic without its `%`, otherwise None."""
+    match = _FIRST_WORD.match(source)
+    return match[1] if match is not None and _MAGIC.fullmatch(match[1]) else None
 
 
 def strip_prompts(source: str) -> str:

@@ -8,7 +8,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from sandbox_runtime.python.import_hooks import after_import
-from sandbox_runtime.python.output import charts
+from sandbox_runtime.python.output import charts, tables
 from sandbox_runtime.python.output.mime_bundles import Bundle, build_bundle, encode_bundle, is_figure
 
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ class Displays:
             builtins.display = self.display  # type: ignore[attr-defined]
         after_import("matplotlib.axes", charts.record_boxes)
         after_import("matplotlib.pyplot", self._patch_pyplot)
+        after_import("pandas", tables.show_as_in_a_notebook)
         after_import("plotly.io", self._patch_plotly)
 
     def display(
@@ -73,7 +74,7 @@ class Displays:
 
     def bundle(self, value: Any) -> Bundle:
         """Format a value as a MIME bundle."""
-        return build_bundle(value, self._shell.format)
+        return build_bundle(value, self._shell.format, is_adapted=self._shell.is_adapted)
 
     def show_value(self, value: Any) -> None:
         """Show the value of a cell's last expression."""
@@ -84,6 +85,11 @@ class Displays:
         # Held back, so that a short cell's result is sent together with its end.
         self._sender.hold()
         self.send(bundle, is_main=True)
+
+    def show_hooked(self, value: Any) -> None:
+        """Show a value that is passed to `sys.displayhook`, unless it is None."""
+        if value is not None:
+            self.send(self.bundle(value), is_main=True)
 
     def show_statement(self, value: Any) -> None:
         """Show the value of an expression that is not the cell's last, unless it is None."""

@@ -27,11 +27,12 @@ _METHODS: Final = {
     "_repr_pdf_": "application/pdf",
 }
 _BINARY: Final = frozenset({"image/png", "image/jpeg", "application/pdf", "image/gif", "image/webp"})
-_PLAIN: Final = frozenset({str, int, float, complex, bool, bytes, list, tuple, dict, set, frozenset, range})
+_SCALARS: Final = frozenset({str, int, float, complex, bool, bytes, range, type(None)})
 """Types that have only a repr. Asking formatters for more would cost more than most cells."""
 _CONTAINERS: Final = frozenset({list, tuple, dict, set, frozenset})
 _LINE: Final = 80
 """IPython spreads longer containers over several lines."""
+_MAX_DEPTH: Final = 5
 _MAX_PART: Final = 32 << 20
 _MAX_TEXT: Final = 1 << 20
 """Bytes of a value's text. With the other forms it must fit into a message of the agent."""
@@ -40,17 +41,20 @@ _PLOTLY_MIME: Final = "application/vnd.plotly.v1+json"
 _BOKEH_MIME: Final = "application/vnd.bokeh.item+json"
 
 
-def build_bundle(value: Any, formatter: Callable[[Any], dict[str, Any] | None] = lambda _: None) -> Bundle:
+def build_bundle(
+    value: Any, formatter: Callable[[Any], dict[str, Any] | None] = lambda _: None, *, is_adapted: bool = False
+) -> Bundle:
     """Return the MIME bundle of a value. It is empty if the value has displayed itself.
 
     Args:
         value: The value to show.
         formatter: IPython's formatters. Returns None if IPython is not available.
+        is_adapted: True if user code has changed how IPython formats simple values.
     """
-    if type(value) in _PLAIN:
+    if not is_adapted and (type(value) in _SCALARS or type(value) in _CONTAINERS):
         text = repr(value)
         # IPython would end a container that is too large by "...", without its size.
-        if type(value) not in _CONTAINERS or not _LINE <= len(text) <= _MAX_TEXT:
+        if len(text) > _MAX_TEXT or (len(text) < _LINE and _is_simple(value, 0)) or type(value) in _SCALARS:
             return encode_bundle({"text/plain": text})
     bundle = plotly_bundle(value) or formatter(value)
     if bundle is None:
@@ -76,7 +80,7 @@ def library_formats(value: Any, known: Mapping[str, Any]) -> dict[str, Any]:
     added: dict[str, Any] = {}
     if is_figure(value):
         # `%config InlineBackend.figure_formats` may have chosen another format than PNG.
-        if not any(mime.startswith("image/") for mime in known):
+        if not any(mime.startswith("image/") for mime in known) and not _is_blank(value):
             added["image/png"] = render_figure(value)
         added[CHART_MIME] = _attempt(describe_figure, value)
     elif (origin := _origin(value)) == "pandas":
@@ -106,6 +110,10 @@ def render_figure(figure: Any) -> bytes:
     return target.getvalue()
 
 
+def _is_blank(figure: Any) -> bool:
+    return not (figure.axes or figure.lines or figure.texts or figure.images or figure.patches)
+
+
 def is_figure(value: Any) -> bool:
     """Return True for a matplotlib figure."""
     module = sys.modules.get("matplotlib.figure")
@@ -125,6 +133,20 @@ def _find_formats(value: Any) -> dict[str, Any]:
     if "text/plain" not in bundle:
         bundle["text/plain"] = repr(value)
     return bundle
+
+
+def _is_simple(value: Any, depth: int) -> bool:
+    """Return True if IPython's text of a short value is its repr: it sorts sets, and shortens names of classes."""
+    kind = type(value)
+    if kind in _SCALARS:
+        return True
+    if depth > _MAX_DEPTH:
+        return False
+    if kind is dict:
+        return all(_is_simple(key, depth + 1) and _is_simple(value[key], depth + 1) for key in value)
+    if kind is list or kind is tuple or (kind in _CONTAINERS and len(value) <= 1):
+        return all(_is_simple(item, depth + 1) for item in value)
+    return False
 
 
 def _origin(value: Any) -> str:

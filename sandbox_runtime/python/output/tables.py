@@ -9,12 +9,22 @@ from __future__ import annotations
 import json
 import sys
 import warnings
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from types import ModuleType
 
 TABLE_MIME: Final = "application/vnd.dataresource+json"
 MAX_ROWS: Final = 1_000
+_MAX_SHOWN_COLUMNS: Final = 20
 _MAX_CELLS: Final = 100_000
 _MAX_BYTES: Final = 1 << 20
+
+
+def show_as_in_a_notebook(pandas: ModuleType) -> None:
+    """Let pandas show twenty columns. It takes the sandbox for a terminal, where it fits a table into 80 characters."""
+    if pandas.get_option("display.max_columns") == 0:
+        pandas.set_option("display.max_columns", _MAX_SHOWN_COLUMNS)
 
 
 def describe_table(value: Any) -> str | None:
