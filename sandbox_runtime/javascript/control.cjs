@@ -8,6 +8,7 @@ const net = require('node:net');
 const { parentPort, workerData } = require('node:worker_threads');
 const { compileCell } = require('./cell_compiler.cjs');
 const { CellRunner, EXTENSIONS } = require('./cell_runner.cjs');
+const { Compiler } = require('./compiler.cjs');
 const { FrameDecoder, FrameType, Stream, encodeJson } = require('./frames.cjs');
 const { MainThread } = require('./main_thread.cjs');
 const { Output } = require('./output.cjs');
@@ -23,11 +24,13 @@ class Control {
   #incoming = new Map(); // by channel: the cells whose code is incomplete
   #work;
 
-  constructor({ controlFd: fd, shared, traces }) {
+  constructor({ controlFd: fd, shared, traces, compilers }) {
     this.#socket = new net.Socket({ fd, readable: true, writable: true });
     const tracebacks = new Tracebacks(traces);
     const output = new Output(this.#socket, shared, tracebacks);
-    this.#runner = new CellRunner(this.#main, output, tracebacks);
+    const compiler = new Compiler(...compilers);
+    const translate = (text) => compiler.compile({ ...text, folder: process.cwd() });
+    this.#runner = new CellRunner(this.#main, output, tracebacks, translate);
     output.onExit = (code) => this.#runner.exit(code);
     this.#work = this.#warmUp();
     const decoder = new FrameDecoder();

@@ -5,10 +5,13 @@
 'use strict';
 
 const fs = require('node:fs');
+const os = require('node:os');
 const path = require('node:path');
 const { MessageChannel, Worker } = require('node:worker_threads');
 const { Error, Number, Object, Reflect, process } = require('./globals.cjs');
+const { Compiler } = require('./compiler.cjs');
 const { refreshModulePaths } = require('./imports.cjs');
+const { installModuleHooks } = require('./module_hooks.cjs');
 const { RingWriter, createRing } = require('./ring.cjs');
 const { StackTraces } = require('./stack_traces.cjs');
 const { installUserEnvironment } = require('./user_environment.cjs');
@@ -21,12 +24,13 @@ function main() {
   delete process.env.SANDBOX_CONTROL_FD;
   if (!Number.isInteger(controlFd) || controlFd < 3) throw new Error('SANDBOX_CONTROL_FD is not a descriptor');
   const shared = createRing();
+  const compilers = [process.argv.slice(2), os.tmpdir()];
   const { port1, port2: traces } = new MessageChannel();
   const stackTraces = new StackTraces(port1, __dirname);
   const control = new Worker(path.join(__dirname, 'control.cjs'), {
     // For Node's own parser. The flag applies only to that thread.
     execArgv: ['--expose-internals'],
-    workerData: { controlFd, shared, traces },
+    workerData: { controlFd, shared, traces, compilers },
     transferList: [traces],
     env: {},
     // Opening this process's streams here would make the pipes non-blocking for children.
@@ -40,6 +44,7 @@ function main() {
   control.on('error', (error) => fail(`control thread: ${error.stack}`));
   control.on('exit', () => exitProcess(FATAL));
   keepFromChildren(controlFd);
+  installModuleHooks(new Compiler(...compilers));
   installUserEnvironment(new RingWriter(shared));
   stackTraces.install();
   hideInternals();

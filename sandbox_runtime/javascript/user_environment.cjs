@@ -8,8 +8,10 @@ const path = require('node:path');
 const { pathToFileURL } = require('node:url');
 const { isPromise } = require('node:util/types');
 const {
+  AsyncDisposableStack,
   Boolean,
   Buffer,
+  DisposableStack,
   Number,
   Object,
   Promise,
@@ -20,7 +22,7 @@ const {
   process,
 } = require('./globals.cjs');
 const { describeError } = require('./error_texts.cjs');
-const { completeEndings, createCellRequire, importModule } = require('./imports.cjs');
+const { createCellRequire, importModule } = require('./imports.cjs');
 const { installOutput } = require('./output_streams.cjs');
 const { createDisplay, sendResult } = require('./results.cjs');
 const { Kind } = require('./ring.cjs');
@@ -51,10 +53,25 @@ function defineHidden(name, value) {
  */
 function createHelper(ring) {
   let awaited;
+  let resources = new AsyncDisposableStack();
   return {
     result: ({ value }) => sendResult(ring, value),
     /** Boxes a value, so that only real promises are awaited, and no other object with a `then`. */
     settled: (value) => (isPromise(value) ? box(value) : { value }),
+    /** Remembers the value of a top-level `using` or `await using`, and returns it. */
+    use(isAwaiting, value) {
+      if (isAwaiting) return resources.use(value);
+      const own = new DisposableStack();
+      own.use(value);
+      resources.defer(() => own.dispose());
+      return value;
+    },
+    /** Forgets the resources of cells before, and disposes of them if their cell was not interrupted. */
+    async dispose(isInterrupted) {
+      const ended = resources;
+      resources = new AsyncDisposableStack();
+      if (!isInterrupted) await ended.disposeAsync();
+    },
     import: importModule,
     rename: (target, name) => Object.defineProperty(target, 'name', { value: name }),
     set constant(_) {
@@ -114,7 +131,6 @@ const cellModule = { id: '.', exports: {}, loaded: true, children: [], paths: []
 const cellRequire = createCellRequire(cellModule);
 
 function installModuleGlobals() {
-  completeEndings();
   const define = (name, descriptor) => Object.defineProperty(globalThis, name, { configurable: true, ...descriptor });
   define('require', { value: cellRequire, writable: true });
   define('module', { value: cellModule, writable: true });
