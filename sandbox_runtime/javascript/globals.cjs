@@ -20,6 +20,7 @@ module.exports = Object.freeze({
   Atomics: copy(Atomics),
   Boolean,
   Buffer,
+  DataView,
   DisposableStack,
   Error,
   Int32Array,

@@ -9,7 +9,7 @@ const Module = require('node:module');
 const path = require('node:path');
 const { pathToFileURL } = require('node:url');
 const vm = require('node:vm');
-const { Boolean, Error, Map, Object, String, SyntaxError, URL, process } = require('./globals.cjs');
+const { Boolean, Error, Map, Object, Set, String, SyntaxError, URL, process } = require('./globals.cjs');
 const { existing } = require('./module_hooks.cjs');
 
 const importers = new Map();

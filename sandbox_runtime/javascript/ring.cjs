@@ -8,7 +8,17 @@
  */
 'use strict';
 
-const { Atomics, Buffer, Int32Array, Math, Object, Promise, SharedArrayBuffer, Uint8Array } = require('./globals.cjs');
+const {
+  Atomics,
+  Buffer,
+  DataView,
+  Int32Array,
+  Math,
+  Object,
+  Promise,
+  SharedArrayBuffer,
+  Uint8Array,
+} = require('./globals.cjs');
 
 const Kind = Object.freeze({ BODY: 0, STDOUT: 1, STDERR: 2, EVENT: 3, EXIT: 4, UNCAUGHT: 5 });
 
