@@ -4,6 +4,7 @@
  */
 'use strict';
 
+const { isBuiltin } = require('node:module');
 const acorn = require('internal/deps/acorn/acorn/dist/acorn');
 const { guardConstants, topLevelNames } = require('./constants.cjs');
 const { Declarations, LEXICAL } = require('./declarations.cjs');
@@ -159,6 +160,11 @@ function isNothing({ type, kind, declaration, declarations, source, specifiers }
   return type === 'ExportNamedDeclaration' && !declaration && !source && !specifiers.length;
 }
 
+/** True for a statement that does something. */
+function isCode({ type, directive }) {
+  return !directive && type !== 'ImportDeclaration' && type !== 'FunctionDeclaration' && type !== 'EmptyStatement';
+}
+
 /** Returns the expression whose value is the cell's: its last statement. Returns null if that is not an expression. */
 function valueOf(statement) {
   if (statement.type === 'ExpressionStatement') return statement.expression;
@@ -201,8 +207,12 @@ const VISITORS = {
   MetaProperty(node, { edits }) {
     if (node.meta.name === 'import') edits.replace(node.start, node.end, `${HELPER}.meta`);
   },
-  ImportDeclaration(node, { edits, declarations, isTypeScript, epoch }) {
-    edits.replace(node.start, node.end, importStatement(node, declarations, isTypeScript, epoch));
+  ImportDeclaration(node, { parent, edits, declarations, isTypeScript, epoch }) {
+    const statement = importStatement(node, declarations, isTypeScript, epoch);
+    // As in a module. Others stay in their place, because the code before may write the file or install the package.
+    const isLate = isBuiltin(node.source.value) && parent.body.find(isCode)?.start < node.start;
+    if (isLate) declarations.hoist(statement);
+    edits.replace(node.start, node.end, isLate ? '' : statement);
   },
   ExportAllDeclaration(node, { edits, epoch }) {
     edits.replace(node.start, node.end, `${importCall(node.source.raw, epoch)};`);

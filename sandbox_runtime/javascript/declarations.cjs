@@ -48,6 +48,11 @@ class Declarations {
     return this.#prologue.join('');
   }
 
+  /** Puts a statement before the first one of the cell. */
+  hoist(statement) {
+    this.#prologue.push(statement);
+  }
+
   #kind(name) {
     return this.#known.get(name) ?? this.#declared.get(name);
   }

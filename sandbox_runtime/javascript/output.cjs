@@ -48,6 +48,11 @@ class Output {
     return this.#reader.epoch;
   }
 
+  /** Handles the supervisor's answer to `synchronize`. */
+  confirm() {
+    this.#reader.confirm();
+  }
+
   countInterrupt() {
     this.#reader.countInterrupt();
   }
@@ -110,6 +115,7 @@ class Output {
       if (stream !== null) run.push(bytes);
       else if (kind === Kind.EVENT) buffers.push(...encodeJson(FrameType.EVENT, this.#channel, JSON.parse(data)));
       else if (kind === Kind.EXIT) this.onExit(Number(data.toString()));
+      else if (kind === Kind.SYNCHRONIZE) buffers.push(...encodeJson(FrameType.EVENT, 0, { type: 'synchronize' }));
     }
     flush();
     return buffers;

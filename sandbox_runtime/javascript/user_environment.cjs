@@ -4,6 +4,7 @@
  */
 'use strict';
 
+const { isBuiltin } = require('node:module');
 const path = require('node:path');
 const { pathToFileURL } = require('node:url');
 const { isPromise } = require('node:util/types');
@@ -18,6 +19,7 @@ const {
   String,
   Symbol,
   TypeError,
+  URL,
   globalThis,
   process,
 } = require('./globals.cjs');
@@ -98,13 +100,20 @@ function createHelper(ring) {
     get meta() {
       const filename = path.join(process.cwd(), 'cell.js');
       const url = pathToFileURL(filename).href;
-      const resolve = (specifier) => pathToFileURL(cellRequire.resolve(specifier)).href;
+      const resolve = (specifier) => resolveUrl(String(specifier), url);
       return { url, filename, dirname: process.cwd(), main: true, resolve };
     },
     describe(thrown) {
       return thrown === EXIT ? null : describeError(thrown);
     },
   };
+}
+
+/** Implements import.meta.resolve, which does not look for files. */
+function resolveUrl(specifier, base) {
+  if (isBuiltin(specifier)) return specifier.startsWith('node:') ? specifier : `node:${specifier}`;
+  if (/^\.{0,2}\/|^[a-z][a-z+.-]+:/i.test(specifier)) return new URL(specifier, base).href;
+  return pathToFileURL(cellRequire.resolve(specifier)).href;
 }
 
 async function box(promise) {

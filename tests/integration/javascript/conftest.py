@@ -105,6 +105,10 @@ class Interpreter:
         outcome, body, sizes = Outcome(), b"", []
         while True:
             frame = self._next()
+            if (frame.type, frame.channel) == (FrameType.EVENT, 0):
+                assert frame.json() == {"type": "synchronize"}
+                self.socket.sendall(encode_json(FrameType.EVENT, 0, {"type": "synchronized"}))
+                continue
             on_frame(frame)
             assert frame.channel == self._channel
             if frame.type is FrameType.CLOSE:
