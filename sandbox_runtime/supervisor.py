@@ -24,6 +24,7 @@ from sandbox_runtime.restart_file import RestartFile
 from sandbox_runtime.saved_variables.operations import SavedVariables
 from sandbox_runtime.session_operations import SessionOperations
 from sandbox_runtime.session_state import SessionState
+from sandbox_runtime.typecheck import checker_folders
 from sandbox_runtime.typecheck.checker import Checker
 from sandbox_runtime.typecheck.language_server import SOFT_MEMORY
 from sandbox_runtime.user_home import venv_site_packages
@@ -68,7 +69,12 @@ class Supervisor:
         self._bulk_streams = BulkStreams()
         self._link = LinkServer(self._hello, self._bulk_streams)
         self._pool = InterpreterPool(
-            self._state, self._plain, self._preloaded, site_packages=venv_site_packages(settings.home), node=node
+            self._state,
+            self._plain,
+            self._preloaded,
+            site_packages=venv_site_packages(settings.home),
+            node=node,
+            compilers=checker_folders(settings.home),
         )
         self._pool.preload = self._preload
         self._contexts = ContextRegistry(self._state, self._pool, self._link, self._oom_guard, self._on_context_exit)

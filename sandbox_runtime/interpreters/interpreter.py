@@ -191,8 +191,10 @@ class Interpreter:
         if self._listener is None:
             return
         if frame.channel == 0:
-            # The answer to `init`. The first frame on this channel is the only one that matters.
-            if not self.is_ready:
+            # The answer to `init`. The later ones ask to be answered once everything before them was read.
+            if self.is_ready:
+                self._control.send(encode_json(FrameType.EVENT, 0, {"type": "synchronized"}))
+            else:
                 self.is_ready = True
                 self._listener.on_ready()
             return

@@ -12,7 +12,7 @@ from sandbox_runtime.javascript import node_command
 from sandbox_runtime.linux import syscalls
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from sandbox_runtime.interpreters.zygote_client import ZygoteClient
@@ -31,6 +31,7 @@ class InterpreterPool:
         preloaded: The zygote with preloaded modules.
         site_packages: The session's own packages, for Python.
         node: Path of Node, or "".
+        compilers: Folders whose node_modules may have the TypeScript compiler.
 
     Attributes:
         preloaded_ready: Set once the preloaded zygote serves requests.
@@ -38,13 +39,21 @@ class InterpreterPool:
     """
 
     def __init__(
-        self, state: SessionState, plain: ZygoteClient, preloaded: ZygoteClient, *, site_packages: Path, node: str
+        self,
+        state: SessionState,
+        plain: ZygoteClient,
+        preloaded: ZygoteClient,
+        *,
+        site_packages: Path,
+        node: str,
+        compilers: Sequence[Path],
     ) -> None:
         self._state = state
         self._plain = plain
         self._preloaded = preloaded
         self._site_packages = site_packages
         self._node = node
+        self._compilers = compilers
         self._python = _Standby(self._fork_preloaded)
         self._javascript = _Standby(self._start_node)
         self._kills: set[asyncio.Task[None]] = set()
@@ -119,7 +128,7 @@ class InterpreterPool:
     def _start_node(self) -> Interpreter:
         request = {
             "kind": "exec",
-            "argv": node_command(self._node),
+            "argv": node_command(self._node, self._compilers),
             "env": {**self._state.environment({}), "SANDBOX_CONTROL_FD": str(CONTROL_FD)},
             "cwd": str(self._state.root),
             "deny_network": self._state.limits.deny_network,

@@ -10,7 +10,10 @@ import importlib.util
 import os
 import shutil
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 __all__ = ["find_node", "node_command"]
 
@@ -44,13 +47,14 @@ def find_node() -> str:
     return found
 
 
-def node_command(node: str) -> list[str]:
+def node_command(node: str, compilers: Sequence[Path] = ()) -> list[str]:
     """Return the command of an interpreter process. It expects a socket's descriptor in `SANDBOX_CONTROL_FD`.
 
     Args:
         node: Path of Node, 24 or later.
+        compilers: Folders whose node_modules may have the TypeScript compiler. It is looked for when a cell needs it.
     """
-    return [node, *_FLAGS, str(_ENTRY_POINT)]
+    return [node, *_FLAGS, str(_ENTRY_POINT), *map(str, compilers)]
 
 
 def _node_of_wheel() -> str | None:

@@ -4,14 +4,15 @@
  */
 'use strict';
 
+const { isBuiltin } = require('node:module');
 const acorn = require('internal/deps/acorn/acorn/dist/acorn');
 const { guardConstants, topLevelNames } = require('./constants.cjs');
 const { Declarations, LEXICAL } = require('./declarations.cjs');
 const { Edits } = require('./edits.cjs');
 const { createLocator } = require('./positions.cjs');
 const { CellSyntaxError } = require('./syntax_error.cjs');
-const { walk } = require('./syntax_tree.cjs');
-const { stripTypes } = require('./typescript.cjs');
+const { isUsing, walk } = require('./syntax_tree.cjs');
+const { findJsxError, stripTypes } = require('./typescript.cjs');
 
 /** The name of the global object whose methods compiled cells call (user_environment.cjs). */
 const HELPER = '__sandbox__';
@@ -20,34 +21,75 @@ const NEVER = `await ${HELPER}.never`;
 
 const MAX_QUOTE = 100; // characters of code that an error quotes
 
+/** The end of a JSX element. */
+const ELEMENT = /<\/|\/>/;
+
 const OPTIONS = { ecmaVersion: 'latest', allowAwaitOutsideFunction: true, allowHashBang: true };
 
 /**
  * @param {{source: string, language: string, fileName: string, known: Map<string, string>, constants: Set<string>,
- *   epoch: number, count: number}} cell  `known`: kinds of the names of earlier cells; `constants`: the names declared with `const`;
- *   `epoch`: the number of interrupts before this cell, so that any later one belongs to it; `count`: the cell's number
- * @returns {{code: string, declared: Map<string, string>, names: Map<string, boolean>, maps: object[]}}  `names`: the
- *   top-level names, with true for constants; `maps` as in positions.cjs
+ *   epoch: number, count: number, translate: Function}} cell  `known`: kinds of the names of earlier cells; `constants`:
+ *   the names declared with `const`; `epoch`: the number of interrupts before this cell, so that any later one belongs to
+ *   it; `count`: the cell's number; `translate`: runs TypeScript's own compiler, as `Compiler.compile` does
+ * @returns {{code: string, declared: Map<string, string>, names: Map<string, boolean>, maps: object[],
+ *   hasResources: boolean}}  `names`: the top-level names, with true for constants; `maps` as in positions.cjs;
+ *   `hasResources`: there is `using` at the top level, so that `dispose` of the helper must be called after the cell
  * @throws {CellSyntaxError}
  */
-function compileCell({ source, language, fileName, known, constants, epoch, count }) {
+function compileCell({ source, language, fileName, known, constants, epoch, count, translate }) {
   const isTypeScript = language === 'typescript';
-  const stripped = isTypeScript ? stripTypes(source) : { code: source, maps: [] };
-  const tree = parse(stripped, source);
-  refuseUsing(tree, stripped, source);
+  const { tree, ...stripped } = toJavaScript(source, isTypeScript, translate);
   const edits = new Edits(stripped.code);
   const declarations = new Declarations(known, edits, HELPER);
   rewrite(tree, stripped.code, edits, declarations, { isTypeScript, isTransformed: stripped.maps.length > 0, epoch });
   const names = topLevelNames(tree);
   guardConstants(tree, constantsIn(names, constants), edits, `${HELPER}.constant`);
   if (stripped.code.startsWith('#!')) edits.replace(0, 2, '//');
-  const { code, map } = edits.apply(beginning(epoch, count) + declarations.prologue);
+  const strict = tree.body.some(({ directive }) => directive === 'use strict') ? "'use strict';" : '';
+  const { code, map } = edits.apply(strict + beginning(epoch, count) + declarations.prologue);
   return {
     code: `${code}\n;void 0\n//# sourceURL=${fileName}`,
     declared: declarations.declared,
     names,
     maps: [map, ...stripped.maps],
+    hasResources: tree.body.some(isUsing),
   };
+}
+
+/** Removes types, and translates what the engine does not have: decorators, `accessor` and JSX. Returns the tree, too. */
+function toJavaScript(source, isTypeScript, translate) {
+  try {
+    const stripped = isTypeScript ? stripTypes(source) : { code: source, maps: [] };
+    return { ...stripped, tree: parse(stripped, source) };
+  } catch (error) {
+    const feature = error instanceof CellSyntaxError ? untranslated(error, source, isTypeScript) : null;
+    if (!feature) throw error;
+    const isJsx = !isTypeScript || (ELEMENT.test(source) && !findJsxError(source));
+    const { code, map } = translate({ source, feature, extension: `.${isTypeScript ? 'ts' : 'js'}${isJsx ? 'x' : ''}` });
+    const translated = { code, maps: [{ sourceMap: map }] };
+    const tree = parse(translated, source);
+    refuseTranslatedUsing(tree, feature, source);
+    return { ...translated, tree };
+  }
+}
+
+/** Refuses `using` at the top level of a cell that was translated: the cell is then a block, and keeps no names. */
+function refuseTranslatedUsing({ body }, feature, source) {
+  const isBlock = body.some(({ declarations }) => /^env_\d+$/.test(declarations?.[0]?.id.name));
+  if (!isBlock || !body.some(({ type }) => type === 'TryStatement')) return;
+  const line = source.split('\n').findIndex((text) => /^\s*(await\s+)?using\s/.test(text)) + 1 || 1;
+  const message = `${feature} and a 'using' at the top level cannot be in one cell: put the 'using' into a block { ... }`;
+  throw new CellSyntaxError(message, source, line, 0);
+}
+
+/** Returns what the engine does not have and a syntax error is about, or null. Throws the error of code with JSX. */
+function untranslated({ before, found }, source, isTypeScript) {
+  if (found === '@') return 'Decorators';
+  if (/\baccessor\s+$/.test(before ?? '')) return 'Accessors';
+  const isJsx = isTypeScript ? ELEMENT.test(source) : found === '<';
+  const failure = isTypeScript && isJsx ? findJsxError(source) : null;
+  if (failure) throw failure;
+  return isJsx ? 'JSX elements' : null;
 }
 
 /** Code after an await runs as its own task, in which a loop can be terminated. Inside the evaluation it cannot. */
@@ -76,19 +118,9 @@ function parse({ code, maps }, source) {
     }
   }
   const { line, column } = createLocator(maps)(failure.loc.line, failure.loc.column);
-  const isDecorator = code[failure.pos] === '@';
-  const message = isDecorator ? 'Decorators are not supported' : failure.message.replace(/ \(\d+:\d+\)$/, '');
-  throw new CellSyntaxError(message, source, line, column);
-}
-
-/** Refuses `using` at the top level: its names must live on in the next cells, so nothing would dispose of them. */
-function refuseUsing({ body }, { code, maps }, source) {
-  const found = body.find(({ type, kind }) => type === 'VariableDeclaration' && kind.endsWith('using'));
-  if (!found) return;
-  const before = code.slice(0, found.start).split('\n');
-  const { line, column } = createLocator(maps)(before.length, before.at(-1).length);
-  const message = `'${found.kind}' has no effect at the top level of a cell: put it into a block { ... }`;
-  throw new CellSyntaxError(message, source, line, column);
+  const error = new CellSyntaxError(failure.message.replace(/ \(\d+:\d+\)$/, ''), source, line, column);
+  const before = code.slice(Math.max(0, failure.pos - MAX_QUOTE), failure.pos);
+  throw Object.assign(error, { before, found: code[failure.pos] });
 }
 
 /** Parses a cell such as `{a: 1}` as an object literal, because its author means one. Returns null for other cells. */
@@ -128,6 +160,11 @@ function isNothing({ type, kind, declaration, declarations, source, specifiers }
   return type === 'ExportNamedDeclaration' && !declaration && !source && !specifiers.length;
 }
 
+/** True for a statement that does something. */
+function isCode({ type, directive }) {
+  return !directive && type !== 'ImportDeclaration' && type !== 'FunctionDeclaration' && type !== 'EmptyStatement';
+}
+
 /** Returns the expression whose value is the cell's: its last statement. Returns null if that is not an expression. */
 function valueOf(statement) {
   if (statement.type === 'ExpressionStatement') return statement.expression;
@@ -139,9 +176,7 @@ function valueOf(statement) {
 const VISITORS = {
   VariableDeclaration(node, { parent, isNested, isTop, declarations }) {
     if (isNested) return;
-    if (node.kind === 'var' || (isTop && (node.kind === 'let' || node.kind === 'const'))) {
-      declarations.variable(node, parent);
-    }
+    if (node.kind === 'var' || isTop) declarations.variable(node, parent);
   },
   FunctionDeclaration(node, { isTop, declarations }) {
     if (isTop && node.id) declarations.function(node);
@@ -172,8 +207,12 @@ const VISITORS = {
   MetaProperty(node, { edits }) {
     if (node.meta.name === 'import') edits.replace(node.start, node.end, `${HELPER}.meta`);
   },
-  ImportDeclaration(node, { edits, declarations, isTypeScript, epoch }) {
-    edits.replace(node.start, node.end, importStatement(node, declarations, isTypeScript, epoch));
+  ImportDeclaration(node, { parent, edits, declarations, isTypeScript, epoch }) {
+    const statement = importStatement(node, declarations, isTypeScript, epoch);
+    // As in a module. Others stay in their place, because the code before may write the file or install the package.
+    const isLate = isBuiltin(node.source.value) && parent.body.find(isCode)?.start < node.start;
+    if (isLate) declarations.hoist(statement);
+    edits.replace(node.start, node.end, isLate ? '' : statement);
   },
   ExportAllDeclaration(node, { edits, epoch }) {
     edits.replace(node.start, node.end, `${importCall(node.source.raw, epoch)};`);

@@ -3,7 +3,7 @@
  */
 'use strict';
 
-const { compileCell } = require('./cell_compiler.cjs');
+const { HELPER, compileCell } = require('./cell_compiler.cjs');
 const { CellSyntaxError } = require('./syntax_error.cjs');
 
 const EXTENSIONS = Object.freeze({ javascript: 'js', typescript: 'ts' });
@@ -15,6 +15,7 @@ class CellRunner {
   #main;
   #output;
   #tracebacks;
+  #translate;
   #known = new Map();
   #constants = new Set();
   #count = 0;
@@ -24,8 +25,10 @@ class CellRunner {
    * @param {import('./main_thread.cjs').MainThread} main
    * @param {import('./output.cjs').Output} output
    * @param {import('./tracebacks.cjs').Tracebacks} tracebacks
+   * @param {Function} translate  runs TypeScript's own compiler, as in compileCell
    */
-  constructor(main, output, tracebacks) {
+  constructor(main, output, tracebacks, translate) {
+    this.#translate = translate;
     this.#main = main;
     this.#output = output;
     this.#tracebacks = tracebacks;
@@ -66,7 +69,7 @@ class CellRunner {
     let compiled;
     try {
       const { source, language } = cell;
-      const names = { known: this.#known, constants: this.#constants };
+      const names = { known: this.#known, constants: this.#constants, translate: this.#translate };
       compiled = compileCell({ source, language, fileName, ...names, epoch: this.#output.epoch, count: this.#count });
     } catch (error) {
       if (!(error instanceof CellSyntaxError)) return failure(error);
@@ -74,13 +77,21 @@ class CellRunner {
     }
     this.#tracebacks.remember(fileName, compiled.maps);
     const running = this.#start(cell);
-    const details = await Promise.race([this.#main.evaluate(compiled.code), running.stopped]);
+    let details = await Promise.race([this.#main.evaluate(compiled.code), running.stopped]);
+    const late = compiled.hasResources ? await this.#dispose(running) : null;
+    details ??= late;
     this.#output.collect(); // code that the cell left behind may have called process.exit
     await running.stopping; // the cell may end by itself meanwhile, and the termination must not hit the next one
     this.#running = null;
     const outcome = await this.#judge(fileName, compiled, details, running);
     this.#output.end();
     return outcome;
+  }
+
+  /** Disposes of what the cell declared with `using`. Returns the details of an exception, or null. */
+  #dispose(running) {
+    const isStopped = running.ending !== null;
+    return Promise.race([this.#main.evaluate(`await ${HELPER}.dispose(${isStopped})\n//# sourceURL=node:dispose`), running.stopped]);
   }
 
   #start(cell) {

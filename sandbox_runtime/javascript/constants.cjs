@@ -4,7 +4,7 @@
  */
 'use strict';
 
-const { boundNames, childrenOf, walk } = require('./syntax_tree.cjs');
+const { boundNames, childrenOf, isUsing, walk } = require('./syntax_tree.cjs');
 
 const FUNCTION = /^(FunctionDeclaration|FunctionExpression|ArrowFunctionExpression)$/;
 const SCOPE = /Function|^(BlockStatement|StaticBlock|CatchClause|SwitchStatement|For(In|Of)?Statement|ClassExpression)$/;
@@ -21,7 +21,7 @@ function topLevelNames(tree) {
   for (const statement of tree.body) {
     const node = statement.declaration ?? statement;
     for (const { id } of node.declarations ?? []) {
-      for (const name of boundNames(id)) found.set(name, node.kind === 'const');
+      for (const name of boundNames(id)) found.set(name, node.kind === 'const' || isUsing(node));
     }
     if (node.id) found.set(node.id.name, false);
     for (const { local } of statement.type === 'ImportDeclaration' ? statement.specifiers : []) found.set(local.name, false);

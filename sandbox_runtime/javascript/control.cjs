@@ -8,6 +8,7 @@ const net = require('node:net');
 const { parentPort, workerData } = require('node:worker_threads');
 const { compileCell } = require('./cell_compiler.cjs');
 const { CellRunner, EXTENSIONS } = require('./cell_runner.cjs');
+const { Compiler } = require('./compiler.cjs');
 const { FrameDecoder, FrameType, Stream, encodeJson } = require('./frames.cjs');
 const { MainThread } = require('./main_thread.cjs');
 const { Output } = require('./output.cjs');
@@ -22,12 +23,16 @@ class Control {
   #cells = new Map(); // by channel: the cells that have not ended, in order of arrival
   #incoming = new Map(); // by channel: the cells whose code is incomplete
   #work;
+  #output;
 
-  constructor({ controlFd: fd, shared, traces }) {
+  constructor({ controlFd: fd, shared, traces, compilers }) {
     this.#socket = new net.Socket({ fd, readable: true, writable: true });
     const tracebacks = new Tracebacks(traces);
     const output = new Output(this.#socket, shared, tracebacks);
-    this.#runner = new CellRunner(this.#main, output, tracebacks);
+    const compiler = new Compiler(...compilers);
+    const translate = (text) => compiler.compile({ ...text, folder: process.cwd() });
+    this.#runner = new CellRunner(this.#main, output, tracebacks, translate);
+    this.#output = output;
     output.onExit = (code) => this.#runner.exit(code);
     this.#work = this.#warmUp();
     const decoder = new FrameDecoder();
@@ -57,9 +62,12 @@ class Control {
   #receive({ type, channel, payload }) {
     if (type === FrameType.OPEN) this.#open(channel, JSON.parse(payload));
     else if (type === FrameType.DATA) this.#data(channel, payload);
-    else if (type === FrameType.EVENT && channel === 0 && JSON.parse(payload).type === 'interrupt') {
-      this.#interrupt();
-    }
+    else if (type === FrameType.EVENT && channel === 0) this.#handle(JSON.parse(payload));
+  }
+
+  #handle({ type }) {
+    if (type === 'interrupt') this.#interrupt();
+    else if (type === 'synchronized') this.#output.confirm();
   }
 
   /**

@@ -5,7 +5,7 @@
  */
 'use strict';
 
-const { boundNames } = require('./syntax_tree.cjs');
+const { boundNames, isUsing } = require('./syntax_tree.cjs');
 
 const LEXICAL = 'lexical'; // let, const, class, import
 const VARIABLE = 'variable'; // var, function
@@ -48,6 +48,11 @@ class Declarations {
     return this.#prologue.join('');
   }
 
+  /** Puts a statement before the first one of the cell. */
+  hoist(statement) {
+    this.#prologue.push(statement);
+  }
+
   #kind(name) {
     return this.#known.get(name) ?? this.#declared.get(name);
   }
@@ -81,9 +86,10 @@ class Declarations {
 
   /** Handles `var` anywhere outside functions, and `let` and `const` at the top level. */
   variable(node, parent) {
+    if (isUsing(node)) this.#register(node);
     const names = node.declarations.flatMap((declarator) => boundNames(declarator.id));
     if (!this.claim(names, node.kind === 'var' ? VARIABLE : LEXICAL)) {
-      if (node.kind === 'const') this.#edits.replace(node.start, node.start + 'const'.length, 'let');
+      if (node.kind === 'const' || isUsing(node)) this.#edits.replace(node.start, node.declarations[0].start, 'let ');
       return;
     }
     const isLoopHead = /^For(In|Of)Statement$/.test(parent.type) && parent.left === node;
@@ -93,6 +99,14 @@ class Declarations {
     this.#edits.close(node.declarations.at(-1).end, ')');
     for (const { id, init } of node.declarations) {
       if (!init && node.kind !== 'var') this.#edits.close(id.end, ' = void 0');
+    }
+  }
+
+  /** Makes the end of the cell dispose of what `using` declares at the top level. */
+  #register({ kind, declarations }) {
+    for (const { init } of declarations) {
+      this.#edits.open(init.start, `${this.helper}.use(${kind === 'await using'}, (`);
+      this.#edits.close(init.end, '))');
     }
   }
 

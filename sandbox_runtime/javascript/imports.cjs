@@ -7,11 +7,10 @@
 const fs = require('node:fs');
 const Module = require('node:module');
 const path = require('node:path');
-const { fileURLToPath, pathToFileURL } = require('node:url');
+const { pathToFileURL } = require('node:url');
 const vm = require('node:vm');
-const { Boolean, Error, Map, Object, String, SyntaxError, URL, process } = require('./globals.cjs');
-
-const EXTENSIONS = ['', '.ts', '.mts', '.js', '.mjs', '.cjs', '.cts', '.json'];
+const { Boolean, Error, Map, Object, Set, String, SyntaxError, URL, process } = require('./globals.cjs');
+const { existing } = require('./module_hooks.cjs');
 
 const importers = new Map();
 /** The modification time that each file had when it was first imported, by resolved path. */
@@ -100,12 +99,6 @@ function fileUrl(specifier) {
   return url;
 }
 
-function existing(file) {
-  const candidates = [...EXTENSIONS, ...EXTENSIONS.slice(1).map((extension) => `${path.sep}index${extension}`)];
-  const isFile = (candidate) => fs.statSync(candidate, { throwIfNoEntry: false })?.isFile();
-  return candidates.map((extension) => file + extension).find(isFile) ?? file;
-}
-
 async function importPackage(specifier, options) {
   try {
     return await importerOf(process.cwd())(specifier, options);
@@ -119,8 +112,16 @@ async function importPackage(specifier, options) {
       return importerOf(folder)(pathToFileURL(file).href, options);
     }
     // The stack has no frame of the cell and names this file as the importer.
-    throw Object.assign(new Error(`Cannot find package '${packageOf(specifier)}'`), { code: error.code });
+    const message = `Cannot find package '${packageOf(specifier)}'${whatNeeds(specifier)}`;
+    throw Object.assign(new Error(message), { code: error.code });
   }
+}
+
+/** Says why a package is imported that the code does not name. */
+function whatNeeds(specifier) {
+  if (!/\/jsx-(dev-)?runtime$/.test(specifier)) return '';
+  const name = packageOf(specifier);
+  return `, which JSX needs: run \`npm install ${name}\`, or begin with /** @jsx f */ if elements are calls of your own f`;
 }
 
 function packageOf(specifier) {
@@ -186,27 +187,9 @@ function modifiedAt(file) {
   return fs.statSync(file, { bigint: true, throwIfNoEntry: false })?.mtimeNs;
 }
 
-/** Lets files leave out the ending of a relative import, as cells may and as TypeScript does. */
-function completeEndings() {
-  Module.registerHooks({
-    resolve(specifier, context, next) {
-      try {
-        return next(specifier, context);
-      } catch (error) {
-        const isFile = /^\.{1,2}\//.test(specifier) && context.parentURL?.startsWith('file:');
-        if (error?.code !== 'ERR_MODULE_NOT_FOUND' || !isFile) throw error;
-        const file = fileURLToPath(new URL(specifier, context.parentURL));
-        const found = existing(file);
-        if (found === file) throw error;
-        return next(pathToFileURL(found).href, context);
-      }
-    },
-  });
-}
-
 /** Applies NODE_PATH after the environment changed. */
 function refreshModulePaths() {
   Module._initPaths();
 }
 
-module.exports = { completeEndings, createCellRequire, importModule, refreshModulePaths };
+module.exports = { createCellRequire, importModule, refreshModulePaths };

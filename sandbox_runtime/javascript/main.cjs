@@ -5,28 +5,33 @@
 'use strict';
 
 const fs = require('node:fs');
+const os = require('node:os');
 const path = require('node:path');
 const { MessageChannel, Worker } = require('node:worker_threads');
-const { Error, Number, Object, Reflect, process } = require('./globals.cjs');
+const { Array, Error, Number, Object, Reflect, process } = require('./globals.cjs');
+const { Compiler } = require('./compiler.cjs');
 const { refreshModulePaths } = require('./imports.cjs');
+const { installModuleHooks } = require('./module_hooks.cjs');
 const { RingWriter, createRing } = require('./ring.cjs');
 const { StackTraces } = require('./stack_traces.cjs');
 const { installUserEnvironment } = require('./user_environment.cjs');
 
 const FATAL = 70; // EX_SOFTWARE
 const exitProcess = process.reallyExit.bind(process);
+let nullFd;
 
 function main() {
   const controlFd = Number(process.env.SANDBOX_CONTROL_FD);
   delete process.env.SANDBOX_CONTROL_FD;
   if (!Number.isInteger(controlFd) || controlFd < 3) throw new Error('SANDBOX_CONTROL_FD is not a descriptor');
   const shared = createRing();
+  const compilers = [process.argv.slice(2), os.tmpdir()];
   const { port1, port2: traces } = new MessageChannel();
   const stackTraces = new StackTraces(port1, __dirname);
   const control = new Worker(path.join(__dirname, 'control.cjs'), {
     // For Node's own parser. The flag applies only to that thread.
     execArgv: ['--expose-internals'],
-    workerData: { controlFd, shared, traces },
+    workerData: { controlFd, shared, traces, compilers },
     transferList: [traces],
     env: {},
     // Opening this process's streams here would make the pipes non-blocking for children.
@@ -39,8 +44,10 @@ function main() {
   });
   control.on('error', (error) => fail(`control thread: ${error.stack}`));
   control.on('exit', () => exitProcess(FATAL));
-  keepFromChildren(controlFd);
-  installUserEnvironment(new RingWriter(shared));
+  const ring = new RingWriter(shared);
+  prepareChildren(controlFd, ring);
+  installModuleHooks(new Compiler(...compilers));
+  installUserEnvironment(ring);
   stackTraces.install();
   hideInternals();
 }
@@ -59,6 +66,8 @@ function initialize({ env, cwd }) {
   } catch (error) {
     fs.writeSync(2, `cannot enter ${cwd}: ${error.message}\n`);
   }
+  // The name in import.meta.filename, so that code which compares the two runs as the main program.
+  process.argv[1] = path.join(process.cwd(), 'cell.js');
 }
 
 function fail(message) {
@@ -66,31 +75,46 @@ function fail(message) {
   exitProcess(FATAL);
 }
 
-/**
- * Opens /dev/null in the place of missing descriptors. At its start, Node marks descriptors as close-on-exec, but only
- * up to the first gap above 15. Every child would inherit a descriptor after the gap.
- */
-function keepFromChildren(controlFd) {
-  if (controlFd <= 15) return;
-  const nullFd = fs.openSync('/dev/null', 'r+');
-  const withoutControl = (options) => {
-    const stdio = [...(options.stdio ?? [])];
-    while (stdio.length < controlFd) stdio.push({ type: 'ignore' });
-    stdio[controlFd] ??= { type: 'fd', fd: nullFd };
-    return { ...options, stdio };
+/** Changes how programs are started: after the output that was written before, and without our descriptor. */
+function prepareChildren(controlFd, ring) {
+  const prepare = (stdio) => {
+    if (stdio.some(isOurOutput)) ring.synchronize();
+    return controlFd > 15 ? withoutControl(stdio, controlFd) : stdio;
   };
   const { prototype } = process.binding('process_wrap').Process;
   const { spawn } = prototype;
-  prototype.spawn = function spawnWithoutControl(options) {
-    return Reflect.apply(spawn, this, [withoutControl(options)]);
+  // Node passes a list of descriptors among other arguments; before 24.19 it passed one object with everything.
+  prototype.spawn = function spawnPrepared(...given) {
+    const prepared = given.map((value) => {
+      if (Array.isArray(value?.stdio)) return { ...value, stdio: prepare(value.stdio) };
+      return Array.isArray(value) && typeof value[0] === 'object' ? prepare(value) : value;
+    });
+    return Reflect.apply(spawn, this, prepared);
   };
   const synchronous = process.binding('spawn_sync');
   const { spawn: spawnSync } = synchronous;
   synchronous.spawn = (options) => {
-    const result = spawnSync(withoutControl(options));
+    const result = spawnSync({ ...options, stdio: prepare(options.stdio) });
     result.output?.splice(options.stdio.length);
     return result;
   };
+}
+
+/** True for a child's descriptor that is our stdout or stderr. */
+function isOurOutput({ type, fd }) {
+  return type === 'inherit' || (type === 'fd' && (fd === 1 || fd === 2));
+}
+
+/**
+ * Opens /dev/null in the place of missing descriptors. At its start, Node marks descriptors as close-on-exec, but only
+ * up to the first gap above 15. Every child would inherit a descriptor after the gap.
+ */
+function withoutControl(stdio, controlFd) {
+  nullFd ??= fs.openSync('/dev/null', 'r+');
+  const all = [...stdio];
+  while (all.length < controlFd) all.push({ type: 'ignore' });
+  all[controlFd] ??= { type: 'fd', fd: nullFd };
+  return all;
 }
 
 /** Hides our arguments and modules from user code. */

@@ -51,6 +51,11 @@ class Output {
     return this.#reader.epoch;
   }
 
+  /** Handles the supervisor's answer to `synchronize`. */
+  confirm() {
+    this.#reader.confirm();
+  }
+
   countInterrupt() {
     this.#reader.countInterrupt();
   }
@@ -125,6 +130,8 @@ class Output {
         buffers.push(...this.#marked(cell, Stream.STDOUT), ...encodeJson(FrameType.EVENT, this.#channel, event));
       } else if (kind === Kind.EXIT) {
         this.onExit(Number(data.toString()));
+      } else if (kind === Kind.SYNCHRONIZE) {
+        buffers.push(...encodeJson(FrameType.EVENT, 0, { type: 'synchronize' }));
       }
     }
     flush();

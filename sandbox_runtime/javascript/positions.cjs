@@ -5,6 +5,7 @@
 'use strict';
 
 const { SourceMap } = require('node:module');
+const { JSON, Math } = require('./globals.cjs');
 
 /** Returns the offsets at which the lines of a text start. */
 function lineStarts(text) {

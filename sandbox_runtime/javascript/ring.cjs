@@ -9,21 +9,33 @@
  */
 'use strict';
 
-const { Atomics, Buffer, Int32Array, Math, Object, Promise, SharedArrayBuffer, Uint8Array } = require('./globals.cjs');
+const {
+  Atomics,
+  Buffer,
+  DataView,
+  Int32Array,
+  Math,
+  Object,
+  Promise,
+  SharedArrayBuffer,
+  Uint8Array,
+} = require('./globals.cjs');
 
-const Kind = Object.freeze({ BODY: 0, STDOUT: 1, STDERR: 2, EVENT: 3, EXIT: 4, UNCAUGHT: 5, LATE: 6 });
+const Kind = Object.freeze({ BODY: 0, STDOUT: 1, STDERR: 2, EVENT: 3, EXIT: 4, UNCAUGHT: 5, LATE: 6, SYNCHRONIZE: 7 });
 
 const HEAD = 0; // bytes written, modulo 2^32
 const TAIL = 1; // bytes read, modulo 2^32
 const ARMED = 2; // 1 while the reader wants to be woken; only the reader changes it
 const ACTIVE = 3; // number of the running cell, or 0; only the reader changes it
 const EPOCH = 4; // interrupts so far; only the reader changes it
+const SYNCHRONIZED = 5; // SYNCHRONIZE records whose forerunners the supervisor has read; only the reader changes it
 
 const DATA_OFFSET = 64;
 const CAPACITY = 4 << 20; // a power of two, to divide 2^32
 const RECORD_HEADER = 5;
 const MAX_PART = 256 << 10;
 const LATE_LIMIT = 1 << 20; // output kept between cells
+const SYNCHRONIZE_MILLISECONDS = 200; // for the supervisor to read what was written
 const FULL_POLL_MILLISECONDS = 50; // short enough to let an interrupt through
 
 function createRing() {
@@ -100,6 +112,14 @@ class RingWriter {
     if (Atomics.load(this.#state, ARMED) === 1) Atomics.notify(this.#state, HEAD);
   }
 
+  /** Waits until the supervisor has read what was written, so that the output of a program that starts now follows it. */
+  synchronize() {
+    if (!this.isActive) return;
+    const before = Atomics.load(this.#state, SYNCHRONIZED);
+    this.writeTogether([[Kind.SYNCHRONIZE, new Uint8Array(0)]]);
+    Atomics.wait(this.#state, SYNCHRONIZED, before, SYNCHRONIZE_MILLISECONDS);
+  }
+
   #waitForRoom(size) {
     for (;;) {
       const tail = Atomics.load(this.#state, TAIL);
@@ -146,6 +166,12 @@ class RingReader {
 
   countInterrupt() {
     Atomics.add(this.#state, EPOCH, 1);
+  }
+
+  /** Lets the writer go on that waits in `synchronize`. */
+  confirm() {
+    Atomics.add(this.#state, SYNCHRONIZED, 1);
+    Atomics.notify(this.#state, SYNCHRONIZED);
   }
 
   /** Calls `wake` once there is something to read. Ignores a second call before that. */

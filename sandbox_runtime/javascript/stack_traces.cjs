@@ -12,6 +12,8 @@ const { createLocator } = require('./positions.cjs');
 
 const standardFormat = Error.prepareStackTrace;
 const MAX_CELLS = 2000;
+/** Functions that TypeScript's compiler puts before code with decorators. */
+const HELPERS = /^\n {4}at __(esDecorate|runInitializers|decorate|metadata|param|setFunctionName|propKey|addDisposableResource) \(/;
 const POSITION = /\b(cell-\d+\.[jt]s):(\d+):(\d+)/g;
 
 class StackTraces {
@@ -44,7 +46,8 @@ class StackTraces {
 
   #format(error, sites) {
     this.receive();
-    const isInternal = (line) => line.includes(this.#folder) || line.includes('node:internal/');
+    const isInternal = (line) =>
+      line.includes(this.#folder) || line.includes('node:internal/') || HELPERS.test(line);
     const lines = sites.map((site) => `\n    at ${withOriginal(site)}`).filter((line) => !isInternal(line));
     return standardFormat(error, []) + lines.join('').replace(POSITION, (...match) => this.#original(...match));
   }
@@ -61,7 +64,7 @@ class StackTraces {
 function withOriginal(site) {
   const text = String(site);
   const file = site.getFileName?.();
-  if (typeof file !== 'string' || !/\.[cm]?ts$/.test(file)) return text;
+  if (typeof file !== 'string' || !/\.([cm]?ts|[jt]sx)$/.test(file)) return text;
   const [line, column] = [site.getLineNumber(), site.getColumnNumber()];
   const entry = findSourceMap(file)?.findEntry(line - 1, column - 1);
   if (entry?.originalLine === undefined) return text;

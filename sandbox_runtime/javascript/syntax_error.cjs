@@ -3,6 +3,8 @@
  */
 'use strict';
 
+const { Error } = require('./globals.cjs');
+
 class CellSyntaxError extends Error {
   /**
    * @param {string} message

@@ -48,4 +48,9 @@ function boundNames(pattern) {
   }
 }
 
-module.exports = { boundNames, childrenOf, walk };
+/** Returns true for a declaration with `using` or `await using`. */
+function isUsing({ type, kind }) {
+  return type === 'VariableDeclaration' && kind.endsWith('using');
+}
+
+module.exports = { boundNames, childrenOf, isUsing, walk };

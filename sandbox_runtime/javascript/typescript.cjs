@@ -23,6 +23,8 @@ function stripTypes(source) {
   try {
     return { code: transform(source, { mode: 'strip-only' }).code, maps: [] };
   } catch (error) {
+    // The stripper reads `module` as the start of a declaration, even at the end of the text.
+    if (/\bmodule\s*$/.test(source)) return stripTypes(`${source}\n;`);
     if (error?.code !== 'UnsupportedSyntax') throw asSyntaxError(error, source);
   }
   try {
@@ -33,9 +35,19 @@ function stripTypes(source) {
   }
 }
 
+/** Returns what is wrong with a text as TypeScript with JSX, or null. */
+function findJsxError(source) {
+  try {
+    transform(source, { mode: 'strip-only', parser: { syntax: 'typescript', tsx: true, decorators: true } });
+    return null;
+  } catch (error) {
+    return error?.code === 'UnsupportedSyntax' ? null : asSyntaxError(error, source);
+  }
+}
+
 function asSyntaxError(error, source) {
   if (typeof error?.startLine !== 'number') return error;
   return new CellSyntaxError(error.message, source, error.startLine, error.startColumn);
 }
 
-module.exports = { stripTypes };
+module.exports = { findJsxError, stripTypes };

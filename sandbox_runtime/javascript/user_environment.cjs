@@ -4,23 +4,27 @@
  */
 'use strict';
 
+const { isBuiltin } = require('node:module');
 const path = require('node:path');
 const { pathToFileURL } = require('node:url');
 const { isPromise } = require('node:util/types');
 const {
+  AsyncDisposableStack,
   Boolean,
   Buffer,
+  DisposableStack,
   Number,
   Object,
   Promise,
   String,
   Symbol,
   TypeError,
+  URL,
   globalThis,
   process,
 } = require('./globals.cjs');
 const { describeError } = require('./error_texts.cjs');
-const { completeEndings, createCellRequire, importModule } = require('./imports.cjs');
+const { createCellRequire, importModule } = require('./imports.cjs');
 const { installOutput } = require('./output_streams.cjs');
 const { Origins } = require('./origins.cjs');
 const { createDisplay, sendResult } = require('./results.cjs');
@@ -53,11 +57,26 @@ function defineHidden(name, value) {
  */
 function createHelper(ring, origins) {
   let awaited;
+  let resources = new AsyncDisposableStack();
   return {
     begin: (number) => origins.begin(number),
     result: ({ value }) => sendResult(ring, value),
     /** Boxes a value, so that only real promises are awaited, and no other object with a `then`. */
     settled: (value) => (isPromise(value) ? box(value) : { value }),
+    /** Remembers the value of a top-level `using` or `await using`, and returns it. */
+    use(isAwaiting, value) {
+      if (isAwaiting) return resources.use(value);
+      const own = new DisposableStack();
+      own.use(value);
+      resources.defer(() => own.dispose());
+      return value;
+    },
+    /** Forgets the resources of cells before, and disposes of them if their cell was not interrupted. */
+    async dispose(isInterrupted) {
+      const ended = resources;
+      resources = new AsyncDisposableStack();
+      if (!isInterrupted) await ended.disposeAsync();
+    },
     import: importModule,
     rename: (target, name) => Object.defineProperty(target, 'name', { value: name }),
     set constant(_) {
@@ -84,13 +103,20 @@ function createHelper(ring, origins) {
     get meta() {
       const filename = path.join(process.cwd(), 'cell.js');
       const url = pathToFileURL(filename).href;
-      const resolve = (specifier) => pathToFileURL(cellRequire.resolve(specifier)).href;
+      const resolve = (specifier) => resolveUrl(String(specifier), url);
       return { url, filename, dirname: process.cwd(), main: true, resolve };
     },
     describe(thrown) {
       return thrown === EXIT ? null : describeError(thrown);
     },
   };
+}
+
+/** Implements import.meta.resolve, which does not look for files. */
+function resolveUrl(specifier, base) {
+  if (isBuiltin(specifier)) return specifier.startsWith('node:') ? specifier : `node:${specifier}`;
+  if (/^\.{0,2}\/|^[a-z][a-z+.-]+:/i.test(specifier)) return new URL(specifier, base).href;
+  return pathToFileURL(cellRequire.resolve(specifier)).href;
 }
 
 async function box(promise) {
@@ -117,7 +143,6 @@ const cellModule = { id: '.', exports: {}, loaded: true, children: [], paths: []
 const cellRequire = createCellRequire(cellModule);
 
 function installModuleGlobals() {
-  completeEndings();
   const define = (name, descriptor) => Object.defineProperty(globalThis, name, { configurable: true, ...descriptor });
   define('require', { value: cellRequire, writable: true });
   define('module', { value: cellModule, writable: true });

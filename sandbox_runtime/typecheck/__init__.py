@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-__all__ = ["HOW_TO_GET_IT", "Installation", "find_checker", "own_folder"]
+__all__ = ["HOW_TO_GET_IT", "Installation", "checker_folders", "find_checker", "own_folder"]
 
 HOW_TO_GET_IT: Final = (
     "no TypeScript checker is installed: run `python -m sandbox_runtime.typecheck` where this sandbox's runtime is "
@@ -38,18 +38,26 @@ def own_folder() -> Path:
     return Path(sys.prefix) / "share" / "sandbox" / "typescript"
 
 
-def find_checker(home: Path) -> Installation | None:
-    """Return the checker, or None if there is none.
+def checker_folders(home: Path) -> list[Path]:
+    """Return the folders whose node_modules may have the checker.
 
-    The candidates are the folder that `SANDBOX_TYPE_CHECKER` names (with node_modules in it), or else the runtime's own
-    folder and then the session's npm prefix.
+    They are the one that `SANDBOX_TYPE_CHECKER` names, or else the runtime's own folder and then the session's npm
+    prefix.
 
     Args:
         home: HOME of user code, which contains the npm prefix.
     """
     chosen = os.environ.get("SANDBOX_TYPE_CHECKER")
-    folders = [Path(chosen)] if chosen else [own_folder(), home / "npm" / "lib"]
-    for folder in folders:
+    return [Path(chosen)] if chosen else [own_folder(), home / "npm" / "lib"]
+
+
+def find_checker(home: Path) -> Installation | None:
+    """Return the checker, or None if there is none.
+
+    Args:
+        home: HOME of user code.
+    """
+    for folder in checker_folders(home):
         modules = folder / "node_modules"
         # A global installation of npm keeps a package's dependencies inside the package.
         for parent in (modules, modules / "typescript" / "node_modules"):

@@ -14,9 +14,10 @@ import pytest
 
 from sandbox_link.frames import Frame, FrameDecoder, FrameType, Stream, encode_json, split_data
 from sandbox_runtime.javascript import find_node, node_command
+from sandbox_runtime.typecheck import own_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
 DEADLINE = 30.0
@@ -50,11 +51,18 @@ class Outcome:
 class Interpreter:
     """A frame client and the process it talks to."""
 
-    def __init__(self, cwd: Path, *, env: dict[str, str] | None = None, control_fd: int | None = None) -> None:
+    def __init__(
+        self,
+        cwd: Path,
+        *,
+        env: dict[str, str] | None = None,
+        control_fd: int | None = None,
+        compilers: Sequence[Path] = (own_folder(),),
+    ) -> None:
         ours, theirs = socket.socketpair()
         number = theirs.fileno() if control_fd is None else os.dup2(theirs.fileno(), control_fd)
         self.process = subprocess.Popen(
-            node_command(find_node()),
+            node_command(find_node(), compilers),
             pass_fds=[number],
             env={"PATH": os.environ["PATH"], "SANDBOX_CONTROL_FD": str(number)},
             cwd=cwd,
@@ -97,6 +105,10 @@ class Interpreter:
         outcome, body, sizes = Outcome(), b"", []
         while True:
             frame = self._next()
+            if (frame.type, frame.channel) == (FrameType.EVENT, 0):
+                assert frame.json() == {"type": "synchronize"}
+                self.socket.sendall(encode_json(FrameType.EVENT, 0, {"type": "synchronized"}))
+                continue
             on_frame(frame)
             assert frame.channel == self._channel
             if frame.type is FrameType.CLOSE:

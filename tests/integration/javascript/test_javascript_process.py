@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from sandbox_link.frames import FrameType, encode_json
 from sandbox_runtime.javascript import find_node
 
 
@@ -23,7 +24,9 @@ def test_environment_and_working_directory_are_those_of_init(shared):
 
 
 def test_user_code_sees_a_plain_node(shared):
-    assert shared.value("[process.argv.length, process.execArgv, require.main === module]") == [1, [], True]
+    assert shared.value(
+        "[process.argv[1] === __filename, process.argv.length, process.execArgv, require.main === module]"
+    ) == [True, 2, [], True]
     assert shared.run("require('internal/deps/acorn/acorn/dist/acorn')").error["value"].startswith("Cannot find module")
 
 
@@ -79,3 +82,30 @@ def test_node_is_found_where_the_environment_says(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("SANDBOX_NODE", str(tmp_path / "missing"))
     with pytest.raises(FileNotFoundError, match="SANDBOX_NODE"):
         find_node()
+
+
+@pytest.mark.parametrize("control_fd", [None, 60])
+def test_children_start_in_every_way_with_any_descriptor(start, control_fd):
+    interpreter = start(control_fd=control_fd)
+    code = (
+        "const cp = require('child_process'); const child = cp.spawn('sh', ['-c', 'cat; exit 4']); let text = '';\n"
+        "child.stdout.on('data', (data) => (text += data)); child.stdin.end('sent');\n"
+        "const status = await new Promise((resolve) => child.on('close', resolve));\n"
+        "[text, status, cp.spawnSync('sh', ['-c', 'echo out'], { encoding: 'utf8' }).output]"
+    )
+    assert interpreter.value(code) == ["sent", 4, [None, "out\n", ""]]
+
+
+def test_a_child_that_prints_starts_after_what_was_printed_before_was_read(own):
+    """The supervisor answers `synchronize`; then the bytes in the pipe are later than those in its socket."""
+    own.begin("console.log('before'); require('child_process').execSync('echo child', {stdio: 'inherit'}); 1")
+    seen = []
+    while (frame := own._next()).type is not FrameType.CLOSE:
+        seen.append((frame.channel, bytes(frame.payload)))
+        if frame.channel == 0:
+            break
+    assert seen[0] == (1, b"\x01before\n")
+    assert json.loads(seen[1][1]) == {"type": "synchronize"}
+    own.socket.sendall(encode_json(FrameType.EVENT, 0, {"type": "synchronized"}))
+    assert own.finish().text == "1"
+    assert own.process.stdout.readline() == b"child\n"

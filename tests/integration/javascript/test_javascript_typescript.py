@@ -52,12 +52,6 @@ def test_javascript_is_not_read_as_typescript(shared):
     assert shared.value("var f = 1, g = 2; f<g>(7)") is False
 
 
-def test_decorators_are_refused_by_name(shared):
-    error = shared.run("const d = (x: any) => x;\n@d class A {}", "typescript").error
-    assert error["value"].startswith("Decorators are not supported (cell-")
-    assert error["traceback"][0].endswith(".ts:2:1")
-
-
 def test_an_enum_or_namespace_that_is_declared_again_is_a_new_one(shared):
     shared.run("enum Again { A = 1 } namespace Space { export const old = 1 }", "typescript")
     code = "enum Again { B = 2 } namespace Space { export const made = 1 } enum Again { C = 3 }\n"

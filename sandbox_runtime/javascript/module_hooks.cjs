@@ -1,0 +1,78 @@
+/**
+ * What Node's loader does not do for files that a cell imports. They may leave out endings, as TypeScript's may. They
+ * may use JSX and decorators if a compiler is installed.
+ */
+'use strict';
+
+const fs = require('node:fs');
+const Module = require('node:module');
+const path = require('node:path');
+const { fileURLToPath, pathToFileURL } = require('node:url');
+const { Buffer, Set, SyntaxError, String, URL } = require('./globals.cjs');
+
+const ENDINGS = ['', '.ts', '.tsx', '.mts', '.js', '.jsx', '.mjs', '.cjs', '.cts', '.json'];
+/** Endings of TypeScript's output, which its sources import, with those of the sources. */
+const SOURCES = { '.js': ['.ts', '.tsx'], '.jsx': ['.tsx'], '.mjs': ['.mts'], '.cjs': ['.cts'] };
+const NOT_FOUND = new Set(['ERR_MODULE_NOT_FOUND', 'MODULE_NOT_FOUND', 'ERR_UNSUPPORTED_DIR_IMPORT']);
+
+/** What looks like a decorator or `accessor`, outside comments. Other texts are left to Node. */
+const DECORATED = /^[^*/'"`\n]*(^|[\s;{}(])(@[A-Za-z_$(]|accessor\s+[\w#$[])/m;
+const IS_MODULE = /^\s*(import|export)\b/m;
+
+/** Returns the file that a path without its ending means, or the path if there is none. */
+function existing(file) {
+  const isFile = (candidate) => fs.statSync(candidate, { throwIfNoEntry: false })?.isFile();
+  const { dir, name, ext } = path.parse(file);
+  const candidates = [
+    ...ENDINGS.map((ending) => file + ending),
+    ...(SOURCES[ext] ?? []).map((ending) => path.join(dir, name + ending)),
+    ...ENDINGS.slice(1).map((ending) => path.join(file, `index${ending}`)),
+  ];
+  return candidates.find(isFile) ?? file;
+}
+
+/** @param {import('./compiler.cjs').Compiler} compiler */
+function installModuleHooks(compiler) {
+  Module.registerHooks({ resolve: completeEnding, load: (url, context, next) => load(compiler, url, context, next) });
+}
+
+function completeEnding(specifier, context, next) {
+  try {
+    return next(specifier, context);
+  } catch (error) {
+    const isFile = /^(\.{0,2}\/|\.{1,2}$)/.test(specifier) && context.parentURL?.startsWith('file:');
+    if (!NOT_FOUND.has(error?.code) || !isFile) throw error;
+    const file = fileURLToPath(new URL(specifier, context.parentURL));
+    const found = existing(file);
+    if (found === file) throw error;
+    return next(error.code === 'MODULE_NOT_FOUND' ? found : pathToFileURL(found).href, context);
+  }
+}
+
+function load(compiler, url, context, next) {
+  const [, ending] = /^file:[^?#]*(\.[cm]?[jt]sx?)(?:[?#]|$)/.exec(url) ?? [];
+  if (!ending || url.includes('/node_modules/')) return next(url, context);
+  if (ending.endsWith('x')) return translate(compiler, url, ending, fs.readFileSync(fileURLToPath(url), 'utf8'));
+  if (!ending.endsWith('ts')) return next(url, context);
+  const file = fileURLToPath(url);
+  const source = fs.statSync(file, { throwIfNoEntry: false })?.isFile() ? fs.readFileSync(file, 'utf8') : '';
+  if (!DECORATED.test(source) || !compiler.isInstalled(path.dirname(file))) return next(url, context);
+  return translate(compiler, url, ending, source);
+}
+
+function translate(compiler, url, ending, source) {
+  const file = fileURLToPath(url);
+  const isCommon = ending === '.cts' || (!/^\.m/.test(ending) && !IS_MODULE.test(source));
+  const module = isCommon ? 'commonjs' : 'esnext';
+  const feature = ending.endsWith('x') ? `JSX elements (${file})` : `Decorators (${file})`;
+  try {
+    const { code, map } = compiler.compile({ source, extension: ending, folder: path.dirname(file), feature, module });
+    const comment = `//# sourceMappingURL=data:application/json;base64,${Buffer.from(map).toString('base64')}`;
+    return { format: isCommon ? 'commonjs' : 'module', source: `${code}\n${comment}`, shortCircuit: true };
+  } catch (error) {
+    if (typeof error.line !== 'number') throw error;
+    throw new SyntaxError(`${String(error.message)} (${file}:${error.line}:${error.column + 1})`);
+  }
+}
+
+module.exports = { existing, installModuleHooks };
