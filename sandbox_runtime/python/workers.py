@@ -14,8 +14,8 @@ import functools
 import io
 import os
 import sys
-from types import FunctionType, ModuleType
-from typing import TYPE_CHECKING, Any, Final
+from types import FrameType, FunctionType, ModuleType
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from sandbox_runtime.python.import_hooks import after_import
 
@@ -161,9 +161,7 @@ def _explain_missing_names(main: ModuleType, reasons: dict[str, str]) -> None:
     """Give multiprocessing a stand-in for a name that this worker does not have."""
 
     def find_missing(name: str) -> Any:
-        caller = sys._getframe(1).f_code.co_filename  # noqa: SLF001 - the only way to know who asks
-        folder, _, file = caller.rpartition(os.sep)
-        if name.startswith("__") or file not in _READERS or not folder.endswith("multiprocessing"):
+        if name.startswith("__") or not _is_unpickling(sys._getframe(1)):  # noqa: SLF001 - no other way to know who asks
             raise AttributeError(f"module '__main__' has no attribute {name!r}")
         late = "it was not defined when this worker started: define it before you start the pool, or"
         return _stand_in(name, reasons.get(name, f"{late} {_ADVICE}"))
@@ -171,12 +169,19 @@ def _explain_missing_names(main: ModuleType, reasons: dict[str, str]) -> None:
     main.__dict__["__getattr__"] = find_missing
 
 
+def _is_unpickling(caller: FrameType) -> bool:
+    folder, _, file = caller.f_code.co_filename.rpartition(os.sep)
+    return file in _READERS and folder.endswith("multiprocessing")
+
+
 class _StandIn(type):
     """The type of stand-ins. Pickles can create their instances, but every other use raises AttributeError."""
 
     reason = ""
 
-    def __call__(cls, *_arguments: Any, **_options: Any) -> NoReturn:
+    def __call__(cls, *_arguments: Any, **_options: Any) -> Any:
+        if _is_unpickling(sys._getframe(1)):  # noqa: SLF001 - as above
+            return object.__new__(cast("Any", cls))
         raise AttributeError(cls.reason)
 
     def __getattr__(cls, _name: str) -> NoReturn:

@@ -127,6 +127,7 @@ def test_loky_and_joblib_run_what_cells_define(run):
     [
         ("def late(x): return x", "pool.apply(late, (1,))"),
         ("class late:\n    x = 1\nimport operator", "pool.map(operator.attrgetter('x'), [late()])"),
+        ("class late(Exception): pass\nimport operator", "pool.map(operator.attrgetter('x'), [late(1)])"),
     ],
 )
 def test_what_was_defined_after_the_workers_had_started_is_named_at_once(run, method, definition, call):
