@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
-import tempfile
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from sandbox_client.errors import InvalidArgument
-from sandbox_client.file_transfer import FileTransfers, publish
+from sandbox_client.errors import NotFound, SandboxError
+from sandbox_client.file_transfer import FileTransfers
+from sandbox_client.local_tree import (
+    TotalProgress,
+    describe_local,
+    distinguishes_case,
+    find_collisions,
+    list_local,
+    local_name_problem,
+    make_folder,
+    read_small,
+    write_small,
+)
 from sandbox_client.models.file_info import FileInfo, read_file_info
 from sandbox_client.models.readable import Listing
+from sandbox_client.models.workspace_status import FileFailure
 from sandbox_client.transport.requests import checked_path
 from sandbox_proto.v1 import file_pb2
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Awaitable, Callable, Iterable
     from pathlib import PurePosixPath
 
@@ -27,6 +38,28 @@ MAX_BUFFERED_SIZE: Final = 1 << 20
 _MAX_DEPTH: Final = 4096
 _PAGE_SIZE: Final = 1_000
 """Entries that one call lists."""
+_NOT_UTF8: Final = "its name is not UTF-8: rename it in the sandbox"
+
+
+_ESCAPED_BYTE: Final = re.compile(r"\\udc[89a-f][0-9a-f]")
+"""A byte of a name that is not UTF-8, as an agent lists it."""
+_ONE_FILE: Final = frozenset(
+    {
+        "ALREADY_EXISTS",
+        "DIGEST_MISMATCH",
+        "FILE_CHANGED",
+        "FILE_NOT_FOUND",
+        "FILE_TOO_LARGE",
+        "INVALID_ARGUMENT",
+        "IO_ERROR",
+        "IS_A_DIRECTORY",
+        "NOT_A_DIRECTORY",
+        "NOT_A_FILE",
+        "PATH_OUTSIDE_WORKSPACE",
+        "PERMISSION_DENIED",
+    }
+)
+"""Reasons of errors that say nothing about the other files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +70,13 @@ class TreeReport:
         files: Number of files that were transferred.
         bytes: Bytes of all those files.
         skipped: Paths that are neither regular files nor folders: symlinks, devices, sockets.
+        failed: Files and folders that could not be transferred, and why. All others were.
     """
 
     files: int
     bytes: int
     skipped: tuple[str, ...] = ()
+    failed: tuple[FileFailure, ...] = ()
 
 
 class DirectoryTransfers(FileTransfers):
@@ -67,17 +102,19 @@ class DirectoryTransfers(FileTransfers):
     ) -> TreeReport:
         """Upload a local folder's content, several files at a time. Other files in the workspace stay.
 
+        A file that cannot be read, sent or written is named in the report's `failed`; the others arrive.
+
         Args:
             local: The folder on this machine. Symlinks in it are skipped and listed in the report.
             path: The folder in the workspace; its root by default.
             on_progress: Called with the bytes sent and the total bytes.
 
         Raises:
-            OSError: A local file cannot be read.
-            SandboxError: The error of the first file that failed; others may have arrived.
+            OSError: The local folder cannot be read.
+            SandboxError: An error that concerns all files, such as a full disk or a lost session.
         """
-        found, skipped = await asyncio.to_thread(_list_local, Path(local))
-        progress = _TotalProgress(sum(size for _, _, size in found), on_progress)
+        found = await asyncio.to_thread(list_local, Path(local))
+        progress = TotalProgress(sum(size for _, _, size in found.files), on_progress)
 
         async def upload(item: tuple[Path, str, int]) -> None:
             source, name, size = item
@@ -85,12 +122,13 @@ class DirectoryTransfers(FileTransfers):
             if size > MAX_BUFFERED_SIZE:
                 await self.upload(source, target, on_progress=progress.for_file())
                 return
-            content, mode = await asyncio.to_thread(_read_small, source)
+            content, mode = await asyncio.to_thread(read_small, source)
             await self.write(target, content, mode=mode)
             progress.for_file()(len(content), len(content))
 
-        await _for_each(found, upload)
-        return TreeReport(len(found), progress.done, tuple(skipped))
+        failed = await _for_each(found.files, upload, lambda item: item[1])
+        every = (*found.failed, *failed)
+        return TreeReport(len(found.files) - len(failed), progress.done, tuple(found.skipped), every)
 
     async def download_tree(
         self,
@@ -101,20 +139,27 @@ class DirectoryTransfers(FileTransfers):
     ) -> TreeReport:
         """Download a folder's content, several files at a time. Other files in the local folder stay.
 
+        Files that may be executed in the sandbox may be executed here. A file that cannot be read, or whose name is
+        not possible here, is named in the report's `failed`; the others arrive.
+
         Args:
             path: The folder in the workspace; `.` is the whole workspace.
             local: The folder on this machine, which is created if it does not exist.
             on_progress: Called with the bytes received and the total bytes.
 
         Raises:
-            SandboxError: The error of the first file that failed; others may have arrived.
+            OSError: The local folder cannot be written.
+            SandboxError: An error that concerns all files, such as a lost session.
         """
         base = Path(local)
         entries = [(_below(str(path), entry.path), entry) for entry in await self.list(path, depth=_MAX_DEPTH)]
-        found = [(name, entry) for name, entry in entries if entry.type == "file"]
-        folders = [base, *(base / name for name, entry in entries if entry.type == "directory")]
-        await asyncio.to_thread(_make_folders, folders)
-        progress = _TotalProgress(sum(entry.size for _, entry in found), on_progress)
+        await asyncio.to_thread(base.mkdir, parents=True, exist_ok=True)
+        failed = await self._find_impossible(entries, base)
+        lost = {failure.path for failure in failed}
+        # What is in a folder that failed is not named again.
+        entries = [(name, entry) for name, entry in entries if not _is_lost(entry.path, lost)]
+        files = [(name, entry) for name, entry in entries if entry.type == "file"]
+        progress = TotalProgress(sum(entry.size for _, entry in files), on_progress)
 
         async def download(item: tuple[str, FileInfo]) -> None:
             name, entry = item
@@ -122,47 +167,73 @@ class DirectoryTransfers(FileTransfers):
                 await self.download(entry.path, base / name, on_progress=progress.for_file())
                 return
             content = await self.read(entry.path)
-            await asyncio.to_thread(_write_small, base / name, content)
+            await asyncio.to_thread(write_small, base / name, content, entry.mode)
             progress.for_file()(len(content), len(content))
 
-        await _for_each(found, download)
+        failed_files = await _for_each(files, download, lambda item: item[1].path)
         skipped = tuple(entry.path for _, entry in entries if entry.type not in ("file", "directory"))
-        return TreeReport(len(found), progress.done, skipped)
+        every = (*failed, *failed_files)
+        return TreeReport(len(files) - len(failed_files), progress.done, skipped, every)
+
+    async def _find_impossible(self, entries: list[tuple[str, FileInfo]], base: Path) -> list[FileFailure]:
+        """Create the folders. Return what cannot be on this machine, and the folders that cannot be read."""
+        collisions: dict[str, str] = {}
+        if not await asyncio.to_thread(distinguishes_case, base):
+            collisions = find_collisions(name for name, _ in entries)
+        failed: list[FileFailure] = []
+        lost: set[str] = set()
+        for name, entry in entries:
+            if _is_lost(entry.path, lost):
+                continue
+            reason = local_name_problem(name)
+            if name in collisions:
+                reason = f"here it would be the same file as {collisions[name]}: rename one of them in the sandbox"
+            elif not reason and entry.type == "directory":
+                # A file is asked for anyway.
+                if _ESCAPED_BYTE.search(name) and not await self._exists(entry.path):
+                    reason = _NOT_UTF8
+                else:
+                    reason = await asyncio.to_thread(make_folder, base / name)
+            if reason:
+                failed.append(FileFailure(entry.path, reason))
+                lost.add(entry.path)
+        return failed
+
+    async def _exists(self, path: str) -> bool:
+        try:
+            await self._connection.unary(
+                self._connection.file.Stat, file_pb2.StatRequest(path=checked_path(path)), repeatable=True
+            )
+        except NotFound:
+            return False
+        return True
 
 
-class _TotalProgress:
-    """Adds up the progress of many files.
+def _is_lost(path: str, lost: set[str]) -> bool:
+    return bool(lost) and (path in lost or any(path.startswith(f"{folder}/") for folder in lost))
 
-    Attributes:
-        done: Bytes transferred so far.
+
+async def _for_each(
+    items: Iterable[Any], work: Callable[[Any], Awaitable[None]], name: Callable[[Any], str]
+) -> list[FileFailure]:
+    """Process the items, MAX_CONCURRENT_FILES at a time. Returns those that failed.
+
+    An error that concerns all items cancels the others and is raised.
     """
-
-    def __init__(self, total: int, on_progress: Callable[[int, int], object] | None) -> None:
-        self.done = 0
-        self._total = total
-        self._on_progress = on_progress
-
-    def for_file(self) -> Callable[[int, int], None]:
-        """Return the progress callback for one file."""
-        counted = 0
-
-        def report(done: int, _total: int) -> None:
-            nonlocal counted
-            self.done += done - counted
-            counted = done
-            if self._on_progress:
-                self._on_progress(self.done, max(self._total, self.done))
-
-        return report
-
-
-async def _for_each(items: Iterable[Any], work: Callable[[Any], Awaitable[None]]) -> None:
-    """Process the items, MAX_CONCURRENT_FILES at a time. The first error cancels the others and is raised."""
     waiting = iter(items)
+    failed: list[FileFailure] = []
 
     async def worker() -> None:
         for item in waiting:
-            await work(item)
+            try:
+                await work(item)
+            except OSError as error:
+                failed.append(FileFailure(name(item), describe_local(error)))
+            except SandboxError as error:
+                if error.reason not in _ONE_FILE:
+                    raise
+                is_not_utf8 = isinstance(error, NotFound) and _ESCAPED_BYTE.search(name(item))
+                failed.append(FileFailure(name(item), _NOT_UTF8 if is_not_utf8 else str(error)))
 
     try:
         async with asyncio.TaskGroup() as group:
@@ -170,58 +241,10 @@ async def _for_each(items: Iterable[Any], work: Callable[[Any], Awaitable[None]]
                 group.create_task(worker())
     except BaseExceptionGroup as errors:
         raise errors.exceptions[0] from None
-
-
-def _list_local(top: Path) -> tuple[list[tuple[Path, str, int]], list[str]]:
-    """Return the regular files with relative path and size, and the relative paths of everything else."""
-    if not top.is_dir():
-        raise NotADirectoryError(f"{top} is not a folder")
-    files: list[tuple[Path, str, int]] = []
-    others: list[str] = []
-    for folder, folders, names in os.walk(top):
-        others += [
-            Path(folder, name).relative_to(top).as_posix() for name in folders if Path(folder, name).is_symlink()
-        ]
-        for name in sorted(names):
-            path = Path(folder, name)
-            below = path.relative_to(top).as_posix()
-            if path.is_symlink() or not path.is_file():
-                others.append(below)
-            else:
-                files.append((path, below, path.stat().st_size))
-    return files, sorted(others)
-
-
-def _read_small(path: Path) -> tuple[bytes, int]:
-    with path.open("rb") as file:
-        return file.read(), os.fstat(file.fileno()).st_mode & 0o777
-
-
-def _write_small(target: Path, content: bytes) -> None:
-    descriptor, partial = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:100]}.")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-        publish(partial, target)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(partial)  # noqa: PTH108 - a str from mkstemp
-        raise
-
-
-def _make_folders(folders: Iterable[Path]) -> None:
-    for folder in folders:
-        folder.mkdir(parents=True, exist_ok=True)
+    return failed
 
 
 def _below(top: str, path: str) -> str:
-    """Return a listed path relative to the listed folder. User code chose the names, so check them."""
+    """Return a listed path relative to the listed folder."""
     prefix = "/".join(part for part in top.split("/") if part not in ("", "."))
-    name = path.removeprefix(f"{prefix}/") if prefix else path
-    if any(part in ("", ".", "..") for part in name.split("/")) or "\\" in name or "\0" in name:
-        raise InvalidArgument(
-            f"{path!r} cannot be the name of a local file: rename it in the sandbox",
-            reason="INVALID_ARGUMENT",
-            field="path",
-        )
-    return name
+    return path.removeprefix(f"{prefix}/") if prefix else path

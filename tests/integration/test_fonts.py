@@ -63,9 +63,7 @@ def test_a_font_of_the_machine_is_used_whatever_font_the_code_chose(run):
 
 def test_a_font_that_the_code_names_and_that_is_missing_is_mentioned_once(run):
     run(MAKE_FONT)
-    execution = run(
-        "import matplotlib.pyplot as plt\nplt.rcParams['font.sans-serif'] = ['SimHei']\n" + PLOT.format("")
-    )
+    execution = run("import matplotlib.pyplot as plt\nplt.rcParams['font.sans-serif'] = ['SimHei']\n" + PLOT.format(""))
     lines = execution.stderr.splitlines()
     assert any("SimHei" in line for line in lines)
     assert len(lines) == len(set(lines)) <= 2
