@@ -29,7 +29,7 @@ from sandbox_proto.v1 import file_pb2
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
     from pathlib import PurePosixPath
 
 MAX_CONCURRENT_FILES: Final = 16
@@ -175,12 +175,12 @@ class DirectoryTransfers(FileTransfers):
         every = (*failed, *failed_files)
         return TreeReport(len(files) - len(failed_files), progress.done, skipped, every)
 
-    async def _find_impossible(self, entries: list[tuple[str, FileInfo]], base: Path) -> list[FileFailure]:
+    async def _find_impossible(self, entries: Sequence[tuple[str, FileInfo]], base: Path) -> Sequence[FileFailure]:
         """Create the folders. Return what cannot be on this machine, and the folders that cannot be read."""
         collisions: dict[str, str] = {}
         if not await asyncio.to_thread(distinguishes_case, base):
             collisions = find_collisions(name for name, _ in entries)
-        failed: list[FileFailure] = []
+        failed = []
         lost: set[str] = set()
         for name, entry in entries:
             if _is_lost(entry.path, lost):
