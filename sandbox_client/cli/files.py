@@ -13,8 +13,8 @@ from sandbox_client.cli.output import EXIT_FAILED
 from sandbox_client.cli.shell.completion import complete_sessions
 
 if TYPE_CHECKING:
-    from sandbox_client.directory_transfer import TreeReport
     from sandbox_client.search import SearchReport
+    from sandbox_client.transfer.folders import TreeReport
 
 _RECURSIVE = click.option("-r", "--recursive", is_flag=True, help="Copy a folder with everything in it.")
 _WITHIN = click.argument("path", default=".")

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from sandbox_client import FileFailure, Sandbox, directory_transfer
+from sandbox_client import FileFailure, Sandbox
+from sandbox_client.transfer import folders
 
 ODD = [
     "new\nline",
@@ -148,7 +149,7 @@ def test_a_file_that_cannot_be_read_is_named_and_the_others_are_sent(sandbox, tm
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
         return path.read_bytes(), 0o644
 
-    monkeypatch.setattr(directory_transfer, "read_small", read)
+    monkeypatch.setattr(folders, "read_small", read)
     report = sandbox.files.upload_tree(tmp_path, "unread")
     assert (report.files, report.failed) == (2, (FileFailure("b", "Permission denied (on this machine)"),))
 

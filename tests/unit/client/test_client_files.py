@@ -21,9 +21,9 @@ from sandbox_client import (
     PushReport,
     SearchReport,
     WorkspaceStatus,
-    directory_transfer,
 )
-from sandbox_client.local_tree import distinguishes_case, find_collisions, local_name_problem
+from sandbox_client.transfer import folders
+from sandbox_client.transfer.local_tree import distinguishes_case, find_collisions, local_name_problem
 
 CONTENTS = {
     "empty": b"",
@@ -76,7 +76,7 @@ async def test_a_download_into_a_folder_keeps_its_name(agent, sandbox, tmp_path)
 
 async def test_an_upload_whose_digest_differs_is_reported(sandbox, tmp_path, monkeypatch):
     (tmp_path / "f").write_bytes(b"data")
-    monkeypatch.setattr("sandbox_client.file_transfer.hashlib", types.SimpleNamespace(sha256=FixedDigest))
+    monkeypatch.setattr("sandbox_client.transfer.files.hashlib", types.SimpleNamespace(sha256=FixedDigest))
     with pytest.raises(DataCorrupted):
         await sandbox.files.upload(tmp_path / "f")
 
@@ -182,7 +182,7 @@ async def test_an_error_that_concerns_every_file_is_raised(agent, sandbox, tmp_p
     def fail(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(directory_transfer, "write_small", fail)
+    monkeypatch.setattr(folders, "write_small", fail)
     with pytest.raises(OSError, match="No space left"):
         await sandbox.files.download_tree(".", tmp_path / "out")
     with pytest.raises(NotADirectoryError, match="is not a folder"):

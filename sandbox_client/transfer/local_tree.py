@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from sandbox_client.file_transfer import publish
 from sandbox_client.models.workspace_status import FileFailure
+from sandbox_client.transfer.files import publish
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -9,8 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from sandbox_client.errors import NotFound, SandboxError
-from sandbox_client.file_transfer import FileTransfers
-from sandbox_client.local_tree import (
+from sandbox_client.models.file_info import FileInfo, read_file_info
+from sandbox_client.models.readable import Listing
+from sandbox_client.models.workspace_status import FileFailure
+from sandbox_client.transfer.files import FileTransfers
+from sandbox_client.transfer.local_tree import (
     TotalProgress,
     describe_local,
     distinguishes_case,
@@ -21,9 +24,6 @@ from sandbox_client.local_tree import (
     read_small,
     write_small,
 )
-from sandbox_client.models.file_info import FileInfo, read_file_info
-from sandbox_client.models.readable import Listing
-from sandbox_client.models.workspace_status import FileFailure
 from sandbox_client.transport.requests import checked_path
 from sandbox_proto.v1 import file_pb2
 
