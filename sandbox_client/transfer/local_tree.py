@@ -1,4 +1,4 @@
-"""What the transfer of a folder does on this machine: it finds files, checks names, and creates files and folders."""
+"""The local side of a folder's transfer: finds files, checks names, and creates files and folders."""
 
 from __future__ import annotations
 
