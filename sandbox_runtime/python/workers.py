@@ -10,6 +10,7 @@ end while it reads its task, and a pool would start workers without end.
 from __future__ import annotations
 
 import builtins
+import contextlib
 import functools
 import io
 import os
@@ -59,6 +60,9 @@ def receive(contents: dict[str, bytes], lost: dict[str, str]) -> None:
     """
     from sandbox_runtime.python.pickling import load_pickle  # noqa: PLC0415 - few processes need its memory
 
+    # What a worker has printed must not be lost if it is killed.
+    with contextlib.suppress(Exception):
+        sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     main = sys.modules["__main__"]
     sys.modules["__mp_main__"] = main
     reasons = {name: f"it could not be sent to this worker ({reason})" for name, reason in lost.items()}

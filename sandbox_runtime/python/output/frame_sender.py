@@ -52,6 +52,11 @@ class FrameSender:
         self._backlog_size = 0
         self._channel: int | None = None
 
+    @property
+    def is_running(self) -> bool:
+        """True while a cell runs."""
+        return self._channel is not None
+
     def connect(self, control: socket.socket) -> None:
         """Set the socket to send to."""
         self._control = control
