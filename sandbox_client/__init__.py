@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from sandbox_client.cluster.client import AsyncCluster
-    from sandbox_client.directory_transfer import TreeReport
     from sandbox_client.errors import (
         Conflict,
         DataCorrupted,
@@ -44,6 +43,7 @@ if TYPE_CHECKING:
     from sandbox_client.stored.workspaces import AsyncStoredWorkspaces, StoredWorkspace
     from sandbox_client.sync.cluster import Cluster, StoredWorkspaces
     from sandbox_client.sync.sandbox import Contexts, Files, Process, Processes, Sandbox, Workspace
+    from sandbox_client.transfer.folders import TreeReport
     from sandbox_client.transport.endpoint import Endpoint
 
 __all__ = [
@@ -107,7 +107,7 @@ __all__ = [
 
 _NAMES: Final = {
     "cluster.client": "AsyncCluster",
-    "directory_transfer": "TreeReport",
+    "transfer.folders": "TreeReport",
     "errors": (
         "Conflict DataCorrupted DeadlineExceeded FailedPrecondition InvalidArgument NotFound NotSupported "
         "ResourceExhausted SandboxError SandboxUnavailable SessionFailed Unauthenticated"

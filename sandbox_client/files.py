@@ -1,13 +1,13 @@
-"""Files of the workspace. directory_transfer.py and search.py have most of the methods."""
+"""Files of the workspace. `transfer` and search.py have most of the methods."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sandbox_client.directory_transfer import DirectoryTransfers
 from sandbox_client.errors import NotFound
 from sandbox_client.models.file_info import FileInfo, read_file_info
 from sandbox_client.search import FileSearches
+from sandbox_client.transfer.folders import DirectoryTransfers
 from sandbox_client.transport.arguments import checks_arguments
 from sandbox_client.transport.requests import checked_path
 from sandbox_proto.v1 import file_pb2

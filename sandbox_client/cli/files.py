@@ -12,8 +12,8 @@ from sandbox_client.cli.options import SESSION_OPTION, Target, with_session_and_
 from sandbox_client.cli.output import EXIT_FAILED
 
 if TYPE_CHECKING:
-    from sandbox_client.directory_transfer import TreeReport
     from sandbox_client.search import SearchReport
+    from sandbox_client.transfer.folders import TreeReport
 
 _RECURSIVE = click.option("-r", "--recursive", is_flag=True, help="Copy a folder with everything in it.")
 _WITHIN = click.argument("path", default=".")
@@ -44,17 +44,20 @@ Examples:
 @_RECURSIVE
 @SESSION_OPTION
 @with_target
-def get(target: Target, path: str, local: str | None, recursive: bool, session: str) -> None:  # noqa: FBT001 - click's
-    """Download PATH from the workspace to LOCAL. Default: the current folder."""
+def get(target: Target, path: str, local: str | None, recursive: bool, session: str) -> int:  # noqa: FBT001 - click's
+    """Download PATH from the workspace to LOCAL. Default: the current folder.
+
+    Exit code 1: some files of a folder were not copied. Their names and the reasons are on standard error.
+    """
     if recursive:
         with target.session(session) as sandbox, target.printer.progress_bar(path) as on_progress:
             folder = local or PurePosixPath(path).name or "."
             report = sandbox.files.download_tree(path, folder, on_progress=on_progress)
-        _show_tree(target, report, folder)
-        return
+        return _show_tree(target, report, folder)
     with target.session(session) as sandbox, target.printer.progress_bar(path) as on_progress:
         saved = sandbox.files.download(path, local, on_progress=on_progress)
     target.printer.print({"path": path, "local": str(saved), "size": saved.stat().st_size}, str(saved))
+    return 0
 
 
 @files.command(
@@ -69,14 +72,16 @@ Examples:
 @_RECURSIVE
 @SESSION_OPTION
 @with_target
-def put(target: Target, local: str, path: str | None, recursive: bool, session: str) -> None:  # noqa: FBT001 - click's
-    """Upload LOCAL to PATH in the workspace. Default: under its own name, in the root."""
+def put(target: Target, local: str, path: str | None, recursive: bool, session: str) -> int:  # noqa: FBT001 - click's
+    """Upload LOCAL to PATH in the workspace. Default: under its own name, in the root.
+
+    Exit code 1: some files of a folder were not copied. Their names and the reasons are on standard error.
+    """
     if recursive:
         folder = path or Path(local).resolve().name
         with target.session(session) as sandbox, target.printer.progress_bar(local) as on_progress:
             report = sandbox.files.upload_tree(local, folder, on_progress=on_progress)
-        _show_tree(target, report, folder)
-        return
+        return _show_tree(target, report, folder)
     if Path(local).is_dir():
         raise click.UsageError(f"{local} is a folder: use -r to upload it with everything in it")
     if path and path.endswith("/"):
@@ -84,6 +89,7 @@ def put(target: Target, local: str, path: str | None, recursive: bool, session: 
     with target.session(session) as sandbox, target.printer.progress_bar(local) as on_progress:
         info = sandbox.files.upload(local, path, on_progress=on_progress)
     target.printer.print(dataclasses.asdict(info), info.path)
+    return 0
 
 
 @files.command(
@@ -222,11 +228,14 @@ def push(target: Target, name: str, paths: tuple[str, ...]) -> int:
     return EXIT_FAILED if report.failed else 0
 
 
-def _show_tree(target: Target, report: TreeReport, folder: str) -> None:
+def _show_tree(target: Target, report: TreeReport, folder: str) -> int:
     value = {"path": folder, **dataclasses.asdict(report)}
     target.printer.print(value, f"{folder}: {report.files} files, {report.bytes} bytes")
     for path in report.skipped:
         target.printer.write_stderr(f"skipped, not a regular file: {_printable(path)}\n")
+    for failure in report.failed:
+        target.printer.write_stderr(f"not copied: {_printable(failure.path)}: {_printable(failure.reason)}\n")
+    return EXIT_FAILED if report.failed else 0
 
 
 def _end_search(target: Target, report: SearchReport[Any]) -> int:

@@ -27,7 +27,7 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class FileFailure:
-    """A file that could not be saved or restored, and the reason."""
+    """A file that could not be saved, restored or transferred, and the reason."""
 
     path: str
     reason: str

@@ -31,6 +31,7 @@ from sandbox_runtime.python.output.origins import Origins
 from sandbox_runtime.python.output.stdio import Streams
 from sandbox_runtime.python.output.tracebacks import describe_error, record_last_error
 from sandbox_runtime.python.signals import Signals
+from sandbox_runtime.python.workers import share_definitions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, MutableMapping
@@ -104,6 +105,7 @@ class Interpreter:
         self._displays.install()
         setattr(builtins, SHOW, self._displays.show_statement)
         after_import("inspect", find_sources_of_classes)
+        share_definitions(self._shell.module)
         self._rehearse()
         failures = 0
         while failures < _MAX_FAILURES:

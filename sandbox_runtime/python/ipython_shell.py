@@ -6,6 +6,7 @@ Imports IPython, which takes 0.3 s, so `ipython` imports this module late.
 from __future__ import annotations
 
 import builtins
+import contextlib
 import functools
 import os
 import sys
@@ -19,7 +20,8 @@ from IPython.core.formatters import DisplayFormatter
 from IPython.core.interactiveshell import ExecutionInfo, ExecutionResult, InteractiveShell
 from traitlets.config import Config
 
-from sandbox_runtime.python.output.mime_bundles import library_formats, plotly_bundle
+from sandbox_runtime.python.output.fonts import one_note_for_missing_characters
+from sandbox_runtime.python.output.mime_bundles import is_figure, library_formats, plotly_bundle
 from sandbox_runtime.python.output.user_frames import drop_internal_frames
 from sandbox_runtime.python.shell_lines import run_shell_line
 
@@ -66,7 +68,8 @@ class _Formatter(DisplayFormatter):
         bundle = plotly_bundle(obj)
         if bundle:
             return bundle, {}
-        data, metadata = super().format(obj, include=include, exclude=exclude)
+        with one_note_for_missing_characters() if is_figure(obj) else contextlib.nullcontext():
+            data, metadata = super().format(obj, include=include, exclude=exclude)
         # No data means that the value has displayed itself.
         if data and include is None:
             added = library_formats(obj, data)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import builtins
 import contextlib
+import functools
 import io
 import json
 import linecache
@@ -40,8 +41,9 @@ MAX_NAME: Final = 256
 _MAX_REASON: Final = 200
 _MAX_SOURCES: Final = 1 << 20
 """Characters of all sources that are saved."""
+_CACHE: Final = type(functools.lru_cache(len))
 _NO_TIME: Final = "there was no time left"
-_MISSING: Final = "cloudpickle is not installed: pip install cloudpickle, or use an image that has it"
+MISSING_PICKLER: Final = "cloudpickle is not installed: pip install cloudpickle, or use an image that has it"
 
 
 class _LateError(BaseException):
@@ -65,13 +67,13 @@ def save_variables(main: ModuleType, limit: int, send: Send) -> None:
         return
     _send(send, {"names": [name for name, _ in variables]})
     _send(send, {"name": CELLS}, json.dumps(_sources()).encode())
-    pickler = _build_pickler(main)
+    pickler = build_pickler(main)
     left = limit
 
     def save(name: str, value: Any) -> None:
         nonlocal left
         if pickler is None:
-            _send(send, {"name": name, "lost": _MISSING})
+            _send(send, {"name": name, "lost": MISSING_PICKLER})
             return
         content = _Bounded(left)
         with _time_limit(SAVE_SECONDS):
@@ -93,7 +95,7 @@ def load_variables(main: ModuleType, records: bytes | bytearray, send: Send) -> 
 
     def load(name: str, content: memoryview) -> None:
         with _time_limit(LOAD_SECONDS):
-            main.__dict__[name] = _Unpickler(io.BytesIO(content)).load()
+            main.__dict__[name] = load_pickle(content)
         _send(send, {"name": name, "kept": True})
 
     contents = {str(header["name"]): content for header, content in read_records(records)}
@@ -222,8 +224,29 @@ def live_globals() -> dict[str, Any]:
     return sys.modules["__main__"].__dict__
 
 
-def _build_pickler(main: ModuleType) -> Callable[[_Bounded], pickle.Pickler] | None:
-    """Return a factory of picklers, or None if cloudpickle is missing."""
+def load_pickle(content: bytes | memoryview) -> Any:
+    """Return the value of a pickle that a pickler of `build_pickler` wrote.
+
+    Raises:
+        Exception: Code of the value raised it.
+    """
+    return _Unpickler(io.BytesIO(content)).load()
+
+
+def restore_cache(parameters: dict[str, Any], function: Any) -> Any:
+    """Return a function with a new `functools.lru_cache`. Stored pickles refer to this function: it must not move."""
+    return functools.lru_cache(**parameters)(function)
+
+
+def build_pickler(
+    main: ModuleType, on_function: Callable[[FunctionType], object] = lambda _: None
+) -> Callable[[Any], pickle.Pickler] | None:
+    """Return a function that makes a pickler for a file, or None if cloudpickle is missing.
+
+    Args:
+        main: The context's `__main__`.
+        on_function: Called with each function of `main` that is pickled. It needs the variables that its code names.
+    """
     try:
         import cloudpickle  # type: ignore[import-untyped]  # noqa: PLC0415 - most contexts never need its memory
     except ImportError:
@@ -237,8 +260,12 @@ def _build_pickler(main: ModuleType) -> Callable[[_Bounded], pickle.Pickler] | N
             if isinstance(value, io.IOBase):
                 # cloudpickle would turn it into an in-memory file.
                 raise pickle.PicklingError("an open file")
+            if isinstance(value, _CACHE) and getattr(value, "__module__", "") == "__main__":
+                # It would be pickled as a name, which is missing where the pickle is read.
+                return restore_cache, (value.cache_parameters(), value.__wrapped__)
             reduced = super().reducer_override(value)
             if isinstance(value, FunctionType) and value.__globals__ is main.__dict__:
+                on_function(value)
                 return _share_globals(reduced, stand_in)
             return reduced
 

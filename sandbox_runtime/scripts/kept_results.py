@@ -40,6 +40,7 @@ class KeptResults:
     def install(self) -> None:
         """Make `display` a builtin, and show the figures of matplotlib and plotly here."""
         builtins.display = self.display  # type: ignore[attr-defined]
+        after_import("matplotlib.font_manager", _add_fallback_fonts)
         after_import("matplotlib.pyplot", self._patch_pyplot)
         after_import("matplotlib.figure", _mark_saved_figures)
         after_import("plotly.io", self._patch_plotly)
@@ -137,6 +138,12 @@ def print_results(run_id: str, *, has_content: bool) -> None:
                 line["data"] = base64.b64encode(file.read()).decode()
         print(json.dumps(line))  # noqa: T201 - the client reads it
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def _add_fallback_fonts(module: ModuleType) -> None:
+    from sandbox_runtime.python.output.fonts import add_fallback_fonts  # noqa: PLC0415 - few files draw
+
+    add_fallback_fonts(module)
 
 
 def _mark_saved_figures(module: ModuleType) -> None:

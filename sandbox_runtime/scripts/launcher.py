@@ -58,6 +58,11 @@ def run_file(path: str, words: list[str], results: Any) -> None:
     except OSError as error:
         sys.stderr.write(f"python: can't open file {file!r}: [Errno {error.errno}] {error.strerror}\n")
         sys.exit(_CANNOT_OPEN)
+    try:
+        code = compile(source, file, "exec", dont_inherit=True)
+    except (SyntaxError, ValueError):
+        # The interpreter reads a file in its own way, and only it words every error so.
+        os.execv(sys.executable, [sys.executable, file, *words])  # noqa: S606 - no shell is meant
     module = _main_module(file)
     sys.argv = [path, *words]
     if not sys.flags.safe_path:
@@ -68,7 +73,7 @@ def run_file(path: str, words: list[str], results: Any) -> None:
     atexit.register(_die_of_interrupt, interrupted := [])
     results.install()
     try:
-        exec(compile(source, file, "exec", dont_inherit=True), module.__dict__)  # noqa: S102 - it is what this is for
+        exec(code, module.__dict__)  # noqa: S102 - it is what this is for
     except SystemExit:
         raise
     except BaseException as error:  # noqa: BLE001 - as the interpreter does

@@ -5,7 +5,7 @@ import pytest
 from sandbox_client import Sandbox
 
 DEFINE = """
-import collections, os, math as maths, pandas as pd, socket, threading
+import collections, functools, os, math as maths, pandas as pd, socket, threading
 number = 41
 text = "grüße"
 nested = {"a": [1, 2, {"b": (3, None)}]}
@@ -13,6 +13,8 @@ frame = pd.DataFrame({"x": [1, 2], "y": ["a", "b"]})
 factor = 2
 def scale(value): return value * factor
 twice = lambda value: scale(value)
+@functools.lru_cache(maxsize=5)
+def cached(value): return scale(value)
 def make_counter():
     count = 0
     def step():
@@ -90,6 +92,7 @@ def test_values_of_every_kind_are_there_after_a_wake(woken):
 def test_functions_and_classes_are_the_contexts_own_again(woken):
     sandbox, *_ = woken
     assert value(sandbox, "scale(4), twice(4), counter()") == "8 8 2"
+    assert value(sandbox, "cached(4), cached(4), cached.cache_info().hits, cached.cache_info().maxsize") == "8 8 1 5"
     assert value(sandbox, "isinstance(point, Point), point.unit, point.scaled().x, len(points)") == "True m 6 2"
     assert value(sandbox, "type(points[0]) is Point, scale.__globals__ is globals()") == "True True"
     # Not a copy of the variables of then.

@@ -103,7 +103,12 @@ print(round(model.weight.item(), 2), round(model.bias.item(), 2), torch.cuda.is_
 """
 # Libraries that load system libraries or start a program: importing them proves little.
 NATIVE = """
+import locale
 import matplotlib.font_manager as font_manager
+locale.setlocale(locale.LC_ALL, "de_DE.UTF-8")
+assert locale.str(0.5) == "0,5"
+locale.setlocale(locale.LC_ALL, "C.UTF-8")
+assert "wqy" in str(font_manager.findfont("WenQuanYi Micro Hei", fallback_to_default=False))
 import cairosvg, cv2, graphviz, numpy as np, soundfile, torchaudio, torchvision, weasyprint, wand.image, xgboost
 from pydub import AudioSegment
 from moviepy import ColorClip, TextClip

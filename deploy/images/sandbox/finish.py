@@ -8,6 +8,7 @@ from pathlib import Path
 
 RUNTIME = Path("/usr/local/lib/sandbox")
 FONTS = Path("/usr/local/share/sandbox/matplotlib")
+CJK_FONT = "WenQuanYi Micro Hei"
 PROGRAMS = Path("/usr/local/bin")
 
 
@@ -38,11 +39,14 @@ def make_runtime_importable() -> None:
 
 
 def make_font_list() -> None:
-    """Let matplotlib build its font list."""
+    """Let matplotlib build its font list, and draw Chinese, Japanese and Korean with the font that has them."""
     FONTS.mkdir(parents=True, exist_ok=True)
     os.environ["MPLCONFIGDIR"] = str(FONTS)
-    import matplotlib.font_manager  # noqa: PLC0415, F401 - the import builds the list
+    import matplotlib.font_manager  # noqa: PLC0415 - the import builds the list
 
+    matplotlib.font_manager.findfont(CJK_FONT, fallback_to_default=False)
+    # For programs that are started as commands. The runtime does the same for cells, whatever font they choose.
+    (FONTS / "matplotlibrc").write_text(f"font.family: sans-serif, {CJK_FONT}\n")
     for path in FONTS.rglob("*"):
         path.chmod(0o755 if path.is_dir() else 0o644)
 

@@ -8,7 +8,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from sandbox_runtime.python.import_hooks import after_import
-from sandbox_runtime.python.output import charts, tables
+from sandbox_runtime.python.output import charts, fonts, tables
 from sandbox_runtime.python.output.mime_bundles import Bundle, build_bundle, encode_bundle, is_figure
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ class Displays:
         if self._shell.ipython is None:
             builtins.display = self.display  # type: ignore[attr-defined]
         after_import("matplotlib.axes", charts.record_boxes)
+        after_import("matplotlib.font_manager", fonts.add_fallback_fonts)
         after_import("matplotlib.pyplot", self._patch_pyplot)
         after_import("pandas", tables.show_as_in_a_notebook)
         after_import("plotly.io", self._patch_plotly)

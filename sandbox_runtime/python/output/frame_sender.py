@@ -57,6 +57,11 @@ class FrameSender:
         self._number = 0
         self._marks = LateMarks()
 
+    @property
+    def is_running(self) -> bool:
+        """True while a cell runs."""
+        return self._channel is not None
+
     def connect(self, control: socket.socket) -> None:
         """Set the socket to send to."""
         self._control = control

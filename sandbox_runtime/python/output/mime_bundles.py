@@ -9,6 +9,7 @@ from json import dumps, loads
 from typing import TYPE_CHECKING, Any, Final
 
 from sandbox_runtime.python.output.charts import CHART_MIME, describe_figure
+from sandbox_runtime.python.output.fonts import one_note_for_missing_characters
 from sandbox_runtime.python.output.tables import TABLE_MIME, describe_table
 
 if TYPE_CHECKING:
@@ -106,7 +107,8 @@ def plotly_bundle(value: Any) -> dict[str, Any]:
 def render_figure(figure: Any) -> bytes:
     """Render a matplotlib figure as PNG."""
     target = io.BytesIO()
-    figure.savefig(target, format="png", bbox_inches="tight")
+    with one_note_for_missing_characters():
+        figure.savefig(target, format="png", bbox_inches="tight")
     return target.getvalue()
 
 

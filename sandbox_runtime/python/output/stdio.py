@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sandbox_link.frames import Stream
 from sandbox_runtime.linux.syscalls import libc
 from sandbox_runtime.python.output.late_writes import WatchedWrite
+from sandbox_runtime.python.output.shared_descriptors import SharedDescriptors
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,15 +50,21 @@ _STARTS: Final = frozenset(
     {"subprocess.Popen", "os.system", "os.posix_spawn", "os.fork", "os.forkpty", "os.exec", "pty.spawn"}
 )
 """Audit events that come before the start of another program."""
+_USES: Final = frozenset({"open", "ctypes.dlsym", "ctypes.dlopen"})
+"""Audit events that come before user code writes to a descriptor itself."""
 
 
 class _RawStream(io.RawIOBase):
     """A byte stream that becomes frames, or in a forked child output on a descriptor."""
 
-    def __init__(self, sender: FrameSender, stream: Stream) -> None:
+    is_shared = False
+    """True while user code may write to the descriptor unseen. Output then goes there too, to keep the order."""
+
+    def __init__(self, sender: FrameSender, stream: Stream, descriptors: SharedDescriptors) -> None:
         super().__init__()
         self._sender = sender
         self._stream = stream
+        self._descriptors = descriptors
 
     def writable(self) -> bool:
         return True
@@ -73,6 +80,9 @@ class _RawStream(io.RawIOBase):
         if self._sender.is_in_child:
             return write_descriptor(int(self._stream), view)
         self._before_write()
+        if self.is_shared and self._sender.is_running:
+            self._sender.synchronize()
+            return self._descriptors.write(int(self._stream), view)
         self._sender.output(self._stream, view)
         return len(view)
 
@@ -81,8 +91,8 @@ class _RawStream(io.RawIOBase):
 
 
 class _RawStderr(_RawStream):
-    def __init__(self, sender: FrameSender, stdout: Any) -> None:
-        super().__init__(sender, Stream.STDERR)
+    def __init__(self, sender: FrameSender, stdout: Any, descriptors: SharedDescriptors) -> None:
+        super().__init__(sender, Stream.STDERR, descriptors)
         self._stdout = stdout
 
     def _before_write(self) -> None:
@@ -147,18 +157,23 @@ class Streams:
         self._holds_flushing = False
         self._late_cell: Callable[[], int] | None = None
         self._watched: list[WatchedWrite] = []
+        self._descriptors = SharedDescriptors(self._before_start, self._share)
+        self._has_c_code = False
         self._make()
 
     def _make(self) -> None:
-        self._stdout_buffer = _Buffer(_RawStream(self._sender, Stream.STDOUT), _BUFFER)
+        self._raw_stdout = _RawStream(self._sender, Stream.STDOUT, self._descriptors)
+        self._stdout_buffer = _Buffer(self._raw_stdout, _BUFFER)
         self.stdout = _text(self._stdout_buffer)
-        self.stderr = _text(_RawStderr(self._sender, self.stdout), write_through=True)
+        self._raw_stderr = _RawStderr(self._sender, self.stdout, self._descriptors)
+        self.stderr = _text(self._raw_stderr, write_through=True)
 
     def install(self, tick: Callable[[], None]) -> None:
         """Replace the process's streams. The flushing thread calls `tick` every 20 ms while a cell runs."""
         self._tick = tick
         builtins.input = _input
         sys.stdin = sys.__stdin__ = _NoInput()  # type: ignore[misc]  # code that captures output restores from these
+        self._descriptors.install()
         self.restore()
         sys.addaudithook(self._audit)
         os.register_at_fork(
@@ -172,6 +187,9 @@ class Streams:
         """Undo changes of an earlier cell to sys.stdout and sys.stderr."""
         if not (_is_usable(self.stdout) and _is_usable(self.stderr)):
             self._make()
+        self._descriptors.restore()
+        if self._raw_stdout.is_shared or self._has_c_code:
+            self._set_shared(is_shared=self._has_c_code)
         sys.stdout = sys.__stdout__ = self.stdout  # type: ignore[misc]
         sys.stderr = sys.__stderr__ = self.stderr  # type: ignore[misc]
 
@@ -270,12 +288,28 @@ class Streams:
         self._sender.release_if_running()
         self._tick()
 
-    def _audit(self, event: str, _arguments: Any) -> None:
-        if event in _STARTS and not self._sender.is_in_child:
+    def _audit(self, event: str, arguments: Any) -> None:
+        if event in _STARTS:
             self._before_start()
+        elif event in _USES:
+            self._descriptors.audit(event, arguments)
+
+    def _share(self, *, for_context: bool = False) -> None:
+        """Write to the descriptors themselves, because user code may do so unseen."""
+        if not self._sender.is_in_child:
+            self._has_c_code |= for_context
+            self._before_start()
+            self._set_shared(is_shared=True)
+
+    def _set_shared(self, *, is_shared: bool) -> None:
+        self._raw_stdout.is_shared = self._raw_stderr.is_shared = is_shared
+        with contextlib.suppress(ValueError, RuntimeError):
+            self.stdout.reconfigure(line_buffering=is_shared)
 
     def _before_start(self) -> None:
         """Send all output so far, because another program may write next."""
+        if self._sender.is_in_child:
+            return
         with contextlib.suppress(Exception):
             self.flush_replaced()
             self.flush()

@@ -1,7 +1,10 @@
 """Files, workspace and contexts against the scripted agent."""
 
 import datetime as dt
+import errno
+import os
 import types
+import unicodedata
 
 import pytest
 
@@ -19,6 +22,8 @@ from sandbox_client import (
     SearchReport,
     WorkspaceStatus,
 )
+from sandbox_client.transfer import folders
+from sandbox_client.transfer.local_tree import distinguishes_case, find_collisions, local_name_problem
 
 CONTENTS = {
     "empty": b"",
@@ -71,7 +76,7 @@ async def test_a_download_into_a_folder_keeps_its_name(agent, sandbox, tmp_path)
 
 async def test_an_upload_whose_digest_differs_is_reported(sandbox, tmp_path, monkeypatch):
     (tmp_path / "f").write_bytes(b"data")
-    monkeypatch.setattr("sandbox_client.file_transfer.hashlib", types.SimpleNamespace(sha256=FixedDigest))
+    monkeypatch.setattr("sandbox_client.transfer.files.hashlib", types.SimpleNamespace(sha256=FixedDigest))
     with pytest.raises(DataCorrupted):
         await sandbox.files.upload(tmp_path / "f")
 
@@ -164,7 +169,41 @@ async def test_a_folder_of_small_and_large_files_goes_there_and_back_with_progre
 
 
 async def test_a_hostile_name_is_not_fetched_to_a_place_outside(agent, sandbox, tmp_path):
-    agent.files["../evil"] = b"1"
-    with pytest.raises(InvalidArgument):
+    agent.files |= {"../evil": b"1", "good": b"2"}
+    report = await sandbox.files.download_tree(".", tmp_path / "out")
+    assert [failure.path for failure in report.failed] == ["../evil"]
+    assert "cannot be the name of a local file" in report.failed[0].reason
+    assert [path.name for path in tmp_path.rglob("*")] == ["out", "good"]
+
+
+async def test_an_error_that_concerns_every_file_is_raised(agent, sandbox, tmp_path, monkeypatch):
+    agent.files |= {"a": b"1", "b": b"2"}
+
+    def fail(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(folders, "write_small", fail)
+    with pytest.raises(OSError, match="No space left"):
         await sandbox.files.download_tree(".", tmp_path / "out")
-    assert not (tmp_path / "evil").exists()
+    with pytest.raises(NotADirectoryError, match="is not a folder"):
+        await sandbox.files.upload_tree(tmp_path / "none")
+
+
+@pytest.mark.parametrize(
+    "name", ["CON", "con.txt", "a/LPT1", "a:b", "back\\slash", "question?", "line\nbreak", "dot.", "space ", "x\0y"]
+)
+def test_names_that_windows_does_not_allow_are_refused_there(name):
+    assert local_name_problem(name, is_windows=True)
+    assert bool(local_name_problem(name, is_windows=False)) == ("\0" in name)
+
+
+@pytest.mark.parametrize("name", ["../a", "a/../b", "/a", "a//b", ".", "a/."])
+def test_names_that_leave_the_folder_are_refused_everywhere(name):
+    assert local_name_problem(name, is_windows=False) == "it cannot be the name of a local file"
+
+
+def test_names_that_differ_in_case_or_accents_alone_collide_where_that_does_not_count(tmp_path):
+    nfc, nfd = unicodedata.normalize("NFC", "d/\u00e9"), unicodedata.normalize("NFD", "D/\u00e9")
+    assert find_collisions(["A", "b", "a", nfc, nfd, "ss"]) == {"a": "A", nfd: nfc}
+    assert distinguishes_case(tmp_path) == ((tmp_path / "x").write_text("") == 0 and not (tmp_path / "X").exists())
+    assert [path.name for path in tmp_path.iterdir()] == ["x"]

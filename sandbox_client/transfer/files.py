@@ -131,7 +131,7 @@ class FileTransfers:
         *,
         on_progress: Callable[[int, int], object] | None = None,
     ) -> Path:
-        """Download a file. The local file is replaced only when all bytes have arrived.
+        """Download a file. The local file is replaced only when all bytes have arrived. Execute bits are kept.
 
         Args:
             path: The file in the workspace.
@@ -144,13 +144,13 @@ class FileTransfers:
         target = Path(local) if local is not None else Path(Path(str(path)).name)
         if await asyncio.to_thread(target.is_dir):
             target = target / Path(str(path)).name
-        total = 0
+        total = mode = 0
 
         def set_total(info: FileInfo) -> None:
-            nonlocal total
-            total = info.size
+            nonlocal total, mode
+            total, mode = info.size, info.mode
 
-        descriptor, partial = await asyncio.to_thread(tempfile.mkstemp, dir=target.parent, prefix=f".{target.name}.")
+        descriptor, partial = await asyncio.to_thread(tempfile.mkstemp, dir=target.parent, prefix=".download-")
         try:
             with os.fdopen(descriptor, "wb", buffering=0) as file:
                 async with _BackgroundWriter(file) as writer:
@@ -159,7 +159,7 @@ class FileTransfers:
                         await writer.write(chunk)
                         if on_progress:
                             on_progress(writer.size, max(total, writer.size))
-            await asyncio.to_thread(publish, partial, target)
+            await asyncio.to_thread(publish, partial, target, mode)
         except BaseException:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(partial)  # noqa: PTH108 - a str from mkstemp
@@ -250,12 +250,18 @@ class _BackgroundWriter:
             view = view[self._file.write(view) :]
 
 
-def publish(partial: str, target: Path) -> None:
-    """Give a complete file from mkstemp ordinary permissions and its final name."""
+def publish(partial: str, target: Path, mode: int) -> None:
+    """Give a complete file from mkstemp ordinary permissions and its final name.
+
+    Args:
+        partial: The file.
+        target: Its final name.
+        mode: Permission bits in the sandbox. If its owner may execute it there, it may be executed here.
+    """
     mask = os.umask(0)
     os.umask(mask)
     # mkstemp creates files that only the owner can read.
-    os.chmod(partial, 0o666 & ~mask)  # noqa: PTH101 - a str from mkstemp
+    os.chmod(partial, (0o777 if mode & 0o100 else 0o666) & ~mask)  # noqa: PTH101 - a str from mkstemp
     os.replace(partial, target)  # noqa: PTH105 - same
 
 

@@ -1,0 +1,1 @@
+"""Moves files and whole folders between this machine and a sandbox."""

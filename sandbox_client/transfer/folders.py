@@ -1,0 +1,250 @@
+"""Lists folders, and uploads and downloads them, several files at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from sandbox_client.errors import NotFound, SandboxError
+from sandbox_client.models.file_info import FileInfo, read_file_info
+from sandbox_client.models.readable import Listing
+from sandbox_client.models.workspace_status import FileFailure
+from sandbox_client.transfer.files import FileTransfers
+from sandbox_client.transfer.local_tree import (
+    TotalProgress,
+    describe_local,
+    distinguishes_case,
+    find_collisions,
+    list_local,
+    local_name_problem,
+    make_folder,
+    read_small,
+    write_small,
+)
+from sandbox_client.transport.requests import checked_path
+from sandbox_proto.v1 import file_pb2
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
+    from pathlib import PurePosixPath
+
+MAX_CONCURRENT_FILES: Final = 16
+MAX_BUFFERED_SIZE: Final = 1 << 20
+"""Bytes of the largest file that is read into memory as a whole. Larger files are streamed."""
+_MAX_DEPTH: Final = 4096
+_PAGE_SIZE: Final = 1_000
+"""Entries that one call lists."""
+_NOT_UTF8: Final = "its name is not UTF-8: rename it in the sandbox"
+
+
+_ESCAPED_BYTE: Final = re.compile(r"\\udc[89a-f][0-9a-f]")
+"""A byte of a name that is not UTF-8, as an agent lists it."""
+_ONE_FILE: Final = frozenset(
+    {
+        "ALREADY_EXISTS",
+        "DIGEST_MISMATCH",
+        "FILE_CHANGED",
+        "FILE_NOT_FOUND",
+        "FILE_TOO_LARGE",
+        "INVALID_ARGUMENT",
+        "IO_ERROR",
+        "IS_A_DIRECTORY",
+        "NOT_A_DIRECTORY",
+        "NOT_A_FILE",
+        "PATH_OUTSIDE_WORKSPACE",
+        "PERMISSION_DENIED",
+    }
+)
+"""Reasons of errors that say nothing about the other files."""
+
+
+@dataclass(frozen=True, slots=True)
+class TreeReport:
+    """Result of the transfer of a folder.
+
+    Attributes:
+        files: Number of files that were transferred.
+        bytes: Bytes of all those files.
+        skipped: Paths that are neither regular files nor folders: symlinks, devices, sockets.
+        failed: Files and folders that could not be transferred, and why. All others were.
+    """
+
+    files: int
+    bytes: int
+    skipped: tuple[str, ...] = ()
+    failed: tuple[FileFailure, ...] = ()
+
+
+class DirectoryTransfers(FileTransfers):
+    """The methods of `AsyncFiles` that list and transfer whole folders."""
+
+    async def list(self, path: str | PurePosixPath = ".", *, depth: int = 1) -> list[FileInfo]:
+        """List a folder's entries, sorted by path.
+
+        Args:
+            path: The folder.
+            depth: Levels to list; 1 for the folder's own entries.
+        """
+        request = file_pb2.ListFilesRequest(path=checked_path(path), depth=depth, page_size=_PAGE_SIZE)
+        pages = self._connection.pages(self._connection.file.List, request)
+        return Listing([read_file_info(entry) async for page in pages for entry in page.files])
+
+    async def upload_tree(
+        self,
+        local: str | os.PathLike[str],
+        path: str | PurePosixPath = ".",
+        *,
+        on_progress: Callable[[int, int], object] | None = None,
+    ) -> TreeReport:
+        """Upload a local folder's content, several files at a time. Other files in the workspace stay.
+
+        A file that cannot be read, sent or written is named in the report's `failed`; the others arrive.
+
+        Args:
+            local: The folder on this machine. Symlinks in it are skipped and listed in the report.
+            path: The folder in the workspace; its root by default.
+            on_progress: Called with the bytes sent and the total bytes.
+
+        Raises:
+            OSError: The local folder cannot be read.
+            SandboxError: An error that concerns all files, such as a full disk or a lost session.
+        """
+        found = await asyncio.to_thread(list_local, Path(local))
+        progress = TotalProgress(sum(size for _, _, size in found.files), on_progress)
+
+        async def upload(item: tuple[Path, str, int]) -> None:
+            source, name, size = item
+            target = f"{path}/{name}"
+            if size > MAX_BUFFERED_SIZE:
+                await self.upload(source, target, on_progress=progress.for_file())
+                return
+            content, mode = await asyncio.to_thread(read_small, source)
+            await self.write(target, content, mode=mode)
+            progress.for_file()(len(content), len(content))
+
+        failed = await _for_each(found.files, upload, lambda item: item[1])
+        every = (*found.failed, *failed)
+        return TreeReport(len(found.files) - len(failed), progress.done, tuple(found.skipped), every)
+
+    async def download_tree(
+        self,
+        path: str | PurePosixPath,
+        local: str | os.PathLike[str],
+        *,
+        on_progress: Callable[[int, int], object] | None = None,
+    ) -> TreeReport:
+        """Download a folder's content, several files at a time. Other files in the local folder stay.
+
+        Files that may be executed in the sandbox may be executed here. A file that cannot be read, or whose name is
+        not possible here, is named in the report's `failed`; the others arrive.
+
+        Args:
+            path: The folder in the workspace; `.` is the whole workspace.
+            local: The folder on this machine, which is created if it does not exist.
+            on_progress: Called with the bytes received and the total bytes.
+
+        Raises:
+            OSError: The local folder cannot be written.
+            SandboxError: An error that concerns all files, such as a lost session.
+        """
+        base = Path(local)
+        entries = [(_below(str(path), entry.path), entry) for entry in await self.list(path, depth=_MAX_DEPTH)]
+        await asyncio.to_thread(base.mkdir, parents=True, exist_ok=True)
+        failed = await self._find_impossible(entries, base)
+        lost = {failure.path for failure in failed}
+        # What is in a folder that failed is not named again.
+        entries = [(name, entry) for name, entry in entries if not _is_lost(entry.path, lost)]
+        files = [(name, entry) for name, entry in entries if entry.type == "file"]
+        progress = TotalProgress(sum(entry.size for _, entry in files), on_progress)
+
+        async def download(item: tuple[str, FileInfo]) -> None:
+            name, entry = item
+            if entry.size > MAX_BUFFERED_SIZE:
+                await self.download(entry.path, base / name, on_progress=progress.for_file())
+                return
+            content = await self.read(entry.path)
+            await asyncio.to_thread(write_small, base / name, content, entry.mode)
+            progress.for_file()(len(content), len(content))
+
+        failed_files = await _for_each(files, download, lambda item: item[1].path)
+        skipped = tuple(entry.path for _, entry in entries if entry.type not in ("file", "directory"))
+        every = (*failed, *failed_files)
+        return TreeReport(len(files) - len(failed_files), progress.done, skipped, every)
+
+    async def _find_impossible(self, entries: Sequence[tuple[str, FileInfo]], base: Path) -> Sequence[FileFailure]:
+        """Create the folders. Return what cannot be on this machine, and the folders that cannot be read."""
+        collisions: dict[str, str] = {}
+        if not await asyncio.to_thread(distinguishes_case, base):
+            collisions = find_collisions(name for name, _ in entries)
+        failed = []
+        lost: set[str] = set()
+        for name, entry in entries:
+            if _is_lost(entry.path, lost):
+                continue
+            reason = local_name_problem(name)
+            if name in collisions:
+                reason = f"here it would be the same file as {collisions[name]}: rename one of them in the sandbox"
+            elif not reason and entry.type == "directory":
+                # A file is asked for anyway.
+                if _ESCAPED_BYTE.search(name) and not await self._exists(entry.path):
+                    reason = _NOT_UTF8
+                else:
+                    reason = await asyncio.to_thread(make_folder, base / name)
+            if reason:
+                failed.append(FileFailure(entry.path, reason))
+                lost.add(entry.path)
+        return failed
+
+    async def _exists(self, path: str) -> bool:
+        try:
+            await self._connection.unary(
+                self._connection.file.Stat, file_pb2.StatRequest(path=checked_path(path)), repeatable=True
+            )
+        except NotFound:
+            return False
+        return True
+
+
+def _is_lost(path: str, lost: set[str]) -> bool:
+    return bool(lost) and (path in lost or any(path.startswith(f"{folder}/") for folder in lost))
+
+
+async def _for_each(
+    items: Iterable[Any], work: Callable[[Any], Awaitable[None]], name: Callable[[Any], str]
+) -> list[FileFailure]:
+    """Process the items, MAX_CONCURRENT_FILES at a time. Returns those that failed.
+
+    An error that concerns all items cancels the others and is raised.
+    """
+    waiting = iter(items)
+    failed: list[FileFailure] = []
+
+    async def worker() -> None:
+        for item in waiting:
+            try:
+                await work(item)
+            except OSError as error:
+                failed.append(FileFailure(name(item), describe_local(error)))
+            except SandboxError as error:
+                if error.reason not in _ONE_FILE:
+                    raise
+                is_not_utf8 = isinstance(error, NotFound) and _ESCAPED_BYTE.search(name(item))
+                failed.append(FileFailure(name(item), _NOT_UTF8 if is_not_utf8 else str(error)))
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(MAX_CONCURRENT_FILES):
+                group.create_task(worker())
+    except BaseExceptionGroup as errors:
+        raise errors.exceptions[0] from None
+    return failed
+
+
+def _below(top: str, path: str) -> str:
+    """Return a listed path relative to the listed folder."""
+    prefix = "/".join(part for part in top.split("/") if part not in ("", "."))
+    return path.removeprefix(f"{prefix}/") if prefix else path
