@@ -222,6 +222,7 @@ class ConnectionGuard:
         self._next_look = None
         now, limits = self._clock(), self._limits
         connections = list(_connections(self._ports))
+        has_new = any(each not in self._seen for each in connections)
         self._seen = {each: self._seen.get(each, now) for each in connections}
         peers = {each.peer for each in connections}
         self._callers &= peers
@@ -231,7 +232,10 @@ class ConnectionGuard:
             for each in choose_excess(on_port, self._callers, limits, now):
                 _shut_down(each)
         strangers = [seen for each, seen in self._seen.items() if each.peer not in self._callers]
-        if strangers:
+        if has_new:
+            # Others may have arrived that gRPC has not accepted yet.
+            self._look_after(5 * PAUSE)
+        elif strangers:
             self._look_after(max(min(strangers) + limits.stranger_seconds - now, 1.0))
 
 
