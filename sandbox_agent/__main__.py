@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
+import ctypes
 import logging
 import os
 import signal
@@ -12,6 +14,7 @@ import sys
 from sandbox_agent.server.logs import set_up_logs
 from sandbox_agent.server.settings import Settings, SettingsError, read_settings
 
+_M_ARENA_MAX = -8
 _DESCRIPTION = """\
 The agent of a sandbox. It runs code, commands and file operations for clients (gRPC with TLS and a bearer token), and
 the operator controls it (gRPC with mutual TLS). It needs a runtime (`sandbox-runtime`) that uses the same link folder.
@@ -61,6 +64,12 @@ def _require_tls13() -> None:
     os.environ["GRPC_SSL_CIPHER_SUITES"] = "ECDHE-PSK-AES128-CBC-SHA"
 
 
+def _limit_arenas() -> None:
+    """Let all threads share two heaps. With glibc's default, each keeps what a flood of connections once needed."""
+    with contextlib.suppress(AttributeError, OSError):
+        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 2)
+
+
 def _start_tracing() -> None:
     from sandbox_proto import tracing  # noqa: PLC0415 - as in _serve
 
@@ -73,15 +82,18 @@ def _start_tracing() -> None:
 
 async def _serve(settings: Settings) -> int:
     _require_tls13()
+    _limit_arenas()
     # gRPC must be imported after that. --help does not need it and would have to wait.
     try:
         from sandbox_agent.app import Agent, StartError  # noqa: PLC0415
+        from sandbox_agent.server.connection_limits import raise_descriptor_limit  # noqa: PLC0415 - as above
     except ModuleNotFoundError as error:
         from sandbox_proto.extras import install_command  # noqa: PLC0415 - only if the [agent] extra is missing
 
         sys.stderr.write(f"sandbox-agent: the package {error.name} is not installed. Run: {install_command('agent')}\n")
         return 1
 
+    raise_descriptor_limit()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

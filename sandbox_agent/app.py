@@ -15,6 +15,7 @@ from grpc_health.v1.health import aio as async_health  # type: ignore[attr-defin
 
 from sandbox_agent.executions.registry import ExecutionRegistry
 from sandbox_agent.processes.registry import BackgroundRegistry
+from sandbox_agent.server.connection_limits import GRPC_OPTIONS, ConnectionGuard
 from sandbox_agent.server.http_endpoints import HttpEndpoints, render_metrics
 from sandbox_agent.server.interceptors import ClientInterceptor, OperatorInterceptor
 from sandbox_agent.server.link_spans import TracedRuntime
@@ -39,7 +40,7 @@ from sandbox_proto.v1 import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Mapping
     from pathlib import Path
 
     from sandbox_agent.executions.events import CellEvent, CommandEvent
@@ -49,27 +50,8 @@ if TYPE_CHECKING:
     from sandbox_link.protocol import Runtime
     from sandbox_proto.v1.session_pb2 import WorkspaceBinding
 
-MAX_MESSAGE: Final = 4 << 20
-MAX_FRAME: Final = 1 << 20
-"""Bytes of an HTTP/2 frame. gRPC's default is 16 KiB; with this limit a chunk of a file is one frame."""
 STOP_GRACE: Final = 5.0
 """Seconds that running calls get to end at SIGTERM."""
-OPTIONS: Final[Sequence[tuple[str, Any]]] = (
-    ("grpc.max_send_message_length", MAX_MESSAGE),
-    ("grpc.max_receive_message_length", MAX_MESSAGE),
-    ("grpc.max_concurrent_streams", 512),
-    ("grpc.http2.max_frame_size", MAX_FRAME),
-    ("grpc.so_reuseport", 0),
-    # A half-open connection is detected within 30 s. Executions continue without their client.
-    ("grpc.keepalive_time_ms", 20_000),
-    ("grpc.keepalive_timeout_ms", 10_000),
-    # gRPC waits this long for the answer to a ping, and its default is a minute.
-    ("grpc.http2.ping_timeout_ms", 10_000),
-    ("grpc.keepalive_permit_without_calls", 1),
-    ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
-    ("grpc.http2.max_ping_strikes", 0),
-)
-
 _log = logging.getLogger(__name__)
 
 
@@ -105,6 +87,7 @@ class Agent:
         )
         self._http = HttpEndpoints(self._is_ready, self._metrics)
         self._servers: list[grpc.aio.Server] = []
+        self._guard = ConnectionGuard()
         self._preloading: asyncio.Task[None] | None = None
 
     @property
@@ -130,6 +113,8 @@ class Agent:
             await self._http.start(settings.listen_address, settings.health_port)
         except OSError as error:
             raise StartError(f"cannot listen on the health port {settings.health_port}: {error}") from error
+        for port in (self.grpc_port, self.control_port, self.health_port):
+            self._guard.watch(port)
         ports = {"grpc_port": self.grpc_port, "control_port": self.control_port, "health_port": self.health_port}
         if settings.ready_file is not None:
             _write_ready_file(settings.ready_file, ports)
@@ -151,6 +136,7 @@ class Agent:
         await self._processes.close()
         await self._gate.close()
         await self._http.close()
+        self._guard.close()
         await self._link.close()
 
     async def _refuse_calls(self) -> None:
@@ -167,7 +153,7 @@ class Agent:
         return render_metrics(session.stored if session is not None else None)
 
     def _client_server(self) -> grpc.aio.Server:
-        server = grpc.aio.server(interceptors=[ClientInterceptor(self._gate)], options=OPTIONS)
+        server = grpc.aio.server(interceptors=[ClientInterceptor(self._gate, self._guard.admit)], options=GRPC_OPTIONS)
         servicers: list[tuple[Any, Any]] = [
             (
                 interpreter_pb2_grpc.add_InterpreterServiceServicer_to_server,
@@ -188,7 +174,7 @@ class Agent:
         return server
 
     def _control_server(self) -> grpc.aio.Server:
-        server = grpc.aio.server(interceptors=[OperatorInterceptor()], options=OPTIONS)
+        server = grpc.aio.server(interceptors=[OperatorInterceptor(self._guard.admit)], options=GRPC_OPTIONS)
         add: Any = session_pb2_grpc.add_SessionServiceServicer_to_server
         add(self._sessions, server)
         return server

@@ -48,6 +48,8 @@ AGENT_REASONS: Final = frozenset(
         "REQUEST_ID_REUSED",
         "STORAGE_UNAVAILABLE",
         "WORKSPACE_CONFLICT",
+        "FILES_NOT_SAVED",
+        "DRAIN_TIMEOUT",
     }
 )
 """Reasons that only the agent may give: on some, clients start another session or assume that a call did not run."""

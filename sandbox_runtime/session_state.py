@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from sandbox_link.frames import MAX_JSON
 from sandbox_link.protocol import OperationError, invalid
+from sandbox_runtime.linux.seccomp import Sockets
 from sandbox_runtime.settings import Limits
 
 if TYPE_CHECKING:
@@ -62,12 +63,27 @@ class SessionState:
             message = f"`env` makes the environment larger than {_MAX_ENVIRONMENT} bytes of JSON; use a file instead"
             raise invalid("env", message)
 
+    @property
+    def sockets(self) -> Sockets:
+        """The sockets that user code may open.
+
+        Code of a local session runs as the laptop's user, who may open any. Only egress None applies there too.
+        """
+        if self.limits.deny_network:
+            return Sockets.UNIX
+        return Sockets.INTERNET if self.is_in_container else Sockets.ANY
+
+    @property
+    def is_in_container(self) -> bool:
+        """True if the user id has no processes but those of this session."""
+        return os.getpid() == 1 and os.getuid() != 0
+
     def process_limit(self) -> int:
         """Return RLIMIT_NPROC for children, or 0 for none.
 
         The limit counts the user's processes on the whole machine. It is therefore set only in a container.
         """
-        return self.limits.processes if os.getpid() == 1 and os.getuid() != 0 else 0
+        return self.limits.processes if self.is_in_container else 0
 
     def resolve_cwd(self, cwd: str) -> Path:
         """Return a working directory inside the workspace.

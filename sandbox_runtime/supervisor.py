@@ -161,7 +161,7 @@ class Supervisor:
             "argv": [str(installation.program), "--lsp", "--stdio"],
             "env": environment,
             "cwd": str(folder),
-            "deny_network": self._state.limits.deny_network,
+            "sockets": self._state.sockets,
             "processes": self._state.process_limit(),
         }
         return self._plain.spawn(request, descriptors)

@@ -50,6 +50,10 @@ class FaultyStore:
         self.count = 0
         self.log: list[tuple[str, str]] = []
 
+    @property
+    def max_object_bytes(self) -> int:
+        return self._store.max_object_bytes
+
     def fail_after(self, calls: int | None, fault: Fault = Fault.BEFORE, *, only: str = "") -> None:
         """Start counting again."""
         self._calls, self._fault, self._only, self.count = calls, fault, only, 0

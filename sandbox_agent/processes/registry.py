@@ -12,6 +12,7 @@ from sandbox_agent.executions.requests import check_same_request
 from sandbox_agent.processes.output_ring import CAPACITY
 from sandbox_agent.processes.process import MAX_COMMAND, BackgroundProcess, Start
 from sandbox_agent.runtime_values import read_boolean, read_integer, read_objects, read_text
+from sandbox_agent.storage.timeouts import time_limit
 from sandbox_link.frames import FrameError
 from sandbox_link.protocol import OperationError
 from sandbox_proto.v1 import types_pb2
@@ -155,7 +156,8 @@ class BackgroundRegistry:
 
     async def _adopt(self, session: BoundSession) -> None:
         try:
-            answer = await session.runtime.call("process.list", {})
+            async with time_limit():
+                answer = await session.runtime.call("process.list", {})
             found = [read_found(value) for value in read_objects(answer, "processes", _MAX_ADOPTED)]
         except (OperationError, FrameError) as error:
             _log.warning("background processes could not be listed: %s", error)

@@ -20,7 +20,7 @@ from sandbox_proto import tracing
 from sandbox_proto.chunks import decode_write_request
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from sandbox_agent.session.gate import SessionGate
 
@@ -30,17 +30,29 @@ WATCHING: Final = frozenset({"/sandbox.v1.FileService/Watch"})
 _DECODERS: Final = {"/sandbox.v1.FileService/Write": decode_write_request}
 """Decoders that replace protobuf's own, by method."""
 _BEARER: Final = "bearer "
+_MALFORMED: Final = object()
+"""In place of a request that could not be decoded."""
 
 Context = grpc.aio.ServicerContext[Any, Any]
 Check = Callable[[Context], OperationError | None]
 Guard = Callable[[Context], AbstractContextManager[None]]
+Admit = Callable[[str], None]
+"""Gets the peer of an authenticated call, as gRPC writes it."""
 
 
 class ClientInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in the stubs only
-    """The interceptor of the clients' port."""
+    """The interceptor of the clients' port.
 
-    def __init__(self, gate: SessionGate) -> None:
+    It checks the token before gRPC reads the request, so a stranger's messages never fill the agent's memory.
+
+    Args:
+        gate: Knows the token.
+        admit: Called with the peer of each authenticated call.
+    """
+
+    def __init__(self, gate: SessionGate, admit: Admit) -> None:
         self._gate = gate
+        self._admit = admit
         # gRPC intercepts each call, always with the same handler for a method.
         self._guarded: dict[str, tuple[object, grpc.RpcMethodHandler[Any, Any]]] = {}
 
@@ -53,25 +65,24 @@ class ClientInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  
         method = handler_call_details.method
         if method.startswith(OPEN_PREFIX):
             return handler
+        if not self._is_authenticated(handler_call_details.invocation_metadata or ()):
+            return _REFUSING
         known = self._guarded.get(method)
         if handler is not None and known is not None and known[0] is handler:
             return known[1]
         # Watching is not work: the session may become idle meanwhile, and a drain does not wait for it.
         enter = contextlib.nullcontext if method in WATCHING else self._gate.activity
-        guarded = guard_handler(handler, method, self._check, _with_span(enter, method))
+        guarded = guard_handler(handler, method, self._note_caller, _with_span(enter, method))
         if handler is not None:
             self._guarded[method] = (handler, guarded)
         return guarded
 
-    def _check(self, context: Context) -> OperationError | None:
-        values = [value for name, value in context.invocation_metadata() or () if name == "authorization"]
-        if len(values) == 1 and self._is_session_token(values[0]):
-            return None
-        return OperationError(
-            "UNAUTHENTICATED",
-            "UNAUTHENTICATED",
-            "the call has no valid access token: read it from the session's access Secret again",
-        )
+    def _is_authenticated(self, metadata: Iterable[tuple[str, str | bytes]]) -> bool:
+        values = [value for name, value in metadata if name == "authorization"]
+        return len(values) == 1 and self._is_session_token(values[0])
+
+    def _note_caller(self, context: Context) -> None:
+        self._admit(context.peer())
 
     def _is_session_token(self, value: str | bytes) -> bool:
         if not isinstance(value, str) or value[: len(_BEARER)].lower() != _BEARER:
@@ -81,7 +92,14 @@ class ClientInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  
 
 
 class OperatorInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in the stubs only
-    """The interceptor of the control port."""
+    """The interceptor of the control port.
+
+    Args:
+        admit: Called with the peer of each authenticated call.
+    """
+
+    def __init__(self, admit: Admit) -> None:
+        self._admit = admit
 
     async def intercept_service(  # noqa: D102 - inherited
         self,
@@ -90,15 +108,24 @@ class OperatorInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
     ) -> grpc.RpcMethodHandler[Any, Any]:
         handler = await continuation(handler_call_details)
         method = handler_call_details.method
-        return guard_handler(handler, method, _check_operator, _with_span(contextlib.nullcontext, method))
+        return guard_handler(handler, method, self._check, _with_span(contextlib.nullcontext, method))
+
+    def _check(self, context: Context) -> OperationError | None:
+        if list(context.auth_context().get("x509_common_name", ())) == [OPERATOR_NAME]:
+            self._admit(context.peer())
+            return None
+        return OperationError(
+            "UNAUTHENTICATED", "UNAUTHENTICATED", "only the operator may call this port: use the session's own port"
+        )
 
 
-def _check_operator(context: Context) -> OperationError | None:
-    if list(context.auth_context().get("x509_common_name", ())) == [OPERATOR_NAME]:
-        return None
-    return OperationError(
-        "UNAUTHENTICATED", "UNAUTHENTICATED", "only the operator may call this port: use the session's own port"
-    )
+async def _refuse_stranger(_requests: Any, context: Context) -> None:
+    message = "the call has no valid access token: read it from the session's access Secret again"
+    await abort(context, OperationError("UNAUTHENTICATED", "UNAUTHENTICATED", message))
+
+
+# As for a stream of requests: for any other kind gRPC would read the whole message first.
+_REFUSING: Final = grpc.stream_stream_rpc_method_handler(_refuse_stranger)
 
 
 def _with_span(enter: Callable[[], AbstractContextManager[None]], method: str) -> Guard:
@@ -142,7 +169,37 @@ def guard_handler(
     wrap = _guard_stream if handler.response_streaming else _guard_unary
     wrapped: Any = wrap(behaviour, method, check, guard)
     decode = _DECODERS.get(method, handler.request_deserializer)
+    decode = _decode_in_stream(decode) if handler.request_streaming else _decode_or_mark(decode)
     return make(wrapped, decode, _pass_bytes(handler.response_serializer))
+
+
+def _decode_or_mark(decode: Any) -> Callable[[bytes], Any]:
+    """Return a decoder that returns _MALFORMED for a message that is none: gRPC would answer an error with UNKNOWN."""
+
+    def decoder(data: bytes) -> Any:
+        try:
+            return decode(data)
+        except Exception:  # noqa: BLE001 - whatever a decoder raises, the message is at fault
+            return _MALFORMED
+
+    return decoder
+
+
+def _decode_in_stream(decode: Any) -> Callable[[bytes], Any]:
+    """Return a decoder for messages that the method itself reads. There an error has the usual way."""
+
+    def decoder(data: bytes) -> Any:
+        try:
+            return decode(data)
+        except Exception as error:
+            raise _malformed() from error
+
+    return decoder
+
+
+def _malformed() -> OperationError:
+    message = "the request is not a message of this method: use the protocol's .proto files of the agent's version"
+    return OperationError("INVALID_ARGUMENT", "INVALID_ARGUMENT", message)
 
 
 def _pass_bytes(serialize: Any) -> Callable[[Any], bytes]:
@@ -156,7 +213,7 @@ def _pass_bytes(serialize: Any) -> Callable[[Any], bytes]:
 
 def _guard_unary(behaviour: Any, method: str, check: Check, guard: Guard) -> Callable[[Any, Context], Awaitable[Any]]:
     async def call(request: Any, context: Context) -> Any:
-        refusal = check(context)
+        refusal = check(context) or (_malformed() if request is _MALFORMED else None)
         if refusal is not None:
             await abort(context, refusal)
         with guard(context):
@@ -170,7 +227,7 @@ def _guard_unary(behaviour: Any, method: str, check: Check, guard: Guard) -> Cal
 
 def _guard_stream(behaviour: Any, method: str, check: Check, guard: Guard) -> Callable[[Any, Context], Any]:
     async def call(request: Any, context: Context) -> AsyncIterator[Any]:
-        refusal = check(context)
+        refusal = check(context) or (_malformed() if request is _MALFORMED else None)
         if refusal is not None:
             await abort(context, refusal)
         with guard(context):

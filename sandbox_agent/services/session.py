@@ -13,6 +13,7 @@ from sandbox_agent.session.gate import State
 from sandbox_agent.session.limits import read_binding
 from sandbox_agent.session.startup_restore import RestorePhase
 from sandbox_link.protocol import OperationError, invalid
+from sandbox_link.validation import shorten
 from sandbox_proto.v1 import session_pb2, session_pb2_grpc, workspace_pb2
 
 if TYPE_CHECKING:
@@ -32,6 +33,9 @@ STATUS_TIMEOUT: Final = 10.0
 """Seconds that the status of the workspace may take."""
 STATUS_TIMEOUT_WITHOUT_CREDENTIALS: Final = 1.0
 """The same while storage waits for credentials: the operator, which sends them, waits for this answer first."""
+CANCEL_TIMEOUT: Final = 10.0
+"""Seconds that a drain may take to stop when its time limit is over."""
+_MAX_SHOWN: Final = 200
 LAST_PUSH_RETRY: Final = 1.0
 """Seconds between two attempts of the last push."""
 _STATE: Final = {
@@ -82,14 +86,20 @@ class SessionServicer(session_pb2_grpc.SessionServiceServicer):
 
     async def Drain(self, request: session_pb2.DrainRequest, _context: Context) -> session_pb2.SessionDescription:
         session = self._gate.require_uid(request.session_uid)
-        grace = duration_seconds(request.grace)
-        if not 0 <= grace < float("inf"):
-            raise invalid("grace", "grace must not be negative")
+        grace, limit = (_read_seconds(request, name) for name in ("grace", "time_limit"))
         # A task of its own: it continues if the operator gives up, and a repeated call joins it.
         if self._drain is None or (self._drain.done() and self._gate.state is not State.DRAINED):
-            self._drain = asyncio.create_task(self._drain_session(session, grace))
+            self._drain = asyncio.create_task(
+                self._drain_session(session, grace, require_all=request.require_all_files)
+            )
             self._drain.add_done_callback(_log_drain)
-        await asyncio.shield(self._drain)
+        draining = self._drain
+        if not (await asyncio.wait({draining}, timeout=limit or None))[0]:
+            draining.cancel()
+            await asyncio.wait({draining}, timeout=CANCEL_TIMEOUT)
+            message = f"the session was not saved within {limit:g} s: try again, or end it without its latest changes"
+            raise OperationError("DEADLINE_EXCEEDED", "DRAIN_TIMEOUT", message)
+        await draining
         return await self._describe()
 
     async def Describe(self, request: session_pb2.DescribeRequest, _context: Context) -> session_pb2.SessionDescription:
@@ -121,12 +131,12 @@ class SessionServicer(session_pb2_grpc.SessionServiceServicer):
             self._drain.cancel()
             await asyncio.gather(self._drain, return_exceptions=True)
 
-    async def _drain_session(self, session: BoundSession, grace: float) -> None:
+    async def _drain_session(self, session: BoundSession, grace: float, *, require_all: bool) -> None:
         gate = self._gate
         gate.state = State.DRAINING
         saving = session.stored.autosave if session.stored is not None else None
         try:
-            await self._finish_and_push(session, grace)
+            await self._finish_and_push(session, grace, require_all=require_all)
         except BaseException:
             gate.state = State.BOUND
             if saving is not None:
@@ -134,7 +144,7 @@ class SessionServicer(session_pb2_grpc.SessionServiceServicer):
             raise
         gate.state = State.DRAINED
 
-    async def _finish_and_push(self, session: BoundSession, grace: float) -> None:
+    async def _finish_and_push(self, session: BoundSession, grace: float, *, require_all: bool) -> None:
         gate = self._gate
         end = time.monotonic() + grace
         phase = await gate.restoration.wait(grace)
@@ -146,7 +156,12 @@ class SessionServicer(session_pb2_grpc.SessionServiceServicer):
             _log.warning("work continues after the grace period of a drain", extra={"active": gate.active})
         # After a failed restore no call was accepted, and a push would replace the stored workspace with a part.
         if session.stored is not None and phase is RestorePhase.DONE:
-            await _push_last(session, session.stored)
+            done = await _push_last(session, session.stored)
+            if require_all and done.failed:
+                raise _not_saved(done)
+            if session.variables is not None:
+                # After the files, as the variables belong to their commit.
+                await session.variables.save()
 
     async def _save_last(self, session: BoundSession, stored: Workspace, grace: float) -> None:
         if self._drain is not None:
@@ -157,6 +172,8 @@ class SessionServicer(session_pb2_grpc.SessionServiceServicer):
         while True:
             try:
                 await _push_last(session, stored)
+                if session.variables is not None:
+                    await session.variables.save()
             except OperationError as error:
                 _log.warning("the last push failed", extra={"reason": error.reason, "error": error.message})
                 if error.reason == "RUNTIME_UNAVAILABLE":
@@ -209,7 +226,7 @@ def _log_drain(task: asyncio.Task[None]) -> None:
         _log.warning("drain failed: %s", error)
 
 
-async def _push_last(session: BoundSession, stored: Workspace) -> None:
+async def _push_last(session: BoundSession, stored: Workspace) -> workspace_pb2.PushDone:
     if stored.autosave is not None:
         # No automatic push may lock the workspace when the pod is about to end.
         await stored.autosave.stop()
@@ -218,9 +235,22 @@ async def _push_last(session: BoundSession, stored: Workspace) -> None:
         first = done.failed[0]
         extra = {"files": len(done.failed), "first": first.path, "reason": first.reason}
         _log.warning("files were not saved", extra=extra)
-    if session.variables is not None:
-        # After the files, as the variables belong to their commit.
-        await session.variables.save()
+    return done
+
+
+def _not_saved(done: workspace_pb2.PushDone) -> OperationError:
+    first = done.failed[0]
+    name = repr(shorten(first.path[:_MAX_SHOWN])) if first.path else "some"
+    others = f" and {len(done.failed) - 1} more" if len(done.failed) > 1 else ""
+    message = f"not saved: {name}{others} ({first.reason}); `workspace.unsaved` has the names. Rename or remove them"
+    return OperationError("FAILED_PRECONDITION", "FILES_NOT_SAVED", message)
+
+
+def _read_seconds(request: session_pb2.DrainRequest, name: str) -> float:
+    seconds = duration_seconds(getattr(request, name))
+    if not 0 <= seconds < float("inf"):
+        raise invalid(name, f"{name} must not be negative")
+    return seconds
 
 
 async def _status(workspace: Workspace) -> workspace_pb2.WorkspaceStatus:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from sandbox_agent.session.bound_session import BoundSession
 from sandbox_agent.session.startup_restore import RestorePhase, StartupRestore
+from sandbox_agent.storage.timeouts import time_limit
 from sandbox_link.protocol import OperationError, Runtime
 
 if TYPE_CHECKING:
@@ -172,7 +173,7 @@ class SessionGate:
             if self._binding is not None and self._binding.session_uid != binding.session_uid:
                 message = f"this agent already serves session {self._binding.session_uid}"
                 raise OperationError("FAILED_PRECONDITION", "ALREADY_BOUND", message, "session_uid")
-            answer = await self.runtime.call("configure", _configure_arguments(binding))
+            answer = await _configure(self.runtime, binding)
             if self._session is None:
                 self._start_session(binding, restored=answer.get("restored") is True)
             else:
@@ -221,7 +222,7 @@ class SessionGate:
         self.runtime_uid = session_uid
         if self._binding is None or session_uid == self._binding.session_uid:
             return
-        await connection.call("configure", _configure_arguments(self._binding))
+        await _configure(connection, self._binding)
         if not restored and self.restoration.phase is RestorePhase.DONE:
             await connection.call("restored", {"session_uid": self._binding.session_uid})
 
@@ -271,5 +272,12 @@ class SessionGate:
             self.restoration.start(session)
 
 
-def _configure_arguments(binding: Binding) -> dict[str, Any]:
-    return {"session_uid": binding.session_uid, "env": binding.env, "limits": binding.limits.as_arguments()}
+async def _configure(runtime: Runtime, binding: Binding) -> dict[str, Any]:
+    """Configure the runtime for the binding, and return its answer.
+
+    Raises:
+        OperationError: As the runtime reports it. UNAVAILABLE, RUNTIME_UNAVAILABLE: it did not answer in time.
+    """
+    arguments = {"session_uid": binding.session_uid, "env": binding.env, "limits": binding.limits.as_arguments()}
+    async with time_limit():
+        return await runtime.call("configure", arguments)

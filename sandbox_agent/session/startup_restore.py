@@ -8,6 +8,7 @@ import enum
 import logging
 from typing import TYPE_CHECKING, Final
 
+from sandbox_agent.storage.timeouts import time_limit
 from sandbox_link.protocol import OperationError
 
 if TYPE_CHECKING:
@@ -95,7 +96,8 @@ class StartupRestore:
                 left_out = await _restore(session.stored) if session.stored is not None else ""
                 if variables is not None:
                     await variables.load()
-                await session.runtime.call("restored", {"session_uid": session.session_uid})
+                async with time_limit():
+                    await session.runtime.call("restored", {"session_uid": session.session_uid})
             except OperationError as error:
                 if error.code != "UNAVAILABLE" or delay is None:
                     raise

@@ -37,6 +37,8 @@ class WorkspaceContext:
     """Patterns from the binding, besides the default ones."""
     now: Callable[[], str]
     """Returns the time as ISO 8601 with a zone."""
+    max_bytes: int = 0
+    """Bytes of all files that pushes save, the size of the volume. 0: no limit."""
 
     @property
     def excluded(self) -> tuple[str, ...]:

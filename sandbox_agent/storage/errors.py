@@ -7,6 +7,7 @@
     ├── PreconditionFailedError   the object does not match the condition, or no longer does
     ├── ObjectNotFoundError       no such object
     ├── ManifestMissingError      HEAD names a manifest that is not there
+    ├── ObjectRefusedError        the store takes no such object: too large, or a key that it does not allow
     └── KeyObstructedError        keys are paths: a file is where a folder must be, or the reverse
     ManifestError                 stored bytes are not a valid HEAD or manifest
 
@@ -54,6 +55,10 @@ class ObjectNotFoundError(StorageError):
 
 class ManifestMissingError(StorageError):
     """Absence of the manifest that HEAD names: pruning after a newer commit deleted it, or another tool did."""
+
+
+class ObjectRefusedError(StorageError):
+    """Refusal of one object, because of its size or its key. Other objects can be stored."""
 
 
 class KeyObstructedError(StorageError):

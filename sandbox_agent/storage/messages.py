@@ -9,12 +9,19 @@ from sandbox_agent.storage.repository.keys import printable
 from sandbox_proto.v1 import workspace_pb2
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sandbox_agent.storage.base_state import Base
     from sandbox_agent.storage.push.push import PushResult
     from sandbox_agent.storage.restore.restore import RestoreResult
 
 MAX_FAILURES: Final = 500
 """Failures or conflicts that one answer names."""
+_MAX_FAILURE_BYTES: Final = 512 << 10
+"""Bytes of all failures that one answer names. A gRPC message may have 4 MiB."""
+_MAX_NAME: Final = 2048
+_MAX_UNSAVED: Final = 50
+"""Failures that a status names. It is asked for often."""
 
 
 def push_done(result: PushResult) -> workspace_pb2.PushDone:
@@ -38,7 +45,15 @@ def restore_done(result: RestoreResult) -> workspace_pb2.RestoreDone:
     )
 
 
-def status(base: Base, synced_at: str, error: str, lag: float | None, *, dirty: bool) -> workspace_pb2.WorkspaceStatus:
+def status(
+    base: Base,
+    synced_at: str,
+    error: str,
+    lag: float | None,
+    unsaved: Sequence[tuple[str, str]] = (),
+    *,
+    dirty: bool,
+) -> workspace_pb2.WorkspaceStatus:
     """Return what is saved and what is not.
 
     Args:
@@ -46,6 +61,7 @@ def status(base: Base, synced_at: str, error: str, lag: float | None, *, dirty: 
         synced_at: When its snapshot was committed, ISO 8601; empty if unknown.
         error: The last error; empty if there is none.
         lag: Seconds since the first change that is not saved; None if changes are not saved automatically.
+        unsaved: What the last push of everything could not save.
         dirty: The sandbox has changes that are not saved.
     """
     files = [entry for entry in base.entries.values() if entry.type == "file"]
@@ -56,6 +72,7 @@ def status(base: Base, synced_at: str, error: str, lag: float | None, *, dirty: 
         dirty=dirty,
         last_error=printable(error),
         conflicts=[printable(path) for path in sorted(base.conflicts)[:MAX_FAILURES]],
+        unsaved=_failures(unsaved, _MAX_UNSAVED),
     )
     if lag is not None:
         message.saves_on_change = True
@@ -65,9 +82,17 @@ def status(base: Base, synced_at: str, error: str, lag: float | None, *, dirty: 
     return message
 
 
-def _failures(failed: list[tuple[str, str]]) -> list[workspace_pb2.FileFailure]:
-    """Return at most MAX_FAILURES failures, the last of which says how many were left out."""
-    if len(failed) > MAX_FAILURES:
-        rest = len(failed) - MAX_FAILURES + 1
-        failed = [*failed[: MAX_FAILURES - 1], ("", f"{rest} more files failed")]
-    return [workspace_pb2.FileFailure(path=printable(path), reason=printable(reason)) for path, reason in failed]
+def _failures(failed: Sequence[tuple[str, str]], most: int = MAX_FAILURES) -> list[workspace_pb2.FileFailure]:
+    """Return at most `most` failures, the last of which says how many were left out. Long names are cut."""
+    messages: list[workspace_pb2.FileFailure] = []
+    room = _MAX_FAILURE_BYTES
+    for path, reason in failed:
+        message = workspace_pb2.FileFailure(path=printable(path, _MAX_NAME), reason=printable(reason))
+        room -= message.ByteSize()
+        is_last = len(messages) + 1 == len(failed)
+        if room < 0 or (len(messages) == most - 1 and not is_last):
+            rest = len(failed) - len(messages)
+            messages.append(workspace_pb2.FileFailure(reason=f"{rest} more files failed"))
+            break
+        messages.append(message)
+    return messages

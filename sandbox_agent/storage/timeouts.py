@@ -1,4 +1,4 @@
-"""Bounds how long storage waits for the sandbox, so that a hanging sandbox does not block a push or restore."""
+"""Bounds how long the agent waits for the sandbox, so that a hanging sandbox blocks no push, restore or Bind."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ async def time_limit(seconds: float | None = None) -> AsyncIterator[None]:
         async with asyncio.timeout(REQUEST_TIMEOUT if seconds is None else seconds):
             yield
     except TimeoutError as error:
-        message = "the sandbox stopped responding to file operations: it may be overloaded. Try again"
+        message = "the sandbox's runtime stopped responding: it may be overloaded. Try again"
         raise OperationError("UNAVAILABLE", "RUNTIME_UNAVAILABLE", message) from error
 
 

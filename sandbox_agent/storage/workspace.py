@@ -62,6 +62,7 @@ class Workspace:
         exclude: Patterns that a push of everything leaves out, besides the default ones.
         max_age: Seconds that a check for remote changes stays valid. 0: every call checks. Negative: no call checks.
         autosave_policy: How soon changes are saved automatically. None: never.
+        max_bytes: Bytes of all files that pushes save. 0: no limit.
 
     Attributes:
         autosave: Saves changes automatically. None before `start_autosave`, or if the session was bound without it.
@@ -76,9 +77,10 @@ class Workspace:
         exclude: tuple[str, ...] = (),
         max_age: float = 0.0,
         autosave_policy: AutoSavePolicy | None = None,
+        max_bytes: int = 0,
     ) -> None:
         self._context = WorkspaceContext(
-            store, keys, Repository(store, keys), SandboxFiles(runtime), writer, exclude, _now
+            store, keys, Repository(store, keys), SandboxFiles(runtime), writer, exclude, _now, max_bytes
         )
         self._tracker = BaseTracker(self._context)
         self._remote_changes: RemoteChanges | None = None
@@ -89,6 +91,7 @@ class Workspace:
         self._mutex = asyncio.Lock()
         self._push_failed = False
         self._last_error = ""
+        self._unsaved: Sequence[tuple[str, str]] = ()
 
     @classmethod
     def open(cls, binding: session_pb2.WorkspaceBinding, runtime: Runtime, writer: str) -> Workspace:
@@ -118,7 +121,7 @@ class Workspace:
         if math.isnan(max_age):
             raise invalid("workspace.max_staleness", "max_staleness has nanoseconds out of range")
         policy = AutoSavePolicy() if binding.save_on_change else None
-        return cls(store, keys, runtime, writer, tuple(binding.exclude), max_age, policy)
+        return cls(store, keys, runtime, writer, tuple(binding.exclude), max_age, policy, binding.max_bytes)
 
     @property
     def saved_bytes(self) -> int:
@@ -204,7 +207,7 @@ class Workspace:
         except OperationError as failure:
             base, dirty = self._tracker.base or Base(), True
             error = error or f"{failure.reason}: {failure.message}"
-        return messages.status(base, self._tracker.synced_at, error, lag, dirty=dirty)
+        return messages.status(base, self._tracker.synced_at, error, lag, self._unsaved, dirty=dirty)
 
     def variables_of(self, session_name: str) -> Variables:
         """Return access to a session's variables, which are stored beside its files."""
@@ -277,6 +280,8 @@ class Workspace:
                 await self.refresh()
                 async with self._exclusively(is_push=True):
                     result = await push_changes(self._context, self._tracker, paths, meter)
+            if not paths:
+                self._unsaved = result.failed
             span.set("sandbox.generation", result.base.generation)
             span.set("sandbox.files", result.uploaded)
             span.set("sandbox.bytes", result.uploaded_bytes)

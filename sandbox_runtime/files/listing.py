@@ -12,6 +12,7 @@ from sandbox_link.protocol import invalid
 from sandbox_runtime.files.arguments import take_int, take_text, take_texts
 from sandbox_runtime.files.confined.errors import translating
 from sandbox_runtime.files.confined.info import Info, build_info
+from sandbox_runtime.files.confined.left_out import LeftOut
 from sandbox_runtime.files.confined.open_beneath import THROUGH
 from sandbox_runtime.files.confined.path_checks import Parts, to_text
 from sandbox_runtime.files.confined.walk import FOLDER_FLAGS, Walk, visit_tree
@@ -127,15 +128,20 @@ class ListHandlers:
             excluded = Globs(patterns)
         except ValueError as error:
             raise invalid("exclude", f"`exclude` is not possible: {error}") from error
+        left_out = LeftOut()
         if tops or "since" not in arguments:
-            await self._send(channel, Batches(scan(self._workspace, tops or [()], excluded)))
-            return {}
+            await self._send(channel, Batches(scan(self._workspace, tops or [()], excluded, left_out)))
+            return _send_left_out(channel, left_out)
         comparison = Comparison(self._scan_cache, take_text(arguments, "since"), tuple(patterns))
-        await self._send(channel, Batches(scan(self._workspace, [()], excluded, comparison)))
+        await self._send(channel, Batches(scan(self._workspace, [()], excluded, left_out, comparison)))
         for paths in _cut(comparison.deleted()):
             channel.send_event({"type": "gone", "paths": paths})
         self._scan_cache = comparison.to_cache()
-        return {"token": self._scan_cache.token, "is_difference": comparison.is_difference}
+        return {
+            **_send_left_out(channel, left_out),
+            "token": self._scan_cache.token,
+            "is_difference": comparison.is_difference,
+        }
 
     async def _send(self, channel: Channel, batches: Batches) -> None:
         try:
@@ -144,6 +150,12 @@ class ListHandlers:
         finally:
             with translating():
                 await self._threads.run(batches.close)
+
+
+def _send_left_out(channel: Channel, left_out: LeftOut) -> dict[str, Any]:
+    for event in left_out.events():
+        channel.send_event(event)
+    return {"left_out": left_out.count}
 
 
 def _cut(paths: Sequence[str]) -> Iterator[Sequence[str]]:

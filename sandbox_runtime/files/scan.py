@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import os
 import stat
 import time
 from typing import TYPE_CHECKING, Final
 
+from sandbox_link.protocol import OperationError
 from sandbox_runtime.files.confined.errors import to_operation_error
 from sandbox_runtime.files.confined.info import Info, build_info
+from sandbox_runtime.files.confined.left_out import MAX_STORED_PATH
 from sandbox_runtime.files.confined.open_beneath import STRICT
 from sandbox_runtime.files.confined.path_checks import Parts, join, to_text
 from sandbox_runtime.files.confined.walk import FOLDER_FLAGS, Walk, visit_tree
@@ -18,6 +21,7 @@ from sandbox_runtime.files.confined.walk import FOLDER_FLAGS, Walk, visit_tree
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from sandbox_runtime.files.confined.left_out import LeftOut
     from sandbox_runtime.files.confined.open_beneath import Location, Workspace
     from sandbox_runtime.files.globs import Globs
     from sandbox_runtime.files.scan_cache import Comparison
@@ -28,7 +32,11 @@ _PART_FILE_MAX_SECONDS: Final = 3600
 
 
 def scan(
-    workspace: Workspace, tops: Iterable[Parts], excluded: Globs, comparison: Comparison | None = None
+    workspace: Workspace,
+    tops: Iterable[Parts],
+    excluded: Globs,
+    left_out: LeftOut,
+    comparison: Comparison | None = None,
 ) -> Iterator[Info]:
     """Yield detailed infos of everything at or below `tops`, in no order. Skips FIFOs, devices and sockets.
 
@@ -36,16 +44,22 @@ def scan(
         workspace: The workspace to scan.
         tops: Where to start. An empty one means the root.
         excluded: Paths to leave out, with everything below them.
+        left_out: Gets the paths that cannot be described, because they are unreadable or too long.
         comparison: Records what is found, and leaves out what has not changed since the earlier scan.
 
     Raises:
-        OperationError: A top is missing, or a folder cannot be read. Leaving that out would lose files.
+        OperationError: A top is missing.
     """
     for parts in _outermost(tops):
         if parts and excluded.matches(join(parts)):
             continue
-        with workspace.locate(parts, STRICT, "paths") as location:
-            yield from _scan_top(parts, location, _Scan(excluded, comparison))
+        try:
+            with workspace.locate(parts, STRICT, "paths") as location:
+                yield from _scan_top(parts, location, _Scan(excluded, left_out, comparison))
+        except OperationError as error:
+            if error.code != "PERMISSION_DENIED" or not isinstance(error.__cause__, OSError):
+                raise
+            left_out.add(b"/".join(parts), error.__cause__)
 
 
 def _outermost(tops: Iterable[Parts]) -> list[Parts]:
@@ -79,11 +93,12 @@ class _Scan:
     """One scan below one top.
 
     Attributes:
-        last: Path of the last thing included; None if there was nothing.
+        last: Path of the last thing included, or left out; None if there was nothing.
     """
 
-    def __init__(self, excluded: Globs, comparison: Comparison | None) -> None:
+    def __init__(self, excluded: Globs, left_out: LeftOut, comparison: Comparison | None) -> None:
         self._excluded = excluded
+        self._left_out = left_out
         self._comparison = comparison
         self.last: bytes | None = None
 
@@ -98,12 +113,18 @@ class _Scan:
                 elif visit.leaving and not self._includes_below(path):
                     yield from self.include(path, visit.status)
         except PermissionError as error:
-            subject = to_text(prefix + os.fsencode(error.filename or b""))
-            raise to_operation_error(error, "paths", subject) from error
+            self.leave_out(prefix[:-1], error)
+
+    def leave_out(self, path: bytes, error: OSError) -> None:
+        """Report something that a push cannot save. Its folder does not count as empty."""
+        self.last = path
+        self._left_out.add(path, error)
 
     def include(self, path: bytes, status: os.stat_result, target: bytes = b"") -> Iterator[Info]:
         """Yield the info of something that a push saves, unless it is unchanged."""
-        if _is_saved(status):
+        if len(path) > MAX_STORED_PATH:  # only a path that the caller named
+            self.leave_out(path, OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG)))
+        elif _is_saved(status):
             self.last, text = path, to_text(path)
             if self._comparison is None or not self._comparison.is_unchanged(text, status, target):
                 yield build_info(text, status, target, detailed=True)
@@ -114,13 +135,18 @@ class _Scan:
         def is_skipped(path: bytes) -> bool:
             return self._excluded.matches_itself(to_text(prefix + path))
 
-        walk = Walk(is_strict=True, on_part=_remove_stale, is_sorted=False)
+        walk = Walk(
+            max_path=MAX_STORED_PATH - len(prefix),
+            on_left_out=lambda path, error: self.leave_out(prefix + path, error),
+            on_part=_remove_stale,
+            is_sorted=False,
+        )
         if comparison is not None:
             walk = dataclasses.replace(walk, entry_filter=lambda path: comparison.entry_filter(to_text(prefix + path)))
         return dataclasses.replace(walk, is_skipped=is_skipped) if self._excluded else walk
 
     def _includes_below(self, path: bytes) -> bool:
-        """Return True if the scan included something below a folder that it is leaving, even if unchanged."""
+        """Return True if the scan found something below a folder that it is leaving, even if unchanged."""
         top = path + b"/"
         if self._comparison is not None and self._comparison.last_unchanged.startswith(to_text(top)):
             return True

@@ -105,4 +105,8 @@ class Comparison:
 
 
 def _signature(status: os.stat_result) -> bytes:
-    return _pack(status.st_mode, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+    values = status.st_mode, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
+    try:
+        return _pack(*values)
+    except struct.error:  # a time after the year 2262
+        return repr(values).encode()

@@ -83,7 +83,7 @@ class InterpreterPool:
         # If the folder was removed since the context was created, the root is used.
         with contextlib.suppress(Exception):
             folder = self._state.resolve_cwd(cwd)
-        arguments: dict[str, Any] = {"cwd": str(folder), "deny_network": self._state.limits.deny_network}
+        arguments: dict[str, Any] = {"cwd": str(folder), "sockets": self._state.sockets}
         if interpreter.language == "python":
             arguments["site_packages"] = str(self._site_packages)
             arguments["python"] = str(self._site_packages.parents[2] / "bin" / "python")
@@ -131,7 +131,7 @@ class InterpreterPool:
             "argv": node_command(self._node, self._compilers),
             "env": {**self._state.environment({}), "SANDBOX_CONTROL_FD": str(CONTROL_FD)},
             "cwd": str(self._state.root),
-            "deny_network": self._state.limits.deny_network,
+            "sockets": self._state.sockets,
             "processes": self._state.process_limit(),
             "file_bytes": self._state.limits.file_bytes,
         }

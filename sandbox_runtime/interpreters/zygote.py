@@ -6,7 +6,7 @@ preloaded one first imports modules, for later Python contexts.
 
 Protocol on the stream socket SANDBOX_ZYGOTE_FD: u32 length and JSON, in both directions. End of file ends the zygote.
 
-    request   {"id", "kind": "python"|"exec", "tree", "processes", "file_bytes", "argv", "env", "cwd", "deny_network",
+    request   {"id", "kind": "python"|"exec", "tree", "processes", "file_bytes", "argv", "env", "cwd", "sockets",
               "terminal"}
     answers   {"ready": true}, {"id", "pid"}, {"id", "error": errno, "stage"}, {"exited": pid, "status": wait status}
 
@@ -22,6 +22,7 @@ import gc
 import importlib
 import json
 import os
+import platform
 import select
 import signal
 import socket
@@ -31,8 +32,7 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 from sandbox_runtime.interpreters.zygote_protocol import CONTROL_FD, LENGTH, MAX_DESCRIPTORS
-from sandbox_runtime.linux import syscalls
-from sandbox_runtime.linux.no_network import deny_network
+from sandbox_runtime.linux import seccomp, syscalls
 from sandbox_runtime.python import interpreter
 
 if TYPE_CHECKING:
@@ -50,6 +50,9 @@ def main() -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
     syscalls.find_placeholder()
+    for sockets in (seccomp.Sockets.INTERNET, seccomp.Sockets.UNIX):
+        with contextlib.suppress(OSError):  # an unknown machine: only sessions that need a filter fail
+            seccomp.build_filter(platform.machine(), sockets)  # once, and not in each child
     preload(names.split(",") if names else [])
     gc.collect()
     gc.freeze()
@@ -171,8 +174,7 @@ def _become_child(
         # CPython ignores SIGPIPE, and exec would keep that: `yes | head` would print an error. SIGXFSZ stays ignored on
         # purpose: a write over the limit then fails with EFBIG, which a program can report.
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-        if request.get("deny_network"):
-            deny_network()
+        seccomp.restrict(seccomp.Sockets(request["sockets"]))
         stage = "cwd"
         os.chdir(request["cwd"])
         stage = "program"

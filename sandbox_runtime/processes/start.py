@@ -91,7 +91,7 @@ class Starter:
             "argv": command.argv,
             "env": environment,
             "cwd": command.cwd,
-            "deny_network": self.state.limits.deny_network,
+            "sockets": self.state.sockets,
             "processes": self.state.process_limit(),
             "file_bytes": self.state.limits.file_bytes,
             "terminal": has_terminal,

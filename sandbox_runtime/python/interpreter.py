@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from sandbox_link.frames import Frame, FrameDecoder, FrameType, Stream
-from sandbox_runtime.linux import no_network
+from sandbox_runtime.linux import seccomp
 from sandbox_runtime.python.cells import MISSING, SHOW, Namespace, find_sources_of_classes
 from sandbox_runtime.python.import_hooks import after_import
 from sandbox_runtime.python.ipython import Shell
@@ -176,9 +176,8 @@ class Interpreter:
         with contextlib.suppress(OSError):
             os.chdir(arguments["cwd"])
         self._use_venv(arguments.get("site_packages", ""), arguments.get("python", ""))
-        if arguments.get("deny_network"):
-            # Fails closed: if the filter cannot be installed, the process ends.
-            no_network.deny_network()
+        # Fails closed: if the filter cannot be installed, the process ends.
+        seccomp.restrict(seccomp.Sockets(arguments["sockets"]))
         self._sender.control_event({"type": "ready"})
 
     def _use_venv(self, site_packages: str, python: str) -> None:

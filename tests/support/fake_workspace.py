@@ -20,6 +20,7 @@ class FakeWorkspace:
         may_restore, may_push: Restores and pushes wait for them.
         error: What both fail with then.
         pushes: How many ended well.
+        failed: What pushes cannot save.
         pushed_for: The sessions named in those that were begun.
         renewed: Access keys that came.
     """
@@ -30,6 +31,7 @@ class FakeWorkspace:
         self.may_push.set()
         self.error: Exception | None = None
         self.pushes = 0
+        self.failed: list[workspace_pb2.FileFailure] = []
         self.pushed_for: list[str] = []
         self.renewed: list[str] = []
 
@@ -61,11 +63,11 @@ class FakeWorkspace:
         if self.error:
             raise self.error
         self.pushes += 1
-        return workspace_pb2.PushDone(generation=8)
+        return workspace_pb2.PushDone(generation=8, failed=self.failed)
 
     async def status(self) -> workspace_pb2.WorkspaceStatus:
         """See Workspace."""
-        return workspace_pb2.WorkspaceStatus(generation=7 + self.pushes)
+        return workspace_pb2.WorkspaceStatus(generation=7 + self.pushes, unsaved=self.failed)
 
     def renew(self, store: session_pb2.S3Store) -> None:
         """See Workspace."""

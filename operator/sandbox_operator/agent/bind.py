@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sandbox_operator.api import naming
 from sandbox_operator.api.session_spec import Egress
+from sandbox_operator.api.values import parse_quantity
 from sandbox_operator.errors import AlreadyExistsError, Blocked, NotFoundError
 from sandbox_operator.kube.resources import SECRETS
 from sandbox_operator.manifests.ownership import controller_uid
@@ -125,6 +126,7 @@ class Binder:
         )
         if self.settings.storage_bucket:
             request.workspace.CopyFrom(await self._build_workspace(session))
+            request.workspace.max_bytes = int(parse_quantity(template.spec.volumes.workspace))
         return request
 
     def prepare(self, session: Session) -> None:

@@ -44,6 +44,11 @@ class StoredObject:
 class ObjectStore(Protocol):
     """A bucket. Every method raises StorageError. A cancelled call has fully ended when it returns."""
 
+    @property
+    def max_object_bytes(self) -> int:
+        """The largest object that can be put."""
+        ...
+
     def get(self, key: str) -> AbstractAsyncContextManager[StoredObject]:
         """Read an object.
 
@@ -76,6 +81,7 @@ class ObjectStore(Protocol):
         Raises:
             PreconditionFailedError: The object does not meet a condition.
             ObjectNotFoundError: May be raised instead if `if_match` is set and the object does not exist.
+            ObjectRefusedError: The store takes no object of that size or key.
         """
         ...
 

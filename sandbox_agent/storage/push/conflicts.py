@@ -10,6 +10,8 @@ import itertools
 import posixpath
 from typing import TYPE_CHECKING, Final
 
+from sandbox_link.protocol import OperationError
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -34,10 +36,10 @@ async def keep_both(files: SandboxFiles, failures: Iterable[tuple[str, str]], se
         session_name: Part of the new names.
 
     Returns:
-        The number of renamed files.
+        The number of renamed files. A file that cannot be renamed stays as it is.
 
     Raises:
-        OperationError: The runtime refused.
+        OperationError: UNAVAILABLE: the sandbox does not respond.
     """
     paths = [path for path, reason in failures if reason == CONFLICT]
     return sum([await _rename(files, path, session_name) for path in paths])
@@ -45,8 +47,13 @@ async def keep_both(files: SandboxFiles, failures: Iterable[tuple[str, str]], se
 
 async def _rename(files: SandboxFiles, path: str, session_name: str) -> bool:
     for name in itertools.islice(conflict_names(path, session_name), _MAX_ATTEMPTS):
-        if await files.rename(path, name):
-            return True
+        try:
+            if await files.rename(path, name):
+                return True
+        except OperationError as error:
+            if error.code == "UNAVAILABLE":
+                raise
+            return False
     return False
 
 

@@ -11,15 +11,15 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from sandbox_agent.storage.concurrency import for_each
-from sandbox_agent.storage.errors import KeyObstructedError
+from sandbox_agent.storage.errors import KeyObstructedError, ObjectRefusedError
 from sandbox_agent.storage.push.conflicts import CONFLICT
 from sandbox_agent.storage.push.plan import is_described, is_same, list_differing, merge_entries, plan_push
-from sandbox_agent.storage.repository.keys import NameRefusedError
+from sandbox_agent.storage.repository.keys import NameRefusedError, ancestors
 from sandbox_agent.storage.sandbox.file_info import sign
 from sandbox_link.protocol import OperationError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from sandbox_agent.storage.base_state import Base
     from sandbox_agent.storage.context import WorkspaceContext
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from sandbox_agent.storage.push.upload import UploadedFile
     from sandbox_agent.storage.repository.manifest import Entry
     from sandbox_agent.storage.sandbox.file_info import LocalEntry, Signature
+    from sandbox_agent.storage.sandbox.scanner import Scanned
 
 
 @dataclass(slots=True)
@@ -44,13 +45,20 @@ class Problems:
 
     @contextlib.contextmanager
     def collecting(self, path: str) -> Iterator[None]:
-        """Turn an error of the body into a failure of this path, unless the sandbox is unavailable."""
+        """Turn an error of the body into a failure of this path, unless the sandbox is unavailable.
+
+        A file that was removed since the scan is no failure.
+        """
         try:
             yield
         except OperationError as error:
             if error.code == "UNAVAILABLE":
                 raise
+            if error.code == "NOT_FOUND":
+                return
             self.failed.append((path, f"{error.reason}: {error.message}"))
+        except ObjectRefusedError as error:
+            self.failed.append((path, f"storage refuses it: {error}"))
         except KeyObstructedError:
             self.is_obstructed = True
             self.failed.append((path, "a stored file or folder blocks its name; push it again"))
@@ -133,23 +141,24 @@ class LocalChanges:
 
 
 async def find_local_changes(
-    context: WorkspaceContext, base: Base, scanned: Mapping[str, LocalEntry], meter: ProgressMeter, *, is_whole: bool
+    context: WorkspaceContext, base: Base, scan: Scanned, meter: ProgressMeter, *, is_whole: bool
 ) -> LocalChanges:
     """Compare a scan with the base. Files whose times do not decide are read by the runtime.
 
     Args:
         context: The workspace's.
         base: The remote state that the sandbox last saw.
-        scanned: The sandbox's files by path, as far as they are pushed.
+        scan: The sandbox's files, as far as they are pushed.
         meter: Gets the number of files, and the size of those to upload.
         is_whole: All of the sandbox was scanned.
     """
-    problems = Problems()
+    problems = Problems(failed=list(scan.left_out))
+    scanned = scan.found
     kept = {path: base.entries[path] for path, local in scanned.items() if base.unchanged.get(path) is local}
     rest = {
         path: local
         for path, local in scanned.items()
-        if path not in kept and _check_name(context, base, path, problems)
+        if path not in kept and _check_storable(context, base, local, problems)
     }
     if base.conflicts:
         await _check_conflicts(context, base, rest, problems, is_whole=is_whole)
@@ -160,11 +169,31 @@ async def find_local_changes(
     metadata_only = [entry.path for entry in plan.metadata_only]
     changes = LocalChanges(base, scanned, entries, dict(base.signatures), metadata_only, problems)
     changes.uploads = plan.upload + await _hash(context, changes, plan.hash_first)
-    changes.deleted = await _find_deleted(context, base, plan.deleted)
+    _leave_out_excess(changes, context.max_bytes)
+    changes.deleted = await _find_deleted(context, base, plan.deleted, problems)
     count = len(kept) + len(rest)
     meter.expect(count, sum(local.size for local in changes.uploads))
     meter.add(0, count - len(changes.uploads))
     return changes
+
+
+def _leave_out_excess(changes: LocalChanges, max_bytes: int) -> None:
+    """Drop the largest uploads that would make the stored workspace larger than its volume. Each is a failure.
+
+    Sparse files and hard links can have more bytes than the volume. Restored as they are stored, they would not fit.
+    """
+    total = sum(entry.size for entry in changes.entries.values()) + sum(local.size for local in changes.uploads)
+    if not max_bytes or total <= max_bytes:
+        return
+    dropped: set[str] = set()
+    for local in sorted(changes.uploads, key=lambda local: local.size, reverse=True):
+        if total <= max_bytes:
+            break
+        dropped.add(local.path)
+        total -= local.size
+        reason = f"with its {local.size} bytes the workspace would be larger than its volume of {max_bytes} bytes"
+        changes.problems.failed.append((local.path, reason))
+    changes.uploads = [local for local in changes.uploads if local.path not in dropped]
 
 
 async def is_dirty(context: WorkspaceContext, base: Base) -> bool:
@@ -174,8 +203,9 @@ async def is_dirty(context: WorkspaceContext, base: Base) -> bool:
     """
     if base.conflicts:
         return True
-    scanned = await context.files.scanner.scan_again(context.excluded)
-    if any(True for _ in list_differing(scanned.values(), base.entries, base.signatures)):
+    scan = await context.files.scanner.scan_again(context.excluded)
+    scanned = scan.found
+    if scan.left_out or any(True for _ in list_differing(scanned.values(), base.entries, base.signatures)):
         return True
     for path in base.in_sandbox.difference(scanned):
         entry = base.entries.get(path)
@@ -184,15 +214,21 @@ async def is_dirty(context: WorkspaceContext, base: Base) -> bool:
     return False
 
 
-def _check_name(context: WorkspaceContext, base: Base, path: str, problems: Problems) -> bool:
-    """Return whether a path can be stored. If not, record the failure."""
-    entry = base.entries.get(path)
+def _check_storable(context: WorkspaceContext, base: Base, local: LocalEntry, problems: Problems) -> bool:
+    """Return whether a file, symlink or folder can be stored. If not, record the failure."""
+    largest = context.store.max_object_bytes
+    if local.type == "file" and local.size > largest:
+        problems.failed.append(
+            (local.path, f"it has {local.size} bytes, and storage takes at most {largest}: split it")
+        )
+        return False
+    entry = base.entries.get(local.path)
     if entry is not None and entry.type == "file":
         return True
     try:
-        context.keys.of_file(path)
+        context.keys.of_file(local.path)
     except NameRefusedError as error:
-        problems.failed.append((path, str(error)))
+        problems.failed.append((local.path, str(error)))
         return False
     return True
 
@@ -205,17 +241,20 @@ async def _check_conflicts(
     async def check(path: str) -> None:
         local, entry = scanned.get(path), base.entries[path]
         if local is None:
-            if not is_whole or await context.files.is_there(path, "file"):
-                problems.conflicts.add(path)
-            else:
-                problems.resolved_by_deletion.add(path)
+            is_there = True
+            with problems.collecting(path):
+                is_there = not is_whole or await context.files.is_there(path, "file")
+            (problems.conflicts if is_there else problems.resolved_by_deletion).add(path)
             return
+        problems.conflicts.add(path)
         with problems.collecting(path):
             if local.type == entry.type == "file":
                 is_resolved = (await context.files.hash(path))[0] == entry.sha256
             else:
                 is_resolved = is_same(local.as_entry(), entry)
-            if not is_resolved:
+            if is_resolved:
+                problems.conflicts.discard(path)
+            else:
                 problems.add_conflict(path)
 
     await for_each([path for path in base.conflicts if path in base.entries], check)
@@ -240,13 +279,25 @@ async def _hash(context: WorkspaceContext, changes: LocalChanges, candidates: Se
     return differing
 
 
-async def _find_deleted(context: WorkspaceContext, base: Base, candidates: Sequence[str]) -> list[str]:
-    """Return the candidates that no longer exist in the sandbox. Others may exist although a scan excluded them."""
+def _is_below(path: str, folders: Collection[str]) -> bool:
+    """Return whether a path is one of the folders, or below one. The root is `.`."""
+    return "." in folders or path in folders or any(folder in folders for folder in ancestors(path))
+
+
+async def _find_deleted(
+    context: WorkspaceContext, base: Base, candidates: Sequence[str], problems: Problems
+) -> list[str]:
+    """Return the candidates that no longer exist in the sandbox. Others may exist although a scan did not find them.
+
+    The stored version of a file that cannot be looked at stays.
+    """
     deleted: list[str] = []
 
     async def check(path: str) -> None:
-        if not await context.files.is_there(path, base.entries[path].type):
-            deleted.append(path)
+        with problems.collecting(path):
+            if not await context.files.is_there(path, base.entries[path].type):
+                deleted.append(path)
 
-    await for_each(candidates, check)
+    left_out = {path for path, _ in problems.failed}
+    await for_each([path for path in candidates if not _is_below(path, left_out)], check)
     return deleted

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from sandbox_agent.storage.repository.manifest import Entry
     from sandbox_agent.storage.repository.repository import HeadState
     from sandbox_agent.storage.sandbox.file_info import LocalEntry
+    from sandbox_agent.storage.sandbox.scanner import Scanned
 
 
 @dataclass(slots=True)
@@ -103,8 +104,8 @@ async def _push_once(
     return result
 
 
-async def _scan(context: WorkspaceContext, paths: Sequence[str]) -> Mapping[str, LocalEntry]:
-    """Return the sandbox's files at `paths`, or everywhere if there are none, by path.
+async def _scan(context: WorkspaceContext, paths: Sequence[str]) -> Scanned:
+    """Scan the sandbox's files at `paths`, or everywhere if there are none.
 
     Raises:
         OperationError: The runtime refused. NOT_FOUND, INVALID_ARGUMENT: `paths`.
@@ -112,7 +113,7 @@ async def _scan(context: WorkspaceContext, paths: Sequence[str]) -> Mapping[str,
     if not paths:
         return await context.files.scanner.scan_again(context.excluded)
     try:
-        return {local.path: local for local in await context.files.scanner.scan(paths, ())}
+        return await context.files.scanner.scan(paths, ())
     except OperationError as error:
         if error.code in {"NOT_FOUND", "INVALID_ARGUMENT"}:
             raise OperationError(error.code, error.reason, error.message, "paths") from error

@@ -154,9 +154,9 @@ class Uploader:
         return ""
 
     async def _scan_again(self, path: str) -> LocalEntry:
-        for local in await self._context.files.scanner.scan([path], ()):
-            if local.path == path and local.type == "file":
-                return local
+        local = (await self._context.files.scanner.scan([path], ())).found.get(path)
+        if local is not None and local.type == "file":
+            return local
         raise OperationError(
             "FAILED_PRECONDITION",
             "NOT_A_FILE",

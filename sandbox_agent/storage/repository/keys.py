@@ -64,13 +64,13 @@ def is_confined(path: str) -> bool:
     return all(part not in {"", ".", ".."} for part in path.split("/"))
 
 
-def printable(text: str) -> str:
-    """Return a text for messages and lists of failures: valid UTF-8, with control characters escaped."""
+def printable(text: str, limit: int = 4096) -> str:
+    """Return a text for messages: valid UTF-8, at most `limit` characters, with control characters escaped."""
     return "".join(
         character.encode("unicode_escape").decode()
         if unicodedata.category(character) in _REFUSED_CATEGORIES
         else character
-        for character in text[:4096]
+        for character in (text if len(text) <= limit else text[: limit - 1] + "…")
     )
 
 

@@ -109,7 +109,7 @@ class Restore:
         async with run_alongside(self._context.files.scanner.scan((), ())) as scanning:
             observed = await self._context.repository.observe()
             # One scan is enough: each file that is written from here on is added to it.
-            self._sandbox.local = {local.path: local for local in await scanning}
+            self._sandbox.local = dict((await scanning).found)
         for attempt in range(ATTEMPTS):
             if attempt:
                 observed = await self._context.repository.observe()

@@ -15,7 +15,6 @@ from sandbox_link.protocol import OperationError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_MAX_SIZE: Final = 1 << 50
 _I64: Final = (1 << 63) - 1
 _U64: Final = (1 << 64) - 1
 MODE: Final = 0o777
@@ -89,7 +88,7 @@ def read_local(info: Any, path: str | None = None) -> LocalEntry:
     return LocalEntry(
         path=name,
         type=cast("EntryType", kind),
-        size=_integer(info, "size", 0, _MAX_SIZE),
+        size=_integer(info, "size", 0, _I64),
         mode=_integer(info, "mode", 0, 0o7777) & MODE,
         mtime_ns=_integer(info, "mtime_ns", -_I64, _I64),
         ctime_ns=_integer(info, "ctime_ns", -_I64, _I64),

@@ -10,7 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from sandbox_agent.storage.repository.manifest import MAX_FILES
+from sandbox_agent.storage.repository.keys import printable
+from sandbox_agent.storage.repository.manifest import MAX_FILES, MAX_TARGET
 from sandbox_agent.storage.sandbox.file_info import breach, read_local
 from sandbox_agent.storage.timeouts import cancel_call, read_items
 from sandbox_link.protocol import Data, Event, OperationError
@@ -22,6 +23,19 @@ if TYPE_CHECKING:
     from sandbox_link.protocol import Runtime
 
 _MAX_TOKEN: Final = 64
+_MAX_REASON: Final = 1024
+_MAX_COUNT: Final = 1 << 40
+
+
+@dataclass(frozen=True, slots=True)
+class Scanned:
+    """The result of one scan."""
+
+    found: Mapping[str, LocalEntry]
+    """Files, symlinks and empty folders by path."""
+    left_out: Sequence[tuple[str, str]] = ()
+    """Paths that the sandbox could not describe, with reasons: unreadable folders and what has too long a path. They
+    stand for everything below them. A last one without a path counts those that are not named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,17 +54,17 @@ class Scanner:
         self._runtime = runtime
         self._last = _Scan()
 
-    async def scan(self, paths: Sequence[str], exclude: Sequence[str]) -> list[LocalEntry]:
+    async def scan(self, paths: Sequence[str], exclude: Sequence[str]) -> Scanned:
         """Return the files, symlinks and empty folders at or below `paths`. If it is empty, return all.
 
         Raises:
             OperationError: NOT_FOUND, FILE_NOT_FOUND, `paths`; RESOURCE_EXHAUSTED, TOO_MANY_FILES.
         """
         arguments = {"paths": list(paths), "exclude": list(exclude)}
-        return list((await self._run_scan(arguments, {}))[0].values())
+        return (await self._run_scan(arguments, {}))[0]
 
-    async def scan_again(self, exclude: tuple[str, ...]) -> Mapping[str, LocalEntry]:
-        """Return everything that is not excluded, by path, and remember it for the next scan.
+    async def scan_again(self, exclude: tuple[str, ...]) -> Scanned:
+        """Return everything that is not excluded, and remember it for the next scan.
 
         What did not change is the same object as in the last scan.
 
@@ -58,19 +72,20 @@ class Scanner:
             OperationError: RESOURCE_EXHAUSTED, TOO_MANY_FILES.
         """
         last = self._last if self._last.exclude == exclude else _Scan(exclude)
-        found, result = await self._run_scan({"paths": [], "exclude": list(exclude), "since": last.token}, last.found)
+        scanned, result = await self._run_scan({"paths": [], "exclude": list(exclude), "since": last.token}, last.found)
         token = result.get("token")
         is_named = isinstance(token, str) and len(token) <= _MAX_TOKEN
-        self._last = _Scan(exclude, token, found) if isinstance(token, str) and is_named else _Scan()
-        return found
+        self._last = _Scan(exclude, token, scanned.found) if isinstance(token, str) and is_named else _Scan()
+        return scanned
 
     async def _run_scan(
         self, arguments: dict[str, Any], before: Mapping[str, LocalEntry]
-    ) -> tuple[dict[str, LocalEntry], dict[str, Any]]:
+    ) -> tuple[Scanned, dict[str, Any]]:
         """Return what the scan found, and the runtime's answer. Merges differences into `before`."""
         call = await self._runtime.open("workspace.scan", arguments)
         found: dict[str, LocalEntry] = {}
         deleted: set[str] = set()
+        left_out: list[tuple[str, str]] = []
         try:
             await call.end()
             async for item in read_items(call):
@@ -78,7 +93,8 @@ class Scanner:
                     local = read_local(info)
                     found[local.path] = local
                 deleted.update(path for path in _listed(item, "gone", "paths") if isinstance(path, str))
-                _check_count(max(len(found), len(deleted)))
+                left_out += [_read_left_out(each) for each in _listed(item, "left_out", "paths")]
+                _check_count(max(len(found), len(deleted), len(left_out)))
         except BaseException:
             await cancel_call(call)
             raise
@@ -87,7 +103,12 @@ class Scanner:
             for path in deleted:
                 found.pop(path, None)
             _check_count(len(found))
-        return found, call.result
+        count = call.result.get("left_out", 0)
+        if isinstance(count, bool) or not isinstance(count, int) or not len(left_out) <= count <= _MAX_COUNT:
+            raise breach("a scan miscounts what it left out")
+        if count > len(left_out):
+            left_out.append(("", f"{count - len(left_out)} more files or folders could not be described"))
+        return Scanned(found, left_out), call.result
 
 
 def _listed(item: Data | Event, kind: str, name: str) -> list[Any]:
@@ -97,6 +118,13 @@ def _listed(item: Data | Event, kind: str, name: str) -> list[Any]:
     if not isinstance(listed, list):
         raise breach(f"a scan has no list of {name}")
     return listed
+
+
+def _read_left_out(value: Any) -> tuple[str, str]:
+    path, reason = (value.get("path"), value.get("reason")) if isinstance(value, dict) else (None, None)
+    if not isinstance(path, str) or not isinstance(reason, str) or len(path) > MAX_TARGET:
+        raise breach("a scan left out something without a path and a reason")
+    return path, printable(reason[:_MAX_REASON])
 
 
 def _check_count(count: int) -> None:

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _DEFAULT_MODE: Final = 0o644
+_MIN_HOLE: Final = 4096
+"""Bytes of zeros that become a hole at least, the block of most file systems."""
+_ZEROS: Final = bytes(_MIN_HOLE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,12 @@ class Target:
     is_restored: bool = False
 
 
+def _is_hole(piece: memoryview) -> bool:
+    """Return whether a piece has only zeros. A sparse file, whose holes are stored as zeros, is restored with them."""
+    # One comparison in C, which ends at the first byte that differs.
+    return len(piece) >= _MIN_HOLE and bytes(piece[:_MIN_HOLE]) == _ZEROS and bytes(piece) == bytes(len(piece))
+
+
 def part_name() -> bytes:
     """Return a new name that `walk.PART_NAME` matches."""
     return f".{os.urandom(8).hex()}.sandbox-part".encode()
@@ -65,6 +74,7 @@ class PartFile:
         self._name = b""
         self._part = b""
         self._written = 0
+        self._ends_in_hole = False
         self._digest = hashlib.sha256()
 
     @property
@@ -100,6 +110,11 @@ class PartFile:
         self._digest.update(data)
         view = memoryview(data)
         with translating():
+            if self._target.is_restored and _is_hole(view):
+                os.lseek(self._descriptor, len(view), os.SEEK_CUR)
+                self._ends_in_hole = True
+                return
+            self._ends_in_hole = False
             while view:
                 view = view[os.write(self._descriptor, view) :]
 
@@ -115,6 +130,8 @@ class PartFile:
             raise OperationError("DATA_LOSS", "DIGEST_MISMATCH", message, "sha256")
         location = Location(self._folder, self._name)
         with translating():
+            if self._ends_in_hole:
+                os.ftruncate(self._descriptor, self._written)
             os.fchmod(self._descriptor, target.mode or self._replaced_mode(location))
             if target.mtime_ns is not None:
                 os.utime(self._descriptor, ns=(target.mtime_ns, target.mtime_ns))

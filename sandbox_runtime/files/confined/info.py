@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from sandbox_runtime.files.confined.path_checks import to_text
 
@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from sandbox_runtime.files.confined.open_beneath import Location
 
 Info = dict[str, Any]
+_MAX_NS: Final = (1 << 63) - 1
+"""The largest time in an info: the year 2262. A file may have any time, later ones count as this one."""
 
 
 def kind_of(mode: int) -> str:
@@ -37,13 +39,17 @@ def build_info(path: str, status: os.stat_result, target: bytes = b"", *, detail
         "type": kind_of(status.st_mode),
         "size": status.st_size,
         "mode": stat.S_IMODE(status.st_mode),
-        "mtime_ns": status.st_mtime_ns,
+        "mtime_ns": _bounded(status.st_mtime_ns),
         "symlink_target": to_text(target),
     }
     if detailed:
         info["ino"] = status.st_ino
-        info["ctime_ns"] = status.st_ctime_ns
+        info["ctime_ns"] = _bounded(status.st_ctime_ns)
     return info
+
+
+def _bounded(nanoseconds: int) -> int:
+    return min(max(nanoseconds, -_MAX_NS), _MAX_NS)
 
 
 def observe(path: str, location: Location, *, detailed: bool = False) -> Info:

@@ -24,6 +24,8 @@ _PART_SUFFIX: Final = b".sandbox-part"
 PART_NAME: Final = re.compile(rb"\.[0-9a-f]{16}" + re.escape(_PART_SUFFIX))
 """The name of a part file, which is being written. It is never listed and never saved."""
 FOLDER_FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+_REMOVED: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EINVAL})
+"""Errors that mean that something was removed or replaced since its folder was read."""
 _ENCODING: Final = sys.getfilesystemencoding()
 """Encoding of the names from scandir. There are many, and os.fsencode takes five times as long."""
 Identity = tuple[int, int]
@@ -53,7 +55,9 @@ class Walk:
         depth: Largest number of levels; 0 for all.
         after: Visit only what sorts after this path.
         is_skipped: Returns True for a path to leave out, with everything below it.
-        is_strict: An unreadable folder is an error. If False, it is left out.
+        max_path: Largest size of a path in bytes. Longer ones are left out, with everything below them.
+        on_left_out: Called with the path, and the reason, of what is left out because it is too long or unreadable.
+            Not called for what was removed during the walk.
         on_part: Called with the open folder and the name of each part file.
         entry_filter: Called with the path of each folder and a slash, empty for the base. It may return a function that
             is called with each entry there. That function returns True for an entry to leave out.
@@ -64,7 +68,8 @@ class Walk:
     depth: int = 0
     after: bytes = b""
     is_skipped: Callable[[bytes], bool] = field(default=lambda _path: False)
-    is_strict: bool = False
+    max_path: int = MAX_PATH_BYTES
+    on_left_out: Callable[[bytes, OSError], None] = field(default=lambda _path, _error: None)
     on_part: Callable[[int, bytes], None] = field(default=lambda _folder, _name: None)
     entry_filter: Callable[[bytes], Callable[[os.DirEntry[str]], bool] | None] = field(default=lambda _path: None)
     is_sorted: bool = True
@@ -87,7 +92,7 @@ def visit_tree(base: int, walk: Walk) -> Iterator[Visit]:
     """Visit everything in the folder `base`, which the caller closes.
 
     Raises:
-        OSError: The base cannot be read, or with `is_strict` a folder below it.
+        OSError: The base cannot be read.
     """
     cursor = _Cursor(base, walk)
     try:
@@ -108,11 +113,15 @@ class _Cursor:
         self._levels: list[_Level] = []
         self._folder = os.open(b".", FOLDER_FLAGS, dir_fd=base)
 
+    def _leave_out(self, path: bytes, error: OSError) -> None:
+        if error.errno not in _REMOVED:
+            self._walk.on_left_out(path, error)
+
     def close(self) -> None:
         os.close(self._folder)
 
     def visit(self) -> Iterator[Visit]:
-        self._read_level(b"", b"")
+        self._levels.append(self._read_level(self._folder, b"", b""))
         while self._levels:
             level = self._levels[-1]
             if level.others:
@@ -129,8 +138,9 @@ class _Cursor:
     def _stat(self, path: bytes, name: bytes) -> Visit | None:
         try:
             status = os.stat(name, dir_fd=self._folder, follow_symlinks=False)
-        except OSError:
-            return None  # removed since the folder was read
+        except OSError as error:
+            self._leave_out(path, error)
+            return None
         return self._describe(path, name, status)
 
     def _describe(self, path: bytes, name: bytes, status: os.stat_result) -> Visit | None:
@@ -138,8 +148,9 @@ class _Cursor:
         if stat.S_ISLNK(status.st_mode):
             try:
                 target = os.readlink(name, dir_fd=self._folder)
-            except OSError:
-                return None  # removed or replaced
+            except OSError as error:
+                self._leave_out(path, error)
+                return None
         return Visit(path, status, target)
 
     def _visit_others(self, level: _Level) -> Iterator[Visit]:
@@ -148,43 +159,54 @@ class _Cursor:
         for path, entry in others:
             try:
                 status = entry.stat(follow_symlinks=False)
-            except OSError:
-                continue  # removed since the folder was read
+            except OSError as error:
+                self._leave_out(path, error)
+                continue
             found = self._describe(path, path[len(level.prefix) :], status)
             if found is not None:
                 yield found
 
     def _enter(self, level: _Level, name: bytes) -> None:
+        path = level.prefix + name
         try:
             folder = os.open(name, FOLDER_FLAGS, dir_fd=self._folder)
         except OSError as error:
-            if self._walk.is_strict and error.errno in (errno.EACCES, errno.EPERM):
-                error.filename = level.prefix + name
+            self._leave_out(path, error)
+            return
+        try:
+            content = self._read_level(folder, name, path + b"/")
+        except BaseException as error:
+            os.close(folder)
+            if not isinstance(error, OSError):
                 raise
+            self._leave_out(path, error)
             return
         os.close(self._folder)
         self._folder = folder
-        self._read_level(name, level.prefix + name + b"/")
+        self._levels.append(content)
 
-    def _read_level(self, name: bytes, prefix: bytes) -> None:
-        status = os.fstat(self._folder)
+    def _read_level(self, folder: int, name: bytes, prefix: bytes) -> _Level:
+        status = os.fstat(folder)
         level = _Level(name, prefix, identify(status), status)
         is_deepest = len(self._levels) + 1 == self._walk.depth
         skips = self._walk.entry_filter(prefix)
-        with os.scandir(self._folder) as entries:
+        with os.scandir(folder) as entries:
             for entry in entries:
                 if skips is None or not skips(entry):
-                    self._plan(level, entry, is_deepest=is_deepest)
+                    self._plan(folder, level, entry, is_deepest=is_deepest)
         level.names.sort(reverse=True)
-        self._levels.append(level)
+        return level
 
-    def _plan(self, level: _Level, entry: os.DirEntry[str], *, is_deepest: bool) -> None:
+    def _plan(self, folder: int, level: _Level, entry: os.DirEntry[str], *, is_deepest: bool) -> None:
         name = entry.name.encode(_ENCODING, "surrogateescape")
         path = level.prefix + name
         if name.endswith(_PART_SUFFIX) and PART_NAME.fullmatch(name):
-            self._walk.on_part(self._folder, name)
+            self._walk.on_part(folder, name)
             return
-        if len(path) > MAX_PATH_BYTES or self._walk.is_skipped(path):
+        if self._walk.is_skipped(path):
+            return
+        if len(path) > self._walk.max_path:
+            self._walk.on_left_out(path, OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG)))
             return
         is_folder = _is_folder(entry)
         if not is_folder and not self._walk.is_sorted:

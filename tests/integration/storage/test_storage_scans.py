@@ -43,8 +43,8 @@ def runtime(tmp_path):
 
 async def both(files, exclude=EXCLUDE):
     """The paths that the second scan of one agent finds, which a new agent's scan confirms."""
-    again = (await files.scanner.scan_again(exclude)).values()
-    everything = await SandboxFiles(FolderRuntime(files.runtime.root)).scanner.scan((), exclude)
+    again = (await files.scanner.scan_again(exclude)).found.values()
+    everything = (await SandboxFiles(FolderRuntime(files.runtime.root)).scanner.scan((), exclude)).found.values()
     assert sorted(again, key=lambda local: local.path) == sorted(everything, key=lambda local: local.path)
     return sorted(local.path for local in again)
 
@@ -66,9 +66,9 @@ async def test_the_second_scan_tells_what_changed_and_finds_everything(runtime):
 
 async def test_what_did_not_change_is_the_same_object(runtime):
     files = SandboxFiles(runtime)
-    first = await files.scanner.scan_again(EXCLUDE)
+    first = (await files.scanner.scan_again(EXCLUDE)).found
     (runtime.root / "a").write_text("A")
-    second = await files.scanner.scan_again(EXCLUDE)
+    second = (await files.scanner.scan_again(EXCLUDE)).found
     assert {path for path in first if first[path] is second[path]} == {"b", "folder/c", "link"}
 
 
@@ -135,5 +135,5 @@ async def test_a_difference_from_nothing_is_everything(runtime):
 
     files = SandboxFiles(runtime)
     runtime._handlers = {**runtime._handlers, "workspace.scan": lie}
-    assert await files.scanner.scan_again(EXCLUDE) == {}
-    assert await files.scanner.scan_again(EXCLUDE) == {}
+    assert (await files.scanner.scan_again(EXCLUDE)).found == {}
+    assert (await files.scanner.scan_again(EXCLUDE)).found == {}

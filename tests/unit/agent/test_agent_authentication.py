@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import asyncio
 import hashlib
+import ssl
 
 import grpc
 import pytest
@@ -110,4 +112,79 @@ async def test_the_control_port_refuses_the_agents_own_certificate(agent, connec
 async def test_the_clients_port_has_no_session_service(client):
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await session_pb2_grpc.SessionServiceStub(client).Describe(session_pb2.DescribeRequest())
+    assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
+
+
+def raw(channel, method, kind="unary_unary"):
+    """A call of a method that sends bytes as they are."""
+    return getattr(channel, kind)(f"/sandbox.v1.{method}", request_serializer=None, response_deserializer=None)
+
+
+async def test_attack_34_garbage_instead_of_a_message_is_an_invalid_argument(client, error_of):
+    """Bytes that are no message end a call with INVALID_ARGUMENT, whatever its kind."""
+    unary = raw(client, "InterpreterService/ListContexts")
+    streamed = raw(client, "InterpreterService/Execute", "unary_stream")
+    for call in (unary(b"\xff" * 100), anext(aiter(streamed(b"\xff" * 100)))):
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await call
+        assert error_of(caught.value) == ("INVALID_ARGUMENT", "INVALID_ARGUMENT", "")
+
+    async def requests():
+        yield b"\xff" * 100
+
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await raw(client, "FileService/Write", "stream_unary")(requests())
+    assert error_of(caught.value) == ("INVALID_ARGUMENT", "INVALID_ARGUMENT", "")
+
+
+async def test_a_strangers_message_is_not_read(client, connect, error_of, monkeypatch):
+    """The refusal comes before the message, which a stranger therefore never has to send whole."""
+    async with connect("x" * 43) as channel:
+        call = raw(channel, "InterpreterService/Execute", "stream_stream")()
+        async with asyncio.timeout(10):  # nothing was sent but the headers
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await call.read()
+    assert error_of(caught.value) == ("UNAUTHENTICATED", "UNAUTHENTICATED", "")
+
+
+def frame(kind, flags, stream, payload):
+    return len(payload).to_bytes(3, "big") + bytes((kind, flags)) + stream.to_bytes(4, "big") + payload
+
+
+def http2_call(token, message):
+    """The bytes of an HTTP/2 connection with one call whose message is complete."""
+    headers = {
+        ":method": "POST",
+        ":scheme": "https",
+        ":path": "/sandbox.v1.InterpreterService/ListContexts",
+        ":authority": "a",
+        "content-type": "application/grpc",
+        "te": "trailers",
+        "authorization": f"Bearer {token}",
+    }
+    # Literals without an index or Huffman code.
+    block = b"".join(
+        b"\x00" + bytes((len(name),)) + name.encode() + bytes((len(value),)) + value.encode()
+        for name, value in headers.items()
+    )
+    return b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(4, 0, 0, b"") + frame(1, 4, 1, block) + frame(0, 1, 1, message)
+
+
+async def test_attack_31_a_message_that_claims_4_gib_is_refused_unread(client, agent, certificates):
+    """A message with a length of 4 GiB ends its call at once, although no more than a kilobyte of it has come."""
+    context = ssl.create_default_context(cafile=certificates / "ca.crt")
+    context.set_alpn_protocols(["h2"])
+    reader, writer = await asyncio.open_connection(
+        "127.0.0.1", agent.grpc_port, ssl=context, server_hostname="agent.test"
+    )
+    writer.write(http2_call("t" * 43, b"\x00\xff\xff\xff\xff" + b"x" * 1000))
+    answer = b""
+    async with asyncio.timeout(10):
+        while b"larger than max" not in answer:
+            more = await reader.read(65536)
+            assert more, answer
+            answer += more
+    writer.close()
+    with pytest.raises(grpc.aio.AioRpcError) as caught:  # the agent still serves: the runtime has no such operation
+        await list_contexts(client)
     assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED

@@ -8,7 +8,7 @@ import time
 import grpc
 import pytest
 
-from sandbox_agent import app as server
+from sandbox_agent import app
 from sandbox_client import AsyncSandbox, Endpoint, SandboxUnavailable
 from sandbox_client.transport import connection, endpoint
 from sandbox_client.transport.reattach import ExecutionLostError
@@ -27,7 +27,7 @@ def hurried(options):
     return tuple((name, FAST.get(name, value)) for name, value in options)
 
 
-@pytest.fixture(params=[server.OPTIONS, endpoint._OPTIONS], ids=["agent", "client"])
+@pytest.fixture(params=[app.GRPC_OPTIONS, endpoint._OPTIONS], ids=["agent", "client"])
 def options(request):
     return dict(request.param)
 
@@ -128,7 +128,7 @@ async def test_fault_40_a_call_that_may_be_repeated_is_repeated_by_itself(sandbo
 @pytest.fixture
 def watchful(monkeypatch):
     """Before the agent is made."""
-    monkeypatch.setattr(server, "OPTIONS", hurried(server.OPTIONS))
+    monkeypatch.setattr(app, "GRPC_OPTIONS", hurried(app.GRPC_OPTIONS))
 
 
 async def test_fault_40_the_agent_ends_the_call_of_a_client_that_went_silent(

@@ -11,7 +11,7 @@ import pytest
 from sandbox_agent.app import running_agent
 from sandbox_agent.server.settings import Settings
 from sandbox_link.protocol import OperationError
-from sandbox_proto.v1 import file_pb2, file_pb2_grpc, interpreter_pb2, interpreter_pb2_grpc, session_pb2
+from sandbox_proto.v1 import file_pb2, file_pb2_grpc, interpreter_pb2, interpreter_pb2_grpc, session_pb2, workspace_pb2
 from tests.support.fake_workspace import FakeWorkspace
 
 Description = session_pb2.SessionDescription
@@ -248,6 +248,52 @@ async def test_an_agent_whose_push_failed_serves_again(control, stored_request, 
         assert len(await drained(execute(channel))) == 3
     workspace.error = None
     assert (await control.Drain(session_pb2.DrainRequest(session_uid="uid-1"))).state == Description.STATE_DRAINED
+
+
+async def test_a_drain_may_insist_on_every_file_and_names_those_that_it_could_not_save(
+    control, stored_request, workspace, connect, error_of
+):
+    await control.Bind(stored_request)
+    await control.Describe(session_pb2.DescribeRequest(wait={"seconds": 10}))
+    workspace.failed = [workspace_pb2.FileFailure(path="a", reason="too long"), workspace_pb2.FileFailure(path="b")]
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await control.Drain(session_pb2.DrainRequest(session_uid="uid-1", require_all_files=True))
+    assert error_of(caught.value) == ("FAILED_PRECONDITION", "FILES_NOT_SAVED", "")
+    assert "'a' and 1 more (too long)" in caught.value.details()
+    described = await control.Describe(session_pb2.DescribeRequest())
+    assert described.state == Description.STATE_BOUND
+    assert [failure.path for failure in described.workspace.unsaved] == ["a", "b"]
+    async with connect() as channel:
+        assert len(await drained(execute(channel))) == 3
+    ended = await control.Drain(session_pb2.DrainRequest(session_uid="uid-1"))
+    assert ended.state == Description.STATE_DRAINED
+    assert [failure.path for failure in ended.workspace.unsaved] == ["a", "b"]
+
+
+async def test_a_drain_that_takes_too_long_is_ended_and_may_be_tried_again(
+    control, stored_request, workspace, connect, error_of
+):
+    await control.Bind(stored_request)
+    await control.Describe(session_pb2.DescribeRequest(wait={"seconds": 10}))
+    workspace.may_push.clear()
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await control.Drain(session_pb2.DrainRequest(session_uid="uid-1", time_limit={"nanos": 200_000_000}))
+    assert error_of(caught.value) == ("DEADLINE_EXCEEDED", "DRAIN_TIMEOUT", "")
+    workspace.may_push.set()
+    assert (await control.Describe(session_pb2.DescribeRequest())).state == Description.STATE_BOUND
+    async with connect() as channel:
+        assert len(await drained(execute(channel))) == 3
+    ended = await control.Drain(session_pb2.DrainRequest(session_uid="uid-1", time_limit={"seconds": 20}))
+    assert ended.state == Description.STATE_DRAINED
+    assert workspace.pushes == 1
+
+
+@pytest.mark.parametrize("name", ["grace", "time_limit"])
+async def test_a_drain_for_a_negative_time_is_refused(control, bind_request, error_of, name):
+    await control.Bind(bind_request)
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await control.Drain(session_pb2.DrainRequest(session_uid="uid-1", **{name: {"seconds": -1}}))
+    assert error_of(caught.value) == ("INVALID_ARGUMENT", "INVALID_ARGUMENT", name)
 
 
 async def test_calls_of_another_session_are_refused(control, bind_request, error_of):

@@ -45,11 +45,18 @@ class Bench:
 
     async def list(self, op: str = "file.list", **arguments: Any) -> list[dict[str, Any]]:
         await self(op, **arguments)
-        assert all(0 < len(event["entries"]) <= 500 for event in self.channel.events)
-        return [entry for event in self.channel.events for entry in event["entries"]]
+        listed = [event["entries"] for event in self.channel.events if event["type"] == "entries"]
+        assert all(0 < len(entries) <= 500 for entries in listed)
+        return [entry for entries in listed for entry in entries]
 
     async def scan(self, **arguments: Any) -> list[str]:
         return sorted(entry["path"] for entry in await self.list("workspace.scan", **arguments))
+
+    async def scan_all(self) -> tuple[list[str], dict[str, str]]:
+        """The paths that a scan finds, and the reasons for those that it leaves out."""
+        found = await self.scan()
+        events = [event["paths"] for event in self.channel.events if event["type"] == "left_out"]
+        return found, {each["path"]: each["reason"] for paths in events for each in paths}
 
     def names(self) -> list[str]:
         """Everything below the root, part files included."""

@@ -8,16 +8,16 @@ from sandbox_link.frames import FrameType, Stream, encode_json, split_data
 
 PROGRAM = """
 import sys
-from sandbox_runtime.linux import no_network
+from sandbox_runtime.linux import seccomp
 from sandbox_runtime.python.interpreter import run_interpreter
 
-def deny_network():
+def restrict(sockets):
     raise OSError("no filter")
 
 if sys.argv[2] == "broken":
-    no_network.deny_network = deny_network
+    seccomp.restrict = restrict
 else:
-    no_network.deny_network = lambda: None
+    seccomp.restrict = lambda sockets: None
 run_interpreter(int(sys.argv[1]))
 """
 
@@ -30,7 +30,7 @@ def run_cell_after_init(filter_):
         process = subprocess.Popen(command, pass_fds=[theirs.fileno()], stderr=subprocess.DEVNULL)
         theirs.close()
         code = b"print('ran')"
-        init = {"op": "init", "env": {}, "cwd": "/", "deny_network": True}
+        init = {"op": "init", "env": {}, "cwd": "/", "sockets": "unix"}
         cell = {"op": "execute", "execution_count": 1, "code_bytes": len(code)}
         frames = [encode_json(FrameType.OPEN, 0, init), encode_json(FrameType.OPEN, 1, cell)]
         ours.sendall(b"".join([*frames, *split_data(1, Stream.BODY, code)]))

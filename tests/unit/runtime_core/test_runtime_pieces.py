@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import os
-import platform
 import re
-import socket
 import subprocess
-import sys
-import traceback
 
 import pytest
 from hypothesis import given
@@ -23,7 +18,6 @@ from sandbox_runtime.execution.output_limit import OutputLimit
 from sandbox_runtime.javascript import find_node
 from sandbox_runtime.limits.memory_usage import OomCounter
 from sandbox_runtime.link.channel import LinkChannel
-from sandbox_runtime.linux import no_network
 from sandbox_runtime.linux.process_tree import find_tree, kill_tree
 from sandbox_runtime.python.output.mime_bundles import build_bundle
 from sandbox_runtime.python.output.tracebacks import describe_error
@@ -108,60 +102,6 @@ def test_the_shell_has_the_interpreters_node_and_the_npm_that_came_with_it(tmp_p
     ).stdout.split()
     assert output[:2] == [os.path.realpath(node), str(tmp_path / "npm")]
     assert re.fullmatch(r"\d+\.\d+\.\d+", output[2])
-
-
-def run_forked(function) -> str:
-    """What a forked child of one thread reports; "" where all went well."""
-    read, write = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        try:
-            function()
-        except BaseException:  # noqa: BLE001 - reported to the parent
-            os.write(write, traceback.format_exc().encode()[:4000])
-        finally:
-            os._exit(0)
-    os.close(write)
-    with os.fdopen(read, "rb") as file:
-        report = file.read().decode()
-    os.waitpid(pid, 0)
-    return report
-
-
-def check_filter():
-    server = socket.socket(socket.AF_UNIX)
-    no_network.deny_network()
-    server.close()
-    socket.socket(socket.AF_UNIX).close()
-    for left in socket.socketpair():
-        left.close()
-    for family in (socket.AF_INET, socket.AF_INET6, socket.AF_NETLINK, socket.AF_PACKET, 40):
-        for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM, socket.SOCK_RAW):
-            with pytest.raises(PermissionError):
-                socket.socket(family, kind)
-    libc = ctypes.CDLL(None, use_errno=True)
-    assert libc.syscall(425, 1, None) == -1
-    assert ctypes.get_errno() == 13
-    # The upper half of the register does not fool the filter.
-    number = {"x86_64": 41, "aarch64": 198}[platform.machine()]
-    assert libc.syscall(number, ctypes.c_ulong((1 << 32) | socket.AF_INET), 1, 0) == -1
-    if platform.machine() == "x86_64":
-        assert libc.syscall(0x40000000 | 41, 2, 1, 0) == -1
-    with pytest.raises(subprocess.CalledProcessError):
-        subprocess.run([sys.executable, "-c", "import socket; socket.socket()"], check=True, stderr=subprocess.DEVNULL)
-
-
-def test_the_filter_refuses_every_socket_but_unix_also_to_children():
-    assert run_forked(check_filter) == ""
-
-
-def test_a_machine_without_a_filter_is_refused():
-    with pytest.raises(OSError, match="riscv64"):
-        no_network.build_filter("riscv64")
-
-
-def test_both_machines_have_a_filter_of_whole_instructions():
-    assert {len(no_network.build_filter(machine)) % 8 for machine in ("x86_64", "aarch64")} == {0}
 
 
 @pytest.mark.parametrize(

@@ -63,6 +63,10 @@ class DirectoryStore:
         self._threads = BoundedThreads("directory-store")
         self._watch: FolderWatch | None = None
 
+    @property
+    def max_object_bytes(self) -> int:
+        return (1 << 63) - 1
+
     @contextlib.asynccontextmanager
     async def get(self, key: str) -> AsyncIterator[StoredObject]:
         descriptor, info = await self._run(self._open, key)

@@ -8,6 +8,7 @@ from sandbox_agent.storage.errors import (
     AccessDeniedError,
     CredentialsExpiredError,
     ObjectNotFoundError,
+    ObjectRefusedError,
     PreconditionFailedError,
     StorageError,
     StorageUnavailableError,
@@ -30,6 +31,7 @@ _EXPIRED: Final = frozenset(
 _DENIED: Final = frozenset({"AccessDenied", "AllAccessDisabled", "SignatureDoesNotMatch"})
 _CONFLICT: Final = frozenset({"PreconditionFailed", "ConditionalRequestConflict"})
 _NOT_FOUND: Final = frozenset({"NoSuchKey", "404", "NotFound"})
+_REFUSED: Final = frozenset({"EntityTooLarge", "InvalidObjectName", "KeyTooLongError", "XMinioInvalidObjectName"})
 _FORBIDDEN: Final = frozenset({401, 403})
 _CONFLICT_STATUS: Final = frozenset({409, 412})
 _UNEXPLAINED: Final = "400"
@@ -61,4 +63,6 @@ def _of_answer(error: ClientError) -> StorageError:
         return ObjectNotFoundError(message)
     if code in _CONFLICT or status in _CONFLICT_STATUS:
         return PreconditionFailedError(message)
+    if code in _REFUSED:
+        return ObjectRefusedError(message)
     return StorageUnavailableError(message)

@@ -37,6 +37,8 @@ _PARTS_AT_A_TIME: Final = 2
 MAX_COPY: Final = 5 << 30
 """Bytes that S3 copies in one request."""
 COPY_PART: Final = 1 << 30
+_MAX_PARTS: Final = 10_000
+"""S3's limit for one upload."""
 _SPAN: Final = {"rpc.system": "aws-api", "rpc.service": "S3"}
 _T = TypeVar("_T")
 
@@ -52,6 +54,10 @@ class S3Store:
     def __init__(self, settings: S3Settings, renewal_wait: float = RENEWAL_WAIT) -> None:
         self._threads = BoundedThreads("s3")
         self._connections = Connections(settings, self._threads, renewal_wait)
+
+    @property
+    def max_object_bytes(self) -> int:
+        return _MAX_PARTS * PART_SIZE
 
     def renew(self, settings: S3Settings) -> None:
         """Use these settings, such as new credentials, from the next request on."""

@@ -1,0 +1,319 @@
+"""Bounds the connections of every port of this process: in number, per peer, and in time. No other module does.
+
+gRPC has no limit per peer, and cannot tell a stranger's connection from a caller's. So a guard looks at the process's
+own sockets when a connection arrives, and shuts down those that are too many or too old. A connection counts as a
+stranger's until it has made an authenticated call. Strangers displace only strangers, those of the largest peer first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import ipaddress
+import os
+import resource
+import select
+import socket
+import struct
+import time
+import urllib.parse
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+
+MAX_MESSAGE: Final = 4 << 20
+MAX_FRAME: Final = 1 << 20
+"""Bytes of an HTTP/2 frame. gRPC's default is 16 KiB; with this limit a chunk of a file is one frame."""
+GRPC_OPTIONS: Final[Sequence[tuple[str, Any]]] = (
+    ("grpc.max_send_message_length", MAX_MESSAGE),
+    ("grpc.max_receive_message_length", MAX_MESSAGE),
+    ("grpc.max_concurrent_streams", 512),
+    ("grpc.max_metadata_size", 16 << 10),
+    ("grpc.http2.max_frame_size", MAX_FRAME),
+    ("grpc.so_reuseport", 0),
+    # The guard closes strangers' connections earlier. This is for the moments between its looks.
+    ("grpc.max_allowed_incoming_connections", 768),
+    ("grpc.server_handshake_timeout_ms", 20_000),
+    # A connection without calls. A client connects again with its next call.
+    ("grpc.max_connection_idle_ms", 1_800_000),
+    # A half-open connection is detected within 30 s. Executions continue without their client.
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    # gRPC waits this long for the answer to a ping, and its default is a minute.
+    ("grpc.http2.ping_timeout_ms", 10_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
+    ("grpc.http2.max_ping_strikes", 0),
+)
+PAUSE: Final = 0.02
+"""Seconds between two looks at the sockets."""
+_MAX_DESCRIPTORS: Final = 16_384
+_RESET: Final = struct.pack("ii", 1, 0)
+"""SO_LINGER that closes with a reset, so that the kernel keeps nothing of the connection."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The limits of each port.
+
+    Attributes:
+        strangers: Connections without an authenticated call.
+        strangers_per_peer: The same from one address, or from one /64 network of IPv6.
+        stranger_seconds: How long a connection may stay without an authenticated call.
+        callers: Connections with one.
+    """
+
+    strangers: int = 256
+    strangers_per_peer: int = 128
+    stranger_seconds: float = 20.0
+    callers: int = 512
+
+
+class Peer(NamedTuple):
+    """The other end of a connection."""
+
+    address: str
+    port: int
+
+
+class Connection(NamedTuple):
+    """One connection of this process.
+
+    Attributes:
+        descriptor: Its number in this process, which may be reused.
+        port: The port of this process.
+        peer: The other end.
+    """
+
+    descriptor: int
+    port: int
+    peer: Peer
+
+
+def choose_excess(
+    connections: Mapping[Connection, float], callers: Collection[Peer], limits: Limits, now: float
+) -> set[Connection]:
+    """Return the connections of one port to close. Pure.
+
+    Args:
+        connections: When each connection was first seen.
+        callers: The peers that made an authenticated call.
+        limits: The port's limits.
+        now: The current time, of the same clock.
+    """
+    oldest_first = sorted(connections, key=lambda each: connections[each])
+    strangers = [each for each in oldest_first if each.peer not in callers]
+    excess = {each for each in strangers if now - connections[each] >= limits.stranger_seconds}
+    excess.update([each for each in oldest_first if each.peer in callers][limits.callers :])
+    remaining = [each for each in strangers if each not in excess]
+    counts = Counter(network_of(each.peer.address) for each in remaining)
+    allowed = _fair_share(counts.values(), limits)
+    for each in remaining:
+        network = network_of(each.peer.address)
+        if counts[network] > allowed:
+            counts[network] -= 1
+            excess.add(each)
+    return excess
+
+
+def _fair_share(counts: Iterable[int], limits: Limits) -> int:
+    """Return how many connections a peer may have, so that all together have no more than the limit."""
+    share, counts = limits.strangers_per_peer, list(counts)
+    while share > 1 and sum(min(count, share) for count in counts) > limits.strangers:
+        share -= 1
+    return share
+
+
+@functools.lru_cache(4096)
+def network_of(address: str) -> str:
+    """Return the address, or for IPv6 the /64 network, which one machine may own."""
+    ip = ipaddress.ip_address(address)
+    return str(ip) if ip.version == 4 else str(ipaddress.ip_network((int(ip) >> 64 << 64, 64)))  # noqa: PLR2004
+
+
+def parse_peer(text: str) -> Peer | None:
+    """Read a peer as gRPC writes it, such as `ipv4:10.0.0.1:5000`. Returns None for anything but IP."""
+    kind, _, rest = text.partition(":")
+    host, _, port = urllib.parse.unquote(rest).rpartition(":")
+    if kind not in {"ipv4", "ipv6"} or not port.isdecimal():
+        return None
+    return Peer(_normalize(host.strip("[]")), int(port))
+
+
+@functools.lru_cache(4096)
+def _normalize(address: str) -> str:
+    ip = ipaddress.ip_address(address.partition("%")[0])
+    return str(getattr(ip, "ipv4_mapped", None) or ip)
+
+
+def raise_descriptor_limit() -> None:
+    """Let this process open as many files as it may, so that connections do not keep it from opening others."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    most = _MAX_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _MAX_DESCRIPTORS)
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
+class ConnectionGuard:
+    """The guard of this process's ports. Its methods run on one event loop."""
+
+    def __init__(self, limits: Limits | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+        self._limits = limits or Limits()
+        self._clock = clock
+        self._ports: set[int] = set()
+        self._callers: set[Peer] = set()
+        self._admitted: set[str] = set()
+        self._seen: dict[Connection, float] = {}
+        self._listeners: list[socket.socket] = []
+        self._arrivals = select.epoll()
+        self._next_look: asyncio.TimerHandle | None = None
+
+    def watch(self, port: int) -> None:
+        """Guard a port that this process listens on."""
+        if not self._ports:
+            asyncio.get_running_loop().add_reader(self._arrivals.fileno(), self._note_arrival)
+        self._ports.add(port)
+        for descriptor in _descriptors():
+            listener = _borrow(descriptor)
+            if listener is not None and _is_listening(listener, port):
+                # A duplicate, so that an arrival wakes this loop. Edge-triggered: gRPC accepts it, not this guard.
+                copy = socket.socket(fileno=os.dup(descriptor))
+                self._arrivals.register(copy.fileno(), select.EPOLLIN | select.EPOLLET)
+                self._listeners.append(copy)
+            _give_back(listener)
+
+    def admit(self, peer: str) -> None:
+        """Count a peer, as gRPC writes it, as a caller: it has made an authenticated call."""
+        if peer not in self._admitted:
+            self._admitted.add(peer)
+            found = parse_peer(peer)
+            if found is not None:
+                self._callers.add(found)
+
+    def close(self) -> None:
+        """Stop guarding."""
+        if self._ports:
+            asyncio.get_running_loop().remove_reader(self._arrivals.fileno())
+        if self._next_look is not None:
+            self._next_look.cancel()
+        self._arrivals.close()
+        for listener in self._listeners:
+            listener.close()
+        self._ports.clear()
+
+    def _note_arrival(self) -> None:
+        self._arrivals.poll(0)
+        self._look_after(PAUSE)
+
+    def _look_after(self, seconds: float) -> None:
+        loop = asyncio.get_running_loop()
+        when = loop.time() + seconds
+        if self._next_look is None or self._next_look.when() > when:
+            if self._next_look is not None:
+                self._next_look.cancel()
+            self._next_look = loop.call_at(when, self._look)
+
+    def _look(self) -> None:
+        """Close what is too much, and look again when the next stranger's time is over."""
+        self._next_look = None
+        now, limits = self._clock(), self._limits
+        connections = list(_connections(self._ports))
+        has_new = any(each not in self._seen for each in connections)
+        self._seen = {each: self._seen.get(each, now) for each in connections}
+        peers = {each.peer for each in connections}
+        self._callers &= peers
+        self._admitted = {text for text in self._admitted if parse_peer(text) in self._callers}
+        for port in self._ports:
+            on_port = {each: seen for each, seen in self._seen.items() if each.port == port}
+            for each in choose_excess(on_port, self._callers, limits, now):
+                _shut_down(each)
+        strangers = [seen for each, seen in self._seen.items() if each.peer not in self._callers]
+        if has_new:
+            # Others may have arrived that gRPC has not accepted yet.
+            self._look_after(5 * PAUSE)
+        elif strangers:
+            self._look_after(max(min(strangers) + limits.stranger_seconds - now, 1.0))
+
+
+def _descriptors() -> Iterable[int]:
+    try:
+        return [int(name) for name in os.listdir("/proc/self/fd")]  # noqa: PTH208 - many, and only their names
+    except OSError:  # no descriptor is left for the folder
+        return range(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+
+
+def _borrow(descriptor: int) -> socket.socket | None:
+    """Return a socket object for a descriptor that something else owns. An address of IPv4 also fits into IPv6's."""
+    try:
+        return socket.socket(socket.AF_INET6, socket.SOCK_STREAM, 0, fileno=descriptor)
+    except OSError:
+        return None
+
+
+def _give_back(sock: socket.socket | None) -> None:
+    if sock is not None:
+        sock.detach()
+
+
+def _is_listening(sock: socket.socket, port: int) -> bool:
+    with contextlib.suppress(OSError):
+        name = sock.getsockname()
+        return (
+            isinstance(name, tuple)
+            and name[1] == port
+            and sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) == 1
+        )
+    return False
+
+
+def _connections(ports: Collection[int]) -> Iterator[Connection]:
+    """Yield the TCP connections that were accepted on the ports."""
+    for descriptor in _descriptors():
+        sock = _borrow(descriptor)
+        try:
+            connection = _describe(descriptor, sock) if sock is not None else None
+        finally:
+            _give_back(sock)
+        if connection is not None and connection.port in ports:
+            yield connection
+
+
+def _describe(descriptor: int, sock: socket.socket) -> Connection | None:
+    """Return a connection over IP, or None for any other descriptor."""
+    try:
+        local = sock.getsockname()
+        if not isinstance(local, tuple):
+            return None
+        peer = sock.getpeername()
+    except OSError:
+        return None
+    return Connection(descriptor, local[1], Peer(_normalize(peer[0]), peer[1])) if isinstance(peer, tuple) else None
+
+
+@contextlib.contextmanager
+def _duplicate(descriptor: int) -> Iterator[socket.socket]:
+    """Yield a socket for a duplicate of the descriptor, or for the descriptor itself if no number is left for one."""
+    try:
+        sock, is_copy = socket.socket(socket.AF_INET6, socket.SOCK_STREAM, 0, fileno=os.dup(descriptor)), True
+    except OSError:
+        sock, is_copy = socket.socket(socket.AF_INET6, socket.SOCK_STREAM, 0, fileno=descriptor), False
+    try:
+        yield sock
+    finally:
+        if is_copy:
+            sock.close()
+        else:
+            sock.detach()
+
+
+def _shut_down(connection: Connection) -> None:
+    """Close a connection under its owner, which then sees its end. Leaves a reused descriptor alone."""
+    # With a duplicate, the connection cannot become another one between the check and the end.
+    with contextlib.suppress(OSError), _duplicate(connection.descriptor) as sock:
+        if _describe(connection.descriptor, sock) == connection:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+            sock.shutdown(socket.SHUT_RDWR)
