@@ -6,8 +6,8 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from sandbox_operator.api import naming
-from sandbox_operator.api.models import Session, parse
-from sandbox_operator.errors import AgentError, SpecError
+from sandbox_operator.api.values import format_time
+from sandbox_operator.errors import AgentError
 from sandbox_operator.kube.resources import PODS, SESSIONS
 from sandbox_operator.manifests.ownership import controller_uid
 from sandbox_operator.session.model import Observation
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from sandbox_operator.agent.client import Agents, AgentViewCache
     from sandbox_operator.agent.model import AgentAddress, AgentView
+    from sandbox_operator.api.models import Session
     from sandbox_operator.pool.available_pods import AvailablePods
     from sandbox_operator.session.background_calls import BackgroundCalls
     from sandbox_operator.session.model import DrainState, PodState, RenewalState
@@ -150,7 +151,7 @@ class Observer:
         A session with a pod is using its workspace. Among sessions without a pod, the oldest that wants one is next.
         """
         me = session.metadata
-        mine = (me.creation_timestamp.timestamp(), me.uid)
+        mine = (format_time(me.creation_timestamp) or "", me.uid)
         for raw in self._store.claimants(me.namespace, session.workspace_name):
             other = raw["metadata"]
             if other.get("uid") == me.uid:
@@ -167,12 +168,9 @@ def _wants_pod(raw: Mapping[str, Any]) -> bool:
     return not is_over and not (raw.get("spec") or {}).get("suspended")
 
 
-def _age(raw: Mapping[str, Any]) -> tuple[float, str]:
-    try:
-        metadata = parse(Session, {"metadata": raw["metadata"]}).metadata
-    except SpecError:
-        return float("inf"), ""
-    return metadata.creation_timestamp.timestamp(), metadata.uid
+def _age(raw: Mapping[str, Any]) -> tuple[str, str]:
+    # The API server writes all times in the same form, so they sort as texts. Many sessions may name one workspace.
+    return str(raw["metadata"].get("creationTimestamp") or ""), str(raw["metadata"]["uid"])
 
 
 def find_session(store: Store, key: Key) -> Mapping[str, Any] | None:
