@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from sandbox_operator.watch.store import Store
     from sandbox_operator.watch.work_queue import Key
 
+_RECENT: Final = 10.0
+"""Seconds in which accepted Binds are counted."""
 _RESTORE_WAIT: Final = 2.0
 """Longest time, in seconds, that an agent may delay its answer until its restore has ended."""
 
@@ -50,6 +52,7 @@ class Observer:
         self._templates, self._available_pods = templates, available_pods
         self._starts: dict[Key, float] = {}
         self._binds: dict[Key, float] = {}
+        self._bound: dict[Key, list[float]] = {}
         self._addresses: dict[Key, AgentAddress] = {}
 
     async def observe(self, key: Key, session: Session) -> Observation:
@@ -82,6 +85,7 @@ class Observer:
             workspace_holder=self._find_holder(session) if pod is None else "",
             had_pod=session.status.get("phase") in {"Ready", "Starting"} and bool(session.status.get("endpoint")),
             seconds_since_bind=now - self._binds[key] if key in self._binds else None,
+            recent_binds=sum(now - moment < _RECENT for moment in self._bound.get(key, ())),
             start_seconds=now - self._starts[key] if key in self._starts else None,
         )
 
@@ -92,6 +96,11 @@ class Observer:
     def note_bind(self, key: Key) -> None:
         """Record that Bind is being called."""
         self._binds[key] = time.monotonic()
+
+    def note_bound(self, key: Key) -> None:
+        """Record that the agent has accepted a Bind."""
+        now = time.monotonic()
+        self._bound[key] = [*(moment for moment in self._bound.get(key, ()) if now - moment < _RECENT), now]
 
     def note_ready(self, key: Key) -> None:
         """Record that the start has ended."""
@@ -107,6 +116,7 @@ class Observer:
         """Forget when a session began to start and was bound, because it no longer has a pod."""
         self._starts.pop(key, None)
         self._binds.pop(key, None)
+        self._bound.pop(key, None)
 
     def _find_pods(self, session: Session) -> list[PodState]:
         """Return the session's pods, the serving one first. There is more than one if a former leader claimed late."""

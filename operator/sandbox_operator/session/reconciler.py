@@ -140,6 +140,8 @@ class SessionReconciler:
             return observation, plan_blocked(observation, refusal.as_blocked(now), now), False
         if plan.actions:
             self._refusals.pop(key, None)
+        if any(isinstance(action, model.BindAgent) for action in plan.actions):
+            self._observer.note_bound(key)
         return observation, plan, observe_again
 
     def _note_actions(self, key: Key, plan: Plan) -> None:

@@ -67,20 +67,22 @@ class Lifecycle(_message.Message):
     def __init__(self, max_lifetime: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., keep_variables: _Optional[bool] = ...) -> None: ...
 
 class WorkspaceBinding(_message.Message):
-    __slots__ = ("s3", "directory", "key_prefix", "exclude", "max_staleness", "save_on_change")
+    __slots__ = ("s3", "directory", "key_prefix", "exclude", "max_staleness", "save_on_change", "max_bytes")
     S3_FIELD_NUMBER: _ClassVar[int]
     DIRECTORY_FIELD_NUMBER: _ClassVar[int]
     KEY_PREFIX_FIELD_NUMBER: _ClassVar[int]
     EXCLUDE_FIELD_NUMBER: _ClassVar[int]
     MAX_STALENESS_FIELD_NUMBER: _ClassVar[int]
     SAVE_ON_CHANGE_FIELD_NUMBER: _ClassVar[int]
+    MAX_BYTES_FIELD_NUMBER: _ClassVar[int]
     s3: S3Store
     directory: DirectoryStore
     key_prefix: str
     exclude: _containers.RepeatedScalarFieldContainer[str]
     max_staleness: _duration_pb2.Duration
     save_on_change: bool
-    def __init__(self, s3: _Optional[_Union[S3Store, _Mapping]] = ..., directory: _Optional[_Union[DirectoryStore, _Mapping]] = ..., key_prefix: _Optional[str] = ..., exclude: _Optional[_Iterable[str]] = ..., max_staleness: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., save_on_change: _Optional[bool] = ...) -> None: ...
+    max_bytes: int
+    def __init__(self, s3: _Optional[_Union[S3Store, _Mapping]] = ..., directory: _Optional[_Union[DirectoryStore, _Mapping]] = ..., key_prefix: _Optional[str] = ..., exclude: _Optional[_Iterable[str]] = ..., max_staleness: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., save_on_change: _Optional[bool] = ..., max_bytes: _Optional[int] = ...) -> None: ...
 
 class S3Store(_message.Message):
     __slots__ = ("bucket", "endpoint", "region", "access_key_id", "secret_access_key", "session_token", "expires_at", "path_style", "ca_certificates")
@@ -127,12 +129,16 @@ class SetLifetimeRequest(_message.Message):
     def __init__(self, session_uid: _Optional[str] = ..., remaining: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class DrainRequest(_message.Message):
-    __slots__ = ("session_uid", "grace")
+    __slots__ = ("session_uid", "grace", "require_all_files", "time_limit")
     SESSION_UID_FIELD_NUMBER: _ClassVar[int]
     GRACE_FIELD_NUMBER: _ClassVar[int]
+    REQUIRE_ALL_FILES_FIELD_NUMBER: _ClassVar[int]
+    TIME_LIMIT_FIELD_NUMBER: _ClassVar[int]
     session_uid: str
     grace: _duration_pb2.Duration
-    def __init__(self, session_uid: _Optional[str] = ..., grace: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+    require_all_files: bool
+    time_limit: _duration_pb2.Duration
+    def __init__(self, session_uid: _Optional[str] = ..., grace: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., require_all_files: _Optional[bool] = ..., time_limit: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class DescribeRequest(_message.Message):
     __slots__ = ("wait",)

@@ -96,7 +96,8 @@ class SessionServiceServicer:
     def Drain(self, request, context):
         """Refuses new work, ends background processes (TERM, later KILL) and waits up to `grace` for running work. Then it
         pushes, saves variables if they are kept, and returns when the push is durable. The operator deletes the pod only
-        after that. Idempotent. Errors: those of WorkspaceService.Push; the agent then accepts work again.
+        after that. Files that could not be saved are in `workspace.unsaved` of the answer. Idempotent. Errors: those of
+        WorkspaceService.Push; the agent then accepts work again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
