@@ -87,13 +87,23 @@ class FakeAgents:
             self.views[address.server_name] = view
             return view
 
-    async def drain(self, address: AgentAddress, session_uid: str, grace: float, timeout: float) -> AgentView:  # noqa: ASYNC109 - as in Agents
-        """Drain the agent, which saves its files."""
+    async def drain(
+        self,
+        address: AgentAddress,
+        session_uid: str,
+        grace: float,
+        timeout: float,  # noqa: ASYNC109 - as in Agents
+        *,
+        require_all: bool = False,
+    ) -> AgentView:
+        """Drain the agent, which saves its files. With `require_all` it fails if its state has unsaved ones."""
         del session_uid, grace, timeout
         with self.write_hook.write():
             view = await self.describe(address)
             if self.drain_error:
                 raise self.drain_error
+            if require_all and view.unsaved:
+                raise AgentError("FILES_NOT_SAVED", f"not saved: {view.unsaved[0]}")
             self.drains += 1
             self.views[address.server_name] = replace(
                 view, state="DRAINED", dirty=False, generation=view.generation + 1

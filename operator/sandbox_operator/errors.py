@@ -9,6 +9,7 @@ OperatorError
 |   `-- AgentUnreachableError    an agent did not answer
 `-- ApiError                 the API server refused a call
     |-- NotFoundError, AlreadyExistsError, ConflictError, InvalidError, ForbiddenError, ExpiredError
+    |-- AnswerTooLargeError  the answer has too many bytes to keep
     `-- UnavailableError     the API server did not answer, or asked to retry later
 """
 
@@ -109,6 +110,10 @@ class ExpiredError(ApiError):
 
 class ForbiddenError(ApiError):
     """403: RBAC, a quota, or an admission policy."""
+
+
+class AnswerTooLargeError(ApiError):
+    """The answer has more bytes than the operator keeps."""
 
 
 class UnavailableError(ApiError):

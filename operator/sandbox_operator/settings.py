@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 PREFIX: Final = "SANDBOX_OPERATOR_"
+_MIN_PREFIX: Final = {4: 8, 6: 16}
+"""Shortest prefix of an endpoint's addresses, by IP version."""
 _MAX_RENEW_AGE: Final = 0.75
 """Fraction of credentials' lifetime after which they must have been renewed. The rest is for retries."""
 
@@ -92,6 +94,9 @@ class Settings(BaseModel):
     """Seconds after which a session with a generated name is deleted if it is suspended or does not start. 0: never."""
     log_level: str = "INFO"
 
+    never_reachable: CommaSeparated = ()
+    """Addresses that no session may reach, besides private ones: those of the API server and of nodes, if public."""
+
     storage_bucket: str = ""
     storage_endpoint: str = ""
     storage_region: str = "us-east-1"
@@ -125,11 +130,20 @@ class Settings(BaseModel):
     tracing_ratio: float = Field(1.0, ge=0, le=1)
     """Fraction of traces that are recorded, unless the caller has decided already."""
 
-    @field_validator("storage_cidrs", "tracing_cidrs")
+    @field_validator("never_reachable")
     @classmethod
     def _check_cidrs(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for cidr in value:
             ipaddress.ip_network(cidr)
+        return value
+
+    @field_validator("storage_cidrs", "tracing_cidrs")
+    @classmethod
+    def _check_endpoint(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for cidr in value:
+            network = ipaddress.ip_network(cidr)
+            if network.prefixlen < _MIN_PREFIX[network.version]:
+                raise ValueError(f"{cidr} would open nearly every address to every session; name the endpoint's own")
         return value
 
     @field_validator("storage_prefix")

@@ -60,9 +60,9 @@ class RememberingAgents(FakeAgents):
         self.calls.append(("renew", "agents", address.server_name))
         return await super().renew(address, request)
 
-    async def drain(self, address, session_uid, grace, timeout):  # noqa: ASYNC109 - as in Agents
+    async def drain(self, address, session_uid, grace, timeout, *, require_all=False):  # noqa: ASYNC109 - as in Agents
         self.calls.append(("drain", "agents", address.server_name))
-        return await super().drain(address, session_uid, grace, timeout)
+        return await super().drain(address, session_uid, grace, timeout, require_all=require_all)
 
     async def bind(self, address, request):
         self.calls.append(("bind", "agents", address.server_name))

@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
+from sandbox_operator.agent.environment import EnvironmentResolver
 from sandbox_operator.api import naming
 from sandbox_operator.api.session_spec import Egress
 from sandbox_operator.api.values import parse_quantity
-from sandbox_operator.errors import AlreadyExistsError, Blocked, NotFoundError
+from sandbox_operator.errors import AlreadyExistsError, Blocked
 from sandbox_operator.kube.resources import SECRETS
 from sandbox_operator.manifests.ownership import controller_uid
 from sandbox_operator.manifests.secrets import Access, build_access_secret
@@ -25,9 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from sandbox_operator.api.models import Session, Template
-    from sandbox_operator.api.session_spec import EnvVar
     from sandbox_operator.credentials.source import CredentialSource
-    from sandbox_operator.kube.client import KubeApi, Object
+    from sandbox_operator.kube.client import KubeApi
     from sandbox_operator.pki.certificates import Authority
     from sandbox_operator.session.model import BindAgent, EnsureAccessSecret
     from sandbox_operator.settings import Settings
@@ -102,8 +102,10 @@ class Binder:
         """Return the Bind request.
 
         Raises:
-            Blocked: A Secret that the environment refers to does not exist, or there are no storage credentials.
+            Blocked: The environment cannot be resolved, or there are no storage credentials.
         """
+        environment = EnvironmentResolver(self.api, self.settings)
+        session = await environment.complete(session)
         metadata = session.metadata
         if recent := self._cached(metadata.uid):
             token = recent[2]
@@ -116,7 +118,7 @@ class Binder:
             session_uid=metadata.uid,
             session_name=f"{metadata.namespace}/{metadata.name}",
             token_sha256=hashlib.sha256(token).digest(),
-            env=await self._resolve_env(session, template),
+            env=await environment.resolve(session, template),
             limits=_build_limits(template, action),
             lifecycle=session_pb2.Lifecycle(
                 max_lifetime=timedelta(seconds=action.lifetime),
@@ -142,38 +144,6 @@ class Binder:
         """
         store = await self._build_store(self._key_prefix(session))
         return session_pb2.RenewRequest(session_uid=session.metadata.uid, s3=store)
-
-    async def _resolve_env(self, session: Session, template: Template) -> dict[str, str]:
-        env = {variable.name: variable.value for variable in template.spec.env.defaults}
-        found: dict[str, Object] = {}
-        for index, variable in enumerate(session.spec.env):
-            env[variable.name] = await self._resolve(session.metadata.namespace, index, variable, found)
-        return env
-
-    async def _resolve(self, namespace: str, index: int, variable: EnvVar, found: dict[str, Object]) -> str:
-        reference = variable.secret_key_ref
-        if reference is None:
-            return variable.value
-        field = f"spec.env.{index}.secretKeyRef"
-        if reference.name not in found:
-            try:
-                found[reference.name] = await self.api.get(SECRETS, namespace, reference.name)
-            except NotFoundError:
-                raise Blocked("SecretKeyNotFound", f"{field}.name: Secret {reference.name} does not exist") from None
-        secret = found[reference.name]
-        # Otherwise a session could read Secrets of another session or of the operator.
-        labels = secret["metadata"].get("labels") or {}
-        is_ours = labels.get(naming.MANAGED_BY) or reference.name == self.settings.ca_secret
-        if is_ours or secret.get("type") == "kubernetes.io/service-account-token":
-            raise Blocked("EnvNotAllowed", f"{field}.name: sessions may not use Secret {reference.name}", failed=True)
-        value = (secret.get("data") or {}).get(reference.key)
-        if value is None:
-            raise Blocked("SecretKeyNotFound", f"{field}.key: Secret {reference.name} has no key {reference.key}")
-        try:
-            return base64.b64decode(value).decode()
-        except UnicodeDecodeError:
-            message = f"{field}.key: {reference.name}/{reference.key} is not UTF-8"
-            raise Blocked("SecretKeyNotFound", message) from None
 
     async def _build_workspace(self, session: Session) -> session_pb2.WorkspaceBinding:
         prefix, wanted = self._key_prefix(session), session.spec.workspace

@@ -33,9 +33,14 @@ if TYPE_CHECKING:
     from sandbox_operator.kube.write_hook import WriteHook
     from sandbox_operator.pki.certificates import Authority
     from sandbox_operator.watch.work_queue import Key
+    from sandbox_proto.v1 import workspace_pb2
 
 _CERTIFICATE_MAX_AGE: Final = 86400.0
 """Seconds after which the operator signs itself a new client certificate."""
+_ANSWER_SECONDS: Final = 15.0
+"""Seconds after a drain's time limit in which the agent has to answer."""
+_MAX_UNSAVED: Final = 8
+_MAX_REASON: Final = 300
 _MAX_CHANNELS: Final = 64
 """Channels that stay open. An open channel costs 85 KiB."""
 # By default gRPC reconnects after a second, which is longer than an agent takes to start.
@@ -76,7 +81,15 @@ class Agents(Protocol):
         """Make an agent stop accepting calls after this many seconds, and return its new description."""
         ...
 
-    async def drain(self, address: AgentAddress, session_uid: str, grace: float, timeout: float) -> AgentView:  # noqa: ASYNC109 - as above
+    async def drain(
+        self,
+        address: AgentAddress,
+        session_uid: str,
+        grace: float,
+        timeout: float,  # noqa: ASYNC109 - as above
+        *,
+        require_all: bool = False,
+    ) -> AgentView:
         """Make an agent refuse new work and push its workspace. Return its description once the push is durable.
 
         Args:
@@ -84,6 +97,7 @@ class Agents(Protocol):
             session_uid: Session that the agent must be serving.
             grace: Seconds that running work may go on.
             timeout: Seconds that the push may take.
+            require_all: Fail with FILES_NOT_SAVED, and go on serving, if a file could not be saved.
         """
         ...
 
@@ -135,11 +149,27 @@ class AgentClient:
         with self._use(address) as stub, tracing.calling(stub.SetLifetime, only_within=True) as span:
             return await self._write(lambda: stub.SetLifetime(request, timeout=5.0, metadata=span.metadata))
 
-    async def drain(self, address: AgentAddress, session_uid: str, grace: float, timeout: float) -> AgentView:  # noqa: ASYNC109 - as above
+    async def drain(
+        self,
+        address: AgentAddress,
+        session_uid: str,
+        grace: float,
+        timeout: float,  # noqa: ASYNC109 - as above
+        *,
+        require_all: bool = False,
+    ) -> AgentView:
         """Make an agent refuse new work and push its workspace."""
-        request = session_pb2.DrainRequest(session_uid=session_uid, grace=timedelta(seconds=grace))
+        seconds = timeout + grace
+        request = session_pb2.DrainRequest(
+            session_uid=session_uid,
+            grace=timedelta(seconds=grace),
+            require_all_files=require_all,
+            time_limit=timedelta(seconds=seconds),
+        )
         with self._use(address) as stub, tracing.calling(stub.Drain, only_within=True) as span:
-            return await self._write(lambda: stub.Drain(request, timeout=timeout + grace, metadata=span.metadata))
+            # The agent ends the drain itself, and says so. Only one that does not answer is left to the deadline.
+            wait = seconds + _ANSWER_SECONDS
+            return await self._write(lambda: stub.Drain(request, timeout=wait, metadata=span.metadata))
 
     def connect(self, address: AgentAddress) -> None:
         """Start connecting to an agent."""
@@ -228,6 +258,18 @@ def _reason(error: grpc.aio.AioRpcError) -> str:
 
 
 def _view(description: session_pb2.SessionDescription) -> AgentView:
+    """Return an agent's description of itself.
+
+    Raises:
+        AgentError: It contains unknown states, or times out of range.
+    """
+    try:
+        return _read(description)
+    except (ValueError, OverflowError) as error:
+        raise AgentError("INVALID_ANSWER", f"the agent described itself wrongly: {error}"[:_MAX_REASON]) from None
+
+
+def _read(description: session_pb2.SessionDescription) -> AgentView:
     states, restores = session_pb2.SessionDescription.State, session_pb2.SessionDescription.RestoreState
     workspace = description.workspace
     return AgentView(
@@ -248,11 +290,19 @@ def _view(description: session_pb2.SessionDescription) -> AgentView:
         synced_at=_moment(workspace.synced_at) if workspace.HasField("synced_at") else None,
         dirty=workspace.dirty,
         workspace_error=workspace.last_error[:500],
+        unsaved=_name_unsaved(workspace),
         credentials_expire_at=_moment(description.credentials_expire_at)
         if description.HasField("credentials_expire_at")
         else None,
         needs_credentials=description.needs_credentials,
     )
+
+
+def _name_unsaved(workspace: workspace_pb2.WorkspaceStatus) -> tuple[str, ...]:
+    names = [f"{each.path}: {each.reason}" if each.path else each.reason for each in workspace.unsaved]
+    if len(names) > _MAX_UNSAVED:
+        names = [*names[: _MAX_UNSAVED - 1], f"and at least {len(names) - _MAX_UNSAVED + 1} more"]
+    return tuple(name[:_MAX_REASON] for name in names)
 
 
 def _moment(stamp: Timestamp) -> datetime:

@@ -40,6 +40,8 @@ class AgentView:
     synced_at: datetime | None = None
     dirty: bool = False
     workspace_error: str = ""
+    unsaved: tuple[str, ...] = ()
+    """Files that could not be saved, each with the reason. The last item may count further ones."""
     credentials_expire_at: datetime | None = None
     """Time at which its storage credentials expire. None if they never expire, or if the agent has no credentials."""
     needs_credentials: bool = False

@@ -44,6 +44,8 @@ class Metadata(Model):
     """Prefix from which the name was generated. "" if the name was chosen."""
     labels: dict[str, str] = Field(default={})
     annotations: dict[str, str] = Field(default={})
+    abridged: bool = False
+    """True if the store has left out large parts of the spec. The API server knows no such field."""
 
 
 class Session(Model):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, ConfigDict, Field, WithJsonSchema, model_validator
@@ -13,6 +14,7 @@ from sandbox_operator.api.session_spec import ENV_ITEMS, Egress, PlainEnvVar, Re
 from sandbox_operator.api.unparsed import Peer, Port
 from sandbox_operator.api.values import NAME_PATTERN, Amounts, Duration, Quantity
 
+DEFAULT_END_DEADLINE: Final = timedelta(minutes=30)
 _FEW: Final[Schema] = {"maxItems": 16}
 _PATH_PATTERN: Final = r"^(/[A-Za-z0-9._-]+)+$"
 
@@ -131,6 +133,21 @@ class TemplateLifecycle(Model):
         description=(
             "Longest time that a pod may serve a session. A session that asks for more gets this much, and its"
             " condition LifecycleEffective says so. Changes apply to running sessions."
+        ),
+    )
+    end_deadline: Annotated[Duration, OPERATOR_DEFAULT] = Field(
+        default=DEFAULT_END_DEADLINE,
+        description=(
+            "Longest time that the end of a session may take, after its lifetime or `expiresAt`. Then its processes are"
+            " stopped and its pod is deleted, whatever could be saved. Defaults to 30m."
+        ),
+    )
+    on_unsaved_files: Annotated[str, one_of("Stay", "Suspend"), OPERATOR_DEFAULT] = Field(
+        default="Stay",
+        description=(
+            "Action if a suspend cannot save every file. Stay, the default: the pod stays, and the status names the"
+            " files, until the session's lifetime and `endDeadline` are over. Suspend: the session is suspended without"
+            " those files, at the latest after `endDeadline`."
         ),
     )
 

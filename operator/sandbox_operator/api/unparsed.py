@@ -70,6 +70,11 @@ class WorkspaceStatus(Model):
     bytes: int | None = Field(default=None, description="Total size of the saved files in bytes.")
     synced_at: datetime | None = Field(default=None, description="Time of the last save.")
     dirty: bool | None = Field(default=None, description="True if files differ from the saved state.")
+    unsaved: tuple[Annotated[str, text(400)], ...] = Field(
+        default=(),
+        description="Files that could not be saved, and why. The last item may count further ones.",
+        json_schema_extra={"maxItems": 16},
+    )
 
 
 class StartupStatus(Model):
@@ -110,6 +115,9 @@ class SessionStatus(Model):
     )
     suspended_at: datetime | None = Field(
         default=None, description="Time at which the session was suspended. Set while the phase is Suspended."
+    )
+    ending_since: datetime | None = Field(
+        default=None, description="Time at which the session began to be suspended. Set while the phase is Suspending."
     )
     workspace: WorkspaceStatus | None = Field(
         default=None, description="The session's files, as its agent last reported them."

@@ -21,6 +21,10 @@ NAME_PATTERN: Final = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 ENV_NAME_PATTERN: Final = r"^[A-Za-z_][A-Za-z0-9_]*$"
 
 _DURATION_BOUNDS: Final = "must be between 1s and 720h"
+_FRACTION: Final = "([.][0-9]+)?"
+_DIGITS: Final = (("h", 3), ("m", 5), ("s", 7), ("ms", 10))
+_COMPUTABLE: Final = f"^({'|'.join(f'0*[0-9]{{1,{most}}}{_FRACTION}{unit}' for unit, most in _DIGITS)})+$"
+"""Durations of which no part exceeds the bounds."""
 _PART: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|h|m|s)")
 _UNITS: Final = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 _SUFFIXES: Final = {
@@ -90,7 +94,11 @@ Duration = Annotated[
     text(
         32,
         pattern=DURATION_PATTERN,
-        **rule("duration(self) >= duration('1s') && duration(self) <= duration('720h')", _DURATION_BOUNDS),
+        # Without the first part, CEL refuses a duration that it cannot compute with a message of its own.
+        **rule(
+            f"self.matches('{_COMPUTABLE}') && duration(self) >= duration('1s') && duration(self) <= duration('720h')",
+            _DURATION_BOUNDS,
+        ),
     ),
 ]
 Quantity = Annotated[str, BeforeValidator(_check_quantity), WithJsonSchema(_QUANTITY)]

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, Self
 
 import aiohttp
 
-from sandbox_operator.errors import NotLeadingError, UnavailableError, api_error
+from sandbox_operator.errors import AnswerTooLargeError, NotLeadingError, UnavailableError, api_error
 from sandbox_proto import tracing
 
 if TYPE_CHECKING:
@@ -44,6 +44,8 @@ _CONTENT_TYPES: Final = {
 }
 _PAGE_SIZE: Final = 100
 """Objects in one page of a list. Parsing a page of pods blocks the event loop for some milliseconds."""
+_MAX_ANSWER: Final = 16 * 1024 * 1024
+"""Bytes of an answer. One object has at most about 3 MB, but tenants decide how large the objects of a page are."""
 _MAX_CONNECTIONS: Final = 20
 _REQUEST_TIMEOUT: Final = 15.0
 _MAX_ATTEMPTS: Final = 3
@@ -139,9 +141,17 @@ class KubeClient:
             namespace: Namespace, or None for all.
             labels: Label selector, or "" for all objects.
         """
-        parameters = {"limit": str(_PAGE_SIZE), **({"labelSelector": labels} if labels else {})}
+        parameters = {"labelSelector": labels} if labels else {}
+        size = _PAGE_SIZE
         while True:
-            page = await self._read(resource, resource.path(namespace), parameters)
+            try:
+                page = await self._read(resource, resource.path(namespace), {**parameters, "limit": str(size)})
+            except AnswerTooLargeError:
+                if size == 1:
+                    raise
+                size = max(1, size // 4)
+                continue
+            size = min(_PAGE_SIZE, size * 2)
             metadata = page.get("metadata") or {}
             yield page.pop("items", None) or [], str(metadata.get("resourceVersion") or "0")
             if not metadata.get("continue"):
@@ -237,7 +247,7 @@ class KubeClient:
                 async with self._session.request(
                     method, self._connection.server + path, params=parameters, data=data, headers=headers
                 ) as response:
-                    status, text = response.status, await response.read()
+                    status, text = response.status, await _read_body(response)
                 after = response.headers.get("Retry-After", "")
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise UnavailableError(0, "NoAnswer", f"{method} {path}: {error!r}") from error
@@ -247,6 +257,18 @@ class KubeClient:
         if status >= 400:  # noqa: PLR2004 - HTTP
             raise api_error(status, answer, float(after) if after.isdigit() else None)
         return answer
+
+
+async def _read_body(response: aiohttp.ClientResponse) -> bytes:
+    """Return the body of an answer. Stops reading when it is too large."""
+    parts, total = [], 0
+    async for part in response.content.iter_any():
+        parts.append(part)
+        total += len(part)
+        if total > _MAX_ANSWER:
+            response.close()
+            raise AnswerTooLargeError(response.status, "TooLarge", f"the answer has more than {_MAX_ANSWER} bytes")
+    return b"".join(parts)
 
 
 def _decode(text: bytes) -> Object:

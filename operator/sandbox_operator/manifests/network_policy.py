@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from sandbox_operator.api.template_spec import EgressRule
     from sandbox_operator.settings import Settings
 
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
 FORBIDDEN: Final = tuple(
     ipaddress.ip_network(cidr)
     for cidr in (
@@ -26,16 +28,26 @@ FORBIDDEN: Final = tuple(
         "100.64.0.0/10",
         "127.0.0.0/8",
         "169.254.0.0/16",
+        "168.63.129.16/32",
         "172.16.0.0/12",
+        "192.0.0.0/24",
         "192.168.0.0/16",
+        "198.18.0.0/15",
+        "224.0.0.0/4",
+        "240.0.0.0/4",
         "::1/128",
         "64:ff9b::/96",
+        "64:ff9b:1::/48",
+        "2001::/32",
+        "2002::/16",
         "fc00::/7",
         "fe80::/10",
+        "fec0::/10",
+        "ff00::/8",
     )
 )
-"""Metadata services, the cluster, and private networks, which no template can allow. The operator's settings
-allow the addresses of the storage endpoint instead."""
+"""Metadata services, the cluster, private networks, multicast, and IPv6 addresses that stand for IPv4 ones. No template
+can allow them. The operator's settings add further ones, and allow the addresses of the storage endpoint instead."""
 _DNS_PORTS: Final = [{"protocol": "UDP", "port": 53}, {"protocol": "TCP", "port": 53}]
 
 
@@ -85,9 +97,9 @@ def _operator(settings: Settings) -> dict[str, Any]:
 def _build_egress(template: Template, egress: Egress, settings: Settings) -> list[dict[str, Any]]:
     rules = _build_base_egress(settings, needs_dns=egress is not Egress.NONE)
     if egress is Egress.PUBLIC:
-        rules.append({"to": [_block("0.0.0.0/0"), _block("::/0")]})
+        rules.append({"to": [_block("0.0.0.0/0", settings), _block("::/0", settings)]})
     if egress is Egress.ALLOWLIST:
-        rules += [_build_allowed(index, rule) for index, rule in enumerate(template.spec.egress.allow)]
+        rules += [_build_allowed(index, rule, settings) for index, rule in enumerate(template.spec.egress.allow)]
     return rules
 
 
@@ -95,10 +107,10 @@ def _build_base_egress(settings: Settings, *, needs_dns: bool) -> list[dict[str,
     """Allow what every pod may reach: the storage, the trace collector if there is one, and DNS if needed."""
     rules: list[dict[str, Any]] = []
     if settings.storage_cidrs:
-        blocks = [{"ipBlock": {"cidr": cidr}} for cidr in settings.storage_cidrs]
+        blocks = [_block(cidr, settings) for cidr in settings.storage_cidrs]
         rules.append({"to": blocks, "ports": [_port(settings.storage_port)]})
     if settings.tracing_endpoint and settings.tracing_cidrs:
-        blocks = [{"ipBlock": {"cidr": cidr}} for cidr in settings.tracing_cidrs]
+        blocks = [_block(cidr, settings) for cidr in settings.tracing_cidrs]
         rules.append({"to": blocks, "ports": [_port(settings.tracing_port)]})
     if needs_dns or settings.agents_need_dns:
         dns = {
@@ -109,7 +121,7 @@ def _build_base_egress(settings: Settings, *, needs_dns: bool) -> list[dict[str,
     return rules
 
 
-def _build_allowed(index: int, rule: EgressRule) -> dict[str, Any]:
+def _build_allowed(index: int, rule: EgressRule, settings: Settings) -> dict[str, Any]:
     field = f"spec.egress.allow.{index}.cidr"
     try:
         network = ipaddress.ip_network(rule.cidr)
@@ -117,20 +129,25 @@ def _build_allowed(index: int, rule: EgressRule) -> dict[str, Any]:
         raise SpecError(field, str(error)) from error
     if isinstance(network, ipaddress.IPv6Network) and network.network_address.ipv4_mapped:
         raise SpecError(field, f"{rule.cidr}: write IPv4 addresses in IPv4 notation")
-    if any(network.version == forbidden.version and network.subnet_of(forbidden) for forbidden in FORBIDDEN):  # type: ignore[arg-type]
+    if any(_is_within(network, forbidden) for forbidden in _forbidden(settings)):
         raise SpecError(field, f"{rule.cidr} is private, link-local or inside the cluster, which is never allowed")
     ports = [{"protocol": "TCP", **port} for port in rule.ports]
-    return {"to": [_block(rule.cidr)], **({"ports": ports} if ports else {})}
+    return {"to": [_block(rule.cidr, settings)], **({"ports": ports} if ports else {})}
 
 
-def _block(cidr: str) -> dict[str, Any]:
+def _block(cidr: str, settings: Settings) -> dict[str, Any]:
+    """Allow a range without the forbidden ones inside it. A storage endpoint may itself be a private address."""
     network = ipaddress.ip_network(cidr)
-    inside = [
-        str(forbidden)
-        for forbidden in FORBIDDEN
-        if forbidden.version == network.version and forbidden.subnet_of(network)  # type: ignore[arg-type]
-    ]
+    inside = [str(each) for each in _forbidden(settings) if each != network and _is_within(each, network)]
     return {"ipBlock": {"cidr": cidr, **({"except": inside} if inside else {})}}
+
+
+def _forbidden(settings: Settings) -> tuple[Network, ...]:
+    return (*FORBIDDEN, *map(ipaddress.ip_network, settings.never_reachable))
+
+
+def _is_within(inner: Network, outer: Network) -> bool:
+    return inner.version == outer.version and inner.subnet_of(outer)  # type: ignore[arg-type]
 
 
 def _port(port: int) -> dict[str, Any]:

@@ -16,6 +16,12 @@ if TYPE_CHECKING:
     from sandbox_operator.api.session_spec import EnvVar
 
 _RESERVED_PREFIX: Final = "SANDBOX_"
+MAX_SECRETS: Final = 64
+"""Different Secrets that a session's environment may refer to. Each is fetched at every Bind."""
+MAX_ENV_BYTES: Final = 512 * 1024
+"""Names and values of a whole environment, that of the template included. Programs get at most four times as much."""
+MAX_VALUE_BYTES: Final = 128 * 1024 - 2
+"""One variable with its name. The kernel starts no program with a longer one."""
 DEFAULT_LIFETIME: Final = timedelta(hours=8)
 
 
@@ -70,13 +76,36 @@ def choose_lifetime(session: Session, template: Template | None) -> timedelta:
 
 
 def check_env(session: Session, template: Template) -> None:
-    """Check the names and Secrets in the session's environment.
+    """Check the names, Secrets and size of the session's environment.
 
     Raises:
-        Blocked: The template does not allow one of them.
+        Blocked: The template does not allow a variable, or the environment is too large.
     """
+    secrets: set[str] = set()
+    total = sum(len(each.name.encode()) + len(each.value.encode()) for each in template.spec.env.defaults)
     for index, variable in enumerate(session.spec.env):
-        _check_variable(f"spec.env.{index}", variable, template)
+        field = f"spec.env.{index}"
+        _check_variable(field, variable, template)
+        check_value(f"{field}.value", variable.name, variable.value)
+        total += len(variable.name.encode()) + len(variable.value.encode())
+        if total > MAX_ENV_BYTES:
+            raise _refusal("EnvNotAllowed", f"{field}.value", f"the environment has more than {MAX_ENV_BYTES} bytes")
+        if variable.secret_key_ref is not None:
+            secrets.add(variable.secret_key_ref.name)
+        if len(secrets) > MAX_SECRETS:
+            message = f"the environment refers to more than {MAX_SECRETS} Secrets; put their keys into fewer"
+            raise _refusal("EnvNotAllowed", f"{field}.secretKeyRef.name", message)
+
+
+def check_value(field: str, name: str, value: str) -> None:
+    """Check that a program can be started with a variable.
+
+    Raises:
+        Blocked: The variable is too long.
+    """
+    if len(name.encode()) + len(value.encode()) > MAX_VALUE_BYTES:
+        message = f"{name} has more than {MAX_VALUE_BYTES} bytes; put it into a file of the workspace"
+        raise _refusal("EnvNotAllowed", field, message)
 
 
 def _check_variable(field: str, variable: EnvVar, template: Template) -> None:

@@ -204,11 +204,13 @@ class Applier:
 
     def _drain_agent(self, key: Key, observation: Observation, action: model.DrainAgent) -> None:
         address, settings, uid = observation.address, self._parts.settings, observation.session.metadata.uid
+        grace = min(settings.drain_grace, action.seconds / 2)
+        timeout = max(1.0, min(settings.drain_timeout, action.seconds - grace))
         if address is not None:
             self._parts.drains.start(
                 key,
                 action.pod_uid,
-                lambda: self._parts.agents.drain(address, uid, settings.drain_grace, settings.drain_timeout),
+                lambda: self._parts.agents.drain(address, uid, grace, timeout, require_all=action.require_all),
             )
 
     def _renew_credentials(self, key: Key, observation: Observation, action: model.RenewCredentials) -> None:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 _LOG: Final = logging.getLogger(__name__)
 _MAX_QUEUED: Final = 1000
+_MAX_RECENT: Final = 10_000
+"""Events that are remembered, to drop repetitions."""
 _REPEAT_AFTER: Final = 60.0
 """Seconds for which an equal Event is dropped."""
 
@@ -28,15 +30,16 @@ class EventRecorder:
     def __init__(self, api: KubeApi) -> None:
         self._api = api
         self._queue: asyncio.Queue[Object] = asyncio.Queue(_MAX_QUEUED)
-        self._recent: dict[tuple[str, str, str], float] = {}
+        self._recent: dict[tuple[str, str, int], float] = {}
 
     def record(self, session: Session, reason: str, message: str, *, warning: bool = False) -> None:
         """Send an Event soon. It is dropped if an equal one was sent recently, or if too many are waiting."""
-        now, key = time.monotonic(), (session.metadata.uid, reason, message)
+        now, key = time.monotonic(), (session.metadata.uid, reason, hash(message))
         if now - self._recent.get(key, float("-inf")) < _REPEAT_AFTER:
             return
-        if len(self._recent) > _MAX_QUEUED:
-            self._recent = {key: at for key, at in self._recent.items() if now - at < _REPEAT_AFTER}
+        self._recent.pop(key, None)
+        if len(self._recent) >= _MAX_RECENT:
+            del self._recent[next(iter(self._recent))]
         self._recent[key] = now
         try:
             self._queue.put_nowait(build_event(session, reason, message, warning=warning, now=datetime.now(UTC)))

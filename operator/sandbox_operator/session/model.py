@@ -22,6 +22,8 @@ class PodState:
     uid: str
     created: datetime
     """Time at which the pod was created for the session, or claimed by it."""
+    made: datetime | None = None
+    """Time at which the API server stored the pod. Only `created` can be forged."""
     deleted: datetime | None = None
     """Time by which its deletion should have finished. None if it is not being deleted."""
     ip: str = ""
@@ -53,6 +55,11 @@ class DrainState:
     is_running: bool
     error: str = ""
     ended: datetime | None = None
+
+    @property
+    def reason(self) -> str:
+        """Return the condition's reason for its error."""
+        return "FilesNotSaved" if self.error.startswith("FILES_NOT_SAVED:") else "PushFailed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +104,8 @@ class Observation:
     """True if the session had a pod according to its status."""
     seconds_since_bind: float | None = None
     """Seconds since this process last called Bind. None if it has not."""
+    recent_binds: int = 0
+    """Binds of this process that an agent accepted in the last ten seconds."""
     start_seconds: float | None = None
     """Seconds that the start has taken so far. None if it began before this process."""
 
@@ -154,6 +163,10 @@ class DrainAgent:
     """Start a Drain. When it ends, the session is reconciled again."""
 
     pod_uid: str
+    seconds: float
+    """The most that it may take."""
+    require_all: bool = False
+    """It fails if a file could not be saved."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 _MAX_AGE: Final = 60.0
 """Seconds after which an unchanged policy is applied again. It may have been deleted."""
+_MAX_REMEMBERED: Final = 500
+"""Policies whose last application is remembered."""
 
 
 class NetworkPolicies:
@@ -48,4 +50,13 @@ class NetworkPolicies:
                 raise Blocked(
                     "TemplateInvalid", f"the API server refused its NetworkPolicy: {error}", retry_after=60
                 ) from error
+            self._applied.pop(key, None)
             self._applied[key] = (time.monotonic(), manifest)
+            if len(self._applied) > _MAX_REMEMBERED:
+                self._forget_oldest()
+
+    def _forget_oldest(self) -> None:
+        key = next(iter(self._applied))
+        del self._applied[key]
+        if not self._locks[key].locked():
+            del self._locks[key]

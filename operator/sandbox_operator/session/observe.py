@@ -6,8 +6,8 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from sandbox_operator.api import naming
-from sandbox_operator.api.models import Session, parse
-from sandbox_operator.errors import AgentError, SpecError
+from sandbox_operator.api.values import format_time
+from sandbox_operator.errors import AgentError
 from sandbox_operator.kube.resources import PODS, SESSIONS
 from sandbox_operator.manifests.ownership import controller_uid
 from sandbox_operator.session.model import Observation
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from sandbox_operator.agent.client import Agents, AgentViewCache
     from sandbox_operator.agent.model import AgentAddress, AgentView
+    from sandbox_operator.api.models import Session
     from sandbox_operator.pool.available_pods import AvailablePods
     from sandbox_operator.session.background_calls import BackgroundCalls
     from sandbox_operator.session.model import DrainState, PodState, RenewalState
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from sandbox_operator.watch.store import Store
     from sandbox_operator.watch.work_queue import Key
 
+_RECENT: Final = 10.0
+"""Seconds in which accepted Binds are counted."""
 _RESTORE_WAIT: Final = 2.0
 """Longest time, in seconds, that an agent may delay its answer until its restore has ended."""
 
@@ -49,6 +52,7 @@ class Observer:
         self._templates, self._available_pods = templates, available_pods
         self._starts: dict[Key, float] = {}
         self._binds: dict[Key, float] = {}
+        self._bound: dict[Key, list[float]] = {}
         self._addresses: dict[Key, AgentAddress] = {}
 
     async def observe(self, key: Key, session: Session) -> Observation:
@@ -81,6 +85,7 @@ class Observer:
             workspace_holder=self._find_holder(session) if pod is None else "",
             had_pod=session.status.get("phase") in {"Ready", "Starting"} and bool(session.status.get("endpoint")),
             seconds_since_bind=now - self._binds[key] if key in self._binds else None,
+            recent_binds=sum(now - moment < _RECENT for moment in self._bound.get(key, ())),
             start_seconds=now - self._starts[key] if key in self._starts else None,
         )
 
@@ -91,6 +96,11 @@ class Observer:
     def note_bind(self, key: Key) -> None:
         """Record that Bind is being called."""
         self._binds[key] = time.monotonic()
+
+    def note_bound(self, key: Key) -> None:
+        """Record that the agent has accepted a Bind."""
+        now = time.monotonic()
+        self._bound[key] = [*(moment for moment in self._bound.get(key, ()) if now - moment < _RECENT), now]
 
     def note_ready(self, key: Key) -> None:
         """Record that the start has ended."""
@@ -106,6 +116,7 @@ class Observer:
         """Forget when a session began to start and was bound, because it no longer has a pod."""
         self._starts.pop(key, None)
         self._binds.pop(key, None)
+        self._bound.pop(key, None)
 
     def _find_pods(self, session: Session) -> list[PodState]:
         """Return the session's pods, the serving one first. There is more than one if a former leader claimed late."""
@@ -150,7 +161,7 @@ class Observer:
         A session with a pod is using its workspace. Among sessions without a pod, the oldest that wants one is next.
         """
         me = session.metadata
-        mine = (me.creation_timestamp.timestamp(), me.uid)
+        mine = (format_time(me.creation_timestamp) or "", me.uid)
         for raw in self._store.claimants(me.namespace, session.workspace_name):
             other = raw["metadata"]
             if other.get("uid") == me.uid:
@@ -167,12 +178,9 @@ def _wants_pod(raw: Mapping[str, Any]) -> bool:
     return not is_over and not (raw.get("spec") or {}).get("suspended")
 
 
-def _age(raw: Mapping[str, Any]) -> tuple[float, str]:
-    try:
-        metadata = parse(Session, {"metadata": raw["metadata"]}).metadata
-    except SpecError:
-        return float("inf"), ""
-    return metadata.creation_timestamp.timestamp(), metadata.uid
+def _age(raw: Mapping[str, Any]) -> tuple[str, str]:
+    # The API server writes all times in the same form, so they sort as texts. Many sessions may name one workspace.
+    return str(raw["metadata"].get("creationTimestamp") or ""), str(raw["metadata"]["uid"])
 
 
 def find_session(store: Store, key: Key) -> Mapping[str, Any] | None:

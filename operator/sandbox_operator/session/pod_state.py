@@ -39,6 +39,7 @@ def read_pod_state(raw: Mapping[str, Any]) -> PodState:
         name=metadata["name"],
         uid=metadata["uid"],
         created=claimed or parse_time(metadata.get("creationTimestamp")) or datetime.now(UTC),
+        made=parse_time(metadata.get("creationTimestamp")),
         deleted=parse_time(metadata.get("deletionTimestamp")),
         ip=str(status.get("podIP") or ""),
         phase=str(status.get("phase") or "Pending"),

@@ -13,6 +13,7 @@ from sandbox_operator.errors import Blocked, NotFoundError, SpecError
 from sandbox_operator.kube.resources import SESSIONS
 from sandbox_operator.session import model
 from sandbox_operator.session.observe import find_session
+from sandbox_operator.session.plan.backoff import refuse
 from sandbox_operator.session.plan.plan import plan_blocked, plan_session
 from sandbox_operator.session.resync import choose_interval, is_undisturbed
 from sandbox_operator.session.status import build_patch
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from sandbox_operator.session.apply import Applier
     from sandbox_operator.session.model import Observation, Plan
     from sandbox_operator.session.observe import Observer
+    from sandbox_operator.session.plan.backoff import Refusal
     from sandbox_operator.session.plan.steps import Timing
     from sandbox_operator.watch.scheduling import Scheduling
     from sandbox_operator.watch.store import Store
@@ -57,6 +59,7 @@ class SessionReconciler:
         self._requeue, self._acknowledge = scheduling.requeue, scheduling.acknowledge
         self._calls: dict[Key, int] = {}
         self._seen: set[Key] = set()
+        self._refusals: dict[Key, Refusal] = {}
 
     def reset(self) -> None:
         """Forget which sessions were reconciled, because a replica that becomes the leader may have stale knowledge."""
@@ -83,6 +86,7 @@ class SessionReconciler:
             raw = find_session(self._store, key)
             if raw is None:
                 self._calls.pop(key, None)
+                self._refusals.pop(key, None)
                 self._seen.discard(key)
                 await self._observer.release(key)
                 return ""
@@ -122,6 +126,9 @@ class SessionReconciler:
         observation = await self._observer.observe(key, session)
         now = self._clock()
         plan = plan_session(observation, now, self._timing)
+        refusal = self._refusals.get(key)
+        if refusal is not None and plan.actions and refusal.is_waiting(observation, plan, now):
+            return observation, plan_blocked(observation, refusal.as_blocked(now), now), False
         self._note_actions(key, plan)
         # Rounds without actions are frequent and not worth a span.
         if plan.actions and not tracing.is_within():
@@ -129,7 +136,12 @@ class SessionReconciler:
         try:
             observe_again = await self._applier.apply(key, observation, plan.actions)
         except Blocked as blocked:
-            return observation, plan_blocked(observation, blocked, now), False
+            self._refusals[key] = refusal = refuse(refusal, blocked, observation, plan, now)
+            return observation, plan_blocked(observation, refusal.as_blocked(now), now), False
+        if plan.actions:
+            self._refusals.pop(key, None)
+        if any(isinstance(action, model.BindAgent) for action in plan.actions):
+            self._observer.note_bound(key)
         return observation, plan, observe_again
 
     def _note_actions(self, key: Key, plan: Plan) -> None:

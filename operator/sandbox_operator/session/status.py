@@ -51,6 +51,8 @@ REASONS: Final = {
     "WorkspaceInUse": "Another session is using the same workspace.",
     "Suspending": "Work is being stopped and files are being saved, then the pod is deleted.",
     "PushFailed": "Files could not be saved. The pod stays, and the operator retries.",
+    "FilesNotSaved": "Some files cannot be stored, and `status.workspace.unsaved` names them. The others are saved.",
+    "EndDeadlineExceeded": "The end took longer than the template allows. The pod was deleted with unsaved changes.",
     "Suspended": "The session was suspended by its user.",
     "Idle": "The session was suspended because it was unused for its idle timeout.",
     "Expired": (
@@ -70,6 +72,7 @@ REASONS: Final = {
 }
 """Every reason of a condition, and its meaning."""
 
+_ENDING: Final = frozenset({"Suspending", "Terminating"})
 _ACTIVITY_STEP: Final = timedelta(seconds=60)
 """Step of `lastActiveAt`. A busy session then does not write its status all the time."""
 _MAX_MESSAGE: Final = 1000
@@ -105,6 +108,8 @@ def build_status(observation: Observation, condition: Condition, now: datetime) 
         "lastActiveAt": _last_active(observation) if is_bound else old.get("lastActiveAt"),
         "expiresAt": format_time(session.spec.lifecycle.expires_at),
     }
+    if condition.phase in _ENDING:
+        status["endingSince"] = format_time(ending_since(old) or now)
     if condition.phase == "Suspended":
         status["suspendedAt"] = format_time(suspended_since(old) or now)
     if pod is not None:
@@ -128,6 +133,11 @@ def expiry_of(observation: Observation, pod: PodState) -> datetime:
         # Without its template, a session does not outlive the bound that the template gave it.
         end = min(end, parse_time(status.get("expiresAt")) or end)
     return min(end, session.spec.lifecycle.expires_at or end)
+
+
+def ending_since(status: Mapping[str, Any]) -> datetime | None:
+    """Return when the session began to end, or None if its status does not say so."""
+    return parse_time(status.get("endingSince")) if status.get("phase") in _ENDING else None
 
 
 def suspended_since(status: Mapping[str, Any]) -> datetime | None:
@@ -169,7 +179,7 @@ def _conditions(
         ("Scheduled", *_scheduled(observation)),
         ("Bound", *_bound(observation, is_bound=is_bound)),
         ("WorkspaceRestored", *_restored(observation, is_bound=is_bound)),
-        ("WorkspaceSynced", *_synced(observation, is_bound=is_bound)),
+        ("WorkspaceSynced", *(_given_up(condition) or _synced(observation, is_bound=is_bound))),
     ]
     if credentials := _storage_credentials(observation):
         wanted.append(("StorageCredentials", *credentials))
@@ -227,10 +237,14 @@ def _reporting_agent(observation: Observation, *, is_bound: bool) -> AgentView |
     return agent if agent is not None and is_bound and agent.restore != "RUNNING" else None
 
 
+def _given_up(condition: Condition) -> tuple[str, str, str] | None:
+    return ("False", condition.reason, condition.message) if condition.reason == "EndDeadlineExceeded" else None
+
+
 def _synced(observation: Observation, *, is_bound: bool) -> tuple[str, str, str]:
     agent, drain = _reporting_agent(observation, is_bound=is_bound), observation.drain
     if drain and drain.error:
-        return "False", "PushFailed", drain.error
+        return "False", drain.reason, drain.error
     if agent is not None:
         if agent.workspace_error and agent.dirty:
             return "False", "PushFailed", agent.workspace_error
@@ -291,6 +305,7 @@ def _workspace(agent: AgentView) -> dict[str, Any]:
         "bytes": agent.bytes,
         "syncedAt": format_time(agent.synced_at),
         "dirty": agent.dirty,
+        "unsaved": list(agent.unsaved) or None,
     }
     return {key: value for key, value in fields.items() if value is not None}
 

@@ -12,6 +12,7 @@ from sandbox_operator.manifests.network_policy import build_network_policy
 from sandbox_operator.manifests.pod import hash_pod
 from sandbox_operator.manifests.template_parts import check_metadata
 from sandbox_operator.session.admission import default_resources
+from sandbox_operator.watch.transform import MAX_TEMPLATE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,6 +33,8 @@ class FoundTemplate:
 
 
 _NOT_FOUND: Final = FoundTemplate()
+_MAX_PARSED: Final = 256
+"""Templates that stay parsed. Others are parsed again when they are used."""
 
 
 class TemplateCache:
@@ -50,10 +53,15 @@ class TemplateCache:
         known = self._parsed.get((namespace, name))
         if known is None or known[0] is not raw:
             known = (raw, self._parse(raw))
+            self._parsed.pop((namespace, name), None)
+            if len(self._parsed) >= _MAX_PARSED:
+                del self._parsed[next(iter(self._parsed))]
             self._parsed[namespace, name] = known
         return known[1]
 
     def _parse(self, raw: Mapping[str, Any]) -> FoundTemplate:
+        if raw["metadata"].get("abridged"):
+            return FoundTemplate(problem=f"spec: has more than {MAX_TEMPLATE} characters; move files into the image")
         try:
             template = parse(Template, raw)
             check_metadata(template, self._settings)

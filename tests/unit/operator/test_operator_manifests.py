@@ -4,10 +4,10 @@ import pytest
 
 from sandbox_operator.api.models import Session, Template, parse
 from sandbox_operator.api.session_spec import Egress, Resources
-from sandbox_operator.errors import SpecError
+from sandbox_operator.errors import SettingsError, SpecError
 from sandbox_operator.manifests.network_policy import build_network_policy
 from sandbox_operator.manifests.pod import PodRequest, build_pod
-from sandbox_operator.settings import Images, Settings
+from sandbox_operator.settings import Images, Settings, load_settings
 
 META = {"namespace": "team", "uid": "u-1", "creationTimestamp": "2026-01-01T00:00:00Z"}
 SESSION = parse(Session, {"metadata": {"name": "one", **META}})
@@ -188,7 +188,35 @@ def test_public_egress_leaves_out_what_is_private():
     assert [block["ipBlock"]["cidr"] for block in blocks] == ["0.0.0.0/0", "::/0"]
     v4, v6 = (block["ipBlock"]["except"] for block in blocks)
     assert {"169.254.0.0/16", "100.64.0.0/10", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"} <= set(v4)
-    assert {"fc00::/7", "fe80::/10"} <= set(v6)
+    special = {"168.63.129.16/32", "192.0.0.0/24", "198.18.0.0/15", "224.0.0.0/4", "240.0.0.0/4"}
+    assert special <= set(v4)
+    assert {"fc00::/7", "fe80::/10", "fec0::/10", "ff00::/8", "64:ff9b:1::/48", "2002::/16"} <= set(v6)
+
+
+def test_the_installer_may_forbid_further_addresses_in_every_mode():
+    settings = Settings(
+        never_reachable=("203.0.113.10/32", "2001:db8::/64"),
+        storage_bucket="b",
+        storage_cidrs=("203.0.113.0/24", "10.0.0.0/8"),
+        storage_endpoint="http://203.0.113.7",
+    )
+    template = make_template(egress={"mode": "Allowlist", "allow": [{"cidr": "203.0.0.0/16"}]})
+    egress = build_network_policy(template, Egress.ALLOWLIST, settings)["spec"]["egress"]
+    assert egress[0]["to"] == [
+        {"ipBlock": {"cidr": "203.0.113.0/24", "except": ["203.0.113.10/32"]}},
+        {"ipBlock": {"cidr": "10.0.0.0/8"}},
+    ]
+    assert egress[-1]["to"] == [{"ipBlock": {"cidr": "203.0.0.0/16", "except": ["203.0.113.10/32"]}}]
+    forbidden = make_template(egress={"mode": "Allowlist", "allow": [{"cidr": "203.0.113.10/32"}]})
+    with pytest.raises(SpecError, match="never allowed"):
+        build_network_policy(forbidden, Egress.ALLOWLIST, settings)
+
+
+@pytest.mark.parametrize("name", ["STORAGE_CIDRS", "TRACING_CIDRS"])
+@pytest.mark.parametrize("cidr", ["0.0.0.0/0", "128.0.0.0/1", "::/0", "2000::/3"])
+def test_an_endpoint_is_not_nearly_every_address(name, cidr):
+    with pytest.raises(SettingsError, match=f"{name}.*name the endpoint's own"):
+        load_settings({f"SANDBOX_OPERATOR_{name}": cidr})
 
 
 def test_an_allowlist_is_what_the_template_says_without_private_parts():

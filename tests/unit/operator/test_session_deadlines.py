@@ -273,7 +273,7 @@ async def test_the_time_to_live_counts_from_the_end_of_a_long_suspend(world, sta
     world.agents.drain_error = AgentError("STORAGE_UNAVAILABLE", "storage is down")
     world.kube.change(SESSIONS, NAMESPACE, "one", {"spec": {"suspended": True}})
     await world.settle()
-    await wait(world, hours=30)
+    await wait(world, hours=3)
     assert world.status()["phase"] == "Suspending"
     assert "suspendedAt" not in world.status()
     world.agents.drain_error = None

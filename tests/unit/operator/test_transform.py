@@ -96,12 +96,12 @@ def test_slimming_twice_changes_nothing(session_pod):
     assert strip_unused(PODS, kept) == kept
 
 
-def test_of_a_session_everything_is_kept_but_what_others_noted_about_its_fields():
-    applied = {"kubectl.kubernetes.io/last-applied-configuration": "{}", "team/owner": "us"}
-    metadata = {"name": "one", **METADATA, "uid": "s", "annotations": applied}
+def test_of_a_session_everything_is_kept_but_what_others_noted_about_it():
+    own = {"sandboxsessions.dev/suspended-by": "Idle/2"}
+    metadata = {"name": "one", **METADATA, "uid": "s", "annotations": {"team/owner": "us", **own}}
     raw = {"metadata": {**metadata, "managedFields": FIELDS}, "spec": {"suspended": True}, "status": {"phase": "Ready"}}
     kept = strip_unused(SESSIONS, raw)
-    assert kept == {**raw, "metadata": {**metadata, "annotations": {"team/owner": "us"}}}
+    assert kept == {**raw, "metadata": {**metadata, "annotations": own}}
 
 
 def test_the_same_text_in_two_objects_is_one_string():

@@ -40,7 +40,7 @@ def describe_end(observation: Observation, reason: str, now: datetime) -> str:
     return REASON_MESSAGES[reason]
 
 
-def suspended_by(observation: Observation) -> str:
+def suspendedby(observation: Observation) -> str:
     """Return why a session is suspended: "Idle" or "Expired" if the operator did it, else "Suspended".
 
     A later change of the spec counts as the user's own decision.
@@ -73,7 +73,7 @@ def plan_expired(observation: Observation, now: datetime) -> Plan:
 
 def plan_suspended(observation: Observation, now: datetime) -> Plan:
     """Plan for a suspended session that has no pod any more."""
-    condition = Condition("Suspended", suspended_by(observation), "set spec.suspended to false to resume the session")
+    condition = Condition("Suspended", suspendedby(observation), "set spec.suspended to false to resume the session")
     return with_status(observation, now, condition, at=observation.session.spec.lifecycle.expires_at)
 
 
@@ -92,7 +92,7 @@ def with_agent_deadline(observation: Observation, plan: Plan, now: datetime) -> 
     if abs(remaining - agent.remaining_lifetime) <= _MAX_DIFFERENCE:
         return plan
     action = model.SetLifetime(remaining.total_seconds())
-    return replace(_by(plan, now + _CHECK_AFTER), actions=(*plan.actions, action))
+    return replace(by(plan, now + _CHECK_AFTER), actions=(*plan.actions, action))
 
 
 def with_ttl(observation: Observation, plan: Plan, now: datetime, unnamed_ttl: timedelta | None) -> Plan:
@@ -110,7 +110,7 @@ def with_ttl(observation: Observation, plan: Plan, now: datetime, unnamed_ttl: t
     if now >= due:
         event = model.EmitEvent("TimeToLiveEnded", f"the session is deleted, because {message}")
         return replace(plan, actions=(*plan.actions, event, model.DeleteSession()))
-    return _by(plan, due)
+    return by(plan, due)
 
 
 def _times_to_live(
@@ -129,7 +129,7 @@ def _times_to_live(
             yield since + unnamed_ttl, f"it was suspended for {format_duration(unnamed_ttl)} and has a generated name"
         end = lifecycle.expires_at
         is_past = end is not None and now >= end
-        if lifecycle.ttl_after_finished and (is_past or suspended_by(observation) == "Expired"):
+        if lifecycle.ttl_after_finished and (is_past or suspendedby(observation) == "Expired"):
             expired = max(since, end) if end is not None and is_past else since
             ttl = lifecycle.ttl_after_finished
             yield expired + ttl, f"it expired {format_duration(ttl)} ago (spec.lifecycle.ttlAfterFinished)"
@@ -139,6 +139,6 @@ def _times_to_live(
         yield since + unnamed_ttl, f"it did not start for {format_duration(unnamed_ttl)} and has a generated name"
 
 
-def _by(plan: Plan, moment: datetime) -> Plan:
+def by(plan: Plan, moment: datetime) -> Plan:
     """Return the plan with the next reconcile at this time, or earlier."""
     return replace(plan, requeue_at=min(moment, plan.requeue_at) if plan.requeue_at else moment)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sandbox_operator.api.session_spec import EndAction
+from sandbox_operator.api.values import format_duration
 from sandbox_operator.session import model
 from sandbox_operator.session.plan.deadlines import describe_end
 from sandbox_operator.session.plan.steps import DEFAULT_TIMING, Timing, bind, drain_then, with_status
+from sandbox_operator.session.plan.stop import end_deadline, stays_with_unsaved
 from sandbox_operator.session.status import Condition
 
 if TYPE_CHECKING:
@@ -17,10 +19,44 @@ if TYPE_CHECKING:
     from sandbox_operator.session.model import Observation, Plan, PodState
 
 
+_POD_ENDING: Final = Condition("Starting", "PodEnding")
+
+
+def plan_overdue(observation: Observation, pod: PodState, now: datetime) -> Plan:
+    """Plan for a session whose end has taken too long: its pod is deleted, whatever has been saved.
+
+    The pod's containers stop the code first. The agent then has some seconds for a last push of what no longer changes.
+    """
+    session = observation.session
+    problem = observation.agent_problem or (observation.drain.error if observation.drain else "")
+    limit = format_duration(end_deadline(observation))
+    message = f"the session's end took longer than the template's lifecycle.endDeadline ({limit})"
+    message += f": {problem}" if problem else ""
+    event = model.EmitEvent("EndDeadlineExceeded", f"{message}; unsaved changes may be lost", warning=True)
+    actions: tuple[model.Action, ...] = (model.DeletePod(pod.name, pod.uid), event)
+    phase = "Suspending"
+    if not session.spec.suspended and session.spec.lifecycle.on_expiry is EndAction.DELETE:
+        phase, actions = "Terminating", (*actions, model.DeleteSession())
+    elif not session.spec.suspended:
+        actions = (*actions, model.SuspendSession("Expired"))
+    return with_status(observation, now, Condition(phase, "EndDeadlineExceeded", message), *actions)
+
+
+def plan_deleted(observation: Observation, now: datetime, timing: Timing) -> Plan:
+    """Plan for a session that is being deleted, but is kept by a finalizer: its pod ends now."""
+    pod, condition = observation.pod, Condition("Terminating", "Terminating")
+    if pod is None:
+        return with_status(observation, now, condition)
+    if pod.deleted:
+        return plan_pod_ending(observation, pod, now, timing)
+    return with_status(observation, now, condition, model.DeletePod(pod.name, pod.uid))
+
+
 def plan_pod_ending(observation: Observation, pod: PodState, now: datetime, timing: Timing) -> Plan:
     """Plan to wait for a pod's deletion, and to force it if it takes too long: the pod's node may be lost."""
-    suspended = observation.session.spec.suspended
-    condition = Condition("Suspending", "Suspending") if suspended else Condition("Starting", "PodEnding")
+    condition = Condition("Suspending", "Suspending") if observation.session.spec.suspended else _POD_ENDING
+    if observation.session.metadata.deletion_timestamp:
+        condition = Condition("Terminating", "Terminating")
     overdue = (pod.deleted or now) + timing.force_after
     if now < overdue:
         return with_status(observation, now, condition, at=overdue)
@@ -53,7 +89,13 @@ def plan_suspend(observation: Observation, pod: PodState, now: datetime, timing:
         return bind(observation, pod, now, timing, condition)
     if agent.session_uid != observation.session.metadata.uid or agent.restore == "FAILED":
         return with_status(observation, now, condition, delete)
-    return drain_then(observation, pod, now, timing, condition, (delete,))
+    if agent.unsaved:
+        what = f"{len(agent.unsaved)} files were not saved, such as {agent.unsaved[0]}"
+        event = model.EmitEvent("FilesNotSaved", f"the session is suspended, but {what}", warning=True)
+        return drain_then(
+            observation, pod, now, timing, condition, (event, delete), require_all=stays_with_unsaved(observation)
+        )
+    return drain_then(observation, pod, now, timing, condition, (delete,), require_all=stays_with_unsaved(observation))
 
 
 def plan_end(observation: Observation, pod: PodState, action: EndAction, reason: str, now: datetime) -> Plan:

@@ -17,6 +17,7 @@ from sandbox_operator.errors import Blocked
 from sandbox_operator.session import model
 from sandbox_operator.session.admission import check_env, choose_egress, choose_resources, default_resources
 from sandbox_operator.session.plan.deadlines import (
+    by,
     is_past_expiry,
     plan_expired,
     plan_suspended,
@@ -24,7 +25,9 @@ from sandbox_operator.session.plan.deadlines import (
     with_ttl,
 )
 from sandbox_operator.session.plan.end import (
+    plan_deleted,
     plan_end,
+    plan_overdue,
     plan_pod_ending,
     plan_pod_lost,
     plan_suspend,
@@ -38,6 +41,7 @@ from sandbox_operator.session.plan.steps import (
     missing_template,
     with_status,
 )
+from sandbox_operator.session.plan.stop import stop_time, with_known_start
 from sandbox_operator.session.status import Condition, endpoint_of, expiry_of
 
 if TYPE_CHECKING:
@@ -46,8 +50,9 @@ if TYPE_CHECKING:
 
 def plan_session(observation: Observation, now: datetime, timing: Timing = DEFAULT_TIMING) -> Plan:
     """Return the actions to take now, the status after them, and the time of the next reconcile."""
+    observation = with_known_start(observation, now)
     if observation.session.metadata.deletion_timestamp:
-        return with_status(observation, now, Condition("Terminating", "Terminating"))
+        return plan_deleted(observation, now, timing)
     try:
         plan = _plan_alive(observation, now, timing)
     except Blocked as blocked:
@@ -55,6 +60,8 @@ def plan_session(observation: Observation, now: datetime, timing: Timing = DEFAU
     extra = tuple(model.DeletePod(pod.name, pod.uid) for pod in observation.extra_pods)
     plan = with_renewal(observation, replace(plan, actions=(*extra, *plan.actions)), now, timing.credentials)
     plan = with_agent_deadline(observation, plan, now)
+    if observation.pod is not None and not observation.pod.deleted:
+        plan = by(plan, max(now, stop_time(observation, observation.pod)))
     return with_ttl(observation, plan, now, timing.unnamed_ttl)
 
 
@@ -66,7 +73,7 @@ def plan_blocked(observation: Observation, blocked: Blocked, now: datetime) -> P
     return with_status(observation, now, condition, at=now + timedelta(seconds=blocked.retry_after))
 
 
-def _plan_alive(observation: Observation, now: datetime, timing: Timing) -> Plan:
+def _plan_alive(observation: Observation, now: datetime, timing: Timing) -> Plan:  # noqa: PLR0911 - one per state of the pod
     session, pod = observation.session, observation.pod
     if pod is None:
         return _plan_without_pod(observation, now, timing)
@@ -74,6 +81,8 @@ def _plan_alive(observation: Observation, now: datetime, timing: Timing) -> Plan
         return plan_pod_ending(observation, pod, now, timing)
     if pod.has_ended:
         return plan_pod_lost(observation, pod, now, timing)
+    if now >= stop_time(observation, pod):
+        return plan_overdue(observation, pod, now)
     if session.spec.suspended:
         return plan_suspend(observation, pod, now, timing)
     expires = expiry_of(observation, pod)

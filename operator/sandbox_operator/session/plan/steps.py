@@ -11,6 +11,7 @@ from sandbox_operator.errors import Blocked
 from sandbox_operator.session import model
 from sandbox_operator.session.admission import check_env, choose_egress
 from sandbox_operator.session.model import Plan
+from sandbox_operator.session.plan.stop import end_deadline, stop_time
 from sandbox_operator.session.status import Condition, build_status, endpoint_of, expiry_of
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ class Timing:
     start_timeout: timedelta = timedelta(minutes=5)
     agent_retry: timedelta = timedelta(milliseconds=100)
     bind_retry: timedelta = timedelta(seconds=15)
+    rebind_after: timedelta = timedelta(seconds=5)
     push_retry: timedelta = timedelta(seconds=30)
     recreate_after: timedelta = timedelta(seconds=10)
     """Minimum age of a pod that ended by itself before it is replaced. This limits the rate if pods end immediately."""
@@ -40,6 +42,8 @@ class Timing:
 
 
 DEFAULT_TIMING: Final = Timing()
+_MAX_BINDS: Final = 5
+"""Binds of one session in ten seconds, after which it waits."""
 
 
 def with_status(
@@ -56,6 +60,9 @@ def bind(observation: Observation, pod: PodState, now: datetime, timing: Timing,
     if condition.reason == "RestoreFailed" and since is not None and since < timing.bind_retry.total_seconds():
         wait = timing.bind_retry - timedelta(seconds=since)
         return with_status(observation, now, condition, at=now + wait)
+    if observation.recent_binds >= _MAX_BINDS:
+        # It was bound each time, and is blank again: it keeps restarting, or lies.
+        return with_status(observation, now, condition, at=now + timing.rebind_after)
     if template is None:
         raise missing_template(observation)
     check_env(session, template)
@@ -86,15 +93,23 @@ def drain_then(
     timing: Timing,
     condition: Condition,
     then: tuple[Action, ...],
+    *,
+    require_all: bool = False,
 ) -> Plan:
-    """Plan to drain the agent, and to take the actions `then` once its push is durable."""
+    """Plan to drain the agent, and to take the actions `then` once its push is durable.
+
+    With `require_all`, the drain fails if a file could not be saved.
+    """
     agent, drain = observation.agent, observation.drain
     if agent and agent.state == "DRAINED":
         return with_status(observation, now, condition, *then)
     if drain and drain.pod_uid == pod.uid:
         if drain.is_running:
             return with_status(observation, now, condition)
+        # An agent that reports success, and is not drained, gets no other call at once either.
         retry = (drain.ended or now) + timing.push_retry
-        if drain.error and now < retry:
-            return with_status(observation, now, Condition(condition.phase, "PushFailed", drain.error), at=retry)
-    return with_status(observation, now, condition, model.DrainAgent(pod.uid))
+        if now < retry:
+            failed = Condition(condition.phase, drain.reason, drain.error) if drain.error else condition
+            return with_status(observation, now, failed, at=retry)
+    seconds = min(end_deadline(observation), stop_time(observation, pod) - now).total_seconds()
+    return with_status(observation, now, condition, model.DrainAgent(pod.uid, max(1.0, seconds), require_all))

@@ -1,0 +1,82 @@
+"""What the chart refuses, and the permissions that it gives the operator."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[3]
+CHART = ROOT / "deploy/helm/sandbox-operator"
+STATE = Path(os.environ.get("SANDBOX_E2E_HOME", "/var/lib/sandbox-e2e"))
+STORAGE = ("storage.bucket=b", "storage.cidrs={203.0.113.0/24}", "storage.existingSecret=keys")
+ROLE = "storage.sts.roleArn=arn:minio:iam:::role/sandboxes"
+VAP = "admissionregistration.k8s.io/v1/ValidatingAdmissionPolicy"
+
+
+@pytest.fixture(scope="module")
+def helm() -> str:
+    found = shutil.which("helm", path=f"{os.environ['PATH']}{os.pathsep}{STATE / 'bin'}")
+    if found is None:
+        pytest.skip("needs helm")
+    return found
+
+
+def render(helm, *values, capabilities=()):
+    command = [helm, "template", "sandbox-operator", str(CHART), "--namespace", "sandbox-system"]
+    for value in ("images.registry=localhost", *values):
+        command += ["--set", value]
+    for each in capabilities:
+        command += ["--api-versions", each]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    if done.returncode:
+        return done.stderr
+    return [each for each in yaml.safe_load_all(done.stdout) if each]
+
+
+def environment(objects):
+    (deployment,) = [each for each in objects if each["kind"] == "Deployment"]
+    return {each["name"]: each.get("value") for each in deployment["spec"]["template"]["spec"]["containers"][0]["env"]}
+
+
+@pytest.mark.parametrize("namespaces", [(), ("watchNamespaces={a,b}",)], ids=["the whole cluster", "two namespaces"])
+@pytest.mark.parametrize("chosen", [(), ("storage.credentials=static",), ("storage.credentials=static", ROLE)])
+def test_shared_credentials_in_several_namespaces_are_refused_by_the_values_that_allow_them(helm, namespaces, chosen):
+    if chosen[:1] == ("storage.credentials=static",):
+        chosen = chosen[:1]
+    error = render(helm, *STORAGE, *namespaces, *chosen)
+    assert isinstance(error, str)
+    for value in ("storage.sts.roleArn", "watchNamespaces", "storage.allowSharedCredentials=true"):
+        assert value in error
+
+
+@pytest.mark.parametrize(
+    ("values", "credentials"),
+    [
+        ((ROLE,), "sts"),
+        (("watchNamespaces={a}",), None),
+        (("storage.allowSharedCredentials=true",), None),
+        (("watchNamespaces={a}", ROLE), "sts"),
+    ],
+)
+def test_credentials_are_per_session_wherever_a_role_is_named(helm, values, credentials):
+    found = environment(render(helm, *STORAGE, *values))
+    assert found.get("SANDBOX_OPERATOR_STORAGE_CREDENTIALS") == credentials
+
+
+@pytest.mark.parametrize("cidr", ["0.0.0.0/0", "128.0.0.0/1", "10.0.0.0/7", "::/0", "2000::/3"])
+def test_addresses_of_an_endpoint_that_open_nearly_everything_are_refused_by_name(helm, cidr):
+    error = render(helm, *STORAGE, ROLE, f"storage.cidrs={{203.0.113.0/24,{cidr}}}")
+    assert isinstance(error, str)
+    assert f"storage.cidrs: {cidr} would open nearly every address" in error
+    tracing = ("tracing.enabled=true", "tracing.endpoint=http://c:4317", f"tracing.cidrs={{{cidr}}}")
+    error = render(helm, *tracing)
+    assert isinstance(error, str)
+    assert f"tracing.cidrs: {cidr} would open nearly every address" in error
+
+
+def test_further_addresses_can_be_made_unreachable(helm):
+    found = environment(render(helm, "neverReachable={203.0.113.10/32,2001:db8::/64}"))
+    assert found["SANDBOX_OPERATOR_NEVER_REACHABLE"] == "203.0.113.10/32,2001:db8::/64"
