@@ -31,6 +31,7 @@ from sandbox_runtime.python.output.origins import Origins
 from sandbox_runtime.python.output.stdio import Streams
 from sandbox_runtime.python.output.tracebacks import describe_error, record_last_error
 from sandbox_runtime.python.signals import Signals
+from sandbox_runtime.python.stdin import install_stdin
 from sandbox_runtime.python.workers import share_definitions
 
 if TYPE_CHECKING:
@@ -100,6 +101,7 @@ class Interpreter:
         """Handle frames until the supervisor closes the socket."""
         self._sender.connect(control)
         self._signals.install()
+        install_stdin()
         self._streams.install(self._signals.retry)
         self._shell.attach(self._displays)
         self._displays.install()

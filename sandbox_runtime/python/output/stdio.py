@@ -1,4 +1,4 @@
-"""The interpreter's sys.stdout, sys.stderr and sys.stdin. Their text becomes DATA frames on the control socket.
+"""The interpreter's sys.stdout and sys.stderr. Their text becomes DATA frames on the control socket.
 
 stdout has a text buffer and a byte buffer: a system call per print would be 20 times slower, a call of the byte buffer
 per print three times slower. A thread flushes stdout every 20 ms while a cell runs. stderr is not buffered, and flushes
@@ -13,7 +13,6 @@ while a cell runs.
 
 from __future__ import annotations
 
-import builtins
 import contextlib
 import ctypes
 import io
@@ -109,42 +108,8 @@ class _Buffer(io.BufferedWriter):
             self.flush()
 
 
-class _NoInput(io.TextIOWrapper):
-    """An empty sys.stdin."""
-
-    def __init__(self) -> None:
-        super().__init__(io.BytesIO(), encoding="utf-8")
-
-    def close(self) -> None:
-        """Stay open: `exit()` closes sys.stdin, but the interpreter continues."""
-
-    def fileno(self) -> int:
-        return 0
-
-
-class StdinNotAvailable(EOFError):  # noqa: N818 - users read this name
-    """Code asked for input, and a sandbox has no keyboard."""
-
-    # Tracebacks show it without a module.
-    __module__ = "builtins"
-
-
-_read_input = builtins.input
-
-
-def _input(prompt: object = "", /) -> str:
-    """Read a line of a sys.stdin that user code has set. The sandbox itself has none."""
-    if not isinstance(sys.stdin, _NoInput):
-        return _read_input(prompt)
-    asked = f" (the prompt was {str(prompt)[:200]!r})" if str(prompt) else ""
-    raise StdinNotAvailable(
-        f"input() is not available: a sandbox has no keyboard{asked}. Assign the value in the code, or read it from a "
-        "file or an environment variable. Run a program that reads its input as a command with stdin."
-    )
-
-
 class Streams:
-    """The three streams of one interpreter."""
+    """The two streams of one interpreter."""
 
     def __init__(self, sender: FrameSender) -> None:
         self._sender = sender
@@ -171,8 +136,6 @@ class Streams:
     def install(self, tick: Callable[[], None]) -> None:
         """Replace the process's streams. The flushing thread calls `tick` every 20 ms while a cell runs."""
         self._tick = tick
-        builtins.input = _input
-        sys.stdin = sys.__stdin__ = _NoInput()  # type: ignore[misc]  # code that captures output restores from these
         self._descriptors.install()
         self.restore()
         sys.addaudithook(self._audit)
