@@ -10,6 +10,7 @@ from sandbox_agent.executions.requests import check_path
 from sandbox_agent.runtime_values import checking_answer, read_file_info, read_object, read_objects, read_text
 from sandbox_agent.services.file_transfer import read_file, write_file
 from sandbox_agent.services.search import read_search, search, watch
+from sandbox_agent.storage.timeouts import HASH_TIMEOUT, time_limit
 from sandbox_link.protocol import Event, OperationError, invalid
 from sandbox_proto.v1 import file_pb2, file_pb2_grpc
 
@@ -75,7 +76,8 @@ class FileServicer(file_pb2_grpc.FileServiceServicer):
         runtime = (await self._gate.require_ready()).runtime
         call = await runtime.open("file.list", arguments)
         try:
-            return await _read_page(call, page_size)
+            async with time_limit():
+                return await _read_page(call, page_size)
         except BaseException:
             await call.cancel()
             raise
@@ -85,7 +87,9 @@ class FileServicer(file_pb2_grpc.FileServiceServicer):
 
     async def Remove(self, request: file_pb2.RemoveRequest, _context: Context) -> file_pb2.RemoveResponse:
         arguments = {"path": check_path(request.path), "recursive": request.recursive}
-        await (await self._runtime()).call("file.remove", arguments)
+        runtime = await self._runtime()
+        async with time_limit(HASH_TIMEOUT):  # a large tree takes long
+            await runtime.call("file.remove", arguments)
         return file_pb2.RemoveResponse()
 
     async def Move(self, request: file_pb2.MoveRequest, _context: Context) -> types_pb2.FileInfo:
@@ -178,6 +182,7 @@ async def _read_page(call: Call, page_size: int) -> file_pb2.ListFilesResponse:
 
 
 async def _call_for_info(runtime: Runtime, op: str, arguments: dict[str, Any]) -> types_pb2.FileInfo:
-    value = await runtime.call(op, arguments)
+    async with time_limit():
+        value = await runtime.call(op, arguments)
     with checking_answer():
         return read_file_info(read_object(value, "info"))

@@ -12,6 +12,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from sandbox_agent.runtime_values import checking_answer, read_file_info, read_object
+from sandbox_agent.storage.timeouts import Pace
 from sandbox_link.bulk_streams import WORTHWHILE
 from sandbox_link.frames import FrameError, Stream
 from sandbox_link.protocol import Event
@@ -39,15 +40,16 @@ async def read_file(
     """
     call = await runtime.open("file.read", {**arguments, "stream": runtime.can_stream})
     streamed: int | None = None
+    pace = Pace()
     try:
-        async for item in call:
+        async for item in pace.items(call):
             _check(streamed is None, "an item after the stream")
             if not isinstance(item, Event):
                 if item.stream is Stream.BODY:
                     yield encode_read_response(item.data)
             elif item.value.get("type") == "stream":
                 streamed = 0
-                async with _open(call, item) as sock, contextlib.aclosing(_receive(sock)) as chunks:
+                async with _open(call, item) as sock, contextlib.aclosing(_receive(sock, pace)) as chunks:
                     async for chunk in chunks:
                         streamed += len(chunk)
                         yield encode_read_response(chunk)
@@ -84,13 +86,14 @@ async def write_file(
         first.append(chunk)
     streams = sum(map(len, first)) > WORTHWHILE and runtime.can_stream
     call = await runtime.open("file.write", {**arguments, "stream": streams})
+    pace = Pace()
     try:
         content = _chain(first, chunks)
-        is_sent = await (_stream(call, content) if streams else _send(call, content))
+        is_sent = await (_stream(call, content, pace) if streams else _send(call, content, pace))
         if is_sent:
             await check_whole()
             await call.end()
-        async for _ in call:
+        async for _ in pace.items(call):
             pass
         _check(is_sent or not streams, "a file was written before its content was read")
     except BaseException:
@@ -99,23 +102,27 @@ async def write_file(
     return call.result
 
 
-async def _send(call: Call, chunks: AsyncIterator[bytes | memoryview]) -> bool:
+async def _send(call: Call, chunks: AsyncIterator[bytes | memoryview], pace: Pace) -> bool:
     """Send the content in frames. Returns False if the runtime ended the call before it had everything."""
     async for chunk in chunks:
-        await call.send(chunk)
+        async with pace.waiting():
+            await call.send(chunk)
+        pace.note_moved(len(chunk))
         if call.ended:  # because of a full disk or a limit, for example
             return False
     return True
 
 
-async def _stream(call: Call, chunks: AsyncIterator[bytes | memoryview]) -> bool:
+async def _stream(call: Call, chunks: AsyncIterator[bytes | memoryview], pace: Pace) -> bool:
     """Send the content over a stream. Returns False if the runtime closed it before it had everything."""
     loop = asyncio.get_running_loop()
-    async for item in call:
+    async for item in pace.items(call):
         async with _open(call, item) as sock:
             async for chunk in chunks:
                 try:
-                    await loop.sock_sendall(sock, chunk)
+                    async with pace.waiting():
+                        await loop.sock_sendall(sock, chunk)
+                    pace.note_moved(len(chunk))
                 except ConnectionError:
                     return False  # because of a full disk or a limit, for example; the end of the call has the error
             return True
@@ -134,12 +141,17 @@ def _check(condition: bool, message: str) -> None:  # noqa: FBT001 - as `assert`
             raise FrameError(message)
 
 
-async def _receive(sock: socket.socket) -> AsyncGenerator[memoryview, None]:
+async def _receive(sock: socket.socket, pace: Pace) -> AsyncGenerator[memoryview, None]:
     """Yield chunks until the end. The caller has to copy each one before it asks for the next."""
     loop = asyncio.get_running_loop()
     buffer = memoryview(bytearray(CHUNK))
     filled = 0
-    while received := await loop.sock_recv_into(sock, buffer[filled:]):
+    while True:
+        async with pace.waiting():
+            received = await loop.sock_recv_into(sock, buffer[filled:])
+        if not received:
+            break
+        pace.note_moved(received)
         filled += received
         if filled == CHUNK:
             yield buffer

@@ -26,6 +26,7 @@ from sandbox_agent.runtime_values import (
     read_object,
     read_objects,
 )
+from sandbox_agent.storage.timeouts import time_limit
 from sandbox_link.protocol import invalid
 from sandbox_proto.v1 import interpreter_pb2, interpreter_pb2_grpc
 
@@ -84,7 +85,8 @@ class InterpreterServicer(interpreter_pb2_grpc.InterpreterServiceServicer):
                 raise invalid("request_id", "give either a context_id or a request_id")
             check_request_id(request.request_id)
             return interpreter_pb2.InterruptResponse(interrupted=self._cells.cancel(request.request_id))
-        value = await runtime.call("interrupt", {"context_id": check_context_id(request.context_id)})
+        async with time_limit():
+            value = await runtime.call("interrupt", {"context_id": check_context_id(request.context_id)})
         with checking_answer():
             return interpreter_pb2.InterruptResponse(interrupted=read_boolean(value, "interrupted"))
 
@@ -97,7 +99,8 @@ class InterpreterServicer(interpreter_pb2_grpc.InterpreterServiceServicer):
             "cwd": check_path(request.cwd, "cwd", required=False),
             "env": read_env(request.env),
         }
-        value = await session.runtime.call("context.create", arguments)
+        async with time_limit():
+            value = await session.runtime.call("context.create", arguments)
         with checking_answer():
             return read_context(value)
 
@@ -105,7 +108,8 @@ class InterpreterServicer(interpreter_pb2_grpc.InterpreterServiceServicer):
         self, _request: interpreter_pb2.ListContextsRequest, _context: Context
     ) -> interpreter_pb2.ListContextsResponse:
         session = await self._gate.require_ready(fresh=False)
-        value = await session.runtime.call("context.list", {})
+        async with time_limit():
+            value = await session.runtime.call("context.list", {})
         with checking_answer():
             contexts = [read_context(item) for item in read_objects(value, "contexts", MAX_CONTEXTS)]
             has_variables = value.get("variables") is not None
@@ -116,7 +120,8 @@ class InterpreterServicer(interpreter_pb2_grpc.InterpreterServiceServicer):
         self, request: interpreter_pb2.RestartContextRequest, _context: Context
     ) -> interpreter_pb2.Context:
         session = await self._gate.require_ready(fresh=False)
-        value = await session.runtime.call("context.restart", {"context_id": check_context_id(request.context_id)})
+        async with time_limit():
+            value = await session.runtime.call("context.restart", {"context_id": check_context_id(request.context_id)})
         with checking_answer():
             return read_context(value)
 
@@ -124,7 +129,8 @@ class InterpreterServicer(interpreter_pb2_grpc.InterpreterServiceServicer):
         self, request: interpreter_pb2.DeleteContextRequest, _context: Context
     ) -> interpreter_pb2.DeleteContextResponse:
         session = await self._gate.require_ready(fresh=False)
-        await session.runtime.call("context.delete", {"context_id": check_context_id(request.context_id)})
+        async with time_limit():
+            await session.runtime.call("context.delete", {"context_id": check_context_id(request.context_id)})
         return interpreter_pb2.DeleteContextResponse()
 
 

@@ -13,6 +13,7 @@ from sandbox_agent.executions.follow import follow_call
 from sandbox_agent.executions.requests import check_may_start, fingerprint, read_run
 from sandbox_agent.processes.process import Start, describe_command
 from sandbox_agent.processes.requests import read_input, read_offset, read_signal, read_size, read_start
+from sandbox_agent.storage.timeouts import time_limit
 from sandbox_link.protocol import OperationError
 from sandbox_proto.v1 import process_pb2, process_pb2_grpc
 
@@ -136,7 +137,8 @@ class ProcessServicer(process_pb2_grpc.ProcessServiceServicer):
             await asyncio.shield(process.started)
             if arguments["signal"] == _KILL:
                 process.output.lift_limit()
-        await session.runtime.call("process.signal", arguments)
+        async with time_limit():
+            await session.runtime.call("process.signal", arguments)
         return process_pb2.SignalResponse()
 
     async def Resize(self, request: process_pb2.ResizeRequest, _context: Context) -> process_pb2.ResizeResponse:
@@ -144,7 +146,8 @@ class ProcessServicer(process_pb2_grpc.ProcessServiceServicer):
         size = read_size(request.terminal)
         process = self._processes.get_running(request.process_id)
         await asyncio.shield(process.started)
-        await session.runtime.call("process.resize", {"process_id": process.id, **size})
+        async with time_limit():
+            await session.runtime.call("process.resize", {"process_id": process.id, **size})
         return process_pb2.ResizeResponse()
 
     async def _require_session(self) -> BoundSession:
@@ -162,7 +165,8 @@ class ProcessServicer(process_pb2_grpc.ProcessServiceServicer):
         """Kill a command that its client has cancelled, or whose client has disconnected (`end_with_client`)."""
         for _ in range(_KILL_ATTEMPTS):
             with contextlib.suppress(OperationError):
-                await self._gate.runtime.call("process.signal", {"process_id": execution.id, "signal": _KILL})
+                async with time_limit():
+                    await self._gate.runtime.call("process.signal", {"process_id": execution.id, "signal": _KILL})
             # The command may be about to start.
             await asyncio.sleep(_KILL_PAUSE)
             if execution.ended_at is not None:

@@ -16,6 +16,7 @@ from sandbox_agent.runtime_values import (
     read_objects,
     read_text,
 )
+from sandbox_agent.storage.timeouts import REQUEST_TIMEOUT, read_items
 from sandbox_link.protocol import Event, invalid
 from sandbox_proto.v1 import file_pb2
 
@@ -76,9 +77,11 @@ def read_search(request: file_pb2.SearchRequest) -> dict[str, Any]:
 async def search(runtime: Runtime, arguments: dict[str, Any]) -> AsyncGenerator[file_pb2.SearchResponse, None]:
     """Yield the matches, then the summary."""
     call = await runtime.open("file.search", arguments)
+    # The runtime ends a search itself, at its timeout.
+    limit = arguments["timeout_ms"] / 1000 + REQUEST_TIMEOUT
     try:
         await call.end()
-        async for item in call:
+        async for item in read_items(call, limit):
             if isinstance(item, Event):
                 with checking_answer():
                     found = [_read_match(match) for match in read_objects(item.value, "matches", _PER_EVENT)]

@@ -6,23 +6,25 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Final
 
-from sandbox_link.protocol import OperationError
+from sandbox_link.protocol import Data, OperationError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
 
-    from sandbox_link.protocol import Call, Data, Event
+    from sandbox_link.protocol import Call, Event
 
 REQUEST_TIMEOUT: Final = 120.0
 """Seconds without an answer or a next item, after which the sandbox counts as hanging."""
 HASH_TIMEOUT: Final = 1_800.0
 """Seconds for the digest of a file, which the sandbox reports only when it is complete."""
+_MIN_RATE: Final = 64 << 10
+"""Bytes per second below which a transfer uses up its time."""
 FINISH_TIMEOUT: Final = 10.0
 """Seconds that a cancelled operation may take to end."""
 
 
-async def read_items(call: Call) -> AsyncGenerator[Data | Event, None]:
-    """Yield a call's items. The timeout applies to each item, not to the whole call.
+async def read_items(call: Call, seconds: float | None = None) -> AsyncGenerator[Data | Event, None]:
+    """Yield a call's items. The timeout applies to each item, not to the whole call: REQUEST_TIMEOUT by default.
 
     Raises:
         OperationError: UNAVAILABLE, RUNTIME_UNAVAILABLE: no item came in time.
@@ -30,7 +32,7 @@ async def read_items(call: Call) -> AsyncGenerator[Data | Event, None]:
     iterator = aiter(call)
     while True:
         try:
-            async with time_limit():
+            async with time_limit(seconds):
                 item = await anext(iterator)
         except StopAsyncIteration:
             return
@@ -50,6 +52,47 @@ async def time_limit(seconds: float | None = None) -> AsyncIterator[None]:
     except TimeoutError as error:
         message = "the sandbox's runtime stopped responding: it may be overloaded. Try again"
         raise OperationError("UNAVAILABLE", "RUNTIME_UNAVAILABLE", message) from error
+
+
+class Pace:
+    """Time that a transfer may still wait for the sandbox. Bytes that move give time back, at _MIN_RATE.
+
+    Without it, a byte now and then would keep a transfer alive for ever. Time in which the client or the store is slow
+    does not count.
+    """
+
+    def __init__(self) -> None:
+        self._left = REQUEST_TIMEOUT
+
+    @contextlib.asynccontextmanager
+    async def waiting(self) -> AsyncIterator[None]:
+        """Wait for the sandbox in the body.
+
+        Raises:
+            OperationError: UNAVAILABLE, RUNTIME_UNAVAILABLE: the time is over.
+        """
+        clock = asyncio.get_running_loop().time
+        start = clock()
+        async with time_limit(self._left):
+            yield
+        self._left -= clock() - start
+
+    def note_moved(self, count: int) -> None:
+        """Note that bytes have moved."""
+        self._left = min(self._left + count / _MIN_RATE, REQUEST_TIMEOUT)
+
+    async def items(self, call: Call) -> AsyncGenerator[Data | Event, None]:
+        """Yield a call's items."""
+        iterator = aiter(call)
+        while True:
+            try:
+                async with self.waiting():
+                    item = await anext(iterator)
+            except StopAsyncIteration:
+                return
+            if isinstance(item, Data):
+                self.note_moved(len(item.data))
+            yield item
 
 
 async def cancel_call(call: Call) -> None:

@@ -9,6 +9,7 @@ import os
 import grpc
 import pytest
 
+from sandbox_agent.storage import timeouts
 from sandbox_link.frames import FrameType, Stream
 from sandbox_proto.v1 import file_pb2, file_pb2_grpc
 
@@ -242,3 +243,55 @@ async def test_a_link_that_is_lost_ends_its_streams(files, runtime, streams, age
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await (read(files) if method == "read" else files.Write(requests()))
     assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+
+
+@pytest.mark.parametrize("way", ["stream", "frames"])
+async def test_a_runtime_that_trickles_a_file_does_not_keep_the_read_for_ever(
+    files, runtime, streams, error_of, monkeypatch, way
+):
+    monkeypatch.setattr(timeouts, "REQUEST_TIMEOUT", 0.5)
+
+    async def serve(peer, channel, arguments):
+        peer.event(channel, {"type": "info", "info": INFO})
+        writer = None
+        if way == "stream":
+            peer.event(channel, {"type": "stream", "key": KEY})
+            _, writer = await streams.arrived.get()
+        with contextlib.suppress(ConnectionError):
+            while True:  # each byte comes well within any limit on silence
+                await asyncio.sleep(0.05)
+                if writer is not None:
+                    writer.write(b"x")
+                    await writer.drain()
+                else:
+                    peer.data(channel, b"x", Stream.BODY)
+
+    runtime.handlers["file.read"] = serve
+    async with asyncio.timeout(20):
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await read(files)
+    assert error_of(caught.value) == ("UNAVAILABLE", "RUNTIME_UNAVAILABLE", "")
+
+
+HUNG = {
+    "file.stat": lambda files: files.Stat(file_pb2.StatRequest(path="a")),
+    "file.list": lambda files: files.List(file_pb2.ListFilesRequest(path="a")),
+    "file.move": lambda files: files.Move(file_pb2.MoveRequest(source="a", destination="b")),
+    "file.mkdir": lambda files: files.MakeDirectory(file_pb2.MakeDirectoryRequest(path="a")),
+    "file.write": lambda files: files.Write(requests()),
+    "file.read": read,
+}
+
+
+@pytest.mark.parametrize("op", HUNG)
+async def test_a_runtime_that_never_answers_fails_the_call(files, runtime, streams, error_of, monkeypatch, op):
+    monkeypatch.setattr(timeouts, "REQUEST_TIMEOUT", 0.3)
+
+    async def hang(peer, channel, arguments):
+        await asyncio.Event().wait()
+
+    runtime.handlers[op] = hang
+    async with asyncio.timeout(20):
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await HUNG[op](files)
+    assert error_of(caught.value) == ("UNAVAILABLE", "RUNTIME_UNAVAILABLE", "")
