@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from sandbox_operator.credentials.source import CredentialSource
     from sandbox_operator.kube.client import KubeApi
     from sandbox_operator.pki.certificates import Authority
+    from sandbox_operator.pki.origin import Origins
     from sandbox_operator.session.model import BindAgent, EnsureAccessSecret
     from sandbox_operator.settings import Settings
 
@@ -53,11 +54,14 @@ class Binder:
     settings: Settings
     credentials: CredentialSource
     authority: Authority
+    origins: Origins
     _cache: dict[str, tuple[float, EnsureAccessSecret, bytes]] = field(default_factory=dict, repr=False)
     """Recently ensured Secrets by the session's uid. A start needs its Secret three times within milliseconds."""
 
     async def ensure_access(self, session: Session, action: EnsureAccessSecret) -> bytes:
-        """Create the access Secret or update its address, and return the token in it. A token never changes.
+        """Create the access Secret or update its address, and return the token in it.
+
+        A token never changes, unless another client made or changed it.
 
         Raises:
             Blocked: A Secret of another owner has this name.
@@ -79,9 +83,9 @@ class Binder:
 
     async def _ensure(self, session: Session, action: EnsureAccessSecret) -> bytes:
         namespace, name = session.metadata.namespace, naming.access_secret_name(session.metadata.name)
-        access = Access(
-            secrets.token_urlsafe(32), self.authority.pem, action.endpoint, action.server_name, action.pod_name
-        )
+        token = secrets.token_urlsafe(32)
+        origin = self.origins.sign_token(session.metadata.uid, token.encode())
+        access = Access(token, origin, self.authority.pem, action.endpoint, action.server_name, action.pod_name)
         wanted = build_access_secret(session, access)
         # Usually the Secret does not exist yet, so try to create it first.
         try:
@@ -90,13 +94,28 @@ class Binder:
             found = await self.api.get(SECRETS, namespace, name)
         else:
             return access.token.encode()
-        token = _own_token(session, found)
+        own = self._own_token(session, found)
         changed = {key: value for key, value in wanted["data"].items() if (found.get("data") or {}).get(key) != value}
-        if token:
+        if own:
             changed.pop("token", None)
         if changed:
-            await self.api.patch(SECRETS, namespace, name, {"data": changed})
-        return token or access.token.encode()
+            metadata = {} if own else {"metadata": {"annotations": wanted["metadata"]["annotations"]}}
+            await self.api.patch(SECRETS, namespace, name, {**metadata, "data": changed})
+        return own or access.token.encode()
+
+    def _own_token(self, session: Session, secret: Mapping[str, Any]) -> bytes:
+        """Return the token in a session's access Secret, or b"" if it has none that the operator made."""
+        uid = session.metadata.uid
+        if controller_uid(secret) != uid:
+            # This also happens for a short time after a session was deleted and created again: its old Secret outlives
+            # it.
+            name = secret["metadata"]["name"]
+            raise Blocked("SecretNameTaken", f"Secret {name} belongs to another owner", retry_after=1)
+        try:
+            token = base64.b64decode((secret.get("data") or {}).get("token") or "")
+        except ValueError:
+            return b""
+        return token if _TOKEN.fullmatch(token) and self.origins.is_own_token(uid, token, secret) else b""
 
     async def build_request(self, session: Session, template: Template, action: BindAgent) -> session_pb2.BindRequest:
         """Return the Bind request.
@@ -111,7 +130,7 @@ class Binder:
             token = recent[2]
         else:
             secret = await self.api.get(SECRETS, metadata.namespace, naming.access_secret_name(metadata.name))
-            token = _own_token(session, secret)
+            token = self._own_token(session, secret)
         if not token:
             raise Blocked("SecretNameTaken", "the access Secret contains no token", retry_after=1)
         request = session_pb2.BindRequest(
@@ -176,19 +195,6 @@ class Binder:
         if credentials.expires_at:
             store.expires_at.FromDatetime(credentials.expires_at)
         return store
-
-
-def _own_token(session: Session, secret: Mapping[str, Any]) -> bytes:
-    """Return the token in a session's access Secret, or b"" if it has no valid one."""
-    if controller_uid(secret) != session.metadata.uid:
-        # This also happens for a short time after a session was deleted and created again: its old Secret outlives it.
-        name = secret["metadata"]["name"]
-        raise Blocked("SecretNameTaken", f"Secret {name} belongs to another owner", retry_after=1)
-    try:
-        token = base64.b64decode((secret.get("data") or {}).get("token") or "")
-    except ValueError:
-        return b""
-    return token if _TOKEN.fullmatch(token) else b""
 
 
 def _build_limits(template: Template, action: BindAgent) -> session_pb2.Limits:

@@ -100,6 +100,7 @@ class SessionStatus(Model):
         default=None, description="Address of the agent as host:port. Set while the phase is Ready."
     )
     pod_name: str | None = Field(default=None, description="Name of the session's pod.")
+    pod_uid: str | None = Field(default=None, description="uid of that pod, which the operator created.")
     access_secret_name: str | None = Field(
         default=None,
         description="Name of the Secret with what a client needs: token, ca.crt, endpoint, serverName and podName.",

@@ -29,6 +29,7 @@ from sandbox_operator.kube.resources import POOLS, SESSIONS
 from sandbox_operator.kube.write_hook import WriteHook
 from sandbox_operator.metrics import Metrics
 from sandbox_operator.pki.ca_secret import CASecret
+from sandbox_operator.pki.origin import Origins
 from sandbox_operator.session.event_recorder import EventRecorder
 from sandbox_operator.watch.handlers import (
     Handlers,
@@ -93,6 +94,7 @@ class Application:
             )
             ca_secret = CASecret(self._api, settings.namespace, settings.ca_secret, self._may_write)
             authority = await ca_secret.load()
+            self._store.is_own_pod = Origins(authority).is_own_pod
             agents = AgentClient(authority, self._write_hook, self._may_write)
             stack.push_async_callback(agents.close)
             recorder = EventRecorder(self._api)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from sandbox_operator.agent.bind import Binder
 from sandbox_operator.agent.client import AgentViewCache
+from sandbox_operator.pki.origin import Origins
 from sandbox_operator.pool.available_pods import AvailablePods
 from sandbox_operator.pool.claim import Claimer
 from sandbox_operator.pool.pod_factory import BlankPodFactory
@@ -66,9 +67,9 @@ def build_reconcilers(dependencies: Dependencies, scheduling: Scheduling, timing
     drains = track_drains(scheduling.enqueue, scheduling.clock)
     renewals = track_renewals(scheduling.enqueue, scheduling.clock)
     templates, policies = TemplateCache(store, settings), NetworkPolicies(api, settings)
-    available_pods = AvailablePods(store)
+    available_pods, origins = AvailablePods(store), Origins(authority)
     cached_views = AgentViewCache()
-    pod_factory = BlankPodFactory(api, store, settings, authority, policies, available_pods)
+    pod_factory = BlankPodFactory(api, store, settings, authority, origins, policies, available_pods)
     collaborators = Collaborators(
         api=api,
         agents=agents,
@@ -76,7 +77,8 @@ def build_reconcilers(dependencies: Dependencies, scheduling: Scheduling, timing
         store=store,
         settings=settings,
         authority=authority,
-        binder=Binder(api, settings, dependencies.credentials, authority),
+        binder=Binder(api, settings, dependencies.credentials, authority, origins),
+        origins=origins,
         drains=drains,
         renewals=renewals,
         recorder=dependencies.recorder,

@@ -20,6 +20,8 @@ class Access:
     """Everything that a client needs to reach a session."""
 
     token: str = field(repr=False)
+    origin: str
+    """Signature that proves that the operator made the token."""
     ca: bytes = field(repr=False)
     endpoint: str
     server_name: str
@@ -48,7 +50,8 @@ def build_access_secret(session: Session, access: Access) -> dict[str, Any]:
         "podName": access.pod_name.encode(),
     }
     name = naming.access_secret_name(session.metadata.name)
-    return _build(name, session.metadata.namespace, _owned_by(session), content)
+    owned = {**_owned_by(session), "annotations": {naming.ORIGIN: access.origin}}
+    return _build(name, session.metadata.namespace, owned, content)
 
 
 def _certificate(pair: KeyPair, ca: bytes) -> dict[str, bytes]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
@@ -71,6 +72,10 @@ class Authority:
             raise SettingsError("the CA's key does not belong to its certificate")
         self._certificate, self._key = certificate, key
         self.pem = pair.certificate + others
+
+    def sign(self, message: bytes) -> str:
+        """Return a signature of a message, in base64."""
+        return base64.b64encode(self._key.sign(message, ec.ECDSA(hashes.SHA256()))).decode()
 
     def sign_server(self, dns_name: str, now: datetime) -> KeyPair:
         """Make a server certificate for one DNS name."""

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from sandbox_operator.api.models import Pool, Template
     from sandbox_operator.kube.client import KubeApi
     from sandbox_operator.pki.certificates import Authority
+    from sandbox_operator.pki.origin import Origins
     from sandbox_operator.pool.available_pods import AvailablePods
     from sandbox_operator.session.network_policies import NetworkPolicies
     from sandbox_operator.settings import Settings
@@ -44,11 +45,13 @@ class BlankPodFactory:
         store: Store,
         settings: Settings,
         authority: Authority,
+        origins: Origins,
         policies: NetworkPolicies,
         available_pods: AvailablePods,
     ) -> None:
         self._api, self._store, self._settings = api, store, settings
-        self._authority, self._policies, self._available_pods = authority, policies, available_pods
+        self._authority, self._origins = authority, origins
+        self._policies, self._available_pods = policies, available_pods
         self._certified: set[str] = set()
         store.pod_listeners.append(self._forget)
 
@@ -69,16 +72,39 @@ class BlankPodFactory:
         request = BlankPodRequest(pool, name, template, default_resources(template), self._settings.images)
         namespace = pool.metadata.namespace
         try:
-            pod: Mapping[str, Any] = await self._api.create(PODS, namespace, build_blank_pod(request))
+            created = await self._api.create(PODS, namespace, build_blank_pod(request))
+            pod: Mapping[str, Any] = await self._sign(created)
         except AlreadyExistsError:
-            # Our own pod: the response to its creation was lost. A session may have claimed it since.
+            # Our own pod: the response to its creation or signature was lost. A session may have claimed it since.
             pod = await self._get(namespace, name)
         except (ForbiddenError, InvalidError) as error:
             raise Blocked("PodRefused", str(error), retry_after=15) from error
         if pod:
             self._store.put(PODS, pod)
-            if controller_uid(pod) == pool.metadata.uid:
+            if controller_uid(pod) == pool.metadata.uid and self._origins.is_own_pod(pod):
                 await self.ensure_certificate(pod)
+
+    async def _sign(self, pod: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Prove that the operator created a pod. The proof contains the uid, which the API server has just chosen."""
+        metadata = pod["metadata"]
+        body = {"metadata": {"uid": metadata["uid"], "annotations": {naming.ORIGIN: self._origins.sign_pod(pod)}}}
+        return await self._api.patch(PODS, metadata["namespace"], metadata["name"], body)
+
+    async def delete_unproven(self, pool: Pool) -> None:
+        """Delete pods that claim to be the pool's, but were forged, or not signed before a crash."""
+        for raw in self._store.unproven_pods_of(pool.metadata.namespace, pool.metadata.uid):
+            if raw["metadata"].get("deletionTimestamp"):
+                continue
+            namespace, name = name_of(raw)
+            try:
+                answer = await self._api.delete(PODS, namespace, name, uid=raw["metadata"]["uid"])
+            except (NotFoundError, ConflictError):
+                self._store.remove(PODS, raw)
+                continue
+            if answer.get("kind") == "Pod" and answer["metadata"].get("deletionTimestamp"):
+                self._store.put(PODS, answer)
+            else:
+                self._store.remove(PODS, raw)
 
     async def delete(self, raw: Mapping[str, Any]) -> None:
         """Delete a blank pod, unless it has changed: a session's claim changes its resourceVersion.

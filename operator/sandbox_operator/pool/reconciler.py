@@ -119,6 +119,7 @@ class PoolReconciler:
     async def _apply(self, key: Key, observation: PoolObservation, found: FoundTemplate, plan: PoolPlan) -> bool:
         """Carry out a plan. Returns whether it had anything to do."""
         pool = observation.pool
+        await self._pod_factory.delete_unproven(pool)
         await self._in_batches(key, [partial(self._delete, pool, name) for name in plan.delete])
         if found.template is None:
             return bool(plan.delete)

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from sandbox_operator.api.models import Session, Template
     from sandbox_operator.kube.client import KubeApi
     from sandbox_operator.pki.certificates import Authority
+    from sandbox_operator.pki.origin import Origins
     from sandbox_operator.pool.claim import Claimer
     from sandbox_operator.session.background_calls import BackgroundCalls
     from sandbox_operator.session.event_recorder import EventRecorder
@@ -63,6 +64,7 @@ class Collaborators:
     settings: Settings
     authority: Authority
     binder: Binder
+    origins: Origins
     drains: BackgroundCalls[model.DrainState]
     renewals: BackgroundCalls[model.RenewalState]
     recorder: EventRecorder
@@ -99,6 +101,8 @@ class Applier:
                 await self._create_tls_secret(observation)
             case model.CreatePod():
                 return await self._create_pod(observation, action)
+            case model.AdoptPod():
+                await self._adopt_pod(observation.session.metadata.namespace, action)
             case model.ClaimPod():
                 await self._claim_pod(key, observation, action)
                 return True
@@ -153,10 +157,25 @@ class Applier:
         except AlreadyExistsError:
             # It is ours from before a crash, our previous pod that is still ending, or another owner's. Observe again.
             pod = await self._parts.api.get(PODS, namespace, name)
+            self._parts.store.put(PODS, pod)
+            is_ours = controller_uid(pod) == observation.session.metadata.uid
+            return not is_ours or not self._parts.origins.is_own_pod(pod)
         except (ForbiddenError, InvalidError) as error:
             raise Blocked("PodRefused", str(error), retry_after=15) from error
-        self._parts.store.put(PODS, pod)
-        return controller_uid(pod) != observation.session.metadata.uid
+        await self._sign_pod(pod)
+        return False
+
+    async def _sign_pod(self, pod: Mapping[str, Any]) -> None:
+        """Prove that the operator created a pod. The proof contains the uid, which the API server has just chosen."""
+        metadata = pod["metadata"]
+        body = {"metadata": {"uid": metadata["uid"], "annotations": {naming.ORIGIN: self._parts.origins.sign_pod(pod)}}}
+        answer = await self._parts.api.patch(PODS, metadata["namespace"], metadata["name"], body)
+        self._parts.store.put(PODS, answer)
+
+    async def _adopt_pod(self, namespace: str, action: model.AdoptPod) -> None:
+        pod = await self._parts.api.get(PODS, namespace, action.name)
+        if pod["metadata"]["uid"] == action.uid:
+            await self._sign_pod(pod)
 
     async def _claim_pod(self, key: Key, observation: Observation, action: model.ClaimPod) -> None:
         session, template = observation.session, _template(observation)

@@ -85,6 +85,10 @@ class Observation:
     pod: PodState | None = None
     extra_pods: tuple[PodState, ...] = ()
     """Other pods of the session, which a former leader claimed late."""
+    unproven_pods: tuple[PodState, ...] = ()
+    """Pods that claim to be the session's, but that the operator did not create."""
+    is_unsigned: bool = False
+    """True if an earlier version of the operator created the session's pod."""
     warm_pods: int = 0
     """Number of blank pods of the template that could be claimed."""
     pod_hash: str = ""
@@ -128,6 +132,14 @@ class CreatePod:
 
     egress: Egress
     resources: Resources
+
+
+@dataclass(frozen=True, slots=True)
+class AdoptPod:
+    """Sign a pod that an earlier version of the operator created."""
+
+    name: str
+    uid: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +230,7 @@ Action = (
     ApplyNetworkPolicy
     | CreateTlsSecret
     | CreatePod
+    | AdoptPod
     | ClaimPod
     | EnsureAccessSecret
     | BindAgent

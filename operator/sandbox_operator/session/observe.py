@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from sandbox_operator.api import naming
-from sandbox_operator.api.values import format_time
+from sandbox_operator.api.values import format_time, parse_time
 from sandbox_operator.errors import AgentError
 from sandbox_operator.kube.resources import PODS, SESSIONS
 from sandbox_operator.manifests.ownership import controller_uid
@@ -57,9 +57,16 @@ class Observer:
 
     async def observe(self, key: Key, session: Session) -> Observation:
         """Return all that the session's plan depends on."""
+        metadata = session.metadata
         name = session.spec.template_ref.name or self._settings.default_template
         found = self._templates.find(session.metadata.namespace, name)
         pods = self._find_pods(session)
+        unproven = [read_pod_state(raw) for raw in self._store.unproven_pods_of(metadata.namespace, metadata.uid)]
+        # Earlier versions neither signed a pod nor recorded its uid. A forged one is younger than what they recorded.
+        is_unsigned = not pods and bool(unsigned := [pod for pod in unproven if is_recorded(session.status, pod)])
+        if is_unsigned:
+            pods = unsigned[:1]
+            unproven = [pod for pod in unproven if pod is not pods[0]]
         pod = pods[0] if pods else None
         address = address_of(session.metadata.namespace, pod) if pod else None
         await self._switch_agent(key, address)
@@ -73,6 +80,8 @@ class Observer:
             template_problem=found.problem,
             pod=pod,
             extra_pods=tuple(each for each in pods[1:] if not each.deleted),
+            unproven_pods=tuple(each for each in unproven if not each.deleted),
+            is_unsigned=is_unsigned,
             warm_pods=self._count_warm(key, session, found) if pod is None else 0,
             pod_hash=found.pod_hash,
             is_pod_foreign=pod is None and self._is_name_foreign(session),
@@ -126,9 +135,9 @@ class Observer:
         return sorted(pods, key=lambda pod: (pod.deleted is not None, pod.name != served_by, pod.created, pod.name))
 
     def _is_name_foreign(self, session: Session) -> bool:
-        """Return True if another owner's pod has the name that the session's own pod would get."""
+        """Return True if a pod that is not the session's own has the name that its own would get."""
         raw = self._store.get(PODS, (session.metadata.namespace, naming.pod_name(session)))
-        return raw is not None and controller_uid(raw) != session.metadata.uid
+        return raw is not None and (controller_uid(raw) != session.metadata.uid or not raw["own"])
 
     def _count_warm(self, key: Key, session: Session, found: FoundTemplate) -> int:
         if found.template is None:
@@ -171,6 +180,13 @@ class Observer:
             if _wants_pod(raw) and _age(raw) < mine:
                 return str(other["name"])
         return ""
+
+
+def is_recorded(status: Mapping[str, Any], pod: PodState) -> bool:
+    """Return True if an earlier version of the operator recorded this pod as the session's."""
+    started = parse_time(status.get("startedAt"))
+    is_older = started is not None and pod.made is not None and pod.made <= started
+    return is_older and status.get("podName") == pod.name and not status.get("podUid")
 
 
 def _wants_pod(raw: Mapping[str, Any]) -> bool:

@@ -115,6 +115,7 @@ def build_status(observation: Observation, condition: Condition, now: datetime) 
     if pod is not None:
         status |= {
             "podName": pod.name,
+            "podUid": pod.uid,
             "startedAt": format_time(pod.created),
             "expiresAt": format_time(expiry_of(observation, pod)),
             "startup": _startup(observation, condition, now),

@@ -43,13 +43,16 @@ class Store:
     """The objects of the watched kinds, with indexes of sessions by workspace and of pods by owner.
 
     Attributes:
-        pod_listeners: Called after each change of a pod.
+        is_own_pod: Returns True if the operator created a pod. Others belong to no session and no pool.
+        pod_listeners: Called after each change of a pod that the operator created.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, is_own_pod: Callable[[Mapping[str, Any]], bool] = lambda _: True) -> None:
+        self.is_own_pod = is_own_pod
         self._objects: dict[str, dict[Name, Mapping[str, Any]]] = {kind.plural: {} for kind in WATCHED}
         self._by_workspace: dict[Name, set[Name]] = defaultdict(set)
         self._by_owner: dict[str, set[Name]] = defaultdict(set)
+        self._unproven: dict[str, set[Name]] = defaultdict(set)
         self._tombstones: dict[str, None] = {}
         self.pod_listeners: list[PodListener] = []
 
@@ -80,6 +83,9 @@ class Store:
         if old is not None and version_of(old) >= version_of(raw) > 0:
             return False
         raw = strip_unused(kind, raw)
+        if kind is PODS:
+            # Found out once: the CA may change, and the indexes must know what they hold.
+            raw = {**raw, "own": self.is_own_pod(raw)}
         self._objects[kind.plural][name] = raw
         self._index(kind, name, old, raw)
         return True
@@ -122,6 +128,11 @@ class Store:
         pods = self._objects[PODS.plural]
         return [pods[name] for name in sorted(self._by_owner.get(uid, ())) if name[0] == namespace]
 
+    def unproven_pods_of(self, namespace: str, uid: str) -> list[Mapping[str, Any]]:
+        """Return the pods that claim to belong to a session or a pool, but that the operator did not create."""
+        pods = self._objects[PODS.plural]
+        return [pods[name] for name in sorted(self._unproven.get(uid, ())) if name[0] == namespace]
+
     def claimants(self, namespace: str, workspace: str) -> Iterator[Mapping[str, Any]]:
         """Yield the sessions that name a workspace."""
         for name in sorted(self._by_workspace.get((namespace, workspace), ())):
@@ -132,9 +143,13 @@ class Store:
             before, after = ((name[0], workspace_of(raw)) if raw else None for raw in (old, new))
             _move(self._by_workspace, name, before, after)
         elif kind is PODS:
-            _move(self._by_owner, name, controller_uid(old or {}), controller_uid(new or {}))
-            for listener in self.pod_listeners:
-                listener(old, new)
+            former, owner = controller_uid(old or {}), controller_uid(new or {})
+            was_own, is_own = (each is not None and bool(each["own"]) for each in (old, new))
+            _move(self._by_owner, name, former if was_own else "", owner if is_own else "")
+            _move(self._unproven, name, "" if was_own else former, "" if is_own else owner)
+            if was_own or is_own:
+                for listener in self.pod_listeners:
+                    listener(old if was_own else None, new if is_own else None)
 
 
 class Listing:

@@ -26,7 +26,7 @@ _POD_CONDITIONS: Final = frozenset({"Ready", "PodScheduled"})
 _OWN: Final = frozenset(
     {
         *(naming.MANAGED_BY, naming.STATE, naming.TEMPLATE, naming.EGRESS, naming.SESSION, naming.POOL),
-        *(naming.POD_HASH, naming.CLAIMED_AT, naming.SUSPENDED_BY),
+        *(naming.POD_HASH, naming.CLAIMED_AT, naming.SUSPENDED_BY, naming.ORIGIN),
     }
 )
 """The labels and annotations that the operator reads."""

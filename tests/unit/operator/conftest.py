@@ -14,6 +14,7 @@ from sandbox_operator.kube.resources import EVENTS, PODS, POOLS, SECRETS, SESSIO
 from sandbox_operator.kube.write_hook import WriteHook
 from sandbox_operator.metrics import Metrics
 from sandbox_operator.pki.certificates import Authority, create_authority
+from sandbox_operator.pki.origin import Origins
 from sandbox_operator.session.event_recorder import EventRecorder
 from sandbox_operator.session.plan.steps import Timing
 from sandbox_operator.settings import Settings
@@ -58,7 +59,7 @@ class Operator:
 
     def __init__(self, kube, agents, clock, settings=SETTINGS, credentials=None, timing=None):
         self.kube, self.agents, self.clock = kube, agents, clock
-        self.store, self.metrics = Store(), Metrics()
+        self.store, self.metrics = Store(Origins(AUTHORITY).is_own_pod), Metrics()
         self.queue: list = []
         self.later: dict = {}
         self.soon: set = set()

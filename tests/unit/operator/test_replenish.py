@@ -192,7 +192,7 @@ async def test_while_a_pod_is_claimed_its_agent_is_dialled_and_the_access_secret
     real, seen = world.kube.patch, []
 
     async def patch(resource, *rest, **more):
-        if resource is PODS:
+        if resource is PODS and "json" in rest:
             # Only once the access Secret is there; it would wait for ever if that came after the claim.
             for _ in range(20):
                 await world.operator._pause()

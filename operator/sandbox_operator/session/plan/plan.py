@@ -57,12 +57,25 @@ def plan_session(observation: Observation, now: datetime, timing: Timing = DEFAU
         plan = _plan_alive(observation, now, timing)
     except Blocked as blocked:
         plan = plan_blocked(observation, blocked, now)
-    extra = tuple(model.DeletePod(pod.name, pod.uid) for pod in observation.extra_pods)
+    extra = (*_adopt(observation), *(model.DeletePod(pod.name, pod.uid) for pod in observation.extra_pods))
+    extra += tuple(action for pod in observation.unproven_pods for action in _refuse_pod(pod))
     plan = with_renewal(observation, replace(plan, actions=(*extra, *plan.actions)), now, timing.credentials)
     plan = with_agent_deadline(observation, plan, now)
+    if observation.unproven_pods:
+        plan = by(plan, now)
     if observation.pod is not None and not observation.pod.deleted:
         plan = by(plan, max(now, stop_time(observation, observation.pod)))
     return with_ttl(observation, plan, now, timing.unnamed_ttl)
+
+
+def _adopt(observation: Observation) -> tuple[Action, ...]:
+    pod = observation.pod
+    return (model.AdoptPod(pod.name, pod.uid),) if pod is not None and observation.is_unsigned else ()
+
+
+def _refuse_pod(pod: PodState) -> tuple[Action, ...]:
+    message = f"pod {pod.name} claims to be the session's, but the operator did not create it as it is now"
+    return model.DeletePod(pod.name, pod.uid), model.EmitEvent("ForeignPod", f"{message}; it is deleted", warning=True)
 
 
 def plan_blocked(observation: Observation, blocked: Blocked, now: datetime) -> Plan:

@@ -1,0 +1,175 @@
+"""A tenant's pods and Secrets that have the names, labels and owners of the operator's own are never taken for them."""
+
+import base64
+import copy
+import hashlib
+
+import pytest
+
+from sandbox_operator.api import naming
+from sandbox_operator.kube.resources import PODS, POOLS, SECRETS, SESSIONS
+from sandbox_operator.watch.handlers import session_key
+from tests.unit.operator.conftest import NAMESPACE, server_name
+
+
+def forge(world, name, owner, *, state=naming.BOUND, **changes):
+    """Create the pod that a tenant would, with a copy of all that the operator's own shows."""
+    reference = {"apiVersion": "sandboxsessions.dev/v1alpha1", "controller": True, **owner}
+    labels = {naming.MANAGED_BY: naming.MANAGER, naming.STATE: state, naming.TEMPLATE: "default"}
+    metadata = {"name": name, "labels": labels, "annotations": {naming.CLAIMED_AT: ""}, "ownerReferences": [reference]}
+    for key, value in changes.items():
+        metadata[key] = {**metadata[key], **value}
+    body = {"metadata": metadata, "spec": {"containers": [{"name": "agent", "image": "evil"}]}}
+    world.kube.put(PODS, NAMESPACE, body)
+    world.kube.run_pod(NAMESPACE, name, ip="10.6.6.6")
+
+
+def owner_of(world, kind=SESSIONS, name="one"):
+    uid = world.kube.objects[kind.plural, NAMESPACE, name]["metadata"]["uid"]
+    return {"kind": kind.kind, "name": name, "uid": uid}
+
+
+async def test_a_forged_pod_of_a_session_is_not_dialled_but_deleted(world):
+    world.add_template()
+    world.add_session(suspended=True)
+    await world.settle()
+    forge(world, "evil", owner_of(world))
+    world.kube.change(SESSIONS, NAMESPACE, "one", {"spec": {"suspended": False}})
+    await world.settle()
+    assert server_name("evil") not in world.agents.views
+    assert "evil" not in world.pods()
+    assert world.status()["phase"] == "Ready"
+    assert world.status()["podUid"] == world.pods()[world.pod()]["metadata"]["uid"]
+    assert len(world.agents.requests) == 1
+
+
+async def test_a_forged_pod_with_the_very_name_is_not_dialled_but_replaced(world):
+    await world.start()
+    name, signed = world.pod(), world.pods()[world.pod()]["metadata"]["annotations"][naming.ORIGIN]
+    world.kube.change(SESSIONS, NAMESPACE, "one", {"spec": {"suspended": True}})
+    await world.settle()
+    asked = len(world.agents.requests)
+    forge(world, name, owner_of(world), annotations={naming.ORIGIN: signed})
+    uid = world.pods()[name]["metadata"]["uid"]
+    world.agents.asked = 0
+    world.kube.change(SESSIONS, NAMESPACE, "one", {"spec": {"suspended": False}})
+    await world.operator.settle()
+    assert world.agents.asked == 0
+    await world.settle()
+    assert world.status()["phase"] == "Ready"
+    assert world.pods()[name]["metadata"]["uid"] != uid
+    assert len(world.agents.requests) == asked + 1
+
+
+async def test_a_forged_blank_pod_is_never_claimed_nor_certified(world):
+    world.add_template()
+    world.add_pool(replicas=1)
+    await world.settle()
+    (genuine,) = world.blank()
+    labels = copy.deepcopy(world.pods()[genuine]["metadata"]["labels"])
+    signed = world.pods()[genuine]["metadata"]["annotations"][naming.ORIGIN]
+    owner = owner_of(world, POOLS, "pool")
+    forge(world, "evil", owner, state=naming.BLANK, labels=labels, annotations={naming.ORIGIN: signed})
+    world.add_session()
+    await world.settle()
+    assert world.status()["phase"] == "Ready"
+    assert world.status()["podName"] == genuine
+    assert "evil-tls" not in world.secrets()
+    assert "evil" not in world.pods()
+
+
+async def test_a_pod_whose_agent_got_another_image_is_not_trusted_any_more(world):
+    await world.start()
+    name = world.pod()
+    uid = world.pods()[name]["metadata"]["uid"]
+    containers = copy.deepcopy(world.pods()[name]["spec"]["containers"])
+    containers[0]["image"] = "evil"
+    world.agents.asked = 0
+    world.kube.change(PODS, NAMESPACE, name, {"spec": {"containers": containers}})
+    await world.operator.settle()
+    assert world.agents.asked == 0
+    await world.settle()
+    assert world.pods()[world.pod()]["metadata"]["uid"] != uid
+    assert "ForeignPod" in {action[0] for action in [event_of(world)]} or world.status()["phase"] == "Ready"
+
+
+def event_of(world):
+    queue = world.operator.recorder._queue
+    reasons = [each["reason"] for each in queue._queue]
+    return ("ForeignPod",) if "ForeignPod" in reasons else ("",)
+
+
+@pytest.mark.parametrize("is_owned", [True, False])
+async def test_a_pre_made_access_secret_does_not_give_its_maker_the_session(world, is_owned):
+    world.add_template()
+    world.add_session(suspended=True)
+    await world.settle()
+    token = b"A" * 43
+    metadata = {"name": "one-access"}
+    if is_owned:
+        reference = {"apiVersion": "sandboxsessions.dev/v1alpha1", "controller": True, **owner_of(world)}
+        metadata["ownerReferences"] = [reference]
+        metadata["annotations"] = {naming.ORIGIN: base64.b64encode(b"forged").decode()}
+    world.kube.put(SECRETS, NAMESPACE, {"metadata": metadata, "data": {"token": base64.b64encode(token).decode()}})
+    world.kube.change(SESSIONS, NAMESPACE, "one", {"spec": {"suspended": False}})
+    await world.settle()
+    if not is_owned:
+        assert world.condition()[1] == "SecretNameTaken"
+        assert world.agents.requests == []
+        return
+    assert world.status()["phase"] == "Ready"
+    (request,) = world.agents.requests
+    assert request.token_sha256 != hashlib.sha256(token).digest()
+    stored = base64.b64decode(world.kube.named(SECRETS)["one-access"]["data"]["token"])
+    assert request.token_sha256 == hashlib.sha256(stored).digest()
+
+
+async def test_a_signature_of_one_sessions_token_is_worthless_for_another(world):
+    await world.start()
+    secret = world.kube.named(SECRETS)["one-access"]
+    world.add_session("two", suspended=True)
+    await world.settle()
+    reference = {"apiVersion": "sandboxsessions.dev/v1alpha1", "controller": True, **owner_of(world, name="two")}
+    metadata = {"name": "two-access", "ownerReferences": [reference]}
+    metadata["annotations"] = secret["metadata"]["annotations"]
+    world.kube.put(SECRETS, NAMESPACE, {"metadata": metadata, "data": dict(secret["data"])})
+    world.kube.change(SESSIONS, NAMESPACE, "two", {"spec": {"suspended": False}})
+    await world.settle()
+    digests = {request.session_name: request.token_sha256 for request in world.agents.requests}
+    assert digests["team/two"] != digests["team/one"]
+
+
+async def test_the_pod_of_an_earlier_version_is_adopted_once(world):
+    await world.start()
+    name = world.pod()
+    uid = world.pods()[name]["metadata"]["uid"]
+    del world.kube.objects[PODS.plural, NAMESPACE, name]["metadata"]["annotations"][naming.ORIGIN]
+    del world.session()["status"]["podUid"]
+    world.restart()
+    await world.operator.list_all()
+    for _ in range(2):
+        world.operator._enqueue(session_key(NAMESPACE, "one"))
+        await world.settle()
+    assert world.pods()[name]["metadata"]["uid"] == uid
+    assert world.pods()[name]["metadata"]["annotations"][naming.ORIGIN]
+    assert world.status()["phase"] == "Ready"
+    assert world.status()["podUid"] == uid
+    assert len(world.agents.requests) == 1
+
+
+async def test_a_forged_pod_is_not_adopted_as_one_of_an_earlier_version(world):
+    await world.start()
+    name = world.pod()
+    del world.session()["status"]["podUid"]
+    owner = owner_of(world)
+    world.kube.objects.pop((PODS.plural, NAMESPACE, name))
+    world.clock.advance(seconds=5)
+    forge(world, name, owner)
+    uid = world.pods()[name]["metadata"]["uid"]
+    world.restart()
+    world.agents.asked = 0
+    await world.operator.list_all()
+    await world.operator.settle()
+    assert world.agents.asked == 0
+    await world.settle()
+    assert world.pods()[name]["metadata"]["uid"] != uid
