@@ -39,6 +39,6 @@ class BoundSession:
             raise OperationError(
                 "FAILED_PRECONDITION",
                 "STORAGE_UNAVAILABLE",
-                "this session has no storage: create one with a workspace, or copy the files yourself",
+                "this session has no storage: download its files, or set storage.bucket of the chart",
             )
         return self.stored

@@ -251,9 +251,11 @@ def _is_status(error: Any) -> bool:
 
 
 def _with_advice(message: str) -> str:
-    """Add what to do to a message of the API server, if it is about permissions or a missing namespace."""
+    """Add what to do to a message of the API server about permissions, a missing session, or a missing namespace."""
     if re.search(r'User "[^"]*" cannot \w+ resource', message):
         return f"{message}. `sandbox doctor` lists all permissions that are missing"
+    if re.fullmatch(r'sandboxsessions\.sandboxsessions\.dev "[^"]*" not found', message):
+        return f"{message}. `sandbox get` lists the sessions of this namespace"
     if re.fullmatch(r'namespaces "[^"]*" not found', message):
         return f"{message}. Create this namespace, or name another one"
     return message

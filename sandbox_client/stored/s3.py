@@ -146,9 +146,11 @@ class S3Objects:
             code = str(error.response.get("Error", {}).get("Code", ""))
             message = f"store {self.place}: {error}"
             if code in {"NoSuchKey", "NoSuchBucket", "404"}:
-                raise NotFound(message, reason=code) from error
+                advice = ". Check the bucket's name and the endpoint" if code == "NoSuchBucket" else ""
+                raise NotFound(f"{message}{advice}", reason=code) from error
             if code in _REFUSED:
-                raise Unauthenticated(message, reason=code) from error
+                advice = "Check your own credentials and their permissions (docs/lifecycle.md#stored-workspaces)"
+                raise Unauthenticated(f"{message} {advice}", reason=code) from error
             raise SandboxUnavailable(message, reason=code or "STORAGE_UNAVAILABLE") from error
         except NoCredentialsError as error:
             advice = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, or a role"
@@ -156,6 +158,7 @@ class S3Objects:
                 f"store {self.place}: there are no credentials: {advice}", reason="NO_CREDENTIALS"
             ) from error
         except (HTTPClientError, BotoConnectionError) as error:
-            raise SandboxUnavailable(f"store {self.place}: {error}", reason="STORAGE_UNAVAILABLE") from error
+            advice = "Check the endpoint, and the way to it"
+            raise SandboxUnavailable(f"store {self.place}: {error}. {advice}", reason="STORAGE_UNAVAILABLE") from error
         except (BotoCoreError, ValueError) as error:
             raise SandboxError(f"store {self.place}: {error}", reason="STORE") from error

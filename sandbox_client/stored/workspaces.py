@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 LOCK_SECONDS: Final = 300.0
 """Seconds after which the lock of a push counts as abandoned, as for the agents."""
+_FORCE: Final = "force it (--force, force=True)"
 _BATCH: Final = 1_000
 """Objects that are deleted between two looks at HEAD."""
 _PARALLEL: Final = 8
@@ -237,10 +238,10 @@ class AsyncStoredWorkspaces:
 
 def _check_unused(workspace: StoredWorkspace) -> None:
     if workspace.used_by:
-        message = f"workspace {workspace.name} is in use by {workspace.used_by}: end that session first, or use force"
+        message = f"workspace {workspace.name} is in use by {workspace.used_by}: end that session first, or {_FORCE}"
         raise Conflict(message, reason="WORKSPACE_IN_USE")
     if workspace.pushing and workspace.age().total_seconds() < LOCK_SECONDS:
-        message = f"{workspace.pushing} is pushing to workspace {workspace.name}: try again later, or use force"
+        message = f"{workspace.pushing} is pushing to workspace {workspace.name}: try again later, or {_FORCE}"
         raise Conflict(message, reason="WORKSPACE_IN_USE")
 
 

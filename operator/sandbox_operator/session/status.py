@@ -251,9 +251,8 @@ def _synced(observation: Observation, *, is_bound: bool) -> tuple[str, str, str]
             return "False", "PushFailed", agent.workspace_error
         return ("False", "Unsaved", "") if agent.dirty else ("True", "Synced", "")
     pod = observation.pod
-    # A suspended session's pod is deleted after its push, and may be seen to end before it is gone.
-    is_drained = pod is not None and pod.deleted and observation.session.spec.suspended
-    if pod is not None and pod.has_ended and not is_drained:
+    # A pod that was deleted pushed first, or pushes while it ends. It may be seen to end before it is gone.
+    if pod is not None and pod.has_ended and not pod.deleted:
         return "False", "PodLost", "changes that were not saved before the pod ended are lost"
     for condition in observation.session.status.get("conditions") or []:
         if condition.get("type") == "WorkspaceSynced" and condition.get("status") in {"True", "False"}:

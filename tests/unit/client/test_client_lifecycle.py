@@ -233,6 +233,7 @@ async def test_a_wrong_argument_of_a_create_is_named_and_nothing_is_sent(api, cl
             (403, 'sandboxsessions is forbidden: User "dev" cannot create resource "sandboxsessions"'),
             "`sandbox doctor`",
         ),
+        ((404, 'sandboxsessions.sandboxsessions.dev "s" not found'), "`sandbox get` lists the sessions"),
         ((404, 'namespaces "team-b" not found'), "Create this namespace, or name another one"),
     ],
 )

@@ -148,15 +148,19 @@ async def test_suspending_drains_before_the_pod_goes(world):
     assert "endpoint" not in world.status()
 
 
-async def test_files_of_a_suspended_session_are_saved_even_if_its_pod_is_seen_to_end(world, monkeypatch):
-    ended = []
+@pytest.mark.parametrize("is_resumed", [False, True], ids=["", "resumed meanwhile"])
+async def test_files_of_a_suspended_session_are_saved_even_if_its_pod_is_seen_to_end(world, monkeypatch, is_resumed):
+    ended, seen = [], []
 
     def end_slowly(play=world.play_kubelet):
         for name, pod in world.pods().items():
             if pod["metadata"].get("deletionTimestamp") and name not in ended:
                 ended.append(name)
                 world.kube.change(PODS, NAMESPACE, name, {"status": {"phase": "Succeeded"}})
+                if is_resumed:
+                    world.kube.change(SESSIONS, NAMESPACE, "one", {"spec": {"suspended": False}})
                 return True
+        seen.append(world.condition("WorkspaceSynced"))
         return play()
 
     await world.start()
@@ -164,8 +168,8 @@ async def test_files_of_a_suspended_session_are_saved_even_if_its_pod_is_seen_to
     world.kube.change(SESSIONS, NAMESPACE, "one", {"spec": {"suspended": True}})
     await world.settle()
     assert len(ended) == 1
-    assert world.status()["phase"] == "Suspended"
-    assert world.condition("WorkspaceSynced") == ("True", "Synced", "")
+    assert world.status()["phase"] == ("Ready" if is_resumed else "Suspended")
+    assert set(seen) == {("True", "Synced", "")}
 
 
 async def test_a_push_that_fails_keeps_the_pod_and_says_why(world):
