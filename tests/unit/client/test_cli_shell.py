@@ -44,6 +44,34 @@ def test_the_list_of_commands_has_the_first_sentence_of_each(name):
     assert COMMANDS[name][1] == first
 
 
+IMPORTING = """
+import signal, sys, threading
+seen = []
+class Finder:
+    def find_spec(self, name, *_):
+        if name == "sandbox_client.cli.main":
+            seen.append(signal.getsignal(signal.SIGINT))
+sys.meta_path.insert(0, Finder())
+def load():
+    import sandbox_client.cli
+IMPORT
+assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+assert seen == [EXPECTED], seen
+"""
+
+
+@pytest.mark.parametrize(
+    ("how", "expected"),
+    [
+        ("load()", "signal.SIG_DFL"),
+        ("thread = threading.Thread(target=load); thread.start(); thread.join()", "signal.default_int_handler"),
+    ],
+)
+def test_ctrl_c_while_the_command_is_imported_ends_it_without_a_traceback(how, expected):
+    code = IMPORTING.replace("IMPORT", how).replace("EXPECTED", expected)
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_every_name_of_the_sdk_is_there_when_it_is_used():
     done = python(
         "import sys, sandbox_client\n"
