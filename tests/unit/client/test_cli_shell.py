@@ -13,8 +13,9 @@ from click.testing import CliRunner
 
 from sandbox_client.cli import main
 from sandbox_client.cli.main import COMMANDS
-from sandbox_client.cli.output import Printer
+from sandbox_client.cli.output import Printer, table_console
 from sandbox_client.cli.shell import completion, last_resort
+from sandbox_client.errors import SandboxError
 
 HEAVY = ("grpc", "google.protobuf", "kubernetes", "rich", "asyncio", "yaml", "sandbox_client.sync", "sandbox_proto")
 
@@ -129,6 +130,17 @@ def test_a_printer_writes_each_format(capsys):
     text, wide, as_json, *as_yaml, name = capsys.readouterr().out.splitlines()
     assert (text, wide, name) == ("a text", "a text", "s")
     assert json.loads(as_json) == yaml.safe_load("\n".join(as_yaml)) == value
+
+
+def test_a_notebook_gets_no_control_codes(monkeypatch, capsys):
+    """Jupyter sets FORCE_COLOR for the commands of a notebook."""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    printer = Printer("text")
+    with printer.spinner("Starting"), printer.progress_bar("Sending") as step:
+        step(1, 2)
+    printer.fail(SandboxError("no"))
+    assert table_console().width == 1000
+    assert capsys.readouterr().err == "error: no\n"
 
 
 def ended(raised, monkeypatch=None):
