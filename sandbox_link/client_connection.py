@@ -34,6 +34,7 @@ PROBE_AFTER: Final = 20.0
 PROBE_TIMEOUT: Final = 60.0
 """Seconds that the runtime has to answer a probe. They are many because the machine may be overloaded."""
 _FLUSH_AT: Final = 64 << 10
+_TOO_LONG: Final = "the arguments are too long: pass them in a file, or as standard input"
 
 _log = logging.getLogger(__name__)
 
@@ -126,7 +127,7 @@ class ClientConnection:
         try:
             frame = encode_json(FrameType.OPEN, channel, {"op": op, **arguments})
         except FrameError:
-            raise OperationError("RESOURCE_EXHAUSTED", "INVALID_ARGUMENT", "the arguments are too long") from None
+            raise OperationError("RESOURCE_EXHAUSTED", "INVALID_ARGUMENT", _TOO_LONG) from None
         self._last_channel = channel
         call = ClientCall(self, channel)
         self._calls[channel] = call

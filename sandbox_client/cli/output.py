@@ -6,7 +6,7 @@ import contextlib
 import json
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from sandbox_client.errors import SandboxError
 
 FORMATS: Final = ("text", "wide", "json", "yaml", "name")
+_PLAIN_WIDTH: Final = 1000
+"""Columns of a table if the output is not a terminal, so that no text is cut off."""
 EXIT_FAILED: Final = 1
 """A search found nothing, or a push has left files out. User code exits with its own code."""
 EXIT_USAGE: Final = 2
@@ -55,9 +57,7 @@ class Printer:
     @property
     def errors(self) -> Console:
         """Standard error. It shows progress and colours only if it is a terminal."""
-        from rich.console import Console  # noqa: PLC0415 - slow to import, and help does not need it
-
-        return Console(stderr=True, highlight=False, soft_wrap=True)
+        return _open_console(sys.stderr, stderr=True, soft_wrap=True)
 
     def print_text(self, text: str) -> None:
         """Print a line for people. Does nothing in JSON mode."""
@@ -152,6 +152,19 @@ class Printer:
         with Progress(*columns, console=console, transient=True) as progress:
             task = progress.add_task(_escape(title), total=None)
             yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+def table_console() -> Console:
+    """Return the console for tables on standard output. No text is cut off if that is not a terminal."""
+    console = _open_console(sys.stdout)
+    return console if console.is_terminal else _open_console(sys.stdout, width=_PLAIN_WIDTH)
+
+
+def _open_console(stream: TextIO | None, **options: Any) -> Console:
+    from rich.console import Console  # noqa: PLC0415 - slow to import, and help does not need it
+
+    # Jupyter sets FORCE_COLOR for the commands of a notebook, which would show the codes of a spinner as text.
+    return Console(highlight=False, force_terminal=stream is not None and stream.isatty(), **options)
 
 
 def _escape(text: str) -> str:

@@ -9,13 +9,14 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 import click
-from rich.console import Console, Group
+from rich.console import Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
 from sandbox_client.cli.local.sessions import list_beside_cluster, only_local_remark
 from sandbox_client.cli.options import Target, with_target
+from sandbox_client.cli.output import table_console
 from sandbox_client.cluster.table import (
     SORTS,
     ClusterObjects,
@@ -35,8 +36,6 @@ if TYPE_CHECKING:
 
 _STYLES: Final = {"Ready": "green", "Failed": "bold red", "Suspended": "dim"}
 _NO_CLUSTER: Final = "no cluster is configured: only sessions on this machine are shown"
-_PLAIN_WIDTH: Final = 1000
-"""Columns if the output is not a terminal, so that no text is cut off."""
 
 
 @click.command(
@@ -84,10 +83,8 @@ def top(
     It shows their state, where they run, and how much CPU and memory they use. Sessions on this machine, local/NAME,
     are among them unless an option names a namespace or a cluster. Nothing measures their CPU and memory.
     """
-    console = Console(highlight=False)
+    console = table_console()
     is_live = console.is_terminal and not once and not target.printer.is_json
-    if not console.is_terminal:
-        console = Console(highlight=False, width=_PLAIN_WIDTH)
 
     async def refresh(reader: ClusterReader | str) -> ClusterTable:
         found = ClusterObjects((), notes=(reader,)) if isinstance(reader, str) else await reader.read()

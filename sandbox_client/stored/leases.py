@@ -38,10 +38,19 @@ def hold_workspace(store: Path | None, name: str, record: Path | None = None) ->
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH)
         if record is not None:
-            (folder / name).write_bytes(os.fsencode(record))
+            _write(folder / name, os.fsencode(record))
         yield
     finally:
         os.close(descriptor)
+
+
+def _write(path: Path, content: bytes) -> None:
+    try:
+        path.write_bytes(content)
+    except OSError as error:
+        # A full disk: the error of a write does not name the file.
+        error.filename = error.filename or str(path)
+        raise
 
 
 def held_workspaces(store: Path) -> list[str]:

@@ -29,6 +29,9 @@ _TEXT: Final = (str, bytes, bytearray, memoryview)
 _USUAL_TYPES: Final = {"None": (type(None),), "float": (float, int), "bool": (bool,), "bytes": (bytes,)}
 _CHECKED: Final[set[Any]] = set()
 """Methods that check their arguments already, for the classes that inherit them."""
+_BROKEN_TEXT: Final = (
+    "they stand for bytes in another encoding. Write it in UTF-8, or set a locale that is UTF-8 (LC_ALL=C.UTF-8)"
+)
 _WIDE: Final = frozenset({"offset", "length"})
 """Parameters that count bytes of a file. Others are 32-bit numbers of the protocol."""
 
@@ -95,6 +98,9 @@ class _Checks:
                 self._refuse(name, value)
 
     def _refuse(self, name: str, value: object) -> NoReturn:
+        if (text := _find_broken_text(value)) is not None:
+            message = f"{name} has characters that no UTF-8 text can have, such as {text!a}: {_BROKEN_TEXT}"
+            raise InvalidArgument(message, reason="INVALID_ARGUMENT", field=name)
         message = f"{name} is {short(value)}, of type {type(value).__name__}: give {self._wanted[name]}"
         raise InvalidArgument(message, reason="INVALID_ARGUMENT", field=name)
 
@@ -112,6 +118,15 @@ class _Checks:
                 self._by_name[name] = _any(kinds, usual, [check for check, _ in checks if check is not None])
                 self._wanted[name] = " or ".join(dict.fromkeys(text for _, text in checks))
         self._positions = tuple(parameters)
+
+
+def _find_broken_text(value: object) -> str | None:
+    """Return the first half of a surrogate pair in a text, or in a list or mapping of texts. None if there is none."""
+    if isinstance(value, Mapping):
+        value = [*value, *value.values()]
+    texts = value if isinstance(value, list | tuple) else [value]
+    found = (char for text in texts if isinstance(text, str) for char in text if "\ud800" <= char <= "\udfff")
+    return next(found, None)
 
 
 def _any(kinds: list[str], usual: list[str], checks: list[Check]) -> Check:

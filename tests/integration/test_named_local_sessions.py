@@ -154,6 +154,16 @@ def test_lists_say_what_there_is_without_a_cluster(command, home, monkeypatch):
     assert "no-kubeconfig" in cli(command).output
 
 
+def test_a_store_that_is_full_is_named():
+    with tempfile.TemporaryDirectory(dir="/tmp") as store:
+        # A write to this device fails as on a full disk.
+        (Path(store) / ".sessions").mkdir()
+        (Path(store) / ".sessions" / "demo").symlink_to("/dev/full")
+        done = cli("create", "--local", "demo", "--store", store)
+        assert done.exit_code == 125
+        assert done.stderr == f"error: {store}/.sessions/demo: No space left on device\n"
+
+
 def test_the_stored_workspace_of_a_suspended_session_is_not_deleted():
     succeed("create", "--local", "demo")
     succeed("exec", "--session", "local/demo", "--", "touch", "a.txt")

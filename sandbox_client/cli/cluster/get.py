@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from sandbox_client.cli.options import Target, with_target
+from sandbox_client.cli.output import table_console
 from sandbox_client.cli.shell.completion import complete_sessions
 
 if TYPE_CHECKING:
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
 
 _COLUMNS: Final = ("name", "phase", "template", "pod", "expires")
 _WIDE_COLUMNS: Final = (*_COLUMNS, "age", "source", "reason", "endpoint")
-_PLAIN_WIDTH: Final = 1000
-"""Columns if the output is not a terminal, so that no text is cut off."""
 
 
 @click.command(
@@ -149,15 +148,11 @@ def _age(created: str | None, now: datetime) -> str | None:
 
 
 def _print_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
-    from rich.console import Console  # noqa: PLC0415 - slow to import, and help does not need it
-    from rich.table import Table  # noqa: PLC0415 - same
+    from rich.table import Table  # noqa: PLC0415 - slow to import, and help does not need it
     from rich.text import Text  # noqa: PLC0415 - same
 
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=_PLAIN_WIDTH)
     table = Table(*(column.upper() for column in columns), box=None, pad_edge=False)
     for row in rows:
         # Rich would interpret a plain string as markup.
         table.add_row(*(Text(str(row.get(column) or "")) for column in columns))
-    console.print(table)
+    table_console().print(table)

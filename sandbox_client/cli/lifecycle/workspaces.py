@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 from click.core import ParameterSource
-from rich.console import Console
 from rich.filesize import decimal
 from rich.table import Table
 
 from sandbox_client.cli.options import Target, with_target
+from sandbox_client.cli.output import table_console
 from sandbox_client.cluster.client import AsyncCluster
 from sandbox_client.cluster.sessions import SessionApi
 from sandbox_client.errors import InvalidArgument
@@ -252,7 +252,7 @@ def _print_table(target: Target, found: list[StoredWorkspace]) -> None:
     for each in found:
         size, age = decimal(each.bytes), describe_age(each.age())
         table.add_row(each.name, size, str(each.objects), age, each.last_session, each.used_by)
-    Console(highlight=False).print(table)
+    table_console().print(table)
 
 
 def _to_json(found: StoredWorkspace) -> dict[str, Any]:

@@ -99,6 +99,8 @@ def run(
     Code from -c, or from standard input (-), runs as a cell: the value of its last expression is printed, and its
     variables stay in a session that is named. A notebook runs cell by cell.
     """
+    if file == "":
+        raise click.UsageError("FILE is an empty text: give the name of a file")
     if (file is None) == (code is None):
         raise click.UsageError("give either a FILE (or - for standard input) or -c CODE")
     if code is not None or file == "-":

@@ -270,7 +270,10 @@ async def _keep(folder: Path) -> int:
 
 
 def _to_sandbox_error(error: SandboxError | OSError) -> SandboxError:
-    return error if isinstance(error, SandboxError) else SessionFailed(str(error), reason=type(error).__name__)
+    if isinstance(error, SandboxError):
+        return error
+    text = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+    return SessionFailed(text, reason=type(error).__name__)
 
 
 def _leave_pipes() -> None:

@@ -76,6 +76,7 @@ def invoke(*words, stdin=None):
 USAGE = [
     (["run"], ["FILE", "-c CODE"]),
     (["run", "-c", "1", "a.py"], ["FILE", "-c CODE"]),
+    (["run", ""], ["FILE", "empty"]),
     (["run", "missing.py"], ["missing.py", "No such file"]),
     (["run", "."], [".", "Is a directory"]),
     (["run", "binary"], ["binary", "binary file", "sandbox exec"]),

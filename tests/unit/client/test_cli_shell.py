@@ -13,8 +13,9 @@ from click.testing import CliRunner
 
 from sandbox_client.cli import main
 from sandbox_client.cli.main import COMMANDS
-from sandbox_client.cli.output import Printer
+from sandbox_client.cli.output import Printer, table_console
 from sandbox_client.cli.shell import completion, last_resort
+from sandbox_client.errors import SandboxError
 
 HEAVY = ("grpc", "google.protobuf", "kubernetes", "rich", "asyncio", "yaml", "sandbox_client.sync", "sandbox_proto")
 
@@ -42,6 +43,34 @@ def test_the_list_of_commands_has_the_first_sentence_of_each(name):
     assert command.name == name
     first = " ".join(command.help.split("\n\n")[0].split()).split(". ")[0].rstrip(".") + "."
     assert COMMANDS[name][1] == first
+
+
+IMPORTING = """
+import signal, sys, threading
+seen = []
+class Finder:
+    def find_spec(self, name, *_):
+        if name == "sandbox_client.cli.main":
+            seen.append(signal.getsignal(signal.SIGINT))
+sys.meta_path.insert(0, Finder())
+def load():
+    import sandbox_client.cli
+IMPORT
+assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+assert seen == [EXPECTED], seen
+"""
+
+
+@pytest.mark.parametrize(
+    ("how", "expected"),
+    [
+        ("load()", "signal.SIG_DFL"),
+        ("thread = threading.Thread(target=load); thread.start(); thread.join()", "signal.default_int_handler"),
+    ],
+)
+def test_ctrl_c_while_the_command_is_imported_ends_it_without_a_traceback(how, expected):
+    code = IMPORTING.replace("IMPORT", how).replace("EXPECTED", expected)
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_every_name_of_the_sdk_is_there_when_it_is_used():
@@ -101,6 +130,17 @@ def test_a_printer_writes_each_format(capsys):
     text, wide, as_json, *as_yaml, name = capsys.readouterr().out.splitlines()
     assert (text, wide, name) == ("a text", "a text", "s")
     assert json.loads(as_json) == yaml.safe_load("\n".join(as_yaml)) == value
+
+
+def test_a_notebook_gets_no_control_codes(monkeypatch, capsys):
+    """Jupyter sets FORCE_COLOR for the commands of a notebook."""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    printer = Printer("text")
+    with printer.spinner("Starting"), printer.progress_bar("Sending") as step:
+        step(1, 2)
+    printer.fail(SandboxError("no"))
+    assert table_console().width == 1000
+    assert capsys.readouterr().err == "error: no\n"
 
 
 def ended(raised, monkeypatch=None):

@@ -102,7 +102,13 @@ async def test_a_value_of_the_wrong_type_is_refused_by_its_name_before_anything_
         (lambda s: s.files.read("a", length=1.5), "length is 1.5, of type float"),
         (lambda s: s.run(["ls", 5]), "command is ['ls', 5], of type list: give text or a list of texts"),
         (lambda s: s.run("ls", env={"A": 1}), "env is {'A': 1}, of type dict: give a mapping of texts or None"),
-        (lambda s: s.run("ls", cwd="\ud800"), "cwd is '\\ud800', of type str"),
+        (lambda s: s.run("ls", cwd="\ud800"), "cwd has characters that no UTF-8 text can have, such as '\\ud800': "),
+        (
+            lambda s: s.run_code("print('\udcff')"),
+            "code has characters that no UTF-8 text can have, such as '\\udcff': ",
+        ),
+        (lambda s: s.run(["ls", "\udcff"]), "command has characters that no UTF-8"),
+        (lambda s: s.run("ls", env={"A": "\udcff"}), "env has characters that no UTF-8"),
         (lambda s: s.processes.start("ls", terminal=24), "terminal is 24, of type int: give a pair of whole numbers"),
     ],
 )
