@@ -428,7 +428,7 @@ def test_streams_and_handlers_of_an_earlier_cell_keep_the_order_too(sandbox):
 
 def test_descriptors_that_a_cell_closes_or_replaces_are_there_in_the_next(run):
     assert run("os.close(1); os.close(2); kept = open('taken', 'w'); os.close(0)").error is None
-    execution = run("print(1); shell('echo 2; echo 3 >&2'); print(4)")
+    execution = run("print(1); shell('cat; echo 2; echo 3 >&2'); print(4)")
     assert (execution.stdout, execution.stderr) == ("1\n2\n4\n", "3\n")
 
 
