@@ -38,6 +38,8 @@ MAX_BUFFERED_SIZE: Final = 1 << 20
 _MAX_DEPTH: Final = 4096
 _PAGE_SIZE: Final = 1_000
 """Entries that one call lists."""
+_READABLE: Final = 0o500
+"""Mode of a folder that its owner can list. Only others are worth a question."""
 _NOT_UTF8: Final = "its name is not UTF-8: rename it in the sandbox"
 
 
@@ -189,24 +191,26 @@ class DirectoryTransfers(FileTransfers):
             if name in collisions:
                 reason = f"here it would be the same file as {collisions[name]}: rename one of them in the sandbox"
             elif not reason and entry.type == "directory":
-                # A file is asked for anyway.
-                if _ESCAPED_BYTE.search(name) and not await self._exists(entry.path):
-                    reason = _NOT_UTF8
-                else:
-                    reason = await asyncio.to_thread(make_folder, base / name)
+                reason = await self._folder_problem(entry) or await asyncio.to_thread(make_folder, base / name)
             if reason:
                 failed.append(FileFailure(entry.path, reason))
                 lost.add(entry.path)
         return failed
 
-    async def _exists(self, path: str) -> bool:
+    async def _folder_problem(self, folder: FileInfo) -> str:
+        """Return why the content of a folder cannot be listed, or "". Files are asked for anyway."""
+        is_readable = folder.mode & _READABLE == _READABLE
+        if is_readable and not _ESCAPED_BYTE.search(folder.path):
+            return ""
         try:
-            await self._connection.unary(
-                self._connection.file.Stat, file_pb2.StatRequest(path=checked_path(path)), repeatable=True
-            )
+            await self.list(folder.path)
         except NotFound:
-            return False
-        return True
+            return _NOT_UTF8
+        except SandboxError as error:
+            if error.reason != "PERMISSION_DENIED":
+                raise
+            return "it may not be read in the sandbox"
+        return ""
 
 
 def _is_lost(path: str, lost: set[str]) -> bool:

@@ -146,8 +146,11 @@ def _is_definition(name: str, value: Any) -> bool:
         return False
     if isinstance(value, FunctionType | type):
         return value.__module__ == "__main__"
-    # Such as the wrapper of functools.lru_cache. An instance has the attribute from its class.
-    return getattr(value, "__dict__", {}).get("__module__") == "__main__"
+    try:
+        # Such as the wrapper of functools.lru_cache. An instance has the attribute from its class.
+        return bool(vars(value).get("__module__") == "__main__")
+    except Exception:  # noqa: BLE001 - most values have no attributes, and those of users raise anything
+        return False
 
 
 def _names(code: Any) -> Iterator[str]:

@@ -35,6 +35,11 @@ def same(value): return value, type(value) is globals()[type(value).__name__]
 def set_up(value):
     global STATE
     STATE = value
+class Proxy:
+    @property
+    def __dict__(self): raise RuntimeError("outside of a request")
+    def __getattr__(self, name): raise RuntimeError("outside of a request")
+proxy = Proxy()
 STATE = None
 def state(_): return STATE
 """

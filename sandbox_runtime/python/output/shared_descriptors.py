@@ -36,7 +36,7 @@ _BUFFER_LINES: Final = 1
 
 
 class SharedDescriptors:
-    """The pipes behind descriptors 1 and 2, and what user code does with them.
+    """Descriptors 0 to 2, the pipes behind 1 and 2, and what user code does with them.
 
     Args:
         before_write: Called before user code writes to a pipe. It sends everything so far.
@@ -51,7 +51,7 @@ class SharedDescriptors:
 
     def install(self) -> None:
         """Keep copies of the descriptors, and notice when user code uses them."""
-        for number in _OUTPUTS:
+        for number in (0, *_OUTPUTS):
             with contextlib.suppress(OSError):
                 self._own[number] = dup(number)
                 self._identities[number] = _identity(number)

@@ -19,6 +19,7 @@ from sandbox_client import (
     NotFound,
     Progress,
     PushReport,
+    SandboxError,
     SearchReport,
     WorkspaceStatus,
 )
@@ -187,6 +188,19 @@ async def test_an_error_that_concerns_every_file_is_raised(agent, sandbox, tmp_p
         await sandbox.files.download_tree(".", tmp_path / "out")
     with pytest.raises(NotADirectoryError, match="is not a folder"):
         await sandbox.files.upload_tree(tmp_path / "none")
+
+
+async def test_a_folder_that_may_not_be_read_is_named(sandbox, tmp_path, monkeypatch):
+    async def list_(path, *, depth=1):
+        if path == "d/closed":
+            raise SandboxError("no", reason="PERMISSION_DENIED")
+        assert depth > 1
+        return [FileInfo("d/closed", "directory", mode=0), FileInfo("d/open", "directory", mode=0o755)]
+
+    monkeypatch.setattr(sandbox.files, "list", list_)
+    report = await sandbox.files.download_tree("d", tmp_path / "out")
+    assert report.failed == (FileFailure("d/closed", "it may not be read in the sandbox"),)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["open"]
 
 
 @pytest.mark.parametrize(
