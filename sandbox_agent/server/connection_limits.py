@@ -49,8 +49,10 @@ GRPC_OPTIONS: Final[Sequence[tuple[str, Any]]] = (
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
     ("grpc.http2.max_ping_strikes", 0),
 )
-PAUSE: Final = 0.02
-"""Seconds between two looks at the sockets."""
+PAUSE: Final = 0.05
+"""Seconds between an arrival and a look at the sockets."""
+_INTERVAL: Final = 5.0
+"""Seconds between two looks at most. The kernel reports no arrival if gRPC has accepted it already."""
 _MAX_DESCRIPTORS: Final = 16_384
 _RESET: Final = struct.pack("ii", 1, 0)
 """SO_LINGER that closes with a reset, so that the kernel keeps nothing of the connection."""
@@ -176,6 +178,7 @@ class ConnectionGuard:
         """Guard a port that this process listens on."""
         if not self._ports:
             asyncio.get_running_loop().add_reader(self._arrivals.fileno(), self._note_arrival)
+            self._look_after(_INTERVAL)
         self._ports.add(port)
         for descriptor in _descriptors():
             listener = _borrow(descriptor)
@@ -232,11 +235,13 @@ class ConnectionGuard:
             for each in choose_excess(on_port, self._callers, limits, now):
                 _shut_down(each)
         strangers = [seen for each, seen in self._seen.items() if each.peer not in self._callers]
+        delay = _INTERVAL
         if has_new:
             # Others may have arrived that gRPC has not accepted yet.
-            self._look_after(5 * PAUSE)
+            delay = 2 * PAUSE
         elif strangers:
-            self._look_after(max(min(strangers) + limits.stranger_seconds - now, 1.0))
+            delay = min(max(min(strangers) + limits.stranger_seconds - now, 1.0), _INTERVAL)
+        self._look_after(delay)
 
 
 def _descriptors() -> Iterable[int]:
@@ -291,7 +296,9 @@ def _describe(descriptor: int, sock: socket.socket) -> Connection | None:
         peer = sock.getpeername()
     except OSError:
         return None
-    return Connection(descriptor, local[1], Peer(_normalize(peer[0]), peer[1])) if isinstance(peer, tuple) else None
+    if not isinstance(peer, tuple) or not isinstance(peer[0], str):  # netlink has numbers there
+        return None
+    return Connection(descriptor, local[1], Peer(_normalize(peer[0]), peer[1]))
 
 
 @contextlib.contextmanager

@@ -59,6 +59,10 @@ _MACHINES: Final = {
 }
 
 
+_installed: Final[set[Sockets]] = set()
+"""The filters that this process has. Forked children have them too, and need not spend half a millisecond again."""
+
+
 class _Program(ctypes.Structure):
     _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_char_p))
 
@@ -164,7 +168,7 @@ def restrict(sockets: Sockets) -> None:
     Raises:
         OSError: It could not be installed. The caller must then not run user code.
     """
-    if sockets is Sockets.ANY:
+    if sockets is Sockets.ANY or sockets in _installed:
         return
     machine = platform.machine()
     code = build_filter(machine, sockets)
@@ -175,6 +179,7 @@ def restrict(sockets: Sockets) -> None:
     flags = ctypes.c_ulong(_SECCOMP_FILTER_FLAG_TSYNC)
     if libc.syscall(ctypes.c_long(number), ctypes.c_ulong(_SECCOMP_SET_MODE_FILTER), flags, ctypes.byref(program)) != 0:
         raise _last_error("seccomp")
+    _installed.add(sockets)
 
 
 def _last_error(what: str) -> OSError:

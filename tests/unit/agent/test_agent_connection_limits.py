@@ -117,6 +117,11 @@ async def is_served(channel):
     return caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
 
 
+async def is_new_caller_served(connect):
+    async with connect() as channel:
+        return await is_served(channel)
+
+
 async def until_at_most(port, count):
     async with asyncio.timeout(20):
         while count_connections(port) > count:  # noqa: ASYNC110 - nothing else says when a socket is closed
@@ -131,8 +136,8 @@ async def test_a_flood_of_idle_connections_leaves_the_callers_and_a_bounded_numb
         await asyncio.to_thread(lambda: stack.enter_context(flood(port, 1000)))
         await until_at_most(port, agent._guard._limits.strangers_per_peer + 5)
         assert await is_served(client), "a caller that was there before"
-        async with connect() as channel:
-            assert await is_served(channel), "a caller that comes now"
+        # From the flooder's address, where a newer connection may displace it. The SDK tries again.
+        assert any([await is_new_caller_served(connect) for _ in range(3)])
     assert await is_served(client)
 
 

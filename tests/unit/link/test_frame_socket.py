@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -127,3 +128,20 @@ async def test_bytes_that_are_no_frames_end_the_connection_after_what_was_good(p
     await until(lambda: ends)
     assert collected.frames == [(FrameType.CANCEL, 1, b"")]
     assert ends[0].startswith("the other side broke the protocol: unknown frame type")
+
+
+def count_descriptors():
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+async def test_attack_07_a_flood_of_descriptors_reaches_nobody(pair):
+    """The kernel drops descriptors that come with frames: none stays open in the receiver, and the frames arrive."""
+    before = count_descriptors()
+    message = encode_data(1, Stream.BODY, b"x")
+    sender, collector = pair[0]._socket, pair[3]
+    for _ in range(100):
+        socket.send_fds(sender, [message], [0] * 250)
+        expected = len(collector.frames) + 1
+        await until(lambda expected=expected: len(collector.frames) >= expected)
+    assert count_descriptors() == before
+    assert len(collector.frames) == 100

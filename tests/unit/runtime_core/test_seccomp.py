@@ -175,6 +175,22 @@ def test_a_local_session_without_limits_has_no_filter():
     assert run_forked(check) == ""
 
 
+def test_a_child_inherits_the_filter_and_may_get_the_stricter_one_as_well():
+    def check():
+        seccomp.restrict(Sockets.INTERNET)
+        before = Path("/proc/self/status").read_text()
+        seccomp.restrict(Sockets.INTERNET)
+        assert filters(Path("/proc/self/status").read_text()) == filters(before)
+        seccomp.restrict(Sockets.UNIX)
+        assert error_of_socket(socket.AF_INET) == seccomp.REFUSED
+        check_unix_and_calls()
+
+    def filters(status):
+        return [line for line in status.splitlines() if line.startswith("Seccomp_filters:")]
+
+    assert run_forked(check) == ""
+
+
 def test_a_machine_without_a_filter_is_refused():
     with pytest.raises(OSError, match="riscv64"):
         seccomp.build_filter("riscv64", Sockets.INTERNET)
