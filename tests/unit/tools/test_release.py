@@ -59,3 +59,16 @@ def test_the_protocol_has_its_sources_and_descriptors_of_all_they_import(tmp_pat
     assert {name for name in names if name.endswith(".proto")} <= files
     assert "sandbox_proto/v1/session.proto" in files
     assert "google/protobuf/timestamp.proto" in files
+
+
+def test_an_archive_has_the_image_under_the_name_that_a_node_looks_for(tmp_path):
+    # A node that imports it takes the name as it is, and the chart looks for images.registry=localhost.
+    script = (
+        f"STATE={tmp_path}; . tests/e2e/cluster/lib/images.sh; "
+        'images() { :; }; bud() { echo "$4" >"$file.part"; }; '
+        f"archive sandbox-agent 1.2.3 {tmp_path}/agent.tar"
+    )
+    subprocess.run(["bash", "-euc", script], cwd=release.ROOT, check=True)
+    assert (
+        tmp_path / "agent.tar"
+    ).read_text() == f"oci-archive:{tmp_path}/agent.tar.part:localhost/sandbox-agent:1.2.3\n"

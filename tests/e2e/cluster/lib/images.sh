@@ -128,7 +128,8 @@ images() {
   done
 }
 
-# archive IMAGE VERSION FILE: build an image and write it as an OCI archive that contains it as IMAGE:VERSION.
+# archive IMAGE VERSION FILE: build an image and write it as an OCI archive that contains it as localhost/IMAGE:VERSION.
+# A node that imports the archive takes this name as it is, and the chart looks for it with images.registry=localhost.
 archive() {
   local image=$1 version=$2 file=$3 tag=localhost/$1:e2e
   case $image in
@@ -136,7 +137,7 @@ archive() {
     sandbox-slim) images sandbox ;;
     *) images "${image#sandbox-}" ;;
   esac
-  bud push --quiet "$tag" "oci-archive:$file.part:$image:$version"
+  bud push --quiet "$tag" "oci-archive:$file.part:localhost/$image:$version"
   mv "$file.part" "$file"
 }
 
