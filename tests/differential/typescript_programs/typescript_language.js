@@ -160,7 +160,7 @@ class R { constructor(n) { this.n = n; console.log('open', n) } [Symbol.dispose]
 function f() { using c = new R('c'); return 'returned' } console.log(f());
 try { using e = new R('e'); throw new Error('boom') } catch (e) { console.log(e.message) }
 for (using l of [new R('l1'), new R('l2')]) console.log('loop', l.n);
-await (async () => { await using x = { async [Symbol.asyncDispose]() { await null; console.log('async closed') } }; console.log('in async') })();
+void (async () => { await using x = { async [Symbol.asyncDispose]() { await null; console.log('async closed') } }; console.log('in async') })();
 try { using s = { [Symbol.dispose]() { throw new Error('dispose') } }; throw new Error('first') } catch (e) { console.log(e.name, e.error.message, e.suppressed.message) }
 const stack = new DisposableStack(); stack.defer(() => console.log('deferred')); stack.use(new R('d')); stack.dispose();
 
