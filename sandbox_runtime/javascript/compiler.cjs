@@ -4,7 +4,6 @@
  */
 'use strict';
 
-const childProcess = require('node:child_process');
 const fs = require('node:fs');
 const path = require('node:path');
 const { Error, JSON, Map, Number, Object, String, process } = require('./globals.cjs');
@@ -137,7 +136,9 @@ function readConfig(program, file, work) {
 
 function run(program, options, cwd) {
   const limits = { timeout: TIMEOUT_MILLISECONDS, maxBuffer: MAX_OUTPUT };
-  const { error, signal, stdout, stderr } = childProcess.spawnSync(program, options, { cwd, env: {}, ...limits });
+  // Loading it takes longer than the rest of the start-up.
+  const { spawnSync } = require('node:child_process');
+  const { error, signal, stdout, stderr } = spawnSync(program, options, { cwd, env: {}, ...limits });
   if (error) throw new Error(`the TypeScript compiler did not run: ${error.message}`);
   if (signal) throw new Error(`the TypeScript compiler was ended by ${signal}: ${String(stderr).slice(0, 1000)}`);
   return String(stdout);

@@ -8,7 +8,7 @@ const fs = require('node:fs');
 const os = require('node:os');
 const path = require('node:path');
 const { MessageChannel, Worker } = require('node:worker_threads');
-const { Array, Error, Number, Object, Reflect, process } = require('./globals.cjs');
+const { Array, Error, Number, Object, Reflect, globalThis, process } = require('./globals.cjs');
 const { Compiler } = require('./compiler.cjs');
 const { refreshModulePaths } = require('./imports.cjs');
 const { installModuleHooks } = require('./module_hooks.cjs');
@@ -50,6 +50,8 @@ function main() {
   installUserEnvironment(ring);
   stackTraces.install();
   hideInternals();
+  // Node loads it at its first use. An interrupt of that use would leave it undefined for ever.
+  void globalThis.performance;
 }
 
 function answer(control, message) {

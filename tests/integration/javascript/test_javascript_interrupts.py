@@ -101,3 +101,8 @@ def test_a_cell_is_not_over_before_what_stops_it_is():
     command = [find_node(), "--expose-internals", "--test-reporter=tap", script, folder]
     run = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert (run.returncode, "# pass 2" in run.stdout) == (0, True), run.stdout + run.stderr
+
+
+def test_a_global_that_node_loads_at_its_first_use_is_loaded_before_any_cell_can_be_interrupted(own):
+    """An interrupt of the loading would leave it half loaded: `performance` was undefined in all later cells."""
+    assert own.value("process.moduleLoadList.includes('NativeModule perf_hooks')") is True
