@@ -60,8 +60,9 @@ class Namespace:
             BaseException: Anything that the cell raises, including SyntaxError.
         """
         source = strip_prompts(source)
-        history = self._shell.history
-        history.begin(number, source)
+        self._shell.history.begin(number, source)
+        # Python shows a warning once for each line, and every cell has a first line.
+        self.module.__dict__.pop("__warningregistry__", None)
         filename = f"{CELL}{number}>"
         # linecache.checkcache never drops an entry without a time stamp.
         linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
@@ -73,11 +74,7 @@ class Namespace:
                 raise
         else:
             magic = None
-        if magic is not None:
-            value = self._run_source(magic, filename)
-        if value is not MISSING:
-            history.record(value)
-        return value
+        return value if magic is None else self._run_source(magic, filename)
 
     def _run_source(self, source: str, filename: str) -> Any:
         codes, has_value, source = self._compile_cell(source, filename)

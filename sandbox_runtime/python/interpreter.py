@@ -98,7 +98,7 @@ class Interpreter:
         self._sender.connect(control)
         self._signals.install()
         self._streams.install(self._signals.retry)
-        self._shell.attach(self._displays)
+        self._shell.attach(self._displays.publish, self._displays.show_hooked)
         self._displays.install()
         setattr(builtins, SHOW, self._displays.show_statement)
         after_import("inspect", find_sources_of_classes)
@@ -256,7 +256,11 @@ class Interpreter:
             value = self._namespace.run(code, number)
             if value is not MISSING:
                 hook = sys.displayhook
-                (self._displays.show_value if hook is own_hook or not callable(hook) else hook)(value)
+                if hook is own_hook or not callable(hook):
+                    self._displays.show_value(value)
+                    self._shell.history.record(value)
+                else:
+                    hook(value)
         except BaseException as error:
             failure = error
             raise
