@@ -104,6 +104,8 @@ class Interpreter:
         after_import("inspect", find_sources_of_classes)
         self._rehearse()
         failures = 0
+        # User code may replace the method.
+        receive = control.recv
         while failures < _MAX_FAILURES:
             # User code may raise in this thread from another one (PyThreadState_SetAsyncExc), at any line.
             try:
@@ -111,7 +113,7 @@ class Interpreter:
                     self._signals.run_pending()
                     self._namespace.run_tasks_until(control)
                     # No Python code runs between the system call and the record of its result.
-                    self._data.extend(map(control.recv, (_RECEIVE,)))
+                    self._data.extend(map(receive, (_RECEIVE,)))
                 data = self._data.popleft()
                 if not data:
                     return
