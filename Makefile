@@ -73,7 +73,7 @@ clean: ## Remove what the other targets created
 test: $(STAMP) ## Run unit and integration tests: no root, no cluster
 	$(BIN)/python -m pytest -n auto --dist loadfile
 
-test-differential: $(STAMP) ## Run 15,000 cells in a notebook kernel and in a session, and compare what they show (half an hour)
+test-differential: $(STAMP) ## Run 15,000 cells in a notebook kernel and in a session, and compare what they show (slow)
 	$(BIN)/python -m pytest tests/differential -rP
 
 test-grpc: $(STAMP) ## Run the clients of docs/grpc.md: needs Go, Node and Maven (the first run downloads and builds)
