@@ -6,13 +6,13 @@ STAMP := $(VENV)/.installed
 LOCAL := $(VENV)/.installed-local
 
 .DEFAULT_GOAL := help
-.PHONY: help demo setup test test-grpc test-install test-readme release lint format verify docs hooks proto proto-baseline crds \
+.PHONY: help demo setup test test-differential test-grpc test-install test-readme release lint format verify docs hooks proto proto-baseline crds \
   faults lock lock-full clean images images-full \
   test-images test-agents bench bench-cluster cluster e2e e2e-full test-alerts
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^##@ / {printf "\n%s\n", substr($$0, 5)} \
-	  /^[a-z0-9-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	  /^[a-z0-9-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # The dependencies of a local session: enough for a first picture.
 $(LOCAL): constraints.txt pyproject.toml
@@ -72,6 +72,9 @@ clean: ## Remove what the other targets created
 
 test: $(STAMP) ## Run unit and integration tests: no root, no cluster
 	$(BIN)/python -m pytest -n auto --dist loadfile
+
+test-differential: $(STAMP) ## Run 15,000 cells in a notebook kernel and in a session, and compare what they show (slow)
+	$(BIN)/python -m pytest tests/differential -rP
 
 test-grpc: $(STAMP) ## Run the clients of docs/grpc.md: needs Go, Node and Maven (the first run downloads and builds)
 	$(BIN)/python -m pytest tests/clients

@@ -36,6 +36,9 @@ _RUNNERS: Final = frozenset({"run", "run_until_complete", "run_forever"})
 """Functions that start a loop, which is impossible inside another one."""
 _NO_CODE: Final = frozenset({tokenize.ENDMARKER, tokenize.NL, tokenize.NEWLINE, tokenize.COMMENT, tokenize.DEDENT})
 _NOT_A_START: Final = frozenset(" \t\f\r#)]}")
+# User code may replace them.
+_compile: Final = compile
+_run: Final = eval
 _FUTURES: Final = {name: getattr(__future__, name).compiler_flag for name in __future__.all_feature_names}
 
 
@@ -61,8 +64,9 @@ class Namespace:
             BaseException: Anything that the cell raises, including SyntaxError.
         """
         source = strip_prompts(source)
-        history = self._shell.history
-        history.begin(number, source)
+        self._shell.history.begin(number, source)
+        # Python shows a warning once for each line, and every cell has a first line.
+        self.module.__dict__.pop("__warningregistry__", None)
         filename = f"{CELL}{number}>"
         # linecache.checkcache never drops an entry without a time stamp.
         linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
@@ -74,11 +78,7 @@ class Namespace:
                 raise
         else:
             magic = None
-        if magic is not None:
-            value = self._run_source(magic, filename)
-        if value is not MISSING:
-            history.record(value)
-        return value
+        return value if magic is None else self._run_source(magic, filename)
 
     def _run_source(self, source: str, filename: str) -> Any:
         codes, has_value, source = self._compile_cell(source, filename)
@@ -135,7 +135,7 @@ class Namespace:
         return self._compile(rewritten, filename, "exec", ast.PyCF_ONLY_AST), rewritten
 
     def _compile(self, source: Any, filename: str, mode: str, flags: int = 0) -> Any:
-        code = compile(source, filename, mode, self._flags | flags | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
+        code = _compile(source, filename, mode, self._flags | flags | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
         if isinstance(code, types.CodeType):
             for flag in _FUTURES.values():
                 self._flags |= code.co_flags & flag
@@ -169,7 +169,7 @@ class Namespace:
         try:
             sys.settrace(self._trace)
             sys.setprofile(self._profile)
-            return eval(code, self.module.__dict__)  # noqa: S307 - running user code is the purpose
+            return _run(code, self.module.__dict__)
         finally:
             self._trace, self._profile = sys.gettrace(), sys.getprofile()
             sys.setprofile(None)

@@ -5,8 +5,12 @@ They work without IPython too. Its shell, once built, shares the lists, so `%his
 
 from __future__ import annotations
 
+import contextlib
 import re
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 MAX_VALUES: Final = 1_000
 """Most values that `Out` keeps, as in IPython. A fifth is forgotten when there are more."""
@@ -14,6 +18,7 @@ MAX_VALUE_BYTES: Final = 64 << 20
 """Largest array, table or text that `Out` keeps. `_` still refers to it, until the next value."""
 _OWN_NAME: Final = re.compile(r"_{1,3}|_i{1,3}|_i?\d+|_[oid]h|_exit_code")
 _SHARED: Final = {"In": "_ih", "Out": "_oh"}
+_SET_BY_IPYTHON: Final = ("In", "Out", "_ih", "_oh", "_", "__", "___", "_i", "_ii", "_iii")
 _SIZED: Final = frozenset({"numpy", "pandas"})
 
 
@@ -45,6 +50,17 @@ class History:
         """Put the names into the namespace, which may have been emptied."""
         self._values = ("", "", "")
         self._namespace.update(self.names(), _="", __="", ___="", _i="", _ii="", _iii="")
+
+    @contextlib.contextmanager
+    def kept(self) -> Iterator[None]:
+        """Keep the names as they are, while IPython's shell is built and sets its own."""
+        values = self._values
+        names: dict[str, Any] = {name: self._namespace[name] for name in _SET_BY_IPYTHON if name in self._namespace}
+        try:
+            yield
+        finally:
+            self._values = values
+            self._namespace.update(names)
 
     def begin(self, number: int, source: str) -> None:
         """Record a cell that is about to run. Number 0 is not recorded."""

@@ -103,13 +103,15 @@ class Interpreter:
         self._signals.install()
         install_stdin()
         self._streams.install(self._signals.retry)
-        self._shell.attach(self._displays)
+        self._shell.attach(self._displays.publish, self._displays.show_hooked)
         self._displays.install()
         setattr(builtins, SHOW, self._displays.show_statement)
         after_import("inspect", find_sources_of_classes)
         share_definitions(self._shell.module)
         self._rehearse()
         failures = 0
+        # User code may replace the method.
+        receive = control.recv
         while failures < _MAX_FAILURES:
             # User code may raise in this thread from another one (PyThreadState_SetAsyncExc), at any line.
             try:
@@ -117,7 +119,7 @@ class Interpreter:
                     self._signals.run_pending()
                     self._namespace.run_tasks_until(control)
                     # No Python code runs between the system call and the record of its result.
-                    self._data.extend(map(control.recv, (_RECEIVE,)))
+                    self._data.extend(map(receive, (_RECEIVE,)))
                 data = self._data.popleft()
                 if not data:
                     return
@@ -270,7 +272,11 @@ class Interpreter:
             value = self._namespace.run(code, number)
             if value is not MISSING:
                 hook = sys.displayhook
-                (self._displays.show_value if hook is own_hook or not callable(hook) else hook)(value)
+                if hook is own_hook or not callable(hook):
+                    self._displays.show_value(value)
+                    self._shell.history.record(value)
+                else:
+                    hook(value)
         except BaseException as error:
             failure = error
             raise

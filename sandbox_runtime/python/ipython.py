@@ -20,8 +20,7 @@ from sandbox_runtime.python.shell_lines import has_special_syntax, rewrite_shell
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sandbox_runtime.python.ipython_shell import SandboxShell
-    from sandbox_runtime.python.output.display import Displays
+    from sandbox_runtime.python.ipython_shell import ZmqSandboxShell
 
 
 class Shell:
@@ -37,22 +36,28 @@ class Shell:
         # A real module, so that pickle, dataclasses and typing find what a cell defined.
         self.module = types.ModuleType("__main__")
         self.module.__dict__.update(__builtins__=builtins, __name__="__main__", __doc__=None)
-        self.ipython: SandboxShell | None = None
+        self.ipython: ZmqSandboxShell | None = None
         self.history = History(self.module.__dict__)
         self._is_building = False
-        self._displays: Displays | None = None
+        self._publish: Callable[..., None] | None = None
+        self._show: Callable[[Any], None] = sys.__displayhook__
 
-    def attach(self, displays: Displays) -> None:
-        """Make the module this process's `__main__`, and send what IPython displays to `displays`."""
-        self._displays = displays
+    def attach(self, publish: Callable[..., None], show: Callable[[Any], None]) -> None:
+        """Make the module this process's `__main__`.
+
+        Args:
+            publish: Takes what IPython displays.
+            show: Shows a value, as `sys.displayhook` does.
+        """
+        self._publish, self._show = publish, show
         sys.modules["__main__"] = self.module
         if self.ipython is None:
             builtins.get_ipython = self.build  # type: ignore[attr-defined]
             after_import("IPython", lambda _module: self.build())
         else:
-            self.ipython.connect(displays)
+            self.ipython.connect(publish, show)
 
-    def build(self) -> SandboxShell | None:
+    def build(self) -> ZmqSandboxShell | None:
         """Build IPython's shell. Returns None if the image lacks IPython, or during the build."""
         if self.ipython is not None or self._is_building:
             return self.ipython
@@ -65,8 +70,8 @@ class Shell:
             self.ipython = build_shell(self.module, self.history)
         finally:
             self._is_building = False
-        if self._displays is not None:
-            self.ipython.connect(self._displays)
+        if self._publish is not None:
+            self.ipython.connect(self._publish, self._show)
         return self.ipython
 
     def prebuild(self) -> None:
@@ -117,9 +122,7 @@ class Shell:
     @property
     def hook(self) -> Callable[[Any], None]:
         """The function that shows a value, for `sys.displayhook`."""
-        if self.ipython is not None:
-            return self.ipython.displayhook
-        return sys.__displayhook__ if self._displays is None else self._displays.show_hooked
+        return self._show if self.ipython is None else self.ipython.displayhook
 
     def transform_tree(self, tree: Any) -> Any:
         """Apply the transformers of syntax trees that user code has added."""

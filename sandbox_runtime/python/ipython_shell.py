@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from sandbox_runtime.python.history import History
-    from sandbox_runtime.python.output.display import Displays
 
 _OWN_MODE: Final = "Plain"
 """The mode of `%xmode` in which the runtime formats tracebacks itself."""
@@ -77,8 +76,8 @@ class _Formatter(DisplayFormatter):
         return data, metadata
 
 
-class SandboxShell(InteractiveShell):
-    """The shell of one context.
+class ZmqSandboxShell(InteractiveShell):
+    """The shell of one context. By "Zmq" in its name, pandas and others know that they are not in a terminal.
 
     Attributes:
         history: The inputs and values of cells. Set before the shell is built.
@@ -153,11 +152,11 @@ class SandboxShell(InteractiveShell):
     system_piped = system
     system_raw = system
 
-    def connect(self, displays: Displays) -> None:
+    def connect(self, publish: Callable[..., None], show: Callable[[Any], None]) -> None:
         """Connect the shell to this process, which will run cells."""
-        self.publisher.target = displays.publish
+        self.publisher.target = publish
         hook: Any = self.displayhook
-        hook.target = displays.show_hooked
+        hook.target = show
         # Cells that run inside a cell, as in `%%capture`, keep the hook that they find.
         self.display_trap.__enter__()
         # `%xdel` looks into it.
@@ -246,20 +245,21 @@ class SandboxShell(InteractiveShell):
         return [line for block in lines for line in str(block).splitlines()]
 
 
-def build_shell(module: ModuleType, history: History) -> SandboxShell:
+def build_shell(module: ModuleType, history: History) -> ZmqSandboxShell:
     """Build the shell of this process over the variables in `module`. Starts no thread, so the process may fork."""
-    SandboxShell.history = history
+    ZmqSandboxShell.history = history
     config = Config()
     config.HistoryManager.enabled = False
     hook = sys.excepthook
-    shell: SandboxShell = SandboxShell.instance(
-        config=config,
-        user_module=module,
-        user_ns=module.__dict__,
-        colors="nocolor",
-        xmode=_OWN_MODE,
-        ipython_dir=os.path.expanduser("~/.ipython"),  # noqa: PTH111 - IPython wants a string
-    )
+    with history.kept():
+        shell: ZmqSandboxShell = ZmqSandboxShell.instance(
+            config=config,
+            user_module=module,
+            user_ns=module.__dict__,
+            colors="nocolor",
+            xmode=_OWN_MODE,
+            ipython_dir=os.path.expanduser("~/.ipython"),  # noqa: PTH111 - IPython wants a string
+        )
     sys.excepthook = hook
     extensions: Any = shell.extension_manager
     extensions.load_extension("storemagic")

@@ -1,5 +1,6 @@
 """What a cell showed, in a form in which a notebook and a session can be compared."""
 
+import json
 import re
 from dataclasses import dataclass, field
 
@@ -10,10 +11,11 @@ _UNIT = r"\d+(?:\.\d+)?(?:e[+-]?\d+)?\s*(?:ns|[µμu]s|ms|s|min|h)\b"
 _TIMINGS = re.compile(
     rf"(?:CPU times|Wall time|Compiler time|total):.*|timed out after [\d.]+|{_UNIT}(?: ± {_UNIT})? per loop.*"
 )
-_TEMPORARY = re.compile(r"/tmp/[\w./-]+")  # noqa: S108 - a pattern
+_TEMPORARY = re.compile(r"/tmp/[\w./-]+")
 _IDS = re.compile(
     r"sk-container-id-\d+|sk-estimator-id-\d+|\b[pmai][0-9a-f]{8,10}\b|<dc:date>.*</dc:date>|T_[0-9a-f]{5}"
 )
+_CACHE = re.compile(r".*UserWarning: Output cache limit .*\n.*\n.*\n")
 _BLANKS = re.compile(r"[ \t]+$", re.MULTILINE)
 
 
@@ -30,10 +32,15 @@ def normalise(text, folders=()):
         (_TIMINGS, "<timing>"),
         (_TEMPORARY, "<temporary>"),
         (_IDS, "<id>"),
+        (_CACHE, ""),
         (_BLANKS, ""),
     ):
         text = pattern.sub(replacement, text)
     return text
+
+
+def _text_of(content):
+    return content if isinstance(content, str) else json.dumps(content)
 
 
 @dataclass(frozen=True)
@@ -41,7 +48,8 @@ class Outcome:
     """Everything that one cell showed.
 
     `parts` has texts on stdout and results in their order: `("stdout", text)`, `("result", text/plain, forms)` and
-    `("display", text/plain, forms)`, whose forms are pairs of a type and a text; pictures have no text. A notebook does not keep the order of stderr and stdout, so `stderr` stands alone.
+    `("display", text/plain, forms)`. The forms are pairs of a type and a text; pictures have no text. A notebook does
+    not keep the order of stderr and stdout, so `stderr` stands alone.
     """
 
     parts: tuple = ()
@@ -79,7 +87,7 @@ class Recorder:
     def show(self, bundle, display_id="", *, is_main=False, is_update=False):
         kind = "result" if is_main else "display"
         # Pictures differ in the backend's settings.
-        texts = {mime: str(content) for mime, content in bundle.items() if not mime.startswith("image/p")}
+        texts = {mime: _text_of(content) for mime, content in bundle.items() if not mime.startswith("image/p")}
         others = {mime: "" if mime not in texts or mime == "text/plain" else texts[mime] for mime in bundle}
         part = (kind, texts.get("text/plain", ""), tuple(sorted(others.items())), display_id)
         if is_update and display_id:

@@ -9,13 +9,20 @@ import time
 from dataclasses import dataclass
 from itertools import islice
 
-import sandbox_client.local.session as local_session
 from jupyter_client.manager import KernelManager
+
+import sandbox_client.local.session as local_session
 from sandbox_client import Sandbox
 from tests.differential.outcome import Outcome, Recorder
 
 TIMEOUT = 60.0
-FIXED = {"PYTHONHASHSEED": "0", "TZ": "UTC", "LC_ALL": "C.UTF-8", "COLUMNS": "80"}
+FIXED = {
+    "PYTHONHASHSEED": "0",
+    "TZ": "UTC",
+    "LC_ALL": "C.UTF-8",
+    "COLUMNS": "80",
+    "SANDBOX_PASS_ENVIRONMENT": "PYTHONHASHSEED",
+}
 """Environment of both sides, so that sets, times and texts are the same."""
 OUR_TYPES = frozenset({"application/vnd.dataresource+json", "application/vnd.sandbox.chart+json"})
 """Forms that a notebook does not have; docs/results.md describes them."""

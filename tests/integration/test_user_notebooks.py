@@ -151,3 +151,97 @@ def test_inspect_finds_the_source_of_functions_and_classes(run):
     ]
     run("import inspect")
     assert run("[inspect.getsource(x).strip() for x in (A, B, B.f, g)] == " + repr(sources)).text == "True"
+
+
+@pytest.mark.parametrize(
+    ("code", "text"),
+    [
+        ("[int, str]", "[int, str]"),
+        ("{'a': {1: str}}", "{'a': {1: str}}"),
+        ("{'pear', 'fig', 'apple'}", "{'apple', 'fig', 'pear'}"),
+        ("[{3, 1, 2}]", "[{1, 2, 3}]"),
+        ("5;  # no value", None),
+        ("5  # not the end;", "5"),
+        ("'a;'", "'a;'"),
+    ],
+)
+def test_short_containers_and_semicolons_are_as_in_ipython(run, code, text):
+    assert run(code).text == text
+
+
+def test_earlier_values_and_inputs_have_names(run):
+    for code in ("11", "'two'", "None", "3;"):
+        run(code)
+    assert run("_, __, _1, Out, In[2], _i, _ii").text == "('two', 11, 11, {1: 11, 2: 'two'}, \"'two'\", '3;', 'None')"
+    run("_ = 'mine'")
+    run("42")
+    assert run("_, Out[7]").text == "('mine', 42)"
+
+
+def test_a_large_value_is_not_kept(run):
+    run("import numpy as np\nnp.zeros((70 << 20,), dtype='int8')")
+    assert run("1 in Out, _.nbytes >> 20").text == "(False, 70)"
+
+
+@pytest.mark.parametrize(
+    ("code", "stdout", "text"),
+    [
+        ("pwd", "", "here"),
+        ("who int", "number\t \n", None),
+        ("pip --version", "pip", None),
+        ("%xdel number\n'number' in globals()", "", "False"),
+        ("%store number\n%store -r number\nnumber", "Stored 'number' (int)\n", "7"),
+        ("%%capture c\nprint('in')\n5", "", None),
+    ],
+)
+def test_magics_of_notebooks(run, code, stdout, text):
+    run("number = 7")
+    execution = run(code)
+    assert execution.error is None
+    assert execution.stdout.startswith(stdout)
+    assert (execution.text is None) == (text is None)
+    if text != "here":
+        assert execution.text == text
+
+
+def test_a_name_hides_a_magic_and_an_unknown_word_is_an_error(run):
+    assert run("pwd = 5\npwd").text == "5"
+    assert run("pwd").text == "5"
+    assert run("undefined").error.name == "NameError"
+    assert run("ls.x").error.name == "NameError"
+
+
+def test_a_display_hook_events_and_transformers_of_the_user_are_called(run):
+    assert run("import sys\nsys.displayhook = lambda value: print('hook', value)\n5").stdout == "hook 5\n"
+    assert run("6").text == "6"
+    run("shell = get_ipython()\ndef after(result): print('after', result.result)")
+    run("shell.events.register('post_run_cell', after)")
+    assert run("6 * 7").stdout == "after 42\n"
+    run("shell.events.unregister('post_run_cell', after)")
+    run("shell.input_transformers_cleanup.append(lambda lines: [line.replace('please ', '') for line in lines])")
+    assert run("please 8").text == "8"
+    run("shell.input_transformers_cleanup.pop()")
+    run("shell.display_formatter.formatters['text/plain'].for_type(int, lambda n, p, cycle: p.text(f'int {n}'))")
+    assert run("9").text == "int 9"
+
+
+def test_a_warning_is_shown_in_each_cell(run):
+    assert "UserWarning: x" in run("import warnings; warnings.warn('x')").stderr
+    assert "UserWarning: x" in run("import warnings; warnings.warn('x')").stderr
+
+
+def test_a_future_import_may_come_late(run):
+    execution = run("x = 1\nfrom __future__ import annotations\ndef f(a: nothing): return a\nf(x)")
+    assert (execution.text, execution.error) == ("1", None)
+
+
+def test_an_empty_figure_has_no_picture(run):
+    (result,) = run("import matplotlib.pyplot as plt\nfigure = plt.figure()").results
+    assert (result.text, result.png) == ("<Figure size 640x480 with 0 Axes>", None)
+
+
+def test_a_wide_table_has_the_columns_of_a_notebook(run):
+    text = run("import pandas as pd\npd.DataFrame([range(30)])").text
+    assert "..." in text
+    assert " 29" in text
+    assert text.splitlines()[0].endswith("\\")

@@ -20,7 +20,7 @@ from sandbox_runtime.late_marks import LateMarks, left_out
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from types import CodeType
 
 _BACKLOG: Final = 1 << 20
@@ -44,6 +44,8 @@ class FrameSender:
     def __init__(self) -> None:
         self.is_in_child = False
         self._control: socket.socket | None = None
+        # User code may replace the method.
+        self._send: Callable[[memoryview], int] | None = None
         # Re-entrant: a signal handler of user code may print while its thread is sending.
         self._lock = threading.RLock()
         self._sending = False
@@ -64,7 +66,7 @@ class FrameSender:
 
     def connect(self, control: socket.socket) -> None:
         """Set the socket to send to."""
-        self._control = control
+        self._control, self._send = control, control.send
 
     def begin(self, channel: int, number: int = 0) -> None:
         """Begin a cell, whose frames go to `channel`. Nothing is sent before the first output or `release`.
@@ -163,7 +165,7 @@ class FrameSender:
     def disconnect(self) -> None:
         """Forget the socket, in a forked child. The lock may belong to a thread that the child does not have."""
         self.is_in_child = True
-        self._control = self._channel = None
+        self._control = self._send = self._channel = None
         self._lock = threading.RLock()
 
     def _keep(self, cell: int, stream: Stream, data: bytes, event: dict[str, Any] | None = None) -> None:
@@ -207,16 +209,16 @@ class FrameSender:
     def _transmit(self, frames: Iterable[bytes | memoryview]) -> None:
         with self._lock:
             self._queue.extend(frames)
-            if self._held or self._sending or self._control is None:
+            if self._held or self._sending or self._send is None:
                 return
             self._sending = True
             try:
                 while self._queue:
-                    self._send_queue(self._control)
+                    self._send_queue(self._send)
             finally:
                 self._sending = False
 
-    def _send_queue(self, control: socket.socket) -> None:
+    def _send_queue(self, send: Callable[[memoryview], int]) -> None:
         pieces, self._queue = self._queue, []
         if sum(map(len, pieces)) < _LARGE:
             pieces = [b"".join(pieces)]
@@ -227,7 +229,7 @@ class FrameSender:
             for piece in pieces:
                 end += len(piece)
                 while (rest := end - sum(sent)) > 0:
-                    sent.extend(map(control.send, (memoryview(piece)[-rest:],)))
+                    sent.extend(map(send, (memoryview(piece)[-rest:],)))
         except BaseException:
             self._queue[:0] = _without(pieces, sum(sent))
             raise
