@@ -132,7 +132,7 @@ def main() -> None:
         print(f"[{number}/{len(parts)}] {title}: {time.monotonic() - started:.0f} s", flush=True)
     write_checksums(dist)
     for path in sorted(dist.iterdir()):
-        print(f"{path.stat().st_size / 1e6:9.1f} MB  {path}")
+        print(f"{path.stat().st_size / 1e3:11,.0f} kB  {path}")
 
 
 def _run(*command: str | Path) -> None:
