@@ -13,13 +13,19 @@ from sandbox_client import AsyncSandbox
 from sandbox_client.tools import SandboxTools
 from sandbox_client.tools.mcp_server import build_server
 
+GROW = """
+import threading
+def grow():
+    kept = []
+    while True: kept.append(bytearray(8 << 20))
+threading.Timer(1, grow).start()
+"""
 DEATHS = {
     "exit code": ("python", "import os, threading\nthreading.Timer(1, os._exit, (7,)).start()", "with exit code 7."),
     "signal": ("python", "import os, threading\nthreading.Timer(1, os.kill, (os.getpid(), 11)).start()", "by SIGSEGV."),
     "memory": (
         "python",
-        "import threading\ndef grow():\n    kept = []\n    while True: kept.append(bytearray(8 << 20))\n"
-        "threading.Timer(1, grow).start()",
+        GROW,
         "because it ran out of memory.",
     ),
     "javascript": ("javascript", "setTimeout(() => process.kill(process.pid, 'SIGKILL'), 1000); 0", "by SIGKILL."),
@@ -29,7 +35,7 @@ DEATHS = {
 
 async def until_dead(sandbox, language):
     async with asyncio.timeout(60):
-        while next(each for each in await sandbox.contexts.list() if each.id == language).execution_count:
+        while next(each for each in await sandbox.contexts.list() if each.id == language).execution_count:  # noqa: ASYNC110 - the session tells nobody
             await asyncio.sleep(0.1)
 
 
