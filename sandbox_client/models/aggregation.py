@@ -67,7 +67,7 @@ class ExecutionFold(OutputFold):
         elif isinstance(event, CodeError):
             self._fields["error"] = event
         elif isinstance(event, TypesChecked):
-            self._fields["diagnostics"] = event.diagnostics
+            self._fields.update(diagnostics=event.diagnostics, diagnostics_omitted=event.omitted)
         elif isinstance(event, Started):
             self._fields["context_id"] = event.context_id
         else:

@@ -116,6 +116,7 @@ class Execution(_Shown):
         context_id: The context that ran the cell.
         request_id: The call's id, which also appears in the agent's log.
         diagnostics: The first 200 type errors, if a type check was requested.
+        diagnostics_omitted: How many more type errors there are.
         order: The order of the output: `("stdout", characters)`, `("stderr", characters)` and `("result", 1)`, each
             for the next part of `stdout`, `stderr` or `results`.
     """
@@ -133,6 +134,7 @@ class Execution(_Shown):
     context_id: str = ""
     request_id: str = ""
     diagnostics: tuple[Diagnostic, ...] = ()
+    diagnostics_omitted: int = 0
     order: tuple[tuple[str, int], ...] = field(default=(), compare=False)
 
     @property
@@ -163,6 +165,8 @@ class Execution(_Shown):
             yield "error", (self.error.name, self.error.value, self.error.traceback or (str(self.error),))
         for diagnostic in self.diagnostics:
             yield "stderr", f"{diagnostic}\n"
+        if self.diagnostics_omitted:
+            yield "stderr", f"[{self.diagnostics_omitted} more type errors]\n"
         yield from _remarks(self)
         if self.context_restarted:
             yield "stderr", "[the interpreter was restarted: its variables are lost]\n"

@@ -11,7 +11,6 @@ const {
   JSON,
   Number,
   Object,
-  RangeError,
   Symbol,
   TypeError,
   Uint8Array,
@@ -19,6 +18,8 @@ const {
 
 const MAX_TEXT = 1 << 20;
 const MAX_BUNDLE = 3 << 20; // fits into a message of the agent and into the ring
+const MAX_NOTES = 16 << 10; // room for the notes on what was left out
+const MAX_NOTED = 20;
 const MAX_JSON_NODES = 100_000;
 const MAX_JSON_DEPTH = 64;
 /** A method of this name returns an object of MIME types and contents, as in other JavaScript notebooks. */
@@ -45,7 +46,7 @@ function buildBundle(value) {
 /**
  * Encodes a bundle of user code: strings, bytes, or for JSON types any value. Images may be base64.
  *
- * @throws {TypeError | RangeError}
+ * @throws {TypeError}
  */
 function encodeBundle(bundle, value = undefined) {
   const entries = Object.entries(bundle).filter(([, content]) => content !== undefined && content !== null);
@@ -64,14 +65,24 @@ function encodePart(type, content) {
   return Buffer.from(JSON.stringify(content));
 }
 
+/** Leaves out the parts that do not fit, and names them in the text, as the agent does. */
 function withinLimit(parts) {
-  let total = 0;
+  let room = MAX_BUNDLE - MAX_NOTES;
+  const kept = [];
+  const notes = [];
   for (const [type, data] of parts) {
-    total += data.length;
-    if (total <= MAX_BUNDLE) continue;
-    throw new RangeError(`display: ${type} has ${data.length} bytes, at most ${MAX_BUNDLE} are allowed: write a file`);
+    if (data.length <= room) {
+      kept.push([type, data]);
+      room -= data.length;
+    } else {
+      const note = `<${type} of ${data.length} bytes exceeds the limit of ${MAX_BUNDLE} bytes per result: write it to a file>`;
+      if (notes.length < MAX_NOTED) notes.push(note);
+    }
   }
-  return parts;
+  if (!notes.length) return kept;
+  const text = kept.find(([type]) => type === 'text/plain');
+  const noted = Buffer.from((text ? [`${text[1]}`, ...notes] : notes).join('\n'));
+  return [['text/plain', noted], ...kept.filter((part) => part !== text)];
 }
 
 function ownBundle(value) {
@@ -101,10 +112,10 @@ function asBytes(value) {
 function textOf(value) {
   const bytes = Buffer.from(inspect(value, { depth: 4, colors: false }));
   if (bytes.length <= MAX_TEXT) return bytes;
-  const mark = Buffer.from('\n... (truncated)');
-  let end = MAX_TEXT - mark.length;
+  let end = MAX_TEXT;
   while ((bytes[end] & 0xc0) === 0x80) end -= 1; // not inside a character
-  return Buffer.concat([bytes.subarray(0, end), mark]);
+  const mark = `\n... (${bytes.length - end} of ${bytes.length} bytes left out: write the value to a file)`;
+  return Buffer.concat([bytes.subarray(0, end), Buffer.from(mark)]);
 }
 
 /** Returns the JSON of a value that JSON preserves. Returns null for other values, and if the JSON is too large. */

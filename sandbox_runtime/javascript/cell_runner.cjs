@@ -7,7 +7,7 @@ const { HELPER, compileCell } = require('./cell_compiler.cjs');
 const { CellSyntaxError } = require('./syntax_error.cjs');
 
 const EXTENSIONS = Object.freeze({ javascript: 'js', typescript: 'ts' });
-const MAX_VALUE = 64 << 10;
+const MAX_VALUE = 60 << 10; // with a note on the rest, what the agent passes on
 const GRACE_MILLISECONDS = 10; // for the evaluation to end once the main thread answers again
 const CELLS_BETWEEN_CALLS = 64; // the main thread reads our messages only when it is called
 
@@ -130,7 +130,7 @@ class CellRunner {
   async #describe(fileName, { maps }, details) {
     const { exception } = details;
     if (!exception?.objectId) {
-      const value = textOfPrimitive(exception, details.text).slice(0, MAX_VALUE);
+      const value = beginning(textOfPrimitive(exception, details.text));
       return { name: 'Error', value, traceback: [`Uncaught ${value}`] };
     }
     const described = await this.#main.describe(exception.objectId);
@@ -143,6 +143,11 @@ class CellRunner {
     }
     return { name, value, traceback: lines };
   }
+}
+
+function beginning(text) {
+  if (text.length <= MAX_VALUE) return text;
+  return `${text.slice(0, MAX_VALUE)}... (${text.length - MAX_VALUE} of ${text.length} characters left out)`;
 }
 
 /** Returns the text of a thrown primitive. The inspector has its value. */

@@ -7,7 +7,7 @@
 const { inspect } = require('node:util');
 const { Array, Error, String } = require('./globals.cjs');
 
-const MAX_STACK = 64 << 10;
+const MAX_STACK = 60 << 10; // with a note on the rest, what the agent passes on
 const MAX_CAUSES = 5;
 const MAX_NAME = 1000;
 
@@ -17,7 +17,7 @@ function describeError(thrown) {
     if (!isError(thrown)) return { name: nameOf(thrown), value: shortText(thrown), stack: '' };
     const name = String(thrown.name || nameOf(thrown));
     const value = String(thrown.message);
-    return { name: name.slice(0, MAX_NAME), value: value.slice(0, MAX_STACK), stack: stackOf(thrown) };
+    return { name: name.slice(0, MAX_NAME), value: beginning(value), stack: stackOf(thrown) };
   } catch {
     return { name: 'Error', value: 'an error that cannot be shown', stack: '' };
   }
@@ -32,7 +32,12 @@ function nameOf(thrown) {
 }
 
 function shortText(thrown) {
-  return typeof thrown === 'string' ? thrown.slice(0, MAX_STACK) : inspect(thrown).slice(0, MAX_STACK);
+  return beginning(typeof thrown === 'string' ? thrown : inspect(thrown));
+}
+
+function beginning(text) {
+  if (text.length <= MAX_STACK) return text;
+  return `${text.slice(0, MAX_STACK)}... (${text.length - MAX_STACK} of ${text.length} characters left out)`;
 }
 
 function stackOf(error) {
@@ -40,13 +45,15 @@ function stackOf(error) {
   let label = '';
   for (let depth = 0, current = error; depth < MAX_CAUSES && current !== undefined; depth += 1) {
     text += `${label}${isError(current) ? current.stack : shortText(current)}\n`;
-    for (const inner of Array.isArray(current?.errors) ? current.errors.slice(0, MAX_CAUSES) : []) {
-      text += `[errors]: ${isError(inner) ? inner.stack : shortText(inner)}\n`;
+    const inner = Array.isArray(current?.errors) ? current.errors : [];
+    for (const each of inner.slice(0, MAX_CAUSES)) {
+      text += `[errors]: ${isError(each) ? each.stack : shortText(each)}\n`;
     }
+    if (inner.length > MAX_CAUSES) text += `[errors]: ${inner.length - MAX_CAUSES} more\n`;
     current = current?.cause;
     label = '[cause]: ';
   }
-  return text.slice(0, MAX_STACK);
+  return beginning(text);
 }
 
 module.exports = { describeError };

@@ -10,7 +10,7 @@ const END = '[end of late output]\n';
 class LateMarks {
   #cell = 0;
   #stream = null;
-  #isInsideLine = new Map(); // by stream
+  #isInsideLine = [false, false, false]; // by stream
 
   /**
    * Returns the `[stream, line]` pairs to send before the next piece of output.
@@ -27,14 +27,19 @@ class LateMarks {
     return lines;
   }
 
+  /** True between the two lines. */
+  get isOpen() {
+    return this.#cell !== 0;
+  }
+
   /** Remembers whether a piece of output has ended its line. */
   note(stream, bytes) {
-    if (bytes.length) this.#isInsideLine.set(stream, bytes.at(-1) !== 10);
+    if (bytes.length) this.#isInsideLine[stream] = bytes[bytes.length - 1] !== 10;
   }
 
   #line(stream, text) {
-    const start = this.#isInsideLine.get(stream) ? '\n' : '';
-    this.#isInsideLine.set(stream, false);
+    const start = this.#isInsideLine[stream] ? '\n' : '';
+    this.#isInsideLine[stream] = false;
     return [stream, Buffer.from(start + text)];
   }
 }

@@ -119,7 +119,8 @@ class Output {
       if (stream === Stream.BODY) {
         run.push(bytes);
       } else if (stream !== null) {
-        for (const [marked, line] of this.#marks.switch(late, stream)) {
+        const lines = late || this.#marks.isOpen ? this.#marks.switch(late, stream) : [];
+        for (const [marked, line] of lines) {
           flush();
           buffers.push(...encodeData(this.#channel, marked, line));
         }

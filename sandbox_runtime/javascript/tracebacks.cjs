@@ -23,10 +23,9 @@ class Tracebacks {
 
   /** Returns the lines of a stack. */
   lines(stack) {
-    return stack
-      .split('\n')
-      .filter((line) => line !== '' && !isInside(line))
-      .slice(0, MAX_LINES);
+    const lines = stack.split('\n').filter((line) => line !== '' && !isInside(line));
+    if (lines.length <= MAX_LINES) return lines;
+    return [...lines.slice(0, MAX_LINES), `    ... ${lines.length - MAX_LINES} lines left out`];
   }
 
   /** Returns `file:line:column` of a position in a compiled cell, with line and column from 1. */

@@ -186,13 +186,15 @@ class ZmqSandboxShell(InteractiveShell):
 
     def showtraceback(self, exc_tuple: Any = None, *arguments: Any, **options: Any) -> None:
         """Show a traceback, unless a formatter has failed: then `format` decides."""
-        error = exc_tuple[1] if exc_tuple else sys.exc_info()[1]
+        error = exc_tuple[1] if exc_tuple else sys.exc_info()[1] or getattr(sys, "last_value", None)
         if self._failures is not None:
             self._failures.append(error)
             return
         if isinstance(error, BaseException):
             drop_internal_frames(error)
             exc_tuple = (type(error), error, error.__traceback__)
+            # IPython would leave out the first frame, which it takes for its own.
+            options["tb_offset"] = 0
         super().showtraceback(exc_tuple, *arguments, **options)
 
     @property
@@ -241,7 +243,7 @@ class ZmqSandboxShell(InteractiveShell):
         """Format a traceback in the mode of `%xmode`. Returns None for the runtime's own mode."""
         if self.InteractiveTB.mode == _OWN_MODE:
             return None
-        lines = self.InteractiveTB.structured_traceback(type(error), error, error.__traceback__)
+        lines = self.InteractiveTB.structured_traceback(type(error), error, error.__traceback__, tb_offset=0)
         return [line for block in lines for line in str(block).splitlines()]
 
 

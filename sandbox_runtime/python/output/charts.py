@@ -67,6 +67,7 @@ def _describe_axes(axes: Any, depth: int) -> dict[str, Any] | None:
     nested = [child for child in nested if child is not None]
     if not series and not nested:
         return None
+    more = {"total": len(series)} if len(series) > _MAX_SERIES else {}
     return {
         "title": axes.get_title(),
         "projection": str(getattr(axes, "name", "rectilinear")),
@@ -74,6 +75,7 @@ def _describe_axes(axes: Any, depth: int) -> dict[str, Any] | None:
         "y": _describe_axis(axes.yaxis, axes.get_ylim()),
         "series": series[:_MAX_SERIES],
         "axes": nested,
+        **more,
     }
 
 
@@ -145,6 +147,7 @@ def _bars(axes: Any, container: Any) -> dict[str, Any]:
         "label": _label(container),
         "orientation": "horizontal" if horizontal else "vertical",
         "bars": bars,
+        **({"total": len(container.patches)} if len(container.patches) > MAX_POINTS else {}),
     }
 
 

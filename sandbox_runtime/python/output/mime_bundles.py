@@ -35,9 +35,12 @@ _LINE: Final = 80
 """IPython spreads longer containers over several lines."""
 _MAX_DEPTH: Final = 5
 _MAX_PART: Final = 32 << 20
+"""Bytes of a form. The agent leaves out forms of more than 3 MiB, and says so. Still larger ones are not sent to it."""
 _MAX_TEXT: Final = 1 << 20
 """Bytes of a value's text. With the other forms it must fit into a message of the agent."""
 _MAX_REPR: Final = 10_000
+_MAX_REASON: Final = 200
+_TEXT: Final = "text/plain"
 _PLOTLY_MIME: Final = "application/vnd.plotly.v1+json"
 _BOKEH_MIME: Final = "application/vnd.bokeh.item+json"
 
@@ -66,9 +69,25 @@ def build_bundle(
 
 
 def encode_bundle(bundle: Mapping[str, Any]) -> Bundle:
-    """Encode the contents of a bundle. Leaves out None and contents that are too large."""
-    encoded = {mime: _encode(mime, content) for mime, content in bundle.items() if content is not None}
-    return {mime: content for mime, content in encoded.items() if content is not None}
+    """Encode the contents of a bundle. The text names each form that cannot be encoded or is too large."""
+    encoded: Bundle = {}
+    notes = []
+    for mime, content in bundle.items():
+        if content is None:
+            continue
+        try:
+            data = _encode(mime, content)
+        except (ValueError, TypeError, RecursionError) as error:
+            notes.append(f"<{mime} cannot be shown: {type(error).__name__}: {str(error)[:_MAX_REASON]}>")
+            continue
+        if len(data) <= _MAX_PART:
+            encoded[mime] = data
+        else:
+            notes.append(f"<{mime} of {len(data)} bytes is too large to be shown: write it to a file>")
+    if notes:
+        text = [encoded[_TEXT].decode(errors="replace")] if _TEXT in encoded else []
+        encoded[_TEXT] = "\n".join([*text, *notes]).encode(errors="backslashreplace")
+    return encoded
 
 
 def library_formats(value: Any, known: Mapping[str, Any]) -> dict[str, Any]:
@@ -97,11 +116,17 @@ def plotly_bundle(value: Any) -> dict[str, Any]:
     if _origin(value) != "plotly" or not hasattr(value, "to_plotly_json"):
         return {}
     forms = {
-        "text/plain": repr(value)[:_MAX_REPR],
+        _TEXT: _beginning(repr(value)),
         _PLOTLY_MIME: _attempt(value.to_json),
         "text/html": _attempt(lambda: value.to_html(full_html=False, include_plotlyjs="cdn")),
     }
     return {mime: content for mime, content in forms.items() if content is not None}
+
+
+def _beginning(text: str) -> str:
+    if len(text) <= _MAX_REPR:
+        return text
+    return f"{text[:_MAX_REPR]}... ({len(text) - _MAX_REPR} of {len(text)} characters left out)"
 
 
 def render_figure(figure: Any) -> bytes:
@@ -198,22 +223,19 @@ def _call(value: Any, name: str, **arguments: Any) -> Any:
     return found[0] if isinstance(found, tuple) and found else found
 
 
-def _encode(mime: str, content: Any) -> bytes | None:
-    try:
-        if isinstance(content, bytes | bytearray | memoryview):
-            data = bytes(content)
-        elif mime == "application/json" or mime.endswith("+json"):
-            data = _encode_json(content)
-        elif isinstance(content, str):
-            data = base64.b64decode(content) if mime in _BINARY else content.encode(errors="backslashreplace")
-        else:
-            data = dumps(content).encode()
-    except (ValueError, TypeError, RecursionError):
-        return None
+def _encode(mime: str, content: Any) -> bytes:
+    if isinstance(content, bytes | bytearray | memoryview):
+        data = bytes(content)
+    elif mime == "application/json" or mime.endswith("+json"):
+        data = _encode_json(content)
+    elif isinstance(content, str):
+        data = base64.b64decode(content) if mime in _BINARY else content.encode(errors="backslashreplace")
+    else:
+        data = dumps(content).encode()
     if mime == "text/plain" and len(data) > _MAX_TEXT:
         note = f"... ({len(data) - _MAX_TEXT} of {len(data)} bytes left out: write the value to a file)"
         return data[:_MAX_TEXT].decode(errors="ignore").encode() + note.encode()
-    return data if len(data) <= _MAX_PART else None
+    return data
 
 
 def _encode_json(content: Any) -> bytes:

@@ -23,7 +23,8 @@ _LIMITS: Final = {
 _FORKING: Final = frozenset({"_execute_child", "_launch", "_spawnvef"})
 _MAX_LINES: Final = 400
 _MAX_LINE: Final = 2_000
-_MAX_VALUE: Final = 64 << 10
+_MAX_VALUE: Final = 60 << 10
+"""Characters. With a note on what was left out, they fit into the 64 Ki characters that the agent passes on."""
 
 
 def describe_error(
