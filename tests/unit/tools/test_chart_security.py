@@ -80,3 +80,43 @@ def test_addresses_of_an_endpoint_that_open_nearly_everything_are_refused_by_nam
 def test_further_addresses_can_be_made_unreachable(helm):
     found = environment(render(helm, "neverReachable={203.0.113.10/32,2001:db8::/64}"))
     assert found["SANDBOX_OPERATOR_NEVER_REACHABLE"] == "203.0.113.10/32,2001:db8::/64"
+
+
+def roles(objects, kind):
+    """Names of the operator's own roles, without those for people and for hooks."""
+    hooks = ("-crds-", "-doctor-", "-edit", "-admin", "-view")
+    names = [each["metadata"]["name"] for each in objects if each["kind"] == kind]
+    return [
+        name
+        for name in names
+        if not any(part in f"{name}-" for part in (f"{hook}-" for hook in hooks[2:]))
+        and not any(part in name for part in hooks[:2])
+    ]
+
+
+def test_with_watch_namespaces_the_operator_has_namespaced_roles_only(helm):
+    objects = render(helm, "watchNamespaces={a,b}", "crds.upgrade=false", "doctor.test=false")
+    assert roles(objects, "ClusterRole") == []
+    assert [each for each in objects if each["kind"] == "ClusterRoleBinding"] == []
+    found = {
+        (each["metadata"].get("namespace"), each["metadata"]["name"]): each
+        for each in objects
+        if each["kind"] == "Role"
+    }
+    name = "sandbox-operator-sessions"
+    assert found.keys() == {("a", name), ("b", name), (None, "sandbox-operator")}
+    assert {"list", "watch"} & {
+        verb for rule in found["a", name]["rules"] if "secrets" in rule["resources"] for verb in rule["verbs"]
+    } == set()
+
+
+def test_the_admission_policies_follow_the_server_and_the_values(helm):
+    kind = "ValidatingAdmissionPolicy"
+
+    def count(*values, capabilities=()):
+        return len([each for each in render(helm, *values, capabilities=capabilities) if each["kind"] == kind])
+
+    assert count() == 0
+    assert count(capabilities=[VAP]) == 7
+    assert count("admissionPolicies.create=true") == 7
+    assert count("admissionPolicies.create=false", capabilities=[VAP]) == 0

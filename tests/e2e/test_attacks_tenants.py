@@ -1,0 +1,250 @@
+"""Attacks of a tenant who may edit a namespace but not administer it: rows 42 to 46. Each verb and each field is tried.
+
+Admission decides before anything runs. So most attempts are dry runs, beside a harmless one that passes.
+"""
+
+import copy
+import json
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.e2e.support.chart import NAMESPACE, RELEASE, SYSTEM
+from tests.e2e.support.kubectl import Kubectl, Object, RefusedError
+
+TENANT = f"system:serviceaccount:{NAMESPACE}:tenant"
+OPERATOR = f"system:serviceaccount:{SYSTEM}:{RELEASE}"
+MANAGED = {"sandboxsessions.dev/managed-by": "sandbox-operator"}
+VICTIM = "sbx-victim-0123abcd"
+SECURITY = {
+    "runAsNonRoot": True,
+    "runAsUser": 1000,
+    "allowPrivilegeEscalation": False,
+    "capabilities": {"drop": ["ALL"]},
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
+Try = Callable[..., None]
+
+
+def pod(name: str = "plain", metadata: Object | None = None, container: Object | None = None, **spec: object) -> Object:
+    containers = [{"name": "agent", "image": "pause:none", "securityContext": SECURITY, **(container or {})}]
+    body = {"automountServiceAccountToken": False, "containers": containers, **spec}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, **(metadata or {})}, "spec": body}
+
+
+def secret(name: str, metadata: Object | None = None) -> Object:
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, **(metadata or {})}}
+
+
+def policy(name: str, selector: Object, metadata: Object | None = None, **spec: object) -> Object:
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": {"name": name, **(metadata or {})},
+        "spec": {"podSelector": selector, **spec},
+    }
+
+
+@pytest.fixture(scope="module")
+def tenant(kubectl: Kubectl) -> Iterator[Try]:
+    """Run kubectl as a tenant with the role `edit`, beside objects of the operator."""
+    kubectl.apply({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "tenant"}})
+    kubectl.apply(
+        {
+            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "kind": "RoleBinding",
+            "metadata": {"name": "tenant"},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "edit"},
+            "subjects": [{"kind": "ServiceAccount", "name": "tenant", "namespace": NAMESPACE}],
+        }
+    )
+    owned = {"labels": MANAGED}
+    kubectl.apply(pod(VICTIM, owned), secret("victim-access", owned), policy("sandbox-victim-none", {}, owned))
+
+    def run(*arguments: str, stdin: object = None, user: str = TENANT) -> str:
+        text = None if stdin is None else json.dumps(stdin)
+        return kubectl(f"--as={user}", "--as-group=system:serviceaccounts", *arguments, stdin=text)
+
+    yield run
+    for kind, name in (("pod", VICTIM), ("secret", "victim-access"), ("networkpolicy", "sandbox-victim-none")):
+        kubectl.delete(kind, name)
+
+
+def denied(tenant: Try, message: str, *arguments: str, **options: object) -> None:
+    """Check that a policy denies a command."""
+    with pytest.raises(RefusedError, match=message) as refusal:
+        tenant(*arguments, **options)
+    assert "ValidatingAdmissionPolicy" in str(refusal.value)
+
+
+def create(tenant: Try, body: Object, message: str = "") -> None:
+    """Create an object as a dry run: denied with a message, or allowed without one."""
+    arguments = ("create", "--dry-run=server", "-f", "-")
+    if message:
+        denied(tenant, message, *arguments, stdin=body)
+    else:
+        tenant(*arguments, stdin=body)
+
+
+RESERVED = "sandbox operator's"
+OWNER = {"apiVersion": "sandboxsessions.dev/v1alpha1", "kind": "SandboxSession", "name": "one", "uid": "1"}
+
+
+@pytest.mark.parametrize("verb", ["exec", "attach"])
+def test_attack_43_a_tenant_runs_nothing_in_a_sessions_pod(tenant: Try, verb: str):
+    command = ("--", "true") if verb == "exec" else ()
+    denied(tenant, "hold credentials", verb, VICTIM, *command)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"metadata": {"labels": {"sandboxsessions.dev/managed-by": None}}},
+        {"metadata": {"labels": {"sandboxsessions.dev/egress": "public"}}},
+        {"metadata": {"labels": {"team": "evil"}}},
+        {"metadata": {"annotations": {"sandboxsessions.dev/claimed-at": "2100-01-01T00:00:00Z"}}},
+        {"metadata": {"ownerReferences": [{**OWNER, "controller": True}]}},
+        {"metadata": {"finalizers": ["example.com/stay"]}},
+        {"spec": {"containers": [{"name": "agent", "image": "evil:1"}]}},
+        {"spec": {"activeDeadlineSeconds": 5}},
+    ],
+    ids=["unmanage", "egress", "label", "claimed-at", "owner", "finalizer", "image", "deadline"],
+)
+def test_attack_43_no_field_of_a_sessions_pod_can_be_changed(tenant: Try, change: Object):
+    denied(
+        tenant, "belongs to the sandbox operator", "patch", "pod", VICTIM, "--type=strategic", "-p", json.dumps(change)
+    )
+
+
+def test_attack_43_no_container_joins_a_sessions_pod(tenant: Try):
+    # The namespace's Pod Security may be the first to say no.
+    with pytest.raises(RefusedError, match="Forbidden"):
+        tenant("debug", VICTIM, "--image=evil:1", "--target=agent")
+
+
+@pytest.mark.parametrize(
+    "change", [{"data": {"token": "QQ=="}}, {"metadata": {"annotations": {"sandboxsessions.dev/origin": "x"}}}]
+)
+def test_attack_43_no_secret_of_a_session_can_be_changed(tenant: Try, change: Object):
+    denied(tenant, "belongs to the sandbox operator", "patch", "secret", "victim-access", "-p", json.dumps(change))
+
+
+@pytest.mark.parametrize("verb", ["patch", "delete"])
+def test_attack_43_a_sessions_network_policy_can_be_neither_changed_nor_deleted(tenant: Try, verb: str):
+    arguments = ("-p", '{"spec": {"egress": [{}]}}') if verb == "patch" else ()
+    denied(tenant, "belongs to the sandbox operator", verb, "networkpolicy", "sandbox-victim-none", *arguments)
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {"labels": MANAGED},
+        {"labels": {"sandboxsessions.dev/session": "1"}},
+        {"labels": {"sandboxsessions.dev/state": "blank"}},
+        {"annotations": {"sandboxsessions.dev/origin": "x"}},
+        {"ownerReferences": [OWNER]},
+        {"ownerReferences": [{**OWNER, "kind": "SandboxWarmPool", "controller": True}]},
+    ],
+    ids=["managed-by", "session", "state", "origin", "owner", "pool"],
+)
+@pytest.mark.parametrize("kind", ["pod", "secret", "networkpolicy"])
+def test_attack_43_no_object_claims_to_be_the_operators(tenant: Try, kind: str, metadata: Object):
+    bodies = {
+        "pod": pod("forged", metadata),
+        "secret": secret("forged-access", metadata),
+        "networkpolicy": policy("forged", {"matchLabels": {"app": "mine"}}, metadata),
+    }
+    create(tenant, bodies[kind], RESERVED)
+    harmless = copy.deepcopy(bodies[kind])
+    for name in metadata:
+        del harmless["metadata"][name]
+    create(tenant, harmless)
+
+
+def test_attack_43_a_clients_pod_needs_and_may_have_its_label(tenant: Try):
+    create(tenant, pod("client", {"labels": {"sandboxsessions.dev/client": "true"}}))
+
+
+@pytest.mark.parametrize(
+    "volume",
+    [
+        {"secret": {"secretName": f"{VICTIM}-tls"}},
+        {"projected": {"sources": [{"secret": {"name": f"{VICTIM}-tls"}}]}},
+    ],
+    ids=["secret", "projected"],
+)
+def test_attack_43_no_other_pod_gets_a_sessions_certificate(tenant: Try, volume: Object):
+    create(tenant, pod("thief", volumes=[{"name": "v", **volume}]), "certificates of sandbox sessions")
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"volumes": [{"name": "v", "hostPath": {"path": "/"}}]},
+        {"hostNetwork": True},
+        {"hostPID": True},
+        {"hostIPC": True},
+        {"container": {"securityContext": {"privileged": True}}},
+        {"container": {"securityContext": {**SECURITY, "capabilities": {"add": ["SYS_ADMIN"]}}}},
+    ],
+    ids=["hostPath", "hostNetwork", "hostPID", "hostIPC", "privileged", "capability"],
+)
+def test_attack_42_no_privileged_pod_beside_sessions(tenant: Try, spec: Object):
+    # The namespace's Pod Security may be the first to say no; the policies hold without it.
+    with pytest.raises(
+        RefusedError, match=r"beside sandbox sessions|violates PodSecurity|disallowed by cluster policy"
+    ):
+        tenant("create", "--dry-run=server", "-f", "-", stdin=pod("strong", **spec))
+
+
+@pytest.mark.parametrize(
+    "selector",
+    [
+        {},
+        {"matchLabels": MANAGED},
+        {"matchLabels": {"sandboxsessions.dev/egress": "none"}},
+        {"matchExpressions": [{"key": "app", "operator": "DoesNotExist"}]},
+        {"matchExpressions": [{"key": "sandboxsessions.dev/session", "operator": "Exists"}]},
+    ],
+    ids=["all", "managed", "egress", "without app", "session"],
+)
+@pytest.mark.parametrize("direction", ["egress", "ingress"])
+def test_attack_43_no_network_policy_widens_what_sessions_reach(tenant: Try, selector: Object, direction: str):
+    create(tenant, policy("wide", selector, **{direction: [{}]}), "widen what sandbox sessions may reach")
+    create(tenant, policy("deny", {}, policyTypes=["Egress"]))
+    create(tenant, policy("mine", {"matchLabels": {"app": "mine"}}, **{direction: [{}]}))
+    others = {"matchExpressions": [{"key": "sandboxsessions.dev/managed-by", "operator": "DoesNotExist"}]}
+    create(tenant, policy("others", others, **{direction: [{}]}))
+
+
+@pytest.mark.parametrize("resource", ["sandboxsessions", "sandboxwarmpools"])
+def test_attack_44_the_operator_alone_writes_a_status(tenant: Try, kubectl: Kubectl, resource: str):
+    kind = {"sandboxsessions": "SandboxSession", "sandboxwarmpools": "SandboxWarmPool"}[resource]
+    body = {"apiVersion": "sandboxsessions.dev/v1alpha1", "kind": kind, "metadata": {"name": "status-victim"}}
+    kubectl.apply({**body, "spec": {"suspended": True} if kind == "SandboxSession" else {"replicas": 0}})
+    try:
+        rule = {"apiGroups": ["sandboxsessions.dev"], "resources": [f"{resource}/status"], "verbs": ["patch", "get"]}
+        role = {"apiVersion": "rbac.authorization.k8s.io/v1", "metadata": {"name": "status"}}
+        kubectl.apply({**role, "kind": "Role", "rules": [rule]})
+        reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "status"}
+        subjects = [{"kind": "ServiceAccount", "name": "tenant", "namespace": NAMESPACE}]
+        kubectl.apply({**role, "kind": "RoleBinding", "roleRef": reference, "subjects": subjects})
+        change = json.dumps({"status": {"observedGeneration": 7}})
+        patch = ("patch", resource, "status-victim", "--subresource=status", "--type=merge", "-p", change)
+        denied(tenant, "alone writes this status", *patch)
+    finally:
+        kubectl.delete(resource, "status-victim")
+
+
+def test_attack_46_the_operators_rights_are_no_wider_than_it_needs(kubectl: Kubectl):
+    """Nothing that would let it take more, and no Secret may be listed."""
+    for verb, resource in (
+        *(("list", "secrets"), ("watch", "secrets"), ("delete", "secrets"), ("create", "pods/exec")),
+        *(("create", "pods/attach"), ("update", "pods/ephemeralcontainers"), ("create", "serviceaccounts/token")),
+        *(("impersonate", "users"), ("escalate", "roles"), ("bind", "clusterroles"), ("get", "configmaps")),
+        *(("create", "deployments"), ("get", "nodes"), ("patch", "namespaces"), ("update", "sandboxtemplates")),
+    ):
+        kind, _, part = resource.partition("/")
+        with pytest.raises(RefusedError):
+            kubectl("auth", "can-i", verb, kind, f"--subresource={part}", f"--as={OPERATOR}", "--quiet")
+    kubectl("auth", "can-i", "get", "secrets", f"--as={OPERATOR}", "--quiet")
