@@ -147,7 +147,6 @@ display({'text/plain': 'raw', 'application/x+json': {b: 2}, 'image/gif': 'R0lGOD
 
 def test_what_display_cannot_show_is_an_error_at_its_line(shared):
     for code, said in {
-        "\ndisplay.html('x'.repeat(4e6))": "display: text/html has 4000000 bytes, at most 3145728",
         "\ndisplay.image('text')": "display.image: not a PNG, JPEG, GIF or WebP",
         "\ndisplay(5, {raw: true})": "display: with raw, the value must be an object",
         "\ndisplay({'text/html': 5}, {raw: true})": "display: text/html must be a string or bytes",
