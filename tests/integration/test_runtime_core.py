@@ -555,7 +555,7 @@ def test_javascript_and_typescript_share_a_context(client):
 
 def test_a_figure_left_open_is_shown_and_closed(client):
     pytest.importorskip("matplotlib")
-    outcome = client.execute("import matplotlib.pyplot as plt\nfig = plt.figure()\nNone")
+    outcome = client.execute("import matplotlib.pyplot as plt\nfig = plt.figure()\nfig.add_axes((0, 0, 1, 1))\nNone")
     parts = dict(outcome.event("result")["parts"])
     assert outcome.body[-parts["image/png"] :].startswith(b"\x89PNG")
     assert client.execute("plt.get_fignums()").body == b"[]"

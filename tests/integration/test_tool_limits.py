@@ -1,6 +1,7 @@
 """Limits of what a model gets, for real: the rest is in a file of the sandbox, and large pictures are scaled there."""
 
 import json
+import re
 
 import pytest
 
@@ -144,4 +145,6 @@ def test_scaling_leaves_no_trace_in_the_models_session(tools):
     before = json.loads(tools.execute_code("import json; print(json.dumps(sorted(globals())))").value)
     tools.execute_code(NOISE.format("n.png"), output_filename="n.png")
     after = json.loads(tools.execute_code("print(json.dumps(sorted(globals())))").value)
-    assert set(after) - set(before) <= {"Image", "os"}
+    sources = {name for name in after if re.fullmatch(r"_i\d+", name)}
+    assert set(after) - set(before) - sources <= {"Image", "os"}
+    assert len(sources - set(before)) == 2, "the model's own cells, and no other"

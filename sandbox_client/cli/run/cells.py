@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 from typing import TYPE_CHECKING, Any, Final
 
+from sandbox_client.cli.run.late_output import Unmarked
 from sandbox_client.cli.run.shown import shown_file, shown_text
 from sandbox_client.models.aggregation import ExecutionFold
 from sandbox_client.models.events import Started
@@ -13,6 +14,7 @@ from sandbox_client.models.results import Result, Status
 
 if TYPE_CHECKING:
     from sandbox_client.cli.output import Printer
+    from sandbox_client.cli.run.late_output import Writer
     from sandbox_client.cli.run.shown import Shown
     from sandbox_client.models.results import Execution
     from sandbox_client.sync.sandbox import Sandbox
@@ -49,7 +51,7 @@ class Cell:
     context: str | None = None
 
 
-def run_cell(printer: Printer, sandbox: Sandbox, cell: Cell) -> Execution:
+def run_cell(printer: Writer, sandbox: Sandbox, cell: Cell) -> Execution:
     """Run a cell to its end. Ctrl-C interrupts it.
 
     Raises:
@@ -78,7 +80,7 @@ def run_cell(printer: Printer, sandbox: Sandbox, cell: Cell) -> Execution:
     return fold.finish()
 
 
-def _write_shown(printer: Printer, result: Result) -> None:
+def _write_shown(printer: Writer, result: Result) -> None:
     if text := shown_text(result):
         printer.write_stdout(text if text.endswith("\n") else f"{text}\n")
 
@@ -99,7 +101,9 @@ def wait_for_rest(printer: Printer, sandbox: Sandbox, cell: Cell, execution: Exe
         return execution
     left = None if cell.timeout is None else max(_MIN_SECONDS, cell.timeout - execution.duration)
     wait = _WAIT_IN_PYTHON if cell.language == "python" else _WAIT_IN_NODE
-    waited = run_cell(printer, sandbox, Cell(wait, cell.language, left))
+    rest = Unmarked(printer)
+    waited = run_cell(rest, sandbox, Cell(wait, cell.language, left))
+    rest.finish()
     if waited.status in (Status.OK, Status.ERROR):
         return execution
     return dataclasses.replace(waited, duration=execution.duration + waited.duration)

@@ -47,6 +47,7 @@ def test_the_list_of_commands_has_the_first_sentence_of_each(name):
 
 IMPORTING = """
 import signal, sys, threading
+signal.signal(signal.SIGINT, signal.default_int_handler)  # the parent may ignore it
 seen = []
 class Finder:
     def find_spec(self, name, *_):
