@@ -42,6 +42,8 @@ _DUMP: Final = re.compile(
 _BUSY: Final = re.compile(
     r"setTimeout|setInterval|sleep|wait\(|Worker|spawn|exec|fork|once\(|http|fetch|\.pipe|signal|kill"
 )
+_LATE: Final = re.compile(r"\[late output of cell \d+\]\n|\[end of late output\]\n")
+"""The marks around what comes after the end of a cell. A file has no end before that."""
 _WAIT: Final = "await new Promise((resolve) => setTimeout(resolve, {})); void 0"
 
 
@@ -168,7 +170,7 @@ class Session:
         milliseconds = 150 if any(_BUSY.search(cell) for cell in cells) else 5
         for cell in [*cells, _WAIT.format(milliseconds)]:
             execution = self._sandbox.run_code(cell, language=language, context=context, timeout=TIMEOUT)
-            stdout, stderr = stdout + execution.stdout, stderr + execution.stderr
+            stdout, stderr = stdout + _LATE.sub("", execution.stdout), stderr + _LATE.sub("", execution.stderr)
             if execution.error is not None:
                 error, status = (execution.error.name, execution.error.value), 1
                 if error[0] == "ProcessExit":
