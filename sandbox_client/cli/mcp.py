@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Final, Literal
 import click
 
 from sandbox_client.cli.options import Target, with_session_options, with_target
+from sandbox_client.cli.run.limits import with_limits
 from sandbox_client.errors import SessionFailed
 from sandbox_proto.extras import install_command
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from sandbox_client.cli.run.limits import Limits
     from sandbox_client.sandbox import AsyncSandbox
 
 _LOCAL: Final = "local session: code runs on this machine as your user, without isolation"
@@ -34,15 +36,9 @@ Examples:
 @click.option(
     "--http", metavar="HOST:PORT", help="Serve streamable HTTP, on loopback, instead of stdio. Port 0: any free port."
 )
-@click.option(
-    "--timeout",
-    type=click.FloatRange(min=0, min_open=True),
-    help="Time limit of a call in a local session, in seconds. Default: 300.",
-)
-@click.option(
-    "--memory",
-    metavar="SIZE",
-    help="Memory of a local session, such as 2Gi. Default: half of what is available, at most 4Gi.",
+@with_limits(
+    "Time limit of a call in a local session, in seconds. Default: 300.",
+    memory_default="half of what is available, at most 4Gi",
 )
 @click.option(
     "--max-text",
@@ -67,8 +63,7 @@ def mcp(
     target: Target,
     keep_variables: bool,  # noqa: FBT001 - click passes it by name
     http: str | None,
-    timeout: float | None,
-    memory: str | None,
+    limits: Limits,
     max_text: int | None,
     max_image_edge: int | None,
     on_cancel: Literal["interrupt", "detach"],
@@ -94,11 +89,10 @@ def mcp(
     write = target.printer.write_stderr
     opener: Callable[[], Awaitable[AsyncSandbox]]
     if session:
-        for name, value in (("timeout", timeout), ("memory", memory)):
-            if value is not None:
-                raise click.UsageError(
-                    f"--{name} cannot be given with --session: the session's template and spec decide this"
-                )
+        for option in limits.given():
+            raise click.UsageError(
+                f"{option} cannot be given with --session: the session's template and spec decide this"
+            )
         opener = cluster_sessions(session, target.cluster, keep_variables=keep_variables)
     else:
         opener = local_sessions(
@@ -106,8 +100,7 @@ def mcp(
             workspace=workspace,
             egress=egress,
             keep_variables=keep_variables,
-            execution_timeout=timeout,
-            memory_limit=memory,
+            **limits.for_session(None),
         )
     tools = SandboxTools(
         opener,

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import socket
+import subprocess
 import sys
 from pathlib import Path
 
@@ -45,6 +46,25 @@ async def test_each_configuration_of_the_page_starts_a_server(server):
         assert len(tools) == 7
         assert [text for option, text in facts.items() if option in server["args"] and text not in described] == []
         assert text_of(await client.call("execute_code", code="print(6 * 7)")) == "42\n"
+
+
+async def test_variables_and_the_size_of_files_are_options_of_the_server():
+    words = ["mcp", "--env", "GREETING=hello=you", "--file-size", "1Mi"]
+    async with RawClient.start(sys.executable, "-m", "sandbox_client", *words) as client:
+        code = "import os; print(os.environ['GREETING'])"
+        assert text_of(await client.call("execute_code", code=code)) == "hello=you\n"
+        failed = await client.call("execute_code", code="open('big', 'wb').write(bytes(2 << 20))")
+        assert "File too large" in text_of(failed)
+
+
+@pytest.mark.parametrize(
+    "words", [["--env", "A=b"], ["--file-size", "1Mi"], ["--memory", "1Gi"], ["--timeout", "5"]], ids=lambda w: w[0]
+)
+def test_limits_are_refused_by_name_beside_a_session(words):
+    command = [sys.executable, "-m", "sandbox_client", "mcp", "--session", "one", *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    assert done.returncode == 2
+    assert f"{words[0]} cannot be given with --session" in done.stderr
 
 
 async def test_a_missing_network_is_named_in_cells_and_commands():

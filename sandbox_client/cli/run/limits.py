@@ -1,4 +1,4 @@
-"""The options of `run` and `exec` that set limits and variables: of a local session, or of the code alone."""
+"""The options of `run`, `exec` and `mcp` that set limits and variables: of a local session, or of the code alone."""
 
 from __future__ import annotations
 
@@ -30,6 +30,11 @@ class Limits:
     file_size: str | None
     env: Mapping[str, str]
 
+    def given(self) -> list[str]:
+        """Return the options that were given."""
+        values = {"--timeout": self.timeout, "--memory": self.memory, "--file-size": self.file_size}
+        return [option for option, value in values.items() if value is not None] + ["--env"] * bool(self.env)
+
     def for_session(self, name: str | None) -> dict[str, Any]:
         """Return the options of the local session that a command starts, or nothing if it names a session.
 
@@ -52,11 +57,14 @@ class Limits:
         return {option: value for option, value in given.items() if value is not None}
 
 
-def with_limits(timeout_help: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def with_limits(
+    timeout_help: str, *, memory_default: str = "three quarters of the machine's"
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Add the options and pass them as `limits`.
 
     Args:
         timeout_help: The help of --timeout.
+        memory_default: How much memory a session has without --memory.
     """
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -64,7 +72,7 @@ def with_limits(timeout_help: str) -> Callable[[Callable[..., Any]], Callable[..
         @click.option(
             "--memory",
             metavar="SIZE",
-            help="Memory of a local session, such as 2Gi. Default: three quarters of the machine's.",
+            help=f"Memory of a local session, such as 2Gi. Default: {memory_default}.",
         )
         @click.option(
             "--file-size", metavar="SIZE", help="Largest file of a local session, such as 500Mi. Default: 5Gi."

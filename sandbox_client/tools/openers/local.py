@@ -63,6 +63,8 @@ def local_sessions(
     egress: Literal["public", "none"] = "public",
     execution_timeout: float | None = None,
     memory_limit: int | str | None = None,
+    file_size_limit: int | str | None = None,
+    env: Mapping[str, str] | None = None,
     sync: Literal["manual", "on_change"] = "manual",
     keep_variables: bool = False,
 ) -> LocalSessions:
@@ -72,9 +74,9 @@ def local_sessions(
     of the memory that is available now, and at most 4 GiB, so that the machine stays usable.
 
     Raises:
-        InvalidArgument: `memory_limit` is neither a number of bytes nor a quantity such as `2Gi`.
+        InvalidArgument: `memory_limit` or `file_size_limit` is neither a number of bytes nor a quantity such as `2Gi`.
     """
-    options = {
+    options: dict[str, Any] = {
         "memory_limit": read_size(memory_limit, "memory_limit") or default_memory(),
         "workspace": workspace,
         "egress": egress,
@@ -82,6 +84,10 @@ def local_sessions(
         "sync": sync,
         "keep_variables": keep_variables,
     }
+    if (file_size := read_size(file_size_limit, "file_size_limit")) is not None:
+        options["file_size_limit"] = file_size
+    if env is not None:
+        options["env"] = env
     return LocalSessions(store, options)
 
 
