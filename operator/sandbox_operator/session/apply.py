@@ -101,13 +101,10 @@ class Applier:
                 await self._create_tls_secret(observation)
             case model.CreatePod():
                 await self._create_pod(observation, action)
-                return True
             case model.AdoptPod():
                 await self._adopt_pod(observation.session.metadata.namespace, action)
-                return True
             case model.ClaimPod():
                 await self._claim_pod(key, observation, action)
-                return True
             case model.EnsureAccessSecret():
                 await self._parts.binder.ensure_access(observation.session, action)
             case model.BindAgent():
@@ -128,7 +125,8 @@ class Applier:
                 self._parts.recorder.record(observation.session, action.reason, action.message, warning=action.warning)
             case _:
                 assert_never(action)
-        return False
+        # The answers may tell already that the pod runs. The store then has that version, and no event reports it.
+        return isinstance(action, model.CreatePod | model.AdoptPod | model.ClaimPod)
 
     async def _create_tls_secret(self, observation: Observation) -> None:
         session = observation.session
@@ -145,10 +143,6 @@ class Applier:
             await self._parts.api.patch(SECRETS, namespace, name, {"data": body["data"]})
 
     async def _create_pod(self, observation: Observation, action: model.CreatePod) -> None:
-        """Create the session's pod and sign it. The session must be observed again.
-
-        The answers may tell already that the pod runs. The store then has that version, and no event reports it.
-        """
         request = PodRequest(
             observation.session,
             _template(observation),
