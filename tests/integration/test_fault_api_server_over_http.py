@@ -75,6 +75,7 @@ async def test_fault_11_the_api_server_restarts_at_each_write_of_a_start_and_of_
         ("PATCH", "networkpolicies"),
         ("POST", "secrets"),
         ("POST", "pods"),
+        ("PATCH", "pods"),
         ("PATCH", "sandboxsessions"),
         ("DELETE", "pods"),
     }

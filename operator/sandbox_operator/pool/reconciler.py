@@ -175,8 +175,12 @@ class PoolReconciler:
         if patch:
             body = {"metadata": {"uid": pool.metadata.uid}, "status": patch}
             try:
-                self._store.put(POOLS, await self._api.patch(POOLS, key[1], key[2], body, subresource="status"))
+                answer = await self._api.patch(POOLS, key[1], key[2], body, subresource="status")
             except NotFoundError:
                 return
+            self._store.put(POOLS, answer)
+            if answer["metadata"].get("generation", pool.metadata.generation) != pool.metadata.generation:
+                # The user has changed the pool meanwhile. The store has that version now: its event tells nothing new.
+                self._requeue(key, 0.0)
         if plan.requeue_at:
             self._requeue(key, max(0.0, (plan.requeue_at - self._clock()).total_seconds()))

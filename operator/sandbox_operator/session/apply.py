@@ -100,12 +100,11 @@ class Applier:
             case model.CreateTlsSecret():
                 await self._create_tls_secret(observation)
             case model.CreatePod():
-                return await self._create_pod(observation, action)
+                await self._create_pod(observation, action)
             case model.AdoptPod():
                 await self._adopt_pod(observation.session.metadata.namespace, action)
             case model.ClaimPod():
                 await self._claim_pod(key, observation, action)
-                return True
             case model.EnsureAccessSecret():
                 await self._parts.binder.ensure_access(observation.session, action)
             case model.BindAgent():
@@ -126,7 +125,8 @@ class Applier:
                 self._parts.recorder.record(observation.session, action.reason, action.message, warning=action.warning)
             case _:
                 assert_never(action)
-        return False
+        # The answers may tell already that the pod runs. The store then has that version, and no event reports it.
+        return isinstance(action, model.CreatePod | model.AdoptPod | model.ClaimPod)
 
     async def _create_tls_secret(self, observation: Observation) -> None:
         session = observation.session
@@ -142,7 +142,7 @@ class Applier:
             await self._require_own_secret(observation, name)
             await self._parts.api.patch(SECRETS, namespace, name, {"data": body["data"]})
 
-    async def _create_pod(self, observation: Observation, action: model.CreatePod) -> bool:
+    async def _create_pod(self, observation: Observation, action: model.CreatePod) -> None:
         request = PodRequest(
             observation.session,
             _template(observation),
@@ -155,15 +155,12 @@ class Applier:
         try:
             pod = await self._parts.api.create(PODS, namespace, body)
         except AlreadyExistsError:
-            # It is ours from before a crash, our previous pod that is still ending, or another owner's. Observe again.
-            pod = await self._parts.api.get(PODS, namespace, name)
-            self._parts.store.put(PODS, pod)
-            is_ours = controller_uid(pod) == observation.session.metadata.uid
-            return not is_ours or not self._parts.origins.is_own_pod(pod)
+            # It is ours from before a crash, our previous pod that is still ending, or another owner's.
+            self._parts.store.put(PODS, await self._parts.api.get(PODS, namespace, name))
         except (ForbiddenError, InvalidError) as error:
             raise Blocked("PodRefused", str(error), retry_after=15) from error
-        await self._sign_pod(pod)
-        return False
+        else:
+            await self._sign_pod(pod)
 
     async def _sign_pod(self, pod: Mapping[str, Any]) -> None:
         """Prove that the operator created a pod. The proof contains the uid, which the API server has just chosen."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sandbox_operator.api.models import Session, parse
 from sandbox_operator.api.values import parse_time
 from sandbox_operator.errors import Blocked, NotFoundError, SpecError
-from sandbox_operator.kube.resources import SESSIONS
+from sandbox_operator.kube.resources import PODS, SESSIONS
 from sandbox_operator.session import model
 from sandbox_operator.session.observe import find_session
 from sandbox_operator.session.plan.backoff import refuse
@@ -164,6 +164,10 @@ class SessionReconciler:
         seconds = choose_interval(self._store.count(SESSIONS)) * random.uniform(0.75, 1.25)  # noqa: S311 - not a secret
         if plan.requeue_at:
             seconds = max(0.0, min(seconds, (plan.requeue_at - self._clock()).total_seconds()))
+        deleted = [action.name for action in plan.actions if isinstance(action, model.DeletePod)]
+        if any(self._store.get(PODS, (key[1], name)) is None for name in deleted):
+            # The pod is gone already. The event of its deletion finds nothing to remove, and so enqueues nothing.
+            seconds = 0.0
         self._requeue(key, seconds)
         return source
 
@@ -191,6 +195,9 @@ class SessionReconciler:
             self._store.mark_deleted(SESSIONS, (key[1], key[2]), metadata.uid)
             return
         self._store.put(SESSIONS, answer)
+        if answer["metadata"].get("generation", metadata.generation) != metadata.generation:
+            # The user has changed the session meanwhile. The store has that version now: its event tells nothing new.
+            self._requeue(key, 0.0)
 
     async def _refuse(self, key: Key, raw: Mapping[str, Any], error: SpecError) -> None:
         """Mark a session as Failed because it cannot be parsed. It was stored under an older CRD."""
