@@ -20,7 +20,7 @@ def adapted(platform: Platform, namespace: str) -> list[dict[str, Any]]:
     """The manifest for a cluster without a registry, without a provisioner of volumes and without DNS."""
     objects = list(yaml.safe_load_all((INSTALL / "minio.yaml").read_text()))
     for each in objects:
-        if each["kind"] == "NetworkPolicy":
+        if each["kind"] == "NetworkPolicy" and each["metadata"]["namespace"] == "default":
             each["metadata"]["namespace"] = namespace
         if each["kind"] == "Deployment":
             spec = each["spec"]["template"]["spec"]
@@ -56,7 +56,8 @@ def minio(own_node: Platform, system: Kubectl, kubectl: Kubectl) -> Iterator[Non
     )  # fmt: skip
     yield
     kubectl.within("minio").delete("namespace", "minio")
-    kubectl.delete("networkpolicy", "sandbox-storage")
+    for each in (kubectl, system):
+        each.delete("networkpolicy", "sandbox-storage")
     install(own_node)
     poll("both replicas are ready", lambda: replicas_ready(system) >= 2, timeout=90)
 
