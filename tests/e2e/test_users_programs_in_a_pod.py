@@ -14,6 +14,10 @@ from tests.integration import test_fonts, test_odd_file_names, test_output_order
 LOCAL_ONLY = {
     "test_the_command_names_what_it_did_not_copy_and_exits_with_1",
     "test_streams_and_handlers_of_an_earlier_cell_keep_the_order_too",
+    # The slim image has no joblib, and it has the font that these hide or replace.
+    "test_loky_and_joblib_run_what_cells_define",
+    "test_a_font_that_the_code_names_and_that_is_missing_is_mentioned_once",
+    "test_characters_that_no_font_has_are_named_in_one_line_that_says_what_to_do",
 }
 
 
