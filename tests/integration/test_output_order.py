@@ -77,8 +77,7 @@ PROGRAMS = [
     ),
     (
         "subprocess that lives while Python prints",
-        "p = subprocess.Popen(['cat'], stdin=-1, bufsize=0)\nfor i in (1, 3):\n    print(i); time.sleep(0.7 * (i > 1))\n"
-        "    p.stdin.write(b'%d\\n' % (i + 1)); time.sleep(0.2)\np.communicate(); print(5)",
+        "p = subprocess.Popen(['cat'], stdin=-1, bufsize=0)\nfor i in (1, 3):\n    print(i); time.sleep(0.7 * (i > 1))\n    p.stdin.write(b'%d\\n' % (i + 1)); time.sleep(0.2)\np.communicate(); print(5)",
         "12345",
         "",
     ),
