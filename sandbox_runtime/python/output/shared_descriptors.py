@@ -124,7 +124,7 @@ def _is_own_library(name: Any) -> bool:
 
 
 def has_children() -> bool:
-    """Return True if the process has children, also ended ones that nobody has waited for."""
+    """Return True if the process has children, also ended ones that it has not waited for."""
     try:
         waitid(P_ALL, 0, WEXITED | WNOHANG | WNOWAIT)
     except ChildProcessError:
