@@ -4,17 +4,9 @@
 'use strict';
 
 const { inspect } = require('node:util');
-const {
-  Array,
-  ArrayBuffer,
-  Buffer,
-  JSON,
-  Number,
-  Object,
-  Symbol,
-  TypeError,
-  Uint8Array,
-} = require('./globals.cjs');
+const { isArrayBuffer, isUint8Array } = require('node:util/types');
+const { decode, encode, join, viewOf } = require('./bytes.cjs');
+const { JSON, Object: UsersObject, TypeError } = require('./globals.cjs');
 
 const MAX_TEXT = 1 << 20;
 const MAX_BUNDLE = 3 << 20; // fits into a message of the agent and into the ring
@@ -38,7 +30,7 @@ function buildBundle(value) {
   if (own) return encodeBundle(own, value);
   const parts = [['text/plain', textOf(value)]];
   const image = imageType(value);
-  if (image) return withinLimit([...parts, [image, asBytes(value)]]);
+  if (image) return withinLimit([...parts, [image, viewOf(value)]]);
   const json = plainJson(value);
   return json ? [...parts, ['application/json', json]] : parts;
 }
@@ -56,13 +48,13 @@ function encodeBundle(bundle, value = undefined) {
 }
 
 function encodePart(type, content) {
-  if (isBytes(content)) return asBytes(content);
+  if (isBytes(content)) return viewOf(content);
   if (typeof content === 'string') {
     const isBase64 = /^(image\/(?!svg)|application\/pdf$)/.test(type);
-    return Buffer.from(content, isBase64 ? 'base64' : 'utf8');
+    return encode(content, isBase64 ? 'base64' : 'utf8');
   }
   if (!/[/+]json$/.test(type)) throw new TypeError(`display: ${type} must be a string or bytes`);
-  return Buffer.from(JSON.stringify(content));
+  return encode(JSON.stringify(content));
 }
 
 /** Leaves out the parts that do not fit, and names them in the text, as the agent does. */
@@ -81,7 +73,7 @@ function withinLimit(parts) {
   }
   if (!notes.length) return kept;
   const text = kept.find(([type]) => type === 'text/plain');
-  const noted = Buffer.from((text ? [`${text[1]}`, ...notes] : notes).join('\n'));
+  const noted = encode((text ? [decode(text[1]), ...notes] : notes).join('\n'));
   return [['text/plain', noted], ...kept.filter((part) => part !== text)];
 }
 
@@ -95,35 +87,55 @@ function ownBundle(value) {
 /** Returns the MIME type of a picture, from its first bytes, or null. */
 function imageType(value) {
   if (!isBytes(value)) return null;
-  const start = asBytes(value).subarray(0, 12);
-  if (start.toString('latin1', 0, 4) === 'RIFF' && start.toString('latin1', 8, 12) === 'WEBP') return 'image/webp';
-  const hex = start.toString('hex');
+  const start = Array.from(viewOf(value).subarray(0, 12), (byte) => byte.toString(16).padStart(2, '0'));
+  const hex = start.join('');
+  if (hex.startsWith('52494646') && hex.endsWith('57454250')) return 'image/webp'; // RIFF and, at 8, WEBP
   return IMAGE_STARTS.find(([, begin]) => hex.startsWith(begin))?.[0] ?? null;
 }
 
 function isBytes(value) {
-  return value instanceof Uint8Array || value instanceof ArrayBuffer;
-}
-
-function asBytes(value) {
-  return value instanceof ArrayBuffer ? Buffer.from(value) : Buffer.from(value.buffer, value.byteOffset, value.byteLength);
+  return isUint8Array(value) || isArrayBuffer(value);
 }
 
 function textOf(value) {
-  const bytes = Buffer.from(inspect(value, { depth: 4, colors: false }));
+  const bytes = encode(inspected(value));
   if (bytes.length <= MAX_TEXT) return bytes;
   let end = MAX_TEXT;
   while ((bytes[end] & 0xc0) === 0x80) end -= 1; // not inside a character
   const mark = `\n... (${bytes.length - end} of ${bytes.length} bytes left out: write the value to a file)`;
-  return Buffer.concat([bytes.subarray(0, end), Buffer.from(mark)]);
+  return join([bytes.subarray(0, end), encode(mark)]);
 }
 
-/** Returns the JSON of a value that JSON preserves. Returns null for other values, and if the JSON is too large. */
+/** Returns Node's text of a value. Node cannot make one if user code has replaced methods that inspect needs. */
+function inspected(value) {
+  const options = { depth: 4, colors: false };
+  try {
+    return inspect(value, options);
+  } catch (error) {
+    if (isInspectable(value, options)) throw error; // of the value's own method
+    const json = plainJson(value);
+    return json ? decode(json) : `[${value === null ? 'null' : typeof value}]`;
+  }
+}
+
+function isInspectable(value, options) {
+  try {
+    inspect(value, { ...options, customInspect: false });
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Returns the JSON of a value that JSON preserves. Returns null for other values, and if it is too large or fails. */
 function plainJson(value) {
-  const budget = { nodes: MAX_JSON_NODES };
-  if (!isPlain(value, budget, MAX_JSON_DEPTH)) return null;
-  const bytes = Buffer.from(JSON.stringify(value));
-  return bytes.length <= MAX_TEXT ? bytes : null;
+  try {
+    if (!isPlain(value, { nodes: MAX_JSON_NODES }, MAX_JSON_DEPTH)) return null;
+    const bytes = encode(JSON.stringify(value));
+    return bytes.length <= MAX_TEXT ? bytes : null;
+  } catch {
+    return null; // a getter of the value, or a `toJSON` that user code gave to all objects
+  }
 }
 
 function isPlain(value, budget, depth) {
@@ -139,7 +151,7 @@ function isPlain(value, budget, depth) {
     return true;
   }
   const prototype = Object.getPrototypeOf(value);
-  if (prototype !== null && prototype !== Object.prototype) return false;
+  if (prototype !== null && prototype !== UsersObject.prototype) return false;
   if (Object.getOwnPropertySymbols(value).length) return false;
   return Object.keys(value).every((key) => isPlain(value[key], budget, depth - 1));
 }

@@ -18,7 +18,7 @@ const TYPESCRIPT_DELAY_MILLISECONDS = 20;
 
 class Control {
   #socket;
-  #main = new MainThread(parentPort);
+  #main = new MainThread(parentPort, workerData.traces);
   #runner;
   #cells = new Map(); // by channel: the cells that have not ended, in order of arrival
   #incoming = new Map(); // by channel: the cells whose code is incomplete

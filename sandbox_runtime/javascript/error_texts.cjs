@@ -5,7 +5,8 @@
 'use strict';
 
 const { inspect } = require('node:util');
-const { Array, Error, String } = require('./globals.cjs');
+const { isNativeError } = require('node:util/types');
+const { local } = require('./bytes.cjs');
 
 const MAX_STACK = 60 << 10; // with a note on the rest, what the agent passes on
 const MAX_CAUSES = 5;
@@ -24,7 +25,7 @@ function describeError(thrown) {
 }
 
 function isError(thrown) {
-  return thrown instanceof Error || (typeof thrown?.stack === 'string' && typeof thrown?.message === 'string');
+  return isNativeError(thrown) || (typeof thrown?.stack === 'string' && typeof thrown?.message === 'string');
 }
 
 function nameOf(thrown) {
@@ -40,14 +41,23 @@ function beginning(text) {
   return `${text.slice(0, MAX_STACK)}... (${text.length - MAX_STACK} of ${text.length} characters left out)`;
 }
 
+/** Returns an error's stack, or its message if the user's formatter of stacks throws. */
+function ownStack(error) {
+  try {
+    return String(error.stack);
+  } catch {
+    return `${String(error.name)}: ${String(error.message)}`;
+  }
+}
+
 function stackOf(error) {
   let text = '';
   let label = '';
   for (let depth = 0, current = error; depth < MAX_CAUSES && current !== undefined; depth += 1) {
-    text += `${label}${isError(current) ? current.stack : shortText(current)}\n`;
+    text += `${label}${isError(current) ? ownStack(current) : shortText(current)}\n`;
     const inner = Array.isArray(current?.errors) ? current.errors : [];
-    for (const each of inner.slice(0, MAX_CAUSES)) {
-      text += `[errors]: ${isError(each) ? each.stack : shortText(each)}\n`;
+    for (const each of local(inner, MAX_CAUSES)) {
+      text += `[errors]: ${isError(each) ? ownStack(each) : shortText(each)}\n`;
     }
     if (inner.length > MAX_CAUSES) text += `[errors]: ${inner.length - MAX_CAUSES} more\n`;
     current = current?.cause;

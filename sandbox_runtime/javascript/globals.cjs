@@ -1,6 +1,7 @@
 /**
  * The engine's and Node's globals, as they are before user code runs. A cell may declare a function named `process`, or
- * replace `JSON.stringify`: modules that run on the main thread take these names from here.
+ * replace `JSON.stringify`: modules that run on the main thread take these names from here. Those in the realm of the
+ * runtime (realm.cjs) do so for what Node has, and for what user code sees: the errors that it catches, its prototypes.
  */
 'use strict';
 
@@ -37,6 +38,8 @@ module.exports = Object.freeze({
   String,
   Symbol,
   SyntaxError,
+  TextDecoder,
+  TextEncoder,
   TypeError,
   URL,
   Uint8Array,

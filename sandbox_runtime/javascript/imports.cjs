@@ -8,9 +8,15 @@ const fs = require('node:fs');
 const Module = require('node:module');
 const path = require('node:path');
 const { pathToFileURL } = require('node:url');
+const { isNativeError } = require('node:util/types');
 const vm = require('node:vm');
-const { Boolean, Error, Map, Object, Set, String, SyntaxError, URL, process } = require('./globals.cjs');
+const { Error, SyntaxError, URL, process } = require('./globals.cjs');
+const { local } = require('./bytes.cjs');
 const { existing } = require('./module_hooks.cjs');
+const { settle } = require('./user_side.cjs');
+
+const { captureStackTrace } = Error;
+const { cwd } = process;
 
 const importers = new Map();
 /** The modification time that each file had when it was first imported, by resolved path. */
@@ -20,11 +26,12 @@ const firstImported = new Map();
 function importerOf(base) {
   let importer = importers.get(base);
   if (!importer) {
-    const script = new vm.Script('(specifier, options) => import(specifier, options)', {
+    const load = vm.compileFunction('return import(specifier, options)', ['specifier', 'options'], {
       filename: path.join(base, 'cell.js'),
       importModuleDynamically: vm.constants.USE_MAIN_CONTEXT_DEFAULT_LOADER,
     });
-    importers.set(base, (importer = script.runInThisContext()));
+    importer = (...given) => new Promise((resolve, reject) => settle(load(...given), resolve, reject));
+    importers.set(base, importer);
   }
   return importer;
 }
@@ -50,11 +57,11 @@ async function importModule(specifier, options, names = []) {
 
 /** Gives a loader error, which has no frame of user code, the frames of the importing cell. */
 function withPlace(error) {
-  if (!(error instanceof Error) || !String(error.code).startsWith('ERR_')) return error;
+  if (!isNativeError(error) || !String(error.code).startsWith('ERR_')) return error;
   const { stack } = error;
   if (/^ +at (?!.*\bnode:)/m.test(stack)) return error;
   error.message = error.message.replace(/ imported from .*[/\\]cell\.js$/, '');
-  Error.captureStackTrace(error, importModule);
+  captureStackTrace(error, importModule);
   // The loader puts the position of a syntax error before the error's own lines.
   const [place] = stack.split(`\n${error.name} [${error.code}]`, 1);
   if (place !== stack) error.stack = `${place}\n${error.stack}`;
@@ -77,7 +84,7 @@ function importFile(specifier, options) {
   const url = specifier.startsWith('file:') ? new URL(specifier) : fileUrl(specifier);
   // Endings that TypeScript and bundlers add.
   const isJson = !options && url.pathname.endsWith('.json');
-  return importerOf(process.cwd())(url.href, isJson ? { with: { type: 'json' } } : options);
+  return importerOf(cwd())(url.href, isJson ? { with: { type: 'json' } } : options);
 }
 
 function fileUrl(specifier) {
@@ -93,7 +100,7 @@ function fileUrl(specifier) {
   // The loader caches modules by URL, so a file that was edited since gets a new URL.
   if (!firstImported.has(file)) firstImported.set(file, changed);
   else if (firstImported.get(file) !== changed) {
-    delete require.cache[file];
+    delete Module._cache[file];
     url.searchParams.set('modified', changed);
   }
   return url;
@@ -101,7 +108,7 @@ function fileUrl(specifier) {
 
 async function importPackage(specifier, options) {
   try {
-    return await importerOf(process.cwd())(specifier, options);
+    return await importerOf(cwd())(specifier, options);
   } catch (error) {
     const isMissing = error?.code === 'ERR_MODULE_NOT_FOUND' && error.message.includes(`'${packageOf(specifier)}'`);
     if (!isMissing) throw error;
@@ -130,7 +137,7 @@ function packageOf(specifier) {
 
 /** Returns a `require` that always resolves from the current working directory. */
 function createCellRequire(mainModule) {
-  const current = () => Module.createRequire(path.join(process.cwd(), 'cell.js'));
+  const current = () => Module.createRequire(path.join(cwd(), 'cell.js'));
   const cellRequire = (specifier) => {
     const own = current();
     forgetIfEdited(own, specifier);
@@ -143,8 +150,8 @@ function createCellRequire(mainModule) {
   cellRequire.resolve = Object.assign((...given) => current().resolve(...given), {
     paths: (specifier) => current().resolve.paths(specifier),
   });
-  cellRequire.cache = require.cache;
-  cellRequire.extensions = require.extensions;
+  cellRequire.cache = Module._cache;
+  cellRequire.extensions = Module._extensions;
   cellRequire.main = mainModule; // so that `require.main === module` is true in a cell
   return cellRequire;
 }
@@ -164,20 +171,20 @@ function forgetIfEdited(own, specifier) {
 }
 
 function rememberLoaded() {
-  for (const file of Object.keys(require.cache)) {
+  for (const file of Object.keys(Module._cache)) {
     if (!requiredAt.has(file) && !file.includes('/node_modules/')) requiredAt.set(file, modifiedAt(file));
   }
 }
 
 /** Returns true if a module, or one that it requires, was edited. */
 function forget(file, seen) {
-  const loaded = require.cache[file];
+  const loaded = Module._cache[file];
   if (!loaded || seen.has(file) || file.includes('/node_modules/')) return false;
   seen.add(file);
   const isEdited = requiredAt.has(file) && requiredAt.get(file) !== modifiedAt(file);
-  const isStale = loaded.children.map((child) => forget(child.filename, seen)).includes(true) || isEdited;
+  const isStale = local(loaded.children).map((child) => forget(child.filename, seen)).includes(true) || isEdited;
   if (isStale) {
-    delete require.cache[file];
+    delete Module._cache[file];
     requiredAt.delete(file);
   }
   return isStale;

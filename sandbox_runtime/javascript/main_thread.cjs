@@ -18,11 +18,14 @@ class MainThread {
   #waiting = new Map();
   #termination = null;
 
-  /** @param {import('node:worker_threads').MessagePort} port  answered by main.cjs */
-  constructor(port) {
+  /**
+   * @param {import('node:worker_threads').MessagePort} port  read by interpreter.cjs
+   * @param {import('node:worker_threads').MessagePort} answers  written by it
+   */
+  constructor(port, answers) {
     this.#port = port;
     this.#session.connectToMainThread();
-    port.on('message', ({ id }) => {
+    answers.on('message', ({ id }) => {
       this.#waiting.get(id)?.();
       this.#waiting.delete(id);
     });

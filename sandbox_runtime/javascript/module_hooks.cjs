@@ -8,7 +8,8 @@ const fs = require('node:fs');
 const Module = require('node:module');
 const path = require('node:path');
 const { fileURLToPath, pathToFileURL } = require('node:url');
-const { Buffer, Set, SyntaxError, String, URL } = require('./globals.cjs');
+const { base64 } = require('./bytes.cjs');
+const { SyntaxError, URL } = require('./globals.cjs');
 
 const ENDINGS = ['', '.ts', '.tsx', '.mts', '.js', '.jsx', '.mjs', '.cjs', '.cts', '.json'];
 /** Endings of TypeScript's output, which its sources import, with those of the sources. */
@@ -67,7 +68,7 @@ function translate(compiler, url, ending, source) {
   const feature = ending.endsWith('x') ? `JSX elements (${file})` : `Decorators (${file})`;
   try {
     const { code, map } = compiler.compile({ source, extension: ending, folder: path.dirname(file), feature, module });
-    const comment = `//# sourceMappingURL=data:application/json;base64,${Buffer.from(map).toString('base64')}`;
+    const comment = `//# sourceMappingURL=data:application/json;base64,${base64(map)}`;
     return { format: isCommon ? 'commonjs' : 'module', source: `${code}\n${comment}`, shortCircuit: true };
   } catch (error) {
     if (typeof error.line !== 'number') throw error;

@@ -8,8 +8,25 @@ const { AsyncLocalStorage } = require('node:async_hooks');
 
 const storage = new AsyncLocalStorage();
 // User code may replace the methods.
-const enter = storage.enterWith.bind(storage);
-const current = storage.getStore.bind(storage);
+const enterWith = storage.enterWith.bind(storage);
+const getStore = storage.getStore.bind(storage);
+
+/** Makes what is called from here belong to the cell. Node keeps that in a Map, whose methods user code may replace. */
+function enter(number) {
+  try {
+    enterWith(number);
+  } catch {
+    // The output of this cell is then never late.
+  }
+}
+
+function current() {
+  try {
+    return getStore();
+  } catch {
+    return undefined;
+  }
+}
 
 class Origins {
   #ring;

@@ -5,8 +5,11 @@
 
 const { Console } = require('node:console');
 const { Writable } = require('node:stream');
-const { ArrayBuffer, Buffer, Object, TypeError, Uint8Array, console, process } = require('./globals.cjs');
+const { encode, viewOf } = require('./bytes.cjs');
+const { TypeError, console, process } = require('./globals.cjs');
 const { Kind } = require('./ring.cjs');
+
+const { nextTick } = process;
 
 /**
  * Writes immediately and keeps no state. An ordinary Writable would wait forever for the callback of a terminated write, and
@@ -36,8 +39,9 @@ class OutputStream extends Writable {
     }
     const late = this.#origins.lateCell();
     if (late) this.#ring.writeLate(late, this.#kind, asBytes(chunk, encoding));
+    else if (typeof chunk === 'string' && encoding === undefined) this.#ring.writeText(this.#kind, chunk);
     else this.#ring.write(this.#kind, asBytes(chunk, encoding));
-    if (typeof callback === 'function') process.nextTick(callback);
+    if (typeof callback === 'function') nextTick(callback);
     return true;
   }
 
@@ -46,7 +50,7 @@ class OutputStream extends Writable {
     if (typeof chunk === 'function') [chunk, callback] = [undefined, chunk];
     else if (typeof encoding === 'function') [encoding, callback] = [undefined, encoding];
     if (chunk !== undefined && chunk !== null) this.write(chunk, encoding);
-    process.nextTick(() => {
+    nextTick(() => {
       this.emit('finish'); // a pipeline into this stream waits for it
       if (typeof callback === 'function') callback();
     });
@@ -59,8 +63,7 @@ class OutputStream extends Writable {
 }
 
 function asBytes(chunk, encoding) {
-  if (typeof chunk === 'string') return Buffer.from(chunk, encoding);
-  return new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.byteLength);
+  return typeof chunk === 'string' ? encode(chunk, encoding) : viewOf(chunk);
 }
 
 /** Installs the streams in `process`, and a `console` on top of them. */

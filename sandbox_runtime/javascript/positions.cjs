@@ -5,7 +5,7 @@
 'use strict';
 
 const { SourceMap } = require('node:module');
-const { JSON, Math } = require('./globals.cjs');
+const { local } = require('./bytes.cjs');
 
 /** Returns the offsets at which the lines of a text start. */
 function lineStarts(text) {
@@ -19,13 +19,14 @@ function lineStarts(text) {
  * @returns {(line: number, column: number) => {line: number, column: number}}  line from 1, column from 0
  */
 function createLocator(maps) {
-  const steps = maps.map((map) => (map.sourceMap ? transformStep(map) : (line, column) => editStep(map, line, column)));
+  const steps = local(maps).map((map) => (map.sourceMap ? transformStep(map) : (line, column) => editStep(map, line, column)));
   return (line, column) => steps.reduce((position, step) => step(position.line, position.column), { line, column });
 }
 
 function editStep({ pieces, edited, original }, line, column) {
   const offset = edited[Math.min(Math.max(line, 1), edited.length) - 1] + column;
-  const [start, source, isInserted] = pieces[lastUpTo(pieces, (piece) => piece[0], offset)];
+  // Lists from the other thread have the user's prototypes.
+  const { 0: start, 1: source, 2: isInserted } = pieces[lastUpTo(pieces, (piece) => piece[0], offset)];
   const found = isInserted ? source : source + offset - start;
   const index = lastUpTo(original, (begin) => begin, found);
   return { line: index + 1, column: found - original[index] };

@@ -3,8 +3,9 @@
  */
 'use strict';
 
-const { Boolean, Buffer, JSON, RangeError, String, TypeError } = require('./globals.cjs');
+const { JSON, RangeError, TypeError } = require('./globals.cjs');
 const { buildBundle, encodeBundle, imageType } = require('./bundles.cjs');
+const { encode } = require('./bytes.cjs');
 const { Kind } = require('./ring.cjs');
 
 const MAX_ID = 256;
@@ -25,7 +26,7 @@ function send(ring, parts, { isMain = false, displayId = '', isUpdate = false, l
     parts: parts.map(([type, data]) => [type, data.length]),
   };
   const bodies = parts.map(([, data]) => [Kind.BODY, data]);
-  ring.writeTogether([[Kind.EVENT, Buffer.from(JSON.stringify(event))], ...bodies]);
+  ring.writeTogether([[Kind.EVENT, encode(JSON.stringify(event))], ...bodies]);
 }
 
 /**

@@ -9,17 +9,8 @@
  */
 'use strict';
 
-const {
-  Atomics,
-  Buffer,
-  DataView,
-  Int32Array,
-  Math,
-  Object,
-  Promise,
-  SharedArrayBuffer,
-  Uint8Array,
-} = require('./globals.cjs');
+const { encode, encodeInto, join } = require('./bytes.cjs');
+const { Buffer } = require('./globals.cjs');
 
 const Kind = Object.freeze({ BODY: 0, STDOUT: 1, STDERR: 2, EVENT: 3, EXIT: 4, UNCAUGHT: 5, LATE: 6, SYNCHRONIZE: 7 });
 
@@ -73,14 +64,31 @@ class RingWriter {
     }
   }
 
+  /** Writes a text as output. Encodes it in its place in the ring, if it fits there in one piece. */
+  writeText(kind, text) {
+    const most = 3 * text.length; // UTF-8 has no more bytes
+    const position = Atomics.load(this.#state, HEAD);
+    const at = (position >>> 0) % CAPACITY;
+    const start = at + RECORD_HEADER;
+    if (most > MAX_PART || start + most > CAPACITY || !this.#waitForRoom(RECORD_HEADER + most)) {
+      this.write(kind, encode(text));
+      return;
+    }
+    const size = encodeInto(text, this.#bytes.subarray(start, start + most));
+    if (!size) return;
+    this.#bytes[at] = kind;
+    for (let index = 0; index < 4; index += 1) this.#bytes[at + 1 + index] = size >>> (8 * index);
+    this.#publish((position + RECORD_HEADER + size) | 0);
+  }
+
   /** Writes output that belongs to an earlier cell. */
   writeLate(cell, kind, data) {
-    const header = Buffer.alloc(5);
-    header.writeUInt32LE(cell);
+    const header = new Uint8Array(5);
+    new DataView(header.buffer).setUint32(0, cell, true);
     header[4] = kind;
     for (let start = 0; start === 0 || start < data.length; start += MAX_PART) {
       const part = data.subarray(start, start + MAX_PART);
-      this.writeTogether([[Kind.LATE, Buffer.concat([header, part])]]);
+      this.writeTogether([[Kind.LATE, join([header, part])]]);
     }
   }
 
@@ -89,7 +97,7 @@ class RingWriter {
     if (!this.#dropped) return;
     const text = `[... ${this.#dropped} bytes of late output left out ...]\n`;
     this.#dropped = 0;
-    this.writeLate(Math.max(cell - 1, 1), Kind.STDERR, Buffer.from(text));
+    this.writeLate(Math.max(cell - 1, 1), Kind.STDERR, encode(text));
   }
 
   /** Writes records so that either all become visible or none. Together they must fit into the ring. */
@@ -108,6 +116,10 @@ class RingWriter {
       position = this.#copy(position, head);
       position = this.#copy(position, data);
     }
+    this.#publish(position);
+  }
+
+  #publish(position) {
     Atomics.store(this.#state, HEAD, position);
     if (Atomics.load(this.#state, ARMED) === 1) Atomics.notify(this.#state, HEAD);
   }

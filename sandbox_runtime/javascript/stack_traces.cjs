@@ -7,7 +7,8 @@
 
 const { findSourceMap } = require('node:module');
 const { receiveMessageOnPort } = require('node:worker_threads');
-const { Error, Map, Number, Object, String } = require('./globals.cjs');
+const { local } = require('./bytes.cjs');
+const { Error } = require('./globals.cjs');
 const { createLocator } = require('./positions.cjs');
 
 const standardFormat = Error.prepareStackTrace;
@@ -48,7 +49,7 @@ class StackTraces {
     this.receive();
     const isInternal = (line) =>
       line.includes(this.#folder) || line.includes('node:internal/') || HELPERS.test(line);
-    const lines = sites.map((site) => `\n    at ${withOriginal(site)}`).filter((line) => !isInternal(line));
+    const lines = local(sites).map((site) => `\n    at ${withOriginal(site)}`).filter((line) => !isInternal(line));
     return standardFormat(error, []) + lines.join('').replace(POSITION, (...match) => this.#original(...match));
   }
 

@@ -8,27 +8,17 @@ const { isBuiltin } = require('node:module');
 const path = require('node:path');
 const { pathToFileURL } = require('node:url');
 const { isPromise } = require('node:util/types');
-const {
-  AsyncDisposableStack,
-  Boolean,
-  Buffer,
-  DisposableStack,
-  Number,
-  Object,
-  Promise,
-  String,
-  Symbol,
-  TypeError,
-  URL,
-  globalThis,
-  process,
-} = require('./globals.cjs');
+const { Array: UsersArray, Object: UsersObject, TypeError, URL, globalThis, process } = require('./globals.cjs');
+const { encode, join } = require('./bytes.cjs');
 const { describeError } = require('./error_texts.cjs');
 const { createCellRequire, importModule } = require('./imports.cjs');
 const { installOutput } = require('./output_streams.cjs');
 const { Origins } = require('./origins.cjs');
 const { createDisplay, sendResult } = require('./results.cjs');
 const { Kind } = require('./ring.cjs');
+const { adopt, box, createResources, eachUntil, never } = require('./user_side.cjs');
+
+const { cwd, listenerCount } = process;
 
 /** The name of the object whose methods compiled cells call, as in cell_compiler.cjs. */
 const HELPER = '__sandbox__';
@@ -43,6 +33,7 @@ function installUserEnvironment(ring) {
   installModuleGlobals();
   Object.defineProperty(globalThis, 'display', { value: createDisplay(ring, origins), writable: true, configurable: true });
   installExit(ring, origins);
+  guardEmit();
   process.setUncaughtExceptionCaptureCallback((error) => reportUncaught(ring, origins, error));
   process.on('SIGINT', () => {}); // an interrupt of the process group is for the children
 }
@@ -57,27 +48,21 @@ function defineHidden(name, value) {
  */
 function createHelper(ring, origins) {
   let awaited;
-  let resources = new AsyncDisposableStack();
+  let resources = createResources();
   return {
     begin: (number) => origins.begin(number),
     result: ({ value }) => sendResult(ring, value),
     /** Boxes a value, so that only real promises are awaited, and no other object with a `then`. */
     settled: (value) => (isPromise(value) ? box(value) : { value }),
     /** Remembers the value of a top-level `using` or `await using`, and returns it. */
-    use(isAwaiting, value) {
-      if (isAwaiting) return resources.use(value);
-      const own = new DisposableStack();
-      own.use(value);
-      resources.defer(() => own.dispose());
-      return value;
-    },
+    use: (isAwaiting, value) => resources.use(isAwaiting, value),
     /** Forgets the resources of cells before, and disposes of them if their cell was not interrupted. */
-    async dispose(isInterrupted) {
+    dispose(isInterrupted) {
       const ended = resources;
-      resources = new AsyncDisposableStack();
-      if (!isInterrupted) await ended.disposeAsync();
+      resources = createResources();
+      return isInterrupted ? undefined : ended.dispose();
     },
-    import: importModule,
+    import: (...given) => adopt(importModule(...given)),
     rename: (target, name) => Object.defineProperty(target, 'name', { value: name }),
     set constant(_) {
       throw new TypeError('Assignment to constant variable.');
@@ -93,7 +78,7 @@ function createHelper(ring, origins) {
       return value;
     },
     get never() {
-      return new Promise(() => {});
+      return never();
     },
     /** Returns the iterator of a top-level `for await`. `text` is the expression in the cell. */
     each(epoch, iterable, text) {
@@ -101,10 +86,10 @@ function createHelper(ring, origins) {
       throw new TypeError(`${text} is not async iterable`);
     },
     get meta() {
-      const filename = path.join(process.cwd(), 'cell.js');
+      const filename = path.join(cwd(), 'cell.js');
       const url = pathToFileURL(filename).href;
       const resolve = (specifier) => resolveUrl(String(specifier), url);
-      return { url, filename, dirname: process.cwd(), main: true, resolve };
+      return { url, filename, dirname: cwd(), main: true, resolve };
     },
     describe(thrown) {
       return thrown === EXIT ? null : describeError(thrown);
@@ -119,28 +104,18 @@ function resolveUrl(specifier, base) {
   return pathToFileURL(cellRequire.resolve(specifier)).href;
 }
 
-async function box(promise) {
-  return { value: await promise };
-}
-
 function isIterable(value) {
   return Boolean(value?.[Symbol.asyncIterator] ?? value?.[Symbol.iterator]);
 }
 
-async function* eachUntil(isOver, iterable) {
-  const never = new Promise(() => {});
-  try {
-    for await (const value of iterable) {
-      if (isOver()) await never;
-      yield value;
-    }
-  } finally {
-    if (isOver()) await never;
-  }
-}
-
-const cellModule = { id: '.', exports: {}, loaded: true, children: [], paths: [] };
+const cellModule = createModule();
 const cellRequire = createCellRequire(cellModule);
+
+/** Returns a module object of the user's realm, so that it looks like any other object there. */
+function createModule() {
+  const module = new UsersObject();
+  return Object.assign(module, { id: '.', exports: new UsersObject(), loaded: true, children: new UsersArray(), paths: new UsersArray() });
+}
 
 function installModuleGlobals() {
   const define = (name, descriptor) => Object.defineProperty(globalThis, name, { configurable: true, ...descriptor });
@@ -148,8 +123,8 @@ function installModuleGlobals() {
   define('module', { value: cellModule, writable: true });
   define('exports', { value: cellModule.exports, writable: true });
   const setter = (name) => (value) => define(name, { value, writable: true });
-  define('__dirname', { get: () => process.cwd(), set: setter('__dirname') });
-  define('__filename', { get: () => path.join(process.cwd(), 'cell.js'), set: setter('__filename') });
+  define('__dirname', { get: () => cwd(), set: setter('__dirname') });
+  define('__filename', { get: () => path.join(cwd(), 'cell.js'), set: setter('__filename') });
 }
 
 function installExit(ring, origins) {
@@ -159,25 +134,46 @@ function installExit(ring, origins) {
     const number = String(Number(code) || 0);
     if (late) {
       const text = `process.exit(${number}) was called after the end of its cell: it ends nothing\n`;
-      ring.writeLate(late, Kind.STDERR, Buffer.from(text));
+      ring.writeLate(late, Kind.STDERR, encode(text));
     } else {
-      ring.writeTogether([[Kind.EXIT, Buffer.from(number)]]);
+      ring.writeTogether([[Kind.EXIT, encode(number)]]);
     }
     throw EXIT;
   };
 }
 
-function reportUncaught(ring, origins, error) {
-  if (error === EXIT) return;
-  if (process.listenerCount('uncaughtException') > 0) {
-    process.emit('uncaughtException', error, 'uncaughtException');
-    return;
+/** Lets user code replace process.emit, but not with what throws while Node handles an uncaught error: that is fatal. */
+function guardEmit() {
+  const guard = (replaced) =>
+    function emit(...given) {
+      try {
+        return Reflect.apply(replaced, this, given);
+      } catch (error) {
+        if (given[0] !== 'uncaughtExceptionMonitor') throw error;
+        return false;
+      }
+    };
+  let current = guard(process.emit);
+  const set = (value) => (current = guard(value));
+  Object.defineProperty(process, 'emit', { get: () => current, set, configurable: true });
+}
+
+function reportUncaught(ring, origins, uncaught) {
+  let error = uncaught;
+  if (error !== EXIT && Reflect.apply(listenerCount, process, ['uncaughtException']) > 0) {
+    try {
+      process.emit('uncaughtException', error, 'uncaughtException');
+      return;
+    } catch (thrown) {
+      error = thrown; // of the user's listener
+    }
   }
+  if (error === EXIT) return;
   const { name, value, stack } = describeError(error);
-  const cell = Buffer.alloc(4);
-  cell.writeUInt32LE(origins.lateCell());
-  const text = Buffer.from(`Uncaught ${stack || `${name}: ${value}`}`);
-  ring.writeTogether([[Kind.UNCAUGHT, Buffer.concat([cell, text])]]);
+  const cell = new Uint8Array(4);
+  new DataView(cell.buffer).setUint32(0, origins.lateCell(), true);
+  const text = encode(`Uncaught ${stack || `${name}: ${value}`}`);
+  ring.writeTogether([[Kind.UNCAUGHT, join([cell, text])]]);
 }
 
 module.exports = { installUserEnvironment };

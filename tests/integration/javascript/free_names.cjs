@@ -5,9 +5,13 @@
 'use strict';
 
 const fs = require('node:fs');
+const vm = require('node:vm');
 const acorn = require('internal/deps/acorn/acorn/dist/acorn');
 
-const GLOBALS = new Set(Object.getOwnPropertyNames(globalThis).filter((name) => name !== 'undefined'));
+// A module in the runtime's own realm (realm.cjs) has the engine's globals, out of reach of user code, and none of Node's.
+const isRealm = process.argv[2] === '--realm';
+const engine = new Set(isRealm ? vm.runInNewContext('Object.getOwnPropertyNames(globalThis)') : ['undefined']);
+const GLOBALS = new Set(Object.getOwnPropertyNames(globalThis).filter((name) => !engine.has(name)));
 
 function bind(pattern, names) {
   if (pattern?.type === 'Identifier') names.add(pattern.name);
@@ -38,6 +42,6 @@ function freeNames(file) {
   return [...used].filter(([name]) => !declared.has(name));
 }
 
-for (const file of process.argv.slice(2)) {
+for (const file of process.argv.slice(isRealm ? 3 : 2)) {
   for (const [name, line] of freeNames(file)) console.log(`${file}:${line}: ${name}`);
 }

@@ -53,7 +53,7 @@ test('a main thread is stopped only when its termination is answered', async () 
     }
     return ping > unanswered;
   });
-  await new MainThread(port).stop();
+  await new MainThread(port, port).stop();
   assert.deepEqual([isAnswered, Session.terminations.length], [true, 1]);
 });
 
