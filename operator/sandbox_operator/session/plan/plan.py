@@ -58,7 +58,7 @@ def plan_session(observation: Observation, now: datetime, timing: Timing = DEFAU
     except Blocked as blocked:
         plan = plan_blocked(observation, blocked, now)
     extra = (*_adopt(observation), *(model.DeletePod(pod.name, pod.uid) for pod in observation.extra_pods))
-    extra += tuple(action for pod in observation.unproven_pods for action in _refuse_pod(pod))
+    extra += tuple(action for pod in observation.unproven_pods for action in _refuse_pod(observation, pod))
     plan = with_renewal(observation, replace(plan, actions=(*extra, *plan.actions)), now, timing.credentials)
     plan = with_agent_deadline(observation, plan, now)
     if observation.unproven_pods:
@@ -73,9 +73,14 @@ def _adopt(observation: Observation) -> tuple[Action, ...]:
     return (model.AdoptPod(pod.name, pod.uid),) if pod is not None and observation.is_unsigned else ()
 
 
-def _refuse_pod(pod: PodState) -> tuple[Action, ...]:
+def _refuse_pod(observation: Observation, pod: PodState) -> tuple[Action, ...]:
     message = f"pod {pod.name} claims to be the session's, but the operator did not create it as it is now"
-    return model.DeletePod(pod.name, pod.uid), model.EmitEvent("ForeignPod", f"{message}; it is deleted", warning=True)
+    # One that never served has nothing to save. It may be the operator's own, from before a crash. The start waits for
+    # its end.
+    has_served = observation.session.status.get("podUid") == pod.uid
+    return model.DeletePod(pod.name, pod.uid, force=not has_served), model.EmitEvent(
+        "ForeignPod", f"{message}; it is deleted", warning=True
+    )
 
 
 def plan_blocked(observation: Observation, blocked: Blocked, now: datetime) -> Plan:
