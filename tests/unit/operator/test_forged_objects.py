@@ -61,6 +61,20 @@ async def test_a_forged_pod_with_the_very_name_is_not_dialled_but_replaced(world
     assert len(world.agents.requests) == asked + 1
 
 
+async def test_a_start_does_not_wait_for_the_end_of_a_pod_that_was_not_signed_before_a_crash(world):
+    await world.start()
+    name = world.pod()
+    world.kube.change(SESSIONS, NAMESPACE, "one", {"spec": {"suspended": True}})
+    await world.settle()
+    forge(world, name, owner_of(world))
+    uid = world.pods()[name]["metadata"]["uid"]
+    world.kube.change(SESSIONS, NAMESPACE, "one", {"spec": {"suspended": False}})
+    # No kubelet reports that the pod has ended.
+    await world.operator.settle()
+    assert world.pods()[name]["metadata"]["uid"] != uid
+    assert world.status()["conditions"][0]["reason"] != "PodNameTaken"
+
+
 async def test_a_forged_blank_pod_is_never_claimed_nor_certified(world):
     world.add_template()
     world.add_pool(replicas=1)
