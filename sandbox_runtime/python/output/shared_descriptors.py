@@ -13,7 +13,7 @@ import os
 import posix
 import sys
 from ctypes import c_size_t, c_void_p
-from os import P_ALL, WEXITED, WNOHANG, WNOWAIT, dup, dup2, fstat, waitid
+from os import dup, dup2, fstat
 from os import write as write_descriptor
 from typing import TYPE_CHECKING, Any, Final
 
@@ -121,12 +121,3 @@ def _is_own_library(name: Any) -> bool:
         and "-packages/" not in name
         and not name.startswith(("/usr/", "/lib", "/opt/", f"{sys.base_prefix}/"))
     )
-
-
-def has_children() -> bool:
-    """Return True if the process has children, also ended ones that it has not waited for."""
-    try:
-        waitid(P_ALL, 0, WEXITED | WNOHANG | WNOWAIT)
-    except ChildProcessError:
-        return False
-    return True
