@@ -156,12 +156,7 @@ class SessionServicer(session_pb2_grpc.SessionServiceServicer):
             _log.warning("work continues after the grace period of a drain", extra={"active": gate.active})
         # After a failed restore no call was accepted, and a push would replace the stored workspace with a part.
         if session.stored is not None and phase is RestorePhase.DONE:
-            done = await _push_last(session, session.stored)
-            if require_all and done.failed:
-                raise _not_saved(done)
-            if session.variables is not None:
-                # After the files, as the variables belong to their commit.
-                await session.variables.save()
+            await _push_last(session, session.stored, require_all=require_all)
 
     async def _save_last(self, session: BoundSession, stored: Workspace, grace: float) -> None:
         if self._drain is not None:
@@ -172,8 +167,6 @@ class SessionServicer(session_pb2_grpc.SessionServiceServicer):
         while True:
             try:
                 await _push_last(session, stored)
-                if session.variables is not None:
-                    await session.variables.save()
             except OperationError as error:
                 _log.warning("the last push failed", extra={"reason": error.reason, "error": error.message})
                 if error.reason == "RUNTIME_UNAVAILABLE":
@@ -226,7 +219,7 @@ def _log_drain(task: asyncio.Task[None]) -> None:
         _log.warning("drain failed: %s", error)
 
 
-async def _push_last(session: BoundSession, stored: Workspace) -> workspace_pb2.PushDone:
+async def _push_last(session: BoundSession, stored: Workspace, *, require_all: bool = False) -> None:
     if stored.autosave is not None:
         # No automatic push may lock the workspace when the pod is about to end.
         await stored.autosave.stop()
@@ -235,7 +228,11 @@ async def _push_last(session: BoundSession, stored: Workspace) -> workspace_pb2.
         first = done.failed[0]
         extra = {"files": len(done.failed), "first": first.path, "reason": first.reason}
         _log.warning("files were not saved", extra=extra)
-    return done
+        if require_all:
+            raise _not_saved(done)
+    if session.variables is not None:
+        # After the files, as the variables belong to their commit.
+        await session.variables.save()
 
 
 def _not_saved(done: workspace_pb2.PushDone) -> OperationError:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Final
 from sandbox_link.protocol import Data, OperationError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable
+    from contextlib import AbstractAsyncContextManager
 
     from sandbox_link.protocol import Call, Event
 
@@ -23,16 +24,23 @@ FINISH_TIMEOUT: Final = 10.0
 """Seconds that a cancelled operation may take to end."""
 
 
-async def read_items(call: Call, seconds: float | None = None) -> AsyncGenerator[Data | Event, None]:
+def read_items(call: Call, seconds: float | None = None) -> AsyncGenerator[Data | Event, None]:
     """Yield a call's items. The timeout applies to each item, not to the whole call: REQUEST_TIMEOUT by default.
 
     Raises:
         OperationError: UNAVAILABLE, RUNTIME_UNAVAILABLE: no item came in time.
     """
+    return _each_item(call, lambda: time_limit(seconds))
+
+
+async def _each_item(
+    call: Call, waiting: Callable[[], AbstractAsyncContextManager[None]]
+) -> AsyncGenerator[Data | Event, None]:
+    """Yield a call's items. The wait for each of them is inside the context manager."""
     iterator = aiter(call)
     while True:
         try:
-            async with time_limit(seconds):
+            async with waiting():
                 item = await anext(iterator)
         except StopAsyncIteration:
             return
@@ -83,13 +91,7 @@ class Pace:
 
     async def items(self, call: Call) -> AsyncGenerator[Data | Event, None]:
         """Yield a call's items."""
-        iterator = aiter(call)
-        while True:
-            try:
-                async with self.waiting():
-                    item = await anext(iterator)
-            except StopAsyncIteration:
-                return
+        async for item in _each_item(call, self.waiting):
             if isinstance(item, Data):
                 self.note_moved(len(item.data))
             yield item

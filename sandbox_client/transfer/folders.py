@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
 
 from sandbox_client.errors import NotFound, SandboxError
@@ -30,7 +30,7 @@ from sandbox_proto.v1 import file_pb2
 if TYPE_CHECKING:
     import os
     from collections.abc import Awaitable, Callable, Iterable, Sequence
-    from pathlib import PurePosixPath
+
 
 MAX_CONCURRENT_FILES: Final = 16
 MAX_BUFFERED_SIZE: Final = 1 << 20
@@ -214,7 +214,7 @@ class DirectoryTransfers(FileTransfers):
 
 
 def _is_lost(path: str, lost: set[str]) -> bool:
-    return bool(lost) and (path in lost or any(path.startswith(f"{folder}/") for folder in lost))
+    return bool(lost) and (path in lost or any(str(folder) in lost for folder in PurePosixPath(path).parents))
 
 
 async def _for_each(

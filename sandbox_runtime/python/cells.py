@@ -71,14 +71,12 @@ class Namespace:
         # linecache.checkcache never drops an entry without a time stamp.
         linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
         try:
-            value = self._run_source(source, filename)
+            return self._run_source(source, filename)
         except NameError as error:
             magic = self._find_automagic(source, error.name)
             if magic is None:
                 raise
-        else:
-            magic = None
-        return value if magic is None else self._run_source(magic, filename)
+        return self._run_source(magic, filename)
 
     def _run_source(self, source: str, filename: str) -> Any:
         codes, has_value, source = self._compile_cell(source, filename)

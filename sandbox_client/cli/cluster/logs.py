@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import queue
 import threading
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -69,19 +69,22 @@ async def _read(target: Target, name: str, containers: list[str], tail: int) -> 
 
 
 def _read_local(target: Target, name: str, container: str | None, tail: int) -> dict[str, str]:
-    from sandbox_client.cli.local.sessions import refuse_cluster  # noqa: PLC0415 - only for local sessions
-    from sandbox_client.local.named import reports  # noqa: PLC0415 - same
-
-    refuse_cluster(target, name)
-    return {each: text for each, text in reports.read_logs(name, tail).items() if container in (None, each)}
+    texts = _local_reports(target, name).read_logs(name, tail)
+    return {each: text for each, text in texts.items() if container in (None, each)}
 
 
 def _follow_local(target: Target, name: str, container: str | None, tail: int) -> Iterator[tuple[str, str]]:
+    lines = _local_reports(target, name).follow_logs(name, tail)
+    return (line for line in lines if container in (None, line[0]))
+
+
+def _local_reports(target: Target, name: str) -> Any:
+    """Return the module that reads the logs of a local session, unless an option chooses a cluster."""
     from sandbox_client.cli.local.sessions import refuse_cluster  # noqa: PLC0415 - only for local sessions
     from sandbox_client.local.named import reports  # noqa: PLC0415 - same
 
     refuse_cluster(target, name)
-    return (line for line in reports.follow_logs(name, tail) if container in (None, line[0]))
+    return reports
 
 
 def _follow(target: Target, name: str, containers: list[str], tail: int) -> Iterator[tuple[str, str]]:

@@ -40,7 +40,7 @@ def describe_end(observation: Observation, reason: str, now: datetime) -> str:
     return REASON_MESSAGES[reason]
 
 
-def suspendedby(observation: Observation) -> str:
+def suspended_by(observation: Observation) -> str:
     """Return why a session is suspended: "Idle" or "Expired" if the operator did it, else "Suspended".
 
     A later change of the spec counts as the user's own decision.
@@ -73,7 +73,7 @@ def plan_expired(observation: Observation, now: datetime) -> Plan:
 
 def plan_suspended(observation: Observation, now: datetime) -> Plan:
     """Plan for a suspended session that has no pod any more."""
-    condition = Condition("Suspended", suspendedby(observation), "set spec.suspended to false to resume the session")
+    condition = Condition("Suspended", suspended_by(observation), "set spec.suspended to false to resume the session")
     return with_status(observation, now, condition, at=observation.session.spec.lifecycle.expires_at)
 
 
@@ -129,7 +129,7 @@ def _times_to_live(
             yield since + unnamed_ttl, f"it was suspended for {format_duration(unnamed_ttl)} and has a generated name"
         end = lifecycle.expires_at
         is_past = end is not None and now >= end
-        if lifecycle.ttl_after_finished and (is_past or suspendedby(observation) == "Expired"):
+        if lifecycle.ttl_after_finished and (is_past or suspended_by(observation) == "Expired"):
             expired = max(since, end) if end is not None and is_past else since
             ttl = lifecycle.ttl_after_finished
             yield expired + ttl, f"it expired {format_duration(ttl)} ago (spec.lifecycle.ttlAfterFinished)"

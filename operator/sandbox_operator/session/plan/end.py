@@ -89,13 +89,11 @@ def plan_suspend(observation: Observation, pod: PodState, now: datetime, timing:
         return bind(observation, pod, now, timing, condition)
     if agent.session_uid != observation.session.metadata.uid or agent.restore == "FAILED":
         return with_status(observation, now, condition, delete)
+    last: tuple[model.Action, ...] = (delete,)
     if agent.unsaved:
         what = f"{len(agent.unsaved)} files were not saved, such as {agent.unsaved[0]}"
-        event = model.EmitEvent("FilesNotSaved", f"the session is suspended, but {what}", warning=True)
-        return drain_then(
-            observation, pod, now, timing, condition, (event, delete), require_all=stays_with_unsaved(observation)
-        )
-    return drain_then(observation, pod, now, timing, condition, (delete,), require_all=stays_with_unsaved(observation))
+        last = (model.EmitEvent("FilesNotSaved", f"the session is suspended, but {what}", warning=True), delete)
+    return drain_then(observation, pod, now, timing, condition, last, require_all=stays_with_unsaved(observation))
 
 
 def plan_end(observation: Observation, pod: PodState, action: EndAction, reason: str, now: datetime) -> Plan:
