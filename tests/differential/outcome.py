@@ -1,4 +1,4 @@
-"""What a cell showed, in a form in which a notebook and a session can be compared."""
+"""Records the output of a cell. Outcomes of a notebook and of a session can be compared."""
 
 import json
 import re

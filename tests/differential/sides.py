@@ -30,7 +30,7 @@ OUR_TYPES = frozenset({"application/vnd.dataresource+json", "application/vnd.san
 
 @dataclass(frozen=True)
 class Pair:
-    """What one cell showed on each side."""
+    """The outcomes of one cell on both sides."""
 
     notebook: Outcome
     session: Outcome

@@ -49,7 +49,7 @@ _WAIT: Final = "await new Promise((resolve) => setTimeout(resolve, {})); void 0"
 
 @dataclass(frozen=True)
 class Shown:
-    """What one run of a program showed.
+    """The output and the end of one run of a program.
 
     Attributes:
         error: Name and message of the error that ended it. Both are empty if there was none.

@@ -2,8 +2,6 @@
 
 import pytest
 
-from sandbox_client import Sandbox
-
 MAKE_FONT = """
 from fontTools.fontBuilder import FontBuilder
 from fontTools.pens.ttGlyphPen import TTGlyphPen
@@ -30,19 +28,6 @@ fonts = matplotlib.font_manager.fontManager
 fonts.ttflist = [entry for entry in fonts.ttflist if "DejaVu" in entry.name]
 """
 PLOT = "import matplotlib.pyplot as plt\nplt.plot([1, 2])\nplt.title('\u4e2d {}')\nplt.show()"
-
-
-@pytest.fixture(scope="module")
-def sandbox(tmp_path_factory):
-    with Sandbox.local(tmp_path_factory.mktemp("workspace")) as sandbox:
-        yield sandbox
-
-
-@pytest.fixture
-def run(sandbox):
-    context = sandbox.contexts.create("python").id
-    yield lambda code: sandbox.run_code(code, context=context)
-    sandbox.contexts.delete(context)
 
 
 def test_a_font_of_the_machine_is_used_whatever_font_the_code_chose(run):

@@ -5,17 +5,11 @@ import time
 
 import pytest
 
-from sandbox_client import AsyncSandbox, Sandbox
+from sandbox_client import AsyncSandbox
 from sandbox_client.tools import SandboxTools
 
 END = "[end of late output]\n"
 SECONDS = 0.5
-
-
-@pytest.fixture(scope="module")
-def sandbox(tmp_path_factory):
-    with Sandbox.local(tmp_path_factory.mktemp("workspace")) as sandbox:
-        yield sandbox
 
 
 @pytest.fixture(params=["python"])

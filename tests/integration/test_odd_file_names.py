@@ -8,9 +8,7 @@ import sys
 import unicodedata
 from pathlib import Path
 
-import pytest
-
-from sandbox_client import FileFailure, Sandbox
+from sandbox_client import FileFailure
 from sandbox_client.transfer import folders
 
 ODD = [
@@ -39,12 +37,6 @@ ODD = [
     "deep " * 10 + "/" + "deeper\n" * 20 + "/file",
     r"\udcff as text",
 ]
-
-
-@pytest.fixture(scope="module")
-def sandbox(tmp_path_factory):
-    with Sandbox.local(tmp_path_factory.mktemp("workspace")) as sandbox:
-        yield sandbox
 
 
 def contents(folder):

@@ -1,9 +1,7 @@
 # ruff: noqa: E501 - a table
-"""A table of programs that write in every way: all of it arrives before the call returns, in the written order."""
+"""Programs write in every way. All output arrives before the call returns, in the order in which it was written."""
 
 import pytest
-
-from sandbox_client import Sandbox
 
 SETUP = """
 import codecs, contextlib, ctypes, faulthandler, functools, io, logging, multiprocessing as mp, os, signal, subprocess
@@ -365,12 +363,6 @@ PROGRAMS = [
         "",
     ),
 ]
-
-
-@pytest.fixture(scope="module")
-def sandbox(tmp_path_factory):
-    with Sandbox.local(tmp_path_factory.mktemp("workspace")) as sandbox:
-        yield sandbox
 
 
 @pytest.fixture(scope="module")

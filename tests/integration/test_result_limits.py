@@ -2,17 +2,9 @@
 
 import pytest
 
-from sandbox_client import Sandbox
-
 MIB = 1 << 20
 MAX_RESULT = 3 * MIB
 NOTES = 16 << 10
-
-
-@pytest.fixture(scope="module")
-def sandbox(tmp_path_factory):
-    with Sandbox.local(tmp_path_factory.mktemp("workspace")) as sandbox:
-        yield sandbox
 
 
 @pytest.fixture(scope="module")

@@ -82,12 +82,6 @@ def test_a_session_on_a_full_disk_says_so_and_goes_on(full, tmp_path):
     assert full.files.write("a", "b").size == 1
 
 
-@pytest.fixture(scope="module")
-def sandbox(tmp_path_factory):
-    with Sandbox.local(tmp_path_factory.mktemp("workspace")) as sandbox:
-        yield sandbox
-
-
 @pytest.mark.parametrize(
     ("limit", "value", "code", "error"),
     [

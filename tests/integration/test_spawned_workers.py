@@ -2,8 +2,6 @@
 
 import pytest
 
-from sandbox_client import Sandbox
-
 DEFINITIONS = """
 import collections, dataclasses, enum, functools, math, os, sys
 import concurrent.futures as futures, multiprocessing as mp
@@ -44,12 +42,6 @@ STATE = None
 def state(_): return STATE
 """
 METHODS = ["spawn", "forkserver"]
-
-
-@pytest.fixture(scope="module")
-def sandbox(tmp_path_factory):
-    with Sandbox.local(tmp_path_factory.mktemp("workspace")) as sandbox:
-        yield sandbox
 
 
 @pytest.fixture

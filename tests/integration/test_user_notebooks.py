@@ -19,14 +19,6 @@ def sandbox(request, tmp_path_factory):
             yield sandbox
 
 
-@pytest.fixture
-def run(sandbox):
-    """Runs cells in a context of their own."""
-    context = sandbox.contexts.create("python").id
-    yield lambda code, **options: sandbox.run_code(code, context=context, **options)
-    sandbox.contexts.delete(context)
-
-
 @pytest.mark.parametrize(
     ("code", "stdout"),
     [

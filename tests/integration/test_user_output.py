@@ -4,14 +4,6 @@ import time
 
 import pytest
 
-from sandbox_client import Sandbox
-
-
-@pytest.fixture(scope="module")
-def sandbox(tmp_path_factory):
-    with Sandbox.local(tmp_path_factory.mktemp("workspace")) as sandbox:
-        yield sandbox
-
 
 @pytest.fixture
 def run(sandbox):

@@ -1,8 +1,11 @@
 """Small programs that end in different ways, and how each ends under `sandbox run` and under the interpreter itself."""
 
 import re
+import shutil
 import subprocess
 import sys
+
+import pytest
 
 from sandbox_client.cli.options import LOCAL_NOTE
 
@@ -69,7 +72,22 @@ NODE = {
 }
 
 
-def compare(path, interpreter):
+def compare_python(folder, name):
+    """Run one of PYTHON in a folder, with the command and with Python."""
+    (folder / "program.py").write_text(PYTHON[name])
+    _compare("program.py", sys.executable)
+
+
+def compare_node(folder, name):
+    """Run one of NODE in a folder, with the command and with Node."""
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("there is no node to compare with")
+    (folder / "program.js").write_text(NODE[name])
+    _compare("program.js", node)
+
+
+def _compare(path, interpreter):
     """Run a program both ways. Fail if output, exit status or errors differ."""
     code, out, err = _outcome(sys.executable, "-m", "sandbox_client", "run", path)
     wanted_code, wanted_out, wanted_err = _outcome(interpreter, path)

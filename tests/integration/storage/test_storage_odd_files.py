@@ -40,7 +40,7 @@ def make_deep(root, levels, name=b"d" * 100):
 
 
 async def read_back(new_sandbox):
-    """What a new sandbox gets."""
+    """Restore the workspace in a new sandbox, and return that."""
     other = new_sandbox("pod-b")
     await other.restore()
     return other

@@ -171,7 +171,7 @@ def http2_call(token, message):
 
 
 async def test_attack_31_a_message_that_claims_4_gib_is_refused_unread(client, agent, certificates):
-    """A message with a length of 4 GiB ends its call at once, although no more than a kilobyte of it has come."""
+    """A message that claims 4 GiB ends its call at once, after the first kilobyte."""
     context = ssl.create_default_context(cafile=certificates / "ca.crt")
     context.set_alpn_protocols(["h2"])
     reader, writer = await asyncio.open_connection(

@@ -1,4 +1,4 @@
-"""What readers of text get of rich results and progress bars: models, terminals, and `print` of an execution."""
+"""Rich results and progress bars as text: for models, for terminals, and in `print` of an execution."""
 
 import time
 

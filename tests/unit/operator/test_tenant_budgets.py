@@ -1,4 +1,4 @@
-"""What a tenant writes costs the operator a bounded amount of memory and work, however large it is."""
+"""A tenant's objects cost the operator bounded memory and work, however large they are."""
 
 import base64
 import functools

@@ -1,6 +1,19 @@
 import gc
+import os
+import shutil
+from pathlib import Path
 
 import pytest
+
+STATE = Path(os.environ.get("SANDBOX_E2E_HOME", "/var/lib/sandbox-e2e"))
+
+
+@pytest.fixture(scope="module")
+def helm() -> str:
+    found = shutil.which("helm", path=f"{os.environ['PATH']}{os.pathsep}{STATE / 'bin'}")
+    if found is None:
+        pytest.skip("needs helm")
+    return found
 
 
 @pytest.fixture(autouse=True)

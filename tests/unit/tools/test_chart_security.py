@@ -1,7 +1,5 @@
-"""What the chart refuses, and the permissions that it gives the operator."""
+"""The chart refuses unsafe values, and gives the operator few permissions."""
 
-import os
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -10,18 +8,9 @@ import yaml
 
 ROOT = Path(__file__).parents[3]
 CHART = ROOT / "deploy/helm/sandbox-operator"
-STATE = Path(os.environ.get("SANDBOX_E2E_HOME", "/var/lib/sandbox-e2e"))
 STORAGE = ("storage.bucket=b", "storage.cidrs={203.0.113.0/24}", "storage.existingSecret=keys")
 ROLE = "storage.sts.roleArn=arn:minio:iam:::role/sandboxes"
 VAP = "admissionregistration.k8s.io/v1/ValidatingAdmissionPolicy"
-
-
-@pytest.fixture(scope="module")
-def helm() -> str:
-    found = shutil.which("helm", path=f"{os.environ['PATH']}{os.pathsep}{STATE / 'bin'}")
-    if found is None:
-        pytest.skip("needs helm")
-    return found
 
 
 def render(helm, *values, capabilities=()):

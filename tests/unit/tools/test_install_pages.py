@@ -1,8 +1,6 @@
 """The install pages: their files exist, their values render, and they say what was not tried."""
 
-import os
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -20,15 +18,6 @@ HELM_COMMANDS = {
     for words in commands(page)
     if words[0] == "helm" and values_of(words)
 }
-STATE = Path(os.environ.get("SANDBOX_E2E_HOME", "/var/lib/sandbox-e2e"))
-
-
-@pytest.fixture(scope="module")
-def helm() -> str:
-    found = shutil.which("helm", path=f"{os.environ['PATH']}{os.pathsep}{STATE / 'bin'}")
-    if found is None:
-        pytest.skip("needs helm")
-    return found
 
 
 def render(helm: str, *arguments: str) -> subprocess.CompletedProcess[str]:
