@@ -99,7 +99,7 @@ full_image() {
   timed "image sandbox-full" build_image sandbox-full $FULL_IMAGE $slim
   [ -S "$SOCK" ] || return 0
   pack_image $FULL_IMAGE "$IMAGES/sandbox-full.tar"
-  timed "import sandbox-full" load "$IMAGES/sandbox-full.tar"
+  timed "import sandbox-full" load "$IMAGES/sandbox-full.tar" || { rm "$IMAGES/sandbox-full.tar"; return 1; }
   rm "$IMAGES/sandbox-full.tar"
 }
 
@@ -130,8 +130,9 @@ images() {
 
 # archive IMAGE VERSION FILE: build an image and write it as an OCI archive that contains it as localhost/IMAGE:VERSION.
 # A node that imports the archive takes this name as it is, and the chart looks for it with images.registry=localhost.
+# Without SOCK the image is not imported into this node, which the archive does not need.
 archive() {
-  local image=$1 version=$2 file=$3 tag=localhost/$1:e2e
+  local image=$1 version=$2 file=$3 tag=localhost/$1:e2e SOCK=
   case $image in
     sandbox-full) full_image ;;
     sandbox-slim) images sandbox ;;
