@@ -14,6 +14,8 @@ import sysconfig
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from sandbox_runtime.typecheck import checker_folders
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -55,6 +57,10 @@ _USER: Final = "sandbox"
 _PIP: Final = '#!/bin/sh\nexec "{python}" -m pip "$@"\n'
 _SCRIPT: Final = '#!/bin/sh\nexec "{python}" "{launcher}" "$@"\n'
 _NPM: Final = '#!/bin/sh\nexec "{node}" "{script}" "$@"\n'
+_FILE_RUNNER: Final = (
+    '#!/bin/sh\nSANDBOX_COMPILERS="{compilers}" exec "{node}" --experimental-transform-types '
+    '--disable-warning=ExperimentalWarning --require "{hooks}" "$@"\n'
+)
 
 
 def venv_site_packages(home: Path) -> Path:
@@ -100,11 +106,16 @@ def prepare_home(home: Path, node: str = "") -> None:
     _write(binaries / "sandbox-script", _SCRIPT.format(python=binaries / "python", launcher=launcher))
     (binaries / "sandbox-script").chmod(0o755)
     if node:
-        _prepare_node(binaries, node)
+        _prepare_node(home, node)
 
 
-def _prepare_node(binaries: Path, node: str) -> None:
+def _prepare_node(home: Path, node: str) -> None:
+    binaries = home / "venv" / "bin"
     _link(binaries / "node", node)
+    hooks = Path(__file__).with_name("javascript") / "file_hooks.cjs"
+    compilers = os.pathsep.join(map(str, checker_folders(home)))
+    _write(binaries / "sandbox-node", _FILE_RUNNER.format(node=node, hooks=hooks, compilers=compilers))
+    (binaries / "sandbox-node").chmod(0o755)
     # In the wheel, bin/npm is a copy that does not find its library, so npm is started from the library itself.
     scripts = Path(node).parent.parent / "lib" / "node_modules" / "npm" / "bin"
     for name in ("npm", "npx"):
