@@ -14,10 +14,8 @@ import sysconfig
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from sandbox_runtime.typecheck import checker_folders
-
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 _SEES_SYSTEM: Final = re.compile(r"^include-system-site-packages\s*=\s*true\s*$", re.MULTILINE | re.IGNORECASE)
 _PASSED_NAMES: Final = frozenset(
@@ -68,12 +66,13 @@ def venv_site_packages(home: Path) -> Path:
     return home / "venv" / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages"
 
 
-def prepare_home(home: Path, node: str = "") -> None:
+def prepare_home(home: Path, node: str = "", compilers: Sequence[Path] = ()) -> None:
     """Create the missing parts of `home`: the venv with pip, the npm prefix and the cache folder.
 
     Args:
         home: HOME of user code.
         node: Path of the interpreter's Node, or "". The shell gets the same Node, with its npm.
+        compilers: Folders whose node_modules may have the TypeScript compiler.
 
     Raises:
         OSError: The folder cannot be written.
@@ -106,15 +105,14 @@ def prepare_home(home: Path, node: str = "") -> None:
     _write(binaries / "sandbox-script", _SCRIPT.format(python=binaries / "python", launcher=launcher))
     (binaries / "sandbox-script").chmod(0o755)
     if node:
-        _prepare_node(home, node)
+        _prepare_node(binaries, node, compilers)
 
 
-def _prepare_node(home: Path, node: str) -> None:
-    binaries = home / "venv" / "bin"
+def _prepare_node(binaries: Path, node: str, compilers: Sequence[Path]) -> None:
     _link(binaries / "node", node)
     hooks = Path(__file__).with_name("javascript") / "file_hooks.cjs"
-    compilers = os.pathsep.join(map(str, checker_folders(home)))
-    _write(binaries / "sandbox-node", _FILE_RUNNER.format(node=node, hooks=hooks, compilers=compilers))
+    folders = os.pathsep.join(map(str, compilers))
+    _write(binaries / "sandbox-node", _FILE_RUNNER.format(node=node, hooks=hooks, compilers=folders))
     (binaries / "sandbox-node").chmod(0o755)
     # In the wheel, bin/npm is a copy that does not find its library, so npm is started from the library itself.
     scripts = Path(node).parent.parent / "lib" / "node_modules" / "npm" / "bin"

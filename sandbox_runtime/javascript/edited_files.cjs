@@ -1,6 +1,6 @@
 /**
- * Notices that files were edited since they were imported. Node's loader caches modules by URL, so an edited file, and each
- * file that imports it, gets a new URL when a cell imports one of them again.
+ * Notices that files were edited since they were imported. Node's loader caches modules by URL. So an edited file gets a
+ * new URL when a cell imports it again, and so does each file that imports it.
  */
 'use strict';
 
