@@ -11,6 +11,7 @@ from sandbox_runtime.interpreters.zygote_protocol import launch_zygote
 from sandbox_runtime.javascript import find_node
 from sandbox_runtime.linux.syscalls import become_subreaper
 from sandbox_runtime.settings import Settings
+from sandbox_runtime.typecheck import checker_folders
 from sandbox_runtime.user_home import build_environment, prepare_home
 
 _DESCRIPTION: Final = """\
@@ -47,7 +48,7 @@ def main() -> None:
         node = find_node()
     environment = build_environment(os.environ, settings.home, node)
     settings.workspace.mkdir(parents=True, exist_ok=True)
-    prepare_home(settings.home, node)
+    prepare_home(settings.home, node, checker_folders(settings.home))
     plain = launch_zygote((), environment)
     # Imported late, so that the zygote starts while this process imports asyncio and the rest.
     import asyncio  # noqa: PLC0415

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 _SEES_SYSTEM: Final = re.compile(r"^include-system-site-packages\s*=\s*true\s*$", re.MULTILINE | re.IGNORECASE)
 _PASSED_NAMES: Final = frozenset(
@@ -55,6 +55,10 @@ _USER: Final = "sandbox"
 _PIP: Final = '#!/bin/sh\nexec "{python}" -m pip "$@"\n'
 _SCRIPT: Final = '#!/bin/sh\nexec "{python}" "{launcher}" "$@"\n'
 _NPM: Final = '#!/bin/sh\nexec "{node}" "{script}" "$@"\n'
+_FILE_RUNNER: Final = (
+    '#!/bin/sh\nSANDBOX_COMPILERS="{compilers}" exec "{node}" --experimental-transform-types '
+    '--disable-warning=ExperimentalWarning --require "{hooks}" "$@"\n'
+)
 
 
 def venv_site_packages(home: Path) -> Path:
@@ -62,12 +66,13 @@ def venv_site_packages(home: Path) -> Path:
     return home / "venv" / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages"
 
 
-def prepare_home(home: Path, node: str = "") -> None:
+def prepare_home(home: Path, node: str = "", compilers: Sequence[Path] = ()) -> None:
     """Create the missing parts of `home`: the venv with pip, the npm prefix and the cache folder.
 
     Args:
         home: HOME of user code.
         node: Path of the interpreter's Node, or "". The shell gets the same Node, with its npm.
+        compilers: Folders whose node_modules may have the TypeScript compiler.
 
     Raises:
         OSError: The folder cannot be written.
@@ -100,11 +105,15 @@ def prepare_home(home: Path, node: str = "") -> None:
     _write(binaries / "sandbox-script", _SCRIPT.format(python=binaries / "python", launcher=launcher))
     (binaries / "sandbox-script").chmod(0o755)
     if node:
-        _prepare_node(binaries, node)
+        _prepare_node(binaries, node, compilers)
 
 
-def _prepare_node(binaries: Path, node: str) -> None:
+def _prepare_node(binaries: Path, node: str, compilers: Sequence[Path]) -> None:
     _link(binaries / "node", node)
+    hooks = Path(__file__).with_name("javascript") / "file_hooks.cjs"
+    folders = os.pathsep.join(map(str, compilers))
+    _write(binaries / "sandbox-node", _FILE_RUNNER.format(node=node, hooks=hooks, compilers=folders))
+    (binaries / "sandbox-node").chmod(0o755)
     # In the wheel, bin/npm is a copy that does not find its library, so npm is started from the library itself.
     scripts = Path(node).parent.parent / "lib" / "node_modules" / "npm" / "bin"
     for name in ("npm", "npx"):

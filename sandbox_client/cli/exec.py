@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from sandbox_client.cli.options import Target, with_session_options, with_target
+from sandbox_client.cli.options import Target, check_words, with_session_options, with_target
 from sandbox_client.cli.run.limits import Limits, with_limits
 
 if TYPE_CHECKING:
@@ -74,6 +74,7 @@ def exec_(
     The first Ctrl-C interrupts the command, the second kills it. With --tty, all keys go to the command except Ctrl-],
     which detaches and leaves it running. `sandbox attach` returns to it.
     """
+    check_words("COMMAND", command)
     _check(target, session, tty=tty, detach=detach)
     terminal = {"TERM": os.environ["TERM"]} if tty and "TERM" in os.environ else {}
     words = " ".join(command) if shell else list(command)

@@ -16,7 +16,7 @@ from sandbox_client.cli.shell.completion import complete_sessions
 from sandbox_client.cli.shell.last_resort import describe_os_error
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from sandbox_client.cluster.api import ClusterOptions
     from sandbox_client.sync.sandbox import Sandbox
@@ -278,3 +278,21 @@ def read_pair(word: str, option: str) -> tuple[str, str]:
     if not separator or not key:
         raise click.BadParameter(f"{word!r} is not KEY=VALUE", param_hint=option)
     return key, value
+
+
+def check_words(name: str, words: Sequence[str]) -> None:
+    """Refuse words that are not UTF-8. A session takes only that.
+
+    Args:
+        name: What the words are called in the error.
+        words: The words of the command line.
+
+    Raises:
+        UsageError: One of them is not UTF-8.
+    """
+    for word in words:
+        try:
+            word.encode()
+        except UnicodeEncodeError as error:
+            message = f"{name}: {word!a} is not text in UTF-8, which is all that a session takes: write it in UTF-8"
+            raise click.UsageError(message) from error

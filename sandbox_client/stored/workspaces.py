@@ -6,10 +6,12 @@ import asyncio
 import datetime as dt
 import fnmatch
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
 from sandbox_client.errors import Conflict, InvalidArgument, NotFound
 from sandbox_client.lifecycle.durations import parse_duration
+from sandbox_client.stored.directory import DirectoryObjects
 from sandbox_client.stored.head import HEAD, HeadSummary, read_head
 from sandbox_client.stored.stores import open_objects
 from sandbox_client.transport.arguments import checks_arguments
@@ -82,8 +84,12 @@ class AsyncStoredWorkspaces:
         self._users = users
 
     @classmethod
-    async def open(cls, folder: str | os.PathLike[str]) -> Self:
+    async def open(cls, folder: str | os.PathLike[str], *, may_be_missing: bool = False) -> Self:
         """Open the folder that local sessions use as their store (`AsyncSandbox.local(store=...)`).
+
+        Args:
+            folder: The folder.
+            may_be_missing: Whether a folder that does not exist counts as an empty one. It is not created.
 
         Raises:
             InvalidArgument: There is no such folder.
@@ -95,7 +101,7 @@ class AsyncStoredWorkspaces:
         async def no_users() -> Mapping[str, str]:
             return {}
 
-        return cls(open_objects(folder), "local", no_users)
+        return cls(DirectoryObjects(Path(folder)) if may_be_missing else open_objects(folder), "local", no_users)
 
     async def close(self) -> None:
         """Close the connections to the store."""

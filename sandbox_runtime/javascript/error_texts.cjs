@@ -50,17 +50,27 @@ function ownStack(error) {
   }
 }
 
+/** Returns a property, or undefined if reading it throws. */
+function read(object, name) {
+  try {
+    return object?.[name];
+  } catch {
+    return undefined;
+  }
+}
+
 function stackOf(error) {
   let text = '';
   let label = '';
   for (let depth = 0, current = error; depth < MAX_CAUSES && current !== undefined; depth += 1) {
     text += `${label}${isError(current) ? ownStack(current) : shortText(current)}\n`;
-    const inner = Array.isArray(current?.errors) ? current.errors : [];
+    const errors = read(current, 'errors');
+    const inner = Array.isArray(errors) ? errors : [];
     for (const each of local(inner, MAX_CAUSES)) {
       text += `[errors]: ${isError(each) ? ownStack(each) : shortText(each)}\n`;
     }
     if (inner.length > MAX_CAUSES) text += `[errors]: ${inner.length - MAX_CAUSES} more\n`;
-    current = current?.cause;
+    current = read(current, 'cause');
     label = '[cause]: ';
   }
   return beginning(text);

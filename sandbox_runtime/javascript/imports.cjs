@@ -12,6 +12,7 @@ const { isNativeError } = require('node:util/types');
 const vm = require('node:vm');
 const { Error, SyntaxError, URL, process } = require('./globals.cjs');
 const { local } = require('./bytes.cjs');
+const { modifiedAt, renew } = require('./edited_files.cjs');
 const { existing } = require('./module_hooks.cjs');
 const { settle } = require('./user_side.cjs');
 
@@ -19,8 +20,6 @@ const { captureStackTrace } = Error;
 const { cwd } = process;
 
 const importers = new Map();
-/** The modification time that each file had when it was first imported, by resolved path. */
-const firstImported = new Map();
 
 /** Runs `import()` as a module in the folder `base` would. */
 function importerOf(base) {
@@ -90,20 +89,8 @@ function importFile(specifier, options) {
 function fileUrl(specifier) {
   const [, name, query] = /^([^?#]*)(.*)$/s.exec(specifier);
   const file = existing(path.resolve(name));
-  const url = new URL(pathToFileURL(file).href + query);
-  let changed = '';
-  try {
-    changed = String(fs.statSync(file, { bigint: true }).mtimeNs);
-  } catch {
-    return url; // the import reports the error
-  }
-  // The loader caches modules by URL, so a file that was edited since gets a new URL.
-  if (!firstImported.has(file)) firstImported.set(file, changed);
-  else if (firstImported.get(file) !== changed) {
-    delete Module._cache[file];
-    url.searchParams.set('modified', changed);
-  }
-  return url;
+  renew(file);
+  return new URL(pathToFileURL(file).href + query);
 }
 
 async function importPackage(specifier, options) {
@@ -190,8 +177,9 @@ function forget(file, seen) {
   return isStale;
 }
 
-function modifiedAt(file) {
-  return fs.statSync(file, { bigint: true, throwIfNoEntry: false })?.mtimeNs;
+/** Lets Node warn of what is experimental now, in a way that code could break. The warning itself is switched off. */
+function prepareImports() {
+  importerOf(cwd())('node:os');
 }
 
 /** Applies NODE_PATH after the environment changed. */
@@ -199,4 +187,4 @@ function refreshModulePaths() {
   Module._initPaths();
 }
 
-module.exports = { createCellRequire, importModule, refreshModulePaths };
+module.exports = { createCellRequire, importModule, prepareImports, refreshModulePaths };

@@ -12,7 +12,7 @@ const { MessageChannel, Worker } = require('node:worker_threads');
 const { globalThis, process } = require('./globals.cjs');
 const { local } = require('./bytes.cjs');
 const { Compiler } = require('./compiler.cjs');
-const { refreshModulePaths } = require('./imports.cjs');
+const { prepareImports, refreshModulePaths } = require('./imports.cjs');
 const { installModuleHooks } = require('./module_hooks.cjs');
 const { RingWriter, createRing } = require('./ring.cjs');
 const { StackTraces } = require('./stack_traces.cjs');
@@ -52,7 +52,8 @@ function main() {
   const ring = new RingWriter(shared);
   prepareChildren(controlFd, ring);
   installModuleHooks(new Compiler(...compilers));
-  installUserEnvironment(ring);
+  prepareImports();
+  installUserEnvironment(ring, fail);
   stackTraces.install();
   hideInternals();
   // Node loads it at its first use. An interrupt of that use would leave it undefined for ever.

@@ -9,7 +9,8 @@ const Module = require('node:module');
 const path = require('node:path');
 const { fileURLToPath, pathToFileURL } = require('node:url');
 const { base64 } = require('./bytes.cjs');
-const { SyntaxError, URL } = require('./globals.cjs');
+const { urlOfImport } = require('./edited_files.cjs');
+const { JSON, SyntaxError, URL } = require('./globals.cjs');
 
 const ENDINGS = ['', '.ts', '.tsx', '.mts', '.js', '.jsx', '.mjs', '.cjs', '.cts', '.json'];
 /** Endings of TypeScript's output, which its sources import, with those of the sources. */
@@ -18,7 +19,8 @@ const NOT_FOUND = new Set(['ERR_MODULE_NOT_FOUND', 'MODULE_NOT_FOUND', 'ERR_UNSU
 
 /** What looks like a decorator or `accessor`, outside comments. Other texts are left to Node. */
 const DECORATED = /^[^*/'"`\n]*(^|[\s;{}(])(@[A-Za-z_$(]|accessor\s+[\w#$[])/m;
-const IS_MODULE = /^\s*(import|export)\b/m;
+/** What only a module may contain: Node, too, tells by it, if no package.json does. */
+const IS_MODULE = /^\s*(import|export)\b|\bimport\.meta\b|^(.*[=(,]\s*)?await\s|^for\s+await\b/m;
 
 /** Returns the file that a path without its ending means, or the path if there is none. */
 function existing(file) {
@@ -34,7 +36,14 @@ function existing(file) {
 
 /** @param {import('./compiler.cjs').Compiler} compiler */
 function installModuleHooks(compiler) {
-  Module.registerHooks({ resolve: completeEnding, load: (url, context, next) => load(compiler, url, context, next) });
+  Module.registerHooks({ resolve, load: (url, context, next) => load(compiler, url, context, next) });
+}
+
+function resolve(specifier, context, next) {
+  const resolved = completeEnding(specifier, context, next);
+  const url = urlOfImport(resolved.url, context.parentURL);
+  // The cache of `require` goes by path.
+  return context.conditions?.includes('require') ? resolved : { ...resolved, url };
 }
 
 function completeEnding(specifier, context, next) {
@@ -61,14 +70,27 @@ function load(compiler, url, context, next) {
   return translate(compiler, url, ending, source);
 }
 
+/** Returns whether the nearest package.json makes its files modules. */
+function isInModulePackage(file) {
+  const found = Module.findPackageJSON(pathToFileURL(file));
+  if (found === undefined) return false;
+  try {
+    return JSON.parse(fs.readFileSync(found, 'utf8')).type === 'module';
+  } catch {
+    return false; // it is not valid, which is for npm to say
+  }
+}
+
 function translate(compiler, url, ending, source) {
   const file = fileURLToPath(url);
-  const isCommon = ending === '.cts' || (!/^\.m/.test(ending) && !IS_MODULE.test(source));
+  const isModule = /^\.m/.test(ending) || IS_MODULE.test(source) || isInModulePackage(file);
+  const isCommon = ending === '.cts' || !isModule;
   const module = isCommon ? 'commonjs' : 'esnext';
   const feature = ending.endsWith('x') ? `JSX elements (${file})` : `Decorators (${file})`;
   try {
     const { code, map } = compiler.compile({ source, extension: ending, folder: path.dirname(file), feature, module });
-    const comment = `//# sourceMappingURL=data:application/json;base64,${base64(map)}`;
+    const named = JSON.stringify({ ...JSON.parse(map), sources: [url] });
+    const comment = `//# sourceMappingURL=data:application/json;base64,${base64(named)}`;
     return { format: isCommon ? 'commonjs' : 'module', source: `${code}\n${comment}`, shortCircuit: true };
   } catch (error) {
     if (typeof error.line !== 'number') throw error;

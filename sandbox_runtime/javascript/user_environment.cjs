@@ -8,7 +8,7 @@ const { isBuiltin } = require('node:module');
 const path = require('node:path');
 const { pathToFileURL } = require('node:url');
 const { isPromise } = require('node:util/types');
-const { Array: UsersArray, Object: UsersObject, TypeError, URL, globalThis, process } = require('./globals.cjs');
+const { Array: UsersArray, Object: UsersObject, Promise: UsersPromise, TypeError, URL, globalThis, process } = require('./globals.cjs');
 const { encode, join } = require('./bytes.cjs');
 const { describeError } = require('./error_texts.cjs');
 const { createCellRequire, importModule } = require('./imports.cjs');
@@ -23,10 +23,16 @@ const { cwd, listenerCount } = process;
 /** The name of the object whose methods compiled cells call, as in cell_compiler.cjs. */
 const HELPER = '__sandbox__';
 
+/** Uncaught errors within so many milliseconds that only an endless loop throws. */
+const ENDLESS_ERRORS = 10_000;
+const ENDLESS_MILLISECONDS = 2000;
+const BROKEN = 'code has replaced built-in methods that Node itself needs, or has thrown without end';
+
 /** The value that process.exit throws. Not an Error, so that a catch block can distinguish it. */
 const EXIT = Object.freeze({ toString: () => 'process.exit' });
 
-function installUserEnvironment(ring) {
+/** @param {(message: string) => void} endProcess  called if Node itself no longer works */
+function installUserEnvironment(ring, endProcess) {
   const origins = new Origins(ring);
   installOutput(ring, origins);
   defineHidden(HELPER, Object.freeze(createHelper(ring, origins)));
@@ -34,8 +40,34 @@ function installUserEnvironment(ring) {
   Object.defineProperty(globalThis, 'display', { value: createDisplay(ring, origins), writable: true, configurable: true });
   installExit(ring, origins);
   guardEmit();
-  process.setUncaughtExceptionCaptureCallback((error) => reportUncaught(ring, origins, error));
+  guardSpecies();
+  const endless = new EndlessErrors(endProcess);
+  process.setUncaughtExceptionCaptureCallback((error) => {
+    endless.count();
+    reportUncaught(ring, origins, error);
+  });
   process.on('SIGINT', () => {}); // an interrupt of the process group is for the children
+}
+
+/** Notices that Node itself no longer works: it then calls its timers again and again, and each call throws at once. */
+class EndlessErrors {
+  #count = 0;
+  #since = 0;
+  #endProcess;
+
+  constructor(endProcess) {
+    this.#endProcess = endProcess;
+  }
+
+  count() {
+    const now = Date.now();
+    if (this.#count === 0 || now - this.#since > ENDLESS_MILLISECONDS) {
+      this.#since = now;
+      this.#count = 0;
+    }
+    this.#count += 1;
+    if (this.#count === ENDLESS_ERRORS) this.#endProcess(`${ENDLESS_ERRORS} uncaught errors in a row: ${BROKEN}`);
+  }
 }
 
 function defineHidden(name, value) {
@@ -156,6 +188,11 @@ function guardEmit() {
   let current = guard(process.emit);
   const set = (value) => (current = guard(value));
   Object.defineProperty(process, 'emit', { get: () => current, set, configurable: true });
+}
+
+/** Keeps what the engine's inspector needs to await a cell. Code that would change it gets a TypeError. */
+function guardSpecies() {
+  Object.defineProperty(UsersPromise, Symbol.species, { configurable: false });
 }
 
 function reportUncaught(ring, origins, uncaught) {

@@ -17,6 +17,7 @@ from sandbox_runtime.typecheck.declarations import (
     Declaration,
     Origin,
     build_module,
+    has_jsx,
     is_broken,
     prepare,
     read_declarations,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
 _IDLE_SECONDS: Final = 600.0
 _CURRENT: Final = "__sandbox_cell__.ts"
+_CURRENT_JSX: Final = "__sandbox_cell_jsx__.tsx"
 _GLOBALS: Final = "__sandbox_globals__.d.ts"
 _MAX_CONTEXTS: Final = 16
 """Contexts whose modules the server keeps. The one whose last check is oldest is dropped first."""
@@ -119,10 +121,19 @@ class Checker:
         while len(self._known) > _MAX_CONTEXTS:
             self._forget(server, self._known.pop(next(iter(self._known))))
         await self._add_modules(server, context_id, known, history.cells)
-        declared = await self._declarations(server, folder / _CURRENT, "typescript", code)
-        self._write(server, folder / _CURRENT, "typescript", build_module(code, known.names, declared, typed=True))
-        items = await self._diagnose(server, folder / _CURRENT)
+        items = await self._check_current(server, folder / _CURRENT, known, code)
+        # What is no valid code may be JSX. Only JSX cells go there: casts such as <T>x would be errors.
+        if is_broken(items) and has_jsx(code):
+            items = await self._check_current(server, folder / _CURRENT_JSX, known, code)
         return read_diagnostics(code, items, is_complete=history.is_complete)
+
+    async def _check_current(
+        self, server: LanguageServer, path: Path, known: _Known, code: str
+    ) -> list[dict[str, Any]]:
+        language = _language(path.suffix)
+        declared = await self._declarations(server, path, language, code)
+        self._write(server, path, language, build_module(code, known.names, declared, typed=True))
+        return await self._diagnose(server, path)
 
     async def _prepare(self, folder: Path) -> LanguageServer:
         """Return a running server that has the folder's current state."""
@@ -168,24 +179,25 @@ class Checker:
             "resolveJsonModule": True,
             "allowImportingTsExtensions": True,
             "allowJs": True,
+            "jsx": "preserve",
             "noEmit": True,
             "skipLibCheck": True,
             "typeRoots": [str(installation.types)],
             "types": ["node"] if (installation.types / "node").is_dir() else [],
             "paths": {"*": ["./node_modules/*", f"{libraries}/*", f"{installation.types}/*"]},
         }
-        return json.dumps({"compilerOptions": options, "files": [f"./{_GLOBALS}", f"./{_CURRENT}"]})
+        return json.dumps(
+            {"compilerOptions": options, "files": [f"./{_GLOBALS}", f"./{_CURRENT}", f"./{_CURRENT_JSX}"]}
+        )
 
     async def _add_modules(self, server: LanguageServer, context_id: str, known: _Known, cells: Iterable[Cell]) -> None:
         """Send the server the modules of cells that have run since the last check."""
         fresh = [cell for cell in cells if cell.number not in known.modules]
         files = {
-            cell.number: f"__sandbox_{context_id}_{known.generation}_{cell.number}"
-            + (".ts" if cell.language == "typescript" else ".js")
-            for cell in fresh
+            cell.number: f"__sandbox_{context_id}_{known.generation}_{cell.number}" + _suffix(cell) for cell in fresh
         }
         declarations = await asyncio.gather(
-            *(self._declarations(server, known.folder / files[c.number], c.language, c.code) for c in fresh)
+            *(self._declarations(server, known.folder / files[c.number], _language(_suffix(c)), c.code) for c in fresh)
         )
         before = []
         for cell, declared in zip(fresh, declarations, strict=True):
@@ -215,7 +227,7 @@ class Checker:
     ) -> None:
         declared, names = scope
         text = build_module(cell.code, names, declared, typed=cell.language == "typescript")
-        self._write(server, known.folder / file, cell.language, text)
+        self._write(server, known.folder / file, _language(_suffix(cell)), text)
 
     async def _declarations(
         self, server: LanguageServer, path: Path, language: str, code: str
@@ -272,5 +284,16 @@ def _add_names(known: _Known, file: str, declared: Mapping[str, Declaration]) ->
         known.names[name] = Origin(_module(file), declaration)
 
 
+def _suffix(cell: Cell) -> str:
+    suffix = ".ts" if cell.language == "typescript" else ".js"
+    return f"{suffix}x" if has_jsx(cell.code) else suffix
+
+
+def _language(suffix: str) -> str:
+    """Return the name that the language server gives to a language."""
+    language = "typescript" if suffix.startswith(".ts") else "javascript"
+    return f"{language}react" if suffix.endswith("x") else language
+
+
 def _module(file: str) -> str:
-    return file.removesuffix(".ts")
+    return file.removesuffix(".tsx").removesuffix(".ts")

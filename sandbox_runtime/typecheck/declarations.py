@@ -26,6 +26,7 @@ _UNKNOWN_NAMES: Final = frozenset({2304, 2552, 2503, 18004})
 MAX_DIAGNOSTICS: Final = 200
 _MAX_MESSAGE: Final = 4000
 
+_JSX: Final = re.compile(r"(?:^|[=(,?:&|>{]|return)\s*<(?:[A-Za-z_$][^<>]*)?>?.*(?:</|/>)", re.MULTILINE | re.DOTALL)
 GLOBALS: Final = """
 interface SandboxDisplayOptions { raw?: boolean; displayId?: string; update?: boolean }
 interface SandboxDisplay {
@@ -37,6 +38,7 @@ interface SandboxDisplay {
   image(bytes: Uint8Array | ArrayBuffer, options?: SandboxDisplayOptions & { type?: string }): void;
 }
 declare var display: SandboxDisplay;
+declare namespace JSX { interface IntrinsicElements { [name: string]: any } }
 """
 """Globals of a cell in addition to those of Node."""
 
@@ -130,6 +132,11 @@ def read_failed_exports(code: str, declared: Mapping[str, Declaration], items: I
         if item.get("severity", _ERROR) == _ERROR and 0 <= index < len(names):
             failed.add(names[index])
     return failed
+
+
+def has_jsx(code: str) -> bool:
+    """Return True if a cell looks as if it contained JSX."""
+    return _JSX.search(code) is not None
 
 
 def is_broken(items: Iterable[Mapping[str, Any]]) -> bool:

@@ -23,6 +23,6 @@ def test_docstrings_show_the_same(sides, package):
                 sides.run(SEED)
             comparison.run(sides, cells)
     sys.stdout.write(f"{package}: {comparison}\n")
-    assert comparison.count > 250
+    assert comparison.count > 200
     assert len(comparison.unexplained) < MAX_UNEXPLAINED * comparison.count, "\n\n".join(comparison.unexplained)
     assert not comparison.outdated, "these no longer differ: remove them from explained.py"

@@ -69,8 +69,28 @@ PROGRAMS = [
     ("subprocess", "print(1); subprocess.run(['echo', '2']); print(3)", "123", ""),
     (
         "subprocess with a pipe",
-        "p = subprocess.Popen(['cat'], stdin=-1)\nprint(1, flush=True); time.sleep(0.2); p.communicate(b'2\\n'); print(3)",
+        "p = subprocess.Popen(['cat'], stdin=-1)\nprint(1); p.communicate(b'2\\n'); print(3)",
         "123",
+        "",
+    ),
+    (
+        "subprocess that answers each line",
+        (
+            "p = subprocess.Popen([sys.executable, '-uc', 'import sys, os\\nfor line in sys.stdin: print(line, end=\"\"); os.kill(%d, 10)' % os.getpid()], stdin=-1, bufsize=0)\n"
+            "answered = threading.Semaphore(0); old = signal.signal(signal.SIGUSR1, lambda *_: answered.release())\n"
+            "for i in range(1, 60, 2):\n    print(i); p.stdin.write(b'%d\\n' % (i + 1)); answered.acquire(timeout=9)\n"
+            "p.communicate(); signal.signal(signal.SIGUSR1, old); print(61)"
+        ),
+        ",".join(map(str, range(1, 62))),
+        "",
+    ),
+    (
+        "forked child that answers",
+        (
+            "r, w = os.pipe()\nif not os.fork():\n    os.close(w)\n    while os.read(r, 1): print(2)\n    os._exit(0)\n"
+            "for _ in range(20): print(1); os.write(w, b'x'); time.sleep(0.02)\nos.close(w); os.wait(); print(3)"
+        ),
+        "12" * 20 + "3",
         "",
     ),
     (
@@ -399,6 +419,33 @@ def test_all_output_arrives_in_order(sandbox, run, code, out, err):
         assert "most recent call first" in execution.stderr
     assert "".join(streamed) == execution.stdout
     assert not execution.context_restarted
+
+
+def test_stdout_and_stderr_of_python_keep_their_order_while_a_child_lives(run):
+    execution = run(
+        "p = subprocess.Popen(['sleep', '100'])\n"
+        "for i in range(200): print(i); print(i, file=sys.stderr)\n"
+        "p.kill(); p.wait()"
+    )
+    assert execution.stdout == execution.stderr == "".join(f"{i}\n" for i in range(200))
+    kinds = [kind for kind, _size in execution.order if kind != "result"]
+    assert kinds == ["stdout", "stderr"] * 200
+
+
+def test_a_child_that_lives_does_not_make_prints_slow(sandbox):
+    context = sandbox.contexts.create("python").id
+
+    def run(code):
+        return sandbox.run_code(code, context=context)
+
+    run("import subprocess, time")
+    seconds = "start = time.monotonic()\nfor i in range(50_000): print(i)\nspent = time.monotonic() - start"
+    run(f"p = subprocess.Popen(['sleep', '100'])\n{seconds}\np.kill(); p.wait()")
+    # 0.3 s on a quiet machine. A system call and a wait for its reader per line would take over 5 s.
+    assert float(run("spent").text) < 3
+    run(f"subprocess.run('true'); time.sleep(0.2)\n{seconds}")
+    assert float(run("spent").text) < 1
+    sandbox.contexts.delete(context)
 
 
 def test_streams_and_handlers_of_an_earlier_cell_keep_the_order_too(sandbox):

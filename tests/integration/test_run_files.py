@@ -96,6 +96,43 @@ def test_other_files_run_as_what_they_are(folder):
     assert sandbox("a.ts") == (0, "4\n", "")
 
 
+_ELEMENT = """/** @jsx h */
+const h = (tag, props, ...children) => [tag, props, children];
+console.log(JSON.stringify(<p id="x">{process.argv[2]}</p>));
+"""
+_DECORATED = """function logged(value: any, { name }: any) { return () => console.log("call", name) }
+class A { @logged hello() {} }
+new A().hello();
+interface Unused {
+  a: number;
+}
+throw new Error("here");
+"""
+
+
+@pytest.mark.parametrize("suffix", ["tsx", "jsx"])
+def test_files_with_jsx_run_as_their_cells_do(folder, suffix):
+    code = _ELEMENT.replace("(tag, props,", "(tag: any, props: any,") if suffix == "tsx" else _ELEMENT
+    (folder / f"a.{suffix}").write_text(code)
+    assert sandbox(f"a.{suffix}", "arg") == (0, '["p",{"id":"x"},["arg"]]\n', "")
+
+
+@pytest.mark.parametrize("suffix", ["ts", "mts", "cts", "tsx"])
+def test_files_with_decorators_run_and_their_errors_have_the_lines_as_written(folder, suffix):
+    (folder / f"a.{suffix}").write_text(_DECORATED)
+    code, out, err = sandbox(f"a.{suffix}")
+    assert (code, out) == (1, "call hello\n")
+    assert f"a.{suffix}:7" in err
+
+
+def test_a_file_of_a_module_package_is_a_module(folder):
+    (folder / "package.json").write_text('{"type": "module"}')
+    (folder / "a.tsx").write_text("console.log(typeof require, typeof import.meta.url, await 5)")
+    assert sandbox("a.tsx") == (0, "undefined string 5\n", "")
+    (folder / "b.tsx").write_text("console.log(typeof require)")
+    assert sandbox("b.tsx") == (0, "undefined\n", "")
+
+
 def test_a_notebook_prints_saves_its_pictures_and_stops_at_an_error(folder):
     cells = [
         "x = 1",

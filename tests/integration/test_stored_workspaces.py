@@ -439,6 +439,8 @@ def test_a_session_with_a_name_holds_its_workspace_as_long_as_it_exists(tmp_path
 def test_the_store_of_local_sessions_is_named_by_an_option(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
     assert invoke("list", "--local", "-o", "json") == (0, "[]\n", "")
+    assert invoke("show", "--local", "analysis")[0] == 125
+    assert list(tmp_path.iterdir()) == []
     monkeypatch.setenv("SANDBOX_STORE", str(tmp_path / "none"))
     fill(Folder(tmp_path / "sandbox" / "store"), "analysis")
     assert "analysis" in invoke("list", "--local")[1]

@@ -187,3 +187,18 @@ def test_r9_time_of_a_warm_check_is_reported(sandbox, record_property):
         sandbox.check_types(CELL.replace("points", f"points{number}"))
         times.append(time.perf_counter() - start)
     record_property("p50_ms", round(sorted(times)[10] * 1000, 1))
+
+
+def test_cells_with_jsx_are_checked_as_such_and_known_in_the_next_ones(sandbox, context):
+    code = (
+        "/** @jsx h */\n"
+        "const h = (tag: any, props: any, ...children: any[]) => ({ tag, props, children });\n"
+        "const page = <p id='a'>{5}</p>;\n"
+        "const size: number = 5;\n"
+    )
+    done = sandbox.run_code(code, "typescript", context=context, type_check="require")
+    assert (done.error, done.diagnostics) == (None, ())
+    assert places(sandbox.check_types("/** @jsx h */\nconst b = <b>{size.foo}</b>", context=context)) == [(2, 20, 2339)]
+    assert places(sandbox.check_types("size.foo", context=context)) == [(1, 6, 2339)]
+    # No JSX, although it has what looks like it.
+    assert sandbox.check_types("const f = <T>(x: T): string => '</b>'; f(1)", context=context) == ()

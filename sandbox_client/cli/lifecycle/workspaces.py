@@ -50,6 +50,7 @@ class Store:
     """The values of the options that select a store."""
 
     store: str
+    is_local: bool
     endpoint_url: str | None
     region: str | None
     path_style: bool | None
@@ -65,7 +66,7 @@ class Store:
             hint = f"--{given.replace('_', '-')}"
             raise click.BadParameter(f"it has no meaning for the folder {self.store}", param_hint=hint)
         else:
-            opening = AsyncStoredWorkspaces.open(self.store)
+            opening = AsyncStoredWorkspaces.open(self.store, may_be_missing=self.is_local)
         async with await opening as workspaces:
             yield workspaces
 
@@ -99,7 +100,7 @@ def _with_store(function: Callable[..., Any]) -> Callable[..., Any]:
         **kwargs: Any,
     ) -> Any:
         place = _find_store(store, is_local=is_local)
-        return function(*args, store=Store(place, endpoint_url, region, path_style), **kwargs)
+        return function(*args, store=Store(place, is_local, endpoint_url, region, path_style), **kwargs)
 
     for option in reversed(_STORE_OPTIONS):
         command = option(command)
@@ -110,9 +111,7 @@ def _find_store(store: str | None, *, is_local: bool) -> str:
     if is_local:
         if click.get_current_context().get_parameter_source("store") is ParameterSource.COMMANDLINE:
             raise click.UsageError("give either --store or --local")
-        folder = data_home() / "store"
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return str(folder)
+        return str(data_home() / "store")
     if store is None:
         raise click.UsageError(
             "name the store: --store s3://BUCKET/PREFIX for sessions of a cluster, or --local for those on this machine"

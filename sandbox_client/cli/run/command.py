@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import click
 
-from sandbox_client.cli.options import Target, with_session_options, with_target
+from sandbox_client.cli.options import Target, check_words, with_session_options, with_target
 from sandbox_client.cli.output import EXIT_INTERRUPTED
 from sandbox_client.cli.run.file_kind import HEAD_BYTES, CannotRunError, FileKind, Kind, file_kind
 from sandbox_client.cli.run.limits import Limits, with_limits
@@ -57,8 +57,8 @@ Examples:
   echo 'console.log(6 * 7)' | sandbox run --language javascript -
 
 \b
-Files: .py .js .mjs .cjs .ts .mts .cts .sh .bash .ipynb, and others by their
-first line (#!/usr/bin/env ...).""",
+Files: .py .js .mjs .cjs .jsx .ts .mts .cts .tsx .sh .bash .ipynb, and others
+by their first line (#!/usr/bin/env ...).""",
 )
 @click.argument("file", required=False)
 @click.argument("args", nargs=-1, type=click.UNPROCESSED)
@@ -101,6 +101,7 @@ def run(
     """
     if file == "":
         raise click.UsageError("FILE is an empty text: give the name of a file")
+    check_words(f"the arguments of {file}", args)
     if (file is None) == (code is None):
         raise click.UsageError("give either a FILE (or - for standard input) or -c CODE")
     if code is not None or file == "-":

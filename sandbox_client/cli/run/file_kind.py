@@ -13,21 +13,23 @@ if TYPE_CHECKING:
 
 HEAD_BYTES: Final = 8192
 """Bytes of the file that `file_kind` wants."""
-_NODE_TYPESCRIPT: Final = ("node", "--experimental-transform-types", "--disable-warning=ExperimentalWarning")
-"""Node strips types by itself. Enums and parameter properties need this option, which it warns about."""
+NODE_LAUNCHER: Final = "sandbox-node"
+"""The command of the runtime that runs Node with what TypeScript and JSX need (sandbox_runtime/user_home.py)."""
+_TYPESCRIPT: Final = (NODE_LAUNCHER,)
 _PROGRAMS: Final[dict[str, tuple[str, ...]]] = {
     ".js": ("node",),
     ".mjs": ("node",),
     ".cjs": ("node",),
-    ".ts": _NODE_TYPESCRIPT,
-    ".mts": _NODE_TYPESCRIPT,
-    ".cts": _NODE_TYPESCRIPT,
+    ".ts": _TYPESCRIPT,
+    ".mts": _TYPESCRIPT,
+    ".cts": _TYPESCRIPT,
+    ".tsx": _TYPESCRIPT,
+    ".jsx": _TYPESCRIPT,
     ".sh": ("bash",),
     ".bash": ("bash",),
 }
-_NODE_SUFFIXES: Final = (".js", ".mjs", ".cjs", ".ts", ".mts", ".cts")
-_JSX_SUFFIXES: Final = (".tsx", ".jsx")
-_LANGUAGES: Final[dict[str, tuple[str, ...]]] = {"javascript": ("node",), "typescript": _NODE_TYPESCRIPT}
+_NODE_SUFFIXES: Final = (".js", ".mjs", ".cjs", ".ts", ".mts", ".cts", ".tsx", ".jsx")
+_LANGUAGES: Final[dict[str, tuple[str, ...]]] = {"javascript": ("node",), "typescript": _TYPESCRIPT}
 _UTF16: Final = (b"\xff\xfe", b"\xfe\xff")
 
 
@@ -76,8 +78,6 @@ def file_kind(path: str, head: bytes, language: str | None = None) -> FileKind:
         return FileKind(Kind.PYTHON) if language == "python" else FileKind(Kind.COMMAND, _LANGUAGES[language])
     if suffix in _KINDS:
         return FileKind(_KINDS[suffix])
-    if suffix in _JSX_SUFFIXES:
-        raise CannotRunError(f"{path} contains JSX, which Node cannot run: compile it to JavaScript first")
     words = _shebang(head)
     if words and suffix not in _NODE_SUFFIXES:
         return FileKind(Kind.PYTHON) if _is_plain_python(words) else FileKind(Kind.COMMAND, words)

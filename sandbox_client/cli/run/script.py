@@ -12,6 +12,7 @@ import threading
 import uuid
 from typing import TYPE_CHECKING, Final, NoReturn
 
+from sandbox_client.cli.run.file_kind import NODE_LAUNCHER
 from sandbox_client.cli.run.shown import SUFFIXES
 from sandbox_client.cli.terminal import attach_terminal
 from sandbox_client.errors import NotFound, NotSupported, SandboxError
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 _LAUNCHER: Final = "sandbox-script"
 """The command of the runtime that runs a Python file and keeps what it shows (sandbox_runtime/scripts)."""
+_INSTEAD: Final = {_LAUNCHER: "python3 {}`, without pictures", NODE_LAUNCHER: "node {}`"}
 
 _SIGNAL_EXIT: Final = 128
 _IN_FOLDER: Final = 'cd "$1" && shift && exec "$@"'
@@ -83,11 +85,12 @@ def run_script(sandbox: Sandbox, script: Script, *, shows: bool) -> tuple[str, C
             script.command(run_id), timeout=script.timeout, env=script.env, keep_input=source >= 0
         )
     except NotFound as error:
-        if script.program or error.field != "command":
+        launcher = next(iter(script.program), _LAUNCHER)
+        if launcher not in _INSTEAD or error.field != "command":
             raise
         raise NotSupported(
-            f"this session's image has no {_LAUNCHER}, because it is older than this command. Update the image, or run "
-            f"`sandbox exec --session NAME -- python3 {script.path}`, without pictures",
+            f"this session's image has no {launcher}: it is older than this command, or has no Node. Update the image, "
+            f"or run `sandbox exec --session NAME -- {_INSTEAD[launcher].format(script.path)}",
             reason="OLD_IMAGE",
         ) from error
     try:

@@ -50,6 +50,7 @@ class FrameSender:
         self._lock = threading.RLock()
         self._sending = False
         self._held = False
+        self._has_unread = True
         self._queue: list[bytes | memoryview] = []
         self._backlog: deque[tuple[int, Stream, bytes, dict[str, Any] | None]] = deque()
         self._backlog_size = 0
@@ -155,8 +156,11 @@ class FrameSender:
         Output that another process writes to a pipe afterwards comes later.
         """
         control = self._control
-        if control is None or self._channel is None:
+        # Most calls come when nothing was sent since the last one.
+        if control is None or self._channel is None or not (self._has_unread or self._queue):
             return
+        # Before the rest, because another thread may send meanwhile.
+        self._has_unread = False
         self.release()
         deadline = monotonic() + _SYNCHRONIZE_SECONDS
         while fcntl.ioctl(control, _SIOCOUTQ, _NONE_UNREAD) != _NONE_UNREAD and monotonic() < deadline:
@@ -220,6 +224,7 @@ class FrameSender:
 
     def _send_queue(self, send: Callable[[memoryview], int]) -> None:
         pieces, self._queue = self._queue, []
+        self._has_unread = True
         if sum(map(len, pieces)) < _LARGE:
             pieces = [b"".join(pieces)]
         # No Python code runs between a system call and the record of its result, so no exception can come between.

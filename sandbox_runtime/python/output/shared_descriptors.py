@@ -1,8 +1,9 @@
 """Keeps the order where user code writes past sys.stdout: to descriptors 1 and 2, or with the C library.
 
 Text of Python usually travels as frames, and descriptors 1 and 2 are pipes. `os.write` first sends what was printed
-before. Code may also open such a pipe itself, or call C code that prints. Then each line of Python is written to the
-same pipe. That is slower, so it lasts as long as the cell, and with C code as long as the context.
+before. Code may also open such a pipe itself, call C code that prints, or have children that live. Then each line of
+Python is written to the same pipe. That is slower, so it lasts as long as the cell or the children, and with C code as
+long as the context. Before Python goes from one pipe to the other, it waits until the first has been read.
 """
 
 from __future__ import annotations
@@ -11,10 +12,13 @@ import contextlib
 import functools
 import os
 import posix
+import struct
 import sys
 from ctypes import c_size_t, c_void_p
-from os import dup, dup2, fstat
+from fcntl import ioctl
+from os import P_ALL, WEXITED, WNOHANG, WNOWAIT, dup, dup2, fstat, waitid
 from os import write as write_descriptor
+from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, Final
 
 from sandbox_runtime.linux.syscalls import libc
@@ -31,6 +35,10 @@ _PATHS: Final = frozenset(
 _C_WRITERS: Final = frozenset(
     {"printf", "vprintf", "puts", "putchar", "putc", "fputs", "fputc", "fprintf", "fwrite", "perror", "write"}
 )
+_FIONREAD: Final = 0x541B
+_NONE_UNREAD: Final = struct.pack("i", 0)
+_READ_SECONDS: Final = 0.2
+_POLL_SECONDS: Final = 0.00005
 _BUFFER_LINES: Final = 1
 """_IOLBF of stdio.h."""
 
@@ -48,6 +56,7 @@ class SharedDescriptors:
         self._share = share
         self._own: dict[int, int] = {}
         self._identities: dict[int, tuple[int, int]] = {}
+        self._last_written = 1
 
     def install(self) -> None:
         """Keep copies of the descriptors, and notice when user code uses them."""
@@ -74,10 +83,22 @@ class SharedDescriptors:
 
     def write(self, number: int, data: memoryview) -> int:
         """Write to the pipe that was descriptor 1 or 2 in the beginning. Returns the number of bytes: all of them."""
+        if number != self._last_written:
+            self._wait_until_read(self._last_written)
+            self._last_written = number
         done = 0
         while done < len(data):
             done += write_descriptor(self._own.get(number, number), data[done:])
         return done
+
+    def _wait_until_read(self, number: int) -> None:
+        """Wait until the supervisor has read all that is in a pipe, at most 0.2 s."""
+        deadline = monotonic() + _READ_SECONDS
+        with contextlib.suppress(OSError):
+            while ioctl(self._own.get(number, number), _FIONREAD, _NONE_UNREAD) != _NONE_UNREAD:
+                if monotonic() > deadline:
+                    return
+                sleep(_POLL_SECONDS)
 
     def audit(self, event: str, arguments: Any) -> None:
         """Look at an audit event."""
@@ -121,3 +142,12 @@ def _is_own_library(name: Any) -> bool:
         and "-packages/" not in name
         and not name.startswith(("/usr/", "/lib", "/opt/", f"{sys.base_prefix}/"))
     )
+
+
+def has_children() -> bool:
+    """Return True if the process has children, also ended ones that it has not waited for."""
+    try:
+        waitid(P_ALL, 0, WEXITED | WNOHANG | WNOWAIT)
+    except ChildProcessError:
+        return False
+    return True

@@ -5,7 +5,7 @@ per print three times slower. A thread flushes stdout every 20 ms while a cell r
 stdout first to keep the two in order. In a child that user code forks, both write to file descriptors 1 and 2.
 
 The output of other programs and of C code reaches the supervisor by pipes. To keep the order, everything is sent before
-a process starts, and the start waits until the supervisor has read it.
+a process starts, and the start waits until the supervisor has read it. While a child lives, lines go to the same pipes.
 
 User code may replace functions of the standard library, so this module keeps its own references to those that it calls
 while a cell runs.
@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sandbox_link.frames import Stream
 from sandbox_runtime.linux.syscalls import libc
 from sandbox_runtime.python.output.late_writes import WatchedWrite
-from sandbox_runtime.python.output.shared_descriptors import SharedDescriptors
+from sandbox_runtime.python.output.shared_descriptors import SharedDescriptors, has_children
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 _BUFFER: Final = 256 << 10
 _FLUSH_SECONDS: Final = 0.02
 _ROUNDS_UNTIL_SLEEP: Final = 50
+_ROUNDS_UNTIL_CHILD: Final = 4
+"""Rounds within which a process that is about to start is there."""
 _FORK_SECONDS: Final = 1.0
 """Seconds that a fork waits for the flushing thread, which may have to wait for the client."""
 try:
@@ -123,7 +125,8 @@ class Streams:
         self._late_cell: Callable[[], int] | None = None
         self._watched: list[WatchedWrite] = []
         self._descriptors = SharedDescriptors(self._before_start, self._share)
-        self._has_c_code = False
+        self._has_c_code = self._is_cell_shared = self._has_children = False
+        self._rounds_since_start = 0
         self._make()
 
     def _make(self) -> None:
@@ -151,8 +154,8 @@ class Streams:
         if not (_is_usable(self.stdout) and _is_usable(self.stderr)):
             self._make()
         self._descriptors.restore()
-        if self._raw_stdout.is_shared or self._has_c_code:
-            self._set_shared(is_shared=self._has_c_code)
+        self._is_cell_shared = False
+        self._apply_shared()
         sys.stdout = sys.__stdout__ = self.stdout  # type: ignore[misc]
         sys.stderr = sys.__stderr__ = self.stderr  # type: ignore[misc]
 
@@ -248,12 +251,27 @@ class Streams:
             with contextlib.suppress(ValueError, RuntimeError):
                 self.stdout.flush()
             self.flush_c()
+            self._look_for_children()
         self._sender.release_if_running()
         self._tick()
 
+    def _look_for_children(self) -> None:
+        if not self._has_children:
+            return
+        self._rounds_since_start += 1
+        if has_children():
+            self._rounds_since_start = _ROUNDS_UNTIL_CHILD
+        # The audit event comes before the child.
+        elif self._rounds_since_start > _ROUNDS_UNTIL_CHILD:
+            self._has_children = False
+            self._apply_shared()
+
     def _audit(self, event: str, arguments: Any) -> None:
         if event in _STARTS:
-            self._before_start()
+            if not self._sender.is_in_child:
+                self._has_children, self._rounds_since_start = True, 0
+                self._before_start()
+                self._apply_shared()
         elif event in _USES:
             self._descriptors.audit(event, arguments)
 
@@ -261,10 +279,14 @@ class Streams:
         """Write to the descriptors themselves, because user code may do so unseen."""
         if not self._sender.is_in_child:
             self._has_c_code |= for_context
+            self._is_cell_shared = True
             self._before_start()
-            self._set_shared(is_shared=True)
+            self._apply_shared()
 
-    def _set_shared(self, *, is_shared: bool) -> None:
+    def _apply_shared(self) -> None:
+        is_shared = self._has_c_code or self._is_cell_shared or self._has_children
+        if is_shared == self._raw_stdout.is_shared:
+            return
         self._raw_stdout.is_shared = self._raw_stderr.is_shared = is_shared
         with contextlib.suppress(ValueError, RuntimeError):
             self.stdout.reconfigure(line_buffering=is_shared)

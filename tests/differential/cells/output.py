@@ -188,17 +188,17 @@ from time import sleep
 subprocess.run(["echo", "child"], capture_output=True, text=True).stdout
 # %% child writes to our output
 subprocess.run(["sh", "-c", "echo to stdout"])
-sleep(0.5)  # a notebook shows it late
+sleep(1.5)  # a notebook shows it late
 # %% child writes to our error
 subprocess.run(["sh", "-c", "echo to stderr >&2"])
-sleep(0.5)  # a notebook shows it late
+sleep(1.5)  # a notebook shows it late
 # %% os system
 import os
 os.system("echo system")
-sleep(0.5)  # a notebook shows it late
+sleep(1.5)  # a notebook shows it late
 # %% os write
 os.write(1, b"descriptor 1\n")
-sleep(0.5)  # a notebook shows it late
+sleep(1.5)  # a notebook shows it late
 # %% popen
 os.popen("echo popen").read()
 # %% check output

@@ -63,6 +63,26 @@ def test_a_file_that_changed_is_imported_anew(own, tmp_path):
     assert own.value("import {version} from './changing.mjs'; version") == 2
 
 
+def test_a_file_that_imports_one_that_changed_is_imported_anew_and_the_others_are_not(own, tmp_path):
+    (tmp_path / "outer.mjs").write_text("export * from './middle'; export * from './same.mjs';")
+    (tmp_path / "middle.ts").write_text(
+        "import c from './common.cjs'; import './outer.mjs'; export const seen: any = c;"
+    )
+    (tmp_path / "common.cjs").write_text("exports.inner = require('./inner.json').x;")
+    (tmp_path / "same.mjs").write_text(
+        "globalThis.loads = (globalThis.loads ?? 0) + 1; export const loads = globalThis.loads;"
+    )
+    inner = tmp_path / "inner.json"
+    for number in (1, 2, 3):
+        inner.write_text(f'{{"x": {number}}}')
+        os.utime(inner, (number, number))
+        for _ in range(2):
+            assert own.value("import * as m from './outer.mjs'; [m.seen.inner, m.loads]") == [number, 1]
+    (tmp_path / "same.mjs").write_text("export const loads = 'edited';")
+    os.utime(tmp_path / "same.mjs", (1, 1))
+    assert own.value("import * as m from './outer.mjs'; [m.seen.inner, m.loads]") == [3, "edited"]
+
+
 def test_an_import_of_a_name_that_is_not_exported_is_an_error(shared):
     error = shared.run("\nimport {nope} from 'fs'").error
     assert error["value"] == "The requested module 'fs' does not provide an export named 'nope'"

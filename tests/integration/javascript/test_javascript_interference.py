@@ -9,7 +9,7 @@ import pytest
 if TYPE_CHECKING:
     from tests.integration.javascript.conftest import Interpreter
 
-# Node's own symbols are left alone, and so is the species: the engine's inspector needs that of Promise.
+# Node's own symbols are left alone. The species of Promise cannot be changed: the engine's inspector needs it.
 _THROWING: Final = """
 var known = new Set([Symbol.iterator, Symbol.asyncIterator, Symbol.replace, Symbol.match, Symbol.split]);
 known.has = known.has; // its own, before the prototype is patched
@@ -87,6 +87,51 @@ for (const key of ['then', 'toJSON', 'get', 'set', 'value', 'enumerable', 'confi
     configurable: true,
   });
 """,
+    "setters of indices": """
+for (const holder of [Array.prototype, Object.prototype])
+  for (const index of [0, 1, 2]) Object.defineProperty(holder, index, { set: fail, get: fail, configurable: true });
+""",
+    "values of indices": "for (const index of [0, 1, 2]) Object.defineProperty(Array.prototype, index, { value: 5 });",
+    "more setters and getters": """
+for (const key of ['message', 'stack', 'name', 'cause', 'code', 'errors', 'resolve', 'reject', 'promise', 'stdio', 'fd',
+    'env', 'next', 'done', 'return', 'status', 'error', 'kind', 'raw', 'number', 'source', 'map', 'format', 'ports'])
+  Object.defineProperty(Object.prototype, key, { __proto__: null, get: fail, set: fail, configurable: true });
+""",
+    "values everywhere": """
+for (const key of ['then', 'toJSON', 'type', 'value', 'get', 'set', 'writable', 'enumerable', 'late', 'next', 'done'])
+  Object.defineProperty(Object.prototype, key, { __proto__: null, value: fail, writable: true, configurable: true });
+""",
+    "a thenable prototype": "Object.prototype.then = (resolve) => resolve(7);",
+    "a prototype that is a proxy": """
+Object.setPrototypeOf(Array.prototype, new Proxy({}, { get: fail, has: fail, set: fail, ownKeys: fail }));
+""",
+    "no prototypes": """
+for (const type of [Array, Function, Promise, Error]) Object.setPrototypeOf(type.prototype, null);
+""",
+    "frozen prototypes": """
+for (const type of [Object, Array, Function, Promise, Error, String, Map, Set, RegExp, Uint8Array]) {
+  Object.freeze(type);
+  Object.freeze(type.prototype);
+}
+""",
+    "conversions": """
+for (const type of [Object, String, Number, Array, Error]) {
+  type.prototype.toString = type.prototype.valueOf = fail;
+  Object.defineProperty(type.prototype, Symbol.toPrimitive, { value: fail, configurable: true });
+}
+""",
+    "species": """
+for (const type of [Array, Map, Set, RegExp, ArrayBuffer, Uint8Array.__proto__])
+  Object.defineProperty(type, Symbol.species, { get: fail, configurable: true });
+""",
+    "the limit of stack traces": "Object.defineProperty(Error, 'stackTraceLimit', { get: fail, set: fail });",
+    "the module loader": """
+const M = require('module');
+M._load = M._resolveFilename = M._extensions['.js'] = M.prototype.require = M.prototype._compile = fail;
+""",
+    "listeners of the process": """
+for (const name of ['unhandledRejection', 'warning', 'rejectionHandled', 'beforeExit', 'exit']) process.on(name, fail);
+""",
     "constructors": "Promise.prototype.constructor = Array.prototype.constructor = RegExp.prototype.constructor = fail",
     "stack traces": "Error.prepareStackTrace = fail; Error.stackTraceLimit = 0;",
     "timers": "globalThis.setTimeout = globalThis.queueMicrotask = globalThis.setImmediate = process.nextTick = fail;",
@@ -98,8 +143,14 @@ for (const type of [Error, Uint8Array, ArrayBuffer, Promise, Array])
   Object.defineProperty(type, Symbol.hasInstance, { value: fail, configurable: true });
 """,
 }
+_WITHOUT_JSON: Final = {"setters and getters", "values everywhere", "a prototype that is a proxy"}
+"""Patches of `toJSON`, which belongs to the value."""
 _PATCHES: Final = {holder: _THROWING.replace("%s", holder) for holder in _HOLDERS} | _OTHERS
-_TEXTS: Final = {"{ a: [ 1, 'x' ] }", '{"a":[1,"x"]}'}  # the second if Node's inspect has lost what it needs
+_TEXTS: Final = {
+    "{ a: [ 1, 'x' ] }",
+    '{"a":[1,"x"]}',
+    "[object]",
+}  # the others if Node's inspect has lost what it needs
 
 
 @pytest.mark.parametrize("patch", _PATCHES)
@@ -110,7 +161,7 @@ def test_a_patched_object_does_not_reach_the_runtime(own: Interpreter, patch: st
     assert own.run('console.log("x")').stdout == "x\n"
     plain = own.run("({a: [1, 'x']})")
     assert plain.text in _TEXTS
-    assert plain.parts.get("application/json") == (None if patch == "setters and getters" else b'{"a":[1,"x"]}')
+    assert plain.parts.get("application/json") == (None if patch in _WITHOUT_JSON else b'{"a":[1,"x"]}')
     assert own.run("picture").parts.keys() == {"text/plain", "image/png"}
     failed = own.run("null.x")
     assert failed.status == "ERROR"
@@ -126,6 +177,40 @@ def test_a_patched_object_does_not_reach_the_runtime(own: Interpreter, patch: st
     assert exited.error["name"] == "ProcessExit"
     assert exited.error["value"] == "3"
     assert own.run("'after'").text == "'after'"
+
+
+def test_the_species_of_promise_cannot_be_changed(own: Interpreter):
+    changed = own.run("Object.defineProperty(Promise, Symbol.species, { get() { throw 'patched' } })")
+    assert changed.error["value"] == "Cannot redefine property: Symbol(Symbol.species)"
+    assert own.run("class Own extends Promise { static get [Symbol.species]() { return Promise } }; 1 + 1").text == "2"
+
+
+@pytest.mark.parametrize(
+    "patch",
+    [
+        "Error.stackTraceLimit = undefined; Object.freeze(Error.prototype)",
+        "process.emit = process.emitWarning = fail",
+        "Object.defineProperty(Error, 'stackTraceLimit', { get: fail, set: fail })",
+    ],
+)
+def test_imports_go_on_after_a_patch(own: Interpreter, patch: str):
+    assert own.run(f"{_FAIL}\n{patch}; void 0").status == "OK"
+    assert own.run("import os from 'node:os'; typeof os.cpus").text == "'function'"
+
+
+@pytest.mark.parametrize(
+    "patch", [_THROWING.replace("%s", "Array.prototype"), "Object.defineProperty(Array.prototype, 1, { set: fail });"]
+)
+def test_a_node_that_no_longer_works_ends_and_says_why(own: Interpreter, patch: str):
+    def run_until_it_ends():
+        own.run(f"{_FAIL}\n{patch}\nfor (let i = 1; i < 9; i += 1) setTimeout(() => {{}}, i); void 0")
+        while True:
+            own.run("1")
+
+    with pytest.raises(EOFError) as ended:
+        run_until_it_ends()
+    assert "10000 uncaught errors in a row: code has replaced built-in methods" in str(ended.value)
+    assert own.process.returncode == 70
 
 
 def test_a_listener_for_uncaught_errors_that_throws_does_not_end_the_interpreter(own: Interpreter):

@@ -6,7 +6,7 @@ from sandbox_client.cli.run.file_kind import CannotRunError, FileKind, Kind, fil
 from sandbox_client.cli.run.notebook import read_notebook
 
 PYTHON, NOTEBOOK = FileKind(Kind.PYTHON), FileKind(Kind.NOTEBOOK)
-TYPESCRIPT = ("node", "--experimental-transform-types", "--disable-warning=ExperimentalWarning")
+TYPESCRIPT = ("sandbox-node",)
 
 
 def command(*words):
@@ -25,6 +25,9 @@ def command(*words):
         ("a.cjs", b"", command("node")),
         ("a.ts", b"", command(*TYPESCRIPT)),
         ("a.mts", b"", command(*TYPESCRIPT)),
+        ("a.cts", b"", command(*TYPESCRIPT)),
+        ("a.tsx", b"", command(*TYPESCRIPT)),
+        ("a.jsx", b"", command(*TYPESCRIPT)),
         ("a.sh", b"echo", command("bash")),
         ("a.sh", b"#!/bin/sh -e\necho", command("/bin/sh", "-e")),
         ("a.txt", b"#!/usr/bin/env python3\n", PYTHON),
@@ -52,7 +55,6 @@ def test_a_language_that_is_named_wins():
         ("a.pyc", b"\xa7\r\r\n\x00\x00", ["a.pyc", "binary"]),
         ("a.py", b"\xff\xfep\x00", ["a.py", "UTF-16", "UTF-8"]),
         ("d.csv", b"a,b\n", ["d.csv", ".csv", "--language"]),
-        ("a.tsx", b"", ["a.tsx", "JSX", "compile"]),
     ],
 )
 def test_a_file_that_is_no_program_is_refused_by_name_with_advice(path, head, parts):
