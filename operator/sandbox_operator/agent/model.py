@@ -40,6 +40,8 @@ class AgentView:
     synced_at: datetime | None = None
     dirty: bool = False
     workspace_error: str = ""
+    has_storage: bool = True
+    """False if nothing of the session is saved. Not known before its workspace is restored: then True."""
     unsaved: tuple[str, ...] = ()
     """Files that could not be saved, each with the reason. The last item may count further ones."""
     credentials_expire_at: datetime | None = None

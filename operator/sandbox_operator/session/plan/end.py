@@ -11,7 +11,7 @@ from sandbox_operator.session import model
 from sandbox_operator.session.plan.deadlines import describe_end
 from sandbox_operator.session.plan.steps import DEFAULT_TIMING, Timing, bind, drain_then, with_status
 from sandbox_operator.session.plan.stop import end_deadline, stays_with_unsaved
-from sandbox_operator.session.status import Condition
+from sandbox_operator.session.status import NO_STORAGE, Condition
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -93,6 +93,8 @@ def plan_suspend(observation: Observation, pod: PodState, now: datetime, timing:
     if agent.unsaved:
         what = f"{len(agent.unsaved)} files were not saved, such as {agent.unsaved[0]}"
         last = (model.EmitEvent("FilesNotSaved", f"the session is suspended, but {what}", warning=True), delete)
+    elif not agent.has_storage:
+        last = (model.EmitEvent("NoStorage", f"the session is suspended: {NO_STORAGE}", warning=True), delete)
     return drain_then(observation, pod, now, timing, condition, last, require_all=stays_with_unsaved(observation))
 
 
