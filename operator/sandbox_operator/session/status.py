@@ -72,7 +72,6 @@ REASONS: Final = {
     "NotSynced": "The state of the workspace is not known yet.",
 }
 """Every reason of a condition, and its meaning."""
-NO_STORAGE: Final = "it has no storage, so its files end with its pod: set the chart's storage.bucket to keep files"
 
 _ENDING: Final = frozenset({"Suspending", "Terminating"})
 _ACTIVITY_STEP: Final = timedelta(seconds=60)
@@ -249,7 +248,7 @@ def _synced(observation: Observation, *, is_bound: bool) -> tuple[str, str, str]
     if drain and drain.error:
         return "False", drain.reason, drain.error
     if agent is not None:
-        return _state_of_files(agent)
+        return agent.describe_saving()
     pod = observation.pod
     # A pod that was deleted pushed first, or pushes while it ends. It may be seen to end before it is gone.
     if pod is not None and pod.has_ended and not pod.deleted:
@@ -258,14 +257,6 @@ def _synced(observation: Observation, *, is_bound: bool) -> tuple[str, str, str]
         if condition.get("type") == "WorkspaceSynced" and condition.get("status") in {"True", "False"}:
             return condition["status"], str(condition.get("reason") or "Unsaved"), str(condition.get("message") or "")
     return "Unknown", "NotSynced", ""
-
-
-def _state_of_files(agent: AgentView) -> tuple[str, str, str]:
-    if not agent.has_storage:
-        return "False", "NoStorage", NO_STORAGE
-    if agent.workspace_error and agent.dirty:
-        return "False", "PushFailed", agent.workspace_error
-    return ("False", "Unsaved", "") if agent.dirty else ("True", "Synced", "")
 
 
 def _storage_credentials(observation: Observation) -> tuple[str, str, str] | None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
+from sandbox_operator.agent.model import NO_STORAGE
 from sandbox_operator.api.session_spec import EndAction
 from sandbox_operator.api.values import format_duration
 from sandbox_operator.session import model
 from sandbox_operator.session.plan.deadlines import describe_end
 from sandbox_operator.session.plan.steps import DEFAULT_TIMING, Timing, bind, drain_then, with_status
 from sandbox_operator.session.plan.stop import end_deadline, stays_with_unsaved
-from sandbox_operator.session.status import NO_STORAGE, Condition
+from sandbox_operator.session.status import Condition
 
 if TYPE_CHECKING:
     from datetime import datetime
