@@ -86,7 +86,7 @@ async def _serve(settings: Settings) -> int:
     # gRPC must be imported after that. --help does not need it and would have to wait.
     try:
         from sandbox_agent.app import Agent, StartError  # noqa: PLC0415
-        from sandbox_agent.server.connection_limits import raise_descriptor_limit  # noqa: PLC0415 - as above
+        from sandbox_proto.connection_limits import raise_descriptor_limit  # noqa: PLC0415 - as above
     except ModuleNotFoundError as error:
         from sandbox_proto.extras import install_command  # noqa: PLC0415 - only if the [agent] extra is missing
 

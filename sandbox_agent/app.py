@@ -15,7 +15,6 @@ from grpc_health.v1.health import aio as async_health  # type: ignore[attr-defin
 
 from sandbox_agent.executions.registry import ExecutionRegistry
 from sandbox_agent.processes.registry import BackgroundRegistry
-from sandbox_agent.server.connection_limits import GRPC_OPTIONS, ConnectionGuard
 from sandbox_agent.server.http_endpoints import HttpEndpoints, render_metrics
 from sandbox_agent.server.interceptors import ClientInterceptor, OperatorInterceptor
 from sandbox_agent.server.link_spans import TracedRuntime
@@ -27,6 +26,7 @@ from sandbox_agent.services.workspace import WorkspaceServicer
 from sandbox_agent.session.gate import SessionGate
 from sandbox_link.client import RuntimeLink
 from sandbox_proto import tracing
+from sandbox_proto.connection_limits import GRPC_OPTIONS, ConnectionGuard
 from sandbox_proto.v1 import (
     file_pb2,
     file_pb2_grpc,

@@ -110,12 +110,15 @@ class RuntimeLink:
         clock = asyncio.get_running_loop().time
         eager_until, backoff = clock() + EAGER_SECONDS, FIRST_BACKOFF
         while True:
+            start = clock()
             try:
                 await self._serve_one_connection()
             except (OSError, TimeoutError, FrameError, OperationError) as error:
                 _log.debug("no link to the runtime: %s", error)
             else:
-                eager_until, backoff = 0.0, FIRST_BACKOFF
+                eager_until = 0.0
+                # A runtime that hangs up each time must not keep this process busy.
+                backoff = FIRST_BACKOFF if clock() - start > LAST_BACKOFF else backoff
             if clock() < eager_until:
                 await asyncio.sleep(EAGER_PAUSE)
                 continue

@@ -33,6 +33,8 @@ PROBE_AFTER: Final = 20.0
 """Seconds without a byte from the runtime, while calls are running, after which the agent probes it."""
 PROBE_TIMEOUT: Final = 60.0
 """Seconds that the runtime has to answer a probe. They are many because the machine may be overloaded."""
+_MIN_READ: Final = 1 << 10
+"""Bytes per second that the runtime has to read while something waits to be sent."""
 _FLUSH_AT: Final = 64 << 10
 _TOO_LONG: Final = "the arguments are too long: pass them in a file, or as standard input"
 
@@ -121,6 +123,8 @@ class ClientConnection:
         """
         if self._lost.done():
             raise unavailable(self._lost.result())
+        if not self._writable.is_set():
+            await self._wait_until_read()
         if len(self._calls) >= MAX_CHANNELS:
             self._refuse()
         channel = self._last_channel + 1
@@ -146,17 +150,23 @@ class ClientConnection:
         return call.result
 
     async def watch(self, silence: float = PROBE_AFTER, timeout: float = PROBE_TIMEOUT) -> None:  # noqa: ASYNC109 - a bound
-        """End the connection if the runtime becomes silent while calls are running. Returns once it is lost.
+        """End the connection if the runtime becomes silent while calls are running, or reads nothing.
 
-        Any byte counts as a sign of life, so a busy runtime is never probed.
+        Any byte counts as a sign of life, so a busy runtime is never probed. Returns once the connection is lost.
 
         Args:
             silence: Seconds of silence before a probe.
-            timeout: Seconds that the runtime has to answer a probe.
+            timeout: Seconds that the runtime has to answer a probe, and that it may read nothing.
         """
+        stalled = 0.0
         while not self._lost.done():
+            sent = self._frames.sent
             await asyncio.wait({self._lost}, timeout=silence)
-            if self._calls and self._loop.time() - self._heard_at >= silence:
+            has_read = not self._frames.unsent or self._frames.sent - sent >= _MIN_READ * silence
+            stalled = 0.0 if has_read else stalled + silence
+            if stalled > timeout:
+                self.fail(f"the runtime read nothing for {stalled:g} s")
+            elif self._calls and self._loop.time() - self._heard_at >= silence:
                 await self._probe(timeout)
 
     def count_backlog(self, count: int) -> None:
@@ -273,6 +283,17 @@ class ClientConnection:
             _receive_notice(frame)
         elif frame.type is not FrameType.WINDOW or frame.channel > self._last_channel:
             raise FrameError(f"{frame.type.name} on channel {frame.channel}, which is not open")
+
+    async def _wait_until_read(self) -> None:
+        """Wait until the runtime has read what is queued: one that reads nothing must not fill the memory.
+
+        Raises:
+            OperationError: UNAVAILABLE: the connection was lost first.
+        """
+        while not self._writable.is_set():
+            await self._writable.wait()
+        if self._lost.done():
+            raise unavailable(self._lost.result())
 
     async def _probe(self, timeout: float) -> None:  # noqa: ASYNC109 - a bound
         asked_at = self._loop.time()

@@ -56,13 +56,14 @@ class FrameSocket:
 
     Attributes:
         unsent: Bytes that the kernel has not accepted yet.
+        sent: Bytes that the kernel has accepted.
         on_sent: Called once the kernel has accepted everything that had to wait.
     """
 
     def __init__(self, sock: socket.socket, receiver: Receiver, on_end: Callable[[str], None]) -> None:
         sock.setblocking(False)  # noqa: FBT003 - the standard library's signature
         enlarge_buffer(sock)
-        self.unsent = 0
+        self.unsent = self.sent = 0
         self.on_sent: Callable[[], None] = lambda: None
         self._socket = sock
         self._receiver = receiver
@@ -179,6 +180,7 @@ class FrameSocket:
                 self.unsent = 0
                 return
             self.unsent -= sent
+            self.sent += sent
             while queue and sent >= len(queue[0]):
                 sent -= len(queue.popleft())
             if sent:

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TypeVar
 
 from sandbox_link.frames import FrameError
 from sandbox_link.protocol import OperationError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from sandbox_agent.executions.event_encoding import EncodedEvent
     from sandbox_agent.executions.event_log import EventLog
     from sandbox_link.protocol import Call, Data, Event
 
 GRACE: Final = 120.0
-"""Seconds beyond an execution's time limit that the runtime gets to end it, because an overloaded machine is slow."""
+"""Seconds beyond a time limit that the runtime gets, because an overloaded machine is slow."""
 _LOST_REASONS: Final = frozenset({"RUNTIME_UNAVAILABLE", "OUTPUT_LIMIT"})
 """Reasons for the end of a call that may have started although the agent received no event."""
 
@@ -45,23 +45,41 @@ class Translator(Protocol[E_co]):
         ...
 
 
-async def follow_call(call: Call, log: EventLog[E], translator: Translator[E], limit: float) -> None:
+class TimeLimits(NamedTuple):
+    """Seconds that the runtime may take. It gets GRACE in addition.
+
+    Attributes:
+        start: Until the start. What another agent of the session started may still be running.
+        execution: From the start to the end, as passed to the runtime.
+    """
+
+    start: float
+    execution: float
+
+
+async def follow_call(
+    call: Call, log: EventLog[E], translator: Translator[E], limits: TimeLimits, waits_for_others: Callable[[], bool]
+) -> None:
     """Follow a call to its end. After its start, report it as lost if anything fails: it must not run again.
 
     Args:
         call: The operation, with its input already sent.
         log: Log that receives the events.
         translator: Turns the runtime's items into events.
-        limit: Time limit of the execution in seconds, as passed to the runtime.
+        limits: How long the runtime may take.
+        waits_for_others: Returns whether the execution may be waiting for the end of another one.
 
     Raises:
         OperationError: The operation never started.
     """
     try:
-        while items := await _next_batch(call, limit if translator.has_started else None):
+        items = await _first_batch(call, limits.start + GRACE, waits_for_others)
+        time_left = _TimeLeft(limits.execution + GRACE)
+        while items:
             _append(log, translator.translate(items))
             if not call.ended:
                 await log.wait_for_room()
+            items = await time_left.next_batch(call)
         _append(log, [translator.finish(call.result)])
     except FrameError as error:
         call.break_off(str(error))
@@ -77,16 +95,36 @@ async def follow_call(call: Call, log: EventLog[E], translator: Translator[E], l
         _append(log, translator.lose())
 
 
-async def _next_batch(call: Call, limit: float | None) -> list[Data | Event]:
-    """Return the next items. Fails if the runtime does not enforce the execution's time limit.
+class _TimeLeft:
+    """Time that is left to an execution that has started. Output does not extend it.
 
-    The time is measured from the previous items, so that a slow client does not use it up.
+    Only waiting for the runtime counts, so that a slow client does not use the time up.
     """
-    try:
-        async with asyncio.timeout(None if limit is None else limit + GRACE):
-            return await call.batch()
-    except TimeoutError as error:
-        raise FrameError(f"no event of an execution within {GRACE:g} s after its time limit") from error
+
+    def __init__(self, seconds: float) -> None:
+        self._left = seconds
+
+    async def next_batch(self, call: Call) -> list[Data | Event]:
+        clock = asyncio.get_running_loop().time
+        start = clock()
+        try:
+            async with asyncio.timeout(self._left):
+                return await call.batch()
+        except TimeoutError as error:
+            raise FrameError(f"an execution did not end within {GRACE:g} s after its time limit") from error
+        finally:
+            self._left -= clock() - start
+
+
+async def _first_batch(call: Call, seconds: float, waits_for_others: Callable[[], bool]) -> list[Data | Event]:
+    """Return the first items. Fails if the execution does not start although it waits for no other."""
+    while True:
+        try:
+            async with asyncio.timeout(seconds):
+                return await call.batch()
+        except TimeoutError as error:
+            if not waits_for_others():
+                raise FrameError(f"an execution did not start within {seconds:g} s") from error
 
 
 def _append(log: EventLog[E], events: Iterable[E]) -> None:

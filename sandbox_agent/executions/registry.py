@@ -136,6 +136,11 @@ class ExecutionRegistry(Generic[E]):
         execution.cancel()
         return True
 
+    def waits_for_others(self, execution: Execution[E]) -> bool:
+        """Return whether another execution has started and not ended. Cells of a context run one after the other."""
+        others = (other for other in self._by_request.values() if other is not execution)
+        return any(other.ended_at is None and other.log.size for other in others)
+
     async def close(self) -> None:
         """Stop following the running executions. The runtime continues them."""
         tasks = [execution.task for execution in self._by_request.values() if execution.task is not None]

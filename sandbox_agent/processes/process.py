@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from sandbox_link.protocol import Call, Runtime
 
 MAX_COMMAND: Final = 4096
+START_TIMEOUT: Final = 120.0
+"""Seconds that the runtime has to start a process, or to attach to it."""
 _MAX_REATTACH: Final = 100
 _MAX_PID: Final = (1 << 31) - 1
 
@@ -158,7 +160,12 @@ class BackgroundProcess:
             OperationError: The operation failed.
         """
         has_started = False
-        while items := await call.batch():
+        try:
+            async with asyncio.timeout(START_TIMEOUT):
+                items = await call.batch()
+        except TimeoutError as error:
+            raise FrameError(f"a background process did not start within {START_TIMEOUT:g} s") from error
+        while items:
             for item in join_output(items):
                 if isinstance(item, Event):
                     if has_started:
@@ -171,6 +178,7 @@ class BackgroundProcess:
                     self.output.append(item.stream, item.data)
             if not call.ended:
                 await self.output.wait_for_room()
+            items = await call.batch()
         if not has_started:
             raise FrameError("a background process ended before it started")
         return call.result

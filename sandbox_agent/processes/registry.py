@@ -220,7 +220,8 @@ class BackgroundRegistry:
     async def _signal(self, process: BackgroundProcess, number: int) -> None:
         runtime = self._gate.runtime
         try:
-            await runtime.call("process.signal", {"process_id": process.id, "signal": number})
+            async with time_limit(_KILL_GRACE):
+                await runtime.call("process.signal", {"process_id": process.id, "signal": number})
         except OperationError as error:
             # The process has ended by itself, or together with the runtime.
             _log.debug("signal to a background process failed: %s", error)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sandbox_agent.executions.event_encoding import join_events
 from sandbox_agent.executions.events import CellEvent, CellTranslator, add_skipped_to_cell
-from sandbox_agent.executions.follow import follow_call
+from sandbox_agent.executions.follow import TimeLimits, follow_call
 from sandbox_agent.executions.requests import (
     check_context_id,
     check_may_start,
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
     from sandbox_agent.executions.registry import Execution, ExecutionRegistry
     from sandbox_agent.server.interceptors import Context
-    from sandbox_agent.session.bound_session import BoundSession
     from sandbox_agent.session.gate import SessionGate
 
 MAX_CONTEXTS = 1024
@@ -71,7 +70,12 @@ class InterpreterServicer(interpreter_pb2_grpc.InterpreterServiceServicer):
         session = await self._gate.require_ready()
 
         async def run(execution: Execution[CellEvent]) -> None:
-            await _run_cell(session, execution, arguments, code)
+            limits = TimeLimits(session.limits.execution_timeout, arguments["timeout"])
+            call = await session.runtime.open("execute", arguments)
+            execution.listen_for_cancel(call.interrupt)
+            await call.send(code)
+            translator = CellTranslator(execution.id, arguments["context_id"] or arguments["language"])
+            await follow_call(call, execution.log, translator, limits, lambda: self._cells.waits_for_others(execution))
 
         return self._cells.start(request.request_id, body, run)
 
@@ -132,16 +136,3 @@ class InterpreterServicer(interpreter_pb2_grpc.InterpreterServiceServicer):
         async with time_limit():
             await session.runtime.call("context.delete", {"context_id": check_context_id(request.context_id)})
         return interpreter_pb2.DeleteContextResponse()
-
-
-async def _run_cell(
-    session: BoundSession,
-    execution: Execution[CellEvent],
-    arguments: dict[str, Any],
-    code: bytes,
-) -> None:
-    call = await session.runtime.open("execute", arguments)
-    execution.listen_for_cancel(call.interrupt)
-    await call.send(code)
-    translator = CellTranslator(execution.id, arguments["context_id"] or arguments["language"])
-    await follow_call(call, execution.log, translator, arguments["timeout"])

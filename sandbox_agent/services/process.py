@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from sandbox_agent.executions.event_encoding import join_events
 from sandbox_agent.executions.events import CommandEvent, CommandTranslator, add_skipped_to_command
-from sandbox_agent.executions.follow import follow_call
+from sandbox_agent.executions.follow import TimeLimits, follow_call
 from sandbox_agent.executions.requests import check_may_start, fingerprint, read_run
 from sandbox_agent.processes.process import Start, describe_command
 from sandbox_agent.processes.requests import read_input, read_offset, read_signal, read_size, read_start
@@ -56,7 +56,16 @@ class ProcessServicer(process_pb2_grpc.ProcessServiceServicer):
 
             async def run(execution: Execution[CommandEvent]) -> None:
                 execution.listen_for_cancel(lambda: self._kill_soon(execution))
-                await _run_command(session, execution, arguments, stdin)
+                limits = TimeLimits(session.limits.execution_timeout, arguments["timeout"])
+                call = await session.runtime.open("run", {**arguments, "process_id": execution.id})
+                await call.send(stdin)
+                await follow_call(
+                    call,
+                    execution.log,
+                    CommandTranslator(execution.id),
+                    limits,
+                    lambda: self._commands.waits_for_others(execution),
+                )
 
             execution = self._commands.start(request.request_id, body, run)
         try:
@@ -171,11 +180,3 @@ class ProcessServicer(process_pb2_grpc.ProcessServiceServicer):
             await asyncio.sleep(_KILL_PAUSE)
             if execution.ended_at is not None:
                 return
-
-
-async def _run_command(
-    session: BoundSession, execution: Execution[CommandEvent], arguments: dict[str, Any], stdin: bytes
-) -> None:
-    call = await session.runtime.open("run", {**arguments, "process_id": execution.id})
-    await call.send(stdin)
-    await follow_call(call, execution.log, CommandTranslator(execution.id), arguments["timeout"])

@@ -16,14 +16,14 @@ from sandbox_agent.runtime_values import (
     read_objects,
     read_text,
 )
-from sandbox_agent.storage.timeouts import REQUEST_TIMEOUT, read_items
+from sandbox_agent.storage.timeouts import REQUEST_TIMEOUT, Pace, time_limit
 from sandbox_link.protocol import Event, invalid
 from sandbox_proto.v1 import file_pb2
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator
 
-    from sandbox_link.protocol import Call, Runtime
+    from sandbox_link.protocol import Call, Data, Runtime
 
 MAX_MATCHES: Final = 10_000
 MIN_TIMEOUT: Final = 0.001
@@ -81,7 +81,7 @@ async def search(runtime: Runtime, arguments: dict[str, Any]) -> AsyncGenerator[
     limit = arguments["timeout_ms"] / 1000 + REQUEST_TIMEOUT
     try:
         await call.end()
-        async for item in read_items(call, limit):
+        async for item in Pace(limit).items(call):
             if isinstance(item, Event):
                 with checking_answer():
                     found = [_read_match(match) for match in read_objects(item.value, "matches", _PER_EVENT)]
@@ -116,7 +116,7 @@ async def watch(runtime: Runtime, arguments: dict[str, Any]) -> AsyncGenerator[f
     call = await runtime.open("file.watch", arguments)
     try:
         await call.end()
-        async for item in call:
+        async for item in _once_begun(call):
             if isinstance(item, Event):
                 with checking_answer():
                     changes = list(_read_changes(item.value))
@@ -125,6 +125,16 @@ async def watch(runtime: Runtime, arguments: dict[str, Any]) -> AsyncGenerator[f
     except BaseException:
         await _cancel(call)
         raise
+
+
+async def _once_begun(call: Call) -> AsyncGenerator[Data | Event, None]:
+    """Yield a call's items. The first one has to come in time; after it the runtime may be silent."""
+    async with time_limit():
+        first = await anext(aiter(call), None)
+    if first is not None:
+        yield first
+        async for item in call:
+            yield item
 
 
 async def _cancel(call: Call) -> None:

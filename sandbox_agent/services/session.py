@@ -33,6 +33,8 @@ STATUS_TIMEOUT: Final = 10.0
 """Seconds that the status of the workspace may take."""
 STATUS_TIMEOUT_WITHOUT_CREDENTIALS: Final = 1.0
 """The same while storage waits for credentials: the operator, which sends them, waits for this answer first."""
+ANSWER_SECONDS: Final = 0.5
+"""Seconds before the caller's deadline at which a status that is not there is reported as missing."""
 CANCEL_TIMEOUT: Final = 10.0
 """Seconds that a drain may take to stop when its time limit is over."""
 _MAX_SHOWN: Final = 200
@@ -63,28 +65,29 @@ class SessionServicer(session_pb2_grpc.SessionServiceServicer):
         self._processes = processes
         self._version = metadata.version("sandbox-operator")
         self._drain: asyncio.Task[None] | None = None
+        self._checking: asyncio.Task[workspace_pb2.WorkspaceStatus] | None = None
 
-    async def Bind(self, request: session_pb2.BindRequest, _context: Context) -> session_pb2.SessionDescription:
+    async def Bind(self, request: session_pb2.BindRequest, context: Context) -> session_pb2.SessionDescription:
         await self._gate.bind(read_binding(request))
         # A runtime that was bound before this agent may run processes that an earlier agent started.
         if self._gate.session is not None and self._gate.runtime_uid == self._gate.session_uid:
             await self._processes.adopt(self._gate.session)
-        return await self._describe_after(request.wait)
+        return await self._describe_after(request.wait, context)
 
-    async def Renew(self, request: session_pb2.RenewRequest, _context: Context) -> session_pb2.SessionDescription:
+    async def Renew(self, request: session_pb2.RenewRequest, context: Context) -> session_pb2.SessionDescription:
         self._gate.renew(request.session_uid, request.s3)
-        return await self._describe()
+        return await self._describe(context)
 
     async def SetLifetime(
-        self, request: session_pb2.SetLifetimeRequest, _context: Context
+        self, request: session_pb2.SetLifetimeRequest, context: Context
     ) -> session_pb2.SessionDescription:
         remaining = duration_seconds(request.remaining) if request.HasField("remaining") else None
         if remaining is not None and not 0 <= remaining < float("inf"):
             raise invalid("remaining", "remaining must not be negative")
         self._gate.set_lifetime(request.session_uid, remaining)
-        return await self._describe()
+        return await self._describe(context)
 
-    async def Drain(self, request: session_pb2.DrainRequest, _context: Context) -> session_pb2.SessionDescription:
+    async def Drain(self, request: session_pb2.DrainRequest, context: Context) -> session_pb2.SessionDescription:
         session = self._gate.require_uid(request.session_uid)
         grace, limit = (_read_seconds(request, name) for name in ("grace", "time_limit"))
         # A task of its own: it continues if the operator gives up, and a repeated call joins it.
@@ -100,10 +103,11 @@ class SessionServicer(session_pb2_grpc.SessionServiceServicer):
             message = f"the session was not saved within {limit:g} s: try again, or end it without its latest changes"
             raise OperationError("DEADLINE_EXCEEDED", "DRAIN_TIMEOUT", message)
         await draining
-        return await self._describe()
+        self._stop_checking()  # it may have begun before the last push
+        return await self._describe(context)
 
-    async def Describe(self, request: session_pb2.DescribeRequest, _context: Context) -> session_pb2.SessionDescription:
-        return await self._describe_after(request.wait)
+    async def Describe(self, request: session_pb2.DescribeRequest, context: Context) -> session_pb2.SessionDescription:
+        return await self._describe_after(request.wait, context)
 
     async def save_last(self, grace: float, seconds: float) -> None:
         """Save unsaved changes when the process has to stop, as its pod may be about to end. Never raises.
@@ -126,7 +130,8 @@ class SessionServicer(session_pb2_grpc.SessionServiceServicer):
             _log.exception("the last push failed unexpectedly")
 
     async def close(self) -> None:
-        """Cancel a running drain."""
+        """Cancel a running drain, and a running status."""
+        self._stop_checking()
         if self._drain is not None:
             self._drain.cancel()
             await asyncio.gather(self._drain, return_exceptions=True)
@@ -157,6 +162,8 @@ class SessionServicer(session_pb2_grpc.SessionServiceServicer):
         # After a failed restore no call was accepted, and a push would replace the stored workspace with a part.
         if session.stored is not None and phase is RestorePhase.DONE:
             await _push_last(session, session.stored, require_all=require_all)
+        elif session.stored is None and require_all:
+            await _require_no_files(session)
 
     async def _save_last(self, session: BoundSession, stored: Workspace, grace: float) -> None:
         if self._drain is not None:
@@ -176,14 +183,14 @@ class SessionServicer(session_pb2_grpc.SessionServiceServicer):
                 _log.info("the last push is done", extra={"session": session.session_name})
                 return
 
-    async def _describe_after(self, wait: Duration) -> session_pb2.SessionDescription:
+    async def _describe_after(self, wait: Duration, context: Context) -> session_pb2.SessionDescription:
         """Describe the session at the end of the restore, or after `wait`."""
         seconds = duration_seconds(wait)
         if seconds > 0:
             await self._gate.restoration.wait(min(seconds, MAX_WAIT))
-        return await self._describe()
+        return await self._describe(context)
 
-    async def _describe(self) -> session_pb2.SessionDescription:
+    async def _describe(self, context: Context) -> session_pb2.SessionDescription:
         gate = self._gate
         description = session_pb2.SessionDescription(
             state=_STATE[gate.state],
@@ -205,11 +212,38 @@ class SessionServicer(session_pb2_grpc.SessionServiceServicer):
         if gate.session is not None and gate.session.stored is not None:
             stored = gate.session.stored
             if gate.restoration.phase is not RestorePhase.RUNNING:
-                description.workspace.CopyFrom(await _status(stored))
+                description.workspace.CopyFrom(await self._status(stored, context.time_remaining()))
             description.needs_credentials = stored.needs_credentials
             if stored.credentials_expire_at is not None:
                 description.credentials_expire_at.FromDatetime(stored.credentials_expire_at)
         return description
+
+    async def _status(self, workspace: Workspace, remaining: float | None) -> workspace_pb2.WorkspaceStatus:
+        """Return the status of the workspace. If that takes too long, say so: the caller needs the other fields.
+
+        A slow status continues, and the next call gets its result.
+
+        Args:
+            workspace: The session's workspace.
+            remaining: Seconds until the caller's deadline. None if it has none.
+        """
+        limit = STATUS_TIMEOUT_WITHOUT_CREDENTIALS if workspace.needs_credentials else STATUS_TIMEOUT
+        if remaining is not None:
+            limit = min(limit, max(remaining - ANSWER_SECONDS, remaining / 2))
+        if self._checking is None or self._checking.done():
+            self._checking = asyncio.create_task(workspace.status())
+        checking = self._checking
+        try:
+            async with asyncio.timeout(limit):
+                return await asyncio.shield(checking)
+        except (OperationError, TimeoutError) as error:
+            # An unknown state counts as unsaved.
+            return workspace_pb2.WorkspaceStatus(last_error=str(error) or "the status took too long", dirty=True)
+
+    def _stop_checking(self) -> None:
+        if self._checking is not None:
+            self._checking.cancel()
+            self._checking = None
 
 
 def _log_drain(task: asyncio.Task[None]) -> None:
@@ -243,19 +277,29 @@ def _not_saved(done: workspace_pb2.PushDone) -> OperationError:
     return OperationError("FAILED_PRECONDITION", "FILES_NOT_SAVED", message)
 
 
+async def _require_no_files(session: BoundSession) -> None:
+    """Check that a session without storage has no files: its end deletes them.
+
+    Raises:
+        OperationError: FAILED_PRECONDITION, FILES_NOT_SAVED.
+    """
+    # Only here: other agents without storage do not pay for the import.
+    from sandbox_agent.storage.context import DEFAULT_EXCLUDE  # noqa: PLC0415
+    from sandbox_agent.storage.sandbox.scanner import Scanner  # noqa: PLC0415
+
+    scanned = await Scanner(session.runtime).scan((), DEFAULT_EXCLUDE)
+    paths = [*scanned.found, *(path for path, _ in scanned.left_out)]
+    if paths:
+        message = (
+            f"the session has no storage, so its {len(paths)} files would be lost, such as "
+            f"{shorten(paths[0][:_MAX_SHOWN])!r}: download and remove them, or delete the session. To keep "
+            "files, set the chart's storage.bucket; to lose them, the template's lifecycle.onUnsavedFiles: Suspend"
+        )
+        raise OperationError("FAILED_PRECONDITION", "FILES_NOT_SAVED", message)
+
+
 def _read_seconds(request: session_pb2.DrainRequest, name: str) -> float:
     seconds = duration_seconds(getattr(request, name))
     if not 0 <= seconds < float("inf"):
         raise invalid(name, f"{name} must not be negative")
     return seconds
-
-
-async def _status(workspace: Workspace) -> workspace_pb2.WorkspaceStatus:
-    try:
-        async with asyncio.timeout(
-            STATUS_TIMEOUT_WITHOUT_CREDENTIALS if workspace.needs_credentials else STATUS_TIMEOUT
-        ):
-            return await workspace.status()
-    except (OperationError, TimeoutError) as error:
-        # An unknown state counts as unsaved.
-        return workspace_pb2.WorkspaceStatus(last_error=str(error) or "the status took too long", dirty=True)

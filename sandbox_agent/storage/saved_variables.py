@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sandbox_agent.storage.errors import ObjectNotFoundError, StorageError, translating
 from sandbox_agent.storage.repository.keys import VARIABLES, printable
-from sandbox_agent.storage.timeouts import cancel_call, read_items
+from sandbox_agent.storage.timeouts import Pace, cancel_call
 from sandbox_link.frames import Stream
 from sandbox_link.protocol import Data, OperationError
 
@@ -166,7 +166,7 @@ class Variables:
             async for piece in pieces:
                 await call.send(piece)
             await call.end()
-            async for _ in read_items(call):
+            async for _ in Pace().items(call):
                 pass
         except BaseException:
             # The runtime uses nothing before the end of its input.
@@ -183,7 +183,7 @@ class Variables:
 
 async def _body(call: Call) -> AsyncGenerator[bytes, None]:
     size = 0
-    async for item in read_items(call):
+    async for item in Pace().items(call):
         if isinstance(item, Data) and item.stream is Stream.BODY:
             size += len(item.data)
             if size > _MAX_OBJECT_BYTES:

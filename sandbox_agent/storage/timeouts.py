@@ -9,42 +9,21 @@ from typing import TYPE_CHECKING, Final
 from sandbox_link.protocol import Data, OperationError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable
-    from contextlib import AbstractAsyncContextManager
+    from collections.abc import AsyncGenerator, AsyncIterator
 
     from sandbox_link.protocol import Call, Event
 
 REQUEST_TIMEOUT: Final = 120.0
 """Seconds without an answer or a next item, after which the sandbox counts as hanging."""
 HASH_TIMEOUT: Final = 1_800.0
-"""Seconds for the digest of a file, which the sandbox reports only when it is complete."""
+"""Seconds for the digest of a large file, which the sandbox reports only when it is complete."""
+_MIN_HASH_RATE: Final = 4 << 20
 _MIN_RATE: Final = 64 << 10
 """Bytes per second below which a transfer uses up its time."""
+_MIN_FILES: Final = 100
+"""Files per second below which a scan uses up its time."""
 FINISH_TIMEOUT: Final = 10.0
 """Seconds that a cancelled operation may take to end."""
-
-
-def read_items(call: Call, seconds: float | None = None) -> AsyncGenerator[Data | Event, None]:
-    """Yield a call's items. The timeout applies to each item, not to the whole call: REQUEST_TIMEOUT by default.
-
-    Raises:
-        OperationError: UNAVAILABLE, RUNTIME_UNAVAILABLE: no item came in time.
-    """
-    return _each_item(call, lambda: time_limit(seconds))
-
-
-async def _each_item(
-    call: Call, waiting: Callable[[], AbstractAsyncContextManager[None]]
-) -> AsyncGenerator[Data | Event, None]:
-    """Yield a call's items. The wait for each of them is inside the context manager."""
-    iterator = aiter(call)
-    while True:
-        try:
-            async with waiting():
-                item = await anext(iterator)
-        except StopAsyncIteration:
-            return
-        yield item
 
 
 @contextlib.asynccontextmanager
@@ -63,14 +42,17 @@ async def time_limit(seconds: float | None = None) -> AsyncIterator[None]:
 
 
 class Pace:
-    """Time that a transfer may still wait for the sandbox. Bytes that move give time back, at _MIN_RATE.
+    """Time that an operation may still wait for the sandbox. Work that it does gives time back; an answer does not.
 
-    Without it, a byte now and then would keep a transfer alive for ever. Time in which the client or the store is slow
-    does not count.
+    Without it, an item now and then would keep an operation alive for ever. Time in which the client or the store is
+    slow does not count.
+
+    Args:
+        seconds: The time at the start, and the most that there ever is: REQUEST_TIMEOUT by default.
     """
 
-    def __init__(self) -> None:
-        self._left = REQUEST_TIMEOUT
+    def __init__(self, seconds: float | None = None) -> None:
+        self._most = self._left = REQUEST_TIMEOUT if seconds is None else seconds
 
     @contextlib.asynccontextmanager
     async def waiting(self) -> AsyncIterator[None]:
@@ -87,14 +69,32 @@ class Pace:
 
     def note_moved(self, count: int) -> None:
         """Note that bytes have moved."""
-        self._left = min(self._left + count / _MIN_RATE, REQUEST_TIMEOUT)
+        self._give(count / _MIN_RATE)
+
+    def note_found(self, count: int) -> None:
+        """Note that the sandbox has listed files that it had not listed before."""
+        self._give(count / _MIN_FILES)
 
     async def items(self, call: Call) -> AsyncGenerator[Data | Event, None]:
-        """Yield a call's items."""
-        async for item in _each_item(call, self.waiting):
+        """Yield a call's items, and note the bytes of its output."""
+        iterator = aiter(call)
+        while True:
+            try:
+                async with self.waiting():
+                    item = await anext(iterator)
+            except StopAsyncIteration:
+                return
             if isinstance(item, Data):
                 self.note_moved(len(item.data))
             yield item
+
+    def _give(self, seconds: float) -> None:
+        self._left = min(self._left + seconds, self._most)
+
+
+def hash_seconds(size: int) -> float:
+    """Return how long the sandbox may take for the digest of a file with this many bytes."""
+    return min(REQUEST_TIMEOUT + size / _MIN_HASH_RATE, HASH_TIMEOUT)
 
 
 async def cancel_call(call: Call) -> None:

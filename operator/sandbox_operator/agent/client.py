@@ -290,6 +290,7 @@ def _read(description: session_pb2.SessionDescription) -> AgentView:
         synced_at=_moment(workspace.synced_at) if workspace.HasField("synced_at") else None,
         dirty=workspace.dirty,
         workspace_error=workspace.last_error[:500],
+        has_storage=description.HasField("workspace") or description.restore != restores.Value("RESTORE_STATE_DONE"),
         unsaved=_name_unsaved(workspace),
         credentials_expire_at=_moment(description.credentials_expire_at)
         if description.HasField("credentials_expire_at")

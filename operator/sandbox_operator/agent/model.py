@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
+
+
+NO_STORAGE: Final = "it has no storage, so its files end with its pod: set the chart's storage.bucket to keep files"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +43,19 @@ class AgentView:
     synced_at: datetime | None = None
     dirty: bool = False
     workspace_error: str = ""
+    has_storage: bool = True
+    """False if nothing of the session is saved. Not known before its workspace is restored: then True."""
     unsaved: tuple[str, ...] = ()
     """Files that could not be saved, each with the reason. The last item may count further ones."""
     credentials_expire_at: datetime | None = None
     """Time at which its storage credentials expire. None if they never expire, or if the agent has no credentials."""
     needs_credentials: bool = False
     """True if storage refuses its credentials, or if they have expired."""
+
+    def describe_saving(self) -> tuple[str, str, str]:
+        """Return whether all files are saved, as the status, reason and message of a condition."""
+        if not self.has_storage:
+            return "False", "NoStorage", NO_STORAGE
+        if self.workspace_error and self.dirty:
+            return "False", "PushFailed", self.workspace_error
+        return ("False", "Unsaved", "") if self.dirty else ("True", "Synced", "")

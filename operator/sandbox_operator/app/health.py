@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
+
+from sandbox_proto.connection_limits import ConnectionGuard, raise_descriptor_limit
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from sandbox_operator.metrics import Metrics
+
+
+_KEEP_ALIVE: Final = 5.0
+"""Seconds that a connection stays open without a request. The guard ends every connection after 20 s."""
 
 
 @asynccontextmanager
@@ -44,15 +50,20 @@ async def serve_health(
     health.router.add_get("/readyz", ready)
     same = health_port == metrics_port and health_port != 0
     (health if same else scraped).router.add_get("/metrics", show_metrics)
+    guard = ConnectionGuard()
+    raise_descriptor_limit()
     async with AsyncExitStack() as stack:
+        stack.callback(guard.close)
         ports = [await _start(stack, health, health_port)]
         if not same:
             ports.append(await _start(stack, scraped, metrics_port))
+        for port in ports:
+            guard.watch(port)
         yield ports
 
 
 async def _start(stack: AsyncExitStack, application: web.Application, port: int) -> int:
-    runner = web.AppRunner(application, access_log=None)
+    runner = web.AppRunner(application, access_log=None, keepalive_timeout=_KEEP_ALIVE)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
     # Listen on all addresses, because the kubelet and Prometheus connect from outside the pod.

@@ -52,6 +52,7 @@ REASONS: Final = {
     "Suspending": "Work is being stopped and files are being saved, then the pod is deleted.",
     "PushFailed": "Files could not be saved. The pod stays, and the operator retries.",
     "FilesNotSaved": "Some files cannot be stored, and `status.workspace.unsaved` names them. The others are saved.",
+    "NoStorage": "The session has no object storage, so its files end with its pod.",
     "EndDeadlineExceeded": "The end took longer than the template allows. The pod was deleted with unsaved changes.",
     "Suspended": "The session was suspended by its user.",
     "Idle": "The session was suspended because it was unused for its idle timeout.",
@@ -247,9 +248,7 @@ def _synced(observation: Observation, *, is_bound: bool) -> tuple[str, str, str]
     if drain and drain.error:
         return "False", drain.reason, drain.error
     if agent is not None:
-        if agent.workspace_error and agent.dirty:
-            return "False", "PushFailed", agent.workspace_error
-        return ("False", "Unsaved", "") if agent.dirty else ("True", "Synced", "")
+        return agent.describe_saving()
     pod = observation.pod
     # A pod that was deleted pushed first, or pushes while it ends. It may be seen to end before it is gone.
     if pod is not None and pod.has_ended and not pod.deleted:

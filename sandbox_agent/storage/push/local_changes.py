@@ -249,7 +249,7 @@ async def _check_conflicts(
         problems.conflicts.add(path)
         with problems.collecting(path):
             if local.type == entry.type == "file":
-                is_resolved = (await context.files.hash(path))[0] == entry.sha256
+                is_resolved = (await context.files.hash(local))[0] == entry.sha256
             else:
                 is_resolved = is_same(local.as_entry(), entry)
             if is_resolved:
@@ -267,7 +267,7 @@ async def _hash(context: WorkspaceContext, changes: LocalChanges, candidates: Se
     async def compare(local: LocalEntry) -> None:
         with changes.problems.collecting(local.path):
             seen = time.time_ns()
-            digest, now = await context.files.hash(local.path)
+            digest, now = await context.files.hash(local)
             entry = changes.base.entries[local.path]
             if digest != entry.sha256:
                 differing.append(now)

@@ -194,7 +194,7 @@ class Restore:
         return local.size == known.size and await self._digest_of(local) == known.sha256
 
     async def _digest_of(self, local: LocalEntry) -> str:
-        return (await self._context.files.hash(local.path))[0] if local.type == "file" else ""
+        return (await self._context.files.hash(local))[0] if local.type == "file" else ""
 
     async def _identify(self, item: Fetch) -> Entry | None:
         """Return the stored entry with its digest, which may need a download. Returns None if the plan is outdated."""
@@ -217,7 +217,7 @@ class Restore:
         if not entry.sha256 or local.type != "file" or (local.size, local.mode) != (entry.size, entry.mode & 0o777):
             return False
         seen = time.time_ns()
-        digest, now = await self._context.files.hash(local.path)
+        digest, now = await self._context.files.hash(local)
         if digest != entry.sha256:
             return False
         self._sandbox.signatures[local.path] = sign(now, seen)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from sandbox_agent.storage.repository.manifest import is_sha256
 from sandbox_agent.storage.sandbox.file_info import MODE, LocalEntry, Signature, breach, read_local, sign
 from sandbox_agent.storage.sandbox.scanner import Scanner
-from sandbox_agent.storage.timeouts import HASH_TIMEOUT, cancel_call, read_items, time_limit
+from sandbox_agent.storage.timeouts import Pace, cancel_call, hash_seconds, time_limit
 from sandbox_link.frames import Stream
 from sandbox_link.protocol import Event, OperationError
 
@@ -77,14 +77,14 @@ class SandboxFiles:
             raise
         return True
 
-    async def hash(self, path: str) -> tuple[str, LocalEntry]:
-        """Return the SHA-256 of a file, and its info at that time."""
-        async with time_limit(HASH_TIMEOUT):
-            answer = await self.runtime.call("workspace.hash", {"path": path})
+    async def hash(self, local: LocalEntry) -> tuple[str, LocalEntry]:
+        """Return the SHA-256 of a file that a scan found, and its info at that time."""
+        async with time_limit(hash_seconds(local.size)):
+            answer = await self.runtime.call("workspace.hash", {"path": local.path})
         digest = answer.get("sha256")
         if not isinstance(digest, str) or not is_sha256(digest):
             raise breach("a hash has no `sha256`")
-        return digest, read_local(answer.get("info"), path)
+        return digest, read_local(answer.get("info"), local.path)
 
     async def record_commit(self, recorded: RecordedCommit) -> None:
         """Record a commit in the sandbox, which outlives this agent."""
@@ -123,17 +123,18 @@ class SandboxFiles:
             "symlink_target": entry.symlink_target,
         }
         call = await self.runtime.open("workspace.write", arguments)
-        digest, size = hashlib.sha256(), 0
+        digest, size, pace = hashlib.sha256(), 0, Pace()
         try:
             if body is not None:
                 async for chunk in body:
                     digest.update(chunk)
                     size += len(chunk)
-                    async with time_limit():
+                    async with pace.waiting():
                         await call.send(chunk)
+                    pace.note_moved(len(chunk))
             _check_digest(entry.sha256, digest.hexdigest())
             await call.end()
-            async for _ in read_items(call):
+            async for _ in pace.items(call):
                 pass
         except BaseException:
             await cancel_call(call)
@@ -181,7 +182,7 @@ class FileReading:
         before: LocalEntry | None = None
         try:
             await self._call.end()
-            async for item in read_items(self._call):
+            async for item in Pace().items(self._call):
                 if isinstance(item, Event):
                     if item.value.get("type") == "info":
                         before = read_local(item.value.get("info"), self.local.path)

@@ -7,13 +7,14 @@ Errors: OperationError from the runtime, or INTERNAL for an answer that violates
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from sandbox_agent.storage.repository.keys import printable
 from sandbox_agent.storage.repository.manifest import MAX_FILES, MAX_TARGET
 from sandbox_agent.storage.sandbox.file_info import breach, read_local
-from sandbox_agent.storage.timeouts import cancel_call, read_items
+from sandbox_agent.storage.timeouts import Pace, cancel_call
 from sandbox_link.protocol import Data, Event, OperationError
 
 if TYPE_CHECKING:
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
 _MAX_TOKEN: Final = 64
 _MAX_REASON: Final = 1024
 _MAX_COUNT: Final = 1 << 40
+_MAX_LEFT_OUT: Final = 1000
+"""Paths that a scan may leave out by name. The runtime names 500."""
+MAX_NAME_BYTES: Final = 64 << 20
+"""Bytes of memory for all paths and targets of a scan. 200,000 paths may have 270 letters each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,15 +91,23 @@ class Scanner:
         found: dict[str, LocalEntry] = {}
         deleted: set[str] = set()
         left_out: list[tuple[str, str]] = []
+        pace, listed, name_bytes = Pace(), 0, 0
         try:
             await call.end()
-            async for item in read_items(call):
+            async for item in pace.items(call):
                 for info in _listed(item, "entries", "entries"):
                     local = read_local(info)
                     found[local.path] = local
-                deleted.update(path for path in _listed(item, "gone", "paths") if isinstance(path, str))
+                    name_bytes += _weigh(local)
+                deleted.update(
+                    path for path in _listed(item, "gone", "paths") if isinstance(path, str) and path in before
+                )
                 left_out += [_read_left_out(each) for each in _listed(item, "left_out", "paths")]
-                _check_count(max(len(found), len(deleted), len(left_out)))
+                _check_count(len(found), len(left_out))
+                _check_name_bytes(name_bytes)
+                now_listed = len(found) + len(deleted) + len(left_out)
+                pace.note_found(now_listed - listed)
+                listed = now_listed
         except BaseException:
             await cancel_call(call)
             raise
@@ -102,7 +115,8 @@ class Scanner:
             found = {**before, **found}
             for path in deleted:
                 found.pop(path, None)
-            _check_count(len(found))
+            _check_count(len(found), len(left_out))
+            _check_name_bytes(sum(map(_weigh, found.values())))
         count = call.result.get("left_out", 0)
         if isinstance(count, bool) or not isinstance(count, int) or not len(left_out) <= count <= _MAX_COUNT:
             raise breach("a scan miscounts what it left out")
@@ -127,7 +141,22 @@ def _read_left_out(value: Any) -> tuple[str, str]:
     return path, printable(reason[:_MAX_REASON])
 
 
-def _check_count(count: int) -> None:
+def _check_count(count: int, left_out: int) -> None:
+    if left_out > _MAX_LEFT_OUT:
+        raise breach(f"a scan names more than {_MAX_LEFT_OUT} paths that it left out")
     if count > MAX_FILES:
         message = f"the workspace has more than {MAX_FILES} files: remove some, or exclude their folder"
+        raise OperationError("RESOURCE_EXHAUSTED", "TOO_MANY_FILES", message)
+
+
+def _weigh(local: LocalEntry) -> int:
+    return sys.getsizeof(local.path) + sys.getsizeof(local.symlink_target)
+
+
+def _check_name_bytes(size: int) -> None:
+    if size > MAX_NAME_BYTES:
+        message = (
+            f"the names of the workspace's files need more than {MAX_NAME_BYTES >> 20} MiB: "
+            "shorten them, remove some files, or exclude their folder"
+        )
         raise OperationError("RESOURCE_EXHAUSTED", "TOO_MANY_FILES", message)

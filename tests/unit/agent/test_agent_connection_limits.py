@@ -10,8 +10,8 @@ import socket
 import grpc
 import pytest
 
-from sandbox_agent.server import connection_limits
-from sandbox_agent.server.connection_limits import (
+from sandbox_proto import connection_limits
+from sandbox_proto.connection_limits import (
     Connection,
     Limits,
     Peer,

@@ -288,6 +288,50 @@ async def test_a_drain_that_takes_too_long_is_ended_and_may_be_tried_again(
     assert workspace.pushes == 1
 
 
+FOUND = {"path": "report.csv", "type": "file", "size": 1, "mode": 0o644, "mtime_ns": 1, "ctime_ns": 1, "ino": 1}
+
+
+@pytest.mark.parametrize("files", [[FOUND], []], ids=["files", "none"])
+async def test_a_session_without_storage_is_suspended_only_if_it_has_no_files_or_may_lose_them(
+    control, bind_request, runtime, error_of, files
+):
+    async def scan(peer, channel, _arguments):
+        peer.event(channel, {"type": "entries", "entries": files})
+        peer.ok(channel, {})
+
+    runtime.handlers["workspace.scan"] = scan
+    await control.Bind(bind_request)
+    described = await control.Describe(session_pb2.DescribeRequest(wait={"seconds": 10}))
+    assert (described.restore, described.HasField("workspace")) == (Description.RESTORE_STATE_DONE, False)
+    request = session_pb2.DrainRequest(session_uid="uid-1", require_all_files=True)
+    if not files:
+        assert (await control.Drain(request)).state == Description.STATE_DRAINED
+        return
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await control.Drain(request)
+    assert error_of(caught.value) == ("FAILED_PRECONDITION", "FILES_NOT_SAVED", "")
+    assert "no storage" in caught.value.details()
+    assert "'report.csv'" in caught.value.details()
+    assert "storage.bucket" in caught.value.details()
+    assert (await control.Describe(session_pb2.DescribeRequest())).state == Description.STATE_BOUND
+    request.require_all_files = False
+    assert (await control.Drain(request)).state == Description.STATE_DRAINED
+
+
+async def test_a_description_comes_before_the_callers_deadline_though_the_status_does_not(
+    control, stored_request, workspace
+):
+    async def hang():
+        await asyncio.Event().wait()
+
+    await control.Bind(stored_request)
+    await control.Describe(session_pb2.DescribeRequest(wait={"seconds": 10}))
+    workspace.status = hang
+    described = await control.Describe(session_pb2.DescribeRequest(), timeout=1.0)
+    assert described.workspace.dirty
+    assert "too long" in described.workspace.last_error
+
+
 @pytest.mark.parametrize("name", ["grace", "time_limit"])
 async def test_a_drain_for_a_negative_time_is_refused(control, bind_request, error_of, name):
     await control.Bind(bind_request)

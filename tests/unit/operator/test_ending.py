@@ -267,3 +267,12 @@ def test_unsaved_files_are_named_within_bounds():
     assert len(view.unsaved) == 8
     assert {len(each) for each in view.unsaved[:7]} == {300}
     assert view.unsaved[7] == "and at least 44 more"
+
+
+@pytest.mark.parametrize(
+    ("restore", "workspace", "has_storage"),
+    [("DONE", None, False), ("DONE", {}, True), ("RUNNING", None, True), ("UNSPECIFIED", None, True)],
+)
+def test_an_agent_that_is_restored_and_reports_no_workspace_has_no_storage(restore, workspace, has_storage):
+    described = session_pb2.SessionDescription(state=2, restore=f"RESTORE_STATE_{restore}", workspace=workspace)
+    assert _view(described).has_storage is has_storage

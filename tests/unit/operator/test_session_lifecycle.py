@@ -11,6 +11,7 @@ from sandbox_operator.api import naming
 from sandbox_operator.api.values import format_time
 from sandbox_operator.errors import AgentError
 from sandbox_operator.kube.resources import NETWORK_POLICIES, PODS, SECRETS, SESSIONS, TEMPLATES
+from sandbox_operator.session.event_recorder import EventRecorder
 from sandbox_operator.session.pod_state import read_pod_state
 from sandbox_operator.watch.handlers import session_key
 
@@ -185,6 +186,22 @@ async def test_a_push_that_fails_keeps_the_pod_and_says_why(world):
     await world.operator.list_all()
     await world.settle()
     assert world.status()["phase"] == "Suspended"
+
+
+async def test_a_session_without_storage_never_says_that_it_is_saved(world, monkeypatch):
+    told = []
+    monkeypatch.setattr(EventRecorder, "record", lambda _self, _session, reason, *_, **__: told.append(reason))
+    await world.start()
+    (name,) = world.agents.views
+    world.agents.views[name] = replace(world.agents.views[name], has_storage=False)
+    await look_again(world)
+    assert world.condition("WorkspaceSynced")[:2] == ("False", "NoStorage")
+    assert "storage.bucket" in world.condition("WorkspaceSynced")[2]
+    world.kube.change(SESSIONS, NAMESPACE, "one", {"spec": {"suspended": True}})
+    await world.settle()
+    assert world.status()["phase"] == "Suspended"
+    assert world.condition("WorkspaceSynced")[:2] == ("False", "NoStorage")
+    assert "NoStorage" in told
 
 
 async def test_a_resumed_session_gets_the_same_pod_name_and_keeps_its_token(world):

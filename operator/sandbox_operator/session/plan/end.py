@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
+from sandbox_operator.agent.model import NO_STORAGE
 from sandbox_operator.api.session_spec import EndAction
 from sandbox_operator.api.values import format_duration
 from sandbox_operator.session import model
@@ -93,6 +94,8 @@ def plan_suspend(observation: Observation, pod: PodState, now: datetime, timing:
     if agent.unsaved:
         what = f"{len(agent.unsaved)} files were not saved, such as {agent.unsaved[0]}"
         last = (model.EmitEvent("FilesNotSaved", f"the session is suspended, but {what}", warning=True), delete)
+    elif not agent.has_storage:
+        last = (model.EmitEvent("NoStorage", f"the session is suspended: {NO_STORAGE}", warning=True), delete)
     return drain_then(observation, pod, now, timing, condition, last, require_all=stays_with_unsaved(observation))
 
 

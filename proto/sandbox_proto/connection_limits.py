@@ -1,4 +1,4 @@
-"""Bounds the connections of every port of this process: in number, per peer, and in time. No other module does.
+"""Bounds the connections of every port of an agent or operator: in number, per peer, and in time. No other module does.
 
 gRPC has no limit per peer, and cannot tell a stranger's connection from a caller's. So a guard looks at the process's
 own sockets when a connection arrives, and shuts down those that are too many or too old. A connection counts as a
