@@ -5,18 +5,19 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
-from sandbox_link.frames import Stream
+from sandbox_link.frames import FrameError, Stream
 from sandbox_runtime.execution.missing_network import name_missing_network
 from sandbox_runtime.execution.output_limit import OutputLimit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from sandbox_link.frames import Frame
     from sandbox_runtime.execution.protocol import ExecutionSink
 
 _STARTED_AFTER: Final = 0.02
-INTERRUPT_GRACE: Final = 2.0
-"""Seconds between the interrupt at a deadline and the kill."""
+INTERRUPT_GRACE: Final = 1.5
+"""Seconds between the interrupt at a deadline and the kill. Two seconds after the deadline nothing may be left."""
 _START_ALLOWANCE: Final = 30.0
 """Seconds that an interpreter may take to start. They do not count as the cell's time."""
 
@@ -97,6 +98,15 @@ class Execution:
             self._started = self._loop.time()
             self.set_timer(self.timeout, self._on_deadline)
 
+    @property
+    def age(self) -> float:
+        """Seconds since the interpreter got the cell."""
+        return self._loop.time() - self._started
+
+    def stop_clock(self) -> None:
+        """Stop the timer, because the interpreter has answered."""
+        self._cancel_timer()
+
     def set_timer(self, delay: float, callback: Callable[[], None]) -> None:
         """Replace the timer. It is cancelled when the execution ends."""
         self._cancel_timer()
@@ -116,6 +126,17 @@ class Execution:
         if not self._has_network and event.get("type") == "error":
             event = name_missing_network(event)
         self.sink.send_event(event)
+
+    def pass_event(self, frame: Frame) -> None:
+        """Send the event of an interpreter's frame, if it is one."""
+        try:
+            event = frame.json()
+        except FrameError:
+            return
+        if event.get("type") == "started":
+            self.send_started()
+        else:
+            self.send_event(event)
 
     def write(self, stream: Stream, data: bytes | memoryview) -> None:
         """Send output. The limit does not count BODY, which is the content of results."""
