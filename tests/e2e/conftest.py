@@ -16,7 +16,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Everything here needs a cluster; building one takes longer than any test may."""
     for item in items:
         if Path(__file__).parent in item.path.parents:
-            if not item.get_closest_marker("full_image"):
+            if not item.get_closest_marker("full_image") and not item.get_closest_marker("long_attack"):
                 item.add_marker(pytest.mark.e2e)
             if not item.get_closest_marker("timeout"):
                 item.add_marker(pytest.mark.timeout(300, func_only=True))

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 
 from sandbox_client import ResourceExhausted
+from tests.e2e.support.arena import ISOLATIONS
+from tests.e2e.support.kubectl import poll
+from tests.e2e.support.sessions import build_template
 from tests.e2e.support.small_disk import on_small_disk
 from tests.integration.test_scarce_resources import FILL
 
@@ -74,3 +78,46 @@ def test_attack_26_two_hundred_thousand_small_files_slow_nobody_down(arena: Aren
         assert sandbox.run("rm -r many", timeout=120).ok
     if arena.has_process_of_agent:
         assert arena.peak_of_agent() < 256 << 20
+
+
+@pytest.mark.long_attack
+def test_attack_26_a_volume_above_its_size_costs_its_session_the_pod_and_nobody_else_anything(arena: Arena):
+    """The kubelet evicts the pod; the session is Ready again in another one, with what was saved."""
+    sessions, name = arena.sessions, f"bounded-{arena.isolation}"
+    fields = {**ISOLATIONS[arena.isolation], "volumes": {"workspace": "64Mi"}}
+    sessions.kubectl.apply(build_template(name, "", **fields))
+    session = sessions.ready(templateRef={"name": name})
+    with sessions.connect(session, is_direct=True) as sandbox:
+        sandbox.files.write("saved.txt", "saved before")
+        assert sandbox.workspace.push().failed == ()
+        before = sessions.pod(session)["metadata"]["uid"]
+        with arena.unharmed("volume above its size"):
+            sandbox.run("head -c 200M /dev/zero > fill", timeout=60)
+            poll(
+                "another pod serves the session",
+                lambda: sessions.pod(session).get("metadata", {}).get("uid", before) != before,
+                timeout=180,
+                pause=2,
+            )
+            sessions.wait_phase(session, "Ready", timeout=90)
+    with sessions.connect(session, is_direct=True) as sandbox:
+        assert sandbox.files.read("saved.txt") == b"saved before"
+
+
+@pytest.mark.long_attack
+@pytest.mark.timeout(1500, func_only=True)
+def test_attack_26_two_hundred_thousand_small_files_are_saved_while_a_neighbour_works(arena: Arena):
+    """A push of all of them succeeds, or names the limit; the agent's memory stays bounded."""
+    if arena.isolation != "runc":
+        pytest.skip("what is pushed is the agent's and the store's work, which an isolation does not change")
+    sandbox = arena.attacker
+    with arena.unharmed(f"push of {MANY} small files"):
+        assert sandbox.run_code(MAKE_MANY, timeout=200).stdout == "made\n"
+        began = time.monotonic()
+        report = sandbox.workspace.push()
+        print(f"\n{report.files_saved} files in {time.monotonic() - began:.0f} s")  # noqa: T201 - a measurement
+        assert report.failed == ()
+        assert report.files_moved == MANY
+        assert sandbox.run("rm -r many", timeout=120).ok
+        assert sandbox.workspace.push().failed == ()
+    assert arena.peak_of_agent() < 448 << 20
