@@ -19,10 +19,11 @@ if TYPE_CHECKING:
     from tests.e2e.support.arena import Arena
     from tests.e2e.support.platform import Platform
 
-MANY = 200_000
-MAKE_MANY = f"""
+MANY, STORED = 200_000, 190_000
+"""A workspace in storage has at most 200,000 files; the attacker's other tests have left some."""
+MAKE_MANY = """
 import os
-for folder in range({MANY} // 1000):
+for folder in range({count} // 1000):
     os.makedirs(f"many/{{folder}}")
     for number in range(1000):
         os.close(os.open(f"many/{{folder}}/{{number}}", os.O_CREAT | os.O_WRONLY))
@@ -71,7 +72,7 @@ def test_attack_26_two_hundred_thousand_small_files_slow_nobody_down(arena: Aren
     """They are made, listed, searched and removed; the agent's memory stays bounded."""
     sandbox = arena.attacker
     with arena.unharmed(f"{MANY} small files"):
-        made = sandbox.run_code(MAKE_MANY, timeout=200)
+        made = sandbox.run_code(MAKE_MANY.format(count=MANY), timeout=200)
         assert made.stdout == "made\n", made
         assert sandbox.run("find many -type f | wc -l", timeout=60).stdout.strip() == str(MANY)
         assert len(sandbox.files.find("999", "many", timeout=60).matches) == MANY // 1000
@@ -106,18 +107,18 @@ def test_attack_26_a_volume_above_its_size_costs_its_session_the_pod_and_nobody_
 
 @pytest.mark.long_attack
 @pytest.mark.timeout(1500, func_only=True)
-def test_attack_26_two_hundred_thousand_small_files_are_saved_while_a_neighbour_works(arena: Arena):
-    """A push of all of them succeeds, or names the limit; the agent's memory stays bounded."""
+def test_attack_26_as_many_small_files_as_fit_are_saved_while_a_neighbour_works(arena: Arena):
+    """A push of all of them succeeds, and the agent's memory stays bounded."""
     if arena.isolation != "runc":
         pytest.skip("what is pushed is the agent's and the store's work, which an isolation does not change")
     sandbox = arena.attacker
-    with arena.unharmed(f"push of {MANY} small files"):
-        assert sandbox.run_code(MAKE_MANY, timeout=200).stdout == "made\n"
+    with arena.unharmed(f"push of {STORED} small files"):
+        assert sandbox.run_code(MAKE_MANY.format(count=STORED), timeout=200).stdout == "made\n"
         began = time.monotonic()
         report = sandbox.workspace.push()
         print(f"\n{report.files_saved} files in {time.monotonic() - began:.0f} s")  # noqa: T201 - a measurement
         assert report.failed == ()
-        assert report.files_moved == MANY
+        assert report.files_moved >= STORED
         assert sandbox.run("rm -r many", timeout=120).ok
         assert sandbox.workspace.push().failed == ()
     assert arena.peak_of_agent() < 448 << 20
