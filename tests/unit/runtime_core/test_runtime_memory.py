@@ -162,6 +162,26 @@ async def test_where_the_kernel_counts_no_processes_the_largest_tree_above_the_l
     assert not crowd.over_memory
 
 
+@pytest.mark.parametrize(("container", "is_ended"), [(0, True), (1 << 40, False)])
+async def test_where_no_cgroup_shows_it_a_process_counts_for_what_the_kernel_needs(
+    tmp_path, crowd_and_single, container, is_ended
+):
+    """Five idle processes have hardly any memory of their own, and are above a limit of 12 MiB."""
+    crowd, single = crowd_and_single.values()
+    if container:
+        (tmp_path / "memory.max").write_text(str(container))
+    watch = OomGuard(Limits(memory_bytes=12 << 20), crowd_and_single, lambda: 5)
+    watch._cgroup = Cgroup(tmp_path)
+    async with asyncio.timeout(10):
+        while count_threads(find_tree(crowd.tree, crowd.process.pid)) < 4:  # noqa: ASYNC110 - nothing else tells
+            await asyncio.sleep(0.01)
+    for _ in range(10):
+        watch._check()
+    await asyncio.gather(*watch._kills)
+    watch.close()
+    assert (crowd.over_memory, single.over_memory) == (is_ended, False)
+
+
 def test_threads_are_counted_as_the_kernel_counts_them():
     start = "import threading, time\nfor _ in range(4): threading.Thread(target=time.sleep, args=[60]).start()\n"
     code = f"{start}print(1, flush=True)"
