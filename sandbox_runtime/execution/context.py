@@ -314,7 +314,7 @@ class Context:
     async def _finish_late(self, execution: Execution, interpreter: Interpreter, status: str) -> None:
         """End a cell whose time was over once nothing is left of the processes that it started."""
         execution.stop_clock()
-        await interpreter.kill_newer(execution.age)
+        await interpreter.kill_newer(execution.began)
         if execution is self._current:
             self._finish(execution, status)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING, Any, Final
 
 from sandbox_link.frames import FrameError, Stream
@@ -37,6 +38,7 @@ class Execution:
     Attributes:
         timed_out: True once its deadline has passed.
         interrupted: True once it was interrupted on request.
+        began: Time of CLOCK_BOOTTIME just before the interpreter got it.
         follows_loss: True if the process has ended since the previous cell, which had variables.
     """
 
@@ -64,6 +66,7 @@ class Execution:
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._started = 0.0
+        self.began = 0.0
         self._on_deadline: Callable[[], None] | None = None
         self._done = False
         self._started_timer: asyncio.TimerHandle | None = None
@@ -87,6 +90,7 @@ class Execution:
         """
         self._context_id, self._number, self._on_deadline = context_id, number, on_deadline
         self._started = self._loop.time()
+        self.began = time.clock_gettime(time.CLOCK_BOOTTIME)
         allowed = self.timeout if is_ready else self.timeout + _START_ALLOWANCE
         self._timer = self._loop.call_later(allowed, on_deadline)
         # The `started` event of a short cell is sent together with its end, so that the agent wakes up only once.
@@ -97,11 +101,6 @@ class Execution:
         if self._on_deadline is not None and not self.timed_out and not self._done:
             self._started = self._loop.time()
             self.set_timer(self.timeout, self._on_deadline)
-
-    @property
-    def age(self) -> float:
-        """Seconds since the interpreter got the cell."""
-        return self._loop.time() - self._started
 
     def stop_clock(self) -> None:
         """Stop the timer, because the interpreter has answered."""

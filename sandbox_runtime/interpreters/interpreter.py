@@ -182,9 +182,9 @@ class Interpreter:
                 await asyncio.shield(self.child.started)
         await kill_tree(self.child.tree, self.child.pid)
 
-    async def kill_newer(self, seconds: float) -> None:
-        """Kill what the process has started in the last seconds, and leave the process itself alone."""
-        await kill_newer(self.child.tree, self.child.pid, seconds)
+    async def kill_newer(self, since: float) -> None:
+        """Kill what the process has started since a time of CLOCK_BOOTTIME, and leave the process itself alone."""
+        await kill_newer(self.child.tree, self.child.pid, since)
 
     def _on_started(self, started: asyncio.Future[int]) -> None:
         if started.exception() is not None:

@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import os
 import signal
-import time
 from typing import TYPE_CHECKING, Final
 
 from sandbox_runtime.linux import syscalls
@@ -62,8 +61,8 @@ def _below(roots: set[int], children: Mapping[int, list[int]]) -> set[int]:
     return found
 
 
-def find_newer(tree: str, root: int | None, seconds: float) -> set[int]:
-    """Return the process ids of what the root of a tree started in the last seconds, without zombies.
+def find_newer(tree: str, root: int | None, since: float) -> set[int]:
+    """Return the process ids of what the root of a tree started since a time of CLOCK_BOOTTIME, without zombies.
 
     What an older process of the tree started belongs to that one, and is left out.
     """
@@ -71,10 +70,9 @@ def find_newer(tree: str, root: int | None, seconds: float) -> set[int]:
     children: dict[int, list[int]] = {}
     for pid, parent in parents.items():
         children.setdefault(parent, []).append(pid)
-    since = (time.clock_gettime(time.CLOCK_BOOTTIME) - seconds) * _TICKS
     found = {pid for pid in find_tree(tree, root) if pid != root}
-    # The kernel counts in ticks. One that began in the same tick as the call may be the call's.
-    older = {pid for pid in found if _read_start(pid) < int(since)}
+    # The kernel counts in ticks. What began in the same tick may have begun later.
+    older = {pid for pid in found if _read_start(pid) < int(since * _TICKS)}
     return found - older - _below(older, children)
 
 
@@ -83,11 +81,9 @@ async def kill_tree(tree: str, root: int | None) -> None:
     await _kill_all(lambda: find_tree(tree, root), root)
 
 
-async def kill_newer(tree: str, root: int | None, seconds: float) -> None:
+async def kill_newer(tree: str, root: int | None, since: float) -> None:
     """Do the same to what `find_newer` finds. The root lives on."""
-    loop = asyncio.get_running_loop()
-    since = loop.time() - seconds
-    await _kill_all(lambda: find_newer(tree, root, loop.time() - since), None)
+    await _kill_all(lambda: find_newer(tree, root, since), None)
 
 
 async def _kill_all(find: Callable[[], set[int]], root: int | None) -> None:
