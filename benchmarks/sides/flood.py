@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import socket
 import subprocess
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 PROCESSES = 4
 """They share the connections. One alone could not open as many as one agent can take."""
+NICENESS = 5
+"""Together they weigh about as much as one process, as a pod does: its processes share one weight, and a limit."""
 
 
 class Flood:
@@ -72,6 +75,7 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, count + 64), hard))
     print("started", flush=True)
     sys.stdin.readline()
+    os.nice(NICENESS)
     kept = []
     for number in range(count):
         try:
