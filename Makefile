@@ -8,7 +8,7 @@ LOCAL := $(VENV)/.installed-local
 .DEFAULT_GOAL := help
 .PHONY: help demo setup test test-differential test-grpc test-install test-readme release lint format verify docs hooks proto proto-baseline crds \
   faults lock lock-full clean images images-full \
-  test-images test-agents bench bench-cluster cluster e2e e2e-full test-alerts
+  test-images test-agents test-attacks bench bench-cluster cluster e2e e2e-full test-alerts
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^##@ / {printf "\n%s\n", substr($$0, 5)} \
@@ -151,6 +151,9 @@ cluster: ## Start the one-node test cluster and leave it running (root, Debian; 
 
 e2e: $(STAMP) ## Run tests on a real cluster: KUBECONFIG if set, else a one-node cluster of its own (root, Debian)
 	$(BIN)/python -m pytest tests/e2e -m e2e --timeout 900 --capture=tee-sys
+
+test-attacks: $(STAMP) ## Run all attacks of docs/threat-model.md on a real cluster, also those that take minutes
+	$(BIN)/python -m pytest tests/e2e -m "e2e or long_attack" -k attack --timeout 1800 --capture=tee-sys
 
 e2e-full: $(STAMP) ## Test the full image in a pod, after make cluster and make images-full
 	$(BIN)/python -m pytest tests/e2e -m full_image --timeout 900

@@ -6,7 +6,7 @@ import contextlib
 import tempfile
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 from benchmarks.sides.bare import Bare
 from benchmarks.sides.jupyter import Kernel
@@ -35,6 +35,10 @@ class Lab:
     def session(self) -> Session:
         """A local session whose interpreters are warm."""
         return self._open.enter_context(Session(self._loop))
+
+    def open_session(self, *, egress: Literal["public", "none"] = "public", agent_module: str = "") -> Session:
+        """Start a further local session; `Session` explains the arguments."""
+        return self._open.enter_context(Session(self._loop, egress=egress, agent_module=agent_module))
 
     @cached_property
     def kernel(self) -> Kernel:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import time
-from typing import TYPE_CHECKING, Final, Self
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal, Self
+from unittest import mock
 
 import psutil
 
 from sandbox_client import AsyncSandbox, Sandbox, Status
+from sandbox_client.local import session as local_session
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
     from types import TracebackType
 
     from sandbox_client import Execution
@@ -21,15 +25,26 @@ _LANGUAGES: Final = ("python", "javascript")
 
 
 class Session:
-    """One local session."""
+    """One local session.
 
-    def __init__(self, loop: LoopThread) -> None:
+    Args:
+        loop: Runs the client's calls.
+        egress: As in the SDK. With `none` user code has a filter of system calls.
+        agent_module: Module to run as the agent's process in place of `sandbox_agent`.
+    """
+
+    def __init__(
+        self, loop: LoopThread, *, egress: Literal["public", "none"] = "public", agent_module: str = ""
+    ) -> None:
         self._open = contextlib.ExitStack()
         self._loop = loop
+        self._egress: Literal["public", "none"] = egress
+        self._agent_module = agent_module
 
     def __enter__(self) -> Self:
         before = set(psutil.Process().children())
-        self._core = self._loop.run(AsyncSandbox.local())
+        with _replaced_agent(self._agent_module):
+            self._core = self._loop.run(AsyncSandbox.local(egress=self._egress))
         self._open.callback(lambda: self._loop.run(self._core.close()))
         self.sandbox = Sandbox(self._core, self._loop)
         (self._guard,) = set(psutil.Process().children()) - before
@@ -89,6 +104,20 @@ class Session:
             if sum(_cpu_seconds(process) for process in self.processes()) - used < 0.03:  # noqa: PLR2004 - 6 % of a core
                 return
         raise RuntimeError(f"the session was still busy after {_IDLE_TIMEOUT:g} s")
+
+
+@contextlib.contextmanager
+def _replaced_agent(module: str) -> Iterator[None]:
+    """Start agents from another module of this repository."""
+    original = local_session._process  # noqa: SLF001 - no option of users starts another agent
+
+    def start(name: str, words: Sequence[str], env: Mapping[str, str], **options: Any) -> dict[str, Any]:
+        if name == "agent" and module:
+            words, env = [module, *words[1:]], {**env, "PYTHONPATH": str(Path(__file__).parents[2])}
+        return original(name, words, env, **options)
+
+    with mock.patch.object(local_session, "_process", start):
+        yield
 
 
 def _cpu_seconds(process: psutil.Process) -> float:

@@ -53,6 +53,9 @@ PAUSE: Final = 0.05
 """Seconds between an arrival and a look at the sockets."""
 _INTERVAL: Final = 5.0
 """Seconds between two looks at most. The kernel reports no arrival if gRPC has accepted it already."""
+_REST: Final = 20
+"""How many times longer than a look the pause after it is, in CPU time. So a flood cannot make the guard use a core."""
+_MAX_REST: Final = 1.0
 _MAX_DESCRIPTORS: Final = 16_384
 _RESET: Final = struct.pack("ii", 1, 0)
 """SO_LINGER that closes with a reset, so that the kernel keeps nothing of the connection."""
@@ -173,6 +176,7 @@ class ConnectionGuard:
         self._listeners: list[socket.socket] = []
         self._arrivals = select.epoll()
         self._next_look: asyncio.TimerHandle | None = None
+        self._resting_until = 0.0
 
     def watch(self, port: int) -> None:
         """Guard a port that this process listens on."""
@@ -214,7 +218,7 @@ class ConnectionGuard:
 
     def _look_after(self, seconds: float) -> None:
         loop = asyncio.get_running_loop()
-        when = loop.time() + seconds
+        when = max(loop.time() + seconds, self._resting_until)
         if self._next_look is None or self._next_look.when() > when:
             if self._next_look is not None:
                 self._next_look.cancel()
@@ -223,7 +227,7 @@ class ConnectionGuard:
     def _look(self) -> None:
         """Close what is too much, and look again when the next stranger's time is over."""
         self._next_look = None
-        now, limits = self._clock(), self._limits
+        now, limits, began = self._clock(), self._limits, time.thread_time()
         connections = list(_connections(self._ports))
         has_new = any(each not in self._seen for each in connections)
         self._seen = {each: self._seen.get(each, now) for each in connections}
@@ -241,6 +245,7 @@ class ConnectionGuard:
             delay = 2 * PAUSE
         elif strangers:
             delay = min(max(min(strangers) + limits.stranger_seconds - now, 1.0), _INTERVAL)
+        self._resting_until = asyncio.get_running_loop().time() + min(_REST * (time.thread_time() - began), _MAX_REST)
         self._look_after(delay)
 
 

@@ -7,7 +7,7 @@ import signal
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
-from sandbox_link.frames import Frame, FrameError, FrameType, Stream
+from sandbox_link.frames import Frame, FrameType, Stream
 from sandbox_link.protocol import OperationError
 from sandbox_runtime.execution.between_cells import BetweenCells
 from sandbox_runtime.execution.execution import INTERRUPT_GRACE, Execution
@@ -193,10 +193,14 @@ class Context:
             if execution.is_blocked:
                 interpreter.pause()
         elif frame.type is FrameType.EVENT:
-            _pass_event(execution, frame)
+            execution.pass_event(frame)
         elif frame.type is FrameType.CLOSE:
             interpreter.drain_pipes()
-            self._finish(execution, read_status(frame.payload))
+            status = read_status(frame.payload)
+            if execution.timed_out:
+                self._keep(asyncio.get_running_loop().create_task(self._finish_late(execution, interpreter, status)))
+            else:
+                self._finish(execution, status)
 
     def on_output(self, stream: Stream, data: bytes) -> None:
         """Pass on output of children and C code to the running cell, or keep its end for the next one."""
@@ -307,6 +311,13 @@ class Context:
             execution.set_timer(INTERRUPT_GRACE, lambda: self._on_grace_over(execution, "TIMED_OUT"))
         self._interrupt_current(interpreter)
 
+    async def _finish_late(self, execution: Execution, interpreter: Interpreter, status: str) -> None:
+        """End a cell whose time was over once nothing is left of the processes that it started."""
+        execution.stop_clock()
+        await interpreter.kill_newer(execution.began)
+        if execution is self._current:
+            self._finish(execution, status)
+
     def _on_grace_over(self, execution: Execution, status: str) -> None:
         self._keep(asyncio.get_running_loop().create_task(self._kill(execution, status)))
 
@@ -326,14 +337,3 @@ class Context:
     def _keep(self, task: asyncio.Task[None]) -> None:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-def _pass_event(execution: Execution, frame: Frame) -> None:
-    try:
-        event = frame.json()
-    except FrameError:
-        return
-    if event.get("type") == "started":
-        execution.send_started()
-    else:
-        execution.send_event(event)

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING, Any, Final
 
-from sandbox_link.frames import Stream
+from sandbox_link.frames import FrameError, Stream
 from sandbox_runtime.execution.missing_network import name_missing_network
 from sandbox_runtime.execution.output_limit import OutputLimit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from sandbox_link.frames import Frame
     from sandbox_runtime.execution.protocol import ExecutionSink
 
 _STARTED_AFTER: Final = 0.02
-INTERRUPT_GRACE: Final = 2.0
-"""Seconds between the interrupt at a deadline and the kill."""
+INTERRUPT_GRACE: Final = 1.5
+"""Seconds between the interrupt at a deadline and the kill. Two seconds after the deadline nothing may be left."""
 _START_ALLOWANCE: Final = 30.0
 """Seconds that an interpreter may take to start. They do not count as the cell's time."""
 
@@ -36,6 +38,7 @@ class Execution:
     Attributes:
         timed_out: True once its deadline has passed.
         interrupted: True once it was interrupted on request.
+        began: Time of CLOCK_BOOTTIME just before the interpreter got it.
         follows_loss: True if the process has ended since the previous cell, which had variables.
     """
 
@@ -63,6 +66,7 @@ class Execution:
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._started = 0.0
+        self.began = 0.0
         self._on_deadline: Callable[[], None] | None = None
         self._done = False
         self._started_timer: asyncio.TimerHandle | None = None
@@ -86,6 +90,7 @@ class Execution:
         """
         self._context_id, self._number, self._on_deadline = context_id, number, on_deadline
         self._started = self._loop.time()
+        self.began = time.clock_gettime(time.CLOCK_BOOTTIME)
         allowed = self.timeout if is_ready else self.timeout + _START_ALLOWANCE
         self._timer = self._loop.call_later(allowed, on_deadline)
         # The `started` event of a short cell is sent together with its end, so that the agent wakes up only once.
@@ -96,6 +101,10 @@ class Execution:
         if self._on_deadline is not None and not self.timed_out and not self._done:
             self._started = self._loop.time()
             self.set_timer(self.timeout, self._on_deadline)
+
+    def stop_clock(self) -> None:
+        """Stop the timer, because the interpreter has answered."""
+        self._cancel_timer()
 
     def set_timer(self, delay: float, callback: Callable[[], None]) -> None:
         """Replace the timer. It is cancelled when the execution ends."""
@@ -116,6 +125,17 @@ class Execution:
         if not self._has_network and event.get("type") == "error":
             event = name_missing_network(event)
         self.sink.send_event(event)
+
+    def pass_event(self, frame: Frame) -> None:
+        """Send the event of an interpreter's frame, if it is one."""
+        try:
+            event = frame.json()
+        except FrameError:
+            return
+        if event.get("type") == "started":
+            self.send_started()
+        else:
+            self.send_event(event)
 
     def write(self, stream: Stream, data: bytes | memoryview) -> None:
         """Send output. The limit does not count BODY, which is the content of results."""

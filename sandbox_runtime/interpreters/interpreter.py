@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from sandbox_link.frame_socket import FrameSocket, enlarge_buffer
 from sandbox_link.frames import FrameType, Stream, encode_json, split_data
 from sandbox_runtime.interpreters.output_reader import OutputPipe
-from sandbox_runtime.linux.process_tree import kill_tree
+from sandbox_runtime.linux.process_tree import kill_newer, kill_tree
 from sandbox_runtime.linux.syscalls import TREE_VARIABLE
 
 if TYPE_CHECKING:
@@ -181,6 +181,10 @@ class Interpreter:
             async with asyncio.timeout(_EXIT_GRACE):
                 await asyncio.shield(self.child.started)
         await kill_tree(self.child.tree, self.child.pid)
+
+    async def kill_newer(self, since: float) -> None:
+        """Kill what the process has started since a time of CLOCK_BOOTTIME, and leave the process itself alone."""
+        await kill_newer(self.child.tree, self.child.pid, since)
 
     def _on_started(self, started: asyncio.Future[int]) -> None:
         if started.exception() is not None:

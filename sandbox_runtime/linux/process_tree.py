@@ -16,10 +16,13 @@ from typing import TYPE_CHECKING, Final
 from sandbox_runtime.linux import syscalls
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 _ANY_MARK: Final = f"{syscalls.TREE_VARIABLE}=".encode()
 _ROUND: Final = 0.01
+_TICKS: Final = os.sysconf("SC_CLK_TCK")
+_START_FIELD: Final = 19
+"""Position of `starttime` in /proc/PID/stat, behind the name."""
 _DEADLINE: Final = 3.0
 _RESCAN_AFTER: Final = 0.25
 """Seconds until the whole tree is searched again if its processes are slow to end."""
@@ -58,12 +61,36 @@ def _below(roots: set[int], children: Mapping[int, list[int]]) -> set[int]:
     return found
 
 
+def find_newer(tree: str, root: int | None, since: float) -> set[int]:
+    """Return the process ids of what the root of a tree started since a time of CLOCK_BOOTTIME, without zombies.
+
+    What an older process of the tree started belongs to that one, and is left out.
+    """
+    parents = {pid: parent for pid, parent, _, _ in list_processes()}
+    children: dict[int, list[int]] = {}
+    for pid, parent in parents.items():
+        children.setdefault(parent, []).append(pid)
+    found = {pid for pid in find_tree(tree, root) if pid != root}
+    # The kernel counts in ticks. What began in the same tick may have begun later.
+    older = {pid for pid in found if _read_start(pid) < int(since * _TICKS)}
+    return found - older - _below(older, children)
+
+
 async def kill_tree(tree: str, root: int | None) -> None:
     """Send SIGKILL to a tree, repeatedly until no process is left (at most 3 s)."""
+    await _kill_all(lambda: find_tree(tree, root), root)
+
+
+async def kill_newer(tree: str, root: int | None, since: float) -> None:
+    """Do the same to what `find_newer` finds. The root lives on."""
+    await _kill_all(lambda: find_newer(tree, root, since), None)
+
+
+async def _kill_all(find: Callable[[], set[int]], root: int | None) -> None:
     loop = asyncio.get_running_loop()
     deadline = loop.time() + _DEADLINE
     while loop.time() < deadline:
-        pids = find_tree(tree, root)
+        pids = find()
         if not pids:
             return
         # Parents first: a shell whose child is killed would exit by itself, with an exit code instead of a signal.
@@ -97,6 +124,15 @@ def _read_stat(name: str) -> tuple[int, int, int, int] | None:
     except (OSError, ValueError, IndexError):
         return None
     return None if state in b"ZX" else (int(name), int(parent), int(group), int(session))
+
+
+def _read_start(pid: int) -> int:
+    """Return when a process began, in ticks since the machine did, or 0 if it has ended."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123 - hundreds of times in a row
+            return int(file.read().rsplit(b") ", 1)[1].split()[_START_FIELD])
+    except (OSError, ValueError, IndexError):
+        return 0
 
 
 def _is_marked(pid: int, parent: int, limit: int, mark: bytes) -> bool:

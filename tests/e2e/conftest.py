@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.support.arena import ISOLATIONS, Arena, open_arena
 from tests.e2e.support.chart import NAMESPACE, RELEASE, create_bucket, open_system
 from tests.e2e.support.kubectl import Kubectl, poll
 from tests.e2e.support.platform import Platform, open_platform
@@ -15,7 +16,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Everything here needs a cluster; building one takes longer than any test may."""
     for item in items:
         if Path(__file__).parent in item.path.parents:
-            if not item.get_closest_marker("full_image"):
+            if not item.get_closest_marker("full_image") and not item.get_closest_marker("long_attack"):
                 item.add_marker(pytest.mark.e2e)
             if not item.get_closest_marker("timeout"):
                 item.add_marker(pytest.mark.timeout(300, func_only=True))
@@ -63,6 +64,14 @@ def sessions(kubectl: Kubectl, operator_is_up: None) -> Iterator[Sessions]:
         yield sessions
     finally:
         sessions.close()
+
+
+@pytest.fixture(scope="module", params=ISOLATIONS)
+def arena(request: pytest.FixtureRequest, own_node: Platform, system: Kubectl, kubectl: Kubectl) -> Iterator[Arena]:
+    """A hostile session on each isolation, and its neighbour: both survive all attacks of a module."""
+    poll("the operator's replicas are ready", lambda: replicas_ready(system) >= 2, timeout=90)
+    with open_arena(request.param, Sessions(kubectl), system) as arena:
+        yield arena
 
 
 @pytest.fixture

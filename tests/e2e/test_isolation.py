@@ -22,6 +22,7 @@ from tests.e2e.support.reach import (
     serving,
 )
 from tests.e2e.support.sessions import Sessions, build_template
+from tests.e2e.support.wire import open_channel
 
 # Set aside for documentation: nobody's address. It and the metadata address are this machine's own while a test runs.
 ALLOWED_IP, METADATA_IP = "203.0.113.10", "169.254.169.254"
@@ -157,15 +158,6 @@ def call(channel: grpc.Channel, method: str, token: str | None = None) -> grpc.S
     except grpc.RpcError as error:
         return error.code()
     return grpc.StatusCode.OK
-
-
-def open_channel(
-    address: str, secret: dict[str, bytes], certificate: tuple[bytes, bytes] | None = None
-) -> grpc.Channel:
-    """A channel over TLS to an agent's port, with or without a client's certificate (key, chain)."""
-    key, chain = certificate or (None, None)
-    options = (("grpc.ssl_target_name_override", secret["serverName"].decode()), ("grpc.enable_http_proxy", 0))
-    return grpc.secure_channel(address, grpc.ssl_channel_credentials(secret["ca.crt"], key, chain), options)
 
 
 def test_calls_without_the_sessions_own_token_or_without_tls_are_refused(

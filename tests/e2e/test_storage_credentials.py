@@ -1,4 +1,4 @@
-"""Storage credentials of one workspace, by the store that enforces them: stolen, rotated under load, revoked."""
+"""Storage credentials of one workspace, by the store that enforces them: rotated under load, revoked."""
 
 import hashlib
 import itertools
@@ -12,14 +12,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from botocore.exceptions import ClientError
 
 from tests.e2e.support.chart import RELEASE
 from tests.e2e.support.kubectl import Kubectl, RefusedError, poll, run
 from tests.e2e.support.local_operator import LocalOperator, open_local_operator
 from tests.e2e.support.platform import CHART, STATE, Platform
 from tests.e2e.support.sessions import SESSION, Sessions
-from tests.e2e.support.stolen import build_client, read_claims, search_agent, use
 
 LOAD_SECONDS = 6.0
 RENEW_SECONDS = 2
@@ -34,55 +32,6 @@ def session(kubectl: Kubectl) -> Iterator[str]:
         yield sessions.ready("own-1")
     finally:
         sessions.close()
-
-
-def refusal(call, **arguments) -> str:
-    """The error code of a call."""
-    try:
-        call(**arguments)
-    except ClientError as error:
-        return error.response["Error"]["Code"]
-    return ""
-
-
-def test_credentials_stolen_from_an_agent_open_its_own_workspace_and_no_other(
-    own_node: Platform, kubectl: Kubectl, session: str
-):
-    storage, sessions = own_node.storage, Sessions(kubectl)
-    with sessions.connect(session) as sandbox:
-        sandbox.files.write("kept.txt", session)
-        assert sandbox.workspace.push().failed == ()
-    own, other = (f"{storage.prefix}/{kubectl.namespace}/{name}/code-interpreter/" for name in (session, f"{session}0"))
-    source = {"Bucket": storage.bucket, "Key": f"{other}kept.txt"}
-    storage.client().put_object(**source, Body=b"another's")
-    pod = sessions.pod(session)["metadata"]["name"]
-    loot = search_agent(pod, {"the operator's secret": storage.secret_key, "the key prefix": own.split("code")[0]})
-    assert loot.hits == {"the key prefix"}, "what the operator signs with is not in any agent"
-
-    thief, bucket = use(loot, storage, own), {"Bucket": storage.bucket}
-    assert thief.get_object(**bucket, Key=f"{own}kept.txt")["Body"].read() == b"own-1"
-    thief.put_object(**bucket, Key=f"{own}planted.txt", Body=b"")
-    thief.delete_object(**bucket, Key=f"{own}planted.txt")
-    refused = {
-        "read": refusal(thief.get_object, **bucket, Key=f"{other}kept.txt"),
-        "write": refusal(thief.put_object, **bucket, Key=f"{other}kept.txt", Body=b""),
-        "delete": refusal(thief.delete_object, **bucket, Key=f"{other}kept.txt"),
-        "copy": refusal(thief.copy_object, **bucket, Key=f"{own}copy.txt", CopySource=source),
-        "upload": refusal(thief.create_multipart_upload, **bucket, Key=f"{other}kept.txt"),
-        "list": refusal(thief.list_objects_v2, **bucket, Prefix=other),
-        "list both": refusal(thief.list_objects_v2, **bucket, Prefix=own.split("/code")[0]),
-        "list all": refusal(thief.list_objects_v2, **bucket),
-        "policy": refusal(thief.get_bucket_policy, **bucket),
-        "uploads": refusal(thief.list_multipart_uploads, **bucket),
-    }
-    assert refused == dict.fromkeys(refused, "AccessDenied")
-    assert storage.client().get_object(**source)["Body"].read() == b"another's"
-    claims = next(map(read_claims, loot.tokens))
-    assert 0 < claims["exp"] - time.time() <= 3600
-    # The very same words signed by nobody open nothing.
-    (token, *_), secret = loot.tokens, "0" * 40
-    forged = build_client(storage, claims["accessKey"], secret, token.decode())
-    assert refusal(forged.get_object, **bucket, Key=f"{own}kept.txt") == "SignatureDoesNotMatch"
 
 
 def test_fault_32_credentials_that_the_store_revoked_delay_a_push_and_fail_none(

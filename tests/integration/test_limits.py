@@ -143,3 +143,35 @@ def start_endless_cell(sandbox, context):
     pool.shutdown(wait=False)
     assert running.wait(20), "the cell never began"
     return lambda: future.result(20)
+
+
+def test_a_cell_that_times_out_leaves_nothing_of_what_it_started_and_earlier_cells_keep_theirs(sandbox):
+    fork = "import os, signal, subprocess, sys, time\nsleep = [sys.executable, '-c', 'import time; time.sleep(60)']\n"
+    context = sandbox.contexts.create().id
+    assert sandbox.run_code(f"{fork}kept = subprocess.Popen(sleep, start_new_session=True)", context=context).ok
+    # Children of the cell, one of which ignores signals and one of which is an orphan in a session of its own.
+    started = """
+ignoring = subprocess.Popen(sleep, preexec_fn=lambda: [signal.signal(s, signal.SIG_IGN) for s in (2, 15)])
+shell = subprocess.run(["sh", "-c", "setsid sleep 60 >/dev/null 2>&1 & echo $!"], stdout=subprocess.PIPE)
+orphan = int(shell.stdout)
+time.sleep(60)
+"""
+    assert sandbox.run_code(started, context=context, timeout=1).status is Status.TIMED_OUT
+    state = """
+def is_alive(pid):
+    try:
+        return open(f"/proc/{pid}/stat").read().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+[is_alive(pid) for pid in (kept.pid, ignoring.pid, orphan)]
+"""
+    assert sandbox.run_code(state, context=context).text == "[True, False, False]"
+    assert sandbox.run_code("kept.kill()\nkept.wait()", context=context).text == "-9"
+    sandbox.contexts.delete(context)
+
+
+def test_nothing_of_a_cell_lives_two_seconds_after_its_deadline(sandbox):
+    stubborn = "import time\nwhile True:\n    try:\n        time.sleep(60)\n    except BaseException:\n        pass"
+    ended = sandbox.run_code(stubborn, timeout=0.5)
+    assert (ended.status, ended.context_restarted) == (Status.TIMED_OUT, True)
+    assert 1.5 < ended.duration < 2.5

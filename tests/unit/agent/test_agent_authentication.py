@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import ssl
 
 import grpc
 import pytest
@@ -17,6 +16,7 @@ from sandbox_proto.v1 import (
     session_pb2,
     session_pb2_grpc,
 )
+from tests.support.http2 import MESSAGE_OF_4_GIB, build_call, build_context
 
 UNAUTHENTICATED = ("UNAUTHENTICATED", "UNAUTHENTICATED", "")
 
@@ -147,37 +147,13 @@ async def test_a_strangers_message_is_not_read(client, connect, error_of, monkey
     assert error_of(caught.value) == ("UNAUTHENTICATED", "UNAUTHENTICATED", "")
 
 
-def frame(kind, flags, stream, payload):
-    return len(payload).to_bytes(3, "big") + bytes((kind, flags)) + stream.to_bytes(4, "big") + payload
-
-
-def http2_call(token, message):
-    """The bytes of an HTTP/2 connection with one call whose message is complete."""
-    headers = {
-        ":method": "POST",
-        ":scheme": "https",
-        ":path": "/sandbox.v1.InterpreterService/ListContexts",
-        ":authority": "a",
-        "content-type": "application/grpc",
-        "te": "trailers",
-        "authorization": f"Bearer {token}",
-    }
-    # Literals without an index or Huffman code.
-    block = b"".join(
-        b"\x00" + bytes((len(name),)) + name.encode() + bytes((len(value),)) + value.encode()
-        for name, value in headers.items()
-    )
-    return b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(4, 0, 0, b"") + frame(1, 4, 1, block) + frame(0, 1, 1, message)
-
-
 async def test_attack_31_a_message_that_claims_4_gib_is_refused_unread(client, agent, certificates):
     """A message that claims 4 GiB ends its call at once, after the first kilobyte."""
-    context = ssl.create_default_context(cafile=certificates / "ca.crt")
-    context.set_alpn_protocols(["h2"])
+    context = build_context(certificates / "ca.crt")
     reader, writer = await asyncio.open_connection(
         "127.0.0.1", agent.grpc_port, ssl=context, server_hostname="agent.test"
     )
-    writer.write(http2_call("t" * 43, b"\x00\xff\xff\xff\xff" + b"x" * 1000))
+    writer.write(build_call("t" * 43, MESSAGE_OF_4_GIB))
     answer = b""
     async with asyncio.timeout(10):
         while b"larger than max" not in answer:

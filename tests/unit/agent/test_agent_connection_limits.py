@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import resource
 import socket
+import time
 
 import grpc
 import pytest
@@ -148,3 +150,25 @@ async def test_a_silent_stranger_is_disconnected_in_time_and_a_silent_caller_is_
         await until_at_most(agent.grpc_port, 1)
     assert count_connections(agent.grpc_port) == 1
     assert await is_served(client)
+
+
+async def test_looks_take_a_small_share_of_the_agents_time_whatever_arrives(monkeypatch):
+    """Each arrival asks for a look soon, and the guard rests long enough after an expensive one."""
+    looks = []
+
+    def list_slowly(_ports):
+        looks.append(asyncio.get_running_loop().time())
+        end = time.thread_time() + 0.02
+        while time.thread_time() < end:
+            pass
+        return ()
+
+    monkeypatch.setattr(connection_limits, "_connections", list_slowly)
+    guard = connection_limits.ConnectionGuard()
+    guard._look()
+    for _ in range(60):
+        guard._look_after(0.0)
+        await asyncio.sleep(0.01)
+    guard.close()
+    assert len(looks) >= 2, "it still looks"
+    assert min(later - sooner for sooner, later in itertools.pairwise(looks)) > 15 * 0.02

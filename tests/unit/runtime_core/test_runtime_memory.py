@@ -11,7 +11,8 @@ import pytest
 
 from sandbox_runtime.limits.memory_usage import Cgroup, find_members, private_pages, proportional_bytes
 from sandbox_runtime.limits.oom_guard import OomGuard
-from sandbox_runtime.linux.process_tree import list_processes
+from sandbox_runtime.limits.process_count import count_all, count_threads
+from sandbox_runtime.linux.process_tree import find_tree, list_processes
 from sandbox_runtime.settings import Limits
 
 V2 = {"memory.max": "1000", "memory.current": "900", "memory.stat": "anon 500\ninactive_file 200\nactive_file 100\n"}
@@ -118,3 +119,75 @@ async def test_while_what_took_the_memory_ends_nobody_else_is_ended_for_it(tmp_p
     assert survivor.over_memory, "now it is the largest"
     watch.close()
     await asyncio.gather(*watch._kills)
+
+
+@pytest.fixture
+def crowd_and_single():
+    """Two trees, of four processes and of one, by the pid of the first."""
+    commands = {"c" * 16: ["sh", "-c", "for n in 1 2 3; do sleep 60 & done; wait"], "d" * 16: ["sleep", "60"]}
+    processes = {
+        tree: subprocess.Popen(command, start_new_session=True, env={**os.environ, "SANDBOX_TREE": tree})
+        for tree, command in commands.items()
+    }
+    yield {
+        process.pid: SimpleNamespace(tree=tree, over_memory=False, killed=False, process=process)
+        for tree, process in processes.items()
+    }
+    for process in processes.values():
+        process.kill()
+        process.wait()
+
+
+async def test_where_the_kernel_counts_no_processes_the_largest_tree_above_the_limit_is_ended(
+    tmp_path, crowd_and_single
+):
+    """No memory limit is needed for it, and the end is not told as one for memory."""
+    crowd, single = crowd_and_single.values()
+    found = 400 + 64
+    watch = OomGuard(Limits(processes=400), crowd_and_single, lambda: found)
+    watch._cgroup = Cgroup(tmp_path)
+    async with asyncio.timeout(10):
+        while count_threads(find_tree(crowd.tree, crowd.process.pid)) < 4:  # noqa: ASYNC110 - nothing else tells
+            await asyncio.sleep(0.01)
+    for _ in range(8):
+        watch._check()
+    assert not watch._kills, "the runtime's own processes are not the user's"
+    found = 500
+    for _ in range(4):
+        watch._check()
+    await asyncio.gather(*watch._kills)
+    watch.close()
+    assert crowd.process.wait(10) == -9
+    assert single.process.poll() is None
+    assert not crowd.over_memory
+
+
+@pytest.mark.parametrize(("container", "is_ended"), [(0, True), (1 << 40, False)])
+async def test_where_no_cgroup_shows_it_a_process_counts_for_what_the_kernel_needs(
+    tmp_path, crowd_and_single, container, is_ended
+):
+    """Five idle processes have hardly any memory of their own, and are above a limit of 12 MiB."""
+    crowd, single = crowd_and_single.values()
+    if container:
+        (tmp_path / "memory.max").write_text(str(container))
+    watch = OomGuard(Limits(memory_bytes=12 << 20), crowd_and_single, lambda: 5)
+    watch._cgroup = Cgroup(tmp_path)
+    async with asyncio.timeout(10):
+        while count_threads(find_tree(crowd.tree, crowd.process.pid)) < 4:  # noqa: ASYNC110 - nothing else tells
+            await asyncio.sleep(0.01)
+    for _ in range(10):
+        watch._check()
+    await asyncio.gather(*watch._kills)
+    watch.close()
+    assert (crowd.over_memory, single.over_memory) == (is_ended, False)
+
+
+def test_threads_are_counted_as_the_kernel_counts_them():
+    start = "import threading, time\nfor _ in range(4): threading.Thread(target=time.sleep, args=[60]).start()\n"
+    code = f"{start}print(1, flush=True)"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
+        process.stdout.readline()
+        assert count_threads([process.pid]) == 5
+        assert count_all() > 5
+        process.kill()
+    assert count_threads([process.pid]) == 0
