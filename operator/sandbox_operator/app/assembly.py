@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from sandbox_operator.agent.bind import Binder
 from sandbox_operator.agent.client import AgentViewCache
+from sandbox_operator.app.orphans import OrphanReaper
 from sandbox_operator.pki.origin import Origins
 from sandbox_operator.pool.available_pods import AvailablePods
 from sandbox_operator.pool.claim import Claimer
@@ -58,6 +59,7 @@ class Reconcilers:
     drains: BackgroundCalls[DrainState]
     renewals: BackgroundCalls[RenewalState]
     available_pods: AvailablePods
+    orphans: OrphanReaper
 
 
 def build_reconcilers(dependencies: Dependencies, scheduling: Scheduling, timing: Timing) -> Reconcilers:
@@ -97,4 +99,5 @@ def build_reconcilers(dependencies: Dependencies, scheduling: Scheduling, timing
         pod_factory,
         scheduling,
     )
-    return Reconcilers(sessions, pools, drains, renewals, available_pods)
+    orphans = OrphanReaper(api, store, scheduling.clock, scheduling.monotonic)
+    return Reconcilers(sessions, pools, drains, renewals, available_pods, orphans)

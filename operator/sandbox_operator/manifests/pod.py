@@ -32,7 +32,7 @@ _AGENT_RESOURCES: Final = {
     "limits": {"cpu": "1", "memory": "512Mi", "ephemeral-storage": "512Mi"},
 }
 _HASH_LENGTH: Final = 16
-_TERMINATION_GRACE: Final = 30
+TERMINATION_GRACE: Final = 30
 """Seconds between SIGTERM and SIGKILL. The operator drains a pod before it deletes it. An eviction does not, so the
 agent uses this time for a last push."""
 _STOP_SECONDS: Final = 25
@@ -169,7 +169,7 @@ def _build_spec(request: _Spec) -> dict[str, Any]:
     template, name = request.template, request.name
     result: dict[str, Any] = {
         "restartPolicy": "Always",
-        "terminationGracePeriodSeconds": _TERMINATION_GRACE,
+        "terminationGracePeriodSeconds": TERMINATION_GRACE,
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "shareProcessNamespace": False,

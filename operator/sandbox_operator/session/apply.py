@@ -241,9 +241,8 @@ class Applier:
 
     async def _delete_pod(self, key: Key, observation: Observation, action: model.DeletePod) -> None:
         namespace = observation.session.metadata.namespace
-        grace = 0 if action.force else None
         try:
-            answer = await self._parts.api.delete(PODS, namespace, action.name, uid=action.uid, grace=grace)
+            answer = await self._parts.api.delete(PODS, namespace, action.name, uid=action.uid, grace=action.grace)
         except NotFoundError:
             answer = {}
         except ConflictError:
@@ -255,7 +254,7 @@ class Applier:
             self._parts.renewals.forget(key)
             if observation.address is not None:
                 await self._parts.agents.forget(observation.address)
-        if answer.get("kind") == "Pod" and answer["metadata"].get("deletionTimestamp") and not action.force:
+        if answer.get("kind") == "Pod" and answer["metadata"].get("deletionTimestamp") and action.grace != 0:
             self._parts.store.put(PODS, answer)
         else:
             await self._refresh_pod(namespace, action.name, action.uid)

@@ -79,6 +79,8 @@ class Observation:
     """Everything that a plan is made from."""
 
     session: Session
+    spec_problem: str = ""
+    """The session's error if its spec cannot be read. It has the defaults then."""
     template_name: str = ""
     template: Template | None = None
     template_problem: str = ""
@@ -202,7 +204,8 @@ class DeletePod:
 
     name: str
     uid: str
-    force: bool = False
+    grace: int | None = None
+    """Seconds until its containers are killed. None: the pod's own grace period. 0: forget it, its node may be lost."""
 
 
 @dataclass(frozen=True, slots=True)

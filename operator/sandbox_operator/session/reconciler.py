@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import random
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from sandbox_operator.api.models import Session, parse
@@ -14,7 +15,7 @@ from sandbox_operator.kube.resources import PODS, SESSIONS
 from sandbox_operator.session import model
 from sandbox_operator.session.observe import find_session
 from sandbox_operator.session.plan.backoff import refuse
-from sandbox_operator.session.plan.plan import plan_blocked, plan_session
+from sandbox_operator.session.plan.plan import plan_blocked, plan_invalid, plan_session
 from sandbox_operator.session.resync import choose_interval, is_undisturbed
 from sandbox_operator.session.status import build_patch
 from sandbox_proto import tracing
@@ -200,8 +201,14 @@ class SessionReconciler:
             self._requeue(key, 0.0)
 
     async def _refuse(self, key: Key, raw: Mapping[str, Any], error: SpecError) -> None:
-        """Mark a session as Failed because it cannot be parsed. It was stored under an older CRD."""
+        """Mark a session as Failed because it cannot be parsed, and end its pod in time.
+
+        It was stored under an older CRD, or has a value that the CRD cannot refuse.
+        """
         _LOG.warning("the session is invalid: %s", error, extra={"session": "/".join(key[1:])})
-        bare = parse(Session, {"metadata": raw["metadata"], "status": raw.get("status") or {}})
-        plan = plan_blocked(model.Observation(bare), Blocked("InvalidSpec", str(error), failed=True), self._clock())
-        await self._write_status(key, bare.metadata, bare.status, plan.status)
+        spec = {} if error.field.startswith("spec.templateRef") else {"templateRef": raw["spec"].get("templateRef")}
+        bare = parse(Session, {"metadata": raw["metadata"], "spec": spec, "status": raw.get("status") or {}})
+        observation = replace(await self._observer.observe(key, bare), spec_problem=str(error))
+        plan = plan_invalid(observation, self._clock(), self._timing)
+        await self._applier.apply(key, observation, plan.actions)
+        await self._finish(key, observation, plan)

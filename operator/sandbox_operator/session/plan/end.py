@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Final
 
 from sandbox_operator.api.session_spec import EndAction
 from sandbox_operator.api.values import format_duration
+from sandbox_operator.manifests.pod import TERMINATION_GRACE
 from sandbox_operator.session import model
 from sandbox_operator.session.plan.deadlines import describe_end
 from sandbox_operator.session.plan.steps import DEFAULT_TIMING, Timing, bind, drain_then, with_status
-from sandbox_operator.session.plan.stop import end_deadline, stays_with_unsaved
+from sandbox_operator.session.plan.stop import end_deadline, lives_on, stays_with_unsaved
 from sandbox_operator.session.status import Condition
 
 if TYPE_CHECKING:
@@ -57,11 +58,14 @@ def plan_pod_ending(observation: Observation, pod: PodState, now: datetime, timi
     condition = Condition("Suspending", "Suspending") if observation.session.spec.suspended else _POD_ENDING
     if observation.session.metadata.deletion_timestamp:
         condition = Condition("Terminating", "Terminating")
+    if lives_on(pod, now):
+        shorter = model.DeletePod(pod.name, pod.uid, grace=TERMINATION_GRACE)
+        return with_status(observation, now, condition, shorter, at=now + timing.force_after)
     overdue = (pod.deleted or now) + timing.force_after
     if now < overdue:
         return with_status(observation, now, condition, at=overdue)
     return with_status(
-        observation, now, condition, model.DeletePod(pod.name, pod.uid, force=True), at=now + timing.force_after
+        observation, now, condition, model.DeletePod(pod.name, pod.uid, grace=0), at=now + timing.force_after
     )
 
 
