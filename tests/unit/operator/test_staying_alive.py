@@ -35,7 +35,7 @@ async def start(world, name="one", **lifecycle):
 
 
 async def end_of(world, pod, limit=LIFETIME + 2 * DEADLINE, step=10.0):
-    """Let time pass, without a kubelet. Return when the kubelet will have killed the pod's containers, at the latest."""
+    """Let time pass. Return when a kubelet will have killed the pod's containers at the latest."""
     name, stop = pod["metadata"]["name"], world.clock.now + limit
     while world.clock.now < stop:
         found = world.pods().get(name)
@@ -107,7 +107,7 @@ async def test_a_pod_that_ends_as_usual_is_not_deleted_twice(world):
 
 
 async def orphan(world, kind=SESSIONS, name="one"):
-    """Delete an object as `kubectl delete --cascade=orphan` does: the garbage collector removes the references to it."""
+    """Delete an object as `kubectl delete --cascade=orphan` does: its pods lose the references to it."""
     uid = world.kube.objects[kind.plural, NAMESPACE, name]["metadata"]["uid"]
     for pod, raw in list(world.pods().items()):
         if any(each["uid"] == uid for each in raw["metadata"].get("ownerReferences") or []):
