@@ -85,7 +85,10 @@ Moment = Annotated[
     # The format `date-time` of the API server admits more than such times, with anything after them.
     text(
         _MAX_LENGTH,
-        **rule(f"self.matches('{_MOMENT_PATTERN}') && timestamp(self.upperAscii()) > timestamp(0)", _MOMENT),
+        **rule(
+            f"self.matches('{_MOMENT_PATTERN}') && timestamp(self.upperAscii()) >= timestamp('0001-01-01T00:00:00Z')",
+            _MOMENT,
+        ),
     ),
 ]
 """A point in time, in UTC."""

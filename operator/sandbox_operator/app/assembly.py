@@ -21,6 +21,7 @@ from sandbox_operator.session.network_policies import NetworkPolicies
 from sandbox_operator.session.observe import Observer
 from sandbox_operator.session.reconciler import SessionReconciler
 from sandbox_operator.session.template_cache import TemplateCache
+from sandbox_operator.watch.usage import NamespaceUsage
 
 if TYPE_CHECKING:
     from sandbox_operator.agent.client import Agents
@@ -71,6 +72,7 @@ def build_reconcilers(dependencies: Dependencies, scheduling: Scheduling, timing
     templates, policies = TemplateCache(store, settings), NetworkPolicies(api, settings)
     available_pods, origins = AvailablePods(store), Origins(authority)
     cached_views = AgentViewCache()
+    usage = NamespaceUsage(store, settings.namespace_limits, scheduling.enqueue)
     pod_factory = BlankPodFactory(api, store, settings, authority, origins, policies, available_pods)
     collaborators = Collaborators(
         api=api,
@@ -87,8 +89,8 @@ def build_reconcilers(dependencies: Dependencies, scheduling: Scheduling, timing
         policies=policies,
         claimer=Claimer(api, store, available_pods, pod_factory, metrics, scheduling.clock),
     )
-    observer = Observer(store, agents, cached_views, drains, renewals, settings, templates, available_pods)
-    sessions = SessionReconciler(api, store, observer, Applier(collaborators), timing, scheduling, metrics)
+    observer = Observer(store, agents, cached_views, drains, renewals, settings, templates, available_pods, usage)
+    sessions = SessionReconciler(api, store, observer, Applier(collaborators), timing, scheduling, metrics, usage)
     pools = PoolReconciler(
         api,
         store,
@@ -98,6 +100,7 @@ def build_reconcilers(dependencies: Dependencies, scheduling: Scheduling, timing
         ReplenishPolicy(store, clock=scheduling.monotonic),
         pod_factory,
         scheduling,
+        usage,
     )
     orphans = OrphanReaper(api, store, scheduling.clock, scheduling.monotonic)
     return Reconcilers(sessions, pools, drains, renewals, available_pods, orphans)

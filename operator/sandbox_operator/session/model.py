@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from sandbox_operator.agent.model import AgentAddress, AgentView
     from sandbox_operator.api.models import Session, Template
     from sandbox_operator.api.session_spec import Egress, Resources
+    from sandbox_operator.manifests.needs import Need
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +98,10 @@ class Observation:
     """Label of such pods."""
     is_pod_foreign: bool = False
     """True if a pod of another owner has the name of the session's pod."""
+    need: Need | None = None
+    """What the session would add to the use of its namespace. None if it has a pod, or cannot get one."""
+    limit_exceeded: str = ""
+    """The limit of its namespace that leaves no room for it, or ""."""
     address: AgentAddress | None = None
     agent: AgentView | None = None
     agent_problem: str = ""

@@ -48,6 +48,7 @@ REASONS: Final = {
     "InvalidSpec": "The session has an invalid value.",
     "IdleTimeoutUnreachable": "The idle timeout is not shorter than the maximum lifetime, so it never takes effect.",
     "LifetimeCapped": "The session asks for a longer lifetime than its template allows, and gets what is allowed.",
+    "NamespaceLimitReached": "The administrator's limits for the namespace leave no room. The session waits for it.",
     "WorkspaceInUse": "Another session is using the same workspace.",
     "Suspending": "Work is being stopped and files are being saved, then the pod is deleted.",
     "PushFailed": "Files could not be saved. The pod stays, and the operator retries.",

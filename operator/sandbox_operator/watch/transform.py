@@ -122,7 +122,8 @@ def _known(containers: Any) -> list[Any]:
 
 def _strip_container(raw: Mapping[str, Any]) -> Mapping[str, Any]:
     limits = (raw.get("resources") or {}).get("limits") or {}
-    return {"name": raw["name"], "image": raw.get("image"), "resources": {"limits": {"memory": limits.get("memory")}}}
+    kept = {kind: limits[kind] for kind in ("cpu", "memory") if limits.get(kind)}
+    return {"name": raw["name"], "image": raw.get("image"), "resources": {"limits": kept}}
 
 
 def _shorten(value: Any) -> Any:

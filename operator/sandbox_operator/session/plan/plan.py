@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sandbox_operator.api import naming
 from sandbox_operator.api.session_spec import EndAction
@@ -43,10 +43,16 @@ from sandbox_operator.session.plan.steps import (
     with_status,
 )
 from sandbox_operator.session.plan.stop import lives_on, stop_time, with_known_start
-from sandbox_operator.session.status import Condition, endpoint_of, expiry_of
+from sandbox_operator.session.status import Condition, endpoint_of, expiry_of, ready_since
 
 if TYPE_CHECKING:
     from sandbox_operator.session.model import Action, Observation, Plan, PodState
+
+
+_MIN_WAIT: Final = timedelta(seconds=5)
+_MAX_WAIT: Final = timedelta(seconds=60)
+"""Shortest and longest time until a session that exceeds a limit of its namespace is tried again. The end of a pod in
+its namespace wakes it earlier."""
 
 
 def plan_session(observation: Observation, now: datetime, timing: Timing = DEFAULT_TIMING) -> Plan:
@@ -156,6 +162,8 @@ def _plan_new_pod(observation: Observation, now: datetime, timing: Timing) -> Pl
     if holder := observation.workspace_holder:
         message = f"session {holder} is using workspace {session.workspace_name}"
         raise Blocked("WorkspaceInUse", message, retry_after=timing.claim_retry.total_seconds())
+    if observation.limit_exceeded:
+        return _plan_over_limit(observation, now)
     actions: list[Action] = [model.ApplyNetworkPolicy(egress)]
     if observation.warm_pods and resources == default_resources(template):
         actions.append(model.ClaimPod(egress, observation.pod_hash))
@@ -166,6 +174,16 @@ def _plan_new_pod(observation: Observation, now: datetime, timing: Timing) -> Pl
     if observation.had_pod:
         actions.append(model.EmitEvent("PodReplaced", "the pod was deleted and is being replaced", warning=True))
     return with_status(observation, now, Condition("Starting", "Creating"), *actions)
+
+
+def _plan_over_limit(observation: Observation, now: datetime) -> Plan:
+    """Plan to wait for room in the namespace: each time as long as the session has waited already."""
+    message = f"{observation.limit_exceeded}; the session starts when another one has ended"
+    condition, before = Condition("Pending", "NamespaceLimitReached", message), observation.session.status
+    is_new = all(each.get("reason") != condition.reason for each in before.get("conditions") or [])
+    actions = (model.EmitEvent(condition.reason, message, warning=True),) if is_new else ()
+    waited = now - min(now, ready_since(before) or now)
+    return with_status(observation, now, condition, *actions, at=now + min(max(waited, _MIN_WAIT), _MAX_WAIT))
 
 
 def _plan_serving(  # noqa: PLR0911 - one return per state of the agent
