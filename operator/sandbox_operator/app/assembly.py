@@ -12,6 +12,7 @@ from sandbox_operator.pki.origin import Origins
 from sandbox_operator.pool.available_pods import AvailablePods
 from sandbox_operator.pool.claim import Claimer
 from sandbox_operator.pool.pod_factory import BlankPodFactory
+from sandbox_operator.pool.pod_signer import PodSigner
 from sandbox_operator.pool.pods import PoolPods
 from sandbox_operator.pool.reconciler import PoolReconciler
 from sandbox_operator.pool.replenish import ReplenishPolicy
@@ -73,7 +74,8 @@ def build_reconcilers(dependencies: Dependencies, scheduling: Scheduling, timing
     available_pods, origins = AvailablePods(store), Origins(authority)
     cached_views = AgentViewCache()
     usage = NamespaceUsage(store, settings.namespace_limits, scheduling.enqueue)
-    pod_factory = BlankPodFactory(api, store, settings, authority, origins, policies, available_pods)
+    signer = PodSigner(api, store, origins)
+    pod_factory = BlankPodFactory(api, store, settings, authority, origins, signer, policies, available_pods)
     collaborators = Collaborators(
         api=api,
         agents=agents,
@@ -82,14 +84,16 @@ def build_reconcilers(dependencies: Dependencies, scheduling: Scheduling, timing
         settings=settings,
         authority=authority,
         binder=Binder(api, settings, dependencies.credentials, authority, origins),
-        origins=origins,
+        signer=signer,
         drains=drains,
         renewals=renewals,
         recorder=dependencies.recorder,
         policies=policies,
         claimer=Claimer(api, store, available_pods, pod_factory, metrics, scheduling.clock),
     )
-    observer = Observer(store, agents, cached_views, drains, renewals, settings, templates, available_pods, usage)
+    observer = Observer(
+        store, agents, cached_views, drains, renewals, settings, templates, available_pods, usage, signer
+    )
     sessions = SessionReconciler(api, store, observer, Applier(collaborators), timing, scheduling, metrics, usage)
     pools = PoolReconciler(
         api,

@@ -91,7 +91,7 @@ class Observation:
     unproven_pods: tuple[PodState, ...] = ()
     """Pods that claim to be the session's, but that the operator did not create."""
     is_unsigned: bool = False
-    """True if an earlier version of the operator created the session's pod."""
+    """True if an earlier version of the operator created the session's pod, or this process could not sign it yet."""
     warm_pods: int = 0
     """Number of blank pods of the template that could be claimed."""
     pod_hash: str = ""
@@ -143,7 +143,7 @@ class CreatePod:
 
 @dataclass(frozen=True, slots=True)
 class AdoptPod:
-    """Sign a pod that an earlier version of the operator created."""
+    """Sign a pod that an earlier version of the operator created, or that could not be signed before."""
 
     name: str
     uid: str

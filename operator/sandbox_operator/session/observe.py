@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from sandbox_operator.api.models import Session, Template
     from sandbox_operator.manifests.needs import Need
     from sandbox_operator.pool.available_pods import AvailablePods
+    from sandbox_operator.pool.pod_signer import PodSigner
     from sandbox_operator.session.background_calls import BackgroundCalls
     from sandbox_operator.session.model import DrainState, PodState, RenewalState
     from sandbox_operator.session.template_cache import FoundTemplate, TemplateCache
@@ -51,10 +52,12 @@ class Observer:
         templates: TemplateCache,
         available_pods: AvailablePods,
         usage: NamespaceUsage,
+        signer: PodSigner,
     ) -> None:
         self._store, self._agents, self._cached_views = store, agents, cached_views
         self._drains, self._renewals, self._settings = drains, renewals, settings
         self._templates, self._available_pods, self._usage = templates, available_pods, usage
+        self._signer = signer
         self._starts: dict[Key, float] = {}
         self._binds: dict[Key, float] = {}
         self._bound: dict[Key, list[float]] = {}
@@ -68,7 +71,9 @@ class Observer:
         pods = self._find_pods(session)
         unproven = [read_pod_state(raw) for raw in self._store.unproven_pods_of(metadata.namespace, metadata.uid)]
         # Earlier versions neither signed a pod nor recorded its uid. A forged one is younger than what they recorded.
-        is_unsigned = not pods and bool(unsigned := [pod for pod in unproven if is_recorded(session.status, pod)])
+        # The API server may also not have taken the signature of a pod that this process has just created.
+        unsigned = [p for p in unproven if self._signer.is_pending(p.uid) or is_recorded(session.status, p)]
+        is_unsigned = not pods and bool(unsigned)
         if is_unsigned:
             pods = unsigned[:1]
             unproven = [pod for pod in unproven if pod is not pods[0]]

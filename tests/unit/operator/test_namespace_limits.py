@@ -281,7 +281,9 @@ async def test_thousands_that_wait_cost_little_and_a_deleted_one_is_forgotten():
 
 def test_the_setting_is_json_and_a_wrong_one_is_named():
     settings = load_settings({"SANDBOX_OPERATOR_NAMESPACE_LIMITS": '{"*": {"sessions": 5, "warmPods": 2, "cpu": 3}}'})
-    assert settings.namespace_limits == {"*": NamespaceLimits.model_validate({"sessions": 5, "warmPods": 2, "cpu": "3"})}
+    assert settings.namespace_limits == {
+        "*": NamespaceLimits.model_validate({"sessions": 5, "warmPods": 2, "cpu": "3"})
+    }
     for wrong in ('{"*": {"session": 5}}', '{"*": {"sessions": -1}}', '{"*": {"memory": "many"}}', "{"):
         with pytest.raises(SettingsError, match="SANDBOX_OPERATOR_NAMESPACE_LIMITS"):
             load_settings({"SANDBOX_OPERATOR_NAMESPACE_LIMITS": wrong})

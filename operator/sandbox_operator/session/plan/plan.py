@@ -89,7 +89,10 @@ def _unproven(observation: Observation, now: datetime) -> list[PodState]:
 
 
 def _refuse_pod(observation: Observation, pod: PodState) -> tuple[Action, ...]:
-    message = f"pod {pod.name} claims to be the session's, but the operator did not create it as it is now"
+    message = (
+        f"pod {pod.name} claims to be the session's, but is not signed: the operator did not create it, or stopped"
+        " before it could sign it, or its agent's image was changed since"
+    )
     # One that never served has nothing to save. It may be the operator's own, from before a crash. The start waits for
     # its end.
     has_served = observation.session.status.get("podUid") == pod.uid
@@ -181,7 +184,7 @@ def _plan_over_limit(observation: Observation, now: datetime) -> Plan:
     message = f"{observation.limit_exceeded}; the session starts when another one has ended"
     condition, before = Condition("Pending", "NamespaceLimitReached", message), observation.session.status
     is_new = all(each.get("reason") != condition.reason for each in before.get("conditions") or [])
-    actions = (model.EmitEvent(condition.reason, message, warning=True),) if is_new else ()
+    actions = (model.EmitEvent("NamespaceLimitReached", message, warning=True),) if is_new else ()
     waited = now - min(now, ready_since(before) or now)
     return with_status(observation, now, condition, *actions, at=now + min(max(waited, _MIN_WAIT), _MAX_WAIT))
 
