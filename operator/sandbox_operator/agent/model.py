@@ -41,6 +41,7 @@ class AgentView:
     dirty: bool = False
     workspace_error: str = ""
     unsaved: tuple[str, ...] = ()
+    unsaved_count: int = 0
     """Files that could not be saved, each with the reason. The last item may count further ones."""
     credentials_expire_at: datetime | None = None
     """Time at which its storage credentials expire. None if they never expire, or if the agent has no credentials."""

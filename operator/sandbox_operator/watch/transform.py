@@ -40,8 +40,8 @@ _MAX_INTERNED: Final = 100
 """Characters. Longer strings are rarely equal."""
 _MAX_TEXT: Final = 1000
 """Characters of a text in a status, such as the message of a condition."""
-_MAX_LIST: Final = 8
-"""Items of a list in a status. The operator writes fewer conditions, so it replaces a longer list."""
+_MAX_LIST: Final = 9
+"""Items of a list in a status. The operator writes fewer conditions and files, so it replaces a longer list."""
 _MAX_OWN: Final = 256
 """Characters of one of the operator's own labels or annotations. Longer values were forged."""
 _MAX_KEPT: Final = 4096

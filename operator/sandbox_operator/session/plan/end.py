@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from sandbox_operator.session.model import Observation, Plan, PodState
 
 
+_MAX_NAME: Final = 100
+"""Characters of the name and reason of a file in an Event, which has room for nine of them."""
 _POD_ENDING: Final = Condition("Starting", "PodEnding")
 
 
@@ -95,7 +97,7 @@ def plan_suspend(observation: Observation, pod: PodState, now: datetime, timing:
         return with_status(observation, now, condition, delete)
     last: tuple[model.Action, ...] = (delete,)
     if agent.unsaved:
-        what = f"{len(agent.unsaved)} files were not saved, such as {agent.unsaved[0]}"
+        what = f"{agent.unsaved_count} files were not saved: {'; '.join(name[:_MAX_NAME] for name in agent.unsaved)}"
         last = (model.EmitEvent("FilesNotSaved", f"the session is suspended, but {what}", warning=True), delete)
     return drain_then(observation, pod, now, timing, condition, last, require_all=stays_with_unsaved(observation))
 
