@@ -9,6 +9,7 @@ from tests.e2e.support.chart import NAMESPACE, RELEASE, create_bucket, open_syst
 from tests.e2e.support.kubectl import Kubectl, poll
 from tests.e2e.support.platform import Platform, open_platform
 from tests.e2e.support.sessions import Sessions
+from tests.e2e.support.tenants import Try, open_tenant
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -63,6 +64,13 @@ def sessions(kubectl: Kubectl, operator_is_up: None) -> Iterator[Sessions]:
         yield sessions
     finally:
         sessions.close()
+
+
+@pytest.fixture(scope="module")
+def tenant(kubectl: Kubectl) -> Iterator[Try]:
+    """Run kubectl as a tenant with the role `edit`, beside objects of the operator."""
+    with open_tenant(kubectl) as run:
+        yield run
 
 
 @pytest.fixture

@@ -197,6 +197,6 @@ async def test_sessions_that_cannot_be_bound_cost_constant_memory_and_work():
         tracemalloc.stop()
     # At most one write for each: its access Secret is looked at again after a while.
     assert max(calls) <= 100
-    # The first rounds fill caches. Some bytes of noise for each session are less than a single text of it.
-    assert sizes[-1] - sizes[2] < 100 * 200
+    # Caches of tokens and signatures fill once. An environment that was kept would be 6 KB for each round.
+    assert sizes[-1] - sizes[2] < 100 * 2048
     assert {world.condition(name=f"s{number}")[1] for number in range(100)} == {"SecretKeyNotFound"}
