@@ -153,6 +153,7 @@ def test_attack_44_the_operator_alone_writes_a_status(tenant: Try, kubectl: Kube
     body = {"apiVersion": "sandboxsessions.dev/v1alpha1", "kind": kind, "metadata": {"name": "status-victim"}}
     kubectl.apply({**body, "spec": {"suspended": True} if kind == "SandboxSession" else {"replicas": 0}})
     try:
+        # Even with the right to write it.
         rule = {"apiGroups": ["sandboxsessions.dev"], "resources": [f"{resource}/status"], "verbs": ["patch", "get"]}
         role = {"apiVersion": "rbac.authorization.k8s.io/v1", "metadata": {"name": "status"}}
         kubectl.apply({**role, "kind": "Role", "rules": [rule]})
@@ -163,7 +164,8 @@ def test_attack_44_the_operator_alone_writes_a_status(tenant: Try, kubectl: Kube
         patch = ("patch", resource, "status-victim", "--subresource=status", "--type=merge", "-p", change)
         denied(tenant, "alone writes this status", *patch)
     finally:
-        kubectl.delete(resource, "status-victim")
+        for kind, name in ((resource, "status-victim"), ("rolebinding", "status"), ("role", "status")):
+            kubectl.delete(kind, name)
 
 
 def test_attack_46_the_operators_rights_are_no_wider_than_it_needs(kubectl: Kubectl):
