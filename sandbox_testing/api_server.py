@@ -105,8 +105,11 @@ class FakeKube:
                 if wanted and found["metadata"][field] != wanted:
                     raise ConflictError(409, "Conflict", f"the {field} differs")
             if resource is PODS and grace != 0 and (found.get("spec") or {}).get("nodeName"):
-                new = copy.deepcopy(found)
-                new["metadata"].setdefault("deletionTimestamp", format_time(self._clock() + timedelta(seconds=30)))
+                new, end = copy.deepcopy(found), self._clock() + timedelta(seconds=30 if grace is None else grace)
+                before = new["metadata"].get("deletionTimestamp")
+                # As the real server does: a deletion can only become shorter, and only by a grace period that is given.
+                if before is None or (grace is not None and format_time(end) < before):
+                    new["metadata"]["deletionTimestamp"] = format_time(end)
                 self._store(resource, found, new)
                 return {"kind": "Pod", **copy.deepcopy(new)}
             self.remove(resource, namespace, name)

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic.alias_generators import to_camel
 
 from sandbox_operator.api import naming
+from sandbox_operator.api.quantities import parse_quantity
 from sandbox_operator.credentials.iam_policy import build_session_policy
 from sandbox_operator.errors import SettingsError
 
@@ -39,6 +41,30 @@ def _labels(value: Any) -> Any:
     if any(not separator for _, separator, _ in pairs):
         raise ValueError("write labels as key=value, separated by commas")
     return {key: content for key, _, content in pairs}
+
+
+def _json(value: Any) -> Any:
+    return json.loads(value) if isinstance(value, str) else value
+
+
+def _amount(value: Any) -> Any:
+    if value is not None:
+        parse_quantity(str(value))
+    return None if value is None else str(value)
+
+
+class NamespaceLimits(BaseModel):
+    """The most that the sessions and warm pools of one namespace may use at a time. None: no limit."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, alias_generator=to_camel)
+
+    sessions: int | None = Field(None, ge=0)
+    """Sessions that have a pod. Suspended and waiting ones do not count."""
+    warm_pods: int | None = Field(None, ge=0)
+    """Blank pods of all warm pools."""
+    cpu: Annotated[str | None, BeforeValidator(_amount)] = None
+    memory: Annotated[str | None, BeforeValidator(_amount)] = None
+    """Limits of all containers of the operator's pods."""
 
 
 CommaSeparated = Annotated[tuple[str, ...], BeforeValidator(_split)]
@@ -76,6 +102,8 @@ class Settings(BaseModel):
     default_template: str = "default"
     template_metadata: CommaSeparated = ()
     """Glob patterns of label and annotation keys that templates may set on pods, besides those that are harmless."""
+    namespace_limits: Annotated[dict[str, NamespaceLimits], BeforeValidator(_json)] = {}
+    """Limits by namespace, as JSON. Those of `*` apply to namespaces that are not named."""
     ca_secret: str = "sandbox-operator-ca"  # noqa: S105 - a name
     lease: str = "sandbox-operator"
     health_port: int = Field(8081, ge=0, le=65535)

@@ -73,6 +73,7 @@ def status(
         last_error=printable(error),
         conflicts=[printable(path) for path in sorted(base.conflicts)[:MAX_FAILURES]],
         unsaved=_failures(unsaved, _MAX_UNSAVED),
+        unsaved_count=len(unsaved),
     )
     if lag is not None:
         message.saves_on_change = True

@@ -10,6 +10,7 @@ from tests.e2e.support.chart import NAMESPACE, RELEASE, create_bucket, open_syst
 from tests.e2e.support.kubectl import Kubectl, poll
 from tests.e2e.support.platform import Platform, open_platform
 from tests.e2e.support.sessions import Sessions
+from tests.e2e.support.tenants import Try, open_tenant
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -66,12 +67,20 @@ def sessions(kubectl: Kubectl, operator_is_up: None) -> Iterator[Sessions]:
         sessions.close()
 
 
+<<<<<<< HEAD
 @pytest.fixture(scope="module", params=ISOLATIONS)
 def arena(request: pytest.FixtureRequest, own_node: Platform, system: Kubectl, kubectl: Kubectl) -> Iterator[Arena]:
     """A hostile session on each isolation, and its neighbour: both survive all attacks of a module."""
     poll("the operator's replicas are ready", lambda: replicas_ready(system) >= 2, timeout=90)
     with open_arena(request.param, Sessions(kubectl), system) as arena:
         yield arena
+=======
+@pytest.fixture(scope="module")
+def tenant(kubectl: Kubectl) -> Iterator[Try]:
+    """Run kubectl as a tenant with the role `edit`, beside objects of the operator."""
+    with open_tenant(kubectl) as run:
+        yield run
+>>>>>>> tenants
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sandbox_operator.agent.environment import EnvironmentResolver
 from sandbox_operator.api import naming
+from sandbox_operator.api.quantities import parse_quantity
 from sandbox_operator.api.session_spec import Egress
-from sandbox_operator.api.values import parse_quantity
 from sandbox_operator.errors import AlreadyExistsError, Blocked
 from sandbox_operator.kube.resources import SECRETS
 from sandbox_operator.manifests.ownership import controller_uid

@@ -40,6 +40,7 @@ _CERTIFICATE_MAX_AGE: Final = 86400.0
 _ANSWER_SECONDS: Final = 15.0
 """Seconds after a drain's time limit in which the agent has to answer."""
 _MAX_UNSAVED: Final = 8
+"""Files that could not be saved whose names are kept. A further item counts the others."""
 _MAX_REASON: Final = 300
 _MAX_CHANNELS: Final = 64
 """Channels that stay open. An open channel costs 85 KiB."""
@@ -292,6 +293,7 @@ def _read(description: session_pb2.SessionDescription) -> AgentView:
         workspace_error=workspace.last_error[:500],
         has_storage=description.HasField("workspace") or description.restore != restores.Value("RESTORE_STATE_DONE"),
         unsaved=_name_unsaved(workspace),
+        unsaved_count=max(len(workspace.unsaved), workspace.unsaved_count),
         credentials_expire_at=_moment(description.credentials_expire_at)
         if description.HasField("credentials_expire_at")
         else None,
@@ -301,9 +303,11 @@ def _read(description: session_pb2.SessionDescription) -> AgentView:
 
 def _name_unsaved(workspace: workspace_pb2.WorkspaceStatus) -> tuple[str, ...]:
     names = [f"{each.path}: {each.reason}" if each.path else each.reason for each in workspace.unsaved]
-    if len(names) > _MAX_UNSAVED:
-        names = [*names[: _MAX_UNSAVED - 1], f"and at least {len(names) - _MAX_UNSAVED + 1} more"]
-    return tuple(name[:_MAX_REASON] for name in names)
+    shown = [name[:_MAX_REASON] for name in names[:_MAX_UNSAVED]]
+    # An agent of an earlier version does not count them.
+    if more := max(len(names), workspace.unsaved_count) - len(shown):
+        shown.append(f"and {more} more" if workspace.unsaved_count else f"and at least {more} more")
+    return tuple(shown)
 
 
 def _moment(stamp: Timestamp) -> datetime:

@@ -46,6 +46,7 @@ class AgentView:
     has_storage: bool = True
     """False if nothing of the session is saved. Not known before its workspace is restored: then True."""
     unsaved: tuple[str, ...] = ()
+    unsaved_count: int = 0
     """Files that could not be saved, each with the reason. The last item may count further ones."""
     credentials_expire_at: datetime | None = None
     """Time at which its storage credentials expire. None if they never expire, or if the agent has no credentials."""

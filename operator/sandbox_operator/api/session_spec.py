@@ -9,7 +9,8 @@ from typing import Annotated, Final
 from pydantic import ConfigDict, Field
 
 from sandbox_operator.api.base import Model, Schema, map_by, one_of, rule, text
-from sandbox_operator.api.values import Amounts, Duration, EnvName, Moment, Name  # noqa: TC001 - pydantic evaluates them
+from sandbox_operator.api.quantities import Amounts, Limits  # noqa: TC001 - pydantic evaluates them
+from sandbox_operator.api.values import Duration, EnvName, Moment, Name  # noqa: TC001 - pydantic evaluates them
 
 ENV_ITEMS: Final[Schema] = {"maxItems": 256}
 
@@ -68,7 +69,7 @@ class Resources(Model):
     """Requests and limits of the container in which user code runs."""
 
     requests: Amounts = Field(default={}, description="Resources that the scheduler reserves for the container.")
-    limits: Amounts = Field(default={}, description="The most that the container may use.")
+    limits: Limits = Field(default={}, description="The most that the container may use.")
 
 
 class Workspace(Model):

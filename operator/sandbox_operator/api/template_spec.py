@@ -10,12 +10,14 @@ from pydantic import AfterValidator, ConfigDict, Field, WithJsonSchema, model_va
 from sandbox_operator.api import pod_rules
 from sandbox_operator.api.base import OPERATOR_DEFAULT, DescribedBy, Model, Schema, map_by, one_of, rule, text
 from sandbox_operator.api.placement import Affinity, Toleration, TopologySpread
+from sandbox_operator.api.quantities import Amounts, Size  # noqa: TC001 - pydantic evaluates them
 from sandbox_operator.api.session_spec import ENV_ITEMS, Egress, PlainEnvVar, Resources
 from sandbox_operator.api.unparsed import Peer, Port
-from sandbox_operator.api.values import NAME_PATTERN, Amounts, Duration, Quantity
+from sandbox_operator.api.values import NAME_PATTERN, Duration
 
 DEFAULT_END_DEADLINE: Final = timedelta(minutes=30)
 _FEW: Final[Schema] = {"maxItems": 16}
+_MAX_BYTES: Final = 2**50
 _PATH_PATTERN: Final = r"^(/[A-Za-z0-9._-]+)+$"
 
 
@@ -119,10 +121,12 @@ class TemplateLimits(Model):
 
     execution_timeout: Duration | None = Field(default=None, description="Longest time for an execution or a command.")
     output_bytes: Annotated[int, OPERATOR_DEFAULT] = Field(
-        default=0, ge=0, description="Bytes of output that are kept of one execution."
+        default=0, ge=0, le=_MAX_BYTES, description="Bytes of output that are kept of one execution."
     )
-    processes: Annotated[int, OPERATOR_DEFAULT] = Field(default=0, ge=0, description="Number of processes.")
-    file_bytes: Annotated[int, OPERATOR_DEFAULT] = Field(default=0, ge=0, description="Size of one file in bytes.")
+    processes: Annotated[int, OPERATOR_DEFAULT] = Field(default=0, ge=0, le=2**22, description="Number of processes.")
+    file_bytes: Annotated[int, OPERATOR_DEFAULT] = Field(
+        default=0, ge=0, le=_MAX_BYTES, description="Size of one file in bytes."
+    )
 
 
 class TemplateLifecycle(Model):
@@ -155,9 +159,9 @@ class TemplateLifecycle(Model):
 class Volumes(Model):
     """Sizes of the directories that user code can write to."""
 
-    workspace: Annotated[Quantity, OPERATOR_DEFAULT] = Field(default="2Gi", description="Size of /workspace.")
-    home: Annotated[Quantity, OPERATOR_DEFAULT] = Field(default="2Gi", description="Size of /home/sandbox.")
-    tmp: Annotated[Quantity, OPERATOR_DEFAULT] = Field(default="512Mi", description="Size of /tmp.")
+    workspace: Annotated[Size, OPERATOR_DEFAULT] = Field(default="2Gi", description="Size of /workspace.")
+    home: Annotated[Size, OPERATOR_DEFAULT] = Field(default="2Gi", description="Size of /home/sandbox.")
+    tmp: Annotated[Size, OPERATOR_DEFAULT] = Field(default="512Mi", description="Size of /tmp.")
 
 
 class ClaimSource(Model):
@@ -178,7 +182,7 @@ class ClaimSource(Model):
 class EmptyDirSource(Model):
     """An empty folder on the node, for one pod."""
 
-    size_limit: Quantity = Field(description="The most that it may hold. The container's own limits apply, too.")
+    size_limit: Size = Field(description="The most that it may hold. The container's own limits apply, too.")
     medium: Annotated[str, one_of("", "Memory")] = Field(
         default="", description="Memory: it is in memory, and counts against the container's limit."
     )

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 
 from sandbox_operator.agent.bind import Binder
 from sandbox_operator.agent.client import AgentViewCache
+from sandbox_operator.app.orphans import OrphanReaper
 from sandbox_operator.pki.origin import Origins
 from sandbox_operator.pool.available_pods import AvailablePods
 from sandbox_operator.pool.claim import Claimer
 from sandbox_operator.pool.pod_factory import BlankPodFactory
+from sandbox_operator.pool.pod_signer import PodSigner
 from sandbox_operator.pool.pods import PoolPods
 from sandbox_operator.pool.reconciler import PoolReconciler
 from sandbox_operator.pool.replenish import ReplenishPolicy
@@ -20,6 +22,7 @@ from sandbox_operator.session.network_policies import NetworkPolicies
 from sandbox_operator.session.observe import Observer
 from sandbox_operator.session.reconciler import SessionReconciler
 from sandbox_operator.session.template_cache import TemplateCache
+from sandbox_operator.watch.usage import NamespaceUsage
 
 if TYPE_CHECKING:
     from sandbox_operator.agent.client import Agents
@@ -58,6 +61,7 @@ class Reconcilers:
     drains: BackgroundCalls[DrainState]
     renewals: BackgroundCalls[RenewalState]
     available_pods: AvailablePods
+    orphans: OrphanReaper
 
 
 def build_reconcilers(dependencies: Dependencies, scheduling: Scheduling, timing: Timing) -> Reconcilers:
@@ -69,7 +73,9 @@ def build_reconcilers(dependencies: Dependencies, scheduling: Scheduling, timing
     templates, policies = TemplateCache(store, settings), NetworkPolicies(api, settings)
     available_pods, origins = AvailablePods(store), Origins(authority)
     cached_views = AgentViewCache()
-    pod_factory = BlankPodFactory(api, store, settings, authority, origins, policies, available_pods)
+    usage = NamespaceUsage(store, settings.namespace_limits, scheduling.enqueue)
+    signer = PodSigner(api, store, origins)
+    pod_factory = BlankPodFactory(api, store, settings, authority, origins, signer, policies, available_pods)
     collaborators = Collaborators(
         api=api,
         agents=agents,
@@ -78,15 +84,17 @@ def build_reconcilers(dependencies: Dependencies, scheduling: Scheduling, timing
         settings=settings,
         authority=authority,
         binder=Binder(api, settings, dependencies.credentials, authority, origins),
-        origins=origins,
+        signer=signer,
         drains=drains,
         renewals=renewals,
         recorder=dependencies.recorder,
         policies=policies,
         claimer=Claimer(api, store, available_pods, pod_factory, metrics, scheduling.clock),
     )
-    observer = Observer(store, agents, cached_views, drains, renewals, settings, templates, available_pods)
-    sessions = SessionReconciler(api, store, observer, Applier(collaborators), timing, scheduling, metrics)
+    observer = Observer(
+        store, agents, cached_views, drains, renewals, settings, templates, available_pods, usage, signer
+    )
+    sessions = SessionReconciler(api, store, observer, Applier(collaborators), timing, scheduling, metrics, usage)
     pools = PoolReconciler(
         api,
         store,
@@ -96,5 +104,7 @@ def build_reconcilers(dependencies: Dependencies, scheduling: Scheduling, timing
         ReplenishPolicy(store, clock=scheduling.monotonic),
         pod_factory,
         scheduling,
+        usage,
     )
-    return Reconcilers(sessions, pools, drains, renewals, available_pods)
+    orphans = OrphanReaper(api, store, scheduling.clock, scheduling.monotonic)
+    return Reconcilers(sessions, pools, drains, renewals, available_pods, orphans)

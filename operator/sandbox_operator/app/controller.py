@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from sandbox_operator.app.assembly import build_reconcilers
+from sandbox_operator.errors import ApiError, NotLeadingError
 from sandbox_operator.kube.resources import POOLS
 from sandbox_operator.session.observe import find_session
 from sandbox_operator.session.plan.renewal import CredentialTiming
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 _POOL_WORKERS: Final = 4
 _POOL_DELAY: Final = 0.2
 """Seconds for which a pool's changes are collected. A burst of claims then costs one reconcile and one status write."""
+_ORPHAN_INTERVAL: Final = 30.0
+"""Seconds between two looks for pods without an owner."""
 _YIELD_SECONDS: Final = 0.02
 _MAX_YIELDS: Final = 10
 
@@ -45,6 +49,7 @@ class Controller:
         )
         self._reconcilers = build_reconcilers(dependencies, scheduling, timing)
         self._transition: asyncio.Task[None] | None = None
+        self._reaping: asyncio.Task[None] | None = None
 
     @property
     def is_busy(self) -> bool:
@@ -73,6 +78,7 @@ class Controller:
         enqueue_all()
         self._sessions.start()
         self._pools.start()
+        self._reaping = asyncio.create_task(self._reap_orphans(), name="orphans")
 
     async def _pause(self, before: asyncio.Task[None] | None) -> None:
         if before is not None:
@@ -81,8 +87,16 @@ class Controller:
 
     async def stop(self, grace: float) -> None:
         """Stop working. Running work gets `grace` seconds to finish."""
+        if self._reaping is not None:
+            self._reaping.cancel()
         await asyncio.gather(self._sessions.stop(grace), self._pools.stop(grace))
         await asyncio.gather(self._reconcilers.drains.stop(), self._reconcilers.renewals.stop())
+
+    async def _reap_orphans(self) -> None:
+        while True:
+            await asyncio.sleep(_ORPHAN_INTERVAL)
+            with contextlib.suppress(ApiError, NotLeadingError):
+                await self._reconcilers.orphans.sweep()
 
     def refresh_metrics(self) -> None:
         """Update the gauges."""

@@ -27,12 +27,12 @@ _POD_UIDS: Final = range(1_000_000_000, 2_000_000_000)
 GROUP: Final = 10000
 BLANK_EGRESS: Final = Egress.NONE
 """Egress of a pool's pod before a session claims it: the narrowest that a session can have."""
-_AGENT_RESOURCES: Final = {
+AGENT_RESOURCES: Final = {
     "requests": {"cpu": "50m", "memory": "96Mi", "ephemeral-storage": "64Mi"},
     "limits": {"cpu": "1", "memory": "512Mi", "ephemeral-storage": "512Mi"},
 }
 _HASH_LENGTH: Final = 16
-_TERMINATION_GRACE: Final = 30
+TERMINATION_GRACE: Final = 30
 """Seconds between SIGTERM and SIGKILL. The operator drains a pod before it deletes it. An eviction does not, so the
 agent uses this time for a last push."""
 _STOP_SECONDS: Final = 25
@@ -169,7 +169,7 @@ def _build_spec(request: _Spec) -> dict[str, Any]:
     template, name = request.template, request.name
     result: dict[str, Any] = {
         "restartPolicy": "Always",
-        "terminationGracePeriodSeconds": _TERMINATION_GRACE,
+        "terminationGracePeriodSeconds": TERMINATION_GRACE,
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "shareProcessNamespace": False,
@@ -204,7 +204,7 @@ def _build_agent(request: _Spec) -> dict[str, Any]:
             {"name": "control", "containerPort": naming.CONTROL_PORT, "protocol": "TCP"},
             {"name": "health", "containerPort": naming.HEALTH_PORT, "protocol": "TCP"},
         ],
-        "resources": _AGENT_RESOURCES,
+        "resources": AGENT_RESOURCES,
         "securityContext": _build_security_context(AGENT_UID, AGENT_UID),
         "startupProbe": _build_probe("/livez", period=1, failures=60),
         "readinessProbe": _build_probe("/readyz", period=5, failures=3),

@@ -25,6 +25,7 @@ REASONS: Final = {
     "TemplateNotFound": "The namespace has no such SandboxTemplate. Existing pods are kept.",
     "TemplateInvalid": "The SandboxTemplate has an invalid value. Existing pods are kept.",
     "PodRefused": "The API server refused a pod (quota, admission policy).",
+    "NamespaceLimitReached": "The administrator's limits for the namespace leave no room for further pods.",
     "Unschedulable": "No node can run the pods.",
     "ImagePullFailed": "An image cannot be pulled.",
     "ContainerFailed": "A container does not start, or keeps exiting.",

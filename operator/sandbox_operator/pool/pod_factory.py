@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from sandbox_operator.pki.certificates import Authority
     from sandbox_operator.pki.origin import Origins
     from sandbox_operator.pool.available_pods import AvailablePods
+    from sandbox_operator.pool.pod_signer import PodSigner
     from sandbox_operator.session.network_policies import NetworkPolicies
     from sandbox_operator.settings import Settings
     from sandbox_operator.watch.store import Store
@@ -46,11 +48,12 @@ class BlankPodFactory:
         settings: Settings,
         authority: Authority,
         origins: Origins,
+        signer: PodSigner,
         policies: NetworkPolicies,
         available_pods: AvailablePods,
     ) -> None:
         self._api, self._store, self._settings = api, store, settings
-        self._authority, self._origins = authority, origins
+        self._authority, self._origins, self._signer = authority, origins, signer
         self._policies, self._available_pods = policies, available_pods
         self._certified: set[str] = set()
         store.pod_listeners.append(self._forget)
@@ -73,9 +76,9 @@ class BlankPodFactory:
         namespace = pool.metadata.namespace
         try:
             created = await self._api.create(PODS, namespace, build_blank_pod(request))
-            pod: Mapping[str, Any] = await self._sign(created)
+            pod: Mapping[str, Any] = await self._signer.sign(created)
         except AlreadyExistsError:
-            # Our own pod: the response to its creation or signature was lost. A session may have claimed it since.
+            # Our own pod: the response to its creation was lost. A session may have claimed it since.
             pod = await self._get(namespace, name)
         except (ForbiddenError, InvalidError) as error:
             raise Blocked("PodRefused", str(error), retry_after=15) from error
@@ -84,18 +87,20 @@ class BlankPodFactory:
             if controller_uid(pod) == pool.metadata.uid and self._origins.is_own_pod(pod):
                 await self.ensure_certificate(pod)
 
-    async def _sign(self, pod: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Prove that the operator created a pod. The proof contains the uid, which the API server has just chosen."""
-        metadata = pod["metadata"]
-        body = {"metadata": {"uid": metadata["uid"], "annotations": {naming.ORIGIN: self._origins.sign_pod(pod)}}}
-        return await self._api.patch(PODS, metadata["namespace"], metadata["name"], body)
-
     async def delete_unproven(self, pool: Pool) -> None:
-        """Delete pods that claim to be the pool's, but were forged, or not signed before a crash."""
+        """Delete pods that claim to be the pool's, but were forged, or not signed before a crash.
+
+        Raises:
+            Blocked: The API server refuses the signature of one that this process created.
+        """
         for raw in self._store.unproven_pods_of(pool.metadata.namespace, pool.metadata.uid):
             if raw["metadata"].get("deletionTimestamp"):
                 continue
             namespace, name = name_of(raw)
+            if self._signer.is_pending(raw["metadata"]["uid"]):
+                with contextlib.suppress(NotFoundError, ConflictError):
+                    await self._signer.sign(raw)
+                continue
             try:
                 answer = await self._api.delete(PODS, namespace, name, uid=raw["metadata"]["uid"])
             except (NotFoundError, ConflictError):

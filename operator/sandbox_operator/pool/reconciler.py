@@ -16,8 +16,10 @@ from sandbox_operator.api import naming
 from sandbox_operator.api.models import Pool, parse
 from sandbox_operator.errors import Blocked, NotFoundError, SpecError
 from sandbox_operator.kube.resources import PODS, POOLS
+from sandbox_operator.manifests.needs import need_of
 from sandbox_operator.pool.available_pods import is_blank
 from sandbox_operator.pool.plan import PoolObservation, plan_blocked, plan_pool
+from sandbox_operator.session.admission import default_resources
 from sandbox_operator.session.status import build_patch
 
 if TYPE_CHECKING:
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from sandbox_operator.session.template_cache import FoundTemplate, TemplateCache
     from sandbox_operator.watch.scheduling import Scheduling
     from sandbox_operator.watch.store import Store
+    from sandbox_operator.watch.usage import NamespaceUsage
     from sandbox_operator.watch.work_queue import Key
 
 _MAX_BATCH: Final = 16
@@ -56,11 +59,13 @@ class PoolReconciler:
         replenish: ReplenishPolicy,
         pod_factory: BlankPodFactory,
         scheduling: Scheduling,
+        usage: NamespaceUsage,
     ) -> None:
         self._api, self._store, self._templates, self._available_pods = api, store, templates, available_pods
         self._pool_pods, self._replenish = pool_pods, replenish
         self._pod_factory, self._requeue = pod_factory, scheduling.requeue
         self._yield_to_sessions, self._clock = scheduling.yield_to_sessions, scheduling.clock
+        self._usage = usage
         self._expected: dict[Key, set[str]] = {}
 
     async def reconcile(self, key: Key) -> None:
@@ -130,10 +135,22 @@ class PoolReconciler:
         count, prefix = min(plan.create, _MAX_CREATIONS), pool.metadata.name
         names = sorted(expected) + [naming.pool_pod_name(prefix, secrets.token_hex(5)) for _ in range(count)]
         template = found.template
+        names = self._limit(key, template, names)
         if names:
             await self._pod_factory.prepare(template)
         await self._in_batches(key, [partial(self._create, key, pool, template, name) for name in names])
         return bool(plan.delete or names)
+
+    def _limit(self, key: Key, template: Template, names: list[str]) -> list[str]:
+        """Return the pods for which the namespace has room.
+
+        Raises:
+            Blocked: It has none.
+        """
+        room, limit = self._usage.find_room(key, need_of(default_resources(template), is_blank=True))
+        if names and not room:
+            raise Blocked("NamespaceLimitReached", limit)
+        return names[:room]
 
     async def _certify(self, pool: Pool, pod: BlankPod) -> None:
         """Create a starting pod's certificate, in case the operator crashed after it had created the pod."""
@@ -142,13 +159,20 @@ class PoolReconciler:
             await self._pod_factory.ensure_certificate(raw)
 
     async def _create(self, key: Key, pool: Pool, template: Template, name: str) -> None:
+        own, need = (PODS.plural, key[1], name), need_of(default_resources(template), is_blank=True)
+        if not self._usage.find_room(own, need)[0]:
+            # Sessions have taken the room meanwhile. The next plan says so.
+            return
         # The pod is expected until the outcome of the call is known. If it stays unknown, so does the expectation.
         self._expected[key].add(name)
+        self._usage.reserve(own, need)
         try:
             await self._pod_factory.create(pool, template, name)
         except Blocked:
             self._expected[key].discard(name)
             raise
+        finally:
+            self._usage.release(own)
         self._expected[key].discard(name)
 
     async def _delete(self, pool: Pool, name: str) -> None:

@@ -7,8 +7,9 @@ from datetime import timedelta
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Final
 
+from sandbox_operator.api.quantities import RESOURCE_KINDS, parse_quantity
 from sandbox_operator.api.session_spec import Egress, Resources
-from sandbox_operator.api.values import ENV_NAME_PATTERN, RESOURCE_KINDS, parse_quantity
+from sandbox_operator.api.values import ENV_NAME_PATTERN
 from sandbox_operator.errors import Blocked
 
 if TYPE_CHECKING:

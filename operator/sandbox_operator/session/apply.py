@@ -40,8 +40,8 @@ if TYPE_CHECKING:
     from sandbox_operator.api.models import Session, Template
     from sandbox_operator.kube.client import KubeApi
     from sandbox_operator.pki.certificates import Authority
-    from sandbox_operator.pki.origin import Origins
     from sandbox_operator.pool.claim import Claimer
+    from sandbox_operator.pool.pod_signer import PodSigner
     from sandbox_operator.session.background_calls import BackgroundCalls
     from sandbox_operator.session.event_recorder import EventRecorder
     from sandbox_operator.session.model import Action, Observation
@@ -64,7 +64,7 @@ class Collaborators:
     settings: Settings
     authority: Authority
     binder: Binder
-    origins: Origins
+    signer: PodSigner
     drains: BackgroundCalls[model.DrainState]
     renewals: BackgroundCalls[model.RenewalState]
     recorder: EventRecorder
@@ -160,19 +160,12 @@ class Applier:
         except (ForbiddenError, InvalidError) as error:
             raise Blocked("PodRefused", str(error), retry_after=15) from error
         else:
-            await self._sign_pod(pod)
-
-    async def _sign_pod(self, pod: Mapping[str, Any]) -> None:
-        """Prove that the operator created a pod. The proof contains the uid, which the API server has just chosen."""
-        metadata = pod["metadata"]
-        body = {"metadata": {"uid": metadata["uid"], "annotations": {naming.ORIGIN: self._parts.origins.sign_pod(pod)}}}
-        answer = await self._parts.api.patch(PODS, metadata["namespace"], metadata["name"], body)
-        self._parts.store.put(PODS, answer)
+            await self._parts.signer.sign(pod)
 
     async def _adopt_pod(self, namespace: str, action: model.AdoptPod) -> None:
         pod = await self._parts.api.get(PODS, namespace, action.name)
         if pod["metadata"]["uid"] == action.uid:
-            await self._sign_pod(pod)
+            await self._parts.signer.sign(pod)
 
     async def _claim_pod(self, key: Key, observation: Observation, action: model.ClaimPod) -> None:
         session, template = observation.session, _template(observation)
@@ -241,9 +234,8 @@ class Applier:
 
     async def _delete_pod(self, key: Key, observation: Observation, action: model.DeletePod) -> None:
         namespace = observation.session.metadata.namespace
-        grace = 0 if action.force else None
         try:
-            answer = await self._parts.api.delete(PODS, namespace, action.name, uid=action.uid, grace=grace)
+            answer = await self._parts.api.delete(PODS, namespace, action.name, uid=action.uid, grace=action.grace)
         except NotFoundError:
             answer = {}
         except ConflictError:
@@ -255,7 +247,7 @@ class Applier:
             self._parts.renewals.forget(key)
             if observation.address is not None:
                 await self._parts.agents.forget(observation.address)
-        if answer.get("kind") == "Pod" and answer["metadata"].get("deletionTimestamp") and not action.force:
+        if answer.get("kind") == "Pod" and answer["metadata"].get("deletionTimestamp") and action.grace != 0:
             self._parts.store.put(PODS, answer)
         else:
             await self._refresh_pod(namespace, action.name, action.uid)

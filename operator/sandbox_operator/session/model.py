@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from sandbox_operator.agent.model import AgentAddress, AgentView
     from sandbox_operator.api.models import Session, Template
     from sandbox_operator.api.session_spec import Egress, Resources
+    from sandbox_operator.manifests.needs import Need
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,8 @@ class Observation:
     """Everything that a plan is made from."""
 
     session: Session
+    spec_problem: str = ""
+    """The session's error if its spec cannot be read. It has the defaults then."""
     template_name: str = ""
     template: Template | None = None
     template_problem: str = ""
@@ -88,13 +91,17 @@ class Observation:
     unproven_pods: tuple[PodState, ...] = ()
     """Pods that claim to be the session's, but that the operator did not create."""
     is_unsigned: bool = False
-    """True if an earlier version of the operator created the session's pod."""
+    """True if an earlier version of the operator created the session's pod, or this process could not sign it yet."""
     warm_pods: int = 0
     """Number of blank pods of the template that could be claimed."""
     pod_hash: str = ""
     """Label of such pods."""
     is_pod_foreign: bool = False
     """True if a pod of another owner has the name of the session's pod."""
+    need: Need | None = None
+    """What the session would add to the use of its namespace. None if it has a pod, or cannot get one."""
+    limit_exceeded: str = ""
+    """The limit of its namespace that leaves no room for it, or ""."""
     address: AgentAddress | None = None
     agent: AgentView | None = None
     agent_problem: str = ""
@@ -136,7 +143,7 @@ class CreatePod:
 
 @dataclass(frozen=True, slots=True)
 class AdoptPod:
-    """Sign a pod that an earlier version of the operator created."""
+    """Sign a pod that an earlier version of the operator created, or that could not be signed before."""
 
     name: str
     uid: str
@@ -202,7 +209,8 @@ class DeletePod:
 
     name: str
     uid: str
-    force: bool = False
+    grace: int | None = None
+    """Seconds until its containers are killed. None: the pod's own grace period. 0: forget it, its node may be lost."""
 
 
 @dataclass(frozen=True, slots=True)

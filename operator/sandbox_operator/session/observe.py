@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sandbox_operator.api import naming
 from sandbox_operator.api.values import format_time, parse_time
-from sandbox_operator.errors import AgentError
+from sandbox_operator.errors import AgentError, Blocked
 from sandbox_operator.kube.resources import PODS, SESSIONS
+from sandbox_operator.manifests.needs import CLAIM, need_of
 from sandbox_operator.manifests.ownership import controller_uid
+from sandbox_operator.session.admission import choose_resources, default_resources
 from sandbox_operator.session.model import Observation
 from sandbox_operator.session.pod_state import address_of, read_pod_state
 
@@ -18,13 +20,16 @@ if TYPE_CHECKING:
 
     from sandbox_operator.agent.client import Agents, AgentViewCache
     from sandbox_operator.agent.model import AgentAddress, AgentView
-    from sandbox_operator.api.models import Session
+    from sandbox_operator.api.models import Session, Template
+    from sandbox_operator.manifests.needs import Need
     from sandbox_operator.pool.available_pods import AvailablePods
+    from sandbox_operator.pool.pod_signer import PodSigner
     from sandbox_operator.session.background_calls import BackgroundCalls
     from sandbox_operator.session.model import DrainState, PodState, RenewalState
     from sandbox_operator.session.template_cache import FoundTemplate, TemplateCache
     from sandbox_operator.settings import Settings
     from sandbox_operator.watch.store import Store
+    from sandbox_operator.watch.usage import NamespaceUsage
     from sandbox_operator.watch.work_queue import Key
 
 _RECENT: Final = 10.0
@@ -46,10 +51,13 @@ class Observer:
         settings: Settings,
         templates: TemplateCache,
         available_pods: AvailablePods,
+        usage: NamespaceUsage,
+        signer: PodSigner,
     ) -> None:
         self._store, self._agents, self._cached_views = store, agents, cached_views
         self._drains, self._renewals, self._settings = drains, renewals, settings
-        self._templates, self._available_pods = templates, available_pods
+        self._templates, self._available_pods, self._usage = templates, available_pods, usage
+        self._signer = signer
         self._starts: dict[Key, float] = {}
         self._binds: dict[Key, float] = {}
         self._bound: dict[Key, list[float]] = {}
@@ -63,7 +71,9 @@ class Observer:
         pods = self._find_pods(session)
         unproven = [read_pod_state(raw) for raw in self._store.unproven_pods_of(metadata.namespace, metadata.uid)]
         # Earlier versions neither signed a pod nor recorded its uid. A forged one is younger than what they recorded.
-        is_unsigned = not pods and bool(unsigned := [pod for pod in unproven if is_recorded(session.status, pod)])
+        # The API server may also not have taken the signature of a pod that this process has just created.
+        unsigned = [p for p in unproven if self._signer.is_pending(p.uid) or is_recorded(session.status, p)]
+        is_unsigned = not pods and bool(unsigned)
         if is_unsigned:
             pods = unsigned[:1]
             unproven = [pod for pod in unproven if pod is not pods[0]]
@@ -73,18 +83,23 @@ class Observer:
         agent, agent_problem = await self._describe_agent(key, address)
         renewal = self._renewals.get(key)
         now = time.monotonic()
+        warm_pods = self._count_warm(key, session, found) if pod is None else 0
+        need = find_need(session, found.template, warm_pods) if pod is None else None
+        room, limit = self._usage.find_room(key, need) if need is not None else (1, "")
         return Observation(
             session=session,
             template_name=name,
             template=found.template,
             template_problem=found.problem,
             pod=pod,
-            extra_pods=tuple(each for each in pods[1:] if not each.deleted),
-            unproven_pods=tuple(each for each in unproven if not each.deleted),
+            extra_pods=tuple(pods[1:]),
+            unproven_pods=tuple(unproven),
             is_unsigned=is_unsigned,
-            warm_pods=self._count_warm(key, session, found) if pod is None else 0,
+            warm_pods=warm_pods,
             pod_hash=found.pod_hash,
             is_pod_foreign=pod is None and self._is_name_foreign(session),
+            need=need,
+            limit_exceeded="" if room else limit,
             address=address,
             agent=agent,
             agent_problem=agent_problem,
@@ -197,6 +212,17 @@ def _wants_pod(raw: Mapping[str, Any]) -> bool:
 def _age(raw: Mapping[str, Any]) -> tuple[str, str]:
     # The API server writes all times in the same form, so they sort as texts. Many sessions may name one workspace.
     return str(raw["metadata"].get("creationTimestamp") or ""), str(raw["metadata"]["uid"])
+
+
+def find_need(session: Session, template: Template | None, warm_pods: int) -> Need | None:
+    """Return what a session without a pod would add to the use of its namespace, or None if it may not start."""
+    if template is None:
+        return None
+    try:
+        resources = choose_resources(session, template)
+    except Blocked:
+        return None
+    return CLAIM if warm_pods and resources == default_resources(template) else need_of(resources, is_blank=False)
 
 
 def find_session(store: Store, key: Key) -> Mapping[str, Any] | None:

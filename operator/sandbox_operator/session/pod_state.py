@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sandbox_operator.agent.model import AgentAddress
 from sandbox_operator.api import naming
-from sandbox_operator.api.values import parse_quantity, parse_time
+from sandbox_operator.api.quantities import parse_quantity
+from sandbox_operator.api.values import parse_time
 from sandbox_operator.session.model import PodState
 
 if TYPE_CHECKING:

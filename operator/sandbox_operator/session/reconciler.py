@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import random
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from sandbox_operator.api.models import Session, parse
@@ -14,7 +15,7 @@ from sandbox_operator.kube.resources import PODS, SESSIONS
 from sandbox_operator.session import model
 from sandbox_operator.session.observe import find_session
 from sandbox_operator.session.plan.backoff import refuse
-from sandbox_operator.session.plan.plan import plan_blocked, plan_session
+from sandbox_operator.session.plan.plan import plan_blocked, plan_invalid, plan_session
 from sandbox_operator.session.resync import choose_interval, is_undisturbed
 from sandbox_operator.session.status import build_patch
 from sandbox_proto import tracing
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from sandbox_operator.session.plan.steps import Timing
     from sandbox_operator.watch.scheduling import Scheduling
     from sandbox_operator.watch.store import Store
+    from sandbox_operator.watch.usage import NamespaceUsage
     from sandbox_operator.watch.work_queue import Key
 
 _LOG: Final = logging.getLogger(__name__)
@@ -53,9 +55,10 @@ class SessionReconciler:
         timing: Timing,
         scheduling: Scheduling,
         metrics: Metrics,
+        usage: NamespaceUsage,
     ) -> None:
         self._api, self._store, self._observer, self._applier = api, store, observer, applier
-        self._timing, self._metrics, self._clock = timing, metrics, scheduling.clock
+        self._timing, self._metrics, self._clock, self._usage = timing, metrics, scheduling.clock, usage
         self._requeue, self._acknowledge = scheduling.requeue, scheduling.acknowledge
         self._calls: dict[Key, int] = {}
         self._seen: set[Key] = set()
@@ -88,6 +91,8 @@ class SessionReconciler:
                 self._calls.pop(key, None)
                 self._refusals.pop(key, None)
                 self._seen.discard(key)
+                self._usage.release(key)
+                self._usage.stop_waiting(key)
                 await self._observer.release(key)
                 return ""
             try:
@@ -130,19 +135,35 @@ class SessionReconciler:
         if refusal is not None and plan.actions and refusal.is_waiting(observation, plan, now):
             return observation, plan_blocked(observation, refusal.as_blocked(now), now), False
         self._note_actions(key, plan)
+        self._note_need(key, observation, plan)
         # Rounds without actions are frequent and not worth a span.
         if plan.actions and not tracing.is_within():
             spans.enter_context(tracing.span("sandbox.reconcile", {"sandbox.session": "/".join(key[1:])}))
         try:
             observe_again = await self._applier.apply(key, observation, plan.actions)
         except Blocked as blocked:
+            self._usage.release(key)
             self._refusals[key] = refusal = refuse(refusal, blocked, observation, plan, now)
             return observation, plan_blocked(observation, refusal.as_blocked(now), now), False
+        # After any other error the pod may exist. What is reserved for it stays until the session is observed again.
+        self._usage.release(key)
         if plan.actions:
             self._refusals.pop(key, None)
         if any(isinstance(action, model.BindAgent) for action in plan.actions):
             self._observer.note_bound(key)
         return observation, plan, observe_again
+
+    def _note_need(self, key: Key, observation: Observation, plan: Plan) -> None:
+        """Reserve what a start needs, before anything is awaited. Other sessions see it at once."""
+        starts = any(isinstance(action, model.CreatePod | model.ClaimPod) for action in plan.actions)
+        if starts and observation.need is not None:
+            self._usage.reserve(key, observation.need)
+            return
+        self._usage.release(key)
+        if observation.limit_exceeded and plan.status.get("phase") == "Pending":
+            self._usage.wait(key)
+        else:
+            self._usage.stop_waiting(key)
 
     def _note_actions(self, key: Key, plan: Plan) -> None:
         for action in plan.actions:
@@ -200,8 +221,14 @@ class SessionReconciler:
             self._requeue(key, 0.0)
 
     async def _refuse(self, key: Key, raw: Mapping[str, Any], error: SpecError) -> None:
-        """Mark a session as Failed because it cannot be parsed. It was stored under an older CRD."""
+        """Mark a session as Failed because it cannot be parsed, and end its pod in time.
+
+        It was stored under an older CRD, or has a value that the CRD cannot refuse.
+        """
         _LOG.warning("the session is invalid: %s", error, extra={"session": "/".join(key[1:])})
-        bare = parse(Session, {"metadata": raw["metadata"], "status": raw.get("status") or {}})
-        plan = plan_blocked(model.Observation(bare), Blocked("InvalidSpec", str(error), failed=True), self._clock())
-        await self._write_status(key, bare.metadata, bare.status, plan.status)
+        spec = {} if error.field.startswith("spec.templateRef") else {"templateRef": raw["spec"].get("templateRef")}
+        bare = parse(Session, {"metadata": raw["metadata"], "spec": spec, "status": raw.get("status") or {}})
+        observation = replace(await self._observer.observe(key, bare), spec_problem=str(error))
+        plan = plan_invalid(observation, self._clock(), self._timing)
+        await self._applier.apply(key, observation, plan.actions)
+        await self._finish(key, observation, plan)

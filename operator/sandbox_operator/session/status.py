@@ -48,6 +48,7 @@ REASONS: Final = {
     "InvalidSpec": "The session has an invalid value.",
     "IdleTimeoutUnreachable": "The idle timeout is not shorter than the maximum lifetime, so it never takes effect.",
     "LifetimeCapped": "The session asks for a longer lifetime than its template allows, and gets what is allowed.",
+    "NamespaceLimitReached": "The administrator's limits for the namespace leave no room. The session waits for it.",
     "WorkspaceInUse": "Another session is using the same workspace.",
     "Suspending": "Work is being stopped and files are being saved, then the pod is deleted.",
     "PushFailed": "Files could not be saved. The pod stays, and the operator retries.",
@@ -110,9 +111,9 @@ def build_status(observation: Observation, condition: Condition, now: datetime) 
         "expiresAt": format_time(session.spec.lifecycle.expires_at),
     }
     if condition.phase in _ENDING:
-        status["endingSince"] = format_time(ending_since(old) or now)
+        status["endingSince"] = format_time(min(ending_since(old) or now, now))
     if condition.phase == "Suspended":
-        status["suspendedAt"] = format_time(suspended_since(old) or now)
+        status["suspendedAt"] = format_time(min(suspended_since(old) or now, now))
     if pod is not None:
         status |= {
             "podName": pod.name,
@@ -131,8 +132,9 @@ def expiry_of(observation: Observation, pod: PodState) -> datetime:
     """Return when the session expires: at its `expiresAt`, or with the lifetime of its pod if that is earlier."""
     session, status = observation.session, observation.session.status
     end = pod.created + choose_lifetime(session, observation.template)
-    if observation.template is None and status.get("startedAt") == format_time(pod.created):
-        # Without its template, a session does not outlive the bound that the template gave it.
+    is_unknown = observation.template is None or observation.spec_problem
+    if is_unknown and status.get("startedAt") == format_time(pod.created):
+        # A session whose template or spec cannot be read does not outlive the bound that it had before.
         end = min(end, parse_time(status.get("expiresAt")) or end)
     return min(end, session.spec.lifecycle.expires_at or end)
 
@@ -195,12 +197,16 @@ def _conditions(
             "reason": reason,
             "message": message[:_MAX_MESSAGE],
             "observedGeneration": observation.session.metadata.generation,
-            "lastTransitionTime": before[type_]["lastTransitionTime"]
-            if before.get(type_, {}).get("status") == state and before[type_].get("lastTransitionTime")
-            else format_time(now),
+            "lastTransitionTime": format_time(_changed_at(before.get(type_, {}), state, now)),
         }
         for type_, state, reason, message in wanted
     ]
+
+
+def _changed_at(before: Mapping[str, Any], state: str, now: datetime) -> datetime:
+    """Return when a condition last changed. A time in the future was forged, or written by a clock that was ahead."""
+    since = parse_time(before.get("lastTransitionTime")) if before.get("status") == state else None
+    return min(since or now, now)
 
 
 def _scheduled(observation: Observation) -> tuple[str, str, str]:

@@ -40,8 +40,8 @@ _MAX_INTERNED: Final = 100
 """Characters. Longer strings are rarely equal."""
 _MAX_TEXT: Final = 1000
 """Characters of a text in a status, such as the message of a condition."""
-_MAX_LIST: Final = 8
-"""Items of a list in a status. The operator writes fewer conditions, so it replaces a longer list."""
+_MAX_LIST: Final = 9
+"""Items of a list in a status. The operator writes fewer conditions and files, so it replaces a longer list."""
 _MAX_OWN: Final = 256
 """Characters of one of the operator's own labels or annotations. Longer values were forged."""
 _MAX_KEPT: Final = 4096
@@ -122,7 +122,8 @@ def _known(containers: Any) -> list[Any]:
 
 def _strip_container(raw: Mapping[str, Any]) -> Mapping[str, Any]:
     limits = (raw.get("resources") or {}).get("limits") or {}
-    return {"name": raw["name"], "image": raw.get("image"), "resources": {"limits": {"memory": limits.get("memory")}}}
+    kept = {kind: limits[kind] for kind in ("cpu", "memory") if limits.get(kind)}
+    return {"name": raw["name"], "image": raw.get("image"), "resources": {"limits": kept}}
 
 
 def _shorten(value: Any) -> Any:

@@ -26,7 +26,7 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n sandbox_proto/v1/workspace.proto\x12\nsandbox.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\\\n\x08Progress\x12\x12\n\nfiles_done\x18\x01 \x01(\x04\x12\x13\n\x0b\x66iles_total\x18\x02 \x01(\x04\x12\x12\n\nbytes_done\x18\x03 \x01(\x04\x12\x13\n\x0b\x62ytes_total\x18\x04 \x01(\x04\"+\n\x0b\x46ileFailure\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"\x1c\n\x0bPushRequest\x12\r\n\x05paths\x18\x01 \x03(\t\"g\n\x0cPushResponse\x12(\n\x08progress\x18\x01 \x01(\x0b\x32\x14.sandbox.v1.ProgressH\x00\x12$\n\x04\x64one\x18\x02 \x01(\x0b\x32\x14.sandbox.v1.PushDoneH\x00\x42\x07\n\x05\x65vent\"\x86\x01\n\x08PushDone\x12\x12\n\ngeneration\x18\x01 \x01(\x04\x12\x13\n\x0b\x66iles_saved\x18\x02 \x01(\x04\x12\x13\n\x0b\x66iles_moved\x18\x03 \x01(\x04\x12\x13\n\x0b\x62ytes_moved\x18\x04 \x01(\x04\x12\'\n\x06\x66\x61iled\x18\x05 \x03(\x0b\x32\x17.sandbox.v1.FileFailure\"\x10\n\x0eRestoreRequest\"m\n\x0fRestoreResponse\x12(\n\x08progress\x18\x01 \x01(\x0b\x32\x14.sandbox.v1.ProgressH\x00\x12\'\n\x04\x64one\x18\x02 \x01(\x0b\x32\x17.sandbox.v1.RestoreDoneH\x00\x42\x07\n\x05\x65vent\"z\n\x0bRestoreDone\x12\x12\n\ngeneration\x18\x01 \x01(\x04\x12\x16\n\x0e\x66iles_restored\x18\x02 \x01(\x04\x12\x16\n\x0e\x62ytes_restored\x18\x03 \x01(\x04\x12\'\n\x06\x66\x61iled\x18\x04 \x03(\x0b\x32\x17.sandbox.v1.FileFailure\"\x18\n\x16WorkspaceStatusRequest\"\x93\x02\n\x0fWorkspaceStatus\x12\x12\n\ngeneration\x18\x01 \x01(\x04\x12\r\n\x05\x66iles\x18\x02 \x01(\x04\x12\r\n\x05\x62ytes\x18\x03 \x01(\x04\x12-\n\tsynced_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x64irty\x18\x05 \x01(\x08\x12\x12\n\nlast_error\x18\x06 \x01(\t\x12\x11\n\tconflicts\x18\x07 \x03(\t\x12\x17\n\x0fsaves_on_change\x18\x08 \x01(\x08\x12&\n\x03lag\x18\t \x01(\x0b\x32\x19.google.protobuf.Duration\x12(\n\x07unsaved\x18\n \x03(\x0b\x32\x17.sandbox.v1.FileFailure\"J\n\x11ListStoredRequest\x12\x0e\n\x06prefix\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\r\x12\x12\n\npage_token\x18\x03 \x01(\t\"[\n\nStoredFile\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0c\n\x04size\x18\x02 \x01(\x04\x12\x31\n\rlast_modified\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"T\n\x12ListStoredResponse\x12%\n\x05\x66iles\x18\x01 \x03(\x0b\x32\x16.sandbox.v1.StoredFile\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"!\n\x11ReadStoredRequest\x12\x0c\n\x04path\x18\x01 \x01(\t\"T\n\x12ReadStoredResponse\x12&\n\x04info\x18\x01 \x01(\x0b\x32\x16.sandbox.v1.StoredFileH\x00\x12\x0e\n\x04\x64\x61ta\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part\"\x15\n\x13\x43heckStorageRequest\"2\n\x0cStorageCheck\x12\x11\n\toperation\x18\x01 \x01(\t\x12\x0f\n\x07problem\x18\x02 \x01(\t\"q\n\x14\x43heckStorageResponse\x12(\n\x06\x63hecks\x18\x01 \x03(\x0b\x32\x18.sandbox.v1.StorageCheck\x12/\n\x0c\x63lock_offset\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration2\xc3\x03\n\x10WorkspaceService\x12;\n\x04Push\x12\x17.sandbox.v1.PushRequest\x1a\x18.sandbox.v1.PushResponse0\x01\x12\x44\n\x07Restore\x12\x1a.sandbox.v1.RestoreRequest\x1a\x1b.sandbox.v1.RestoreResponse0\x01\x12I\n\x06Status\x12\".sandbox.v1.WorkspaceStatusRequest\x1a\x1b.sandbox.v1.WorkspaceStatus\x12\x45\n\x04List\x12\x1d.sandbox.v1.ListStoredRequest\x1a\x1e.sandbox.v1.ListStoredResponse\x12G\n\x04Read\x12\x1d.sandbox.v1.ReadStoredRequest\x1a\x1e.sandbox.v1.ReadStoredResponse0\x01\x12Q\n\x0c\x43heckStorage\x12\x1f.sandbox.v1.CheckStorageRequest\x1a .sandbox.v1.CheckStorageResponseBP\n\x1c\x64\x65v.sandboxsessions.proto.v1P\x01Z.sandboxsessions.dev/proto/sandbox/v1;sandboxv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n sandbox_proto/v1/workspace.proto\x12\nsandbox.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\\\n\x08Progress\x12\x12\n\nfiles_done\x18\x01 \x01(\x04\x12\x13\n\x0b\x66iles_total\x18\x02 \x01(\x04\x12\x12\n\nbytes_done\x18\x03 \x01(\x04\x12\x13\n\x0b\x62ytes_total\x18\x04 \x01(\x04\"+\n\x0b\x46ileFailure\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"\x1c\n\x0bPushRequest\x12\r\n\x05paths\x18\x01 \x03(\t\"g\n\x0cPushResponse\x12(\n\x08progress\x18\x01 \x01(\x0b\x32\x14.sandbox.v1.ProgressH\x00\x12$\n\x04\x64one\x18\x02 \x01(\x0b\x32\x14.sandbox.v1.PushDoneH\x00\x42\x07\n\x05\x65vent\"\x86\x01\n\x08PushDone\x12\x12\n\ngeneration\x18\x01 \x01(\x04\x12\x13\n\x0b\x66iles_saved\x18\x02 \x01(\x04\x12\x13\n\x0b\x66iles_moved\x18\x03 \x01(\x04\x12\x13\n\x0b\x62ytes_moved\x18\x04 \x01(\x04\x12\'\n\x06\x66\x61iled\x18\x05 \x03(\x0b\x32\x17.sandbox.v1.FileFailure\"\x10\n\x0eRestoreRequest\"m\n\x0fRestoreResponse\x12(\n\x08progress\x18\x01 \x01(\x0b\x32\x14.sandbox.v1.ProgressH\x00\x12\'\n\x04\x64one\x18\x02 \x01(\x0b\x32\x17.sandbox.v1.RestoreDoneH\x00\x42\x07\n\x05\x65vent\"z\n\x0bRestoreDone\x12\x12\n\ngeneration\x18\x01 \x01(\x04\x12\x16\n\x0e\x66iles_restored\x18\x02 \x01(\x04\x12\x16\n\x0e\x62ytes_restored\x18\x03 \x01(\x04\x12\'\n\x06\x66\x61iled\x18\x04 \x03(\x0b\x32\x17.sandbox.v1.FileFailure\"\x18\n\x16WorkspaceStatusRequest\"\xaa\x02\n\x0fWorkspaceStatus\x12\x12\n\ngeneration\x18\x01 \x01(\x04\x12\r\n\x05\x66iles\x18\x02 \x01(\x04\x12\r\n\x05\x62ytes\x18\x03 \x01(\x04\x12-\n\tsynced_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x64irty\x18\x05 \x01(\x08\x12\x12\n\nlast_error\x18\x06 \x01(\t\x12\x11\n\tconflicts\x18\x07 \x03(\t\x12\x17\n\x0fsaves_on_change\x18\x08 \x01(\x08\x12&\n\x03lag\x18\t \x01(\x0b\x32\x19.google.protobuf.Duration\x12(\n\x07unsaved\x18\n \x03(\x0b\x32\x17.sandbox.v1.FileFailure\x12\x15\n\runsaved_count\x18\x0b \x01(\x04\"J\n\x11ListStoredRequest\x12\x0e\n\x06prefix\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\r\x12\x12\n\npage_token\x18\x03 \x01(\t\"[\n\nStoredFile\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0c\n\x04size\x18\x02 \x01(\x04\x12\x31\n\rlast_modified\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"T\n\x12ListStoredResponse\x12%\n\x05\x66iles\x18\x01 \x03(\x0b\x32\x16.sandbox.v1.StoredFile\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"!\n\x11ReadStoredRequest\x12\x0c\n\x04path\x18\x01 \x01(\t\"T\n\x12ReadStoredResponse\x12&\n\x04info\x18\x01 \x01(\x0b\x32\x16.sandbox.v1.StoredFileH\x00\x12\x0e\n\x04\x64\x61ta\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part\"\x15\n\x13\x43heckStorageRequest\"2\n\x0cStorageCheck\x12\x11\n\toperation\x18\x01 \x01(\t\x12\x0f\n\x07problem\x18\x02 \x01(\t\"q\n\x14\x43heckStorageResponse\x12(\n\x06\x63hecks\x18\x01 \x03(\x0b\x32\x18.sandbox.v1.StorageCheck\x12/\n\x0c\x63lock_offset\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration2\xc3\x03\n\x10WorkspaceService\x12;\n\x04Push\x12\x17.sandbox.v1.PushRequest\x1a\x18.sandbox.v1.PushResponse0\x01\x12\x44\n\x07Restore\x12\x1a.sandbox.v1.RestoreRequest\x1a\x1b.sandbox.v1.RestoreResponse0\x01\x12I\n\x06Status\x12\".sandbox.v1.WorkspaceStatusRequest\x1a\x1b.sandbox.v1.WorkspaceStatus\x12\x45\n\x04List\x12\x1d.sandbox.v1.ListStoredRequest\x1a\x1e.sandbox.v1.ListStoredResponse\x12G\n\x04Read\x12\x1d.sandbox.v1.ReadStoredRequest\x1a\x1e.sandbox.v1.ReadStoredResponse0\x01\x12Q\n\x0c\x43heckStorage\x12\x1f.sandbox.v1.CheckStorageRequest\x1a .sandbox.v1.CheckStorageResponseBP\n\x1c\x64\x65v.sandboxsessions.proto.v1P\x01Z.sandboxsessions.dev/proto/sandbox/v1;sandboxv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -53,23 +53,23 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_WORKSPACESTATUSREQUEST']._serialized_start=777
   _globals['_WORKSPACESTATUSREQUEST']._serialized_end=801
   _globals['_WORKSPACESTATUS']._serialized_start=804
-  _globals['_WORKSPACESTATUS']._serialized_end=1079
-  _globals['_LISTSTOREDREQUEST']._serialized_start=1081
-  _globals['_LISTSTOREDREQUEST']._serialized_end=1155
-  _globals['_STOREDFILE']._serialized_start=1157
-  _globals['_STOREDFILE']._serialized_end=1248
-  _globals['_LISTSTOREDRESPONSE']._serialized_start=1250
-  _globals['_LISTSTOREDRESPONSE']._serialized_end=1334
-  _globals['_READSTOREDREQUEST']._serialized_start=1336
-  _globals['_READSTOREDREQUEST']._serialized_end=1369
-  _globals['_READSTOREDRESPONSE']._serialized_start=1371
-  _globals['_READSTOREDRESPONSE']._serialized_end=1455
-  _globals['_CHECKSTORAGEREQUEST']._serialized_start=1457
-  _globals['_CHECKSTORAGEREQUEST']._serialized_end=1478
-  _globals['_STORAGECHECK']._serialized_start=1480
-  _globals['_STORAGECHECK']._serialized_end=1530
-  _globals['_CHECKSTORAGERESPONSE']._serialized_start=1532
-  _globals['_CHECKSTORAGERESPONSE']._serialized_end=1645
-  _globals['_WORKSPACESERVICE']._serialized_start=1648
-  _globals['_WORKSPACESERVICE']._serialized_end=2099
+  _globals['_WORKSPACESTATUS']._serialized_end=1102
+  _globals['_LISTSTOREDREQUEST']._serialized_start=1104
+  _globals['_LISTSTOREDREQUEST']._serialized_end=1178
+  _globals['_STOREDFILE']._serialized_start=1180
+  _globals['_STOREDFILE']._serialized_end=1271
+  _globals['_LISTSTOREDRESPONSE']._serialized_start=1273
+  _globals['_LISTSTOREDRESPONSE']._serialized_end=1357
+  _globals['_READSTOREDREQUEST']._serialized_start=1359
+  _globals['_READSTOREDREQUEST']._serialized_end=1392
+  _globals['_READSTOREDRESPONSE']._serialized_start=1394
+  _globals['_READSTOREDRESPONSE']._serialized_end=1478
+  _globals['_CHECKSTORAGEREQUEST']._serialized_start=1480
+  _globals['_CHECKSTORAGEREQUEST']._serialized_end=1501
+  _globals['_STORAGECHECK']._serialized_start=1503
+  _globals['_STORAGECHECK']._serialized_end=1553
+  _globals['_CHECKSTORAGERESPONSE']._serialized_start=1555
+  _globals['_CHECKSTORAGERESPONSE']._serialized_end=1668
+  _globals['_WORKSPACESERVICE']._serialized_start=1671
+  _globals['_WORKSPACESERVICE']._serialized_end=2122
 # @@protoc_insertion_point(module_scope)

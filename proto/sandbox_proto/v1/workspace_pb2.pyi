@@ -87,7 +87,7 @@ class WorkspaceStatusRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class WorkspaceStatus(_message.Message):
-    __slots__ = ("generation", "files", "bytes", "synced_at", "dirty", "last_error", "conflicts", "saves_on_change", "lag", "unsaved")
+    __slots__ = ("generation", "files", "bytes", "synced_at", "dirty", "last_error", "conflicts", "saves_on_change", "lag", "unsaved", "unsaved_count")
     GENERATION_FIELD_NUMBER: _ClassVar[int]
     FILES_FIELD_NUMBER: _ClassVar[int]
     BYTES_FIELD_NUMBER: _ClassVar[int]
@@ -98,6 +98,7 @@ class WorkspaceStatus(_message.Message):
     SAVES_ON_CHANGE_FIELD_NUMBER: _ClassVar[int]
     LAG_FIELD_NUMBER: _ClassVar[int]
     UNSAVED_FIELD_NUMBER: _ClassVar[int]
+    UNSAVED_COUNT_FIELD_NUMBER: _ClassVar[int]
     generation: int
     files: int
     bytes: int
@@ -108,7 +109,8 @@ class WorkspaceStatus(_message.Message):
     saves_on_change: bool
     lag: _duration_pb2.Duration
     unsaved: _containers.RepeatedCompositeFieldContainer[FileFailure]
-    def __init__(self, generation: _Optional[int] = ..., files: _Optional[int] = ..., bytes: _Optional[int] = ..., synced_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., dirty: _Optional[bool] = ..., last_error: _Optional[str] = ..., conflicts: _Optional[_Iterable[str]] = ..., saves_on_change: _Optional[bool] = ..., lag: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., unsaved: _Optional[_Iterable[_Union[FileFailure, _Mapping]]] = ...) -> None: ...
+    unsaved_count: int
+    def __init__(self, generation: _Optional[int] = ..., files: _Optional[int] = ..., bytes: _Optional[int] = ..., synced_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., dirty: _Optional[bool] = ..., last_error: _Optional[str] = ..., conflicts: _Optional[_Iterable[str]] = ..., saves_on_change: _Optional[bool] = ..., lag: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., unsaved: _Optional[_Iterable[_Union[FileFailure, _Mapping]]] = ..., unsaved_count: _Optional[int] = ...) -> None: ...
 
 class ListStoredRequest(_message.Message):
     __slots__ = ("prefix", "page_size", "page_token")

@@ -79,7 +79,7 @@ class Operator:
             reconcilers.pools,
             reconcilers.available_pods,
         )
-        self.renewals = reconcilers.renewals
+        self.renewals, self.orphans = reconcilers.renewals, reconcilers.orphans
         self.handlers = Handlers(self.store, self._enqueue, self.metrics, "default")
         kube.watchers[:] = [self._watch]
 

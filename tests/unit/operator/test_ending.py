@@ -11,6 +11,7 @@ from sandbox_operator.agent.model import AgentView
 from sandbox_operator.api.values import parse_time
 from sandbox_operator.errors import AgentError, AgentUnreachableError
 from sandbox_operator.kube.resources import PODS, SESSIONS, TEMPLATES
+from sandbox_operator.watch.handlers import session_key
 from sandbox_proto.v1 import session_pb2, workspace_pb2
 from sandbox_testing.operator_agents import FakeAgents
 from tests.unit.operator.conftest import NAMESPACE, World
@@ -261,12 +262,53 @@ def test_a_description_out_of_range_is_an_agents_error(description):
         _view(description)
 
 
-def test_unsaved_files_are_named_within_bounds():
-    many = [workspace_pb2.FileFailure(path="x" * 5000, reason="too long") for _ in range(51)]
+@pytest.mark.parametrize(
+    ("total", "last"), [(8, "x: too long"), (9, "and 1 more"), (51, "and 43 more"), (4000, "and 3992 more")]
+)
+def test_unsaved_files_are_named_within_bounds_and_counted_exactly(total, last):
+    shown = [workspace_pb2.FileFailure(path="x", reason="too long") for _ in range(min(total, 49))]
+    if total > len(shown):
+        shown.append(workspace_pb2.FileFailure(reason=f"{total - len(shown)} more files failed"))
+    view = _view(session_pb2.SessionDescription(state=2, workspace={"unsaved": shown, "unsaved_count": total}))
+    assert view.unsaved_count == total
+    assert view.unsaved[:8] == ("x: too long",) * 8
+    assert view.unsaved[-1] == last
+    assert len(view.unsaved) == (8 if total == 8 else 9)
+
+
+def test_an_earlier_agent_that_does_not_count_unsaved_files_is_not_believed_to():
+    many = [workspace_pb2.FileFailure(path="x" * 5000, reason="too long") for _ in range(50)]
     view = _view(session_pb2.SessionDescription(state=2, workspace={"unsaved": many}))
-    assert len(view.unsaved) == 8
-    assert {len(each) for each in view.unsaved[:7]} == {300}
-    assert view.unsaved[7] == "and at least 44 more"
+    assert {len(each) for each in view.unsaved[:8]} == {300}
+    assert view.unsaved[8:] == ("and at least 42 more",)
+
+
+async def test_the_event_about_unsaved_files_counts_all_and_names_the_first_eight(world):
+    await start(world, onUnsavedFiles="Suspend")
+    (server,) = world.agents.views
+    names = tuple(f"{n}{'x' * 250}: its name is too long" for n in range(8))
+    world.agents.views[server] = replace(world.agents.views[server], unsaved=(*names, "and 4 more"), unsaved_count=12)
+    world.kube.change(SESSIONS, NAMESPACE, "one", {"spec": {"suspended": True}})
+    await world.settle()
+    (event,) = [each for each in world.operator.recorder._queue._queue if each["reason"] == "FilesNotSaved"]
+    assert event["message"].startswith("the session is suspended, but 12 files were not saved: 0xxx")
+    assert event["message"].endswith("; and 4 more")
+    assert all(f"; {n}xxx" in event["message"] for n in range(1, 8))
+    assert world.status()["workspace"]["unsaved"] == [*names, "and 4 more"]
+
+
+async def test_a_status_that_names_as_many_files_as_it_can_is_not_written_again_and_again(world):
+    await start(world)
+    (server,) = world.agents.views
+    unsaved = (*(f"{n}: its name is too long" for n in range(8)), "and 4 more")
+    world.agents.views[server] = replace(world.agents.views[server], unsaved=unsaved, unsaved_count=12)
+    for _ in range(4):
+        world.operator._enqueue(session_key(NAMESPACE, "one"))
+        await world.settle_without_kubelet()
+    written = world.session()["metadata"]["resourceVersion"]
+    world.operator._enqueue(session_key(NAMESPACE, "one"))
+    await world.settle_without_kubelet()
+    assert world.session()["metadata"]["resourceVersion"] == written
 
 
 @pytest.mark.parametrize(

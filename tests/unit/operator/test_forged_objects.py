@@ -1,12 +1,14 @@
 """A tenant's pods and Secrets that have the names, labels and owners of the operator's own are never taken for them."""
 
 import base64
+import contextlib
 import copy
 import hashlib
 
 import pytest
 
 from sandbox_operator.api import naming
+from sandbox_operator.errors import ForbiddenError, UnavailableError
 from sandbox_operator.kube.resources import PODS, POOLS, SECRETS, SESSIONS
 from sandbox_operator.watch.handlers import session_key
 from tests.unit.operator.conftest import NAMESPACE, server_name
@@ -187,3 +189,104 @@ async def test_a_forged_pod_is_not_adopted_as_one_of_an_earlier_version(world):
     assert world.agents.asked == 0
     await world.settle()
     assert world.pods()[name]["metadata"]["uid"] != uid
+
+
+def refuse_signatures(world, errors):
+    """Let the API server answer the next patches that sign a pod with these errors."""
+    real = world.kube.patch
+
+    async def patch(resource, namespace, name, body, kind="merge", subresource=""):
+        is_signature = resource is PODS and kind == "merge" and naming.ORIGIN in str(body)
+        if is_signature and errors:
+            raise errors.pop(0)
+        return await real(resource, namespace, name, body, kind, subresource)
+
+    world.kube.patch = patch
+
+
+FAILURES = [UnavailableError(500, "InternalError", "no answer"), ForbiddenError(403, "Forbidden", "denied by policy x")]
+
+
+@pytest.mark.parametrize("failure", FAILURES, ids=["unavailable", "forbidden"])
+async def test_a_pod_whose_signature_was_not_taken_is_signed_later_and_kept(world, failure):
+    refuse_signatures(world, [failure])
+    world.add_template()
+    world.add_session()
+    with contextlib.suppress(UnavailableError):
+        await world.settle()
+    name, uid = world.pod(), world.pods()[world.pod()]["metadata"]["uid"]
+    world.clock.advance(minutes=1)
+    for _ in range(2):
+        world.operator._enqueue(session_key(NAMESPACE, "one"))
+        await world.settle()
+    assert world.status()["phase"] == "Ready"
+    assert world.pods()[name]["metadata"]["uid"] == uid
+    assert event_of(world) == ("",)
+
+
+async def test_a_signature_that_is_refused_each_time_is_named_and_tried_ever_more_rarely(world):
+    refuse_signatures(world, errors := [FAILURES[1]] * 100)
+    world.add_template()
+    world.add_session()
+    await world.settle()
+    assert world.condition()[1] == "PodRefused"
+    assert world.condition()[2].endswith(f"signature of pod {world.pod()}: denied by policy x")
+    before = len(errors)
+    for number in range(10):
+        world.kube.change(SESSIONS, NAMESPACE, "one", {"metadata": {"annotations": {"poke": str(number)}}})
+        await world.settle()
+    assert len(errors) >= before - 1
+    assert world.agents.requests == []
+    assert event_of(world) == ("",)
+
+
+async def test_such_a_pod_that_was_changed_meanwhile_is_not_signed(world):
+    refuse_signatures(world, [FAILURES[0]])
+    world.add_template()
+    world.add_session()
+    with contextlib.suppress(UnavailableError):
+        await world.settle()
+    name, uid = world.pod(), world.pods()[world.pod()]["metadata"]["uid"]
+    containers = copy.deepcopy(world.pods()[name]["spec"]["containers"])
+    containers[0]["image"] = "evil"
+    world.kube.change(PODS, NAMESPACE, name, {"spec": {"containers": containers}})
+    world.agents.asked = 0
+    for _ in range(2):
+        world.operator._enqueue(session_key(NAMESPACE, "one"))
+        await world.operator.settle()
+    assert world.agents.asked == 0
+    await world.settle()
+    assert world.pods()[world.pod()]["metadata"]["uid"] != uid
+    assert event_of(world) == ("ForeignPod",)
+
+
+@pytest.mark.parametrize("failure", FAILURES, ids=["unavailable", "forbidden"])
+async def test_a_blank_pod_whose_signature_was_not_taken_is_signed_later_and_kept(world, failure):
+    refuse_signatures(world, [failure])
+    world.add_template()
+    world.add_pool(replicas=1)
+    with contextlib.suppress(UnavailableError):
+        await world.settle()
+    (name,) = world.pods()
+    uid = world.pods()[name]["metadata"]["uid"]
+    for _ in range(3):
+        world.operator._enqueue(("sandboxwarmpools", NAMESPACE, "pool"))
+        await world.settle()
+    assert {each["metadata"]["uid"] for each in world.pods().values()} == {uid}
+    assert world.pool()["status"]["readyReplicas"] == 1
+
+
+async def test_a_pod_that_was_not_signed_before_a_crash_is_replaced_and_the_event_says_why(world):
+    refuse_signatures(world, [FAILURES[0]])
+    world.add_template()
+    world.add_session()
+    with contextlib.suppress(UnavailableError):
+        await world.settle()
+    uid = world.pods()[world.pod()]["metadata"]["uid"]
+    world.restart()
+    await world.operator.list_all()
+    await world.settle()
+    assert world.status()["phase"] == "Ready"
+    assert world.pods()[world.pod()]["metadata"]["uid"] != uid
+    (message,) = [e["message"] for e in world.operator.recorder._queue._queue if e["reason"] == "ForeignPod"]
+    assert "or stopped before it could sign it" in message

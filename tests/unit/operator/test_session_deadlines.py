@@ -63,7 +63,7 @@ def test_an_expiry_time_is_read_in_every_form_that_the_api_server_allows(text, m
 
 @pytest.mark.parametrize("text", ["tomorrow", "9999-12-31T23:59:59-14:00", "", 5])
 def test_an_expiry_time_that_is_none_is_refused_by_name(text):
-    with pytest.raises(SpecError, match=r"spec\.lifecycle\.expiresAt: write an RFC 3339 time"):
+    with pytest.raises(SpecError, match=r"spec\.lifecycle\.expiresAt: must be an RFC 3339 time"):
         parse_lifecycle(expiresAt=text)
 
 

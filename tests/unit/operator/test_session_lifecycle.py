@@ -511,7 +511,7 @@ async def test_a_session_that_cannot_be_parsed_says_which_field(world):
     assert world.condition() == (
         "False",
         "InvalidSpec",
-        "spec.lifecycle.idleTimeout: write a duration such as 90s, 15m or 8h",
+        "spec.lifecycle.idleTimeout: must be between 1s and 720h, such as 90s, 15m or 1h30m",
     )
 
 

@@ -99,7 +99,7 @@ def huge_pod(number):
     [
         (SESSIONS, lambda n: build(SESSIONS, Session, n), 64 * KIB),
         (TEMPLATES, lambda n: build(TEMPLATES, Template, n), 4 * KIB),
-        (POOLS, lambda n: build(POOLS, Pool, n), 48 * KIB),
+        (POOLS, lambda n: build(POOLS, Pool, n), 56 * KIB),
         (PODS, huge_pod, 16 * KIB),
     ],
     ids=["sessions", "templates", "pools", "pods"],

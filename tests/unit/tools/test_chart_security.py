@@ -99,6 +99,57 @@ def test_with_watch_namespaces_the_operator_has_namespaced_roles_only(helm):
     } == set()
 
 
+WATCHED = "watchNamespaces={a,b}"
+NEVER = ("escalate", "bind", "impersonate", "*", "deletecollection", "approve", "sign")
+"""Verbs that let their holder take more than it was given."""
+VERBS = ("get", "list", "watch", "create", "patch", "delete")
+RBAC = "rbac.authorization.k8s.io"
+
+
+def operator_rules(objects):
+    """Yield each rule of the roles that are bound to the operator's account, hooks and tests included."""
+    kinds = {(each["kind"], each["metadata"]["name"]): each for each in objects if each["kind"].endswith("Role")}
+    for each in objects:
+        if each["kind"].endswith("RoleBinding"):
+            reference = each["roleRef"]
+            for rule in kinds[reference["kind"], reference["name"]]["rules"]:
+                yield reference["name"], rule
+
+
+@pytest.mark.parametrize("values", [(), (WATCHED,)], ids=["the whole cluster", "two namespaces"])
+def test_attack_46_no_role_of_the_operator_lets_it_take_more(helm, values):
+    found = list(operator_rules(render(helm, *values)))
+    assert len(found) > 5
+    for name, rule in found:
+        resources, verbs, groups = set(rule.get("resources", ())), set(rule["verbs"]), set(rule.get("apiGroups", ()))
+        assert verbs.isdisjoint(NEVER), (name, rule)
+        assert "*" not in resources | groups, (name, rule)
+        assert RBAC not in groups, (name, rule)
+        assert not resources & {"pods/exec", "pods/attach", "pods/ephemeralcontainers", "pods/proxy", "nodes/proxy"}
+        assert not resources & {"serviceaccounts", "serviceaccounts/token", "certificatesigningrequests"}
+        assert not any("webhook" in each or "admission" in each for each in resources), (name, rule)
+        if "secrets" in resources:
+            assert verbs <= {"get", "create", "patch"}, (name, rule)
+
+
+@pytest.mark.parametrize("values", [(), (WATCHED,)], ids=["the whole cluster", "two namespaces"])
+def test_attack_46_the_operators_rights_are_those_that_its_client_documents(helm, values):
+    text = (ROOT / "operator/sandbox_operator/kube/client.py").read_text(encoding="utf-8")
+    documented = set()
+    for line in text.partition("needs:\n")[2].partition('"""\n')[0].splitlines():
+        group, *words = line.partition("(")[0].split()
+        verbs = [word for word in words if word in VERBS]
+        documented |= {(group.strip('"'), each, verb) for each in words if each not in VERBS for verb in verbs}
+    given = {
+        (group, resource, verb)
+        for name, rule in operator_rules(render(helm, *values, "doctor.test=false"))
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+    assert given == documented
+
+
 def test_the_admission_policies_follow_the_server_and_the_values(helm):
     kind = "ValidatingAdmissionPolicy"
 

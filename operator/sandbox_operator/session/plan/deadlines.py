@@ -120,9 +120,10 @@ def _times_to_live(
     session, before, phase = observation.session, observation.session.status, plan.status.get("phase")
     lifecycle = session.spec.lifecycle
     unnamed_ttl = unnamed_ttl if session.metadata.generate_name else None
-    since = (ready_since(before) if before.get("phase") == phase else None) or now
+    # A time that was forged may be in the future.
+    since = min(now, (ready_since(before) if before.get("phase") == phase else None) or now)
     if phase == "Suspended":
-        since = suspended_since(before) or now
+        since = min(now, suspended_since(before) or now)
         if ttl := lifecycle.ttl_after_suspended:
             yield since + ttl, f"it was suspended for {format_duration(ttl)} (spec.lifecycle.ttlAfterSuspended)"
         elif unnamed_ttl:

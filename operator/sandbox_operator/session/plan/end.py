@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Final
 from sandbox_operator.agent.model import NO_STORAGE
 from sandbox_operator.api.session_spec import EndAction
 from sandbox_operator.api.values import format_duration
+from sandbox_operator.manifests.pod import TERMINATION_GRACE
 from sandbox_operator.session import model
 from sandbox_operator.session.plan.deadlines import describe_end
 from sandbox_operator.session.plan.steps import DEFAULT_TIMING, Timing, bind, drain_then, with_status
-from sandbox_operator.session.plan.stop import end_deadline, stays_with_unsaved
+from sandbox_operator.session.plan.stop import end_deadline, lives_on, stays_with_unsaved
 from sandbox_operator.session.status import Condition
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from sandbox_operator.session.model import Observation, Plan, PodState
 
 
+_MAX_NAME: Final = 100
+"""Characters of the name and reason of a file in an Event, which has room for nine of them."""
 _POD_ENDING: Final = Condition("Starting", "PodEnding")
 
 
@@ -58,11 +61,14 @@ def plan_pod_ending(observation: Observation, pod: PodState, now: datetime, timi
     condition = Condition("Suspending", "Suspending") if observation.session.spec.suspended else _POD_ENDING
     if observation.session.metadata.deletion_timestamp:
         condition = Condition("Terminating", "Terminating")
+    if lives_on(pod, now):
+        shorter = model.DeletePod(pod.name, pod.uid, grace=TERMINATION_GRACE)
+        return with_status(observation, now, condition, shorter, at=now + timing.force_after)
     overdue = (pod.deleted or now) + timing.force_after
     if now < overdue:
         return with_status(observation, now, condition, at=overdue)
     return with_status(
-        observation, now, condition, model.DeletePod(pod.name, pod.uid, force=True), at=now + timing.force_after
+        observation, now, condition, model.DeletePod(pod.name, pod.uid, grace=0), at=now + timing.force_after
     )
 
 
@@ -92,7 +98,7 @@ def plan_suspend(observation: Observation, pod: PodState, now: datetime, timing:
         return with_status(observation, now, condition, delete)
     last: tuple[model.Action, ...] = (delete,)
     if agent.unsaved:
-        what = f"{len(agent.unsaved)} files were not saved, such as {agent.unsaved[0]}"
+        what = f"{agent.unsaved_count} files were not saved: {'; '.join(name[:_MAX_NAME] for name in agent.unsaved)}"
         last = (model.EmitEvent("FilesNotSaved", f"the session is suspended, but {what}", warning=True), delete)
     elif not agent.has_storage:
         last = (model.EmitEvent("NoStorage", f"the session is suspended: {NO_STORAGE}", warning=True), delete)

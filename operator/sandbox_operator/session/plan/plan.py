@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sandbox_operator.api import naming
 from sandbox_operator.api.session_spec import EndAction
 from sandbox_operator.api.values import format_time
 from sandbox_operator.errors import Blocked
+from sandbox_operator.manifests.pod import TERMINATION_GRACE
 from sandbox_operator.session import model
 from sandbox_operator.session.admission import check_env, choose_egress, choose_resources, default_resources
 from sandbox_operator.session.plan.deadlines import (
@@ -41,11 +42,17 @@ from sandbox_operator.session.plan.steps import (
     missing_template,
     with_status,
 )
-from sandbox_operator.session.plan.stop import stop_time, with_known_start
-from sandbox_operator.session.status import Condition, endpoint_of, expiry_of
+from sandbox_operator.session.plan.stop import lives_on, stop_time, with_known_start
+from sandbox_operator.session.status import Condition, endpoint_of, expiry_of, ready_since
 
 if TYPE_CHECKING:
     from sandbox_operator.session.model import Action, Observation, Plan, PodState
+
+
+_MIN_WAIT: Final = timedelta(seconds=5)
+_MAX_WAIT: Final = timedelta(seconds=60)
+"""Shortest and longest time until a session that exceeds a limit of its namespace is tried again. The end of a pod in
+its namespace wakes it earlier."""
 
 
 def plan_session(observation: Observation, now: datetime, timing: Timing = DEFAULT_TIMING) -> Plan:
@@ -57,11 +64,15 @@ def plan_session(observation: Observation, now: datetime, timing: Timing = DEFAU
         plan = _plan_alive(observation, now, timing)
     except Blocked as blocked:
         plan = plan_blocked(observation, blocked, now)
-    extra = (*_adopt(observation), *(model.DeletePod(pod.name, pod.uid) for pod in observation.extra_pods))
-    extra += tuple(action for pod in observation.unproven_pods for action in _refuse_pod(observation, pod))
-    plan = with_renewal(observation, replace(plan, actions=(*extra, *plan.actions)), now, timing.credentials)
+    extra, unproven = [pod for pod in observation.extra_pods if lives_on(pod, now)], _unproven(observation, now)
+    others = (*_adopt(observation), *(model.DeletePod(pod.name, pod.uid, grace=TERMINATION_GRACE) for pod in extra))
+    others += tuple(action for pod in unproven for action in _refuse_pod(observation, pod))
+    # If one of the others fails, those after it are not carried out. It must not keep the session's pod alive.
+    ends = any(isinstance(action, model.DeletePod) for action in plan.actions)
+    actions = (*plan.actions, *others) if ends else (*others, *plan.actions)
+    plan = with_renewal(observation, replace(plan, actions=actions), now, timing.credentials)
     plan = with_agent_deadline(observation, plan, now)
-    if observation.unproven_pods:
+    if unproven:
         plan = by(plan, now)
     if observation.pod is not None and not observation.pod.deleted:
         plan = by(plan, max(now, stop_time(observation, observation.pod)))
@@ -73,12 +84,19 @@ def _adopt(observation: Observation) -> tuple[Action, ...]:
     return (model.AdoptPod(pod.name, pod.uid),) if pod is not None and observation.is_unsigned else ()
 
 
+def _unproven(observation: Observation, now: datetime) -> list[PodState]:
+    return [pod for pod in observation.unproven_pods if lives_on(pod, now)]
+
+
 def _refuse_pod(observation: Observation, pod: PodState) -> tuple[Action, ...]:
-    message = f"pod {pod.name} claims to be the session's, but the operator did not create it as it is now"
+    message = (
+        f"pod {pod.name} claims to be the session's, but is not signed: the operator did not create it, or stopped"
+        " before it could sign it, or its agent's image was changed since"
+    )
     # One that never served has nothing to save. It may be the operator's own, from before a crash. The start waits for
     # its end.
     has_served = observation.session.status.get("podUid") == pod.uid
-    return model.DeletePod(pod.name, pod.uid, force=not has_served), model.EmitEvent(
+    return model.DeletePod(pod.name, pod.uid, grace=TERMINATION_GRACE if has_served else 0), model.EmitEvent(
         "ForeignPod", f"{message}; it is deleted", warning=True
     )
 
@@ -89,6 +107,27 @@ def plan_blocked(observation: Observation, blocked: Blocked, now: datetime) -> P
     phase = "Failed" if blocked.failed else "Suspending" if observation.session.spec.suspended else waiting
     condition = Condition(phase, blocked.reason, str(blocked))
     return with_status(observation, now, condition, at=now + timedelta(seconds=blocked.retry_after))
+
+
+def plan_invalid(observation: Observation, now: datetime, timing: Timing = DEFAULT_TIMING) -> Plan:
+    """Plan for a session whose spec cannot be read, so that the defaults stand in for it: its pod ends in time."""
+    observation = with_known_start(observation, now)
+    pod = observation.pod
+    if observation.session.metadata.deletion_timestamp:
+        return plan_deleted(observation, now, timing)
+    blocked = Blocked("InvalidSpec", observation.spec_problem, failed=True, retry_after=300)
+    plan = plan_blocked(observation, blocked, now)
+    if pod is None:
+        return plan
+    if pod.deleted:
+        ending = plan_pod_ending(observation, pod, now, timing)
+        return replace(plan, actions=ending.actions, requeue_at=ending.requeue_at)
+    if now < stop_time(observation, pod):
+        return by(plan, stop_time(observation, pod))
+    actions = [
+        each for each in plan_overdue(observation, pod, now).actions if not isinstance(each, model.SuspendSession)
+    ]
+    return replace(plan, actions=tuple(actions))
 
 
 def _plan_alive(observation: Observation, now: datetime, timing: Timing) -> Plan:  # noqa: PLR0911 - one per state of the pod
@@ -126,6 +165,8 @@ def _plan_new_pod(observation: Observation, now: datetime, timing: Timing) -> Pl
     if holder := observation.workspace_holder:
         message = f"session {holder} is using workspace {session.workspace_name}"
         raise Blocked("WorkspaceInUse", message, retry_after=timing.claim_retry.total_seconds())
+    if observation.limit_exceeded:
+        return _plan_over_limit(observation, now)
     actions: list[Action] = [model.ApplyNetworkPolicy(egress)]
     if observation.warm_pods and resources == default_resources(template):
         actions.append(model.ClaimPod(egress, observation.pod_hash))
@@ -136,6 +177,16 @@ def _plan_new_pod(observation: Observation, now: datetime, timing: Timing) -> Pl
     if observation.had_pod:
         actions.append(model.EmitEvent("PodReplaced", "the pod was deleted and is being replaced", warning=True))
     return with_status(observation, now, Condition("Starting", "Creating"), *actions)
+
+
+def _plan_over_limit(observation: Observation, now: datetime) -> Plan:
+    """Plan to wait for room in the namespace: each time as long as the session has waited already."""
+    message = f"{observation.limit_exceeded}; the session starts when another one has ended"
+    condition, before = Condition("Pending", "NamespaceLimitReached", message), observation.session.status
+    is_new = all(each.get("reason") != condition.reason for each in before.get("conditions") or [])
+    actions = (model.EmitEvent("NamespaceLimitReached", message, warning=True),) if is_new else ()
+    waited = now - min(now, ready_since(before) or now)
+    return with_status(observation, now, condition, *actions, at=now + min(max(waited, _MIN_WAIT), _MAX_WAIT))
 
 
 def _plan_serving(  # noqa: PLR0911 - one return per state of the agent

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from sandbox_operator.api.template_spec import DEFAULT_END_DEADLINE
 from sandbox_operator.api.values import parse_time
+from sandbox_operator.manifests.pod import TERMINATION_GRACE
 from sandbox_operator.session.status import ending_since, expiry_of
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
     from sandbox_operator.session.model import Observation, PodState
 
+MAX_GRACE: Final = timedelta(seconds=2 * TERMINATION_GRACE)
+"""Longest time until a pod's containers are killed that is left alone. The clocks of both servers may differ."""
 _POD_SECONDS: Final = timedelta(seconds=35)
 """Time from a pod's deletion until the kubelet has killed its containers: the grace period, and some reserve."""
 
@@ -33,6 +36,14 @@ def stays_with_unsaved(observation: Observation) -> bool:
     """Return True if a suspend that cannot save every file leaves the session running."""
     template = observation.template
     return template is None or template.spec.lifecycle.on_unsaved_files == "Stay"
+
+
+def lives_on(pod: PodState, now: datetime) -> bool:
+    """Return True if a pod is not being deleted, or so slowly that its code could go on for long.
+
+    A tenant who may delete pods chooses the time that they get.
+    """
+    return pod.deleted is None or pod.deleted > now + MAX_GRACE
 
 
 def stop_time(observation: Observation, pod: PodState) -> datetime:
@@ -57,11 +68,17 @@ def with_known_start(observation: Observation, now: datetime) -> Observation:
     pod, status = observation.pod, observation.session.status
     if pod is None:
         return observation
-    created, recorded = min(pod.created, now), parse_time(status.get("startedAt"))
+    created, recorded = pod.created, parse_time(status.get("startedAt"))
     if pod.made is not None:
         created = max(created, pod.made)
-    # A later pod of the same name is younger than what the status says about the one before.
-    is_same = status.get("podName") == pod.name and recorded is not None and (pod.made is None or recorded >= pod.made)
+    # The API server's clock may be ahead.
+    created = min(created, now)
+    if "podUid" in status:
+        is_same = status["podUid"] == pod.uid
+    else:
+        # Written by an earlier version. A later pod of the same name is younger than what it says.
+        is_younger = recorded is not None and pod.made is not None and recorded < pod.made
+        is_same = status.get("podName") == pod.name and not is_younger
     if is_same and recorded is not None:
         created = min(created, recorded)
     return observation if created == pod.created else replace(observation, pod=replace(pod, created=created))

@@ -1,0 +1,78 @@
+"""Deletes pods whose session or pool is gone. Usually the garbage collector does, and this finds nothing.
+
+A tenant who may delete a session can choose that its pod stays (`--cascade=orphan`), or that it gets days to end. No
+session would then end that pod, and code in it would run for ever.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from sandbox_operator.api import naming
+from sandbox_operator.errors import ConflictError, NotFoundError
+from sandbox_operator.kube.resources import PODS, POOLS, SESSIONS
+from sandbox_operator.manifests.ownership import controller_uid
+from sandbox_operator.manifests.pod import TERMINATION_GRACE
+from sandbox_operator.session.plan.stop import lives_on
+from sandbox_operator.session.pod_state import read_pod_state
+from sandbox_operator.watch.store import name_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from sandbox_operator.kube.client import KubeApi
+    from sandbox_operator.watch.store import Store
+
+_LOG: Final = logging.getLogger(__name__)
+_WAIT: Final = 60.0
+"""Seconds for which a pod has been an orphan before it is deleted. The garbage collector usually takes a few."""
+
+
+class OrphanReaper:
+    """Finds orphans in the store, and deletes those that stay."""
+
+    def __init__(
+        self,
+        api: KubeApi,
+        store: Store,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._api, self._store, self._clock, self._monotonic = api, store, clock, monotonic
+        self._since: dict[str, float] = {}
+        """Time at which a pod was first seen as an orphan, by its uid."""
+
+    async def sweep(self) -> None:
+        """Delete the pods that have been orphans for a while. Call it periodically while the store is complete."""
+        moment, now = self._monotonic(), self._clock()
+        orphans = [raw for raw in self._store.all(PODS) if self._is_orphan(raw) and lives_on(read_pod_state(raw), now)]
+        self._since = {raw["metadata"]["uid"]: self._since.get(raw["metadata"]["uid"], moment) for raw in orphans}
+        for raw in orphans:
+            if moment - self._since[raw["metadata"]["uid"]] >= _WAIT:
+                await self._delete(raw)
+
+    def _is_orphan(self, raw: Mapping[str, Any]) -> bool:
+        """Return True if the operator created a pod, and its owner does not exist."""
+        if not raw["own"]:
+            return False
+        is_blank = (raw["metadata"].get("labels") or {}).get(naming.STATE) == naming.BLANK
+        kind, uid = POOLS if is_blank else SESSIONS, controller_uid(raw)
+        for reference in raw["metadata"].get("ownerReferences") or []:
+            owner = self._store.get(kind, (name_of(raw)[0], reference["name"]))
+            if owner is not None and owner["metadata"].get("uid") == uid:
+                return False
+        return True
+
+    async def _delete(self, raw: Mapping[str, Any]) -> None:
+        namespace, name = name_of(raw)
+        _LOG.warning("a pod without its session or pool is deleted", extra={"pod": f"{namespace}/{name}"})
+        try:
+            answer = await self._api.delete(PODS, namespace, name, uid=raw["metadata"]["uid"], grace=TERMINATION_GRACE)
+        except (NotFoundError, ConflictError):
+            self._store.remove(PODS, raw)
+            return
+        if answer.get("kind") == "Pod" and answer["metadata"].get("deletionTimestamp"):
+            self._store.put(PODS, answer)
