@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.support.chart import NAMESPACE, RELEASE, create_bucket, open_system
+from tests.e2e.support.isolations import ISOLATIONS, Hostile, open_hostile
 from tests.e2e.support.kubectl import Kubectl, poll
 from tests.e2e.support.platform import Platform, open_platform
 from tests.e2e.support.sessions import Sessions
@@ -63,6 +64,20 @@ def sessions(kubectl: Kubectl, operator_is_up: None) -> Iterator[Sessions]:
         yield sessions
     finally:
         sessions.close()
+
+
+@pytest.fixture(scope="module", params=ISOLATIONS)
+def hostile(request: pytest.FixtureRequest, platform: Platform, kubectl: Kubectl) -> Iterator[Hostile]:
+    """A session of each isolation that runs hostile code, shared by the tests of a module. Its egress is Public."""
+    with open_hostile(platform, kubectl, request.param) as hostile:
+        yield hostile
+
+
+@pytest.fixture
+def attacker(hostile: Hostile) -> Iterator[Hostile]:
+    """The hostile session; afterwards its agent and the operator are the same containers, and both work."""
+    with hostile.unharmed():
+        yield hostile
 
 
 @pytest.fixture
