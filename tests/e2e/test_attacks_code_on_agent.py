@@ -173,7 +173,7 @@ def flood_descriptors(sock):
     for _ in range(100):
         sock.sendmsg([EXITED], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, FILES)])
 ATTACKS = {
-    "oversized": lambda sock: sock.sendall(b"\\xff" * 9 + bytes(1 << 20)),
+    "oversized": lambda sock: sock.sendall(struct.pack("!IBI", 0xFFFFFFFF, 3, 0) + bytes(128 << 20)),
     "noise": lambda sock: sock.sendall(os.urandom(1 << 20)),
     "reordered": lambda sock: sock.sendall(HELLO + frame(4, 7, b'{"ok": {}}') + frame(2, 9, b"\\0x")),
     "twice": lambda sock: sock.sendall(HELLO + HELLO),
