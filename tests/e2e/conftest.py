@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.support.arena import ISOLATIONS, Arena, open_arena
+from tests.e2e.support.arena import Arena, open_arena
 from tests.e2e.support.chart import NAMESPACE, RELEASE, create_bucket, open_system
+from tests.e2e.support.isolations import ISOLATIONS, Hostile, open_hostile
 from tests.e2e.support.kubectl import Kubectl, poll
 from tests.e2e.support.platform import Platform, open_platform
 from tests.e2e.support.sessions import Sessions
@@ -67,20 +68,33 @@ def sessions(kubectl: Kubectl, operator_is_up: None) -> Iterator[Sessions]:
         sessions.close()
 
 
-<<<<<<< HEAD
 @pytest.fixture(scope="module", params=ISOLATIONS)
 def arena(request: pytest.FixtureRequest, own_node: Platform, system: Kubectl, kubectl: Kubectl) -> Iterator[Arena]:
     """A hostile session on each isolation, and its neighbour: both survive all attacks of a module."""
     poll("the operator's replicas are ready", lambda: replicas_ready(system) >= 2, timeout=90)
     with open_arena(request.param, Sessions(kubectl), system) as arena:
         yield arena
-=======
+
+
 @pytest.fixture(scope="module")
 def tenant(kubectl: Kubectl) -> Iterator[Try]:
     """Run kubectl as a tenant with the role `edit`, beside objects of the operator."""
     with open_tenant(kubectl) as run:
         yield run
->>>>>>> tenants
+
+
+@pytest.fixture(scope="module", params=ISOLATIONS)
+def hostile(request: pytest.FixtureRequest, platform: Platform, kubectl: Kubectl) -> Iterator[Hostile]:
+    """A session of each isolation that runs hostile code, shared by the tests of a module. Its egress is Public."""
+    with open_hostile(platform, kubectl, request.param) as hostile:
+        yield hostile
+
+
+@pytest.fixture
+def attacker(hostile: Hostile) -> Iterator[Hostile]:
+    """The hostile session; afterwards its agent and the operator are the same containers, and both work."""
+    with hostile.unharmed():
+        yield hostile
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sandbox_client import ResourceExhausted
-from tests.e2e.support.arena import ISOLATIONS
+from tests.e2e.support.isolations import SPECS
 from tests.e2e.support.kubectl import poll
 from tests.e2e.support.sessions import build_template
 from tests.e2e.support.small_disk import on_small_disk
@@ -85,7 +85,7 @@ def test_attack_26_two_hundred_thousand_small_files_slow_nobody_down(arena: Aren
 def test_attack_26_a_volume_above_its_size_costs_its_session_the_pod_and_nobody_else_anything(arena: Arena):
     """The kubelet evicts the pod; the session is Ready again in another one, with what was saved."""
     sessions, name = arena.sessions, f"bounded-{arena.isolation}"
-    fields = {**ISOLATIONS[arena.isolation], "volumes": {"workspace": "64Mi"}}
+    fields = {**SPECS[arena.isolation], "volumes": {"workspace": "64Mi"}}
     sessions.kubectl.apply(build_template(name, "", **fields))
     session = sessions.ready(templateRef={"name": name})
     with sessions.connect(session, is_direct=True) as sandbox:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from tests.e2e.support.chart import RELEASE
+from tests.e2e.support.isolations import SPECS
 from tests.e2e.support.sessions import build_template
 from tests.e2e.support.stolen import find_agent
 
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
     from tests.e2e.support.kubectl import Kubectl
     from tests.e2e.support.sessions import Sessions
 
-ISOLATIONS: Final = {"runc": {}, "userns": {"hostUsers": False}, "gvisor": {"runtimeClassName": "gvisor"}}
-"""The template's fields for each isolation."""
 # Addresses of documentation: nothing is reached, but user code gets sockets, with which it can attack its own agent.
 SOCKETS: Final = {"mode": "Allowlist", "allow": [{"cidr": "192.0.2.1/32"}]}
 HEALTH_PORT: Final = 8081
@@ -78,7 +77,7 @@ class Arena:
     """One hostile session, its neighbour and the operator.
 
     Attributes:
-        isolation: A key of ISOLATIONS.
+        isolation: One of ISOLATIONS.
         attacker: The hostile session, through the SDK.
         neighbour: Another session on the same node, under runc.
     """
@@ -186,13 +185,13 @@ def open_arena(isolation: str, sessions: Sessions, system: Kubectl, **template: 
     """Start both sessions; delete them at the end.
 
     Args:
-        isolation: A key of ISOLATIONS.
+        isolation: One of ISOLATIONS.
         sessions: Makes the sessions.
         system: kubectl in the operator's namespace.
         template: Further fields of the hostile session's template.
     """
     name = f"attack-{isolation}"
-    sessions.kubectl.apply(build_template(name, "", egress=SOCKETS, **ISOLATIONS[isolation], **template))
+    sessions.kubectl.apply(build_template(name, "", egress=SOCKETS, **SPECS[isolation], **template))
     attacked, neighbour = sessions.create(templateRef={"name": name}), sessions.create()
     try:
         for each in (attacked, neighbour):

@@ -1,7 +1,8 @@
 """The cluster that the tests run on: an existing one by KUBECONFIG, or our own one-node cluster.
 
 An existing cluster has to have the images (SANDBOX_E2E_REGISTRY, SANDBOX_E2E_TAG) and an S3 bucket
-(SANDBOX_E2E_S3_ENDPOINT, _CIDR, _ACCESS_KEY, _SECRET_KEY). Tests that act on the node itself are skipped there.
+(SANDBOX_E2E_S3_ENDPOINT, _CIDR, _ACCESS_KEY, _SECRET_KEY). Tests that act on the node itself are skipped there. Without
+user namespaces or gVisor the tests of attacks fail, unless SANDBOX_E2E_ISOLATIONS names what there is (isolations.py).
 """
 
 import contextlib

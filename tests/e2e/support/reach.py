@@ -2,26 +2,37 @@
 
 import http.server
 import json
+import socketserver
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from tests.e2e.support.kubectl import Kubectl, Object, poll, run
 
-Places = dict[str, tuple[str, int]]
+Places = dict[str, tuple[str, int] | tuple[str, int, str]]
+"""Host and port of each place by its name; a third part makes it one that answers datagrams."""
 
 CLIENT_LABEL = {"sandboxsessions.dev/client": "true"}
+METADATA_IP = "169.254.169.254"
 PROBE = """
 import json, socket, sys
-def attempt(address):
+from concurrent.futures import ThreadPoolExecutor
+def attempt(place):
+    host, port, *datagram = place
     try:
-        socket.create_connection(tuple(address), 2).close()
+        if not datagram:
+            socket.create_connection((host, port), 2).close()
+            return "connected"
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.settimeout(2)
+            sock.sendto(b"?", (host, port))
+            return "connected" if sock.recv(1) else "nothing"
     except OSError as error:
         return type(error).__name__
-    return "connected"
-print(json.dumps([attempt(address) for address in json.loads(sys.argv[1])]))
+with ThreadPoolExecutor(32) as pool:
+    print(json.dumps(list(pool.map(attempt, json.loads(sys.argv[1])))))
 """
-"""A Python program: tries each address of its argument, prints what became of each."""
+"""A Python program: tries each place of its argument, prints what became of each."""
 
 
 @contextmanager
@@ -47,6 +58,25 @@ def serving(address: str, port: int) -> Iterator[None]:
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+@contextmanager
+def answering(address: str, port: int) -> Iterator[None]:
+    """Answer datagrams there, as a name server would."""
+
+    class Handler(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            data, sock = self.request
+            sock.sendto(data, self.client_address)
+
+    with socketserver.UDPServer((address, port), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 @contextmanager

@@ -11,7 +11,8 @@ import contextlib
 import secrets
 from typing import TYPE_CHECKING, Final
 
-from tests.e2e.support.arena import ISOLATIONS, SOCKETS
+from tests.e2e.support.arena import SOCKETS
+from tests.e2e.support.isolations import SPECS
 from tests.e2e.support.kubectl import poll, run
 from tests.e2e.support.platform import STATE, TOOL
 from tests.e2e.support.sessions import build_template
@@ -31,7 +32,7 @@ _KUBELET: Final = STATE / "run/kubelet/root/pods"
 def on_small_disk(platform: Platform, sessions: Sessions, isolation: str) -> Iterator[tuple[str, Sandbox]]:
     """Start a session on a disk of 32 MiB and 2,500 inodes; its name, and the SDK."""
     tag, name = f"small-{secrets.token_hex(4)}", f"small-{isolation}"
-    template = build_template(name, f"{platform.registry}sandbox-slim:{tag}", egress=SOCKETS, **ISOLATIONS[isolation])
+    template = build_template(name, f"{platform.registry}sandbox-slim:{tag}", egress=SOCKETS, **SPECS[isolation])
     sessions.kubectl.apply(template)
     session = sessions.create(templateRef={"name": name})
     uid = poll("the pod is there", lambda: sessions.pod(session).get("metadata", {}).get("uid"), timeout=30)

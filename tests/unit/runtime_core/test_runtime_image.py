@@ -42,3 +42,19 @@ def test_every_module_of_the_runtime_can_be_imported_from_what_the_image_copies(
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == str(tmp_path / "sandbox_runtime/__init__.py")
+
+
+def test_no_module_of_the_runtime_comes_from_the_folder_that_it_starts_in(tmp_path):
+    """The image starts in the workspace, where user code may leave a module of any name for the next start."""
+    for name in ("argparse", "asyncio", "contextlib", "sandbox_runtime", "typing"):
+        (tmp_path / f"{name}.py").write_text(f"raise SystemExit('took {name} from the workspace')")
+    done = subprocess.run(
+        ["sh", REPOSITORY / "deploy/images/sandbox/sandbox-runtime", "--help"],
+        cwd=tmp_path,
+        env={"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin", "PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "SANDBOX_LINK_DIR" in done.stdout

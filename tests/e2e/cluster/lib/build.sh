@@ -114,29 +114,60 @@ calico_binaries() {
   )
 }
 
-# gVisor runs under runc's shim, because its own lowers an OOM score, which needs CAP_SYS_RESOURCE. The process that
-# `start` leaves running keeps its output open, and the shim would wait for it forever, so that process writes to a file.
+# gVisor runs under runc's shim, because its own lowers an OOM score, which needs CAP_SYS_RESOURCE. Three things differ:
+# - The process that `start` leaves running keeps its output open, and the shim would wait for it forever, so that process
+#   writes to a file.
+# - For every container of a pod, `create` names the one runsc-sandbox as the process. The shim would not notice that one
+#   container has ended, and the pod would stay Terminating. So each gets a process that ends with it, as gVisor's own
+#   shim has.
+# - To kill a container whose runsc-sandbox has ended is an error, which the shim knows in runc's words only.
 # This has consequences for gVisor pods here:
 # - `kubectl logs` stays empty, but exec works. containerd must not be restarted under these pods.
-# - They stay Terminating past their grace period. runc's shim waits for the process whose id it got. For all containers
-#   of a pod that is the one runsc-sandbox, so the shim does not notice when one of them ends.
 # - Port-forwards fail: they are dialled in the pod's namespace on the node, where gVisor's network stack does not listen.
 runsc_wrapper() {
   cat >"$BIN/runsc-oci" <<'WRAPPER'
 #!/bin/sh
+call() { runsc --platform=systrap --host-uds=all "$@"; }
 case " $* " in
 *" start "*)
   output=$(mktemp)
-  runsc --platform=systrap --host-uds=all "$@" >"$output" 2>&1 </dev/null
+  call "$@" >"$output" 2>&1 </dev/null
   code=$?
   cat "$output"
   rm -f "$output"
   exit $code
   ;;
+*" create "*)
+  call "$@" || exit
+  for word; do
+    case $option in --root) root=$word ;; --pid-file) file=$word ;; --bundle) bundle=$word ;; esac
+    option=$word
+  done
+  # The pod's first container ends with its runsc-sandbox.
+  grep -q '"io.kubernetes.cri.container-type":"sandbox"' "$bundle/config.json" && exit
+  setsid runsc-wait "$root" "$word" >/dev/null 2>&1 </dev/null &
+  printf %s $! >"$file"
+  exit
+  ;;
+*" kill "*)
+  error=$(call "$@" 2>&1) && exit
+  code=$?
+  echo "$error" | sed 's/sandbox is not running/container not running/' >&2
+  exit $code
+  ;;
 esac
-exec runsc --platform=systrap --host-uds=all "$@"
+call "$@"
 WRAPPER
-  chmod +x "$BIN/runsc-oci"
+  # runsc-wait ROOT CONTAINER: end with the container, and with its exit status.
+  cat >"$BIN/runsc-wait" <<'WAIT'
+#!/bin/sh
+while runsc --root="$1" state "$2"; do # it cannot be waited for before it is started
+  answer=$(runsc --root="$1" wait "$2") && exit "$(echo "$answer" | sed 's/.*"exitStatus": *\([0-9]*\).*/\1/')"
+  sleep 0.2
+done
+exit 137
+WAIT
+  chmod +x "$BIN/runsc-oci" "$BIN/runsc-wait"
 }
 
 # The container that holds a pod's namespaces. It sleeps until a signal ends it.
