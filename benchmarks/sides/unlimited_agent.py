@@ -5,7 +5,7 @@ from __future__ import annotations
 from unittest import mock
 
 from sandbox_agent import __main__
-from sandbox_agent.server.connection_limits import GRPC_OPTIONS, ConnectionGuard
+from sandbox_proto.connection_limits import GRPC_OPTIONS, ConnectionGuard
 
 LIMITS = {
     "grpc.max_concurrent_streams",
