@@ -66,6 +66,7 @@ class SessionServicer(session_pb2_grpc.SessionServiceServicer):
         self._version = metadata.version("sandbox-operator")
         self._drain: asyncio.Task[None] | None = None
         self._checking: asyncio.Task[workspace_pb2.WorkspaceStatus] | None = None
+        self._checks: set[asyncio.Task[workspace_pb2.WorkspaceStatus]] = set()
 
     async def Bind(self, request: session_pb2.BindRequest, context: Context) -> session_pb2.SessionDescription:
         await self._gate.bind(read_binding(request))
@@ -103,7 +104,7 @@ class SessionServicer(session_pb2_grpc.SessionServiceServicer):
             message = f"the session was not saved within {limit:g} s: try again, or end it without its latest changes"
             raise OperationError("DEADLINE_EXCEEDED", "DRAIN_TIMEOUT", message)
         await draining
-        self._stop_checking()  # it may have begun before the last push
+        self._checking = None  # it may have begun before the last push
         return await self._describe(context)
 
     async def Describe(self, request: session_pb2.DescribeRequest, context: Context) -> session_pb2.SessionDescription:
@@ -130,11 +131,11 @@ class SessionServicer(session_pb2_grpc.SessionServiceServicer):
             _log.exception("the last push failed unexpectedly")
 
     async def close(self) -> None:
-        """Cancel a running drain, and a running status."""
-        self._stop_checking()
-        if self._drain is not None:
-            self._drain.cancel()
-            await asyncio.gather(self._drain, return_exceptions=True)
+        """Cancel a running drain, and running statuses."""
+        tasks = [*self._checks, *([self._drain] if self._drain is not None else [])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _drain_session(self, session: BoundSession, grace: float, *, require_all: bool) -> None:
         gate = self._gate
@@ -232,6 +233,8 @@ class SessionServicer(session_pb2_grpc.SessionServiceServicer):
             limit = min(limit, max(remaining - ANSWER_SECONDS, remaining / 2))
         if self._checking is None or self._checking.done():
             self._checking = asyncio.create_task(workspace.status())
+            self._checks.add(self._checking)
+            self._checking.add_done_callback(self._checks.discard)
         checking = self._checking
         try:
             async with asyncio.timeout(limit):
@@ -239,11 +242,6 @@ class SessionServicer(session_pb2_grpc.SessionServiceServicer):
         except (OperationError, TimeoutError) as error:
             # An unknown state counts as unsaved.
             return workspace_pb2.WorkspaceStatus(last_error=str(error) or "the status took too long", dirty=True)
-
-    def _stop_checking(self) -> None:
-        if self._checking is not None:
-            self._checking.cancel()
-            self._checking = None
 
 
 def _log_drain(task: asyncio.Task[None]) -> None:

@@ -287,7 +287,14 @@ async def write(world):
 
 
 async def watch(world):
-    await everything(world.file.Watch(file_pb2.WatchRequest(path="a")))
+    """Once it has begun, by design it lasts as long as its caller wants."""
+    responses = world.file.Watch(file_pb2.WatchRequest(path="a"))
+    async for _ in responses:
+        break
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(SHORT):
+            await everything(responses)
+    responses.cancel()
 
 
 async def restored(world):

@@ -494,3 +494,29 @@ async def test_fault_18_how_long_nothing_was_done_is_counted_whatever_happens_to
         described = await control.Describe(session_pb2.DescribeRequest())
         assert described.HasField("idle")
         assert 0 <= described.idle.ToTimedelta().total_seconds() < 60
+
+
+async def test_a_status_that_runs_on_is_told_to_the_next_call_and_never_ends_another(
+    control, stored_request, workspace
+):
+    may_end = asyncio.Event()
+    checks = []
+
+    async def wait():
+        checks.append(1)
+        await may_end.wait()
+        return workspace_pb2.WorkspaceStatus(generation=5)
+
+    await control.Bind(stored_request)
+    await control.Describe(session_pb2.DescribeRequest(wait={"seconds": 10}))
+    workspace.status = wait
+    assert (await control.Describe(session_pb2.DescribeRequest(), timeout=1.0)).workspace.dirty
+    waiting = asyncio.ensure_future(control.Describe(session_pb2.DescribeRequest(), timeout=20.0))
+    await asyncio.sleep(0.1)
+    assert len(checks) == 1
+    drained = asyncio.ensure_future(control.Drain(session_pb2.DrainRequest(session_uid="uid-1")))
+    while len(checks) < 2:  # noqa: ASYNC110 - a fake sets no event; after the push it is looked at again
+        await asyncio.sleep(0.01)
+    may_end.set()
+    assert (await waiting).workspace.generation == 5
+    assert (await drained).state == Description.STATE_DRAINED
