@@ -276,6 +276,8 @@ print(json.dumps({"agent's": {str(each): bind(*each) for each in TRIES}, "free":
 """
 
 
-def test_attack_04_no_socket_of_user_code_shares_the_agents_ports(attacker: Hostile):
+def test_attack_04_user_code_shares_no_port_with_its_agent_except_under_gvisor(attacker: Hostile):
+    """Sockets of different users may share a port there. After a crash that gives no token, as the other test shows."""
     found = attacker.run(BIND)
-    assert (set(found["agent's"].values()), found["free"]) == ({"EADDRINUSE"}, "done"), found
+    shared = {"EADDRINUSE", "done"} if attacker.isolation == "gvisor" else {"EADDRINUSE"}
+    assert (set(found["agent's"].values()), found["free"]) == (shared, "done"), found

@@ -32,7 +32,10 @@ def write(path, text, mode=0o644):
     except OSError as error:
         denied[str(path)] = errno.errorcode[error.errno]
 for folder in writable:
-    for module in ("sitecustomize", "usercustomize", "sandbox_agent", "sandbox_link", "json", "asyncio", "grpc"):
+    modules = ["sitecustomize", "usercustomize", "json", "asyncio", "grpc"]
+    if folder != user_site:  # There they would keep Python from starting, which is the attacker's own.
+        modules += ["sandbox_agent", "sandbox_link", "sandbox_runtime"]
+    for module in modules:
         write(folder / f"{module}.py", HOOK)
     write(folder / "planted.pth", HOOK)
     write(folder / "pyvenv.cfg", "home = /tmp")
