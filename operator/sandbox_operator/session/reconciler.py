@@ -226,6 +226,8 @@ class SessionReconciler:
         It was stored under an older CRD, or has a value that the CRD cannot refuse.
         """
         _LOG.warning("the session is invalid: %s", error, extra={"session": "/".join(key[1:])})
+        self._usage.release(key)
+        self._usage.stop_waiting(key)
         spec = {} if error.field.startswith("spec.templateRef") else {"templateRef": raw["spec"].get("templateRef")}
         bare = parse(Session, {"metadata": raw["metadata"], "spec": spec, "status": raw.get("status") or {}})
         observation = replace(await self._observer.observe(key, bare), spec_problem=str(error))

@@ -60,7 +60,7 @@ class NamespaceUsage:
             left = int(max(_NOTHING, limit - self._use(key, field)) / wanted)
             if left < room:
                 is_too_much = wanted > limit
-                use = "are less than this pod needs" if is_too_much else "are in use"
+                use = "are less than one more needs" if is_too_much else "leave no room"
                 room, reason = left, f"namespaceLimits.{name}: the namespace's {text} {unit} {use}"
         return room, reason
 

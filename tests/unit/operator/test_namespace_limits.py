@@ -70,7 +70,7 @@ async def test_the_condition_and_one_event_name_the_limit():
     world.add_session("b")
     await world.settle()
     message = (
-        "namespaceLimits.sessions: the namespace's 1 running sessions are in use; "
+        "namespaceLimits.sessions: the namespace's 1 running sessions leave no room; "
         "the session starts when another one has ended"
     )
     assert world.condition(name="b") == ("False", "NamespaceLimitReached", message)
@@ -160,7 +160,7 @@ async def test_a_session_that_alone_exceeds_a_limit_is_told_so_and_does_not_keep
     world.add_session("small")
     await world.settle()
     assert running(world) == ["small"]
-    assert "4Gi bytes of memory are less than this pod needs" in world.condition(name="large")[2]
+    assert "4Gi bytes of memory are less than one more needs" in world.condition(name="large")[2]
 
 
 async def test_warm_pods_have_a_limit_of_their_own_and_share_cpu_and_memory_with_sessions():
@@ -171,7 +171,7 @@ async def test_warm_pods_have_a_limit_of_their_own_and_share_cpu_and_memory_with
     assert len(world.blank()) == 3
     condition = world.pool()["status"]["conditions"][0]
     assert condition["reason"] == "NamespaceLimitReached"
-    assert condition["message"] == "namespaceLimits.warmPods: the namespace's 3 warm pods are in use"
+    assert condition["message"] == "namespaceLimits.warmPods: the namespace's 3 warm pods leave no room"
     for number in range(6):
         world.add_session(f"s{number}")
         await world.settle()
