@@ -22,7 +22,7 @@ from sandbox_runtime.limits.process_count import count_threads
 from sandbox_runtime.linux.process_tree import kill_tree, list_processes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Mapping
 
     from sandbox_runtime.interpreters.zygote_client import Child
     from sandbox_runtime.settings import Limits
@@ -51,7 +51,7 @@ class OomGuard:
     Args:
         limits: The session's limits.
         children: Running children by pid: the first process of each tree.
-        count_processes: Counts what all processes in sight have, threads included. None: other programs are in sight.
+        count_processes: Counts all processes in sight. None: they include those of other programs.
     """
 
     def __init__(
@@ -119,7 +119,7 @@ class OomGuard:
         limit = self.limit
         self._round += 1
         if self._children and self._round % _COUNT_EVERY == 0:
-            self._check_processes()
+            self._check_processes(limit)
         if limit and self._children:
             if self._round % _SCAN_EVERY == 0 or self._is_slow:
                 self._scan()
@@ -129,13 +129,17 @@ class OomGuard:
                 self._check_session(limit)
         self._schedule(_BUSY_INTERVAL if self._is_busy() else _IDLE_INTERVAL)
 
-    def _check_processes(self) -> None:
-        if self._count_processes is None or self._count_processes() <= self._limits.processes + _PROCESSES_MARGIN:
+    def _check_processes(self, limit: int) -> None:
+        if self._count_processes is None:
             return
-        self._scan()
-        self._end_largest(
-            {leader: count_threads(members) for leader, members in self._members.items()}, over_memory=False
-        )
+        processes = self._count_processes()
+        # A thread bomb is one process, which is the first of its tree. Under gVisor, reading them all takes too long.
+        threads = count_threads(self._children) - len(self._children)
+        over_memory = bool(limit) and not self._cgroup.limit and processes > limit // _HIDDEN_BYTES
+        if over_memory or processes + threads > self._limits.processes + _PROCESSES_MARGIN:
+            self._scan()
+            sizes = {leader: len(members) + count_threads([leader]) for leader, members in self._members.items()}
+            self._end_largest(sizes, over_memory=over_memory)
 
     def _check_session(self, limit: int) -> None:
         if self._estimate() < limit * _MEASURE_ABOVE:
@@ -167,7 +171,7 @@ class OomGuard:
             if pid not in self._baselines:
                 self._baselines[pid] = min(size, private_pages(self._zygote()))
             total += max(0, size - self._baselines[pid])
-        return total + self._hidden_bytes(seen)
+        return total
 
     def _scan(self) -> None:
         trees = {pid: child.tree for pid, child in self._children.items()}
@@ -176,14 +180,7 @@ class OomGuard:
         self._baselines = {pid: size for pid, size in self._baselines.items() if pid in known}
 
     def _measure(self) -> dict[int, int]:
-        return {
-            leader: sum(map(proportional_bytes, members)) + self._hidden_bytes(members)
-            for leader, members in self._members.items()
-        }
-
-    def _hidden_bytes(self, pids: Collection[int]) -> int:
-        is_hidden = self._count_processes is not None and not self._cgroup.limit
-        return _HIDDEN_BYTES * len(pids) if is_hidden else 0
+        return {leader: sum(map(proportional_bytes, members)) for leader, members in self._members.items()}
 
     def _end_largest(self, used: Mapping[int, int], *, over_memory: bool = True) -> None:
         candidates = {pid: self._children[pid] for pid in used if pid in self._children}

@@ -13,8 +13,8 @@ _THREADS_FIELD: Final = 17
 
 
 def count_all() -> int:
-    """Return the number of processes and their further threads that this process can see."""
-    return count_threads(int(name) for name in os.listdir("/proc") if name.isdigit())  # noqa: PTH208 - only names
+    """Return the number of processes that this process can see. Reads names only: under gVisor a file takes 2 ms."""
+    return sum(map(str.isdigit, os.listdir("/proc")))  # noqa: PTH208 - only names
 
 
 def count_threads(pids: Iterable[int]) -> int:

@@ -79,7 +79,9 @@ def test_attack_24_a_fork_bomb_leaves_its_neighbours_and_its_own_files_alone(are
         done = running.result()
     assert "returncode=0" in forked.stdout, forked
     assert commanded.stdout.strip() == "20", commanded
-    assert done.status is (Status.OOM_KILLED if arena.isolation == "gvisor" else Status.TIMED_OUT), done
+    # Under gVisor, the bomb's speed decides which of the two limits it meets first.
+    ends = {Status.TIMED_OUT, Status.OOM_KILLED} if arena.isolation == "gvisor" else {Status.TIMED_OUT}
+    assert done.status in ends, done
     # Its processes are gone with it: there is room again.
     assert alive(bomb, "fork_bomb") == []
     assert bomb.run("echo recovered; rm -f full").stdout == "recovered\n"
@@ -103,8 +105,9 @@ def test_attack_25_a_memory_bomb_is_reported_and_the_agent_lives(arena: Arena):
 
 def test_attack_27_ten_gigabytes_of_output_are_cut_flagged_and_bounded_in_memory(arena: Arena):
     """What is kept is the output limit, what is dropped is counted, and the agent stays small."""
-    size = (10 if arena.has_process_of_agent else 2) << 30
-    with arena.unharmed(f"{size >> 30} GiB of output"):
+    # Pipes of gVisor are many times slower.
+    size = 10 << 30 if arena.isolation != "gvisor" else 300 << 20
+    with arena.unharmed(f"{size >> 20} MiB of output"):
         done = arena.attacker.run(f"head -c {size} /dev/zero", timeout=120)
     assert done.status is Status.OK, done.status
     assert done.dropped_bytes > 0

@@ -166,7 +166,7 @@ async def test_where_the_kernel_counts_no_processes_the_largest_tree_above_the_l
 async def test_where_no_cgroup_shows_it_a_process_counts_for_what_the_kernel_needs(
     tmp_path, crowd_and_single, container, is_ended
 ):
-    """Five idle processes have hardly any memory of their own, and are above a limit of 12 MiB."""
+    """Five idle processes have hardly any memory of their own, and are above a limit of 12 MiB nevertheless."""
     crowd, single = crowd_and_single.values()
     if container:
         (tmp_path / "memory.max").write_text(str(container))
@@ -188,6 +188,6 @@ def test_threads_are_counted_as_the_kernel_counts_them():
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
         process.stdout.readline()
         assert count_threads([process.pid]) == 5
-        assert count_all() > 5
+        assert count_all() > 1
         process.kill()
     assert count_threads([process.pid]) == 0
