@@ -7,6 +7,9 @@
 const { inspect } = require('node:util');
 const { isNativeError } = require('node:util/types');
 const { local } = require('./bytes.cjs');
+const { Error: UsersError } = require('./globals.cjs');
+
+const { isPrototypeOf } = Object.prototype;
 
 const MAX_STACK = 60 << 10; // with a note on the rest, what the agent passes on
 const MAX_CAUSES = 5;
@@ -25,7 +28,9 @@ function describeError(thrown) {
 }
 
 function isError(thrown) {
-  return isNativeError(thrown) || (typeof thrown?.stack === 'string' && typeof thrown?.message === 'string');
+  if (isNativeError(thrown)) return true;
+  if (typeof read(thrown, 'message') !== 'string') return false;
+  return typeof read(thrown, 'stack') === 'string' || Reflect.apply(isPrototypeOf, UsersError.prototype, [thrown]);
 }
 
 function nameOf(thrown) {
@@ -44,10 +49,11 @@ function beginning(text) {
 /** Returns an error's stack, or its message if the user's formatter of stacks throws. */
 function ownStack(error) {
   try {
-    return String(error.stack);
+    if (typeof error.stack === 'string') return error.stack;
   } catch {
-    return `${String(error.name)}: ${String(error.message)}`;
+    // The name and the message remain.
   }
+  return `${String(error.name)}: ${String(error.message)}`;
 }
 
 /** Returns a property, or undefined if reading it throws. */

@@ -26,7 +26,7 @@ const CAPACITY = 4 << 20; // a power of two, to divide 2^32
 const RECORD_HEADER = 5;
 const MAX_PART = 256 << 10;
 const LATE_LIMIT = 1 << 20; // output kept between cells
-const SYNCHRONIZE_MILLISECONDS = 200; // for the supervisor to read what was written
+const SYNCHRONIZE_MILLISECONDS = 1000; // for the supervisor to read what was written
 const FULL_POLL_MILLISECONDS = 50; // short enough to let an interrupt through
 
 function createRing() {

@@ -68,8 +68,9 @@ class Namespace:
         # Python shows a warning once for each line, and every cell has a first line.
         self.module.__dict__.pop("__warningregistry__", None)
         filename = f"{CELL}{number}>"
-        # linecache.checkcache never drops an entry without a time stamp.
-        linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
+        # linecache.checkcache never drops an entry without a time stamp. `inspect` shows each line with its end.
+        lines = (source if source.endswith("\n") else f"{source}\n").splitlines(keepends=True)
+        linecache.cache[filename] = (len(source), None, lines, filename)
         try:
             return self._run_source(source, filename)
         except NameError as error:

@@ -40,6 +40,7 @@ class History:
         self._namespace = namespace
         self._last_input = ""
         self._values: tuple[Any, Any, Any] = ("", "", "")
+        self._shown = self._values
         self.restore()
 
     def names(self) -> dict[str, Any]:
@@ -48,18 +49,18 @@ class History:
 
     def restore(self) -> None:
         """Put the names into the namespace, which may have been emptied."""
-        self._values = ("", "", "")
+        self._values = self._shown = ("", "", "")
         self._namespace.update(self.names(), _="", __="", ___="", _i="", _ii="", _iii="")
 
     @contextlib.contextmanager
     def kept(self) -> Iterator[None]:
         """Keep the names as they are, while IPython's shell is built and sets its own."""
-        values = self._values
+        values = self._values, self._shown
         names: dict[str, Any] = {name: self._namespace[name] for name in _SET_BY_IPYTHON if name in self._namespace}
         try:
             yield
         finally:
-            self._values = values
+            self._values, self._shown = values
             self._namespace.update(names)
 
     def begin(self, number: int, source: str) -> None:
@@ -88,10 +89,15 @@ class History:
         if value is self.outputs:
             return
         namespace = self._namespace
-        first, second, third = self._values
-        # A name that user code has set stays.
-        if namespace.get("_") is first and namespace.get("__") is second and namespace.get("___") is third:
-            self._values = namespace["_"], namespace["__"], namespace["___"] = value, first, second
+        self._values = value, *self._values[:2]
+        first, second, third = self._shown
+        # A name that user code has set stays. One that it has deleted comes again.
+        if (
+            namespace.get("_", first) is first
+            and namespace.get("__", second) is second
+            and namespace.get("___", third) is third
+        ):
+            self._shown = namespace["_"], namespace["__"], namespace["___"] = self._values
         if self.number and _size(value) <= MAX_VALUE_BYTES:
             if len(self.outputs) >= MAX_VALUES:
                 self._forget(MAX_VALUES // 5)

@@ -103,7 +103,7 @@ class Interpreter:
         self._signals.install()
         install_stdin()
         self._streams.install(self._signals.retry)
-        self._shell.attach(self._displays.publish, self._displays.show_hooked)
+        self._shell.attach(self._displays.publish, self._displays.show_hooked, self._displays.show_figures)
         self._displays.install()
         setattr(builtins, SHOW, self._displays.show_statement)
         after_import("inspect", find_sources_of_classes)

@@ -20,7 +20,7 @@ from sandbox_runtime.python.shell_lines import has_special_syntax, rewrite_shell
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sandbox_runtime.python.ipython_shell import ZmqSandboxShell
+    from sandbox_runtime.python.ipython_shell import ZMQInteractiveShell
 
 
 class Shell:
@@ -36,28 +36,32 @@ class Shell:
         # A real module, so that pickle, dataclasses and typing find what a cell defined.
         self.module = types.ModuleType("__main__")
         self.module.__dict__.update(__builtins__=builtins, __name__="__main__", __doc__=None)
-        self.ipython: ZmqSandboxShell | None = None
+        self.ipython: ZMQInteractiveShell | None = None
         self.history = History(self.module.__dict__)
         self._is_building = False
-        self._publish: Callable[..., None] | None = None
+        self._targets: tuple[Callable[..., None], Callable[[Any], None], Callable[[], None]] | None = None
         self._show: Callable[[Any], None] = sys.__displayhook__
 
-    def attach(self, publish: Callable[..., None], show: Callable[[Any], None]) -> None:
+    def attach(
+        self, publish: Callable[..., None], show: Callable[[Any], None], show_figures: Callable[[], None]
+    ) -> None:
         """Make the module this process's `__main__`.
 
         Args:
             publish: Takes what IPython displays.
             show: Shows a value, as `sys.displayhook` does.
+            show_figures: Shows the open figures.
         """
-        self._publish, self._show = publish, show
+        self._targets = (publish, show, show_figures)
+        self._show = show
         sys.modules["__main__"] = self.module
         if self.ipython is None:
             builtins.get_ipython = self.build  # type: ignore[attr-defined]
             after_import("IPython", lambda _module: self.build())
         else:
-            self.ipython.connect(publish, show)
+            self.ipython.connect(*self._targets)
 
-    def build(self) -> ZmqSandboxShell | None:
+    def build(self) -> ZMQInteractiveShell | None:
         """Build IPython's shell. Returns None if the image lacks IPython, or during the build."""
         if self.ipython is not None or self._is_building:
             return self.ipython
@@ -70,8 +74,8 @@ class Shell:
             self.ipython = build_shell(self.module, self.history)
         finally:
             self._is_building = False
-        if self._publish is not None:
-            self.ipython.connect(self._publish, self._show)
+        if self._targets is not None:
+            self.ipython.connect(*self._targets)
         return self.ipython
 
     def prebuild(self) -> None:
@@ -137,6 +141,13 @@ class Shell:
         """Call the handlers for the end of a cell, and the user's handler of its exception."""
         if self.ipython is not None:
             self.ipython.end_cell(value, error)
+
+    def capture(self, data: dict[str, Any]) -> bool:
+        """Pass a bundle to code that captures displays, such as `%%capture`. Returns False if there is none."""
+        if self.ipython is None or self.ipython.display_pub is self.ipython.publisher:
+            return False
+        self.ipython.display_pub.publish(data)
+        return True
 
     def format(self, value: Any) -> dict[str, Any] | None:
         """Format a value with IPython, as a dict of MIME type to content. Returns None if the image lacks IPython.

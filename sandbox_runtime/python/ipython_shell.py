@@ -76,8 +76,8 @@ class _Formatter(DisplayFormatter):
         return data, metadata
 
 
-class ZmqSandboxShell(InteractiveShell):
-    """The shell of one context. By "Zmq" in its name, pandas and others know that they are not in a terminal.
+class ZMQInteractiveShell(InteractiveShell):
+    """The shell of one context. Its name is that of a Jupyter kernel, by which packages know that this is a notebook.
 
     Attributes:
         history: The inputs and values of cells. Set before the shell is built.
@@ -152,9 +152,29 @@ class ZmqSandboxShell(InteractiveShell):
     system_piped = system
     system_raw = system
 
-    def connect(self, publish: Callable[..., None], show: Callable[[Any], None]) -> None:
+    def run_line_magic(self, magic_name: str, line: str, _stack_depth: int = 1) -> Any:
+        """Run a line magic. `%config InlineBackend` works without `%matplotlib inline`."""
+        if magic_name == "config" and line.lstrip().startswith("InlineBackend"):
+            from matplotlib_inline.config import InlineBackend  # noqa: PLC0415 - imports matplotlib
+
+            backend: Any = InlineBackend.instance(parent=self)
+            backend.shell = self
+            if backend not in self.configurables:
+                self.configurables.append(backend)
+        return super().run_line_magic(magic_name, line, _stack_depth + 1)
+
+    def run_cell(self, *arguments: Any, **options: Any) -> ExecutionResult:
+        """Run a cell inside a cell, as `%%capture` does, and show its figures."""
+        result: ExecutionResult = super().run_cell(*arguments, **options)
+        self._show_figures()
+        return result
+
+    def connect(
+        self, publish: Callable[..., None], show: Callable[[Any], None], show_figures: Callable[[], None]
+    ) -> None:
         """Connect the shell to this process, which will run cells."""
         self.publisher.target = publish
+        self._show_figures = show_figures
         hook: Any = self.displayhook
         hook.target = show
         # Cells that run inside a cell, as in `%%capture`, keep the hook that they find.
@@ -247,14 +267,14 @@ class ZmqSandboxShell(InteractiveShell):
         return [line for block in lines for line in str(block).splitlines()]
 
 
-def build_shell(module: ModuleType, history: History) -> ZmqSandboxShell:
+def build_shell(module: ModuleType, history: History) -> ZMQInteractiveShell:
     """Build the shell of this process over the variables in `module`. Starts no thread, so the process may fork."""
-    ZmqSandboxShell.history = history
+    ZMQInteractiveShell.history = history
     config = Config()
     config.HistoryManager.enabled = False
     hook = sys.excepthook
     with history.kept():
-        shell: ZmqSandboxShell = ZmqSandboxShell.instance(
+        shell: ZMQInteractiveShell = ZMQInteractiveShell.instance(
             config=config,
             user_module=module,
             user_ns=module.__dict__,

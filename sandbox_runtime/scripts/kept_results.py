@@ -82,10 +82,17 @@ class KeptResults:
                     break
             else:
                 if "text/html" in bundle:
-                    self._keep(bundle["text/html"], "html")
+                    self._show_page(bundle["text/html"])
                     return
         if text:
             print(text)  # noqa: T201 - the file's output
+
+    def _show_page(self, page: bytes) -> None:
+        from sandbox_runtime.scripts.page_text import page_text  # noqa: PLC0415 - few files show pages
+
+        text = page_text(page.decode(errors="replace"))
+        print(text or f"[text/html, {len(page)} bytes]")  # noqa: T201 - the file's output
+        self._keep(page, "html")
 
     def _keep(self, content: bytes, suffix: str) -> None:
         self._count += 1

@@ -87,8 +87,9 @@ PROGRAMS = [
     (
         "forked child that answers",
         (
-            "r, w = os.pipe()\nif not os.fork():\n    os.close(w)\n    while os.read(r, 1): print(2)\n    os._exit(0)\n"
-            "for _ in range(20): print(1); os.write(w, b'x'); time.sleep(0.02)\nos.close(w); os.wait(); print(3)"
+            "r, w = os.pipe(); back, answer = os.pipe()\nif not os.fork():\n    os.close(w)\n"
+            "    while os.read(r, 1): print(2); os.write(answer, b'x')\n    os._exit(0)\n"
+            "for _ in range(20): print(1); os.write(w, b'x'); os.read(back, 1)\nos.close(w); os.wait(); print(3)"
         ),
         "12" * 20 + "3",
         "",

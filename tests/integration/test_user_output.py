@@ -113,3 +113,11 @@ def test_code_that_sets_its_own_stdin_reads_from_it(run):
     assert run("import io, sys\nsys.stdin = io.StringIO('5\\n6\\n')\nint(input()) + int(input())").text == "11"
     assert run("import sys\nsys.stdin = sys.__stdin__\nsys.stdin.buffer.read(), sys.stdin.read()").text == "(b'', '')"
     assert run("input('name? ')").error.name == "StdinNotAvailable"
+
+
+def test_a_password_that_is_asked_for_is_an_error_that_says_what_to_do(run):
+    error = run("import getpass; getpass.getpass('key: ')").error
+    assert (error.name, error.value[:59]) == (
+        "StdinNotAvailable",
+        "getpass() is not available: a sandbox has no keyboard (the ",
+    )

@@ -39,6 +39,12 @@ class DisplayHandle:
         self._displays.display(value, display_id=self.display_id, update=True)
 
 
+def _readable(bundle: Bundle) -> dict[str, Any]:
+    """Return a figure's picture and text in the form that IPython's displays have."""
+    pictures: dict[str, Any] = {mime: content for mime, content in bundle.items() if mime.startswith("image/")}
+    return pictures | {"text/plain": bundle.get("text/plain", b"").decode()}
+
+
 class Displays:
     """A sender of one interpreter's results, in order with its output."""
 
@@ -104,7 +110,9 @@ class Displays:
             return
         try:
             for number in pyplot.get_fignums():
-                self.send(self.bundle(pyplot.figure(number)))
+                bundle = self.bundle(pyplot.figure(number))
+                if not self._shell.capture(_readable(bundle)):
+                    self.send(bundle)
         finally:
             pyplot.close("all")
 

@@ -30,7 +30,7 @@ _MAX_FRAME: Final = 256 << 10
 """Bytes of output in one frame. About the size of a socket's buffer, so that a whole frame arrives quickly."""
 _SIOCOUTQ: Final = 0x5411
 _NONE_UNREAD: Final = struct.pack("i", 0)
-_SYNCHRONIZE_SECONDS: Final = 0.2
+_SYNCHRONIZE_SECONDS: Final = 1.0
 _POLL_SECONDS: Final = 0.00005
 
 
@@ -151,7 +151,7 @@ class FrameSender:
         self._transmit((encode_json(FrameType.EVENT, 0, value),))
 
     def synchronize(self) -> None:
-        """Send everything, and wait until the supervisor has read it, at most 0.2 s.
+        """Send everything, and wait until the supervisor has read it, at most 1 s.
 
         Output that another process writes to a pipe afterwards comes later.
         """

@@ -37,7 +37,7 @@ _C_WRITERS: Final = frozenset(
 )
 _FIONREAD: Final = 0x541B
 _NONE_UNREAD: Final = struct.pack("i", 0)
-_READ_SECONDS: Final = 0.2
+_READ_SECONDS: Final = 1.0
 _POLL_SECONDS: Final = 0.00005
 _BUFFER_LINES: Final = 1
 """_IOLBF of stdio.h."""
@@ -92,7 +92,7 @@ class SharedDescriptors:
         return done
 
     def _wait_until_read(self, number: int) -> None:
-        """Wait until the supervisor has read all that is in a pipe, at most 0.2 s."""
+        """Wait until the supervisor has read all that is in a pipe, at most 1 s."""
         deadline = monotonic() + _READ_SECONDS
         with contextlib.suppress(OSError):
             while ioctl(self._own.get(number, number), _FIONREAD, _NONE_UNREAD) != _NONE_UNREAD:

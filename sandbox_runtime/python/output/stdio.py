@@ -327,7 +327,7 @@ def _is_usable(stream: io.TextIOWrapper) -> bool:
 
 def _text(buffer: Any, *, write_through: bool = False) -> io.TextIOWrapper:
     return io.TextIOWrapper(
-        buffer, encoding="utf-8", errors="backslashreplace", newline="\n", write_through=write_through
+        buffer, encoding="UTF-8", errors="backslashreplace", newline="\n", write_through=write_through
     )
 
 

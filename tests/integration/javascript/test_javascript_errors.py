@@ -116,3 +116,8 @@ def test_process_exit_ends_the_cell_and_not_the_process(shared, code: str, statu
     error = {"type": "error", "name": "ProcessExit", "value": value, "traceback": []} if value else {}
     assert (outcome.status, outcome.error) == (status, error)
     assert shared.value("survivor") == "here"
+
+
+def test_an_object_that_inherits_from_error_is_described_as_one(shared):
+    error = shared.run("throw Object.create(Error.prototype)").error
+    assert (error["name"], error["value"], error["traceback"]) == ("Error", "", ["Error: "])

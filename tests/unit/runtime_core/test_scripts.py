@@ -43,12 +43,30 @@ def test_displays_are_printed_or_kept_in_order_and_deleted_when_they_are_read(sc
         "display(Picture(), 'text', Math()); display({'image/png': 'cG5n'}, raw=True); display(Page())\n"
     )
     done = script("a1", "file.py", code=code)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "'text'\n$x$\n", "")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "'text'\n$x$\npage\n", "")
     lines = [json.loads(line) for line in script("--results", "a1").stdout.splitlines()]
     kept = [(line["suffix"], base64.b64decode(line["data"])) for line in lines]
     assert kept == [("svg", b"<svg/>"), ("png", b"png"), ("html", b"<b>page</b>")]
     assert script("--results", "a1").stdout == ""
     assert [path.name for path in tmp_path.iterdir()] == ["file.py"]
+
+
+@pytest.mark.parametrize(
+    ("page", "text"),
+    [
+        ("<h1>A &amp; B</h1><p>one<br>two</p><script>no()</script><style>p {}</style>", "A & B\none\ntwo"),
+        ("<table>\n<tr><th>a</th><th>b</th></tr>\n<tr><td>1</td><td>2</td></tr></table>", "a  b\n1  2"),
+        ("<iframe src='x'></iframe>", "[text/html, 25 bytes]"),
+        ("a < b <b>c", "a < b c"),
+    ],
+)
+def test_a_page_is_printed_as_its_text_and_kept(script, page, text):
+    code = (
+        f"class Page:\n    def _repr_html_(self): return {page!r}\n    def __repr__(self): return '<Page>'\n"
+        "print(1); display(Page()); print(2)"
+    )
+    assert script("b1", "file.py", code=code).stdout == f"1\n{text}\n2\n"
+    assert script("--discard", "b1").stdout == '{"suffix": "html"}\n'
 
 
 def test_names_alone_are_printed_if_the_contents_are_not_wanted(script):
