@@ -158,7 +158,7 @@ def test_pictures_and_displays_of_a_file_are_kept(folder):
         "display(Markdown('# title')); show({'a': 1}); show(HTML('<b>page</b>'))\n"
     )
     code, out, err = sandbox("chart.py")
-    assert (code, out) == (0, "# title\n{'a': 1}\n")
+    assert (code, out) == (0, "# title\n{'a': 1}\npage\n")
     assert err == "1 picture and 1 page were not saved: --save-figures FOLDER saves them\n"
     code, out, err = sandbox("--save-figures", "out", "chart.py")
     assert sorted(path.name for path in (folder / "out").iterdir()) == ["figure-1.html", "figure-2.png"]
