@@ -153,7 +153,8 @@ def open_sides(folder):
     manager = KernelManager()
     manager.kernel_spec.argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
     environment = {**os.environ, **FIXED, "HOME": str(places["notebook"] / "home")}
-    for variable in ("MPLBACKEND", "PYTEST_CURRENT_TEST"):  # with the second, a kernel does not show what children write
+    # With the second, a kernel does not show what children write.
+    for variable in ("MPLBACKEND", "PYTEST_CURRENT_TEST"):
         environment.pop(variable, None)
     manager.start_kernel(
         cwd=str(places["notebook"]), env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
