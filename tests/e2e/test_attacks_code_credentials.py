@@ -81,10 +81,12 @@ def test_attack_17_no_credential_is_to_be_found_inside_a_sandbox(attacker: Hosti
     sleeper.kill()
     assert {name: found["hits"][name] for name in words.canaries} == {name: [] for name in words.canaries}
     assert "/workspace/planted.txt" in found["hits"]["in a file"]
-    assert any(place.endswith("/mem") for place in found["hits"]["in memory"]), found
+    # Under gVisor the memory of a process cannot be read, not even by its own user.
+    is_readable = attacker.isolation != "gvisor"
+    assert any(place.endswith("/mem") for place in found["hits"]["in memory"]) == is_readable, found
     assert any(place.endswith("/environ") for place in found["hits"]["in an environment"]), found
     assert found["read"]["files"] > 1000, found["read"]
-    assert found["read"]["memories"] >= 3, found["read"]
+    assert (found["read"]["memories"] >= 3) == is_readable, found["read"]
     # Of the agent's processes there is nothing to be seen, and of nobody else's.
     assert {process["uid"] for process in processes} == {own}
     assert not [process for process in processes if "serve" in process["command"].split()]

@@ -37,7 +37,7 @@ def test_attack_of_deaf_processes_no_end_of_a_session_waits_for_them(
 ):
     mark = f"deaf-{secrets.token_hex(8)}"
     with open_hostile(platform, kubectl, isolation) as attacker:
-        sandbox, sessions, name = attacker.sandbox, attacker.sessions, attacker.name
+        sandbox, sessions, name, pod = attacker.sandbox, attacker.sessions, attacker.name, attacker.pod
         sandbox.files.write("stubborn.py", STUBBORN)
         command = ["python3", "stubborn.py", mark]
         assert sandbox.run_code(f"import subprocess\nkept = subprocess.Popen({command})").ok
@@ -45,13 +45,13 @@ def test_attack_of_deaf_processes_no_end_of_a_session_waits_for_them(
         poll("all ten run", lambda: int(sandbox.run(f"pgrep -fc '[s]tubborn.py {mark}'").stdout) >= 10, timeout=30)
         containers = [
             each["containerID"].removeprefix("containerd://")
-            for each in sessions.pod(name)["status"]["containerStatuses"]
+            for each in kubectl.get("pod", pod)["status"]["containerStatuses"]
         ]
         if verb == "delete":
             kubectl.delete(SESSION, name)
         else:
             sessions.suspend(name)
-        poll("the pod is gone", lambda: not kubectl.get("pod", attacker.pod), timeout=60)
+        poll("the pod is gone", lambda: not kubectl.get("pod", pod), timeout=60)
         if platform.is_own:
             poll("none of their processes is left", lambda: not processes(mark, *containers), timeout=10)
 

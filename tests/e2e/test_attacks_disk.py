@@ -46,7 +46,7 @@ def test_attack_26_a_full_disk_and_full_inodes_are_the_sessions_own(arena: Arena
                 assert sandbox.files.write("room.txt", "x" * 100_000).size == 100_000
         assert sandbox.run_code("kept + 1").text == "42"
         assert sandbox.workspace.push().failed == ()
-        assert sandbox.workspace.read("saved.txt") == b"saved before"
+        assert sandbox.workspace.read("code-interpreter/saved.txt") == b"saved before"
         assert agent_of(arena, name) == agent
 
 

@@ -107,7 +107,8 @@ def test_attack_32_ten_thousand_streams_are_capped(arena: Arena, wire: Wire):
         served, ends = asyncio.run(count_streams(wire))
     print(f"\n{served} streams of {STREAMS} were served; the others: {ends}")  # noqa: T201 - a measurement, for people
     assert 0 < served <= 1024
-    assert ("RESOURCE_EXHAUSTED", "TOO_MANY_CALLS") in ends
+    # The agent's cap on calls, or the kernel's on watches, whichever is met first.
+    assert {("RESOURCE_EXHAUSTED", "TOO_MANY_CALLS"), ("RESOURCE_EXHAUSTED", "TOO_MANY_FILES")} & ends
 
 
 def test_attack_32_readers_that_do_not_read_are_bounded(arena: Arena, wire: Wire):
