@@ -68,6 +68,13 @@ def agent_of(arena: Arena, name: str) -> tuple[str, int]:
     return next((each["containerID"], each["restartCount"]) for each in statuses if each["name"] == "agent")
 
 
+# One after the other on three isolations takes minutes.
+@pytest.mark.parametrize(
+    "arena",
+    ["runc", *(pytest.param(other, marks=pytest.mark.long_attack) for other in ("userns", "gvisor"))],
+    indirect=True,
+    scope="module",
+)
 def test_attack_26_two_hundred_thousand_small_files_slow_nobody_down(arena: Arena):
     """They are made, listed, searched and removed; the agent's memory stays bounded."""
     # gVisor needs minutes for the whole number.
