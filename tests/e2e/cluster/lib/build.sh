@@ -161,8 +161,10 @@ WRAPPER
   # runsc-wait ROOT CONTAINER: end with the container, and with its exit status.
   cat >"$BIN/runsc-wait" <<'WAIT'
 #!/bin/sh
-while runsc --root="$1" state "$2"; do # it cannot be waited for before it is started
+while state=$(runsc --root="$1" state "$2"); do # it cannot be waited for before it is started
   answer=$(runsc --root="$1" wait "$2") && exit "$(echo "$answer" | sed 's/.*"exitStatus": *\([0-9]*\).*/\1/')"
+  # The kernel ended gVisor itself, for lack of memory.
+  case $state in *'"stopped"'*) break ;; esac
   sleep 0.2
 done
 exit 137
