@@ -91,6 +91,7 @@ class Controller:
             self._reaping.cancel()
         await asyncio.gather(self._sessions.stop(grace), self._pools.stop(grace))
         await asyncio.gather(self._reconcilers.drains.stop(), self._reconcilers.renewals.stop())
+        self._reconcilers.sessions.reset()
 
     async def _reap_orphans(self) -> None:
         while True:

@@ -6,11 +6,12 @@ import contextlib
 import logging
 import random
 from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from sandbox_operator.api.models import Session, parse
 from sandbox_operator.api.values import parse_time
-from sandbox_operator.errors import Blocked, NotFoundError, SpecError
+from sandbox_operator.errors import Blocked, InvalidError, NotFoundError, SpecError
 from sandbox_operator.kube.resources import PODS, SESSIONS
 from sandbox_operator.session import model
 from sandbox_operator.session.observe import find_session
@@ -67,6 +68,7 @@ class SessionReconciler:
     def reset(self) -> None:
         """Forget which sessions were reconciled, because a replica that becomes the leader may have stale knowledge."""
         self._seen.clear()
+        self._usage.reset()
 
     async def reconcile(self, key: Key) -> None:
         """Reconcile one session. If it was deleted, forget it."""
@@ -160,7 +162,8 @@ class SessionReconciler:
             self._usage.reserve(key, observation.need)
             return
         self._usage.release(key)
-        if observation.limit_exceeded and plan.status.get("phase") == "Pending":
+        reasons = {each.get("reason") for each in plan.status.get("conditions") or []}
+        if observation.limit_exceeded and "NamespaceLimitReached" in reasons:
             self._usage.wait(key)
         else:
             self._usage.stop_waiting(key)
@@ -233,4 +236,10 @@ class SessionReconciler:
         observation = replace(await self._observer.observe(key, bare), spec_problem=str(error))
         plan = plan_invalid(observation, self._clock(), self._timing)
         await self._applier.apply(key, observation, plan.actions)
-        await self._finish(key, observation, plan)
+        try:
+            await self._finish(key, observation, plan)
+        except InvalidError as refused:
+            # Before Kubernetes 1.33 not even the status of such an object can be written.
+            _LOG.warning("its status cannot be written: %s", refused, extra={"session": "/".join(key[1:])})
+            moment = plan.requeue_at or self._clock() + timedelta(seconds=_MAX_FIRST_DELAY)
+            self._requeue(key, max(0.0, (moment - self._clock()).total_seconds()))

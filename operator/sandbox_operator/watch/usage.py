@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sandbox_operator.api import naming
 from sandbox_operator.api.quantities import parse_quantity
+from sandbox_operator.kube.resources import SESSIONS
 from sandbox_operator.settings import NamespaceLimits
 from sandbox_operator.watch.store import name_of
 
@@ -74,8 +75,14 @@ class NamespaceUsage:
         self._reserved[key] = need
 
     def release(self, key: Key) -> None:
-        """Forget a reservation, because the pod exists, or was refused."""
-        self._reserved.pop(key, None)
+        """Forget a reservation, because the pod exists, or was refused. Then its room is another one's."""
+        if self._reserved.pop(key, None) is not None:
+            self._wake(key[1])
+
+    def reset(self) -> None:
+        """Forget reservations and the sessions that wait: this replica has stopped working, and others go on."""
+        self._reserved.clear()
+        self._waiting.clear()
 
     def wait(self, key: Key) -> None:
         """Enqueue a key when there may be room for it. Those that have waited longest come first."""
@@ -101,10 +108,17 @@ class NamespaceUsage:
             namespace = name_of(old)[0]
             if not any(self._used[namespace].values()):
                 del self._used[namespace]
-            if key := next(iter(self._waiting.get(namespace, ())), None):
-                # To the end of the line: if it needs more than there is, the next pod is another one's turn.
-                self._waiting[namespace][key] = self._waiting[namespace].pop(key)
-                self._enqueue(key)
+            self._wake(namespace)
+        elif new is not None and not new["metadata"].get("deletionTimestamp"):
+            # From now on it is counted itself. What a pool has reserved may be for more pods than this one.
+            for reference in new["metadata"].get("ownerReferences") or []:
+                self._reserved.pop((SESSIONS.plural, name_of(new)[0], reference["name"]), None)
+
+    def _wake(self, namespace: str) -> None:
+        if key := next(iter(self._waiting.get(namespace, ())), None):
+            # To the end of the line: if it needs more than there is, the next pod is another one's turn.
+            self._waiting[namespace][key] = self._waiting[namespace].pop(key)
+            self._enqueue(key)
 
 
 _KINDS: Final = (

@@ -6,6 +6,7 @@ import pytest
 
 from sandbox_operator.errors import SettingsError, UnavailableError
 from sandbox_operator.kube.resources import PODS, SESSIONS
+from sandbox_operator.manifests.needs import Need
 from sandbox_operator.settings import NamespaceLimits, load_settings
 from sandbox_operator.watch.handlers import session_key
 from tests.unit.operator.conftest import NAMESPACE, SETTINGS, World
@@ -287,3 +288,62 @@ def test_the_setting_is_json_and_a_wrong_one_is_named():
     for wrong in ('{"*": {"session": 5}}', '{"*": {"sessions": -1}}', '{"*": {"memory": "many"}}', "{"):
         with pytest.raises(SettingsError, match="SANDBOX_OPERATOR_NAMESPACE_LIMITS"):
             load_settings({"SANDBOX_OPERATOR_NAMESPACE_LIMITS": wrong})
+
+
+def usage_of(world):
+    return world.operator.reconciler._usage
+
+
+async def test_a_pod_that_is_there_does_not_count_twice(monkeypatch):
+    """Its reservation is gone as soon as it is stored, although the start goes on."""
+    world = make_world(sessions=2)
+    world.add_template()
+    world.add_session("a")
+    seen, real = [], world.operator.store.put
+
+    def put(resource, raw):
+        answer = real(resource, raw)
+        if resource == PODS:
+            seen.append(usage_of(world).find_room(session_key(NAMESPACE, "b"), Need(sessions=1))[0])
+        return answer
+
+    monkeypatch.setattr(world.operator.store, "put", put)
+    await world.settle()
+    assert running(world) == ["a"]
+    assert seen
+    assert set(seen) == {1}
+
+
+async def test_room_that_a_refused_start_gives_back_wakes_another_session():
+    world = make_world(sessions=1)
+    usage, (first, second) = usage_of(world), (session_key(NAMESPACE, name) for name in "ab")
+    usage.reserve(first, Need(sessions=1))
+    usage.wait(second)
+    world.operator.queue.clear()
+    usage.release(first)
+    assert second in world.operator.queue
+
+
+async def test_a_replica_that_stops_forgets_what_was_reserved_and_who_waits():
+    world = make_world(sessions=1)
+    usage, (first, second) = usage_of(world), (session_key(NAMESPACE, name) for name in "ab")
+    usage.reserve(first, Need(sessions=1))
+    usage.wait(second)
+    world.operator.reconciler.reset()
+    world.operator.queue.clear()
+    assert usage.find_room(second, Need(sessions=1))[0] == 1
+    usage.release(first)
+    assert second not in world.operator.queue
+
+
+async def test_a_session_that_waits_for_its_workspace_is_not_in_the_line_for_room():
+    world = make_world(sessions=1)
+    world.add_template()
+    world.add_session("a", workspace={"name": "shared"})
+    await world.settle()
+    world.add_session("b", workspace={"name": "shared"})
+    world.add_session("c")
+    await world.settle()
+    assert world.condition(name="b")[1] == "WorkspaceInUse"
+    assert waiting(world) == ["c"]
+    assert list(usage_of(world)._waiting[NAMESPACE]) == [session_key(NAMESPACE, "c")]

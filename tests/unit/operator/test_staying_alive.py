@@ -1,13 +1,14 @@
 """Ways in which a tenant could keep the processes of a session alive past its end. Each is closed."""
 
 from datetime import timedelta
+from unittest import mock
 
 import pytest
 
 from sandbox_operator.api import naming
 from sandbox_operator.api.models import Session, parse
 from sandbox_operator.api.values import format_time, parse_time
-from sandbox_operator.errors import ForbiddenError, SpecError
+from sandbox_operator.errors import ForbiddenError, NotFoundError, SpecError
 from sandbox_operator.kube.resources import PODS, POOLS, SESSIONS
 from sandbox_operator.watch.handlers import session_key
 from tests.unit.operator.conftest import NAMESPACE, World
@@ -151,6 +152,47 @@ async def test_a_bound_pod_is_not_a_pools_whatever_its_owner_says(world):
     world.kube.change(PODS, NAMESPACE, pod["metadata"]["name"], {"metadata": {"ownerReferences": [owner]}})
     await world.operator.settle()
     assert await end_of(world, pod, timedelta(minutes=3)) is not None
+
+
+async def test_a_pod_whose_owner_is_only_missing_in_the_store_stays(world):
+    pod = await start(world)
+    world.operator.store.mark_deleted(SESSIONS, (NAMESPACE, "one"), world.session()["metadata"]["uid"])
+    for _ in range(3):
+        world.operator.elapsed += 60
+        await world.operator.orphans.sweep()
+    assert "deletionTimestamp" not in world.pods()[pod["metadata"]["name"]]["metadata"]
+
+
+async def test_a_server_that_does_not_know_the_kind_of_an_owner_costs_no_pod(world):
+    pod = await start(world)
+    world.operator.store.mark_deleted(SESSIONS, (NAMESPACE, "one"), world.session()["metadata"]["uid"])
+    refusal = NotFoundError(404, "NotFound", "the server could not find the requested resource")
+    with mock.patch.object(world.kube, "get", side_effect=refusal):
+        for _ in range(3):
+            world.operator.elapsed += 60
+            await world.operator.orphans.sweep()
+    assert "deletionTimestamp" not in world.pods()[pod["metadata"]["name"]]["metadata"]
+
+
+async def test_an_orphan_that_cannot_be_deleted_does_not_keep_the_others(world):
+    first = await start(world)
+    world.add_session("two")
+    await world.settle()
+    await orphan(world)
+    await orphan(world, name="two")
+    real, refused = world.kube.delete, first["metadata"]["name"]
+
+    async def delete(resource, namespace, name, **options):
+        if name == refused:
+            raise ForbiddenError(403, "Forbidden", "a webhook of the tenant refuses it")
+        return await real(resource, namespace, name, **options)
+
+    with mock.patch.object(world.kube, "delete", delete):
+        for _ in range(3):
+            world.operator.elapsed += 60
+            await world.operator.orphans.sweep()
+    left = {name for name, raw in world.pods().items() if "deletionTimestamp" not in raw["metadata"]}
+    assert left == {refused}
 
 
 async def test_pods_that_have_an_owner_stay_and_others_get_a_minute_for_the_garbage_collector(world):
