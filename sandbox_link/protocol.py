@@ -90,6 +90,10 @@ class Call(Protocol):
         """Ask the runtime to stop, and keep following: the output so far and the end still arrive."""
         ...
 
+    def discard(self) -> None:
+        """Cancel without waiting, and drop what still arrives. Other calls go on."""
+        ...
+
     def break_off(self, reason: str) -> None:
         """Close the connection because the runtime broke the protocol. All calls on it fail."""
         ...

@@ -157,6 +157,8 @@ class SessionServicer(session_pb2_grpc.SessionServiceServicer):
         if phase is RestorePhase.RUNNING:
             message = "the workspace is still being restored: drain again later"
             raise OperationError("UNAVAILABLE", "STORAGE_UNAVAILABLE", message)
+        if session.stored is None and require_all:
+            await _require_no_files(session)  # before anything is ended, because a refused drain changes nothing
         await self._processes.end_all(max(0.0, end - time.monotonic()))
         if not await gate.wait_until_quiet(max(0.0, end - time.monotonic())):
             _log.warning("work continues after the grace period of a drain", extra={"active": gate.active})

@@ -17,6 +17,8 @@ REQUEST_TIMEOUT: Final = 120.0
 """Seconds without an answer or a next item, after which the sandbox counts as hanging."""
 HASH_TIMEOUT: Final = 1_800.0
 """Seconds for the digest of a large file, which the sandbox reports only when it is complete."""
+_HASH_QUEUE: Final = 600.0
+"""Seconds that a digest may wait for those of other files."""
 _MIN_HASH_RATE: Final = 4 << 20
 _MIN_RATE: Final = 64 << 10
 """Bytes per second below which a transfer uses up its time."""
@@ -94,7 +96,7 @@ class Pace:
 
 def hash_seconds(size: int) -> float:
     """Return how long the sandbox may take for the digest of a file with this many bytes."""
-    return min(REQUEST_TIMEOUT + size / _MIN_HASH_RATE, HASH_TIMEOUT)
+    return min(_HASH_QUEUE + size / _MIN_HASH_RATE, HASH_TIMEOUT)
 
 
 async def cancel_call(call: Call) -> None:

@@ -314,9 +314,11 @@ class Context:
     async def _finish_late(self, execution: Execution, interpreter: Interpreter, status: str) -> None:
         """End a cell whose time was over once nothing is left of the processes that it started."""
         execution.stop_clock()
-        await interpreter.kill_newer(execution.began)
-        if execution is self._current:
-            self._finish(execution, status)
+        try:
+            await interpreter.kill_newer(execution.began)
+        finally:
+            if execution is self._current:
+                self._finish(execution, status)
 
     def _on_grace_over(self, execution: Execution, status: str) -> None:
         self._keep(asyncio.get_running_loop().create_task(self._kill(execution, status)))

@@ -42,8 +42,14 @@ function installUserEnvironment(ring, endProcess) {
   guardEmit();
   guardSpecies();
   const endless = new EndlessErrors(endProcess);
+  let isRejection = false;
+  process.on('uncaughtExceptionMonitor', (_, origin) => {
+    isRejection = origin === 'unhandledRejection';
+  });
   process.setUncaughtExceptionCaptureCallback((error) => {
-    endless.count();
+    // Honest code may leave thousands of promises rejected at once.
+    if (!isRejection) endless.count();
+    isRejection = false;
     reportUncaught(ring, origins, error);
   });
   process.on('SIGINT', () => {}); // an interrupt of the process group is for the children

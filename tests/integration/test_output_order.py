@@ -433,6 +433,30 @@ def test_stdout_and_stderr_of_python_keep_their_order_while_a_child_lives(run):
     assert kinds == ["stdout", "stderr"] * 200
 
 
+def test_a_child_that_makes_the_pipe_non_blocking_neither_fails_nor_doubles_a_print(run):
+    """Node and others do so with the pipe that they share with Python."""
+    execution = run(
+        "p = subprocess.Popen(['sleep', '100'])\n"
+        "os.set_blocking(1, False); os.set_blocking(2, False)\n"
+        "for i in range(5): print(str(i) * 500_000)\n"
+        "p.kill(); p.wait()"
+    )
+    assert execution.error is None
+    assert execution.stdout == "".join(f"{str(i) * 500_000}\n" for i in range(5))
+
+
+def test_a_child_that_fills_a_pipe_without_a_pause_does_not_hold_up_each_print(run):
+    execution = run(
+        "p = subprocess.Popen(['sh', '-c', 'yes >&2'])\n"
+        "start = time.monotonic()\n"
+        "for i in range(20): print(i); print('e', file=sys.stderr)\n"
+        "spent = time.monotonic() - start\n"
+        "p.kill(); p.wait(); print(spent)"
+    )
+    assert execution.error is None
+    assert float(execution.stdout.split()[-1]) < 10
+
+
 def test_a_child_that_lives_does_not_make_prints_slow(sandbox):
     context = sandbox.contexts.create("python").id
 

@@ -18,6 +18,7 @@ from ctypes import c_size_t, c_void_p
 from fcntl import ioctl
 from os import P_ALL, WEXITED, WNOHANG, WNOWAIT, dup, dup2, fstat, waitid
 from os import write as write_descriptor
+from select import POLLOUT, poll
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, Final
 
@@ -38,6 +39,7 @@ _C_WRITERS: Final = frozenset(
 _FIONREAD: Final = 0x541B
 _NONE_UNREAD: Final = struct.pack("i", 0)
 _READ_SECONDS: Final = 1.0
+_REST_SECONDS: Final = 10.0
 _POLL_SECONDS: Final = 0.00005
 _BUFFER_LINES: Final = 1
 """_IOLBF of stdio.h."""
@@ -54,6 +56,7 @@ class SharedDescriptors:
     def __init__(self, before_write: Callable[[], None], share: Callable[..., None]) -> None:
         self._before_write = before_write
         self._share = share
+        self._next_wait = 0.0
         self._own: dict[int, int] = {}
         self._identities: dict[int, tuple[int, int]] = {}
         self._last_written = 1
@@ -88,15 +91,27 @@ class SharedDescriptors:
             self._last_written = number
         done = 0
         while done < len(data):
-            done += write_descriptor(self._own.get(number, number), data[done:])
+            descriptor = self._own.get(number, number)
+            try:
+                done += write_descriptor(descriptor, data[done:])
+            except BlockingIOError:
+                # A child such as Node has made the pipe non-blocking for all that share it.
+                room = poll()
+                room.register(descriptor, POLLOUT)
+                room.poll()
         return done
 
     def _wait_until_read(self, number: int) -> None:
-        """Wait until the supervisor has read all that is in a pipe, at most 1 s."""
-        deadline = monotonic() + _READ_SECONDS
+        """Wait until the supervisor has read all that is in a pipe, at most 1 s, and that not all the time."""
+        now = monotonic()
+        if now < self._next_wait:
+            return
+        deadline = now + _READ_SECONDS
         with contextlib.suppress(OSError):
             while ioctl(self._own.get(number, number), _FIONREAD, _NONE_UNREAD) != _NONE_UNREAD:
                 if monotonic() > deadline:
+                    # A child fills the pipe without a pause. Then there is no order to keep.
+                    self._next_wait = deadline + _REST_SECONDS
                     return
                 sleep(_POLL_SECONDS)
 

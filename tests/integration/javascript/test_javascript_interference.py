@@ -198,6 +198,11 @@ def test_imports_go_on_after_a_patch(own: Interpreter, patch: str):
     assert own.run("import os from 'node:os'; typeof os.cpus").text == "'function'"
 
 
+def test_thousands_of_promises_that_are_rejected_at_once_do_not_end_the_context(own: Interpreter):
+    own.run("var kept = 7; Array.from({ length: 15000 }, async () => { throw new Error('denied') }); void 0")
+    assert own.run("kept").text == "7"
+
+
 @pytest.mark.parametrize(
     "patch", [_THROWING.replace("%s", "Array.prototype"), "Object.defineProperty(Array.prototype, 1, { set: fail });"]
 )

@@ -4,6 +4,7 @@ import asyncio
 import json
 import time
 from datetime import UTC, datetime
+from unittest import mock
 
 import grpc
 import pytest
@@ -304,11 +305,13 @@ async def test_a_session_without_storage_is_suspended_only_if_it_has_no_files_or
     described = await control.Describe(session_pb2.DescribeRequest(wait={"seconds": 10}))
     assert (described.restore, described.HasField("workspace")) == (Description.RESTORE_STATE_DONE, False)
     request = session_pb2.DrainRequest(session_uid="uid-1", require_all_files=True)
+    ended = mock.patch("sandbox_agent.processes.registry.BackgroundRegistry.end_all", autospec=True)
     if not files:
         assert (await control.Drain(request)).state == Description.STATE_DRAINED
         return
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
+    with ended as end_all, pytest.raises(grpc.aio.AioRpcError) as caught:
         await control.Drain(request)
+    assert not end_all.called, "the session goes on, and so do its processes"
     assert error_of(caught.value) == ("FAILED_PRECONDITION", "FILES_NOT_SAVED", "")
     assert "no storage" in caught.value.details()
     assert "'report.csv'" in caught.value.details()
