@@ -82,7 +82,7 @@ async def follow_call(
             items = await time_left.next_batch(call)
         _append(log, [translator.finish(call.result)])
     except TimeoutError as error:
-        # This one ends alone: the link serves others, and the machine may only be slow.
+        # It waits for what an earlier agent began, or the machine is slow. Others on the link go on.
         _log.warning("an execution was lost", extra={"error": str(error)})
         call.discard()
         _append(log, translator.lose())
@@ -116,7 +116,7 @@ class _TimeLeft:
             async with asyncio.timeout(self._left):
                 return await call.batch()
         except TimeoutError as error:
-            raise TimeoutError(f"an execution did not end within {GRACE:g} s after its time limit") from error
+            raise FrameError(f"an execution did not end within {GRACE:g} s after its time limit") from error
         finally:
             self._left -= clock() - start
 
