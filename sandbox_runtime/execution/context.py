@@ -255,11 +255,10 @@ class Context:
 
     def _run(self, execution: Execution, interpreter: Interpreter) -> None:
         if self.language != "python":
-            cell = Cell(self.execution_count, execution.language, execution.code.decode(errors="replace"))
-            self._history.add(cell)
-        arguments: dict[str, Any] = {"context_id": self.id, "language": execution.language}
-        arguments["execution_count"] = self.execution_count
-        arguments.update(execution.task or {}, timeout=execution.timeout)
+            code = execution.code.decode(errors="replace")
+            self._history.add(Cell(self.execution_count, execution.language, code))
+        count = {"execution_count": self.execution_count, "timeout": execution.timeout}
+        arguments = {"context_id": self.id, "language": execution.language, **(execution.task or {}), **count}
         interpreter.execute(execution.sink.number, arguments, execution.code)
 
     async def _check(self, execution: Execution, gate: TypeGate, interpreter: Interpreter) -> None:

@@ -60,7 +60,7 @@ class OrphanReaper:
                 _LOG.warning("an orphan was not deleted: %s", error, extra={"pod": "/".join(name_of(raw))})
 
     def _is_orphan(self, raw: Mapping[str, Any]) -> bool:
-        """Return True if the operator created a pod, and the store has no owner of it."""
+        """Return True if the operator created a pod, and its owner is not in the store."""
         if not raw["own"]:
             return False
         kind, uid = _kind_of_owner(raw), controller_uid(raw)
