@@ -11,6 +11,6 @@ const { requireInRealm } = require('./realm.cjs');
 const { Compiler } = requireInRealm('./compiler.cjs');
 const { installModuleHooks } = requireInRealm('./module_hooks.cjs');
 
+// The variable stays: this file is loaded again in each worker and forked program.
 const folders = (process.env.SANDBOX_COMPILERS ?? '').split(delimiter);
-delete process.env.SANDBOX_COMPILERS;
 installModuleHooks(new Compiler(folders, tmpdir()));

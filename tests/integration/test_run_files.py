@@ -117,6 +117,23 @@ def test_files_with_jsx_run_as_their_cells_do(folder, suffix):
     assert sandbox(f"a.{suffix}", "arg") == (0, '["p",{"id":"x"},["arg"]]\n', "")
 
 
+def test_workers_and_forked_programs_are_compiled_too(folder):
+    (folder / "worker.ts").write_text(
+        "import { parentPort } from 'node:worker_threads'\n"
+        "function keep(value: any, _: any) { return value }\n"
+        "class Maker { @keep make() { return 'made' } }\n"
+        "parentPort ? parentPort.postMessage(new Maker().make()) : process.send!(new Maker().make())\n"
+    )
+    (folder / "main.ts").write_text(
+        "import { Worker } from 'node:worker_threads'\nimport { fork } from 'node:child_process'\n"
+        "new Worker(new URL('./worker.ts', import.meta.url)).on('message', (text) => {\n"
+        "  console.log('worker', text)\n"
+        "  fork('./worker.ts').on('message', (text) => console.log('fork', text))\n"
+        "})\n"
+    )
+    assert sandbox("main.ts") == (0, "worker made\nfork made\n", "")
+
+
 @pytest.mark.parametrize("suffix", ["ts", "mts", "cts", "tsx"])
 def test_files_with_decorators_run_and_their_errors_have_the_lines_as_written(folder, suffix):
     (folder / f"a.{suffix}").write_text(_DECORATED)
