@@ -301,9 +301,14 @@ def test_a_cell_that_ignores_the_interrupt_is_killed_with_its_tree(runtime, clie
 
 def test_a_javascript_cell_that_cannot_be_stopped_ends_at_its_limit(client):
     """What the engine is asked of an error runs where nothing can be terminated."""
-    outcome = client.execute("throw { get stack() { for (;;); } }", language="javascript", timeout=1)
+    outcome = client.execute("throw { get message() { for (;;); } }", language="javascript", timeout=1)
     assert (outcome["status"], outcome["context_restarted"]) == ("TIMED_OUT", True)
     assert client.execute("1 + 1", language="javascript").body.startswith(b"2")
+
+
+def test_the_stack_of_what_is_thrown_is_not_asked_of_it_unless_it_is_an_error(client):
+    outcome = client.execute("throw { get stack() { for (;;); } }", language="javascript", timeout=5)
+    assert (outcome["status"], outcome["context_restarted"]) == ("ERROR", False)
 
 
 def test_an_interrupt_ends_the_cell_and_keeps_state(client):
