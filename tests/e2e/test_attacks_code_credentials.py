@@ -28,7 +28,7 @@ from tests.e2e.support.wire import open_channel
 
 @dataclasses.dataclass(frozen=True)
 class Words:
-    """What user code must not find, and words that were planted, to see that the search finds what there is to find."""
+    """Credentials that user code must not find, and planted words, which prove that the search works."""
 
     canaries: dict[str, bytes]
     planted: str

@@ -48,7 +48,7 @@ def attacker(hostile: Hostile) -> Iterator[Hostile]:
 
 @pytest.fixture
 def stored(attacker: Hostile, platform: Platform) -> "Stored":
-    """What the session's workspace has in storage."""
+    """Return the stored files of the session's workspace."""
     return Stored(platform, attacker)
 
 

@@ -1,4 +1,4 @@
-"""What a sandbox cannot reach: rows 19 and 20, names as egress, and the storage's other buckets.
+"""Attempts to leave a sandbox: rows 19 and 20, DNS, and other buckets of the storage.
 
 Every row makes sense on every isolation. The cluster has no IPv6, so an address of it shows only that nothing goes out.
 """
@@ -28,7 +28,7 @@ from tests.e2e.support.reach import (
     serving,
 )
 
-# Set aside for documentation: nobody's address. It and the metadata address are this machine's own while a test runs.
+# An address for documentation, which no machine has. Tests add it and the metadata address to this machine.
 ALLOWED_IP = "203.0.113.10"
 JAVASCRIPT_PROBE = """
 import net from "node:net"

@@ -102,7 +102,7 @@ print(json.dumps({{
 
 
 def host_pids(attacker: Hostile, platform: Platform) -> list[int]:
-    """The agent's process id on the node. Under gVisor the node has no process of it."""
+    """Return the agent's process id on the node. gVisor hides its processes from the node."""
     return [] if attacker.isolation == "gvisor" or not platform.is_own else [find_agent(attacker.pod)]
 
 
@@ -235,7 +235,7 @@ def test_attack_05_06_07_a_false_runtime_is_hung_up_on_and_neither_fills_nor_end
 
     poll("the agent has met every attack", lambda: len(seen()) == 8, timeout=120, pause=1)
     found, (more_files, more_memory) = seen(), json.loads(attacker.in_agent(USAGE))
-    # What a client meets meanwhile is an error, not somebody's answer.
+    # Meanwhile a client gets an error. It never gets the attacker's answer.
     with pytest.raises(SandboxError):
         attacker.sandbox.files.read("fake.py")
     kubectl.execute(attacker.pod, "sandbox", "touch", "/workspace/enough")
@@ -249,7 +249,7 @@ def test_attack_05_06_07_a_false_runtime_is_hung_up_on_and_neither_fills_nor_end
 
 
 def answers(attacker: Hostile) -> bool:
-    """Whether code runs."""
+    """Return whether code runs."""
     try:
         return attacker.sandbox.run_code("print(1)").ok
     except SandboxError:

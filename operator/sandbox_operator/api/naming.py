@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from sandbox_operator.api.models import Session
     from sandbox_operator.api.session_spec import Egress
 
@@ -46,6 +48,11 @@ def pod_name(session: Session) -> str:
 def pool_pod_name(pool: str, unique: str) -> str:
     """Return the name of a pool's pod, which stays when a session claims the pod."""
     return f"sbx-{pool[:_NAME_PART].strip('-')}-{unique}"
+
+
+def is_labelled_blank(raw: Mapping[str, Any]) -> bool:
+    """Return whether the label of a pod says that no session has claimed it."""
+    return (raw["metadata"].get("labels") or {}).get(STATE) == BLANK
 
 
 def pool_selector(pool: str) -> str:

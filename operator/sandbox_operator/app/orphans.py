@@ -7,8 +7,6 @@ session would then end that pod, and code in it would run for ever.
 from __future__ import annotations
 
 import logging
-import time
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from sandbox_operator.api import naming
@@ -22,6 +20,7 @@ from sandbox_operator.watch.store import name_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from datetime import datetime
 
     from sandbox_operator.kube.client import KubeApi
     from sandbox_operator.kube.resources import Resource
@@ -39,8 +38,8 @@ class OrphanReaper:
         self,
         api: KubeApi,
         store: Store,
-        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
-        monotonic: Callable[[], float] = time.monotonic,
+        clock: Callable[[], datetime],
+        monotonic: Callable[[], float],
     ) -> None:
         self._api, self._store, self._clock, self._monotonic = api, store, clock, monotonic
         self._since: dict[str, float] = {}
@@ -99,5 +98,4 @@ class OrphanReaper:
 
 
 def _kind_of_owner(raw: Mapping[str, Any]) -> Resource:
-    is_blank = (raw["metadata"].get("labels") or {}).get(naming.STATE) == naming.BLANK
-    return POOLS if is_blank else SESSIONS
+    return POOLS if naming.is_labelled_blank(raw) else SESSIONS

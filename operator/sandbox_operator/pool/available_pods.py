@@ -25,8 +25,7 @@ PodKind = tuple[str, str, str]
 
 def is_blank(raw: Mapping[str, Any]) -> bool:
     """Return whether a pod belongs to a pool and no session has claimed it."""
-    labels = raw["metadata"].get("labels") or {}
-    return labels.get(naming.STATE) == naming.BLANK and find_pool(raw) is not None
+    return naming.is_labelled_blank(raw) and find_pool(raw) is not None
 
 
 def find_pool(raw: Mapping[str, Any]) -> Mapping[str, Any] | None:

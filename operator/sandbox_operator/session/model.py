@@ -99,7 +99,7 @@ class Observation:
     is_pod_foreign: bool = False
     """True if a pod of another owner has the name of the session's pod."""
     need: Need | None = None
-    """What the session would add to the use of its namespace. None if it has a pod, or cannot get one."""
+    """Use that a new pod would add to the namespace. None if the session has a pod, or cannot get one."""
     limit_exceeded: str = ""
     """The limit of its namespace that leaves no room for it, or ""."""
     address: AgentAddress | None = None

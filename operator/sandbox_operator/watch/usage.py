@@ -131,10 +131,9 @@ _KINDS: Final = (
 
 def _measure(raw: Mapping[str, Any]) -> dict[str, Decimal]:
     """Return what a pod of the operator adds: the limits of its containers, as a ResourceQuota counts them."""
-    is_blank = (raw["metadata"].get("labels") or {}).get(naming.STATE) == naming.BLANK
     containers = (raw.get("spec") or {}).get("containers") or []
     return {
-        "warm_pods" if is_blank else "sessions": Decimal(1),
+        "warm_pods" if naming.is_labelled_blank(raw) else "sessions": Decimal(1),
         "cpu": sum((_amount(each, "cpu") for each in containers), _NOTHING),
         "memory": sum((_amount(each, "memory") for each in containers), _NOTHING),
     }

@@ -92,7 +92,7 @@ class Arena:
 
     @property
     def has_process_of_agent(self) -> bool:
-        """Whether the node sees the agent as a process. Under gVisor it is inside the sandbox."""
+        """Return whether the node sees the agent as a process. gVisor hides its processes."""
         return self.isolation != "gvisor"
 
     def address(self, name: str = "") -> str:

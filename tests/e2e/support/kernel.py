@@ -26,7 +26,7 @@ def error_of_socket(arguments):
         return error.errno
     return 0
 def error_of_code(code):
-    # In a child, which may die of it.
+    # In a child, because the call may kill it.
     ends = os.pipe()
     child = os.fork()
     if child == 0:

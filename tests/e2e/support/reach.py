@@ -49,15 +49,8 @@ def on_loopback(address: str) -> Iterator[None]:
 @contextmanager
 def serving(address: str, port: int) -> Iterator[None]:
     """Listen there."""
-    server = http.server.ThreadingHTTPServer((address, port), http.server.BaseHTTPRequestHandler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
+    with running(http.server.ThreadingHTTPServer((address, port), http.server.BaseHTTPRequestHandler)):
         yield
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 @contextmanager
@@ -69,7 +62,14 @@ def answering(address: str, port: int) -> Iterator[None]:
             data, sock = self.request
             sock.sendto(data, self.client_address)
 
-    with socketserver.UDPServer((address, port), Handler) as server:
+    with running(socketserver.UDPServer((address, port), Handler)):
+        yield
+
+
+@contextmanager
+def running(server: socketserver.BaseServer) -> Iterator[None]:
+    """Serve in a thread, and close the server at the end."""
+    with server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         try:

@@ -52,7 +52,7 @@ def on_small_disk(platform: Platform, sessions: Sessions, isolation: str) -> Ite
 
 
 def is_waiting(sessions: Sessions, session: str) -> bool:
-    """Whether the sandbox's container waits for its image, and so has its volumes."""
+    """Return whether the sandbox's container waits for its image. Its volumes exist by then."""
     statuses = sessions.pod(session).get("status", {}).get("containerStatuses", [])
     waiting = {each["name"]: each["state"].get("waiting", {}).get("reason", "") for each in statuses}
     return waiting.get("sandbox") in {"ErrImagePull", "ImagePullBackOff"}

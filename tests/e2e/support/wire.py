@@ -21,7 +21,7 @@ SERVICES = [
     for module in (file_pb2, interpreter_pb2, process_pb2, workspace_pb2)
     for service in module.DESCRIPTOR.services_by_name.values()
 ]
-"""What a client may call."""
+"""The services that a client may call."""
 
 
 def open_channel(
