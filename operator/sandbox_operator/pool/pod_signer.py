@@ -5,7 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from sandbox_operator.api import naming
-from sandbox_operator.errors import Blocked, ConflictError, ForbiddenError, InvalidError, NotFoundError
+from sandbox_operator.errors import (
+    ApiError,
+    Blocked,
+    ConflictError,
+    ForbiddenError,
+    InvalidError,
+    NotFoundError,
+)
 from sandbox_operator.kube.resources import PODS
 
 if TYPE_CHECKING:
@@ -50,9 +57,13 @@ class PodSigner:
         except (NotFoundError, ConflictError):
             self._pending.pop(uid, None)
             raise
-        except (ForbiddenError, InvalidError) as error:
-            message = f"the API server refused the operator's signature of pod {name}: {error}"
-            raise Blocked("PodRefused", message, retry_after=15) from error
+        except ApiError as error:
+            # Its event may be late. Unsigned as it is, it counts against its namespace's limits from now on.
+            self._store.put(PODS, pod)
+            if isinstance(error, ForbiddenError | InvalidError):
+                message = f"the API server refused the operator's signature of pod {name}: {error}"
+                raise Blocked("PodRefused", message, retry_after=15) from error
+            raise
         self._pending.pop(uid, None)
         self._store.put(PODS, answer)
         return answer

@@ -83,8 +83,10 @@ class PoolReconciler:
             await self._finish(key, pool, plan)
             return
         found = self._templates.find(key[1], pool.spec.template_ref.name)
-        observation, plan = self._plan(key, pool, found)
         try:
+            # First: a pod that is signed now is one that need not be created.
+            await self._pod_factory.delete_unproven(pool)
+            observation, plan = self._plan(key, pool, found)
             has_changed = await self._apply(key, observation, found, plan)
         except Blocked as blocked:
             plan = plan_blocked(self._observe(key, pool, found), blocked.reason, str(blocked), self._clock())
@@ -124,7 +126,6 @@ class PoolReconciler:
     async def _apply(self, key: Key, observation: PoolObservation, found: FoundTemplate, plan: PoolPlan) -> bool:
         """Carry out a plan. Returns whether it had anything to do."""
         pool = observation.pool
-        await self._pod_factory.delete_unproven(pool)
         await self._in_batches(key, [partial(self._delete, pool, name) for name in plan.delete])
         if found.template is None:
             return bool(plan.delete)

@@ -102,6 +102,8 @@ class Observation:
     """Use that a new pod would add to the namespace. None if the session has a pod, or cannot get one."""
     limit_exceeded: str = ""
     """The limit of its namespace that leaves no room for it, or ""."""
+    waits_since: datetime | None = None
+    """When this process first found no room for it. None if it has not since the session wants to start."""
     address: AgentAddress | None = None
     agent: AgentView | None = None
     agent_problem: str = ""

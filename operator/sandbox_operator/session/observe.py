@@ -100,6 +100,7 @@ class Observer:
             is_pod_foreign=pod is None and self._is_name_foreign(session),
             need=need,
             limit_exceeded="" if room else limit,
+            waits_since=self._usage.waits_since(key),
             address=address,
             agent=agent,
             agent_problem=agent_problem,

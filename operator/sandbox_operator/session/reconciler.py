@@ -164,7 +164,7 @@ class SessionReconciler:
         self._usage.release(key)
         reasons = {each.get("reason") for each in plan.status.get("conditions") or []}
         if observation.limit_exceeded and "NamespaceLimitReached" in reasons:
-            self._usage.wait(key)
+            self._usage.wait(key, self._clock())
         else:
             self._usage.stop_waiting(key)
 

@@ -45,6 +45,7 @@ class Store:
     Attributes:
         is_own_pod: Returns True if the operator created a pod. Others belong to no session and no pool.
         pod_listeners: Called after each change of a pod that the operator created.
+        all_pod_listeners: Called after each change of any pod. Its key "own" is True if the operator created it.
     """
 
     def __init__(self, is_own_pod: Callable[[Mapping[str, Any]], bool] = lambda _: True) -> None:
@@ -55,6 +56,7 @@ class Store:
         self._unproven: dict[str, set[Name]] = defaultdict(set)
         self._tombstones: dict[str, None] = {}
         self.pod_listeners: list[PodListener] = []
+        self.all_pod_listeners: list[PodListener] = []
 
     def get(self, kind: Resource, name: Name) -> Mapping[str, Any] | None:
         """Return an object, or None if it does not exist."""
@@ -147,6 +149,8 @@ class Store:
             was_own, is_own = (each is not None and bool(each["own"]) for each in (old, new))
             _move(self._by_owner, name, former if was_own else "", owner if is_own else "")
             _move(self._unproven, name, "" if was_own else former, "" if is_own else owner)
+            for listener in self.all_pod_listeners:
+                listener(old, new)
             if was_own or is_own:
                 for listener in self.pod_listeners:
                     listener(old if was_own else None, new if is_own else None)

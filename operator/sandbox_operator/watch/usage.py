@@ -4,7 +4,10 @@ A ResourceQuota counts objects and all pods of a namespace. It cannot tell runni
 operator's pods from others. The counts follow the store, so they are right again after a restart.
 
 A pod that is about to be created counts from the moment of the decision. Otherwise sessions that start at the same time
-would all see the same room.
+would all see the same room. A pod that is not signed, or not signed yet, counts too: it runs all the same.
+
+Each event costs constant work: one pod that is gone wakes one session that waits, and one that then starts wakes the
+next.
 """
 
 from __future__ import annotations
@@ -15,12 +18,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sandbox_operator.api import naming
 from sandbox_operator.api.quantities import parse_quantity
-from sandbox_operator.kube.resources import SESSIONS
+from sandbox_operator.kube.resources import POOLS, SESSIONS
 from sandbox_operator.settings import NamespaceLimits
 from sandbox_operator.watch.store import name_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from datetime import datetime
 
     from sandbox_operator.manifests.needs import Need
     from sandbox_operator.watch.store import Store
@@ -43,9 +47,11 @@ class NamespaceUsage:
     def __init__(self, store: Store, limits: Mapping[str, NamespaceLimits], enqueue: Callable[[Key], None]) -> None:
         self._limits, self._enqueue = limits, enqueue
         self._used: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        """What pods and reservations use, by namespace."""
         self._reserved: dict[Key, Need] = {}
-        self._waiting: defaultdict[str, dict[Key, None]] = defaultdict(dict)
-        store.pod_listeners.append(self._update)
+        self._waiting: defaultdict[str, dict[Key, datetime]] = defaultdict(dict)
+        """When each key began to wait, those that are woken next first."""
+        store.all_pod_listeners.append(self._update)
 
     def find_room(self, key: Key, need: Need) -> tuple[int, str]:
         """Return how many times a need fits into what its namespace has left, and the limit that allows no more.
@@ -72,47 +78,67 @@ class NamespaceUsage:
     def reserve(self, key: Key, need: Need) -> None:
         """Count a start before its pod exists. The key no longer waits."""
         self.stop_waiting(key)
+        self._forget(key)
         self._reserved[key] = need
+        self._count(key[1], _amounts_of(need), 1)
+        if key[0] == SESSIONS.plural:
+            # A pod that has ended may have left room for several. The last one that is woken finds none.
+            self._wake(key[1])
 
     def release(self, key: Key) -> None:
         """Forget a reservation, because the pod exists, or was refused. Then its room is another one's."""
-        if self._reserved.pop(key, None) is not None:
+        if self._forget(key):
             self._wake(key[1])
 
     def reset(self) -> None:
         """Forget reservations and the sessions that wait: this replica has stopped working, and others go on."""
-        self._reserved.clear()
+        for key in list(self._reserved):
+            self._forget(key)
         self._waiting.clear()
 
-    def wait(self, key: Key) -> None:
+    def wait(self, key: Key, now: datetime) -> None:
         """Enqueue a key when there may be room for it. Those that have waited longest come first."""
-        self._waiting[key[1]].setdefault(key)
+        self._waiting[key[1]].setdefault(key, now)
+
+    def waits_since(self, key: Key) -> datetime | None:
+        """Return when a key began to wait, or None if it does not wait."""
+        return self._waiting.get(key[1], {}).get(key)
 
     def stop_waiting(self, key: Key) -> None:
         """Forget that a key waits."""
         waiting = self._waiting.get(key[1], {})
-        if waiting.pop(key, 0) is None and not waiting:
+        if waiting.pop(key, None) is not None and not waiting:
             del self._waiting[key[1]]
 
     def _use(self, key: Key, field: str) -> Decimal:
-        others = (need for other, need in self._reserved.items() if other[1] == key[1] and other != key)
-        return sum((Decimal(getattr(need, field)) for need in others), Decimal(self._used[key[1]][field]))
+        own = self._reserved.get(key)
+        used = self._used[key[1]][field] if key[1] in self._used else 0
+        return Decimal(used) - Decimal(getattr(own, field) if own else 0)
+
+    def _forget(self, key: Key) -> bool:
+        need = self._reserved.pop(key, None)
+        if need is not None:
+            self._count(key[1], _amounts_of(need), -1)
+        return need is not None
+
+    def _count(self, namespace: str, amounts: Mapping[str, Decimal], sign: int) -> None:
+        used = self._used[namespace]
+        for field, amount in amounts.items():
+            used[field] += sign * amount  # type: ignore[assignment]
+        if not any(used.values()):
+            del self._used[namespace]
 
     def _update(self, old: Mapping[str, Any] | None, new: Mapping[str, Any] | None) -> None:
+        old, new = (raw if raw is not None and _is_counted(raw) else None for raw in (old, new))
         for raw, sign in ((old, -1), (new, 1)):
             if raw is not None:
-                used = self._used[name_of(raw)[0]]
-                for field, amount in _measure(raw).items():
-                    used[field] += sign * amount  # type: ignore[assignment]
+                self._count(name_of(raw)[0], _measure(raw), sign)
         if old is not None and new is None:
-            namespace = name_of(old)[0]
-            if not any(self._used[namespace].values()):
-                del self._used[namespace]
-            self._wake(namespace)
+            self._wake(name_of(old)[0])
         elif new is not None and not new["metadata"].get("deletionTimestamp"):
             # From now on it is counted itself. What a pool has reserved may be for more pods than this one.
             for reference in new["metadata"].get("ownerReferences") or []:
-                self._reserved.pop((SESSIONS.plural, name_of(new)[0], reference["name"]), None)
+                self._forget((SESSIONS.plural, name_of(new)[0], reference["name"]))
 
     def _wake(self, namespace: str) -> None:
         if key := next(iter(self._waiting.get(namespace, ())), None):
@@ -129,6 +155,15 @@ _KINDS: Final = (
 )
 
 
+def _is_counted(raw: Mapping[str, Any]) -> bool:
+    """Return True if the operator created a pod, or it claims to belong to a session or a pool. Most others are forged.
+
+    One of them may run: one that the operator could not sign, an earlier version's, or one whose image was changed.
+    """
+    owners = raw["metadata"].get("ownerReferences") or []
+    return bool(raw["own"]) or any(each.get("kind") in {SESSIONS.kind, POOLS.kind} for each in owners)
+
+
 def _measure(raw: Mapping[str, Any]) -> dict[str, Decimal]:
     """Return what a pod of the operator adds: the limits of its containers, as a ResourceQuota counts them."""
     containers = (raw.get("spec") or {}).get("containers") or []
@@ -137,6 +172,10 @@ def _measure(raw: Mapping[str, Any]) -> dict[str, Decimal]:
         "cpu": sum((_amount(each, "cpu") for each in containers), _NOTHING),
         "memory": sum((_amount(each, "memory") for each in containers), _NOTHING),
     }
+
+
+def _amounts_of(need: Need) -> dict[str, Decimal]:
+    return {field: Decimal(getattr(need, field)) for _, field, _ in _KINDS}
 
 
 def _amount(container: Mapping[str, Any], kind: str) -> Decimal:

@@ -1,10 +1,12 @@
 """The administrator's limits of a namespace: sessions that exceed one wait, and start when another one has ended."""
 
 import asyncio
+import contextlib
 
 import pytest
 
-from sandbox_operator.errors import SettingsError, UnavailableError
+from sandbox_operator.api import naming
+from sandbox_operator.errors import ForbiddenError, SettingsError, UnavailableError
 from sandbox_operator.kube.resources import PODS, SESSIONS
 from sandbox_operator.manifests.needs import Need
 from sandbox_operator.settings import NamespaceLimits, load_settings
@@ -318,7 +320,7 @@ async def test_room_that_a_refused_start_gives_back_wakes_another_session():
     world = make_world(sessions=1)
     usage, (first, second) = usage_of(world), (session_key(NAMESPACE, name) for name in "ab")
     usage.reserve(first, Need(sessions=1))
-    usage.wait(second)
+    usage.wait(second, world.clock.now)
     world.operator.queue.clear()
     usage.release(first)
     assert second in world.operator.queue
@@ -328,7 +330,7 @@ async def test_a_replica_that_stops_forgets_what_was_reserved_and_who_waits():
     world = make_world(sessions=1)
     usage, (first, second) = usage_of(world), (session_key(NAMESPACE, name) for name in "ab")
     usage.reserve(first, Need(sessions=1))
-    usage.wait(second)
+    usage.wait(second, world.clock.now)
     world.operator.reconciler.reset()
     world.operator.queue.clear()
     assert usage.find_room(second, Need(sessions=1))[0] == 1
@@ -347,3 +349,224 @@ async def test_a_session_that_waits_for_its_workspace_is_not_in_the_line_for_roo
     assert world.condition(name="b")[1] == "WorkspaceInUse"
     assert waiting(world) == ["c"]
     assert list(usage_of(world)._waiting[NAMESPACE]) == [session_key(NAMESPACE, "c")]
+
+
+def refuse_signatures(world, error):
+    """Let the API server refuse each patch that signs a pod, until the returned function is called."""
+    real = world.kube.patch
+
+    async def patch(resource, namespace, name, body, kind="merge", subresource=""):
+        if resource is PODS and kind == "merge" and naming.ORIGIN in str(body):
+            raise error
+        return await real(resource, namespace, name, body, kind, subresource)
+
+    world.kube.patch = patch
+
+    def allow():
+        world.kube.patch = real
+
+    return allow
+
+
+FORBIDDEN = ForbiddenError(403, "Forbidden", "denied by policy x")
+UNAVAILABLE = UnavailableError(500, "InternalError", "no answer")
+
+
+async def settle_through_failures(world):
+    for _ in range(30):
+        try:
+            await world.settle()
+        except UnavailableError:
+            continue
+        return
+
+
+@pytest.mark.parametrize("is_late", [False, True], ids=["", "late events"])
+@pytest.mark.parametrize("failure", [FORBIDDEN, UNAVAILABLE], ids=["forbidden", "unavailable"])
+@pytest.mark.parametrize("limits", [{"sessions": 2}, {"cpu": "4"}], ids=["sessions", "cpu"])
+async def test_a_pod_that_could_not_be_signed_counts(limits, failure, is_late):
+    world = make_world(**limits)
+    world.kube.is_watch_late = is_late
+    world.add_template()
+    allow = refuse_signatures(world, failure)
+    for number in range(6):
+        world.add_session(f"s{number}")
+    await settle_through_failures(world)
+    assert len(world.pods()) == 2
+    allow()
+    for _ in range(3):
+        world.clock.advance(minutes=1)
+        for number in range(6):
+            world.operator._enqueue(session_key(NAMESPACE, f"s{number}"))
+        await world.settle()
+    assert len(world.pods()) == 2
+    assert len(running(world)) == 2
+    for name in running(world):
+        world.kube.remove(SESSIONS, NAMESPACE, name)
+    await world.settle()
+    assert len(running(world)) == 2
+    for name in list(world.kube.named(SESSIONS)):
+        world.kube.remove(SESSIONS, NAMESPACE, name)
+    await world.settle()
+    assert usage_of(world)._used == {}
+
+
+@pytest.mark.parametrize("failure", [FORBIDDEN, UNAVAILABLE], ids=["forbidden", "unavailable"])
+async def test_a_blank_pod_that_could_not_be_signed_counts(failure):
+    world = make_world(warmPods=2)
+    world.add_template()
+    refuse_signatures(world, failure)
+    world.add_pool(replicas=6)
+    for _ in range(10):
+        world.clock.advance(minutes=1)
+        world.operator._enqueue(("sandboxwarmpools", NAMESPACE, "pool"))
+        with contextlib.suppress(UnavailableError):
+            await world.settle()
+    assert 1 <= len(world.pods()) <= 2
+
+
+async def test_a_pod_from_before_a_crash_counts_until_it_is_gone_even_if_it_has_no_signature():
+    world = make_world(sessions=1)
+    world.add_template()
+    refuse_signatures(world, UNAVAILABLE)
+    world.add_session("a")
+    with contextlib.suppress(UnavailableError):
+        await world.settle()
+    (name,) = world.pods()
+    world.restart()
+    await world.operator.list_all()
+    # The other one's turn comes first.
+    world.operator.queue.clear()
+    world.add_session("b")
+    await world.operator.work(session_key(NAMESPACE, "b"))
+    assert set(world.pods()) == {name}
+    assert world.condition(name="b")[1] == "NamespaceLimitReached"
+
+
+async def test_a_pod_whose_agent_got_another_image_counts_until_it_is_gone():
+    world = make_world(sessions=1)
+    world.add_template()
+    world.add_session("a")
+    await world.settle()
+    (name,) = world.pods()
+    containers = [{**each, "image": "evil"} for each in world.pods()[name]["spec"]["containers"]]
+    world.kube.change(PODS, NAMESPACE, name, {"spec": {"containers": containers}})
+    world.add_session("b")
+    await world.operator.work(session_key(NAMESPACE, "b"))
+    assert world.condition(name="b")[1] == "NamespaceLimitReached"
+
+
+async def test_a_pod_of_another_owner_with_the_operators_label_does_not_count():
+    world = make_world(sessions=1)
+    world.add_template()
+    owner = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "x", "uid": "x", "controller": True}
+    metadata = {"name": "x", "labels": {naming.MANAGED_BY: naming.MANAGER}, "ownerReferences": [owner]}
+    world.kube.put(PODS, NAMESPACE, {"metadata": metadata, "spec": {"containers": []}})
+    world.add_session("a")
+    await world.settle()
+    assert running(world) == ["a"]
+
+
+async def test_the_first_wait_is_short_however_long_the_session_was_suspended():
+    world = make_world(sessions=1)
+    world.add_template()
+    world.add_session("a")
+    world.add_session("b", suspended=True)
+    await world.settle()
+    world.clock.advance(hours=5)
+    world.kube.change(SESSIONS, NAMESPACE, "b", {"spec": {"suspended": False}})
+    await world.settle()
+    assert world.condition(name="b")[1] == "NamespaceLimitReached"
+    waits, key = [], session_key(NAMESPACE, "b")
+    for _ in range(5):
+        waits.append(round(world.operator.later[key]))
+        world.clock.advance(seconds=waits[-1])
+        world.operator._enqueue(key)
+        await world.settle()
+    assert waits == [5, 5, 10, 20, 40]
+
+
+def count_work(world):
+    """Count the reconciles by name, and how many keys a reconcile is given at once."""
+    done, real = [], world.operator.work
+
+    async def work(key):
+        done.append(key[2])
+        await real(key)
+
+    world.operator.work = work
+    return done
+
+
+async def test_hundreds_of_pods_that_end_wake_as_many_that_wait_each_once():
+    world = make_world(sessions=200)
+    world.add_template()
+    for number in range(400):
+        world.add_session(f"s{number:03}")
+    await world.settle()
+    ending, late = running(world), waiting(world)
+    assert len(ending) == len(late) == 200
+    done = count_work(world)
+    for name in ending:
+        world.kube.remove(SESSIONS, NAMESPACE, name)
+    woken = [key[2] for key in world.operator.queue if key[2] in late]
+    assert sorted(woken) == late
+    await world.operator.settle()
+    assert len(world.pods()) == 200
+    # Twice, since each session's own writes enqueue it again.
+    assert len(done) <= len(ending) + 3 * len(late)
+
+
+async def test_one_pod_that_ends_wakes_one_that_waits_and_not_hundreds():
+    world = make_world(sessions=1)
+    world.add_template()
+    for number in range(200):
+        world.add_session(f"s{number:03}")
+    await world.settle()
+    (name,) = running(world)
+    done = count_work(world)
+    world.kube.remove(SESSIONS, NAMESPACE, name)
+    await world.settle()
+    assert len(running(world)) == 1
+    assert len(set(done) - {name, *running(world)}) <= 1
+
+
+async def test_one_large_pod_that_ends_makes_room_for_many_small_ones():
+    world = make_world(cpu="20")
+    world.add_template(resources={"default": {"limits": {"cpu": "1"}}, "maximum": {"cpu": "19"}})
+    world.add_session("large", resources={"limits": {"cpu": "19"}})
+    await world.settle()
+    for number in range(15):
+        world.add_session(f"s{number:02}")
+    await world.settle()
+    assert running(world) == ["large"]
+    world.kube.remove(SESSIONS, NAMESPACE, "large")
+    await world.settle()
+    assert len(running(world)) == 10
+
+
+async def test_room_is_found_without_counting_what_others_have_reserved():
+    """A burst of starts is linear: a look at the room does not walk over the reservations."""
+
+    class Counted(dict):
+        walks = 0
+
+        def items(self):
+            Counted.walks += 1
+            return super().items()
+
+        values = __iter__ = items
+
+    world = make_world(sessions=1000)
+    usage = usage_of(world)
+    usage._reserved = Counted()
+    for number in range(300):
+        usage.reserve(session_key(NAMESPACE, f"s{number}"), Need(sessions=2))
+        usage.reserve(session_key(NAMESPACE, f"s{number}"), Need(sessions=1))
+    assert usage.find_room(session_key(NAMESPACE, "s0"), Need(sessions=1))[0] == 701
+    assert usage.find_room(session_key(NAMESPACE, "other"), Need(sessions=1))[0] == 700
+    assert usage.find_room(session_key("elsewhere", "s0"), Need(sessions=1))[0] == 1000
+    assert Counted.walks == 0
+    for number in range(300):
+        usage.release(session_key(NAMESPACE, f"s{number}"))
+    assert usage.find_room(session_key(NAMESPACE, "other"), Need(sessions=1))[0] == 1000

@@ -43,7 +43,7 @@ from sandbox_operator.session.plan.steps import (
     with_status,
 )
 from sandbox_operator.session.plan.stop import lives_on, stop_time, with_known_start
-from sandbox_operator.session.status import Condition, endpoint_of, expiry_of, ready_since
+from sandbox_operator.session.status import Condition, endpoint_of, expiry_of
 
 if TYPE_CHECKING:
     from sandbox_operator.session.model import Action, Observation, Plan, PodState
@@ -180,12 +180,12 @@ def _plan_new_pod(observation: Observation, now: datetime, timing: Timing) -> Pl
 
 
 def _plan_over_limit(observation: Observation, now: datetime) -> Plan:
-    """Plan to wait for room in the namespace: each time as long as the session has waited already."""
+    """Plan to wait for room in the namespace: first shortly, then each time as long as the session has waited."""
     message = f"{observation.limit_exceeded}; the session starts when another one has ended"
     condition, before = Condition("Pending", "NamespaceLimitReached", message), observation.session.status
     is_new = all(each.get("reason") != condition.reason for each in before.get("conditions") or [])
     actions = (model.EmitEvent("NamespaceLimitReached", message, warning=True),) if is_new else ()
-    waited = now - min(now, ready_since(before) or now)
+    waited = now - (observation.waits_since or now)
     return with_status(observation, now, condition, *actions, at=now + min(max(waited, _MIN_WAIT), _MAX_WAIT))
 
 
