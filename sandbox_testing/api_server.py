@@ -14,7 +14,7 @@ import itertools
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sandbox_operator.api.values import format_time
+from sandbox_operator.api.values import format_time, parse_time
 from sandbox_operator.errors import (
     AlreadyExistsError,
     ConflictError,
@@ -104,12 +104,7 @@ class FakeKube:
             for field, wanted in (("uid", uid), ("resourceVersion", version)):
                 if wanted and found["metadata"][field] != wanted:
                     raise ConflictError(409, "Conflict", f"the {field} differs")
-            if resource is PODS and grace != 0 and (found.get("spec") or {}).get("nodeName"):
-                new, end = copy.deepcopy(found), self._clock() + timedelta(seconds=30 if grace is None else grace)
-                before = new["metadata"].get("deletionTimestamp")
-                # As the real server does: a deletion can only become shorter, and only by a grace period that is given.
-                if before is None or (grace is not None and format_time(end) < before):
-                    new["metadata"]["deletionTimestamp"] = format_time(end)
+            if resource is PODS and (new := _end_gracefully(found, grace, self._clock())) is not None:
                 self._store(resource, found, new)
                 return {"kind": "Pod", **copy.deepcopy(new)}
             self.remove(resource, namespace, name)
@@ -200,6 +195,28 @@ class FakeKube:
 
 
 _RESOURCES = {resource.plural: resource for resource in (PODS, POOLS, SECRETS, SESSIONS)}
+
+
+def _end_gracefully(pod: Object, grace: int | None, now: datetime) -> Object | None:
+    """Return a pod with the deadline of its deletion, or None if it is gone at once.
+
+    As the real server does: a deletion can only become shorter, and only by a grace period that is given. That period
+    began with the first request, so the new deadline may have passed already.
+    """
+    new, spec = copy.deepcopy(pod), pod.get("spec") or {}
+    metadata = new["metadata"]
+    has_ended = (pod.get("status") or {}).get("phase") in {"Succeeded", "Failed"}
+    if "deletionTimestamp" in metadata:
+        before = metadata.get("deletionGracePeriodSeconds", 0)
+        now = (parse_time(metadata["deletionTimestamp"]) or now) - timedelta(seconds=before)
+        grace = before if grace is None else min(before, grace)
+    elif not spec.get("nodeName") or has_ended:
+        grace = 0
+    elif grace is None:
+        grace = spec.get("terminationGracePeriodSeconds", 30)
+    metadata["deletionTimestamp"] = format_time(now + timedelta(seconds=grace))
+    metadata["deletionGracePeriodSeconds"] = grace
+    return new if grace else None
 
 
 def _spec_part(resource: Resource, body: Object) -> Object:

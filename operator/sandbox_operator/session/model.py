@@ -86,6 +86,8 @@ class Observation:
     template: Template | None = None
     template_problem: str = ""
     pod: PodState | None = None
+    shortened: datetime | None = None
+    """When this process gave the pod's deletion, which a tenant had made a long one, the usual grace period."""
     extra_pods: tuple[PodState, ...] = ()
     """Other pods of the session, which a former leader claimed late."""
     unproven_pods: tuple[PodState, ...] = ()

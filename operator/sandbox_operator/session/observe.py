@@ -17,6 +17,7 @@ from sandbox_operator.session.pod_state import address_of, read_pod_state
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
 
     from sandbox_operator.agent.client import Agents, AgentViewCache
     from sandbox_operator.agent.model import AgentAddress, AgentView
@@ -39,7 +40,7 @@ _RESTORE_WAIT: Final = 2.0
 
 
 class Observer:
-    """Makes observations. It remembers only when starts and Binds began, and which agents were called."""
+    """Makes observations. It remembers when starts, Binds and shorter ends began, and which agents were called."""
 
     def __init__(
         self,
@@ -62,6 +63,8 @@ class Observer:
         self._binds: dict[Key, float] = {}
         self._bound: dict[Key, list[float]] = {}
         self._addresses: dict[Key, AgentAddress] = {}
+        self._shortened: dict[Key, dict[str, datetime]] = {}
+        """Time at which each pod's deletion was shortened, by the pod's uid."""
 
     async def observe(self, key: Key, session: Session) -> Observation:
         """Return all that the session's plan depends on."""
@@ -81,6 +84,8 @@ class Observer:
         address = address_of(session.metadata.namespace, pod) if pod else None
         await self._switch_agent(key, address)
         agent, agent_problem = await self._describe_agent(key, address)
+        if pod is None:
+            self._shortened.pop(key, None)
         renewal = self._renewals.get(key)
         now = time.monotonic()
         warm_pods = self._count_warm(key, session, found) if pod is None else 0
@@ -92,6 +97,7 @@ class Observer:
             template=found.template,
             template_problem=found.problem,
             pod=pod,
+            shortened=self._shortened.get(key, {}).get(pod.uid) if pod else None,
             extra_pods=tuple(pods[1:]),
             unproven_pods=tuple(unproven),
             is_unsigned=is_unsigned,
@@ -127,6 +133,10 @@ class Observer:
         now = time.monotonic()
         self._bound[key] = [*(moment for moment in self._bound.get(key, ()) if now - moment < _RECENT), now]
 
+    def note_shortened(self, key: Key, uid: str, now: datetime) -> None:
+        """Record that a pod's deletion gets the usual grace period, whatever it had before."""
+        self._shortened.setdefault(key, {})[uid] = now
+
     def note_ready(self, key: Key) -> None:
         """Record that the start has ended."""
         self._starts.pop(key, None)
@@ -134,6 +144,7 @@ class Observer:
     async def release(self, key: Key) -> None:
         """Forget a deleted session, and close the connection to its agent."""
         self.forget(key)
+        self._shortened.pop(key, None)
         self._available_pods.cancel_reservation(key)
         await self._switch_agent(key, None)
 

@@ -177,6 +177,8 @@ class SessionReconciler:
                 self._observer.note_bind(key)
             elif isinstance(action, model.DeletePod):
                 self._observer.forget(key)
+                if action.grace:
+                    self._observer.note_shortened(key, action.uid, self._clock())
 
     async def _finish(self, key: Key, observation: Observation, plan: Plan) -> str:
         source = ""
@@ -235,6 +237,7 @@ class SessionReconciler:
         bare = parse(Session, {"metadata": raw["metadata"], "spec": spec, "status": raw.get("status") or {}})
         observation = replace(await self._observer.observe(key, bare), spec_problem=str(error))
         plan = plan_invalid(observation, self._clock(), self._timing)
+        self._note_actions(key, plan)
         await self._applier.apply(key, observation, plan.actions)
         try:
             await self._finish(key, observation, plan)

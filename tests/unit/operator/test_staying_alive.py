@@ -54,25 +54,46 @@ async def end_of(world, pod, limit=LIFETIME + 2 * DEADLINE, step=10.0):
     return None
 
 
-def delete_slowly(world, pod):
+async def delete_slowly(world, pod, grace=YEARS):
     """Delete a pod as `kubectl delete pod --grace-period=864000000` does."""
-    end = format_time(world.clock.now + YEARS)
-    world.kube.change(PODS, NAMESPACE, pod["metadata"]["name"], {"metadata": {"deletionTimestamp": end}})
+    await world.kube.delete(PODS, NAMESPACE, pod["metadata"]["name"], grace=int(grace.total_seconds()))
 
 
 async def test_a_pod_does_not_get_the_years_to_end_that_a_tenant_chose(world):
     pod = await start(world)
-    delete_slowly(world, pod)
+    await delete_slowly(world, pod)
     await world.operator.settle()
     ended = await end_of(world, pod)
     assert ended is not None
     assert ended <= world.clock.now + 2 * GRACE
 
 
+@pytest.mark.parametrize("late", [timedelta(0), timedelta(seconds=50), timedelta(minutes=10), timedelta(days=9)])
+async def test_a_pod_whose_long_end_is_noticed_late_still_gets_its_grace_period(world, late):
+    """The API server counts a shorter grace period from the first request, the kubelet from when it hears of it."""
+    pod = await start(world)
+    uid = pod["metadata"]["uid"]
+    with mock.patch.object(world.kube, "watchers", []):
+        await delete_slowly(world, pod)
+    world.clock.advance(seconds=late.total_seconds())
+    await world.operator.list_all()
+    noticed, forced_at = world.clock.now, None
+    for _ in range(30):
+        await world.operator.settle()
+        if all(raw["metadata"]["uid"] != uid for raw in world.pods().values()):
+            forced_at = world.clock.now
+            break
+        world.clock.advance(seconds=5)
+        for key in list(world.operator.later):
+            world.operator._enqueue(key)
+    assert forced_at is not None
+    assert timedelta(seconds=60) <= forced_at - noticed <= timedelta(seconds=75)
+
+
 @pytest.mark.parametrize("change", [{"spec": {"suspended": True}}, {"metadata": {"finalizers": ["a/b"]}}])
 async def test_nor_if_its_session_ends_meanwhile(world, change):
     pod = await start(world)
-    delete_slowly(world, pod)
+    await delete_slowly(world, pod)
     if "metadata" in change:
         change["metadata"]["deletionTimestamp"] = format_time(world.clock.now)
     world.kube.change(SESSIONS, NAMESPACE, "one", change)
@@ -82,14 +103,14 @@ async def test_nor_if_its_session_ends_meanwhile(world, change):
 
 async def test_nor_if_its_session_is_deleted_first(world):
     pod = await start(world)
-    delete_slowly(world, pod)
+    await delete_slowly(world, pod)
     await orphan(world)
     assert await end_of(world, pod, timedelta(minutes=3)) is not None
 
 
 async def test_nor_if_its_agents_image_is_changed_too(world):
     pod = await start(world)
-    delete_slowly(world, pod)
+    await delete_slowly(world, pod)
     containers = [{**each, "image": "evil"} for each in pod["spec"]["containers"]]
     world.kube.change(PODS, NAMESPACE, pod["metadata"]["name"], {"spec": {"containers": containers}})
     await world.operator.settle()

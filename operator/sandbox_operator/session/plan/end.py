@@ -64,7 +64,11 @@ def plan_pod_ending(observation: Observation, pod: PodState, now: datetime, timi
     if lives_on(pod, now):
         shorter = model.DeletePod(pod.name, pod.uid, grace=TERMINATION_GRACE)
         return with_status(observation, now, condition, shorter, at=now + timing.force_after)
-    overdue = (pod.deleted or now) + timing.force_after
+    ends = pod.deleted or now
+    if observation.shortened is not None:
+        # The API server counts the shorter grace period from the first request, the kubelet from ours.
+        ends = max(ends, observation.shortened + timedelta(seconds=TERMINATION_GRACE))
+    overdue = ends + timing.force_after
     if now < overdue:
         return with_status(observation, now, condition, at=overdue)
     return with_status(
