@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from sandbox_link.frame_socket import FrameSocket, enlarge_buffer
 from sandbox_link.frames import FrameType, Stream, encode_json, split_data
+from sandbox_runtime.interpreters.cell_mark import CellMark
 from sandbox_runtime.interpreters.output_reader import OutputPipe
 from sandbox_runtime.linux.process_tree import kill_newer, kill_tree
 from sandbox_runtime.linux.syscalls import TREE_VARIABLE
@@ -89,6 +90,7 @@ class Interpreter:
         self._output: OutputBuffer | None = None
         self._take_output: Callable[[Stream, bytes], None] = _ignore
         self._interrupted = False
+        self._mark = CellMark()
         ours, theirs = socket.socketpair()
         enlarge_buffer(theirs)
         self._control = FrameSocket(ours, self, self._on_socket_end)
@@ -136,6 +138,9 @@ class Interpreter:
         """Start a cell, or another `op` if the arguments have one."""
         opened = {"op": "execute", **arguments, "code_bytes": len(code), "after_interrupt": self._interrupted}
         self._interrupted = False
+        if self.is_ready and self.child.pid is not None:
+            # Not before: a new process still sets its limits itself.
+            self._mark.begin(self.child.pid)
         frames = [encode_json(FrameType.OPEN, channel, opened)]
         frames.extend(split_data(channel, Stream.BODY, code))
         self._control.send(b"".join(frames))
@@ -183,8 +188,8 @@ class Interpreter:
         await kill_tree(self.child.tree, self.child.pid)
 
     async def kill_newer(self, since: float) -> None:
-        """Kill what the process has started since a time of CLOCK_BOOTTIME, and leave the process itself alone."""
-        await kill_newer(self.child.tree, self.child.pid, since)
+        """Kill what the running cell has started since a time of CLOCK_BOOTTIME. Leave the process itself alone."""
+        await kill_newer(self.child.tree, self.child.pid, since, self._mark.is_earlier)
 
     def _on_started(self, started: asyncio.Future[int]) -> None:
         if started.exception() is not None:

@@ -61,10 +61,11 @@ def _below(roots: set[int], children: Mapping[int, list[int]]) -> set[int]:
     return found
 
 
-def find_newer(tree: str, root: int | None, since: float) -> set[int]:
+def find_newer(tree: str, root: int | None, since: float, is_other: Callable[[int], bool]) -> set[int]:
     """Return the process ids of what the root of a tree started since a time of CLOCK_BOOTTIME, without zombies.
 
-    What an older process of the tree started belongs to that one, and is left out.
+    What an older process of the tree started belongs to that one, and is left out. So is what `is_other` returns True
+    for, and its descendants.
     """
     parents = {pid: parent for pid, parent, _, _ in list_processes()}
     children: dict[int, list[int]] = {}
@@ -72,7 +73,7 @@ def find_newer(tree: str, root: int | None, since: float) -> set[int]:
         children.setdefault(parent, []).append(pid)
     found = {pid for pid in find_tree(tree, root) if pid != root}
     # The kernel counts in ticks. What began in the same tick may have begun later.
-    older = {pid for pid in found if _read_start(pid) < int(since * _TICKS)}
+    older = {pid for pid in found if _read_start(pid) < int(since * _TICKS) or is_other(pid)}
     return found - older - _below(older, children)
 
 
@@ -81,9 +82,9 @@ async def kill_tree(tree: str, root: int | None) -> None:
     await _kill_all(lambda: find_tree(tree, root), root)
 
 
-async def kill_newer(tree: str, root: int | None, since: float) -> None:
+async def kill_newer(tree: str, root: int | None, since: float, is_other: Callable[[int], bool]) -> None:
     """Do the same to what `find_newer` finds. The root lives on."""
-    await _kill_all(lambda: find_newer(tree, root, since), None)
+    await _kill_all(lambda: find_newer(tree, root, since, is_other), None)
 
 
 async def _kill_all(find: Callable[[], set[int]], root: int | None) -> None:

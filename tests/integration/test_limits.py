@@ -170,6 +170,56 @@ def is_alive(pid):
     sandbox.contexts.delete(context)
 
 
+SERVER = """
+import os, sys, time
+while True:
+    try:
+        os.rename("ask", "asked")
+    except FileNotFoundError:
+        time.sleep(0.01)
+        continue
+    child = os.fork()
+    if child:
+        os.waitpid(child, 0)
+        continue
+    os.setsid()
+    if os.fork():
+        os._exit(0)
+    with open("job.part", "w") as file:
+        file.write(str(os.getpid()))
+    os.rename("job.part", "job")
+    time.sleep(60)
+    os._exit(0)
+"""
+ASK = """
+open("ask", "w").close()
+while not os.path.exists("job"):
+    time.sleep(0.01)
+job = int(open("job").read())
+"""
+
+
+def test_a_job_of_an_earlier_cells_server_outlives_a_later_cells_timeout(sandbox):
+    """Even if it is an orphan, in a session of its own, and began after the later cell."""
+    context = sandbox.contexts.create().id
+    program = f"[sys.executable, '-c', {SERVER!r}], start_new_session=True"
+    start = f"import os, subprocess, sys, time\nserver = subprocess.Popen({program})"
+    assert sandbox.run_code(start, context=context).ok
+    fork = "shell = subprocess.run(['sh', '-c', 'setsid sleep 60 >/dev/null 2>&1 & echo $!'], stdout=subprocess.PIPE)"
+    late = f"{ASK}\n{fork}\nown = int(shell.stdout)\ntime.sleep(60)"
+    assert sandbox.run_code(late, context=context, timeout=3).status is Status.TIMED_OUT
+    state = """
+def is_alive(pid):
+    try:
+        return open(f"/proc/{pid}/stat").read().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+[is_alive(pid) for pid in (server.pid, job, own)]
+"""
+    assert sandbox.run_code(state, context=context).text == "[True, True, False]"
+    sandbox.contexts.delete(context)
+
+
 def test_nothing_of_a_cell_lives_two_seconds_after_its_deadline(sandbox):
     stubborn = "import time\nwhile True:\n    try:\n        time.sleep(60)\n    except BaseException:\n        pass"
     ended = sandbox.run_code(stubborn, timeout=0.5)
