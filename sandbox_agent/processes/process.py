@@ -35,6 +35,10 @@ _MAX_PID: Final = (1 << 31) - 1
 _log = logging.getLogger(__name__)
 
 
+class _StartTimeoutError(Exception):
+    """The runtime has not answered the call within START_TIMEOUT."""
+
+
 @dataclass(frozen=True, slots=True)
 class Start:
     """The parts of the request that started a process, as far as the agent needs them.
@@ -133,8 +137,16 @@ class BackgroundProcess:
                     call = await runtime.open("process.attach", {"process_id": self.id})
                 else:
                     call = await runtime.open("process.start", arguments)
-                    await call.send(stdin)
-                return read_exited(await self._follow_call(call))
+                return read_exited(await self._follow_call(call, stdin if arguments is not None else b""))
+            except _StartTimeoutError as error:
+                # The machine may be slow. Others on the link go on. If the process starts late, the runtime ends it.
+                _log.warning("%s", error, extra={"process_id": self.id})
+                if call is not None:
+                    call.discard()
+                if arguments is not None:
+                    message = f"{error}: the sandbox may be overloaded. Try again"
+                    raise OperationError("UNAVAILABLE", "RUNTIME_UNAVAILABLE", message) from error
+                break
             except OperationError as error:
                 if error.reason != "RUNTIME_UNAVAILABLE" or call is None:
                     if arguments is not None and not self.started.done():
@@ -152,19 +164,21 @@ class BackgroundProcess:
         _log.warning("a background process was lost", extra={"process_id": self.id})
         return process_pb2.ProcessExited(status=types_pb2.EXIT_STATUS_LOST)
 
-    async def _follow_call(self, call: Call) -> dict[str, Any]:
-        """Follow one call to its end and return its result.
+    async def _follow_call(self, call: Call, stdin: bytes) -> dict[str, Any]:
+        """Send standard input, follow the call to its end and return its result.
 
         Raises:
             FrameError: The runtime broke the protocol.
             OperationError: The operation failed.
+            _StartTimeoutError: The runtime did not answer in time.
         """
         has_started = False
         try:
             async with asyncio.timeout(START_TIMEOUT):
+                await call.send(stdin)
                 items = await call.batch()
         except TimeoutError as error:
-            raise FrameError(f"a background process did not start within {START_TIMEOUT:g} s") from error
+            raise _StartTimeoutError(f"a background process did not start within {START_TIMEOUT:g} s") from error
         while items:
             for item in join_output(items):
                 if isinstance(item, Event):

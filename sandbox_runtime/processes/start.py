@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sandbox_link.protocol import OperationError, invalid
 from sandbox_runtime.interpreters.exit_status import read_end
 from sandbox_runtime.interpreters.zygote_client import Child, SpawnError, ZygoteClient
+from sandbox_runtime.linux.process_tree import kill_tree
 from sandbox_runtime.settings import read_env
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ class Starter:
         self.state = state
         self._zygote = zygote
         self._oom_guard = oom_guard
+        self._kills: set[asyncio.Task[None]] = set()
 
     def read(self, arguments: dict[str, Any]) -> Command:
         """Return the command in an operation's arguments.
@@ -102,7 +104,17 @@ class Starter:
             await asyncio.shield(child.started)
         except SpawnError as error:
             raise _spawn_failure(error, command.argv[0]) from error
+        except asyncio.CancelledError:
+            # The zygote may still start it, and then it would run without anyone that follows or ends it.
+            child.started.add_done_callback(lambda _: self._end_unwanted(child))
+            raise
         return child
+
+    def _end_unwanted(self, child: Child) -> None:
+        if child.pid is not None:
+            task = asyncio.get_running_loop().create_task(kill_tree(child.tree, child.pid))
+            self._kills.add(task)
+            task.add_done_callback(self._kills.discard)
 
     def describe(self, child: Child, *, timed_out: bool) -> dict[str, Any]:
         """Return how a process ended: `status`, `exit_code` and `signal` of the link."""

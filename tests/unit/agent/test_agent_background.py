@@ -9,6 +9,7 @@ import signal
 import grpc
 import pytest
 
+from sandbox_agent.processes import process
 from sandbox_link.frames import Stream
 from sandbox_proto.v1 import process_pb2, process_pb2_grpc, session_pb2, types_pb2
 
@@ -166,6 +167,30 @@ async def test_a_process_that_could_not_be_started_is_forgotten(service, runtime
         await service.Start(start("r1"))
     assert error_of(caught.value) == ("NOT_FOUND", "FILE_NOT_FOUND", "command")
     assert not (await service.List(process_pb2.ListProcessesRequest())).processes
+    runtime.handlers["process.start"] = processes.follow
+    assert (await service.Start(start("r1"))).running
+
+
+async def test_a_start_that_takes_too_long_fails_alone(service, runtime, processes, error_of, monkeypatch):
+    """The other process keeps its call, and the same request can be repeated."""
+    other = await service.Start(start("other"))
+    peer, channel, _ = await processes.followed.get()
+
+    async def hang(_peer, _channel, _arguments):
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(process, "START_TIMEOUT", 0.2)
+    runtime.handlers["process.start"] = hang
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await service.Start(start("r1"))
+    assert error_of(caught.value) == ("UNAVAILABLE", "RUNTIME_UNAVAILABLE", "")
+    assert "did not start within 0.2 s" in caught.value.details()
+    assert [each.process_id for each in (await service.List(process_pb2.ListProcessesRequest())).processes] == [
+        other.process_id
+    ]
+    assert "process.attach" not in [opened["op"] for opened in runtime.opened], "the link was lost"
+    peer.ok(channel, {**DONE, "exit_code": 5})
+    assert (await exited(service, other.process_id)).exit_code == 5
     runtime.handlers["process.start"] = processes.follow
     assert (await service.Start(start("r1"))).running
 
