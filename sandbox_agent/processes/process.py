@@ -35,8 +35,12 @@ _MAX_PID: Final = (1 << 31) - 1
 _log = logging.getLogger(__name__)
 
 
-class _StartTimeoutError(Exception):
-    """The runtime has not answered the call within START_TIMEOUT."""
+class _StartTimeoutError(OperationError):
+    """The runtime has not answered a call within START_TIMEOUT."""
+
+    def __init__(self) -> None:
+        message = f"a background process did not start within {START_TIMEOUT:g} s: the sandbox may be overloaded"
+        super().__init__("UNAVAILABLE", "RUNTIME_UNAVAILABLE", f"{message}. Try again")
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,17 +142,8 @@ class BackgroundProcess:
                 else:
                     call = await runtime.open("process.start", arguments)
                 return read_exited(await self._follow_call(call, stdin if arguments is not None else b""))
-            except _StartTimeoutError as error:
-                # The machine may be slow. Others on the link go on. If the process starts late, the runtime ends it.
-                _log.warning("%s", error, extra={"process_id": self.id})
-                if call is not None:
-                    call.discard()
-                if arguments is not None:
-                    message = f"{error}: the sandbox may be overloaded. Try again"
-                    raise OperationError("UNAVAILABLE", "RUNTIME_UNAVAILABLE", message) from error
-                break
             except OperationError as error:
-                if error.reason != "RUNTIME_UNAVAILABLE" or call is None:
+                if error.reason != "RUNTIME_UNAVAILABLE" or call is None or isinstance(error, _StartTimeoutError):
                     if arguments is not None and not self.started.done():
                         raise
                     break
@@ -170,7 +165,7 @@ class BackgroundProcess:
         Raises:
             FrameError: The runtime broke the protocol.
             OperationError: The operation failed.
-            _StartTimeoutError: The runtime did not answer in time.
+            _StartTimeoutError: The runtime did not answer in time. The call is cancelled.
         """
         has_started = False
         try:
@@ -178,7 +173,9 @@ class BackgroundProcess:
                 await call.send(stdin)
                 items = await call.batch()
         except TimeoutError as error:
-            raise _StartTimeoutError(f"a background process did not start within {START_TIMEOUT:g} s") from error
+            # The machine may be slow. Others on the link go on. If the process starts late, the runtime ends it.
+            call.discard()
+            raise _StartTimeoutError from error
         while items:
             for item in join_output(items):
                 if isinstance(item, Event):

@@ -17,9 +17,10 @@ REQUEST_TIMEOUT: Final = 120.0
 """Seconds without an answer or a next item, after which the sandbox counts as hanging."""
 HASH_TIMEOUT: Final = 1_800.0
 """Seconds for the digest of a large file, which the sandbox reports only when it is complete."""
-_HASH_QUEUE: Final = 600.0
-"""Seconds that a digest may wait for those of other files."""
 _MIN_HASH_RATE: Final = 4 << 20
+"""Bytes per second below which digests use up their time."""
+_MIN_DIGESTS: Final = 10
+"""The same for the number of digests per second."""
 _MIN_RATE: Final = 64 << 10
 """Bytes per second below which a transfer uses up its time."""
 _MIN_FILES: Final = 100
@@ -39,8 +40,12 @@ async def time_limit(seconds: float | None = None) -> AsyncIterator[None]:
         async with asyncio.timeout(REQUEST_TIMEOUT if seconds is None else seconds):
             yield
     except TimeoutError as error:
-        message = "the sandbox's runtime stopped responding: it may be overloaded. Try again"
-        raise OperationError("UNAVAILABLE", "RUNTIME_UNAVAILABLE", message) from error
+        raise _stopped_responding() from error
+
+
+def _stopped_responding() -> OperationError:
+    message = "the sandbox's runtime stopped responding: it may be overloaded. Try again"
+    return OperationError("UNAVAILABLE", "RUNTIME_UNAVAILABLE", message)
 
 
 class Pace:
@@ -94,9 +99,49 @@ class Pace:
         self._left = min(self._left + seconds, self._most)
 
 
-def hash_seconds(size: int) -> float:
-    """Return how long the sandbox may take for the digest of a file with this many bytes."""
-    return min(_HASH_QUEUE + size / _MIN_HASH_RATE, HASH_TIMEOUT)
+class DigestTime:
+    """Time that the sandbox may still take for digests. All that it computes at the same time share it.
+
+    The sandbox computes a few at once, so that one may wait for others. So each digest that it is asked for adds the
+    time that its bytes may take, and each that it answers a little more. While it is asked for none, the time returns.
+    """
+
+    def __init__(self) -> None:
+        self._left = REQUEST_TIMEOUT
+        self._settled = 0.0
+        self._running: dict[asyncio.Timeout, tuple[float, float]] = {}
+        """The latest end of each digest, and the seconds that its bytes may take."""
+
+    @contextlib.asynccontextmanager
+    async def waiting(self, size: int) -> AsyncIterator[None]:
+        """Wait in the body for the digest of a file with this many bytes.
+
+        Raises:
+            OperationError: UNAVAILABLE, RUNTIME_UNAVAILABLE: the time is over.
+        """
+        own = min(size / _MIN_HASH_RATE, HASH_TIMEOUT)
+        try:
+            async with asyncio.timeout(None) as limit:
+                self._give(0.0)
+                self._running[limit] = self._settled + HASH_TIMEOUT, own
+                self._give(own)
+                try:
+                    yield
+                    self._give(1 / _MIN_DIGESTS)
+                finally:
+                    self._give(0.0)
+                    del self._running[limit]
+        except TimeoutError as error:
+            raise _stopped_responding() from error
+
+    def _give(self, seconds: float) -> None:
+        """Count the time that has passed, add some seconds, and move the end of all digests."""
+        now = asyncio.get_running_loop().time()
+        passed, self._settled = now - self._settled, now
+        most = REQUEST_TIMEOUT + sum(own for _, own in self._running.values())
+        self._left = min(most, self._left + seconds + (-passed if self._running else passed))
+        for limit, latest in ((each, latest) for each, (latest, _) in self._running.items() if not each.expired()):
+            limit.reschedule(min(latest, now + max(0.0, self._left)))
 
 
 async def cancel_call(call: Call) -> None:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from sandbox_agent.storage.repository.manifest import is_sha256
 from sandbox_agent.storage.sandbox.file_info import MODE, LocalEntry, Signature, breach, read_local, sign
 from sandbox_agent.storage.sandbox.scanner import Scanner
-from sandbox_agent.storage.timeouts import Pace, cancel_call, hash_seconds, time_limit
+from sandbox_agent.storage.timeouts import DigestTime, Pace, cancel_call, time_limit
 from sandbox_link.frames import Stream
 from sandbox_link.protocol import Event, OperationError
 
@@ -53,6 +53,7 @@ class SandboxFiles:
     def __init__(self, runtime: Runtime) -> None:
         self.runtime = runtime
         self.scanner = Scanner(runtime)
+        self._digest_time = DigestTime()
 
     async def is_there(self, path: str, kind: EntryType) -> bool:
         """Return whether a stored path still exists. A folder in the place of a file or symlink does not count."""
@@ -79,7 +80,7 @@ class SandboxFiles:
 
     async def hash(self, local: LocalEntry) -> tuple[str, LocalEntry]:
         """Return the SHA-256 of a file that a scan found, and its info at that time."""
-        async with time_limit(hash_seconds(local.size)):
+        async with self._digest_time.waiting(local.size):
             answer = await self.runtime.call("workspace.hash", {"path": local.path})
         digest = answer.get("sha256")
         if not isinstance(digest, str) or not is_sha256(digest):

@@ -1,7 +1,6 @@
 """A start whose call was cancelled before the zygote answered: the process that still appears is ended."""
 
 import asyncio
-import subprocess
 import sys
 from types import SimpleNamespace
 
@@ -32,13 +31,14 @@ async def test_a_process_that_starts_after_its_call_was_cancelled_is_ended(child
     starting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await starting
-    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], start_new_session=True) as process:
-        child.started.set_result(process.pid)
-        await asyncio.sleep(0)
-        (kill,) = starter._kills
-        ended = asyncio.to_thread(process.wait, 20)
-        assert await ended == -9
-        await kill
+    code = "import time; time.sleep(60)"
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", code, start_new_session=True)
+    child.started.set_result(process.pid)
+    await asyncio.sleep(0)
+    (kill,) = starter._kills
+    async with asyncio.timeout(20):
+        assert await process.wait() == -9
+    await kill
     assert starter._kills == set()
 
 
