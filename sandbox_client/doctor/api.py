@@ -101,9 +101,9 @@ class KubeHttp:
         """
         return await self._request("GET", segments, None, query)
 
-    async def post(self, body: Mapping[str, Any], *segments: str) -> Answer:
+    async def post(self, body: Mapping[str, Any], *segments: str, **query: str) -> Answer:
         """POST an object. Errors as for `get`."""
-        return await self._request("POST", segments, body, {})
+        return await self._request("POST", segments, body, query)
 
     async def delete(self, *segments: str, **query: str) -> Answer:
         """DELETE an object. Errors as for `get`."""

@@ -20,6 +20,7 @@ from sandbox_client.doctor.cluster_checks import (
 from sandbox_client.doctor.findings import Finding, Level, failed, skipped
 from sandbox_client.doctor.network import check_policies
 from sandbox_client.doctor.probe_session import ProbeSession
+from sandbox_client.doctor.stored_objects import check_stored_objects
 from sandbox_client.errors import SandboxError, SandboxUnavailable
 
 if TYPE_CHECKING:
@@ -82,6 +83,8 @@ async def _examine(api: KubeHttp, plan: Plan, on_step: Callable[[str], object], 
     if definitions.level is Level.FAILED:
         return
     findings.append(await check_versions(api, version))
+    on_step("the stored objects")
+    findings.append(await check_stored_objects(api))
     on_step("the namespace")
     if missing := await check_namespace(api):
         findings.append(missing)

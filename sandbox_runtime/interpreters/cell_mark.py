@@ -1,7 +1,7 @@
-"""Tells the processes that one cell of an interpreter started from those of earlier cells.
+"""Distinguishes the processes that one cell of an interpreter started from those of earlier cells.
 
-Orphans have lost their ancestors, so neither those nor their age say for which cell a process works: a server of an
-earlier cell may have started it just now. Limits are inherited through forks and exec, so the soft limit on a file's
+Orphans have lost their ancestors, and their age does not say for which cell they work: a server of an earlier cell may
+have started one during a later cell. Limits are inherited through forks and exec, so the soft limit on a file's
 size is the mark. The first cell has the session's own limit, each later one a byte less.
 """
 
@@ -12,7 +12,7 @@ import resource
 from typing import Final
 
 _MAX_CELLS: Final = 1 << 16
-"""Cells that are told apart, and so the most bytes that the limit loses. Those after them count as one."""
+"""Cells that are distinguished, and so the most bytes that the limit loses. Those after them count as one."""
 _MIN_LIMIT: Final = 1 << 20
 """Bytes. A smaller limit is not changed."""
 

@@ -12,6 +12,7 @@ from sandbox_client.doctor import cluster_checks, network, probe_session, run
 from sandbox_client.doctor.api import Answer
 from sandbox_client.doctor.findings import Level, failed, format_table, has_failed, ok, skipped, to_json, warning
 from sandbox_client.doctor.probe_session import ProbeSession, read_storage
+from sandbox_client.doctor.stored_objects import check_stored_objects
 from sandbox_client.errors import SandboxUnavailable
 from sandbox_proto.v1.workspace_pb2 import CheckStorageResponse, StorageCheck
 
@@ -39,16 +40,27 @@ class Canned:
             return found.pop(0) if len(found) > 1 else found[0]
         return found
 
-    async def get(self, *segments, **_query):
-        return self._answer("GET", "/".join(segments))
+    async def get(self, *segments, **query):
+        path = "/".join(segments)
+        return self._answer("GET", f"{path}?continue={query['continue']}" if "continue" in query else path)
 
-    async def post(self, body, *segments):
+    async def post(self, body, *segments, **query):
+        if query.get("dryRun") == "All":
+            return self.dry_run(body)
         if segments[-1] == "selfsubjectaccessreviews":
             return Answer(201, {"status": {"allowed": self.allowed(body["spec"]["resourceAttributes"])}})
         return self._answer("POST", "/".join(segments))
 
     async def delete(self, *segments, **_query):
         return self._answer("DELETE", "/".join(segments))
+
+    def dry_run(self, body):
+        """Answer as a server does that checks the values first, and then finds the name taken."""
+        problem = "".join(body["spec"].get("problems", []))
+        if problem:
+            name = body["metadata"]["name"]
+            return Answer(422, {"message": f'{body["kind"]}.sandboxsessions.dev "{name}" is invalid: {problem}'})
+        return Answer(409, {"message": "already exists"})
 
 
 def version(name, offset=0.0):
@@ -189,6 +201,61 @@ async def test_a_namespace_that_does_not_exist_is_named_and_ends_the_checks(monk
 
 async def test_a_namespace_that_may_not_be_read_is_no_finding():
     assert await cluster_checks.check_namespace(Canned({"api/v1/namespaces/team": FORBIDDEN})) is None
+
+
+STORED = "apis/sandboxsessions.dev/v1alpha1"
+
+
+def stored(*names, problem="", token=""):
+    metadata = {"namespace": "a", "uid": "u", "resourceVersion": "7"}
+    spec = {"problems": [problem]} if problem else {}
+    items = [{"metadata": {**metadata, "name": name}, "spec": spec, "status": {"phase": "Ready"}} for name in names]
+    return Answer(200, {"metadata": {"continue": token}, "items": items})
+
+
+async def test_stored_objects_that_the_definitions_refuse_are_listed_with_their_field():
+    problem = 'spec.lifecycle.idleTimeout: Invalid value: "1d": must be between 1s and 720h'
+    api = Canned({
+        f"{STORED}/sandboxsessions": stored("good", token="next"),
+        f"{STORED}/sandboxsessions?continue=next": stored("old", problem=problem),
+        f"{STORED}/sandboxtemplates": stored("default", problem="spec.image: Required value"),
+        f"{STORED}/sandboxwarmpools": stored("pool"),
+    })  # fmt: skip
+    finding = await check_stored_objects(api)
+    assert finding.level is Level.WARNING
+    assert finding.message == (
+        f"2 of 4 have values that the CRDs refuse: sandboxsessions a/old: {problem}; "
+        "sandboxtemplates a/default: spec.image: Required value"
+    )
+    assert "kubectl --namespace NAMESPACE edit KIND NAME" in finding.change
+
+
+async def test_stored_objects_that_the_definitions_accept_are_counted_and_not_written():
+    api = Canned({f"{STORED}/{kind}": stored("a", "b") for kind in ("sandboxsessions", "sandboxtemplates")})
+    api.answers[f"{STORED}/sandboxwarmpools"] = stored()
+    assert await check_stored_objects(api) == ok("stored objects", "the CRDs accept all 4")
+    assert not [path for method, path in api.calls if method != "GET"]
+
+
+async def test_without_rights_elsewhere_the_stored_objects_of_one_namespace_are_checked():
+    own = f"{STORED}/namespaces/team"
+    api = Canned(
+        {f"{STORED}/{kind}": FORBIDDEN for kind in ("sandboxsessions", "sandboxtemplates", "sandboxwarmpools")}
+    )
+    api.answers |= {f"{own}/sandboxsessions": stored("a"), f"{own}/sandboxtemplates": stored()}
+    api.answers[f"{own}/sandboxwarmpools"] = stored("p", problem="spec.replicas: Invalid value")
+    assert (await check_stored_objects(api)).message.endswith("sandboxwarmpools a/p: spec.replicas: Invalid value")
+    api.answers[f"{own}/sandboxwarmpools"] = FORBIDDEN
+    finding = await check_stored_objects(api)
+    assert (finding.level, finding.message) == (Level.SKIPPED, "sandboxwarmpools: deployments is forbidden")
+
+
+async def test_objects_that_the_caller_may_not_create_are_not_called_valid(monkeypatch):
+    api = Canned({f"{STORED}/{kind}": stored() for kind in ("sandboxtemplates", "sandboxwarmpools")})
+    api.answers[f"{STORED}/sandboxsessions"] = stored("a", "b")
+    monkeypatch.setattr(api, "dry_run", lambda _body: FORBIDDEN)
+    finding = await check_stored_objects(api)
+    assert (finding.level, finding.message) == (Level.SKIPPED, "sandboxsessions: deployments is forbidden")
 
 
 @pytest.fixture
