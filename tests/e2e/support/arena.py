@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from tests.e2e.support.chart import RELEASE
-from tests.e2e.support.isolations import SPECS
+from tests.e2e.support.containers import Containers, Identities
+from tests.e2e.support.isolations import SPECS, Hostile, start_hostile
 from tests.e2e.support.sessions import build_template
 from tests.e2e.support.stolen import find_agent
 
@@ -77,18 +78,34 @@ class Arena:
     """One hostile session, its neighbour and the operator.
 
     Attributes:
-        isolation: One of ISOLATIONS.
-        attacker: The hostile session, through the SDK.
+        hostile: The hostile session.
         neighbour: Another session on the same node, under runc.
     """
 
-    isolation: str
-    name: str
+    hostile: Hostile
     neighbour_name: str
-    sessions: Sessions
     system: Kubectl
-    attacker: Sandbox
     neighbour: Sandbox
+
+    @property
+    def isolation(self) -> str:
+        """One of ISOLATIONS."""
+        return self.hostile.isolation
+
+    @property
+    def name(self) -> str:
+        """The name of the hostile session."""
+        return self.hostile.name
+
+    @property
+    def sessions(self) -> Sessions:
+        """Makes sessions in the namespace of both."""
+        return self.hostile.sessions
+
+    @property
+    def attacker(self) -> Sandbox:
+        """The hostile session, through the SDK."""
+        return self.hostile.sandbox
 
     @property
     def has_process_of_agent(self) -> bool:
@@ -103,15 +120,11 @@ class Arena:
         lines = Path(f"/proc/{find_agent(self.sessions.pod(self.name)['metadata']['name'])}/status").read_text()
         return next(int(line.split()[1]) << 10 for line in lines.splitlines() if line.startswith("VmHWM:"))
 
-    def identities(self) -> dict[str, tuple[str, int]]:
-        """Container id and number of restarts of everything that has to stay what it is."""
-        pods = [self.sessions.pod(self.name), self.sessions.pod(self.neighbour_name)]
-        pods += self.system.list("pods", f"app.kubernetes.io/name={RELEASE}")
-        return {
-            f"{pod['metadata']['name']}/{each['name']}": (each.get("containerID", ""), each["restartCount"])
-            for pod in pods
-            for each in pod["status"]["containerStatuses"]
-        }
+    def identities(self) -> Identities:
+        """Identify everything that has to stay what it is."""
+        # An attack may end the hostile session's pod, so it is looked up each time.
+        pods = [self.sessions.pod(name)["metadata"]["name"] for name in (self.name, self.neighbour_name)]
+        return Containers(self.sessions.kubectl, *pods).identities()
 
     @contextlib.contextmanager
     def unharmed(self, what: str) -> Iterator[None]:
@@ -192,15 +205,12 @@ def open_arena(isolation: str, sessions: Sessions, system: Kubectl, **template: 
     """
     name = f"attack-{isolation}"
     sessions.kubectl.apply(build_template(name, "", egress=SOCKETS, **SPECS[isolation], **template))
-    attacked, neighbour = sessions.create(templateRef={"name": name}), sessions.create()
+    neighbour = sessions.create()
     try:
-        for each in (attacked, neighbour):
-            sessions.wait_phase(each, "Ready", timeout=120)
-        with (
-            sessions.connect(attacked, is_direct=True) as attacker,
-            sessions.connect(neighbour, is_direct=True) as other,
-        ):
-            assert attacker.run_code("1").text == other.run_code("1").text == "1"
-            yield Arena(isolation, attacked, neighbour, sessions, system, attacker, other)
+        with start_hostile(sessions, isolation, name, is_direct=True) as hostile:
+            sessions.wait_phase(neighbour, "Ready", timeout=120)
+            with sessions.connect(neighbour, is_direct=True) as other:
+                assert hostile.sandbox.run_code("1").text == other.run_code("1").text == "1"
+                yield Arena(hostile, neighbour, system, other)
     finally:
         sessions.close()

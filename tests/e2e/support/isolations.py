@@ -12,11 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from kubernetes.client import CoreV1Api
-
 from sandbox_client import Sandbox
-from sandbox_client.cluster.api import ClusterOptions, open_client
-from tests.e2e.support.chart import SYSTEM
+from tests.e2e.support.containers import Containers
 from tests.e2e.support.kubectl import Kubectl, Object, poll
 from tests.e2e.support.platform import Platform
 from tests.e2e.support.sessions import Sessions, build_template
@@ -29,8 +26,6 @@ SPECS: dict[str, Object] = {
 """The template's fields for each isolation."""
 ISOLATIONS = tuple(filter(None, os.environ.get("SANDBOX_E2E_ISOLATIONS", ",".join(SPECS)).split(",")))
 _WHOLE_RANGE = ["0", "0", "4294967295"]
-_Containers = dict[tuple[str, str], tuple[str, int]]
-"""Id and count of restarts of each container, by pod and name."""
 _EVIDENCE = "cat /proc/version; cat /proc/self/uid_map"
 
 
@@ -72,32 +67,16 @@ class Hostile:
         Args:
             may_restart: Containers of the pod that the test itself ends.
         """
-        before = self._containers()
+        containers = Containers(self.sessions.kubectl, self.pod)
+        before = containers.identities()
         yield
         done = self.sandbox.run_code("print('alive')")
         assert done.stdout == "alive\n", done
-        ended = {(self.pod, name) for name in may_restart}
-        after = poll("all are ready", self._ready_containers, timeout=60)
+        ended = {f"{self.pod}/{name}" for name in may_restart}
+        after = poll("all are ready", containers.ready, timeout=60)
         assert after.keys() == before.keys()
         for each, container in after.items():
             assert each in ended or container == before[each], (each, before[each], container)
-
-    def _ready_containers(self) -> _Containers:
-        """All of them; empty if one is not ready."""
-        return self._containers() if all(each.ready for _, each in self._statuses()) else {}
-
-    def _containers(self) -> _Containers:
-        return {(pod, each.name): (each.container_id, each.restart_count) for pod, each in self._statuses()}
-
-    def _statuses(self) -> list[tuple[str, Any]]:
-        api, kubectl = self._api, self.sessions.kubectl
-        pods = [api.read_namespaced_pod(self.pod, kubectl.namespace), *api.list_namespaced_pod(SYSTEM).items]
-        return [(pod.metadata.name, each) for pod in pods for each in pod.status.container_statuses or ()]
-
-    @functools.cached_property
-    def _api(self) -> CoreV1Api:
-        kubectl = self.sessions.kubectl
-        return CoreV1Api(open_client(ClusterOptions(kubectl.namespace, kubectl.kubeconfig))[0])
 
 
 def apply_template(platform: Platform, kubectl: Kubectl, isolation: str, mode: str = "None", **egress: object) -> str:
@@ -123,12 +102,28 @@ def open_hostile(
     sessions = Sessions(kubectl)
     template = apply_template(platform, kubectl, isolation, mode, **egress)
     try:
-        name = sessions.ready(templateRef={"name": template}, timeout=120)
-        with sessions.connect(name, is_direct=platform.is_own or None) as sandbox:
-            check_isolation(isolation, sandbox.run(_EVIDENCE).stdout)
-            yield Hostile(isolation, name, sessions, sandbox)
+        with start_hostile(sessions, isolation, template, is_direct=platform.is_own or None) as hostile:
+            yield hostile
     finally:
         sessions.close()
+
+
+@contextmanager
+def start_hostile(
+    sessions: Sessions, isolation: str, template: str, *, is_direct: bool | None = None
+) -> Iterator[Hostile]:
+    """Start a session for hostile code from a template, and connect to it. The caller deletes the session.
+
+    Args:
+        sessions: Makes the session.
+        isolation: The template's isolation, which is checked.
+        template: Name of the template.
+        is_direct: Whether to connect to the pod's own address.
+    """
+    name = sessions.ready(templateRef={"name": template}, timeout=120)
+    with sessions.connect(name, is_direct=is_direct) as sandbox:
+        check_isolation(isolation, sandbox.run(_EVIDENCE).stdout)
+        yield Hostile(isolation, name, sessions, sandbox)
 
 
 def check_isolation(isolation: str, evidence: str) -> None:
