@@ -1,6 +1,6 @@
 /**
  * What Node's loader does not do for files that a cell imports. They may leave out endings, as TypeScript's may. They
- * may use JSX and decorators if a compiler is installed.
+ * may use JSX and decorators if a compiler is installed, and otherwise an error says so.
  */
 'use strict';
 
@@ -19,6 +19,9 @@ const NOT_FOUND = new Set(['ERR_MODULE_NOT_FOUND', 'MODULE_NOT_FOUND', 'ERR_UNSU
 
 /** What looks like a decorator or `accessor`, outside comments. Other texts are left to Node. */
 const DECORATED = /^[^*/'"`\n]*(^|[\s;{}(])(@[A-Za-z_$(]|accessor\s+[\w#$[])/m;
+/** Comments and strings. They are not found where a template contains another one. */
+const TEXTS = /\/\*[^]*?\*\/|\/\/.*|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|`(?:\\[^]|[^`\\])*`/g;
+const NESTED = /\$\{[^}]*`/;
 /** What only a module may contain: Node, too, tells by it, if no package.json does. */
 const IS_MODULE = /^\s*(import|export)\b|\bimport\.meta\b|^(.*[=(,]\s*)?await\s|^for\s+await\b/m;
 
@@ -66,8 +69,15 @@ function load(compiler, url, context, next) {
   if (!ending.endsWith('ts')) return next(url, context);
   const file = fileURLToPath(url);
   const source = fs.statSync(file, { throwIfNoEntry: false })?.isFile() ? fs.readFileSync(file, 'utf8') : '';
-  if (!DECORATED.test(source) || !compiler.isInstalled(path.dirname(file))) return next(url, context);
+  if (!DECORATED.test(source)) return next(url, context);
+  // Without a compiler, only what certainly needs one is refused, by an error that says what to install.
+  if (!compiler.isInstalled(path.dirname(file)) && !isDecorated(source)) return next(url, context);
   return translate(compiler, url, ending, source);
+}
+
+/** Returns whether a text has decorators or `accessor` outside its comments and strings, as far as that is certain. */
+function isDecorated(source) {
+  return !NESTED.test(source) && DECORATED.test(source.replace(TEXTS, ''));
 }
 
 /** Returns whether the nearest package.json makes its files modules. */

@@ -121,6 +121,29 @@ def test_other_syntax_errors_do_not_ask_for_a_compiler(start, tmp_path: Path):
             assert "compiler" not in interpreter.run(code, language).error["value"], code
 
 
+@pytest.mark.parametrize(
+    "code", ["@d export class A {}", "export class A { accessor x = 1 }", "class A {\n  @d m() {}\n}"]
+)
+def test_a_file_that_is_imported_without_a_compiler_says_so_too(start, tmp_path: Path, code):
+    folder = tmp_path / "code"
+    folder.mkdir()
+    (folder / "a.ts").write_text(code)
+    error = start(compilers=[tmp_path]).run(f"import({str(folder / 'a.ts')!r})", "typescript").error
+    assert error["name"] == "SyntaxError"
+    assert error["value"].startswith(
+        f"Decorators ({folder / 'a.ts'}) need the TypeScript compiler, which is not installed"
+    )
+    assert "npm install -g typescript@7" in error["value"]
+
+
+def test_a_file_that_only_looks_decorated_needs_no_compiler(start, tmp_path: Path):
+    (tmp_path / "a.ts").write_text("export const text: string = `\n@mention\n accessor x`")
+    interpreter = start(compilers=[tmp_path])
+    assert interpreter.value(f"(await import({str(tmp_path / 'a.ts')!r})).text") == "\n@mention\n accessor x"
+    (tmp_path / "b.ts").write_text("`\n@mention`; let a = ;")
+    assert "compiler" not in interpreter.run(f"import({str(tmp_path / 'b.ts')!r})").error["value"]
+
+
 @needs_compiler
 def test_files_with_jsx_and_decorators_are_imported(own, tmp_path: Path):
     (tmp_path / "h.ts").write_text("export const h = (tag: string, _props: any, ...children: any[]) => [tag, children]")
