@@ -111,11 +111,11 @@ def _namespace_of(config: Any, path: str | None, kube_context: str | None) -> st
 def check_owner(secret_name: str, secret: Mapping[str, Any], session: Mapping[str, Any]) -> None:
     """Check that an access Secret belongs to a session.
 
-    Whoever may edit Secrets of the namespace could delete it, and make one of its name that leads to their own pod.
-    Admission policies let only the operator make one that a session owns.
+    A tenant who may edit Secrets could delete it, and make one of its name that leads to a pod of their own. Admission
+    policies let only the operator make one that a session owns.
 
     Raises:
-        SessionFailed: It belongs to nobody, or to an earlier session of the name.
+        SessionFailed: It has no owner, or belongs to an earlier session of the name.
     """
     uid = session["metadata"].get("uid")
     for owner in (secret.get("metadata") or {}).get("ownerReferences") or []:
