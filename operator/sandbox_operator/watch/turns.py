@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, OrderedDict, deque
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from sandbox_operator.watch.work_queue import Key
+Key = tuple[str, str, str]
+"""Plural of the kind, namespace, and name."""
 
 
 class Turns:

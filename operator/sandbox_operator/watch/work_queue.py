@@ -14,6 +14,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from sandbox_operator.errors import NotLeadingError, OperatorError
+from sandbox_operator.watch.turns import Key as Key  # noqa: PLC0414 - the queue's users know it from here
 from sandbox_operator.watch.turns import Turns
 
 if TYPE_CHECKING:
@@ -26,8 +27,6 @@ _NOT_LEADING_RETRY: Final = 1.0
 """Seconds. All three are delays before a key's work is tried again."""
 _RESERVED: Final = 4
 """One worker of so many is not for the namespace that has all the others."""
-Key = tuple[str, str, str]
-"""Plural of the kind, namespace, and name."""
 
 
 class WorkQueue:
