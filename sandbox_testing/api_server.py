@@ -93,7 +93,9 @@ class FakeKube:
                 is_status = subresource == "status"
                 _merge(new, {"status": body.get("status", {})} if is_status else _spec_part(resource, body))
             self._store(resource, old, new)
-            return copy.deepcopy(self.objects[key])
+            if new["metadata"].get("deletionTimestamp") and old["metadata"].get("finalizers"):
+                self._end_without_finalizers(resource, new)
+            return copy.deepcopy(new)
 
     async def delete(
         self, resource: Resource, namespace: str, name: str, uid: str = "", grace: int | None = None, version: str = ""
@@ -175,6 +177,10 @@ class FakeKube:
         metadata = new["metadata"]
         self.objects[resource.plural, metadata["namespace"], metadata["name"]] = new
         self._notify(resource, "MODIFIED", new)
+
+    def _end_without_finalizers(self, resource: Resource, raw: Object) -> None:
+        if not raw["metadata"].get("finalizers"):
+            self.remove(resource, raw["metadata"]["namespace"], raw["metadata"]["name"])
 
     def _notify(self, resource: Resource, type_: str, raw: Object) -> None:
         for watcher in self.watchers:

@@ -108,6 +108,26 @@ def _namespace_of(config: Any, path: str | None, kube_context: str | None) -> st
     return str(chosen.get("context", {}).get("namespace") or "default")
 
 
+def check_owner(secret_name: str, secret: Mapping[str, Any], session: Mapping[str, Any]) -> None:
+    """Check that an access Secret belongs to a session.
+
+    A tenant who may edit Secrets could delete it, and make one of its name that leads to a pod of their own. Admission
+    policies let only the operator make one that a session owns.
+
+    Raises:
+        SessionFailed: It has no owner, or belongs to an earlier session of the name.
+    """
+    uid = session["metadata"].get("uid")
+    for owner in (secret.get("metadata") or {}).get("ownerReferences") or []:
+        if str(owner.get("apiVersion")).startswith("sandboxsessions.dev/") and owner.get("uid") == uid:
+            return
+    raise SessionFailed(
+        f"secret {secret_name} is not the session's own, so nothing is sent to the address in it."
+        " If it stays so, delete it, then suspend and resume the session",
+        reason="NOT_READY",
+    )
+
+
 def read_access(secret_name: str, data: Mapping[str, str]) -> dict[str, bytes]:
     """Decode the fields of an access Secret.
 

@@ -15,7 +15,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from sandbox_client.cluster.api import ClusterOptions, call_api, open_client, read_access, read_core_object
+from sandbox_client.cluster.api import ClusterOptions, call_api, check_owner, open_client, read_access, read_core_object
 from sandbox_client.cluster.port_forward import PodStream, PortForward, open_pod_stream
 from sandbox_client.cluster.reach import check_reach
 from sandbox_client.cluster.session_request import GROUP, UNNAMED_PREFIX, VERSION, SessionRequest, check_labels
@@ -289,6 +289,7 @@ class SessionApi:
         secret_name = session["status"].get("accessSecretName") or f"{name}-access"
         place = ("namespaces", self.namespace, "secrets", secret_name)
         secret = await read_core_object(f"secret {secret_name}", self._client, *place)
+        check_owner(secret_name, secret, session)
         access = read_access(secret_name, secret.get("data") or {})
         resources = contextlib.AsyncExitStack()
         endpoint = Endpoint(

@@ -8,7 +8,7 @@ import secrets
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from sandbox_client.cluster.api import read_access
+from sandbox_client.cluster.api import check_owner, read_access
 from sandbox_client.cluster.port_forward import PortForward, open_pod_stream
 from sandbox_client.cluster.sessions import AGENT_PORT, GROUP, PLURAL, VERSION, describe_failure, is_ready
 from sandbox_client.doctor.cluster_checks import WAITING_FOR_IMAGE
@@ -211,6 +211,7 @@ class ProbeSession:
         answer = await self._api.get("api", "v1", "namespaces", self._api.namespace, "secrets", secret_name)
         if not answer.is_ok:
             raise SandboxUnavailable(answer.problem, reason="API_SERVER")
+        check_owner(secret_name, answer.body, self.resource)
         access = read_access(secret_name, answer.body.get("data") or {})
         async with contextlib.AsyncExitStack() as stack:
             endpoint = self._endpoint(access, stack)

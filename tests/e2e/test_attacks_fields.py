@@ -84,6 +84,10 @@ def test_attack_42_what_an_administrator_may_set_is_taken(kubectl: Kubectl):
         ({"workspace": {"name": "../others"}}, "spec.workspace.name"),
         ({"egress": "Everything"}, "spec.egress: Unsupported value"),
         ({"env": [{"name": "A=B", "value": "x"}]}, r"spec.env\[0\].name"),
+        (
+            {"env": [{"name": "A", "secretKeyRef": {"name": "../../kube-system/secrets/theirs", "key": "k"}}]},
+            r"spec.env\[0\].secretKeyRef.name",
+        ),
     ],
     ids=lambda value: str(value)[:40],
 )

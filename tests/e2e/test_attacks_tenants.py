@@ -5,12 +5,13 @@ Admission decides before anything runs. So most attempts are dry runs, beside a 
 
 import copy
 import json
+import secrets
 
 import pytest
 
-from tests.e2e.support.chart import NAMESPACE, RELEASE, SYSTEM
+from tests.e2e.support.chart import RELEASE, SYSTEM
 from tests.e2e.support.kubectl import Kubectl, Object, RefusedError
-from tests.e2e.support.tenants import MANAGED, SECURITY, VICTIM, Try, create, denied, pod, policy, secret
+from tests.e2e.support.tenants import MANAGED, SECURITY, VICTIM, Try, create, denied, granted, pod, policy, secret
 
 OPERATOR = f"system:serviceaccount:{SYSTEM}:{RELEASE}"
 
@@ -108,6 +109,72 @@ def test_attack_43_no_other_pod_gets_a_sessions_certificate(tenant: Try, volume:
 
 
 @pytest.mark.parametrize(
+    "reference",
+    [
+        {"env": [{"name": "KEY", "valueFrom": {"secretKeyRef": {"name": f"{VICTIM}-tls", "key": "tls.key"}}}]},
+        {"envFrom": [{"secretRef": {"name": f"{VICTIM}-tls"}}]},
+    ],
+    ids=["env", "envFrom"],
+)
+@pytest.mark.parametrize("place", ["containers", "initContainers"])
+def test_attack_43_nor_in_its_environment(tenant: Try, place: str, reference: Object):
+    body = pod("thief")
+    container = {**body["spec"]["containers"][0], "name": "thief"}
+    body["spec"][place] = [{**container, **reference}]
+    create(tenant, body, "certificates of sandbox sessions")
+    body["spec"][place] = [json.loads(json.dumps({**container, **reference}).replace(f"{VICTIM}-tls", "mine"))]
+    create(tenant, body)
+
+
+@pytest.mark.parametrize(
+    ("container", "message"),
+    [
+        (
+            {"env": [{"name": "KEY", "valueFrom": {"secretKeyRef": {"name": f"{VICTIM}-tls", "key": "tls.key"}}}]},
+            "certificates of sandbox sessions",
+        ),
+        # The namespace's Pod Security may be the first to say no.
+        ({"securityContext": {"privileged": True}}, "beside sandbox sessions|violates PodSecurity"),
+    ],
+    ids=["certificate", "privileged"],
+)
+def test_attack_43_nor_in_a_container_that_joins_a_tenants_pod_later(
+    tenant: Try, kubectl: Kubectl, container: Object, message: str
+):
+    name = f"later-{secrets.token_hex(4)}"
+    tenant("create", "-f", "-", stdin=pod(name))
+    joining = {"name": "late", "image": "pause:none", "securityContext": SECURITY}
+
+    def join(fields: Object) -> None:
+        body = json.dumps({"spec": {"ephemeralContainers": [{**joining, **fields}]}})
+        arguments = ("--subresource=ephemeralcontainers", "--type=strategic", "--dry-run=server", "-p", body)
+        tenant("patch", "pod", name, *arguments)
+
+    try:
+        with granted(kubectl, "", "pods/ephemeralcontainers", "patch", "get"):
+            join({})
+            with pytest.raises(RefusedError, match=message):
+                join(container)
+    finally:
+        tenant("delete", "pod", name, "--wait=false", "--grace-period=0", "--force")
+
+
+@pytest.mark.parametrize("name", ["system-node-critical", "system-cluster-critical"])
+def test_attack_of_priority_no_tenants_pod_ends_those_of_others(tenant: Try, name: str):
+    """The scheduler would end the pods of other tenants, and the operator, to make room for it."""
+    create(tenant, pod("urgent", priorityClassName=name), "priority classes of the system")
+    create(tenant, pod("patient"))
+
+
+def test_attack_of_external_addresses_no_service_takes_others_traffic(tenant: Try):
+    """On every node, what is sent to such an address would go to the tenant's pod: the storage's, or an agent's."""
+    spec = {"selector": {"app": "mine"}, "ports": [{"port": 9000}]}
+    service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "storage"}, "spec": spec}
+    create(tenant, {**service, "spec": {**spec, "externalIPs": ["10.201.0.1"]}}, "would redirect what others send")
+    create(tenant, service)
+
+
+@pytest.mark.parametrize(
     "spec",
     [
         {"volumes": [{"name": "v", "hostPath": {"path": "/"}}]},
@@ -135,8 +202,11 @@ def test_attack_42_no_privileged_pod_beside_sessions(tenant: Try, spec: Object):
         {"matchLabels": {"sandboxsessions.dev/egress": "none"}},
         {"matchExpressions": [{"key": "app", "operator": "DoesNotExist"}]},
         {"matchExpressions": [{"key": "sandboxsessions.dev/session", "operator": "Exists"}]},
+        # Kubernetes copies it from the node to each pod.
+        {"matchExpressions": [{"key": "topology.kubernetes.io/zone", "operator": "Exists"}]},
+        {"matchLabels": {"topology.kubernetes.io/region": "r"}},
     ],
-    ids=["all", "managed", "egress", "without app", "session"],
+    ids=["all", "managed", "egress", "without app", "session", "zone", "region"],
 )
 @pytest.mark.parametrize("direction", ["egress", "ingress"])
 def test_attack_43_no_network_policy_widens_what_sessions_reach(tenant: Try, selector: Object, direction: str):
@@ -154,18 +224,12 @@ def test_attack_44_the_operator_alone_writes_a_status(tenant: Try, kubectl: Kube
     kubectl.apply({**body, "spec": {"suspended": True} if kind == "SandboxSession" else {"replicas": 0}})
     try:
         # Even with the right to write it.
-        rule = {"apiGroups": ["sandboxsessions.dev"], "resources": [f"{resource}/status"], "verbs": ["patch", "get"]}
-        role = {"apiVersion": "rbac.authorization.k8s.io/v1", "metadata": {"name": "status"}}
-        kubectl.apply({**role, "kind": "Role", "rules": [rule]})
-        reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "status"}
-        subjects = [{"kind": "ServiceAccount", "name": "tenant", "namespace": NAMESPACE}]
-        kubectl.apply({**role, "kind": "RoleBinding", "roleRef": reference, "subjects": subjects})
-        change = json.dumps({"status": {"observedGeneration": 7}})
-        patch = ("patch", resource, "status-victim", "--subresource=status", "--type=merge", "-p", change)
-        denied(tenant, "alone writes this status", *patch)
+        with granted(kubectl, "sandboxsessions.dev", f"{resource}/status", "patch", "get"):
+            change = json.dumps({"status": {"observedGeneration": 7}})
+            patch = ("patch", resource, "status-victim", "--subresource=status", "--type=merge", "-p", change)
+            denied(tenant, "alone writes this status", *patch)
     finally:
-        for kind, name in ((resource, "status-victim"), ("rolebinding", "status"), ("role", "status")):
-            kubectl.delete(kind, name)
+        kubectl.delete(resource, "status-victim")
 
 
 def test_attack_46_the_operators_rights_are_no_wider_than_it_needs(kubectl: Kubectl):

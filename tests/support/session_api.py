@@ -19,6 +19,7 @@ class ApiServer(ThreadingHTTPServer):
     Attributes:
         sessions: The sessions by name.
         secrets: The data of Secrets by name. None: the answer is no JSON.
+        owners: The uids of the sessions that own each Secret. Empty: all sessions do.
         events: The Events of the namespace. None: the account may not read them.
         watch_events: What each watch of sessions answers.
         watches_last: A watch without events lasts as long as the client asked for, as a real one does.
@@ -35,6 +36,7 @@ class ApiServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.sessions: dict[str, dict[str, Any]] = {}
         self.secrets: dict[str, Any] = {}
+        self.owners: list[str] = []
         self.events: list[dict[str, Any]] | None = []
         self.watch_events: list[dict[str, Any]] = []
         self.watches_last = False
@@ -108,7 +110,10 @@ class _Handler(BaseHTTPRequestHandler):
         elif "/secrets/" in path and self.server.secrets.get(name, "") is None:
             self.answer(200, "<html>")
         elif "/secrets/" in path and name in self.server.secrets:
-            self.answer(200, {"kind": "Secret", "apiVersion": "v1", "data": self.server.secrets[name]})
+            uids = self.server.owners or [each["metadata"].get("uid") for each in self.server.sessions.values()]
+            owners = [{"apiVersion": "sandboxsessions.dev/v1alpha1", "uid": uid} for uid in uids]
+            metadata = {"name": name, "ownerReferences": owners}
+            self.answer(200, {"kind": "Secret", "metadata": metadata, "data": self.server.secrets[name]})
         else:
             self.failure(404, f'"{name}" not found')
 

@@ -10,7 +10,14 @@ from pydantic import ConfigDict, Field
 
 from sandbox_operator.api.base import Model, Schema, map_by, one_of, rule, text
 from sandbox_operator.api.quantities import Amounts, Limits  # noqa: TC001 - pydantic evaluates them
-from sandbox_operator.api.values import Duration, EnvName, Moment, Name  # noqa: TC001 - pydantic evaluates them
+from sandbox_operator.api.values import (  # noqa: TC001 - pydantic evaluates them
+    Duration,
+    EnvName,
+    Moment,
+    Name,
+    ObjectName,
+    SecretKey,
+)
 
 ENV_ITEMS: Final[Schema] = {"maxItems": 256}
 
@@ -44,8 +51,8 @@ class NameRef(Model):
 class SecretKeyRef(Model):
     """A key of a Secret in the same namespace."""
 
-    name: str = Field(description="Name of the Secret.")
-    key: str = Field(description="Key in the Secret.")
+    name: ObjectName = Field(description="Name of the Secret.")
+    key: SecretKey = Field(description="Key in the Secret.")
 
 
 class PlainEnvVar(Model):

@@ -16,6 +16,8 @@ MIN_DURATION: Final = timedelta(seconds=1)
 MAX_DURATION: Final = timedelta(days=30)
 NAME_PATTERN: Final = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 ENV_NAME_PATTERN: Final = r"^[A-Za-z_][A-Za-z0-9_]*$"
+OBJECT_NAME_PATTERN: Final = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
+SECRET_KEY_PATTERN: Final = r"^[-._a-zA-Z0-9]+$"  # noqa: S105 - no secret
 
 _DURATION: Final = "must be between 1s and 720h, such as 90s, 15m or 1h30m"
 _MAX_LENGTH: Final = 253
@@ -49,6 +51,8 @@ def format_duration(duration: timedelta) -> str:
 
 Name = Annotated[str, text(MAX_NAME, minLength=1, pattern=NAME_PATTERN)]
 EnvName = Annotated[str, text(256, pattern=ENV_NAME_PATTERN)]
+ObjectName = Annotated[str, text(253, minLength=1, pattern=OBJECT_NAME_PATTERN)]
+SecretKey = Annotated[str, text(253, minLength=1, pattern=SECRET_KEY_PATTERN)]
 Duration = Annotated[
     timedelta,
     BeforeValidator(parse_duration),

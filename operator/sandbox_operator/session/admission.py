@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from sandbox_operator.api.quantities import RESOURCE_KINDS, parse_quantity
 from sandbox_operator.api.session_spec import Egress, Resources
-from sandbox_operator.api.values import ENV_NAME_PATTERN
+from sandbox_operator.api.values import ENV_NAME_PATTERN, OBJECT_NAME_PATTERN
 from sandbox_operator.errors import Blocked
 
 if TYPE_CHECKING:
@@ -118,6 +118,9 @@ def _check_variable(field: str, variable: EnvVar, template: Template) -> None:
     if any(fnmatchcase(variable.name, pattern) for pattern in policy.forbidden):
         raise _refusal("EnvNotAllowed", f"{field}.name", f"{variable.name} is forbidden by the template")
     reference = variable.secret_key_ref
+    # The name becomes a part of a path in the API. A pattern such as * would also allow `../../others/secrets/theirs`.
+    if reference and not re.fullmatch(OBJECT_NAME_PATTERN, reference.name):
+        raise _refusal("EnvNotAllowed", f"{field}.secretKeyRef.name", "is not a valid name of a Secret")
     if reference and not any(fnmatchcase(reference.name, pattern) for pattern in policy.allowed_secrets):
         message = f"the template does not allow Secret {reference.name}"
         raise _refusal("EnvNotAllowed", f"{field}.secretKeyRef.name", message)

@@ -51,6 +51,8 @@ if TYPE_CHECKING:
     from sandbox_operator.watch.work_queue import Key
 
 _LOG: Final = logging.getLogger(__name__)
+_MAX_SUSPENDS: Final = 10
+"""Attempts to suspend a session that changes meanwhile. After them it is observed again, at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,20 +269,28 @@ class Applier:
 
     async def _suspend_session(self, observation: Observation, action: model.SuspendSession) -> bool:
         metadata = observation.session.metadata
-        # The resourceVersion makes sure that the write results in exactly this generation: see naming.SUSPENDED_BY.
-        body = {
-            "metadata": {
-                "resourceVersion": metadata.resource_version,
-                "annotations": {naming.SUSPENDED_BY: f"{action.reason}/{metadata.generation + 1}"},
-            },
-            "spec": {"suspended": True},
-        }
+        place, version = (metadata.namespace, metadata.name), metadata.resource_version
         try:
-            answer = await self._parts.api.patch(SESSIONS, metadata.namespace, metadata.name, body)
+            for _ in range(_MAX_SUSPENDS):
+                # The resourceVersion makes sure that the write results in exactly this generation: see
+                # naming.SUSPENDED_BY.
+                reason = f"{action.reason}/{metadata.generation + 1}"
+                changed = {"resourceVersion": version, "annotations": {naming.SUSPENDED_BY: reason}}
+                body = {"metadata": changed, "spec": {"suspended": True}}
+                try:
+                    self._parts.store.put(SESSIONS, await self._parts.api.patch(SESSIONS, *place, body))
+                except ConflictError:
+                    # Its owner may change it many times a second. That must not keep it alive.
+                    raw = await self._parts.api.get(SESSIONS, *place)
+                    self._parts.store.put(SESSIONS, raw)
+                    if (raw["metadata"]["uid"], raw["metadata"]["generation"]) != (metadata.uid, metadata.generation):
+                        return True
+                    version = raw["metadata"]["resourceVersion"]
+                else:
+                    return True
         except NotFoundError:
-            self._parts.store.mark_deleted(SESSIONS, (metadata.namespace, metadata.name), metadata.uid)
+            self._parts.store.mark_deleted(SESSIONS, place, metadata.uid)
             return False
-        self._parts.store.put(SESSIONS, answer)
         return True
 
     async def _delete_session(self, observation: Observation) -> bool:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any, Final
 
-from sandbox_operator.errors import Blocked, InvalidError
+from sandbox_operator.errors import Blocked, InvalidError, NotFoundError
 from sandbox_operator.kube.resources import NETWORK_POLICIES
 from sandbox_operator.manifests.network_policy import build_network_policy
 
@@ -21,6 +22,9 @@ _MAX_AGE: Final = 60.0
 """Seconds after which an unchanged policy is applied again. It may have been deleted."""
 _MAX_REMEMBERED: Final = 500
 """Policies whose last application is remembered."""
+_FOREIGN: Final = ("ownerReferences", "finalizers")
+"""Metadata that the operator never sets on a policy."""
+_MAX_ATTEMPTS: Final = 3
 
 
 class NetworkPolicies:
@@ -44,16 +48,31 @@ class NetworkPolicies:
             known = self._applied.get(key)
             if known and known[1] == manifest and time.monotonic() - known[0] < _MAX_AGE:
                 return
-            try:
-                await self._api.patch(NETWORK_POLICIES, *key, manifest, "apply")
-            except InvalidError as error:
-                raise Blocked(
-                    "TemplateInvalid", f"the API server refused its NetworkPolicy: {error}", retry_after=60
-                ) from error
+            await self._write(key, manifest)
             self._applied.pop(key, None)
             self._applied[key] = (time.monotonic(), manifest)
             if len(self._applied) > _MAX_REMEMBERED:
                 self._forget_oldest()
+
+    async def _write(self, key: tuple[str, str], manifest: dict[str, Any]) -> None:
+        """Apply a policy that nothing else can delete.
+
+        A tenant may have made one of this name before. With an owner, or a finalizer and a deletion, it would vanish
+        later: the garbage collector may delete it, although the tenant may not.
+        """
+        for _ in range(_MAX_ATTEMPTS):
+            try:
+                answer = await self._api.patch(NETWORK_POLICIES, *key, manifest, "apply")
+            except InvalidError as error:
+                raise Blocked(
+                    "TemplateInvalid", f"the API server refused its NetworkPolicy: {error}", retry_after=60
+                ) from error
+            if not any(answer["metadata"].get(name) for name in ("deletionTimestamp", *_FOREIGN)):
+                return
+            # Without its finalizers, one that is being deleted is gone at once, and the next attempt makes another.
+            with contextlib.suppress(NotFoundError):
+                await self._api.patch(NETWORK_POLICIES, *key, {"metadata": dict.fromkeys(_FOREIGN)})
+        raise Blocked("PodRefused", f"NetworkPolicy {key[1]} has owners or finalizers again and again; delete it")
 
     def _forget_oldest(self) -> None:
         key = next(iter(self._applied))

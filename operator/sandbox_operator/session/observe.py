@@ -14,6 +14,7 @@ from sandbox_operator.manifests.ownership import controller_uid
 from sandbox_operator.session.admission import choose_resources, default_resources
 from sandbox_operator.session.model import Observation
 from sandbox_operator.session.pod_state import address_of, read_pod_state
+from sandbox_operator.watch.store import age_of, wants_pod
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -113,7 +114,7 @@ class Observer:
             drain=self._drains.get(key),
             has_storage=bool(self._settings.storage_bucket),
             renewal=renewal if renewal and pod and renewal.pod_uid == pod.uid else None,
-            workspace_holder=self._find_holder(session) if pod is None else "",
+            workspace_holder=self._find_holder(session) if pod is None and not session.spec.suspended else "",
             had_pod=session.status.get("phase") in {"Ready", "Starting"} and bool(session.status.get("endpoint")),
             seconds_since_bind=now - self._binds[key] if key in self._binds else None,
             recent_binds=sum(now - moment < _RECENT for moment in self._bound.get(key, ())),
@@ -198,15 +199,18 @@ class Observer:
         """
         me = session.metadata
         mine = (format_time(me.creation_timestamp) or "", me.uid)
+        using, earlier = "", mine
+        first = ""
         for raw in self._store.claimants(me.namespace, session.workspace_name):
-            other = raw["metadata"]
-            if other.get("uid") == me.uid:
+            uid, name = raw["metadata"].get("uid"), str(raw["metadata"]["name"])
+            if uid == me.uid:
                 continue
-            if self._store.pods_of(me.namespace, other["uid"]):
-                return str(other["name"])
-            if _wants_pod(raw) and _age(raw) < mine:
-                return str(other["name"])
-        return ""
+            if self._store.pods_of(me.namespace, uid):
+                # The same one each time, so that the status does not change.
+                using = min(using or name, name)
+            elif wants_pod(raw) and age_of(raw) < earlier:
+                first, earlier = name, age_of(raw)
+        return using or first
 
 
 def is_recorded(status: Mapping[str, Any], pod: PodState) -> bool:
@@ -214,16 +218,6 @@ def is_recorded(status: Mapping[str, Any], pod: PodState) -> bool:
     started = parse_time(status.get("startedAt"))
     is_older = started is not None and pod.made is not None and pod.made <= started
     return is_older and status.get("podName") == pod.name and not status.get("podUid")
-
-
-def _wants_pod(raw: Mapping[str, Any]) -> bool:
-    is_over = raw["metadata"].get("deletionTimestamp") or (raw.get("status") or {}).get("phase") == "Failed"
-    return not is_over and not (raw.get("spec") or {}).get("suspended")
-
-
-def _age(raw: Mapping[str, Any]) -> tuple[str, str]:
-    # The API server writes all times in the same form, so they sort as texts. Many sessions may name one workspace.
-    return str(raw["metadata"].get("creationTimestamp") or ""), str(raw["metadata"]["uid"])
 
 
 def find_need(session: Session, template: Template | None, warm_pods: int) -> Need | None:

@@ -14,7 +14,7 @@ from sandbox_operator.api import naming
 from sandbox_operator.kube.resources import PODS, POOLS, SESSIONS, TEMPLATES
 from sandbox_operator.manifests.ownership import controller_uid
 from sandbox_operator.pool.available_pods import find_pool, is_blank
-from sandbox_operator.watch.store import WATCHED, name_of, workspace_of
+from sandbox_operator.watch.store import WATCHED, name_of, wants_pod, workspace_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -41,7 +41,7 @@ class Handlers:
     def __init__(self, store: Store, enqueue: Callable[[Key], None], metrics: Metrics, default_template: str) -> None:
         self._store, self._enqueue, self._metrics = store, enqueue, metrics
         self._default_template = default_template
-        store.pod_listeners.append(self._enqueue_pool_of)
+        store.pod_listeners += [self._enqueue_pool_of, self._enqueue_after]
 
     def handle(self, kind: Resource, type_: str | None, raw: Mapping[str, Any]) -> None:
         """Handle a watch event. Kopf's type None stands for an object that existed before the watch began."""
@@ -58,7 +58,8 @@ class Handlers:
         namespace, name = name_of(raw)
         if kind is SESSIONS:
             self._enqueue(session_key(namespace, name))
-            self._enqueue_claimants(namespace, raw)
+            if self._store.get(SESSIONS, (namespace, name)) is None or not wants_pod(raw):
+                self._enqueue_next(namespace, raw)
         elif kind is PODS:
             self._enqueue_owner(namespace, raw)
         elif kind is POOLS:
@@ -81,9 +82,6 @@ class Handlers:
         for reference in pod["metadata"].get("ownerReferences") or []:
             if reference.get("kind") == SESSIONS.kind and reference.get("controller"):
                 self._enqueue(session_key(namespace, reference["name"]))
-                session = self._store.get(SESSIONS, (namespace, reference["name"]))
-                if session is not None and session["metadata"].get("uid") == controller_uid(pod):
-                    self._enqueue_claimants(namespace, session)
 
     def _enqueue_pool_of(self, old: Mapping[str, Any] | None, new: Mapping[str, Any] | None) -> None:
         """Enqueue the pool that has lost a blank pod.
@@ -95,10 +93,23 @@ class Handlers:
         if old is not None and pool is not None and (new is None or not is_blank(new)):
             self._enqueue(pool_key(name_of(old)[0], pool["name"]))
 
-    def _enqueue_claimants(self, namespace: str, session: Mapping[str, Any]) -> None:
-        """Enqueue the other sessions that may wait for the same workspace."""
-        for other in self._store.claimants(namespace, workspace_of(session)):
-            self._enqueue(session_key(*name_of(other)))
+    def _enqueue_after(self, old: Mapping[str, Any] | None, new: Mapping[str, Any] | None) -> None:
+        """Enqueue the session that gets the workspace of a pod that is gone, however the operator learned of that."""
+        if old is None or new is not None:
+            return
+        namespace, uid = name_of(old)[0], controller_uid(old)
+        for reference in old["metadata"].get("ownerReferences") or []:
+            session = self._store.get(SESSIONS, (namespace, reference["name"]))
+            if session is not None and session["metadata"].get("uid") == uid:
+                self._enqueue_next(namespace, session)
+
+    def _enqueue_next(self, namespace: str, session: Mapping[str, Any]) -> None:
+        """Enqueue the session that gets the workspace of a session that has ended, or may have.
+
+        Only that one: a tenant decides how many sessions wait for one workspace, or could.
+        """
+        if (following := self._store.find_next(namespace, workspace_of(session))) is not None:
+            self._enqueue(session_key(*following))
 
 
 def register(registry: kopf.OperatorRegistry, handlers: Handlers) -> None:

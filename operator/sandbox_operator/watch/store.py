@@ -52,6 +52,8 @@ class Store:
         self.is_own_pod = is_own_pod
         self._objects: dict[str, dict[Name, Mapping[str, Any]]] = {kind.plural: {} for kind in WATCHED}
         self._by_workspace: dict[Name, set[Name]] = defaultdict(set)
+        self._wanting: dict[Name, set[Name]] = defaultdict(set)
+        """The sessions of a workspace that should have a pod."""
         self._by_owner: dict[str, set[Name]] = defaultdict(set)
         self._unproven: dict[str, set[Name]] = defaultdict(set)
         self._tombstones: dict[str, None] = {}
@@ -136,14 +138,23 @@ class Store:
         return [pods[name] for name in sorted(self._unproven.get(uid, ())) if name[0] == namespace]
 
     def claimants(self, namespace: str, workspace: str) -> Iterator[Mapping[str, Any]]:
-        """Yield the sessions that name a workspace."""
-        for name in sorted(self._by_workspace.get((namespace, workspace), ())):
+        """Yield the sessions that name a workspace, in no order."""
+        for name in self._by_workspace.get((namespace, workspace), ()):
             yield self._objects[SESSIONS.plural][name]
+
+    def find_next(self, namespace: str, workspace: str) -> Name | None:
+        """Return the session that gets a workspace next: the oldest that wants a pod and has none."""
+        sessions = map(self._objects[SESSIONS.plural].__getitem__, self._wanting.get((namespace, workspace), ()))
+        waiting = (raw for raw in sessions if raw["metadata"].get("uid") not in self._by_owner)
+        oldest = min(waiting, key=age_of, default=None)
+        return None if oldest is None else name_of(oldest)
 
     def _index(self, kind: Resource, name: Name, old: Mapping[str, Any] | None, new: Mapping[str, Any] | None) -> None:
         if kind is SESSIONS:
             before, after = ((name[0], workspace_of(raw)) if raw else None for raw in (old, new))
             _move(self._by_workspace, name, before, after)
+            before, after = (place if wants_pod(raw or {}) else None for place, raw in ((before, old), (after, new)))
+            _move(self._wanting, name, before, after)
         elif kind is PODS:
             former, owner = controller_uid(old or {}), controller_uid(new or {})
             was_own, is_own = (each is not None and bool(each["own"]) for each in (old, new))
@@ -197,6 +208,19 @@ def _move(index: dict[IndexKey, set[Name]], name: Name, before: IndexKey | None,
             del index[before]
     if after:
         index[after].add(name)
+
+
+def wants_pod(session: Mapping[str, Any]) -> bool:
+    """Return True if a session should have a pod, whether it has one or not. The session may be malformed."""
+    metadata = session.get("metadata") or {}
+    is_over = metadata.get("deletionTimestamp") or (session.get("status") or {}).get("phase") == "Failed"
+    return bool(metadata) and not is_over and not (session.get("spec") or {}).get("suspended")
+
+
+def age_of(session: Mapping[str, Any]) -> tuple[str, str]:
+    """Return a key by which older sessions come first."""
+    # The API server writes all times in the same form, so they sort as texts. Many sessions may name one workspace.
+    return str(session["metadata"].get("creationTimestamp") or ""), str(session["metadata"]["uid"])
 
 
 def workspace_of(raw: Mapping[str, Any]) -> str:

@@ -1,7 +1,8 @@
 """A level-triggered work queue. One worker at a time works on a key, and again if the key was added meanwhile.
 
 A key whose work raises comes back after an exponential backoff. A key can also be added for later, which is how
-deadlines are kept. An error in one key's work never stops the work on another.
+deadlines are kept. An error in one key's work never stops the work on another. Namespaces take turns, and
+none gets all workers.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from sandbox_operator.errors import NotLeadingError, OperatorError
+from sandbox_operator.watch.turns import Key as Key  # noqa: PLC0414 - the queue's users know it from here
+from sandbox_operator.watch.turns import Turns
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -22,8 +25,8 @@ _MIN_BACKOFF: Final = 0.1
 _MAX_BACKOFF: Final = 30.0
 _NOT_LEADING_RETRY: Final = 1.0
 """Seconds. All three are delays before a key's work is tried again."""
-Key = tuple[str, str, str]
-"""Plural of the kind, namespace, and name."""
+_RESERVED: Final = 4
+"""One worker of so many is not for the namespace that has all the others."""
 
 
 class WorkQueue:
@@ -31,7 +34,7 @@ class WorkQueue:
 
     def __init__(self, work: Callable[[Key], Awaitable[None]], workers: int) -> None:
         self._work, self._count = work, workers
-        self._ready: asyncio.Queue[Key] = asyncio.Queue()
+        self._turns = Turns(workers - workers // _RESERVED)
         self._waiting: dict[Key, float] = {}
         self._busy: set[Key] = set()
         self._again: set[Key] = set()
@@ -66,7 +69,7 @@ class WorkQueue:
         self._waiting.clear()
         self._again.clear()
         self._failures.clear()
-        self._ready = asyncio.Queue()
+        self._turns.clear()
         deadline = asyncio.get_running_loop().time() + grace
         while self._busy and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110 - only when the process stops
             await asyncio.sleep(0.02)
@@ -82,7 +85,7 @@ class WorkQueue:
             self._again.add(key)
         elif key not in self._waiting:
             self._waiting[key] = time.monotonic()
-            self._ready.put_nowait(key)
+            self._turns.put(key)
 
     def acknowledge(self, key: Key) -> None:
         """Cancel the repetition of a key that is being worked on.
@@ -114,7 +117,7 @@ class WorkQueue:
 
     async def _run(self) -> None:
         while True:
-            key = await self._ready.get()
+            key = await self._turns.take()
             self._waiting.pop(key, None)
             self._busy.add(key)
             try:
@@ -128,6 +131,7 @@ class WorkQueue:
                 self._retry(key, error)
             finally:
                 self._busy.discard(key)
+                self._turns.end(key)
                 if key in self._again:
                     self._again.discard(key)
                     self.add(key)

@@ -66,6 +66,23 @@ def open_tenant(kubectl: Kubectl) -> Iterator[Try]:
         kubectl.delete(kind, name)
 
 
+@contextlib.contextmanager
+def granted(kubectl: Kubectl, group: str, resource: str, *verbs: str) -> Iterator[None]:
+    """Give the tenant a right that `edit` does not have."""
+    role = {"apiVersion": "rbac.authorization.k8s.io/v1", "metadata": {"name": "further"}}
+    kubectl.apply(
+        {**role, "kind": "Role", "rules": [{"apiGroups": [group], "resources": [resource], "verbs": list(verbs)}]}
+    )
+    reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "further"}
+    subjects = [{"kind": "ServiceAccount", "name": "tenant", "namespace": NAMESPACE}]
+    kubectl.apply({**role, "kind": "RoleBinding", "roleRef": reference, "subjects": subjects})
+    try:
+        yield
+    finally:
+        for kind in ("rolebinding", "role"):
+            kubectl.delete(kind, "further")
+
+
 def denied(tenant: Try, message: str, *arguments: str, **options: object) -> None:
     """Check that a policy denies a command."""
     with pytest.raises(RefusedError, match=message) as refusal:

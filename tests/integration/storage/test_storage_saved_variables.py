@@ -2,6 +2,7 @@
 
 import pytest
 
+from sandbox_agent.storage import saved_variables
 from sandbox_link.frames import Stream
 from sandbox_link.protocol import OperationError
 from sandbox_testing.store import Fault
@@ -130,6 +131,25 @@ async def test_an_object_that_is_none_of_ours_is_told(new_session, content):
     await sandbox.store.put(variables._location.key, content)
     await variables.load()
     assert (interpreters.loaded, interpreters.problems) == ([], ["the saved variables are damaged"])
+
+
+async def test_an_object_that_is_too_large_is_told_and_not_handed_back(new_session, monkeypatch):
+    _, _, variables = await new_session()
+    await variables.save()
+    monkeypatch.setattr(saved_variables, "_MAX_OBJECT_BYTES", len(BLOB))
+    _, interpreters, variables = await new_session()
+    await variables.load()
+    assert (interpreters.loaded, interpreters.problems) == ([], ["the saved variables are damaged"])
+
+
+async def test_a_runtime_that_sends_too_much_saves_nothing(new_session, monkeypatch):
+    sandbox, _, variables = await new_session()
+    monkeypatch.setattr(saved_variables, "_MAX_OBJECT_BYTES", len(BLOB) - 1)
+    await variables.save()
+    assert kept(await sandbox.keys()) == []
+    monkeypatch.setattr(saved_variables, "_MAX_OBJECT_BYTES", len(BLOB))
+    await variables.save()
+    assert len(kept(await sandbox.keys())) == 1
 
 
 async def test_variables_that_storage_does_not_give_are_told_and_cost_nothing_else(new_session):

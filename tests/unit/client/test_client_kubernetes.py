@@ -60,6 +60,15 @@ async def test_a_refusal_of_the_api_server_keeps_its_words(api, cluster, status,
         await cluster.create(SessionRequest("s"))
 
 
+async def test_attack_43_nothing_is_sent_to_the_address_in_a_secret_that_is_not_the_sessions(api, cluster):
+    """A tenant may delete an access Secret, and make another of its name."""
+    api.sessions["s"] = session("Ready")
+    api.secrets["s-access"] = {key: base64.b64encode(value).decode() for key, value in ACCESS.items()}
+    api.owners = ["another"]
+    with pytest.raises(SessionFailed, match="secret s-access is not the session's own"):
+        await cluster.connect("s")
+
+
 async def test_waiting_follows_the_watch_until_ready(api, cluster):
     api.sessions["s"] = session("Pending")
     api.watch_events = [{"type": "MODIFIED", "object": session(phase)} for phase in ("Starting", "Ready")]
@@ -70,6 +79,7 @@ async def test_waiting_follows_the_watch_until_ready(api, cluster):
 
 async def test_a_session_that_was_just_seen_is_not_asked_for_again(api, cluster, monkeypatch):
     monkeypatch.setattr(cluster, "get", None)
+    api.sessions["s"] = session("Ready")
     api.watch_events = [{"type": "MODIFIED", "object": session("Ready")}]
     api.secrets["s-access"] = {key: base64.b64encode(value).decode() for key, value in ACCESS.items()}
     ready = await cluster.wait_ready("s", timeout=10, on_phase=print, since=session("Pending"))

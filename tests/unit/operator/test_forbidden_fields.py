@@ -4,7 +4,8 @@ import pytest
 
 from sandbox_operator.api.crds import build_definitions, build_schema
 from sandbox_operator.api.models import Pool, Session, Template, parse
-from sandbox_operator.errors import Blocked, SpecError
+from sandbox_operator.errors import Blocked, NotFoundError, SpecError
+from sandbox_operator.kube.resources import SECRETS
 from sandbox_operator.manifests.network_policy import build_network_policy
 from sandbox_operator.manifests.template_parts import check_metadata
 from sandbox_operator.session.admission import check_env, choose_egress, choose_resources
@@ -92,12 +93,38 @@ def make_template(**spec):
             {"env": {"allowedSecrets": ["mine-*"]}},
             "spec.env.0.secretKeyRef.name",
         ),
+        *(
+            (
+                {"env": [{"name": "A", "secretKeyRef": {"name": name, "key": "k"}}]},
+                {"env": {"allowedSecrets": allowed}},
+                "spec.env.0.secretKeyRef.name",
+            )
+            for name in (
+                "../../theirs/secrets/theirs",
+                "mine-/../theirs",
+                "mine-x?watch=1",
+                "mine-%2e%2e",
+                "..",
+                "",
+                "mine-\n",
+            )
+            for allowed in (["*"], ["mine-*"])
+        ),
     ],
 )
 def test_attack_42_what_a_session_asks_beyond_its_template_is_refused_by_field(session, template, field):
     asked, given = make_session(**session), make_template(**template)
     with pytest.raises(Blocked, match=f"^{field}: "):
         choose_egress(asked, given), choose_resources(asked, given), check_env(asked, given)
+
+
+@pytest.mark.parametrize("name", ["../../theirs/secrets/theirs", "..", ".", "a/b", "a%2Fb", "a?watch=1", "a#b", "a\\b"])
+def test_attack_46_no_name_leads_the_operator_to_another_object(name):
+    with pytest.raises(NotFoundError, match="cannot exist"):
+        SECRETS.path("ns", name)
+    with pytest.raises(NotFoundError, match="cannot exist"):
+        SECRETS.path(name, "theirs")
+    assert SECRETS.path("ns", "a.b-c..d") == "/api/v1/namespaces/ns/secrets/a.b-c..d"
 
 
 @pytest.mark.parametrize("kind", ["cpu", "memory", "ephemeral-storage"])

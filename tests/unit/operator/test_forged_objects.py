@@ -9,7 +9,7 @@ import pytest
 
 from sandbox_operator.api import naming
 from sandbox_operator.errors import ForbiddenError, UnavailableError
-from sandbox_operator.kube.resources import PODS, POOLS, SECRETS, SESSIONS
+from sandbox_operator.kube.resources import NETWORK_POLICIES, PODS, POOLS, SECRETS, SESSIONS
 from sandbox_operator.watch.handlers import session_key
 from tests.unit.operator.conftest import NAMESPACE, server_name
 
@@ -290,3 +290,25 @@ async def test_a_pod_that_was_not_signed_before_a_crash_is_replaced_and_the_even
     assert world.pods()[world.pod()]["metadata"]["uid"] != uid
     (message,) = [e["message"] for e in world.operator.recorder._queue._queue if e["reason"] == "ForeignPod"]
     assert "or stopped before it could sign it" in message
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {"ownerReferences": [{"apiVersion": "v1", "kind": "ConfigMap", "name": "theirs", "uid": "theirs"}]},
+        {"finalizers": ["example.com/theirs"]},
+        {"finalizers": ["foregroundDeletion"], "deletionTimestamp": "2026-01-01T00:00:00Z"},
+    ],
+    ids=["owner", "finalizer", "deletion"],
+)
+async def test_no_policy_that_a_tenant_made_before_can_vanish_later(world, metadata):
+    """A policy with an owner is deleted with it, by the garbage collector, which no admission policy holds back."""
+    name = "sandbox-default-none"
+    rules = {"podSelector": {"matchLabels": {"a": "b"}}, "egress": [{}]}
+    world.kube.put(NETWORK_POLICIES, NAMESPACE, {"metadata": {"name": name, **metadata}, "spec": rules})
+    await world.start()
+    found = world.kube.named(NETWORK_POLICIES)[name]
+    assert not metadata.keys() & found["metadata"].keys()
+    assert found["metadata"]["labels"][naming.MANAGED_BY] == naming.MANAGER
+    assert found["spec"]["policyTypes"] == ["Ingress", "Egress"]
+    assert world.status()["phase"] == "Ready"

@@ -350,3 +350,26 @@ async def test_forged_times_of_a_status_neither_stop_the_operator_nor_delay_a_de
     world.operator._enqueue(session_key(NAMESPACE, "one"))
     await world.operator.settle()
     assert (SESSIONS.plural, NAMESPACE, "one") not in world.kube.objects
+
+
+@pytest.mark.parametrize("change", ["annotation", "spec"])
+async def test_a_session_that_changes_all_the_time_is_suspended_at_its_end(world, monkeypatch, change):
+    """Each change comes before the operator's write, which is meant for the session as it was."""
+    await start(world)
+    real, changes = world.kube.patch, iter(range(7))
+
+    async def patch(resource, namespace, name, body, *arguments, **options):
+        is_suspend = resource is SESSIONS and "spec" in body
+        if is_suspend and (number := next(changes, None)) is not None:
+            spec = {"lifecycle": {"ttlAfterFinished": f"{number + 1}h"}} if change == "spec" else {}
+            annotations = {"annotations": {"poke": str(number)}}
+            world.kube.change(SESSIONS, NAMESPACE, "one", {"metadata": annotations, **({"spec": spec} if spec else {})})
+        return await real(resource, namespace, name, body, *arguments, **options)
+
+    monkeypatch.setattr(world.kube, "patch", patch)
+    world.clock.advance(seconds=LIFETIME.total_seconds() + 1)
+    world.operator._enqueue(session_key(NAMESPACE, "one"))
+    await world.operator.settle()
+    assert world.session()["spec"]["suspended"] is True
+    generation = world.session()["metadata"]["generation"]
+    assert world.session()["metadata"]["annotations"][naming.SUSPENDED_BY] == f"Expired/{generation}"

@@ -240,6 +240,39 @@ async def test_many_sessions_that_name_one_workspace_are_planned_quickly(world):
     assert [world.status(f"s{n}")["phase"] for n in range(300)].count("Ready") == 1
 
 
+@pytest.mark.parametrize("suspended", [True, False], ids=["suspended", "waiting"])
+async def test_sessions_of_one_workspace_cost_no_more_than_those_of_many(world, monkeypatch, suspended):
+    """Each change of one woke all the others, so a few hundred kept the operator from everything else."""
+    world.add_template()
+    count, keys, work = 60, [], world.operator.work
+
+    async def note(key):
+        keys.append(key)
+        await work(key)
+
+    monkeypatch.setattr(world.operator, "work", note)
+    for number in range(count):
+        world.add_session(f"s{number}", suspended=suspended, workspace={"name": "shared"})
+    await world.settle()
+    for number in range(20):
+        world.kube.change(SESSIONS, NAMESPACE, "s7", {"metadata": {"annotations": {"poke": str(number)}}})
+        await world.settle()
+    assert len(keys) < 8 * count
+
+
+async def test_the_session_that_waited_longest_gets_the_workspace(world):
+    world.add_template()
+    for number in (3, 1, 2):
+        world.add_session(f"s{number}", workspace={"name": "shared"})
+        await world.settle()
+        world.clock.advance(seconds=1)
+    assert [world.status(f"s{n}")["phase"] for n in (3, 1, 2)] == ["Ready", "Pending", "Pending"]
+    for ended, following in ((3, 1), (1, 2)):
+        world.kube.change(SESSIONS, NAMESPACE, f"s{ended}", {"spec": {"suspended": True}})
+        await world.settle()
+        assert world.status(f"s{following}")["phase"] == "Ready"
+
+
 async def test_large_objects_are_listed_in_smaller_pages(monkeypatch):
     monkeypatch.setattr(client, "_MAX_ANSWER", 100_000)
     objects = [{"metadata": {"name": f"n{n}", "annotations": {"a": "x" * 30_000}}} for n in range(8)]

@@ -157,6 +157,6 @@ def test_the_admission_policies_follow_the_server_and_the_values(helm):
         return len([each for each in render(helm, *values, capabilities=capabilities) if each["kind"] == kind])
 
     assert count() == 0
-    assert count(capabilities=[VAP]) == 7
-    assert count("admissionPolicies.create=true") == 7
+    assert count(capabilities=[VAP]) == 8
+    assert count("admissionPolicies.create=true") == 8
     assert count("admissionPolicies.create=false", capabilities=[VAP]) == 0

@@ -164,7 +164,9 @@ def _plan_new_pod(observation: Observation, now: datetime, timing: Timing) -> Pl
     check_env(session, template)
     if holder := observation.workspace_holder:
         message = f"session {holder} is using workspace {session.workspace_name}"
-        raise Blocked("WorkspaceInUse", message, retry_after=timing.claim_retry.total_seconds())
+        # Its end wakes this one. Who waits long looks rarely: a tenant decides how many sessions wait.
+        wait = max(timing.claim_retry, min(_waited(observation, "WorkspaceInUse", now), _MAX_WAIT))
+        raise Blocked("WorkspaceInUse", message, retry_after=wait.total_seconds())
     if observation.limit_exceeded:
         return _plan_over_limit(observation, now)
     actions: list[Action] = [model.ApplyNetworkPolicy(egress)]
@@ -182,11 +184,21 @@ def _plan_new_pod(observation: Observation, now: datetime, timing: Timing) -> Pl
 def _plan_over_limit(observation: Observation, now: datetime) -> Plan:
     """Plan to wait for room in the namespace: first shortly, then each time as long as the session has waited."""
     message = f"{observation.limit_exceeded}; the session starts when another one has ended"
-    condition, before = Condition("Pending", "NamespaceLimitReached", message), observation.session.status
-    is_new = all(each.get("reason") != condition.reason for each in before.get("conditions") or [])
+    condition = Condition("Pending", "NamespaceLimitReached", message)
+    is_new = not _has_reason(observation, condition.reason)
     actions = (model.EmitEvent("NamespaceLimitReached", message, warning=True),) if is_new else ()
     waited = now - (observation.waits_since or now)
     return with_status(observation, now, condition, *actions, at=now + min(max(waited, _MIN_WAIT), _MAX_WAIT))
+
+
+def _has_reason(observation: Observation, reason: str) -> bool:
+    return any(each.get("reason") == reason for each in observation.session.status.get("conditions") or [])
+
+
+def _waited(observation: Observation, reason: str, now: datetime) -> timedelta:
+    """Return for how long a session has waited for this reason."""
+    since = ready_since(observation.session.status) if _has_reason(observation, reason) else None
+    return now - min(now, since or now)
 
 
 def _plan_serving(  # noqa: PLR0911 - one return per state of the agent
