@@ -9,7 +9,7 @@ from typing import Final
 
 from sandbox_runtime.interpreters.zygote_protocol import launch_zygote
 from sandbox_runtime.javascript import find_node
-from sandbox_runtime.linux.syscalls import become_subreaper
+from sandbox_runtime.linux.syscalls import become_subreaper, shut_off
 from sandbox_runtime.settings import Settings
 from sandbox_runtime.typecheck import checker_folders
 from sandbox_runtime.user_home import build_environment, prepare_home
@@ -40,7 +40,10 @@ def main() -> None:
         )
         parser.parse_args()
     settings = Settings.from_environment(os.environ)
-    if os.getpid() != 1:
+    if os.getpid() == 1:
+        # It holds the container's log. Writing to that uses up processor and disk of the node, not of the pod.
+        shut_off()
+    else:
         become_subreaper()
     node = ""
     # Without Node, Python and commands still work.

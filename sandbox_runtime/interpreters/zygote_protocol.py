@@ -17,6 +17,7 @@ LENGTH: Final = struct.Struct("!I")
 CONTROL_FD: Final = 3
 """Descriptor number of the control socket in a child (SANDBOX_CONTROL_FD)."""
 MAX_DESCRIPTORS: Final = 4
+_WITHOUT_OUTPUT: Final = tuple((os.POSIX_SPAWN_OPEN, number, os.devnull, os.O_WRONLY, 0) for number in (1, 2))
 
 
 def launch_zygote(preload: Sequence[str], environment: Mapping[str, str]) -> tuple[int, socket.socket]:
@@ -35,6 +36,8 @@ def launch_zygote(preload: Sequence[str], environment: Mapping[str, str]) -> tup
         TREE_VARIABLE: TREE_PLACEHOLDER,
     }
     arguments = [sys.executable, "-P", "-m", "sandbox_runtime.interpreters.zygote"]
-    pid = os.posix_spawn(sys.executable, arguments, zygote_environment, setsid=True)
+    # User code can open a zygote's descriptors, and shall not find the container's log there.
+    actions = _WITHOUT_OUTPUT if os.getpid() == 1 else ()
+    pid = os.posix_spawn(sys.executable, arguments, zygote_environment, setsid=True, file_actions=actions)
     theirs.close()
     return pid, ours

@@ -52,10 +52,11 @@ _REFUSED_PROTOCOLS: Final = (33, 115, 132)
 """DCCP, L2TP and SCTP."""
 _IO_URING: Final = (425, 426, 427)
 _CLONE3: Final = 435
-# machine: AUDIT_ARCH, seccomp, socket, socketpair, clone, unshare, (bpf, userfaultfd), (keyring calls, perf_event_open)
+# machine: AUDIT_ARCH, seccomp, socket, socketpair, clone, unshare, prlimit64, (bpf, userfaultfd),
+# (keyring calls, perf_event_open)
 _MACHINES: Final = {
-    "x86_64": (0xC000003E, 317, 41, 53, 56, 272, (321, 323), (248, 249, 250, 298)),
-    "aarch64": (0xC00000B7, 277, 198, 199, 220, 97, (280, 282), (217, 218, 219, 241)),
+    "x86_64": (0xC000003E, 317, 41, 53, 56, 272, 302, (321, 323), (248, 249, 250, 298)),
+    "aarch64": (0xC00000B7, 277, 198, 199, 220, 97, 261, (280, 282), (217, 218, 219, 241)),
 }
 
 
@@ -80,9 +81,9 @@ class _Assembler:
     def load(self, offset: int) -> None:
         self._code.append((_LOAD, "", "", offset))
 
-    def load_argument(self, index: int) -> None:
-        """Load the lower half of an argument, all that the kernel reads of these."""
-        self.load(_ARGUMENTS + 8 * index)
+    def load_argument(self, index: int, half: int = 0) -> None:
+        """Load a half of an argument. The kernel reads only the lower one (0) of all that are no addresses."""
+        self.load(_ARGUMENTS + 8 * index + 4 * half)
 
     def keep_bits(self, mask: int) -> None:
         self._code.append((_AND, "", "", mask))
@@ -110,7 +111,7 @@ def build_filter(machine: str, sockets: Sockets) -> bytes:
     """
     if machine not in _MACHINES:
         raise OSError(errno.ENOSYS, f"no system call filter for {machine}")
-    arch, _, socket_call, pair_call, clone, unshare, refused, unsupported = _MACHINES[machine]
+    arch, _, socket_call, pair_call, clone, unshare, limits, refused, unsupported = _MACHINES[machine]
     code = _Assembler()
     # A foreign ABI, such as the 32-bit one, has other numbers.
     code.load(_ARCH)
@@ -122,16 +123,24 @@ def build_filter(machine: str, sockets: Sockets) -> bytes:
         code.jump_if(_IF_EQUAL, number, "refuse")
     for number in unsupported:
         code.jump_if(_IF_EQUAL, number, "unsupported")
-    for number in (clone, unshare):
-        code.jump_if(_IF_EQUAL, number, "namespaces")
-    code.jump_if(_IF_EQUAL, _CLONE3, "missing")
-    code.jump_if(_IF_EQUAL, pair_call, "unix")
+    others = {clone: "namespaces", unshare: "namespaces", limits: "limits", _CLONE3: "missing", pair_call: "unix"}
+    for number, target in others.items():
+        code.jump_if(_IF_EQUAL, number, target)
     code.jump_if(_IF_EQUAL, socket_call, "unix" if sockets is Sockets.UNIX else "internet")
     code.label("allow")
     code.finish(_ALLOW)
     code.label("namespaces")
     code.load_argument(0)
     code.jump_if(_IF_ANY_BIT, _CLONE_NEWUSER, "refuse", "permit")
+    # A new limit for another process. Under gVisor the first processes of a pod's containers share their limits, so the
+    # one of the sandbox would lead to the agent's.
+    code.label("limits")
+    code.load_argument(0)
+    code.jump_if(_IF_EQUAL, 0, "permit")
+    code.load_argument(2)
+    code.jump_if(_IF_EQUAL, 0, "", "refuse")
+    code.load_argument(2, half=1)
+    code.jump_if(_IF_EQUAL, 0, "permit", "refuse")
     code.label("unix")
     code.load_argument(0)
     code.jump_if(_IF_EQUAL, socket.AF_UNIX, "permit", "refuse")

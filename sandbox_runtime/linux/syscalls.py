@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 _PR_SET_PDEATHSIG: Final = 1
+_PR_SET_DUMPABLE: Final = 4
 _PR_SET_CHILD_SUBREAPER: Final = 36
 _ENV_START: Final = 49
 """Index of env_start among the fields of /proc/self/stat, counted from 0."""
@@ -42,6 +43,11 @@ _renameat2 = getattr(libc, "renameat2", None)
 def become_subreaper() -> None:
     """Make orphans of this process tree children of this process, as they are of PID 1."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def shut_off() -> None:
+    """Keep this process's memory and descriptors from other processes of its user, until it calls exec."""
+    _prctl(_PR_SET_DUMPABLE, 0)
 
 
 def die_with_parent() -> None:

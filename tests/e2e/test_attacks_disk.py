@@ -17,6 +17,8 @@ from tests.integration.test_scarce_resources import FILL
 if TYPE_CHECKING:
     from sandbox_client import Sandbox
     from tests.e2e.support.arena import Arena
+    from tests.e2e.support.isolations import Hostile
+    from tests.e2e.support.kubectl import Kubectl
     from tests.e2e.support.platform import Platform
 
 MANY, STORED = 200_000, 190_000
@@ -48,6 +50,48 @@ def test_attack_26_a_full_disk_and_full_inodes_are_the_sessions_own(arena: Arena
         assert sandbox.workspace.push().failed == ()
         assert sandbox.workspace.read("code-interpreter/saved.txt") == b"saved before"
         assert agent_of(arena, name) == agent
+
+
+FILL_NODE = """
+import errno, json, os
+def fill(path):
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK)
+    except OSError as refused:
+        return errno.errorcode[refused.errno]
+    try:
+        os.write(descriptor, b"written by user code\\n")
+    except OSError as refused:
+        return errno.errorcode[refused.errno]
+    finally:
+        os.close(descriptor)
+    return "done"
+def streams(pid):
+    try:
+        return [f"/proc/{pid}/fd/{number}" for number in os.listdir(f"/proc/{pid}/fd")]
+    except OSError:
+        return [f"/proc/{pid}/fd/1", f"/proc/{pid}/fd/2"]
+logs = [line.split()[1] for line in open("/proc/self/mounts") if "termination-log" in line]
+for pid in filter(str.isdigit, os.listdir("/proc")):
+    try:
+        status, command = (open(f"/proc/{pid}/{name}").read() for name in ("status", "cmdline"))
+    except OSError:
+        continue
+    # What the first process started with the streams that it has itself. Others have streams of their own.
+    if "PPid:\\t1\\n" in status and "zygote" in command:
+        for stream in streams(pid):
+            fill(stream)
+print(json.dumps({"logs": logs, "filled": [fill(path) for path in (*logs, "/dev/termination-log", *streams(1))]}))
+"""
+
+
+def test_attack_26_neither_a_log_nor_another_file_of_the_node_can_be_filled(attacker: Hostile, kubectl: Kubectl):
+    """The kubelet counts what is written to a termination log against no limit, and a container's log is copied by
+    processes of the node, at the node's cost."""
+    found = attacker.run(FILL_NODE)
+    assert found["logs"] == ["/root/termination-log"], "the kubelet mounts it elsewhere: the attack tried nothing"
+    assert set(found["filled"]) <= {"EACCES", "ENOENT"}, found
+    assert "written by user code" not in kubectl("logs", attacker.pod, "-c", "sandbox")
 
 
 def check_full(sandbox: Sandbox, what: str) -> None:

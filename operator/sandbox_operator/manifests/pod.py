@@ -38,6 +38,10 @@ agent uses this time for a last push."""
 _STOP_SECONDS: Final = 25
 """Part of that time for the last push."""
 
+_TERMINATION_LOG: Final = "/root/termination-log"
+"""Where the kubelet mounts a file of the node that everybody may write, and that counts against no limit. User code
+could fill the node's disk through it, so it is in a folder that only root may enter."""
+
 _STOP: Final = {"name": "SANDBOX_STOP_SECONDS", "value": str(_STOP_SECONDS)}
 _DENY_NETWORK: Final = {"name": "SANDBOX_DENY_NETWORK", "value": "1"}
 """Set if the template allows no egress, so no session can have any. Otherwise the claim would have to replace every
@@ -226,6 +230,7 @@ def _build_sandbox(request: _Spec) -> dict[str, Any]:
         "command": ["sandbox-runtime"],
         "env": [_STOP, *([_DENY_NETWORK] if spec.egress.mode is Egress.NONE else [])],
         "resources": build_resources(request.template, request.resources),
+        "terminationMessagePath": _TERMINATION_LOG,
         "securityContext": _build_security_context(_choose_uid(request), SANDBOX_UID),
         "volumeMounts": [
             {"name": "link", "mountPath": "/run/sandbox"},

@@ -42,6 +42,10 @@ refused = {name: error_of_call(numbers[column]) for name, numbers in CALLS.items
 refused["unshare CLONE_NEWUSER"] = error_of_call((272, 97)[column], 0x10000000)
 refused["unshare CLONE_NEWUSER and CLONE_NEWNS"] = error_of_call((272, 97)[column], 0x10020000)
 refused["clone CLONE_NEWUSER"] = error_of_call((56, 220)[column], 0x10000000 | 17)
+limit = (ctypes.c_uint64 * 2)(0, 0)
+# The first process of the container, and a parent, whose limit stays what it is.
+for name, pid in {"prlimit64 of the first process": 1, "prlimit64 of the parent": os.getppid()}.items():
+    refused[name] = error_of_call((302, 261)[column], pid, 4, ctypes.addressof(limit))
 refused |= {name: error_of_socket(arguments) for name, arguments in SOCKETS.items()}
 if column == 0:
     refused |= {name: error_of_code(code) for name, code in ABIS.items()}

@@ -89,6 +89,7 @@ def test_the_pod_is_the_one_of_the_contract():
         "command": ["sandbox-runtime"],
         "env": [{"name": "SANDBOX_STOP_SECONDS", "value": "25"}, {"name": "SANDBOX_DENY_NETWORK", "value": "1"}],
         "resources": {"requests": {"cpu": "1"}, "limits": {"cpu": "2"}},
+        "terminationMessagePath": "/root/termination-log",
         "securityContext": security_context(uid, gid=10002),
         "volumeMounts": [
             {"name": "link", "mountPath": "/run/sandbox"},

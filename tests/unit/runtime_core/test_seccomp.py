@@ -6,6 +6,7 @@ import ctypes
 import errno
 import os
 import platform
+import resource
 import socket
 import subprocess
 import sys
@@ -33,6 +34,7 @@ CALLS = {
     "io_uring_enter": (426, 426),
     "io_uring_register": (427, 427),
     "clone3": (435, 435),
+    "prlimit64": (302, 261),
 }
 NEW_USER = 0x10000000
 
@@ -79,6 +81,7 @@ def check_calls():
     assert error_of("unshare", NEW_USER) == seccomp.REFUSED
     assert error_of("clone", NEW_USER | 17) == seccomp.REFUSED
     assert error_of("clone3") == errno.ENOSYS
+    check_limits()
     assert error_of("unshare", 0) == 0
     if IS_X86:
         ctypes.set_errno(0)
@@ -89,6 +92,18 @@ def check_calls():
     thread.start()
     thread.join()
     subprocess.run(["/bin/true"], check=True)
+
+
+def check_limits():
+    """The limits of other processes can be read, and only a process itself can change its own."""
+    value = (ctypes.c_uint64 * 2)()
+    pointer, core, other = ctypes.addressof(value), resource.RLIMIT_CORE, os.getppid()
+    assert pointer >> 32, "the filter has to look at the upper half of the address as well"
+    assert error_of("prlimit64", other, core, 0, pointer) == error_of("prlimit64", 0, core, pointer) == 0
+    assert error_of("prlimit64", other, core, pointer) == seccomp.REFUSED
+    # Nor does an address of which only one half is set lead around the filter.
+    assert error_of("prlimit64", other, core, 1 << 32) == error_of("prlimit64", other, core, 1) == seccomp.REFUSED
+    resource.setrlimit(resource.RLIMIT_NOFILE, resource.getrlimit(resource.RLIMIT_NOFILE))
 
 
 REFUSED_SOCKETS = {
