@@ -1,0 +1,1 @@
+"""One folder per protocol. Each has `build_routes(gateway)`, which returns its Starlette routes."""
