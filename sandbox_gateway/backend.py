@@ -1,4 +1,4 @@
-"""What a door may ask of the sessions behind the gateway, on this machine or in a cluster."""
+"""The interface between doors and the sessions behind the gateway, on this machine or in a cluster."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
-    """Who calls, and what they may do. `access/` makes it; doors only pass it on.
+    """The one who calls, and their limits. `access/` makes it; doors only pass it on.
 
     Attributes:
         name: The API key's name or the Kubernetes user, for logs and counts. Never a secret.
@@ -34,7 +34,7 @@ class Caller:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewSession:
-    """What a door asks for when it creates a session.
+    """A session that a door wants to create.
 
     Attributes:
         name: The session's name, or "" for a new one. The same name from the same caller is the same session.
@@ -62,10 +62,14 @@ class GatewaySession:
     Attributes:
         info: The session's state.
         metadata: What `NewSession.metadata` said.
+        owner: `Caller.name` of the caller that created it; "" if it was not created here.
+        uid: Differs from that of an earlier session of the same name.
     """
 
     info: SessionInfo
     metadata: Mapping[str, str]
+    owner: str = ""
+    uid: str = ""
 
 
 class Backend(Protocol):
