@@ -76,6 +76,7 @@ def gateway(
         message = f"the gateway needs {', '.join(missing)}. Run: {install_command('gateway')}"
         raise SessionFailed(message, reason="EXTRA_MISSING")
     from sandbox_gateway import serve  # noqa: PLC0415 - needs an extra
+    from sandbox_gateway.gateway import Settings  # noqa: PLC0415 - same
 
     write = target.printer.write_stderr
     if action == "env":
@@ -89,7 +90,7 @@ def gateway(
         write(f'in another shell: eval "$(sandbox gateway env --listen {shlex.quote(place.partition("://")[2])})"\n')
 
     if is_cluster:
-        settings = serve.Settings(url=url.rstrip("/"), domain=domain or "") if url else None
+        settings = Settings(url=url.rstrip("/"), domain=domain or "") if url else None
         place: Any = {"gateway_namespace": gateway_namespace, "settings": settings}
         started = serve.serve_cluster(
             listen, target.cluster, **place, on_listening=lambda place: write(f"listening on {place}\n")
