@@ -100,6 +100,7 @@ def test_a_session_that_was_suspended_by_others_is_followed(place):
         second.suspend()
         second.resume()
         assert first.run_code("'x' in globals()").text == "False"
+        assert "was suspended and has been resumed" in first.notice
         assert second.run("echo here").stdout == "here\n"
         second.delete()
         with pytest.raises(SandboxUnavailable, match="it was deleted"):
