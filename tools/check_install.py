@@ -150,6 +150,11 @@ def prove_mcp(here: Environment) -> None:
     expect('^{.*"execute_code"', output)
 
 
+def prove_gateway(here: Environment) -> None:
+    """Build the application with all its doors."""
+    here.run([str(here.bin / "python"), "-c", "from sandbox_gateway.app import find_doors; assert find_doors()"])
+
+
 def prove_tracing(here: Environment) -> None:
     """Start and stop tracing."""
     here.run([str(here.bin / "python"), "-c", "from sandbox_proto import tracing as t; t.start('check'); t.stop()"])
@@ -166,6 +171,7 @@ PROOFS: Final[dict[str, Callable[[Environment], None]]] = {
     "agent": prove_agent,
     "operator": prove_operator,
     "mcp": prove_mcp,
+    "gateway": prove_gateway,
     "tracing": prove_tracing,
     "examples": prove_import,
     "all": prove_cell,

@@ -18,6 +18,7 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 PACKAGES: Final = {
     "sandbox_agent": "sandbox_agent",
     "sandbox_client": "sandbox_client",
+    "sandbox_gateway": "sandbox_gateway",
     "sandbox_link": "sandbox_link",
     "sandbox_operator": "operator/sandbox_operator",
     "sandbox_proto": "proto/sandbox_proto",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from sandbox_client.errors import InvalidArgument
-from sandbox_client.local.named.operations import LocalRequest, create, find_ready
+from sandbox_client.local.named.operations import create, find_ready
 from sandbox_client.local.named.reports import endpoint_of
 from sandbox_client.local.named.waker import LocalWaker, wake_notice
 from sandbox_client.options import ignore
@@ -13,11 +13,12 @@ from sandbox_client.options import ignore
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from sandbox_client.local.named.record import LocalRequest
     from sandbox_client.options import ConnectOptions, LocalOptions
     from sandbox_client.transport.endpoint import Endpoint
 
 _START_TIMEOUT: Final = 120.0
-_CLUSTER_OPTIONS: Final = ("namespace", "kubeconfig", "kube_context", "in_cluster")
+_CLUSTER_OPTIONS: Final = ("namespace", "kubeconfig", "kube_context", "in_cluster", "gateway", "api_key")
 
 
 async def connect_local(name: str, *, wakes: bool, options: ConnectOptions) -> tuple[Endpoint, LocalWaker | None, str]:
@@ -60,5 +61,5 @@ def refuse_cluster_options(name: str, options: Mapping[str, Any]) -> None:
         InvalidArgument: There is one; `field` names it.
     """
     for field in _CLUSTER_OPTIONS:
-        if options[field] is not None:
+        if options.get(field) is not None:
             raise InvalidArgument(f"local/{name} is on this machine, not in a cluster: leave this out", field=field)

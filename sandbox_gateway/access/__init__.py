@@ -1,0 +1,1 @@
+"""Finds out who calls: API keys, Kubernetes bearer tokens and SigV4 signatures."""
