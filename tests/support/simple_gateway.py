@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import datetime as dt
+import sys
 import threading
 
 import uvicorn
@@ -117,3 +118,14 @@ class RunningGateway:
         with contextlib.suppress(AttributeError):
             self._server.should_exit = True
         self._thread.join()
+
+
+def main():
+    """Serve the doors that are named, and print the address. The end of standard input ends the server."""
+    with RunningGateway(sys.argv[1:]) as running:
+        print(running.url, flush=True)
+        sys.stdin.read()
+
+
+if __name__ == "__main__":
+    main()
