@@ -5,6 +5,9 @@ import shutil
 import subprocess
 import sys
 
+from bedrock_agentcore.tools.code_interpreter_client import CodeInterpreter, code_session
+from strands_tools.code_interpreter import AgentCoreCodeInterpreter
+
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256))
 
 
@@ -23,8 +26,6 @@ def stdout_of(reply):
 
 def check_sdk():
     """Call each method of the SDK's client. Return how many."""
-    from bedrock_agentcore.tools.code_interpreter_client import CodeInterpreter, code_session
-
     client = CodeInterpreter("us-west-2")
     session = client.start(name="check", session_timeout_seconds=300)
     assert client.get_session()["status"] == "READY"
@@ -70,7 +71,6 @@ def check_sdk():
 
 def check_strands():
     """Call each action of Strands' tool, as an agent does. Return how many."""
-    from strands_tools.code_interpreter import AgentCoreCodeInterpreter
 
     def call(interpreter, type_, **arguments):
         action = {"type": type_, **arguments}

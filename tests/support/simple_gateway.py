@@ -30,7 +30,8 @@ class SimpleBackend:
         if key not in self.sessions:
             self.sandboxes[key] = await AsyncSandbox.local(name=key[1])
             info = SessionInfo(key[1], phase="Ready", template=new.template, created_at=dt.datetime.now(dt.UTC))
-            self.sessions[key] = GatewaySession(info, dict(new.metadata), owner=caller.name)
+            uid = str(len(self.created))
+            self.sessions[key] = GatewaySession(info, dict(new.metadata), owner=caller.name, uid=uid)
         return self.sessions[key]
 
     async def get(self, caller, name):
@@ -86,6 +87,7 @@ class RunningGateway:
     Attributes:
         url: Its address.
         backend: Its sessions.
+        loop: Its event loop.
     """
 
     def __init__(self, doors, *, settings=None):
@@ -96,6 +98,7 @@ class RunningGateway:
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
 
     async def _serve(self):
+        self.loop = asyncio.get_running_loop()
         gateway = Gateway(backend=self.backend, access=SimpleAccess(), settings=self._settings or Settings())
         config = uvicorn.Config(build_app(gateway, self._doors), port=0, log_level="warning", ws="none")
         self._server = uvicorn.Server(config)
@@ -123,7 +126,8 @@ class RunningGateway:
 def main():
     """Serve the doors that are named, and print the address. The end of standard input ends the server."""
     with RunningGateway(sys.argv[1:]) as running:
-        print(running.url, flush=True)
+        sys.stdout.write(f"{running.url}\n")
+        sys.stdout.flush()
         sys.stdin.read()
 
 
