@@ -1,9 +1,12 @@
 """Runs the unmodified `bedrock_agentcore` SDK and Strands' `AgentCoreCodeInterpreter` against the AgentCore door."""
 
+import json
 import os
-import shutil
+import re
 import subprocess
 import sys
+import tempfile
+import threading
 
 from bedrock_agentcore.tools.code_interpreter_client import CodeInterpreter, code_session
 from strands_tools.code_interpreter import AgentCoreCodeInterpreter
@@ -98,24 +101,38 @@ def check_strands():
     return 11
 
 
+def stop_all():
+    """End the sessions that the checks left running."""
+    client = CodeInterpreter("us-west-2")
+    for session in client.list_sessions("aws.codeinterpreter.v1")["items"]:
+        client.data_plane_client.stop_code_interpreter_session(
+            codeInterpreterIdentifier="aws.codeinterpreter.v1", sessionId=session["sessionId"]
+        )
+
+
+def read_environment(listen):
+    """Return the variables that `sandbox gateway env` prints, without those that AWS's SDKs read at their import."""
+    command = ["sandbox", "gateway", "env", "--listen", listen, "--for", "agentcore", "-o", "json"]
+    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
 def main():
-    """Start a gateway, and run both checks against it."""
-    python = shutil.which("python")
-    command = [python, "-m", "tests.support.simple_gateway", "agentcore"]
-    packages = {"PYTHONPATH": os.pathsep.join([".", "operator", "proto"])}
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, **packages}
-    ) as gateway:
-        url = gateway.stdout.readline().strip()
-        os.environ |= {
-            "AWS_ENDPOINT_URL_BEDROCK_AGENTCORE": url,
-            "AWS_ENDPOINT_URL_BEDROCK_AGENTCORE_CONTROL": url,
-            "AWS_ACCESS_KEY_ID": "key",
-            "AWS_SECRET_ACCESS_KEY": "secret",
-            "AWS_REGION": "us-west-2",
-        }
-        calls = check_sdk() + check_strands()
-        gateway.stdin.close()
+    """Start a gateway as its page says, and run both checks against it."""
+    with tempfile.TemporaryDirectory() as state:
+        os.environ["XDG_STATE_HOME"] = state
+        with subprocess.Popen(["sandbox", "gateway", "--listen", "127.0.0.1:0"], stderr=subprocess.PIPE) as gateway:
+            line = ""
+            while not (found := re.search(r"listening on http://([^;]+);", line)):
+                line = gateway.stderr.readline().decode()
+                assert line, "the gateway did not start"
+            # It writes one line per request.
+            threading.Thread(target=gateway.stderr.read, daemon=True).start()
+            os.environ |= read_environment(found[1])
+            try:
+                calls = check_sdk() + check_strands()
+                stop_all()
+            finally:
+                gateway.terminate()
     sys.stdout.write(f"agentcore: {calls} calls\n")
 
 

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import datetime as dt
-import sys
 import threading
 
 import uvicorn
@@ -121,15 +120,3 @@ class RunningGateway:
         with contextlib.suppress(AttributeError):
             self._server.should_exit = True
         self._thread.join()
-
-
-def main():
-    """Serve the doors that are named, and print the address. The end of standard input ends the server."""
-    with RunningGateway(sys.argv[1:]) as running:
-        sys.stdout.write(f"{running.url}\n")
-        sys.stdout.flush()
-        sys.stdin.read()
-
-
-if __name__ == "__main__":
-    main()

@@ -64,7 +64,8 @@ _BY_CLASS: Final[tuple[tuple[type[SandboxError], tuple[str, int]], ...]] = (
     (ResourceExhausted, QUOTA),
 )
 _BY_REASON: Final = {
-    "RATE_LIMITED": THROTTLED,
+    "TOO_MANY_REQUESTS": THROTTLED,
+    "TOO_MANY_FAILURES": THROTTLED,
     "TemplateNotFound": NOT_FOUND,
     "IDEMPOTENT_MISMATCH": VALIDATION,
 }

@@ -85,7 +85,7 @@ def test_json_is_utf8_even_with_a_lone_surrogate():
         (errors.FailedPrecondition("no"), "ConflictException", 409),
         (errors.Unauthenticated("no"), "AccessDeniedException", 403),
         (errors.ResourceExhausted("no"), "ServiceQuotaExceededException", 402),
-        (errors.ResourceExhausted("no", reason="RATE_LIMITED"), "ThrottlingException", 429),
+        (errors.ResourceExhausted("no", reason="TOO_MANY_REQUESTS"), "ThrottlingException", 429),
         (errors.SessionFailed("no", reason="TemplateNotFound"), "ResourceNotFoundException", 404),
         (errors.SessionFailed("no"), "InternalServerException", 500),
         (errors.SandboxUnavailable(""), "InternalServerException", 500),
