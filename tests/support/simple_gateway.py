@@ -67,7 +67,7 @@ class SimpleAccess:
     async def by_key(self, key, *, peer):
         return self._caller(key)
 
-    async def by_bearer(self, token, *, peer):
+    async def by_bearer(self, token, *, peer, namespace=""):
         return self._caller(token)
 
     async def by_signature(self, request, *, peer):

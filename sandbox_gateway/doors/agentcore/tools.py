@@ -31,7 +31,7 @@ def prepare(call: Invocation) -> Run:
         InvalidArgument: An argument is wrong.
         NotSupported: The runtime is Deno.
     """
-    return _TOOLS[call.tool](call)
+    return TOOLS[call.tool](call)
 
 
 def _execute_code(call: Invocation) -> Run:
@@ -190,7 +190,7 @@ async def _read_whole(sandbox: AsyncSandbox, path: str) -> bytes:
         return b"".join([piece async for piece in pieces])
 
 
-_TOOLS: Final[dict[str, Callable[[Invocation], Run]]] = {
+TOOLS: Final[dict[str, Callable[[Invocation], Run]]] = {
     "executeCode": _execute_code,
     "executeCommand": _execute_command,
     "readFiles": _read_files,
@@ -201,3 +201,4 @@ _TOOLS: Final[dict[str, Callable[[Invocation], Run]]] = {
     "getTask": _get_task,
     "stopTask": _stop_task,
 }
+"""What checks the arguments of each tool, and returns what runs it."""

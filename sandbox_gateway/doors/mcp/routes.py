@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 MAX_REQUEST_BYTES: Final = 64 << 20
 """Maximum size of one request. A `workspace_write` carries its file."""
+NAMESPACE_HEADER: Final = "sandbox-namespace"
+"""The header with the namespace that a Kubernetes user wants to use."""
 
 
 def build_routes(gateway: Gateway) -> list[BaseRoute]:
@@ -59,7 +61,8 @@ class Endpoint:
                 message = "the request has no token: send the header `Authorization: Bearer KEY`"
                 raise Unauthenticated(message, reason="UNAUTHENTICATED")
             peer = request.client.host if request.client else ""
-            caller = await self._access.by_bearer(token.strip(), peer=peer)
+            namespace = request.headers.get(NAMESPACE_HEADER, "")
+            caller = await self._access.by_bearer(token.strip(), peer=peer, namespace=namespace)
         except SandboxError as error:
             await _refusal(error)(scope, receive, send)
             return
