@@ -9,9 +9,11 @@ import httpx2
 import pytest
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
+from mcp.shared.auth import ProtectedResourceMetadata
 from mcp.shared.exceptions import MCPError
 
 from sandbox_gateway.doors.mcp.names import default_session
+from sandbox_gateway.gateway import Settings
 from tests.support.simple_gateway import RunningGateway
 
 CHART = "import matplotlib.pyplot as p; p.plot([1, 2]); p.show()"
@@ -177,5 +179,29 @@ async def test_a_request_without_a_valid_token_is_refused(gateway, headers):
     async with httpx2.AsyncClient() as http:
         refused = await http.post(f"{gateway.url}/mcp", headers=headers, json={})
     assert refused.status_code == 401
-    assert refused.headers["www-authenticate"].startswith("Bearer ")
+    assert refused.headers["www-authenticate"].startswith("Bearer")
     assert refused.json()["error"] == "invalid_token"
+
+
+async def test_without_an_issuer_there_is_no_metadata(gateway):
+    async with httpx2.AsyncClient() as http:
+        assert (await http.get(f"{gateway.url}/.well-known/oauth-protected-resource/mcp")).status_code == 404
+        refused = await http.post(f"{gateway.url}/mcp", json={})
+    assert refused.headers["www-authenticate"] == "Bearer"
+
+
+async def test_a_client_without_a_token_learns_the_issuer():
+    settings = Settings(url="https://boxes.test", issuer="https://login.test")
+    with RunningGateway(["mcp"], settings=settings) as gateway:
+        async with httpx2.AsyncClient() as http:
+            refused = await http.post(f"{gateway.url}/mcp", json={})
+            shown = [
+                (await http.get(f"{gateway.url}/.well-known/oauth-protected-resource{path}")).json()
+                for path in ("/mcp", "")
+            ]
+    url = "https://boxes.test/.well-known/oauth-protected-resource/mcp"
+    assert refused.headers["www-authenticate"] == f'Bearer resource_metadata="{url}"'
+    parsed = [ProtectedResourceMetadata.model_validate(each) for each in shown]
+    assert [(str(each.resource), list(map(str, each.authorization_servers))) for each in parsed] == [
+        ("https://boxes.test/mcp", ["https://login.test"])
+    ] * 2

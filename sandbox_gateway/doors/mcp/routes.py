@@ -13,6 +13,7 @@ from starlette.routing import Route
 
 from sandbox_client.errors import ResourceExhausted, SandboxError, Unauthenticated
 from sandbox_gateway.doors.mcp.conversations import Conversations
+from sandbox_gateway.doors.mcp.metadata import challenge, metadata_routes
 from sandbox_gateway.doors.mcp.missing import PATH
 from sandbox_gateway.doors.mcp.server import build_server
 
@@ -20,17 +21,19 @@ if TYPE_CHECKING:
     from starlette.routing import BaseRoute
     from starlette.types import Receive, Scope, Send
 
-    from sandbox_gateway.gateway import Gateway
+    from sandbox_gateway.gateway import Gateway, Settings
 
 MAX_REQUEST_BYTES: Final = 64 << 20
 """Maximum size of one request. A `workspace_write` carries its file."""
+_MISSING: Final = "MISSING"
 NAMESPACE_HEADER: Final = "sandbox-namespace"
 """The header with the namespace that a Kubernetes user wants to use."""
 
 
 def build_routes(gateway: Gateway) -> list[BaseRoute]:
     """Return the routes."""
-    return [Route(PATH, Endpoint(gateway), methods=["GET", "POST", "DELETE"])]
+    endpoint = Route(PATH, Endpoint(gateway), methods=["GET", "POST", "DELETE"])
+    return [endpoint, *metadata_routes(gateway.settings)]
 
 
 class Endpoint:
@@ -45,6 +48,7 @@ class Endpoint:
 
     def __init__(self, gateway: Gateway) -> None:
         self._access = gateway.access
+        self._settings = gateway.settings
         server = build_server(gateway.backend, Conversations(gateway.backend))
         self._manager = StreamableHTTPSessionManager(
             app=server, stateless=True, max_request_body_size=MAX_REQUEST_BYTES
@@ -59,12 +63,12 @@ class Endpoint:
             scheme, _, token = request.headers.get("authorization", "").partition(" ")
             if scheme.lower() != "bearer" or not token.strip():
                 message = "the request has no token: send the header `Authorization: Bearer KEY`"
-                raise Unauthenticated(message, reason="UNAUTHENTICATED")
+                raise Unauthenticated(message, reason=_MISSING)
             peer = request.client.host if request.client else ""
             namespace = request.headers.get(NAMESPACE_HEADER, "")
             caller = await self._access.by_bearer(token.strip(), peer=peer, namespace=namespace)
         except SandboxError as error:
-            await _refusal(error)(scope, receive, send)
+            await _refusal(error, self._settings)(scope, receive, send)
             return
         request.state.caller = caller.name
         request.state.mcp_caller = caller
@@ -85,11 +89,12 @@ class Endpoint:
                 await asyncio.Event().wait()
 
 
-def _refusal(error: SandboxError) -> JSONResponse:
+def _refusal(error: SandboxError, settings: Settings) -> JSONResponse:
     """Return an error as RFC 6750 has it."""
     if isinstance(error, ResourceExhausted):
         return JSONResponse({"error": "slow_down", "error_description": error.message}, status_code=429)
     if not isinstance(error, Unauthenticated):
         return JSONResponse({"error": "server_error", "error_description": error.message}, status_code=503)
     body = {"error": "invalid_token", "error_description": error.message}
-    return JSONResponse(body, status_code=401, headers={"WWW-Authenticate": 'Bearer error="invalid_token"'})
+    header = challenge(settings, "" if error.reason == _MISSING else "invalid_token")
+    return JSONResponse(body, status_code=401, headers={"WWW-Authenticate": header})
