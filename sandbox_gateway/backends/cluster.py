@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sandbox_client import AsyncSandbox
 from sandbox_client.cluster.client import AsyncCluster, ClusterControl
+from sandbox_client.cluster.logs import read_logs
 from sandbox_client.cluster.sessions import SessionApi, SessionRequest
 from sandbox_client.cluster.wake import Waker
 from sandbox_client.errors import Conflict, NotFound, SandboxError, SandboxUnavailable, Unauthenticated
@@ -127,6 +128,11 @@ class ClusterBackend:
             ends = await self._cluster(caller).set_timeout(name, seconds)
         return ends or now + dt.timedelta(seconds=seconds)
 
+    async def logs(self, caller: Caller, name: str, tail: int) -> Mapping[str, str]:
+        """Return the last lines of a session's logs."""
+        with _own_failures():
+            return await read_logs(self._sessions(caller), name, ("agent", "sandbox"), tail=tail)
+
     async def delete(self, caller: Caller, name: str) -> None:
         """End a session. Its stored workspace stays."""
         self._read.pop((caller.namespace, name), None)
@@ -150,6 +156,7 @@ class ClusterBackend:
             spec={"lifecycle": lifecycle},
             own_labels={OWNER_LABEL: owner_label(caller)},
             annotations=write_notes(caller, new),
+            **new.options,
         )
         created = await sessions.create(request)
         try:

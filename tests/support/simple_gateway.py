@@ -8,7 +8,7 @@ import threading
 import uvicorn
 
 from sandbox_client import AsyncSandbox
-from sandbox_client.errors import NotFound, Unauthenticated
+from sandbox_client.errors import FailedPrecondition, NotFound, Unauthenticated
 from sandbox_client.lifecycle.session_info import SessionInfo
 from sandbox_gateway.app import build_app
 from sandbox_gateway.backend import Caller, GatewaySession
@@ -16,9 +16,13 @@ from sandbox_gateway.gateway import Gateway, Settings
 
 
 class SimpleBackend:
-    """Sessions that are a part of this process. A session belongs to its caller's namespace."""
+    """Sessions that are a part of this process. A session belongs to its caller's namespace.
 
-    def __init__(self):
+    With `starts=False` sessions have no processes, and nothing connects to them.
+    """
+
+    def __init__(self, *, starts=True):
+        self._starts = starts
         self.sandboxes = {}
         self.sessions = {}
         self.created = []
@@ -27,7 +31,8 @@ class SimpleBackend:
         self.created.append(new)
         key = (caller.namespace, new.name or f"box{len(self.sessions)}")
         if key not in self.sessions:
-            self.sandboxes[key] = await AsyncSandbox.local(name=key[1])
+            if self._starts:
+                self.sandboxes[key] = await AsyncSandbox.local(name=key[1])
             info = SessionInfo(key[1], phase="Ready", template=new.template, created_at=dt.datetime.now(dt.UTC))
             uid = str(len(self.created))
             self.sessions[key] = GatewaySession(info, dict(new.metadata), owner=caller.name, uid=uid)
@@ -49,6 +54,8 @@ class SimpleBackend:
 
     async def connect(self, caller, name, *, wake=True):
         await self.get(caller, name)
+        if not self._starts:
+            raise FailedPrecondition("the session has no processes")
         return self.sandboxes[caller.namespace, name]
 
     async def delete(self, caller, name):
@@ -89,8 +96,8 @@ class RunningGateway:
         loop: Its event loop.
     """
 
-    def __init__(self, doors, *, settings=None):
-        self.backend = SimpleBackend()
+    def __init__(self, doors, *, settings=None, starts=True):
+        self.backend = SimpleBackend(starts=starts)
         self._doors = doors
         self._settings = settings
         self._ready = threading.Event()

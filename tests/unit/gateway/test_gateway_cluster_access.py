@@ -91,6 +91,8 @@ class Handler(BaseHTTPRequestHandler):
             self.answer(body, 201)
         elif not url.path.startswith(SYSTEM) or (name := url.path.rpartition("/")[2]) not in server.secrets:
             self.fail(404)
+        elif self.command == "GET":
+            self.answer(server.secrets[name])
         elif self.command == "DELETE":
             self.answer(server.secrets.pop(name))
         else:
