@@ -1,6 +1,7 @@
 """The AgentCore door with an unmodified boto3 client, over sessions of this machine."""
 
 import base64
+import concurrent.futures
 import re
 import time
 import urllib.error
@@ -10,6 +11,7 @@ import boto3
 import botocore.config
 import botocore.exceptions
 import pytest
+import urllib3
 
 from tests.support.aws_model import reply_problems
 from tests.support.simple_gateway import RunningGateway
@@ -384,10 +386,49 @@ def test_a_network_mode_that_needs_aws_is_refused(control):
         control.create_code_interpreter(name="x", networkConfiguration=network)
 
 
-def test_a_body_that_is_too_large_is_refused(gateway, session_id):
-    url = f"{gateway.url}/code-interpreters/{SYSTEM}/tools/invoke"
-    request = urllib.request.Request(url, method="POST", headers={"content-length": str(1 << 40)})
+@pytest.mark.parametrize(("path", "size"), [("tools/invoke", 1 << 40), ("sessions/start", 2 << 20)])
+def test_a_body_that_is_too_large_is_refused(gateway, path, size):
+    url = f"{gateway.url}/code-interpreters/{SYSTEM}/{path}"
+    headers = {"content-length": str(size), "authorization": "AWS4-HMAC-SHA256 Credential=one/x"}
+    request = urllib.request.Request(url, method="POST" if "invoke" in path else "PUT", headers=headers)
     with pytest.raises(urllib.error.HTTPError) as refused:
         urllib.request.urlopen(request, timeout=10)
     assert refused.value.code == 413
     refused.value.close()
+
+
+def test_a_client_that_goes_away_cancels_nothing(client, session_id, invoke):
+    impatient = client.meta.config.merge(botocore.config.Config(read_timeout=2))
+    keys = {"aws_access_key_id": "one", "aws_secret_access_key": "x", "region_name": "us-east-1"}
+    other = boto3.client("bedrock-agentcore", endpoint_url=client.meta.endpoint_url, config=impatient, **keys)
+    reply = other.invoke_code_interpreter(
+        codeInterpreterIdentifier=SYSTEM,
+        sessionId=session_id,
+        name="executeCode",
+        arguments={"code": "import time; time.sleep(4); finished = 42"},
+    )
+    with pytest.raises(urllib3.exceptions.ReadTimeoutError):
+        list(reply["stream"])
+    reply["stream"].close()
+    other.close()
+    # Cells run one after another.
+    assert invoke("executeCode", code="finished")["structuredContent"]["stdout"] == "42"
+
+
+def test_calls_run_beside_each_other(client, session_id, invoke):
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        started = time.monotonic()
+        slow = pool.submit(invoke, "executeCommand", command="sleep 3")
+        quick = [pool.submit(invoke, "executeCommand", command="echo x") for _ in range(6)]
+        assert {each.result()["structuredContent"]["stdout"] for each in quick} == {"x\n"}
+        assert not slow.done()
+        assert slow.result()["structuredContent"]["executionTime"] > 2.9
+        assert time.monotonic() - started < 60
+
+
+def test_a_file_of_many_megabytes_is_written_and_read_in_one_call(invoke):
+    content = bytes(range(256)) * 40_000
+    assert not invoke("writeFiles", content=[{"path": "large.bin", "blob": content}])["isError"]
+    (block,) = invoke("readFiles", paths=["large.bin"])["content"]
+    assert block["resource"]["blob"] == content
+    invoke("removeFiles", paths=["large.bin"])

@@ -34,21 +34,28 @@ if TYPE_CHECKING:
     Operation = Callable[[Gateway, Caller, Request, bytes], Awaitable[Response]]
 
 SESSION_HEADER: Final = "x-amzn-code-interpreter-session-id"
+MAX_BODY: Final = 1 << 20
+"""Bytes of a request other than a tool's. The gateway's own limit allows a tool 100 MB of files as base64."""
+_SIGNED: Final = "AWS4-HMAC-SHA256 "
 _log: Final = logging.getLogger(__name__)
 
 
 def build_routes(gateway: Gateway) -> list[BaseRoute]:
     """Return the routes. AWS's SDKs reach them with `AWS_ENDPOINT_URL_BEDROCK_AGENTCORE` and `..._CONTROL`."""
-    return [
-        Route(path, _serve(gateway, operation), methods=[method]) for method, path, operation in OPERATIONS.values()
-    ]
+    routes: list[BaseRoute] = []
+    for method, path, operation in OPERATIONS.values():
+        limit = None if operation is _invoke else MAX_BODY
+        routes.append(Route(path, _serve(gateway, operation), methods=[method], max_body_size=limit))
+    return routes
 
 
 def _serve(gateway: Gateway, operation: Operation) -> Callable[[Request], Awaitable[Response]]:
     async def serve(request: Request) -> Response:
         request_id = str(uuid.uuid4())
         try:
-            body = await request.body()
+            # Bodies are large and part of what is signed, so they are not read in vain.
+            is_signed = request.headers.get("authorization", "").startswith(_SIGNED)
+            body = await request.body() if is_signed else b""
             caller = await gateway.access.by_signature(_signed(request, body), peer=_peer(request))
             request.state.caller = caller.name
             response = await operation(gateway, caller, request, body)
