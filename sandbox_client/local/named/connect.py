@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sandbox_client.transport.endpoint import Endpoint
 
 _START_TIMEOUT: Final = 120.0
-_CLUSTER_OPTIONS: Final = ("namespace", "kubeconfig", "kube_context", "in_cluster")
+_CLUSTER_OPTIONS: Final = ("namespace", "kubeconfig", "kube_context", "in_cluster", "gateway", "api_key")
 
 
 async def connect_local(name: str, *, wakes: bool, options: ConnectOptions) -> tuple[Endpoint, LocalWaker | None, str]:
@@ -61,5 +61,5 @@ def refuse_cluster_options(name: str, options: Mapping[str, Any]) -> None:
         InvalidArgument: There is one; `field` names it.
     """
     for field in _CLUSTER_OPTIONS:
-        if options[field] is not None:
+        if options.get(field) is not None:
             raise InvalidArgument(f"local/{name} is on this machine, not in a cluster: leave this out", field=field)
