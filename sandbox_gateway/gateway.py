@@ -52,12 +52,16 @@ class Settings:
         domain: Hosts of sessions are `{port}-{id}.{domain}`; "" if there are none.
         aliases: Names of templates that clients use, such as `base`, and what they stand for; "" is the default one.
         max_body: Bytes of a request, unless its route says otherwise.
+        issuer: The OAuth issuer whose tokens serve as well, and which the MCP door names to clients; "" for none.
+        issuer_namespace: The namespace of the sessions of its users; "" for sessions on this machine.
     """
 
     url: str = "http://127.0.0.1"
     domain: str = ""
     aliases: Mapping[str, str] = field(default_factory=lambda: {"base": "", "code-interpreter-v1": ""})
     max_body: int = 128 << 20
+    issuer: str = ""
+    issuer_namespace: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import importlib.util
 import ipaddress
 import logging
 import socket
@@ -22,6 +23,7 @@ from sandbox_gateway.app import MAX_HEADERS, build_app
 from sandbox_gateway.backends.cluster import ClusterBackend
 from sandbox_gateway.backends.local import LocalBackend
 from sandbox_gateway.gateway import Gateway, Settings
+from sandbox_proto.extras import install_command
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from starlette.applications import Starlette
 
     from sandbox_client.cluster.api import ClusterOptions
+    from sandbox_gateway.access.gatekeeper import TokenReviewer
 
 _BACKLOG: Final = 512
 _KEEP_ALIVE: Final = 75
@@ -44,6 +47,7 @@ async def serve_local(
     domain: str | None = None,
     *,
     is_public: bool = False,
+    issuer: str = "",
     on_listening: Callable[[str], object] = lambda _url: None,
 ) -> None:
     """Serve the sessions of this machine until Ctrl-C or SIGTERM. The sessions continue.
@@ -52,6 +56,7 @@ async def serve_local(
         listen: `HOST:PORT`. Port 0 stands for any free port.
         domain: The domain of sessions' hosts; `localhost` if None.
         is_public: Whether the host may be another one than loopback.
+        issuer: The OAuth issuer whose tokens serve as well; "" for none.
         on_listening: Called with the URL once clients can connect.
 
     Raises:
@@ -67,9 +72,8 @@ async def serve_local(
         raise InvalidArgument(message, field="listen")
     with open_listener(host, port) as listener:
         url = _url(host, listener.getsockname()[1])
-        await run(
-            build_app(local_gateway(Settings(url=url, domain=domain or "localhost"))), listener, url, on_listening
-        )
+        settings = Settings(url=url, domain=domain or "localhost", issuer=issuer)
+        await run(build_app(local_gateway(settings)), listener, url, on_listening)
 
 
 async def serve_cluster(
@@ -97,10 +101,11 @@ async def serve_cluster(
     host, port = parse_address(listen)
     client, namespace, is_direct = await asyncio.to_thread(open_client, options)
     kube = KubeAccess(client, gateway_namespace or namespace)
-    access = Gatekeeper(ClusterKeys(kube), await kube.session_secret(), KubernetesTokens(kube))
     with open_listener(host, port) as listener:
         url = _url(host, listener.getsockname()[1])
         chosen = settings or Settings(url=url)
+        reviewer = reviewer_of(chosen, KubernetesTokens(kube))
+        access = Gatekeeper(ClusterKeys(kube), await kube.session_secret(), reviewer)
         backend = ClusterBackend(client, chosen.aliases, is_direct=is_direct)
         await run(build_app(Gateway(backend=backend, access=access, settings=chosen)), listener, url, on_listening)
 
@@ -112,8 +117,30 @@ def local_gateway(settings: Settings) -> Gateway:
         SessionFailed: The file with the key is damaged, or others may read it.
     """
     credentials = LocalCredentials.load()
-    access = Gatekeeper(LocalKeys(credentials), credentials.session_secret.encode())
+    reviewer = reviewer_of(settings)
+    access = Gatekeeper(LocalKeys(credentials), credentials.session_secret.encode(), reviewer)
     return Gateway(backend=LocalBackend(settings.aliases), access=access, settings=settings)
+
+
+def reviewer_of(settings: Settings, following: TokenReviewer | None = None) -> TokenReviewer | None:
+    """Return what checks bearer tokens: those of the issuer, if there is one, and then those of others.
+
+    Args:
+        settings: The gateway's.
+        following: Checks tokens of others.
+
+    Raises:
+        SessionFailed: The issuer's address is wrong, or a package is missing.
+    """
+    if not settings.issuer:
+        return following
+    if importlib.util.find_spec("jwt") is None:
+        message = f"tokens of an issuer need PyJWT. Run: {install_command('mcp')}"
+        raise SessionFailed(message, reason="EXTRA_MISSING")
+    from sandbox_gateway.access.oauth import Issuer, OAuthReviewer  # noqa: PLC0415 - needs an extra
+
+    issuer = Issuer(url=settings.issuer, audience=f"{settings.url}/mcp", namespace=settings.issuer_namespace)
+    return OAuthReviewer(issuer, following)
 
 
 def environment(listen: str, domain: str | None = None) -> dict[str, dict[str, str]]:

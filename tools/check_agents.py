@@ -3,7 +3,7 @@
     python tools/check_agents.py [NAME ...]
 
 Each framework is installed into an environment of its own below .agents-venv/, because they need different versions of
-`mcp`. Downloads about 100 MB at the first run. Run it with the Python of this checkout's environment.
+`mcp`. Downloads about 200 MB at the first run. Run it with the Python of this checkout's environment.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ REQUIREMENTS: Final = {
     "pydantic": ["pydantic-ai-slim[mcp]"],
     "strands": ["strands-agents"],
     "blocks": ["anthropic", "openai", "langchain-core", "mcp"],
+    "agentcore": ["bedrock-agentcore", "strands-agents", "strands-agents-tools"],
     "mcp1": ["mcp>=1.30,<2", "uvicorn"],
 }
 SECONDS: Final = 300

@@ -47,6 +47,8 @@ Examples:
 @click.option("--url", help="With --cluster: the address at which clients reach the gateway, such as https://HOST.")
 @click.option("--any-address", is_flag=True, help="Serve sessions of this machine on another address than loopback.")
 @click.option("--domain", metavar="DOMAIN", help="Hosts of sessions are PORT-NAME.DOMAIN. Default: localhost.")
+@click.option("--oauth-issuer", metavar="URL", default="", help="OAuth issuer whose tokens serve as well as keys.")
+@click.option("--oauth-namespace", metavar="NAME", default="", help="Namespace of the sessions of its users.")
 @click.option(
     "--for",
     "clients",
@@ -64,6 +66,8 @@ def gateway(
     url: str | None,
     any_address: bool,  # noqa: FBT001 - same
     domain: str | None,
+    oauth_issuer: str,
+    oauth_namespace: str,
     clients: tuple[str, ...],
 ) -> None:
     """Serve sessions to clients of several protocols at one address.
@@ -90,13 +94,16 @@ def gateway(
         write(f'in another shell: eval "$(sandbox gateway env --listen {shlex.quote(place.partition("://")[2])})"\n')
 
     if is_cluster:
-        settings = Settings(url=url.rstrip("/"), domain=domain or "") if url else None
+        if oauth_issuer and not (url and oauth_namespace):
+            raise click.UsageError("--oauth-issuer needs --url, for which its tokens are made, and --oauth-namespace")
+        issuer: Any = {"issuer": oauth_issuer, "issuer_namespace": oauth_namespace}
+        settings = Settings(url=url.rstrip("/"), domain=domain or "", **issuer) if url else None
         place: Any = {"gateway_namespace": gateway_namespace, "settings": settings}
         started = serve.serve_cluster(
             listen, target.cluster, **place, on_listening=lambda place: write(f"listening on {place}\n")
         )
     else:
-        started = serve.serve_local(listen, domain, is_public=any_address, on_listening=announce)
+        started = serve.serve_local(listen, domain, is_public=any_address, issuer=oauth_issuer, on_listening=announce)
     # Ctrl-C is the normal way to stop the server.
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(started)

@@ -33,7 +33,12 @@ class Calls:
         self._tasks: set[asyncio.Task[ToolResult]] = set()
 
     async def run(
-        self, name: str, arguments: Mapping[str, Any] | None, send_progress: SendProgress | None
+        self,
+        name: str,
+        arguments: Mapping[str, Any] | None,
+        send_progress: SendProgress | None,
+        *,
+        may_cancel: bool = True,
     ) -> ToolResult:
         """Call a tool.
 
@@ -41,6 +46,7 @@ class Calls:
             name: The tool.
             arguments: What the model gave.
             send_progress: Sends the files done, their total and a message. None if the client wants no progress.
+            may_cancel: Whether a cancellation is a wish of the client. Otherwise the call runs to its end.
         """
         task = asyncio.create_task(self._call(name, arguments, send_progress))
         self._tasks.add(task)
@@ -48,7 +54,7 @@ class Calls:
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
-            if not self.is_closing:
+            if may_cancel and not self.is_closing:
                 # In its own task, where the interrupt of the cell is not cancelled as well.
                 task.cancel()
             raise

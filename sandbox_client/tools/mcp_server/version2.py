@@ -24,12 +24,12 @@ def build_server(calls: Calls, instructions: str) -> Server[Any]:
     async def list_tools(
         _context: ServerRequestContext[Any], _params: types.PaginatedRequestParams | None
     ) -> types.ListToolsResult:
-        return types.ListToolsResult(tools=[_describe(spec) for spec in await calls.tools.specs()])
+        return types.ListToolsResult(tools=[describe_tool(spec) for spec in await calls.tools.specs()])
 
     async def call_tool(
         context: ServerRequestContext[Any], params: types.CallToolRequestParams
     ) -> types.CallToolResult:
-        return _to_mcp(await calls.run(params.name, params.arguments, context.session.report_progress))
+        return to_call_result(await calls.run(params.name, params.arguments, context.session.report_progress))
 
     return Server(
         "sandbox",
@@ -53,7 +53,8 @@ def build_app(server: Server[Any], host: str, path: str, max_request_bytes: int)
     return server.streamable_http_app(host=host, streamable_http_path=path, max_request_body_size=max_request_bytes)
 
 
-def _describe(spec: ToolSpec) -> types.Tool:
+def describe_tool(spec: ToolSpec) -> types.Tool:
+    """Return a tool as the protocol describes it."""
     return types.Tool(
         name=spec.name,
         title=spec.title,
@@ -69,5 +70,6 @@ def _describe(spec: ToolSpec) -> types.Tool:
     )
 
 
-def _to_mcp(result: ToolResult) -> types.CallToolResult:
+def to_call_result(result: ToolResult) -> types.CallToolResult:
+    """Return a tool's result as the protocol has it: the text, then the pictures."""
     return types.CallToolResult.model_validate({"content": result.to_content("mcp"), "isError": result.is_error})

@@ -1,0 +1,199 @@
+"""The routes of AgentCore's code interpreter: its data plane, and the part of its control plane that the SDK uses."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+import uuid
+from typing import TYPE_CHECKING, Any, Final
+
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
+
+from sandbox_client.errors import InvalidArgument, SandboxError, SandboxUnavailable
+from sandbox_gateway.doors.agentcore import interpreters, requests, sessions, tools
+from sandbox_gateway.doors.agentcore.errors import ErrorForm, error_form
+from sandbox_gateway.doors.agentcore.event_stream import CONTENT_TYPE, encode_event, encode_exception, encode_json
+from sandbox_gateway.doors.agentcore.identifiers import check_session_id, read_interpreter
+from sandbox_gateway.gateway import SignedRequest
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Awaitable, Callable
+
+    from starlette.requests import Request
+    from starlette.routing import BaseRoute
+
+    from sandbox_client import AsyncSandbox
+    from sandbox_gateway.backend import Caller
+    from sandbox_gateway.doors.agentcore.tools import Run
+    from sandbox_gateway.gateway import Gateway
+
+    Operation = Callable[[Gateway, Caller, Request, bytes], Awaitable[Response]]
+
+SESSION_HEADER: Final = "x-amzn-code-interpreter-session-id"
+MAX_BODY: Final = 1 << 20
+"""Bytes of a request other than a tool's. The gateway's own limit allows a tool 100 MB of files as base64."""
+_SIGNED: Final = "AWS4-HMAC-SHA256 "
+_log: Final = logging.getLogger(__name__)
+
+
+def build_routes(gateway: Gateway) -> list[BaseRoute]:
+    """Return the routes. AWS's SDKs reach them with `AWS_ENDPOINT_URL_BEDROCK_AGENTCORE` and `..._CONTROL`."""
+    routes: list[BaseRoute] = []
+    for method, path, operation in OPERATIONS.values():
+        limit = None if operation is _invoke else MAX_BODY
+        routes.append(Route(path, _serve(gateway, operation), methods=[method], max_body_size=limit))
+    return routes
+
+
+def _serve(gateway: Gateway, operation: Operation) -> Callable[[Request], Awaitable[Response]]:
+    async def serve(request: Request) -> Response:
+        request_id = str(uuid.uuid4())
+        try:
+            # Bodies are large and part of what is signed, so they are not read in vain.
+            is_signed = request.headers.get("authorization", "").startswith(_SIGNED)
+            body = await request.body() if is_signed else b""
+            caller = await gateway.access.by_signature(_signed(request, body), peer=_peer(request))
+            request.state.caller = caller.name
+            response = await operation(gateway, caller, request, body)
+        except SandboxError as error:
+            response = _error_response(error)
+        except HTTPException as error:
+            # The body is too large.
+            response = _form_response(ErrorForm("RequestEntityTooLargeException", error.status_code, error.detail))
+        except ClientDisconnect:
+            response = Response(status_code=400)
+        except Exception:  # noqa: BLE001 - the client must get an error of its protocol
+            _log.exception("request %s failed", request_id)
+            response = _error_response(SandboxUnavailable(f"the gateway failed; its log has request {request_id}"))
+        response.headers["x-amzn-RequestId"] = request_id
+        return response
+
+    return serve
+
+
+async def _start_session(gateway: Gateway, caller: Caller, request: Request, body: bytes) -> Response:
+    wanted = requests.read_start(body)
+    return _json(await sessions.start(gateway.backend, caller, _interpreter(request), wanted))
+
+
+async def _get_session(gateway: Gateway, caller: Caller, request: Request, _body: bytes) -> Response:
+    interpreter = _interpreter(request)
+    name = check_session_id(request.query_params.get("sessionId"))
+    return _json(sessions.describe(await sessions.find(gateway.backend, caller, interpreter, name), interpreter))
+
+
+async def _list_sessions(gateway: Gateway, caller: Caller, request: Request, body: bytes) -> Response:
+    page = requests.read_page(requests.read_object(body))
+    return _json(await sessions.list_page(gateway.backend, caller, _interpreter(request), page))
+
+
+async def _stop_session(gateway: Gateway, caller: Caller, request: Request, body: bytes) -> Response:
+    requests.read_token(requests.read_object(body).get("clientToken", ""))
+    name = check_session_id(request.query_params.get("sessionId"))
+    return _json(await sessions.stop(gateway.backend, caller, _interpreter(request), name))
+
+
+async def _invoke(gateway: Gateway, caller: Caller, request: Request, body: bytes) -> Response:
+    """Run a tool.
+
+    Whatever fails before the tool starts is an error of the request, which SDKs may repeat. Whatever fails later is an
+    error in the stream, which they do not repeat. So code never runs twice.
+    """
+    call = requests.read_invocation(body)
+    run = tools.prepare(call)
+    interpreter = _interpreter(request)
+    name = check_session_id(request.headers.get(SESSION_HEADER))
+    await sessions.find(gateway.backend, caller, interpreter, name)
+    sandbox = await gateway.backend.connect(caller, name)
+    return StreamingResponse(_events(run, sandbox), media_type=CONTENT_TYPE, headers={SESSION_HEADER: name})
+
+
+async def _create_interpreter(_gateway: Gateway, caller: Caller, _request: Request, body: bytes) -> Response:
+    return _json(interpreters.create(caller, body), status=202)
+
+
+async def _get_interpreter(_gateway: Gateway, caller: Caller, request: Request, _body: bytes) -> Response:
+    return _json(interpreters.get(caller, request.path_params["identifier"]))
+
+
+async def _list_interpreters(_gateway: Gateway, caller: Caller, request: Request, _body: bytes) -> Response:
+    return _json(interpreters.list_page(caller, request.query_params))
+
+
+async def _delete_interpreter(_gateway: Gateway, caller: Caller, request: Request, _body: bytes) -> Response:
+    interpreters.refuse_delete(caller, request.path_params["identifier"])
+
+
+_ONE: Final = "/code-interpreters/{identifier:path}"
+OPERATIONS: Final[dict[str, tuple[str, str, Operation]]] = {
+    "StartCodeInterpreterSession": ("PUT", f"{_ONE}/sessions/start", _start_session),
+    "GetCodeInterpreterSession": ("GET", f"{_ONE}/sessions/get", _get_session),
+    "ListCodeInterpreterSessions": ("POST", f"{_ONE}/sessions/list", _list_sessions),
+    "StopCodeInterpreterSession": ("PUT", f"{_ONE}/sessions/stop", _stop_session),
+    "InvokeCodeInterpreter": ("POST", f"{_ONE}/tools/invoke", _invoke),
+    "CreateCodeInterpreter": ("PUT", "/code-interpreters", _create_interpreter),
+    "ListCodeInterpreters": ("POST", "/code-interpreters", _list_interpreters),
+    "GetCodeInterpreter": ("GET", _ONE, _get_interpreter),
+    "DeleteCodeInterpreter": ("DELETE", _ONE, _delete_interpreter),
+}
+"""Method, path and function of each operation. The first path that matches counts."""
+
+
+async def _events(run: Run, sandbox: AsyncSandbox) -> AsyncGenerator[bytes, None]:
+    """Yield the messages of a tool's results. An error ends the stream as AWS's protocol demands."""
+    try:
+        async with contextlib.aclosing(run(sandbox)) as results:
+            async for result in results:
+                yield encode_event("result", encode_json(result))
+    except SandboxError as error:
+        form = error_form(error)
+        yield encode_exception(form.event_type, form.body)
+    except Exception:  # noqa: BLE001 - same
+        _log.exception("a tool failed")
+        form = error_form(SandboxUnavailable("the gateway failed while the tool ran; its log says why"))
+        yield encode_exception(form.event_type, form.body)
+
+
+def _interpreter(request: Request) -> Any:
+    return read_interpreter(request.path_params["identifier"])
+
+
+def _json(value: dict[str, Any], *, status: int = 200) -> Response:
+    return Response(encode_json(value), status_code=status, media_type="application/json")
+
+
+def _error_response(error: SandboxError) -> Response:
+    return _form_response(error_form(error))
+
+
+def _form_response(form: ErrorForm) -> Response:
+    response = _json(form.body, status=form.status)
+    response.headers["x-amzn-ErrorType"] = form.code
+    return response
+
+
+def _signed(request: Request, body: bytes) -> SignedRequest:
+    """Return a request as its client signed it.
+
+    Raises:
+        InvalidArgument: A header is not text.
+    """
+    try:
+        headers = tuple((name.decode("ascii"), value.decode()) for name, value in request.headers.raw)
+    except UnicodeDecodeError as error:
+        raise InvalidArgument("a header is not UTF-8", reason="CANNOT_PARSE") from error
+    return SignedRequest(
+        method=request.method,
+        path=(request.scope.get("raw_path") or request.url.path.encode()).decode("ascii", "replace"),
+        query=request.url.query,
+        headers=headers,
+        body_sha256=hashlib.sha256(body).hexdigest(),
+    )
+
+
+def _peer(request: Request) -> str:
+    return request.client.host if request.client else ""
