@@ -55,7 +55,7 @@ class NamedLocalSession:
         """
         from sandbox_client.local.named.connect import create_and_connect  # noqa: PLC0415 - only for local sessions
         from sandbox_client.local.named.control import NamedControl  # noqa: PLC0415 - same
-        from sandbox_client.local.named.operations import LocalRequest  # noqa: PLC0415 - same
+        from sandbox_client.local.named.record import LocalRequest  # noqa: PLC0415 - same
 
         chosen: Any = complete(options, LOCAL_DEFAULTS)
         workspace, store = (None if path is None else Path(path) for path in (workspace, store))

@@ -29,7 +29,7 @@ from sandbox_client import (
 )
 from sandbox_client.cli import main
 from sandbox_client.local.named import operations, reports
-from sandbox_client.local.named.record import Phase, Run, load_record, save_record
+from sandbox_client.local.named.record import LocalRequest, Phase, Run, load_record, save_record
 from sandbox_client.local.named.registry import Registry
 from sandbox_client.options import LOCAL_DEFAULTS, complete
 from sandbox_client.tools import cluster_sessions
@@ -629,7 +629,7 @@ def test_a_wrong_option_is_named_and_nothing_is_left(options, field):
 
 def test_every_option_of_a_local_session_is_passed_on():
     options = complete({"egress": "none", "execution_timeout": 1.0}, LOCAL_DEFAULTS)
-    record = asyncio.run(operations.create(operations.LocalRequest("demo"), options))
+    record = asyncio.run(operations.create(LocalRequest("demo"), options))
     assert record.options.keys() == LOCAL_DEFAULTS.keys()
     with Sandbox.connect("local/demo") as sandbox:
         assert sandbox.run_code("import socket\nsocket.socket()").error.name == "PermissionError"

@@ -105,7 +105,8 @@ def create(target: Target, name: str, env: tuple[str, ...], **options: Any) -> N
     Nothing is isolated: code runs as your user, so use it only for code that you trust. The session outlives this
     command, the terminal and a logout. Processes end when the session is deleted, idle for too long, or too old.
     """
-    from sandbox_client.local.named.operations import LocalRequest, create  # noqa: PLC0415 - slow to import
+    from sandbox_client.local.named.operations import create  # noqa: PLC0415 - slow to import
+    from sandbox_client.local.named.record import LocalRequest  # noqa: PLC0415 - same
     from sandbox_client.options import complete  # noqa: PLC0415 - same
 
     bare = check_local_name(name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from sandbox_client.errors import InvalidArgument
-from sandbox_client.local.named.operations import LocalRequest, create, find_ready
+from sandbox_client.local.named.operations import create, find_ready
 from sandbox_client.local.named.reports import endpoint_of
 from sandbox_client.local.named.waker import LocalWaker, wake_notice
 from sandbox_client.options import ignore
@@ -13,6 +13,7 @@ from sandbox_client.options import ignore
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from sandbox_client.local.named.record import LocalRequest
     from sandbox_client.options import ConnectOptions, LocalOptions
     from sandbox_client.transport.endpoint import Endpoint
 

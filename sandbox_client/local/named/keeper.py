@@ -96,9 +96,9 @@ class Keeper:
             elif stopped.is_set():
                 await self._suspend("SIGTERM")
             elif time.time() >= self._run.expires_at:
-                await self._suspend("the end of the lifetime")
+                await self._end_as(self._record.on_expiry, "the end of the lifetime")
             elif await self._is_idle():
-                await self._end_idle()
+                await self._end_as(self._record.on_idle, f"{self._record.idle_timeout:g} s without use")
 
     @property
     def _run(self) -> Run:
@@ -127,13 +127,13 @@ class Keeper:
         self._check_idle_at = time.monotonic() + left
         return left <= 0
 
-    async def _end_idle(self) -> None:
-        if self._record.on_idle == "delete":
-            _log.info("deleting the session: it was idle for %g s", self._record.idle_timeout)
+    async def _end_as(self, choice: str, why: str) -> None:
+        if choice == "delete":
+            _log.info("deleting the session: %s", why)
             self.removes_folder = True
             self._ended.set()
         else:
-            await self._suspend(f"{self._record.idle_timeout:g} s without use")
+            await self._suspend(why)
 
     async def _suspend(self, why: str) -> None:
         """Save and end the session. It also ends if it cannot be saved, as its files stay in the workspace."""

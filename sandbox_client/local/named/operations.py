@@ -4,32 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
 import datetime as dt
 import os
 import signal
 import time
-import uuid
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from sandbox_client.errors import (
-    Conflict,
     FailedPrecondition,
-    InvalidArgument,
     SandboxError,
     SandboxUnavailable,
     SessionFailed,
 )
-from sandbox_client.local.check import check_options
 from sandbox_client.local.durations import MAX_SECONDS, seconds_of
 from sandbox_client.local.named.keeper_calls import call_keeper
 from sandbox_client.local.named.launch import launch
-from sandbox_client.local.named.record import Phase, Record, load_record, save_record
+from sandbox_client.local.named.record import Phase, Record, load_record, make_record, save_record, stored_files
 from sandbox_client.local.named.registry import INCOMPLETE, KEEPER_LOCK, Registry
 from sandbox_client.local.named.reports import describe_failure
-from sandbox_client.local.named.state_files import data_home, wait_unlocked, write_private
+from sandbox_client.local.named.state_files import wait_unlocked, write_private
 from sandbox_client.local.named.strays import end_strays, remove_run_folder
 from sandbox_client.options import ignore
 
@@ -37,10 +31,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from sandbox_client.lifecycle.durations import Duration
+    from sandbox_client.local.named.record import LocalRequest
     from sandbox_client.options import LocalOptions
 
-IDLE_TIMEOUT: Final = "4h"
-LIFETIME: Final = "24h"
 _CHANGE_TIMEOUT: Final = 60.0
 """Seconds to wait while another program changes the session."""
 _END_TIMEOUT: Final = 30.0
@@ -50,27 +43,6 @@ _SAVE_TIMEOUT: Final = 630.0
 _RECORD_TIMEOUT: Final = 2.0
 """Seconds between the creation of a session's folder and of its record, on a very slow disk."""
 _POLL: Final = 0.05
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class LocalRequest:
-    """A session to create.
-
-    Attributes:
-        name: Its name, without `local/`.
-        workspace: The folder that the code works in; one in the session's own folder if None.
-        store: The folder for pushed files; `$XDG_DATA_HOME/sandbox/store` if None.
-        idle_timeout: Time without use until `on_idle` happens: seconds, or text such as `15m`.
-        lifetime: Time from a start until the session is suspended.
-        on_idle: `suspend` or `delete`.
-    """
-
-    name: str
-    workspace: Path | None = None
-    store: Path | None = None
-    idle_timeout: Duration = IDLE_TIMEOUT
-    lifetime: Duration = LIFETIME
-    on_idle: str = "suspend"
 
 
 async def create(request: LocalRequest, options: LocalOptions) -> Record:
@@ -86,7 +58,7 @@ async def create(request: LocalRequest, options: LocalOptions) -> Record:
         SessionFailed: It did not start.
     """
     registry, on_progress = Registry(), options["on_progress"] or ignore
-    record = _make_record(registry, request, options)
+    record = make_record(registry.folder(request.name), request, options)
     folder = registry.add(request.name)
     async with _changing(registry, request.name):
         try:
@@ -209,7 +181,7 @@ async def delete(name: str) -> Path | None:
         await asyncio.to_thread(registry.remove, name)
     if record is None:
         return None
-    stored = _stored_files(Path(record.store), name)
+    stored = stored_files(Path(record.store), name)
     with contextlib.suppress(OSError):
         # The agent creates it, even if nothing is ever saved.
         stored.rmdir()
@@ -257,55 +229,6 @@ async def _changing(registry: Registry, name: str) -> AsyncIterator[Path]:
                     raise
             await asyncio.sleep(_POLL)
         yield folder
-
-
-def _make_record(registry: Registry, request: LocalRequest, options: LocalOptions) -> Record:
-    name = request.name
-    if request.on_idle not in ("suspend", "delete"):
-        raise InvalidArgument(f"{request.on_idle!r} is neither 'suspend' nor 'delete'", field="on_idle")
-    if options["keep_variables"] and request.workspace is not None:
-        raise InvalidArgument(
-            "variables are restored together with the saved files, which would replace changes that you make in your "
-            "own workspace folder meanwhile: leave out one of keep_variables and workspace",
-            field="keep_variables",
-        )
-    store = request.store.absolute() if request.store else _default_store()
-    workspace = request.workspace.absolute() if request.workspace else registry.folder(name) / "workspace"
-    stored = {**options, "name": name, "on_progress": None}
-    check_options(workspace, store, stored)  # type: ignore[arg-type]
-    if request.workspace and _has_entries(workspace) and _has_entries(_stored_files(store, name)):
-        raise Conflict(
-            f"{_stored_files(store, name)} has files of an earlier local/{name}, which would replace files of the same "
-            f"names in {workspace}. Choose another name or store, an empty workspace folder, or remove the former",
-            reason="ALREADY_EXISTS",
-            field="workspace",
-        )
-    env = options["env"]
-    return Record(
-        name=name,
-        uid=str(uuid.uuid4()),
-        created_at=time.time(),
-        workspace=str(workspace),
-        store=str(store),
-        options={**stored, "env": dict(env) if isinstance(env, Mapping) else env},
-        idle_timeout=seconds_of(request.idle_timeout, "idle_timeout"),
-        lifetime=seconds_of(request.lifetime, "lifetime"),
-        on_idle=request.on_idle,
-    )
-
-
-def _default_store() -> Path:
-    store = data_home() / "store"
-    store.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return store
-
-
-def _stored_files(store: Path, name: str) -> Path:
-    return store / "local" / name
-
-
-def _has_entries(folder: Path) -> bool:
-    return folder.is_dir() and any(folder.iterdir())
 
 
 def _ready(folder: Path) -> Record:

@@ -1,0 +1,121 @@
+"""Checks what a caller asks for against the caller's limits. Pure."""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+import secrets
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from sandbox_client.errors import FailedPrecondition, InvalidArgument, NotFound, ResourceExhausted
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from sandbox_gateway.backend import Caller, GatewaySession, NewSession
+
+MAX_METADATA: Final = 64 << 10
+"""Bytes of a session's metadata. An annotation holds 256 KiB, together with all others."""
+
+
+def complete_new(caller: Caller, new: NewSession, aliases: Mapping[str, str]) -> NewSession:
+    """Return a new session with its name, the template that its alias stands for, and its time within the limits.
+
+    Raises:
+        InvalidArgument: A value is wrong, or the time is longer than the caller may have; `field` names it.
+        NotFound: The caller may not use the template.
+    """
+    template = aliases.get(new.template, new.template)
+    if caller.templates is not None and (template or "default") not in caller.templates:
+        raise NotFound(
+            f"there is no template {new.template or 'default'}", reason="TEMPLATE_NOT_FOUND", field="template"
+        )
+    if new.on_timeout not in ("delete", "suspend"):
+        raise InvalidArgument(f"{new.on_timeout!r} is neither 'delete' nor 'suspend'", field="on_timeout")
+    if new.egress not in ("", "none", "allowlist", "public"):
+        raise InvalidArgument(f"{new.egress!r} is none of none, allowlist, public", field="egress")
+    for field, words in (("metadata", new.metadata), ("env", new.env)):
+        if not all(isinstance(key, str) and isinstance(value, str) for key, value in words.items()):
+            raise InvalidArgument(f"each key and value of {field} must be a text", field=field)
+    if sum(len(key.encode()) + len(value.encode()) for key, value in new.metadata.items()) > MAX_METADATA:
+        raise InvalidArgument(f"the metadata has more than {MAX_METADATA >> 10} KiB", field="metadata")
+    seconds = caller.max_seconds if new.seconds is None else check_seconds(caller, new.seconds)
+    # Small letters and digits alone are allowed in every protocol.
+    return replace(new, name=new.name or f"s{secrets.token_hex(10)}", template=template, seconds=seconds)
+
+
+def check_seconds(caller: Caller, seconds: float) -> float:
+    """Return a number of seconds that a session may have from its start.
+
+    Raises:
+        InvalidArgument: It is not positive, or more than the caller may have.
+    """
+    if not isinstance(seconds, int | float) or not math.isfinite(seconds) or seconds <= 0:
+        raise InvalidArgument(f"{seconds!r} is not a positive number of seconds", field="seconds")
+    if caller.max_seconds is not None and seconds > caller.max_seconds:
+        message = f"{seconds:g} s is longer than this key allows: at most {caller.max_seconds:g} s"
+        raise InvalidArgument(message, reason="LIFETIME_BOUND", field="seconds")
+    return float(seconds)
+
+
+def check_deadline(caller: Caller, session: GatewaySession, seconds: float, now: dt.datetime) -> None:
+    """Check that a session's new end is not too long after the start of its current run.
+
+    Raises:
+        InvalidArgument: The number of seconds is wrong.
+        FailedPrecondition: The session would last longer than the caller may have.
+    """
+    check_seconds(caller, seconds)
+    since = session.info.started_at or now
+    if caller.max_seconds is not None and (now - since).total_seconds() + seconds > caller.max_seconds:
+        message = f"the session may last {caller.max_seconds:g} s from its start with this key, which would be exceeded"
+        raise FailedPrecondition(message, reason="LIFETIME_BOUND", field="seconds")
+
+
+def check_count(caller: Caller, sessions: Sequence[GatewaySession]) -> None:
+    """Check that one more session of a caller may run.
+
+    Args:
+        caller: The caller.
+        sessions: All sessions that the caller can see.
+
+    Raises:
+        ResourceExhausted: As many run as the caller may have.
+    """
+    running = running_of(caller, sessions)
+    if caller.max_sessions is not None and len(running) >= caller.max_sessions:
+        raise too_many(caller, len(running))
+
+
+def running_of(caller: Caller, sessions: Sequence[GatewaySession]) -> list[GatewaySession]:
+    """Return the sessions of a caller that run or start, oldest first."""
+    mine = [each for each in sessions if each.owner == caller.name and not _is_over(each)]
+    return sorted(mine, key=lambda each: (each.info.created_at or dt.datetime.max.replace(tzinfo=dt.UTC), each.uid))
+
+
+def too_many(caller: Caller, count: int) -> ResourceExhausted:
+    """Return the error for one session too many."""
+    message = f"{count} sessions of this key run, and it allows {caller.max_sessions}: delete or suspend one"
+    return ResourceExhausted(message, reason="TOO_MANY_SESSIONS")
+
+
+def select(sessions: Sequence[GatewaySession], metadata: Mapping[str, str] | None) -> list[GatewaySession]:
+    """Return the sessions that have all of these words, oldest first."""
+    oldest = dt.datetime.min.replace(tzinfo=dt.UTC)
+    found = [each for each in sessions if (metadata or {}).items() <= dict(each.metadata).items()]
+    return sorted(found, key=lambda each: (each.info.created_at or oldest, each.info.name))
+
+
+def is_suspended(session: GatewaySession) -> bool:
+    """Return whether a session is suspended, or is to be."""
+    return session.info.is_suspended or session.info.phase in ("Suspended", "Suspending")
+
+
+def refuse_suspended(name: str) -> FailedPrecondition:
+    """Return the error for a call to a suspended session that is not to be resumed."""
+    return FailedPrecondition(f"session {name} is suspended: resume it first", reason="SUSPENDED")
+
+
+def _is_over(session: GatewaySession) -> bool:
+    return is_suspended(session) or session.info.phase in ("Failed", "Terminating")

@@ -1,0 +1,102 @@
+"""What a caller asks for, against the caller's limits."""
+
+import datetime as dt
+
+import pytest
+
+from sandbox_client.errors import FailedPrecondition, InvalidArgument, NotFound, ResourceExhausted
+from sandbox_client.lifecycle.session_info import SessionInfo
+from sandbox_gateway.backend import Caller, GatewaySession, NewSession
+from sandbox_gateway.backends.limits import check_count, check_deadline, check_seconds, complete_new, running_of, select
+
+NOW = dt.datetime(2026, 11, 30, 12, tzinfo=dt.UTC)
+ALIASES = {"base": "", "py": "python"}
+
+
+def session(name, owner="me", phase="Ready", age=0, metadata=(), **facts):
+    created = NOW - dt.timedelta(seconds=age)
+    info = SessionInfo(name, phase=phase, created_at=created, started_at=created, **facts)
+    return GatewaySession(info, dict(metadata), owner=owner, uid=f"uid-{name}")
+
+
+def test_a_new_session_gets_a_name_that_every_protocol_allows():
+    names = {complete_new(Caller(name="me"), NewSession(), ALIASES).name for _ in range(50)}
+    assert len(names) == 50
+    assert all(name.isalnum() and name == name.lower() and len(name) == 21 for name in names)
+
+
+@pytest.mark.parametrize(
+    ("template", "allowed", "found"),
+    [("base", None, ""), ("", None, ""), ("py", {"python"}, "python"), ("base", {"default"}, "")],
+)
+def test_an_alias_stands_for_a_template(template, allowed, found):
+    caller = Caller(name="me", templates=None if allowed is None else frozenset(allowed))
+    assert complete_new(caller, NewSession(template=template), ALIASES).template == found
+
+
+@pytest.mark.parametrize("template", ["base", "", "other"])
+def test_a_template_that_the_caller_may_not_use_does_not_exist(template):
+    caller = Caller(name="me", templates=frozenset({"python"}))
+    with pytest.raises(NotFound) as caught:
+        complete_new(caller, NewSession(template=template), ALIASES)
+    assert (caught.value.reason, caught.value.field) == ("TEMPLATE_NOT_FOUND", "template")
+
+
+@pytest.mark.parametrize(
+    ("given", "field"),
+    [
+        ({"on_timeout": "kill"}, "on_timeout"),
+        ({"egress": "all"}, "egress"),
+        ({"metadata": {"a": 1}}, "metadata"),
+        ({"metadata": {"a": "x" * (64 << 10)}}, "metadata"),
+        ({"env": {"A": None}}, "env"),
+        ({"seconds": 0}, "seconds"),
+        ({"seconds": -1}, "seconds"),
+        ({"seconds": float("nan")}, "seconds"),
+        ({"seconds": float("inf")}, "seconds"),
+        ({"seconds": 61}, "seconds"),
+    ],
+)
+def test_a_wrong_value_names_its_field(given, field):
+    with pytest.raises(InvalidArgument) as caught:
+        complete_new(Caller(name="me", max_seconds=60), NewSession(**given), ALIASES)
+    assert caught.value.field == field
+
+
+def test_a_session_without_a_time_lasts_as_long_as_the_key_allows():
+    assert complete_new(Caller(name="me", max_seconds=60), NewSession(), ALIASES).seconds == 60
+    assert complete_new(Caller(name="me"), NewSession(), ALIASES).seconds is None
+    assert check_seconds(Caller(name="me"), 10**6) == 10**6
+
+
+def test_a_lifetime_cannot_be_extended_beyond_the_limit():
+    caller, found = Caller(name="me", max_seconds=100), session("a", age=50)
+    check_deadline(caller, found, 50, NOW)
+    with pytest.raises(FailedPrecondition) as caught:
+        check_deadline(caller, found, 51, NOW)
+    assert caught.value.reason == "LIFETIME_BOUND"
+
+
+def test_only_own_sessions_that_run_count():
+    sessions = [
+        session("young"),
+        session("old", age=9),
+        session("foreign", owner="you"),
+        session("asleep", phase="Suspended"),
+        session("to-sleep", is_suspended=True),
+        session("broken", phase="Failed"),
+        session("starting", phase="", age=5),
+    ]
+    assert [each.info.name for each in running_of(Caller(name="me"), sessions)] == ["old", "starting", "young"]
+    check_count(Caller(name="me", max_sessions=4), sessions)
+    check_count(Caller(name="me"), sessions)
+    with pytest.raises(ResourceExhausted) as caught:
+        check_count(Caller(name="me", max_sessions=3), sessions)
+    assert caught.value.reason == "TOO_MANY_SESSIONS"
+
+
+def test_a_list_has_the_sessions_with_all_words_oldest_first():
+    sessions = [session("b", metadata={"a": "1", "b": "2"}), session("a", age=3, metadata={"a": "1"}), session("c")]
+    assert [each.info.name for each in select(sessions, {"a": "1"})] == ["a", "b"]
+    assert [each.info.name for each in select(sessions, {"a": "1", "b": "2"})] == ["b"]
+    assert [each.info.name for each in select(sessions, None)] == ["a", "b", "c"]
