@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 
+from sandbox_client.errors import SandboxUnavailable
 from sandbox_client.transport.base_connection import BaseConnection
 from sandbox_client.transport.endpoint import channel_options
 from sandbox_client.transport.stream_status import PreserveServerStatus
@@ -95,6 +96,8 @@ class Connection(BaseConnection):
                 await self._channel.current.channel_ready()
         except TimeoutError:
             return False
+        except grpc.aio.UsageError:
+            raise SandboxUnavailable("the connection was closed while it was used", reason="CLOSED") from None
         return True
 
     async def _send(self, method: Callable[..., Any], message: Any, metadata: Any, seconds: float | None) -> Any:

@@ -8,7 +8,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from sandbox_client.errors import NotFound, SandboxUnavailable, Unauthenticated
+from sandbox_client.errors import FailedPrecondition, NotFound, SandboxUnavailable, Unauthenticated
 from sandbox_gateway.backend import Caller
 from sandbox_gateway.doors.e2b import identity
 from sandbox_gateway.doors.e2b.control.bodies import wakes_by_traffic
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from sandbox_gateway.gateway import Gateway
 
 _MAX_PLACES: Final = 10_000
+_HEALTH_SECONDS: Final = 4.0
+"""Seconds that a healthy sandbox may take to answer. The SDKs wait for 5 s."""
 _PLACE_COMMAND: Final = "pwd -P; id -un 2>/dev/null || id -u; id -gn 2>/dev/null || id -g"
 
 
@@ -82,11 +84,23 @@ class Sessions:
         """Check that a request's session takes calls. It is not resumed.
 
         Raises:
-            SandboxMissingError: It does not, or there is no such session for this request.
+            SandboxMissingError: It is paused, or there is no such session for this request.
+            SandboxUnavailable: It does not answer.
             Unauthenticated: The request has no token.
         """
-        if (await self._authorize(request, target)).info.is_suspended:
+        session = await self._authorize(request, target)
+        if session.info.is_suspended:
             raise SandboxMissingError
+        caller = await self._gateway.access.by_owner(session)
+        try:
+            async with asyncio.timeout(_HEALTH_SECONDS):
+                name = session.info.name.removeprefix("local/")
+                sandbox = await self._gateway.backend.connect(caller, name, wake=False)
+                await sandbox.contexts.list()
+        except (NotFound, FailedPrecondition):
+            raise SandboxMissingError from None
+        except TimeoutError:
+            raise SandboxUnavailable("the sandbox does not answer", reason="RUNTIME_UNAVAILABLE") from None
 
     async def _authorize(self, request: Request, target: identity.Target) -> GatewaySession:
         tokens = _given_tokens(request, target.port)

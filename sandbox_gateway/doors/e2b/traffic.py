@@ -8,10 +8,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Match
 
-from sandbox_client.errors import SandboxError, Unauthenticated
+from sandbox_client.errors import SandboxError, SandboxUnavailable, Unauthenticated
 from sandbox_gateway.doors.e2b import identity
 from sandbox_gateway.doors.e2b.envd.routes import Envd
-from sandbox_gateway.doors.e2b.errors import control_error, file_error, missing_sandbox
+from sandbox_gateway.doors.e2b.errors import closed_port, control_error, file_error, missing_sandbox
 from sandbox_gateway.doors.e2b.interpreter.routes import Interpreter
 from sandbox_gateway.doors.e2b.sessions import SandboxMissingError, Sessions
 
@@ -63,6 +63,11 @@ class SandboxTraffic(BaseRoute):
             session = await self._sessions.open(request, target)
         except SandboxMissingError:
             status, body = missing_sandbox(target.sandbox_id)
+            return JSONResponse(body, status_code=status)
+        except SandboxUnavailable as error:
+            if not is_health:
+                return _refusal(error, target.port)
+            status, body = closed_port(target.sandbox_id, target.port)
             return JSONResponse(body, status_code=status)
         except SandboxError as error:
             return _refusal(error, target.port)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -118,16 +119,20 @@ def count_message(count: int) -> dict[str, Any]:
     return {"type": "number_of_executions", "execution_count": count}
 
 
-def result_message(result: Result) -> dict[str, Any]:
-    """Return a value or a display with all its forms."""
+def result_message(result: Result, language: str = "python") -> dict[str, Any]:
+    """Return a value or a display with all its forms.
+
+    Args:
+        result: The value.
+        language: Our name of the cell's language.
+    """
     message: dict[str, Any] = {"type": "result", "is_main_result": result.is_main}
     for mime, name in _TEXTS.items():
         if mime in result.data:
             message[name] = result.data[mime].decode(errors="replace")
     message |= {name: _base64(result.data[mime]) for mime, name in _BINARIES.items() if mime in result.data}
-    if (text := message.get("text")) and len(text) > 1 and text[0] == text[-1] == "'":
-        # E2B shows a text without the quotes of its repr.
-        message["text"] = text[1:-1]
+    if "text" in message:
+        message["text"] = _unquote(message["text"], language)
     if isinstance(result.json, dict | list):
         message["json"] = result.json
     if result.table is not None:
@@ -142,6 +147,17 @@ def result_message(result: Result) -> dict[str, Any]:
     if extra:
         message["extra"] = extra
     return message
+
+
+def _unquote(text: str, language: str) -> str:
+    """Return a text without the quotes around it, as E2B shows the value of a text."""
+    if len(text) > 1 and text[0] == text[-1] == "'":
+        return text[1:-1]
+    if language != "python" and text.startswith('"'):
+        with contextlib.suppress(ValueError):
+            value = json.loads(text)
+            return value if isinstance(value, str) else text
+    return text
 
 
 def _columns(table: Mapping[str, Any]) -> dict[str, list[Any]]:

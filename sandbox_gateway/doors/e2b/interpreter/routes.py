@@ -142,7 +142,7 @@ async def _run_cell(
                     stream = "stdout" if isinstance(event, Stdout) else "stderr"
                     yield messages.output_message(event.text, stream, time.time_ns())
                 elif isinstance(event, Result):
-                    yield messages.result_message(event)
+                    yield messages.result_message(event, language)
                 elif isinstance(event, CodeError):
                     yield messages.error_message(event)
                 elif isinstance(event, Completed):
