@@ -104,18 +104,27 @@ class AccessLog:
 
 
 class HeaderLimit:
-    """Refuses requests with too many headers. The server itself bounds their size while it reads them."""
+    """Refuses requests with too many or too large headers, also where the server has read them at once."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request, or refuse it with 431."""
-        if scope["type"] == "http" and len(scope["headers"]) > MAX_HEADER_COUNT:
-            text = f"the request has more than {MAX_HEADER_COUNT} headers"
+        if scope["type"] == "http" and (text := _find_excess(scope)):
             await JSONResponse({"code": 431, "message": text}, status_code=431)(scope, receive, send)
             return
         await self.app(scope, receive, send)
+
+
+def _find_excess(scope: Scope) -> str:
+    headers = scope["headers"]
+    if len(headers) > MAX_HEADER_COUNT:
+        return f"the request has more than {MAX_HEADER_COUNT} headers"
+    size = len(scope.get("raw_path") or b"") + len(scope["query_string"])
+    if size + sum(len(name) + len(value) for name, value in headers) > MAX_HEADERS:
+        return f"the address and the headers have more than {MAX_HEADERS >> 10} KiB"
+    return ""
 
 
 def _header(scope: Scope, name: bytes) -> str:

@@ -23,6 +23,7 @@ class Caller:
         templates: Names of the templates that the caller may use, or None for all.
         max_sessions: Sessions of this caller at a time, or None.
         max_seconds: Longest lifetime of a session in seconds, or None.
+        per_minute: Sessions that this caller may create in a minute, or None.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Caller:
     templates: frozenset[str] | None = None
     max_sessions: int | None = None
     max_seconds: float | None = None
+    per_minute: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

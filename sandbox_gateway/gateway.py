@@ -5,29 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+from sandbox_gateway.access.sigv4 import SignedRequest
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from sandbox_gateway.backend import Backend, Caller, GatewaySession
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SignedRequest:
-    """A request that is signed with AWS Signature Version 4, as it arrived.
-
-    Attributes:
-        method: The HTTP method.
-        path: The path as it was sent, percent-encoded.
-        query: The query as it was sent, without `?`.
-        headers: Names in small letters, and values; a repeated header has several entries.
-        body_sha256: Hex digest of the body that was received.
-    """
-
-    method: str
-    path: str
-    query: str
-    headers: tuple[tuple[str, str], ...]
-    body_sha256: str
+__all__ = ["Access", "Gateway", "Settings", "SignedRequest"]
 
 
 class Access(Protocol):
@@ -39,8 +24,11 @@ class Access(Protocol):
     async def by_key(self, key: str, *, peer: str) -> Caller:
         """Return the caller of an API key, such as `e2b_` and 40 hex digits."""
 
-    async def by_bearer(self, token: str, *, peer: str) -> Caller:
-        """Return the caller of a bearer token: an API key, or a Kubernetes token where there is a cluster."""
+    async def by_bearer(self, token: str, *, peer: str, namespace: str = "") -> Caller:
+        """Return the caller of a bearer token: an API key, or a Kubernetes token where there is a cluster.
+
+        `namespace` is the one that a Kubernetes user wants to use; an API key has its own.
+        """
 
     async def by_signature(self, request: SignedRequest, *, peer: str) -> Caller:
         """Return the caller of a signed request."""

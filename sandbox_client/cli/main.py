@@ -45,6 +45,7 @@ COMMANDS: Final = {
         "Print what a gRPC client needs to reach the session NAME.",
     ),
     "mcp": (f"{_CLI}.mcp:mcp", "Serve the sandbox tools over the Model Context Protocol."),
+    "gateway": (f"{_CLI}.gateway.command:gateway", "Serve sessions to clients of several protocols at one address."),
     "completion": (f"{_CLI}.shell.completion:completion", "Print the script that completes words in a shell."),
 }
 """The place of each command, and its first sentence of help. Tests compare both with the commands."""

@@ -5,18 +5,50 @@ from __future__ import annotations
 import datetime as dt
 import math
 import secrets
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from sandbox_client.errors import FailedPrecondition, InvalidArgument, NotFound, ResourceExhausted
+from sandbox_gateway.access.windows import Window
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from sandbox_gateway.backend import Caller, GatewaySession, NewSession
 
 MAX_METADATA: Final = 64 << 10
 """Bytes of a session's metadata. An annotation holds 256 KiB, together with all others."""
+
+
+class Rates:
+    """Bounds the sessions that each caller creates in a minute. Each replica of the gateway has its own.
+
+    Args:
+        clock: Returns the current time in seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._windows: dict[int, Window] = {}
+
+    def count(self, caller: Caller) -> None:
+        """Count one session.
+
+        Raises:
+            ResourceExhausted: The caller has created too many within a minute.
+        """
+        limit = caller.per_minute
+        if limit is None:
+            return
+        message = f"this key may create {limit} sessions in a minute"
+        if limit < 1:
+            raise ResourceExhausted(message, reason="TOO_MANY_REQUESTS")
+        window = self._windows.setdefault(limit, Window(limit, 60, self._clock))
+        who = f"{caller.namespace}/{caller.name}"
+        if (seconds := window.wait(who)) > 0:
+            raise ResourceExhausted(f"{message}: wait {math.ceil(seconds)} s", reason="TOO_MANY_REQUESTS")
+        window.add(who)
 
 
 def complete_new(caller: Caller, new: NewSession, aliases: Mapping[str, str]) -> NewSession:

@@ -21,6 +21,7 @@ from sandbox_client.options import LOCAL_DEFAULTS, complete
 from sandbox_gateway.backend import GatewaySession
 from sandbox_gateway.backends.connections import Connections
 from sandbox_gateway.backends.limits import (
+    Rates,
     check_count,
     check_deadline,
     check_seconds,
@@ -50,6 +51,7 @@ class LocalBackend:
     def __init__(self, aliases: Mapping[str, str]) -> None:
         self._aliases = aliases
         self._connections = Connections()
+        self._rates = Rates()
         # Two creates at a time would both see the count before.
         self._counting = asyncio.Lock()
 
@@ -63,6 +65,7 @@ class LocalBackend:
         except NotFound:
             async with contextlib.nullcontext() if caller.max_sessions is None else self._counting:
                 check_count(caller, self._all())
+                self._rates.count(caller)
                 # Of two requests with the same name, the second one gets the session of the first.
                 with contextlib.suppress(Conflict):
                     return _session(await operations.create(*_request(caller, wanted, shown=new.template)))

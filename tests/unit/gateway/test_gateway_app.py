@@ -105,6 +105,12 @@ async def test_too_many_headers_are_refused(app):
     assert (status, "more than 100 headers" in text) == (431, True)
 
 
+@pytest.mark.parametrize("ask_more", [{"headers": [(b"x", b"a" * (64 << 10))]}, {"path": "/" + "a" * (64 << 10)}])
+async def test_headers_and_addresses_that_are_too_long_are_refused(app, ask_more):
+    status, text = await ask(app, **ask_more)
+    assert (status, "more than 64 KiB" in text) == (431, True)
+
+
 async def test_the_log_has_one_line_per_request_and_no_query(app, caplog):
     with caplog.at_level(logging.INFO, logger="sandbox_gateway.access"):
         await ask(app, "/a\x1bb", headers=[(b"authorization", b"Bearer secret")])

@@ -1,0 +1,1 @@
+"""The commands that start the gateway, print how clients find it, and make its keys."""
