@@ -5,6 +5,7 @@ Another interpreter runs the gateway if `GATEWAY_PYTHON` names one.
 
 import contextlib
 import os
+import shlex
 import signal
 import socket
 import subprocess
@@ -19,7 +20,6 @@ import pytest
 sdk = pytest.importorskip("e2b_code_interpreter", reason="needs E2B's SDK: pip install e2b-code-interpreter")
 
 ROOT = Path(__file__).resolve().parents[3]
-KEY = "e2b_" + "0123456789" * 4
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
 
@@ -37,27 +37,28 @@ def is_up(url):
 
 @pytest.fixture(scope="session")
 def gateway():
-    """The address of a gateway. The environment leads E2B's SDK to it."""
-    port = free_port()
-    url = f"http://127.0.0.1:{port}"
-    variables = {"E2B_API_URL": url, "E2B_SANDBOX_URL": url, "E2B_API_KEY": KEY, "E2B_DOMAIN": "sandboxes.test"}
-    python = os.environ.get("GATEWAY_PYTHON", sys.executable)
+    """The address of a gateway with sessions on this machine. The environment leads E2B's SDK to it."""
+    address = f"127.0.0.1:{free_port()}"
     path = os.pathsep.join(str(ROOT / each) for each in (".", "proto"))
     # A long path would be replaced by /tmp.
     with tempfile.TemporaryDirectory(prefix="t-", dir="/tmp") as folder, pytest.MonkeyPatch.context() as patch:
-        for name, value in variables.items():
-            patch.setenv(name, value)
         homes = {"XDG_STATE_HOME": f"{folder}/state", "XDG_DATA_HOME": f"{folder}/data", "TMPDIR": folder}
         environment = {**os.environ, **homes, "PYTHONPATH": path}
-        command = [python, str(Path(__file__).with_name("serve_gateway.py")), str(port)]
-        with subprocess.Popen(command, env=environment) as process:
+        python = os.environ.get("GATEWAY_PYTHON", sys.executable)
+        command = [python, "-m", "sandbox_client", "gateway"]
+        where = ["--listen", address, "--domain", "sandboxes.test"]
+        with subprocess.Popen([*command, *where], env=environment) as process:
             try:
                 deadline = time.monotonic() + 30
-                while not is_up(f"{url}/healthz"):
+                while not is_up(f"http://{address}/healthz"):
                     assert process.poll() is None, "the gateway ended"
                     assert time.monotonic() < deadline, "the gateway does not answer"
                     time.sleep(0.1)
-                yield url
+                told = subprocess.check_output([*command, "env", *where, "--for", "e2b"], env=environment, text=True)
+                for line in shlex.split(told.replace("export ", "")):
+                    name, _, value = line.partition("=")
+                    patch.setenv(name, value)
+                yield f"http://{address}"
                 delete_all()
             finally:
                 process.send_signal(signal.SIGINT)

@@ -132,9 +132,7 @@ async def test_a_watch_and_its_end(sandbox):
         if (event.name, event.type) == ("sub/x", FilesystemEventType.CREATE):
             created.set()
 
-    watch = await sandbox.files.watch_dir(
-        "watched", on_event=note, on_exit=lambda _error: ended.set(), recursive=True
-    )
+    watch = await sandbox.files.watch_dir("watched", on_event=note, on_exit=lambda _error: ended.set(), recursive=True)
     await sandbox.files.write("watched/sub/x", "1")
     async with asyncio.timeout(10):
         await created.wait()
