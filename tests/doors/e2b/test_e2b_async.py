@@ -4,7 +4,7 @@ import asyncio
 import time
 
 import pytest
-from e2b import CommandExitException, FileNotFoundException, NotFoundException, PtySize, TimeoutException
+from e2b import CommandExitException, NotFoundException, PtySize, TimeoutException
 from e2b.sandbox.filesystem.watch_handle import FilesystemEventType
 from e2b_code_interpreter import AsyncSandbox
 
@@ -119,7 +119,7 @@ async def test_files(sandbox):
     stream = await sandbox.files.read("async/b", format="stream")
     assert sum([len(chunk) async for chunk in stream]) == 3_000_000
     assert [each.name for each in await sandbox.files.list("async")] == ["a", "b"]
-    with pytest.raises(FileNotFoundException):
+    with pytest.raises(NotFoundException):
         await sandbox.files.read("async/missing")
     await sandbox.files.remove("async")
 
@@ -142,7 +142,7 @@ async def test_a_watch_and_its_end(sandbox):
     async with asyncio.timeout(5):
         await limited.wait()
     await sandbox.files.remove("watched")
-    with pytest.raises(FileNotFoundException):
+    with pytest.raises(NotFoundException):
         await sandbox.files.watch_dir("watched", on_event=note)
 
 

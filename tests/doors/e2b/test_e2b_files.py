@@ -126,7 +126,7 @@ def test_rename_and_remove(shared, folder):
 @pytest.mark.parametrize("path", ["/etc/passwd", "../../x", "/home/user/../../etc/passwd", "~/../x"])
 def test_paths_outside_of_the_workspace_are_refused_with_the_reason(shared, path):
     for call in (shared.files.read, shared.files.list, lambda path: shared.files.write(path, "x")):
-        with pytest.raises(InvalidArgumentException, match="outside of the workspace"):
+        with pytest.raises(InvalidArgumentException, match="outside"):
             call(path)
 
 

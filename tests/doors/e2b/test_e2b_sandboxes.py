@@ -8,8 +8,14 @@ import urllib.request
 import uuid
 
 import pytest
-from e2b import AuthenticationException, SandboxException, SandboxQuery, SandboxState, TimeoutException
-from e2b.exceptions import SandboxNotFoundException
+from e2b import (
+    AuthenticationException,
+    NotFoundException,
+    SandboxException,
+    SandboxQuery,
+    SandboxState,
+    TimeoutException,
+)
 from e2b_code_interpreter import Sandbox
 
 
@@ -25,7 +31,7 @@ def test_create_and_facts(new):
     assert sandbox.kill()
     assert not sandbox.is_running()
     assert not sandbox.kill()
-    with pytest.raises(SandboxNotFoundException):
+    with pytest.raises(NotFoundException):
         sandbox.get_info()
     with pytest.raises(TimeoutException):
         sandbox.commands.run("true")

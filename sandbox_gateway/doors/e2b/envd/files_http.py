@@ -30,7 +30,7 @@ _METADATA: Final = "x-metadata-"
 
 async def download(session: OpenSession, request: Request) -> Response:
     """Answer `GET /files` with the file's content, as it is read."""
-    path = session.place.to_workspace(request.query_params.get("path", ""))
+    path = session.place.to_files(request.query_params.get("path", ""))
     infos: list[FileInfo] = []
     chunks = session.sandbox.files.stream(path, on_info=infos.append)
     # The first chunk comes before the status, so that an error has a status of its own.
@@ -67,7 +67,7 @@ async def upload(session: OpenSession, request: Request) -> Response:
 async def compose(session: OpenSession, request: Request) -> Response:
     """Answer `POST /files/compose`: join files to one, and remove them."""
     message = values.read_object(await request.body())
-    sources = [session.place.to_workspace(path, "source_paths") for path in values.texts(message, "source_paths")]
+    sources = [session.place.to_files(path, "source_paths") for path in values.texts(message, "source_paths")]
     destination = values.text(message, "destination")
     if not sources or not destination:
         raise InvalidArgument("source_paths and destination are needed", reason="INVALID_ARGUMENT", field="destination")
@@ -86,7 +86,7 @@ async def compose(session: OpenSession, request: Request) -> Response:
 
 
 async def _write(session: OpenSession, path: str, content: AsyncIterator[bytes]) -> FileInfo:
-    return await session.sandbox.files.write_stream(session.place.to_workspace(path), content)
+    return await session.sandbox.files.write_stream(session.place.to_files(path), content)
 
 
 async def _write_form(session: OpenSession, request: Request) -> list[FileInfo]:

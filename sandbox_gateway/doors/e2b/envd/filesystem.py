@@ -22,12 +22,12 @@ SERVICE: Final = "filesystem.Filesystem"
 
 
 async def _stat(call: Call) -> dict[str, Any]:
-    path = call.session.place.to_workspace(values.text(call.message, "path"))
+    path = call.session.place.to_files(values.text(call.message, "path"))
     return {"entry": await read_entry(call.session, await call.session.sandbox.files.stat(path))}
 
 
 async def _make_directory(call: Call) -> dict[str, Any]:
-    files, path = call.session.sandbox.files, call.session.place.to_workspace(values.text(call.message, "path"))
+    files, path = call.session.sandbox.files, call.session.place.to_files(values.text(call.message, "path"))
     with contextlib.suppress(NotFound):
         found = await files.stat(path)
         if found.type == "directory":
@@ -38,8 +38,8 @@ async def _make_directory(call: Call) -> dict[str, Any]:
 
 async def _move(call: Call) -> dict[str, Any]:
     files, place = call.session.sandbox.files, call.session.place
-    source = place.to_workspace(values.text(call.message, "source"), "source")
-    destination = place.to_workspace(values.text(call.message, "destination"), "destination")
+    source = place.to_files(values.text(call.message, "source"), "source")
+    destination = place.to_files(values.text(call.message, "destination"), "destination")
     await files.stat(source)
     if parent := posixpath.dirname(destination):
         await files.make_directory(parent)
@@ -47,14 +47,14 @@ async def _move(call: Call) -> dict[str, Any]:
 
 
 async def _list_directory(call: Call) -> dict[str, Any]:
-    files, path = call.session.sandbox.files, call.session.place.to_workspace(values.text(call.message, "path"))
+    files, path = call.session.sandbox.files, call.session.place.to_files(values.text(call.message, "path"))
     depth = min(values.integer(call.message, "depth", 1) or 1, (1 << 32) - 1)
     found = await files.list(path, depth=depth)
     return {"entries": [await read_entry(call.session, info) for info in messages.sort_entries(found)]}
 
 
 async def _remove(call: Call) -> dict[str, Any]:
-    path = call.session.place.to_workspace(values.text(call.message, "path"))
+    path = call.session.place.to_files(values.text(call.message, "path"))
     # As with E2B, a path that does not exist is no error.
     with contextlib.suppress(NotFound):
         await call.session.sandbox.files.remove(path, recursive=True)
@@ -73,7 +73,7 @@ async def read_entry(session: OpenSession, info: FileInfo) -> dict[str, Any]:
     if info.type == "symlink":
         linked = posixpath.join(posixpath.dirname(session.place.to_absolute(info.path)), info.symlink_target)
         with contextlib.suppress(SandboxError):
-            target = await session.sandbox.files.stat(session.place.to_workspace(linked))
+            target = await session.sandbox.files.stat(session.place.to_files(linked))
     return messages.entry(info, session.place, target)
 
 

@@ -26,36 +26,32 @@ class Place:
     user: str = "user"
     group: str = "user"
 
-    def to_workspace(self, path: str, field: str = "path") -> str:
-        """Return a path relative to the workspace.
+    def to_files(self, path: str, field: str = "path") -> str:
+        """Return a path as our files take it: relative to the workspace, or absolute if it lies elsewhere.
+
+        The file service decides which other folders it gives access to.
 
         Args:
             path: Absolute, relative to the workspace, or beginning with `~`, which is the workspace too.
             field: The argument's name, for errors.
 
         Raises:
-            InvalidArgument: It lies outside of the workspace.
+            InvalidArgument: It leads out of the workspace by `..`, or cannot be a path.
         """
         if "\0" in path:
             raise InvalidArgument(f"{field} must not contain a NUL", reason="INVALID_ARGUMENT", field=field)
-        given = path
-        if path == "~" or path.startswith("~/"):
-            path = path[2:]
         if path.startswith("/"):
             normal = posixpath.normpath("/" + path.lstrip("/"))
             base = next((base for base in (self.root, HOME) if normal == base or normal.startswith(f"{base}/")), None)
-            if base is None:
-                raise self._outside(given, field)
-            return normal[len(base) :].lstrip("/") or "."
+            return normal if base is None else normal[len(base) :].lstrip("/") or "."
+        if path == "~" or path.startswith("~/"):
+            path = path[2:].lstrip("/")
         normal = posixpath.normpath(path or ".")
         if normal == ".." or normal.startswith("../"):
-            raise self._outside(given, field)
+            message = f"{path} is outside of the workspace {self.root}: give an absolute path"
+            raise InvalidArgument(message, reason="PATH_OUTSIDE_WORKSPACE", field=field)
         return normal
 
     def to_absolute(self, path: str) -> str:
-        """Return the absolute path of one that is relative to the workspace."""
+        """Return the absolute path of a file whose path is one of ours."""
         return self.root if path in {"", "."} else posixpath.join(self.root, path)
-
-    def _outside(self, path: str, field: str) -> InvalidArgument:
-        message = f"{path} is outside of the workspace {self.root}: this sandbox gives access to its workspace only"
-        return InvalidArgument(message, reason="PATH_OUTSIDE_WORKSPACE", field=field)

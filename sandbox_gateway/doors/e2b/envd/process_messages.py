@@ -59,7 +59,7 @@ def read_start(message: dict[str, Any], place: Place) -> StartRequest:
     terminal = read_size(message) if message.get("pty") is not None else None
     return StartRequest(
         _command(command, arguments),
-        place.to_workspace(values.text(process, "cwd"), "cwd"),
+        place.to_files(values.text(process, "cwd"), "cwd"),
         values.text_map(process, "envs"),
         keep_input=values.flag(message, "stdin", default=True),
         terminal=terminal,

@@ -36,7 +36,7 @@ async def watch_changes(session: OpenSession, message: dict[str, Any]) -> AsyncG
     Raises:
         NotFound: There is no such folder.
     """
-    folder = session.place.to_workspace(values.text(message, "path"))
+    folder = session.place.to_files(values.text(message, "path"))
     wants_entry = values.flag(message, "includeEntry")
     is_active = asyncio.Event()
     changes = session.sandbox.files.watch(folder, recursive=values.flag(message, "recursive"), on_ready=is_active.set)

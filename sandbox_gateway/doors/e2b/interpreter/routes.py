@@ -123,7 +123,7 @@ class Interpreter:
 
 async def _create_context(session: OpenSession, message: dict[str, Any]) -> dict[str, Any]:
     language = messages.read_language(values.text(message, "language"))
-    cwd = session.place.to_workspace(values.text(message, "cwd"), "cwd")
+    cwd = session.place.to_files(values.text(message, "cwd"), "cwd")
     created = await session.sandbox.contexts.create(language, cwd="" if cwd == "." else cwd)
     return messages.context_message(created, session.place)
 
