@@ -11,7 +11,7 @@ from collections.abc import AsyncIterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from sandbox_client.errors import DataCorrupted
+from sandbox_client.errors import DataCorrupted, SandboxError
 from sandbox_client.models.file_info import FileInfo, read_file_info
 from sandbox_client.transport.requests import checked_path
 from sandbox_proto.v1 import file_pb2
@@ -79,7 +79,7 @@ class FileTransfers:
     ) -> FileInfo:
         """Write a whole file from pieces of any size, for content larger than memory. Otherwise like `write`.
 
-        Nothing is written if `chunks` raises.
+        Nothing is written if `chunks` raises. Its error is raised here.
 
         Args:
             path: The file.
@@ -90,14 +90,25 @@ class FileTransfers:
             DataCorrupted: The bytes that arrived have another digest.
         """
         digest = hashlib.sha256()
+        failures: list[Exception] = []
 
         async def pieces() -> AsyncIterator[bytes]:
-            async for chunk in chunks if isinstance(chunks, AsyncIterable) else _iterate(chunks):
-                digest.update(chunk)
-                for start in range(0, len(chunk), CHUNK_SIZE):
-                    yield bytes(chunk[start : start + CHUNK_SIZE])
+            try:
+                async for chunk in chunks if isinstance(chunks, AsyncIterable) else _iterate(chunks):
+                    digest.update(chunk)
+                    for start in range(0, len(chunk), CHUNK_SIZE):
+                        yield bytes(chunk[start : start + CHUNK_SIZE])
+            except Exception as error:
+                failures.append(error)
+                raise
 
-        response = await self._write(file_pb2.WriteOpen(path=checked_path(path), mode=mode), pieces)
+        try:
+            response = await self._write(file_pb2.WriteOpen(path=checked_path(path), mode=mode), pieces)
+        except (SandboxError, asyncio.CancelledError):
+            # gRPC hides why the content ended.
+            if failures:
+                raise failures[0] from None
+            raise
         if response.sha256 != digest.hexdigest():
             raise DataCorrupted(f"{path} arrived with another digest", reason="DIGEST_MISMATCH", field="sha256")
         return read_file_info(response.info)

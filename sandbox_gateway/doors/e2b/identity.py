@@ -28,6 +28,7 @@ _SEPARATOR: Final = "--"
 _ALPHABET: Final = string.ascii_lowercase + string.digits
 _NAME_LENGTH: Final = 15
 _HOST: Final = re.compile(r"([0-9]{1,5})-([a-z0-9](?:[a-z0-9-]*[a-z0-9])?)\.")
+_CONTROL_PATHS: Final = ("/sandboxes", "/v2/", "/v3/", "/snapshots", "/templates")
 _ID: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,126}[a-z0-9])?")
 _MAX_PORT: Final = 65535
 
@@ -76,7 +77,9 @@ def read_target(headers: Mapping[str, str], host: str, path: str) -> Target | No
         host: The host that it was sent to.
         path: Its path.
     """
-    if identifier := headers.get("e2b-sandbox-id", ""):
+    identifier = headers.get("e2b-sandbox-id", "")
+    # Older SDKs name the session in calls of the control plane, too.
+    if identifier and not ("x-api-key" in headers and path.startswith(_CONTROL_PATHS)):
         port = headers.get("e2b-sandbox-port", str(ENVD_PORT))
         return _target(identifier, port)
     if match := _HOST.match(host.lower()):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Match
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
     from sandbox_gateway.gateway import Gateway
 
+MAX_FILE_BODY: Final = 5 << 30
+"""Bytes of the files in one request. The session's own limits apply as well."""
 _KEY: Final = "e2b_target"
 
 
@@ -33,6 +36,7 @@ class SandboxTraffic(BaseRoute):
             gateway: The sessions and who may use them.
         """
         self._sessions = Sessions(gateway)
+        self._large_files = RequestBodyLimitMiddleware(self._app, MAX_FILE_BODY)
         self._services: dict[int, Envd | Interpreter] = {
             identity.ENVD_PORT: Envd(),
             identity.INTERPRETER_PORT: Interpreter(),
@@ -50,8 +54,11 @@ class SandboxTraffic(BaseRoute):
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request."""
-        request = Request(scope, receive)
-        response = await self._serve(request, scope[_KEY])
+        app = self._large_files if scope["path"] == "/files" else self._app
+        await app(scope, receive, send)
+
+    async def _app(self, scope: Scope, receive: Receive, send: Send) -> None:
+        response = await self._serve(Request(scope, receive), scope[_KEY])
         await response(scope, receive, send)
 
     async def _serve(self, request: Request, target: identity.Target) -> Response:

@@ -17,9 +17,6 @@ if TYPE_CHECKING:
 
     from sandbox_gateway.doors.e2b.sessions import OpenSession
 
-MAX_FILE_BODY: Final = 5 << 30
-"""Bytes of a file that a client writes with one request."""
-
 
 async def _read_environment(session: OpenSession, _request: Request) -> Response:
     result = await session.sandbox.run(["env", "-0"], timeout=30)

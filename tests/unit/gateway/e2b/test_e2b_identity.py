@@ -45,6 +45,8 @@ def test_any_host_and_header_leads_to_one_valid_id_or_none(host, identifier, por
         ({"e2b-sandbox-id": "a"}, "x", "/health", Target("a", 49983)),
         # Headers count more than the host: one address may serve everything.
         ({"e2b-sandbox-id": "a"}, "49983-b.x", "/health", Target("a", 49983)),
+        ({"e2b-sandbox-id": "a", "x-api-key": "k"}, "x", "/sandboxes/a/connect", None),
+        ({"e2b-sandbox-id": "a", "x-api-key": "k"}, "x", "/files", Target("a", 49983)),
         ({"e2b-sandbox-id": "../a"}, "x", "/health", None),
         ({"e2b-sandbox-id": "a", "e2b-sandbox-port": "99999"}, "x", "/health", None),
         ({"e2b-sandbox-id": "a", "e2b-sandbox-port": "-1"}, "x", "/health", None),
