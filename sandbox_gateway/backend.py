@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -46,6 +46,8 @@ class NewSession:
         env: Environment variables.
         metadata: A client's own words, kept with the session (an annotation) and returned with it.
         egress: `none`, `allowlist`, `public`, or "" for the template's.
+        options: Further options of the SDK's `create`: idle_timeout, lifetime, on_idle, resources, workspace,
+            keep_variables, labels.
     """
 
     name: str = ""
@@ -55,6 +57,7 @@ class NewSession:
     env: Mapping[str, str] = field(default_factory=dict)
     metadata: Mapping[str, str] = field(default_factory=dict)
     egress: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +109,9 @@ class Backend(Protocol):
 
     async def set_timeout(self, caller: Caller, name: str, seconds: float) -> dt.datetime:
         """Set the session's end to `seconds` from now, and return it."""
+
+    async def logs(self, caller: Caller, name: str, tail: int) -> Mapping[str, str]:
+        """Return the last lines of a session's logs, by container."""
 
     async def delete(self, caller: Caller, name: str) -> None:
         """End the session."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import ipaddress
 import logging
@@ -10,10 +11,15 @@ from typing import TYPE_CHECKING, Final
 
 import uvicorn
 
+from sandbox_client.cluster.api import open_client
 from sandbox_client.errors import InvalidArgument, SessionFailed
+from sandbox_gateway.access.cluster_keys import ClusterKeys
 from sandbox_gateway.access.gatekeeper import Gatekeeper
+from sandbox_gateway.access.kube import KubeAccess
 from sandbox_gateway.access.local_keys import LocalCredentials, LocalKeys
+from sandbox_gateway.access.reviews import KubernetesTokens
 from sandbox_gateway.app import MAX_HEADERS, build_app
+from sandbox_gateway.backends.cluster import ClusterBackend
 from sandbox_gateway.backends.local import LocalBackend
 from sandbox_gateway.gateway import Gateway, Settings
 
@@ -21,6 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from starlette.applications import Starlette
+
+    from sandbox_client.cluster.api import ClusterOptions
 
 _BACKLOG: Final = 512
 _KEEP_ALIVE: Final = 75
@@ -62,6 +70,39 @@ async def serve_local(
         await run(
             build_app(local_gateway(Settings(url=url, domain=domain or "localhost"))), listener, url, on_listening
         )
+
+
+async def serve_cluster(
+    listen: str,
+    options: ClusterOptions,
+    gateway_namespace: str | None = None,
+    settings: Settings | None = None,
+    *,
+    on_listening: Callable[[str], object] = lambda _url: None,
+) -> None:
+    """Serve the sessions of a cluster until Ctrl-C or SIGTERM.
+
+    Args:
+        listen: `HOST:PORT`. Port 0 stands for any free port.
+        options: The cluster.
+        gateway_namespace: The namespace of the keys' Secrets; this pod's, or that of the kubeconfig, if None.
+        settings: How clients reach this gateway.
+        on_listening: Called with the URL once clients can connect.
+
+    Raises:
+        InvalidArgument: The address is malformed.
+        SessionFailed: The port is in use, or not allowed.
+        SandboxUnavailable: There is no cluster, or this account lacks a permission.
+    """
+    host, port = parse_address(listen)
+    client, namespace, is_direct = await asyncio.to_thread(open_client, options)
+    kube = KubeAccess(client, gateway_namespace or namespace)
+    access = Gatekeeper(ClusterKeys(kube), await kube.session_secret(), KubernetesTokens(kube))
+    with open_listener(host, port) as listener:
+        url = _url(host, listener.getsockname()[1])
+        chosen = settings or Settings(url=url)
+        backend = ClusterBackend(client, chosen.aliases, is_direct=is_direct)
+        await run(build_app(Gateway(backend=backend, access=access, settings=chosen)), listener, url, on_listening)
 
 
 def local_gateway(settings: Settings) -> Gateway:

@@ -46,6 +46,7 @@ COMMANDS: Final = {
     ),
     "mcp": (f"{_CLI}.mcp:mcp", "Serve the sandbox tools over the Model Context Protocol."),
     "gateway": (f"{_CLI}.gateway.command:gateway", "Serve sessions to clients of several protocols at one address."),
+    "keys": (f"{_CLI}.gateway.keys:keys", "Create, list and revoke the API keys of a gateway in a cluster."),
     "completion": (f"{_CLI}.shell.completion:completion", "Print the script that completes words in a shell."),
 }
 """The place of each command, and its first sentence of help. Tests compare both with the commands."""

@@ -35,6 +35,8 @@ class SessionRequest:
 
     Attributes:
         is_ephemeral: Whether the caller deletes the session. If its program is killed first, the operator does.
+        own_labels: Labels with this project's prefix, for its own programs. Not checked.
+        annotations: Annotations, for the same.
     """
 
     name: str | None = None
@@ -50,6 +52,8 @@ class SessionRequest:
     on_idle: str | None = None
     keep_variables: bool | None = None
     is_ephemeral: bool = False
+    own_labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
 
     def to_object(self, name: str) -> dict[str, Any]:
         """Return the custom resource.
@@ -65,8 +69,10 @@ class SessionRequest:
         if self.name is None or self.is_ephemeral:
             # The operator deletes a suspended session after some time if its name was generated, or looks so.
             metadata["generateName"] = UNNAMED_PREFIX
-        if labels := check_labels(self.labels):
+        if labels := {**check_labels(self.labels), **self.own_labels}:
             metadata["labels"] = labels
+        if self.annotations:
+            metadata["annotations"] = dict(self.annotations)
         return {"apiVersion": f"{GROUP}/{VERSION}", "kind": "SandboxSession", "metadata": metadata, "spec": spec}
 
     def _settings(self) -> Iterator[tuple[str, tuple[str, ...], Any]]:

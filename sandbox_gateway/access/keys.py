@@ -161,7 +161,9 @@ def from_secret(secret: Mapping[str, Any]) -> ApiKey | None:
         )
     except (KeyError, TypeError, ValueError, AttributeError, binascii.Error):
         return None
-    return key if re.fullmatch(r"[0-9a-f]{64}", key.sha256) and key.namespace else None
+    is_whole = re.fullmatch(r"[0-9a-f]{64}", key.sha256) and key.namespace
+    # Otherwise two Secrets could be the same key.
+    return key if is_whole and metadata.get("name") == SECRET_PREFIX + key.name else None
 
 
 def _optional(read: Any, value: Any) -> Any:

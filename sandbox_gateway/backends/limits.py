@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from sandbox_client.errors import FailedPrecondition, InvalidArgument, NotFound, ResourceExhausted
+from sandbox_client.lifecycle.durations import parse_duration
 from sandbox_gateway.access.windows import Window
 
 if TYPE_CHECKING:
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
 
     from sandbox_gateway.backend import Caller, GatewaySession, NewSession
 
+OPTIONS: Final = frozenset(
+    {"idle_timeout", "lifetime", "on_idle", "resources", "workspace", "keep_variables", "labels"}
+)
+"""Keys of `NewSession.options`. `spec` is not among them: it could undo what the others check."""
 MAX_METADATA: Final = 64 << 10
 """Bytes of a session's metadata. An annotation holds 256 KiB, together with all others."""
 
@@ -70,6 +75,12 @@ def complete_new(caller: Caller, new: NewSession, aliases: Mapping[str, str]) ->
     for field, words in (("metadata", new.metadata), ("env", new.env)):
         if not all(isinstance(key, str) and isinstance(value, str) for key, value in words.items()):
             raise InvalidArgument(f"each key and value of {field} must be a text", field=field)
+    if unknown := ", ".join(sorted(new.options.keys() - OPTIONS)):
+        raise InvalidArgument(f"{unknown} is not an option of a new session", field=unknown)
+    lifetime = new.options.get("lifetime")
+    if lifetime is not None:
+        # Otherwise it would be the way around the limit.
+        check_seconds(caller, parse_duration(lifetime, "lifetime").total_seconds())
     if sum(len(key.encode()) + len(value.encode()) for key, value in new.metadata.items()) > MAX_METADATA:
         raise InvalidArgument(f"the metadata has more than {MAX_METADATA >> 10} KiB", field="metadata")
     seconds = caller.max_seconds if new.seconds is None else check_seconds(caller, new.seconds)

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sandbox_client import AsyncSandbox
 from sandbox_client.errors import Conflict, InvalidArgument, NotFound, NotSupported
+from sandbox_client.lifecycle.durations import parse_duration
 from sandbox_client.local.address import check_local_name
 from sandbox_client.local.durations import MAX_SECONDS
 from sandbox_client.local.named import operations
 from sandbox_client.local.named.control import info_of
 from sandbox_client.local.named.record import LocalRequest, Phase
 from sandbox_client.local.named.registry import Registry, not_found
-from sandbox_client.local.named.reports import list_records
+from sandbox_client.local.named.reports import list_records, read_logs
 from sandbox_client.options import LOCAL_DEFAULTS, complete
 from sandbox_gateway.backend import GatewaySession
 from sandbox_gateway.backends.connections import Connections
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
 _DEFAULT_SECONDS: Final = 24 * 3600.0
 _NOTES: Final = "gateway"
+_OPTIONS: Final = frozenset({"idle_timeout", "keep_variables", "lifetime", "on_idle"})
 
 
 class LocalBackend:
@@ -115,6 +117,11 @@ class LocalBackend:
         record = await operations.set_expiry(name, min(seconds, MAX_SECONDS))
         return _session(record).info.expires_at or dt.datetime.now(dt.UTC)
 
+    async def logs(self, caller: Caller, name: str, tail: int) -> Mapping[str, str]:  # noqa: ARG002
+        """Return the last lines of a session's logs."""
+        self._record(name)
+        return await asyncio.to_thread(read_logs, name, tail)
+
     async def delete(self, caller: Caller, name: str) -> None:  # noqa: ARG002
         """End a session and remove its files."""
         uid = self._record(name).uid
@@ -152,16 +159,24 @@ def _request(caller: Caller, new: NewSession, *, shown: str) -> tuple[LocalReque
     if new.egress == "allowlist":
         message = "a session on this machine cannot limit its egress to a list: use none or public"
         raise NotSupported(message, reason="NOT_SUPPORTED", field="egress")
+    if unknown := ", ".join(sorted(new.options.keys() - _OPTIONS)):
+        message = f"a session on this machine cannot have {unknown}: leave it out"
+        raise NotSupported(message, reason="NOT_SUPPORTED", field=unknown)
+    given = dict(new.options)
+    keep_variables = bool(given.pop("keep_variables", False))
+    if given.get("lifetime") is not None and new.seconds is None:
+        new = replace(new, seconds=parse_duration(given["lifetime"], "lifetime").total_seconds())
     request = LocalRequest(
         new.name,
         # Other protocols know no end by idleness.
-        idle_timeout=MAX_SECONDS,
+        idle_timeout=given.get("idle_timeout", MAX_SECONDS),
+        on_idle=given.get("on_idle", "suspend"),
         lifetime=min(_DEFAULT_SECONDS if new.seconds is None else new.seconds, MAX_SECONDS),
         on_expiry=new.on_timeout,
         notes={_NOTES: {"owner": caller.name, "metadata": dict(new.metadata), "template": shown}},
     )
     egress: Any = new.egress or "public"
-    return request, complete({"env": dict(new.env), "egress": egress}, LOCAL_DEFAULTS)
+    return request, complete({"env": dict(new.env), "egress": egress, "keep_variables": keep_variables}, LOCAL_DEFAULTS)
 
 
 def _session(record: Record) -> GatewaySession:

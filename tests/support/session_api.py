@@ -147,10 +147,10 @@ class _Handler(BaseHTTPRequestHandler):
         self.answer(201, self.server.sessions[name])
 
     def do_PATCH(self):
-        _, name, query = self.split()
+        path, name, query = self.split()
         patch = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.server.writes.append(("PATCH", name, query))
-        if name not in self.server.sessions:
+        if not path.startswith(SESSIONS) or name not in self.server.sessions:
             self.failure(404, f'"{name}" not found')
             return
         _merge(self.server.sessions[name], patch)
@@ -158,11 +158,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.answer(200, self.server.sessions[name])
 
     def do_DELETE(self):
-        _, name, query = self.split()
+        path, name, query = self.split()
         self.server.writes.append(("DELETE", name, query))
         if self.server.refusal:
             self.failure(*self.server.refusal)
-        elif self.server.sessions.pop(name, None) is None:
+        elif not path.startswith(SESSIONS) or self.server.sessions.pop(name, None) is None:
             self.failure(404, f'"{name}" not found')
         else:
             self.answer(200, {"kind": "Status", "status": "Success"})

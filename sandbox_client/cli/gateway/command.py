@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import importlib.util
 import shlex
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import click
 
@@ -38,6 +38,13 @@ Examples:
     show_default=True,
     help="Address of the gateway.",
 )
+@click.option(
+    "--cluster", "is_cluster", is_flag=True, help="Serve the sessions of a cluster instead of this machine's."
+)
+@click.option(
+    "--gateway-namespace", help="With --cluster: namespace of the keys. Default: this pod's, or the kubeconfig's."
+)
+@click.option("--url", help="With --cluster: the address at which clients reach the gateway, such as https://HOST.")
 @click.option("--any-address", is_flag=True, help="Serve sessions of this machine on another address than loopback.")
 @click.option("--domain", metavar="DOMAIN", help="Hosts of sessions are PORT-NAME.DOMAIN. Default: localhost.")
 @click.option(
@@ -52,7 +59,10 @@ def gateway(
     target: Target,
     action: Literal["serve", "env"],
     listen: str,
-    any_address: bool,  # noqa: FBT001 - click passes it by name
+    is_cluster: bool,  # noqa: FBT001 - click passes it by name
+    gateway_namespace: str | None,
+    url: str | None,
+    any_address: bool,  # noqa: FBT001 - same
     domain: str | None,
     clients: tuple[str, ...],
 ) -> None:
@@ -66,6 +76,7 @@ def gateway(
         message = f"the gateway needs {', '.join(missing)}. Run: {install_command('gateway')}"
         raise SessionFailed(message, reason="EXTRA_MISSING")
     from sandbox_gateway import serve  # noqa: PLC0415 - needs an extra
+    from sandbox_gateway.gateway import Settings  # noqa: PLC0415 - same
 
     write = target.printer.write_stderr
     if action == "env":
@@ -74,13 +85,21 @@ def gateway(
         target.printer.print({key: value for group in chosen.values() for key, value in group.items()}, _export(chosen))
         return
 
-    def announce(url: str) -> None:
-        write(f"listening on {url}; {_LOCAL}\n")
-        write(f'in another shell: eval "$(sandbox gateway env --listen {shlex.quote(url.partition("://")[2])})"\n')
+    def announce(place: str) -> None:
+        write(f"listening on {place}; {_LOCAL}\n")
+        write(f'in another shell: eval "$(sandbox gateway env --listen {shlex.quote(place.partition("://")[2])})"\n')
 
+    if is_cluster:
+        settings = Settings(url=url.rstrip("/"), domain=domain or "") if url else None
+        place: Any = {"gateway_namespace": gateway_namespace, "settings": settings}
+        started = serve.serve_cluster(
+            listen, target.cluster, **place, on_listening=lambda place: write(f"listening on {place}\n")
+        )
+    else:
+        started = serve.serve_local(listen, domain, is_public=any_address, on_listening=announce)
     # Ctrl-C is the normal way to stop the server.
     with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(serve.serve_local(listen, domain, is_public=any_address, on_listening=announce))
+        asyncio.run(started)
 
 
 def _export(groups: Mapping[str, Mapping[str, str]]) -> str:

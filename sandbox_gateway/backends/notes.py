@@ -1,0 +1,45 @@
+"""The facts that the gateway keeps with a SandboxSession: an annotation, and a label to count by. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+from sandbox_client.lifecycle.session_info import read_session_info
+from sandbox_gateway.backend import GatewaySession
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sandbox_gateway.backend import Caller, NewSession
+
+ANNOTATION: Final = "sandboxsessions.dev/gateway"
+"""JSON with the session's owner and its client's metadata."""
+OWNER_LABEL: Final = "sandboxsessions.dev/gateway-caller"
+_LABEL: Final = re.compile(r"(?=.{1,63}$)[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?")
+
+
+def owner_label(caller: Caller) -> str:
+    """Return the value of a caller's label: its name, or a hash of a name that labels do not allow."""
+    if _LABEL.fullmatch(caller.name):
+        return caller.name
+    return f"user-{hashlib.sha256(caller.name.encode()).hexdigest()[:32]}"
+
+
+def write_notes(caller: Caller, new: NewSession) -> dict[str, str]:
+    """Return the annotations of a new session."""
+    return {ANNOTATION: json.dumps({"owner": caller.name, "metadata": dict(new.metadata)}, ensure_ascii=False)}
+
+
+def read_session(resource: Mapping[str, Any]) -> GatewaySession:
+    """Return a SandboxSession as doors see it. Users may write annotations, so a damaged one counts as none."""
+    metadata = resource.get("metadata") or {}
+    try:
+        notes = json.loads((metadata.get("annotations") or {})[ANNOTATION])
+        owner = str(notes.get("owner") or "")
+        words = {str(key): str(value) for key, value in (notes.get("metadata") or {}).items()}
+    except (KeyError, ValueError, AttributeError, TypeError, RecursionError):
+        owner, words = "", {}
+    return GatewaySession(read_session_info(resource), words, owner=owner, uid=str(metadata.get("uid") or ""))
