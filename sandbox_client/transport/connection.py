@@ -97,11 +97,20 @@ class Connection(BaseConnection):
         except TimeoutError:
             return False
         except grpc.aio.UsageError:
-            raise SandboxUnavailable("the connection was closed while it was used", reason="CLOSED") from None
+            raise _closed() from None
         return True
+
+    def _check_open(self) -> None:
+        task = asyncio.current_task()
+        if self._is_closed and (task is None or not task.cancelling()):
+            raise _closed() from None
 
     async def _send(self, method: Callable[..., Any], message: Any, metadata: Any, seconds: float | None) -> Any:
         return await method(message, metadata=metadata, timeout=seconds)
 
     def _responses(self, call: AsyncIterable[Any]) -> AsyncIterable[Any]:
         return call
+
+
+def _closed() -> SandboxUnavailable:
+    return SandboxUnavailable("the connection was closed while it was used", reason="CLOSED")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 from starlette.middleware.body_limit import RequestBodyLimitMiddleware
@@ -15,6 +16,7 @@ from sandbox_gateway.doors.e2b.envd.routes import Envd
 from sandbox_gateway.doors.e2b.errors import closed_port, control_error, file_error, missing_sandbox
 from sandbox_gateway.doors.e2b.interpreter.routes import Interpreter
 from sandbox_gateway.doors.e2b.sessions import SandboxMissingError, Sessions
+from sandbox_gateway.doors.e2b.unread_body import drain
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
@@ -58,7 +60,10 @@ class SandboxTraffic(BaseRoute):
         await app(scope, receive, send)
 
     async def _app(self, scope: Scope, receive: Receive, send: Send) -> None:
-        response = await self._serve(Request(scope, receive), scope[_KEY])
+        request = Request(scope, receive)
+        response = await self._serve(request, scope[_KEY])
+        if response.status_code >= HTTPStatus.BAD_REQUEST:
+            await drain(request)
         await response(scope, receive, send)
 
     async def _serve(self, request: Request, target: identity.Target) -> Response:

@@ -13,6 +13,7 @@ from sandbox_client.errors import Conflict, NotFound, NotSupported, SandboxError
 from sandbox_gateway.doors.e2b import identity, values
 from sandbox_gateway.doors.e2b.control import bodies
 from sandbox_gateway.doors.e2b.errors import control_error
+from sandbox_gateway.doors.e2b.unread_body import drain
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -218,6 +219,7 @@ def _route(control: Control, route: str, handler: Any) -> BaseRoute:
             caller = await control.authenticate(request)
             response: Response = await handler(control, caller, request)
         except SandboxError as error:
+            await drain(request)
             status, body = control_error(error)
             return JSONResponse(body, status_code=status)
         return response

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
-from sandbox_client.errors import InvalidArgument, NotSupported, SandboxError
+from sandbox_client.errors import InvalidArgument, NotFound, NotSupported, SandboxError
 from sandbox_gateway.doors.e2b import values
 from sandbox_gateway.doors.e2b.envd.filesystem import read_entry
 from sandbox_gateway.doors.e2b.errors import file_error
@@ -71,6 +71,8 @@ async def compose(session: OpenSession, request: Request) -> Response:
     destination = values.text(message, "destination")
     if not sources or not destination:
         raise InvalidArgument("source_paths and destination are needed", reason="INVALID_ARGUMENT", field="destination")
+    if session.place.to_files(destination) in sources:
+        raise InvalidArgument("destination must not be a source", reason="INVALID_ARGUMENT", field="destination")
     files = session.sandbox.files
 
     async def joined() -> AsyncGenerator[bytes, None]:
@@ -79,8 +81,8 @@ async def compose(session: OpenSession, request: Request) -> Response:
                 yield chunk
 
     info = await _write(session, destination, joined())
-    for source in sources:
-        if source != info.path:
+    for source in dict.fromkeys(sources):
+        with contextlib.suppress(NotFound):
             await files.remove(source)
     return JSONResponse(await _describe(session, info))
 
