@@ -67,6 +67,9 @@ class ConnectOptions(TypedDict, total=False):
             A session under gVisor does not support port-forwards.
         timeout: Seconds to wait until the session is Ready.
         on_phase: Called with each phase of the session while waiting.
+        gateway: Address of a gateway, such as `https://sandboxes.example`, instead of a cluster. Default: the variable
+            SANDBOX_GATEWAY, if no option selects a cluster.
+        api_key: The gateway's API key, or a Kubernetes token. Default: the variable SANDBOX_API_KEY.
     """
 
     namespace: str | None
@@ -75,6 +78,8 @@ class ConnectOptions(TypedDict, total=False):
     in_cluster: bool | None
     timeout: float
     on_phase: Callable[[str], object] | None
+    gateway: str | None
+    api_key: str | None
 
 
 class RunOptions(TypedDict, total=False):
@@ -109,7 +114,14 @@ LOCAL_DEFAULTS: Final = LocalOptions(
     on_progress=None,
 )
 CONNECT_DEFAULTS: Final = ConnectOptions(
-    namespace=None, kubeconfig=None, kube_context=None, in_cluster=None, timeout=120.0, on_phase=None
+    namespace=None,
+    kubeconfig=None,
+    kube_context=None,
+    in_cluster=None,
+    timeout=120.0,
+    on_phase=None,
+    gateway=None,
+    api_key=None,
 )
 RUN_DEFAULTS: Final = RunOptions(cwd="", env=None, timeout=None, stdin=b"", request_id=None)
 

@@ -11,6 +11,7 @@ from sandbox_client.contexts import AsyncContexts
 from sandbox_client.errors import InvalidArgument, NotFound, SandboxError
 from sandbox_client.execution import CodeRunner
 from sandbox_client.files import AsyncFiles
+from sandbox_client.gateway.place import find_gateway
 from sandbox_client.lifecycle.control import ControlledSession, LocalControl, SessionControl
 from sandbox_client.lifecycle.options import CREATE_DEFAULTS, CreateOptions, SessionOptions
 from sandbox_client.local.address import local_name
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from sandbox_client.cluster.sessions import SessionApi
+    from sandbox_client.gateway.place import GatewayPlace
     from sandbox_client.lifecycle.session_info import SessionInfo
     from sandbox_client.transport.endpoint import Endpoint
     from sandbox_client.transport.waker import BaseWaker
@@ -157,6 +159,8 @@ class AsyncSandbox(CodeRunner, ControlledSession, NamedLocalSession):
 
             endpoint, waker, notice = await connect_local(local, wakes=wake, options=chosen)
             return cls(endpoint, name=name, notice=notice, waker=waker, control=NamedControl(local))
+        if (place := find_gateway(chosen)) is not None:
+            return await cls._connect_by_gateway(place, name, chosen, wake=wake)
         from sandbox_client.cluster.wake import Waker  # noqa: PLC0415 - the kubernetes package is slow to import
 
         waiting: Any = {"timeout": chosen["timeout"], "on_phase": chosen["on_phase"] or ignore}
@@ -188,15 +192,21 @@ class AsyncSandbox(CodeRunner, ControlledSession, NamedLocalSession):
             SessionFailed: The session did not become Ready, or has a problem with which waiting does not help. The
                 message has its conditions. A session that is not ephemeral is kept.
         """
+        if local_name(name) is not None:
+            raise InvalidArgument(f"{name} is not a session of a cluster: create it with create_local", field="name")
+        chosen = complete(options, CREATE_DEFAULTS)
+        is_ephemeral = name is None if chosen["ephemeral"] is None else chosen["ephemeral"]
+        if (place := find_gateway(chosen)) is not None:
+            from sandbox_client.gateway.session import create  # noqa: PLC0415 - only for a gateway
+
+            sandbox = await cls._connect_by_gateway(place, await create(place, name, chosen), chosen, wake=True)
+            sandbox.is_ephemeral = is_ephemeral
+            return sandbox
         from sandbox_client.cluster.client import make_request  # noqa: PLC0415 - the kubernetes package is slow
         from sandbox_client.cluster.start_policy import describe_limits  # noqa: PLC0415 - same
         from sandbox_client.cluster.wake import Waker  # noqa: PLC0415 - same
 
-        if local_name(name) is not None:
-            raise InvalidArgument(f"{name} is not a session of a cluster: create it with create_local", field="name")
-        chosen = complete(options, CREATE_DEFAULTS)
         waiting: Any = {"timeout": chosen["timeout"], "on_phase": chosen["on_phase"] or ignore}
-        is_ephemeral = name is None if chosen["ephemeral"] is None else chosen["ephemeral"]
         sessions = await _open_sessions(chosen)
         creation = asyncio.ensure_future(sessions.create(make_request(name, chosen, is_ephemeral=is_ephemeral)))
         try:
@@ -219,6 +229,8 @@ class AsyncSandbox(CodeRunner, ControlledSession, NamedLocalSession):
         namespace: str | None = None,
         kubeconfig: str | None = None,
         kube_context: str | None = None,
+        gateway: str | None = None,
+        api_key: str | None = None,
     ) -> list[SessionInfo]:
         """Return the sessions of a namespace. `AsyncCluster` does more with sessions that it does not connect to.
 
@@ -227,10 +239,17 @@ class AsyncSandbox(CodeRunner, ControlledSession, NamedLocalSession):
             namespace: The namespace; that of the kubeconfig, or of this pod, if None.
             kubeconfig: Path of a kubeconfig; the usual one if None.
             kube_context: Context of the kubeconfig; the current one if None.
+            gateway: Address of a gateway instead of a cluster, as for `connect`.
+            api_key: The gateway's API key.
 
         Raises:
             SandboxUnavailable: No cluster is configured, or the API server does not respond.
         """
+        options = {"namespace": namespace, "kubeconfig": kubeconfig, "kube_context": kube_context}
+        if (place := find_gateway({**options, "gateway": gateway, "api_key": api_key})) is not None:
+            from sandbox_client.gateway.session import list_sessions  # noqa: PLC0415 - only for a gateway
+
+            return await list_sessions(place, labels)
         from sandbox_client.cluster.client import AsyncCluster  # noqa: PLC0415 - the kubernetes package is slow
 
         async with await AsyncCluster.open(namespace, kubeconfig=kubeconfig, kube_context=kube_context) as cluster:
@@ -266,6 +285,13 @@ class AsyncSandbox(CodeRunner, ControlledSession, NamedLocalSession):
         self, type_: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.close()
+
+    @classmethod
+    async def _connect_by_gateway(cls, place: GatewayPlace, name: str, options: ConnectOptions, *, wake: bool) -> Self:
+        from sandbox_client.gateway.session import connect  # noqa: PLC0415 - only for a gateway
+
+        endpoint, waker, control, notice = await connect(place, name, wake=wake, options=options)
+        return cls(endpoint, name=name, notice=notice, waker=waker, control=control)
 
     def _set_notice(self, notice: str) -> None:
         self.notice = notice

@@ -24,7 +24,7 @@ _SERVICE_ACCOUNT: Final = re.compile(r"system:serviceaccount:([^:]+):([^:]+)")
 _SESSIONS: Final = ("sandboxsessions.dev", "sandboxsessions")
 NEEDED: Final = (
     *((verb, *_SESSIONS) for verb in ("create", "get", "list", "patch", "delete")),
-    # Whoever may read the access Secret of a session may run code in it. The gateway gives no more than that.
+    # Users who may read the access Secret of a session can run code in it. The gateway gives no more than that.
     ("get", "", "secrets"),
 )
 """Verb, API group and resource of each permission that the gateway's users need in their namespace."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sandbox_client.transport.endpoint import Endpoint
 
 _START_TIMEOUT: Final = 120.0
-_CLUSTER_OPTIONS: Final = ("namespace", "kubeconfig", "kube_context", "in_cluster")
+_CLUSTER_OPTIONS: Final = ("namespace", "kubeconfig", "kube_context", "in_cluster", "gateway", "api_key")
 
 
 async def connect_local(name: str, *, wakes: bool, options: ConnectOptions) -> tuple[Endpoint, LocalWaker | None, str]:

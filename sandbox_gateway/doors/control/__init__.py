@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import TYPE_CHECKING, Any, Final
 
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from sandbox_client.errors import InvalidArgument, SandboxError, Unauthenticated
+from sandbox_client.errors import Conflict, InvalidArgument, NotFound, SandboxError, Unauthenticated
 from sandbox_gateway.backends.limits import is_suspended, refuse_suspended
 from sandbox_gateway.doors.control.messages import (
     read_new,
@@ -78,7 +79,14 @@ class ControlDoor:
 
     async def create(self, request: Request, caller: Caller) -> Response:
         """Create a session and wait until it is Ready."""
-        session = await self._backend.create(caller, read_new(await _body(request)))
+        new = read_new(await _body(request))
+        if new.name:
+            # Other protocols create a session again to get it. Our SDK has `connect` for that.
+            with contextlib.suppress(NotFound):
+                await self._backend.get(caller, new.name)
+                message = f"there is a session {new.name} already: connect to it, or choose another name"
+                raise Conflict(message, reason="ALREADY_EXISTS", field="name")
+        session = await self._backend.create(caller, new)
         return JSONResponse(write_session(session), 201)
 
     async def list(self, request: Request, caller: Caller) -> Response:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from sandbox_client.transport.endpoint import Endpoint
     from sandbox_gateway.backend import GatewaySession
 
-_FIELDS: Final = {
+_FIELDS: Final[dict[str, type | tuple[type, ...]]] = {
     "name": str,
     "template": str,
     "seconds": (int, float),

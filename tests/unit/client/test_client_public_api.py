@@ -26,6 +26,7 @@ Process ProcessInfo ProcessOutput Processes Progress PushReport ResourceExhauste
 SandboxError SandboxUnavailable SearchReport SessionFailed SessionInfo Started Status Stderr Stdout StoredFile
 StoredWorkspace StoredWorkspaces TreeReport TypesChecked Unauthenticated Workspace WorkspaceStatus
 """
+GATEWAY = {"gateway": None, "api_key": None}
 CLUSTER = {
     "namespace": None,
     "kubeconfig": None,
@@ -33,6 +34,7 @@ CLUSTER = {
     "in_cluster": None,
     "timeout": 120.0,
     "on_phase": None,
+    **GATEWAY,
 }
 SESSION_SETTINGS = """
 template env idle_timeout lifetime on_idle egress resources workspace keep_variables labels spec
@@ -56,7 +58,7 @@ DEFAULTS = {
     },
     "connect": {"wake": True, **CLUSTER},
     "create": {"name": None, "ephemeral": None, **SESSION, **CLUSTER},
-    "list": {"labels": None, "namespace": None, "kubeconfig": None, "kube_context": None},
+    "list": {"labels": None, "namespace": None, "kubeconfig": None, "kube_context": None, **GATEWAY},
     "suspend": {"timeout": 120.0},
     "resume": {"expires": None, "timeout": 120.0},
     "run": {**COMMAND, **CALLBACKS, "end_with_client": False, "on_cancel": "interrupt"},
