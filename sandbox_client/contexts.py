@@ -56,13 +56,20 @@ class AsyncContexts:
         response = await self._list()
         return read_kept_variables(response.variables) if response.HasField("variables") else None
 
-    async def interrupt(self, context_id: str | Context = "python") -> bool:
+    async def interrupt(self, context_id: str | Context = "python", *, request_id: str | None = None) -> bool:
         """Interrupt the running cell. Variables are kept.
+
+        Args:
+            context_id: The context.
+            request_id: The request id of a cell. Only this cell is interrupted, in whichever context it runs. If it
+                still waits for another one, it never runs.
 
         Returns:
             False if no cell was running.
         """
-        request = interpreter_pb2.InterruptRequest(context_id=id_of(context_id))
+        request = interpreter_pb2.InterruptRequest(
+            context_id="" if request_id else id_of(context_id), request_id=request_id or ""
+        )
         call = self._connection.interpreter.Interrupt
         return bool((await self._connection.unary(call, request, repeatable=False)).interrupted)
 

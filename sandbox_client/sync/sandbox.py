@@ -72,6 +72,7 @@ class Files(SyncProxy[AsyncFiles]):
     read_text = blocking(AsyncFiles.read_text)
     stream = blocking_iterator(AsyncFiles.stream)
     write = blocking(AsyncFiles.write)
+    write_stream = blocking(AsyncFiles.write_stream)
     upload = blocking(AsyncFiles.upload)
     download = blocking(AsyncFiles.download)
     upload_tree = blocking(AsyncFiles.upload_tree)

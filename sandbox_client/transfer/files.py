@@ -7,10 +7,11 @@ import contextlib
 import hashlib
 import os
 import tempfile
+from collections.abc import AsyncIterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from sandbox_client.errors import DataCorrupted
+from sandbox_client.errors import DataCorrupted, SandboxError
 from sandbox_client.models.file_info import FileInfo, read_file_info
 from sandbox_client.transport.requests import checked_path
 from sandbox_proto.v1 import file_pb2
@@ -72,6 +73,45 @@ class FileTransfers:
 
         # The digest is sent first, and the file is replaced as a whole, so a second attempt is harmless.
         return read_file_info((await self._write(opening, chunks, may_resend=True)).info)
+
+    async def write_stream(
+        self, path: str | PurePosixPath, chunks: AsyncIterable[bytes] | Iterable[bytes], *, mode: int = 0
+    ) -> FileInfo:
+        """Write a whole file from pieces of any size, for content larger than memory. Otherwise like `write`.
+
+        Nothing is written if `chunks` raises. Its error is raised here.
+
+        Args:
+            path: The file.
+            chunks: The content. It is read once.
+            mode: As for `write`.
+
+        Raises:
+            DataCorrupted: The bytes that arrived have another digest.
+        """
+        digest = hashlib.sha256()
+        failures: list[Exception] = []
+
+        async def pieces() -> AsyncIterator[bytes]:
+            try:
+                async for chunk in chunks if isinstance(chunks, AsyncIterable) else _iterate(chunks):
+                    digest.update(chunk)
+                    for start in range(0, len(chunk), CHUNK_SIZE):
+                        yield bytes(chunk[start : start + CHUNK_SIZE])
+            except Exception as error:
+                failures.append(error)
+                raise
+
+        try:
+            response = await self._write(file_pb2.WriteOpen(path=checked_path(path), mode=mode), pieces)
+        except (SandboxError, asyncio.CancelledError):
+            # gRPC hides why the content ended.
+            if failures:
+                raise failures[0] from None
+            raise
+        if response.sha256 != digest.hexdigest():
+            raise DataCorrupted(f"{path} arrived with another digest", reason="DIGEST_MISMATCH", field="sha256")
+        return read_file_info(response.info)
 
     async def stream(
         self,

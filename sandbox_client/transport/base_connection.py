@@ -7,6 +7,7 @@ sync/direct.py blocks the calling thread instead. connection_policy.py decides; 
 from __future__ import annotations
 
 import abc
+import asyncio
 import contextlib
 import threading
 from typing import TYPE_CHECKING, Any, Final
@@ -117,6 +118,9 @@ class BaseConnection(abc.ABC):
                     delay = self._policy.retry_delay(failure, attempt) if repeatable else None
                     if delay is None:
                         raise failure from error
+                except asyncio.CancelledError:
+                    self._check_open()
+                    raise
                 await self.sleep(delay)
                 attempt += 1
 
@@ -129,6 +133,9 @@ class BaseConnection(abc.ABC):
         with contextlib.suppress(grpc.RpcError, grpc.aio.UsageError, ValueError):
             if self._is_ready() or await self._is_connected(CANCEL_TIMEOUT):
                 await self._send(method, request, self._metadata, CANCEL_TIMEOUT)
+
+    def _check_open(self) -> None:  # noqa: B027 - only calls of asyncio are cancelled
+        """Raise an error if `close` ended a call that runs. gRPC then raises CancelledError."""
 
     @abc.abstractmethod
     async def cancel(self, method: Callable[..., Any], request: Any) -> None:
@@ -173,6 +180,9 @@ class BaseConnection(abc.ABC):
                     if not (may_follow and await self._follow(failure)):
                         raise failure from error
                     moves += 1
+                except asyncio.CancelledError:
+                    self._check_open()
+                    raise
                 else:
                     return
                 finally:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 
+from sandbox_client.errors import SandboxUnavailable
 from sandbox_client.transport.base_connection import BaseConnection
 from sandbox_client.transport.endpoint import channel_options
 from sandbox_client.transport.stream_status import PreserveServerStatus
@@ -95,10 +96,21 @@ class Connection(BaseConnection):
                 await self._channel.current.channel_ready()
         except TimeoutError:
             return False
+        except grpc.aio.UsageError:
+            raise _closed() from None
         return True
+
+    def _check_open(self) -> None:
+        task = asyncio.current_task()
+        if self._is_closed and (task is None or not task.cancelling()):
+            raise _closed() from None
 
     async def _send(self, method: Callable[..., Any], message: Any, metadata: Any, seconds: float | None) -> Any:
         return await method(message, metadata=metadata, timeout=seconds)
 
     def _responses(self, call: AsyncIterable[Any]) -> AsyncIterable[Any]:
         return call
+
+
+def _closed() -> SandboxUnavailable:
+    return SandboxUnavailable("the connection was closed while it was used", reason="CLOSED")

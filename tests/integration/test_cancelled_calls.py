@@ -7,7 +7,7 @@ import time
 import pytest
 import pytest_asyncio
 
-from sandbox_client import AsyncSandbox, Status
+from sandbox_client import AsyncSandbox, SandboxUnavailable, Status
 
 SOON = 10.0
 """Seconds that count as "at once" on a busy machine. Without the interrupt, each wait here is far longer."""
@@ -140,3 +140,30 @@ async def test_a_lost_connection_cancels_nothing(sandbox):
         await asyncio.sleep(0.3)
     await asyncio.wait({task}, timeout=SOON)
     assert (await sandbox.run_code("print(survived)")).stdout == "1\n"
+
+
+async def test_a_cell_is_interrupted_by_its_request_id_and_no_other_one(sandbox):
+    has_begun = asyncio.Event()
+    code = "print('begun', flush=True)\nimport time; time.sleep(300)"
+    running = asyncio.ensure_future(sandbox.run_code(code, on_stdout=lambda _text: has_begun.set(), request_id="first"))
+    await has_begun.wait()
+    waiting = asyncio.ensure_future(sandbox.run_code("ran = True", request_id="second"))
+    await asyncio.sleep(0.5)
+    with soon():
+        assert await sandbox.contexts.interrupt(request_id="second")
+        assert (await waiting).status is Status.INTERRUPTED
+    assert not running.done()
+    with soon():
+        assert await sandbox.contexts.interrupt(request_id="first")
+        assert (await running).status is Status.INTERRUPTED
+    assert (await sandbox.run_code("'ran' in globals()")).text == "False"
+
+
+async def test_a_connection_that_is_closed_during_a_call_is_an_error_of_ours():
+    async with await AsyncSandbox.local() as sandbox:
+        process = await sandbox.processes.start("sleep 300")
+        following = asyncio.ensure_future(anext(process.output(), None))
+        await asyncio.sleep(0.5)
+        await sandbox._connection.close()
+        with soon(), pytest.raises(SandboxUnavailable):
+            await following

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from sandbox_client import InvalidArgument, NotFound, Sandbox
+from sandbox_client import FailedPrecondition, InvalidArgument, NotFound, Sandbox
 
 
 @pytest.fixture(scope="module")
@@ -85,3 +85,31 @@ def test_a_file_of_many_chunks_goes_there_and_back_whole_and_in_parts(sandbox, t
     assert b"".join(sandbox.files.stream("large/file", offset=1 << 20)) == content[1 << 20 :]
     sandbox.files.write("large/again", content)
     assert sandbox.files.read("large/again") == content
+
+
+def test_a_file_is_written_from_pieces_of_any_size(sandbox):
+    pieces = [b"", b"x" * 3_000_000, b"y", b"z" * 1_048_577]
+    info = sandbox.files.write_stream("pieces/file", iter(pieces), mode=0o600)
+    assert (info.size, info.mode & 0o777) == (sum(map(len, pieces)), 0o600)
+    assert sandbox.files.read("pieces/file") == b"".join(pieces)
+
+    async def chunks():
+        for piece in pieces:
+            yield piece
+
+    assert sandbox.files.write_stream("pieces/file", chunks()).size == info.size
+    assert sandbox.files.write_stream("pieces/empty", []).size == 0
+
+
+def test_pieces_that_fail_write_nothing_and_raise_their_own_error(sandbox):
+    sandbox.files.write("pieces/kept", "before")
+
+    def chunks():
+        yield b"after"
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        sandbox.files.write_stream("pieces/kept", chunks())
+    assert sandbox.files.read("pieces/kept") == b"before"
+    with pytest.raises(FailedPrecondition):
+        sandbox.files.write_stream("pieces", [b"x"])

@@ -1,0 +1,1 @@
+"""E2B's control plane: sandboxes, their lists and their lives."""

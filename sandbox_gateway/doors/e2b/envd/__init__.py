@@ -1,0 +1,1 @@
+"""E2B's agent in a sandbox: processes, the filesystem and files over HTTP."""

@@ -1,0 +1,155 @@
+"""E2B's HTTP routes for the content of files."""
+
+from __future__ import annotations
+
+import contextlib
+import posixpath
+import zlib
+from typing import TYPE_CHECKING, Any, Final
+
+from starlette.responses import JSONResponse, Response, StreamingResponse
+
+from sandbox_client.errors import InvalidArgument, NotFound, NotSupported, SandboxError
+from sandbox_gateway.doors.e2b import values
+from sandbox_gateway.doors.e2b.envd.filesystem import read_entry
+from sandbox_gateway.doors.e2b.errors import file_error
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator
+
+    from starlette.datastructures import UploadFile
+    from starlette.requests import Request
+
+    from sandbox_client.models.file_info import FileInfo
+    from sandbox_gateway.doors.e2b.sessions import OpenSession
+
+_MAX_PARTS: Final = 1000
+_CHUNK: Final = 1 << 20
+_METADATA: Final = "x-metadata-"
+
+
+async def download(session: OpenSession, request: Request) -> Response:
+    """Answer `GET /files` with the file's content, as it is read."""
+    path = session.place.to_files(request.query_params.get("path", ""))
+    infos: list[FileInfo] = []
+    chunks = session.sandbox.files.stream(path, on_info=infos.append)
+    # The first chunk comes before the status, so that an error has a status of its own.
+    first = await anext(chunks, b"")
+    name = posixpath.basename(path).encode("ascii", "replace").decode().replace('"', "'")
+    headers = {"Content-Disposition": f'inline; filename="{name}"'}
+    if infos:
+        headers["Content-Length"] = str(infos[0].size)
+
+    async def content() -> AsyncGenerator[bytes, None]:
+        async with contextlib.aclosing(chunks):
+            yield first
+            async for chunk in chunks:
+                yield chunk
+
+    return StreamingResponse(content(), media_type="application/octet-stream", headers=headers)
+
+
+async def upload(session: OpenSession, request: Request) -> Response:
+    """Answer `POST /files`: write the body, or each file of a form, and return what was written."""
+    if any(name.startswith(_METADATA) for name in request.headers):
+        raise NotSupported("metadata of files is not supported: leave it out", reason="NOT_SUPPORTED", field="metadata")
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "multipart/form-data":
+        path = request.query_params.get("path", "")
+        if not path:
+            raise InvalidArgument("path is missing", reason="INVALID_ARGUMENT", field="path")
+        written = [await _write(session, path, _body(request))]
+    else:
+        written = await _write_form(session, request)
+    return JSONResponse([await _describe(session, info) for info in written])
+
+
+async def compose(session: OpenSession, request: Request) -> Response:
+    """Answer `POST /files/compose`: join files to one, and remove them."""
+    message = values.read_object(await request.body())
+    sources = [session.place.to_files(path, "source_paths") for path in values.texts(message, "source_paths")]
+    destination = values.text(message, "destination")
+    if not sources or not destination:
+        raise InvalidArgument("source_paths and destination are needed", reason="INVALID_ARGUMENT", field="destination")
+    if session.place.to_files(destination) in sources:
+        raise InvalidArgument("destination must not be a source", reason="INVALID_ARGUMENT", field="destination")
+    files = session.sandbox.files
+
+    async def joined() -> AsyncGenerator[bytes, None]:
+        for source in sources:
+            async for chunk in files.stream(source):
+                yield chunk
+
+    info = await _write(session, destination, joined())
+    for source in dict.fromkeys(sources):
+        with contextlib.suppress(NotFound):
+            await files.remove(source)
+    return JSONResponse(await _describe(session, info))
+
+
+async def _write(session: OpenSession, path: str, content: AsyncIterator[bytes]) -> FileInfo:
+    return await session.sandbox.files.write_stream(session.place.to_files(path), content)
+
+
+async def _write_form(session: OpenSession, request: Request) -> list[FileInfo]:
+    given = request.query_params.get("path")
+    written: list[FileInfo] = []
+    async with request.form(max_files=_MAX_PARTS, max_fields=_MAX_PARTS) as form:
+        uploads: list[Any] = [each for each in form.getlist("file") if not isinstance(each, str)]
+        if given is not None and len(uploads) > 1:
+            message = "path names one file, but the form has several: leave it out"
+            raise InvalidArgument(message, reason="INVALID_ARGUMENT", field="path")
+        for each in uploads:
+            path = given if given is not None else each.filename
+            if not path:
+                raise InvalidArgument("a file of the form has no name", reason="INVALID_ARGUMENT", field="file")
+            written.append(await _write(session, path, _part(each)))
+    return written
+
+
+async def _part(upload: UploadFile) -> AsyncGenerator[bytes, None]:
+    while chunk := await upload.read(_CHUNK):
+        yield chunk
+
+
+async def _body(request: Request) -> AsyncGenerator[bytes, None]:
+    encoding = request.headers.get("content-encoding", "identity").strip().lower()
+    if encoding in {"", "identity"}:
+        async for chunk in request.stream():
+            if chunk:
+                yield chunk
+        return
+    if encoding != "gzip":
+        message = f"the encoding {encoding} is not supported: use gzip or none"
+        raise InvalidArgument(message, reason="INVALID_ARGUMENT", field="Content-Encoding")
+    async for piece in _unpack(request.stream()):
+        yield piece
+
+
+async def _unpack(chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
+    unpacker = zlib.decompressobj(wbits=31)
+    try:
+        async for chunk in chunks:
+            data = chunk
+            # A few bytes may unpack to very many, so they come in pieces.
+            while data:
+                if piece := unpacker.decompress(data, _CHUNK):
+                    yield piece
+                data = unpacker.unconsumed_tail
+        if rest := unpacker.flush():
+            yield rest
+    except zlib.error:
+        raise InvalidArgument("the body is not gzip", reason="INVALID_ARGUMENT", field="body") from None
+    if not unpacker.eof:
+        raise InvalidArgument("the body ends too early", reason="INVALID_ARGUMENT", field="body")
+
+
+async def _describe(session: OpenSession, info: FileInfo) -> dict[str, Any]:
+    entry = await read_entry(session, info)
+    return {"path": entry["path"], "name": entry["name"], "type": "file"}
+
+
+def file_error_response(error: SandboxError) -> Response:
+    """Return an error as the answer of these routes."""
+    status, body = file_error(error)
+    return JSONResponse(body, status_code=status)

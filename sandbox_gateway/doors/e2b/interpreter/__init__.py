@@ -1,0 +1,1 @@
+"""E2B's code interpreter: cells and contexts."""

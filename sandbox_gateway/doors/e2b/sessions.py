@@ -1,0 +1,178 @@
+"""Finds the session that a request is for, and checks that the request may use it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from sandbox_client.errors import FailedPrecondition, NotFound, SandboxUnavailable, Unauthenticated
+from sandbox_gateway.backend import Caller
+from sandbox_gateway.doors.e2b import identity
+from sandbox_gateway.doors.e2b.control.bodies import wakes_by_traffic
+from sandbox_gateway.doors.e2b.envd.paths import Place
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+    from sandbox_client import AsyncSandbox
+    from sandbox_gateway.backend import GatewaySession
+    from sandbox_gateway.gateway import Gateway
+
+_MAX_PLACES: Final = 10_000
+_HEALTH_SECONDS: Final = 4.0
+"""Seconds that a healthy sandbox may take to answer. The SDKs wait for 5 s."""
+_PLACE_COMMAND: Final = "pwd -P; id -un 2>/dev/null || id -u; id -gn 2>/dev/null || id -g"
+
+
+class SandboxMissingError(Exception):
+    """The session does not exist, is paused, or the request's token is not one of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenSession:
+    """A session that a request may use.
+
+    Attributes:
+        sandbox: The connection, which other requests share.
+        place: Where its code runs.
+        key: Tells it from all other sessions, also earlier ones of its name.
+    """
+
+    sandbox: AsyncSandbox
+    place: Place
+    key: str
+
+
+class Sessions:
+    """The sessions, as requests to their hosts reach them."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        """Remember the gateway.
+
+        Args:
+            gateway: The sessions and who may use them.
+        """
+        self._gateway = gateway
+        self._places: OrderedDict[str, Place] = OrderedDict()
+        self._locks: dict[str, asyncio.Lock] = {}
+
+    async def open(self, request: Request, target: identity.Target) -> OpenSession:
+        """Check a request's token, and connect to its session.
+
+        Raises:
+            SandboxMissingError: There is no such session for this request.
+            Unauthenticated: The request has no token, or a signature that is wrong.
+        """
+        session = await self._authorize(request, target)
+        access, backend = self._gateway.access, self._gateway.backend
+        caller = await access.by_owner(session)
+        request.state.caller = caller.name
+        if session.info.is_suspended and not wakes_by_traffic(session.metadata):
+            raise SandboxMissingError
+        name = session.info.name.removeprefix("local/")
+        try:
+            sandbox = await backend.connect(caller, name)
+        except NotFound:
+            raise SandboxMissingError from None
+        key = f"{identity.sandbox_id(session.info)}/{session.uid}"
+        return OpenSession(sandbox, await self._place(key, sandbox), key)
+
+    async def check_running(self, request: Request, target: identity.Target) -> None:
+        """Check that a request's session takes calls. It is not resumed.
+
+        Raises:
+            SandboxMissingError: It is paused, or there is no such session for this request.
+            SandboxUnavailable: It does not answer.
+            Unauthenticated: The request has no token.
+        """
+        session = await self._authorize(request, target)
+        if session.info.is_suspended:
+            raise SandboxMissingError
+        caller = await self._gateway.access.by_owner(session)
+        try:
+            async with asyncio.timeout(_HEALTH_SECONDS):
+                name = session.info.name.removeprefix("local/")
+                sandbox = await self._gateway.backend.connect(caller, name, wake=False)
+                await sandbox.contexts.list()
+        except (NotFound, FailedPrecondition):
+            raise SandboxMissingError from None
+        except TimeoutError:
+            raise SandboxUnavailable("the sandbox does not answer", reason="RUNTIME_UNAVAILABLE") from None
+
+    async def _authorize(self, request: Request, target: identity.Target) -> GatewaySession:
+        tokens = _given_tokens(request, target.port)
+        signature = request.query_params.get("signature", "") if request.url.path == "/files" else ""
+        if not tokens and not signature:
+            raise Unauthenticated("unauthorized access, please provide a valid access token or signature")
+        for session in await self._candidates(target):
+            if any(self._is_token(session, purpose, token) for purpose, token in tokens):
+                return session
+            if not tokens and self._is_signed(session, request, signature):
+                return session
+        # The answer must not tell whether there is such a session.
+        if signature and not tokens:
+            raise Unauthenticated("invalid signature")
+        raise SandboxMissingError
+
+    async def _candidates(self, target: identity.Target) -> list[GatewaySession]:
+        backend = self._gateway.backend
+        if not target.sandbox_id:
+            # On a laptop only: in a cluster, each namespace has callers of its own.
+            return await backend.list(Caller(name="e2b"))
+        namespace, name = identity.split_id(target.sandbox_id)
+        try:
+            return [await backend.get(Caller(name="e2b", namespace=namespace), name)]
+        except NotFound:
+            return []
+
+    def _is_token(self, session: GatewaySession, purpose: str, token: str) -> bool:
+        try:
+            self._gateway.access.check_session_token(session, purpose, token)
+        except Unauthenticated:
+            return False
+        return True
+
+    def _is_signed(self, session: GatewaySession, request: Request, signature: str) -> bool:
+        query = request.query_params
+        expiration = query.get("signature_expiration", "")
+        if expiration and not (expiration.isascii() and expiration.isdigit() and len(expiration) < 16):  # noqa: PLR2004
+            return False
+        seconds = int(expiration) if expiration else None
+        token = self._gateway.access.session_token(session, identity.ENVD)
+        operation = "write" if request.method == "POST" else "read"
+        expected = identity.sign(query.get("path", ""), operation, query.get("username", ""), token, seconds)
+        if not identity.is_same(signature, expected):
+            return False
+        if seconds is not None and seconds < time.time():
+            raise Unauthenticated("signature is already expired")
+        return True
+
+    async def _place(self, key: str, sandbox: AsyncSandbox) -> Place:
+        if key not in self._places:
+            lock = self._locks.setdefault(key, asyncio.Lock())
+            async with lock:
+                if key not in self._places:
+                    self._places[key] = await _find_place(sandbox)
+                    while len(self._places) > _MAX_PLACES:
+                        self._places.popitem(last=False)
+            self._locks.pop(key, None)
+        return self._places[key]
+
+
+def _given_tokens(request: Request, port: int) -> list[tuple[str, str]]:
+    """Return the tokens of a request with their purposes. Only ports other than envd's take tokens for traffic."""
+    headers = {identity.ENVD: "x-access-token"}
+    if port != identity.ENVD_PORT:
+        headers[identity.TRAFFIC] = "e2b-traffic-access-token"
+    return [(purpose, token) for purpose, name in headers.items() if (token := request.headers.get(name, ""))]
+
+
+async def _find_place(sandbox: AsyncSandbox) -> Place:
+    result = await sandbox.run(_PLACE_COMMAND, timeout=30)
+    lines = result.stdout.splitlines()
+    if len(lines) != 3 or not lines[0].startswith("/"):  # noqa: PLR2004 - one line for each command
+        raise SandboxUnavailable("the sandbox could not say where its workspace is", reason="RUNTIME_UNAVAILABLE")
+    return Place(*lines)
