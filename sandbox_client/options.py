@@ -81,7 +81,7 @@ class RunOptions(TypedDict, total=False):
     """Options of a command, in the foreground or in the background.
 
     Attributes:
-        cwd: Working directory, relative to the workspace root.
+        cwd: Working directory: relative to the workspace root, or absolute in the workspace, the home folder or /tmp.
         env: Environment variables, in addition to the session's.
         timeout: Seconds after which the whole process tree is killed. If None, the session's limit applies (300 s by
             default), and none in the background.

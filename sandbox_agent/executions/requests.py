@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sandbox_agent.durations import duration_seconds
 from sandbox_agent.session.limits import LANGUAGE_NAMES, read_variables
 from sandbox_link.protocol import OperationError, invalid
-from sandbox_proto.v1 import interpreter_pb2
+from sandbox_proto.v1 import file_pb2, interpreter_pb2
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -27,6 +27,12 @@ _TYPE_CHECKS: Final = {
     interpreter_pb2.TYPE_CHECK_REPORT: "report",
     interpreter_pb2.TYPE_CHECK_REQUIRE: "require",
     interpreter_pb2.TYPE_CHECK_ONLY: "only",
+}
+_FILE_ROOTS: Final[dict[int, str]] = {
+    file_pb2.FILE_ROOT_UNSPECIFIED: "",
+    file_pb2.FILE_ROOT_WORKSPACE: "workspace",
+    file_pb2.FILE_ROOT_TEMPORARY: "tmp",
+    file_pb2.FILE_ROOT_HOME: "home",
 }
 MAX_ID: Final = 128
 MAX_PATH: Final = 4096
@@ -100,6 +106,13 @@ def check_path(path: str, field: str = "path", *, required: bool = True, limit: 
     if "\0" in path or len(path.encode()) > limit:
         raise invalid(field, f"{field} has more than {limit} bytes, or a NUL character: give a shorter one")
     return path
+
+
+def read_root(number: int, field: str = "root") -> dict[str, str]:
+    """Return the argument that names the root of a path on the link; none if the path decides."""
+    if number not in _FILE_ROOTS:
+        raise invalid(field, f"there is no {field} {number}: use workspace, temporary or home")
+    return {field: _FILE_ROOTS[number]} if number else {}
 
 
 def read_env(env: Mapping[str, str]) -> dict[str, str]:

@@ -40,7 +40,9 @@ Examples:
 )
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 @click.option("--shell", is_flag=True, help="Join the words and run them as one bash command line.")
-@click.option("--cwd", default="", help="Working folder, in the workspace. Default: its root.")
+@click.option(
+    "--cwd", default="", help="Working folder, in the workspace, the home folder or /tmp. Default: the workspace."
+)
 @with_limits(
     "Time limit in seconds. Default: the session's own, 300 unless its template sets another; none with -t, -i or -d."
 )

@@ -29,7 +29,7 @@ _MAX_RESULTS = click.option(
 
 @click.group(epilog="\b\nExample:\n  sandbox files put --session my-session data.csv")
 def files() -> None:
-    """Work with the files of a session's workspace."""
+    """Work with the files of a session: its workspace and, by absolute paths, /tmp and the home folder."""
 
 
 @files.command(
@@ -45,7 +45,7 @@ Examples:
 @SESSION_OPTION
 @with_target
 def get(target: Target, path: str, local: str | None, recursive: bool, session: str) -> int:  # noqa: FBT001 - click's
-    """Download PATH from the workspace to LOCAL. Default: the current folder.
+    """Download PATH from the session to LOCAL. Default: the current folder.
 
     Exit code 1: some files of a folder were not copied. Their names and the reasons are on standard error.
     """
@@ -73,7 +73,7 @@ Examples:
 @SESSION_OPTION
 @with_target
 def put(target: Target, local: str, path: str | None, recursive: bool, session: str) -> int:  # noqa: FBT001 - click's
-    """Upload LOCAL to PATH in the workspace. Default: under its own name, in the root.
+    """Upload LOCAL to PATH in the session. Default: under its own name, in the workspace.
 
     Exit code 1: some files of a folder were not copied. Their names and the reasons are on standard error.
     """
@@ -192,7 +192,7 @@ Examples:
 @SESSION_OPTION
 @with_target
 def rm(target: Target, path: str, recursive: bool, session: str) -> None:  # noqa: FBT001 - click passes it by name
-    """Remove PATH from the workspace."""
+    """Remove PATH from the session."""
     with target.session(session) as sandbox:
         sandbox.files.remove(path, recursive=recursive)
     if target.printer.is_json:

@@ -1,4 +1,4 @@
-"""The metadata of one path in the workspace. Pure: no I/O."""
+"""The metadata of one path. Pure: no I/O."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _TYPES: Final[dict[int, str]] = {
 
 @dataclass(frozen=True, slots=True, repr=False)
 class FileInfo(Readable):
-    """Metadata of one path in the workspace.
+    """Metadata of one path.
 
     Attributes:
-        path: Relative to the workspace root, separated by `/`.
+        path: Relative to the workspace root, separated by `/`. Absolute outside the workspace.
         type: `file`, `directory`, `symlink` or `other`.
         size: Bytes.
         mode: Permission bits.

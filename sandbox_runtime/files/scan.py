@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from sandbox_runtime.files.confined.left_out import LeftOut
-    from sandbox_runtime.files.confined.open_beneath import Location, Workspace
+    from sandbox_runtime.files.confined.open_beneath import FileRoot, Location
     from sandbox_runtime.files.globs import Globs
     from sandbox_runtime.files.scan_cache import Comparison
 
@@ -32,7 +32,7 @@ _PART_FILE_MAX_SECONDS: Final = 3600
 
 
 def scan(
-    workspace: Workspace,
+    workspace: FileRoot,
     tops: Iterable[Parts],
     excluded: Globs,
     left_out: LeftOut,

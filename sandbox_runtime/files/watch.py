@@ -20,6 +20,7 @@ from sandbox_runtime.files.arguments import take_bool, take_texts
 from sandbox_runtime.files.confined.errors import PathError
 from sandbox_runtime.files.confined.open_beneath import THROUGH
 from sandbox_runtime.files.confined.path_checks import to_text
+from sandbox_runtime.files.confined.roots import Place
 from sandbox_runtime.files.confined.walk import FOLDER_FLAGS, PART_NAME, Identity, identify
 from sandbox_runtime.files.globs import Globs
 
@@ -27,8 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from sandbox_link.protocol import Channel
-    from sandbox_runtime.files.confined.open_beneath import Workspace
-    from sandbox_runtime.files.confined.path_checks import Parts
+    from sandbox_runtime.files.confined.roots import Roots
     from sandbox_runtime.files.confined.threads import Threads
 
 MAX_WATCHES: Final = 32
@@ -59,10 +59,9 @@ class Tree:
         has_disappeared: The folder itself was removed or moved away.
     """
 
-    def __init__(self, workspace: Workspace, parts: Parts, *, recursive: bool, excluded: Globs) -> None:
-        self._workspace = workspace
-        self._prefix = b"".join(part + b"/" for part in parts)
-        self._parts = parts
+    def __init__(self, place: Place, *, recursive: bool, excluded: Globs) -> None:
+        self._place = place
+        self._prefix = place.below
         self._recursive = recursive
         self._excluded = excluded
         self._folders: dict[int, _Folder] = {}
@@ -82,7 +81,7 @@ class Tree:
             self._enter(base, b"", {})
 
     def read(self) -> dict[bytes, str]:
-        """Return the changes by path below the workspace root: `added`, `modified` or `removed`."""
+        """Return the changes by path: `added`, `modified` or `removed`."""
         changes: dict[bytes, str] = {}
         for event in self.queue.read():
             if event.mask & inotify.OVERFLOW:
@@ -98,7 +97,7 @@ class Tree:
     @contextlib.contextmanager
     def _open_base(self) -> Iterator[int]:
         """Open the watched folder for a moment. While it is open, the kernel would not report its removal."""
-        with self._workspace.locate(self._parts, THROUGH) as location:
+        with self._place.locate(THROUGH) as location:
             base = os.open(location.name, FOLDER_FLAGS, dir_fd=location.folder)
             try:
                 yield base
@@ -202,16 +201,16 @@ class Tree:
 class WatchHandlers:
     """Handlers of watching."""
 
-    def __init__(self, workspace: Workspace, threads: Threads) -> None:
-        self._workspace = workspace
+    def __init__(self, roots: Roots, threads: Threads) -> None:
+        self._roots = roots
         self._threads = threads
         self._count = 0
 
     async def watch(self, channel: Channel) -> dict[str, Any]:
         """Handle `file.watch`. Ends when it is cancelled or the folder disappears."""
-        parts = self._workspace.confine(channel.arguments.get("path") or ".")
+        place = self._roots.find(channel.arguments, default=".")
         recursive = take_bool(channel.arguments, "recursive")
-        async with self._open(parts, Globs(()), recursive=recursive) as tree:
+        async with self._open(place, Globs(()), recursive=recursive) as tree:
             channel.send_event({"type": "watching"})
             while not tree.has_disappeared:
                 await self._wait(tree)
@@ -231,7 +230,7 @@ class WatchHandlers:
             excluded = Globs(take_texts(channel.arguments, "exclude"))
         except ValueError as error:
             raise invalid("exclude", f"`exclude` is not possible: {error}") from error
-        async with self._open((), excluded, recursive=True) as tree:
+        async with self._open(Place(self._roots.workspace, ()), excluded, recursive=True) as tree:
             channel.send_event({"type": "watching"})
             while not tree.has_overflowed:
                 await self._wait(tree)
@@ -240,11 +239,11 @@ class WatchHandlers:
         return {"reason": "overflow"}
 
     @contextlib.asynccontextmanager
-    async def _open(self, parts: Parts, excluded: Globs, *, recursive: bool) -> Any:
+    async def _open(self, place: Place, excluded: Globs, *, recursive: bool) -> Any:
         if self._count >= MAX_WATCHES:
             raise _too_many(f"{MAX_WATCHES} watches are open, so end one first")
         try:
-            tree = Tree(self._workspace, parts, recursive=recursive, excluded=excluded)
+            tree = Tree(place, recursive=recursive, excluded=excluded)
         except OSError as error:
             message = (
                 f"changes in {{path}} cannot be watched: {error.strerror}. List the files from time to time instead"

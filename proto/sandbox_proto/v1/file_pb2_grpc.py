@@ -27,8 +27,10 @@ if _version_not_supported:
 
 
 class FileServiceStub:
-    """Files in the folder that code and commands share. Every path is relative to the workspace root. An absolute path is
-    accepted if it lies inside the root. A path that leaves the root, even by a symlink, is INVALID_ARGUMENT (`path`).
+    """Files in the folders that code and commands share: the workspace, the home folder and /tmp. Only the workspace is saved.
+    A path is relative to the workspace root, or absolute and inside one of the three. With `root` it is relative to that
+    root, or absolute and inside it. A path that leaves its root, even by a symlink, is INVALID_ARGUMENT (`path`).
+    Answers have paths relative to the workspace root, and absolute ones for files elsewhere.
     """
 
     def __init__(self, channel):
@@ -85,8 +87,10 @@ class FileServiceStub:
 
 
 class FileServiceServicer:
-    """Files in the folder that code and commands share. Every path is relative to the workspace root. An absolute path is
-    accepted if it lies inside the root. A path that leaves the root, even by a symlink, is INVALID_ARGUMENT (`path`).
+    """Files in the folders that code and commands share: the workspace, the home folder and /tmp. Only the workspace is saved.
+    A path is relative to the workspace root, or absolute and inside one of the three. With `root` it is relative to that
+    root, or absolute and inside it. A path that leaves its root, even by a symlink, is INVALID_ARGUMENT (`path`).
+    Answers have paths relative to the workspace root, and absolute ones for files elsewhere.
     """
 
     def Read(self, request, context):
@@ -130,7 +134,7 @@ class FileServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Move(self, request, context):
-        """Renames a file or folder, atomically.
+        """Renames a file or folder, atomically. The roots may be on different file systems: FAILED_PRECONDITION (`source`).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -219,8 +223,10 @@ def add_FileServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class FileService:
-    """Files in the folder that code and commands share. Every path is relative to the workspace root. An absolute path is
-    accepted if it lies inside the root. A path that leaves the root, even by a symlink, is INVALID_ARGUMENT (`path`).
+    """Files in the folders that code and commands share: the workspace, the home folder and /tmp. Only the workspace is saved.
+    A path is relative to the workspace root, or absolute and inside one of the three. With `root` it is relative to that
+    root, or absolute and inside it. A path that leaves its root, even by a symlink, is INVALID_ARGUMENT (`path`).
+    Answers have paths relative to the workspace root, and absolute ones for files elsewhere.
     """
 
     @staticmethod

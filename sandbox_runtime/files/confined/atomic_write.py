@@ -17,10 +17,9 @@ from sandbox_runtime.files.arguments import PERMISSION_BITS
 from sandbox_runtime.files.confined.errors import PathError, is_a_directory, not_a_file, translating
 from sandbox_runtime.files.confined.info import Info, observe
 from sandbox_runtime.files.confined.open_beneath import Location, Lookup
-from sandbox_runtime.files.confined.path_checks import Parts, join
 
 if TYPE_CHECKING:
-    from sandbox_runtime.files.confined.open_beneath import Workspace
+    from sandbox_runtime.files.confined.roots import Place
 
 _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _DEFAULT_MODE: Final = 0o644
@@ -34,7 +33,7 @@ class Target:
     """The file to write.
 
     Attributes:
-        parts: Its path.
+        place: Its path.
         lookup: How to find its folder. Must create missing parents.
         mode: Permission bits; 0 for those of the replaced file, or 0644.
         sha256: The expected digest; empty for any.
@@ -43,7 +42,7 @@ class Target:
         is_restored: The file comes from storage: it replaces anything but a folder, and its info is detailed.
     """
 
-    parts: Parts
+    place: Place
     lookup: Lookup
     mode: int = 0
     sha256: str = ""
@@ -66,8 +65,7 @@ def part_name() -> bytes:
 class PartFile:
     """One upload: `begin`, `write` and `commit` in this order, each in a thread, and always `abort` at the end."""
 
-    def __init__(self, workspace: Workspace, target: Target) -> None:
-        self._workspace = workspace
+    def __init__(self, target: Target) -> None:
         self._target = target
         self._folder = -1
         self._descriptor = -1
@@ -88,7 +86,7 @@ class PartFile:
         Raises:
             OperationError: The target is a folder, or something else that a file may not replace.
         """
-        with self._workspace.locate(self._target.parts, self._target.lookup) as location:
+        with self._target.place.locate(self._target.lookup) as location:
             self._replaced_mode(location)
             self._folder = os.dup(location.folder)
             part = part_name()
@@ -139,7 +137,7 @@ class PartFile:
             os.close(descriptor)  # a network file system reports a full disk only here
             os.rename(self._part, self._name, src_dir_fd=self._folder, dst_dir_fd=self._folder)
             self._part = b""
-            return observe(join(target.parts), location, detailed=target.is_restored), digest
+            return observe(target.place.text, location, detailed=target.is_restored), digest
 
     def abort(self) -> None:
         """Close what is open, and remove the part file if it still exists."""
