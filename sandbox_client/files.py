@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 class AsyncFiles(DirectoryTransfers, FileSearches):
     """Files of one sandbox. Paths are relative to the workspace root, or absolute.
 
-    An absolute path may be in the workspace, the home folder or /tmp. Only the workspace is saved. Answers name its files
-    by relative paths, and others by absolute ones.
+    An absolute path may be in the workspace, the home folder or /tmp. Only the workspace is saved. Answers have
+    relative paths of files in the workspace, and absolute ones of others.
 
     Every method raises InvalidArgument (field `path`) for a path outside these folders, and NotFound for a path that
     does not exist.

@@ -158,8 +158,8 @@ class FileServiceServicer:
 
     def Watch(self, request, context):
         """Streams changes below a folder until the client cancels. The first message is CHANGE_WATCHING; from then on every
-        change is reported. The stream ends normally if the folder itself is removed. Several changes of one path within a
-        few milliseconds are reported as one.
+        change is reported. The stream ends normally if the folder itself is removed. A new file is CHANGE_ADDED, then
+        CHANGE_MODIFIED once it has content. Other changes of one path within a few milliseconds are reported as one.
         Errors: NOT_FOUND (`path`), RESOURCE_EXHAUSTED (too many folders or watches, or a client that is too slow).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
