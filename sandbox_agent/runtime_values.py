@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 MAX_TEXT: Final = 64 << 10
 """Characters of a text that are passed on; the rest is cut off."""
+MAX_NAME: Final = 256
+"""Characters of the name of a user or a group."""
 MAX_VARIABLES: Final = 300
 """Names of each kind in a report of variables."""
 MAX_REASON: Final = 512
@@ -81,9 +83,9 @@ def read_text(value: Mapping[str, Any], name: str, limit: int = MAX_TEXT) -> str
     return protobuf_text(found, limit)
 
 
-def read_optional_text(value: Mapping[str, Any], name: str) -> str:
+def read_optional_text(value: Mapping[str, Any], name: str, limit: int = MAX_TEXT) -> str:
     """Return a string, or "" if it is missing or null."""
-    return "" if value.get(name) is None else read_text(value, name)
+    return "" if value.get(name) is None else read_text(value, name, limit)
 
 
 def read_boolean(value: Mapping[str, Any], name: str) -> bool:
@@ -165,6 +167,8 @@ def read_file_info(value: Mapping[str, Any]) -> types_pb2.FileInfo:
         size=read_count(value, "size"),
         mode=read_integer(value, "mode") & _MODE_BITS,
         symlink_target=read_optional_text(value, "symlink_target"),
+        owner=read_optional_text(value, "owner", MAX_NAME),
+        group=read_optional_text(value, "group", MAX_NAME),
     )
     nanoseconds = read_integer(value, "mtime_ns", -_MAX_I64, _MAX_I64)
     # A file may have any time; a Timestamp is bounded.

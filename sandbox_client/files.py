@@ -26,7 +26,7 @@ class AsyncFiles(DirectoryTransfers, FileSearches):
     relative paths of files in the workspace, and absolute ones of others.
 
     Every method raises InvalidArgument (field `path`) for a path outside these folders, and NotFound for a path that
-    does not exist.
+    does not exist. It raises PermissionDenied for a path that may not be read or written.
     """
 
     def __init__(self, connection: Connection) -> None:

@@ -31,6 +31,8 @@ class FileInfo(Readable):
         mode: Permission bits.
         modified: Aware, in UTC; None if unknown.
         symlink_target: The path that a symlink points to, "" for other types.
+        owner: Name of the owner, or the number if it has no name; "" if unknown.
+        group: The same of the group.
     """
 
     path: str
@@ -39,6 +41,8 @@ class FileInfo(Readable):
     mode: int = 0
     modified: datetime | None = None
     symlink_target: str = ""
+    owner: str = ""
+    group: str = ""
 
     def row(self) -> dict[str, str]:
         """Return the texts of a listing."""
@@ -52,5 +56,13 @@ class FileInfo(Readable):
 def read_file_info(message: types_pb2.FileInfo) -> FileInfo:
     """Convert a protocol message."""
     type_ = _TYPES.get(message.type, "other")
-    modified = read_time(message, "modified")
-    return FileInfo(message.path, type_, message.size, message.mode, modified, message.symlink_target)
+    return FileInfo(
+        message.path,
+        type_,
+        message.size,
+        message.mode,
+        read_time(message, "modified"),
+        message.symlink_target,
+        message.owner,
+        message.group,
+    )

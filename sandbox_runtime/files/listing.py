@@ -32,7 +32,7 @@ MAX_ENTRIES: Final = 500
 _MAX_EVENT: Final = 900_000
 """Characters of one event at most, even if every byte of a name is escaped. Less than frames.MAX_JSON."""
 _ESCAPED: Final = 6
-_ENTRY_OVERHEAD: Final = 300
+_ENTRY_OVERHEAD: Final = 400
 DEFAULT_PAGE: Final = 1_000
 MAX_PAGE: Final = 10_000
 _MAX_DEPTH: Final = (1 << 32) - 1

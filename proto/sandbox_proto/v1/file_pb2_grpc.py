@@ -31,6 +31,9 @@ class FileServiceStub:
     A path is relative to the workspace root, or absolute and inside one of the three. With `root` it is relative to that
     root, or absolute and inside it. A path that leaves its root, even by a symlink, is INVALID_ARGUMENT (`path`).
     Answers have paths relative to the workspace root, and absolute ones for files elsewhere.
+
+    Reasons that every call may have: FILE_NOT_FOUND, IS_A_DIRECTORY (a folder where a file is needed), NOT_A_DIRECTORY (the
+    reverse, also on the way), NOT_A_FILE (a FIFO, socket or device), PERMISSION_DENIED.
     """
 
     def __init__(self, channel):
@@ -91,6 +94,9 @@ class FileServiceServicer:
     A path is relative to the workspace root, or absolute and inside one of the three. With `root` it is relative to that
     root, or absolute and inside it. A path that leaves its root, even by a symlink, is INVALID_ARGUMENT (`path`).
     Answers have paths relative to the workspace root, and absolute ones for files elsewhere.
+
+    Reasons that every call may have: FILE_NOT_FOUND, IS_A_DIRECTORY (a folder where a file is needed), NOT_A_DIRECTORY (the
+    reverse, also on the way), NOT_A_FILE (a FIFO, socket or device), PERMISSION_DENIED.
     """
 
     def Read(self, request, context):
@@ -227,6 +233,9 @@ class FileService:
     A path is relative to the workspace root, or absolute and inside one of the three. With `root` it is relative to that
     root, or absolute and inside it. A path that leaves its root, even by a symlink, is INVALID_ARGUMENT (`path`).
     Answers have paths relative to the workspace root, and absolute ones for files elsewhere.
+
+    Reasons that every call may have: FILE_NOT_FOUND, IS_A_DIRECTORY (a folder where a file is needed), NOT_A_DIRECTORY (the
+    reverse, also on the way), NOT_A_FILE (a FIFO, socket or device), PERMISSION_DENIED.
     """
 
     @staticmethod

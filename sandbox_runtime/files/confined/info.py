@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import grp
 import os
+import pwd
 import stat
 from typing import TYPE_CHECKING, Any, Final
 
@@ -32,7 +35,7 @@ def build_info(path: str, status: os.stat_result, target: bytes = b"", *, detail
         path: Relative to the workspace root.
         status: The status, without following a symlink.
         target: The target of a symlink.
-        detailed: Include `ino` and `ctime_ns`, from which the agent sees that a file changed.
+        detailed: Include `ino` and `ctime_ns`, from which the agent sees that a file changed, in place of the owner.
     """
     info: Info = {
         "path": path,
@@ -45,7 +48,19 @@ def build_info(path: str, status: os.stat_result, target: bytes = b"", *, detail
     if detailed:
         info["ino"] = status.st_ino
         info["ctime_ns"] = _bounded(status.st_ctime_ns)
+    else:
+        info["owner"] = _name_of(status.st_uid, is_group=False)
+        info["group"] = _name_of(status.st_gid, is_group=True)
     return info
+
+
+@functools.lru_cache(maxsize=256)
+def _name_of(number: int, *, is_group: bool) -> str:
+    """Return a user's or a group's name, or the number if it has none."""
+    try:
+        return grp.getgrgid(number).gr_name if is_group else pwd.getpwuid(number).pw_name
+    except KeyError:
+        return str(number)
 
 
 def _bounded(nanoseconds: int) -> int:

@@ -22,8 +22,8 @@ NAMES = """
 AsyncCluster AsyncProcess AsyncProcesses AsyncSandbox AsyncStoredWorkspaces Cluster CodeError CommandResult Completed
 Conflict Context Contexts DataCorrupted DeadlineExceeded Diagnostic Endpoint Execution Exited FailedPrecondition
 FileChange FileFailure FileInfo Files InvalidArgument KeptVariables LineMatch LostVariable NotFound NotSupported
-Process ProcessInfo ProcessOutput Processes Progress PushReport ResourceExhausted RestoreReport Result Sandbox
-SandboxError SandboxUnavailable SearchReport SessionFailed SessionInfo Started Status Stderr Stdout StoredFile
+PermissionDenied Process ProcessInfo ProcessOutput Processes Progress PushReport ResourceExhausted RestoreReport Result
+Sandbox SandboxError SandboxUnavailable SearchReport SessionFailed SessionInfo Started Status Stderr Stdout StoredFile
 StoredWorkspace StoredWorkspaces TreeReport TypesChecked Unauthenticated Workspace WorkspaceStatus
 """
 CLUSTER = {
