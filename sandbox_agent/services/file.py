@@ -147,7 +147,10 @@ def _read_open(first: file_pb2.WriteRequest | memoryview | None) -> dict[str, An
         raise invalid("sha256", "sha256 is not a digest: give 64 lower-case hexadecimal digits, or leave it empty")
     if first.open.mode > _MODE_BITS:
         raise invalid("mode", f"mode {first.open.mode:o} has more than permission bits: give 0 to 07777")
-    return {**_read_place(first.open), "mode": first.open.mode, "sha256": sha256}
+    arguments = {**_read_place(first.open), "mode": first.open.mode, "sha256": sha256}
+    if first.open.metadata:
+        arguments["metadata"] = dict(first.open.metadata)
+    return arguments
 
 
 async def _read_chunks(

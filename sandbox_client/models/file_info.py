@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from sandbox_client.models.readable import Readable, format_time
@@ -11,6 +11,7 @@ from sandbox_client.models.timestamps import read_time
 from sandbox_proto.v1 import types_pb2
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
 _TYPES: Final[dict[int, str]] = {
@@ -33,6 +34,7 @@ class FileInfo(Readable):
         symlink_target: The path that a symlink points to, "" for other types.
         owner: Name of the owner, or the number if it has no name; "" if unknown.
         group: The same of the group.
+        metadata: Extended attributes of a regular file, without the prefix `user.`.
     """
 
     path: str
@@ -43,6 +45,7 @@ class FileInfo(Readable):
     symlink_target: str = ""
     owner: str = ""
     group: str = ""
+    metadata: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     def row(self) -> dict[str, str]:
         """Return the texts of a listing."""
@@ -65,4 +68,5 @@ def read_file_info(message: types_pb2.FileInfo) -> FileInfo:
         message.symlink_target,
         message.owner,
         message.group,
+        dict(message.metadata),
     )

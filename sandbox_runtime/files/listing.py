@@ -31,6 +31,8 @@ MAX_ENTRIES: Final = 500
 """Entries in one event at most."""
 _MAX_EVENT: Final = 900_000
 """Characters of one event at most, even if every byte of a name is escaped. Less than frames.MAX_JSON."""
+_MAX_METADATA: Final = 256 * 1024
+"""Characters of metadata in one page at most, so that it fits into a message however many files have some."""
 _ESCAPED: Final = 6
 _ENTRY_OVERHEAD: Final = 400
 DEFAULT_PAGE: Final = 1_000
@@ -55,7 +57,9 @@ class Batches:
             entry, self._next = self._next or next(self._entries, None), None
             if entry is None:
                 break
-            room -= _ESCAPED * (len(entry["path"]) + len(entry["symlink_target"])) + _ENTRY_OVERHEAD
+            metadata = entry.get("metadata", {})
+            texts = (entry["path"], entry["symlink_target"], *metadata, *metadata.values())
+            room -= _ESCAPED * sum(map(len, texts)) + _ENTRY_OVERHEAD + 8 * len(metadata)
             if room < 0 and batch:
                 self._next = entry
                 break
@@ -81,18 +85,19 @@ class _Page:
 
     def entries(self) -> Iterator[Info]:
         prefix = self.place.below
-        last, remaining = b"", self.size
+        last, remaining, metadata_room = b"", self.size, _MAX_METADATA
         with self.place.locate(THROUGH) as location:
             base = os.open(location.name, FOLDER_FLAGS, dir_fd=location.folder)
             try:
-                for visit in visit_tree(base, Walk(depth=self.depth, after=self.after)):
+                for visit in visit_tree(base, Walk(depth=self.depth, after=self.after, with_metadata=True)):
                     if visit.leaving:
                         continue
-                    if not remaining:
+                    metadata_room -= sum(map(len, visit.metadata)) + sum(map(len, visit.metadata.values()))
+                    if not remaining or (metadata_room < 0 and last):
                         self.next_token = base64.urlsafe_b64encode(last).decode()
                         return
                     last, remaining = visit.path, remaining - 1
-                    yield build_info(to_text(prefix + visit.path), visit.status, visit.target)
+                    yield build_info(to_text(prefix + visit.path), visit.status, visit.target, metadata=visit.metadata)
             finally:
                 os.close(base)
 

@@ -16,6 +16,7 @@ from sandbox_runtime.files.arguments import take_int
 from sandbox_runtime.files.bulk_transfer import Outgoing, send_file
 from sandbox_runtime.files.confined.errors import is_a_directory, not_a_file, translating
 from sandbox_runtime.files.confined.info import Info, build_info
+from sandbox_runtime.files.confined.metadata import read_metadata
 from sandbox_runtime.files.confined.open_beneath import STRICT, THROUGH
 from sandbox_runtime.files.confined.path_checks import Parts, join
 from sandbox_runtime.files.confined.roots import Place
@@ -123,7 +124,8 @@ class _OpenFile:
             self._descriptor = -1
 
     def _describe(self, status: os.stat_result) -> Info:
-        return build_info(self._request.place.text, status, detailed=self._request.is_detailed)
+        metadata = read_metadata(self._descriptor)
+        return build_info(self._request.place.text, status, metadata=metadata, detailed=self._request.is_detailed)
 
 
 class ReadHandlers:
@@ -209,9 +211,10 @@ def _hash(workspace: FileRoot, parts: Parts, flag: StopFlag) -> dict[str, Any]:
                     status.st_size,
                 ):
                     break
+            metadata = read_metadata(descriptor)
         finally:
             os.close(descriptor)
-    return {"sha256": digest, "info": build_info(join(parts), before, detailed=True)}
+    return {"sha256": digest, "info": build_info(join(parts), before, metadata=metadata, detailed=True)}
 
 
 def _digest(descriptor: int, size: int, flag: StopFlag) -> str:

@@ -180,7 +180,7 @@ def _has_name(query: Query, visit: Visit) -> bool:
 
 
 def _name_match(prefix: bytes, visit: Visit) -> Iterator[Match | None]:
-    yield {"info": build_info(to_text(prefix + visit.path), visit.status, visit.target)}
+    yield {"info": build_info(to_text(prefix + visit.path), visit.status, visit.target, metadata=visit.metadata)}
 
 
 def _count(found: Iterator[Match | None], query: Query, tally: Tally) -> Iterator[Match | None]:

@@ -11,6 +11,7 @@ from sandbox_runtime.files.bulk_transfer import receive_file
 from sandbox_runtime.files.confined.atomic_write import PartFile, Target, part_name
 from sandbox_runtime.files.confined.errors import is_a_directory
 from sandbox_runtime.files.confined.info import Info, observe
+from sandbox_runtime.files.confined.metadata import take_metadata
 from sandbox_runtime.files.confined.open_beneath import Location, Lookup
 from sandbox_runtime.files.confined.path_checks import Parts, join
 from sandbox_runtime.files.confined.roots import Place
@@ -55,6 +56,7 @@ class WriteHandlers:
             mode=take_int(arguments, "mode", PERMISSION_BITS),
             sha256=take_sha256(arguments),
             max_bytes=self._limits.file_bytes,
+            metadata=take_metadata(arguments),
         )
         return await self._receive(channel, target)
 
@@ -69,7 +71,15 @@ class WriteHandlers:
         parts = workspace.confine(arguments.get("path"))
         if kind == "file":
             place = Place(workspace, parts)
-            target = Target(place, _RESTORED, mode, take_sha256(arguments), mtime_ns=mtime_ns or None, is_restored=True)
+            target = Target(
+                place,
+                _RESTORED,
+                mode,
+                take_sha256(arguments),
+                mtime_ns=mtime_ns or None,
+                is_restored=True,
+                metadata=take_metadata(arguments) or {},
+            )
             return await self._receive(channel, target)
         if kind == "directory":
             info = await self._threads.run(_restore_folder, workspace, parts, mode, mtime_ns)

@@ -27,7 +27,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from sandbox_proto.v1 import types_pb2 as sandbox__proto_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bsandbox_proto/v1/file.proto\x12\nsandbox.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1csandbox_proto/v1/types.proto\"_\n\x0bReadRequest\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0e\n\x06offset\x18\x02 \x01(\x03\x12\x0e\n\x06length\x18\x03 \x01(\x03\x12\"\n\x04root\x18\x04 \x01(\x0e\x32\x14.sandbox.v1.FileRoot\"L\n\x0cReadResponse\x12$\n\x04info\x18\x01 \x01(\x0b\x32\x14.sandbox.v1.FileInfoH\x00\x12\x0e\n\x04\x64\x61ta\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part\"M\n\x0cWriteRequest\x12%\n\x04open\x18\x01 \x01(\x0b\x32\x15.sandbox.v1.WriteOpenH\x00\x12\x0e\n\x04\x64\x61ta\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part\"[\n\tWriteOpen\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0c\n\x04mode\x18\x02 \x01(\r\x12\x0e\n\x06sha256\x18\x03 \x01(\t\x12\"\n\x04root\x18\x04 \x01(\x0e\x32\x14.sandbox.v1.FileRoot\"C\n\rWriteResponse\x12\"\n\x04info\x18\x01 \x01(\x0b\x32\x14.sandbox.v1.FileInfo\x12\x0e\n\x06sha256\x18\x02 \x01(\t\"z\n\x10ListFilesRequest\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\r\n\x05\x64\x65pth\x18\x02 \x01(\r\x12\x11\n\tpage_size\x18\x03 \x01(\r\x12\x12\n\npage_token\x18\x04 \x01(\t\x12\"\n\x04root\x18\x05 \x01(\x0e\x32\x14.sandbox.v1.FileRoot\"Q\n\x11ListFilesResponse\x12#\n\x05\x66iles\x18\x01 \x03(\x0b\x32\x14.sandbox.v1.FileInfo\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"?\n\x0bStatRequest\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\"\n\x04root\x18\x02 \x01(\x0e\x32\x14.sandbox.v1.FileRoot\"T\n\rRemoveRequest\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x11\n\trecursive\x18\x02 \x01(\x08\x12\"\n\x04root\x18\x03 \x01(\x0e\x32\x14.sandbox.v1.FileRoot\"\x10\n\x0eRemoveResponse\"\xa0\x01\n\x0bMoveRequest\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65stination\x18\x02 \x01(\t\x12\x11\n\toverwrite\x18\x03 \x01(\x08\x12)\n\x0bsource_root\x18\x04 \x01(\x0e\x32\x14.sandbox.v1.FileRoot\x12.\n\x10\x64\x65stination_root\x18\x05 \x01(\x0e\x32\x14.sandbox.v1.FileRoot\"H\n\x14MakeDirectoryRequest\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\"\n\x04root\x18\x02 \x01(\x0e\x32\x14.sandbox.v1.FileRoot\"\xe8\x01\n\rSearchRequest\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x14\n\x0cname_pattern\x18\x02 \x01(\t\x12\x17\n\x0f\x63ontent_pattern\x18\x03 \x01(\t\x12\x13\n\x0bmax_results\x18\x04 \x01(\r\x12\x0f\n\x07literal\x18\x05 \x01(\x08\x12\x13\n\x0bignore_case\x18\x06 \x01(\x08\x12\x0f\n\x07\x65xclude\x18\x07 \x03(\t\x12*\n\x07timeout\x18\x08 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\"\n\x04root\x18\t \x01(\x0e\x32\x14.sandbox.v1.FileRoot\"\x8a\x01\n\x0eSearchResponse\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0c\n\x04line\x18\x02 \x01(\x04\x12\x0c\n\x04text\x18\x03 \x01(\t\x12\"\n\x04info\x18\x04 \x01(\x0b\x32\x14.sandbox.v1.FileInfo\x12*\n\x07summary\x18\x05 \x01(\x0b\x32\x19.sandbox.v1.SearchSummary\"\xba\x01\n\rSearchSummary\x12\r\n\x05\x66iles\x18\x01 \x01(\x04\x12\x0f\n\x07skipped\x18\x02 \x01(\x04\x12\x0f\n\x07matches\x18\x03 \x01(\x04\x12.\n\x05limit\x18\x04 \x01(\x0e\x32\x1f.sandbox.v1.SearchSummary.Limit\"H\n\x05Limit\x12\x15\n\x11LIMIT_UNSPECIFIED\x10\x00\x12\x15\n\x11LIMIT_MAX_RESULTS\x10\x01\x12\x11\n\rLIMIT_TIMEOUT\x10\x02\"S\n\x0cWatchRequest\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x11\n\trecursive\x18\x02 \x01(\x08\x12\"\n\x04root\x18\x03 \x01(\x0e\x32\x14.sandbox.v1.FileRoot\"\xff\x01\n\rWatchResponse\x12\x30\n\x06\x63hange\x18\x01 \x01(\x0e\x32 .sandbox.v1.WatchResponse.Change\x12\x0c\n\x04path\x18\x02 \x01(\t\x12&\n\x02\x61t\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x85\x01\n\x06\x43hange\x12\x16\n\x12\x43HANGE_UNSPECIFIED\x10\x00\x12\x10\n\x0c\x43HANGE_ADDED\x10\x01\x12\x13\n\x0f\x43HANGE_MODIFIED\x10\x02\x12\x12\n\x0e\x43HANGE_REMOVED\x10\x03\x12\x13\n\x0f\x43HANGE_WATCHING\x10\x04\x12\x13\n\x0f\x43HANGE_OVERFLOW\x10\x05*k\n\x08\x46ileRoot\x12\x19\n\x15\x46ILE_ROOT_UNSPECIFIED\x10\x00\x12\x17\n\x13\x46ILE_ROOT_WORKSPACE\x10\x01\x12\x17\n\x13\x46ILE_ROOT_TEMPORARY\x10\x02\x12\x12\n\x0e\x46ILE_ROOT_HOME\x10\x03\x32\xca\x04\n\x0b\x46ileService\x12;\n\x04Read\x12\x17.sandbox.v1.ReadRequest\x1a\x18.sandbox.v1.ReadResponse0\x01\x12>\n\x05Write\x12\x18.sandbox.v1.WriteRequest\x1a\x19.sandbox.v1.WriteResponse(\x01\x12\x43\n\x04List\x12\x1c.sandbox.v1.ListFilesRequest\x1a\x1d.sandbox.v1.ListFilesResponse\x12\x35\n\x04Stat\x12\x17.sandbox.v1.StatRequest\x1a\x14.sandbox.v1.FileInfo\x12?\n\x06Remove\x12\x19.sandbox.v1.RemoveRequest\x1a\x1a.sandbox.v1.RemoveResponse\x12\x35\n\x04Move\x12\x17.sandbox.v1.MoveRequest\x1a\x14.sandbox.v1.FileInfo\x12G\n\rMakeDirectory\x12 .sandbox.v1.MakeDirectoryRequest\x1a\x14.sandbox.v1.FileInfo\x12\x41\n\x06Search\x12\x19.sandbox.v1.SearchRequest\x1a\x1a.sandbox.v1.SearchResponse0\x01\x12>\n\x05Watch\x12\x18.sandbox.v1.WatchRequest\x1a\x19.sandbox.v1.WatchResponse0\x01\x42P\n\x1c\x64\x65v.sandboxsessions.proto.v1P\x01Z.sandboxsessions.dev/proto/sandbox/v1;sandboxv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bsandbox_proto/v1/file.proto\x12\nsandbox.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1csandbox_proto/v1/types.proto\"_\n\x0bReadRequest\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0e\n\x06offset\x18\x02 \x01(\x03\x12\x0e\n\x06length\x18\x03 \x01(\x03\x12\"\n\x04root\x18\x04 \x01(\x0e\x32\x14.sandbox.v1.FileRoot\"L\n\x0cReadResponse\x12$\n\x04info\x18\x01 \x01(\x0b\x32\x14.sandbox.v1.FileInfoH\x00\x12\x0e\n\x04\x64\x61ta\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part\"M\n\x0cWriteRequest\x12%\n\x04open\x18\x01 \x01(\x0b\x32\x15.sandbox.v1.WriteOpenH\x00\x12\x0e\n\x04\x64\x61ta\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part\"\xc3\x01\n\tWriteOpen\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0c\n\x04mode\x18\x02 \x01(\r\x12\x0e\n\x06sha256\x18\x03 \x01(\t\x12\"\n\x04root\x18\x04 \x01(\x0e\x32\x14.sandbox.v1.FileRoot\x12\x35\n\x08metadata\x18\x05 \x03(\x0b\x32#.sandbox.v1.WriteOpen.MetadataEntry\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"C\n\rWriteResponse\x12\"\n\x04info\x18\x01 \x01(\x0b\x32\x14.sandbox.v1.FileInfo\x12\x0e\n\x06sha256\x18\x02 \x01(\t\"z\n\x10ListFilesRequest\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\r\n\x05\x64\x65pth\x18\x02 \x01(\r\x12\x11\n\tpage_size\x18\x03 \x01(\r\x12\x12\n\npage_token\x18\x04 \x01(\t\x12\"\n\x04root\x18\x05 \x01(\x0e\x32\x14.sandbox.v1.FileRoot\"Q\n\x11ListFilesResponse\x12#\n\x05\x66iles\x18\x01 \x03(\x0b\x32\x14.sandbox.v1.FileInfo\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"?\n\x0bStatRequest\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\"\n\x04root\x18\x02 \x01(\x0e\x32\x14.sandbox.v1.FileRoot\"T\n\rRemoveRequest\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x11\n\trecursive\x18\x02 \x01(\x08\x12\"\n\x04root\x18\x03 \x01(\x0e\x32\x14.sandbox.v1.FileRoot\"\x10\n\x0eRemoveResponse\"\xa0\x01\n\x0bMoveRequest\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65stination\x18\x02 \x01(\t\x12\x11\n\toverwrite\x18\x03 \x01(\x08\x12)\n\x0bsource_root\x18\x04 \x01(\x0e\x32\x14.sandbox.v1.FileRoot\x12.\n\x10\x64\x65stination_root\x18\x05 \x01(\x0e\x32\x14.sandbox.v1.FileRoot\"H\n\x14MakeDirectoryRequest\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\"\n\x04root\x18\x02 \x01(\x0e\x32\x14.sandbox.v1.FileRoot\"\xe8\x01\n\rSearchRequest\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x14\n\x0cname_pattern\x18\x02 \x01(\t\x12\x17\n\x0f\x63ontent_pattern\x18\x03 \x01(\t\x12\x13\n\x0bmax_results\x18\x04 \x01(\r\x12\x0f\n\x07literal\x18\x05 \x01(\x08\x12\x13\n\x0bignore_case\x18\x06 \x01(\x08\x12\x0f\n\x07\x65xclude\x18\x07 \x03(\t\x12*\n\x07timeout\x18\x08 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\"\n\x04root\x18\t \x01(\x0e\x32\x14.sandbox.v1.FileRoot\"\x8a\x01\n\x0eSearchResponse\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0c\n\x04line\x18\x02 \x01(\x04\x12\x0c\n\x04text\x18\x03 \x01(\t\x12\"\n\x04info\x18\x04 \x01(\x0b\x32\x14.sandbox.v1.FileInfo\x12*\n\x07summary\x18\x05 \x01(\x0b\x32\x19.sandbox.v1.SearchSummary\"\xba\x01\n\rSearchSummary\x12\r\n\x05\x66iles\x18\x01 \x01(\x04\x12\x0f\n\x07skipped\x18\x02 \x01(\x04\x12\x0f\n\x07matches\x18\x03 \x01(\x04\x12.\n\x05limit\x18\x04 \x01(\x0e\x32\x1f.sandbox.v1.SearchSummary.Limit\"H\n\x05Limit\x12\x15\n\x11LIMIT_UNSPECIFIED\x10\x00\x12\x15\n\x11LIMIT_MAX_RESULTS\x10\x01\x12\x11\n\rLIMIT_TIMEOUT\x10\x02\"S\n\x0cWatchRequest\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x11\n\trecursive\x18\x02 \x01(\x08\x12\"\n\x04root\x18\x03 \x01(\x0e\x32\x14.sandbox.v1.FileRoot\"\xff\x01\n\rWatchResponse\x12\x30\n\x06\x63hange\x18\x01 \x01(\x0e\x32 .sandbox.v1.WatchResponse.Change\x12\x0c\n\x04path\x18\x02 \x01(\t\x12&\n\x02\x61t\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x85\x01\n\x06\x43hange\x12\x16\n\x12\x43HANGE_UNSPECIFIED\x10\x00\x12\x10\n\x0c\x43HANGE_ADDED\x10\x01\x12\x13\n\x0f\x43HANGE_MODIFIED\x10\x02\x12\x12\n\x0e\x43HANGE_REMOVED\x10\x03\x12\x13\n\x0f\x43HANGE_WATCHING\x10\x04\x12\x13\n\x0f\x43HANGE_OVERFLOW\x10\x05*k\n\x08\x46ileRoot\x12\x19\n\x15\x46ILE_ROOT_UNSPECIFIED\x10\x00\x12\x17\n\x13\x46ILE_ROOT_WORKSPACE\x10\x01\x12\x17\n\x13\x46ILE_ROOT_TEMPORARY\x10\x02\x12\x12\n\x0e\x46ILE_ROOT_HOME\x10\x03\x32\xca\x04\n\x0b\x46ileService\x12;\n\x04Read\x12\x17.sandbox.v1.ReadRequest\x1a\x18.sandbox.v1.ReadResponse0\x01\x12>\n\x05Write\x12\x18.sandbox.v1.WriteRequest\x1a\x19.sandbox.v1.WriteResponse(\x01\x12\x43\n\x04List\x12\x1c.sandbox.v1.ListFilesRequest\x1a\x1d.sandbox.v1.ListFilesResponse\x12\x35\n\x04Stat\x12\x17.sandbox.v1.StatRequest\x1a\x14.sandbox.v1.FileInfo\x12?\n\x06Remove\x12\x19.sandbox.v1.RemoveRequest\x1a\x1a.sandbox.v1.RemoveResponse\x12\x35\n\x04Move\x12\x17.sandbox.v1.MoveRequest\x1a\x14.sandbox.v1.FileInfo\x12G\n\rMakeDirectory\x12 .sandbox.v1.MakeDirectoryRequest\x1a\x14.sandbox.v1.FileInfo\x12\x41\n\x06Search\x12\x19.sandbox.v1.SearchRequest\x1a\x1a.sandbox.v1.SearchResponse0\x01\x12>\n\x05Watch\x12\x18.sandbox.v1.WatchRequest\x1a\x19.sandbox.v1.WatchResponse0\x01\x42P\n\x1c\x64\x65v.sandboxsessions.proto.v1P\x01Z.sandboxsessions.dev/proto/sandbox/v1;sandboxv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,46 +35,50 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'sandbox_proto.v1.file_pb2',
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\034dev.sandboxsessions.proto.v1P\001Z.sandboxsessions.dev/proto/sandbox/v1;sandboxv1'
-  _globals['_FILEROOT']._serialized_start=2075
-  _globals['_FILEROOT']._serialized_end=2182
+  _globals['_WRITEOPEN_METADATAENTRY']._loaded_options = None
+  _globals['_WRITEOPEN_METADATAENTRY']._serialized_options = b'8\001'
+  _globals['_FILEROOT']._serialized_start=2180
+  _globals['_FILEROOT']._serialized_end=2287
   _globals['_READREQUEST']._serialized_start=138
   _globals['_READREQUEST']._serialized_end=233
   _globals['_READRESPONSE']._serialized_start=235
   _globals['_READRESPONSE']._serialized_end=311
   _globals['_WRITEREQUEST']._serialized_start=313
   _globals['_WRITEREQUEST']._serialized_end=390
-  _globals['_WRITEOPEN']._serialized_start=392
-  _globals['_WRITEOPEN']._serialized_end=483
-  _globals['_WRITERESPONSE']._serialized_start=485
-  _globals['_WRITERESPONSE']._serialized_end=552
-  _globals['_LISTFILESREQUEST']._serialized_start=554
-  _globals['_LISTFILESREQUEST']._serialized_end=676
-  _globals['_LISTFILESRESPONSE']._serialized_start=678
-  _globals['_LISTFILESRESPONSE']._serialized_end=759
-  _globals['_STATREQUEST']._serialized_start=761
-  _globals['_STATREQUEST']._serialized_end=824
-  _globals['_REMOVEREQUEST']._serialized_start=826
-  _globals['_REMOVEREQUEST']._serialized_end=910
-  _globals['_REMOVERESPONSE']._serialized_start=912
-  _globals['_REMOVERESPONSE']._serialized_end=928
-  _globals['_MOVEREQUEST']._serialized_start=931
-  _globals['_MOVEREQUEST']._serialized_end=1091
-  _globals['_MAKEDIRECTORYREQUEST']._serialized_start=1093
-  _globals['_MAKEDIRECTORYREQUEST']._serialized_end=1165
-  _globals['_SEARCHREQUEST']._serialized_start=1168
-  _globals['_SEARCHREQUEST']._serialized_end=1400
-  _globals['_SEARCHRESPONSE']._serialized_start=1403
-  _globals['_SEARCHRESPONSE']._serialized_end=1541
-  _globals['_SEARCHSUMMARY']._serialized_start=1544
-  _globals['_SEARCHSUMMARY']._serialized_end=1730
-  _globals['_SEARCHSUMMARY_LIMIT']._serialized_start=1658
-  _globals['_SEARCHSUMMARY_LIMIT']._serialized_end=1730
-  _globals['_WATCHREQUEST']._serialized_start=1732
-  _globals['_WATCHREQUEST']._serialized_end=1815
-  _globals['_WATCHRESPONSE']._serialized_start=1818
-  _globals['_WATCHRESPONSE']._serialized_end=2073
-  _globals['_WATCHRESPONSE_CHANGE']._serialized_start=1940
-  _globals['_WATCHRESPONSE_CHANGE']._serialized_end=2073
-  _globals['_FILESERVICE']._serialized_start=2185
-  _globals['_FILESERVICE']._serialized_end=2771
+  _globals['_WRITEOPEN']._serialized_start=393
+  _globals['_WRITEOPEN']._serialized_end=588
+  _globals['_WRITEOPEN_METADATAENTRY']._serialized_start=541
+  _globals['_WRITEOPEN_METADATAENTRY']._serialized_end=588
+  _globals['_WRITERESPONSE']._serialized_start=590
+  _globals['_WRITERESPONSE']._serialized_end=657
+  _globals['_LISTFILESREQUEST']._serialized_start=659
+  _globals['_LISTFILESREQUEST']._serialized_end=781
+  _globals['_LISTFILESRESPONSE']._serialized_start=783
+  _globals['_LISTFILESRESPONSE']._serialized_end=864
+  _globals['_STATREQUEST']._serialized_start=866
+  _globals['_STATREQUEST']._serialized_end=929
+  _globals['_REMOVEREQUEST']._serialized_start=931
+  _globals['_REMOVEREQUEST']._serialized_end=1015
+  _globals['_REMOVERESPONSE']._serialized_start=1017
+  _globals['_REMOVERESPONSE']._serialized_end=1033
+  _globals['_MOVEREQUEST']._serialized_start=1036
+  _globals['_MOVEREQUEST']._serialized_end=1196
+  _globals['_MAKEDIRECTORYREQUEST']._serialized_start=1198
+  _globals['_MAKEDIRECTORYREQUEST']._serialized_end=1270
+  _globals['_SEARCHREQUEST']._serialized_start=1273
+  _globals['_SEARCHREQUEST']._serialized_end=1505
+  _globals['_SEARCHRESPONSE']._serialized_start=1508
+  _globals['_SEARCHRESPONSE']._serialized_end=1646
+  _globals['_SEARCHSUMMARY']._serialized_start=1649
+  _globals['_SEARCHSUMMARY']._serialized_end=1835
+  _globals['_SEARCHSUMMARY_LIMIT']._serialized_start=1763
+  _globals['_SEARCHSUMMARY_LIMIT']._serialized_end=1835
+  _globals['_WATCHREQUEST']._serialized_start=1837
+  _globals['_WATCHREQUEST']._serialized_end=1920
+  _globals['_WATCHRESPONSE']._serialized_start=1923
+  _globals['_WATCHRESPONSE']._serialized_end=2178
+  _globals['_WATCHRESPONSE_CHANGE']._serialized_start=2045
+  _globals['_WATCHRESPONSE_CHANGE']._serialized_end=2178
+  _globals['_FILESERVICE']._serialized_start=2290
+  _globals['_FILESERVICE']._serialized_end=2876
 # @@protoc_insertion_point(module_scope)

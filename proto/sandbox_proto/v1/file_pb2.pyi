@@ -52,16 +52,25 @@ class WriteRequest(_message.Message):
     def __init__(self, open: _Optional[_Union[WriteOpen, _Mapping]] = ..., data: _Optional[bytes] = ...) -> None: ...
 
 class WriteOpen(_message.Message):
-    __slots__ = ("path", "mode", "sha256", "root")
+    __slots__ = ("path", "mode", "sha256", "root", "metadata")
+    class MetadataEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
     PATH_FIELD_NUMBER: _ClassVar[int]
     MODE_FIELD_NUMBER: _ClassVar[int]
     SHA256_FIELD_NUMBER: _ClassVar[int]
     ROOT_FIELD_NUMBER: _ClassVar[int]
+    METADATA_FIELD_NUMBER: _ClassVar[int]
     path: str
     mode: int
     sha256: str
     root: FileRoot
-    def __init__(self, path: _Optional[str] = ..., mode: _Optional[int] = ..., sha256: _Optional[str] = ..., root: _Optional[_Union[FileRoot, str]] = ...) -> None: ...
+    metadata: _containers.ScalarMap[str, str]
+    def __init__(self, path: _Optional[str] = ..., mode: _Optional[int] = ..., sha256: _Optional[str] = ..., root: _Optional[_Union[FileRoot, str]] = ..., metadata: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class WriteResponse(_message.Message):
     __slots__ = ("info", "sha256")

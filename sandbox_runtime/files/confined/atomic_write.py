@@ -16,9 +16,12 @@ from sandbox_link.protocol import OperationError
 from sandbox_runtime.files.arguments import PERMISSION_BITS
 from sandbox_runtime.files.confined.errors import PathError, is_a_directory, not_a_file, translating
 from sandbox_runtime.files.confined.info import Info, observe
+from sandbox_runtime.files.confined.metadata import path_of, read_metadata, write_metadata
 from sandbox_runtime.files.confined.open_beneath import Location, Lookup
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from sandbox_runtime.files.confined.roots import Place
 
 _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -40,6 +43,7 @@ class Target:
         max_bytes: Largest size; 0 for no limit.
         mtime_ns: Modification time; None for now.
         is_restored: The file comes from storage: it replaces anything but a folder, and its info is detailed.
+        metadata: The file's metadata; None for that of the replaced file.
     """
 
     place: Place
@@ -49,6 +53,7 @@ class Target:
     max_bytes: int = 0
     mtime_ns: int | None = None
     is_restored: bool = False
+    metadata: Mapping[str, str] | None = None
 
 
 def _is_hole(piece: memoryview) -> bool:
@@ -131,6 +136,7 @@ class PartFile:
             if self._ends_in_hole:
                 os.ftruncate(self._descriptor, self._written)
             os.fchmod(self._descriptor, target.mode or self._replaced_mode(location))
+            self._write_metadata(location)
             if target.mtime_ns is not None:
                 os.utime(self._descriptor, ns=(target.mtime_ns, target.mtime_ns))
             descriptor, self._descriptor = self._descriptor, -1
@@ -138,6 +144,17 @@ class PartFile:
             os.rename(self._part, self._name, src_dir_fd=self._folder, dst_dir_fd=self._folder)
             self._part = b""
             return observe(target.place.text, location, detailed=target.is_restored), digest
+
+    def _write_metadata(self, location: Location) -> None:
+        if self._target.metadata is not None and not self._target.is_restored:
+            write_metadata(self._descriptor, self._target.metadata)
+            return
+        metadata = self._target.metadata
+        if metadata is None:
+            metadata = read_metadata(path_of(location.folder, location.name))
+        # A file system without metadata must not lose the file as well.
+        with contextlib.suppress(OperationError, OSError):
+            write_metadata(self._descriptor, metadata)
 
     def abort(self) -> None:
         """Close what is open, and remove the part file if it still exists."""
