@@ -104,7 +104,9 @@ class SessionState:
             raise invalid(
                 "cwd", f"the working directory {cwd!r} cannot be resolved: give a path of fewer symlinks"
             ) from None
-        roots = (self.root, *(root.resolve() for root in self.other_roots))
+        roots = [self.root]
+        if cwd.startswith("/"):
+            roots += [root.resolve() for root in self.other_roots]
         if not any(path.is_relative_to(root) for root in roots):
             message = (
                 f"the working directory {cwd!r} is outside the workspace, the home folder and /tmp: "

@@ -37,6 +37,8 @@ _FILE_ROOTS: Final[dict[int, str]] = {
 MAX_ID: Final = 128
 MAX_PATH: Final = 4096
 MAX_STDIN: Final = 1 << 20
+MAX_SHELL_ARGUMENT: Final = 64 << 10
+"""Characters of a shell line among the arguments of an operation. A longer one is sent after them."""
 MAX_ENV_BYTES: Final = 512 << 10
 
 
@@ -174,7 +176,17 @@ def read_execute(request: interpreter_pb2.ExecuteRequest, limits: Limits) -> tup
 
 def read_run(request: process_pb2.RunRequest, limits: Limits) -> dict[str, Any]:
     """Return the arguments of the link's `run`."""
-    return {**read_command(request), "timeout": read_timeout(request, limits)}
+    arguments = {**read_command(request), "timeout": read_timeout(request, limits)}
+    if request.keep_input:
+        if not request.request_id:
+            raise invalid("request_id", "keep_input needs a request_id, so that SendInput can name the command")
+        arguments["input"] = True
+    return arguments
+
+
+def read_body(request: process_pb2.RunRequest) -> bytes:
+    """Return what follows the arguments on the link: a long shell line, then standard input."""
+    return (request.shell.encode() if len(request.shell) > MAX_SHELL_ARGUMENT else b"") + request.stdin
 
 
 def read_command(request: process_pb2.RunRequest) -> dict[str, Any]:
@@ -184,7 +196,10 @@ def read_command(request: process_pb2.RunRequest) -> dict[str, Any]:
     if request.WhichOneof("command") == "shell":
         if not request.shell.strip():
             raise invalid("command", "the command is empty: give a line for the shell, or a program with its arguments")
-        command["shell"] = request.shell
+        if len(request.shell) > MAX_SHELL_ARGUMENT:
+            command["shell_bytes"] = len(request.shell.encode())
+        else:
+            command["shell"] = request.shell
     elif request.WhichOneof("command") == "argv" and request.argv.args and request.argv.args[0]:
         command["argv"] = list(request.argv.args)
     else:

@@ -28,6 +28,8 @@ def read_start(request: process_pb2.StartRequest) -> dict[str, Any]:
         if not 0 < seconds < float("inf"):
             raise invalid("timeout", "a timeout must be longer than 0: leave it out for no limit", "INVALID_TIMEOUT")
         arguments["timeout"] = seconds
+    if request.run.keep_input:
+        raise invalid("keep_input", "a background process keeps its input unless `end_input` is set: leave it out")
     if request.run.end_with_client:
         raise invalid("end_with_client", "a background process outlives its client: use Run instead")
     if request.HasField("terminal"):
@@ -59,9 +61,11 @@ def read_input(request: process_pb2.SendInputRequest) -> dict[str, Any]:
     """Return the arguments of the link's `process.input`."""
     if len(request.data) > MAX_SEND:
         raise invalid("data", f"data has more than {MAX_SEND} bytes: send it in pieces")
-    if not request.data and not request.end:
-        raise invalid("data", "there is no data: send some, or set `end`")
-    return {"process_id": _id(request.process_id), "data_bytes": len(request.data), "end": request.end}
+    check_request_id(request.request_id)
+    if request.request_id and request.process_id:
+        raise invalid("request_id", "give either a process_id or a request_id")
+    process_id = "" if request.request_id else _id(request.process_id)
+    return {"process_id": process_id, "data_bytes": len(request.data), "end": request.end}
 
 
 def read_signal(request: process_pb2.SignalRequest) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from sandbox_proto.v1.interpreter_pb2_grpc import InterpreterServiceStub
 from sandbox_proto.v1.process_pb2_grpc import ProcessServiceStub
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Coroutine, Sequence
 
     from sandbox_client.errors import SandboxError
     from sandbox_client.transport.endpoint import Endpoint
@@ -129,6 +129,10 @@ class BaseConnection(abc.ABC):
         with contextlib.suppress(grpc.RpcError, grpc.aio.UsageError, ValueError):
             if self._is_ready() or await self._is_connected(CANCEL_TIMEOUT):
                 await self._send(method, request, self._metadata, CANCEL_TIMEOUT)
+
+    @abc.abstractmethod
+    def in_background(self, work: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], object]:
+        """Start a coroutine that makes calls of this connection. Returns what cancels it, if possible."""
 
     @abc.abstractmethod
     async def cancel(self, method: Callable[..., Any], request: Any) -> None:

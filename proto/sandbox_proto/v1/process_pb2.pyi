@@ -12,7 +12,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class RunRequest(_message.Message):
-    __slots__ = ("shell", "argv", "cwd", "env", "timeout", "stdin", "request_id", "end_with_client")
+    __slots__ = ("shell", "argv", "cwd", "env", "timeout", "stdin", "request_id", "end_with_client", "keep_input")
     class EnvEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -28,6 +28,7 @@ class RunRequest(_message.Message):
     STDIN_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     END_WITH_CLIENT_FIELD_NUMBER: _ClassVar[int]
+    KEEP_INPUT_FIELD_NUMBER: _ClassVar[int]
     shell: str
     argv: Argv
     cwd: str
@@ -36,7 +37,8 @@ class RunRequest(_message.Message):
     stdin: bytes
     request_id: str
     end_with_client: bool
-    def __init__(self, shell: _Optional[str] = ..., argv: _Optional[_Union[Argv, _Mapping]] = ..., cwd: _Optional[str] = ..., env: _Optional[_Mapping[str, str]] = ..., timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., stdin: _Optional[bytes] = ..., request_id: _Optional[str] = ..., end_with_client: _Optional[bool] = ...) -> None: ...
+    keep_input: bool
+    def __init__(self, shell: _Optional[str] = ..., argv: _Optional[_Union[Argv, _Mapping]] = ..., cwd: _Optional[str] = ..., env: _Optional[_Mapping[str, str]] = ..., timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., stdin: _Optional[bytes] = ..., request_id: _Optional[str] = ..., end_with_client: _Optional[bool] = ..., keep_input: _Optional[bool] = ...) -> None: ...
 
 class Argv(_message.Message):
     __slots__ = ("args",)
@@ -149,14 +151,16 @@ class AttachRequest(_message.Message):
     def __init__(self, process_id: _Optional[str] = ..., offset: _Optional[int] = ...) -> None: ...
 
 class SendInputRequest(_message.Message):
-    __slots__ = ("process_id", "data", "end")
+    __slots__ = ("process_id", "data", "end", "request_id")
     PROCESS_ID_FIELD_NUMBER: _ClassVar[int]
     DATA_FIELD_NUMBER: _ClassVar[int]
     END_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     process_id: str
     data: bytes
     end: bool
-    def __init__(self, process_id: _Optional[str] = ..., data: _Optional[bytes] = ..., end: _Optional[bool] = ...) -> None: ...
+    request_id: str
+    def __init__(self, process_id: _Optional[str] = ..., data: _Optional[bytes] = ..., end: _Optional[bool] = ..., request_id: _Optional[str] = ...) -> None: ...
 
 class SendInputResponse(_message.Message):
     __slots__ = ()
