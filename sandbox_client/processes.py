@@ -187,6 +187,7 @@ class AsyncProcesses:
         *,
         keep_input: bool = True,
         terminal: tuple[int, int] | None = None,
+        tag: str = "",
         **options: Unpack[RunOptions],
     ) -> AsyncProcess:
         """Start a command in the background, and return when it is running.
@@ -199,6 +200,7 @@ class AsyncProcesses:
             keep_input: Keep standard input open after `stdin`, for `send_input`. Pass False for a program that reads
                 its input to the end.
             terminal: Rows and columns of a terminal to run it in. All output is then standard output.
+            tag: A word by which you find it in `list`, at most 256 characters. It need not be unique.
             **options: See RunOptions.
 
         Raises:
@@ -214,7 +216,9 @@ class AsyncProcesses:
             message = f"stdin of a background process has at most {MAX_INPUT_MESSAGE} bytes: send more with send_input"
             raise InvalidArgument(message, reason="INVALID_ARGUMENT", field="stdin")
         size = None if terminal is None else _size(terminal)
-        request = process_pb2.StartRequest(run=run, terminal=size, end_input=not keep_input and terminal is None)
+        request = process_pb2.StartRequest(
+            run=run, terminal=size, end_input=not keep_input and terminal is None, tag=tag
+        )
         return AsyncProcess(self._connection, await self._start(request))
 
     async def get(self, process_id: str | ProcessInfo) -> AsyncProcess:

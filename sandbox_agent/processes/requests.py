@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from sandbox_proto.v1 import process_pb2
 
 MAX_SEND: Final = 1 << 20
+MAX_TAG: Final = 256
+"""Characters."""
 _MAX_SIGNAL: Final = 64
 _MAX_SIDE: Final = 65535
 
@@ -23,6 +25,8 @@ _MAX_SIDE: Final = 65535
 def read_start(request: process_pb2.StartRequest) -> dict[str, Any]:
     """Return the arguments of the link's `process.start`, without id and label."""
     arguments = {**read_command(request.run), "end": request.end_input}
+    if len(request.tag) > MAX_TAG or "\0" in request.tag:
+        raise invalid("tag", f"the tag has more than {MAX_TAG} characters, or a NUL character: choose a shorter one")
     if request.run.HasField("timeout"):
         seconds = duration_seconds(request.run.timeout)
         if not 0 < seconds < float("inf"):

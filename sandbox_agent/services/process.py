@@ -11,7 +11,7 @@ from sandbox_agent.executions.event_encoding import join_events
 from sandbox_agent.executions.events import CommandEvent, CommandTranslator, add_skipped_to_command
 from sandbox_agent.executions.follow import TimeLimits, follow_call
 from sandbox_agent.executions.requests import check_may_start, fingerprint, read_body, read_run
-from sandbox_agent.processes.process import Start, describe_command
+from sandbox_agent.processes.process import MAX_NAMES, Start, describe_command, list_names
 from sandbox_agent.processes.requests import read_input, read_offset, read_signal, read_size, read_start
 from sandbox_agent.storage.timeouts import time_limit
 from sandbox_link.protocol import OperationError
@@ -89,6 +89,9 @@ class ProcessServicer(process_pb2_grpc.ProcessServiceServicer):
                 describe_command(request.run),
                 time.time(),
                 has_terminal=request.HasField("terminal"),
+                tag=request.tag,
+                cwd=request.run.cwd[:MAX_NAMES] or ".",
+                env_names=list_names(request.run.env),
             )
             process = self._processes.start(session, start, arguments, read_body(request.run))
         await asyncio.shield(process.started)

@@ -26,6 +26,7 @@ class _Command:
     cwd: str
     timeout: float | None
     env: Mapping[str, str]
+    tag: str = ""
 
 
 @click.command(
@@ -49,6 +50,7 @@ Examples:
 @click.option("-t", "--tty", is_flag=True, help="Attach this terminal, for example for an interactive shell.")
 @click.option("-i", "--interactive", is_flag=True, help="Pass standard input on. With --detach: keep it open.")
 @click.option("-d", "--detach", is_flag=True, help="Start the command in the background and print its id.")
+@click.option("--tag", default="", help="With --detach: a word to find the command by in `sandbox ps`.")
 @with_session_options
 @with_target
 def exec_(
@@ -60,6 +62,7 @@ def exec_(
     tty: bool,  # noqa: FBT001 - same
     interactive: bool,  # noqa: FBT001 - same
     detach: bool,  # noqa: FBT001 - same
+    tag: str,
     session: str | None,
     workspace: str | None,
     store: str | None,
@@ -80,7 +83,9 @@ def exec_(
     _check(target, session, tty=tty, detach=detach)
     terminal = {"TERM": os.environ["TERM"]} if tty and "TERM" in os.environ else {}
     words = " ".join(command) if shell else list(command)
-    given = _Command(words, cwd, limits.timeout, {**terminal, **limits.env})
+    if tag and not detach:
+        raise click.UsageError("--tag is for a command in the background: add --detach")
+    given = _Command(words, cwd, limits.timeout, {**terminal, **limits.env}, tag)
     from sandbox_client.cli.ending import report_missing_network, start_exit_code  # noqa: PLC0415 - slow to import
     from sandbox_client.errors import SandboxError  # noqa: PLC0415 - same
 
@@ -141,6 +146,7 @@ def _start(target: Target, sandbox: Sandbox, given: _Command, *, tty: bool, inte
         env=given.env,
         terminal=terminal_size() if tty else None,
         keep_input=interactive,
+        tag=given.tag,
     )
     facts = {"process_id": process.id, "pid": process.pid, "command": process.command}
     target.printer.print(facts, process.id)

@@ -23,7 +23,7 @@ LASTING: Final = frozenset({"process.start", "process.attach"})
 _MAX_RUNNING: Final = 256
 _KEEP_ENDED: Final = 64
 _MAX_INPUT: Final = 1 << 20
-_MAX_LABEL: Final = 32 << 10
+_MAX_LABEL: Final = 64 << 10
 _MAX_SIDE: Final = 65535
 _LAST_SIGNAL: Final = 64
 

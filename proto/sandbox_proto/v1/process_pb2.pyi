@@ -87,14 +87,16 @@ class ProcessExited(_message.Message):
     def __init__(self, status: _Optional[_Union[_types_pb2.ExitStatus, str]] = ..., exit_code: _Optional[int] = ..., signal: _Optional[int] = ..., duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., truncation: _Optional[_Union[_types_pb2.Truncation, _Mapping]] = ..., message: _Optional[str] = ...) -> None: ...
 
 class StartRequest(_message.Message):
-    __slots__ = ("run", "terminal", "end_input")
+    __slots__ = ("run", "terminal", "end_input", "tag")
     RUN_FIELD_NUMBER: _ClassVar[int]
     TERMINAL_FIELD_NUMBER: _ClassVar[int]
     END_INPUT_FIELD_NUMBER: _ClassVar[int]
+    TAG_FIELD_NUMBER: _ClassVar[int]
     run: RunRequest
     terminal: TerminalSize
     end_input: bool
-    def __init__(self, run: _Optional[_Union[RunRequest, _Mapping]] = ..., terminal: _Optional[_Union[TerminalSize, _Mapping]] = ..., end_input: _Optional[bool] = ...) -> None: ...
+    tag: str
+    def __init__(self, run: _Optional[_Union[RunRequest, _Mapping]] = ..., terminal: _Optional[_Union[TerminalSize, _Mapping]] = ..., end_input: _Optional[bool] = ..., tag: _Optional[str] = ...) -> None: ...
 
 class TerminalSize(_message.Message):
     __slots__ = ("rows", "columns")
@@ -105,7 +107,7 @@ class TerminalSize(_message.Message):
     def __init__(self, rows: _Optional[int] = ..., columns: _Optional[int] = ...) -> None: ...
 
 class Process(_message.Message):
-    __slots__ = ("process_id", "pid", "command", "started_at", "running", "exited", "output_bytes", "output_start", "has_terminal")
+    __slots__ = ("process_id", "pid", "command", "started_at", "running", "exited", "output_bytes", "output_start", "has_terminal", "tag", "cwd", "env_names")
     PROCESS_ID_FIELD_NUMBER: _ClassVar[int]
     PID_FIELD_NUMBER: _ClassVar[int]
     COMMAND_FIELD_NUMBER: _ClassVar[int]
@@ -115,6 +117,9 @@ class Process(_message.Message):
     OUTPUT_BYTES_FIELD_NUMBER: _ClassVar[int]
     OUTPUT_START_FIELD_NUMBER: _ClassVar[int]
     HAS_TERMINAL_FIELD_NUMBER: _ClassVar[int]
+    TAG_FIELD_NUMBER: _ClassVar[int]
+    CWD_FIELD_NUMBER: _ClassVar[int]
+    ENV_NAMES_FIELD_NUMBER: _ClassVar[int]
     process_id: str
     pid: int
     command: str
@@ -124,7 +129,10 @@ class Process(_message.Message):
     output_bytes: int
     output_start: int
     has_terminal: bool
-    def __init__(self, process_id: _Optional[str] = ..., pid: _Optional[int] = ..., command: _Optional[str] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., running: _Optional[bool] = ..., exited: _Optional[_Union[ProcessExited, _Mapping]] = ..., output_bytes: _Optional[int] = ..., output_start: _Optional[int] = ..., has_terminal: _Optional[bool] = ...) -> None: ...
+    tag: str
+    cwd: str
+    env_names: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, process_id: _Optional[str] = ..., pid: _Optional[int] = ..., command: _Optional[str] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., running: _Optional[bool] = ..., exited: _Optional[_Union[ProcessExited, _Mapping]] = ..., output_bytes: _Optional[int] = ..., output_start: _Optional[int] = ..., has_terminal: _Optional[bool] = ..., tag: _Optional[str] = ..., cwd: _Optional[str] = ..., env_names: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class GetProcessRequest(_message.Message):
     __slots__ = ("process_id",)

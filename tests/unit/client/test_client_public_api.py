@@ -61,7 +61,7 @@ DEFAULTS = {
     "resume": {"expires": None, "timeout": 120.0},
     "run": {**COMMAND, **CALLBACKS, "end_with_client": False, "on_cancel": "interrupt"},
     "stream_command": {**COMMAND, "end_with_client": False},
-    "start": {**COMMAND, "keep_input": True, "terminal": None},
+    "start": {**COMMAND, "keep_input": True, "terminal": None, "tag": ""},
 }
 CALLS = [
     *((class_, name) for class_ in (AsyncSandbox, Sandbox) for name in DEFAULTS if name != "start"),
