@@ -40,7 +40,7 @@ from sandbox_proto.v1 import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping
     from pathlib import Path
 
     from sandbox_agent.executions.events import CellEvent, CommandEvent
@@ -102,7 +102,7 @@ class Agent:
             StartError: A certificate cannot be read, or a port is in use.
         """
         settings = self._settings
-        plain, mutual = _read_credentials(settings)
+        plain, mutual = _read_credentials(settings, lambda: self._guard.limit_bytes(self.grpc_port))
         self._link.start()
         if settings.preload_storage is not None:
             loading = asyncio.to_thread(_preload, settings.preload_storage)
@@ -153,7 +153,10 @@ class Agent:
         return render_metrics(session.stored if session is not None else None)
 
     def _client_server(self) -> grpc.aio.Server:
-        server = grpc.aio.server(interceptors=[ClientInterceptor(self._gate, self._guard.admit)], options=GRPC_OPTIONS)
+        server = grpc.aio.server(
+            interceptors=[ClientInterceptor(self._gate, self._guard.admit, self._guard.limits_bytes_now)],
+            options=GRPC_OPTIONS,
+        )
         servicers: list[tuple[Any, Any]] = [
             (
                 interpreter_pb2_grpc.add_InterpreterServiceServicer_to_server,
@@ -221,8 +224,16 @@ def _build_workspace(binding: WorkspaceBinding, runtime: Runtime, writer: str) -
     return Workspace.open(binding, runtime, writer)
 
 
-def _read_credentials(settings: Settings) -> tuple[grpc.ServerCredentials, grpc.ServerCredentials]:
-    """Return the credentials of the clients' port, and those of the control port (mutual TLS)."""
+def _read_credentials(
+    settings: Settings, before_handshake: Callable[[], None]
+) -> tuple[grpc.ServerCredentials, grpc.ServerCredentials]:
+    """Return the credentials of the clients' port, and those of the control port (mutual TLS).
+
+    Args:
+        settings: Where the files are.
+        before_handshake: Called on any thread for each new connection of the clients' port. On the other port a
+            stranger has no certificate, and does not come through the handshake.
+    """
     try:
         key, certificate, authority = (
             (settings.tls_dir / name).read_bytes() for name in ("tls.key", "tls.crt", "ca.crt")
@@ -233,7 +244,11 @@ def _read_credentials(settings: Settings) -> tuple[grpc.ServerCredentials, grpc.
         )
         raise StartError(message) from error
     pair = [(key, certificate)]
-    plain = grpc.ssl_server_credentials(pair)
+    # gRPC asks before each handshake for another certificate. None, which its stubs do not know, means there is none.
+    ask: Any = before_handshake
+    plain = grpc.dynamic_ssl_server_credentials(
+        grpc.ssl_server_certificate_configuration(pair), ask, require_client_authentication=False
+    )
     mutual = grpc.ssl_server_credentials(pair, root_certificates=authority, require_client_auth=True)
     return plain, mutual
 

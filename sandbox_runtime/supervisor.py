@@ -15,8 +15,8 @@ from sandbox_runtime.execution.context_registry import ContextRegistry
 from sandbox_runtime.files import TEMPORARY, build_handlers
 from sandbox_runtime.interpreters.pool import InterpreterPool
 from sandbox_runtime.interpreters.zygote_client import Child, ZygoteClient, reap
+from sandbox_runtime.limits.census import Census
 from sandbox_runtime.limits.oom_guard import OomGuard
-from sandbox_runtime.limits.process_count import count_all
 from sandbox_runtime.link.listeners import BulkStreams
 from sandbox_runtime.link.server_connection import LinkServer
 from sandbox_runtime.processes.command import Commands
@@ -67,9 +67,8 @@ class Supervisor:
         self._state.limits.deny_network = settings.deny_network
         self._plain = ZygoteClient((), self._children, environment, plain)
         self._preloaded = ZygoteClient(settings.preload, self._children, environment)
-        self._oom_guard = OomGuard(
-            self._state.limits, self._children, count_all if self._state.is_in_container else None
-        )
+        census = Census() if self._state.is_in_container else None
+        self._oom_guard = OomGuard(self._state.limits, self._children, census)
         self._bulk_streams = BulkStreams()
         self._link = LinkServer(self._hello, self._bulk_streams)
         self._pool = InterpreterPool(

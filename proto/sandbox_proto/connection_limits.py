@@ -1,29 +1,32 @@
 """Bounds the connections of every port of an agent or operator: in number, per peer, and in time. No other module does.
 
 gRPC has no limit per peer, and cannot tell a stranger's connection from a caller's. So a guard looks at the process's
-own sockets when a connection arrives, and shuts down those that are too many or too old. A connection counts as a
+own sockets when a connection arrives, and ends those that are too many or too old. A connection counts as a
 stranger's until it has made an authenticated call. Strangers displace only strangers, those of the largest peer first.
+
+`byte_budget` also bounds how much a stranger may send.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
-import ipaddress
 import os
 import resource
 import select
 import socket
-import struct
 import time
 import urllib.parse
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
+
+from sandbox_proto import tcp_sockets
+from sandbox_proto.byte_budget import ByteBudget, save_first_packets
+from sandbox_proto.tcp_sockets import Connection, Peer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 MAX_MESSAGE: Final = 4 << 20
 MAX_FRAME: Final = 1 << 20
@@ -57,8 +60,6 @@ _REST: Final = 20
 """How many times longer than a look the pause after it is, in CPU time. So a flood cannot make the guard use a core."""
 _MAX_REST: Final = 1.0
 _MAX_DESCRIPTORS: Final = 16_384
-_RESET: Final = struct.pack("ii", 1, 0)
-"""SO_LINGER that closes with a reset, so that the kernel keeps nothing of the connection."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,27 +79,6 @@ class Limits:
     callers: int = 512
 
 
-class Peer(NamedTuple):
-    """The other end of a connection."""
-
-    address: str
-    port: int
-
-
-class Connection(NamedTuple):
-    """One connection of this process.
-
-    Attributes:
-        descriptor: Its number in this process, which may be reused.
-        port: The port of this process.
-        peer: The other end.
-    """
-
-    descriptor: int
-    port: int
-    peer: Peer
-
-
 def choose_excess(
     connections: Mapping[Connection, float], callers: Collection[Peer], limits: Limits, now: float
 ) -> set[Connection]:
@@ -115,10 +95,10 @@ def choose_excess(
     excess = {each for each in strangers if now - connections[each] >= limits.stranger_seconds}
     excess.update([each for each in oldest_first if each.peer in callers][limits.callers :])
     remaining = [each for each in strangers if each not in excess]
-    counts = Counter(network_of(each.peer.address) for each in remaining)
+    counts = Counter(tcp_sockets.network_of(each.peer.address) for each in remaining)
     allowed = _fair_share(counts.values(), limits)
     for each in remaining:
-        network = network_of(each.peer.address)
+        network = tcp_sockets.network_of(each.peer.address)
         if counts[network] > allowed:
             counts[network] -= 1
             excess.add(each)
@@ -133,26 +113,13 @@ def _fair_share(counts: Iterable[int], limits: Limits) -> int:
     return share
 
 
-@functools.lru_cache(4096)
-def network_of(address: str) -> str:
-    """Return the address, or for IPv6 the /64 network, which one machine may own."""
-    ip = ipaddress.ip_address(address)
-    return str(ip) if ip.version == 4 else str(ipaddress.ip_network((int(ip) >> 64 << 64, 64)))  # noqa: PLR2004
-
-
 def parse_peer(text: str) -> Peer | None:
     """Read a peer as gRPC writes it, such as `ipv4:10.0.0.1:5000`. Returns None for anything but IP."""
     kind, _, rest = text.partition(":")
     host, _, port = urllib.parse.unquote(rest).rpartition(":")
     if kind not in {"ipv4", "ipv6"} or not port.isdecimal():
         return None
-    return Peer(_normalize(host.strip("[]")), int(port))
-
-
-@functools.lru_cache(4096)
-def _normalize(address: str) -> str:
-    ip = ipaddress.ip_address(address.partition("%")[0])
-    return str(getattr(ip, "ipv4_mapped", None) or ip)
+    return Peer(tcp_sockets.normalize(host.strip("[]")), int(port))
 
 
 def raise_descriptor_limit() -> None:
@@ -173,6 +140,8 @@ class ConnectionGuard:
         self._callers: set[Peer] = set()
         self._admitted: set[str] = set()
         self._seen: dict[Connection, float] = {}
+        # By port: those where callers speak HTTP/2 over TLS.
+        self._budgets: dict[int, ByteBudget] = {}
         self._listeners: list[socket.socket] = []
         self._arrivals = select.epoll()
         self._next_look: asyncio.TimerHandle | None = None
@@ -184,14 +153,26 @@ class ConnectionGuard:
             asyncio.get_running_loop().add_reader(self._arrivals.fileno(), self._note_arrival)
             self._look_after(_INTERVAL)
         self._ports.add(port)
-        for descriptor in _descriptors():
-            listener = _borrow(descriptor)
-            if listener is not None and _is_listening(listener, port):
+        for descriptor in tcp_sockets.descriptors():
+            listener = tcp_sockets.borrow(descriptor)
+            if listener is not None and tcp_sockets.is_listening(listener, port):
                 # A duplicate, so that an arrival wakes this loop. Edge-triggered: gRPC accepts it, not this guard.
                 copy = socket.socket(fileno=os.dup(descriptor))
+                save_first_packets(copy)
                 self._arrivals.register(copy.fileno(), select.EPOLLIN | select.EPOLLET)
                 self._listeners.append(copy)
-            _give_back(listener)
+            tcp_sockets.give_back(listener)
+
+    def limit_bytes(self, port: int) -> None:
+        """Bound how much strangers may send to this port. Call it on any thread before each TLS handshake."""
+        if port in self._ports:
+            limits = self._limits
+            budget = self._budgets.setdefault(port, ByteBudget(port, limits.strangers_per_peer, limits.strangers))
+            budget.update(self._callers)
+
+    def limits_bytes_now(self) -> bool:
+        """Return whether there is a connection that may send only so much until it is admitted."""
+        return any(budget.has_strangers() for budget in list(self._budgets.values()))
 
     def admit(self, peer: str) -> None:
         """Count a peer, as gRPC writes it, as a caller: it has made an authenticated call."""
@@ -200,6 +181,8 @@ class ConnectionGuard:
             found = parse_peer(peer)
             if found is not None:
                 self._callers.add(found)
+                for budget in list(self._budgets.values()):  # another thread may add one
+                    budget.release(found)
 
     def close(self) -> None:
         """Stop guarding."""
@@ -228,7 +211,7 @@ class ConnectionGuard:
         """Close what is too much, and look again when the next stranger's time is over."""
         self._next_look = None
         now, limits, began = self._clock(), self._limits, time.thread_time()
-        connections = list(_connections(self._ports))
+        connections = list(tcp_sockets.list_connections(self._ports))
         has_new = any(each not in self._seen for each in connections)
         self._seen = {each: self._seen.get(each, now) for each in connections}
         peers = {each.peer for each in connections}
@@ -237,7 +220,10 @@ class ConnectionGuard:
         for port in self._ports:
             on_port = {each: seen for each, seen in self._seen.items() if each.port == port}
             for each in choose_excess(on_port, self._callers, limits, now):
-                _shut_down(each)
+                tcp_sockets.disconnect(each)
+                del self._seen[each]
+            if port in self._budgets and self._budgets[port].has_strangers():
+                self._budgets[port].update(self._callers)
         strangers = [seen for each, seen in self._seen.items() if each.peer not in self._callers]
         delay = _INTERVAL
         if has_new:
@@ -247,85 +233,3 @@ class ConnectionGuard:
             delay = min(max(min(strangers) + limits.stranger_seconds - now, 1.0), _INTERVAL)
         self._resting_until = asyncio.get_running_loop().time() + min(_REST * (time.thread_time() - began), _MAX_REST)
         self._look_after(delay)
-
-
-def _descriptors() -> Iterable[int]:
-    try:
-        return [int(name) for name in os.listdir("/proc/self/fd")]  # noqa: PTH208 - many, and only their names
-    except OSError:  # no descriptor is left for the folder
-        return range(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
-
-
-def _borrow(descriptor: int) -> socket.socket | None:
-    """Return a socket object for a descriptor that something else owns. An address of IPv4 also fits into IPv6's."""
-    try:
-        return socket.socket(socket.AF_INET6, socket.SOCK_STREAM, 0, fileno=descriptor)
-    except OSError:
-        return None
-
-
-def _give_back(sock: socket.socket | None) -> None:
-    if sock is not None:
-        sock.detach()
-
-
-def _is_listening(sock: socket.socket, port: int) -> bool:
-    with contextlib.suppress(OSError):
-        name = sock.getsockname()
-        return (
-            isinstance(name, tuple)
-            and name[1] == port
-            and sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) == 1
-        )
-    return False
-
-
-def _connections(ports: Collection[int]) -> Iterator[Connection]:
-    """Yield the TCP connections that were accepted on the ports."""
-    for descriptor in _descriptors():
-        sock = _borrow(descriptor)
-        try:
-            connection = _describe(descriptor, sock) if sock is not None else None
-        finally:
-            _give_back(sock)
-        if connection is not None and connection.port in ports:
-            yield connection
-
-
-def _describe(descriptor: int, sock: socket.socket) -> Connection | None:
-    """Return a connection over IP, or None for any other descriptor."""
-    try:
-        local = sock.getsockname()
-        if not isinstance(local, tuple):
-            return None
-        peer = sock.getpeername()
-    except OSError:
-        return None
-    if not isinstance(peer, tuple) or not isinstance(peer[0], str):  # netlink has numbers there
-        return None
-    return Connection(descriptor, local[1], Peer(_normalize(peer[0]), peer[1]))
-
-
-@contextlib.contextmanager
-def _duplicate(descriptor: int) -> Iterator[socket.socket]:
-    """Yield a socket for a duplicate of the descriptor, or for the descriptor itself if no number is left for one."""
-    try:
-        sock, is_copy = socket.socket(socket.AF_INET6, socket.SOCK_STREAM, 0, fileno=os.dup(descriptor)), True
-    except OSError:
-        sock, is_copy = socket.socket(socket.AF_INET6, socket.SOCK_STREAM, 0, fileno=descriptor), False
-    try:
-        yield sock
-    finally:
-        if is_copy:
-            sock.close()
-        else:
-            sock.detach()
-
-
-def _shut_down(connection: Connection) -> None:
-    """Close a connection under its owner, which then sees its end. Leaves a reused descriptor alone."""
-    # With a duplicate, the connection cannot become another one between the check and the end.
-    with contextlib.suppress(OSError), _duplicate(connection.descriptor) as sock:
-        if _describe(connection.descriptor, sock) == connection:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-            sock.shutdown(socket.SHUT_RDWR)

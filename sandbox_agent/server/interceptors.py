@@ -48,11 +48,13 @@ class ClientInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  
     Args:
         gate: Knows the token.
         admit: Called with the peer of each authenticated call.
+        is_limited: Returns whether a call may come over a connection that can send only so much until it is admitted.
     """
 
-    def __init__(self, gate: SessionGate, admit: Admit) -> None:
+    def __init__(self, gate: SessionGate, admit: Admit, is_limited: Callable[[], bool] = lambda: False) -> None:
         self._gate = gate
         self._admit = admit
+        self._is_limited = is_limited
         # gRPC intercepts each call, always with the same handler for a method.
         self._guarded: dict[str, tuple[object, grpc.RpcMethodHandler[Any, Any]]] = {}
 
@@ -67,6 +69,14 @@ class ClientInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  
             return handler
         if not self._is_authenticated(handler_call_details.invocation_metadata or ()):
             return _REFUSING
+        guarded = self._guard_once(handler, method)
+        if self._is_limited() and not guarded.request_streaming:
+            return _admit_first(guarded, self._note_caller)
+        return guarded
+
+    def _guard_once(
+        self, handler: grpc.RpcMethodHandler[Any, Any] | None, method: str
+    ) -> grpc.RpcMethodHandler[Any, Any]:
         known = self._guarded.get(method)
         if handler is not None and known is not None and known[0] is handler:
             return known[1]
@@ -171,6 +181,32 @@ def guard_handler(
     decode = _DECODERS.get(method, handler.request_deserializer)
     decode = _decode_in_stream(decode) if handler.request_streaming else _decode_or_mark(decode)
     return make(wrapped, decode, _pass_bytes(handler.response_serializer))
+
+
+def _admit_first(
+    handler: grpc.RpcMethodHandler[Any, Any], note_caller: Callable[[Context], None]
+) -> grpc.RpcMethodHandler[Any, Any]:
+    """Return a guarded handler that notes the caller before gRPC reads the request, which takes a little longer."""
+    behaviour: Any = handler.unary_unary or handler.unary_stream
+
+    async def read(requests: Any, context: Context) -> Any:
+        note_caller(context)
+        return await anext(aiter(requests), _MALFORMED)
+
+    async def answer(requests: Any, context: Context) -> Any:
+        return await behaviour(await read(requests, context), context)
+
+    async def answer_in_parts(requests: Any, context: Context) -> AsyncIterator[Any]:
+        request = await read(requests, context)
+        async with contextlib.aclosing(behaviour(request, context)) as responses:
+            async for response in responses:
+                yield response
+
+    make = grpc.stream_unary_rpc_method_handler
+    call: Any = answer
+    if handler.response_streaming:
+        make, call = grpc.stream_stream_rpc_method_handler, answer_in_parts
+    return make(call, handler.request_deserializer, handler.response_serializer)
 
 
 def _decode_or_mark(decode: Any) -> Callable[[bytes], Any]:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from sandbox_runtime.interpreters.zygote_client import Child
+    from sandbox_runtime.limits.census import Census
     from sandbox_runtime.settings import Limits
 
 _BUSY_INTERVAL: Final = 0.05
@@ -51,14 +52,12 @@ class OomGuard:
     Args:
         limits: The session's limits.
         children: Running children by pid: the first process of each tree.
-        count_processes: Counts all processes in sight. None: they include those of other programs.
+        census: Counts all processes in sight. None: they include those of other programs.
     """
 
-    def __init__(
-        self, limits: Limits, children: Mapping[int, Child], count_processes: Callable[[], int] | None = None
-    ) -> None:
+    def __init__(self, limits: Limits, children: Mapping[int, Child], census: Census | None = None) -> None:
         self._limits = limits
-        self._count_processes = count_processes
+        self._census = census
         self._children = children
         self._cgroup = Cgroup()
         self._counter = OomCounter()
@@ -130,16 +129,23 @@ class OomGuard:
         self._schedule(_BUSY_INTERVAL if self._is_busy() else _IDLE_INTERVAL)
 
     def _check_processes(self, limit: int) -> None:
-        if self._count_processes is None:
+        if self._census is None:
             return
-        processes = self._count_processes()
+        processes = self._census.count()
         # A thread bomb is one process, which is the first of its tree. Under gVisor, reading them all takes too long.
         threads = count_threads(self._children) - len(self._children)
+        most = self._limits.processes + _PROCESSES_MARGIN
         over_memory = bool(limit) and not self._cgroup.limit and processes > limit // _HIDDEN_BYTES
-        if over_memory or processes + threads > self._limits.processes + _PROCESSES_MARGIN:
+        if (over_memory or processes > most) and self._census.end_newcomers(self._children):
+            leader = self._census.leader
+            if leader:
+                self._end_largest({leader: 1}, over_memory=over_memory)
+        elif over_memory or processes + threads > most:
             self._scan()
             sizes = {leader: len(members) + count_threads([leader]) for leader, members in self._members.items()}
             self._end_largest(sizes, over_memory=over_memory)
+        elif processes <= self._limits.processes // 2:
+            self._census.settle()
 
     def _check_session(self, limit: int) -> None:
         if self._estimate() < limit * _MEASURE_ABOVE:

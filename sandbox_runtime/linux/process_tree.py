@@ -105,7 +105,7 @@ async def _wait_until_ended(pids: set[int], deadline: float) -> None:
     # Checks these processes only: the cost of finding a whole tree grows with the processes of the machine.
     while pids and asyncio.get_running_loop().time() < deadline:
         await asyncio.sleep(_ROUND)
-        pids = {pid for pid in pids if _read_stat(str(pid)) is not None}
+        pids = {pid for pid in pids if read_process(pid) is not None}
 
 
 def list_processes() -> Iterator[tuple[int, int, int, int]]:
@@ -113,18 +113,19 @@ def list_processes() -> Iterator[tuple[int, int, int, int]]:
     for name in os.listdir("/proc"):  # noqa: PTH208 - hundreds of names, no Path needed
         if not name.isdigit():
             continue
-        found = _read_stat(name)
+        found = read_process(int(name))
         if found is not None:
             yield found
 
 
-def _read_stat(name: str) -> tuple[int, int, int, int] | None:
+def read_process(pid: int) -> tuple[int, int, int, int] | None:
+    """Return the pid, parent, group and session of a process, or None if it has ended."""
     try:
-        with open(f"/proc/{name}/stat", "rb") as file:  # noqa: PTH123 - hundreds of times in a row
+        with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123 - hundreds of times in a row
             state, parent, group, session = file.read().rsplit(b") ", 1)[1].split(b" ", 4)[:4]
     except (OSError, ValueError, IndexError):
         return None
-    return None if state in b"ZX" else (int(name), int(parent), int(group), int(session))
+    return None if state in b"ZX" else (pid, int(parent), int(group), int(session))
 
 
 def _read_start(pid: int) -> int:

@@ -12,16 +12,14 @@ import time
 import grpc
 import pytest
 
-from sandbox_proto import connection_limits
+from sandbox_proto import connection_limits, tcp_sockets
 from sandbox_proto.connection_limits import (
-    Connection,
     Limits,
-    Peer,
     choose_excess,
-    network_of,
     parse_peer,
     raise_descriptor_limit,
 )
+from sandbox_proto.tcp_sockets import Connection, Peer, network_of
 from sandbox_proto.v1 import interpreter_pb2, interpreter_pb2_grpc
 
 LIMITS = Limits(strangers=10, strangers_per_peer=6, stranger_seconds=20.0, callers=3)
@@ -97,7 +95,7 @@ def descriptors():
 
 def count_connections(port):
     """How many connections this process has accepted on a port."""
-    return len(list(connection_limits._connections({port})))
+    return len(list(tcp_sockets.list_connections({port})))
 
 
 @contextlib.contextmanager
@@ -163,7 +161,7 @@ async def test_looks_take_a_small_share_of_the_agents_time_whatever_arrives(monk
             pass
         return ()
 
-    monkeypatch.setattr(connection_limits, "_connections", list_slowly)
+    monkeypatch.setattr(tcp_sockets, "list_connections", list_slowly)
     guard = connection_limits.ConnectionGuard()
     guard._look()
     for _ in range(60):

@@ -146,6 +146,25 @@ def empty_continuations(connection, until):
     repeat(connection, lambda _: frame(CONTINUATION, 0, 1), until)
 
 
+def one_byte_headers(connection, until):
+    """Headers that are one byte each on the wire and a hundred in memory, in a block that never ends."""
+    connection.greet()
+    connection.send(frame(HEADERS, 0, 1, request(LIST) + b"\x40\x01a\x00"))
+    repeat(connection, lambda _: frame(CONTINUATION, 0, 1, b"\xbe" * 16_000), until)
+
+
+def short_headers(connection, until):
+    connection.greet()
+    connection.send(frame(HEADERS, 0, 1, request(LIST)))
+    repeat(connection, lambda _: frame(CONTINUATION, 0, 1, headers([("a", "b")] * 3000)), until)
+
+
+def a_header_that_never_ends(connection, until):
+    connection.greet()
+    connection.send(frame(HEADERS, 0, 1, request(LIST) + b"\0\x05x-pad\x7f\x81\xff\xff\x03"))
+    repeat(connection, lambda _: frame(CONTINUATION, 0, 1, b"y"), until)
+
+
 def many_settings(connection, until):
     connection.greet()
     repeat(connection, lambda _: frame(SETTINGS, 0, 0, struct.pack("!HI", INITIAL_WINDOW, 65535)), until)
@@ -217,6 +236,9 @@ def half_a_preface(connection, until):
 ATTACKS = (
     rapid_reset,
     empty_continuations,
+    one_byte_headers,
+    short_headers,
+    a_header_that_never_ends,
     many_settings,
     many_pings,
     ten_thousand_streams,
@@ -256,6 +278,30 @@ async def test_an_attack_over_http2_costs_little_memory_and_callers_are_served(p
         while descriptors(process) > before[1] + 2:  # noqa: ASYNC110 - nothing says when a socket is closed
             await asyncio.sleep(0.1)
     await is_served(process)
+
+
+async def test_endless_headers_over_many_connections_cost_little_memory(process):
+    before, peak = memory(process), 0
+    attacking = [
+        asyncio.create_task(asyncio.to_thread(attack, process, one_byte_headers, process.grpc_port, 1))
+        for _ in range(30)
+    ]
+    while not all(task.done() for task in attacking):
+        await is_served(process)
+        peak = max(peak, memory(process))
+        await asyncio.sleep(0.1)
+    await asyncio.gather(*attacking)
+    print(f"{(peak - before) >> 20} MiB")  # noqa: T201 - the measurement
+    assert peak - before < MEMORY, f"{(peak - before) >> 20} MiB"
+
+
+async def test_the_first_call_of_a_connection_may_be_large(process, channel_options):
+    """A stranger's budget is no limit for a caller: it sends a message of 3 MB with its first call."""
+    credentials, options = channel_options(TOKEN, process.certificates, None)
+    padding = interpreter_pb2.ListContextsRequest.FromString(b"\xc2\x3e\xc0\x8d\xb7\x01" + bytes(3_000_000))
+    for _ in range(8):
+        async with grpc.aio.secure_channel(f"127.0.0.1:{process.grpc_port}", credentials, options) as channel:
+            await interpreter_pb2_grpc.InterpreterServiceStub(channel).ListContexts(padding, timeout=2)
 
 
 def compressed(encoding: str, size: int) -> bytes:

@@ -13,7 +13,7 @@ import pytest
 from sandbox_operator.app import health
 from sandbox_operator.app.health import serve_health
 from sandbox_operator.metrics import Metrics
-from sandbox_proto import connection_limits
+from sandbox_proto import tcp_sockets
 from sandbox_proto.connection_limits import ConnectionGuard, Limits
 
 
@@ -56,7 +56,7 @@ def connect(port, count):
 
 
 def accepted(port) -> int:
-    return len(list(connection_limits._connections({port})))
+    return len(list(tcp_sockets.list_connections({port})))
 
 
 async def until_at_most(port, count):

@@ -43,7 +43,7 @@ from sandbox_operator.session.plan.steps import (
     with_status,
 )
 from sandbox_operator.session.plan.stop import lives_on, stop_time, with_known_start
-from sandbox_operator.session.status import Condition, endpoint_of, expiry_of
+from sandbox_operator.session.status import Condition, endpoint_of, expiry_of, ready_since
 
 if TYPE_CHECKING:
     from sandbox_operator.session.model import Action, Observation, Plan, PodState
