@@ -18,9 +18,9 @@ from tests.unit.operator.test_tenant_budgets import build
 MIB = 1 << 20
 COUNT = 12
 """Objects of each kind. They have about 4 MB each as JSON, most of it metadata."""
-PEAK = 160 * MIB
+PEAK = 110 * MIB
 """Bytes that they may cost for a moment, an answer of 16 MiB and its objects included. Measured: 60 MiB."""
-REST = 120 * MIB
+REST = 90 * MIB
 """Bytes that they may cost at rest: a process rarely returns memory. Measured: 41 MiB."""
 LIMIT = 400 * MIB
 """Bytes of the whole process, whose limit in the chart is 512 MiB."""
