@@ -269,6 +269,7 @@ def read_exited(result: dict[str, Any]) -> process_pb2.ProcessExited:
         exit_code=read_integer(result, "exit_code", -255, 255),
         signal=read_integer(result, "signal", 0, 255),
         duration=read_seconds(result, "duration"),
+        no_network=read_boolean(result, "no_network"),
     )
     dropped = read_count(result, "dropped_bytes")
     if dropped:

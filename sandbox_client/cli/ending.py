@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import signal
 from typing import TYPE_CHECKING
 
@@ -15,17 +14,14 @@ from sandbox_client.cli.output import (
     EXIT_TIMED_OUT,
 )
 from sandbox_client.errors import InvalidArgument, NotFound, SandboxError
+from sandbox_client.models.missing_network import NO_NETWORK
 from sandbox_client.models.results import Status
 
 if TYPE_CHECKING:
     from sandbox_client.cli.output import Printer
     from sandbox_client.models.results import CommandResult, Execution
-    from sandbox_client.sync.sandbox import Sandbox
 
 _SIGNAL_EXIT = 128
-_OPEN_SOCKET = ("python3", "-c", "import socket; socket.socket()")
-_DENIED = "PermissionError"
-_ASK_SECONDS = 10.0
 _EXITS = ("SystemExit", "ProcessExit")
 """Errors of a cell that called `sys.exit`, or Node's `process.exit`."""
 _QUIET_SIGNALS = (signal.SIGINT, signal.SIGPIPE)
@@ -61,16 +57,10 @@ def report_command_end(printer: Printer, result: CommandResult) -> None:
         )
 
 
-def report_missing_network(printer: Printer, sandbox: Sandbox, result: CommandResult) -> None:
-    """Say so if a command failed because its session has no network. Only then is the session asked."""
-    from sandbox_client.tools.facts import NO_NETWORK, names_no_network  # noqa: PLC0415 - only after a failure
-
-    if result.status is not Status.OK or not result.exit_code or not names_no_network(result.stdout + result.stderr):
-        return
-    with contextlib.suppress(SandboxError):
-        # The session itself is the only one that knows, whichever way it was created.
-        if _DENIED in sandbox.run(_OPEN_SOCKET, timeout=_ASK_SECONDS).stderr:
-            printer.write_stderr(f"{NO_NETWORK}\n")
+def report_missing_network(printer: Printer, result: CommandResult) -> None:
+    """Say so if a command failed because its session has no network."""
+    if result.limit == "network":
+        printer.write_stderr(f"{NO_NETWORK}\n")
 
 
 def execution_exit_code(execution: Execution) -> int:

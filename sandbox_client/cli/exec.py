@@ -102,7 +102,7 @@ def exec_(
             return code
         if result is None:
             return 0
-        report_missing_network(target.printer, sandbox, result)
+        report_missing_network(target.printer, result)
         return report(target, result)
 
 

@@ -178,4 +178,5 @@ def _result(process: Process) -> CommandResult:
         status=exited.status,
         duration=exited.duration,
         message=exited.message,
+        no_network=exited.no_network,
     )

@@ -68,6 +68,7 @@ class Exited:
     duration: float = 0.0
     dropped_bytes: int = 0
     message: str = ""
+    no_network: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +176,7 @@ def read_exited(message: process_pb2.ProcessExited) -> Exited:
         duration=_seconds(message.duration),
         dropped_bytes=message.truncation.dropped_bytes,
         message=message.message,
+        no_network=message.no_network,
     )
 
 

@@ -6,6 +6,7 @@ import enum
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
+from sandbox_client.models.missing_network import NO_NETWORK, names_no_network
 from sandbox_client.models.readable import Readable, join_lines
 from sandbox_client.models.result import Result
 from sandbox_client.models.sizes import format_size
@@ -187,6 +188,8 @@ class CommandResult(_Shown):
             for a background process.
         request_id: The call's id, which also appears in the agent's log.
         message: The reason why something else ended the command, such as the suspension of the session.
+        no_network: True if the command failed and its session has no network. If its output shows that this was the
+            reason, `limit` is `network`.
         order: The order of the output, as in `Execution`.
     """
 
@@ -199,11 +202,14 @@ class CommandResult(_Shown):
     dropped_bytes: int = 0
     request_id: str = ""
     message: str = ""
+    no_network: bool = False
     order: tuple[tuple[str, int], ...] = field(default=(), compare=False)
 
     @property
     def limit(self) -> str:
-        """The limit that the command hit, or "": `execution_time`, `memory` or `output_bytes`."""
+        """The limit that the command hit, or "": `execution_time`, `memory`, `output_bytes` or `network`."""
+        if self.no_network and names_no_network(self.stdout + self.stderr):
+            return "network"
         return _LIMIT_OF.get(self.status, "") or ("output_bytes" if self.dropped_bytes else "")
 
     @property
@@ -214,6 +220,8 @@ class CommandResult(_Shown):
     def _parts(self) -> Iterator[tuple[str, Any]]:
         yield from in_order(self.order, stdout=self.stdout, stderr=self.stderr, result=())
         yield from _remarks(self)
+        if self.limit == "network":
+            yield "stderr", f"[{NO_NETWORK}]\n"
         if self.status is Status.OK and self.exit_code:
             yield "stderr", f"[exit code {self.exit_code}]\n"
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from sandbox_client.errors import InvalidArgument
+from sandbox_client.models.missing_network import NO_NETWORK, names_no_network
 from sandbox_client.models.sizes import format_size, read_size
 from sandbox_client.tools.schemas import TOOL_SPECS, ToolSpec
 
@@ -20,23 +21,11 @@ if TYPE_CHECKING:
 
     from sandbox_client.tools.results import ToolResult
 
-NO_NETWORK: Final = (
-    "this session has no network, so downloads, web requests and installing packages cannot work in it; use what is "
-    "installed"
-)
 SOME_NETWORK: Final = "this session reaches only the addresses that its administrator allows"
 _ABOUT: Final = (
     "A session that runs Python, JavaScript, TypeScript and shell commands. Variables and files persist between calls. "
     "Files that should outlive the session must be saved to the workspace (output_filename, ci_push_to_workspace)."
 )
-_FAILED_NETWORK: Final = re.compile(
-    r"Network is unreachable|ENETUNREACH|EAI_AGAIN|\bENOTFOUND\b|name resolution|Name or service not known|"
-    r"No address associated with hostname|resolv(?:e|ing) (?:host|DNS|')|Temporary failure resolving|fetch failed|"
-    r"No matching distribution found|connect EACCES|connect ETIMEDOUT|Failed to establish a new connection|"
-    r"Connection timed out|socket\(af, socktype|_socket\.socket\.__init__",
-    re.IGNORECASE,
-)
-_SEARCHED: Final = 5_000
 _NETWORK_COMMAND: Final = re.compile(
     r"\b(?:npm|npx|yarn|pnpm|pip3?|uv|apt(?:-get)?|conda|cargo|go|gem)\b.*\b(?:install|i|ci|add|update|download|get|sync)\b|"
     r"\b(?:curl|wget|ssh|git\s+(?:clone|fetch|pull|push))\b",
@@ -116,12 +105,6 @@ def may_lack_network(result: ToolResult) -> bool:
     texts = [text for text in value.values() if isinstance(text, str)]
     # npm is silent for minutes, and `wget -q` for ever.
     return any(map(names_no_network, texts)) or _NETWORK_COMMAND.search(value["code_snippet"]) is not None
-
-
-def names_no_network(text: str) -> bool:
-    """Return whether the end of an output may be that of a missing network."""
-    # The reason of a failure is near its end.
-    return _FAILED_NETWORK.search(text[-_SEARCHED:]) is not None
 
 
 def explain_network(result: ToolResult, facts: SessionFacts) -> ToolResult:

@@ -41,6 +41,7 @@ function installUserEnvironment(ring, endProcess) {
   installExit(ring, origins);
   guardEmit();
   guardSpecies();
+  guardVariables();
   const endless = new EndlessErrors(endProcess);
   let isRejection = false;
   process.on('uncaughtExceptionMonitor', (_, origin) => {
@@ -199,6 +200,11 @@ function guardEmit() {
 /** Keeps what the engine's inspector needs to await a cell. Code that would change it gets a TypeError. */
 function guardSpecies() {
   Object.defineProperty(UsersPromise, Symbol.species, { configurable: false });
+}
+
+/** Keeps Node able to read its variables while it handles an uncaught error. A getter that throws would do so forever. */
+function guardVariables() {
+  Object.defineProperty(process, 'env', { configurable: false });
 }
 
 function reportUncaught(ring, origins, uncaught) {

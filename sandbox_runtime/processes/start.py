@@ -149,7 +149,7 @@ class Starter:
             os.close(source)
 
     def describe(self, child: Child, *, timed_out: bool) -> dict[str, Any]:
-        """Return how a process ended: `status`, `exit_code` and `signal` of the link."""
+        """Return how a process ended: `status`, `exit_code`, `signal` and perhaps `no_network` of the link."""
         number, exit_code = read_end(child.ended.result() if child.ended.done() else signal.SIGKILL)
         status = "OK"
         if timed_out:
@@ -157,7 +157,10 @@ class Starter:
         elif number:
             oom = number == signal.SIGKILL and self._oom_guard.was_oom_kill(child)
             status = "OOM_KILLED" if oom else "KILLED"
-        return {"status": status, "exit_code": exit_code, "signal": number}
+        end = {"status": status, "exit_code": exit_code, "signal": number}
+        if status == "OK" and exit_code and self.state.limits.deny_network:
+            end["no_network"] = True
+        return end
 
 
 def _shell_argv(line: str) -> tuple[list[str], bytes]:

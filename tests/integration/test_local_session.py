@@ -258,6 +258,14 @@ def test_r24_a_session_without_egress_has_no_sockets():
             execution = sandbox.run_code(connect, "javascript", context=context)
             assert execution.error.value.startswith("connect EACCES"), execution
             assert execution.limit == "network"
+        failed = sandbox.run("python3 -c 'import urllib.request as u; u.urlopen(\"http://a.example\")'")
+        assert (failed.limit, failed.no_network, failed.exit_code) == ("network", True, 1)
+        assert "[this session has no network, so" in str(failed)
+        other = sandbox.run("exit 3")
+        assert (other.limit, other.no_network, "network" in str(other)) == ("", True, False)
+        assert not sandbox.run("echo failure in name resolution").no_network
+        process = sandbox.processes.start("python3 -c 'import socket; socket.socket()'")
+        assert process.wait().limit == "network"
 
 
 def descendants(marker):

@@ -35,7 +35,7 @@ class ApiServer:
     Attributes:
         on_request: Called with each request; its answer, if it gives one, is sent instead of the real one.
         requests: Method and path of each request that came.
-        page: Objects in a page of a list, where there are more.
+        page: The most objects in a page of a list, if the client asks for no fewer.
         compacted: Watches from before this resourceVersion are answered with 410.
         is_deaf: Watches are told nothing, for good, of what happens while it is set.
     """
@@ -148,9 +148,10 @@ class ApiServer:
         if name := query.get("fieldSelector", "").removeprefix("metadata.name="):
             items = [item for item in items if item["metadata"]["name"] == name]
         metadata, first = {"resourceVersion": version}, int(query.get("continue") or 0)
-        if self.page and len(items) > first + self.page:
-            metadata["continue"] = str(first + self.page)
-        page = items[first : first + self.page] if self.page else items
+        size = min(filter(None, (self.page, int(query.get("limit") or 0))), default=len(items))
+        if len(items) > first + size:
+            metadata["continue"] = str(first + size)
+        page = items[first : first + size]
         return web.json_response({"kind": f"{kind.kind}List", "metadata": metadata, "items": page})
 
     async def _watch(self, kind, request):

@@ -27,7 +27,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from sandbox_proto.v1 import types_pb2 as sandbox__proto_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1esandbox_proto/v1/process.proto\x12\nsandbox.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1csandbox_proto/v1/types.proto\"\xad\x02\n\nRunRequest\x12\x0f\n\x05shell\x18\x01 \x01(\tH\x00\x12 \n\x04\x61rgv\x18\x02 \x01(\x0b\x32\x10.sandbox.v1.ArgvH\x00\x12\x0b\n\x03\x63wd\x18\x03 \x01(\t\x12,\n\x03\x65nv\x18\x04 \x03(\x0b\x32\x1f.sandbox.v1.RunRequest.EnvEntry\x12*\n\x07timeout\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\r\n\x05stdin\x18\x06 \x01(\x0c\x12\x12\n\nrequest_id\x18\x07 \x01(\t\x12\x17\n\x0f\x65nd_with_client\x18\x08 \x01(\x08\x12\x12\n\nkeep_input\x18\t \x01(\x08\x1a*\n\x08\x45nvEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\t\n\x07\x63ommand\"\x14\n\x04\x41rgv\x12\x0c\n\x04\x61rgs\x18\x01 \x03(\t\"3\n\x0bRunResponse\x12$\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x14.sandbox.v1.RunEvent\"\x95\x01\n\x08RunEvent\x12-\n\x07started\x18\x01 \x01(\x0b\x32\x1a.sandbox.v1.ProcessStartedH\x00\x12$\n\x06output\x18\x02 \x01(\x0b\x32\x12.sandbox.v1.OutputH\x00\x12+\n\x06\x65xited\x18\x03 \x01(\x0b\x32\x19.sandbox.v1.ProcessExitedH\x00\x42\x07\n\x05\x65vent\"1\n\x0eProcessStarted\x12\x12\n\nprocess_id\x18\x01 \x01(\t\x12\x0b\n\x03pid\x18\x02 \x01(\x05\"\xc4\x01\n\rProcessExited\x12&\n\x06status\x18\x01 \x01(\x0e\x32\x16.sandbox.v1.ExitStatus\x12\x11\n\texit_code\x18\x02 \x01(\x05\x12\x0e\n\x06signal\x18\x03 \x01(\x05\x12+\n\x08\x64uration\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12*\n\ntruncation\x18\x05 \x01(\x0b\x32\x16.sandbox.v1.Truncation\x12\x0f\n\x07message\x18\x06 \x01(\t\"\x7f\n\x0cStartRequest\x12#\n\x03run\x18\x01 \x01(\x0b\x32\x16.sandbox.v1.RunRequest\x12*\n\x08terminal\x18\x02 \x01(\x0b\x32\x18.sandbox.v1.TerminalSize\x12\x11\n\tend_input\x18\x03 \x01(\x08\x12\x0b\n\x03tag\x18\x04 \x01(\t\"-\n\x0cTerminalSize\x12\x0c\n\x04rows\x18\x01 \x01(\r\x12\x0f\n\x07\x63olumns\x18\x02 \x01(\r\"\x96\x02\n\x07Process\x12\x12\n\nprocess_id\x18\x01 \x01(\t\x12\x0b\n\x03pid\x18\x02 \x01(\x05\x12\x0f\n\x07\x63ommand\x18\x03 \x01(\t\x12.\n\nstarted_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07running\x18\x05 \x01(\x08\x12)\n\x06\x65xited\x18\x06 \x01(\x0b\x32\x19.sandbox.v1.ProcessExited\x12\x14\n\x0coutput_bytes\x18\x07 \x01(\x04\x12\x14\n\x0coutput_start\x18\x08 \x01(\x04\x12\x14\n\x0chas_terminal\x18\t \x01(\x08\x12\x0b\n\x03tag\x18\n \x01(\t\x12\x0b\n\x03\x63wd\x18\x0b \x01(\t\x12\x11\n\tenv_names\x18\x0c \x03(\t\"\'\n\x11GetProcessRequest\x12\x12\n\nprocess_id\x18\x01 \x01(\t\"\x16\n\x14ListProcessesRequest\"?\n\x15ListProcessesResponse\x12&\n\tprocesses\x18\x01 \x03(\x0b\x32\x13.sandbox.v1.Process\"3\n\rAttachRequest\x12\x12\n\nprocess_id\x18\x01 \x01(\t\x12\x0e\n\x06offset\x18\x02 \x01(\x04\"U\n\x10SendInputRequest\x12\x12\n\nprocess_id\x18\x01 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x12\x0b\n\x03\x65nd\x18\x03 \x01(\x08\x12\x12\n\nrequest_id\x18\x04 \x01(\t\"\x13\n\x11SendInputResponse\"U\n\rSignalRequest\x12\x12\n\nprocess_id\x18\x01 \x01(\t\x12\x0e\n\x06signal\x18\x02 \x01(\x05\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x12\n\nrequest_id\x18\x04 \x01(\t\"\x10\n\x0eSignalResponse\"O\n\rResizeRequest\x12\x12\n\nprocess_id\x18\x01 \x01(\t\x12*\n\x08terminal\x18\x02 \x01(\x0b\x32\x18.sandbox.v1.TerminalSize\"\x10\n\x0eResizeResponse2\x96\x04\n\x0eProcessService\x12\x38\n\x03Run\x12\x16.sandbox.v1.RunRequest\x1a\x17.sandbox.v1.RunResponse0\x01\x12\x36\n\x05Start\x12\x18.sandbox.v1.StartRequest\x1a\x13.sandbox.v1.Process\x12\x39\n\x03Get\x12\x1d.sandbox.v1.GetProcessRequest\x1a\x13.sandbox.v1.Process\x12K\n\x04List\x12 .sandbox.v1.ListProcessesRequest\x1a!.sandbox.v1.ListProcessesResponse\x12>\n\x06\x41ttach\x12\x19.sandbox.v1.AttachRequest\x1a\x17.sandbox.v1.RunResponse0\x01\x12H\n\tSendInput\x12\x1c.sandbox.v1.SendInputRequest\x1a\x1d.sandbox.v1.SendInputResponse\x12?\n\x06Signal\x12\x19.sandbox.v1.SignalRequest\x1a\x1a.sandbox.v1.SignalResponse\x12?\n\x06Resize\x12\x19.sandbox.v1.ResizeRequest\x1a\x1a.sandbox.v1.ResizeResponseBP\n\x1c\x64\x65v.sandboxsessions.proto.v1P\x01Z.sandboxsessions.dev/proto/sandbox/v1;sandboxv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1esandbox_proto/v1/process.proto\x12\nsandbox.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1csandbox_proto/v1/types.proto\"\xad\x02\n\nRunRequest\x12\x0f\n\x05shell\x18\x01 \x01(\tH\x00\x12 \n\x04\x61rgv\x18\x02 \x01(\x0b\x32\x10.sandbox.v1.ArgvH\x00\x12\x0b\n\x03\x63wd\x18\x03 \x01(\t\x12,\n\x03\x65nv\x18\x04 \x03(\x0b\x32\x1f.sandbox.v1.RunRequest.EnvEntry\x12*\n\x07timeout\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\r\n\x05stdin\x18\x06 \x01(\x0c\x12\x12\n\nrequest_id\x18\x07 \x01(\t\x12\x17\n\x0f\x65nd_with_client\x18\x08 \x01(\x08\x12\x12\n\nkeep_input\x18\t \x01(\x08\x1a*\n\x08\x45nvEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\t\n\x07\x63ommand\"\x14\n\x04\x41rgv\x12\x0c\n\x04\x61rgs\x18\x01 \x03(\t\"3\n\x0bRunResponse\x12$\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x14.sandbox.v1.RunEvent\"\x95\x01\n\x08RunEvent\x12-\n\x07started\x18\x01 \x01(\x0b\x32\x1a.sandbox.v1.ProcessStartedH\x00\x12$\n\x06output\x18\x02 \x01(\x0b\x32\x12.sandbox.v1.OutputH\x00\x12+\n\x06\x65xited\x18\x03 \x01(\x0b\x32\x19.sandbox.v1.ProcessExitedH\x00\x42\x07\n\x05\x65vent\"1\n\x0eProcessStarted\x12\x12\n\nprocess_id\x18\x01 \x01(\t\x12\x0b\n\x03pid\x18\x02 \x01(\x05\"\xd8\x01\n\rProcessExited\x12&\n\x06status\x18\x01 \x01(\x0e\x32\x16.sandbox.v1.ExitStatus\x12\x11\n\texit_code\x18\x02 \x01(\x05\x12\x0e\n\x06signal\x18\x03 \x01(\x05\x12+\n\x08\x64uration\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12*\n\ntruncation\x18\x05 \x01(\x0b\x32\x16.sandbox.v1.Truncation\x12\x0f\n\x07message\x18\x06 \x01(\t\x12\x12\n\nno_network\x18\x07 \x01(\x08\"\x7f\n\x0cStartRequest\x12#\n\x03run\x18\x01 \x01(\x0b\x32\x16.sandbox.v1.RunRequest\x12*\n\x08terminal\x18\x02 \x01(\x0b\x32\x18.sandbox.v1.TerminalSize\x12\x11\n\tend_input\x18\x03 \x01(\x08\x12\x0b\n\x03tag\x18\x04 \x01(\t\"-\n\x0cTerminalSize\x12\x0c\n\x04rows\x18\x01 \x01(\r\x12\x0f\n\x07\x63olumns\x18\x02 \x01(\r\"\x96\x02\n\x07Process\x12\x12\n\nprocess_id\x18\x01 \x01(\t\x12\x0b\n\x03pid\x18\x02 \x01(\x05\x12\x0f\n\x07\x63ommand\x18\x03 \x01(\t\x12.\n\nstarted_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07running\x18\x05 \x01(\x08\x12)\n\x06\x65xited\x18\x06 \x01(\x0b\x32\x19.sandbox.v1.ProcessExited\x12\x14\n\x0coutput_bytes\x18\x07 \x01(\x04\x12\x14\n\x0coutput_start\x18\x08 \x01(\x04\x12\x14\n\x0chas_terminal\x18\t \x01(\x08\x12\x0b\n\x03tag\x18\n \x01(\t\x12\x0b\n\x03\x63wd\x18\x0b \x01(\t\x12\x11\n\tenv_names\x18\x0c \x03(\t\"\'\n\x11GetProcessRequest\x12\x12\n\nprocess_id\x18\x01 \x01(\t\"\x16\n\x14ListProcessesRequest\"?\n\x15ListProcessesResponse\x12&\n\tprocesses\x18\x01 \x03(\x0b\x32\x13.sandbox.v1.Process\"3\n\rAttachRequest\x12\x12\n\nprocess_id\x18\x01 \x01(\t\x12\x0e\n\x06offset\x18\x02 \x01(\x04\"U\n\x10SendInputRequest\x12\x12\n\nprocess_id\x18\x01 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x12\x0b\n\x03\x65nd\x18\x03 \x01(\x08\x12\x12\n\nrequest_id\x18\x04 \x01(\t\"\x13\n\x11SendInputResponse\"U\n\rSignalRequest\x12\x12\n\nprocess_id\x18\x01 \x01(\t\x12\x0e\n\x06signal\x18\x02 \x01(\x05\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x12\n\nrequest_id\x18\x04 \x01(\t\"\x10\n\x0eSignalResponse\"O\n\rResizeRequest\x12\x12\n\nprocess_id\x18\x01 \x01(\t\x12*\n\x08terminal\x18\x02 \x01(\x0b\x32\x18.sandbox.v1.TerminalSize\"\x10\n\x0eResizeResponse2\x96\x04\n\x0eProcessService\x12\x38\n\x03Run\x12\x16.sandbox.v1.RunRequest\x1a\x17.sandbox.v1.RunResponse0\x01\x12\x36\n\x05Start\x12\x18.sandbox.v1.StartRequest\x1a\x13.sandbox.v1.Process\x12\x39\n\x03Get\x12\x1d.sandbox.v1.GetProcessRequest\x1a\x13.sandbox.v1.Process\x12K\n\x04List\x12 .sandbox.v1.ListProcessesRequest\x1a!.sandbox.v1.ListProcessesResponse\x12>\n\x06\x41ttach\x12\x19.sandbox.v1.AttachRequest\x1a\x17.sandbox.v1.RunResponse0\x01\x12H\n\tSendInput\x12\x1c.sandbox.v1.SendInputRequest\x1a\x1d.sandbox.v1.SendInputResponse\x12?\n\x06Signal\x12\x19.sandbox.v1.SignalRequest\x1a\x1a.sandbox.v1.SignalResponse\x12?\n\x06Resize\x12\x19.sandbox.v1.ResizeRequest\x1a\x1a.sandbox.v1.ResizeResponseBP\n\x1c\x64\x65v.sandboxsessions.proto.v1P\x01Z.sandboxsessions.dev/proto/sandbox/v1;sandboxv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -50,33 +50,33 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PROCESSSTARTED']._serialized_start=672
   _globals['_PROCESSSTARTED']._serialized_end=721
   _globals['_PROCESSEXITED']._serialized_start=724
-  _globals['_PROCESSEXITED']._serialized_end=920
-  _globals['_STARTREQUEST']._serialized_start=922
-  _globals['_STARTREQUEST']._serialized_end=1049
-  _globals['_TERMINALSIZE']._serialized_start=1051
-  _globals['_TERMINALSIZE']._serialized_end=1096
-  _globals['_PROCESS']._serialized_start=1099
-  _globals['_PROCESS']._serialized_end=1377
-  _globals['_GETPROCESSREQUEST']._serialized_start=1379
-  _globals['_GETPROCESSREQUEST']._serialized_end=1418
-  _globals['_LISTPROCESSESREQUEST']._serialized_start=1420
-  _globals['_LISTPROCESSESREQUEST']._serialized_end=1442
-  _globals['_LISTPROCESSESRESPONSE']._serialized_start=1444
-  _globals['_LISTPROCESSESRESPONSE']._serialized_end=1507
-  _globals['_ATTACHREQUEST']._serialized_start=1509
-  _globals['_ATTACHREQUEST']._serialized_end=1560
-  _globals['_SENDINPUTREQUEST']._serialized_start=1562
-  _globals['_SENDINPUTREQUEST']._serialized_end=1647
-  _globals['_SENDINPUTRESPONSE']._serialized_start=1649
-  _globals['_SENDINPUTRESPONSE']._serialized_end=1668
-  _globals['_SIGNALREQUEST']._serialized_start=1670
-  _globals['_SIGNALREQUEST']._serialized_end=1755
-  _globals['_SIGNALRESPONSE']._serialized_start=1757
-  _globals['_SIGNALRESPONSE']._serialized_end=1773
-  _globals['_RESIZEREQUEST']._serialized_start=1775
-  _globals['_RESIZEREQUEST']._serialized_end=1854
-  _globals['_RESIZERESPONSE']._serialized_start=1856
-  _globals['_RESIZERESPONSE']._serialized_end=1872
-  _globals['_PROCESSSERVICE']._serialized_start=1875
-  _globals['_PROCESSSERVICE']._serialized_end=2409
+  _globals['_PROCESSEXITED']._serialized_end=940
+  _globals['_STARTREQUEST']._serialized_start=942
+  _globals['_STARTREQUEST']._serialized_end=1069
+  _globals['_TERMINALSIZE']._serialized_start=1071
+  _globals['_TERMINALSIZE']._serialized_end=1116
+  _globals['_PROCESS']._serialized_start=1119
+  _globals['_PROCESS']._serialized_end=1397
+  _globals['_GETPROCESSREQUEST']._serialized_start=1399
+  _globals['_GETPROCESSREQUEST']._serialized_end=1438
+  _globals['_LISTPROCESSESREQUEST']._serialized_start=1440
+  _globals['_LISTPROCESSESREQUEST']._serialized_end=1462
+  _globals['_LISTPROCESSESRESPONSE']._serialized_start=1464
+  _globals['_LISTPROCESSESRESPONSE']._serialized_end=1527
+  _globals['_ATTACHREQUEST']._serialized_start=1529
+  _globals['_ATTACHREQUEST']._serialized_end=1580
+  _globals['_SENDINPUTREQUEST']._serialized_start=1582
+  _globals['_SENDINPUTREQUEST']._serialized_end=1667
+  _globals['_SENDINPUTRESPONSE']._serialized_start=1669
+  _globals['_SENDINPUTRESPONSE']._serialized_end=1688
+  _globals['_SIGNALREQUEST']._serialized_start=1690
+  _globals['_SIGNALREQUEST']._serialized_end=1775
+  _globals['_SIGNALRESPONSE']._serialized_start=1777
+  _globals['_SIGNALRESPONSE']._serialized_end=1793
+  _globals['_RESIZEREQUEST']._serialized_start=1795
+  _globals['_RESIZEREQUEST']._serialized_end=1874
+  _globals['_RESIZERESPONSE']._serialized_start=1876
+  _globals['_RESIZERESPONSE']._serialized_end=1892
+  _globals['_PROCESSSERVICE']._serialized_start=1895
+  _globals['_PROCESSSERVICE']._serialized_end=2429
 # @@protoc_insertion_point(module_scope)

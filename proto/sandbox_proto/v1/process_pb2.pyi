@@ -71,20 +71,22 @@ class ProcessStarted(_message.Message):
     def __init__(self, process_id: _Optional[str] = ..., pid: _Optional[int] = ...) -> None: ...
 
 class ProcessExited(_message.Message):
-    __slots__ = ("status", "exit_code", "signal", "duration", "truncation", "message")
+    __slots__ = ("status", "exit_code", "signal", "duration", "truncation", "message", "no_network")
     STATUS_FIELD_NUMBER: _ClassVar[int]
     EXIT_CODE_FIELD_NUMBER: _ClassVar[int]
     SIGNAL_FIELD_NUMBER: _ClassVar[int]
     DURATION_FIELD_NUMBER: _ClassVar[int]
     TRUNCATION_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    NO_NETWORK_FIELD_NUMBER: _ClassVar[int]
     status: _types_pb2.ExitStatus
     exit_code: int
     signal: int
     duration: _duration_pb2.Duration
     truncation: _types_pb2.Truncation
     message: str
-    def __init__(self, status: _Optional[_Union[_types_pb2.ExitStatus, str]] = ..., exit_code: _Optional[int] = ..., signal: _Optional[int] = ..., duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., truncation: _Optional[_Union[_types_pb2.Truncation, _Mapping]] = ..., message: _Optional[str] = ...) -> None: ...
+    no_network: bool
+    def __init__(self, status: _Optional[_Union[_types_pb2.ExitStatus, str]] = ..., exit_code: _Optional[int] = ..., signal: _Optional[int] = ..., duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., truncation: _Optional[_Union[_types_pb2.Truncation, _Mapping]] = ..., message: _Optional[str] = ..., no_network: _Optional[bool] = ...) -> None: ...
 
 class StartRequest(_message.Message):
     __slots__ = ("run", "terminal", "end_input", "tag")

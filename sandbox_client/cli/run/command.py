@@ -221,7 +221,7 @@ def _run_file(
             raise
         printer.fail(error)
         return code
-    report_missing_network(printer, sandbox, result)
+    report_missing_network(printer, result)
     report_command_end(printer, result)
     shown: list[Shown] = []
     if file.kind.kind is Kind.PYTHON and result.status is not Status.LOST:

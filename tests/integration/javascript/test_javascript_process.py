@@ -109,3 +109,13 @@ def test_a_child_that_prints_starts_after_what_was_printed_before_was_read(own):
     own.socket.sendall(encode_json(FrameType.EVENT, 0, {"type": "synchronized"}))
     assert own.finish().text == "1"
     assert own.process.stdout.readline() == b"child\n"
+
+
+def test_the_variables_can_be_replaced_but_not_by_what_throws_while_node_handles_an_exit(own):
+    getter = "Object.defineProperty(process, 'env', { get() { throw new Error('no') } })"
+    error = own.run(getter).error
+    assert (error["name"], error["value"]) == ("TypeError", "Cannot redefine property: env")
+    exited = own.run("process.exit(3)")
+    assert (exited.status, exited.error["value"]) == ("ERROR", "3")
+    assert own.value("process.env = { A: '1' }; process.env.A") == "1"
+    assert own.value("Object.defineProperty(process, 'env', { value: { B: '2' } }).env.B") == "2"
