@@ -57,7 +57,8 @@ found = []
 for folder in pathlib.Path("/proc").glob("[0-9]*"):
     try:
         command = (folder / "cmdline").read_bytes().replace(b"\\0", b" ").decode("utf-8", "replace")
-        found.append({"uid": folder.stat().st_uid, "command": command})
+        user = int((folder / "status").read_text().split("Uid:")[1].split()[0])
+        found.append({"uid": user, "command": command})
     except OSError:
         pass
 print(json.dumps([os.getuid(), found]))
