@@ -27,11 +27,14 @@ if TYPE_CHECKING:
     from sandbox_client.tools.results import ToolResult
 
 Block = dict[str, Any]
-MAX_BLOCKS: Final = MAX_PAYLOAD - (64 << 10)
+MAX_BLOCKS: Final = MAX_PAYLOAD - (256 << 10)
 """Bytes of all content blocks of an event. What surrounds them takes the rest."""
 _KILLED: Final = 9
 """The signal with which `stopTask` ends a task."""
 _MIN_TEXT: Final = 1_000
+_MAX_LINES: Final = 100
+_MAX_LINE: Final = 400
+"""Failures that a result names, and characters of each. All of them take less than the room beside the blocks."""
 
 
 def text_result(text: str, *, is_error: bool = False) -> dict[str, Any]:
@@ -122,9 +125,18 @@ def task_status(info: ProcessInfo) -> str:
     return "completed" if info.exited.status is Status.OK and info.exited.exit_code == 0 else "failed"
 
 
-def list_result(entries: Sequence[FileInfo]) -> dict[str, Any]:
-    """Return the result of `listFiles`: a link for each entry."""
-    return {"content": [_link(entry) for entry in entries], "isError": False}
+def list_results(entries: Sequence[FileInfo]) -> Iterator[dict[str, Any]]:
+    """Yield the results of `listFiles`: a link for each entry, and one result unless they are too many for an event."""
+    part: list[Block] = []
+    room = MAX_BLOCKS
+    for link in map(_link, entries):
+        size = size_of(link) + 1
+        if size > room:
+            yield {"content": part, "isError": False}
+            part, room = [], MAX_BLOCKS
+        part.append(link)
+        room -= size
+    yield {"content": part, "isError": False}
 
 
 def file_block(path: str, content: bytes) -> Block:
@@ -150,8 +162,7 @@ def files_result(blocks: Sequence[Block], failed: Sequence[tuple[str, str]]) -> 
         blocks: The files that were read.
         failed: Path and reason of each file that was not.
     """
-    lines = [_text(f"{path}: {reason}") for path, reason in failed]
-    return {"content": [*blocks, *lines], "isError": bool(failed)}
+    return {"content": [*blocks, *map(_text, _lines(failed))], "isError": bool(failed)}
 
 
 def done_result(verb: str, count: int, failed: Sequence[tuple[str, str]]) -> dict[str, Any]:
@@ -164,8 +175,8 @@ def done_result(verb: str, count: int, failed: Sequence[tuple[str, str]]) -> dic
     """
     if not failed:
         return text_result(f"Successfully {verb} all {count} files")
-    lines = [f"{path}: {reason}" for path, reason in failed]
-    return text_result("\n".join([f"{verb} {count} of {count + len(failed)} files", *lines]), is_error=True)
+    lines = [f"{verb} {count} of {count + len(failed)} files", *_lines(failed)]
+    return text_result("\n".join(lines), is_error=True)
 
 
 def size_of(value: object) -> int:
@@ -200,6 +211,12 @@ def _fitting(pictures: list[Block], room: int) -> Iterator[Block]:
             continue
         room -= size
         yield picture
+
+
+def _lines(failed: Sequence[tuple[str, str]]) -> list[str]:
+    lines = [f"{path}: {reason}"[:_MAX_LINE] for path, reason in failed[:_MAX_LINES]]
+    more = len(failed) - _MAX_LINES
+    return [*lines, f"and {more} more"] if more > 0 else lines
 
 
 def _message_of(failed: ToolResult) -> str:

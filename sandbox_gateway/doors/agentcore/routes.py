@@ -105,9 +105,9 @@ async def _invoke(gateway: Gateway, caller: Caller, request: Request, body: byte
     """
     call = requests.read_invocation(body)
     run = tools.prepare(call)
-    interpreter = _interpreter(request)
+    _interpreter(request)
     name = check_session_id(request.headers.get(SESSION_HEADER))
-    await sessions.find(gateway.backend, caller, interpreter, name)
+    # That it belongs to this code interpreter is not checked: it would cost a request to the API server.
     sandbox = await gateway.backend.connect(caller, name)
     return StreamingResponse(_events(run, sandbox), media_type=CONTENT_TYPE, headers={SESSION_HEADER: name})
 

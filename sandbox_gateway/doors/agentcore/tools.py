@@ -91,9 +91,12 @@ def _list_files(call: Invocation) -> Run:
 
     async def run(sandbox: AsyncSandbox) -> AsyncGenerator[Result, None]:
         try:
-            yield results.list_result(await sandbox.files.list(path or "."))
+            entries = await sandbox.files.list(path or ".")
         except (FailedPrecondition, InvalidArgument, NotFound) as error:
             yield results.text_result(str(error), is_error=True)
+            return
+        for result in results.list_results(entries):
+            yield result
 
     return run
 

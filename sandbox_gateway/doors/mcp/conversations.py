@@ -33,8 +33,12 @@ class Conversations:
         self._backend = backend
         self._kept: OrderedDict[tuple[str, str], _Kept] = OrderedDict()
 
+    def tools(self, caller: Caller, name: str) -> SandboxTools:
+        """Return the tools of a session. It need not exist: the first call creates it."""
+        return self._keep(caller, name).calls.tools
+
     async def calls(self, caller: Caller, name: str) -> Calls:
-        """Return what runs the calls for a session. Opens nothing: the first call does.
+        """Return what runs the calls for a session.
 
         Args:
             caller: Who calls. A session of another namespace is a different one.
@@ -43,6 +47,18 @@ class Conversations:
         Raises:
             SandboxError: The backend does not answer.
         """
+        kept = self._keep(caller, name)
+        try:
+            sandbox = await self._backend.connect(caller, name)
+        except NotFound:
+            sandbox = None
+        if kept.opener.sandbox not in (None, sandbox):
+            # It was deleted, and there may be another one of the same name.
+            kept.opener.sandbox = None
+            await kept.calls.tools.close()
+        return kept.calls
+
+    def _keep(self, caller: Caller, name: str) -> _Kept:
         key = (caller.namespace, name)
         kept = self._kept.get(key)
         if kept is None:
@@ -53,15 +69,7 @@ class Conversations:
         self._kept.move_to_end(key)
         # Limits are those of the caller who calls now.
         kept.opener.caller = caller
-        try:
-            uid = (await self._backend.get(caller, name)).uid
-        except NotFound:
-            uid = ""
-        if kept.opener.uid not in (None, uid):
-            # It was deleted, and there may be another of the same name.
-            await kept.calls.tools.close()
-            kept.opener.uid = None
-        return kept.calls
+        return kept
 
 
 @dataclass(slots=True)
@@ -75,12 +83,12 @@ class _Opener:
 
     Attributes:
         caller: Who calls.
-        uid: The session's that was opened last, or None.
+        sandbox: The connection that was opened last, or None.
     """
 
     def __init__(self, backend: Backend, caller: Caller, name: str) -> None:
         self.caller = caller
-        self.uid: str | None = None
+        self.sandbox: AsyncSandbox | None = None
         self._backend = backend
         self._name = name
 
@@ -91,12 +99,12 @@ class _Opener:
             SandboxError: The session could not be created, or does not answer.
         """
         try:
-            session = await self._backend.get(self.caller, self._name)
+            sandbox = await self._backend.connect(self.caller, self._name)
         except NotFound:
             new = NewSession(name=self._name, on_timeout="suspend", metadata=METADATA)
-            session = await self._backend.create(self.caller, new)
-        sandbox = await self._backend.connect(self.caller, self._name)
-        self.uid = session.uid
+            await self._backend.create(self.caller, new)
+            sandbox = await self._backend.connect(self.caller, self._name)
+        self.sandbox = sandbox
         return _Borrowed(sandbox)
 
     async def facts(self) -> SessionFacts:

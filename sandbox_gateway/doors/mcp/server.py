@@ -47,8 +47,7 @@ def build_server(backend: Backend, conversations: Conversations) -> Server[Any]:
     async def list_tools(context: _Context, _params: Any) -> types.ListToolsResult:
         caller, header = _origin(context)
         try:
-            calls = await conversations.calls(caller, choose_session(caller.name, header, {}))
-            specs = await calls.tools.specs()
+            specs = await conversations.tools(caller, choose_session(caller.name, header, {})).specs()
         except SandboxError as error:
             raise _protocol_error(error) from error
         return types.ListToolsResult(tools=[describe_tool(_shown(spec, header)) for spec in specs])

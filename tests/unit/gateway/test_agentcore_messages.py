@@ -256,7 +256,7 @@ FIGURE = b"\x89PNG\r\n\x1a\n" + bytes(100)
         results.task_ended(ProcessInfo("1", exited=Exited(Status.OK)), CommandResult(status=Status.OK)),
         results.task_stopped("1"),
         results.task_not_stopped(ProcessInfo("1", exited=Exited(Status.OK))),
-        results.list_result([FileInfo("a/b.csv", "file", 3), FileInfo("a", "directory"), FileInfo("l", "symlink")]),
+        *results.list_results([FileInfo("a/b.csv", "file", 3), FileInfo("a", "directory"), FileInfo("l", "symlink")]),
         results.files_result([results.file_block("a.txt", b"a"), results.file_block("b", b"\0")], [("c", "no")]),
         results.done_result("wrote", 1, [("b", "no")]),
     ],
@@ -282,6 +282,22 @@ def test_pictures_without_room_are_named():
     assert len(encode_json(result)) <= MAX_PAYLOAD
     assert [block["type"] for block in result["content"]] == ["text", "image", "text", "text"]
     assert "picture 2 is too large for an event" in result["content"][2]["text"]
+
+
+def test_a_list_that_is_too_long_comes_in_several_events():
+    entries = [FileInfo(f"{number:06}-{'x' * 200}", "file") for number in range(40_000)]
+    found = list(results.list_results(entries))
+    assert [entry.path for entry in entries] == [link["name"] for each in found for link in each["content"]]
+    assert len(found) > 1
+    assert all(len(encode_json(each)) <= MAX_PAYLOAD for each in found)
+    assert list(results.list_results([])) == [{"content": [], "isError": False}]
+
+
+def test_many_failures_are_counted():
+    failed = [("x" * 4_000, "\x01" * 4_000)] * 5_000
+    for result in (results.done_result("removed", 1, failed), results.files_result([], failed)):
+        assert len(encode_json(result)) < MAX_PAYLOAD - results.MAX_BLOCKS
+        assert "and 4900 more" in result["content"][-1]["text"]
 
 
 @pytest.mark.parametrize("text", ["\x01" * 3_000_000, "é" * 3_000_000, "x" * 9_000_000])
