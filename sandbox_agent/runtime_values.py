@@ -15,7 +15,7 @@ from google.protobuf.duration_pb2 import Duration
 from sandbox_agent.session.limits import LANGUAGE_NAMES
 from sandbox_link.frames import FrameError
 from sandbox_link.protocol import OperationError
-from sandbox_proto.v1 import interpreter_pb2, types_pb2
+from sandbox_proto.v1 import interpreter_pb2, process_pb2, types_pb2
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -31,6 +31,9 @@ MAX_VARIABLES: Final = 300
 """Names of each kind in a report of variables."""
 MAX_REASON: Final = 512
 """Characters."""
+MAX_PORTS: Final = 1000
+_MAX_PORT: Final = 65535
+_MAX_PID: Final = (1 << 31) - 1
 _MAX_SECONDS: Final = 10.0 * 365 * 86400
 _MAX_U32: Final = (1 << 32) - 1
 _MAX_COUNT: Final = (1 << 62) - 1
@@ -200,6 +203,35 @@ def read_context(value: Mapping[str, Any]) -> interpreter_pb2.Context:
         busy=read_boolean(value, "busy"),
         execution_count=read_integer(value, "execution_count"),
     )
+
+
+def read_metrics(value: Mapping[str, Any]) -> process_pb2.MetricsResponse:
+    """Return the figures of a session as a message."""
+    ports = [
+        process_pb2.OpenPort(
+            port=read_integer(port, "port", 1, _MAX_PORT),
+            address=read_text(port, "address", MAX_NAME),
+            pid=read_integer(port, "pid", 0, _MAX_PID),
+        )
+        for port in read_objects(value, "ports", MAX_PORTS)
+    ]
+    return process_pb2.MetricsResponse(
+        cpus_used=_read_amount(value, "cpus_used"),
+        cpus=_read_amount(value, "cpus"),
+        memory_bytes=read_count(value, "memory_bytes"),
+        memory_limit=read_count(value, "memory_limit"),
+        disk_bytes=read_count(value, "disk_bytes"),
+        disk_total=read_count(value, "disk_total"),
+        processes=read_integer(value, "processes"),
+        ports=ports,
+    )
+
+
+def _read_amount(value: Mapping[str, Any], name: str) -> float:
+    found = value.get(name, 0)
+    if not isinstance(found, int | float) or isinstance(found, bool) or not 0 <= found <= _MAX_U32:
+        raise FrameError(f"{name} is not a number from 0 to {_MAX_U32}")
+    return float(found)
 
 
 def read_kept_variables(value: Mapping[str, Any]) -> interpreter_pb2.KeptVariables:

@@ -11,6 +11,7 @@ from sandbox_client.models.aggregation import CommandFold
 from sandbox_client.models.events import EventReader
 from sandbox_client.models.process_info import ProcessInfo, ProcessOutput, read_process_info
 from sandbox_client.models.readable import Listing
+from sandbox_client.models.session_metrics import SessionMetrics, read_metrics
 from sandbox_client.options import RUN_DEFAULTS, RunOptions, with_options
 from sandbox_client.transport.arguments import checks_arguments, id_of
 from sandbox_client.transport.reattach import ATTACH_ONLY, ExecutionLostError
@@ -236,6 +237,11 @@ class AsyncProcesses:
         request = process_pb2.ListProcessesRequest()
         response = await self._connection.unary(self._connection.process.List, request, repeatable=True)
         return Listing(read_process_info(message) for message in response.processes)
+
+    async def metrics(self) -> SessionMetrics:
+        """Measure what the whole session uses now, for 0.2 s, and list the ports that user code listens on."""
+        request = process_pb2.MetricsRequest()
+        return read_metrics(await self._connection.unary(self._connection.process.Metrics, request, repeatable=True))
 
     async def signal(self, process_id: str | ProcessInfo, signal: int | str) -> None:
         """Send a signal to a process, or to a running command of `stream_command`.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,6 +12,7 @@ from sandbox_runtime.settings import read_env
 if TYPE_CHECKING:
     from sandbox_runtime.execution.context_registry import ContextRegistry
     from sandbox_runtime.interpreters.pool import InterpreterPool
+    from sandbox_runtime.limits.metrics import Metrics
     from sandbox_runtime.link.channel import LinkChannel
     from sandbox_runtime.link.server_connection import Handler
     from sandbox_runtime.processes.command import Commands
@@ -22,7 +24,7 @@ _MAX_COMMIT: Final = 1024
 
 @dataclass(slots=True, eq=False)
 class SessionOperations:
-    """Handlers of `configure`, `restored`, `workspace.commit` and `status`.
+    """Handlers of `configure`, `restored`, `workspace.commit`, `status` and `metrics`.
 
     Attributes:
         state: The session.
@@ -30,6 +32,7 @@ class SessionOperations:
         pool: Provides interpreters.
         commands: The running commands.
         processes: The background processes.
+        metrics: Measures the session.
     """
 
     state: SessionState
@@ -37,6 +40,7 @@ class SessionOperations:
     pool: InterpreterPool
     commands: Commands
     processes: BackgroundProcesses
+    metrics: Metrics
 
     def handlers(self) -> dict[str, Handler]:
         """Return the handlers by operation."""
@@ -45,6 +49,7 @@ class SessionOperations:
             "restored": self.restored,
             "workspace.commit": self.commit,
             "status": self.status,
+            "metrics": self.measure,
         }
 
     @property
@@ -100,6 +105,10 @@ class SessionOperations:
             "contexts": self.contexts.count,
             "processes": sum(context.has_process for context in contexts) + commands,
         }
+
+    async def measure(self, _channel: LinkChannel) -> dict[str, Any]:
+        """Return what the session uses now."""
+        return await asyncio.to_thread(self.metrics.measure)
 
 
 def _wrong_session(message: str) -> OperationError:

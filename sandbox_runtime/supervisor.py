@@ -16,6 +16,7 @@ from sandbox_runtime.files import TEMPORARY, build_handlers
 from sandbox_runtime.interpreters.pool import InterpreterPool
 from sandbox_runtime.interpreters.zygote_client import Child, ZygoteClient, reap
 from sandbox_runtime.limits.census import Census
+from sandbox_runtime.limits.metrics import Metrics
 from sandbox_runtime.limits.oom_guard import OomGuard
 from sandbox_runtime.link.listeners import BulkStreams
 from sandbox_runtime.link.server_connection import LinkServer
@@ -69,6 +70,9 @@ class Supervisor:
         self._preloaded = ZygoteClient(settings.preload, self._children, environment)
         census = Census() if self._state.is_in_container else None
         self._oom_guard = OomGuard(self._state.limits, self._children, census)
+        self._metrics = Metrics(
+            self._children, self._state.root, lambda: self._oom_guard.limit, self._state.is_in_container
+        )
         self._bulk_streams = BulkStreams()
         self._link = LinkServer(self._hello, self._bulk_streams)
         self._pool = InterpreterPool(
@@ -96,7 +100,9 @@ class Supervisor:
         loop.add_signal_handler(signal.SIGCHLD, reap, self._children)
         self._plain.attach(self._on_plain_ready)
         self._contexts.python.warm_up()
-        session = SessionOperations(self._state, self._contexts, self._pool, self._commands, self._processes)
+        session = SessionOperations(
+            self._state, self._contexts, self._pool, self._commands, self._processes, self._metrics
+        )
         self._oom_guard.start(lambda: session.is_busy, lambda: self._preloaded.pid or self._plain.pid)
         path = self._settings.link_dir / "runtime.sock"
         path.parent.mkdir(parents=True, exist_ok=True)

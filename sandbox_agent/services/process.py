@@ -13,6 +13,7 @@ from sandbox_agent.executions.follow import TimeLimits, follow_call
 from sandbox_agent.executions.requests import check_may_start, fingerprint, read_body, read_run
 from sandbox_agent.processes.process import MAX_NAMES, Start, describe_command, list_names
 from sandbox_agent.processes.requests import read_input, read_offset, read_signal, read_size, read_start
+from sandbox_agent.runtime_values import checking_answer, read_metrics
 from sandbox_agent.storage.timeouts import time_limit
 from sandbox_link.protocol import OperationError
 from sandbox_proto.v1 import process_pb2, process_pb2_grpc
@@ -164,6 +165,13 @@ class ProcessServicer(process_pb2_grpc.ProcessServiceServicer):
         async with time_limit():
             await session.runtime.call("process.resize", {"process_id": process.id, **size})
         return process_pb2.ResizeResponse()
+
+    async def Metrics(self, _request: process_pb2.MetricsRequest, _context: Context) -> process_pb2.MetricsResponse:
+        session = await self._require_session()
+        async with time_limit():
+            value = await session.runtime.call("metrics", {})
+        with checking_answer():
+            return read_metrics(value)
 
     async def _require_session(self) -> BoundSession:
         """Return the session, once the agent knows the processes that run in it."""

@@ -148,6 +148,7 @@ class Processes(SyncProxy[AsyncProcesses]):
     get = blocking_proxy(Process, AsyncProcesses.get)
     list = blocking(AsyncProcesses.list)
     signal = blocking(AsyncProcesses.signal)
+    metrics = blocking(AsyncProcesses.metrics)
 
 
 class Sandbox(OwningProxy[AsyncSandbox]):

@@ -73,7 +73,7 @@ class Interpreter:
     Args:
         zygote: Forks it.
         request: The request to the zygote; `zygote` describes it.
-        language: `python` or `javascript`. Decides how it is interrupted.
+        language: `python`, `javascript` or `bash`. Decides how it is interrupted.
 
     Attributes:
         has_ended: True once the process has ended, or if it could not be started.
@@ -91,6 +91,7 @@ class Interpreter:
         self._take_output: Callable[[Stream, bytes], None] = _ignore
         self._interrupted = False
         self._mark = CellMark()
+        self._shell: int | None = None
         ours, theirs = socket.socketpair()
         enlarge_buffer(theirs)
         self._control = FrameSocket(ours, self, self._on_socket_end)
@@ -140,7 +141,7 @@ class Interpreter:
         self._interrupted = False
         if self.is_ready and self.child.pid is not None:
             # Not before: a new process still sets its limits itself.
-            self._mark.begin(self.child.pid)
+            self._mark.begin(self._shell or self.child.pid)
         frames = [encode_json(FrameType.OPEN, channel, opened)]
         frames.extend(split_data(channel, Stream.BODY, code))
         self._control.send(b"".join(frames))
@@ -148,7 +149,7 @@ class Interpreter:
     def interrupt(self) -> None:
         """Interrupt the running cell."""
         self._interrupted = True
-        if self.language == "python":
+        if self.language != "javascript":
             # At once if the process exists, else as soon as it does.
             if self.child.started.done():
                 self._send_interrupt(self.child.started)
@@ -189,7 +190,7 @@ class Interpreter:
 
     async def kill_newer(self, since: float) -> None:
         """Kill what the running cell has started since a time of CLOCK_BOOTTIME. Leave the process itself alone."""
-        await kill_newer(self.child.tree, self.child.pid, since, self._mark.is_earlier)
+        await kill_newer(self.child.tree, self._shell or self.child.pid, since, self._mark.is_earlier)
 
     def _on_started(self, started: asyncio.Future[int]) -> None:
         if started.exception() is not None:
@@ -205,6 +206,9 @@ class Interpreter:
                 self._control.send(encode_json(FrameType.EVENT, 0, {"type": "synchronized"}))
             else:
                 self.is_ready = True
+                # The process that cells of bash run in. Others run in the interpreter itself.
+                shell = frame.json().get("shell")
+                self._shell = shell if isinstance(shell, int) and shell > 1 else None
                 self._listener.on_ready()
             return
         self._listener.on_frame(frame)
@@ -226,7 +230,7 @@ class Interpreter:
 
     def _on_output(self, stream: Stream, data: bytes) -> None:
         # Node writes it when code kills its own process, because the runtime evaluates cells as a debugger does.
-        if data == _DEBUGGER_NOTICE and self.language != "python":
+        if data == _DEBUGGER_NOTICE and self.language == "javascript":
             return
         self._take_output(stream, data)
 

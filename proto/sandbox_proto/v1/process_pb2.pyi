@@ -203,3 +203,37 @@ class ResizeRequest(_message.Message):
 class ResizeResponse(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
+
+class MetricsRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class MetricsResponse(_message.Message):
+    __slots__ = ("cpus_used", "cpus", "memory_bytes", "memory_limit", "disk_bytes", "disk_total", "processes", "ports")
+    CPUS_USED_FIELD_NUMBER: _ClassVar[int]
+    CPUS_FIELD_NUMBER: _ClassVar[int]
+    MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
+    MEMORY_LIMIT_FIELD_NUMBER: _ClassVar[int]
+    DISK_BYTES_FIELD_NUMBER: _ClassVar[int]
+    DISK_TOTAL_FIELD_NUMBER: _ClassVar[int]
+    PROCESSES_FIELD_NUMBER: _ClassVar[int]
+    PORTS_FIELD_NUMBER: _ClassVar[int]
+    cpus_used: float
+    cpus: float
+    memory_bytes: int
+    memory_limit: int
+    disk_bytes: int
+    disk_total: int
+    processes: int
+    ports: _containers.RepeatedCompositeFieldContainer[OpenPort]
+    def __init__(self, cpus_used: _Optional[float] = ..., cpus: _Optional[float] = ..., memory_bytes: _Optional[int] = ..., memory_limit: _Optional[int] = ..., disk_bytes: _Optional[int] = ..., disk_total: _Optional[int] = ..., processes: _Optional[int] = ..., ports: _Optional[_Iterable[_Union[OpenPort, _Mapping]]] = ...) -> None: ...
+
+class OpenPort(_message.Message):
+    __slots__ = ("port", "address", "pid")
+    PORT_FIELD_NUMBER: _ClassVar[int]
+    ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    PID_FIELD_NUMBER: _ClassVar[int]
+    port: int
+    address: str
+    pid: int
+    def __init__(self, port: _Optional[int] = ..., address: _Optional[str] = ..., pid: _Optional[int] = ...) -> None: ...

@@ -79,6 +79,11 @@ class ProcessServiceStub:
                 request_serializer=sandbox__proto_dot_v1_dot_process__pb2.ResizeRequest.SerializeToString,
                 response_deserializer=sandbox__proto_dot_v1_dot_process__pb2.ResizeResponse.FromString,
                 _registered_method=True)
+        self.Metrics = channel.unary_unary(
+                '/sandbox.v1.ProcessService/Metrics',
+                request_serializer=sandbox__proto_dot_v1_dot_process__pb2.MetricsRequest.SerializeToString,
+                response_deserializer=sandbox__proto_dot_v1_dot_process__pb2.MetricsResponse.FromString,
+                _registered_method=True)
 
 
 class ProcessServiceServicer:
@@ -165,6 +170,14 @@ class ProcessServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Metrics(self, request, context):
+        """Returns what the session uses now, and the ports that user code listens on. It measures for 0.2 s. The values come
+        from the sandbox, where user code may have changed them.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ProcessServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -207,6 +220,11 @@ def add_ProcessServiceServicer_to_server(servicer, server):
                     servicer.Resize,
                     request_deserializer=sandbox__proto_dot_v1_dot_process__pb2.ResizeRequest.FromString,
                     response_serializer=sandbox__proto_dot_v1_dot_process__pb2.ResizeResponse.SerializeToString,
+            ),
+            'Metrics': grpc.unary_unary_rpc_method_handler(
+                    servicer.Metrics,
+                    request_deserializer=sandbox__proto_dot_v1_dot_process__pb2.MetricsRequest.FromString,
+                    response_serializer=sandbox__proto_dot_v1_dot_process__pb2.MetricsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -430,6 +448,33 @@ class ProcessService:
             '/sandbox.v1.ProcessService/Resize',
             sandbox__proto_dot_v1_dot_process__pb2.ResizeRequest.SerializeToString,
             sandbox__proto_dot_v1_dot_process__pb2.ResizeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Metrics(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sandbox.v1.ProcessService/Metrics',
+            sandbox__proto_dot_v1_dot_process__pb2.MetricsRequest.SerializeToString,
+            sandbox__proto_dot_v1_dot_process__pb2.MetricsResponse.FromString,
             options,
             channel_credentials,
             insecure,
