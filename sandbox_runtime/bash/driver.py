@@ -206,8 +206,10 @@ class _Shell:
         if pid == 0:
             return
         if os.WIFSIGNALED(status):
-            signal.signal(os.WTERMSIG(status), signal.SIG_DFL) if os.WTERMSIG(status) != signal.SIGKILL else None
-            os.kill(os.getpid(), os.WTERMSIG(status))
+            number = os.WTERMSIG(status)
+            if number != signal.SIGKILL:
+                signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
         os._exit(os.waitstatus_to_exitcode(status) if os.WIFEXITED(status) else _NO_BASH)
 
     def _become_shell(self, env: dict[str, str], cwd: str, descriptors: tuple[int, int, int]) -> NoReturn:
