@@ -90,7 +90,7 @@ def test_a_command_meets_the_limit_of_a_file_too(sandbox):
     assert sandbox.files.stat("big").size == FILE
 
 
-def test_time_and_output_limits_are_named(sandbox):
+def test_a_limit_of_time_is_named(sandbox):
     assert sandbox.run_code("while True: pass", timeout=0.3).limit == "execution_time"
     assert sandbox.run_code("1").limit == ""
 
