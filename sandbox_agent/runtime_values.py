@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 
 MAX_TEXT: Final = 64 << 10
 """Characters of a text that are passed on; the rest is cut off."""
+MAX_NAME: Final = 256
+"""Characters of the name of a user or a group."""
+MAX_METADATA_KEYS: Final = 64
+MAX_METADATA: Final = 4096
+"""Characters of a key or value of a file's metadata."""
 MAX_VARIABLES: Final = 300
 """Names of each kind in a report of variables."""
 MAX_REASON: Final = 512
@@ -81,9 +86,9 @@ def read_text(value: Mapping[str, Any], name: str, limit: int = MAX_TEXT) -> str
     return protobuf_text(found, limit)
 
 
-def read_optional_text(value: Mapping[str, Any], name: str) -> str:
+def read_optional_text(value: Mapping[str, Any], name: str, limit: int = MAX_TEXT) -> str:
     """Return a string, or "" if it is missing or null."""
-    return "" if value.get(name) is None else read_text(value, name)
+    return "" if value.get(name) is None else read_text(value, name, limit)
 
 
 def read_boolean(value: Mapping[str, Any], name: str) -> bool:
@@ -165,11 +170,22 @@ def read_file_info(value: Mapping[str, Any]) -> types_pb2.FileInfo:
         size=read_count(value, "size"),
         mode=read_integer(value, "mode") & _MODE_BITS,
         symlink_target=read_optional_text(value, "symlink_target"),
+        owner=read_optional_text(value, "owner", MAX_NAME),
+        group=read_optional_text(value, "group", MAX_NAME),
     )
+    if "metadata" in value:
+        info.metadata.update(_read_metadata(value))
     nanoseconds = read_integer(value, "mtime_ns", -_MAX_I64, _MAX_I64)
     # A file may have any time; a Timestamp is bounded.
     info.modified.FromNanoseconds(min(max(nanoseconds, 0), _MAX_TIMESTAMP_NS))
     return info
+
+
+def _read_metadata(value: Mapping[str, Any]) -> dict[str, str]:
+    found = read_object(value, "metadata")
+    if len(found) > MAX_METADATA_KEYS or not all(isinstance(text, str) for text in found.values()):
+        raise FrameError(f"metadata is not a map of at most {MAX_METADATA_KEYS} texts")
+    return {protobuf_text(key, MAX_METADATA): protobuf_text(text, MAX_METADATA) for key, text in found.items()}
 
 
 def read_context(value: Mapping[str, Any]) -> interpreter_pb2.Context:

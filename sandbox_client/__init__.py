@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         InvalidArgument,
         NotFound,
         NotSupported,
+        PermissionDenied,
         ResourceExhausted,
         SandboxError,
         SandboxUnavailable,
@@ -76,6 +77,7 @@ __all__ = [
     "LostVariable",
     "NotFound",
     "NotSupported",
+    "PermissionDenied",
     "Process",
     "ProcessInfo",
     "ProcessOutput",
@@ -110,7 +112,7 @@ _NAMES: Final = {
     "transfer.folders": "TreeReport",
     "errors": (
         "Conflict DataCorrupted DeadlineExceeded FailedPrecondition InvalidArgument NotFound NotSupported "
-        "ResourceExhausted SandboxError SandboxUnavailable SessionFailed Unauthenticated"
+        "PermissionDenied ResourceExhausted SandboxError SandboxUnavailable SessionFailed Unauthenticated"
     ),
     "lifecycle.session_info": "SessionInfo",
     "models.context": "Context",

@@ -35,7 +35,8 @@ class AsyncContexts:
 
         Args:
             language: `python`, `javascript` or `typescript`.
-            cwd: Its working directory, relative to the workspace root.
+            cwd: Its working directory: relative to the workspace root, or absolute in the workspace, the home folder or
+                /tmp.
             env: Environment variables, in addition to the session's.
         """
         request = interpreter_pb2.CreateContextRequest(language=language_number(language), cwd=str(cwd), env=env or {})

@@ -7,6 +7,7 @@ SandboxError
 ├── Conflict             it exists already, or another writer was first.
 ├── FailedPrecondition   not possible in this state (reading a directory as a file, a session that is draining).
 ├── Unauthenticated      the access token was refused.
+├── PermissionDenied     the permissions of a file do not allow the call.
 ├── ResourceExhausted    a limit was hit: disk, file size, message size.
 ├── DeadlineExceeded     the call took longer than its time limit.
 ├── DataCorrupted        a digest differs from that of the data that was sent.
@@ -37,6 +38,7 @@ __all__ = [
     "InvalidArgument",
     "NotFound",
     "NotSupported",
+    "PermissionDenied",
     "ResourceExhausted",
     "SandboxError",
     "SandboxUnavailable",
@@ -90,6 +92,10 @@ class Unauthenticated(SandboxError):
     """The access token was refused."""
 
 
+class PermissionDenied(SandboxError):
+    """The permissions of a file do not allow the call, or its file system is read-only."""
+
+
 class ResourceExhausted(SandboxError):
     """A limit was hit; the message names it."""
 
@@ -125,7 +131,7 @@ _BY_STATUS: Final[Mapping[grpc.StatusCode, tuple[type[SandboxError], str]]] = {
         Unauthenticated,
         "Read the session's access Secret again: the token has changed.",
     ),
-    grpc.StatusCode.PERMISSION_DENIED: (Unauthenticated, ""),
+    grpc.StatusCode.PERMISSION_DENIED: (PermissionDenied, ""),
     grpc.StatusCode.RESOURCE_EXHAUSTED: (ResourceExhausted, ""),
     grpc.StatusCode.DEADLINE_EXCEEDED: (
         DeadlineExceeded,

@@ -7,15 +7,22 @@ import contextlib
 import uuid
 from typing import TYPE_CHECKING, Any, Final, Literal, Unpack
 
-from sandbox_client.errors import FailedPrecondition
+from sandbox_client.errors import FailedPrecondition, NotFound, SandboxError
 from sandbox_client.models.aggregation import CommandFold, ExecutionFold
 from sandbox_client.models.context import language_number
-from sandbox_client.models.events import Completed, EventReader, ExecuteEvent, Exited, RunEvent
+from sandbox_client.models.events import Completed, EventReader, ExecuteEvent, Exited, RunEvent, Started
 from sandbox_client.models.results import CommandResult, Diagnostic, Execution, Status
 from sandbox_client.options import RUN_DEFAULTS, RunOptions, with_options
 from sandbox_client.transport.arguments import checks_arguments, id_of
 from sandbox_client.transport.reattach import ExecutionLostError, reattaching_events
-from sandbox_client.transport.requests import checked_text, command_request, duration, type_check_number
+from sandbox_client.transport.requests import (
+    MAX_INPUT_MESSAGE,
+    checked_text,
+    command_request,
+    duration,
+    split_input,
+    type_check_number,
+)
 from sandbox_proto.v1 import interpreter_pb2, process_pb2
 
 if TYPE_CHECKING:
@@ -221,17 +228,69 @@ class CodeRunner:
         """
         request = command_request(command, **options)
         request.end_with_client = end_with_client
-        reader = EventReader()
+        reader, rest = EventReader(), _InputSender(self._connection, request)
         messages = reattaching_events(self._connection, self._connection.process.Run, request)
-        async with contextlib.aclosing(messages):
+        async with contextlib.aclosing(messages), contextlib.aclosing(rest):
             try:
                 async for message in messages:
                     for event in reader.run_events(message):
+                        if isinstance(event, Started):
+                            rest.begin()
                         yield event
             except ExecutionLostError as error:
                 if not error.has_started:
                     raise
                 yield Exited(Status.LOST)
+            rest.check()
+
+
+class _InputSender:
+    """Sends what of a command's standard input does not fit into its first message, while its output is read.
+
+    Args:
+        connection: The connection.
+        request: The command. Only the first part of its input stays in it.
+    """
+
+    def __init__(self, connection: BaseConnection, request: process_pb2.RunRequest) -> None:
+        self._connection = connection
+        self._request_id = request.request_id
+        self._rest = split_input(request)
+        self._failure: SandboxError | None = None
+        self._stop: Callable[[], object] = lambda: None
+
+    def begin(self) -> None:
+        """Start sending. Does nothing if there is nothing to send."""
+        if self._rest:
+            self._stop = self._connection.in_background(self._send)
+
+    def check(self) -> None:
+        """Raise the error that kept the command from getting its whole input."""
+        if self._failure is not None:
+            raise self._failure
+
+    async def aclose(self) -> None:
+        """Stop sending."""
+        self._rest = self._rest[:0]
+        self._stop()
+
+    async def _send(self) -> None:
+        while rest := self._rest:
+            piece, self._rest = rest[:MAX_INPUT_MESSAGE], rest[MAX_INPUT_MESSAGE:]
+            request = process_pb2.SendInputRequest(request_id=self._request_id, data=bytes(piece), end=not self._rest)
+            try:
+                # Not repeatable: the input may have been written. No time limit: the call waits for the command.
+                await self._connection.unary(
+                    self._connection.process.SendInput, request, repeatable=False, seconds=None
+                )
+            except (FailedPrecondition, NotFound):
+                return  # the command has ended or closed its input, as `head` does
+            except SandboxError as error:
+                self._failure = error
+                # Without its whole input the command would wait, or take a part for everything.
+                signal = process_pb2.SignalRequest(request_id=self._request_id, name="KILL")
+                await self._connection.send_cancel(self._connection.process.Signal, signal)
+                return
 
 
 def _language_in_context(name: str) -> Any:

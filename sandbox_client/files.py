@@ -1,4 +1,4 @@
-"""Files of the workspace. `transfer` and search.py have most of the methods."""
+"""Files of the workspace, the home folder and /tmp. `transfer` and search.py have most of the methods."""
 
 from __future__ import annotations
 
@@ -20,10 +20,13 @@ if TYPE_CHECKING:
 
 @checks_arguments
 class AsyncFiles(DirectoryTransfers, FileSearches):
-    """Files of one sandbox. Paths are relative to the workspace root.
+    """Files of one sandbox. Paths are relative to the workspace root, or absolute.
 
-    Every method raises InvalidArgument (field `path`) for a path outside the workspace, and NotFound for a path that
-    does not exist.
+    An absolute path may be in the workspace, the home folder or /tmp. Only the workspace is saved. Answers have
+    relative paths of files in the workspace, and absolute ones of others.
+
+    Every method raises InvalidArgument (field `path`) for a path outside these folders, and NotFound for a path that
+    does not exist. It raises PermissionDenied for a path that may not be read or written.
     """
 
     def __init__(self, connection: Connection) -> None:
@@ -41,6 +44,11 @@ class AsyncFiles(DirectoryTransfers, FileSearches):
         except NotFound:
             return False
         return True
+
+    async def home(self) -> str:
+        """Return the absolute path of the home folder, HOME of code and commands."""
+        request = file_pb2.StatRequest(path=".", root=file_pb2.FILE_ROOT_HOME)
+        return str((await self._connection.unary(self._connection.file.Stat, request, repeatable=True)).path)
 
     async def remove(self, path: str | PurePosixPath, *, recursive: bool = False) -> None:
         """Remove a file, a symlink itself, or (with `recursive`) a folder and everything in it."""

@@ -86,11 +86,11 @@ class RunOptions(TypedDict, total=False):
     """Options of a command, in the foreground or in the background.
 
     Attributes:
-        cwd: Working directory, relative to the workspace root.
+        cwd: Working directory: relative to the workspace root, or absolute in the workspace, the home folder or /tmp.
         env: Environment variables, in addition to the session's.
         timeout: Seconds after which the whole process tree is killed. If None, the session's limit applies (300 s by
             default), and none in the background.
-        stdin: Standard input, at most 1 MiB.
+        stdin: Standard input of any size. In the background at most 1 MiB: send more with `send_input`.
         request_id: 1 to 128 characters. A repeat with the same id and command attaches to the first run instead of
             starting another one.
     """

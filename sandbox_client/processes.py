@@ -14,7 +14,7 @@ from sandbox_client.models.readable import Listing
 from sandbox_client.options import RUN_DEFAULTS, RunOptions, with_options
 from sandbox_client.transport.arguments import checks_arguments, id_of
 from sandbox_client.transport.reattach import ATTACH_ONLY, ExecutionLostError
-from sandbox_client.transport.requests import command_request
+from sandbox_client.transport.requests import MAX_INPUT_MESSAGE, command_request
 from sandbox_client.transport.retry_policy import ReattachPolicy
 from sandbox_proto.v1 import process_pb2, types_pb2
 
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from sandbox_client.models.results import CommandResult
     from sandbox_client.transport.connection import Connection
 
-MAX_INPUT_MESSAGE: Final = 1 << 20
-"""Bytes of input in one message."""
 _MAX_SIGNAL: Final = 64
 _MAX_TERMINAL_SIZE: Final = 65535
 """Rows or columns."""
@@ -189,6 +187,7 @@ class AsyncProcesses:
         *,
         keep_input: bool = True,
         terminal: tuple[int, int] | None = None,
+        tag: str = "",
         **options: Unpack[RunOptions],
     ) -> AsyncProcess:
         """Start a command in the background, and return when it is running.
@@ -201,6 +200,7 @@ class AsyncProcesses:
             keep_input: Keep standard input open after `stdin`, for `send_input`. Pass False for a program that reads
                 its input to the end.
             terminal: Rows and columns of a terminal to run it in. All output is then standard output.
+            tag: A word by which you find it in `list`, at most 256 characters. It need not be unique.
             **options: See RunOptions.
 
         Raises:
@@ -212,8 +212,13 @@ class AsyncProcesses:
                 `list` before you start the command again.
         """
         run = command_request(command, **options)
+        if len(run.stdin) > MAX_INPUT_MESSAGE:
+            message = f"stdin of a background process has at most {MAX_INPUT_MESSAGE} bytes: send more with send_input"
+            raise InvalidArgument(message, reason="INVALID_ARGUMENT", field="stdin")
         size = None if terminal is None else _size(terminal)
-        request = process_pb2.StartRequest(run=run, terminal=size, end_input=not keep_input and terminal is None)
+        request = process_pb2.StartRequest(
+            run=run, terminal=size, end_input=not keep_input and terminal is None, tag=tag
+        )
         return AsyncProcess(self._connection, await self._start(request))
 
     async def get(self, process_id: str | ProcessInfo) -> AsyncProcess:

@@ -162,6 +162,8 @@ class FileSearches:
     ) -> AsyncGenerator[FileChange, None]:
         """Yield changes below a folder as they happen, until the caller stops or the folder is removed.
 
+        A new file is `added`, then `modified` once it has content.
+
         Args:
             path: The folder.
             recursive: Watch everything below the folder, not only its own entries.

@@ -44,6 +44,8 @@ class Event:
     mask: int
     name: bytes
     """Name of the folder's entry; empty if the event is about the folder itself."""
+    cookie: int = 0
+    """Number that MOVED_FROM and MOVED_TO of one rename share; 0 for other events."""
 
 
 class Inotify:
@@ -90,11 +92,11 @@ class Inotify:
         events: list[Event] = []
         position = 0
         while position < len(data):
-            watch, mask, _cookie, length = _HEADER.unpack_from(data, position)
+            watch, mask, cookie, length = _HEADER.unpack_from(data, position)
             position += _HEADER.size
             name = data[position : position + length].rstrip(b"\0")
             position += length
-            events.append(Event(watch, mask, name))
+            events.append(Event(watch, mask, name, cookie))
         return events
 
     def close(self) -> None:

@@ -109,8 +109,7 @@ class ContextOperations:
         if not isinstance(cwd, str):
             raise invalid("cwd", "`cwd` is not a string")
         folder = self.state.resolve_cwd(cwd)
-        relative = "" if folder == self.state.root else str(folder.relative_to(self.state.root))
-        context = self.contexts.create(language, relative, read_env(arguments.get("env")))
+        context = self.contexts.create(language, self.state.describe_cwd(folder), read_env(arguments.get("env")))
         context.warm_up()
         # After the answer: on few cores the starting process would delay it.
         asyncio.get_running_loop().call_soon(context.initialize)

@@ -31,6 +31,7 @@ class SessionState:
         root: The workspace's root, symlinks resolved.
         base_environment: The environment that every interpreter and command starts from.
         restart_file: State that survives a restart of the runtime.
+        other_roots: The home folder and /tmp, where code may also start.
         runtime_id: Random id of this run of the runtime.
         session_uid: The session's uid. Empty until `configure`.
         env: The session's environment.
@@ -40,6 +41,7 @@ class SessionState:
     root: Path
     base_environment: dict[str, str]
     restart_file: RestartFile
+    other_roots: tuple[Path, ...] = ()
     runtime_id: str = field(default_factory=lambda: secrets.token_hex(8))
     session_uid: str = ""
     env: dict[str, str] = field(default_factory=dict)
@@ -86,10 +88,10 @@ class SessionState:
         return self.limits.processes if self.is_in_container else 0
 
     def resolve_cwd(self, cwd: str) -> Path:
-        """Return a working directory inside the workspace.
+        """Return a working directory in the workspace, the home folder or /tmp.
 
         Args:
-            cwd: Relative to the workspace root, or absolute inside it.
+            cwd: Relative to the workspace root, or absolute.
 
         Raises:
             OperationError: It leaves the root, does not exist, or is not a folder. Field `cwd`.
@@ -100,21 +102,33 @@ class SessionState:
             path = (self.root / cwd).resolve()
         except (OSError, RuntimeError):
             raise invalid(
-                "cwd", f"the working directory {cwd!r} cannot be resolved: give a path below the workspace's root"
+                "cwd", f"the working directory {cwd!r} cannot be resolved: give a path of fewer symlinks"
             ) from None
-        if path != self.root and self.root not in path.parents:
-            message = f"the working directory {cwd!r} is outside the workspace: give a path relative to its root"
+        roots = [self.root]
+        if cwd.startswith("/"):
+            roots += [root.resolve() for root in self.other_roots]
+        if not any(path.is_relative_to(root) for root in roots):
+            message = (
+                f"the working directory {cwd!r} is outside the workspace, the home folder and /tmp: "
+                "give a path below one of them, or relative to the workspace"
+            )
             raise invalid("cwd", message, "PATH_OUTSIDE_WORKSPACE")
         if not path.exists():
             raise OperationError(
                 "NOT_FOUND",
                 "FILE_NOT_FOUND",
-                f"there is no folder {cwd!r} in the workspace ({self.root}): create it first",
+                f"there is no folder {cwd!r} (relative paths are below {self.root}): create it first",
                 "cwd",
             )
         if not path.is_dir():
             raise invalid("cwd", f"the working directory {cwd!r} is not a folder: name a folder", "NOT_A_DIRECTORY")
         return path
+
+    def describe_cwd(self, folder: Path) -> str:
+        """Return a working directory as clients see it: relative to the workspace, "" for its root, else absolute."""
+        if folder == self.root:
+            return ""
+        return str(folder.relative_to(self.root) if folder.is_relative_to(self.root) else folder)
 
     def read_timeout(self, value: object) -> float:
         """Return a `timeout` argument in seconds, or the session's limit if it is None.

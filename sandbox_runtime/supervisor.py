@@ -6,12 +6,13 @@ import asyncio
 import contextlib
 import os
 import signal
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from sandbox_link.bulk_streams import SOCKET_NAME
 from sandbox_runtime.context_operations import ContextOperations
 from sandbox_runtime.execution.context_registry import ContextRegistry
-from sandbox_runtime.files import build_handlers
+from sandbox_runtime.files import TEMPORARY, build_handlers
 from sandbox_runtime.interpreters.pool import InterpreterPool
 from sandbox_runtime.interpreters.zygote_client import Child, ZygoteClient, reap
 from sandbox_runtime.limits.oom_guard import OomGuard
@@ -33,7 +34,6 @@ from sandbox_runtime.user_home import venv_site_packages
 if TYPE_CHECKING:
     import socket
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     from sandbox_runtime.execution.context import Context
     from sandbox_runtime.settings import Settings
@@ -62,7 +62,8 @@ class Supervisor:
         self._settings = settings
         self._children: dict[int, Child] = {}
         restart_file = RestartFile(settings.home / ".sandbox-marks.json")
-        self._state = SessionState(settings.workspace.resolve(), dict(environment), restart_file)
+        other_roots = (settings.home, Path(TEMPORARY))
+        self._state = SessionState(settings.workspace.resolve(), dict(environment), restart_file, other_roots)
         self._state.limits.deny_network = settings.deny_network
         self._plain = ZygoteClient((), self._children, environment, plain)
         self._preloaded = ZygoteClient(settings.preload, self._children, environment)
@@ -117,7 +118,7 @@ class Supervisor:
         variables = SavedVariables(self._contexts, self._pool)
         contexts = ContextOperations(self._state, self._contexts, self._pool, self._checker, variables)
         self._link.handlers = {
-            **build_handlers(self._state.root, self._state.limits),
+            **build_handlers(self._state.root, self._state.limits, *self._state.other_roots),
             **session.handlers(),
             **contexts.handlers(),
             "run": self._commands.run,

@@ -136,6 +136,20 @@ class ExecutionRegistry(Generic[E]):
         execution.cancel()
         return True
 
+    def find_running(self, request_id: str) -> Execution[E]:
+        """Return the running execution of a request.
+
+        Raises:
+            OperationError: NOT_FOUND, UNKNOWN_PROCESS; FAILED_PRECONDITION, PROCESS_ENDED. Field `request_id`.
+        """
+        execution = self._by_request.get(request_id)
+        if execution is None:
+            message = f"nothing runs for the request {request_id[:64]!r}: start it first"
+            raise OperationError("NOT_FOUND", "UNKNOWN_PROCESS", message, "request_id")
+        if execution.ended_at is not None:
+            raise OperationError("FAILED_PRECONDITION", "PROCESS_ENDED", "the command has ended", "request_id")
+        return execution
+
     def waits_for_others(self, execution: Execution[E]) -> bool:
         """Return whether another execution has started and not ended. Cells of a context run one after the other."""
         others = (other for other in self._by_request.values() if other is not execution)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sandbox_agent.durations import duration_seconds
 from sandbox_agent.session.limits import LANGUAGE_NAMES, read_variables
 from sandbox_link.protocol import OperationError, invalid
-from sandbox_proto.v1 import interpreter_pb2
+from sandbox_proto.v1 import file_pb2, interpreter_pb2
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -28,9 +28,17 @@ _TYPE_CHECKS: Final = {
     interpreter_pb2.TYPE_CHECK_REQUIRE: "require",
     interpreter_pb2.TYPE_CHECK_ONLY: "only",
 }
+_FILE_ROOTS: Final[dict[int, str]] = {
+    file_pb2.FILE_ROOT_UNSPECIFIED: "",
+    file_pb2.FILE_ROOT_WORKSPACE: "workspace",
+    file_pb2.FILE_ROOT_TEMPORARY: "tmp",
+    file_pb2.FILE_ROOT_HOME: "home",
+}
 MAX_ID: Final = 128
 MAX_PATH: Final = 4096
 MAX_STDIN: Final = 1 << 20
+MAX_SHELL_ARGUMENT: Final = 64 << 10
+"""Characters of a shell line among the arguments of an operation. A longer one is sent after them."""
 MAX_ENV_BYTES: Final = 512 << 10
 
 
@@ -102,6 +110,13 @@ def check_path(path: str, field: str = "path", *, required: bool = True, limit: 
     return path
 
 
+def read_root(number: int, field: str = "root") -> dict[str, str]:
+    """Return the argument that names the root of a path on the link; none if the path decides."""
+    if number not in _FILE_ROOTS:
+        raise invalid(field, f"there is no {field} {number}: use workspace, temporary or home")
+    return {field: _FILE_ROOTS[number]} if number else {}
+
+
 def read_env(env: Mapping[str, str]) -> dict[str, str]:
     """Check environment variables and their total size."""
     variables = read_variables(env)
@@ -161,7 +176,17 @@ def read_execute(request: interpreter_pb2.ExecuteRequest, limits: Limits) -> tup
 
 def read_run(request: process_pb2.RunRequest, limits: Limits) -> dict[str, Any]:
     """Return the arguments of the link's `run`."""
-    return {**read_command(request), "timeout": read_timeout(request, limits)}
+    arguments = {**read_command(request), "timeout": read_timeout(request, limits)}
+    if request.keep_input:
+        if not request.request_id:
+            raise invalid("request_id", "keep_input needs a request_id, so that SendInput can name the command")
+        arguments["input"] = True
+    return arguments
+
+
+def read_body(request: process_pb2.RunRequest) -> bytes:
+    """Return what follows the arguments on the link: a long shell line, then standard input."""
+    return (request.shell.encode() if len(request.shell) > MAX_SHELL_ARGUMENT else b"") + request.stdin
 
 
 def read_command(request: process_pb2.RunRequest) -> dict[str, Any]:
@@ -171,7 +196,10 @@ def read_command(request: process_pb2.RunRequest) -> dict[str, Any]:
     if request.WhichOneof("command") == "shell":
         if not request.shell.strip():
             raise invalid("command", "the command is empty: give a line for the shell, or a program with its arguments")
-        command["shell"] = request.shell
+        if len(request.shell) > MAX_SHELL_ARGUMENT:
+            command["shell_bytes"] = len(request.shell.encode())
+        else:
+            command["shell"] = request.shell
     elif request.WhichOneof("command") == "argv" and request.argv.args and request.argv.args[0]:
         command["argv"] = list(request.argv.args)
     else:

@@ -22,11 +22,13 @@ from sandbox_link.protocol import Event, OperationError
 from sandbox_proto.v1 import process_pb2, types_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Mapping
 
     from sandbox_link.protocol import Call, Runtime
 
 MAX_COMMAND: Final = 4096
+MAX_NAMES: Final = 1024
+"""Characters of the names of a process's variables, and of its folder, that are kept."""
 START_TIMEOUT: Final = 120.0
 """Seconds that the runtime has to start a process, or to attach to it."""
 _MAX_REATTACH: Final = 100
@@ -45,6 +47,9 @@ class Start:
         command: Text of the command, to show to people.
         started_at: Unix time.
         has_terminal: The process has a terminal instead of pipes.
+        tag: The caller's word for it.
+        cwd: Its folder.
+        env_names: Names of the variables that it got beyond the session's.
     """
 
     request_id: str
@@ -52,6 +57,9 @@ class Start:
     command: str
     started_at: float
     has_terminal: bool
+    tag: str = ""
+    cwd: str = "."
+    env_names: tuple[str, ...] = ()
 
 
 class BackgroundProcess:
@@ -91,6 +99,9 @@ class BackgroundProcess:
             output_bytes=self.output.end,
             output_start=self.output.start,
             has_terminal=self.start.has_terminal,
+            tag=self.start.tag,
+            cwd=self.start.cwd,
+            env_names=self.start.env_names,
         )
         process.started_at.FromMilliseconds(int(self.start.started_at * 1000))
         return process
@@ -193,6 +204,17 @@ class BackgroundProcess:
         self.output.skip_to(offset)
         if not self.started.done():
             self.started.set_result(None)
+
+
+def list_names(env: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the names of variables, sorted, as far as they fit into MAX_NAMES characters."""
+    names, room = [], MAX_NAMES
+    for name in sorted(env):
+        room -= len(name)
+        if room < 0:
+            break
+        names.append(name)
+    return tuple(names)
 
 
 def describe_command(request: process_pb2.RunRequest) -> str:

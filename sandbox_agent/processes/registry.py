@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sandbox_agent.executions.requests import check_same_request
 from sandbox_agent.processes.output_ring import CAPACITY
-from sandbox_agent.processes.process import MAX_COMMAND, BackgroundProcess, Start
-from sandbox_agent.runtime_values import read_boolean, read_integer, read_objects, read_text
+from sandbox_agent.processes.process import MAX_COMMAND, MAX_NAMES, BackgroundProcess, Start, list_names
+from sandbox_agent.processes.requests import MAX_TAG
+from sandbox_agent.runtime_values import read_boolean, read_integer, read_objects, read_strings, read_text
 from sandbox_agent.storage.timeouts import time_limit
 from sandbox_link.frames import FrameError
 from sandbox_link.protocol import OperationError
@@ -28,7 +29,7 @@ RUNNING_BYTES: Final = 64 << 20
 ENDED_BYTES: Final = 32 << 20
 """Bytes of output that all ended processes may hold in memory."""
 _MAX_ADOPTED: Final = 512
-_MAX_LABEL: Final = 32 << 10
+_MAX_LABEL: Final = 64 << 10
 _MAX_MILLISECONDS: Final = 253_402_300_799_000
 """The end of the year 9999, where protobuf's Timestamps end."""
 _HANG_UP: Final = 1
@@ -256,7 +257,11 @@ def write_label(start: Start) -> str:
             "command": start.command,
             "started_ms": int(start.started_at * 1000),
             "has_terminal": start.has_terminal,
-        }
+            "tag": start.tag,
+            "cwd": start.cwd,
+            "env_names": start.env_names,
+        },
+        ensure_ascii=False,
     )
 
 
@@ -277,5 +282,8 @@ def read_found(value: dict[str, Any]) -> tuple[str, Start]:
         command=read_text(label, "command", MAX_COMMAND),
         started_at=started_at,
         has_terminal=read_boolean(label, "has_terminal"),
+        tag=read_text(label, "tag", MAX_TAG),
+        cwd=read_text(label, "cwd", MAX_NAMES) or ".",
+        env_names=list_names(dict.fromkeys(read_strings(label, "env_names", MAX_NAMES), "")),
     )
     return process_id, start

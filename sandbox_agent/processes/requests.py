@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from sandbox_proto.v1 import process_pb2
 
 MAX_SEND: Final = 1 << 20
+MAX_TAG: Final = 256
+"""Characters."""
 _MAX_SIGNAL: Final = 64
 _MAX_SIDE: Final = 65535
 
@@ -23,11 +25,15 @@ _MAX_SIDE: Final = 65535
 def read_start(request: process_pb2.StartRequest) -> dict[str, Any]:
     """Return the arguments of the link's `process.start`, without id and label."""
     arguments = {**read_command(request.run), "end": request.end_input}
+    if len(request.tag) > MAX_TAG or "\0" in request.tag:
+        raise invalid("tag", f"the tag has more than {MAX_TAG} characters, or a NUL character: choose a shorter one")
     if request.run.HasField("timeout"):
         seconds = duration_seconds(request.run.timeout)
         if not 0 < seconds < float("inf"):
             raise invalid("timeout", "a timeout must be longer than 0: leave it out for no limit", "INVALID_TIMEOUT")
         arguments["timeout"] = seconds
+    if request.run.keep_input:
+        raise invalid("keep_input", "a background process keeps its input unless `end_input` is set: leave it out")
     if request.run.end_with_client:
         raise invalid("end_with_client", "a background process outlives its client: use Run instead")
     if request.HasField("terminal"):
@@ -59,9 +65,11 @@ def read_input(request: process_pb2.SendInputRequest) -> dict[str, Any]:
     """Return the arguments of the link's `process.input`."""
     if len(request.data) > MAX_SEND:
         raise invalid("data", f"data has more than {MAX_SEND} bytes: send it in pieces")
-    if not request.data and not request.end:
-        raise invalid("data", "there is no data: send some, or set `end`")
-    return {"process_id": _id(request.process_id), "data_bytes": len(request.data), "end": request.end}
+    check_request_id(request.request_id)
+    if request.request_id and request.process_id:
+        raise invalid("request_id", "give either a process_id or a request_id")
+    process_id = "" if request.request_id else _id(request.process_id)
+    return {"process_id": process_id, "data_bytes": len(request.data), "end": request.end}
 
 
 def read_signal(request: process_pb2.SignalRequest) -> dict[str, Any]:

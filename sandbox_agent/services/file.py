@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from sandbox_agent.executions.requests import check_path
+from sandbox_agent.executions.requests import check_path, read_root
 from sandbox_agent.runtime_values import checking_answer, read_file_info, read_object, read_objects, read_text
 from sandbox_agent.services.file_transfer import read_file, write_file
 from sandbox_agent.services.search import read_search, search, watch
@@ -34,6 +34,13 @@ _SHA256_DIGITS: Final = 64
 _MODE_BITS: Final = 0o7777
 
 
+class _Placed(Protocol):
+    @property
+    def path(self) -> str: ...
+    @property
+    def root(self) -> int: ...
+
+
 class FileServicer(file_pb2_grpc.FileServiceServicer):
     """The gRPC service FileService, as file.proto documents it."""
 
@@ -46,7 +53,7 @@ class FileServicer(file_pb2_grpc.FileServiceServicer):
         for field in ("offset", "length"):
             if getattr(request, field) < 0:
                 raise invalid(field, f"{field} is {getattr(request, field)}: give 0 or more")
-        arguments = {"path": check_path(request.path), "offset": request.offset, "length": request.length}
+        arguments = {**_read_place(request), "offset": request.offset, "length": request.length}
         runtime = (await self._gate.require_ready()).runtime
         async with contextlib.aclosing(read_file(runtime, arguments)) as responses:
             async for response in responses:
@@ -69,6 +76,7 @@ class FileServicer(file_pb2_grpc.FileServiceServicer):
         page_size = request.page_size or DEFAULT_PAGE
         arguments: dict[str, Any] = {
             "path": check_path(request.path or "."),
+            **read_root(request.root),
             "depth": min(max(request.depth, 1), MAX_DEPTH),
             "page_size": page_size,
             "page_token": check_path(request.page_token, "page_token", required=False, limit=MAX_TOKEN),
@@ -83,10 +91,10 @@ class FileServicer(file_pb2_grpc.FileServiceServicer):
             raise
 
     async def Stat(self, request: file_pb2.StatRequest, _context: Context) -> types_pb2.FileInfo:
-        return await _call_for_info(await self._runtime(), "file.stat", {"path": check_path(request.path)})
+        return await _call_for_info(await self._runtime(), "file.stat", _read_place(request))
 
     async def Remove(self, request: file_pb2.RemoveRequest, _context: Context) -> file_pb2.RemoveResponse:
-        arguments = {"path": check_path(request.path), "recursive": request.recursive}
+        arguments = {**_read_place(request), "recursive": request.recursive}
         runtime = await self._runtime()
         async with time_limit(HASH_TIMEOUT):  # a large tree takes long
             await runtime.call("file.remove", arguments)
@@ -96,12 +104,14 @@ class FileServicer(file_pb2_grpc.FileServiceServicer):
         arguments = {
             "source": check_path(request.source, "source"),
             "destination": check_path(request.destination, "destination"),
+            **read_root(request.source_root, "source_root"),
+            **read_root(request.destination_root, "destination_root"),
             "overwrite": request.overwrite,
         }
         return await _call_for_info(await self._runtime(), "file.move", arguments)
 
     async def MakeDirectory(self, request: file_pb2.MakeDirectoryRequest, _context: Context) -> types_pb2.FileInfo:
-        return await _call_for_info(await self._runtime(), "file.mkdir", {"path": check_path(request.path)})
+        return await _call_for_info(await self._runtime(), "file.mkdir", _read_place(request))
 
     async def Search(
         self, request: file_pb2.SearchRequest, _context: Context
@@ -112,13 +122,21 @@ class FileServicer(file_pb2_grpc.FileServiceServicer):
                 yield response
 
     async def Watch(self, request: file_pb2.WatchRequest, _context: Context) -> AsyncIterator[file_pb2.WatchResponse]:
-        arguments = {"path": check_path(request.path or "."), "recursive": request.recursive}
+        arguments = {
+            "path": check_path(request.path or "."),
+            **read_root(request.root),
+            "recursive": request.recursive,
+        }
         async with contextlib.aclosing(watch(await self._runtime(), arguments)) as responses:
             async for response in responses:
                 yield response
 
     async def _runtime(self) -> Runtime:
         return (await self._gate.require_ready()).runtime
+
+
+def _read_place(request: _Placed) -> dict[str, Any]:
+    return {"path": check_path(request.path), **read_root(request.root)}
 
 
 def _read_open(first: file_pb2.WriteRequest | memoryview | None) -> dict[str, Any]:
@@ -129,7 +147,10 @@ def _read_open(first: file_pb2.WriteRequest | memoryview | None) -> dict[str, An
         raise invalid("sha256", "sha256 is not a digest: give 64 lower-case hexadecimal digits, or leave it empty")
     if first.open.mode > _MODE_BITS:
         raise invalid("mode", f"mode {first.open.mode:o} has more than permission bits: give 0 to 07777")
-    return {"path": check_path(first.open.path), "mode": first.open.mode, "sha256": sha256}
+    arguments = {**_read_place(first.open), "mode": first.open.mode, "sha256": sha256}
+    if first.open.metadata:
+        arguments["metadata"] = dict(first.open.metadata)
+    return arguments
 
 
 async def _read_chunks(

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Final
 from sandbox_agent.executions.event_encoding import join_events
 from sandbox_agent.executions.events import CommandEvent, CommandTranslator, add_skipped_to_command
 from sandbox_agent.executions.follow import TimeLimits, follow_call
-from sandbox_agent.executions.requests import check_may_start, fingerprint, read_run
-from sandbox_agent.processes.process import Start, describe_command
+from sandbox_agent.executions.requests import check_may_start, fingerprint, read_body, read_run
+from sandbox_agent.processes.process import MAX_NAMES, Start, describe_command, list_names
 from sandbox_agent.processes.requests import read_input, read_offset, read_signal, read_size, read_start
 from sandbox_agent.storage.timeouts import time_limit
 from sandbox_link.protocol import OperationError
@@ -52,13 +52,13 @@ class ProcessServicer(process_pb2_grpc.ProcessServiceServicer):
         if execution is None:
             check_may_start(context.invocation_metadata())
             session = await self._gate.require_ready()
-            stdin = request.stdin
+            body_of_call = read_body(request)
 
             async def run(execution: Execution[CommandEvent]) -> None:
                 execution.listen_for_cancel(lambda: self._kill_soon(execution))
                 limits = TimeLimits(session.limits.execution_timeout, arguments["timeout"])
                 call = await session.runtime.open("run", {**arguments, "process_id": execution.id})
-                await call.send(stdin)
+                await call.send(body_of_call)
                 await follow_call(
                     call,
                     execution.log,
@@ -89,8 +89,11 @@ class ProcessServicer(process_pb2_grpc.ProcessServiceServicer):
                 describe_command(request.run),
                 time.time(),
                 has_terminal=request.HasField("terminal"),
+                tag=request.tag,
+                cwd=request.run.cwd[:MAX_NAMES] or ".",
+                env_names=list_names(request.run.env),
             )
-            process = self._processes.start(session, start, arguments, request.run.stdin)
+            process = self._processes.start(session, start, arguments, read_body(request.run))
         await asyncio.shield(process.started)
         return process.describe()
 
@@ -121,8 +124,11 @@ class ProcessServicer(process_pb2_grpc.ProcessServiceServicer):
     ) -> process_pb2.SendInputResponse:
         session = await self._require_session()
         arguments = read_input(request)
-        process = self._processes.get_running(request.process_id)
-        await asyncio.shield(process.started)
+        if request.request_id:
+            arguments["process_id"] = self._commands.find_running(request.request_id).id
+        else:
+            process = self._processes.get_running(request.process_id)
+            await asyncio.shield(process.started)
         call = await session.runtime.open("process.input", arguments)
         try:
             await call.send(request.data)

@@ -6,7 +6,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any, Final
 
 from sandbox_agent.durations import duration_seconds
-from sandbox_agent.executions.requests import check_path
+from sandbox_agent.executions.requests import check_path, read_root
 from sandbox_agent.runtime_values import (
     checking_answer,
     read_count,
@@ -64,6 +64,7 @@ def read_search(request: file_pb2.SearchRequest) -> dict[str, Any]:
             raise invalid(field, f"a pattern has at most {MAX_PATTERN} characters: give a shorter one")
     return {
         "path": check_path(request.path or "."),
+        **read_root(request.root),
         "name_pattern": request.name_pattern,
         "content_pattern": request.content_pattern,
         "max_results": request.max_results,

@@ -26,6 +26,7 @@ class _Command:
     cwd: str
     timeout: float | None
     env: Mapping[str, str]
+    tag: str = ""
 
 
 @click.command(
@@ -40,13 +41,16 @@ Examples:
 )
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 @click.option("--shell", is_flag=True, help="Join the words and run them as one bash command line.")
-@click.option("--cwd", default="", help="Working folder, in the workspace. Default: its root.")
+@click.option(
+    "--cwd", default="", help="Working folder, in the workspace, the home folder or /tmp. Default: the workspace."
+)
 @with_limits(
     "Time limit in seconds. Default: the session's own, 300 unless its template sets another; none with -t, -i or -d."
 )
 @click.option("-t", "--tty", is_flag=True, help="Attach this terminal, for example for an interactive shell.")
 @click.option("-i", "--interactive", is_flag=True, help="Pass standard input on. With --detach: keep it open.")
 @click.option("-d", "--detach", is_flag=True, help="Start the command in the background and print its id.")
+@click.option("--tag", default="", help="With --detach: a word to find the command by in `sandbox ps`.")
 @with_session_options
 @with_target
 def exec_(
@@ -58,6 +62,7 @@ def exec_(
     tty: bool,  # noqa: FBT001 - same
     interactive: bool,  # noqa: FBT001 - same
     detach: bool,  # noqa: FBT001 - same
+    tag: str,
     session: str | None,
     workspace: str | None,
     store: str | None,
@@ -78,7 +83,9 @@ def exec_(
     _check(target, session, tty=tty, detach=detach)
     terminal = {"TERM": os.environ["TERM"]} if tty and "TERM" in os.environ else {}
     words = " ".join(command) if shell else list(command)
-    given = _Command(words, cwd, limits.timeout, {**terminal, **limits.env})
+    if tag and not detach:
+        raise click.UsageError("--tag is for a command in the background: add --detach")
+    given = _Command(words, cwd, limits.timeout, {**terminal, **limits.env}, tag)
     from sandbox_client.cli.ending import report_missing_network, start_exit_code  # noqa: PLC0415 - slow to import
     from sandbox_client.errors import SandboxError  # noqa: PLC0415 - same
 
@@ -139,6 +146,7 @@ def _start(target: Target, sandbox: Sandbox, given: _Command, *, tty: bool, inte
         env=given.env,
         terminal=terminal_size() if tty else None,
         keep_input=interactive,
+        tag=given.tag,
     )
     facts = {"process_id": process.id, "pid": process.pid, "command": process.command}
     target.printer.print(facts, process.id)

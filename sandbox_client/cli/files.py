@@ -29,7 +29,7 @@ _MAX_RESULTS = click.option(
 
 @click.group(epilog="\b\nExample:\n  sandbox files put --session my-session data.csv")
 def files() -> None:
-    """Work with the files of a session's workspace."""
+    """Work with the files of a session: its workspace and, by absolute paths, /tmp and the home folder."""
 
 
 @files.command(
@@ -45,7 +45,7 @@ Examples:
 @SESSION_OPTION
 @with_target
 def get(target: Target, path: str, local: str | None, recursive: bool, session: str) -> int:  # noqa: FBT001 - click's
-    """Download PATH from the workspace to LOCAL. Default: the current folder.
+    """Download PATH from the session to LOCAL. Default: the current folder.
 
     Exit code 1: some files of a folder were not copied. Their names and the reasons are on standard error.
     """
@@ -65,18 +65,35 @@ def get(target: Target, path: str, local: str | None, recursive: bool, session: 
 Examples:
   sandbox files put --session my-session data.csv
   sandbox files put --session my-session data.csv input/data.csv
+  sandbox files put --session my-session data.csv --metadata source=crm
   sandbox files put --session my-session -r ./input input"""
 )
 @click.argument("local", type=click.Path(exists=True))
 @click.argument("path", required=False)
 @_RECURSIVE
+@click.option(
+    "--metadata",
+    multiple=True,
+    metavar="KEY=VALUE",
+    callback=lambda _context, _parameter, pairs: _read_metadata(pairs),
+    help="Keep this text with the file, as an extended attribute. May be repeated.",
+)
 @SESSION_OPTION
 @with_target
-def put(target: Target, local: str, path: str | None, recursive: bool, session: str) -> int:  # noqa: FBT001 - click's
-    """Upload LOCAL to PATH in the workspace. Default: under its own name, in the root.
+def put(
+    target: Target,
+    local: str,
+    path: str | None,
+    recursive: bool,  # noqa: FBT001 - click's
+    metadata: dict[str, str],
+    session: str,
+) -> int:
+    """Upload LOCAL to PATH in the session. Default: under its own name, in the workspace.
 
     Exit code 1: some files of a folder were not copied. Their names and the reasons are on standard error.
     """
+    if recursive and metadata:
+        raise click.UsageError("--metadata is for one file: leave out -r, or --metadata")
     if recursive:
         folder = path or Path(local).resolve().name
         with target.session(session) as sandbox, target.printer.progress_bar(local) as on_progress:
@@ -87,7 +104,7 @@ def put(target: Target, local: str, path: str | None, recursive: bool, session: 
     if path and path.endswith("/"):
         path = str(PurePosixPath(path) / Path(local).name)
     with target.session(session) as sandbox, target.printer.progress_bar(local) as on_progress:
-        info = sandbox.files.upload(local, path, on_progress=on_progress)
+        info = sandbox.files.upload(local, path, metadata=metadata, on_progress=on_progress)
     target.printer.print(dataclasses.asdict(info), info.path)
     return 0
 
@@ -192,7 +209,7 @@ Examples:
 @SESSION_OPTION
 @with_target
 def rm(target: Target, path: str, recursive: bool, session: str) -> None:  # noqa: FBT001 - click passes it by name
-    """Remove PATH from the workspace."""
+    """Remove PATH from the session."""
     with target.session(session) as sandbox:
         sandbox.files.remove(path, recursive=recursive)
     if target.printer.is_json:
@@ -226,6 +243,13 @@ def push(target: Target, name: str, paths: tuple[str, ...]) -> int:
         for failure in report.failed:
             target.printer.write_stderr(f"not saved: {_printable(failure.path)}: {failure.reason}\n")
     return EXIT_FAILED if report.failed else 0
+
+
+def _read_metadata(pairs: tuple[str, ...]) -> dict[str, str]:
+    for pair in pairs:
+        if "=" not in pair:
+            raise click.BadParameter(f"{pair!r} is not KEY=VALUE")
+    return dict(pair.split("=", 1) for pair in pairs)
 
 
 def _show_tree(target: Target, report: TreeReport, folder: str) -> int:

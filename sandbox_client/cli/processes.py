@@ -23,9 +23,9 @@ _COMMAND_WIDTH = 60
 @with_session_name
 @with_target
 def ps(target: Target, name: str) -> None:
-    """List background processes.
+    """List background processes, with their tags in brackets.
 
-    Shows those that are running or ended recently. `sandbox exec --detach` starts one.
+    Shows those that are running or ended recently. `sandbox exec --detach --tag TAG` starts one.
     """
     with target.session(name) as sandbox:
         processes = sandbox.processes.list()
@@ -37,6 +37,7 @@ def ps(target: Target, name: str) -> None:
         started = process.started_at.strftime("%Y-%m-%d %H:%M") if process.started_at else ""
         command = " ".join(process.command.split())
         command = command if len(command) <= _COMMAND_WIDTH else f"{command[: _COMMAND_WIDTH - 3]}..."
+        command = f"[{process.tag}] {command}" if process.tag else command
         shown = "".join(character if character.isprintable() else "?" for character in command)
         target.printer.print_text(
             f"{process.id[:_ID_WIDTH]:{_ID_WIDTH}}  {process.pid:>7}  {started:16}  {_status(process):20}  {shown}"

@@ -1,8 +1,8 @@
-"""The metadata of one path in the workspace. Pure: no I/O."""
+"""The metadata of one path. Pure: no I/O."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from sandbox_client.models.readable import Readable, format_time
@@ -11,6 +11,7 @@ from sandbox_client.models.timestamps import read_time
 from sandbox_proto.v1 import types_pb2
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
 _TYPES: Final[dict[int, str]] = {
@@ -22,15 +23,18 @@ _TYPES: Final[dict[int, str]] = {
 
 @dataclass(frozen=True, slots=True, repr=False)
 class FileInfo(Readable):
-    """Metadata of one path in the workspace.
+    """Metadata of one path.
 
     Attributes:
-        path: Relative to the workspace root, separated by `/`.
+        path: Relative to the workspace root, separated by `/`. Absolute outside the workspace.
         type: `file`, `directory`, `symlink` or `other`.
         size: Bytes.
         mode: Permission bits.
         modified: Aware, in UTC; None if unknown.
         symlink_target: The path that a symlink points to, "" for other types.
+        owner: Name of the owner, or the number if it has no name; "" if unknown.
+        group: The same of the group.
+        metadata: Extended attributes of a regular file, without the prefix `user.`.
     """
 
     path: str
@@ -39,6 +43,9 @@ class FileInfo(Readable):
     mode: int = 0
     modified: datetime | None = None
     symlink_target: str = ""
+    owner: str = ""
+    group: str = ""
+    metadata: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     def row(self) -> dict[str, str]:
         """Return the texts of a listing."""
@@ -52,5 +59,14 @@ class FileInfo(Readable):
 def read_file_info(message: types_pb2.FileInfo) -> FileInfo:
     """Convert a protocol message."""
     type_ = _TYPES.get(message.type, "other")
-    modified = read_time(message, "modified")
-    return FileInfo(message.path, type_, message.size, message.mode, modified, message.symlink_target)
+    return FileInfo(
+        message.path,
+        type_,
+        message.size,
+        message.mode,
+        read_time(message, "modified"),
+        message.symlink_target,
+        message.owner,
+        message.group,
+        dict(message.metadata),
+    )

@@ -30,6 +30,9 @@ class ProcessInfo(Readable):
         output_bytes: Bytes that it has written so far.
         output_start: Offset of the first byte that the agent still keeps.
         has_terminal: Whether it runs in a terminal.
+        tag: The word that its caller gave it.
+        cwd: The folder in which it started, as it was given.
+        env_names: Names of the variables that it was given, sorted.
     """
 
     id: str
@@ -41,6 +44,9 @@ class ProcessInfo(Readable):
     output_bytes: int = 0
     output_start: int = 0
     has_terminal: bool = False
+    tag: str = ""
+    cwd: str = "."
+    env_names: tuple[str, ...] = ()
 
     def row(self) -> dict[str, str]:
         """Return the texts of a listing."""
@@ -88,4 +94,7 @@ def read_process_info(message: process_pb2.Process) -> ProcessInfo:
         output_bytes=message.output_bytes,
         output_start=message.output_start,
         has_terminal=message.has_terminal,
+        tag=message.tag,
+        cwd=message.cwd or ".",
+        env_names=tuple(message.env_names),
     )

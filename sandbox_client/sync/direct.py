@@ -7,6 +7,7 @@ and back, and those between that thread and gRPC's own: half a millisecond per c
 
 from __future__ import annotations
 
+import threading
 import time
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
@@ -47,6 +48,11 @@ class DirectConnection(BaseConnection):
     async def sleep(self, seconds: float) -> None:
         """Wait."""
         time.sleep(seconds)  # noqa: ASYNC251 - there is no event loop
+
+    def in_background(self, work: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], object]:
+        """Start a coroutine in a thread, which ends with its call."""
+        threading.Thread(target=lambda: run_direct(work()), name="sandbox-input", daemon=True).start()
+        return lambda: None
 
     async def cancel(self, method: Callable[..., Any], request: Any) -> None:
         """Send the cancel now. Another Ctrl-C gives up."""

@@ -66,7 +66,7 @@ def alone(method: Callable[P, Coroutine[Any, Any, T]]) -> Callable[Concatenate[t
 
 
 class Files(SyncProxy[AsyncFiles]):
-    """Files of one sandbox. Paths are relative to the workspace root."""
+    """Files of one sandbox. Paths are relative to the workspace root, or absolute."""
 
     read = blocking(AsyncFiles.read)
     read_text = blocking(AsyncFiles.read_text)
@@ -86,6 +86,7 @@ class Files(SyncProxy[AsyncFiles]):
     remove = blocking(AsyncFiles.remove)
     move = blocking(AsyncFiles.move)
     make_directory = blocking(AsyncFiles.make_directory)
+    home = blocking(AsyncFiles.home)
 
 
 class Workspace(SyncProxy[AsyncWorkspace]):

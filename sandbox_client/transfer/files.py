@@ -17,7 +17,7 @@ from sandbox_client.transport.requests import checked_path
 from sandbox_proto.v1 import file_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping
     from pathlib import PurePosixPath
 
     from sandbox_client.transport.connection import Connection
@@ -52,20 +52,31 @@ class FileTransfers:
         """
         return (await self.read(path)).decode(encoding)
 
-    async def write(self, path: str | PurePosixPath, content: bytes | str, *, mode: int = 0) -> FileInfo:
+    async def write(
+        self,
+        path: str | PurePosixPath,
+        content: bytes | str,
+        *,
+        mode: int = 0,
+        metadata: Mapping[str, str] | None = None,
+    ) -> FileInfo:
         """Write a whole file. It appears under its name only when it is complete. Missing folders are created.
 
         Args:
             path: The file.
             content: Bytes, or text to write as UTF-8.
             mode: Permission bits; 0 for those of the file that is replaced, or else 0644.
+            metadata: Texts to keep with the file, at most 64 and 3,000 bytes, as extended attributes `user.KEY`. They
+                replace earlier ones. None or empty keeps those of the file that is replaced.
 
         Raises:
-            FailedPrecondition: The path is a directory.
+            FailedPrecondition: The path is a directory, or its file system keeps no metadata.
             ResourceExhausted: The disk is full, or the file is too large.
         """
         data = content.encode() if isinstance(content, str) else bytes(content)
-        opening = file_pb2.WriteOpen(path=checked_path(path), mode=mode, sha256=hashlib.sha256(data).hexdigest())
+        opening = file_pb2.WriteOpen(
+            path=checked_path(path), mode=mode, sha256=hashlib.sha256(data).hexdigest(), metadata=metadata or {}
+        )
         view = memoryview(data)
 
         def chunks() -> AsyncIterator[bytes]:
@@ -139,6 +150,7 @@ class FileTransfers:
         local: str | os.PathLike[str],
         path: str | PurePosixPath | None = None,
         *,
+        metadata: Mapping[str, str] | None = None,
         on_progress: Callable[[int, int], object] | None = None,
     ) -> FileInfo:
         """Upload a local file.
@@ -146,6 +158,7 @@ class FileTransfers:
         Args:
             local: The file on this machine.
             path: The file in the workspace; the same name in the workspace root if None.
+            metadata: As in `write`.
             on_progress: Called with the bytes sent and the total bytes.
 
         Raises:
@@ -155,7 +168,9 @@ class FileTransfers:
         source = Path(local)
         status = await asyncio.to_thread(source.stat)
         digest = hashlib.sha256()
-        opening = file_pb2.WriteOpen(path=checked_path(path or source.name), mode=status.st_mode & 0o777)
+        opening = file_pb2.WriteOpen(
+            path=checked_path(path or source.name), mode=status.st_mode & 0o777, metadata=metadata or {}
+        )
         with await asyncio.to_thread(source.open, "rb") as file:
             response = await self._write(opening, lambda: _read_ahead(file, digest, status.st_size, on_progress))
         if response.sha256 != digest.hexdigest():

@@ -154,7 +154,9 @@ class DirectoryTransfers(FileTransfers):
             SandboxError: An error that concerns all files, such as a lost session.
         """
         base = Path(local)
-        entries = [(_below(str(path), entry.path), entry) for entry in await self.list(path, depth=_MAX_DEPTH)]
+        listed = await self.list(path, depth=_MAX_DEPTH)
+        top = await self._top_of(checked_path(path))
+        entries = [(_below(top, entry.path), entry) for entry in listed]
         await asyncio.to_thread(base.mkdir, parents=True, exist_ok=True)
         failed = await self._find_impossible(entries, base)
         lost = {failure.path for failure in failed}
@@ -176,6 +178,13 @@ class DirectoryTransfers(FileTransfers):
         skipped = tuple(entry.path for _, entry in entries if entry.type not in ("file", "directory"))
         every = (*failed, *failed_files)
         return TreeReport(len(files) - len(failed_files), progress.done, skipped, every)
+
+    async def _top_of(self, path: str) -> str:
+        """Return a folder's path as listings spell it: an absolute one may be relative there."""
+        if not path.startswith("/"):
+            return path
+        request = file_pb2.StatRequest(path=path)
+        return str((await self._connection.unary(self._connection.file.Stat, request, repeatable=True)).path)
 
     async def _find_impossible(self, entries: Sequence[tuple[str, FileInfo]], base: Path) -> Sequence[FileFailure]:
         """Create the folders. Return what cannot be on this machine, and the folders that cannot be read."""
@@ -250,5 +259,6 @@ async def _for_each(
 
 def _below(top: str, path: str) -> str:
     """Return a listed path relative to the listed folder."""
-    prefix = "/".join(part for part in top.split("/") if part not in ("", "."))
+    names = "/".join(part for part in top.split("/") if part not in ("", "."))
+    prefix = f"/{names}" if top.startswith("/") else names
     return path.removeprefix(f"{prefix}/") if prefix else path

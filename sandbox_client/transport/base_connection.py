@@ -23,7 +23,7 @@ from sandbox_proto.v1.interpreter_pb2_grpc import InterpreterServiceStub
 from sandbox_proto.v1.process_pb2_grpc import ProcessServiceStub
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Coroutine, Sequence
 
     from sandbox_client.errors import SandboxError
     from sandbox_client.transport.endpoint import Endpoint
@@ -136,6 +136,10 @@ class BaseConnection(abc.ABC):
 
     def _check_open(self) -> None:  # noqa: B027 - only calls of asyncio are cancelled
         """Raise an error if `close` ended a call that runs. gRPC then raises CancelledError."""
+
+    @abc.abstractmethod
+    def in_background(self, work: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], object]:
+        """Start a coroutine that makes calls of this connection. Returns what cancels it, if possible."""
 
     @abc.abstractmethod
     async def cancel(self, method: Callable[..., Any], request: Any) -> None:

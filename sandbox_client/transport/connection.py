@@ -17,7 +17,7 @@ from sandbox_proto.v1.file_pb2_grpc import FileServiceStub
 from sandbox_proto.v1.workspace_pb2_grpc import WorkspaceServiceStub
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, Callable
+    from collections.abc import AsyncIterable, Callable, Coroutine
 
     from sandbox_client.transport.endpoint import Endpoint
 
@@ -38,6 +38,7 @@ class Connection(BaseConnection):
     def _create_stubs(self) -> None:
         self._is_closed = False
         self._cancels: set[asyncio.Task[None]] = set()
+        self._background: set[asyncio.Task[None]] = set()
         super()._create_stubs()
         self.file = self._channel.create_stub(FileServiceStub)
         self.workspace = self._channel.create_stub(WorkspaceServiceStub)
@@ -54,6 +55,13 @@ class Connection(BaseConnection):
                 response_deserializer=WriteResponse.FromString,
             )
         )
+
+    def in_background(self, work: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], object]:
+        """Start a coroutine as a task, and return the function that cancels it."""
+        task = asyncio.create_task(work())
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+        return task.cancel
 
     async def cancel(self, method: Callable[..., Any], request: Any) -> None:
         """Send the cancel in a task of its own, because frameworks such as anyio cancel every wait of this one."""

@@ -21,16 +21,28 @@ _TYPE_CHECKS: Final = {
 }
 
 
+MAX_INPUT_MESSAGE: Final = 1 << 20
+"""Bytes of input in one message."""
+MAX_COMMAND: Final = 2 << 20
+"""Bytes of a command. A message has at most 4 MiB, with input and environment."""
+
+
 def command_request(command: str | Sequence[str], **options: Unpack[RunOptions]) -> process_pb2.RunRequest:
-    """Build the message for a command.
+    """Build the message for a command. Its `stdin` may be larger than one message: see `split_input`.
 
     Raises:
-        InvalidArgument: The command is empty or not valid Unicode text, or `timeout` is not a time.
+        InvalidArgument: The command is empty, too long or not valid Unicode text, or `timeout` is not a time.
         TypeError: There is no option of that name.
     """
     if not command:
         raise InvalidArgument(
             "the command is empty: give a line for the shell, or a list of words",
+            reason="INVALID_ARGUMENT",
+            field="command",
+        )
+    if len(command) > MAX_COMMAND or sum(map(len, command)) > MAX_COMMAND:
+        raise InvalidArgument(
+            f"the command has more than {MAX_COMMAND} characters: write it to a file and run that",
             reason="INVALID_ARGUMENT",
             field="command",
         )
@@ -45,6 +57,15 @@ def command_request(command: str | Sequence[str], **options: Unpack[RunOptions])
         stdin=stdin.encode() if isinstance(stdin, str) else stdin,
         request_id=chosen["request_id"] or uuid.uuid4().hex,
     )
+
+
+def split_input(request: process_pb2.RunRequest) -> memoryview:
+    """Leave the first message's share of standard input in a request of Run, and return the rest."""
+    stdin = request.stdin
+    if len(stdin) <= MAX_INPUT_MESSAGE:
+        return memoryview(b"")
+    request.stdin, request.keep_input = stdin[:MAX_INPUT_MESSAGE], True
+    return memoryview(stdin)[MAX_INPUT_MESSAGE:]
 
 
 def type_check_number(mode: str | None) -> interpreter_pb2.TypeCheck:

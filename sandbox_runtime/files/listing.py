@@ -14,7 +14,7 @@ from sandbox_runtime.files.confined.errors import translating
 from sandbox_runtime.files.confined.info import Info, build_info
 from sandbox_runtime.files.confined.left_out import LeftOut
 from sandbox_runtime.files.confined.open_beneath import THROUGH
-from sandbox_runtime.files.confined.path_checks import Parts, to_text
+from sandbox_runtime.files.confined.path_checks import to_text
 from sandbox_runtime.files.confined.walk import FOLDER_FLAGS, Walk, visit_tree
 from sandbox_runtime.files.globs import Globs
 from sandbox_runtime.files.scan import scan
@@ -24,15 +24,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from sandbox_link.protocol import Channel
-    from sandbox_runtime.files.confined.open_beneath import Workspace
+    from sandbox_runtime.files.confined.roots import Place, Roots
     from sandbox_runtime.files.confined.threads import StopFlag, Threads
 
 MAX_ENTRIES: Final = 500
 """Entries in one event at most."""
 _MAX_EVENT: Final = 900_000
 """Characters of one event at most, even if every byte of a name is escaped. Less than frames.MAX_JSON."""
+_MAX_METADATA: Final = 256 * 1024
+"""Characters of metadata in one page at most, so that it fits into a message however many files have some."""
 _ESCAPED: Final = 6
-_ENTRY_OVERHEAD: Final = 300
+_ENTRY_OVERHEAD: Final = 400
 DEFAULT_PAGE: Final = 1_000
 MAX_PAGE: Final = 10_000
 _MAX_DEPTH: Final = (1 << 32) - 1
@@ -55,7 +57,9 @@ class Batches:
             entry, self._next = self._next or next(self._entries, None), None
             if entry is None:
                 break
-            room -= _ESCAPED * (len(entry["path"]) + len(entry["symlink_target"])) + _ENTRY_OVERHEAD
+            metadata = entry.get("metadata", {})
+            texts = (entry["path"], entry["symlink_target"], *metadata, *metadata.values())
+            room -= _ESCAPED * sum(map(len, texts)) + _ENTRY_OVERHEAD + 8 * len(metadata)
             if room < 0 and batch:
                 self._next = entry
                 break
@@ -73,26 +77,27 @@ class Batches:
 class _Page:
     """One page of a folder. `next_token` is set once the entries have been read."""
 
-    parts: Parts
+    place: Place
     depth: int
     size: int
     after: bytes
     next_token: str = ""
 
-    def entries(self, workspace: Workspace) -> Iterator[Info]:
-        prefix = b"".join(part + b"/" for part in self.parts)
-        last, remaining = b"", self.size
-        with workspace.locate(self.parts, THROUGH) as location:
+    def entries(self) -> Iterator[Info]:
+        prefix = self.place.below
+        last, remaining, metadata_room = b"", self.size, _MAX_METADATA
+        with self.place.locate(THROUGH) as location:
             base = os.open(location.name, FOLDER_FLAGS, dir_fd=location.folder)
             try:
-                for visit in visit_tree(base, Walk(depth=self.depth, after=self.after)):
+                for visit in visit_tree(base, Walk(depth=self.depth, after=self.after, with_metadata=True)):
                     if visit.leaving:
                         continue
-                    if not remaining:
+                    metadata_room -= sum(map(len, visit.metadata)) + sum(map(len, visit.metadata.values()))
+                    if not remaining or (metadata_room < 0 and last):
                         self.next_token = base64.urlsafe_b64encode(last).decode()
                         return
                     last, remaining = visit.path, remaining - 1
-                    yield build_info(to_text(prefix + visit.path), visit.status, visit.target)
+                    yield build_info(to_text(prefix + visit.path), visit.status, visit.target, metadata=visit.metadata)
             finally:
                 os.close(base)
 
@@ -100,8 +105,8 @@ class _Page:
 class ListHandlers:
     """Handlers of listing and scanning."""
 
-    def __init__(self, workspace: Workspace, threads: Threads) -> None:
-        self._workspace = workspace
+    def __init__(self, roots: Roots, threads: Threads) -> None:
+        self._roots = roots
         self._threads = threads
         self._scan_cache = ScanCache()
 
@@ -109,18 +114,19 @@ class ListHandlers:
         """Handle `file.list`. An empty path means the root."""
         arguments = channel.arguments
         page = _Page(
-            self._workspace.confine(arguments.get("path") or "."),
+            self._roots.find(arguments, default="."),
             depth=take_int(arguments, "depth", _MAX_DEPTH) or 1,
             size=take_int(arguments, "page_size", MAX_PAGE) or DEFAULT_PAGE,
             after=_parse_token(take_text(arguments, "page_token")),
         )
-        await self._send(channel, Batches(page.entries(self._workspace)))
+        await self._send(channel, Batches(page.entries()))
         return {"next_page_token": page.next_token}
 
     async def scan(self, channel: Channel) -> dict[str, Any]:
         """Handle `workspace.scan`."""
         arguments = channel.arguments
-        tops = [self._workspace.confine(path, "paths") for path in take_texts(arguments, "paths")]
+        workspace = self._roots.workspace
+        tops = [workspace.confine(path, "paths") for path in take_texts(arguments, "paths")]
         patterns = take_texts(arguments, "exclude")
         if len(patterns) > _MAX_PATTERNS:
             raise invalid("exclude", f"`exclude` has more than {_MAX_PATTERNS} patterns: give fewer")
@@ -130,10 +136,10 @@ class ListHandlers:
             raise invalid("exclude", f"`exclude` is not possible: {error}") from error
         left_out = LeftOut()
         if tops or "since" not in arguments:
-            await self._send(channel, Batches(scan(self._workspace, tops or [()], excluded, left_out)))
+            await self._send(channel, Batches(scan(workspace, tops or [()], excluded, left_out)))
             return _send_left_out(channel, left_out)
         comparison = Comparison(self._scan_cache, take_text(arguments, "since"), tuple(patterns))
-        await self._send(channel, Batches(scan(self._workspace, [()], excluded, left_out, comparison)))
+        await self._send(channel, Batches(scan(workspace, [()], excluded, left_out, comparison)))
         for paths in _cut(comparison.deleted()):
             channel.send_event({"type": "gone", "paths": paths})
         self._scan_cache = comparison.to_cache()

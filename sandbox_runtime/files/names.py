@@ -13,13 +13,12 @@ from sandbox_runtime.files.arguments import take_bool
 from sandbox_runtime.files.confined.errors import is_a_directory
 from sandbox_runtime.files.confined.info import observe
 from sandbox_runtime.files.confined.open_beneath import ITSELF, Location, Lookup
-from sandbox_runtime.files.confined.path_checks import Parts, join
 from sandbox_runtime.files.confined.remove_tree import remove_tree
 from sandbox_runtime.linux import syscalls
 
 if TYPE_CHECKING:
     from sandbox_link.protocol import Channel
-    from sandbox_runtime.files.confined.open_beneath import Workspace
+    from sandbox_runtime.files.confined.roots import Place, Roots
     from sandbox_runtime.files.confined.threads import StopFlag, Threads
 
 _MAKE: Final = Lookup(make_parents=True)
@@ -28,55 +27,56 @@ _MAKE: Final = Lookup(make_parents=True)
 class NameHandlers:
     """Handlers of the operations on names."""
 
-    def __init__(self, workspace: Workspace, threads: Threads) -> None:
-        self._workspace = workspace
+    def __init__(self, roots: Roots, threads: Threads) -> None:
+        self._roots = roots
         self._threads = threads
 
     async def stat(self, channel: Channel) -> dict[str, Any]:
         """Handle `file.stat`."""
-        parts = self._workspace.confine(channel.arguments.get("path"))
-        return await self._threads.run(_stat, self._workspace, parts)
+        place = self._roots.find(channel.arguments)
+        return await self._threads.run(_stat, place)
 
     async def make_directory(self, channel: Channel) -> dict[str, Any]:
         """Handle `file.mkdir`."""
-        parts = self._workspace.confine(channel.arguments.get("path"))
-        return await self._threads.run(_make_directory, self._workspace, parts)
+        place = self._roots.find(channel.arguments)
+        return await self._threads.run(_make_directory, place)
 
     async def remove(self, channel: Channel) -> dict[str, Any]:
         """Handle `file.remove`."""
-        parts = self._workspace.confine(channel.arguments.get("path"))
+        place = self._roots.find(channel.arguments)
         recursive = take_bool(channel.arguments, "recursive")
-        if not parts:
-            raise invalid("path", "the root of the workspace cannot be removed: remove its contents instead")
-        await self._threads.run_stoppable(lambda flag: _remove(self._workspace, parts, flag, recursive=recursive))
+        if not place.parts:
+            raise invalid("path", f"{place.root.title} cannot be removed as a whole: remove its contents instead")
+        await self._threads.run_stoppable(lambda flag: _remove(place, flag, recursive=recursive))
         return {}
 
     async def move(self, channel: Channel) -> dict[str, Any]:
         """Handle `file.move`."""
-        source = self._workspace.confine(channel.arguments.get("source"), "source")
-        destination = self._workspace.confine(channel.arguments.get("destination"), "destination")
+        source = self._roots.find(channel.arguments, "source")
+        destination = self._roots.find(channel.arguments, "destination")
         overwrite = take_bool(channel.arguments, "overwrite")
-        for parts, field in ((source, "source"), (destination, "destination")):
-            if not parts:
-                raise invalid(field, "the root of the workspace cannot be moved or replaced: name something in it")
-        if len(destination) > len(source) and destination[: len(source)] == source:
+        for place, field in ((source, "source"), (destination, "destination")):
+            if not place.parts:
+                raise invalid(field, f"{place.root.title} cannot be moved or replaced: name something in it")
+        below = destination.parts[: len(source.parts)]
+        if source.root is destination.root and destination.parts != source.parts and below == source.parts:
             raise invalid("destination", "a folder cannot be moved into itself: choose a destination outside it")
-        return await self._threads.run(_move, self._workspace, source, destination, overwrite=overwrite)
+        return await self._threads.run(_move, source, destination, overwrite=overwrite)
 
 
-def _stat(workspace: Workspace, parts: Parts) -> dict[str, Any]:
-    with workspace.locate(parts, ITSELF) as location:
-        return {"info": observe(join(parts), location)}
+def _stat(place: Place) -> dict[str, Any]:
+    with place.locate(ITSELF) as location:
+        return {"info": observe(place.text, location)}
 
 
-def _make_directory(workspace: Workspace, parts: Parts) -> dict[str, Any]:
-    with workspace.locate(parts, _MAKE) as location:
+def _make_directory(place: Place) -> dict[str, Any]:
+    with place.locate(_MAKE) as location:
         location.make_folder()
-        return {"info": observe(join(parts), location)}
+        return {"info": observe(place.text, location)}
 
 
-def _remove(workspace: Workspace, parts: Parts, flag: StopFlag, *, recursive: bool) -> None:
-    with workspace.locate(parts, ITSELF) as location:
+def _remove(place: Place, flag: StopFlag, *, recursive: bool) -> None:
+    with place.locate(ITSELF) as location:
         if not stat.S_ISDIR(location.stat().st_mode):
             os.unlink(location.name, dir_fd=location.folder)
         elif recursive:
@@ -85,15 +85,15 @@ def _remove(workspace: Workspace, parts: Parts, flag: StopFlag, *, recursive: bo
             raise is_a_directory()
 
 
-def _move(workspace: Workspace, source: Parts, destination: Parts, *, overwrite: bool) -> dict[str, Any]:
-    with workspace.locate(source, ITSELF, "source") as old:
+def _move(source: Place, destination: Place, *, overwrite: bool) -> dict[str, Any]:
+    with source.locate(ITSELF, "source") as old:
         old.stat()
-        with workspace.locate(destination, ITSELF, "destination") as new:
+        with destination.locate(ITSELF, "destination") as new:
             if overwrite:
                 os.rename(old.name, new.name, src_dir_fd=old.folder, dst_dir_fd=new.folder)
             else:
                 _rename_to_new(old, new)
-            return {"info": observe(join(destination), new)}
+            return {"info": observe(destination.text, new)}
 
 
 def _rename_to_new(old: Location, new: Location) -> None:

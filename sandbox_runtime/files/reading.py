@@ -16,15 +16,18 @@ from sandbox_runtime.files.arguments import take_int
 from sandbox_runtime.files.bulk_transfer import Outgoing, send_file
 from sandbox_runtime.files.confined.errors import is_a_directory, not_a_file, translating
 from sandbox_runtime.files.confined.info import Info, build_info
+from sandbox_runtime.files.confined.metadata import read_metadata
 from sandbox_runtime.files.confined.open_beneath import STRICT, THROUGH
 from sandbox_runtime.files.confined.path_checks import Parts, join
+from sandbox_runtime.files.confined.roots import Place
 from sandbox_runtime.files.confined.threads import finish, wait_for_end
 
 if TYPE_CHECKING:
     import asyncio
 
     from sandbox_link.protocol import Channel
-    from sandbox_runtime.files.confined.open_beneath import Location, Lookup, Workspace
+    from sandbox_runtime.files.confined.open_beneath import FileRoot, Location, Lookup
+    from sandbox_runtime.files.confined.roots import Roots
     from sandbox_runtime.files.confined.threads import StopFlag, Threads
 
 CHUNK: Final = 512 * 1024 - 1
@@ -64,7 +67,7 @@ def _check_regular(status: os.stat_result) -> None:
 class _Request:
     """A file and the range to read from it. A `length` of 0 reads to the end."""
 
-    parts: Parts
+    place: Place
     lookup: Lookup
     offset: int = 0
     length: int = 0
@@ -74,8 +77,7 @@ class _Request:
 class _OpenFile:
     """A file that is being read. Its methods run in threads."""
 
-    def __init__(self, workspace: Workspace, request: _Request) -> None:
-        self._workspace = workspace
+    def __init__(self, request: _Request) -> None:
         self._request = request
         self._descriptor = -1
         self.end = 0
@@ -84,7 +86,7 @@ class _OpenFile:
     def begin(self) -> bytes | None:
         """Open the file. Returns the content if it is small, and None if it must be streamed."""
         request = self._request
-        with self._workspace.locate(request.parts, request.lookup) as location:
+        with request.place.locate(request.lookup) as location:
             self._descriptor, status = open_regular(location)
         self.info = self._describe(status)
         size = status.st_size
@@ -122,22 +124,22 @@ class _OpenFile:
             self._descriptor = -1
 
     def _describe(self, status: os.stat_result) -> Info:
-        return build_info(join(self._request.parts), status, detailed=self._request.is_detailed)
+        metadata = read_metadata(self._descriptor)
+        return build_info(self._request.place.text, status, metadata=metadata, detailed=self._request.is_detailed)
 
 
 class ReadHandlers:
     """Handlers of reading and hashing."""
 
-    def __init__(self, workspace: Workspace, threads: Threads) -> None:
-        self._workspace = workspace
+    def __init__(self, roots: Roots, threads: Threads) -> None:
+        self._roots = roots
         self._threads = threads
 
     async def read(self, channel: Channel) -> dict[str, Any]:
         """Handle `file.read`."""
         arguments = channel.arguments
         offset, length = take_int(arguments, "offset"), take_int(arguments, "length")
-        parts = self._workspace.confine(arguments.get("path"))
-        file = _OpenFile(self._workspace, _Request(parts, THROUGH, offset, length))
+        file = _OpenFile(_Request(self._roots.find(arguments), THROUGH, offset, length))
         try:
             return {"bytes": await self._send(channel, file, offset)}
         finally:
@@ -145,8 +147,9 @@ class ReadHandlers:
 
     async def read_for_storage(self, channel: Channel) -> dict[str, Any]:
         """Handle `workspace.read`."""
-        parts = self._workspace.confine(channel.arguments.get("path"))
-        file = _OpenFile(self._workspace, _Request(parts, STRICT, is_detailed=True))
+        workspace = self._roots.workspace
+        place = Place(workspace, workspace.confine(channel.arguments.get("path")))
+        file = _OpenFile(_Request(place, STRICT, is_detailed=True))
         try:
             sent = await self._send(channel, file, 0)
             return {"bytes": sent, "info_after": file.stat_again()}
@@ -155,8 +158,9 @@ class ReadHandlers:
 
     async def hash(self, channel: Channel) -> dict[str, Any]:
         """Handle `workspace.hash`."""
-        parts = self._workspace.confine(channel.arguments.get("path"))
-        return await self._threads.run_stoppable(lambda flag: _hash(self._workspace, parts, flag))
+        workspace = self._roots.workspace
+        parts = workspace.confine(channel.arguments.get("path"))
+        return await self._threads.run_stoppable(lambda flag: _hash(workspace, parts, flag))
 
     async def _send(self, channel: Channel, file: _OpenFile, offset: int) -> int:
         content = await self._threads.run(file.begin)
@@ -193,7 +197,7 @@ class ReadHandlers:
         return sent
 
 
-def _hash(workspace: Workspace, parts: Parts, flag: StopFlag) -> dict[str, Any]:
+def _hash(workspace: FileRoot, parts: Parts, flag: StopFlag) -> dict[str, Any]:
     """Return the digest of a file. Reads it up to three times if it changes meanwhile."""
     with workspace.locate(parts, STRICT) as location:
         descriptor, status = open_regular(location)
@@ -207,9 +211,10 @@ def _hash(workspace: Workspace, parts: Parts, flag: StopFlag) -> dict[str, Any]:
                     status.st_size,
                 ):
                     break
+            metadata = read_metadata(descriptor)
         finally:
             os.close(descriptor)
-    return {"sha256": digest, "info": build_info(join(parts), before, detailed=True)}
+    return {"sha256": digest, "info": build_info(join(parts), before, metadata=metadata, detailed=True)}
 
 
 def _digest(descriptor: int, size: int, flag: StopFlag) -> str:

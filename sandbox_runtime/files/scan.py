@@ -12,27 +12,28 @@ from typing import TYPE_CHECKING, Final
 
 from sandbox_link.protocol import OperationError
 from sandbox_runtime.files.confined.errors import to_operation_error
-from sandbox_runtime.files.confined.info import Info, build_info
+from sandbox_runtime.files.confined.info import Info, build_info, observe
 from sandbox_runtime.files.confined.left_out import MAX_STORED_PATH
 from sandbox_runtime.files.confined.open_beneath import STRICT
 from sandbox_runtime.files.confined.path_checks import Parts, join, to_text
 from sandbox_runtime.files.confined.walk import FOLDER_FLAGS, Walk, visit_tree
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from sandbox_runtime.files.confined.left_out import LeftOut
-    from sandbox_runtime.files.confined.open_beneath import Location, Workspace
+    from sandbox_runtime.files.confined.open_beneath import FileRoot, Location
     from sandbox_runtime.files.globs import Globs
     from sandbox_runtime.files.scan_cache import Comparison
 
 
+_NONE: Final[Mapping[str, str]] = {}
 _PART_FILE_MAX_SECONDS: Final = 3600
 """Age from which a part file counts as abandoned, because the runtime that wrote it was killed."""
 
 
 def scan(
-    workspace: Workspace,
+    workspace: FileRoot,
     tops: Iterable[Parts],
     excluded: Globs,
     left_out: LeftOut,
@@ -78,7 +79,7 @@ def _scan_top(parts: Parts, location: Location, scan: _Scan) -> Iterator[Info]:
         raise to_operation_error(error, "paths", join(parts)) from error
     if not stat.S_ISDIR(status.st_mode):
         target = os.readlink(location.name, dir_fd=location.folder) if stat.S_ISLNK(status.st_mode) else b""
-        yield from scan.include(b"/".join(parts), status, target)
+        yield from scan.include(b"/".join(parts), status, target, observe(join(parts), location).get("metadata", {}))
         return
     base = os.open(location.name, FOLDER_FLAGS, dir_fd=location.folder)
     try:
@@ -109,7 +110,7 @@ class _Scan:
             for visit in visit_tree(base, walk):
                 path = prefix + visit.path
                 if not stat.S_ISDIR(visit.status.st_mode):
-                    yield from self.include(path, visit.status, visit.target)
+                    yield from self.include(path, visit.status, visit.target, visit.metadata)
                 elif visit.leaving and not self._includes_below(path):
                     yield from self.include(path, visit.status)
         except PermissionError as error:
@@ -120,14 +121,16 @@ class _Scan:
         self.last = path
         self._left_out.add(path, error)
 
-    def include(self, path: bytes, status: os.stat_result, target: bytes = b"") -> Iterator[Info]:
+    def include(
+        self, path: bytes, status: os.stat_result, target: bytes = b"", metadata: Mapping[str, str] = _NONE
+    ) -> Iterator[Info]:
         """Yield the info of something that a push saves, unless it is unchanged."""
         if len(path) > MAX_STORED_PATH:  # only a path that the caller named
             self.leave_out(path, OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG)))
         elif _is_saved(status):
             self.last, text = path, to_text(path)
             if self._comparison is None or not self._comparison.is_unchanged(text, status, target):
-                yield build_info(text, status, target, detailed=True)
+                yield build_info(text, status, target, metadata=metadata, detailed=True)
 
     def _plan_walk(self, prefix: bytes) -> Walk:
         comparison = self._comparison
@@ -140,6 +143,7 @@ class _Scan:
             on_left_out=lambda path, error: self.leave_out(prefix + path, error),
             on_part=_remove_stale,
             is_sorted=False,
+            with_metadata=True,
         )
         if comparison is not None:
             walk = dataclasses.replace(walk, entry_filter=lambda path: comparison.entry_filter(to_text(prefix + path)))

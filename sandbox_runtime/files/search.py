@@ -25,6 +25,7 @@ from sandbox_runtime.files.confined.errors import quote
 from sandbox_runtime.files.confined.info import build_info
 from sandbox_runtime.files.confined.open_beneath import ITSELF, THROUGH
 from sandbox_runtime.files.confined.path_checks import to_text
+from sandbox_runtime.files.confined.roots import Place
 from sandbox_runtime.files.confined.walk import FOLDER_FLAGS, Visit, Walk, visit_tree
 from sandbox_runtime.files.globs import Globs
 from sandbox_runtime.files.reading import open_regular
@@ -33,8 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Mapping
 
     from sandbox_link.protocol import Channel
-    from sandbox_runtime.files.confined.open_beneath import Workspace
-    from sandbox_runtime.files.confined.path_checks import Parts
+    from sandbox_runtime.files.confined.roots import Roots
     from sandbox_runtime.files.confined.threads import StopFlag, Threads
 
 DEFAULT_MATCHES: Final = 1_000
@@ -55,7 +55,7 @@ Match = dict[str, Any]
 class Query:
     """A search. Empty patterns match everything, and without a content pattern no file is opened."""
 
-    parts: Parts
+    place: Place
     names: Globs
     excluded: Globs
     content: str
@@ -83,14 +83,14 @@ class Tally:
 class SearchHandlers:
     """The handler of searching."""
 
-    def __init__(self, workspace: Workspace, threads: Threads) -> None:
-        self._workspace = workspace
+    def __init__(self, roots: Roots, threads: Threads) -> None:
+        self._roots = roots
         self._threads = threads
 
     async def search(self, channel: Channel) -> dict[str, Any]:
         """Handle `file.search`."""
-        query, tally = read_query(self._workspace, channel.arguments), Tally()
-        found = search(self._workspace, query, tally)
+        query, tally = read_query(self._roots, channel.arguments), Tally()
+        found = search(query, tally)
 
         def take(flag: StopFlag) -> list[Match] | None:
             """Return the matches of the next `_REPORT_SECONDS`; None at the end."""
@@ -113,7 +113,7 @@ class SearchHandlers:
         return tally.as_result()
 
 
-def read_query(workspace: Workspace, arguments: Mapping[str, Any]) -> Query:
+def read_query(roots: Roots, arguments: Mapping[str, Any]) -> Query:
     """Check the arguments.
 
     Raises:
@@ -128,7 +128,7 @@ def read_query(workspace: Workspace, arguments: Mapping[str, Any]) -> Query:
     name = take_text(arguments, "name_pattern")
     seconds = take_int(arguments, "timeout_ms", MAX_SECONDS * 1000) / 1000 or DEFAULT_SECONDS
     return Query(
-        workspace.confine(arguments.get("path") or "."),
+        roots.find(arguments, default="."),
         _read_globs([name] if name else [], "name_pattern"),
         _read_globs(take_texts(arguments, "exclude"), "exclude"),
         content,
@@ -146,15 +146,15 @@ def _read_globs(patterns: list[str], name: str) -> Globs:
         raise invalid(name, f"`{name}` is not possible: {error}") from error
 
 
-def search(workspace: Workspace, query: Query, tally: Tally) -> Generator[Match | None, None, None]:
+def search(query: Query, tally: Tally) -> Generator[Match | None, None, None]:
     """Yield matches in the order of their paths, and None for each step without one, so that the caller can stop.
 
     Raises:
         OperationError: NOT_FOUND or NOT_A_DIRECTORY (`path`); INVALID_ARGUMENT (`content_pattern`).
     """
-    prefix = b"".join(part + b"/" for part in query.parts)
+    prefix = query.place.below
     with contextlib.ExitStack() as resources:
-        location = resources.enter_context(workspace.locate(query.parts, THROUGH))
+        location = resources.enter_context(query.place.locate(THROUGH))
         base = os.open(location.name, FOLDER_FLAGS, dir_fd=location.folder)
         resources.callback(os.close, base)
         matcher = _start_matcher(query, resources) if query.content else None
@@ -169,7 +169,7 @@ def search(workspace: Workspace, query: Query, tally: Tally) -> Generator[Match 
             if visit.leaving or not _has_name(query, visit):
                 yield None
                 continue
-            found = _search_file(matcher, workspace, query, prefix, visit) if matcher else _name_match(prefix, visit)
+            found = _search_file(matcher, query, prefix, visit) if matcher else _name_match(prefix, visit)
             yield from _count(found, query, tally)
             if tally.limit:
                 return
@@ -180,7 +180,7 @@ def _has_name(query: Query, visit: Visit) -> bool:
 
 
 def _name_match(prefix: bytes, visit: Visit) -> Iterator[Match | None]:
-    yield {"info": build_info(to_text(prefix + visit.path), visit.status, visit.target)}
+    yield {"info": build_info(to_text(prefix + visit.path), visit.status, visit.target, metadata=visit.metadata)}
 
 
 def _count(found: Iterator[Match | None], query: Query, tally: Tally) -> Iterator[Match | None]:
@@ -200,15 +200,13 @@ def _count(found: Iterator[Match | None], query: Query, tally: Tally) -> Iterato
     tally.files += 1
 
 
-def _search_file(
-    matcher: _Matcher, workspace: Workspace, query: Query, prefix: bytes, visit: Visit
-) -> Iterator[Match | None]:
+def _search_file(matcher: _Matcher, query: Query, prefix: bytes, visit: Visit) -> Iterator[Match | None]:
     """Yield the matching lines of one file. Yields `{"skipped": ...}` or `{"limit": ...}` if it was not searched."""
     if not stat.S_ISREG(visit.status.st_mode):
         yield {"skipped": 0}
         return
-    parts = (*query.parts, *visit.path.split(b"/"))
-    descriptor = _open(workspace, parts)
+    place = query.place
+    descriptor = _open(Place(place.root, (*place.parts, *visit.path.split(b"/"))))
     if descriptor < 0:
         yield {"skipped": 1}
         return
@@ -229,10 +227,10 @@ def _search_file(
         yield {"path": path, "line": number, "text": text}
 
 
-def _open(workspace: Workspace, parts: Parts) -> int:
+def _open(place: Place) -> int:
     """Open a file without following a symlink below the searched folder. Returns -1 if it cannot be read."""
     try:
-        with workspace.locate(parts, ITSELF) as location:
+        with place.locate(ITSELF) as location:
             return open_regular(location)[0]
     except (OperationError, OSError):
         return -1

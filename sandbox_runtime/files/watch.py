@@ -1,7 +1,8 @@
 """`file.watch` and `workspace.watch`: report changes below a folder as they happen, with inotify.
 
 A folder that appears is watched before it is read, so that nothing in it is missed. Whatever it already contains counts
-as added. No symlink below the folder is followed. Part files (`walk.PART_NAME`) are not reported.
+as added. No symlink below the folder is followed. A new file is added, then modified once it has content. Part files
+(`walk.PART_NAME`) are not reported: their rename is the new file's content.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from sandbox_runtime.files.arguments import take_bool, take_texts
 from sandbox_runtime.files.confined.errors import PathError
 from sandbox_runtime.files.confined.open_beneath import THROUGH
 from sandbox_runtime.files.confined.path_checks import to_text
+from sandbox_runtime.files.confined.roots import Place
 from sandbox_runtime.files.confined.walk import FOLDER_FLAGS, PART_NAME, Identity, identify
 from sandbox_runtime.files.globs import Globs
 
@@ -27,8 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from sandbox_link.protocol import Channel
-    from sandbox_runtime.files.confined.open_beneath import Workspace
-    from sandbox_runtime.files.confined.path_checks import Parts
+    from sandbox_runtime.files.confined.roots import Roots
     from sandbox_runtime.files.confined.threads import Threads
 
 MAX_WATCHES: Final = 32
@@ -41,6 +42,8 @@ _BATCH: Final = 500
 _MAX_EVENT: Final = 900_000
 _DISAPPEARED: Final = inotify.DELETE | inotify.MOVED_FROM
 _APPEARED: Final = inotify.CREATE | inotify.MOVED_TO
+Changes = dict[bytes, tuple[str, ...]]
+"""What happened to each path, in order."""
 _CHANGED: Final = inotify.MODIFY | inotify.CLOSE_WRITE | inotify.ATTRIB
 
 
@@ -59,14 +62,14 @@ class Tree:
         has_disappeared: The folder itself was removed or moved away.
     """
 
-    def __init__(self, workspace: Workspace, parts: Parts, *, recursive: bool, excluded: Globs) -> None:
-        self._workspace = workspace
-        self._prefix = b"".join(part + b"/" for part in parts)
-        self._parts = parts
+    def __init__(self, place: Place, *, recursive: bool, excluded: Globs) -> None:
+        self._place = place
+        self._prefix = place.below
         self._recursive = recursive
         self._excluded = excluded
         self._folders: dict[int, _Folder] = {}
         self._identity: Identity | None = None
+        self._part_cookie = 0
         self.queue = inotify.Inotify()
         self.has_overflowed = False
         self.has_disappeared = False
@@ -81,9 +84,9 @@ class Tree:
             self._identity = identify(os.fstat(base))
             self._enter(base, b"", {})
 
-    def read(self) -> dict[bytes, str]:
-        """Return the changes by path below the workspace root: `added`, `modified` or `removed`."""
-        changes: dict[bytes, str] = {}
+    def read(self) -> Changes:
+        """Return the changes by path: `added`, `modified` or `removed`."""
+        changes: Changes = {}
         for event in self.queue.read():
             if event.mask & inotify.OVERFLOW:
                 self.has_overflowed = True
@@ -98,14 +101,14 @@ class Tree:
     @contextlib.contextmanager
     def _open_base(self) -> Iterator[int]:
         """Open the watched folder for a moment. While it is open, the kernel would not report its removal."""
-        with self._workspace.locate(self._parts, THROUGH) as location:
+        with self._place.locate(THROUGH) as location:
             base = os.open(location.name, FOLDER_FLAGS, dir_fd=location.folder)
             try:
                 yield base
             finally:
                 os.close(base)
 
-    def _take(self, event: inotify.Event, folder: _Folder, changes: dict[bytes, str]) -> None:
+    def _take(self, event: inotify.Event, folder: _Folder, changes: Changes) -> None:
         if event.mask & inotify.IGNORED:
             del self._folders[event.watch]
         if not event.name:
@@ -113,7 +116,10 @@ class Tree:
                 self.has_disappeared = True
             return
         path = folder.path + event.name
-        if PART_NAME.fullmatch(event.name) or self._is_excluded(path):
+        if PART_NAME.fullmatch(event.name):
+            self._part_cookie = event.cookie if event.mask & inotify.MOVED_FROM else self._part_cookie
+            return
+        if self._is_excluded(path):
             return
         is_folder = bool(event.mask & inotify.IS_FOLDER)
         if event.mask & _DISAPPEARED:
@@ -124,24 +130,30 @@ class Tree:
         elif event.mask & _APPEARED:
             self._add_change(changes, path, "modified" if event.name in folder.names else "added")
             folder.names.add(event.name)
-            if is_folder and self._recursive:
-                self._enter_new(path + b"/", changes)
+            self._read_new(event, path, changes)
         elif event.mask & _CHANGED and not is_folder:
             self._add_change(changes, path, "modified")
 
-    def _add_change(self, changes: dict[bytes, str], path: bytes, change: str) -> None:
-        whole = self._prefix + path
-        before = changes.get(whole)
-        if before == "added" and change == "modified":
-            return
-        if before == "removed" and change == "added":
-            change = "modified"
-        # The latest change comes last.
-        changes.pop(whole, None)
-        if not (before == "added" and change == "removed"):
-            changes[whole] = change
+    def _read_new(self, event: inotify.Event, path: bytes, changes: Changes) -> None:
+        """Report the content of something that has appeared."""
+        if event.cookie and event.cookie == self._part_cookie:
+            self._add_change(changes, path, "modified")
+        if event.mask & inotify.IS_FOLDER and self._recursive:
+            self._enter_new(path + b"/", changes)
 
-    def _enter_new(self, path: bytes, changes: dict[bytes, str]) -> None:
+    def _add_change(self, changes: Changes, path: bytes, change: str) -> None:
+        whole = self._prefix + path
+        # The latest change comes last.
+        before = changes.pop(whole, ())
+        is_new = before[:1] == ("added",)
+        if is_new and change == "modified":
+            changes[whole] = ("added", "modified")
+        elif before == ("removed",) and change == "added":
+            changes[whole] = ("modified",)
+        elif not (is_new and change == "removed"):
+            changes[whole] = (change,)
+
+    def _enter_new(self, path: bytes, changes: Changes) -> None:
         try:
             with self._open_base() as base:
                 if identify(os.fstat(base)) == self._identity:
@@ -150,8 +162,8 @@ class Tree:
             if error.code == "RESOURCE_EXHAUSTED":
                 raise
 
-    def _enter(self, base: int, path: bytes, changes: dict[bytes, str]) -> None:
-        """Watch a folder and those below it. Whatever a new folder already contains counts as added."""
+    def _enter(self, base: int, path: bytes, changes: Changes) -> None:
+        """Watch a folder and those below it. Whatever a new folder already contains counts as added and written."""
         waiting = [path]
         while waiting:
             path = waiting.pop()
@@ -168,6 +180,8 @@ class Tree:
                             continue
                         if path and name not in folder.names:
                             self._add_change(changes, path + name, "added")
+                            if entry.is_file(follow_symlinks=False) and _has_content(entry):
+                                self._add_change(changes, path + name, "modified")
                         folder.names.add(name)
                         if self._recursive and entry.is_dir(follow_symlinks=False):
                             waiting.append(path + name + b"/")
@@ -202,16 +216,16 @@ class Tree:
 class WatchHandlers:
     """Handlers of watching."""
 
-    def __init__(self, workspace: Workspace, threads: Threads) -> None:
-        self._workspace = workspace
+    def __init__(self, roots: Roots, threads: Threads) -> None:
+        self._roots = roots
         self._threads = threads
         self._count = 0
 
     async def watch(self, channel: Channel) -> dict[str, Any]:
         """Handle `file.watch`. Ends when it is cancelled or the folder disappears."""
-        parts = self._workspace.confine(channel.arguments.get("path") or ".")
+        place = self._roots.find(channel.arguments, default=".")
         recursive = take_bool(channel.arguments, "recursive")
-        async with self._open(parts, Globs(()), recursive=recursive) as tree:
+        async with self._open(place, Globs(()), recursive=recursive) as tree:
             channel.send_event({"type": "watching"})
             while not tree.has_disappeared:
                 await self._wait(tree)
@@ -231,7 +245,7 @@ class WatchHandlers:
             excluded = Globs(take_texts(channel.arguments, "exclude"))
         except ValueError as error:
             raise invalid("exclude", f"`exclude` is not possible: {error}") from error
-        async with self._open((), excluded, recursive=True) as tree:
+        async with self._open(Place(self._roots.workspace, ()), excluded, recursive=True) as tree:
             channel.send_event({"type": "watching"})
             while not tree.has_overflowed:
                 await self._wait(tree)
@@ -240,11 +254,11 @@ class WatchHandlers:
         return {"reason": "overflow"}
 
     @contextlib.asynccontextmanager
-    async def _open(self, parts: Parts, excluded: Globs, *, recursive: bool) -> Any:
+    async def _open(self, place: Place, excluded: Globs, *, recursive: bool) -> Any:
         if self._count >= MAX_WATCHES:
             raise _too_many(f"{MAX_WATCHES} watches are open, so end one first")
         try:
-            tree = Tree(self._workspace, parts, recursive=recursive, excluded=excluded)
+            tree = Tree(place, recursive=recursive, excluded=excluded)
         except OSError as error:
             message = (
                 f"changes in {{path}} cannot be watched: {error.strerror}. List the files from time to time instead"
@@ -270,11 +284,17 @@ class WatchHandlers:
         await asyncio.sleep(_WINDOW_SECONDS)
 
 
-def _cut(changes: dict[bytes, str]) -> list[list[dict[str, str]]]:
+def _has_content(entry: os.DirEntry[str]) -> bool:
+    with contextlib.suppress(OSError):
+        return entry.stat(follow_symlinks=False).st_size > 0
+    return False  # removed meanwhile
+
+
+def _cut(changes: Changes) -> list[list[dict[str, str]]]:
     """Cut changes into pieces that fit into an event."""
     batches: list[list[dict[str, str]]] = []
     room = 0
-    for path, change in changes.items():
+    for path, change in ((path, change) for path, happened in changes.items() for change in happened):
         size = 6 * len(path) + 64
         if not batches or room < size or len(batches[-1]) >= _BATCH:
             batches.append([])

@@ -11,8 +11,10 @@ from sandbox_runtime.files.bulk_transfer import receive_file
 from sandbox_runtime.files.confined.atomic_write import PartFile, Target, part_name
 from sandbox_runtime.files.confined.errors import is_a_directory
 from sandbox_runtime.files.confined.info import Info, observe
+from sandbox_runtime.files.confined.metadata import take_metadata
 from sandbox_runtime.files.confined.open_beneath import Location, Lookup
 from sandbox_runtime.files.confined.path_checks import Parts, join
+from sandbox_runtime.files.confined.roots import Place
 from sandbox_runtime.files.confined.threads import finish, wait_for_end
 from sandbox_runtime.files.confined.walk import FOLDER_FLAGS
 
@@ -20,7 +22,8 @@ if TYPE_CHECKING:
     import socket
 
     from sandbox_link.protocol import Channel
-    from sandbox_runtime.files.confined.open_beneath import Workspace
+    from sandbox_runtime.files.confined.open_beneath import FileRoot
+    from sandbox_runtime.files.confined.roots import Roots
     from sandbox_runtime.files.confined.threads import Threads
 
 _WRITTEN: Final = Lookup(make_parents=True)
@@ -39,8 +42,8 @@ class FileLimits(Protocol):
 class WriteHandlers:
     """Handlers of writing."""
 
-    def __init__(self, workspace: Workspace, threads: Threads, limits: FileLimits) -> None:
-        self._workspace = workspace
+    def __init__(self, roots: Roots, threads: Threads, limits: FileLimits) -> None:
+        self._roots = roots
         self._threads = threads
         self._limits = limits
 
@@ -48,11 +51,12 @@ class WriteHandlers:
         """Handle `file.write`."""
         arguments = channel.arguments
         target = Target(
-            self._workspace.confine(arguments.get("path")),
+            self._roots.find(arguments),
             _WRITTEN,
             mode=take_int(arguments, "mode", PERMISSION_BITS),
             sha256=take_sha256(arguments),
             max_bytes=self._limits.file_bytes,
+            metadata=take_metadata(arguments),
         )
         return await self._receive(channel, target)
 
@@ -63,22 +67,32 @@ class WriteHandlers:
         # A manifest may name bits such as setuid. They are not restored.
         mode = take_int(arguments, "mode", 0o7777) & PERMISSION_BITS
         mtime_ns = take_int(arguments, "mtime_ns", low=-MAX_INT)  # negative before 1970; 0 means now
-        parts = self._workspace.confine(arguments.get("path"))
+        workspace = self._roots.workspace
+        parts = workspace.confine(arguments.get("path"))
         if kind == "file":
-            target = Target(parts, _RESTORED, mode, take_sha256(arguments), mtime_ns=mtime_ns or None, is_restored=True)
+            place = Place(workspace, parts)
+            target = Target(
+                place,
+                _RESTORED,
+                mode,
+                take_sha256(arguments),
+                mtime_ns=mtime_ns or None,
+                is_restored=True,
+                metadata=take_metadata(arguments) or {},
+            )
             return await self._receive(channel, target)
         if kind == "directory":
-            info = await self._threads.run(_restore_folder, self._workspace, parts, mode, mtime_ns)
+            info = await self._threads.run(_restore_folder, workspace, parts, mode, mtime_ns)
         elif kind == "symlink":
             link = _take_link_target(arguments)
-            info = await self._threads.run(_restore_link, self._workspace, parts, link, mtime_ns)
+            info = await self._threads.run(_restore_link, workspace, parts, link, mtime_ns)
         else:
             raise invalid("type", "`type` must be `file`, `symlink` or `directory`.")
         return {"info": info, "sha256": ""}
 
     async def _receive(self, channel: Channel, target: Target) -> dict[str, Any]:
         """Write the content that arrives. A file that fits into one piece costs one thread call."""
-        part = PartFile(self._workspace, target)
+        part = PartFile(target)
         try:
             if (sock := await channel.stream()) is not None:
                 return await self._receive_stream(channel, sock, part)
@@ -134,7 +148,7 @@ def _take_link_target(arguments: dict[str, Any]) -> bytes:
     return target
 
 
-def _restore_folder(workspace: Workspace, parts: Parts, mode: int, mtime_ns: int) -> Info:
+def _restore_folder(workspace: FileRoot, parts: Parts, mode: int, mtime_ns: int) -> Info:
     with workspace.locate(parts, _RESTORED) as location:
         location.make_folder()
         descriptor = os.open(location.name, FOLDER_FLAGS, dir_fd=location.folder)
@@ -148,7 +162,7 @@ def _restore_folder(workspace: Workspace, parts: Parts, mode: int, mtime_ns: int
         return observe(join(parts), location, detailed=True)
 
 
-def _restore_link(workspace: Workspace, parts: Parts, target: bytes, mtime_ns: int) -> Info:
+def _restore_link(workspace: FileRoot, parts: Parts, target: bytes, mtime_ns: int) -> Info:
     with workspace.locate(parts, _RESTORED) as location:
         if location.name == b".":
             raise is_a_directory()

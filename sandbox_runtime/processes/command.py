@@ -10,7 +10,8 @@ from sandbox_link.frames import Stream
 from sandbox_runtime.execution.output_limit import OutputLimit
 from sandbox_runtime.interpreters.output_reader import OutputPipe
 from sandbox_runtime.linux.process_tree import kill_tree
-from sandbox_runtime.processes.start import Command, Starter, open_input, read_id, read_input, wait_for_end
+from sandbox_runtime.processes.start import Command, Starter, open_input, read_id, wait_for_end
+from sandbox_runtime.processes.stdio import ProcessInput
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,11 +27,13 @@ class Commands:
 
     Attributes:
         running: The running commands, by the agent's `process_id`, or `pid-N` if the agent gave none.
+        inputs: The standard inputs that stay open for `process.input`, by `process_id`.
     """
 
     def __init__(self, starter: Starter) -> None:
         self._starter = starter
         self.running: dict[str, Child] = {}
+        self.inputs: dict[str, ProcessInput] = {}
 
     async def run(self, channel: LinkChannel) -> dict[str, Any]:
         """Run a command to its end.
@@ -39,15 +42,17 @@ class Commands:
             OperationError: An argument is not valid (its field is named), or the program does not exist.
         """
         arguments = channel.arguments
-        command = self._starter.read(arguments)
         timeout = self._starter.state.read_timeout(arguments.get("timeout"))
         name = read_id(arguments) if arguments.get("process_id") else ""
-        stdin = await read_input(channel)
+        command = await self._starter.read(channel)
         loop = asyncio.get_running_loop()
         started = loop.time()
         output = _Output(channel, self._starter.state.limits.output_bytes)
-        child = await self._start(command, stdin, output)
+        keeps_input = arguments.get("input") is True
+        child, process_input = await self._start(command, output, keeps_input=keeps_input)
         name = name or f"pid-{child.pid}"
+        if process_input is not None:
+            self.inputs[name] = process_input
         self.running[name] = child
         timed_out = False
         try:
@@ -64,6 +69,9 @@ class Commands:
             raise
         finally:
             self.running.pop(name, None)
+            if process_input is not None:
+                del self.inputs[name]
+                process_input.close()
             output.end()
         result = self._starter.describe(child, timed_out=timed_out)
         return {**result, "duration": loop.time() - started, "dropped_bytes": output.dropped}
@@ -72,16 +80,28 @@ class Commands:
         """Kill every running command."""
         await asyncio.gather(*(kill_tree(child.tree, child.pid) for child in self.running.values()))
 
-    async def _start(self, command: Command, stdin: bytes, output: _Output) -> Child:
-        source = open_input(stdin)
+    async def _start(
+        self, command: Command, output: _Output, *, keeps_input: bool
+    ) -> tuple[Child, ProcessInput | None]:
+        process_input = None
+        if keeps_input:
+            source, write = os.pipe2(os.O_CLOEXEC)
+            process_input = ProcessInput(write)
+        else:
+            source = open_input(command.stdin)
         try:
-            return await self._starter.start(command, [source, *output.descriptors()])
+            child = await self._starter.start(command, [source, *output.descriptors()])
+            if process_input is not None and command.stdin:
+                await process_input.write(command.stdin, end=False)
         except BaseException:
             output.end()
+            if process_input is not None:
+                process_input.close()
             raise
         finally:
             os.close(source)
             output.close_writes()
+        return child, process_input
 
 
 class _Output:

@@ -23,7 +23,7 @@ LASTING: Final = frozenset({"process.start", "process.attach"})
 _MAX_RUNNING: Final = 256
 _KEEP_ENDED: Final = 64
 _MAX_INPUT: Final = 1 << 20
-_MAX_LABEL: Final = 32 << 10
+_MAX_LABEL: Final = 64 << 10
 _MAX_SIDE: Final = 65535
 _LAST_SIGNAL: Final = 64
 
@@ -76,7 +76,6 @@ class BackgroundProcesses:
         """
         arguments = channel.arguments
         process_id = read_id(arguments)
-        command = self._starter.read(arguments)
         timeout = _read_timeout(arguments)
         size = _read_size(arguments) if arguments.get("rows") or arguments.get("columns") else None
         label = arguments.get("label") or ""
@@ -92,7 +91,8 @@ class BackgroundProcesses:
         # Reserve the id before the first await: two starts with one id must not both succeed.
         self._running[process_id] = process
         try:
-            await self._begin(process, command, await read_input(channel), size, end_input=bool(arguments.get("end")))
+            command = await self._starter.read(channel)
+            await self._begin(process, command, size, end_input=bool(arguments.get("end")))
         except BaseException:
             del self._running[process_id]
             raise
@@ -115,10 +115,15 @@ class BackgroundProcesses:
         return {"processes": [{"process_id": name, "label": process.label} for name, process in known.items()]}
 
     async def input(self, channel: LinkChannel) -> dict[str, Any]:
-        """Write to a process's standard input."""
-        process = self._named(channel.arguments)
+        """Write to the standard input of a process, or of a command of `run` that keeps it open."""
+        is_end = channel.arguments.get("end") is True
+        command = self._commands.inputs.get(read_id(channel.arguments))
+        process = None if command else self._named(channel.arguments)
         data = await read_input(channel, "data", _MAX_INPUT)
-        await process.send_input(data, end=channel.arguments.get("end") is True)
+        if command is not None:
+            await command.write(data, end=is_end)
+        elif process is not None:
+            await process.send_input(data, end=is_end)
         return {}
 
     async def signal(self, channel: LinkChannel) -> dict[str, Any]:
@@ -142,18 +147,17 @@ class BackgroundProcesses:
         self,
         process: BackgroundProcess,
         command: Command,
-        stdin: bytes,
         size: tuple[int, int] | None,
         *,
         end_input: bool,
     ) -> None:
-        io = _open_io(process, stdin, size, end_input=end_input)
+        io = _open_io(process, command.stdin, size, end_input=end_input)
         process.prepare(io)
         try:
             child = await self._starter.start(command, io.descriptors(), has_terminal=size is not None)
             process.begin(child)
-            if io.input is not None and stdin:
-                await io.input.write(stdin, end=False)
+            if io.input is not None and command.stdin:
+                await io.input.write(command.stdin, end=False)
         except BaseException:
             io.close()
             raise

@@ -24,16 +24,32 @@ if TYPE_CHECKING:
 MAX_INPUT: Final = 64 << 20
 MAX_ID: Final = 128
 _TERM: Final = "xterm-256color"
+_MAX_LINE: Final = (128 << 10) - 1
+"""Bytes of the longest shell line that is an argument of the shell: the kernel's limit, without the NUL at its end."""
+_MAX_SHELL: Final = 16 << 20
+_SCRIPT_FD: Final = 3
+_RUN_SCRIPT: Final = f'eval "exec {_SCRIPT_FD}<&-; $(cat <&{_SCRIPT_FD})"'
+"""Runs a longer line, which the shell reads from a descriptor, with the same line numbers."""
 _SHELLS: Final = ("/bin/bash", "/usr/bin/bash", "/bin/sh")
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A program with its arguments, its working directory, and variables beyond the session's."""
+    """A program with its arguments, its working directory, and variables beyond the session's.
+
+    Attributes:
+        argv: The program and its arguments.
+        cwd: The working directory.
+        env: The variables.
+        stdin: The beginning of standard input.
+        script: What it reads from a further descriptor: a shell line that is too long for an argument.
+    """
 
     argv: list[str]
     cwd: str
     env: dict[str, str]
+    stdin: bytes = b""
+    script: bytes = b""
 
 
 class Starter:
@@ -50,27 +66,34 @@ class Starter:
         self._zygote = zygote
         self._oom_guard = oom_guard
 
-    def read(self, arguments: dict[str, Any]) -> Command:
-        """Return the command in an operation's arguments.
+    async def read(self, channel: LinkChannel) -> Command:
+        """Return the command in an operation's arguments and its BODY: a long shell line, then standard input.
 
         Raises:
             OperationError: An argument is not valid; its field is named.
         """
+        arguments, script = channel.arguments, b""
         shell, argv = arguments.get("shell"), arguments.get("argv")
+        shell_size, stdin_size = _read_size(channel, "shell", _MAX_SHELL), _read_size(channel, "stdin", MAX_INPUT)
+        body = await _receive(channel, shell_size + stdin_size, "stdin")
+        if shell_size:
+            shell = body[:shell_size].decode("utf-8", "surrogateescape")
         if isinstance(shell, str) and shell.strip() and not argv:
-            argv = [next((path for path in _SHELLS if os.path.exists(path)), "sh"), "-c", shell]  # noqa: PTH110 - hot path
+            argv, script = _shell_argv(shell)
         elif (
             shell or not isinstance(argv, list) or not all(isinstance(word, str) for word in argv) or not any(argv[:1])
         ):
             raise invalid(
                 "command", "the command is empty: give a line for the shell, or at least the name of a program"
             )
-        if any("\0" in part for part in argv):
+        if any("\0" in part for part in argv) or b"\0" in script:
             raise invalid("command", "the command has a NUL character: remove it")
         cwd = arguments.get("cwd") or ""
         if not isinstance(cwd, str):
             raise invalid("cwd", "`cwd` is not a string")
-        return Command(argv, str(self.state.resolve_cwd(cwd)), read_env(arguments.get("env")))
+        return Command(
+            argv, str(self.state.resolve_cwd(cwd)), read_env(arguments.get("env")), body[shell_size:], script
+        )
 
     async def start(self, command: Command, descriptors: Sequence[int], *, has_terminal: bool = False) -> Child:
         """Start a process.
@@ -96,13 +119,22 @@ class Starter:
             "file_bytes": self.state.limits.file_bytes,
             "terminal": has_terminal,
         }
-        child = self._zygote.spawn(request, descriptors)
+        child = self._spawn(request, descriptors, command.script)
         self._oom_guard.wake()
         try:
             await asyncio.shield(child.started)
         except SpawnError as error:
             raise _spawn_failure(error, command.argv[0]) from error
         return child
+
+    def _spawn(self, request: dict[str, Any], descriptors: Sequence[int], script: bytes) -> Child:
+        if not script:
+            return self._zygote.spawn(request, descriptors)
+        source = open_input(script)
+        try:
+            return self._zygote.spawn(request, [*descriptors, source])
+        finally:
+            os.close(source)
 
     def describe(self, child: Child, *, timed_out: bool) -> dict[str, Any]:
         """Return how a process ended: `status`, `exit_code` and `signal` of the link."""
@@ -116,6 +148,14 @@ class Starter:
         return {"status": status, "exit_code": exit_code, "signal": number}
 
 
+def _shell_argv(line: str) -> tuple[list[str], bytes]:
+    """Return the arguments that run a shell line, and the script if the line is too long to be one of them."""
+    shell = next((path for path in _SHELLS if os.path.exists(path)), "sh")  # noqa: PTH110 - hot path
+    if len(line) * 4 > _MAX_LINE and len(encoded := os.fsencode(line)) > _MAX_LINE:
+        return [shell, "-c", _RUN_SCRIPT], encoded
+    return [shell, "-c", line], b""
+
+
 async def read_input(channel: LinkChannel, name: str = "stdin", max_bytes: int = MAX_INPUT) -> bytes:
     """Receive the input whose size an operation's `<name>_bytes` gives.
 
@@ -127,9 +167,17 @@ async def read_input(channel: LinkChannel, name: str = "stdin", max_bytes: int =
     Raises:
         OperationError: INVALID_ARGUMENT: the size is not a number up to `max_bytes`, or the input ends early.
     """
+    return await _receive(channel, _read_size(channel, name, max_bytes), name)
+
+
+def _read_size(channel: LinkChannel, name: str, max_bytes: int) -> int:
     size = channel.arguments.get(f"{name}_bytes") or 0
     if isinstance(size, bool) or not isinstance(size, int) or not 0 <= size <= max_bytes:
         raise invalid(name, f"`{name}` may have at most {max_bytes} bytes")
+    return size
+
+
+async def _receive(channel: LinkChannel, size: int, name: str) -> bytes:
     data = bytearray()
     while len(data) < size:
         piece = await channel.receive()
@@ -176,7 +224,11 @@ def _spawn_failure(error: SpawnError, program: str) -> OperationError:
             f"there is no program {program!r} in the sandbox: install it, or check its name and path",
             "command",
         )
-    if error.stage == "program" and error.number in (errno.EACCES, errno.ENOEXEC, errno.E2BIG):
+    if error.stage == "program" and error.number == errno.E2BIG:
+        return invalid(
+            "command", "the arguments and the environment are too large together: pass them in a file, or by stdin"
+        )
+    if error.stage == "program" and error.number in (errno.EACCES, errno.ENOEXEC):
         return invalid(
             "command",
             f"the program {program!r} cannot be run: {os.strerror(error.number)}. Check its permissions and its format",

@@ -45,6 +45,9 @@ class FakeProcess:
     def describe(self) -> process_pb2.Process:
         """Return the process as a message."""
         return process_pb2.Process(
+            tag=self.request.tag,
+            cwd=self.request.run.cwd or ".",
+            env_names=sorted(self.request.run.env),
             process_id=self.id,
             pid=self.pid,
             command=self.command,

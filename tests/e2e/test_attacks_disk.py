@@ -52,7 +52,7 @@ def test_attack_26_a_full_disk_and_full_inodes_are_the_sessions_own(arena: Arena
 
 def check_full(sandbox: Sandbox, what: str) -> None:
     """The session says that its disk is full, and does all that needs none."""
-    with pytest.raises(ResourceExhausted, match="the disk of the workspace is full") as refusal:
+    with pytest.raises(ResourceExhausted, match="the disk is full") as refusal:
         sandbox.files.write("more.txt", "x" * 100_000)
     assert refusal.value.reason == "DISK_FULL", what
     cell = sandbox.run_code(f"with open('new-{what}', 'w') as file: file.write('x' * 100_000)")

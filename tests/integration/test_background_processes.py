@@ -320,3 +320,30 @@ def test_a_program_that_is_not_there_is_told_at_the_start(sandbox):
     with pytest.raises(NotFound) as missing:
         sandbox.processes.start(["no-such-program"])
     assert missing.value.field == "command"
+
+
+def test_a_list_tells_what_each_process_was_started_with(sandbox):
+    sandbox.files.make_directory("folder")
+    command = ["sh", "-c", "sleep 60"]
+    process = sandbox.processes.start(command, cwd="folder", env={"B": "secret", "A": "1"}, tag="server 1")
+    try:
+        info = next(each for each in sandbox.processes.list() if each.id == process.id)
+        assert (info.command, info.cwd, info.env_names, info.tag) == (
+            "sh -c 'sleep 60'",
+            "folder",
+            ("A", "B"),
+            "server 1",
+        )
+        assert "secret" not in repr(info)
+        assert process.info().tag == "server 1"
+    finally:
+        process.kill()
+    plain = sandbox.processes.start("true").info()
+    assert (plain.tag, plain.cwd, plain.env_names) == ("", ".", ())
+
+
+def test_a_tag_that_is_too_long_is_refused_by_its_name(sandbox):
+    for tag in ("x" * 257, "a\0b"):
+        with pytest.raises(InvalidArgument) as refused:
+            sandbox.processes.start("true", tag=tag)
+        assert refused.value.field == "tag"

@@ -65,11 +65,11 @@ def test_a_session_on_a_full_disk_says_so_and_goes_on(full, tmp_path):
     written = full.run_code("with open('new', 'w') as file: file.write('x' * 100_000)")
     assert (written.error.name, "No space left on device" in written.error.value) == ("OSError", True)
     assert (written.limit, written.context_restarted) == ("disk", False)
-    with pytest.raises(ResourceExhausted, match="the disk of the workspace is full at 'a': remove files"):
+    with pytest.raises(ResourceExhausted, match="the disk is full at 'a': remove files"):
         full.files.write("a", "x" * 100_000)
     (tmp_path / "up").mkdir()
     (tmp_path / "up" / "a").write_text("x" * 100_000)
-    with pytest.raises(ResourceExhausted, match="the disk of the workspace is full"):
+    with pytest.raises(ResourceExhausted, match="the disk is full"):
         full.files.upload_tree(tmp_path / "up", "up")
     assert full.run("echo command").stdout == "command\n"
     assert full.run_code("console.log(1)", "javascript").stdout == "1\n"

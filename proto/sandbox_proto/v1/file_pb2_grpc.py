@@ -27,8 +27,13 @@ if _version_not_supported:
 
 
 class FileServiceStub:
-    """Files in the folder that code and commands share. Every path is relative to the workspace root. An absolute path is
-    accepted if it lies inside the root. A path that leaves the root, even by a symlink, is INVALID_ARGUMENT (`path`).
+    """Files in the folders that code and commands share: the workspace, the home folder and /tmp. Only the workspace is saved.
+    A path is relative to the workspace root, or absolute and inside one of the three. With `root` it is relative to that
+    root, or absolute and inside it. A path that leaves its root, even by a symlink, is INVALID_ARGUMENT (`path`).
+    Answers have paths relative to the workspace root, and absolute ones for files elsewhere.
+
+    Reasons that every call may have: FILE_NOT_FOUND, IS_A_DIRECTORY (a folder where a file is needed), NOT_A_DIRECTORY (the
+    reverse, also on the way), NOT_A_FILE (a FIFO, socket or device), PERMISSION_DENIED.
     """
 
     def __init__(self, channel):
@@ -85,8 +90,13 @@ class FileServiceStub:
 
 
 class FileServiceServicer:
-    """Files in the folder that code and commands share. Every path is relative to the workspace root. An absolute path is
-    accepted if it lies inside the root. A path that leaves the root, even by a symlink, is INVALID_ARGUMENT (`path`).
+    """Files in the folders that code and commands share: the workspace, the home folder and /tmp. Only the workspace is saved.
+    A path is relative to the workspace root, or absolute and inside one of the three. With `root` it is relative to that
+    root, or absolute and inside it. A path that leaves its root, even by a symlink, is INVALID_ARGUMENT (`path`).
+    Answers have paths relative to the workspace root, and absolute ones for files elsewhere.
+
+    Reasons that every call may have: FILE_NOT_FOUND, IS_A_DIRECTORY (a folder where a file is needed), NOT_A_DIRECTORY (the
+    reverse, also on the way), NOT_A_FILE (a FIFO, socket or device), PERMISSION_DENIED.
     """
 
     def Read(self, request, context):
@@ -130,7 +140,7 @@ class FileServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Move(self, request, context):
-        """Renames a file or folder, atomically.
+        """Renames a file or folder, atomically. The roots may be on different file systems: FAILED_PRECONDITION (`source`).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -154,8 +164,8 @@ class FileServiceServicer:
 
     def Watch(self, request, context):
         """Streams changes below a folder until the client cancels. The first message is CHANGE_WATCHING; from then on every
-        change is reported. The stream ends normally if the folder itself is removed. Several changes of one path within a
-        few milliseconds are reported as one.
+        change is reported. The stream ends normally if the folder itself is removed. A new file is CHANGE_ADDED, then
+        CHANGE_MODIFIED once it has content. Other changes of one path within a few milliseconds are reported as one.
         Errors: NOT_FOUND (`path`), RESOURCE_EXHAUSTED (too many folders or watches, or a client that is too slow).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -219,8 +229,13 @@ def add_FileServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class FileService:
-    """Files in the folder that code and commands share. Every path is relative to the workspace root. An absolute path is
-    accepted if it lies inside the root. A path that leaves the root, even by a symlink, is INVALID_ARGUMENT (`path`).
+    """Files in the folders that code and commands share: the workspace, the home folder and /tmp. Only the workspace is saved.
+    A path is relative to the workspace root, or absolute and inside one of the three. With `root` it is relative to that
+    root, or absolute and inside it. A path that leaves its root, even by a symlink, is INVALID_ARGUMENT (`path`).
+    Answers have paths relative to the workspace root, and absolute ones for files elsewhere.
+
+    Reasons that every call may have: FILE_NOT_FOUND, IS_A_DIRECTORY (a folder where a file is needed), NOT_A_DIRECTORY (the
+    reverse, also on the way), NOT_A_FILE (a FIFO, socket or device), PERMISSION_DENIED.
     """
 
     @staticmethod

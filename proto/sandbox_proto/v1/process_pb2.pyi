@@ -12,7 +12,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class RunRequest(_message.Message):
-    __slots__ = ("shell", "argv", "cwd", "env", "timeout", "stdin", "request_id", "end_with_client")
+    __slots__ = ("shell", "argv", "cwd", "env", "timeout", "stdin", "request_id", "end_with_client", "keep_input")
     class EnvEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -28,6 +28,7 @@ class RunRequest(_message.Message):
     STDIN_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     END_WITH_CLIENT_FIELD_NUMBER: _ClassVar[int]
+    KEEP_INPUT_FIELD_NUMBER: _ClassVar[int]
     shell: str
     argv: Argv
     cwd: str
@@ -36,7 +37,8 @@ class RunRequest(_message.Message):
     stdin: bytes
     request_id: str
     end_with_client: bool
-    def __init__(self, shell: _Optional[str] = ..., argv: _Optional[_Union[Argv, _Mapping]] = ..., cwd: _Optional[str] = ..., env: _Optional[_Mapping[str, str]] = ..., timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., stdin: _Optional[bytes] = ..., request_id: _Optional[str] = ..., end_with_client: _Optional[bool] = ...) -> None: ...
+    keep_input: bool
+    def __init__(self, shell: _Optional[str] = ..., argv: _Optional[_Union[Argv, _Mapping]] = ..., cwd: _Optional[str] = ..., env: _Optional[_Mapping[str, str]] = ..., timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., stdin: _Optional[bytes] = ..., request_id: _Optional[str] = ..., end_with_client: _Optional[bool] = ..., keep_input: _Optional[bool] = ...) -> None: ...
 
 class Argv(_message.Message):
     __slots__ = ("args",)
@@ -85,14 +87,16 @@ class ProcessExited(_message.Message):
     def __init__(self, status: _Optional[_Union[_types_pb2.ExitStatus, str]] = ..., exit_code: _Optional[int] = ..., signal: _Optional[int] = ..., duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., truncation: _Optional[_Union[_types_pb2.Truncation, _Mapping]] = ..., message: _Optional[str] = ...) -> None: ...
 
 class StartRequest(_message.Message):
-    __slots__ = ("run", "terminal", "end_input")
+    __slots__ = ("run", "terminal", "end_input", "tag")
     RUN_FIELD_NUMBER: _ClassVar[int]
     TERMINAL_FIELD_NUMBER: _ClassVar[int]
     END_INPUT_FIELD_NUMBER: _ClassVar[int]
+    TAG_FIELD_NUMBER: _ClassVar[int]
     run: RunRequest
     terminal: TerminalSize
     end_input: bool
-    def __init__(self, run: _Optional[_Union[RunRequest, _Mapping]] = ..., terminal: _Optional[_Union[TerminalSize, _Mapping]] = ..., end_input: _Optional[bool] = ...) -> None: ...
+    tag: str
+    def __init__(self, run: _Optional[_Union[RunRequest, _Mapping]] = ..., terminal: _Optional[_Union[TerminalSize, _Mapping]] = ..., end_input: _Optional[bool] = ..., tag: _Optional[str] = ...) -> None: ...
 
 class TerminalSize(_message.Message):
     __slots__ = ("rows", "columns")
@@ -103,7 +107,7 @@ class TerminalSize(_message.Message):
     def __init__(self, rows: _Optional[int] = ..., columns: _Optional[int] = ...) -> None: ...
 
 class Process(_message.Message):
-    __slots__ = ("process_id", "pid", "command", "started_at", "running", "exited", "output_bytes", "output_start", "has_terminal")
+    __slots__ = ("process_id", "pid", "command", "started_at", "running", "exited", "output_bytes", "output_start", "has_terminal", "tag", "cwd", "env_names")
     PROCESS_ID_FIELD_NUMBER: _ClassVar[int]
     PID_FIELD_NUMBER: _ClassVar[int]
     COMMAND_FIELD_NUMBER: _ClassVar[int]
@@ -113,6 +117,9 @@ class Process(_message.Message):
     OUTPUT_BYTES_FIELD_NUMBER: _ClassVar[int]
     OUTPUT_START_FIELD_NUMBER: _ClassVar[int]
     HAS_TERMINAL_FIELD_NUMBER: _ClassVar[int]
+    TAG_FIELD_NUMBER: _ClassVar[int]
+    CWD_FIELD_NUMBER: _ClassVar[int]
+    ENV_NAMES_FIELD_NUMBER: _ClassVar[int]
     process_id: str
     pid: int
     command: str
@@ -122,7 +129,10 @@ class Process(_message.Message):
     output_bytes: int
     output_start: int
     has_terminal: bool
-    def __init__(self, process_id: _Optional[str] = ..., pid: _Optional[int] = ..., command: _Optional[str] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., running: _Optional[bool] = ..., exited: _Optional[_Union[ProcessExited, _Mapping]] = ..., output_bytes: _Optional[int] = ..., output_start: _Optional[int] = ..., has_terminal: _Optional[bool] = ...) -> None: ...
+    tag: str
+    cwd: str
+    env_names: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, process_id: _Optional[str] = ..., pid: _Optional[int] = ..., command: _Optional[str] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., running: _Optional[bool] = ..., exited: _Optional[_Union[ProcessExited, _Mapping]] = ..., output_bytes: _Optional[int] = ..., output_start: _Optional[int] = ..., has_terminal: _Optional[bool] = ..., tag: _Optional[str] = ..., cwd: _Optional[str] = ..., env_names: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class GetProcessRequest(_message.Message):
     __slots__ = ("process_id",)
@@ -149,14 +159,16 @@ class AttachRequest(_message.Message):
     def __init__(self, process_id: _Optional[str] = ..., offset: _Optional[int] = ...) -> None: ...
 
 class SendInputRequest(_message.Message):
-    __slots__ = ("process_id", "data", "end")
+    __slots__ = ("process_id", "data", "end", "request_id")
     PROCESS_ID_FIELD_NUMBER: _ClassVar[int]
     DATA_FIELD_NUMBER: _ClassVar[int]
     END_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     process_id: str
     data: bytes
     end: bool
-    def __init__(self, process_id: _Optional[str] = ..., data: _Optional[bytes] = ..., end: _Optional[bool] = ...) -> None: ...
+    request_id: str
+    def __init__(self, process_id: _Optional[str] = ..., data: _Optional[bytes] = ..., end: _Optional[bool] = ..., request_id: _Optional[str] = ...) -> None: ...
 
 class SendInputResponse(_message.Message):
     __slots__ = ()

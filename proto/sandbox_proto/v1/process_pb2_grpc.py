@@ -135,11 +135,11 @@ class ProcessServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def SendInput(self, request, context):
-        """Writes to a background process's standard input: all of `data`, in the order of the calls, or nothing. Waits while
-        the process does not read its earlier input.
+        """Writes to the standard input of a background process, or of a command of Run: all of `data`, in the order of the
+        calls, or nothing. Waits while the process does not read its earlier input.
 
-        Errors: INVALID_ARGUMENT (`data`: more than 1 MiB); FAILED_PRECONDITION, PROCESS_ENDED (`process_id`) or
-        INPUT_CLOSED (`data`).
+        Errors: INVALID_ARGUMENT (`data`: more than 1 MiB); FAILED_PRECONDITION, PROCESS_ENDED (`process_id` or
+        `request_id`) or INPUT_CLOSED (`data`).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -56,7 +56,7 @@ def plan_push(
         elif entry is None or entry.type != "file" or entry.size != local.size:
             plan.upload.append(local)
         elif has_signature(local, signatures.get(local.path)):
-            is_current = entry.mtime_ns == local.mtime_ns and entry.mode == local.mode
+            is_current = (entry.mtime_ns, entry.mode, entry.metadata) == (local.mtime_ns, local.mode, local.metadata)
             plan.keep.append(entry if is_current else local.as_entry(entry.sha256, entry.etag))
         else:
             plan.hash_first.append(local)
@@ -76,7 +76,8 @@ def is_described(local: LocalEntry, entry: Entry | None, signature: Signature | 
         return local.as_entry() == entry
     if not has_signature(local, signature):
         return False
-    return entry.type == "file" and (entry.mtime_ns, entry.mode) == (local.mtime_ns, local.mode)
+    described = (entry.mtime_ns, entry.mode, entry.metadata)
+    return entry.type == "file" and described == (local.mtime_ns, local.mode, local.metadata)
 
 
 def is_same(new: Entry, old: Entry | None) -> bool:
@@ -131,7 +132,7 @@ def is_unchanged(local: LocalEntry | None, entry: Entry, known: Entry | None, si
     if local is None or known is None or local.type != "file" or not has_signature(local, signature):
         return False
     same_content = known.etag == entry.etag and entry.sha256 in {"", known.sha256}
-    return same_content and local.mode & 0o777 == entry.mode & 0o777
+    return same_content and (local.mode & 0o777, local.metadata) == (entry.mode & 0o777, entry.metadata)
 
 
 def list_differing(
@@ -145,7 +146,7 @@ def list_differing(
                 yield local.path
             continue
         signature = signatures.get(local.path)
-        if entry is None or entry.type != "file" or entry.mode != local.mode:
+        if entry is None or entry.type != "file" or (entry.mode, entry.metadata) != (local.mode, local.metadata):
             yield local.path
         elif signature is not None:
             if signature.times != local.times:

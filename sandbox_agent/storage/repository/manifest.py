@@ -23,6 +23,9 @@ MAX_FILES: Final = 200_000
 MAX_BYTES: Final = 128 << 20
 """Bytes of a manifest or HEAD."""
 MAX_TARGET: Final = 4096
+MAX_METADATA: Final = 4096
+"""Characters of all keys and values of one file."""
+MAX_METADATA_KEYS: Final = 64
 _MAX_SIZE: Final = 1 << 50
 _MAX_GENERATION: Final = 9_999_999_999
 _MODE: Final = 0o7777
@@ -33,6 +36,8 @@ _ETAG_LENGTH: Final = 1024
 _quote: Final = json.encoder.encode_basestring_ascii
 _TYPES: Final = frozenset({"file", "symlink", "directory"})
 
+Metadata = tuple[tuple[str, str], ...]
+"""Extended attributes of a file: keys and values, sorted by key."""
 EntryType = Literal["file", "symlink", "directory"]
 
 
@@ -48,6 +53,7 @@ class Entry:
     sha256: str = ""
     etag: str = ""
     symlink_target: str = ""
+    metadata: Metadata = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +107,14 @@ def encode_entry(entry: Entry) -> str:
     path, kind, sha256, etag, target = map(_quote, texts)
     return (
         f'{{"path":{path},"type":{kind},"size":{entry.size},"mode":{entry.mode},"mtime_ns":{entry.mtime_ns},'
-        f'"sha256":{sha256},"etag":{etag},"symlink_target":{target}}}'
+        f'"sha256":{sha256},"etag":{etag},"symlink_target":{target}{_encode_metadata(entry.metadata)}}}'
     )
+
+
+def _encode_metadata(metadata: Metadata) -> str:
+    if not metadata:
+        return ""
+    return f',"metadata":{json.dumps(dict(metadata), separators=(",", ":"))}'
 
 
 def decode_manifest(data: bytes, generation: int) -> Manifest:
@@ -156,12 +168,32 @@ def _read_checked(path: str, item: Mapping[str, Any]) -> Entry:
         sha256=take_text(item, "sha256", 64),
         etag=take_text(item, "etag", _ETAG_LENGTH),
         symlink_target=take_text(item, "symlink_target", MAX_TARGET),
+        metadata=_read_stored_metadata(item),
     )
     if entry.type == "file" and (not entry.etag or not is_sha256(entry.sha256)):
         raise ManifestError("a file needs `etag` and `sha256`")
     if entry.type == "symlink" and (not entry.symlink_target or "\0" in entry.symlink_target):
         raise ManifestError("a symlink needs `symlink_target`")
     return entry
+
+
+def _read_stored_metadata(item: Mapping[str, Any]) -> Metadata:
+    value = item.get("metadata")
+    metadata = () if value is None else read_metadata(value)
+    if metadata is None:
+        raise ManifestError("`metadata` is not a small map of texts")
+    return metadata
+
+
+def read_metadata(value: Any) -> Metadata | None:
+    """Return decoded metadata, sorted by key. Returns None if it is not a map of texts, or exceeds a bound."""
+    if not isinstance(value, dict) or len(value) > MAX_METADATA_KEYS:
+        return None
+    if not all(isinstance(text, str) for text in value.values()):
+        return None
+    if sum(len(key) + len(text) for key, text in value.items()) > MAX_METADATA:
+        return None
+    return tuple(sorted(value.items()))
 
 
 def check_tree(entries: Iterable[Entry]) -> None:

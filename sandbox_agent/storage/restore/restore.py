@@ -214,7 +214,8 @@ class Restore:
 
     async def _has_content(self, local: LocalEntry, entry: Entry) -> bool:
         """Return whether the sandbox's file has the stored content, by its digest."""
-        if not entry.sha256 or local.type != "file" or (local.size, local.mode) != (entry.size, entry.mode & 0o777):
+        described = (local.size, local.mode, local.metadata)
+        if not entry.sha256 or local.type != "file" or described != (entry.size, entry.mode & 0o777, entry.metadata):
             return False
         seen = time.time_ns()
         digest, now = await self._context.files.hash(local)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from sandbox_agent.storage.repository.keys import is_confined, printable
-from sandbox_agent.storage.repository.manifest import MAX_TARGET, Entry, EntryType
+from sandbox_agent.storage.repository.manifest import MAX_TARGET, Entry, EntryType, Metadata, read_metadata
 from sandbox_link.protocol import OperationError
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ class LocalEntry:
     ctime_ns: int
     ino: int
     symlink_target: str = ""
+    metadata: Metadata = ()
 
     @property
     def times(self) -> tuple[int, int, int, int]:
@@ -46,7 +47,9 @@ class LocalEntry:
     def as_entry(self, sha256: str = "", etag: str = "") -> Entry:
         """Return the entry of a manifest that describes this file."""
         size = self.size if self.type == "file" else 0
-        return Entry(self.path, self.type, size, self.mode, self.mtime_ns, sha256, etag, self.symlink_target)
+        return Entry(
+            self.path, self.type, size, self.mode, self.mtime_ns, sha256, etag, self.symlink_target, self.metadata
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +97,16 @@ def read_local(info: Any, path: str | None = None) -> LocalEntry:
         ctime_ns=_integer(info, "ctime_ns", -_I64, _I64),
         ino=_integer(info, "ino", 0, _U64),
         symlink_target=target if kind == "symlink" else "",
+        metadata=_read_metadata(info, name) if kind == "file" else (),
     )
+
+
+def _read_metadata(info: Mapping[str, Any], name: str) -> Metadata:
+    value = info.get("metadata")
+    metadata = () if value is None else read_metadata(value)
+    if metadata is None:
+        raise breach(f"the metadata of {printable(name)} is malformed")
+    return metadata
 
 
 def breach(what: str) -> OperationError:

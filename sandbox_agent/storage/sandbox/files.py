@@ -13,7 +13,7 @@ import hashlib
 import json
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sandbox_agent.storage.repository.manifest import is_sha256
 from sandbox_agent.storage.sandbox.file_info import MODE, LocalEntry, Signature, breach, read_local, sign
@@ -114,7 +114,7 @@ class SandboxFiles:
         Raises:
             OperationError: DATA_LOSS, DIGEST_MISMATCH: the body does not match `entry`.
         """
-        arguments = {
+        arguments: dict[str, Any] = {
             "path": entry.path,
             "mode": entry.mode & MODE,
             "mtime_ns": entry.mtime_ns,
@@ -122,6 +122,8 @@ class SandboxFiles:
             "type": entry.type,
             "symlink_target": entry.symlink_target,
         }
+        if entry.metadata:
+            arguments["metadata"] = dict(entry.metadata)
         call = await self.runtime.open("workspace.write", arguments)
         digest, size, pace = hashlib.sha256(), 0, Pace()
         try:

@@ -150,7 +150,8 @@ def _check_count(count: int, left_out: int) -> None:
 
 
 def _weigh(local: LocalEntry) -> int:
-    return sys.getsizeof(local.path) + sys.getsizeof(local.symlink_target)
+    metadata = sum(sys.getsizeof(text) for pair in local.metadata for text in (pair, *pair))
+    return sys.getsizeof(local.path) + sys.getsizeof(local.symlink_target) + metadata
 
 
 def _check_name_bytes(size: int) -> None:

@@ -16,11 +16,13 @@ from sandbox_link.protocol import OperationError
 from sandbox_runtime.files.arguments import PERMISSION_BITS
 from sandbox_runtime.files.confined.errors import PathError, is_a_directory, not_a_file, translating
 from sandbox_runtime.files.confined.info import Info, observe
+from sandbox_runtime.files.confined.metadata import path_of, read_metadata, write_metadata
 from sandbox_runtime.files.confined.open_beneath import Location, Lookup
-from sandbox_runtime.files.confined.path_checks import Parts, join
 
 if TYPE_CHECKING:
-    from sandbox_runtime.files.confined.open_beneath import Workspace
+    from collections.abc import Mapping
+
+    from sandbox_runtime.files.confined.roots import Place
 
 _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _DEFAULT_MODE: Final = 0o644
@@ -34,22 +36,24 @@ class Target:
     """The file to write.
 
     Attributes:
-        parts: Its path.
+        place: Its path.
         lookup: How to find its folder. Must create missing parents.
         mode: Permission bits; 0 for those of the replaced file, or 0644.
         sha256: The expected digest; empty for any.
         max_bytes: Largest size; 0 for no limit.
         mtime_ns: Modification time; None for now.
         is_restored: The file comes from storage: it replaces anything but a folder, and its info is detailed.
+        metadata: The file's metadata; None for that of the replaced file.
     """
 
-    parts: Parts
+    place: Place
     lookup: Lookup
     mode: int = 0
     sha256: str = ""
     max_bytes: int = 0
     mtime_ns: int | None = None
     is_restored: bool = False
+    metadata: Mapping[str, str] | None = None
 
 
 def _is_hole(piece: memoryview) -> bool:
@@ -66,8 +70,7 @@ def part_name() -> bytes:
 class PartFile:
     """One upload: `begin`, `write` and `commit` in this order, each in a thread, and always `abort` at the end."""
 
-    def __init__(self, workspace: Workspace, target: Target) -> None:
-        self._workspace = workspace
+    def __init__(self, target: Target) -> None:
         self._target = target
         self._folder = -1
         self._descriptor = -1
@@ -88,7 +91,7 @@ class PartFile:
         Raises:
             OperationError: The target is a folder, or something else that a file may not replace.
         """
-        with self._workspace.locate(self._target.parts, self._target.lookup) as location:
+        with self._target.place.locate(self._target.lookup) as location:
             self._replaced_mode(location)
             self._folder = os.dup(location.folder)
             part = part_name()
@@ -133,13 +136,25 @@ class PartFile:
             if self._ends_in_hole:
                 os.ftruncate(self._descriptor, self._written)
             os.fchmod(self._descriptor, target.mode or self._replaced_mode(location))
+            self._write_metadata(location)
             if target.mtime_ns is not None:
                 os.utime(self._descriptor, ns=(target.mtime_ns, target.mtime_ns))
             descriptor, self._descriptor = self._descriptor, -1
             os.close(descriptor)  # a network file system reports a full disk only here
             os.rename(self._part, self._name, src_dir_fd=self._folder, dst_dir_fd=self._folder)
             self._part = b""
-            return observe(join(target.parts), location, detailed=target.is_restored), digest
+            return observe(target.place.text, location, detailed=target.is_restored), digest
+
+    def _write_metadata(self, location: Location) -> None:
+        if self._target.metadata is not None and not self._target.is_restored:
+            write_metadata(self._descriptor, self._target.metadata)
+            return
+        metadata = self._target.metadata
+        if metadata is None:
+            metadata = read_metadata(path_of(location.folder, location.name))
+        # A file system without metadata must not lose the file as well.
+        with contextlib.suppress(OperationError, OSError):
+            write_metadata(self._descriptor, metadata)
 
     def abort(self) -> None:
         """Close what is open, and remove the part file if it still exists."""

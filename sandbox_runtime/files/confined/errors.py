@@ -20,7 +20,7 @@ _BY_ERRNO: Final[dict[int, tuple[str, str, str]]] = {
     errno.ENOENT: (
         "NOT_FOUND",
         "FILE_NOT_FOUND",
-        "there is no file or folder {path} in the workspace{root}: list the folder to see what there is",
+        "there is no file or folder {path} in {root}: list the folder to see what there is",
     ),
     errno.EISDIR: (
         "FAILED_PRECONDITION",
@@ -43,8 +43,8 @@ _BY_ERRNO: Final[dict[int, tuple[str, str, str]]] = {
         "ALREADY_EXISTS",
         "the folder {path} is not empty: remove its contents, or choose another name",
     ),
-    errno.ENOSPC: ("RESOURCE_EXHAUSTED", "DISK_FULL", f"the disk of the workspace is full at {{path}}: {_FULL}"),
-    errno.EDQUOT: ("RESOURCE_EXHAUSTED", "DISK_FULL", f"the quota of the workspace is used up at {{path}}: {_FULL}"),
+    errno.ENOSPC: ("RESOURCE_EXHAUSTED", "DISK_FULL", f"the disk is full at {{path}}: {_FULL}"),
+    errno.EDQUOT: ("RESOURCE_EXHAUSTED", "DISK_FULL", f"the quota of the disk is used up at {{path}}: {_FULL}"),
     errno.EFBIG: (
         "RESOURCE_EXHAUSTED",
         "FILE_TOO_LARGE",
@@ -105,20 +105,22 @@ def quote(path: str) -> str:
     return repr(path if len(path) <= _MAX_SHOWN else f"{path[:_MAX_SHOWN]}...")
 
 
-def to_operation_error(error: OSError, field: str = "path", subject: str = "", root: str = "") -> OperationError:
+def to_operation_error(
+    error: OSError, field: str = "path", subject: str = "", root: str = "the workspace"
+) -> OperationError:
     """Return the OperationError for an OSError. The caller sets the cause with `raise ... from`.
 
     Args:
         error: The error of a system call.
         field: The request's field that contains the path.
         subject: A path to name in the message, if the field does not say which one failed.
-        root: The folder of the workspace, if the message may say where the path was looked up.
+        root: The root in which the path was looked up.
     """
     code, reason, template = _BY_ERRNO.get(
         error.errno or 0,
         ("INTERNAL", "IO_ERROR", f"the file system failed at {{path}}: {error.strerror or error}. Try again"),
     )
-    return PathError(code, reason, template.replace("{root}", f" ({root})" if root else ""), field, subject)
+    return PathError(code, reason, template.replace("{root}", root), field, subject)
 
 
 @contextlib.contextmanager

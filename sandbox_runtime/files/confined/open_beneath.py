@@ -1,4 +1,4 @@
-"""Opens the folder of a path without letting any symlink lead out of the root.
+"""Opens the folder of a path without letting any symlink lead out of its root.
 
 openat2 comes first. It cannot decide everything: absolute symlinks that stay inside, paths over PATH_MAX, folders to
 create, kernels without it. Those paths are walked here, one component at a time. Each component is opened without
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 from sandbox_link.protocol import OperationError
 from sandbox_runtime.files.confined.errors import to_operation_error
-from sandbox_runtime.files.confined.path_checks import Parts, below_root, confine, outside
+from sandbox_runtime.files.confined.path_checks import Parts, below_root, confine, join, outside, to_text
 from sandbox_runtime.linux import syscalls
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ STRICT: Final = Lookup(follow=False, follow_last=False)
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """A name in an open folder. `name` is `.` for the workspace root."""
+    """A name in an open folder. `name` is `.` for the root."""
 
     folder: int
     name: bytes
@@ -83,12 +83,19 @@ class Location:
                 raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)) from None
 
 
-class Workspace:
-    """The workspace's root. Keeps nothing open between calls."""
+class FileRoot:
+    """A folder that operations are confined to: the workspace, /tmp or the home folder. Keeps nothing open.
 
-    def __init__(self, root: Path) -> None:
+    Attributes:
+        title: The root in messages.
+        prefix: What stands before a path below the root in answers: nothing for the workspace, else the absolute root.
+    """
+
+    def __init__(self, root: Path, title: str = "", *, is_workspace: bool = True) -> None:
         self._root = os.fsencode(root.absolute())
         self._roots = tuple(dict.fromkeys((self._root, os.path.realpath(self._root))))
+        self.title = title or f"the workspace ({root.absolute()})"
+        self.prefix = b"" if is_workspace else self._root.rstrip(b"/") + b"/"
 
     def confine(self, text: object, field: str = "path") -> Parts:
         """Confine a path to this root, as `path_checks.confine` does.
@@ -98,18 +105,33 @@ class Workspace:
         try:
             return confine(text, self._roots, field)
         except OperationError:
-            if not isinstance(text, str) or not text.startswith("/") or (below := self._find_below(text)) is None:
+            if not isinstance(text, str) or not text.startswith("/") or (below := self.find_below(text)) is None:
                 raise
         return confine(below, self._roots, field)
 
-    def _find_below(self, text: str) -> str | None:
-        """Return the part of an absolute path below the root. Returns None if no folder on its way is the root."""
+    def spelled(self, text: str, field: str = "path") -> Parts:
+        """Confine an absolute path that names this root as it is configured, or without symlinks."""
+        return confine(text, self._roots, field)
+
+    def describe(self, parts: Parts) -> str:
+        """Return a path for answers: relative to the workspace, or absolute in another root."""
+        if not self.prefix:
+            return join(parts)
+        return to_text(self.prefix + b"/".join(parts)) if parts else to_text(self.prefix[:-1]) or "/"
+
+    def find_below(self, text: str, *, itself: bool = True) -> str | None:
+        """Return the part of an absolute path below the root. Returns None if no folder on its way is the root.
+
+        Args:
+            text: The path.
+            itself: Whether the path may lead to the root itself. Otherwise it must lead to something in it.
+        """
         names = [name for name in text.split("/") if name not in ("", ".")]
         if ".." in names or len(names) > _MAX_SPELLING:
             return None
         with contextlib.suppress(OSError, ValueError):
             root = os.stat(self._root)  # noqa: PTH116 - bytes
-            for count in range(1, len(names) + 1):
+            for count in range(1, len(names) + itself):
                 found = Path("/", *names[:count]).stat()
                 if (found.st_dev, found.st_ino) == (root.st_dev, root.st_ino):
                     return "/".join(names[count:]) or "."
@@ -130,7 +152,7 @@ class Workspace:
             finally:
                 os.close(folder)
         except OSError as error:
-            raise to_operation_error(error, field, root=os.fsdecode(self._root)) from error
+            raise to_operation_error(error, field, root=self.title) from error
 
     def _open_parent(self, parts: Parts, lookup: Lookup, field: str) -> tuple[int, bytes]:
         root = os.open(self._root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -256,7 +278,7 @@ class _Resolver:
 
     def _leave(self) -> None:
         if not self._walked:
-            raise outside("a symlink in {path} leads out of the workspace: give a path inside", self._field)
+            raise outside("a symlink in {path} leads out of its root folder: give a path inside", self._field)
         self._walked.pop()
         self.close()
 
@@ -278,7 +300,7 @@ class _Resolver:
         if target.startswith(b"/"):
             below = below_root(target, self._roots)
             if below is None:
-                raise outside("a symlink in {path} leads out of the workspace: give a path inside", self._field)
+                raise outside("a symlink in {path} leads out of its root folder: give a path inside", self._field)
             self._walked.clear()
             self.close()
             target = below

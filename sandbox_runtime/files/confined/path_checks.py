@@ -1,4 +1,4 @@
-"""Turns a client's path into components below the workspace root, or raises an error. Pure: no I/O.
+"""Turns a client's path into components below a root, or raises an error. Pure: no I/O.
 
 This module does not see symlinks. `open_beneath` handles them in the paths that pass these checks.
 """
@@ -17,12 +17,16 @@ Longer paths are not listed either.
 MAX_COMPONENTS: Final = 8192
 """Largest number of components in a path."""
 
+OUTSIDE: Final = (
+    "{path} is outside the workspace, /tmp and the home folder: "
+    "give a path below one of them, or relative to the workspace"
+)
 Parts = tuple[bytes, ...]
 """Components of a path below the root. None is empty, `.` or `..`; the root itself is the empty tuple."""
 
 
 def confine(text: object, roots: tuple[bytes, ...], field: str = "path") -> Parts:
-    """Return the components of a path below the workspace root.
+    """Return the components of a path below a root: the workspace, /tmp or the home folder.
 
     Args:
         text: The client's path: relative to the root, or absolute and inside it. Bytes that are not UTF-8 arrive as
@@ -41,7 +45,7 @@ def confine(text: object, roots: tuple[bytes, ...], field: str = "path") -> Part
     for name in names:
         if name == b"..":
             if not parts:
-                raise outside("{path} leaves the workspace: give a path relative to its root", field)
+                raise outside("{path} leaves its root folder: give a path relative to it", field)
             parts.pop()
         elif name not in (b"", b"."):
             parts.append(name)
@@ -70,7 +74,7 @@ def below_root(target: bytes, roots: tuple[bytes, ...]) -> bytes | None:
 
 
 def outside(template: str, field: str) -> PathError:
-    """Return the error for a path that is not certain to be inside the workspace."""
+    """Return the error for a path that is not certain to be inside its root."""
     return PathError("INVALID_ARGUMENT", "PATH_OUTSIDE_WORKSPACE", template, field)
 
 
@@ -100,4 +104,4 @@ def _strip_root(names: list[bytes], roots: tuple[bytes, ...], field: str) -> lis
         prefix = [name for name in root.split(b"/") if name]
         if absolute[: len(prefix)] == prefix:
             return absolute[len(prefix) :]
-    raise outside("{path} is outside the workspace: give a path relative to its root", field)
+    raise outside(OUTSIDE, field)

@@ -15,10 +15,11 @@ import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from sandbox_runtime.files.confined.metadata import path_of, read_metadata
 from sandbox_runtime.files.confined.path_checks import MAX_PATH_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
 _PART_SUFFIX: Final = b".sandbox-part"
 PART_NAME: Final = re.compile(rb"\.[0-9a-f]{16}" + re.escape(_PART_SUFFIX))
@@ -28,6 +29,7 @@ _REMOVED: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EIN
 """Errors that mean that something was removed or replaced since its folder was read."""
 _ENCODING: Final = sys.getfilesystemencoding()
 """Encoding of the names from scandir. There are many, and os.fsencode takes five times as long."""
+_NONE: Final[Mapping[str, str]] = {}
 Identity = tuple[int, int]
 
 
@@ -39,12 +41,14 @@ class Visit(NamedTuple):
         status: The status, without following a symlink.
         target: The target of a symlink.
         leaving: True for the second visit of a folder, after everything below it. Each entered folder has one.
+        metadata: The metadata of a regular file, if the walk reads it.
     """
 
     path: bytes
     status: os.stat_result
     target: bytes = b""
     leaving: bool = False
+    metadata: Mapping[str, str] = _NONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +67,7 @@ class Walk:
             is called with each entry there. That function returns True for an entry to leave out.
         is_sorted: Visit in the order of the paths as bytes. If False, files come before the folders beside them, in
             the order of the directory, which is faster.
+        with_metadata: Read the metadata of regular files.
     """
 
     depth: int = 0
@@ -73,6 +78,7 @@ class Walk:
     on_part: Callable[[int, bytes], None] = field(default=lambda _folder, _name: None)
     entry_filter: Callable[[bytes], Callable[[os.DirEntry[str]], bool] | None] = field(default=lambda _path: None)
     is_sorted: bool = True
+    with_metadata: bool = False
 
 
 @dataclass(slots=True)
@@ -151,6 +157,8 @@ class _Cursor:
             except OSError as error:
                 self._leave_out(path, error)
                 return None
+        if self._walk.with_metadata and stat.S_ISREG(status.st_mode):
+            return Visit(path, status, target, metadata=read_metadata(path_of(self._folder, name)))
         return Visit(path, status, target)
 
     def _visit_others(self, level: _Level) -> Iterator[Visit]:

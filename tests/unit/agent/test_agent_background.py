@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import signal
 
 import grpc
 import pytest
 
+from sandbox_agent.processes.process import Start, list_names
+from sandbox_agent.processes.registry import read_found, write_label
 from sandbox_link.frames import Stream
 from sandbox_proto.v1 import process_pb2, process_pb2_grpc, session_pb2, types_pb2
 
@@ -297,7 +300,6 @@ async def test_input_and_signals_reach_the_runtime_and_bad_ones_do_not(service, 
             await service.Signal(request)
         assert error_of(caught.value) == expected
     for request, field in [
-        (process_pb2.SendInputRequest(process_id=process_id), "data"),
         (process_pb2.SendInputRequest(process_id=process_id, data=b"x" * ((1 << 20) + 1)), "data"),
     ]:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
@@ -434,3 +436,18 @@ async def test_a_command_whose_client_wanted_that_is_killed_when_it_goes_away(se
             await processes.followed.get()
             assert processes.signals == []
     assert await processes.first_signal() == signal.SIGKILL
+
+
+def test_a_label_brings_back_what_a_process_was_started_with_however_long_it_is():
+    start = Start("r", b"\1", "\U0001f600" * 4096, 5.0, has_terminal=True, tag="t" * 256, cwd="ü" * 1024)
+    start = dataclasses.replace(start, env_names=list_names({f"{number:04}" * 16: "" for number in range(500)}))
+    label = write_label(start)
+    assert len(start.env_names) == 16
+    assert len(label) <= 64 << 10
+    assert read_found({"process_id": "p", "label": label}) == ("p", start)
+
+
+def test_a_label_of_an_earlier_version_has_no_tag_and_the_workspace_as_its_folder():
+    label = json.dumps({"request_id": "r", "fingerprint": "01", "command": "c", "started_ms": 5000})
+    found = read_found({"process_id": "p", "label": label})[1]
+    assert (found.tag, found.cwd, found.env_names) == ("", ".", ())

@@ -13,6 +13,7 @@ from sandbox_client import (
     Conflict,
     Execution,
     InvalidArgument,
+    PermissionDenied,
     Result,
     SandboxUnavailable,
     Started,
@@ -148,6 +149,13 @@ async def test_a_wrong_token_is_refused(agent):
     async with AsyncSandbox(endpoint) as sandbox:
         with pytest.raises(Unauthenticated):
             await sandbox.run_code("1")
+
+
+async def test_a_missing_permission_of_a_file_says_nothing_about_the_token(agent, sandbox):
+    agent.refuse("Stat", grpc.StatusCode.PERMISSION_DENIED, "PERMISSION_DENIED", field="path")
+    with pytest.raises(PermissionDenied) as caught:
+        await sandbox.files.stat("a")
+    assert (caught.value.reason, caught.value.field) == ("PERMISSION_DENIED", "path")
 
 
 async def test_a_token_is_not_shown_in_a_repr(agent):

@@ -22,8 +22,8 @@ NAMES = """
 AsyncCluster AsyncProcess AsyncProcesses AsyncSandbox AsyncStoredWorkspaces Cluster CodeError CommandResult Completed
 Conflict Context Contexts DataCorrupted DeadlineExceeded Diagnostic Endpoint Execution Exited FailedPrecondition
 FileChange FileFailure FileInfo Files InvalidArgument KeptVariables LineMatch LostVariable NotFound NotSupported
-Process ProcessInfo ProcessOutput Processes Progress PushReport ResourceExhausted RestoreReport Result Sandbox
-SandboxError SandboxUnavailable SearchReport SessionFailed SessionInfo Started Status Stderr Stdout StoredFile
+PermissionDenied Process ProcessInfo ProcessOutput Processes Progress PushReport ResourceExhausted RestoreReport Result
+Sandbox SandboxError SandboxUnavailable SearchReport SessionFailed SessionInfo Started Status Stderr Stdout StoredFile
 StoredWorkspace StoredWorkspaces TreeReport TypesChecked Unauthenticated Workspace WorkspaceStatus
 """
 GATEWAY = {"gateway": None, "api_key": None}
@@ -63,7 +63,7 @@ DEFAULTS = {
     "resume": {"expires": None, "timeout": 120.0},
     "run": {**COMMAND, **CALLBACKS, "end_with_client": False, "on_cancel": "interrupt"},
     "stream_command": {**COMMAND, "end_with_client": False},
-    "start": {**COMMAND, "keep_input": True, "terminal": None},
+    "start": {**COMMAND, "keep_input": True, "terminal": None, "tag": ""},
 }
 CALLS = [
     *((class_, name) for class_ in (AsyncSandbox, Sandbox) for name in DEFAULTS if name != "start"),

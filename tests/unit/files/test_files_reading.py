@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import asyncio
+import getpass
+import grp
 import hashlib
 import os
 import socket
@@ -28,9 +30,60 @@ async def test_the_info_comes_first_and_then_the_content(bench):
                 "mode": 0o640,
                 "mtime_ns": 1_700_000_000_000_000_001,
                 "symlink_target": "",
+                "owner": getpass.getuser(),
+                "group": grp.getgrgid(os.getgid()).gr_name,
             },
         }
     )
+
+
+@pytest.mark.parametrize(
+    ("op", "path", "code", "reason"),
+    [
+        ("file.read", "folder", "FAILED_PRECONDITION", "IS_A_DIRECTORY"),
+        ("file.write", "folder", "FAILED_PRECONDITION", "IS_A_DIRECTORY"),
+        ("file.remove", "folder", "FAILED_PRECONDITION", "IS_A_DIRECTORY"),
+        ("file.read", "missing", "NOT_FOUND", "FILE_NOT_FOUND"),
+        ("file.read", "missing/file", "NOT_FOUND", "FILE_NOT_FOUND"),
+        ("file.list", "missing", "NOT_FOUND", "FILE_NOT_FOUND"),
+        ("file.list", "file", "FAILED_PRECONDITION", "NOT_A_DIRECTORY"),
+        ("file.mkdir", "file", "FAILED_PRECONDITION", "NOT_A_DIRECTORY"),
+        ("file.read", "file/below", "FAILED_PRECONDITION", "NOT_A_DIRECTORY"),
+        ("file.write", "file/below", "FAILED_PRECONDITION", "NOT_A_DIRECTORY"),
+        ("file.read", "fifo", "FAILED_PRECONDITION", "NOT_A_FILE"),
+        ("file.read", "locked", "PERMISSION_DENIED", "PERMISSION_DENIED"),
+        ("file.list", "locked folder", "PERMISSION_DENIED", "PERMISSION_DENIED"),
+    ],
+)
+async def test_a_folder_a_missing_file_and_a_missing_permission_are_told_apart(
+    bench, monkeypatch, kernel, op, path, code, reason
+):
+    for name in ("folder", "locked folder"):
+        (bench.root / name).mkdir()
+    for name in ("file", "locked"):
+        (bench.root / name).write_text("1")
+    os.mkfifo(bench.root / "fifo")
+    open_ = os.open
+
+    def refuse(name, flags, *arguments, **named):
+        if name in (b"locked", b"locked folder"):  # tests may run as root, who may read everything
+            raise PermissionError(13, "Permission denied")
+        return open_(name, flags, *arguments, **named)
+
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(OperationError) as caught:
+        await bench(op, [b"x"], path=path)
+    assert (caught.value.code, caught.value.reason, caught.value.field) == (code, reason, "path")
+
+
+async def test_owner_and_group_without_a_name_are_numbers(bench):
+    (bench.root / "a").touch()
+    if os.getuid() != 0:
+        pytest.skip("only root may give a file away")
+    os.chown(bench.root / "a", 987_654_321, 987_654_322)
+    info = (await bench("file.stat", path="a"))["info"]
+    assert (info["owner"], info["group"]) == ("987654321", "987654322")
+    assert [(each["owner"], each["group"]) for each in await bench.list(path=".")] == [("987654321", "987654322")]
 
 
 async def test_an_empty_file_has_no_data(bench):

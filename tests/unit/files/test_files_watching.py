@@ -19,15 +19,15 @@ class Watch:
         self.task = task
         self._seen = 1
 
-    async def told(self, until):
-        """Changes until the path `until` was told, in their order."""
+    async def told(self, until, last=None):
+        """Changes until the path `until` was told, as `last` if that is given, in their order."""
         changes = []
         while True:
             await self.channel.until(self._seen + 1)
             event = self.channel.items[self._seen].value
             self._seen += 1
             changes += [(change["change"], change["path"]) for change in event["changes"]]
-            if any(path == until for _, path in changes):
+            if any(path == until and change == (last or change) for change, path in changes):
                 return changes
 
 
@@ -56,7 +56,7 @@ async def test_what_is_written_moved_and_removed_is_told(bench, open_watch):
         (bench.root / "old").write_text("2")
         assert await watch.told("old") == [("modified", "old")]
         await bench("file.write", [b"x"], path="new")
-        assert await watch.told("new") == [("added", "new")]
+        assert await watch.told("new") == [("added", "new"), ("modified", "new")]
         await bench("file.write", [b"y"], path="new")
         assert await watch.told("new") == [("modified", "new")], "replaced by a rename"
         (bench.root / "new").rename(bench.root / "moved")
@@ -79,13 +79,43 @@ async def test_folders_that_appear_are_watched_with_what_is_in_them(bench, open_
         assert await watch.told("z/b/c/file") == [("removed", "z/b/c/file")]
 
 
+@pytest.mark.parametrize("recursive", [False, True])
+async def test_a_new_file_is_added_and_then_written(bench, open_watch, recursive):
+    async with open_watch(recursive=recursive) as watch:
+        with (bench.root / "slow").open("w") as file:
+            assert await watch.told("slow") == [("added", "slow")]
+            file.write("1")
+            file.flush()
+            assert await watch.told("slow") == [("modified", "slow")]
+        await bench("file.write", [b"x"], path="whole")
+        assert (await watch.told("whole"))[-2:] == [("added", "whole"), ("modified", "whole")]
+        (bench.root / "whole").rename(bench.root / "moved")
+        assert await watch.told("moved") == [("removed", "whole"), ("added", "moved")], "no part file, so no content"
+        await bench("file.mkdir", path="folder")
+        assert await watch.told("folder") == [("added", "folder")]
+
+
+async def test_what_a_new_folder_contains_is_added_and_written(bench, open_watch):
+    full = bench.root.parent / "full"
+    full.mkdir()
+    (full / "file").write_text("1")
+    (full / "empty").touch()
+    (full / "link").symlink_to("file")
+    async with open_watch(recursive=True) as watch:
+        full.rename(bench.root / "full")
+        changes = await watch.told("full/file")
+    expected = [("added", "full"), ("added", "full/file"), ("modified", "full/file"), ("added", "full/empty")]
+    assert sorted(changes) == sorted([*expected, ("added", "full/link")])
+    assert changes.index(("added", "full/file")) < changes.index(("modified", "full/file"))
+
+
 async def test_a_flat_watch_tells_its_own_entries_only(bench, open_watch):
     (bench.root / "sub/deep").mkdir(parents=True)
     async with open_watch(path="sub") as watch:
         (bench.root / "sub/deep/unseen").write_text("1")
         (bench.root / "beside").write_text("1")
         (bench.root / "sub/seen").write_text("1")
-        assert await watch.told("sub/seen") == [("added", "sub/seen")]
+        assert await watch.told("sub/seen", "modified") == [("added", "sub/seen"), ("modified", "sub/seen")]
 
 
 async def test_a_watch_ends_well_where_its_folder_is_removed(bench, open_watch):
@@ -100,7 +130,7 @@ async def test_no_symlink_leads_out_of_what_is_watched(bench, open_watch):
     async with open_watch(recursive=True) as watch:
         (bench.root.parent / "outside" / "unseen").write_text("1")
         (bench.root / "seen").write_text("1")
-        assert await watch.told("seen") == [("added", "seen")]
+        assert await watch.told("seen", "modified") == [("added", "seen"), ("modified", "seen")]
     with pytest.raises(OperationError) as caught:
         async with open_watch(path="out"):
             pass

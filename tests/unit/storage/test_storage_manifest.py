@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import pytest
@@ -9,7 +10,15 @@ from hypothesis import strategies as st
 from sandbox_agent.storage.errors import ManifestError
 from sandbox_agent.storage.repository.head import Head, LockRecord, PreviousObject, decode_head, encode_head
 from sandbox_agent.storage.repository.keys import NameRefusedError, check_path
-from sandbox_agent.storage.repository.manifest import Entry, Manifest, decode_manifest, encode_manifest, manifest_name
+from sandbox_agent.storage.repository.manifest import (
+    Entry,
+    Manifest,
+    decode_manifest,
+    encode_entry,
+    encode_manifest,
+    manifest_name,
+    read_entry,
+)
 
 SHA = "0" * 64
 FILE = {"path": "f", "type": "file", "size": 1, "mode": 420, "mtime_ns": 5, "sha256": SHA, "etag": '"e"'}
@@ -142,3 +151,16 @@ def test_a_poisoned_head_is_refused(change):
 def test_nesting_without_end_is_refused():
     with pytest.raises(ManifestError):
         decode_head(b"[" * 200_000)
+
+
+def test_metadata_of_a_file_is_kept_and_is_not_there_without_any():
+    entry = Entry("a", "file", 1, 0o644, 1, "0" * 64, "e", metadata=(("a", "ü\n"), ("b", "")))
+    assert read_entry(json.loads(encode_entry(entry))) == entry
+    assert "metadata" not in encode_entry(dataclasses.replace(entry, metadata=()))
+
+
+@pytest.mark.parametrize("metadata", [[], {"a": 1}, {str(number): "" for number in range(65)}, {"a": "x" * 4097}])
+def test_malformed_metadata_is_refused(metadata):
+    item = {"path": "a", "type": "file", "sha256": "0" * 64, "etag": "e", "metadata": metadata}
+    with pytest.raises(ManifestError, match="`metadata` is not a small map of texts"):
+        read_entry(item)
