@@ -105,6 +105,21 @@ def test_variables_of_the_sandbox_and_of_one_cell(shared):
     assert shared.run_code(read, language="js").text == "hello,"
 
 
+def test_output_that_comes_late_is_not_lost_before_a_cell_with_variables(shared):
+    code = "import threading, time\nthreading.Thread(target=lambda: (time.sleep(0.5), print('late'))).start()"
+    shared.run_code(code)
+    time.sleep(1.5)
+    execution = shared.run_code("import os; os.environ['ONE']", envs={"ONE": "1"})
+    assert (execution.text, "late\n" in "".join(execution.logs.stdout)) == ("1", True)
+
+
+def test_a_context_that_cannot_set_variables_says_so(shared):
+    context = shared.create_code_context()
+    shared.run_code("import json\njson.loads = None", context=context)
+    assert shared.run_code("1", context=context, envs={"A": "1"}).error.name == "EnvironmentError"
+    shared.remove_code_context(context)
+
+
 def test_variables_of_a_cell_that_fails_are_taken_back(shared):
     shared.run_code("import os\n1 / 0", envs={"ONE": "1"})
     assert shared.run_code("'ONE' in os.environ").text == "False"

@@ -26,6 +26,21 @@ def set_variables(language: str, env: Mapping[str, str]) -> str:
     )
 
 
+def read_variables(output: str) -> tuple[str, dict[str, str | None] | None]:
+    """Return what the cell of `set_variables` printed: output that came late from other cells, and the old values.
+
+    The values are None if the cell failed.
+    """
+    late, _, line = output.rstrip("\n").rpartition("\n")
+    try:
+        before = json.loads(line)
+    except ValueError:
+        before = None
+    if not isinstance(before, dict):
+        return output, None
+    return late and f"{late}\n", before
+
+
 def restore_variables(language: str, before: Mapping[str, str | None]) -> str:
     """Return the cell that gives variables the values that they had before."""
     given = json.dumps(dict(before))

@@ -111,7 +111,14 @@ class Interpreter:
         async with lock:
             context = cell.context_id or None
             code = environment.set_variables(language, cell.env)
-            before = json.loads((await session.sandbox.run_code(code, language, context=context)).stdout)
+            execution = await session.sandbox.run_code(code, language, context=context)
+            late, before = environment.read_variables(execution.stdout)
+            if late:
+                yield messages.output_message(late, "stdout", time.time_ns())
+            if before is None:
+                yield messages.ending_message("EnvironmentError", "the variables could not be set: restart the context")
+                yield messages.END
+                return
             try:
                 async with contextlib.aclosing(_run_cell(session, cell, language)) as events:
                     async for message in events:

@@ -108,3 +108,14 @@ def test_charts():
         "superchart", "S", ["line", "bar"],
     )  # fmt: skip
     assert to_e2b_chart({"axes": []}) is None
+
+
+@pytest.mark.parametrize(
+    ("output", "late", "before"),
+    [
+        ('{"A": null}\n', "", {"A": None}), ("late\noutput\n{}\n", "late\noutput\n", {}), ("", "", None),
+        ("broken\n", "broken\n", None), ("[1]\n", "[1]\n", None),
+    ],
+)  # fmt: skip
+def test_late_output_is_told_apart_from_old_values(output, late, before):
+    assert environment.read_variables(output) == (late, before)
