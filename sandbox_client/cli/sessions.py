@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from sandbox_client.cli.gateway import sessions as gateway
 from sandbox_client.cli.lifecycle.create_options import with_create_options
 from sandbox_client.cli.lifecycle.progress import show_progress
 from sandbox_client.cli.lifecycle.timeout import Expiry
@@ -48,6 +49,9 @@ def create(target: Target, request: SessionRequest, *, wait: bool, timeout: floa
     """
 
     async def work() -> str:
+        with gateway.open_gateway(target) as api:
+            if api is not None:
+                return await gateway.create(api, request, wait=wait, timeout=timeout)
         cluster = await SessionApi.open(target.cluster)
         session = await cluster.create(request)
         created = str(session["metadata"]["name"])
@@ -76,8 +80,12 @@ def suspend(target: Target, name: str, timeout: float) -> None:
         return
 
     async def work() -> None:
-        cluster = AsyncCluster(await SessionApi.open(target.cluster))
         with show_progress(target.printer, name, f"{name}: waiting for Suspended") as show:
+            with gateway.control_of(target, name) as control:
+                if control is not None:
+                    await control.suspend(timeout)
+                    return
+            cluster = AsyncCluster(await SessionApi.open(target.cluster))
             await cluster.suspend(name, timeout=timeout, on_phase=show)
 
     asyncio.run(work())
@@ -101,8 +109,12 @@ def resume(target: Target, name: str, expires: Duration | dt.datetime | None, ti
         return
 
     async def work() -> None:
-        cluster = AsyncCluster(await SessionApi.open(target.cluster))
         with show_progress(target.printer, name, f"{name}: waiting for Ready") as show:
+            with gateway.control_of(target, name) as control:
+                if control is not None:
+                    await control.resume(expires, timeout)
+                    return
+            cluster = AsyncCluster(await SessionApi.open(target.cluster))
             await cluster.resume(name, expires=expires, timeout=timeout, on_phase=show)
 
     asyncio.run(work())
@@ -119,6 +131,10 @@ def delete(target: Target, name: str) -> None:
         return
 
     async def work() -> None:
+        with gateway.control_of(target, name) as control:
+            if control is not None:
+                await control.delete()
+                return
         await (await SessionApi.open(target.cluster)).delete(name)
 
     asyncio.run(work())

@@ -96,7 +96,7 @@ class GatewayWaker(BaseWaker):
         deadline = loop.time() + self._timeout
         while True:
             try:
-                endpoint, was_suspended = await self._api.connect(self._name, wake=True, seconds=self._timeout)
+                endpoint, _ = await self._api.connect(self._name, wake=True, seconds=self._timeout)
             except NotFound as failure:
                 if error is None:
                     message = f"session {self._name} is over: it was deleted"
@@ -109,7 +109,8 @@ class GatewayWaker(BaseWaker):
                 _log.debug("the gateway does not say where session %s is: %s", self._name, failure)
                 return
             if _is_another(endpoint, previous):
-                self.on_notice(await notice(endpoint) if was_suspended else "")
+                # It was resumed now, or by another client.
+                self.on_notice(await notice(endpoint))
                 self.endpoint = endpoint
                 return
             # A session that is being saved is still where it was.

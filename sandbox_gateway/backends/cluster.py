@@ -98,8 +98,10 @@ class ClusterBackend:
         session, read_at = self._read.get((caller.namespace, name), (None, 0.0))
         if session is None or time.monotonic() - read_at > _FRESH_SECONDS:
             session = await self.get(caller, name)
-        if not wake and is_suspended(session):
-            raise refuse_suspended(name)
+        if is_suspended(session):
+            if not wake:
+                raise refuse_suspended(name)
+            check_count(caller, await self._mine(caller))
         # With `wake` a connection follows its session to the next pod. Without, each pod has its own.
         pod = None if wake else (session.info.pod, session.info.started_at)
         key = (caller.namespace, name, session.uid, pod)

@@ -84,11 +84,13 @@ class LocalBackend:
         """Return the sessions that have all of these words."""
         return select(self._all(), metadata)
 
-    async def connect(self, caller: Caller, name: str, *, wake: bool = True) -> AsyncSandbox:  # noqa: ARG002
+    async def connect(self, caller: Caller, name: str, *, wake: bool = True) -> AsyncSandbox:
         """Return the shared connection."""
         record = self._record(name)
-        if not wake and record.phase is Phase.SUSPENDED:
-            raise refuse_suspended(name)
+        if record.phase is Phase.SUSPENDED:
+            if not wake:
+                raise refuse_suspended(name)
+            check_count(caller, self._all())
         # With `wake` a connection follows its session to the next run. Without, each run has its own.
         run = "" if wake or record.run is None else record.run.token
         key = (name, record.uid, wake, run)

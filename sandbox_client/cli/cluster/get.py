@@ -103,11 +103,18 @@ def _show(target: Target, names: Sequence[str], *, is_local: bool = False) -> No
 
 
 async def _named(target: Target, names: Sequence[str]) -> list[dict[str, Any]]:
+    from sandbox_client.cli.gateway.sessions import open_gateway, read_objects  # noqa: PLC0415 - only for a gateway
     from sandbox_client.cli.local.sessions import find_object  # noqa: PLC0415 - only for local sessions
     from sandbox_client.cluster.sessions import SessionApi  # noqa: PLC0415 - slow to import, and help does not need it
     from sandbox_client.local.address import local_name  # noqa: PLC0415 - same
 
     bare = {name: local_name(name) for name in names}
+    with open_gateway(target) as api:
+        if api is not None:
+            return [
+                find_object(target, local) if (local := bare[name]) else (await read_objects(api, [name]))[0]
+                for name in names
+            ]
     cluster = None if all(bare.values()) else await SessionApi.open(target.cluster)
     return [
         find_object(target, local) if (local := bare[name]) or cluster is None else await cluster.get(name)
@@ -116,8 +123,12 @@ async def _named(target: Target, names: Sequence[str]) -> list[dict[str, Any]]:
 
 
 async def _all(target: Target) -> list[dict[str, Any]]:
-    from sandbox_client.cluster.top import ClusterReader  # noqa: PLC0415 - same
+    from sandbox_client.cli.gateway.sessions import open_gateway, read_objects  # noqa: PLC0415 - only for a gateway
+    from sandbox_client.cluster.top import ClusterReader  # noqa: PLC0415 - slow to import
 
+    with open_gateway(target) as api:
+        if api is not None:
+            return await read_objects(api)
     return await (await ClusterReader.open(target.cluster, everywhere=target.is_everywhere)).sessions()
 
 

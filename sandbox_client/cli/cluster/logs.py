@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from sandbox_client.cli.gateway.sessions import open_gateway
 from sandbox_client.cli.options import Target, with_session_name, with_target
 from sandbox_client.cluster.logs import follow_logs, read_logs
 from sandbox_client.cluster.sessions import SessionApi
+from sandbox_client.errors import NotSupported
 from sandbox_client.local.address import local_name
 
 if TYPE_CHECKING:
@@ -65,6 +67,10 @@ def _print(target: Target, lines: Iterator[tuple[str, str]], container: str | No
 
 
 async def _read(target: Target, name: str, containers: list[str], tail: int) -> dict[str, str]:
+    with open_gateway(target) as api:
+        if api is not None:
+            texts = await api.logs(name, tail)
+            return {each: text for each, text in texts.items() if each in containers}
     return await read_logs(await SessionApi.open(target.cluster), name, containers, tail=tail)
 
 
@@ -91,6 +97,10 @@ def _follow(target: Target, name: str, containers: list[str], tail: int) -> Iter
     """Yield the lines of all containers as they come."""
 
     async def connect() -> Mapping[str, Iterator[str]]:
+        with open_gateway(target) as api:
+            if api is not None:
+                message = "a gateway does not follow logs: leave out --follow"
+                raise NotSupported(message, reason="NOT_SUPPORTED", field="follow")
         return await follow_logs(await SessionApi.open(target.cluster), name, containers, tail=tail)
 
     arrived: queue.SimpleQueue[tuple[str, str | Exception | None]] = queue.SimpleQueue()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from sandbox_client.cli.gateway.sessions import control_of
 from sandbox_client.cli.local.sessions import refuse_cluster
 from sandbox_client.cli.options import Target, with_target
 from sandbox_client.cluster.client import AsyncCluster
@@ -65,6 +66,9 @@ def timeout(target: Target, name: str, time: Duration | dt.datetime | None) -> N
         if (bare := local_name(name)) is not None:
             refuse_cluster(target, bare)
             return await NamedControl(bare).set_timeout(time)
+        with control_of(target, name) as control:
+            if control is not None:
+                return await control.set_timeout(time)
         return await AsyncCluster(await SessionApi.open(target.cluster)).set_timeout(name, time)
 
     ends = asyncio.run(work())

@@ -61,5 +61,5 @@ def refuse_cluster_options(name: str, options: Mapping[str, Any]) -> None:
         InvalidArgument: There is one; `field` names it.
     """
     for field in _CLUSTER_OPTIONS:
-        if options[field] is not None:
+        if options.get(field) is not None:
             raise InvalidArgument(f"local/{name} is on this machine, not in a cluster: leave this out", field=field)

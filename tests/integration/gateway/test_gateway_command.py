@@ -11,6 +11,7 @@ import sys
 import time
 
 import pytest
+from click.testing import CliRunner
 
 from sandbox_client import (
     AsyncSandbox,
@@ -22,6 +23,7 @@ from sandbox_client import (
     SandboxUnavailable,
     Unauthenticated,
 )
+from sandbox_client.cli import main
 from sandbox_client.local.named.registry import Registry
 
 
@@ -94,12 +96,37 @@ def test_the_environment_leads_to_the_gateway(place, monkeypatch):
     assert Registry().names() == []
 
 
+def test_the_commands_about_sessions_use_the_gateway_too(place, monkeypatch):
+    monkeypatch.setenv("SANDBOX_GATEWAY", place["gateway"])
+    monkeypatch.setenv("SANDBOX_API_KEY", place["api_key"])
+
+    def sandbox(*words):
+        done = CliRunner().invoke(main, [*words])
+        assert done.exit_code == 0, done.output
+        return done.stdout
+
+    assert sandbox("create", "cli", "--env", "A=1") == "cli\n"
+    assert "cli is Suspended" in sandbox("suspend", "cli")
+    [row] = [each for each in json.loads(sandbox("list", "-o", "json")) if each["name"] == "cli"]
+    assert row["phase"] == "Suspended"
+    assert "cli is Ready" in sandbox("resume", "cli", "--expires", "1h")
+    assert "in 30m" in sandbox("timeout", "cli", "30m")
+    assert json.loads(sandbox("get", "cli", "-o", "json"))["status"]["phase"] == "Ready"
+    assert "agent: " in sandbox("logs", "cli")
+    assert sandbox("exec", "--session", "cli", "--", "printenv", "A") == "1\n"
+    refused = CliRunner().invoke(main, ["logs", "-f", "cli"])
+    assert (refused.exit_code, "leave out --follow" in refused.stderr) == (125, True)
+    assert "cli is being deleted" in sandbox("delete", "cli")
+    assert Registry().names() == []
+
+
 def test_a_session_that_was_suspended_by_others_is_followed(place):
     with Sandbox.create("s", **place) as first, Sandbox.connect("s", **place) as second:
         first.run_code("x = 1")
         second.suspend()
         second.resume()
         assert first.run_code("'x' in globals()").text == "False"
+        assert "was suspended and has been resumed" in first.notice
         assert second.run("echo here").stdout == "here\n"
         second.delete()
         with pytest.raises(SandboxUnavailable, match="it was deleted"):

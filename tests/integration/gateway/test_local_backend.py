@@ -93,6 +93,8 @@ async def test_the_number_of_sessions_of_a_caller_is_limited(backend):
     await backend.create(caller, NewSession(name="next"))
     with pytest.raises(ResourceExhausted):
         await backend.resume(caller, running.info.name)
+    with pytest.raises(ResourceExhausted):
+        await backend.connect(caller, running.info.name)
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "../x", "a/b", "A", "x" * 64, "a\0b", "local/../x"])

@@ -182,6 +182,8 @@ async def test_counts_come_from_the_cluster(backend, api):
     await backend.create(caller, NewSession(name="third"))
     with pytest.raises(ResourceExhausted):
         await backend.resume(caller, next(iter(api.sessions)))
+    with pytest.raises(ResourceExhausted):
+        await backend.connect(caller, next(iter(api.sessions)))
     await backend.create(USER, NewSession())
 
 

@@ -2,6 +2,8 @@
 
 import datetime as dt
 import json
+import re
+from pathlib import Path
 
 import pytest
 
@@ -13,8 +15,8 @@ from sandbox_client.gateway.session import seconds_until
 from sandbox_client.lifecycle.session_info import SessionInfo
 from sandbox_gateway.app import build_app
 from sandbox_gateway.backend import Caller, GatewaySession, NewSession
-from sandbox_gateway.backends.limits import complete_new
-from sandbox_gateway.doors.control.messages import STATUS, read_new, read_seconds, write_error, write_session
+from sandbox_gateway.backends.limits import OPTIONS, complete_new
+from sandbox_gateway.doors.control.messages import _FIELDS, STATUS, read_new, read_seconds, write_error, write_session
 from sandbox_gateway.gateway import Gateway
 from tests.unit.gateway.test_gateway_app import ask
 
@@ -211,3 +213,15 @@ async def test_without_a_key_nothing_happens(headers):
     app = build_app(Gateway(backend=backend, access=Access()), ["control"])
     status, text = await ask(app, "/api/v1/sessions/s", headers=headers)
     assert (status, json.loads(text)["type"], backend.calls) == (401, "Unauthenticated", [])
+
+
+def test_the_page_has_each_route_field_and_status():
+    page = (Path(__file__).parents[3] / "docs/doors/control.md").read_text()
+    routes = build_app(Gateway(backend=Backend(), access=Access()), ["control"]).routes[:-1]
+    served = {f"{method} {route.path}" for route in routes for method in route.methods - {"HEAD"}}
+    assert served == set(re.findall(r"^\| `((?:GET|POST|PUT|DELETE) [^`?]+)", page, re.MULTILINE))
+    fields, answer = page.split("A session has the fields")
+    assert all(f"`{name}`" in fields for name in (*_FIELDS, *OPTIONS))
+    assert all(f"`{name}`" in answer for name in write_session(GatewaySession(INFO, {})))
+    for class_, status in STATUS.items():
+        assert re.search(rf"^\| [^|]*`{class_.__name__}`[^|]*\| {status}\b", page, re.MULTILINE), class_

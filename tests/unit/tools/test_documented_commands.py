@@ -21,7 +21,7 @@ COMMAND = re.compile(
     r"(?:^|\| |&& |; do )(?:\.venv/bin/)?sandbox (.*?)(?=$| \| | && | &$| > | < |; done)", re.MULTILINE
 )
 STARTS_A_LOCAL_SESSION = {"run", "exec", "mcp"}
-NEEDS_NO_CLUSTER = {"completion", "endpoint"}
+NEEDS_NO_CLUSTER = {"completion", "endpoint", "gateway"}
 
 
 def commands(page: Path) -> Iterator[list[str]]:
