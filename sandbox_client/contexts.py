@@ -34,7 +34,7 @@ class AsyncContexts:
         """Start another interpreter with its own variables.
 
         Args:
-            language: `python`, `javascript` or `typescript`.
+            language: `python`, `javascript`, `typescript` or `bash`.
             cwd: Its working directory: relative to the workspace root, or absolute in the workspace, the home folder or
                 /tmp.
             env: Environment variables, in addition to the session's.

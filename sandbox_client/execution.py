@@ -63,7 +63,8 @@ class CodeRunner:
 
         Args:
             code: The code to run.
-            language: `python`, `javascript` or `typescript`.
+            language: `python`, `javascript`, `typescript` or `bash`. A cell of bash whose last command fails
+                has an `error`.
             timeout: Seconds; the session's limit if None, which is 300 unless it was changed.
             on_stdout: Called with each piece of text as it arrives.
             on_stderr: Called with each piece of text as it arrives.

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from sandbox_runtime.typecheck.checker import Checker
 
 _MAX_CODE: Final = 256 << 20
+_FAMILIES: Final = {name: "javascript" if name == "typescript" else name for name in LANGUAGES}
+"""Languages that share contexts have the same family."""
 
 
 @dataclass(slots=True, eq=False)
@@ -144,7 +146,7 @@ class ContextOperations:
             is_alias = arguments["context_id"] == "typescript"
             return context, "typescript" if is_alias else context.language
         self._check_language(language)
-        if (language == "python") is not (context.language == "python"):
+        if _FAMILIES[language] != _FAMILIES[context.language]:
             message = f"the context {context.id!r} runs {context.language}, not {language}: use another context"
             raise invalid("language", message, "UNKNOWN_LANGUAGE")
         return context, language
@@ -154,7 +156,7 @@ class ContextOperations:
         if not isinstance(language, str) or language not in LANGUAGES:
             names = ", ".join(LANGUAGES)
             message = f"there is no language {str(language)[:64]!r}: the languages are {names}"
-        elif language != "python" and not self.pool.has_node:
+        elif _FAMILIES[language] == "javascript" and not self.pool.has_node:
             message = f"{language} cannot run, because the sandbox has no Node: install it in the image, or run Python"
         elif language not in allowed:
             message = f"{language} is not allowed in this session: use {', '.join(allowed)}"

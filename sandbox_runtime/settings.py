@@ -14,7 +14,7 @@ from sandbox_link.protocol import invalid
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-LANGUAGES: Final = ("python", "javascript", "typescript")
+LANGUAGES: Final = ("python", "javascript", "typescript", "bash")
 _DEFAULT_PRELOAD: Final = "numpy,pandas,matplotlib.pyplot"
 
 

@@ -24,6 +24,7 @@ LANGUAGE_NAMES: Final = {
     types_pb2.LANGUAGE_PYTHON: "python",
     types_pb2.LANGUAGE_JAVASCRIPT: "javascript",
     types_pb2.LANGUAGE_TYPESCRIPT: "typescript",
+    types_pb2.LANGUAGE_BASH: "bash",
 }
 ALL_LANGUAGES: Final = tuple(LANGUAGE_NAMES.values())
 

@@ -11,12 +11,13 @@ from sandbox_proto.v1 import types_pb2
 if TYPE_CHECKING:
     from sandbox_proto.v1 import interpreter_pb2
 
-LANGUAGES: Final = ("python", "javascript", "typescript")
+LANGUAGES: Final = ("python", "javascript", "typescript", "bash")
 """Names of the languages that a context can run."""
 _LANGUAGE_NUMBERS: Final = {
     "python": types_pb2.LANGUAGE_PYTHON,
     "javascript": types_pb2.LANGUAGE_JAVASCRIPT,
     "typescript": types_pb2.LANGUAGE_TYPESCRIPT,
+    "bash": types_pb2.LANGUAGE_BASH,
 }
 
 
@@ -26,7 +27,7 @@ class Context:
 
     Attributes:
         id: The id that calls take.
-        language: `python`, `javascript` or `typescript`.
+        language: `python`, `javascript`, `typescript` or `bash`.
         cwd: Its working directory, relative to the workspace root.
         busy: Whether a cell is running.
         execution_count: How many cells it has run.
@@ -59,7 +60,7 @@ def language_number(name: str, *, is_optional: bool = False) -> types_pb2.Langua
     """Return the protocol's number for a language.
 
     Args:
-        name: `python`, `javascript` or `typescript`.
+        name: `python`, `javascript`, `typescript` or `bash`.
         is_optional: Accept an empty name, which becomes LANGUAGE_UNSPECIFIED.
 
     Raises:

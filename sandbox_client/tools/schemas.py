@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from sandbox_client.errors import InvalidArgument
-from sandbox_client.models.context import LANGUAGES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+LANGUAGES: Final = ("python", "javascript", "typescript")
+"""The languages of `execute_code`. Models run shell lines with `execute_command`."""
 OPERATIONS: Final = ("read", "write", "list", "remove")
 """The operations of `file_operations`."""
 ENCODINGS: Final = ("text", "base64")

@@ -7,7 +7,6 @@ import logging
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from sandbox_client.errors import InvalidArgument, NotFound, SandboxError
-from sandbox_client.models.context import LANGUAGES
 from sandbox_client.tools import files, limits, results, workspace
 from sandbox_client.tools.facts import (
     SessionFacts,
@@ -22,6 +21,7 @@ from sandbox_client.tools.pictures import Pictures
 from sandbox_client.tools.results import ToolResult, failure, failure_of
 from sandbox_client.tools.schemas import (
     ENCODINGS,
+    LANGUAGES,
     NAMESPACE,
     OPERATIONS,
     check_call,

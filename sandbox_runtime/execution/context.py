@@ -33,7 +33,7 @@ class Context:
 
     Args:
         context_id: Its id.
-        language: Its default language; `javascript` and `typescript` contexts run both.
+        language: Its language; `javascript` and `typescript` contexts run both.
         pool: Provides its interpreters.
         output: The output to the agent.
         oom_guard: Watches the memory of its interpreters.
@@ -254,7 +254,7 @@ class Context:
             self._keep(self._checking)
 
     def _run(self, execution: Execution, interpreter: Interpreter) -> None:
-        if self.language != "python":
+        if self.language not in ("python", "bash"):
             code = execution.code.decode(errors="replace")
             self._history.add(Cell(self.execution_count, execution.language, code))
         count = {"execution_count": self.execution_count, "timeout": execution.timeout}

@@ -17,10 +17,12 @@ if TYPE_CHECKING:
     from sandbox_runtime.session_state import SessionState
 
 _MAX_CONTEXTS: Final = 64
+_BASH: Final = "bash"
+"""Language and id of the default context of bash."""
 
 
 class ContextRegistry:
-    """All contexts: the default ones of `python` and `javascript`, and those that clients create.
+    """All contexts: the default ones, and those that clients create. That of bash begins with its first use.
 
     Args:
         state: The session.
@@ -77,6 +79,8 @@ class ContextRegistry:
         """
         name = arguments.get("context_id")
         context = self._contexts.get(name) if isinstance(name, str) else None
+        if context is None and name == _BASH:
+            context = self._contexts[_BASH] = self._make(_BASH, _BASH)
         if context is None:
             message = f"there is no context {str(name)[:128]!r}: list the contexts, or create one"
             raise OperationError("NOT_FOUND", "UNKNOWN_CONTEXT", message, "context_id")
@@ -116,7 +120,7 @@ class ContextRegistry:
         Raises:
             OperationError: FAILED_PRECONDITION: it is a default context.
         """
-        if context in (self.python, self.javascript):
+        if context in (self.python, self.javascript) or context.id == _BASH:
             message = f"the default context {context.id!r} cannot be deleted: restart it instead"
             raise OperationError("FAILED_PRECONDITION", "INVALID_ARGUMENT", message, "context_id")
         del self._contexts[context.id]

@@ -72,7 +72,7 @@ class Interpreter:
     Args:
         zygote: Forks it.
         request: The request to the zygote; `zygote` describes it.
-        language: `python` or `javascript`. Decides how it is interrupted.
+        language: `python`, `javascript` or `bash`. Decides how it is interrupted.
 
     Attributes:
         has_ended: True once the process has ended, or if it could not be started.
@@ -89,6 +89,7 @@ class Interpreter:
         self._output: OutputBuffer | None = None
         self._take_output: Callable[[Stream, bytes], None] = _ignore
         self._interrupted = False
+        self._shell: int | None = None
         ours, theirs = socket.socketpair()
         enlarge_buffer(theirs)
         self._control = FrameSocket(ours, self, self._on_socket_end)
@@ -143,7 +144,7 @@ class Interpreter:
     def interrupt(self) -> None:
         """Interrupt the running cell."""
         self._interrupted = True
-        if self.language == "python":
+        if self.language != "javascript":
             # At once if the process exists, else as soon as it does.
             if self.child.started.done():
                 self._send_interrupt(self.child.started)
@@ -184,7 +185,7 @@ class Interpreter:
 
     async def kill_newer(self, since: float) -> None:
         """Kill what the process has started since a time of CLOCK_BOOTTIME, and leave the process itself alone."""
-        await kill_newer(self.child.tree, self.child.pid, since)
+        await kill_newer(self.child.tree, self._shell or self.child.pid, since)
 
     def _on_started(self, started: asyncio.Future[int]) -> None:
         if started.exception() is not None:
@@ -200,6 +201,8 @@ class Interpreter:
                 self._control.send(encode_json(FrameType.EVENT, 0, {"type": "synchronized"}))
             else:
                 self.is_ready = True
+                # The process that cells of bash run in. Others run in the interpreter itself.
+                self._shell = frame.json().get("shell")
                 self._listener.on_ready()
             return
         self._listener.on_frame(frame)
@@ -221,7 +224,7 @@ class Interpreter:
 
     def _on_output(self, stream: Stream, data: bytes) -> None:
         # Node writes it when code kills its own process, because the runtime evaluates cells as a debugger does.
-        if data == _DEBUGGER_NOTICE and self.language != "python":
+        if data == _DEBUGGER_NOTICE and self.language == "javascript":
             return
         self._take_output(stream, data)
 

@@ -67,6 +67,8 @@ class InterpreterPool:
 
     def take(self, language: str) -> Interpreter:
         """Return an unused interpreter, which may still be starting."""
+        if language == "bash":
+            return self._fork(self._plain, "bash")
         if language != "python":
             return self._javascript.take() or self._start_node()
         return self._python.take() or self._fork_preloaded() or self._fork(self._plain)
@@ -87,6 +89,9 @@ class InterpreterPool:
         if interpreter.language == "python":
             arguments["site_packages"] = str(self._site_packages)
             arguments["python"] = str(self._site_packages.parents[2] / "bin" / "python")
+        elif interpreter.language == "bash":
+            # Its shell starts at once, so a limit that is set afterwards could come too late.
+            arguments["file_bytes"] = self._state.limits.file_bytes
         interpreter.initialize(arguments, self._state.environment(env))
         if interpreter.child.pid is not None:
             # It may have been forked before the session's limits were known.
@@ -121,9 +126,9 @@ class InterpreterPool:
     def _fork_preloaded(self) -> Interpreter | None:
         return self._fork(self._preloaded) if self._preloaded.ready else None
 
-    def _fork(self, zygote: ZygoteClient) -> Interpreter:
+    def _fork(self, zygote: ZygoteClient, language: str = "python") -> Interpreter:
         processes, file_bytes = self._state.process_limit(), self._state.limits.file_bytes
-        return Interpreter(zygote, {"kind": "python", "processes": processes, "file_bytes": file_bytes}, "python")
+        return Interpreter(zygote, {"kind": language, "processes": processes, "file_bytes": file_bytes}, language)
 
     def _start_node(self) -> Interpreter:
         request = {

@@ -6,7 +6,7 @@ preloaded one first imports modules, for later Python contexts.
 
 Protocol on the stream socket SANDBOX_ZYGOTE_FD: u32 length and JSON, in both directions. End of file ends the zygote.
 
-    request   {"id", "kind": "python"|"exec", "tree", "processes", "file_bytes", "argv", "env", "cwd", "sockets",
+    request   {"id", "kind": "python"|"bash"|"exec", "tree", "processes", "file_bytes", "argv", "env", "cwd", "sockets",
               "terminal"}
     answers   {"ready": true}, {"id", "pid"}, {"id", "error": errno, "stage"}, {"exited": pid, "status": wait status}
 
@@ -31,6 +31,7 @@ import termios
 import warnings
 from typing import TYPE_CHECKING, Any
 
+from sandbox_runtime.bash import driver
 from sandbox_runtime.interpreters.zygote_protocol import CONTROL_FD, LENGTH, MAX_DESCRIPTORS
 from sandbox_runtime.linux import seccomp, syscalls
 from sandbox_runtime.python import interpreter
@@ -170,10 +171,10 @@ def _become_child(
             os.close(descriptor)
         if request.get("terminal"):
             fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-        if request["kind"] == "python":
+        if request["kind"] in ("python", "bash"):
             os.set_inheritable(CONTROL_FD, False)  # noqa: FBT003 - the standard library's signature
             _close_from(CONTROL_FD + 1)
-            interpreter.run_interpreter(CONTROL_FD)
+            (interpreter.run_interpreter if request["kind"] == "python" else driver.run_driver)(CONTROL_FD)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         # CPython ignores SIGPIPE, and exec would keep that: `yes | head` would print an error. SIGXFSZ stays ignored on
         # purpose: a write over the limit then fails with EFBIG, which a program can report.

@@ -70,10 +70,18 @@ def find_newer(tree: str, root: int | None, since: float) -> set[int]:
     children: dict[int, list[int]] = {}
     for pid, parent in parents.items():
         children.setdefault(parent, []).append(pid)
-    found = {pid for pid in find_tree(tree, root) if pid != root}
+    found = find_tree(tree, root) - _with_ancestors(root, parents)
     # The kernel counts in ticks. What began in the same tick may have begun later.
     older = {pid for pid in found if _read_start(pid) < int(since * _TICKS)}
     return found - older - _below(older, children)
+
+
+def _with_ancestors(pid: int | None, parents: dict[int, int]) -> set[int]:
+    found: set[int] = set()
+    while pid and pid not in found:
+        found.add(pid)
+        pid = parents.get(pid)
+    return found
 
 
 async def kill_tree(tree: str, root: int | None) -> None:

@@ -14,7 +14,7 @@ from sandbox_link.frames import Stream
 from sandbox_link.protocol import OperationError, invalid
 from sandbox_runtime.execution.internal_task import TaskSink
 from sandbox_runtime.python.variable_records import RecordError
-from sandbox_runtime.saved_variables.report import Report, Section, read_outcome, read_sections
+from sandbox_runtime.saved_variables.report import DEFAULT_IDS, Report, Section, read_outcome, read_sections
 
 if TYPE_CHECKING:
     from sandbox_runtime.execution.context import Context
@@ -97,7 +97,7 @@ class SavedVariables:
 
     async def _save_context(self, context: Context, number: int, limit: int, end: float) -> Section | None:
         """Return a context's variables, or None if it is a default context in which no cell ran."""
-        if not context.execution_count and context.id in ("python", "javascript") and not context.is_busy:
+        if not context.execution_count and context.id in DEFAULT_IDS and not context.is_busy:
             return None
         section = Section(context.id, context.language, context.cwd, context.env, context.execution_count)
         seconds = end - asyncio.get_running_loop().time()

@@ -22,7 +22,7 @@ MAX_REPORTED: Final = 300
 _MAX_NAME: Final = 256
 _MAX_REASON: Final = 200
 _CREATED_ID: Final = re.compile(r"ctx-[0-9a-f]{12}")
-_DEFAULT_IDS: Final = frozenset({"python", "javascript"})
+DEFAULT_IDS: Final = frozenset({"python", "javascript", "bash"})
 
 
 @dataclass(slots=True, eq=False)
@@ -164,7 +164,7 @@ def _read_section(header: dict[str, Any]) -> Section:
         context = header["context"]
         id_, language, cwd, count = (context[name] for name in ("id", "language", "cwd", "execution_count"))
         if (
-            not (id_ in _DEFAULT_IDS or _CREATED_ID.fullmatch(id_))
+            not (id_ in DEFAULT_IDS or _CREATED_ID.fullmatch(id_))
             or language not in LANGUAGES
             or not isinstance(cwd, str)
         ):

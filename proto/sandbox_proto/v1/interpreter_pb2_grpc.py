@@ -27,7 +27,9 @@ if _version_not_supported:
 
 class InterpreterServiceStub:
     """Stateful interpreters. Each language has a default context (id: "python", "javascript", "typescript") from the start.
-    JavaScript and TypeScript share one default context and therefore their variables.
+    JavaScript and TypeScript share one default context and therefore their variables. The one of bash (id: "bash") begins
+    with its first cell. Its variables, functions, options and working directory persist; a cell whose last command failed
+    ends with an `error` named ExitStatus. `exit` ends the process of the context.
     """
 
     def __init__(self, channel):
@@ -75,7 +77,9 @@ class InterpreterServiceStub:
 
 class InterpreterServiceServicer:
     """Stateful interpreters. Each language has a default context (id: "python", "javascript", "typescript") from the start.
-    JavaScript and TypeScript share one default context and therefore their variables.
+    JavaScript and TypeScript share one default context and therefore their variables. The one of bash (id: "bash") begins
+    with its first cell. Its variables, functions, options and working directory persist; a cell whose last command failed
+    ends with an `error` named ExitStatus. `exit` ends the process of the context.
     """
 
     def Execute(self, request, context):
@@ -104,7 +108,7 @@ class InterpreterServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Interrupt(self, request, context):
-        """Raises KeyboardInterrupt (Python) or terminates the cell (JavaScript); variables are kept. Name a context to
+        """Raises KeyboardInterrupt (Python) or terminates the cell (JavaScript, bash); variables are kept. Name a context to
         interrupt its running cell, or the request id of a cell to cancel that one. A cancelled cell that waits never runs.
         One that does not end within 2 s of its interrupt is killed with its interpreter. A cell that the agent does not
         know yet is refused when it arrives, so a cancel can never come too early.
@@ -189,7 +193,9 @@ def add_InterpreterServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class InterpreterService:
     """Stateful interpreters. Each language has a default context (id: "python", "javascript", "typescript") from the start.
-    JavaScript and TypeScript share one default context and therefore their variables.
+    JavaScript and TypeScript share one default context and therefore their variables. The one of bash (id: "bash") begins
+    with its first cell. Its variables, functions, options and working directory persist; a cell whose last command failed
+    ends with an `error` named ExitStatus. `exit` ends the process of the context.
     """
 
     @staticmethod

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1csandbox_proto/v1/types.proto\x12\nsandbox.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x99\x01\n\x06Output\x12)\n\x06stream\x18\x01 \x01(\x0e\x32\x19.sandbox.v1.Output.Stream\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x12\x0e\n\x06offset\x18\x03 \x01(\x04\"F\n\x06Stream\x12\x16\n\x12STREAM_UNSPECIFIED\x10\x00\x12\x11\n\rSTREAM_STDOUT\x10\x01\x12\x11\n\rSTREAM_STDERR\x10\x02\"#\n\nTruncation\x12\x15\n\rdropped_bytes\x18\x01 \x01(\x04\"\xa3\x02\n\x08\x46ileInfo\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\"\n\x04type\x18\x02 \x01(\x0e\x32\x14.sandbox.v1.FileType\x12\x0c\n\x04size\x18\x03 \x01(\x04\x12\x0c\n\x04mode\x18\x04 \x01(\r\x12,\n\x08modified\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0esymlink_target\x18\x06 \x01(\t\x12\r\n\x05owner\x18\x07 \x01(\t\x12\r\n\x05group\x18\x08 \x01(\t\x12\x34\n\x08metadata\x18\t \x03(\x0b\x32\".sandbox.v1.FileInfo.MetadataEntry\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01*k\n\x08Language\x12\x18\n\x14LANGUAGE_UNSPECIFIED\x10\x00\x12\x13\n\x0fLANGUAGE_PYTHON\x10\x01\x12\x17\n\x13LANGUAGE_JAVASCRIPT\x10\x02\x12\x17\n\x13LANGUAGE_TYPESCRIPT\x10\x03*\xd6\x01\n\nExitStatus\x12\x1b\n\x17\x45XIT_STATUS_UNSPECIFIED\x10\x00\x12\x12\n\x0e\x45XIT_STATUS_OK\x10\x01\x12\x15\n\x11\x45XIT_STATUS_ERROR\x10\x02\x12\x1b\n\x17\x45XIT_STATUS_INTERRUPTED\x10\x03\x12\x19\n\x15\x45XIT_STATUS_TIMED_OUT\x10\x04\x12\x1a\n\x16\x45XIT_STATUS_OOM_KILLED\x10\x05\x12\x16\n\x12\x45XIT_STATUS_KILLED\x10\x06\x12\x14\n\x10\x45XIT_STATUS_LOST\x10\x07*~\n\x08\x46ileType\x12\x19\n\x15\x46ILE_TYPE_UNSPECIFIED\x10\x00\x12\x12\n\x0e\x46ILE_TYPE_FILE\x10\x01\x12\x17\n\x13\x46ILE_TYPE_DIRECTORY\x10\x02\x12\x15\n\x11\x46ILE_TYPE_SYMLINK\x10\x03\x12\x13\n\x0f\x46ILE_TYPE_OTHER\x10\x04\x42P\n\x1c\x64\x65v.sandboxsessions.proto.v1P\x01Z.sandboxsessions.dev/proto/sandbox/v1;sandboxv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1csandbox_proto/v1/types.proto\x12\nsandbox.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x99\x01\n\x06Output\x12)\n\x06stream\x18\x01 \x01(\x0e\x32\x19.sandbox.v1.Output.Stream\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x12\x0e\n\x06offset\x18\x03 \x01(\x04\"F\n\x06Stream\x12\x16\n\x12STREAM_UNSPECIFIED\x10\x00\x12\x11\n\rSTREAM_STDOUT\x10\x01\x12\x11\n\rSTREAM_STDERR\x10\x02\"#\n\nTruncation\x12\x15\n\rdropped_bytes\x18\x01 \x01(\x04\"\xa3\x02\n\x08\x46ileInfo\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\"\n\x04type\x18\x02 \x01(\x0e\x32\x14.sandbox.v1.FileType\x12\x0c\n\x04size\x18\x03 \x01(\x04\x12\x0c\n\x04mode\x18\x04 \x01(\r\x12,\n\x08modified\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0esymlink_target\x18\x06 \x01(\t\x12\r\n\x05owner\x18\x07 \x01(\t\x12\r\n\x05group\x18\x08 \x01(\t\x12\x34\n\x08metadata\x18\t \x03(\x0b\x32\".sandbox.v1.FileInfo.MetadataEntry\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01*~\n\x08Language\x12\x18\n\x14LANGUAGE_UNSPECIFIED\x10\x00\x12\x13\n\x0fLANGUAGE_PYTHON\x10\x01\x12\x17\n\x13LANGUAGE_JAVASCRIPT\x10\x02\x12\x17\n\x13LANGUAGE_TYPESCRIPT\x10\x03\x12\x11\n\rLANGUAGE_BASH\x10\x04*\xd6\x01\n\nExitStatus\x12\x1b\n\x17\x45XIT_STATUS_UNSPECIFIED\x10\x00\x12\x12\n\x0e\x45XIT_STATUS_OK\x10\x01\x12\x15\n\x11\x45XIT_STATUS_ERROR\x10\x02\x12\x1b\n\x17\x45XIT_STATUS_INTERRUPTED\x10\x03\x12\x19\n\x15\x45XIT_STATUS_TIMED_OUT\x10\x04\x12\x1a\n\x16\x45XIT_STATUS_OOM_KILLED\x10\x05\x12\x16\n\x12\x45XIT_STATUS_KILLED\x10\x06\x12\x14\n\x10\x45XIT_STATUS_LOST\x10\x07*~\n\x08\x46ileType\x12\x19\n\x15\x46ILE_TYPE_UNSPECIFIED\x10\x00\x12\x12\n\x0e\x46ILE_TYPE_FILE\x10\x01\x12\x17\n\x13\x46ILE_TYPE_DIRECTORY\x10\x02\x12\x15\n\x11\x46ILE_TYPE_SYMLINK\x10\x03\x12\x13\n\x0f\x46ILE_TYPE_OTHER\x10\x04\x42P\n\x1c\x64\x65v.sandboxsessions.proto.v1P\x01Z.sandboxsessions.dev/proto/sandbox/v1;sandboxv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,11 +36,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_FILEINFO_METADATAENTRY']._loaded_options = None
   _globals['_FILEINFO_METADATAENTRY']._serialized_options = b'8\001'
   _globals['_LANGUAGE']._serialized_start=564
-  _globals['_LANGUAGE']._serialized_end=671
-  _globals['_EXITSTATUS']._serialized_start=674
-  _globals['_EXITSTATUS']._serialized_end=888
-  _globals['_FILETYPE']._serialized_start=890
-  _globals['_FILETYPE']._serialized_end=1016
+  _globals['_LANGUAGE']._serialized_end=690
+  _globals['_EXITSTATUS']._serialized_start=693
+  _globals['_EXITSTATUS']._serialized_end=907
+  _globals['_FILETYPE']._serialized_start=909
+  _globals['_FILETYPE']._serialized_end=1035
   _globals['_OUTPUT']._serialized_start=78
   _globals['_OUTPUT']._serialized_end=231
   _globals['_OUTPUT_STREAM']._serialized_start=161

@@ -16,6 +16,7 @@ class Language(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     LANGUAGE_PYTHON: _ClassVar[Language]
     LANGUAGE_JAVASCRIPT: _ClassVar[Language]
     LANGUAGE_TYPESCRIPT: _ClassVar[Language]
+    LANGUAGE_BASH: _ClassVar[Language]
 
 class ExitStatus(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -39,6 +40,7 @@ LANGUAGE_UNSPECIFIED: Language
 LANGUAGE_PYTHON: Language
 LANGUAGE_JAVASCRIPT: Language
 LANGUAGE_TYPESCRIPT: Language
+LANGUAGE_BASH: Language
 EXIT_STATUS_UNSPECIFIED: ExitStatus
 EXIT_STATUS_OK: ExitStatus
 EXIT_STATUS_ERROR: ExitStatus
