@@ -195,11 +195,14 @@ def open_listener(host: str, port: int) -> socket.socket:
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), family=family, backlog=_BACKLOG)
+        listener = socket.create_server((host, port), family=family, backlog=_BACKLOG)
+        # asyncio does this only for sockets that name their protocol. Without it, each answer takes 40 ms longer.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     except OSError as error:
         reason = "another program listens there" if error.errno == errno.EADDRINUSE else error.strerror or str(error)
         message = f"cannot listen on port {port} of {host}: {reason}. Choose another address with --listen"
         raise SessionFailed(message, reason="PORT_UNAVAILABLE", field="listen") from error
+    return listener
 
 
 def parse_address(address: str) -> tuple[str, int]:

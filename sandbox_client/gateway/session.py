@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime as dt
 import logging
+import secrets
 from typing import TYPE_CHECKING, Any, Final
 
 from sandbox_client.contexts import AsyncContexts
@@ -160,9 +162,16 @@ async def create(place: GatewayPlace, name: str | None, options: Mapping[str, An
         message = "a gateway takes no further fields of the spec: set them in the session's template"
         raise InvalidArgument(message, field="spec")
     api = GatewayApi(place)
-    new = {"name": name, **{key: _to_json(options[key]) for key in _NEW}}
+    # Chosen here, so that a session whose create was interrupted can be deleted.
+    chosen = name if name is not None else f"sandbox-{secrets.token_hex(4)}"
+    new = {"name": chosen, **{key: _to_json(options[key]) for key in _NEW}}
     try:
         return (await api.create(new, options["timeout"] + _MARGIN)).name
+    except BaseException:
+        if name is None:
+            with contextlib.suppress(SandboxError):
+                await api.delete(chosen)
+        raise
     finally:
         api.close()
 

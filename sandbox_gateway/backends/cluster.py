@@ -20,7 +20,7 @@ from sandbox_gateway.backends.limits import (
     Rates,
     check_count,
     check_deadline,
-    check_seconds,
+    check_resume,
     complete_new,
     is_suspended,
     refuse_suspended,
@@ -117,7 +117,7 @@ class ClusterBackend:
         """Start a suspended session again."""
         session = await self.get(caller, name)
         if seconds is not None:
-            check_seconds(caller, seconds)
+            check_resume(caller, session, seconds, dt.datetime.now(dt.UTC))
         if is_suspended(session):
             check_count(caller, await self._mine(caller))
         return await self._changed(caller, name, self._cluster(caller).resume(name, expires=seconds))

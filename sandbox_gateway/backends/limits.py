@@ -116,6 +116,19 @@ def check_deadline(caller: Caller, session: GatewaySession, seconds: float, now:
         raise FailedPrecondition(message, reason="LIFETIME_BOUND", field="seconds")
 
 
+def check_resume(caller: Caller, session: GatewaySession, seconds: float, now: dt.datetime) -> None:
+    """Check the new end of a session that is to be resumed. One that runs already goes on, so its start counts.
+
+    Raises:
+        InvalidArgument: The number of seconds is wrong.
+        FailedPrecondition: The session would last longer than the caller may have.
+    """
+    if is_suspended(session):
+        check_seconds(caller, seconds)
+    else:
+        check_deadline(caller, session, seconds, now)
+
+
 def check_count(caller: Caller, sessions: Sequence[GatewaySession]) -> None:
     """Check that one more session of a caller may run.
 

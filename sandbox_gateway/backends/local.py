@@ -25,7 +25,7 @@ from sandbox_gateway.backends.limits import (
     Rates,
     check_count,
     check_deadline,
-    check_seconds,
+    check_resume,
     complete_new,
     is_suspended,
     refuse_suspended,
@@ -105,7 +105,7 @@ class LocalBackend:
         """Start a suspended session again."""
         session = self._read(name)
         if seconds is not None:
-            check_seconds(caller, seconds)
+            check_resume(caller, session, seconds, dt.datetime.now(dt.UTC))
         if is_suspended(session):
             check_count(caller, self._all())
         record = await operations.resume(name)

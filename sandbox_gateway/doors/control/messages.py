@@ -51,6 +51,8 @@ def read_new(body: Any) -> NewSession:
     for name, types in _FIELDS.items():
         if name in given and (not isinstance(given[name], types) or isinstance(given[name], bool)):
             raise InvalidArgument(f"{name} is of the wrong type", field=name)
+    # As for a session that was created without a gateway: its files are kept.
+    given.setdefault("on_timeout", "suspend")
     options = {name: given.pop(name) for name in OPTIONS if name in given}
     return NewSession(**given, options=options)
 

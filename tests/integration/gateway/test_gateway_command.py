@@ -152,6 +152,16 @@ def test_errors_are_those_of_a_cluster(place):
         Sandbox.connect("local/s", **place)
 
 
+async def test_a_create_that_is_given_up_leaves_no_session(place):
+    creating = asyncio.create_task(AsyncSandbox.create(**place))
+    while not Registry().names():  # noqa: ASYNC110 - another process writes it
+        await asyncio.sleep(0.02)
+    creating.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await creating
+    assert Registry().names() == []
+
+
 async def test_sessions_outlive_the_gateway(home):
     with gateway() as (process, url):
         api_key = json.loads((home / "state/sandbox/gateway.json").read_text())["api_key"]

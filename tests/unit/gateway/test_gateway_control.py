@@ -38,8 +38,9 @@ INFO = SessionInfo(
 
 def test_a_request_becomes_a_session():
     body = {"name": "s", "seconds": 60, "env": {"A": "1"}, "idle_timeout": "5m", "template": None}
-    assert read_new(body) == NewSession(name="s", seconds=60, env={"A": "1"}, options={"idle_timeout": "5m"})
-    assert read_new({}) == NewSession()
+    asked = {"name": "s", "seconds": 60, "env": {"A": "1"}, "options": {"idle_timeout": "5m"}}
+    assert read_new(body) == NewSession(**asked, on_timeout="suspend")
+    assert read_new({"on_timeout": "delete"}) == NewSession()
 
 
 @pytest.mark.parametrize(
@@ -167,7 +168,7 @@ class Access:
 @pytest.mark.parametrize(
     ("method", "path", "body", "call"),
     [
-        ("POST", "", b"{}", ("create", NewSession())),
+        ("POST", "", b"{}", ("create", NewSession(on_timeout="suspend"))),
         ("GET", "/s", b"", ("get", "s")),
         ("DELETE", "/s", b"", ("delete", "s")),
         ("POST", "/s/connect", b"", ("get", "s")),

@@ -7,7 +7,15 @@ import pytest
 from sandbox_client.errors import FailedPrecondition, InvalidArgument, NotFound, ResourceExhausted
 from sandbox_client.lifecycle.session_info import SessionInfo
 from sandbox_gateway.backend import Caller, GatewaySession, NewSession
-from sandbox_gateway.backends.limits import check_count, check_deadline, check_seconds, complete_new, running_of, select
+from sandbox_gateway.backends.limits import (
+    check_count,
+    check_deadline,
+    check_resume,
+    check_seconds,
+    complete_new,
+    running_of,
+    select,
+)
 
 NOW = dt.datetime(2026, 11, 30, 12, tzinfo=dt.UTC)
 ALIASES = {"base": "", "py": "python"}
@@ -75,6 +83,16 @@ def test_a_lifetime_cannot_be_extended_beyond_the_limit():
     with pytest.raises(FailedPrecondition) as caught:
         check_deadline(caller, found, 51, NOW)
     assert caught.value.reason == "LIFETIME_BOUND"
+
+
+def test_a_resume_of_a_session_that_runs_is_no_way_around_the_limit():
+    caller = Caller(name="me", max_seconds=100)
+    check_resume(caller, session("a", phase="Suspended", age=1000), 100, NOW)
+    check_resume(caller, session("a", age=50), 50, NOW)
+    with pytest.raises(FailedPrecondition):
+        check_resume(caller, session("a", age=50), 51, NOW)
+    with pytest.raises(InvalidArgument):
+        check_resume(caller, session("a", phase="Suspended"), 101, NOW)
 
 
 def test_only_own_sessions_that_run_count():
