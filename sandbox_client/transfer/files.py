@@ -86,7 +86,12 @@ class FileTransfers:
         return read_file_info((await self._write(opening, chunks, may_resend=True)).info)
 
     async def write_stream(
-        self, path: str | PurePosixPath, chunks: AsyncIterable[bytes] | Iterable[bytes], *, mode: int = 0
+        self,
+        path: str | PurePosixPath,
+        chunks: AsyncIterable[bytes] | Iterable[bytes],
+        *,
+        mode: int = 0,
+        metadata: Mapping[str, str] | None = None,
     ) -> FileInfo:
         """Write a whole file from pieces of any size, for content larger than memory. Otherwise like `write`.
 
@@ -96,6 +101,7 @@ class FileTransfers:
             path: The file.
             chunks: The content. It is read once.
             mode: As for `write`.
+            metadata: As for `write`.
 
         Raises:
             DataCorrupted: The bytes that arrived have another digest.
@@ -114,7 +120,8 @@ class FileTransfers:
                 raise
 
         try:
-            response = await self._write(file_pb2.WriteOpen(path=checked_path(path), mode=mode), pieces)
+            opening = file_pb2.WriteOpen(path=checked_path(path), mode=mode, metadata=metadata or {})
+            response = await self._write(opening, pieces)
         except (SandboxError, asyncio.CancelledError):
             # gRPC hides why the content ended.
             if failures:

@@ -12,6 +12,7 @@ from sandbox_client.errors import (
     InvalidArgument,
     NotFound,
     NotSupported,
+    PermissionDenied,
     ResourceExhausted,
     SandboxError,
     SandboxUnavailable,
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 _STATUSES: Final[Mapping[type[SandboxError], int]] = {
     InvalidArgument: 400,
     Unauthenticated: 401,
+    PermissionDenied: 403,
     NotFound: 404,
     Conflict: 409,
     FailedPrecondition: 409,
@@ -35,7 +37,6 @@ _STATUSES: Final[Mapping[type[SandboxError], int]] = {
 _FILE_STATUSES: Final[Mapping[str, int]] = {
     "DISK_FULL": 507,
     "FILE_TOO_LARGE": 413,
-    "PERMISSION_DENIED": 403,
     "IS_A_DIRECTORY": 400,
     "NOT_A_DIRECTORY": 400,
     "NOT_A_FILE": 400,
@@ -43,6 +44,7 @@ _FILE_STATUSES: Final[Mapping[str, int]] = {
 _CODES: Final[Mapping[type[SandboxError], str]] = {
     InvalidArgument: "invalid_argument",
     Unauthenticated: "unauthenticated",
+    PermissionDenied: "permission_denied",
     NotFound: "not_found",
     Conflict: "already_exists",
     FailedPrecondition: "failed_precondition",
@@ -56,7 +58,6 @@ _CODES_BY_REASON: Final[Mapping[str, str]] = {
     "IS_A_DIRECTORY": "invalid_argument",
     "NOT_A_DIRECTORY": "invalid_argument",
     "NOT_A_FILE": "invalid_argument",
-    "PERMISSION_DENIED": "permission_denied",
     "PROCESS_ENDED": "not_found",
 }
 _CODE_STATUSES: Final[Mapping[str, int]] = {

@@ -91,7 +91,7 @@ def test_other_languages(shared, language):
 
 
 def test_a_language_that_does_not_exist_says_which_do(shared):
-    with pytest.raises(SandboxException, match="python, javascript, typescript"):
+    with pytest.raises(SandboxException, match="python, javascript, typescript, bash"):
         shared.run_code("1", language="cobol")
 
 
@@ -117,6 +117,17 @@ def test_a_context_that_cannot_set_variables_says_so(shared):
     context = shared.create_code_context()
     shared.run_code("import json\njson.loads = None", context=context)
     assert shared.run_code("1", context=context, envs={"A": "1"}).error.name == "EnvironmentError"
+    shared.remove_code_context(context)
+
+
+def test_bash_keeps_its_state_and_takes_variables(shared):
+    shared.run_code("n=41\ncd /tmp", language="bash")
+    assert "".join(shared.run_code('echo $((n + 1)) "$PWD"', language="bash").logs.stdout) == "42 /tmp\n"
+    shown = shared.run_code('echo "$GREETING-$ONE"', language="bash", envs={"ONE": "it's $1", "GREETING": "bye"})
+    assert "".join(shown.logs.stdout) == "bye-it's $1\n"
+    assert "".join(shared.run_code('echo "$GREETING-$ONE"', language="bash").logs.stdout) == "hello-\n"
+    context = shared.create_code_context(language="bash", cwd="/tmp")
+    assert (context.language, context.cwd) == ("bash", "/tmp")
     shared.remove_code_context(context)
 
 

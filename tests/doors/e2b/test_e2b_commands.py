@@ -62,9 +62,10 @@ def test_a_background_command(shared):
 
 
 def test_a_list_shows_the_command(shared):
-    handle = shared.commands.run("sleep 60; true", background=True)
+    handle = shared.commands.run("sleep 60; true", background=True, envs={"A": "1"}, cwd="/tmp")
     [info] = [each for each in shared.commands.list() if each.pid == handle.pid]
     assert (info.cmd, info.args) == ("/bin/bash", ["-l", "-c", "sleep 60; true"])
+    assert (info.cwd, info.envs, info.tag) == ("/tmp", {"A": ""}, None)
     handle.kill()
 
 

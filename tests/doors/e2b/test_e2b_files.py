@@ -123,16 +123,40 @@ def test_rename_and_remove(shared, folder):
     assert not shared.files.exists(f"{folder}/sub")
 
 
-@pytest.mark.parametrize("path", ["/etc/passwd", "../../x", "/home/user/../../etc/passwd", "~/../x"])
+@pytest.mark.parametrize("path", ["/etc/passwd", "../../x", "/home/user/../../etc/passwd", "/tmp/../etc/passwd"])
 def test_paths_outside_of_the_workspace_are_refused_with_the_reason(shared, path):
     for call in (shared.files.read, shared.files.list, lambda path: shared.files.write(path, "x")):
         with pytest.raises(InvalidArgumentException, match="outside"):
             call(path)
 
 
-def test_metadata_is_refused_with_the_reason(shared, folder):
-    with pytest.raises(SandboxException, match="metadata of files is not supported"):
-        shared.files.write(f"{folder}/m", "x", metadata={"a": "b"})
+@pytest.mark.parametrize("as_stream", [False, True])
+def test_metadata(shared, folder, as_stream):
+    given = {"Author": "ada", "purpose-1": "a b"}
+    shown = {"author": "ada", "purpose-1": "a b"}
+    written = shared.files.write(f"{folder}/m", "x", metadata=given, use_octet_stream=as_stream)
+    assert written.metadata == shown
+    assert shared.files.get_info(f"{folder}/m").metadata == shown
+    assert shared.files.list(folder)[0].metadata == shown
+    assert shared.files.rename(f"{folder}/m", f"{folder}/n").metadata == shown
+    shared.files.write(f"{folder}/plain", "x")
+    assert shared.files.get_info(f"{folder}/plain").metadata is None
+
+
+def test_the_folder_for_temporary_files(shared):
+    written = shared.files.write("/tmp/e2b-door/a.txt", "temporary")
+    assert written.path == "/tmp/e2b-door/a.txt"
+    assert shared.files.read("/tmp/e2b-door/a.txt") == "temporary"
+    assert [each.path for each in shared.files.list("/tmp/e2b-door")] == ["/tmp/e2b-door/a.txt"]
+    watch = shared.files.watch_dir("/tmp/e2b-door")
+    assert shared.commands.run("pwd; cat a.txt; touch b", cwd="/tmp/e2b-door").stdout == "/tmp/e2b-door\ntemporary"
+    wait_for_event(watch, FilesystemEventType.CREATE, "b")
+    watch.stop()
+    context = shared.create_code_context(cwd="/tmp/e2b-door")
+    assert shared.run_code("open('a.txt').read()", context=context).text == "temporary"
+    shared.remove_code_context(context)
+    shared.files.remove("/tmp/e2b-door")
+    assert not shared.files.exists("/tmp/e2b-door")
 
 
 def test_a_watch(shared, folder):
@@ -142,6 +166,8 @@ def test_a_watch(shared, folder):
     wait_for_event(watch, FilesystemEventType.WRITE, "old")
     shared.files.write(f"{folder}/new", "1")
     wait_for_event(watch, FilesystemEventType.CREATE, "new")
+    shared.files.write(f"{folder}/newer", "1")
+    wait_for_event(watch, FilesystemEventType.WRITE, "newer")
     shared.files.remove(f"{folder}/old")
     wait_for_event(watch, FilesystemEventType.REMOVE, "old")
     watch.stop()

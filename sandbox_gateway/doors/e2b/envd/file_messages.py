@@ -7,12 +7,16 @@ import stat
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from sandbox_client.models.file_info import FileInfo
     from sandbox_client.search import FileChange
     from sandbox_gateway.doors.e2b.envd.paths import Place
 
 WATCH_STARTED: Final[dict[str, Any]] = {"start": {}}
 WATCH_KEEPALIVE: Final[dict[str, Any]] = {"keepalive": {}}
+_PREFIX: Final = "e2b."
+"""Beginning of the names of E2B's extended attributes, after `user.`."""
 _TYPES: Final = {"file": "FILE_TYPE_FILE", "directory": "FILE_TYPE_DIRECTORY"}
 _EVENTS: Final = {"added": "EVENT_TYPE_CREATE", "modified": "EVENT_TYPE_WRITE", "removed": "EVENT_TYPE_REMOVE"}
 _KINDS: Final = {"file": stat.S_IFREG, "directory": stat.S_IFDIR, "symlink": stat.S_IFLNK}
@@ -35,15 +39,27 @@ def entry(info: FileInfo, place: Place, target: FileInfo | None = None) -> dict[
         "size": str(info.size),
         "mode": seen.mode & 0o777,
         "permissions": permissions(info),
-        "owner": place.user,
-        "group": place.group,
+        "owner": info.owner,
+        "group": info.group,
     }
+    if metadata := read_metadata(info.metadata):
+        message["metadata"] = metadata
     if info.modified is not None:
         message["modifiedTime"] = info.modified.isoformat().replace("+00:00", "Z")
     if info.type == "symlink":
         message["isSymlink"] = True
         message["symlinkTarget"] = posixpath.normpath(posixpath.join(posixpath.dirname(path), info.symlink_target))
     return message
+
+
+def read_metadata(attributes: Mapping[str, str]) -> dict[str, str]:
+    """Return E2B's metadata among a file's extended attributes."""
+    return {key.removeprefix(_PREFIX): value for key, value in attributes.items() if key.startswith(_PREFIX)}
+
+
+def write_metadata(metadata: Mapping[str, str]) -> dict[str, str]:
+    """Return E2B's metadata as extended attributes."""
+    return {_PREFIX + key.lower(): value for key, value in metadata.items()}
 
 
 def permissions(info: FileInfo) -> str:

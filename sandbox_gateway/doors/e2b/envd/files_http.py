@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
-from sandbox_client.errors import InvalidArgument, NotFound, NotSupported, SandboxError
+from sandbox_client.errors import InvalidArgument, NotFound, SandboxError
 from sandbox_gateway.doors.e2b import values
+from sandbox_gateway.doors.e2b.envd.file_messages import write_metadata
 from sandbox_gateway.doors.e2b.envd.filesystem import read_entry
 from sandbox_gateway.doors.e2b.errors import file_error
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator
+    from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 
     from starlette.datastructures import UploadFile
     from starlette.requests import Request
@@ -51,16 +52,18 @@ async def download(session: OpenSession, request: Request) -> Response:
 
 async def upload(session: OpenSession, request: Request) -> Response:
     """Answer `POST /files`: write the body, or each file of a form, and return what was written."""
-    if any(name.startswith(_METADATA) for name in request.headers):
-        raise NotSupported("metadata of files is not supported: leave it out", reason="NOT_SUPPORTED", field="metadata")
+    given = {
+        name.removeprefix(_METADATA): value for name, value in request.headers.items() if name.startswith(_METADATA)
+    }
+    metadata = write_metadata(given)
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "multipart/form-data":
         path = request.query_params.get("path", "")
         if not path:
             raise InvalidArgument("path is missing", reason="INVALID_ARGUMENT", field="path")
-        written = [await _write(session, path, _body(request))]
+        written = [await _write(session, path, _body(request), metadata)]
     else:
-        written = await _write_form(session, request)
+        written = await _write_form(session, request, metadata)
     return JSONResponse([await _describe(session, info) for info in written])
 
 
@@ -80,18 +83,20 @@ async def compose(session: OpenSession, request: Request) -> Response:
             async for chunk in files.stream(source):
                 yield chunk
 
-    info = await _write(session, destination, joined())
+    info = await _write(session, destination, joined(), {})
     for source in dict.fromkeys(sources):
         with contextlib.suppress(NotFound):
             await files.remove(source)
     return JSONResponse(await _describe(session, info))
 
 
-async def _write(session: OpenSession, path: str, content: AsyncIterator[bytes]) -> FileInfo:
-    return await session.sandbox.files.write_stream(session.place.to_files(path), content)
+async def _write(
+    session: OpenSession, path: str, content: AsyncIterator[bytes], metadata: Mapping[str, str]
+) -> FileInfo:
+    return await session.sandbox.files.write_stream(session.place.to_files(path), content, metadata=metadata)
 
 
-async def _write_form(session: OpenSession, request: Request) -> list[FileInfo]:
+async def _write_form(session: OpenSession, request: Request, metadata: Mapping[str, str]) -> list[FileInfo]:
     given = request.query_params.get("path")
     written: list[FileInfo] = []
     async with request.form(max_files=_MAX_PARTS, max_fields=_MAX_PARTS) as form:
@@ -103,7 +108,7 @@ async def _write_form(session: OpenSession, request: Request) -> list[FileInfo]:
             path = given if given is not None else each.filename
             if not path:
                 raise InvalidArgument("a file of the form has no name", reason="INVALID_ARGUMENT", field="file")
-            written.append(await _write(session, path, _part(each)))
+            written.append(await _write(session, path, _part(each), metadata))
     return written
 
 
@@ -146,7 +151,8 @@ async def _unpack(chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
 
 async def _describe(session: OpenSession, info: FileInfo) -> dict[str, Any]:
     entry = await read_entry(session, info)
-    return {"path": entry["path"], "name": entry["name"], "type": "file"}
+    shown = {"path": entry["path"], "name": entry["name"], "type": "file"}
+    return {**shown, "metadata": entry["metadata"]} if "metadata" in entry else shown
 
 
 def file_error_response(error: SandboxError) -> Response:

@@ -18,13 +18,9 @@ class Place:
 
     Attributes:
         root: The absolute path of the workspace.
-        user: The name of the user that runs code and owns files.
-        group: The name of that user's group.
     """
 
     root: str
-    user: str = "user"
-    group: str = "user"
 
     def to_files(self, path: str, field: str = "path") -> str:
         """Return a path as our files take it: relative to the workspace, or absolute if it lies elsewhere.

@@ -33,6 +33,7 @@ async def _start(call: Call) -> AsyncGenerator[dict[str, Any], None]:
             request.command,
             keep_input=request.keep_input,
             terminal=request.terminal,
+            tag=request.tag,
             cwd=request.cwd,
             env=request.env,
             # As with E2B, the time limit ends the command and not only its stream.

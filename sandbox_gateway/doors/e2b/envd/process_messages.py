@@ -7,7 +7,7 @@ import signal
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from sandbox_client.errors import InvalidArgument, NotSupported
+from sandbox_client.errors import InvalidArgument
 from sandbox_client.models.results import Status
 from sandbox_gateway.doors.e2b import values
 
@@ -34,6 +34,7 @@ class StartRequest:
         env: Environment variables.
         keep_input: Whether standard input stays open.
         terminal: Rows and columns, or None.
+        tag: The client's word for it, or "".
     """
 
     command: str | list[str]
@@ -41,6 +42,7 @@ class StartRequest:
     env: dict[str, str]
     keep_input: bool
     terminal: tuple[int, int] | None
+    tag: str = ""
 
 
 def read_start(message: dict[str, Any], place: Place) -> StartRequest:
@@ -48,10 +50,7 @@ def read_start(message: dict[str, Any], place: Place) -> StartRequest:
 
     Raises:
         InvalidArgument: A field is wrong.
-        NotSupported: The command has a tag.
     """
-    if values.text(message, "tag"):
-        raise NotSupported("tags of commands are not supported: use the pid", reason="NOT_SUPPORTED", field="tag")
     process = values.child(message, "process")
     command, arguments = values.text(process, "cmd"), values.texts(process, "args")
     if not command:
@@ -63,6 +62,7 @@ def read_start(message: dict[str, Any], place: Place) -> StartRequest:
         values.text_map(process, "envs"),
         keep_input=values.flag(message, "stdin", default=True),
         terminal=terminal,
+        tag=values.text(message, "tag"),
     )
 
 
@@ -90,7 +90,8 @@ def select(message: dict[str, Any], processes: Sequence[ProcessInfo]) -> Process
     """
     selector = values.child(message, "process")
     if "tag" in selector:
-        return None
+        tag = values.text(selector, "tag")
+        return next((each for each in processes if each.running and tag and each.tag == tag), None)
     if "pid" not in selector:
         raise InvalidArgument("process.pid is missing", reason="INVALID_ARGUMENT", field="process")
     pid = values.integer(selector, "pid")
@@ -125,7 +126,14 @@ def read_signal(message: dict[str, Any]) -> str:
 def process_message(info: ProcessInfo, place: Place) -> dict[str, Any]:
     """Return a running process as a list shows it."""
     arguments = ["-i", "-l"] if info.has_terminal else ["-l", "-c", info.command]
-    return {"pid": info.pid, "config": {"cmd": "/bin/bash", "args": arguments, "envs": {}, "cwd": place.root}}
+    # The values of variables may be secrets, so the agent does not list them.
+    config = {
+        "cmd": "/bin/bash",
+        "args": arguments,
+        "envs": dict.fromkeys(info.env_names, ""),
+        "cwd": place.to_absolute(info.cwd),
+    }
+    return {"pid": info.pid, "config": config, **({"tag": info.tag} if info.tag else {})}
 
 
 def start_event(pid: int) -> dict[str, Any]:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+import shlex
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+
+_OLD: Final = "__sandbox_old_"
+"""Beginning of the names of bash variables with old values."""
 
 
 def set_variables(language: str, env: Mapping[str, str]) -> str:
@@ -19,6 +24,11 @@ def set_variables(language: str, env: Mapping[str, str]) -> str:
             "environ.update(new)][0]))(json.loads(" + repr(given) + ")))"
             "(__import__('json'), __import__('os').environ))"
         )
+    if language == "bash":
+        # The shell itself keeps the old values, and prints only the names.
+        keep = (f'if [ -n "${{{name}+x}}" ]; then {_OLD}{name}=${name}; fi' for name in env)
+        new = (f"export {name}={shlex.quote(value)}" for name, value in env.items())
+        return "\n".join([*keep, *new, f"printf '%s\\n' {shlex.quote(json.dumps(dict.fromkeys(env)))}"])
     return (
         f"console.log(((given) => {{ const before = {{}}; for (const [name, value] of Object.entries(given)) "
         f"{{ before[name] = process.env[name] ?? null; process.env[name] = value }}; "
@@ -49,6 +59,12 @@ def restore_variables(language: str, before: Mapping[str, str | None]) -> str:
             "print(end=str((lambda environ, old: ([environ.pop(name, None) for name in old], "
             "environ.update({name: value for name, value in old.items() if value is not None}), '')[2])"
             "(__import__('os').environ, __import__('json').loads(" + repr(given) + "))))"
+        )
+    if language == "bash":
+        return "\n".join(
+            f'if [ -n "${{{_OLD}{name}+x}}" ]; then export {name}=${_OLD}{name}; else unset {name}; fi\n'
+            f"unset {_OLD}{name}"
+            for name in before
         )
     return (
         f"void Object.entries({given}).forEach(([name, value]) => "

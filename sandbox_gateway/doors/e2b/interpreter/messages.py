@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -22,8 +23,9 @@ if TYPE_CHECKING:
 
 KEEPALIVE: Final = {"type": "keepalive"}
 END: Final = {"type": "end_of_execution"}
-LANGUAGES: Final = ("python", "javascript", "typescript")
+LANGUAGES: Final = ("python", "javascript", "typescript", "bash")
 _ALIASES: Final = {"": "python", "js": "javascript", "ts": "typescript"}
+_VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _TEXTS: Final = {
     "text/plain": "text",
     "text/html": "html",
@@ -69,8 +71,17 @@ def read_execute(body: bytes) -> ExecuteRequest:
         values.text(message, "code"),
         "" if context_id else read_language(language),
         context_id,
-        values.text_map(message, "env_vars"),
+        _read_variables(message),
     )
+
+
+def _read_variables(message: dict[str, Any]) -> dict[str, str]:
+    env = values.text_map(message, "env_vars")
+    for name, value in env.items():
+        if not _VARIABLE.fullmatch(name) or "\0" in value:
+            text = f"env_vars: {name!r} is not a name of a variable, or its value contains a NUL"
+            raise InvalidArgument(text, reason="INVALID_ARGUMENT", field="env_vars")
+    return env
 
 
 def read_language(name: str) -> str:

@@ -14,6 +14,7 @@ from sandbox_client.errors import (
     InvalidArgument,
     NotFound,
     NotSupported,
+    PermissionDenied,
     ResourceExhausted,
     SandboxError,
     SandboxUnavailable,
@@ -27,7 +28,7 @@ from sandbox_gateway.doors.e2b import errors, values
 from sandbox_gateway.doors.e2b.envd import file_messages, process_messages, protocol
 from sandbox_gateway.doors.e2b.envd.paths import Place
 
-PLACE = Place("/workspace", "sandbox", "users")
+PLACE = Place("/workspace")
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
@@ -134,8 +135,6 @@ def test_the_commands_of_the_sdks():
 
 
 def test_commands_that_cannot_start():
-    with pytest.raises(NotSupported, match="tag"):
-        start("x", tag="mine")
     for message in ({}, {"process": {}}, {"process": {"cmd": 1}}, {"process": {"cmd": "x", "envs": {"A": 1}}}):
         with pytest.raises(InvalidArgument):
             process_messages.read_start(message, PLACE)
@@ -145,7 +144,9 @@ def test_a_process_is_found_by_its_pid_while_it_runs():
     processes = [ProcessInfo("a", 7, running=False), ProcessInfo("b", 7), ProcessInfo("c", 8)]
     assert process_messages.select({"process": {"pid": 7}}, processes).id == "b"
     assert process_messages.select({"process": {"pid": 9}}, processes) is None
-    assert process_messages.select({"process": {"tag": "x"}}, processes) is None
+    assert process_messages.select({"process": {"tag": ""}}, processes) is None
+    tagged = [ProcessInfo("a", 1, running=False, tag="x"), ProcessInfo("b", 2, tag="x")]
+    assert process_messages.select({"process": {"tag": "x"}}, tagged).id == "b"
     for message in ({}, {"process": {}}, {"process": {"pid": -1}}, {"process": {"pid": True}}):
         with pytest.raises(InvalidArgument):
             process_messages.select(message, processes)
@@ -170,6 +171,17 @@ def test_ends(exited, expected):
     assert process_messages.end_event(exited) == {"event": {"end": expected}}
 
 
+def test_a_process_in_a_list():
+    info = ProcessInfo("a", 7, "sleep 1", tag="t", cwd="sub", env_names=("A",))
+    assert process_messages.process_message(info, PLACE) == {
+        "pid": 7,
+        "tag": "t",
+        "config": {
+            "cmd": "/bin/bash", "args": ["-l", "-c", "sleep 1"], "envs": {"A": ""}, "cwd": "/workspace/sub",
+        },
+    }  # fmt: skip
+
+
 def test_input_and_signals():
     assert process_messages.read_input({"input": {"stdin": "aGk"}}) == b"hi"
     assert process_messages.read_input({"input": {"pty": "_-8="}}) == b"\xff\xef"
@@ -184,10 +196,13 @@ def test_input_and_signals():
 
 
 def test_a_file_and_a_link():
-    file = FileInfo("dir/f", "file", 4, 0o640)
+    attributes = {"e2b.key": "v", "other": "x"}
+    file = FileInfo("dir/f", "file", 4, 0o640, owner="sandbox", group="users", metadata=attributes)
     shown = file_messages.entry(file, PLACE)
     assert (shown["name"], shown["path"], shown["size"]) == ("f", "/workspace/dir/f", "4")
-    assert (shown["type"], shown["permissions"], shown["owner"]) == ("FILE_TYPE_FILE", "-rw-r-----", "sandbox")
+    assert (shown["type"], shown["permissions"]) == ("FILE_TYPE_FILE", "-rw-r-----")
+    assert (shown["owner"], shown["group"], shown["metadata"]) == ("sandbox", "users", {"key": "v"})
+    assert file_messages.write_metadata({"Key": "v"}) == {"e2b.key": "v"}
     link = FileInfo("dir/l", "symlink", 1, 0o777, symlink_target="../dir/f")
     shown = file_messages.entry(link, PLACE, file)
     assert (shown["isSymlink"], shown["symlinkTarget"], shown["mode"]) == (True, "/workspace/dir/f", 0o640)
@@ -211,6 +226,7 @@ def test_events_have_names_relative_to_the_watched_folder():
         (FailedPrecondition("m", reason="IS_A_DIRECTORY"), 409, 400, (400, "invalid_argument")),
         (FailedPrecondition("m", reason="PROCESS_ENDED"), 409, 409, (404, "not_found")),
         (ResourceExhausted("m", reason="DISK_FULL"), 429, 507, (429, "resource_exhausted")),
+        (PermissionDenied("m", reason="PERMISSION_DENIED"), 403, 403, (403, "permission_denied")),
         (NotSupported("m"), 501, 501, (501, "unimplemented")),
         (SandboxUnavailable("m"), 503, 503, (503, "unavailable")),
         (SandboxError("m"), 500, 500, (500, "internal")),

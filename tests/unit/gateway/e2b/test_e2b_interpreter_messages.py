@@ -27,7 +27,7 @@ def test_requests():
     assert execute(code="1", context_id="default").context_id == "python"
     with pytest.raises(InvalidArgument, match="Only one of"):
         execute(code="1", context_id="c", language="python")
-    for fields in ({"code": 1}, {"code": "", "env_vars": {"A": 1}}, {"language": "r"}):
+    for fields in ({"code": 1}, {"code": "", "env_vars": {"A": 1}}, {"language": "r"}, {"env_vars": {"A B": ""}}):
         with pytest.raises(InvalidArgument):
             execute(**fields)
 
