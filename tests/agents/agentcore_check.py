@@ -130,8 +130,9 @@ def main():
             os.environ |= read_environment(found[1])
             try:
                 calls = check_sdk() + check_strands()
-                stop_all()
             finally:
+                # Sessions of this machine outlive their gateway.
+                stop_all()
                 gateway.terminate()
     sys.stdout.write(f"agentcore: {calls} calls\n")
 
