@@ -43,6 +43,7 @@ _LANGUAGES: dict[str, types_pb2.Language] = {
     "python": types_pb2.LANGUAGE_PYTHON,
     "javascript": types_pb2.LANGUAGE_JAVASCRIPT,
     "typescript": types_pb2.LANGUAGE_TYPESCRIPT,
+    "bash": types_pb2.LANGUAGE_BASH,
 }
 
 

@@ -290,7 +290,7 @@ class TemplateSpec(Model):
         default=(), description="Further clients that may reach the gRPC port of sessions and of blank pods."
     )
     env: TemplateEnv = TemplateEnv()
-    languages: tuple[Annotated[str, one_of("python", "javascript", "typescript")], ...] = Field(
+    languages: tuple[Annotated[str, one_of("python", "javascript", "typescript", "bash")], ...] = Field(
         default=(),
         description="Allowed languages. All if empty. The first is the default of calls that name none.",
         json_schema_extra={"maxItems": 8},
