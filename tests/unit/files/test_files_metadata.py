@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
+import tempfile
+from pathlib import Path
 
 import pytest
 
 from sandbox_link.protocol import OperationError
+from sandbox_runtime.files import build_handlers
 
 METADATA = {"source": "crm", "größe": "groß", "empty": ""}
 
@@ -52,6 +55,35 @@ async def test_a_restored_file_has_its_metadata_and_no_other(bench):
     restored = await bench("workspace.write", [b"2"], path="f", type="file", metadata={"new": "2"})
     assert restored["info"]["metadata"] == {"new": "2"}
     assert "metadata" not in (await bench("workspace.write", [b"3"], path="f", type="file"))["info"]
+
+
+@pytest.fixture
+def plain_bench(bench):
+    """Runs the handlers without root's rights, as the runtime runs."""
+    with tempfile.TemporaryDirectory() as folder:
+        bench.root = Path(folder) / "workspace"
+        bench.root.mkdir()
+        bench.handlers = build_handlers(bench.root, bench.limits)
+        user = os.geteuid()
+        if user == 0:
+            os.chown(folder, 65534, -1)
+            os.chown(bench.root, 65534, -1)
+            os.seteuid(65534)
+        try:
+            yield bench
+        finally:
+            os.seteuid(user)
+
+
+@pytest.mark.parametrize("mode", [0o444, 0o555, 0o400])
+async def test_a_read_only_file_has_its_metadata_after_a_restore_and_after_each_write(plain_bench, mode):
+    bench = plain_bench
+    await bench("workspace.write", [b"1"], path="f", type="file", mode=mode, metadata={"a": "1"})
+    found = (await bench("file.stat", path="f"))["info"]
+    assert (found.get("metadata"), found["mode"]) == ({"a": "1"}, mode)
+    assert (await bench("file.write", [b"2"], path="f"))["info"]["metadata"] == {"a": "1"}
+    written = (await bench("file.write", [b"3"], path="f", metadata={"b": "2"}))["info"]
+    assert (written["metadata"], written["mode"]) == ({"b": "2"}, mode)
 
 
 async def test_attributes_that_are_no_small_texts_are_left_out(bench):
