@@ -22,6 +22,10 @@ MODE: Final = 0o777
 RACY_NS: Final = 100_000_000
 """A file that changed fewer nanoseconds before it was seen may change again and keep its times. Kernels advance file
 times in steps of a few milliseconds."""
+_MAX_KEY: Final = 200
+"""Bytes of a key of a file's metadata, as in the runtime."""
+_MAX_METADATA: Final = 3_000
+"""Bytes of all keys and values of one file's metadata, as in the runtime."""
 _TYPES: Final = frozenset({"file", "symlink", "directory"})
 
 
@@ -117,9 +121,19 @@ def read_local(info: Any, path: str | None = None) -> LocalEntry:
 def _read_metadata(info: Mapping[str, Any], name: str) -> Metadata:
     value = info.get("metadata")
     metadata = () if value is None else read_metadata(value)
-    if metadata is None:
+    if metadata is None or not _is_restorable(metadata):
         raise breach(f"the metadata of {printable(name)} is malformed")
     return metadata
+
+
+def _is_restorable(metadata: Metadata) -> bool:
+    """Return whether a runtime would take this metadata of a file."""
+    try:
+        sizes = [(len(key.encode()), len(text.encode())) for key, text in metadata]
+    except UnicodeEncodeError:
+        return False
+    is_text = not any("\0" in key + text for key, text in metadata)
+    return is_text and all(0 < key <= _MAX_KEY for key, _ in sizes) and sum(map(sum, sizes)) <= _MAX_METADATA
 
 
 def breach(what: str) -> OperationError:

@@ -121,11 +121,15 @@ async def test_a_symlink_never_shows_the_metadata_of_its_target(bench):
         {"a": "x" * 3000},
     ],
 )
-async def test_metadata_out_of_bounds_is_refused_and_nothing_is_written(bench, metadata):
+async def test_metadata_out_of_bounds_is_refused_and_left_out_of_restored_files(bench, metadata):
     with pytest.raises(OperationError) as caught:
         await bench("file.write", [b"1"], path="f", metadata=metadata)
     assert (caught.value.code, caught.value.field) == ("INVALID_ARGUMENT", "metadata")
     assert bench.names() == []
+    # A stored file is restored without it.
+    restored = await bench("workspace.write", [b"1"], path="f", type="file", metadata=metadata)
+    assert "metadata" not in restored["info"]
+    assert (bench.root / "f").read_bytes() == b"1"
 
 
 async def test_a_file_system_without_metadata_refuses_it_but_keeps_restored_files(bench, monkeypatch):
