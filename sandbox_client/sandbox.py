@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from sandbox_client.cluster.sessions import SessionApi
-    from sandbox_client.gateway.place import GatewayPlace
     from sandbox_client.lifecycle.session_info import SessionInfo
     from sandbox_client.transport.endpoint import Endpoint
     from sandbox_client.transport.waker import BaseWaker
@@ -160,7 +159,10 @@ class AsyncSandbox(CodeRunner, ControlledSession, NamedLocalSession):
             endpoint, waker, notice = await connect_local(local, wakes=wake, options=chosen)
             return cls(endpoint, name=name, notice=notice, waker=waker, control=NamedControl(local))
         if (place := find_gateway(chosen)) is not None:
-            return await cls._connect_by_gateway(place, name, chosen, wake=wake)
+            from sandbox_client.gateway.session import connect  # noqa: PLC0415 - only for a gateway
+
+            endpoint, router, control, notice = await connect(place, name, wake=wake, options=chosen)
+            return cls(endpoint, name=name, notice=notice, waker=router, control=control)
         from sandbox_client.cluster.wake import Waker  # noqa: PLC0415 - the kubernetes package is slow to import
 
         waiting: Any = {"timeout": chosen["timeout"], "on_phase": chosen["on_phase"] or ignore}
@@ -199,9 +201,9 @@ class AsyncSandbox(CodeRunner, ControlledSession, NamedLocalSession):
         if (place := find_gateway(chosen)) is not None:
             from sandbox_client.gateway.session import create  # noqa: PLC0415 - only for a gateway
 
-            sandbox = await cls._connect_by_gateway(place, await create(place, name, chosen), chosen, wake=True)
-            sandbox.is_ephemeral = is_ephemeral
-            return sandbox
+            name, (endpoint, router, control, notice) = await create(place, name, chosen, is_ephemeral=is_ephemeral)
+            gateway_facts: Any = {"notice": notice, "waker": router, "control": control}
+            return cls(endpoint, name=name, is_ephemeral=is_ephemeral, **gateway_facts)
         from sandbox_client.cluster.client import make_request  # noqa: PLC0415 - the kubernetes package is slow
         from sandbox_client.cluster.start_policy import describe_limits  # noqa: PLC0415 - same
         from sandbox_client.cluster.wake import Waker  # noqa: PLC0415 - same
@@ -285,13 +287,6 @@ class AsyncSandbox(CodeRunner, ControlledSession, NamedLocalSession):
         self, type_: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.close()
-
-    @classmethod
-    async def _connect_by_gateway(cls, place: GatewayPlace, name: str, options: ConnectOptions, *, wake: bool) -> Self:
-        from sandbox_client.gateway.session import connect  # noqa: PLC0415 - only for a gateway
-
-        endpoint, waker, control, notice = await connect(place, name, wake=wake, options=options)
-        return cls(endpoint, name=name, notice=notice, waker=waker, control=control)
 
     def _set_notice(self, notice: str) -> None:
         self.notice = notice

@@ -46,6 +46,7 @@ class NewSession:
         env: Environment variables.
         metadata: A client's own words, kept with the session (an annotation) and returned with it.
         egress: `none`, `allowlist`, `public`, or "" for the template's.
+        is_ephemeral: Whether the client deletes the session. If it cannot, the session does not stay suspended forever.
         options: Further options of the SDK's `create`: idle_timeout, lifetime, on_idle, resources, workspace,
             keep_variables, labels.
     """
@@ -57,6 +58,7 @@ class NewSession:
     env: Mapping[str, str] = field(default_factory=dict)
     metadata: Mapping[str, str] = field(default_factory=dict)
     egress: str = ""
+    is_ephemeral: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import datetime as dt
 import logging
 import secrets
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from sandbox_client.contexts import AsyncContexts
 from sandbox_client.errors import InvalidArgument, NotFound, NotSupported, SandboxError, SandboxUnavailable
@@ -30,6 +29,8 @@ _log: Final = logging.getLogger(__name__)
 _POLL: Final = 0.3
 _MARGIN: Final = 10.0
 """Seconds that the gateway has to report that a session did not start in time."""
+_UNDO_SECONDS: Final = 20.0
+"""Time for a create that was given up to reach the gateway. Later, the operator deletes the session in the end."""
 _NEW: Final = (
     "template",
     "env",
@@ -42,6 +43,9 @@ _NEW: Final = (
     "keep_variables",
     "labels",
 )
+
+
+Connected: TypeAlias = "tuple[Endpoint, GatewayWaker | None, GatewayControl, str]"
 
 
 class GatewayControl(SessionControl):
@@ -121,9 +125,7 @@ class GatewayWaker(BaseWaker):
             await asyncio.sleep(_POLL)
 
 
-async def connect(
-    place: GatewayPlace, name: str, *, wake: bool, options: Mapping[str, Any]
-) -> tuple[Endpoint, GatewayWaker | None, GatewayControl, str]:
+async def connect(place: GatewayPlace, name: str, *, wake: bool, options: Mapping[str, Any]) -> Connected:
     """Find a session, and resume it if it is suspended.
 
     Args:
@@ -140,18 +142,23 @@ async def connect(
         FailedPrecondition: It is suspended and `wake` is false.
     """
     api = GatewayApi(place)
-    endpoint, was_suspended = await api.connect(name, wake=wake, seconds=options["timeout"] + _MARGIN)
-    waker = GatewayWaker(api, name, endpoint, timeout=options["timeout"]) if wake else None
-    return endpoint, waker, GatewayControl(api, name), await notice(endpoint) if was_suspended else ""
+    try:
+        return await _connect(api, name, wake=wake, seconds=options["timeout"])
+    except BaseException:
+        api.close()
+        raise
 
 
-async def create(place: GatewayPlace, name: str | None, options: Mapping[str, Any]) -> str:
-    """Create a session, wait until it is Ready, and return its name.
+async def create(
+    place: GatewayPlace, name: str | None, options: Mapping[str, Any], *, is_ephemeral: bool
+) -> tuple[str, Connected]:
+    """Create a session, wait until it is Ready, and connect. Returns its name, and what `connect` returns.
 
     Args:
         place: The gateway.
         name: The session's name; a random one if None.
         options: Every option of CreateOptions.
+        is_ephemeral: Delete the session if this call fails or is cancelled.
 
     Raises:
         Conflict: There is a session of that name already.
@@ -164,16 +171,48 @@ async def create(place: GatewayPlace, name: str | None, options: Mapping[str, An
     api = GatewayApi(place)
     # Chosen here, so that a session whose create was interrupted can be deleted.
     chosen = name if name is not None else f"sandbox-{secrets.token_hex(4)}"
-    new = {"name": chosen, **{key: _to_json(options[key]) for key in _NEW}}
+    new = {"name": chosen, "ephemeral": is_ephemeral or None, **{key: _to_json(options[key]) for key in _NEW}}
+    creation = asyncio.ensure_future(api.create(new, options["timeout"] + _MARGIN))
     try:
-        return (await api.create(new, options["timeout"] + _MARGIN)).name
+        created = (await asyncio.shield(creation)).name
+        return created, await _connect(api, created, wake=True, seconds=options["timeout"])
     except BaseException:
-        if name is None:
-            with contextlib.suppress(SandboxError):
-                await api.delete(chosen)
-        raise
-    finally:
+        if is_ephemeral:
+            await _undo(creation, api, chosen, is_own_name=name is None)
+        creation.cancel()
         api.close()
+        raise
+
+
+async def _connect(api: GatewayApi, name: str, *, wake: bool, seconds: float) -> Connected:
+    endpoint, was_suspended = await api.connect(name, wake=wake, seconds=seconds + _MARGIN)
+    waker = GatewayWaker(api, name, endpoint, timeout=seconds) if wake else None
+    return endpoint, waker, GatewayControl(api, name), await notice(endpoint) if was_suspended else ""
+
+
+async def _undo(creation: asyncio.Future[SessionInfo], api: GatewayApi, name: str, *, is_own_name: bool) -> None:
+    """Delete a session whose create failed or was cancelled. The request may still be on its way.
+
+    Args:
+        creation: The request.
+        api: The gateway.
+        name: The session's name.
+        is_own_name: No other session has this name. Otherwise a create that failed may have met an older session.
+    """
+    ends = asyncio.get_running_loop().time() + _UNDO_SECONDS
+    while True:
+        is_over = creation.done() or asyncio.get_running_loop().time() >= ends
+        if is_own_name or (creation.done() and not creation.cancelled() and creation.exception() is None):
+            try:
+                return await api.delete(name)
+            except NotFound:
+                pass  # not yet created, or never
+            except SandboxError as error:
+                _log.warning("the ephemeral session %s was not deleted: %s", name, error)
+                return None
+        if is_over:
+            return None
+        await asyncio.wait([creation], timeout=_POLL)
 
 
 async def list_sessions(place: GatewayPlace, labels: Mapping[str, str] | None) -> list[SessionInfo]:

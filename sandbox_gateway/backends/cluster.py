@@ -156,6 +156,7 @@ class ClusterBackend:
             env=new.env,
             egress=new.egress or None,
             spec={"lifecycle": lifecycle},
+            is_ephemeral=new.is_ephemeral,
             own_labels={OWNER_LABEL: owner_label(caller)},
             annotations=write_notes(caller, new),
             **new.options,

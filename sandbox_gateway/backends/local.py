@@ -174,7 +174,7 @@ def _request(caller: Caller, new: NewSession, *, shown: str) -> tuple[LocalReque
         idle_timeout=given.get("idle_timeout", MAX_SECONDS),
         on_idle=given.get("on_idle", "suspend"),
         lifetime=min(_DEFAULT_SECONDS if new.seconds is None else new.seconds, MAX_SECONDS),
-        on_expiry=new.on_timeout,
+        on_expiry="delete" if new.is_ephemeral else new.on_timeout,
         notes={_NOTES: {"owner": caller.name, "metadata": dict(new.metadata), "template": shown}},
     )
     egress: Any = new.egress or "public"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from sandbox_link.protocol import invalid
+from sandbox_link.protocol import OperationError, invalid
 from sandbox_runtime.files.arguments import MAX_INT, PERMISSION_BITS, take_int, take_sha256, take_text
 from sandbox_runtime.files.bulk_transfer import receive_file
 from sandbox_runtime.files.confined.atomic_write import PartFile, Target, part_name
@@ -20,6 +20,7 @@ from sandbox_runtime.files.confined.walk import FOLDER_FLAGS
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Mapping
 
     from sandbox_link.protocol import Channel
     from sandbox_runtime.files.confined.open_beneath import FileRoot
@@ -78,7 +79,7 @@ class WriteHandlers:
                 take_sha256(arguments),
                 mtime_ns=mtime_ns or None,
                 is_restored=True,
-                metadata=take_metadata(arguments) or {},
+                metadata=_take_stored_metadata(arguments),
             )
             return await self._receive(channel, target)
         if kind == "directory":
@@ -126,6 +127,14 @@ class WriteHandlers:
             raise invalid("stream", "After a bulk stream no more content may follow.")
         info, digest = await self._threads.run(part.commit)
         return {"info": info, "sha256": digest}
+
+
+def _take_stored_metadata(arguments: dict[str, Any]) -> Mapping[str, str]:
+    """Return stored metadata, or none if no file can have it. Others write to storage too: the content still counts."""
+    try:
+        return take_metadata(arguments) or {}
+    except OperationError:
+        return {}
 
 
 def _write_at_once(part: PartFile, content: bytes) -> tuple[Info, str]:

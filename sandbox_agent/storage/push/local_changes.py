@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING
 from sandbox_agent.storage.concurrency import for_each
 from sandbox_agent.storage.errors import KeyObstructedError, ObjectRefusedError
 from sandbox_agent.storage.push.conflicts import CONFLICT
-from sandbox_agent.storage.push.plan import is_described, is_same, list_differing, merge_entries, plan_push
+from sandbox_agent.storage.push.plan import (
+    is_described,
+    is_same,
+    list_differing,
+    merge_entries,
+    merge_metadata,
+    plan_push,
+)
 from sandbox_agent.storage.repository.keys import NameRefusedError, ancestors
 from sandbox_agent.storage.sandbox.file_info import sign
 from sandbox_link.protocol import OperationError
@@ -25,7 +32,7 @@ if TYPE_CHECKING:
     from sandbox_agent.storage.context import WorkspaceContext
     from sandbox_agent.storage.progress import ProgressMeter
     from sandbox_agent.storage.push.upload import UploadedFile
-    from sandbox_agent.storage.repository.manifest import Entry
+    from sandbox_agent.storage.repository.manifest import Entry, Metadata
     from sandbox_agent.storage.sandbox.file_info import LocalEntry, Signature
     from sandbox_agent.storage.sandbox.scanner import Scanned
 
@@ -96,8 +103,13 @@ class LocalChanges:
             if entry is not None and known.sha256 == entry.sha256:
                 self.entries[path] = replace(entry, etag=known.etag)
         for path, file in uploaded.items():
-            self.entries[path] = file.entry
+            metadata = self.merge_metadata(file.local)
+            self.entries[path] = replace(file.entry, metadata=metadata) if metadata else file.entry
             self.signatures[path] = file.signature
+
+    def merge_metadata(self, local: LocalEntry) -> Metadata:
+        """Return the metadata to store for a file."""
+        return merge_metadata(local, self.base.entries.get(local.path), self.base.signatures.get(local.path))
 
     def merge(self, stored: Mapping[str, Entry]) -> dict[str, Entry]:
         """Return the entries of the next snapshot."""
@@ -272,7 +284,7 @@ async def _hash(context: WorkspaceContext, changes: LocalChanges, candidates: Se
             if digest != entry.sha256:
                 differing.append(now)
                 return
-            changes.entries[local.path] = now.as_entry(entry.sha256, entry.etag)
+            changes.entries[local.path] = now.as_entry(entry.sha256, entry.etag, changes.merge_metadata(now))
             changes.signatures[local.path] = sign(now, seen)
 
     await for_each(candidates, compare)

@@ -14,7 +14,7 @@ from sandbox_agent.storage.repository.keys import ancestors, folders_of
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
-    from sandbox_agent.storage.repository.manifest import Entry
+    from sandbox_agent.storage.repository.manifest import Entry, Metadata
     from sandbox_agent.storage.sandbox.file_info import LocalEntry, Signature
 
 
@@ -56,8 +56,9 @@ def plan_push(
         elif entry is None or entry.type != "file" or entry.size != local.size:
             plan.upload.append(local)
         elif has_signature(local, signatures.get(local.path)):
-            is_current = (entry.mtime_ns, entry.mode, entry.metadata) == (local.mtime_ns, local.mode, local.metadata)
-            plan.keep.append(entry if is_current else local.as_entry(entry.sha256, entry.etag))
+            metadata = merge_metadata(local, entry, signatures.get(local.path))
+            is_current = (entry.mtime_ns, entry.mode, entry.metadata) == (local.mtime_ns, local.mode, metadata)
+            plan.keep.append(entry if is_current else local.as_entry(entry.sha256, entry.etag, metadata))
         else:
             plan.hash_first.append(local)
     plan.upload.sort(key=lambda local: local.path)
@@ -70,6 +71,22 @@ def has_signature(local: LocalEntry, signature: Signature | None) -> bool:
     return signature is not None and signature.is_reliable and signature.times == local.times
 
 
+def merge_metadata(local: LocalEntry, entry: Entry | None, signature: Signature | None) -> Metadata:
+    """Return the metadata to store for a file: the stored one, unless the sandbox changed it since the signature.
+
+    A file system may keep no metadata, or too little. What it lacks was then not deleted in the sandbox.
+
+    Args:
+        local: The file.
+        entry: Its stored entry.
+        signature: The signature that belongs to the entry, even one that is not reliable.
+    """
+    if entry is None or entry.type != "file" or signature is None:
+        return local.metadata
+    is_kept = signature.metadata == local.metadata and signature.ino == local.ino
+    return entry.metadata if is_kept else local.metadata
+
+
 def is_described(local: LocalEntry, entry: Entry | None, signature: Signature | None) -> bool:
     """Return whether an entry describes a scanned file, so that no push compares the two again until it changes."""
     if local.type != "file" or entry is None:
@@ -77,7 +94,8 @@ def is_described(local: LocalEntry, entry: Entry | None, signature: Signature | 
     if not has_signature(local, signature):
         return False
     described = (entry.mtime_ns, entry.mode, entry.metadata)
-    return entry.type == "file" and described == (local.mtime_ns, local.mode, local.metadata)
+    metadata = merge_metadata(local, entry, signature)
+    return entry.type == "file" and described == (local.mtime_ns, local.mode, metadata)
 
 
 def is_same(new: Entry, old: Entry | None) -> bool:
@@ -132,7 +150,8 @@ def is_unchanged(local: LocalEntry | None, entry: Entry, known: Entry | None, si
     if local is None or known is None or local.type != "file" or not has_signature(local, signature):
         return False
     same_content = known.etag == entry.etag and entry.sha256 in {"", known.sha256}
-    return same_content and (local.mode & 0o777, local.metadata) == (entry.mode & 0o777, entry.metadata)
+    metadata = merge_metadata(local, known, signature)
+    return same_content and (local.mode & 0o777, metadata) == (entry.mode & 0o777, entry.metadata)
 
 
 def list_differing(
@@ -146,7 +165,8 @@ def list_differing(
                 yield local.path
             continue
         signature = signatures.get(local.path)
-        if entry is None or entry.type != "file" or (entry.mode, entry.metadata) != (local.mode, local.metadata):
+        described = (local.mode, merge_metadata(local, entry, signature))
+        if entry is None or entry.type != "file" or (entry.mode, entry.metadata) != described:
             yield local.path
         elif signature is not None:
             if signature.times != local.times:

@@ -35,6 +35,7 @@ class UploadedFile:
 
     entry: Entry
     signature: Signature
+    local: LocalEntry
 
 
 class Condition(TypedDict, total=False):
@@ -104,7 +105,7 @@ class Uploader:
         if not new_etag:
             return None
         self._meter.add(local.size)
-        return UploadedFile(reading.local.as_entry(reading.sha256, new_etag), reading.signature)
+        return UploadedFile(reading.local.as_entry(reading.sha256, new_etag), reading.signature, reading.local)
 
     def _find_condition(self, path: str, etag: str) -> Condition | None:
         """Return the condition under which an upload may replace what is stored.

@@ -18,7 +18,7 @@ from sandbox_agent.storage.base_state import Base
 from sandbox_agent.storage.concurrency import ByteBudget, for_each, run_alongside
 from sandbox_agent.storage.errors import ObjectNotFoundError, StorageUnavailableError
 from sandbox_agent.storage.push.conflicts import CONFLICT
-from sandbox_agent.storage.push.plan import has_signature, is_same, is_unchanged
+from sandbox_agent.storage.push.plan import has_signature, is_same, is_unchanged, merge_metadata
 from sandbox_agent.storage.restore.plan import Fetch, RestorePlan, plan_restore
 from sandbox_agent.storage.sandbox.file_info import sign
 from sandbox_link.protocol import OperationError
@@ -214,14 +214,16 @@ class Restore:
 
     async def _has_content(self, local: LocalEntry, entry: Entry) -> bool:
         """Return whether the sandbox's file has the stored content, by its digest."""
-        described = (local.size, local.mode, local.metadata)
+        known, signature = self._sandbox.entries.get(local.path), self._sandbox.signatures.get(local.path)
+        described = (local.size, local.mode, merge_metadata(local, known, signature))
         if not entry.sha256 or local.type != "file" or described != (entry.size, entry.mode & 0o777, entry.metadata):
             return False
         seen = time.time_ns()
         digest, now = await self._context.files.hash(local)
         if digest != entry.sha256:
             return False
-        self._sandbox.signatures[local.path] = sign(now, seen)
+        # Metadata that changed since the scan is a change in the sandbox.
+        self._sandbox.signatures[local.path] = replace(sign(now, seen), metadata=local.metadata)
         return True
 
     async def _download(self, item: Fetch) -> Entry | None:

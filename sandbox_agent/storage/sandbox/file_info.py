@@ -22,6 +22,10 @@ MODE: Final = 0o777
 RACY_NS: Final = 100_000_000
 """A file that changed fewer nanoseconds before it was seen may change again and keep its times. Kernels advance file
 times in steps of a few milliseconds."""
+_MAX_KEY: Final = 200
+"""Bytes of a key of a file's metadata, as in the runtime."""
+_MAX_METADATA: Final = 3_000
+"""Bytes of all keys and values of one file's metadata, as in the runtime."""
 _TYPES: Final = frozenset({"file", "symlink", "directory"})
 
 
@@ -44,12 +48,17 @@ class LocalEntry:
         """Values of which at least one changes when the file's content changes."""
         return (self.size, self.mtime_ns, self.ctime_ns, self.ino)
 
-    def as_entry(self, sha256: str = "", etag: str = "") -> Entry:
-        """Return the entry of a manifest that describes this file."""
+    def as_entry(self, sha256: str = "", etag: str = "", metadata: Metadata | None = None) -> Entry:
+        """Return the entry of a manifest that describes this file.
+
+        Args:
+            sha256: The content's digest, of a file.
+            etag: The stored object's etag, of a file.
+            metadata: Metadata to store instead of the sandbox's.
+        """
         size = self.size if self.type == "file" else 0
-        return Entry(
-            self.path, self.type, size, self.mode, self.mtime_ns, sha256, etag, self.symlink_target, self.metadata
-        )
+        metadata = self.metadata if metadata is None else metadata
+        return Entry(self.path, self.type, size, self.mode, self.mtime_ns, sha256, etag, self.symlink_target, metadata)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +68,19 @@ class Signature:
     times: tuple[int, int, int, int]
     is_reliable: bool
     """False if a later change might leave the times as they are. The content is then compared instead."""
+    metadata: Metadata = ()
+    """The sandbox's metadata at that time. Less than what is stored, where the file system keeps none."""
+
+    @property
+    def ino(self) -> int:
+        """The file's inode number."""
+        return self.times[3]
 
 
 def sign(local: LocalEntry, seen_ns: int) -> Signature:
     """Return the signature of a file that was seen or read at `seen_ns` (Unix time, the sandbox's clock)."""
-    return Signature(local.times, seen_ns - max(local.ctime_ns, local.mtime_ns) > RACY_NS)
+    is_reliable = seen_ns - max(local.ctime_ns, local.mtime_ns) > RACY_NS
+    return Signature(local.times, is_reliable, local.metadata)
 
 
 def read_local(info: Any, path: str | None = None) -> LocalEntry:
@@ -104,9 +121,19 @@ def read_local(info: Any, path: str | None = None) -> LocalEntry:
 def _read_metadata(info: Mapping[str, Any], name: str) -> Metadata:
     value = info.get("metadata")
     metadata = () if value is None else read_metadata(value)
-    if metadata is None:
+    if metadata is None or not _is_restorable(metadata):
         raise breach(f"the metadata of {printable(name)} is malformed")
     return metadata
+
+
+def _is_restorable(metadata: Metadata) -> bool:
+    """Return whether a runtime would take this metadata of a file."""
+    try:
+        sizes = [(len(key.encode()), len(text.encode())) for key, text in metadata]
+    except UnicodeEncodeError:
+        return False
+    is_text = not any("\0" in key + text for key, text in metadata)
+    return is_text and all(0 < key <= _MAX_KEY for key, _ in sizes) and sum(map(sum, sizes)) <= _MAX_METADATA
 
 
 def breach(what: str) -> OperationError:

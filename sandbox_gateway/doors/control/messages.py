@@ -23,6 +23,7 @@ _FIELDS: Final[dict[str, type | tuple[type, ...]]] = {
     "env": dict,
     "metadata": dict,
     "egress": str,
+    "ephemeral": bool,
 }
 STATUS: Final[dict[type[SandboxError], int]] = {
     errors.InvalidArgument: 400,
@@ -49,12 +50,12 @@ def read_new(body: Any) -> NewSession:
         known = ", ".join([*_FIELDS, *sorted(OPTIONS)])
         raise InvalidArgument(f"{unknown[0]!r} is not a field of a new session: they are {known}", field=unknown[0])
     for name, types in _FIELDS.items():
-        if name in given and (not isinstance(given[name], types) or isinstance(given[name], bool)):
+        if name in given and (not isinstance(given[name], types) or isinstance(given[name], bool) != (types is bool)):
             raise InvalidArgument(f"{name} is of the wrong type", field=name)
     # As for a session that was created without a gateway: its files are kept.
     given.setdefault("on_timeout", "suspend")
     options = {name: given.pop(name) for name in OPTIONS if name in given}
-    return NewSession(**given, options=options)
+    return NewSession(is_ephemeral=given.pop("ephemeral", False), **given, options=options)
 
 
 def read_object(body: Any) -> dict[str, Any]:

@@ -135,8 +135,9 @@ class PartFile:
         with translating():
             if self._ends_in_hole:
                 os.ftruncate(self._descriptor, self._written)
-            os.fchmod(self._descriptor, target.mode or self._replaced_mode(location))
+            # First the metadata: the final mode may forbid it, even to the owner.
             self._write_metadata(location)
+            os.fchmod(self._descriptor, target.mode or self._replaced_mode(location))
             if target.mtime_ns is not None:
                 os.utime(self._descriptor, ns=(target.mtime_ns, target.mtime_ns))
             descriptor, self._descriptor = self._descriptor, -1

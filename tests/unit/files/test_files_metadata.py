@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
+import tempfile
+from pathlib import Path
 
 import pytest
 
 from sandbox_link.protocol import OperationError
+from sandbox_runtime.files import build_handlers
 
 METADATA = {"source": "crm", "größe": "groß", "empty": ""}
 
@@ -54,6 +57,35 @@ async def test_a_restored_file_has_its_metadata_and_no_other(bench):
     assert "metadata" not in (await bench("workspace.write", [b"3"], path="f", type="file"))["info"]
 
 
+@pytest.fixture
+def plain_bench(bench):
+    """Runs the handlers without root's rights, as the runtime runs."""
+    with tempfile.TemporaryDirectory() as folder:
+        bench.root = Path(folder) / "workspace"
+        bench.root.mkdir()
+        bench.handlers = build_handlers(bench.root, bench.limits)
+        user = os.geteuid()
+        if user == 0:
+            os.chown(folder, 65534, -1)
+            os.chown(bench.root, 65534, -1)
+            os.seteuid(65534)
+        try:
+            yield bench
+        finally:
+            os.seteuid(user)
+
+
+@pytest.mark.parametrize("mode", [0o444, 0o555, 0o400])
+async def test_a_read_only_file_has_its_metadata_after_a_restore_and_after_each_write(plain_bench, mode):
+    bench = plain_bench
+    await bench("workspace.write", [b"1"], path="f", type="file", mode=mode, metadata={"a": "1"})
+    found = (await bench("file.stat", path="f"))["info"]
+    assert (found.get("metadata"), found["mode"]) == ({"a": "1"}, mode)
+    assert (await bench("file.write", [b"2"], path="f"))["info"]["metadata"] == {"a": "1"}
+    written = (await bench("file.write", [b"3"], path="f", metadata={"b": "2"}))["info"]
+    assert (written["metadata"], written["mode"]) == ({"b": "2"}, mode)
+
+
 async def test_attributes_that_are_no_small_texts_are_left_out(bench):
     file = bench.root / "f"
     file.touch()
@@ -89,11 +121,15 @@ async def test_a_symlink_never_shows_the_metadata_of_its_target(bench):
         {"a": "x" * 3000},
     ],
 )
-async def test_metadata_out_of_bounds_is_refused_and_nothing_is_written(bench, metadata):
+async def test_metadata_out_of_bounds_is_refused_and_left_out_of_restored_files(bench, metadata):
     with pytest.raises(OperationError) as caught:
         await bench("file.write", [b"1"], path="f", metadata=metadata)
     assert (caught.value.code, caught.value.field) == ("INVALID_ARGUMENT", "metadata")
     assert bench.names() == []
+    # A stored file is restored without it.
+    restored = await bench("workspace.write", [b"1"], path="f", type="file", metadata=metadata)
+    assert "metadata" not in restored["info"]
+    assert (bench.root / "f").read_bytes() == b"1"
 
 
 async def test_a_file_system_without_metadata_refuses_it_but_keeps_restored_files(bench, monkeypatch):

@@ -108,6 +108,13 @@ async def test_defaults_are_the_templates(backend, api):
     assert api.sessions["plain"]["spec"] == {"templateRef": {"name": "default"}, "lifecycle": {"onExpiry": "Suspend"}}
 
 
+async def test_an_ephemeral_session_is_one_that_the_operator_deletes_in_the_end(backend, api):
+    await backend.create(ME, NewSession(name="sandbox-1", on_timeout="suspend", is_ephemeral=True))
+    await backend.create(ME, NewSession(name="kept", on_timeout="suspend"))
+    assert api.sessions["sandbox-1"]["metadata"]["generateName"] == "sandbox-"
+    assert "generateName" not in api.sessions["kept"]["metadata"]
+
+
 async def test_calls_share_a_connection_which_follows_its_session(backend, api, agent):
     await backend.create(ME, NewSession(name="s"))
     first, second = await asyncio.gather(backend.connect(ME, "s"), backend.connect(ME, "s"))

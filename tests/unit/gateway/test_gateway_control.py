@@ -41,6 +41,7 @@ def test_a_request_becomes_a_session():
     asked = {"name": "s", "seconds": 60, "env": {"A": "1"}, "options": {"idle_timeout": "5m"}}
     assert read_new(body) == NewSession(**asked, on_timeout="suspend")
     assert read_new({"on_timeout": "delete"}) == NewSession()
+    assert read_new({"on_timeout": "delete", "ephemeral": True}) == NewSession(is_ephemeral=True)
 
 
 @pytest.mark.parametrize(
@@ -52,6 +53,7 @@ def test_a_request_becomes_a_session():
         ({"options": {}}, "options"),
         ({"name": 1}, "name"),
         ({"seconds": True}, "seconds"),
+        ({"ephemeral": 1}, "ephemeral"),
         ({"seconds": "60"}, "seconds"),
         ({"env": []}, "env"),
     ],
