@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self
 
 from benchmarks.sides.bare import Bare
+from benchmarks.sides.bare_listener import BareListener
 from benchmarks.sides.jupyter import Kernel
 from benchmarks.sides.session import Session
 from sandbox_client.sync.loop_thread import LoopThread
@@ -49,6 +50,11 @@ class Lab:
     def bare(self) -> Bare:
         """Bare gRPC in another process."""
         return self._open.enter_context(Bare(self._loop))
+
+    @cached_property
+    def bare_listener(self) -> BareListener:
+        """A listener that closes every connection."""
+        return self._open.enter_context(BareListener())
 
     @cached_property
     def folder(self) -> Path:

@@ -15,6 +15,8 @@ from typing import Any, Final
 Sample = Callable[[], float]
 """Takes one sample. The number excludes preparation and checks."""
 SIDES: Final = ("ours", "peer", "floor")
+_DEVIATIONS: Final = 1.96
+"""Standard deviations on each side of the mean that contain 95 % of a normal distribution."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,9 @@ class Measure:
         peer_rounds: Maximum number of samples of the peer, if it is lower.
         warmup: Samples per side that are taken first and discarded.
         before: Called before each round, to prepare both sides.
+        is_paired: Whether the ratio is the median of the ratios of ours and the floor within a round, which the
+            machine's load changes least. It then has an interval, and a goal within the interval is neither met nor
+            missed.
     """
 
     name: str
@@ -96,6 +101,7 @@ class Measure:
     peer_rounds: int | None = None
     warmup: int = 0
     before: Callable[[], None] = field(default=lambda: None)
+    is_paired: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +114,7 @@ class Row:
     peer: float | None
     floor: float | None
     ratio: float | None
+    interval: tuple[float, float] | None
     ratio_of: str
     must: str
     met: bool | None
@@ -126,16 +133,23 @@ class Row:
 def judge(measure: Measure, samples: Mapping[str, Sequence[float]], machine: str) -> list[Row]:
     """Return a row for each goal. Sides without samples are left out."""
     taken = {side: sorted(samples[side]) for side in SIDES if samples.get(side)}
-    medians = {side: statistics.median(values) for side, values in taken.items()}
-    if "ours" not in medians:
+    if "ours" not in taken:
         return []
-    return [_row(measure, goal, taken, medians, machine) for goal in measure.goals]
+    ratios = sorted(ours / floor for ours, floor in zip(samples["ours"], samples.get("floor", ()), strict=False))
+    return [_row(measure, goal, taken, ratios if measure.is_paired else (), machine) for goal in measure.goals]
 
 
 def _row(
-    measure: Measure, goal: Goal, taken: Mapping[str, Sequence[float]], medians: Mapping[str, float], machine: str
+    measure: Measure, goal: Goal, taken: Mapping[str, Sequence[float]], ratios: Sequence[float], machine: str
 ) -> Row:
-    ratio = goal.ratio(medians)
+    medians = {side: statistics.median(values) for side, values in taken.items()}
+    ratio = statistics.median(ratios) if ratios else goal.ratio(medians)
+    interval = interval_of_median(ratios) if ratios else None
+
+    def reached(aim: float | None) -> bool | None:
+        verdicts = {goal.is_reached(each, aim) for each in interval or (ratio,)}
+        return verdicts.pop() if len(verdicts) == 1 else None
+
     return Row(
         measure=measure.name,
         unit=measure.unit,
@@ -143,16 +157,24 @@ def _row(
         peer=medians.get("peer"),
         floor=medians.get("floor"),
         ratio=None if math.isnan(ratio) or not goal.ratio_of else ratio,
+        interval=interval,
         ratio_of=goal.ratio_of,
         must=goal.text(goal.must),
-        met=goal.is_reached(ratio, goal.must),
+        met=reached(goal.must),
         moonshot=goal.text(goal.moonshot),
-        moonshot_met=goal.is_reached(ratio, goal.moonshot),
+        moonshot_met=reached(goal.moonshot),
         n={side: len(values) for side, values in taken.items()},
         p50=medians,
         p99={side: percentile(values, 99) for side, values in taken.items()},
         machine=machine,
     )
+
+
+def interval_of_median(ordered: Sequence[float]) -> tuple[float, float]:
+    """Return the interval of 95 % of the median of sorted values, whatever their distribution: two measured values."""
+    half = _DEVIATIONS * math.sqrt(len(ordered)) / 2
+    middle = (len(ordered) - 1) / 2
+    return ordered[max(0, math.floor(middle - half))], ordered[min(len(ordered) - 1, math.ceil(middle + half))]
 
 
 def percentile(ordered: Sequence[float], percent: float) -> float:
@@ -161,6 +183,8 @@ def percentile(ordered: Sequence[float], percent: float) -> float:
 
 
 def _rounded(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_rounded(item) for item in value]
     if isinstance(value, Mapping):
         return {name: _rounded(item) for name, item in value.items()}
     return float(f"{value:.4g}") if isinstance(value, float) else value

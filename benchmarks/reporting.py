@@ -27,7 +27,7 @@ def build_table(rows: Sequence[Row]) -> Table:
             row.measure,
             row.unit,
             *(_number(value) for value in (row.ours, row.peer, row.floor)),
-            f"{_number(row.ratio)} [dim]{row.ratio_of}[/]" if row.ratio is not None else "",
+            f"{_ratio(row)} [dim]{row.ratio_of}[/]" if row.ratio is not None else "",
             row.must,
             _verdict(row.met),
             row.moonshot,
@@ -42,6 +42,13 @@ def write_json(rows: Sequence[Row], path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     lines = ",\n".join(json.dumps(row.as_json()) for row in rows)
     path.write_text(f"[\n{lines}\n]\n")
+
+
+def _ratio(row: Row) -> str:
+    if row.interval is None:
+        return _number(row.ratio)
+    low, high = row.interval
+    return f"{row.ratio:.3f} ({low:.3f} to {high:.3f})"
 
 
 def _number(value: float | None) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from benchmarks.groups import contexts, execute, figures, files, interrupt, javascript, limits, memory, output
+from benchmarks.groups import contexts, execute, figures, files, floods, interrupt, javascript, limits, memory, output
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -22,5 +22,6 @@ GROUPS: Final[Mapping[str, Callable[[Lab], list[Measure]]]] = {
     "files": files.build,
     "memory": memory.build,
     "limits": limits.build,
+    "floods": floods.build,
 }
 """The function that builds each group, by its name for `--only`."""

@@ -1,17 +1,16 @@
-"""Measures what defences cost: filters and limits on a short call, and a flood of connections on a neighbour.
+"""Measures what filters and limits cost a short call.
 
-The sides are this project's alone: `ours` has the defence or the attack, `floor` is the same call without it.
+The sides are this project's alone: `ours` has the defence, `floor` is the same call without it. Single calls take
+turns. Their CPU time decides, since it varies far less than their time on a machine that others use too.
 """
 
 from __future__ import annotations
 
 import itertools
-import time
 from typing import TYPE_CHECKING, Final
 
 from benchmarks.groups.execute import SHORT
-from benchmarks.measuring import Measure, Sample, percentile, within_floor
-from benchmarks.sides.flood import Flood
+from benchmarks.measuring import Measure, Sample, within_floor
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,70 +18,59 @@ if TYPE_CHECKING:
     from benchmarks.lab import Lab
     from benchmarks.sides.session import Session
 
-CONNECTIONS: Final = 20_000
-CALM_SECONDS: Final = 20.0
-"""Time of a sample without the flood: as long as one with it, which catches as many of the machine's other bursts."""
 INSTANCES: Final = 3
-"""Sessions of each kind. Two sessions of one kind differ by some percent."""
+"""Sessions of each kind. Two of one kind differ too, which the first measures show."""
 
 
 def build(lab: Lab) -> list[Measure]:
-    """Build the measures, in milliseconds. The p99 of a neighbour is that of its calls while connections are opened."""
+    """Build the measures, in milliseconds."""
     plain = [lab.open_session() for _ in range(INSTANCES)]
+    others = [lab.open_session() for _ in range(INSTANCES)]
     filtered = [lab.open_session(egress="none") for _ in range(INSTANCES)]
     unlimited = [lab.open_session(agent_module="benchmarks.sides.unlimited_agent") for _ in range(INSTANCES)]
-    attacked, neighbour = plain[0], filtered[0]
-    ports = [each.laddr.port for each in attacked.agent().net_connections("tcp") if each.status == "LISTEN"]
-    quick_seconds = CALM_SECONDS / 4 if lab.is_quick else CALM_SECONDS
-    return [
-        paired("filter of system calls", filtered, plain),
-        paired("limits of the agent's ports", plain, unlimited),
-        Measure(
-            name=f"p99 of a neighbour's short call, flood of {CONNECTIONS} connections",
-            unit="ms",
-            sides={"ours": lambda: flooded(neighbour, ports), "floor": lambda: calm(neighbour, quick_seconds)},
-            goals=[within_floor(2)],
-            rounds=5,
-            quick_rounds=1,
-        ),
+    kinds = {
+        "nothing in addition": (others, plain),
+        "the filter of system calls": (filtered, plain),
+        "the limits of the agent's ports": (plain, unlimited),
+    }
+    measures = [
+        paired(f"CPU of a short call with {name}", used(ours), used(floor), 3500)
+        for name, (ours, floor) in kinds.items()
+    ]
+    del kinds["nothing in addition"]
+    return measures + [
+        paired(f"a short call with {name}", timed(ours), timed(floor), 800) for name, (ours, floor) in kinds.items()
     ]
 
 
-def paired(name: str, ours: Sequence[Session], floor: Sequence[Session]) -> Measure:
-    """Return the measure of a short call with and without something, over several sessions in turns."""
-
-    def build_sample(sessions: Sequence[Session]) -> Sample:
-        turns = itertools.cycle(sessions)
-        return lambda: fastest(next(turns))
-
+def paired(name: str, ours: Sample, floor: Sample, rounds: int) -> Measure:
+    """Return the measure of calls with and without something."""
     return Measure(
-        name=f"fastest of ten short calls with the {name}",
+        name=name,
         unit="ms",
-        sides={"ours": build_sample(ours), "floor": build_sample(floor)},
+        sides={"ours": ours, "floor": floor},
         goals=[within_floor(1.02)],
-        rounds=300,
-        quick_rounds=60,
-        warmup=2 * INSTANCES,
+        rounds=rounds,
+        quick_rounds=200,
+        warmup=50 * INSTANCES,
+        is_paired=True,
     )
 
 
-def fastest(session: Session) -> float:
-    """Return the milliseconds of the fastest of ten calls. The others show what else the machine does."""
-    return min(session.timed(SHORT) for _ in range(10))
+def timed(sessions: Sequence[Session]) -> Sample:
+    """Return a sample of one call, of each session in turn."""
+    turns = itertools.cycle(sessions)
+    return lambda: next(turns).timed(SHORT)
 
 
-def calm(session: Session, seconds: float) -> float:
-    """Return the p99 of a session's calls without a flood."""
-    taken, end = [], time.monotonic() + seconds
-    while time.monotonic() < end:
-        taken.append(session.timed(SHORT))
-    return percentile(sorted(taken), 99)
+def used(sessions: Sequence[Session]) -> Sample:
+    """Return a sample of the CPU time of a call in the session's own processes, of each session in turn."""
+    turns = itertools.cycle(sessions)
 
+    def sample() -> float:
+        session = next(turns)
+        before = session.cpu_milliseconds()
+        session.timed(SHORT)
+        return session.cpu_milliseconds() - before
 
-def flooded(session: Session, ports: Sequence[int]) -> float:
-    """Return the p99 of a session's calls while another one's ports are flooded."""
-    taken = []
-    with Flood(ports, CONNECTIONS) as flood:
-        while flood.is_running():
-            taken.append(session.timed(SHORT))
-    return percentile(sorted(taken), 99)
+    return sample

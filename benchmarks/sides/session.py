@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, Self
 from unittest import mock
@@ -80,6 +81,20 @@ class Session:
     def processes(self) -> list[psutil.Process]:
         """Return the processes of the session: process guard, agent, runtime, zygotes, interpreters."""
         return [self._guard, *self._guard.children(recursive=True)]
+
+    def cpu_milliseconds(self) -> float:
+        """Return the CPU time of the processes that the session had at the first such question, to the nanosecond."""
+        used = 0
+        for pid in self._pids:
+            for path in Path(f"/proc/{pid}/task").glob("*/schedstat"):
+                with contextlib.suppress(OSError):
+                    used += int(path.read_text().split()[0])
+        return used / 1e6
+
+    @cached_property
+    def _pids(self) -> list[int]:
+        # Finding a process's children takes longer than a call.
+        return [process.pid for process in self.processes()]
 
     def agent(self) -> psutil.Process:
         """Return the agent's process."""

@@ -59,6 +59,8 @@ _INTERVAL: Final = 5.0
 _REST: Final = 20
 """How many times longer than a look the pause after it is, in CPU time. So a flood cannot make the guard use a core."""
 _MAX_REST: Final = 1.0
+_UPDATE_REST: Final = 4
+"""The same of the budgets. A TLS handshake takes longer than such a pause, and a stranger sends nothing before it."""
 _MAX_DESCRIPTORS: Final = 16_384
 
 
@@ -142,6 +144,9 @@ class ConnectionGuard:
         self._seen: dict[Connection, float] = {}
         # By port: those where callers speak HTTP/2 over TLS.
         self._budgets: dict[int, ByteBudget] = {}
+        self._next_update: asyncio.TimerHandle | None = None
+        self._update_from = 0.0
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._listeners: list[socket.socket] = []
         self._arrivals = select.epoll()
         self._next_look: asyncio.TimerHandle | None = None
@@ -150,7 +155,8 @@ class ConnectionGuard:
     def watch(self, port: int) -> None:
         """Guard a port that this process listens on."""
         if not self._ports:
-            asyncio.get_running_loop().add_reader(self._arrivals.fileno(), self._note_arrival)
+            self._loop = asyncio.get_running_loop()
+            self._loop.add_reader(self._arrivals.fileno(), self._note_arrival)
             self._look_after(_INTERVAL)
         self._ports.add(port)
         for descriptor in tcp_sockets.descriptors():
@@ -165,10 +171,27 @@ class ConnectionGuard:
 
     def limit_bytes(self, port: int) -> None:
         """Bound how much strangers may send to this port. Call it on any thread before each TLS handshake."""
-        if port in self._ports:
-            limits = self._limits
-            budget = self._budgets.setdefault(port, ByteBudget(port, limits.strangers_per_peer, limits.strangers))
-            budget.update(self._callers)
+        if port in self._ports and self._loop is not None:
+            if time.monotonic() >= self._update_from:
+                self._update_budget(port)
+            else:
+                with contextlib.suppress(RuntimeError):  # the loop is closed
+                    self._loop.call_soon_threadsafe(self._update_budget_soon, port)
+
+    def _update_budget(self, port: int) -> None:
+        limits, began = self._limits, time.thread_time()
+        budget = self._budgets.setdefault(port, ByteBudget(port, limits.strangers_per_peer, limits.strangers))
+        budget.update(self._callers)
+        self._update_from = time.monotonic() + _UPDATE_REST * (time.thread_time() - began)
+
+    def _update_budget_soon(self, port: int) -> None:
+        if self._next_update is None and self._loop is not None and self._ports:
+            pause = max(0.0, self._update_from - time.monotonic())
+            self._next_update = self._loop.call_later(pause, self._update_budget_now, port)
+
+    def _update_budget_now(self, port: int) -> None:
+        self._next_update = None
+        self._update_budget(port)
 
     def limits_bytes_now(self) -> bool:
         """Return whether there is a connection that may send only so much until it is admitted."""
@@ -190,6 +213,8 @@ class ConnectionGuard:
             asyncio.get_running_loop().remove_reader(self._arrivals.fileno())
         if self._next_look is not None:
             self._next_look.cancel()
+        if self._next_update is not None:
+            self._next_update.cancel()
         self._arrivals.close()
         for listener in self._listeners:
             listener.close()

@@ -46,7 +46,7 @@ WATCH = "/grpc.health.v1.Health/Watch"
 MEMORY = 192 << 20
 """Bytes that an attack may cost."""
 SERVED_WITHIN = 10.0
-SECONDS = 4.0
+SECONDS = 3.0
 """How long an attack lasts at most."""
 
 

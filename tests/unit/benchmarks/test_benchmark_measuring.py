@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import json
 import math
+import random
 
 import pytest
 
-from benchmarks.measuring import Measure, at_most, faster_than_peer, judge, percentile, share_of_floor, within_floor
+from benchmarks.measuring import (
+    Measure,
+    at_most,
+    faster_than_peer,
+    interval_of_median,
+    judge,
+    percentile,
+    share_of_floor,
+    within_floor,
+)
 from benchmarks.reporting import build_table, write_json
 from benchmarks.running import take_samples
 
@@ -69,3 +79,29 @@ def test_results_are_a_json_list_with_every_field_of_the_table(tmp_path):
     assert (second["ratio"], second["must"]) == (None, "<= 3")
     assert build_table(rows).row_count == 2
     assert not math.isnan(first["ours"])
+
+
+def test_pairs_have_a_ratio_of_their_own_which_load_on_both_sides_does_not_change():
+    loads = [1.0, 50.0, 2.0] * 100
+    samples = {"ours": [1.1 * load for load in loads], "floor": loads}
+    (row,) = judge(_measure(within_floor(1.2), is_paired=True), samples, "a machine")
+    assert row.ratio == pytest.approx(1.1)
+    assert row.interval == pytest.approx((1.1, 1.1))
+    assert row.met is True
+
+
+@pytest.mark.parametrize(("must", "met"), [(1.3, True), (0.7, False), (1.0, None)])
+def test_a_goal_inside_the_interval_is_neither_met_nor_missed(must, met):
+    ours = [1.0 + (number % 41 - 20) / 100 for number in range(400)]
+    (row,) = judge(
+        _measure(within_floor(must), is_paired=True), {"ours": ours, "floor": [1.0] * len(ours)}, "a machine"
+    )
+    assert row.interval[0] < 1.0 < row.interval[1]
+    assert row.met is met
+
+
+def test_the_interval_of_a_median_contains_it_nineteen_times_out_of_twenty():
+    chance = random.Random(1)
+    found = [interval_of_median(sorted(chance.expovariate(1) for _ in range(200))) for _ in range(500)]
+    share = sum(low <= math.log(2) <= high for low, high in found) / len(found)
+    assert 0.92 < share < 0.98
