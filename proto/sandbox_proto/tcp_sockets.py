@@ -37,7 +37,7 @@ class Connection(NamedTuple):
         descriptor: Its number in this process, which may be reused.
         port: The port of this process.
         peer: The other end.
-        cookie: The kernel's own name of it, which no other connection has; 0 where the kernel has none, as gVisor's.
+        cookie: The kernel's number for this connection alone, or 0 where the kernel has none, as gVisor's.
     """
 
     descriptor: int
