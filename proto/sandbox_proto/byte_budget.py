@@ -79,13 +79,14 @@ class ByteBudget:
         # The kernel tells a connection's first packet only once, so nothing may be forgotten that is still there.
         with self._lock:
             connections = tcp_sockets.list_connections({self._port})
-            present = {each.peer: each for each in connections if each.peer not in callers}
+            present = {each.peer: each for each in connections}
+            # A stranger that has become a caller stays one until `release`, which takes its filter away.
             self._strangers = {
                 peer: each for peer, each in self._strangers.items() if present.get(peer) == each.connection
             }
             self._unknown &= set(present.values())
             for peer, connection in present.items():
-                if peer not in self._strangers and connection not in self._unknown:
+                if peer not in self._strangers and connection not in self._unknown and peer not in callers:
                     first = _first_byte(connection)
                     if first is None:
                         self._unknown.add(connection)

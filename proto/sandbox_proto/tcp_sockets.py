@@ -10,6 +10,7 @@ import os
 import resource
 import socket
 import struct
+import sys
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ _RESET: Final = struct.pack("ii", 1, 0)
 """SO_LINGER that closes with a reset, so that the kernel keeps nothing of the connection."""
 _NO_PEER: Final = struct.pack("H14x", socket.AF_UNSPEC)
 """The address that ends a connection when it is connected to."""
+_SO_COOKIE: Final = 57
 
 
 class Peer(NamedTuple):
@@ -35,11 +37,13 @@ class Connection(NamedTuple):
         descriptor: Its number in this process, which may be reused.
         port: The port of this process.
         peer: The other end.
+        cookie: The kernel's number for this connection alone, or 0 where the kernel has none, as gVisor's.
     """
 
     descriptor: int
     port: int
     peer: Peer
+    cookie: int = 0
 
 
 @functools.lru_cache(4096)
@@ -113,7 +117,14 @@ def describe(descriptor: int, sock: socket.socket) -> Connection | None:
         return None
     if not isinstance(peer, tuple) or not isinstance(peer[0], str):  # netlink has numbers there
         return None
-    return Connection(descriptor, local[1], Peer(normalize(peer[0]), peer[1]))
+    return Connection(descriptor, local[1], Peer(normalize(peer[0]), peer[1]), _cookie(sock))
+
+
+def _cookie(sock: socket.socket) -> int:
+    try:
+        return int.from_bytes(sock.getsockopt(socket.SOL_SOCKET, _SO_COOKIE, 8), sys.byteorder)
+    except OSError:
+        return 0
 
 
 @contextlib.contextmanager

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import grpc
 
 from sandbox_agent.server.grpc_errors import abort, abort_with
+from sandbox_agent.server.request_budget import RequestBudget
 from sandbox_link.protocol import OperationError
 from sandbox_proto import tracing
 from sandbox_proto.chunks import decode_write_request
@@ -32,6 +33,8 @@ _DECODERS: Final = {"/sandbox.v1.FileService/Write": decode_write_request}
 _BEARER: Final = "bearer "
 _MALFORMED: Final = object()
 """In place of a request that could not be decoded."""
+_TOO_MUCH: Final = object()
+"""In place of a request for which there is no memory."""
 
 Context = grpc.aio.ServicerContext[Any, Any]
 Check = Callable[[Context], OperationError | None]
@@ -55,6 +58,7 @@ class ClientInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  
         self._gate = gate
         self._admit = admit
         self._is_limited = is_limited
+        self._budget = RequestBudget()
         # gRPC intercepts each call, always with the same handler for a method.
         self._guarded: dict[str, tuple[object, grpc.RpcMethodHandler[Any, Any]]] = {}
 
@@ -70,9 +74,9 @@ class ClientInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  
         if not self._is_authenticated(handler_call_details.invocation_metadata or ()):
             return _REFUSING
         guarded = self._guard_once(handler, method)
-        if self._is_limited() and not guarded.request_streaming:
-            return _admit_first(guarded, self._note_caller)
-        return guarded
+        if guarded.request_streaming or (not self._is_limited() and self._budget.may_read_now()):
+            return guarded
+        return _admit_first(guarded, self._note_caller, self._budget)
 
     def _guard_once(
         self, handler: grpc.RpcMethodHandler[Any, Any] | None, method: str
@@ -82,7 +86,7 @@ class ClientInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  
             return known[1]
         # Watching is not work: the session may become idle meanwhile, and a drain does not wait for it.
         enter = contextlib.nullcontext if method in WATCHING else self._gate.activity
-        guarded = guard_handler(handler, method, self._note_caller, _with_span(enter, method))
+        guarded = guard_handler(handler, method, self._note_caller, _with_span(enter, method), self._budget)
         if handler is not None:
             self._guarded[method] = (handler, guarded)
         return guarded
@@ -157,7 +161,11 @@ def _with_span(enter: Callable[[], AbstractContextManager[None]], method: str) -
 
 
 def guard_handler(
-    handler: grpc.RpcMethodHandler[Any, Any] | None, method: str, check: Check, guard: Guard
+    handler: grpc.RpcMethodHandler[Any, Any] | None,
+    method: str,
+    check: Check,
+    guard: Guard,
+    budget: RequestBudget | None = None,
 ) -> grpc.RpcMethodHandler[Any, Any]:
     """Return a handler that runs the check first, then the method within the guard, and maps errors.
 
@@ -166,6 +174,7 @@ def guard_handler(
         method: As gRPC writes it, `/package.Service/Method`.
         check: Returns the error with which the call is refused, or None.
         guard: Returns the context manager that the call runs in.
+        budget: Bounds the memory for single requests.
     """
     if handler is None:
         return grpc.unary_unary_rpc_method_handler(_refuse_unknown(check))
@@ -177,20 +186,24 @@ def guard_handler(
     }[handler.request_streaming, handler.response_streaming]
     behaviour = handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
     wrap = _guard_stream if handler.response_streaming else _guard_unary
-    wrapped: Any = wrap(behaviour, method, check, guard)
+    wrapped: Any = wrap(behaviour, method, check, guard, budget)
     decode = _DECODERS.get(method, handler.request_deserializer)
-    decode = _decode_in_stream(decode) if handler.request_streaming else _decode_or_mark(decode)
+    decode = _decode_in_stream(decode) if handler.request_streaming else _decode_or_mark(decode, budget)
     return make(wrapped, decode, _pass_bytes(handler.response_serializer))
 
 
 def _admit_first(
-    handler: grpc.RpcMethodHandler[Any, Any], note_caller: Callable[[Context], None]
+    handler: grpc.RpcMethodHandler[Any, Any], note_caller: Callable[[Context], None], budget: RequestBudget
 ) -> grpc.RpcMethodHandler[Any, Any]:
-    """Return a guarded handler that notes the caller before gRPC reads the request, which takes a little longer."""
+    """Return a guarded handler that notes the caller and has room before gRPC reads the request. It takes longer."""
     behaviour: Any = handler.unary_unary or handler.unary_stream
 
     async def read(requests: Any, context: Context) -> Any:
         note_caller(context)
+        try:
+            await budget.wait_to_read()
+        except OperationError as error:
+            await abort(context, error)
         return await anext(aiter(requests), _MALFORMED)
 
     async def answer(requests: Any, context: Context) -> Any:
@@ -209,10 +222,12 @@ def _admit_first(
     return make(call, handler.request_deserializer, handler.response_serializer)
 
 
-def _decode_or_mark(decode: Any) -> Callable[[bytes], Any]:
-    """Return a decoder that returns _MALFORMED for a message that is none: gRPC would answer an error with UNKNOWN."""
+def _decode_or_mark(decode: Any, budget: RequestBudget | None) -> Callable[[bytes], Any]:
+    """Return a decoder that returns a mark for a message that is refused: gRPC would answer an error with UNKNOWN."""
 
     def decoder(data: bytes) -> Any:
+        if budget is not None and not budget.take(len(data)):
+            return _TOO_MUCH
         try:
             return decode(data)
         except Exception:  # noqa: BLE001 - whatever a decoder raises, the message is at fault
@@ -233,6 +248,12 @@ def _decode_in_stream(decode: Any) -> Callable[[bytes], Any]:
     return decoder
 
 
+def _refusal(request: Any, budget: RequestBudget | None) -> OperationError | None:
+    if request is _TOO_MUCH and budget is not None:
+        return budget.refusal()
+    return _malformed() if request is _MALFORMED else None
+
+
 def _malformed() -> OperationError:
     message = "the request is not a message of this method: use the protocol's .proto files of the agent's version"
     return OperationError("INVALID_ARGUMENT", "INVALID_ARGUMENT", message)
@@ -247,9 +268,11 @@ def _pass_bytes(serialize: Any) -> Callable[[Any], bytes]:
     return encode
 
 
-def _guard_unary(behaviour: Any, method: str, check: Check, guard: Guard) -> Callable[[Any, Context], Awaitable[Any]]:
+def _guard_unary(
+    behaviour: Any, method: str, check: Check, guard: Guard, budget: RequestBudget | None
+) -> Callable[[Any, Context], Awaitable[Any]]:
     async def call(request: Any, context: Context) -> Any:
-        refusal = check(context) or (_malformed() if request is _MALFORMED else None)
+        refusal = check(context) or _refusal(request, budget)
         if refusal is not None:
             await abort(context, refusal)
         with guard(context):
@@ -261,9 +284,11 @@ def _guard_unary(behaviour: Any, method: str, check: Check, guard: Guard) -> Cal
     return call
 
 
-def _guard_stream(behaviour: Any, method: str, check: Check, guard: Guard) -> Callable[[Any, Context], Any]:
+def _guard_stream(
+    behaviour: Any, method: str, check: Check, guard: Guard, budget: RequestBudget | None
+) -> Callable[[Any, Context], Any]:
     async def call(request: Any, context: Context) -> AsyncIterator[Any]:
-        refusal = check(context) or (_malformed() if request is _MALFORMED else None)
+        refusal = check(context) or _refusal(request, budget)
         if refusal is not None:
             await abort(context, refusal)
         with guard(context):

@@ -70,10 +70,13 @@ class InterpreterServicer(interpreter_pb2_grpc.InterpreterServiceServicer):
         session = await self._gate.require_ready()
 
         async def run(execution: Execution[CellEvent]) -> None:
+            nonlocal code
             limits = TimeLimits(session.limits.execution_timeout, arguments["timeout"])
             call = await session.runtime.open("execute", arguments)
             execution.listen_for_cancel(call.interrupt)
             await call.send(code)
+            # The cell may run for hours without its client.
+            code = b""
             translator = CellTranslator(execution.id, arguments["context_id"] or arguments["language"])
             await follow_call(call, execution.log, translator, limits, lambda: self._cells.waits_for_others(execution))
 

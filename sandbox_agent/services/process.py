@@ -56,10 +56,13 @@ class ProcessServicer(process_pb2_grpc.ProcessServiceServicer):
             body_of_call = read_body(request)
 
             async def run(execution: Execution[CommandEvent]) -> None:
+                nonlocal arguments, body_of_call
                 execution.listen_for_cancel(lambda: self._kill_soon(execution))
                 limits = TimeLimits(session.limits.execution_timeout, arguments["timeout"])
                 call = await session.runtime.open("run", {**arguments, "process_id": execution.id})
                 await call.send(body_of_call)
+                # The command may run for hours without its client.
+                arguments, body_of_call = {}, b""
                 await follow_call(
                     call,
                     execution.log,

@@ -40,6 +40,8 @@ _MAX_WAITS: Final = 20
 """Checks in a row that may wait for a process that is ending."""
 _PROCESSES_MARGIN: Final = 64
 """Processes above the limit. Where the kernel enforces it, only those of the runtime itself can be above."""
+_CALM: Final = 32
+"""Change of the number of processes, between two counts, below which no bomb runs."""
 _HIDDEN_BYTES: Final = 4 << 20
 """Bytes of a process that nothing shows without a cgroup. Under gVisor some 500 idle forks took 1.3 GiB."""
 _MARGIN: Final = 1 / 16
@@ -66,6 +68,7 @@ class OomGuard:
         self._timer: asyncio.TimerHandle | None = None
         self._is_slow = False
         self._round = 0
+        self._processes = 0
         self._waits = 0
         self._baselines: dict[int, int] = {}
         self._members: dict[int, list[int]] = {}
@@ -131,7 +134,8 @@ class OomGuard:
     def _check_processes(self, limit: int) -> None:
         if self._census is None:
             return
-        processes = self._census.count()
+        before, processes = self._processes, self._census.count()
+        self._processes = processes
         # A thread bomb is one process, which is the first of its tree. Under gVisor, reading them all takes too long.
         threads = count_threads(self._children) - len(self._children)
         most = self._limits.processes + _PROCESSES_MARGIN
@@ -144,7 +148,7 @@ class OomGuard:
             self._scan()
             sizes = {leader: len(members) + count_threads([leader]) for leader, members in self._members.items()}
             self._end_largest(sizes, over_memory=over_memory)
-        elif processes <= self._limits.processes // 2:
+        elif processes <= self._limits.processes and abs(processes - before) < _CALM:
             self._census.settle()
 
     def _check_session(self, limit: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import struct
 
 import pytest
 
@@ -22,8 +23,9 @@ def connect(request):
         listener = stack.enter_context(socket.create_server((request.param, 0), family=family))
         save_first_packets(listener)
 
-        def connect_once():
-            client = stack.enter_context(socket.create_connection(listener.getsockname()[:2]))
+        def connect_once(source=None):
+            address = listener.getsockname()[:2]
+            client = stack.enter_context(socket.create_connection(address, source_address=source))
             server = stack.enter_context(listener.accept()[0])
             client.settimeout(0)
             server.settimeout(5)
@@ -109,6 +111,35 @@ def test_a_caller_has_no_budget(connect):
     ByteBudget(connect.port, 8, 8).update({peer})
     sent = send(client, DATA)
     assert receive(server) == DATA[:sent]
+
+
+def test_a_look_between_the_admission_and_the_release_of_a_peer_leaves_no_filter_behind(connect):
+    client, server, peer = connect()
+    budget = ByteBudget(connect.port, 8, 8)
+    budget.update(())
+    budget.update({peer})
+    budget.release(peer)
+    sent = send(client, DATA)
+    assert sent > LARGE
+    assert receive(server, 3.0) == DATA[:sent]
+    assert not budget.has_strangers()
+
+
+def test_a_stranger_that_connects_again_from_its_port_has_a_budget_again(connect):
+    """The new connection has the descriptor, the port and the peer of the old one."""
+    client, server, peer = connect()
+    budget = ByteBudget(connect.port, 8, 8)
+    budget.update(())
+    descriptor, address, family = server.fileno(), client.getsockname()[:2], client.family
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    client.close()
+    server.close()
+    client, server, again = connect(address)
+    assert (again, server.fileno(), client.family) == (peer, descriptor, family)
+    budget.update(())
+    sent = send(client, DATA)
+    assert sent > LARGE
+    assert receive(server) == DATA[:LARGE]
 
 
 def test_a_connection_whose_first_packet_was_not_kept_is_left_alone():

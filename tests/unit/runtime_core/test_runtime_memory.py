@@ -143,6 +143,31 @@ def counting(count):
     return SimpleNamespace(count=count, settle=lambda: None, end_newcomers=lambda _: False)
 
 
+@pytest.mark.parametrize(
+    ("counts", "is_settled"),
+    [
+        ((350, 360, 390), True),  # the workers of servers, up to the limit
+        ((100, 390, 390), True),
+        ((100, 131), True),
+        ((100, 132), False),  # a bomb starts more between two looks
+        ((390, 420), False),
+        ((390, 300), False),  # one that is being ended
+    ],
+)
+async def test_processes_are_known_after_a_look_at_which_their_number_hardly_changed(tmp_path, counts, is_settled):
+    found, settled = 0, []
+    census = SimpleNamespace(
+        count=lambda: found, settle=lambda: settled.append(found), end_newcomers=lambda _: pytest.fail("no bomb")
+    )
+    watch = OomGuard(Limits(processes=400), {os.getpid(): SimpleNamespace(tree="e" * 16)}, census)
+    watch._cgroup = Cgroup(tmp_path)
+    for found in counts:  # noqa: B007 - `count` returns it
+        for _ in range(4):
+            watch._check()
+    watch.close()
+    assert (settled[-1:] == [counts[-1]]) == is_settled
+
+
 async def test_where_the_kernel_counts_no_processes_the_largest_tree_above_the_limit_is_ended(
     tmp_path, crowd_and_single
 ):
