@@ -14,7 +14,7 @@ _SESSIONS: Final = f"{_CLI}.sessions"
 COMMANDS: Final = {
     "run": (f"{_CLI}.run.command:run", "Run a file, or code, and exit with its exit code."),
     "exec": (f"{_CLI}.exec:exec_", "Run COMMAND and exit with its exit code."),
-    "ps": (f"{_CLI}.processes:ps", "List background processes."),
+    "ps": (f"{_CLI}.processes:ps", "List background processes, with their tags in brackets."),
     "attach": (f"{_CLI}.processes:attach", "Attach to the background process ID."),
     "kill": (f"{_CLI}.processes:kill", "Send a signal to background processes."),
     "create": (f"{_SESSIONS}:create", "Create a session, wait until it is Ready, and print its name."),
@@ -38,7 +38,10 @@ COMMANDS: Final = {
     "delete": (f"{_SESSIONS}:delete", "Delete a session."),
     "logs": (f"{_CLI}.cluster.logs:logs", "Print the last log lines of a session's containers."),
     "doctor": (f"{_CLI}.doctor:doctor", "Check the cluster, the chart, the network, storage and your permissions."),
-    "files": (f"{_CLI}.files:files", "Work with the files of a session's workspace."),
+    "files": (
+        f"{_CLI}.files:files",
+        "Work with the files of a session: its workspace and, by absolute paths, /tmp and the home folder.",
+    ),
     "push": (f"{_CLI}.files:push", "Save PATHS of a session to its object storage."),
     "endpoint": (
         f"{_CLI}.local.endpoint:endpoint",

@@ -31,9 +31,13 @@ class Readable:
         parts = [
             f"{field.name}={short(value)}"
             for field in dataclasses.fields(shown)
-            if field.name not in self._left_out and (value := getattr(self, field.name)) != field.default
+            if field.name not in self._left_out and (value := getattr(self, field.name)) != _default_of(field)
         ]
         return f"{type(self).__name__}({', '.join(parts)})"
+
+
+def _default_of(field: dataclasses.Field[Any]) -> object:
+    return field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
 
 
 def short(value: object) -> str:

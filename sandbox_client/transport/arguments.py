@@ -12,7 +12,7 @@ import inspect
 import numbers
 import os
 import pathlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import AsyncIterable, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
 from sandbox_client.errors import InvalidArgument
@@ -203,7 +203,7 @@ def _items_check(kinds: list[str], name: str) -> tuple[Check | None, str]:
         # An iterator can be read only once.
         return not (checks and isinstance(value, list | tuple)) or all(any(c(item) for c in checks) for item in value)
 
-    return check, "a list of texts"
+    return check, "pieces of bytes" if kinds == ["bytes"] else "a list of texts"
 
 
 def _is_text(value: Any) -> bool:
@@ -239,6 +239,7 @@ _SIMPLE: Final[dict[str, tuple[Check, str]]] = {
     "PurePosixPath": (_is_path, "a path"),
     "os.PathLike": (lambda value: isinstance(value, os.PathLike), "a path"),
     "local path": (lambda value: isinstance(value, str), "text"),
+    "AsyncIterable": (lambda value: isinstance(value, AsyncIterable), "an async iterator"),
     "Callable": (callable, "a function"),
     "tuple": (_is_pair, "a pair of whole numbers"),
     "Duration": (_is_duration, "a time in seconds or such as '15m'"),

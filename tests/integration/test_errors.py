@@ -59,7 +59,7 @@ ERRORS = {
     "write a wrong mode": (lambda s: s.files.write("a", "x", mode=0o77777), "mode"),
     "remove": (lambda s: s.files.remove("nope"), "'nope'"),
     "remove a folder": (lambda s: s.files.remove("folder"), "'folder'", "recursive"),
-    "remove the root": (lambda s: s.files.remove(".", recursive=True), "root of the workspace"),
+    "remove the root": (lambda s: s.files.remove(".", recursive=True), "the workspace", "contents"),
     "move": (lambda s: s.files.move("nope", "b"), "'nope'"),
     "move onto": (lambda s: s.files.move("file.txt", "folder/a"), "'folder/a'"),
     "move onto a folder": (lambda s: s.files.move("file.txt", "folder", overwrite=True), "'folder'"),
@@ -93,7 +93,7 @@ ERRORS = {
     "cwd outside": (lambda s: s.run("ls", cwd="/etc"), "'/etc'"),
     "cwd is a file": (lambda s: s.run("ls", cwd="file.txt"), "'file.txt'"),
     "variable": (lambda s: s.run("ls", env={"A=B": "x"}), "'A=B'"),
-    "stdin": (lambda s: s.run("cat", stdin=b"x" * (2 << 20)), "stdin"),
+    "stdin": (lambda s: s.processes.start("cat", stdin=b"x" * (2 << 20)), "stdin", "send_input"),
     # Contexts.
     "create a context": (lambda s: s.contexts.create("cobol"), "'cobol'"),
     "create a context in": (lambda s: s.contexts.create(cwd="nope"), "'nope'"),

@@ -358,6 +358,7 @@ DRIVERS = {
     "process.input": send_input,
     "process.signal": signal,
     "process.resize": resize,
+    "metrics": lambda world: world.process.Metrics(process_pb2.MetricsRequest()),
     "file.read": lambda world: everything(world.file.Read(file_pb2.ReadRequest(path="a")), most=10_000),
     "file.write": write,
     "file.list": lambda world: world.file.List(file_pb2.ListFilesRequest(path="a")),
