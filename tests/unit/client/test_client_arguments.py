@@ -58,6 +58,8 @@ def stand_in(parameter):
         return 1
     if "Duration" in annotation:
         return 5
+    if "Iterable[bytes]" in annotation:
+        return [b"x"]
     return "x" if "str" in annotation else pathlib.Path("x")
 
 
