@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, urlencode
 
 from sandbox_client import errors
-from sandbox_client.errors import SandboxError, SandboxUnavailable
+from sandbox_client.errors import NotFound, SandboxError, SandboxUnavailable
 from sandbox_client.lifecycle.session_info import SessionInfo, parse_time
 from sandbox_client.transport.endpoint import Endpoint, PodLife
 
@@ -141,6 +141,9 @@ class GatewayApi:
 
 
 def _path(name: str, *rest: str) -> str:
+    if name in ("", ".", ".."):
+        # HTTP clients shorten such a path, so the request would be about all sessions.
+        raise NotFound(f"there is no session {name!r}", reason="NOT_FOUND")
     return "".join(f"/{quote(each, safe='')}" for each in (name, *rest))
 
 

@@ -161,13 +161,15 @@ class ClusterBackend:
             **new.options,
         )
         created = await sessions.create(request)
+        uid = str(created["metadata"].get("uid") or "")
         try:
             await self._check_rank(caller, read_session(created))
             ready = await sessions.wait_ready(new.name, since=created, **self._waiting)
         except BaseException:
             # The client has no name to delete it by.
             with contextlib.suppress(SandboxError):
-                await sessions.delete(new.name)
+                # A later session may have the same name.
+                await sessions.delete(new.name, uid=uid)
             raise
         return self._keep(caller, read_session(ready))
 

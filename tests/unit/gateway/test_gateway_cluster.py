@@ -9,6 +9,7 @@ import json
 import pytest
 
 from sandbox_client.cluster.api import ClusterOptions, open_client
+from sandbox_client.cluster.sessions import SessionApi
 from sandbox_client.errors import (
     Conflict,
     FailedPrecondition,
@@ -160,13 +161,33 @@ async def test_another_namespace_is_never_seen(backend):
     assert (await backend.get(ME, "s")).info.phase == "Ready"
 
 
-@pytest.mark.parametrize("name", ["../secrets", "..", "a/b", "s?x=1", "%2e%2e", "\n"])
+@pytest.mark.parametrize(
+    "name", ["../secrets", "..", ".", "", "./", "a/b", "s?x=1", "%2e%2e", "\n", "s\n", "S", "a" * 300]
+)
 async def test_a_name_leads_to_no_other_path(backend, api, name):
     await backend.create(ME, NewSession(name="s"))
     api.reads.clear()
-    with pytest.raises(NotFound):
-        await backend.get(ME, name)
-    assert not any("/secrets" in path.split("sandboxsessions/")[0] or path.endswith("/s") for path in api.reads)
+    api.writes.clear()
+    for call in (backend.get, backend.connect, backend.suspend, backend.resume, backend.delete):
+        with pytest.raises(NotFound):
+            await call(ME, name)
+    for call in (backend.set_timeout, backend.logs):
+        with pytest.raises(NotFound):
+            await call(ME, name, 5)
+    assert (api.reads, api.writes) == ([], [])
+    assert [*api.sessions] == ["s"]
+
+
+async def test_the_removal_of_a_failed_start_spares_a_later_session_of_the_name(backend, api, monkeypatch):
+    async def wait_ready(*_arguments, **_options):
+        # Meanwhile another client deletes it, and makes a new one of the name.
+        api.sessions["s"]["metadata"]["uid"] = "later"
+        raise SessionFailed("too late")
+
+    monkeypatch.setattr(SessionApi, "wait_ready", wait_ready)
+    with pytest.raises(SessionFailed, match="too late"):
+        await backend.create(ME, NewSession(name="s"))
+    assert [*api.sessions] == ["s"]
 
 
 async def test_counts_come_from_the_cluster(backend, api):
