@@ -24,6 +24,7 @@ class Caller:
         max_sessions: Sessions of this caller at a time, or None.
         max_seconds: Longest lifetime of a session in seconds, or None.
         per_minute: Sessions that this caller may create in a minute, or None.
+        sees_own_only: Whether all sessions but its own are NotFound. Callers with one namespace otherwise share them.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Caller:
     max_sessions: int | None = None
     max_seconds: float | None = None
     per_minute: int | None = None
+    sees_own_only: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -42,6 +42,9 @@ class Access(Protocol):
     def check_session_token(self, session: GatewaySession, purpose: str, token: str) -> None:
         """Check a token of `session_token` in constant time."""
 
+    def derive(self, purpose: str, text: str) -> str:
+        """Return 64 hex digits that stand for a text, always the same, and that no client can compute."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:

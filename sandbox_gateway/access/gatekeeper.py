@@ -135,6 +135,10 @@ class Gatekeeper:
         if not is_same(self.session_token(session, purpose), token):
             raise Unauthenticated("the session's token is wrong", reason="UNAUTHENTICATED")
 
+    def derive(self, purpose: str, text: str) -> str:
+        """Return digits that stand for a text."""
+        return hmac.new(self._secret, f"{purpose}\0\0{text}".encode(), hashlib.sha256).hexdigest()
+
     def _failed(self, peer: str, why: str) -> SandboxError:
         """Count a failure, and return its error."""
         if (seconds := self._failures.wait(peer)) > 0:

@@ -86,6 +86,8 @@ def caller_of(claims: dict[str, Any], issuer: Issuer) -> Caller:
         templates=issuer.templates,
         max_sessions=issuer.max_sessions,
         max_seconds=issuer.max_seconds,
+        # All users of an issuer have one namespace.
+        sees_own_only=True,
     )
 
 

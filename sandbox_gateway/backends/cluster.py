@@ -21,8 +21,10 @@ from sandbox_gateway.backends.limits import (
     check_count,
     check_deadline,
     check_resume,
+    check_visible,
     complete_new,
     is_suspended,
+    own_workspace,
     refuse_suspended,
     running_of,
     select,
@@ -86,18 +88,20 @@ class ClusterBackend:
     async def get(self, caller: Caller, name: str) -> GatewaySession:
         """Return one session."""
         with _own_failures():
-            return self._keep(caller, read_session(await self._sessions(caller).get(name)))
+            found = self._keep(caller, read_session(await self._sessions(caller).get(name)))
+        return check_visible(caller, found)
 
     async def list(self, caller: Caller, metadata: Mapping[str, str] | None = None) -> list[GatewaySession]:
         """Return the sessions of the caller's namespace that have all of these words."""
         with _own_failures():
-            return select([read_session(each) for each in await self._sessions(caller).list()], metadata)
+            return select(caller, [read_session(each) for each in await self._sessions(caller).list()], metadata)
 
     async def connect(self, caller: Caller, name: str, *, wake: bool = True) -> AsyncSandbox:
         """Return the shared connection."""
         session, read_at = self._read.get((caller.namespace, name), (None, 0.0))
         if session is None or time.monotonic() - read_at > _FRESH_SECONDS:
             session = await self.get(caller, name)
+        check_visible(caller, session)
         if is_suspended(session):
             if not wake:
                 raise refuse_suspended(name)
@@ -111,6 +115,7 @@ class ClusterBackend:
 
     async def suspend(self, caller: Caller, name: str) -> GatewaySession:
         """Save a session and delete its pod."""
+        await self._check_own(caller, name)
         return await self._changed(caller, name, self._cluster(caller).suspend(name))
 
     async def resume(self, caller: Caller, name: str, seconds: float | None = None) -> GatewaySession:
@@ -132,14 +137,16 @@ class ClusterBackend:
 
     async def logs(self, caller: Caller, name: str, tail: int) -> Mapping[str, str]:
         """Return the last lines of a session's logs."""
+        await self._check_own(caller, name)
         with _own_failures():
             return await read_logs(self._sessions(caller), name, ("agent", "sandbox"), tail=tail)
 
     async def delete(self, caller: Caller, name: str) -> None:
         """End a session. Its stored workspace stays."""
+        uid = await self._check_own(caller, name)
         self._read.pop((caller.namespace, name), None)
         with _own_failures():
-            await self._sessions(caller).delete(name)
+            await self._sessions(caller).delete(name, uid=uid)
         await self._connections.drop(lambda key: key[:2] == (caller.namespace, name))  # type: ignore[index]
 
     async def close(self) -> None:
@@ -158,7 +165,7 @@ class ClusterBackend:
             spec={"lifecycle": lifecycle},
             own_labels={OWNER_LABEL: owner_label(caller)},
             annotations=write_notes(caller, new),
-            **new.options,
+            **{**new.options, "workspace": own_workspace(caller, new)},
         )
         created = await sessions.create(request)
         uid = str(created["metadata"].get("uid") or "")
@@ -172,6 +179,10 @@ class ClusterBackend:
                 await sessions.delete(new.name, uid=uid)
             raise
         return self._keep(caller, read_session(ready))
+
+    async def _check_own(self, caller: Caller, name: str) -> str:
+        """Check that the caller may see a session, and return its uid; "" for a caller that sees all."""
+        return (await self.get(caller, name)).uid if caller.sees_own_only else ""
 
     async def _check_rank(self, caller: Caller, created: GatewaySession) -> None:
         """Check the count again, with what other replicas created meanwhile. The oldest sessions stay."""

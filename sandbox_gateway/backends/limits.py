@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 import math
 import secrets
 import time
@@ -156,10 +157,36 @@ def too_many(caller: Caller, count: int) -> ResourceExhausted:
     return ResourceExhausted(message, reason="TOO_MANY_SESSIONS")
 
 
-def select(sessions: Sequence[GatewaySession], metadata: Mapping[str, str] | None) -> list[GatewaySession]:
-    """Return the sessions that have all of these words, oldest first."""
+def check_visible(caller: Caller, session: GatewaySession) -> GatewaySession:
+    """Return a session of the caller's namespace that the caller may see.
+
+    Raises:
+        NotFound: It is another's, and this caller sees only its own.
+    """
+    if not _is_visible(caller, session):
+        raise NotFound(f"there is no session {session.info.name}", reason="NOT_FOUND")
+    return session
+
+
+def own_workspace(caller: Caller, new: NewSession) -> str | None:
+    """Return the name of a new session's workspace, or None for the session's own name.
+
+    Workspaces outlast their sessions. So one that is named after a deleted session would have the files of its owner.
+    """
+    given: str | None = new.options.get("workspace")
+    if not caller.sees_own_only:
+        return given
+    text = f"{caller.name}\0{given or new.name}"
+    return f"own-{hashlib.sha256(text.encode()).hexdigest()[:40]}"
+
+
+def select(
+    caller: Caller, sessions: Sequence[GatewaySession], metadata: Mapping[str, str] | None
+) -> list[GatewaySession]:
+    """Return the sessions that the caller may see and that have all of these words, oldest first."""
     oldest = dt.datetime.min.replace(tzinfo=dt.UTC)
-    found = [each for each in sessions if (metadata or {}).items() <= dict(each.metadata).items()]
+    visible = [each for each in sessions if _is_visible(caller, each)]
+    found = [each for each in visible if (metadata or {}).items() <= dict(each.metadata).items()]
     return sorted(found, key=lambda each: (each.info.created_at or oldest, each.info.name))
 
 
@@ -171,6 +198,10 @@ def is_suspended(session: GatewaySession) -> bool:
 def refuse_suspended(name: str) -> FailedPrecondition:
     """Return the error for a call to a suspended session that is not to be resumed."""
     return FailedPrecondition(f"session {name} is suspended: resume it first", reason="SUSPENDED")
+
+
+def _is_visible(caller: Caller, session: GatewaySession) -> bool:
+    return not caller.sees_own_only or session.owner == caller.name
 
 
 def _is_over(session: GatewaySession) -> bool:

@@ -26,6 +26,7 @@ from sandbox_gateway.backends.limits import (
     check_count,
     check_deadline,
     check_resume,
+    check_visible,
     complete_new,
     is_suspended,
     refuse_suspended,
@@ -76,17 +77,17 @@ class LocalBackend:
             raise Conflict(f"there is a session {name} already, of another key", reason="ALREADY_EXISTS", field="name")
         return await self.resume(caller, name)
 
-    async def get(self, caller: Caller, name: str) -> GatewaySession:  # noqa: ARG002 - there is one namespace
+    async def get(self, caller: Caller, name: str) -> GatewaySession:
         """Return one session."""
-        return self._read(name)
+        return check_visible(caller, self._read(name))
 
-    async def list(self, caller: Caller, metadata: Mapping[str, str] | None = None) -> list[GatewaySession]:  # noqa: ARG002
+    async def list(self, caller: Caller, metadata: Mapping[str, str] | None = None) -> list[GatewaySession]:
         """Return the sessions that have all of these words."""
-        return select(self._all(), metadata)
+        return select(caller, self._all(), metadata)
 
     async def connect(self, caller: Caller, name: str, *, wake: bool = True) -> AsyncSandbox:
         """Return the shared connection."""
-        record = self._record(name)
+        record = self._own_record(caller, name)
         if record.phase is Phase.SUSPENDED:
             if not wake:
                 raise refuse_suspended(name)
@@ -96,14 +97,14 @@ class LocalBackend:
         key = (name, record.uid, wake, run)
         return await self._connections.get(key, lambda: AsyncSandbox.connect(f"local/{name}", wake=wake))
 
-    async def suspend(self, caller: Caller, name: str) -> GatewaySession:  # noqa: ARG002
+    async def suspend(self, caller: Caller, name: str) -> GatewaySession:
         """Save a session and end its processes."""
-        self._record(name)
+        self._own_record(caller, name)
         return _session(await operations.suspend(name))
 
     async def resume(self, caller: Caller, name: str, seconds: float | None = None) -> GatewaySession:
         """Start a suspended session again."""
-        session = self._read(name)
+        session = await self.get(caller, name)
         if seconds is not None:
             check_resume(caller, session, seconds, dt.datetime.now(dt.UTC))
         if is_suspended(session):
@@ -115,18 +116,18 @@ class LocalBackend:
 
     async def set_timeout(self, caller: Caller, name: str, seconds: float) -> dt.datetime:
         """Set the session's end."""
-        check_deadline(caller, self._read(name), seconds, dt.datetime.now(dt.UTC))
+        check_deadline(caller, await self.get(caller, name), seconds, dt.datetime.now(dt.UTC))
         record = await operations.set_expiry(name, min(seconds, MAX_SECONDS))
         return _session(record).info.expires_at or dt.datetime.now(dt.UTC)
 
-    async def logs(self, caller: Caller, name: str, tail: int) -> Mapping[str, str]:  # noqa: ARG002
+    async def logs(self, caller: Caller, name: str, tail: int) -> Mapping[str, str]:
         """Return the last lines of a session's logs."""
-        self._record(name)
+        self._own_record(caller, name)
         return await asyncio.to_thread(read_logs, name, tail)
 
-    async def delete(self, caller: Caller, name: str) -> None:  # noqa: ARG002
+    async def delete(self, caller: Caller, name: str) -> None:
         """End a session and remove its files."""
-        uid = self._record(name).uid
+        uid = self._own_record(caller, name).uid
         try:
             await operations.delete(name)
         finally:
@@ -138,6 +139,11 @@ class LocalBackend:
 
     def _read(self, name: str) -> GatewaySession:
         return _session(self._record(name))
+
+    def _own_record(self, caller: Caller, name: str) -> Record:
+        record = self._record(name)
+        check_visible(caller, _session(record))
+        return record
 
     def _record(self, name: str) -> Record:
         try:

@@ -110,3 +110,16 @@ async def test_what_this_machine_cannot_do_is_refused(backend):
     with pytest.raises(NotFound, match="sessions on this machine have none"):
         await backend.create(ME, NewSession(template="python-3.9"))
     assert Registry().names() == []
+
+
+async def test_a_user_of_an_issuer_sees_own_sessions_only(backend):
+    eve = Caller(name="user:oauth:eve", sees_own_only=True)
+    name = (await backend.create(ME, NewSession())).info.name
+    for call in (backend.get, backend.connect, backend.suspend, backend.resume, backend.delete):
+        with pytest.raises(NotFound):
+            await call(eve, name)
+    for call in (backend.set_timeout, backend.logs):
+        with pytest.raises(NotFound):
+            await call(eve, name, 5)
+    assert await backend.list(eve) == []
+    await backend.delete(ME, name)

@@ -161,6 +161,38 @@ async def test_another_namespace_is_never_seen(backend):
     assert (await backend.get(ME, "s")).info.phase == "Ready"
 
 
+async def test_users_of_one_issuer_see_their_own_sessions_only(backend):
+    ada, eve = (Caller(name=f"user:oauth:{name}", namespace="team", sees_own_only=True) for name in ("ada", "eve"))
+    made = await backend.create(ada, NewSession(name="s"))
+    await backend.create(ME, NewSession(name="key"))
+    # Somebody's use of it must not make it visible for a moment.
+    await backend.connect(ada, "s")
+    for name in ("s", "key"):
+        for call in (backend.get, backend.connect, backend.suspend, backend.resume, backend.delete):
+            with pytest.raises(NotFound):
+                await call(eve, name)
+        for call in (backend.set_timeout, backend.logs):
+            with pytest.raises(NotFound):
+                await call(eve, name, 5)
+    assert await backend.list(eve) == []
+    assert await backend.list(ada) == [made]
+    assert len(await backend.list(ME)) == 2
+    with pytest.raises(Conflict):
+        await backend.create(eve, NewSession(name="s"))
+    await backend.delete(ada, "s")
+
+
+async def test_users_of_one_issuer_share_no_saved_files(backend):
+    ada, eve = (Caller(name=f"user:oauth:{name}", namespace="team", sees_own_only=True) for name in ("ada", "eve"))
+    saved = (await backend.create(ada, NewSession(name="s"))).info.workspace
+    await backend.delete(ada, "s")
+    # The files of a session outlast it, under the name of its workspace.
+    for new in (NewSession(name="s"), NewSession(options={"workspace": "s"}), NewSession(options={"workspace": saved})):
+        await backend.create(eve, new)
+    assert saved not in {each.info.workspace for each in await backend.list(eve)}
+    assert (await backend.create(ada, NewSession(name="again", options={"workspace": "s"}))).info.workspace == saved
+
+
 @pytest.mark.parametrize(
     "name", ["../secrets", "..", ".", "", "./", "a/b", "s?x=1", "%2e%2e", "\n", "s\n", "S", "a" * 300]
 )

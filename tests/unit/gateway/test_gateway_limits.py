@@ -115,6 +115,6 @@ def test_only_own_sessions_that_run_count():
 
 def test_a_list_has_the_sessions_with_all_words_oldest_first():
     sessions = [session("b", metadata={"a": "1", "b": "2"}), session("a", age=3, metadata={"a": "1"}), session("c")]
-    assert [each.info.name for each in select(sessions, {"a": "1"})] == ["a", "b"]
-    assert [each.info.name for each in select(sessions, {"a": "1", "b": "2"})] == ["b"]
-    assert [each.info.name for each in select(sessions, None)] == ["a", "b", "c"]
+    assert [each.info.name for each in select(Caller(name="me"), sessions, {"a": "1"})] == ["a", "b"]
+    assert [each.info.name for each in select(Caller(name="me"), sessions, {"a": "1", "b": "2"})] == ["b"]
+    assert [each.info.name for each in select(Caller(name="me"), sessions, None)] == ["a", "b", "c"]

@@ -74,7 +74,7 @@ def reviewer(server):
 
 
 async def test_a_token_of_the_issuer_names_its_user(server, reviewer):
-    expected = Caller(name="user:oauth:ada", namespace="team", max_sessions=2)
+    expected = Caller(name="user:oauth:ada", namespace="team", max_sessions=2, sees_own_only=True)
     assert await reviewer.review(sign(server), "") == expected
     assert await reviewer.review(sign(server, CURVE, "two", "ES256"), "") == expected
     assert await reviewer.review(sign(server, aud=["x", AUDIENCE]), "other") == expected
