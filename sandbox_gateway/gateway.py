@@ -30,6 +30,9 @@ class Access(Protocol):
         `namespace` is the one that a Kubernetes user wants to use; an API key has its own.
         """
 
+    async def check_signer(self, request: SignedRequest, *, peer: str) -> None:
+        """Check who claims to have signed a request, before its body is read; `body_sha256` does not count."""
+
     async def by_signature(self, request: SignedRequest, *, peer: str) -> Caller:
         """Return the caller of a signed request."""
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from sandbox_client.errors import ResourceExhausted, SandboxError, Unauthenticated
 from sandbox_gateway.access.keys import hash_key, is_key, is_same
-from sandbox_gateway.access.sigv4 import read_credential, verify
+from sandbox_gateway.access.sigv4 import check_scope, read_credential, verify
 from sandbox_gateway.access.windows import Window
 from sandbox_gateway.backend import Caller
 
@@ -102,6 +102,18 @@ class Gatekeeper:
             return await self._reviewer.review(token, namespace)
         except Unauthenticated as error:
             raise self._failed(peer, error.message) from None
+
+    async def check_signer(self, request: SignedRequest, *, peer: str) -> None:
+        """Check who claims to have signed a request whose body was not read yet."""
+        try:
+            key = await self._keys.by_access_key_id(read_credential(request).access_key_id)
+            is_known = key is not None and bool(key.signing_secret)
+            if is_known:
+                check_scope(request, dt.datetime.now(dt.UTC), SERVICES)
+        except Unauthenticated as error:
+            raise self._failed(peer, error.message) from None
+        if not is_known:
+            raise self._failed(peer, "the signature does not match")
 
     async def by_signature(self, request: SignedRequest, *, peer: str) -> Caller:
         """Return the caller of a signed request."""

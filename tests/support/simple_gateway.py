@@ -78,6 +78,9 @@ class SimpleAccess:
     async def by_bearer(self, token, *, peer, namespace=""):
         return self._caller(token)
 
+    async def check_signer(self, request, *, peer):
+        await self.by_signature(request, peer=peer)
+
     async def by_signature(self, request, *, peer):
         given = dict(request.headers).get("authorization", "")
         return self._caller(given.partition("Credential=")[2].partition("/")[0])
