@@ -71,12 +71,14 @@ class GatewaySession:
         metadata: What `NewSession.metadata` said.
         owner: `Caller.name` of the caller that created it; "" if it was not created here.
         uid: Differs from that of an earlier session of the same name.
+        seconds: `NewSession.seconds`, within the caller's limit.
     """
 
     info: SessionInfo
     metadata: Mapping[str, str]
     owner: str = ""
     uid: str = ""
+    seconds: float | None = None
 
 
 class Backend(Protocol):

@@ -35,7 +35,7 @@ from sandbox_client.cluster.start_policy import (
     problem_of,
 )
 from sandbox_client.cluster.wake_policy import life_of
-from sandbox_client.cluster.watching import PLURAL, REQUEST_TIMEOUT, expects_node, watch_session
+from sandbox_client.cluster.watching import PLURAL, REQUEST_TIMEOUT, WATCHES, expects_node, watch_session
 from sandbox_client.errors import Conflict, SessionFailed
 from sandbox_client.transport.endpoint import Endpoint
 
@@ -266,10 +266,9 @@ class SessionApi:
         def show(text: str) -> None:
             loop.call_soon_threadsafe(on_phase, text)
 
+        end = (time.monotonic() + timeout, show, since, give_up_at)
         place = (self._objects(), self.namespace, name)
-        return await call_api(  # type: ignore[no-any-return]
-            subject_of(name), watch_session, *place, is_done, time.monotonic() + timeout, show, since, give_up_at
-        )
+        return await call_api(subject_of(name), watch_session, *place, is_done, *end, executor=WATCHES)  # type: ignore[no-any-return]
 
     async def connect(
         self, name: str, session: Mapping[str, Any] | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import functools
 import time
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,8 +12,14 @@ from sandbox_client import AsyncSandbox
 from sandbox_client.cluster.client import AsyncCluster, ClusterControl
 from sandbox_client.cluster.logs import read_logs
 from sandbox_client.cluster.sessions import SessionApi, SessionRequest
-from sandbox_client.cluster.wake import Waker
-from sandbox_client.errors import Conflict, NotFound, SandboxError, SandboxUnavailable, Unauthenticated
+from sandbox_client.errors import (
+    Conflict,
+    NotFound,
+    ResourceExhausted,
+    SandboxError,
+    SandboxUnavailable,
+    Unauthenticated,
+)
 from sandbox_client.lifecycle.session_info import format_time
 from sandbox_client.options import ignore
 from sandbox_gateway.backends.connections import Connections
@@ -22,6 +29,7 @@ from sandbox_gateway.backends.limits import (
     check_deadline,
     check_resume,
     check_visible,
+    check_wake,
     complete_new,
     is_suspended,
     own_workspace,
@@ -29,8 +37,11 @@ from sandbox_gateway.backends.limits import (
     running_of,
     select,
     too_many,
+    wake_seconds,
 )
 from sandbox_gateway.backends.notes import OWNER_LABEL, owner_label, read_session, write_notes
+from sandbox_gateway.backends.starts import Starts
+from sandbox_gateway.backends.waking import CountedWaker
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -62,6 +73,7 @@ class ClusterBackend:
         self._waiting: Any = {"timeout": start_seconds, "on_phase": ignore}
         self._connections = Connections()
         self._rates = Rates()
+        self._starts = Starts(seconds=start_seconds)
         self._read: dict[tuple[str, str], tuple[GatewaySession, float]] = {}
 
     async def create(self, caller: Caller, new: NewSession) -> GatewaySession:
@@ -77,7 +89,8 @@ class ClusterBackend:
                 check_count(caller, await self._mine(caller))
                 self._rates.count(caller)
                 with contextlib.suppress(Conflict):
-                    return await self._create(caller, sessions, wanted)
+                    async with self._starts.slot(caller):
+                        return await self._create(caller, sessions, wanted)
                 # Another request with the same name was first.
                 existing = read_session(await sessions.get(wanted.name))
         if existing.owner != caller.name:
@@ -105,13 +118,13 @@ class ClusterBackend:
         if is_suspended(session):
             if not wake:
                 raise refuse_suspended(name)
-            check_count(caller, await self._mine(caller))
+            await self.resume(caller, name)
         # With `wake` a connection follows its session to the next pod. Without, each pod has its own.
         pod = None if wake else (session.info.pod, session.info.started_at)
         key = (caller.namespace, name, session.uid, pod)
         sessions = self._sessions(caller)
         with _own_failures():
-            return await self._connections.get(key, lambda: self._open(sessions, name, wake=wake))
+            return await self._connections.get(key, lambda: self._open(caller, sessions, name, wake=wake))
 
     async def suspend(self, caller: Caller, name: str) -> GatewaySession:
         """Save a session and delete its pod."""
@@ -121,11 +134,18 @@ class ClusterBackend:
     async def resume(self, caller: Caller, name: str, seconds: float | None = None) -> GatewaySession:
         """Start a suspended session again."""
         session = await self.get(caller, name)
+        now = dt.datetime.now(dt.UTC)
+        if seconds is None:
+            seconds = wake_seconds(caller, session, now)
         if seconds is not None:
-            check_resume(caller, session, seconds, dt.datetime.now(dt.UTC))
-        if is_suspended(session):
-            check_count(caller, await self._mine(caller))
-        return await self._changed(caller, name, self._cluster(caller).resume(name, expires=seconds))
+            check_resume(caller, session, seconds, now)
+        if not is_suspended(session):
+            return await self._changed(caller, name, self._cluster(caller).resume(name, expires=seconds))
+        async with self._starts.slot(caller):
+            check_count(caller, await self._mine(caller), session.uid)
+            resumed = await self._changed(caller, name, self._cluster(caller).resume(name, expires=seconds))
+            await self._check_woken(caller, resumed)
+        return resumed
 
     async def set_timeout(self, caller: Caller, name: str, seconds: float) -> dt.datetime:
         """Set the session's end."""
@@ -192,6 +212,16 @@ class ClusterBackend:
         if created.uid in [each.uid for each in running[caller.max_sessions :]]:
             raise too_many(caller, caller.max_sessions)
 
+    async def _check_woken(self, caller: Caller, woken: GatewaySession) -> None:
+        """Check the count again, with what others have started meanwhile. If it is too high, suspend the session."""
+        with _own_failures():
+            try:
+                check_wake(caller, woken, await self._mine(caller))
+            except ResourceExhausted:
+                self._read.pop((caller.namespace, woken.info.name), None)
+                await self._sessions(caller).suspend(woken.info.name)
+                raise
+
     async def _mine(self, caller: Caller) -> Sequence[GatewaySession]:
         """Return the sessions of a caller, if they matter for its limits."""
         if caller.max_sessions is None:
@@ -199,12 +229,15 @@ class ClusterBackend:
         found = await self._sessions(caller).list({OWNER_LABEL: owner_label(caller)})
         return [read_session(each) for each in found]
 
-    async def _open(self, sessions: SessionApi, name: str, *, wake: bool) -> AsyncSandbox:
+    async def _open(self, caller: Caller, sessions: SessionApi, name: str, *, wake: bool) -> AsyncSandbox:
         if not wake:
             endpoint, resources = await sessions.connect(name)
             return AsyncSandbox(endpoint, name=name, resources=resources, control=ClusterControl(sessions, name))
-        await sessions.wake(name, **self._waiting)
-        waker = await Waker.open(sessions, name, **self._waiting)
+        # What was read some seconds ago may have changed.
+        if is_suspended(await self.get(caller, name)):
+            await self.resume(caller, name)
+        waker = await CountedWaker.open(sessions, name, **self._waiting)
+        waker.resume = functools.partial(self.resume, caller, name)
         return AsyncSandbox(waker.endpoint, name=name, waker=waker, control=waker.control)
 
     async def _changed(self, caller: Caller, name: str, change: Any) -> GatewaySession:

@@ -91,7 +91,7 @@ class LocalBackend:
         if record.phase is Phase.SUSPENDED:
             if not wake:
                 raise refuse_suspended(name)
-            check_count(caller, self._all())
+            await self.resume(caller, name)
         # With `wake` a connection follows its session to the next run. Without, each run has its own.
         run = "" if wake or record.run is None else record.run.token
         key = (name, record.uid, wake, run)
@@ -107,9 +107,10 @@ class LocalBackend:
         session = await self.get(caller, name)
         if seconds is not None:
             check_resume(caller, session, seconds, dt.datetime.now(dt.UTC))
-        if is_suspended(session):
-            check_count(caller, self._all())
-        record = await operations.resume(name)
+        async with contextlib.nullcontext() if caller.max_sessions is None else self._counting:
+            if is_suspended(session):
+                check_count(caller, self._all(), session.uid)
+            record = await operations.resume(name)
         if seconds is not None:
             record = await operations.set_expiry(name, seconds)
         return _session(record)

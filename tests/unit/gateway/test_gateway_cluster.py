@@ -2,8 +2,11 @@
 
 import asyncio
 import base64
+import concurrent.futures
+import contextlib
 import copy
 import datetime as dt
+import itertools
 import json
 
 import pytest
@@ -15,12 +18,14 @@ from sandbox_client.errors import (
     FailedPrecondition,
     NotFound,
     ResourceExhausted,
+    SandboxError,
     SandboxUnavailable,
     SessionFailed,
 )
 from sandbox_gateway.backend import Caller, NewSession
 from sandbox_gateway.backends.cluster import ClusterBackend
 from sandbox_gateway.backends.notes import ANNOTATION, OWNER_LABEL, owner_label, read_session
+from sandbox_gateway.backends.starts import Starts
 
 ME = Caller(name="ci", namespace="team")
 USER = Caller(name="user:system:serviceaccount:team:bot", namespace="team")
@@ -96,6 +101,7 @@ async def test_a_session_is_a_resource_with_the_clients_words(backend, api):
     assert json.loads(resource["metadata"]["annotations"][ANNOTATION]) == {
         "owner": "ci",
         "metadata": dict(made.metadata),
+        "seconds": 600,
     }
     assert (made.info.phase, made.owner, made.uid) == ("Ready", "ci", "u1")
     assert made.metadata == {"user": "ada", "wörd": "ü"}
@@ -238,6 +244,94 @@ async def test_counts_come_from_the_cluster(backend, api):
     with pytest.raises(ResourceExhausted):
         await backend.connect(caller, next(iter(api.sessions)))
     await backend.create(USER, NewSession())
+
+
+@pytest.mark.parametrize("way", ["connect", "resume", "create"])
+async def test_a_session_that_was_suspended_at_its_end_is_woken_with_a_new_one(backend, api, way):
+    await backend.create(ME, NewSession(name="s", seconds=600, on_timeout="suspend"))
+    await backend.suspend(ME, "s")
+    api.sessions["s"]["spec"]["lifecycle"]["expiresAt"] = "2026-01-01T00:00:00Z"
+    api.operator(api.sessions["s"])
+    await (backend.create(ME, NewSession(name="s")) if way == "create" else getattr(backend, way)(ME, "s"))
+    session = await backend.get(ME, "s")
+    assert session.info.phase == "Ready"
+    assert 590 < (session.info.expires_at - dt.datetime.now(dt.UTC)).total_seconds() <= 601
+
+
+async def test_resumes_at_once_stay_within_the_limit(backend, api, monkeypatch):
+    caller = Caller(name="ci", namespace="team", max_sessions=2)
+    for name in "abcd":
+        await backend.create(caller, NewSession(name=name))
+        await backend.suspend(caller, name)
+    starts = itertools.count(10)
+
+    def operator(session):
+        Operator()(session)
+        if session["status"]["phase"] == "Ready":
+            session["status"]["startedAt"] = f"2026-01-01T00:00:{next(starts)}Z"
+
+    monkeypatch.setattr(api, "operator", operator)
+    replicas = [ClusterBackend(backend._client, {}, is_direct=True) for _ in range(4)]
+    wakes = [replicas[0].resume, replicas[1].connect, replicas[2].resume, replicas[3].connect]
+    results = await asyncio.gather(
+        *(wake(caller, name) for wake, name in zip(wakes, "abcd", strict=True)), return_exceptions=True
+    )
+    running = [name for name, each in api.sessions.items() if not each["spec"].get("suspended")]
+    assert 1 <= len(running) <= 2
+    assert sum(isinstance(each, ResourceExhausted) for each in results) == 4 - len(running)
+    await asyncio.gather(*(each.close() for each in replicas))
+
+
+async def test_a_shared_connection_wakes_its_session_within_the_limit(backend, api, agent):
+    caller = Caller(name="ci", namespace="team", max_sessions=1)
+    await backend.create(caller, NewSession(name="s"))
+    sandbox = await backend.connect(caller, "s")
+    await backend.suspend(caller, "s")
+    await backend.create(caller, NewSession(name="other"))
+    with pytest.raises(SandboxError, match="allows 1"):
+        await sandbox.waker._wake(sandbox.endpoint)
+    assert api.sessions["s"]["spec"]["suspended"]
+
+
+async def test_a_caller_starts_a_few_sessions_at_a_time(backend, monkeypatch):
+    running, most = 0, 0
+
+    async def wait_ready(_sessions, name, *, since, **_options):
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        await asyncio.sleep(0.01)
+        running -= 1
+        return since
+
+    monkeypatch.setattr(SessionApi, "wait_ready", wait_ready)
+    monkeypatch.setattr(backend, "_starts", Starts(limit=3))
+    await asyncio.gather(*(backend.create(ME, NewSession()) for _ in range(12)))
+    assert most == 3
+    assert backend._starts._queues == {}
+
+
+async def test_a_caller_that_starts_too_many_is_told_so():
+    starts = Starts(limit=1, seconds=0.01)
+    async with starts.slot(ME), starts.slot(USER):
+        with pytest.raises(ResourceExhausted, match="start now"):
+            async with starts.slot(ME):
+                raise AssertionError
+
+
+async def test_waits_for_a_start_leave_threads_for_short_calls(backend, api, monkeypatch):
+    api.watches_last = True
+    asyncio.get_running_loop().set_default_executor(concurrent.futures.ThreadPoolExecutor(1))
+    await backend.create(ME, NewSession(name="short"))
+    monkeypatch.setattr(api, "operator", lambda session: session["metadata"].update(uid="u", resourceVersion="1"))
+    slow = asyncio.create_task(backend.create(ME, NewSession(name="slow")))
+    await asyncio.sleep(1)
+    async with asyncio.timeout(1):
+        await backend.get(ME, "short")
+    assert not slow.done()
+    slow.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await slow
 
 
 async def test_a_session_that_does_not_start_is_removed(backend, api, operator):
