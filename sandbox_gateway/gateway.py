@@ -37,7 +37,10 @@ class Access(Protocol):
         """Return the caller of a signed request."""
 
     async def by_owner(self, session: GatewaySession) -> Caller:
-        """Return the caller that created a session, if its key still exists. For tokens of one session."""
+        """Return the caller that created a session, if its key still exists. For tokens of one session.
+
+        A session that was created without a key, and one whose key was made again under the same name, has none.
+        """
 
     def session_token(self, session: GatewaySession, purpose: str) -> str:
         """Return a token for one session and one purpose, such as `envd`: 64 hex digits, always the same."""

@@ -13,14 +13,13 @@ from sandbox_client.errors import ResourceExhausted, SandboxError, Unauthenticat
 from sandbox_gateway.access.keys import hash_key, is_key, is_same
 from sandbox_gateway.access.sigv4 import check_scope, read_credential, verify
 from sandbox_gateway.access.windows import Window
-from sandbox_gateway.backend import Caller
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sandbox_gateway.access.keys import ApiKey
     from sandbox_gateway.access.sigv4 import SignedRequest
-    from sandbox_gateway.backend import GatewaySession
+    from sandbox_gateway.backend import Caller, GatewaySession
 
 MAX_FAILURES: Final = 20
 WINDOW_SECONDS: Final = 60.0
@@ -130,16 +129,18 @@ class Gatekeeper:
 
     async def by_owner(self, session: GatewaySession) -> Caller:
         """Return the caller that created a session. For requests with a token of the session."""
-        if not session.owner or session.owner.startswith(USER_PREFIX):
-            return Caller(name=session.owner, namespace=session.info.namespace)
+        if not session.key_id:
+            # All keys of the namespace can read its token, and nothing would end it when one of them is revoked.
+            message = "this session was created without an API key, so its token is not accepted: use one to create it"
+            raise Unauthenticated(message, reason="UNAUTHENTICATED")
         key = await self._keys.by_name(session.owner)
-        if key is None or key.namespace != session.info.namespace:
+        if key is None or key.id != session.key_id or key.namespace != session.info.namespace:
             raise Unauthenticated("the key that created this session was revoked", reason="UNAUTHENTICATED")
         return key.caller
 
     def session_token(self, session: GatewaySession, purpose: str) -> str:
         """Return a session's token for one purpose."""
-        facts = (purpose, session.info.namespace, session.info.name, session.uid, session.owner)
+        facts = (purpose, session.info.namespace, session.info.name, session.uid, session.owner, session.key_id)
         return hmac.new(self._secret, "\0".join(facts).encode(), hashlib.sha256).hexdigest()
 
     def check_session_token(self, session: GatewaySession, purpose: str, token: str) -> None:

@@ -175,6 +175,7 @@ def _request(caller: Caller, new: NewSession, *, shown: str) -> tuple[LocalReque
     keep_variables = bool(given.pop("keep_variables", False))
     if given.get("lifetime") is not None and new.seconds is None:
         new = replace(new, seconds=parse_duration(given["lifetime"], "lifetime").total_seconds())
+    notes = {"owner": caller.name, "key": caller.key_id, "metadata": dict(new.metadata), "template": shown}
     request = LocalRequest(
         new.name,
         # Other protocols know no end by idleness.
@@ -182,7 +183,7 @@ def _request(caller: Caller, new: NewSession, *, shown: str) -> tuple[LocalReque
         on_idle=given.get("on_idle", "suspend"),
         lifetime=min(_DEFAULT_SECONDS if new.seconds is None else new.seconds, MAX_SECONDS),
         on_expiry=new.on_timeout,
-        notes={_NOTES: {"owner": caller.name, "metadata": dict(new.metadata), "template": shown}},
+        notes={_NOTES: notes},
     )
     egress: Any = new.egress or "public"
     return request, complete({"env": dict(new.env), "egress": egress, "keep_variables": keep_variables}, LOCAL_DEFAULTS)
@@ -191,4 +192,5 @@ def _request(caller: Caller, new: NewSession, *, shown: str) -> tuple[LocalReque
 def _session(record: Record) -> GatewaySession:
     notes = record.notes.get(_NOTES) or {}
     info = replace(info_of(record), name=record.name, template=str(notes.get("template") or ""))
-    return GatewaySession(info, dict(notes.get("metadata") or {}), owner=str(notes.get("owner") or ""), uid=record.uid)
+    owner, key_id = str(notes.get("owner") or ""), str(notes.get("key") or "")
+    return GatewaySession(info, dict(notes.get("metadata") or {}), owner=owner, uid=record.uid, key_id=key_id)

@@ -32,7 +32,7 @@ def owner_label(caller: Caller) -> str:
 
 def write_notes(caller: Caller, new: NewSession) -> dict[str, str]:
     """Return the annotations of a new session."""
-    notes = {"owner": caller.name, "metadata": dict(new.metadata), "seconds": new.seconds}
+    notes = {"owner": caller.name, "metadata": dict(new.metadata), "seconds": new.seconds, "key": caller.key_id}
     return {ANNOTATION: json.dumps(notes, ensure_ascii=False)}
 
 
@@ -41,10 +41,11 @@ def read_session(resource: Mapping[str, Any]) -> GatewaySession:
     metadata = resource.get("metadata") or {}
     try:
         notes = json.loads((metadata.get("annotations") or {})[ANNOTATION])
-        owner = str(notes.get("owner") or "")
+        owner, key_id = str(notes.get("owner") or ""), str(notes.get("key") or "")
         words = {str(key): str(value) for key, value in (notes.get("metadata") or {}).items()}
         seconds = None if notes.get("seconds") is None else check_bound(float(notes["seconds"]))
     except (KeyError, ValueError, AttributeError, TypeError, RecursionError, OverflowError, InvalidArgument):
-        owner, words, seconds = "", {}, None
+        owner, key_id, words, seconds = "", "", {}, None
     uid = str(metadata.get("uid") or "")
-    return GatewaySession(read_session_info(resource), words, owner=owner, uid=uid, seconds=seconds)
+    info = read_session_info(resource)
+    return GatewaySession(info, words, owner=owner, uid=uid, seconds=seconds, key_id=key_id)

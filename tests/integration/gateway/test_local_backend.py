@@ -11,7 +11,7 @@ from sandbox_client.local.named.registry import Registry
 from sandbox_gateway.backend import Caller, NewSession
 from sandbox_gateway.backends.local import LocalBackend
 
-ME, OTHER = Caller(name="me"), Caller(name="other")
+ME, OTHER = Caller(name="me", key_id="k1"), Caller(name="other")
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ async def test_the_life_of_a_session(backend):
     asked = NewSession(template="base", seconds=600, env={"GREETING": "hello"}, metadata={"user": "ada", "wörd": "ü"})
     made = await backend.create(ME, asked)
     name = made.info.name
-    assert (made.info.phase, made.info.template, made.owner) == ("Ready", "base", "me")
+    assert (made.info.phase, made.info.template, made.owner, made.key_id) == ("Ready", "base", "me", "k1")
     assert made.metadata == {"user": "ada", "wörd": "ü"}
     assert abs((made.info.expires_at - dt.datetime.now(dt.UTC)).total_seconds() - 600) < 30
 

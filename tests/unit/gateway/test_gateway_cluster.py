@@ -27,7 +27,7 @@ from sandbox_gateway.backends.cluster import ClusterBackend
 from sandbox_gateway.backends.notes import ANNOTATION, OWNER_LABEL, owner_label, read_session
 from sandbox_gateway.backends.starts import Starts
 
-ME = Caller(name="ci", namespace="team")
+ME = Caller(name="ci", namespace="team", key_id="k1")
 USER = Caller(name="user:system:serviceaccount:team:bot", namespace="team")
 
 
@@ -102,8 +102,9 @@ async def test_a_session_is_a_resource_with_the_clients_words(backend, api):
         "owner": "ci",
         "metadata": dict(made.metadata),
         "seconds": 600,
+        "key": "k1",
     }
-    assert (made.info.phase, made.owner, made.uid) == ("Ready", "ci", "u1")
+    assert (made.info.phase, made.owner, made.uid, made.key_id) == ("Ready", "ci", "u1", "k1")
     assert made.metadata == {"user": "ada", "wörd": "ü"}
     assert await backend.get(ME, made.info.name) == made
     assert await backend.list(ME, {"user": "ada"}) == [made]
