@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ipaddress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+from sandbox_client.errors import InvalidArgument
 from sandbox_gateway.access.sigv4 import SignedRequest
 
 if TYPE_CHECKING:
@@ -63,6 +65,7 @@ class Settings:
         max_body: Bytes of a request, unless its route says otherwise.
         issuer: The OAuth issuer whose tokens serve as well, and which the MCP door names to clients; "" for none.
         issuer_namespace: The namespace of the sessions of its users; "" for sessions on this machine.
+        proxies: Addresses and networks of proxies. Their header `X-Forwarded-For` names the client.
     """
 
     url: str = "http://127.0.0.1"
@@ -71,6 +74,15 @@ class Settings:
     max_body: int = 128 << 20
     issuer: str = ""
     issuer_namespace: str = ""
+    proxies: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for proxy in self.proxies:
+            try:
+                ipaddress.ip_network(proxy)
+            except ValueError:
+                message = f"{proxy!r} is neither an address nor a network, such as 10.0.0.0/8"
+                raise InvalidArgument(message, field="proxy") from None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import logging
 import time
+from collections import OrderedDict
 from typing import TYPE_CHECKING, Final, Protocol
 
 from sandbox_client.errors import ResourceExhausted, SandboxError, Unauthenticated
@@ -25,6 +26,7 @@ MAX_FAILURES: Final = 20
 WINDOW_SECONDS: Final = 60.0
 USER_PREFIX: Final = "user:"
 """Beginning of the caller's name of a Kubernetes user. No key has such a name."""
+_MAX_ACCEPTED: Final = 10_000
 SERVICES: Final = frozenset({"bedrock-agentcore", "bedrock-agentcore-control"})
 
 _log: Final = logging.getLogger(__name__)
@@ -81,6 +83,7 @@ class Gatekeeper:
         self._secret = secret
         self._reviewer = reviewer
         self._failures = Window(MAX_FAILURES, WINDOW_SECONDS, clock)
+        self._accepted: OrderedDict[str, None] = OrderedDict()
 
     async def by_key(self, key: str, *, peer: str) -> Caller:
         """Return the caller of an API key."""
@@ -95,12 +98,31 @@ class Gatekeeper:
         """Return the caller of an API key, or of a Kubernetes token."""
         if is_key(token) or self._reviewer is None:
             return await self.by_key(token, peer=peer)
-        if self._failures.wait(peer):
-            raise self._failed(peer, "the token was not reviewed")
+        digest = hashlib.sha256(token.encode("utf-8", "surrogateescape")).hexdigest()
         try:
-            return await self._reviewer.review(token, namespace)
+            # A proxy is the address of all its clients, so others' failures do not end a login that was right before.
+            if digest in self._accepted:
+                caller = await self._reviewer.review(token, namespace)
+            else:
+                caller = await self._review_new(self._reviewer, token, namespace, peer)
         except Unauthenticated as error:
+            self._accepted.pop(digest, None)
             raise self._failed(peer, error.message) from None
+        self._accepted[digest] = None
+        self._accepted.move_to_end(digest)
+        if len(self._accepted) > _MAX_ACCEPTED:
+            self._accepted.popitem(last=False)
+        return caller
+
+    async def _review_new(self, reviewer: TokenReviewer, token: str, namespace: str, peer: str) -> Caller:
+        """Review a token that was not accepted before. It counts as a failure until the answer is there."""
+        if self._failures.wait(peer):
+            raise Unauthenticated("the token was not reviewed")
+        self._failures.add(peer)
+        try:
+            return await reviewer.review(token, namespace)
+        finally:
+            self._failures.take_back(peer)
 
     async def check_signer(self, request: SignedRequest, *, peer: str) -> None:
         """Check who claims to have signed a request whose body was not read yet."""

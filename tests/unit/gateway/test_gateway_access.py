@@ -152,6 +152,40 @@ async def test_no_token_is_reviewed_after_too_many_failures():
     assert reviewer.asked == 21
 
 
+async def test_a_login_that_was_right_goes_on_after_others_failures():
+    gate = Gatekeeper(Keys(STORED), b"s", Reviewer())
+    await gate.by_bearer("good", peer="proxy", namespace="n")
+    for number in range(25):
+        with pytest.raises((Unauthenticated, ResourceExhausted)):
+            await gate.by_bearer(f"bad{number}", peer="proxy")
+    assert (await gate.by_bearer("good", peer="proxy", namespace="n")).name == "user:ada"
+
+
+async def test_tokens_at_once_are_reviewed_within_the_limit():
+    class Slow(Reviewer):
+        async def review(self, token, namespace):
+            self.asked += 1
+            await asyncio.sleep(0.01)
+            raise Unauthenticated("bad token")
+
+    reviewer = Slow()
+    gate = Gatekeeper(Keys(STORED), b"s", reviewer)
+    bad = (gate.by_bearer(f"bad{number}", peer="p") for number in range(50))
+    results = await asyncio.gather(*bad, return_exceptions=True)
+    assert reviewer.asked == 20
+    assert {type(each) for each in results} == {Unauthenticated, ResourceExhausted}
+
+
+async def test_right_tokens_are_no_failures():
+    class All(Reviewer):
+        async def review(self, token, namespace):
+            return Caller(name=f"user:{token}", namespace=namespace)
+
+    gate = Gatekeeper(Keys(STORED), b"s", All())
+    for number in range(50):
+        assert (await gate.by_bearer(f"t{number}", peer="p")).name == f"user:t{number}"
+
+
 async def test_a_bearer_without_a_cluster_is_a_key():
     gate = Gatekeeper(Keys(STORED), b"s")
     assert (await gate.by_bearer(KEY, peer="p")).name == "ci"
