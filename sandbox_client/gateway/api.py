@@ -71,9 +71,11 @@ class GatewayApi:
         try:
             place = answer["endpoint"]
             certificate = place["ca_certificate"].encode()
-            life = PodLife(*place["run"].split("/"))
+            # A session of the gateway's machine has no pod, but a uid.
+            uid, pod, started_at = place["run"].split("/")
+            life = PodLife(uid or str(answer["session"]["uid"]), pod, started_at)
             endpoint = Endpoint(place["address"], place["server_name"], certificate, place["token"], life=life)
-        except (KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise self._not_a_gateway() from error
         return endpoint, bool(answer.get("was_suspended"))
 

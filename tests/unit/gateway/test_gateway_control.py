@@ -250,6 +250,21 @@ async def test_a_client_does_not_continue_in_a_later_session_of_the_name():
     assert waker.endpoint.token == "token of first"
 
 
+@pytest.mark.parametrize(("run", "uid"), [("u1/pod/now", "u1"), ("//", "of the session")])
+async def test_an_endpoint_has_its_sessions_uid(monkeypatch, run, uid):
+    place = {"address": "a:1", "server_name": "s", "ca_certificate": "", "token": "t", "run": run}
+
+    async def call(*_arguments, **_options):
+        return {"session": {"uid": "of the session"}, "endpoint": place}
+
+    monkeypatch.setattr(GatewayApi, "_call", call)
+    endpoint, _ = await GatewayApi(GatewayPlace("http://127.0.0.1:9", "k")).connect("s", wake=True, seconds=1)
+    assert endpoint.life.session_uid == uid
+    place["run"] = "no-run"
+    with pytest.raises(SandboxUnavailable, match="does not answer as a gateway does"):
+        await GatewayApi(GatewayPlace("http://127.0.0.1:9", "k")).connect("s", wake=True, seconds=1)
+
+
 @pytest.mark.parametrize("seconds", [10**400, 1e15, 0, -1])
 def test_seconds_are_bounded(seconds):
     with pytest.raises(InvalidArgument, match="10 years") as caught:
