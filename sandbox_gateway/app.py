@@ -13,6 +13,7 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from sandbox_gateway import doors
 
@@ -57,10 +58,14 @@ def build_app(gateway: Gateway, names: Sequence[str] | None = None) -> Starlette
         finally:
             await gateway.backend.close()
 
+    middleware = [Middleware(AccessLog), Middleware(HeaderLimit)]
+    if gateway.settings.proxies:
+        # Failed logins are counted by the client's address.
+        middleware.append(Middleware(ProxyHeadersMiddleware, trusted_hosts=[*gateway.settings.proxies]))
     return Starlette(
         routes=[*routes, Route("/healthz", _health)],
         lifespan=lifespan,
-        middleware=[Middleware(AccessLog), Middleware(HeaderLimit)],
+        middleware=middleware,
         max_body_size=gateway.settings.max_body,
     )
 

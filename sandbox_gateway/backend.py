@@ -24,6 +24,8 @@ class Caller:
         max_sessions: Sessions of this caller at a time, or None.
         max_seconds: Longest lifetime of a session in seconds, or None.
         per_minute: Sessions that this caller may create in a minute, or None.
+        key_id: Tells the key from an earlier or later one of its name; "" for a user without a key. Not a secret.
+        sees_own_only: Whether all sessions but its own are NotFound. Callers with one namespace otherwise share them.
     """
 
     name: str
@@ -32,6 +34,8 @@ class Caller:
     max_sessions: int | None = None
     max_seconds: float | None = None
     per_minute: int | None = None
+    key_id: str = ""
+    sees_own_only: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,12 +75,16 @@ class GatewaySession:
         metadata: What `NewSession.metadata` said.
         owner: `Caller.name` of the caller that created it; "" if it was not created here.
         uid: Differs from that of an earlier session of the same name.
+        seconds: `NewSession.seconds`, within the caller's limit.
+        key_id: `Caller.key_id` of the caller that created it.
     """
 
     info: SessionInfo
     metadata: Mapping[str, str]
     owner: str = ""
     uid: str = ""
+    seconds: float | None = None
+    key_id: str = ""
 
 
 class Backend(Protocol):

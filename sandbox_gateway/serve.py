@@ -8,6 +8,7 @@ import importlib.util
 import ipaddress
 import logging
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
 
 import uvicorn
@@ -38,6 +39,7 @@ _KEEP_ALIVE: Final = 75
 """Seconds that an unused connection stays open, longer than clients and proxies keep theirs."""
 _GRACE: Final = 10
 """Seconds that running requests have at the end."""
+_THREADS: Final = 64
 _REGION: Final = "us-east-1"
 """AWS's SDKs want one. Any will do."""
 
@@ -70,6 +72,7 @@ async def serve_local(
             "127.0.0.1, or add --any-address if everyone with the key may do that"
         )
         raise InvalidArgument(message, field="listen")
+    _add_threads()
     with open_listener(host, port) as listener:
         url = _url(host, listener.getsockname()[1])
         settings = Settings(url=url, domain=domain or "localhost", issuer=issuer)
@@ -99,6 +102,7 @@ async def serve_cluster(
         SandboxUnavailable: There is no cluster, or this account lacks a permission.
     """
     host, port = parse_address(listen)
+    _add_threads()
     client, namespace, is_direct = await asyncio.to_thread(open_client, options)
     kube = KubeAccess(client, gateway_namespace or namespace)
     with open_listener(host, port) as listener:
@@ -108,6 +112,11 @@ async def serve_cluster(
         access = Gatekeeper(ClusterKeys(kube), await kube.session_secret(), reviewer)
         backend = ClusterBackend(client, chosen.aliases, is_direct=is_direct)
         await run(build_app(Gateway(backend=backend, access=access, settings=chosen)), listener, url, on_listening)
+
+
+def _add_threads() -> None:
+    """Give short calls more threads than a machine has processors: they wait for answers of other servers."""
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_THREADS, "gateway"))
 
 
 def local_gateway(settings: Settings) -> Gateway:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import contextvars
+import functools
 import json
 import os
 import re
@@ -218,13 +220,14 @@ async def read_core_object(subject: str, client: Any, *segments: str, **query: s
     return found
 
 
-async def call_api(subject: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+async def call_api(subject: str, function: Callable[..., Any], *args: Any, executor: Any = None, **kwargs: Any) -> Any:
     """Run a call of the kubernetes package in a thread and translate its errors.
 
     Args:
         subject: The object that the call is about, for error messages.
         function: The call.
         *args: Its positional arguments.
+        executor: The `concurrent.futures.Executor` that runs it; that of the event loop if None.
         **kwargs: Its keyword arguments.
 
     Raises:
@@ -235,7 +238,8 @@ async def call_api(subject: str, function: Callable[..., Any], *args: Any, **kwa
     from urllib3.exceptions import HTTPError  # noqa: PLC0415 - same
 
     try:
-        return await asyncio.to_thread(function, *args, **kwargs)
+        call = functools.partial(contextvars.copy_context().run, function, *args, **kwargs)
+        return await asyncio.get_running_loop().run_in_executor(executor, call)
     except ApiException as error:
         raise _from_api_error(subject, error) from error
     except (HTTPError, OSError) as error:

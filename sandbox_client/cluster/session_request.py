@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeGuard
 
-from sandbox_client.errors import InvalidArgument
+from sandbox_client.errors import InvalidArgument, NotFound
 from sandbox_client.lifecycle.durations import format_duration, parse_duration
 
 if TYPE_CHECKING:
@@ -198,8 +198,25 @@ def _check_name(value: Any, argument: str) -> str:
     return value
 
 
+def _is_session_name(value: object) -> TypeGuard[str]:
+    """Return whether a session can have this name."""
+    return isinstance(value, str) and _LABEL_PREFIX.fullmatch(value) is not None
+
+
+def subject_of(name: str) -> str:
+    """Return what error messages call a session. Each name passes here before it becomes a part of a URL.
+
+    Raises:
+        NotFound: No session can have that name. HTTP clients shorten a path that ends with `.` or `..`, so a delete of
+            such a name would delete all sessions of the namespace.
+    """
+    if not _is_session_name(name):
+        raise NotFound(f"there is no session {str(name)[:300]!r}: it is not a session's name", reason="NOT_FOUND")
+    return f"session {name}"
+
+
 def _check_session_name(value: Any) -> str:
-    if not isinstance(value, str) or not _LABEL_PREFIX.fullmatch(value):
+    if not _is_session_name(value):
         message = f"{value!r} is not a session's name: use small letters, digits, - and ., such as team-1"
         raise InvalidArgument(message, field="name")
     return value

@@ -18,7 +18,14 @@ from typing import TYPE_CHECKING, Any, Final
 from sandbox_client.cluster.api import ClusterOptions, call_api, check_owner, open_client, read_access, read_core_object
 from sandbox_client.cluster.port_forward import PodStream, PortForward, open_pod_stream
 from sandbox_client.cluster.reach import check_reach
-from sandbox_client.cluster.session_request import GROUP, UNNAMED_PREFIX, VERSION, SessionRequest, check_labels
+from sandbox_client.cluster.session_request import (
+    GROUP,
+    UNNAMED_PREFIX,
+    VERSION,
+    SessionRequest,
+    check_labels,
+    subject_of,
+)
 from sandbox_client.cluster.start_policy import (
     UNSCHEDULABLE,
     StartWatch,
@@ -28,7 +35,7 @@ from sandbox_client.cluster.start_policy import (
     problem_of,
 )
 from sandbox_client.cluster.wake_policy import life_of
-from sandbox_client.cluster.watching import PLURAL, REQUEST_TIMEOUT, expects_node, watch_session
+from sandbox_client.cluster.watching import PLURAL, REQUEST_TIMEOUT, WATCHES, expects_node, watch_session
 from sandbox_client.errors import Conflict, SessionFailed
 from sandbox_client.transport.endpoint import Endpoint
 
@@ -112,7 +119,7 @@ class SessionApi:
         Raises:
             NotFound: There is no session of that name.
         """
-        found: dict[str, Any] = await self._call(f"session {name}", "get", name, seconds=seconds)
+        found: dict[str, Any] = await self._call(subject_of(name), "get", name, seconds=seconds)
         return found
 
     async def get_with_time(self, name: str) -> tuple[dict[str, Any], dt.datetime]:
@@ -124,7 +131,7 @@ class SessionApi:
         function = self._objects().get_namespaced_custom_object_with_http_info
         place = (GROUP, VERSION, self.namespace, PLURAL)
         options = {"_request_timeout": REQUEST_TIMEOUT}
-        session, _, headers = await call_api(f"session {name}", function, *place, name, **options)
+        session, _, headers = await call_api(subject_of(name), function, *place, name, **options)
         try:
             now = email.utils.parsedate_to_datetime(headers.get("Date") or "")
         except ValueError:
@@ -158,7 +165,7 @@ class SessionApi:
             InvalidArgument: The API server refused a value, or does not know a field.
         """
         patch = {"spec": spec}
-        patched: dict[str, Any] = await self._call(f"session {name}", "patch", name, patch, field_validation="Strict")
+        patched: dict[str, Any] = await self._call(subject_of(name), "patch", name, patch, field_validation="Strict")
         return patched
 
     async def wake(self, name: str, *, timeout: float, on_phase: Callable[[str], object]) -> bool:  # noqa: ASYNC109 - it ends a watch
@@ -182,9 +189,10 @@ class SessionApi:
         await self.wait_ready(name, timeout=timeout, on_phase=on_phase)
         return True
 
-    async def delete(self, name: str) -> None:
-        """Delete a session. Pushed files stay in storage."""
-        await self._call(f"session {name}", "delete", name)
+    async def delete(self, name: str, *, uid: str = "") -> None:
+        """Delete a session. Pushed files stay in storage. With `uid`, a later session of the name is a Conflict."""
+        options: Any = {"body": {"preconditions": {"uid": uid}}} if uid else {}
+        await self._call(subject_of(name), "delete", name, **options)
 
     async def wait_ready(
         self,
@@ -258,10 +266,9 @@ class SessionApi:
         def show(text: str) -> None:
             loop.call_soon_threadsafe(on_phase, text)
 
+        end = (time.monotonic() + timeout, show, since, give_up_at)
         place = (self._objects(), self.namespace, name)
-        return await call_api(  # type: ignore[no-any-return]
-            f"session {name}", watch_session, *place, is_done, time.monotonic() + timeout, show, since, give_up_at
-        )
+        return await call_api(subject_of(name), watch_session, *place, is_done, *end, executor=WATCHES)  # type: ignore[no-any-return]
 
     async def connect(
         self, name: str, session: Mapping[str, Any] | None = None

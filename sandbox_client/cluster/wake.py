@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from sandbox_client.cluster.client import ClusterControl
 from sandbox_client.cluster.sessions import describe_failure, is_ready
@@ -77,7 +77,7 @@ class Waker(BaseWaker):
         *,
         timeout: float,  # noqa: ASYNC109 - it is kept for later
         on_phase: Callable[[str], object],
-    ) -> Waker:
+    ) -> Self:
         """Connect to a session that is Ready. Arguments and errors as for the class and `SessionApi.connect`."""
         endpoint, route = await sessions.connect(name, session)
         return cls(sessions, name, endpoint, route, timeout=timeout, on_phase=on_phase)
@@ -120,12 +120,15 @@ class Waker(BaseWaker):
     async def _wake(self, previous: Endpoint) -> None:
         _log.info("session %s is suspended: resuming it", self._name)
         try:
-            await self._sessions.suspend(self._name, is_suspended=False)
+            await self._resume()
             await self._follow(previous, RESUMED)
         except SandboxError as error:
             raise SessionFailed(
                 f"session {self._name} was suspended and could not be resumed: {error}", reason="NOT_READY"
             ) from error
+
+    async def _resume(self) -> None:
+        await self._sessions.suspend(self._name, is_suspended=False)
 
     async def _follow(self, previous: Endpoint, what_happened: str) -> None:
         """Wait until the session is Ready in another pod, and connect to that pod."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,6 +22,10 @@ _SCALING: Final = frozenset({"TriggeredScaleUp", "Nominated"})
 """Reasons of a pod's Events that promise a new node: of the cluster autoscaler, and of Karpenter."""
 _WATCH_SECONDS: Final = 30
 """Length of one watch. A watch that hangs is noticed after this time."""
+
+
+WATCHES: Final = ThreadPoolExecutor(512, "sandbox-watch")
+"""The threads of watches, which last for minutes. In the event loop's own threads, they would keep out short calls."""
 
 
 @dataclass(slots=True)

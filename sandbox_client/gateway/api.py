@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, urlencode
 
 from sandbox_client import errors
-from sandbox_client.errors import SandboxError, SandboxUnavailable
+from sandbox_client.errors import NotFound, SandboxError, SandboxUnavailable
 from sandbox_client.lifecycle.session_info import SessionInfo, parse_time
 from sandbox_client.transport.endpoint import Endpoint, PodLife
 
@@ -71,9 +71,11 @@ class GatewayApi:
         try:
             place = answer["endpoint"]
             certificate = place["ca_certificate"].encode()
-            life = PodLife(*place["run"].split("/"))
+            # A session of the gateway's machine has no pod, but a uid.
+            uid, pod, started_at = place["run"].split("/")
+            life = PodLife(uid or str(answer["session"]["uid"]), pod, started_at)
             endpoint = Endpoint(place["address"], place["server_name"], certificate, place["token"], life=life)
-        except (KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise self._not_a_gateway() from error
         return endpoint, bool(answer.get("was_suspended"))
 
@@ -141,6 +143,9 @@ class GatewayApi:
 
 
 def _path(name: str, *rest: str) -> str:
+    if name in ("", ".", ".."):
+        # HTTP clients shorten such a path, so the request would be about all sessions.
+        raise NotFound(f"there is no session {name!r}", reason="NOT_FOUND")
     return "".join(f"/{quote(each, safe='')}" for each in (name, *rest))
 
 

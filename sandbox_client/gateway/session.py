@@ -105,14 +105,17 @@ class GatewayWaker(BaseWaker):
                 endpoint, _ = await self._api.connect(self._name, wake=True, seconds=self._timeout)
             except NotFound as failure:
                 if error is None:
-                    message = f"session {self._name} is over: it was deleted"
-                    raise SandboxUnavailable(message, reason="SESSION_OVER") from failure
+                    raise self._over("it was deleted") from failure
                 return
             except SandboxError as failure:
                 # The caller's own error says more, unless the session could not be resumed.
                 if failure.reason == "NOT_READY" and error is None:
                     raise
                 _log.debug("the gateway does not say where session %s is: %s", self._name, failure)
+                return
+            if endpoint.life.session_uid != previous.life.session_uid:
+                if error is None:
+                    raise self._over("it was deleted, and its name now belongs to another session")
                 return
             if _is_another(endpoint, previous):
                 # It was resumed now, or by another client.
@@ -123,6 +126,9 @@ class GatewayWaker(BaseWaker):
             if error is None or error.reason != "DRAINING" or loop.time() >= deadline:
                 return
             await asyncio.sleep(_POLL)
+
+    def _over(self, why: str) -> SandboxUnavailable:
+        return SandboxUnavailable(f"session {self._name} is over: {why}", reason="SESSION_OVER")
 
 
 async def connect(place: GatewayPlace, name: str, *, wake: bool, options: Mapping[str, Any]) -> Connected:

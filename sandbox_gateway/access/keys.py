@@ -64,6 +64,11 @@ class ApiKey:
     last_used: dt.datetime | None = None
 
     @property
+    def id(self) -> str:
+        """Digits that another key of this name does not have."""
+        return hashlib.sha256(f"id of {self.sha256}".encode()).hexdigest()[:32]
+
+    @property
     def caller(self) -> Caller:
         """The caller that the key stands for."""
         return Caller(
@@ -73,6 +78,7 @@ class ApiKey:
             max_sessions=self.max_sessions,
             max_seconds=self.max_seconds,
             per_minute=self.per_minute,
+            key_id=self.id,
         )
 
 

@@ -8,17 +8,21 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+import time
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit, urlunsplit
 
 import jwt
 
-from sandbox_client.errors import SandboxUnavailable, SessionFailed, Unauthenticated
+from sandbox_client.errors import SandboxError, SandboxUnavailable, SessionFailed, Unauthenticated
 from sandbox_gateway.backend import Caller
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sandbox_gateway.access.gatekeeper import TokenReviewer
 
 ALGORITHMS: Final = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
@@ -26,7 +30,10 @@ ALGORITHMS: Final = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES25
 CLAIMS: Final = ["exp", "iss", "aud", "sub"]
 LEEWAY: Final = 30
 """Seconds by which the clocks may differ."""
+AGAIN_SECONDS: Final = 30.0
+"""Time until an issuer is asked again, after it failed, or had no key of a token's id."""
 _TIMEOUT: Final = 5.0
+_MAX_THREADS: Final = 4
 _MAX_DOCUMENT: Final = 1 << 20
 _MAX_TOKEN: Final = 16 << 10
 _MAX_NAME: Final = 200
@@ -86,6 +93,8 @@ def caller_of(claims: dict[str, Any], issuer: Issuer) -> Caller:
         templates=issuer.templates,
         max_sessions=issuer.max_sessions,
         max_seconds=issuer.max_seconds,
+        # All users of an issuer have one namespace.
+        sees_own_only=True,
     )
 
 
@@ -103,13 +112,23 @@ class OAuthReviewer:
     Args:
         issuer: The issuer, and what its users may do.
         following: Checks tokens of others, such as those of Kubernetes; None if there are none.
+        clock: Returns the current time in seconds.
     """
 
-    def __init__(self, issuer: Issuer, following: TokenReviewer | None = None) -> None:
+    def __init__(
+        self,
+        issuer: Issuer,
+        following: TokenReviewer | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._issuer = issuer
         self._following = following
+        self._clock = clock
         self._keys: jwt.PyJWKClient | None = None
         self._finding = threading.Lock()
+        self._find_again_at = float("-inf")
+        # An issuer that hangs would otherwise take the threads of all other logins.
+        self._threads = ThreadPoolExecutor(_MAX_THREADS, "oauth")
 
     async def review(self, token: str, namespace: str) -> Caller:
         """Return the user of a token.
@@ -123,7 +142,7 @@ class OAuthReviewer:
         if len(token) > _MAX_TOKEN:
             raise Unauthenticated("the token is too long", reason="UNAUTHENTICATED")
         # Keys are read from the network, and only from time to time.
-        claims = await asyncio.to_thread(self._claims, token)
+        claims = await asyncio.get_running_loop().run_in_executor(self._threads, self._claims, token)
         return caller_of(claims, self._issuer)
 
     def _is_ours(self, token: str) -> bool:
@@ -158,7 +177,13 @@ class OAuthReviewer:
         # Requests at the same time wait for the first one.
         with self._finding:
             if self._keys is None:
-                self._keys = jwt.PyJWKClient(self._find_keys(), timeout=_TIMEOUT)
+                if self._clock() < self._find_again_at:
+                    raise self._without_keys()
+                try:
+                    self._keys = _Keys(self._find_keys(), self._clock)
+                except SandboxError:
+                    self._find_again_at = self._clock() + AGAIN_SECONDS
+                    raise
             return self._keys
 
     def _find_keys(self) -> str:
@@ -179,4 +204,29 @@ class OAuthReviewer:
                 uri = str(document.get("jwks_uri"))
                 check_url(uri)
                 return uri
-        raise SandboxUnavailable(f"the issuer {self._issuer.url} does not say where its keys are", reason="ISSUER")
+        raise self._without_keys()
+
+    def _without_keys(self) -> SandboxUnavailable:
+        message = f"the issuer {self._issuer.url} does not say where its keys are"
+        return SandboxUnavailable(message, reason="ISSUER")
+
+
+class _Keys(jwt.PyJWKClient):
+    """The keys of an issuer. Neither a failure nor an unknown key makes it ask again at once."""
+
+    def __init__(self, url: str, clock: Callable[[], float]) -> None:
+        super().__init__(url, timeout=_TIMEOUT)
+        self._now = clock
+        self._asked_at = float("-inf")
+
+    def fetch_data(self) -> Any:
+        if self._now() - self._asked_at < AGAIN_SECONDS:
+            raise jwt.PyJWKClientConnectionError("the issuer was asked some seconds ago")
+        self._asked_at = self._now()
+        try:
+            return super().fetch_data()
+        except (OSError, ValueError) as error:
+            raise jwt.PyJWKClientConnectionError(str(error)) from error
+        finally:
+            # A failure can take longer than the time until the next try.
+            self._asked_at = self._now()

@@ -85,6 +85,19 @@ def read_credential(request: SignedRequest) -> Credential:
     return Credential(key, date, region, service, tuple(names.split(";")), signature)
 
 
+def check_scope(request: SignedRequest, now: dt.datetime, services: frozenset[str]) -> None:
+    """Check what can be known of a signature without the body: its service, its time, and which headers it covers.
+
+    Raises:
+        Unauthenticated: The signature cannot be right.
+    """
+    credential = read_credential(request)
+    if credential.service not in services:
+        raise _refuse(f"the signature is for the service {credential.service}")
+    _check_cover(request, credential)
+    _check_time(_only(request, "x-amz-date"), credential, now)
+
+
 def verify(request: SignedRequest, secret: str, now: dt.datetime, services: frozenset[str]) -> None:
     """Check the signature of a request.
 
@@ -104,10 +117,10 @@ def verify(request: SignedRequest, secret: str, now: dt.datetime, services: froz
     expected = hmac.new(_signing_key(secret, credential), string.encode(), hashlib.sha256).hexdigest()
     if not hmac.compare_digest(expected, credential.signature):
         raise _refuse("the signature does not match")
-    if credential.service not in services:
-        raise _refuse(f"the signature is for the service {credential.service}")
-    _check_cover(request, credential)
-    _check_time(moment, credential, now)
+    check_scope(request, now, services)
+    stated = [value for name, value in request.headers if name == "x-amz-content-sha256"]
+    if any(value != request.body_sha256 for value in stated):
+        raise _refuse("the header x-amz-content-sha256 does not match the body, which must be signed")
 
 
 def canonical_request(request: SignedRequest, credential: Credential) -> str:
@@ -130,9 +143,6 @@ def _check_cover(request: SignedRequest, credential: Credential) -> None:
     must = {"host", "x-amz-date"} | {name for name, _ in request.headers if name.startswith(("x-amz-", "x-amzn-"))}
     if missing := must - signed - _MAY_CHANGE:
         raise _refuse(f"the signature does not cover {', '.join(sorted(missing))}")
-    stated = [value for name, value in request.headers if name == "x-amz-content-sha256"]
-    if any(value != request.body_sha256 for value in stated):
-        raise _refuse("the header x-amz-content-sha256 does not match the body, which must be signed")
 
 
 def _check_time(moment: str, credential: Credential, now: dt.datetime) -> None:

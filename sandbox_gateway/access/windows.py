@@ -35,6 +35,12 @@ class Window:
         if len(self._events) > _MAX_ENTRIES:
             self._events.popitem(last=False)
 
+    def take_back(self, name: str) -> None:
+        """Forget the latest event."""
+        events = self._events.get(name)
+        if events:
+            events.pop()
+
     def wait(self, name: str) -> float:
         """Return the seconds until one more event is allowed; 0 if it is now."""
         events = self._events.get(name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import functools
 import time
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,8 +12,14 @@ from sandbox_client import AsyncSandbox
 from sandbox_client.cluster.client import AsyncCluster, ClusterControl
 from sandbox_client.cluster.logs import read_logs
 from sandbox_client.cluster.sessions import SessionApi, SessionRequest
-from sandbox_client.cluster.wake import Waker
-from sandbox_client.errors import Conflict, NotFound, SandboxError, SandboxUnavailable, Unauthenticated
+from sandbox_client.errors import (
+    Conflict,
+    NotFound,
+    ResourceExhausted,
+    SandboxError,
+    SandboxUnavailable,
+    Unauthenticated,
+)
 from sandbox_client.lifecycle.session_info import format_time
 from sandbox_client.options import ignore
 from sandbox_gateway.backends.connections import Connections
@@ -21,14 +28,20 @@ from sandbox_gateway.backends.limits import (
     check_count,
     check_deadline,
     check_resume,
+    check_visible,
+    check_wake,
     complete_new,
     is_suspended,
+    own_workspace,
     refuse_suspended,
     running_of,
     select,
     too_many,
+    wake_seconds,
 )
 from sandbox_gateway.backends.notes import OWNER_LABEL, owner_label, read_session, write_notes
+from sandbox_gateway.backends.starts import Starts
+from sandbox_gateway.backends.waking import CountedWaker
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -60,6 +73,7 @@ class ClusterBackend:
         self._waiting: Any = {"timeout": start_seconds, "on_phase": ignore}
         self._connections = Connections()
         self._rates = Rates()
+        self._starts = Starts(seconds=start_seconds)
         self._read: dict[tuple[str, str], tuple[GatewaySession, float]] = {}
 
     async def create(self, caller: Caller, new: NewSession) -> GatewaySession:
@@ -75,7 +89,8 @@ class ClusterBackend:
                 check_count(caller, await self._mine(caller))
                 self._rates.count(caller)
                 with contextlib.suppress(Conflict):
-                    return await self._create(caller, sessions, wanted)
+                    async with self._starts.slot(caller):
+                        return await self._create(caller, sessions, wanted)
                 # Another request with the same name was first.
                 existing = read_session(await sessions.get(wanted.name))
         if existing.owner != caller.name:
@@ -86,41 +101,51 @@ class ClusterBackend:
     async def get(self, caller: Caller, name: str) -> GatewaySession:
         """Return one session."""
         with _own_failures():
-            return self._keep(caller, read_session(await self._sessions(caller).get(name)))
+            found = self._keep(caller, read_session(await self._sessions(caller).get(name)))
+        return check_visible(caller, found)
 
     async def list(self, caller: Caller, metadata: Mapping[str, str] | None = None) -> list[GatewaySession]:
         """Return the sessions of the caller's namespace that have all of these words."""
         with _own_failures():
-            return select([read_session(each) for each in await self._sessions(caller).list()], metadata)
+            return select(caller, [read_session(each) for each in await self._sessions(caller).list()], metadata)
 
     async def connect(self, caller: Caller, name: str, *, wake: bool = True) -> AsyncSandbox:
         """Return the shared connection."""
         session, read_at = self._read.get((caller.namespace, name), (None, 0.0))
         if session is None or time.monotonic() - read_at > _FRESH_SECONDS:
             session = await self.get(caller, name)
+        check_visible(caller, session)
         if is_suspended(session):
             if not wake:
                 raise refuse_suspended(name)
-            check_count(caller, await self._mine(caller))
+            await self.resume(caller, name)
         # With `wake` a connection follows its session to the next pod. Without, each pod has its own.
         pod = None if wake else (session.info.pod, session.info.started_at)
         key = (caller.namespace, name, session.uid, pod)
         sessions = self._sessions(caller)
         with _own_failures():
-            return await self._connections.get(key, lambda: self._open(sessions, name, wake=wake))
+            return await self._connections.get(key, lambda: self._open(caller, sessions, name, wake=wake))
 
     async def suspend(self, caller: Caller, name: str) -> GatewaySession:
         """Save a session and delete its pod."""
+        await self._check_own(caller, name)
         return await self._changed(caller, name, self._cluster(caller).suspend(name))
 
     async def resume(self, caller: Caller, name: str, seconds: float | None = None) -> GatewaySession:
         """Start a suspended session again."""
         session = await self.get(caller, name)
+        now = dt.datetime.now(dt.UTC)
+        if seconds is None:
+            seconds = wake_seconds(caller, session, now)
         if seconds is not None:
-            check_resume(caller, session, seconds, dt.datetime.now(dt.UTC))
-        if is_suspended(session):
-            check_count(caller, await self._mine(caller))
-        return await self._changed(caller, name, self._cluster(caller).resume(name, expires=seconds))
+            check_resume(caller, session, seconds, now)
+        if not is_suspended(session):
+            return await self._changed(caller, name, self._cluster(caller).resume(name, expires=seconds))
+        async with self._starts.slot(caller):
+            check_count(caller, await self._mine(caller), session.uid)
+            resumed = await self._changed(caller, name, self._cluster(caller).resume(name, expires=seconds))
+            await self._check_woken(caller, resumed)
+        return resumed
 
     async def set_timeout(self, caller: Caller, name: str, seconds: float) -> dt.datetime:
         """Set the session's end."""
@@ -132,14 +157,16 @@ class ClusterBackend:
 
     async def logs(self, caller: Caller, name: str, tail: int) -> Mapping[str, str]:
         """Return the last lines of a session's logs."""
+        await self._check_own(caller, name)
         with _own_failures():
             return await read_logs(self._sessions(caller), name, ("agent", "sandbox"), tail=tail)
 
     async def delete(self, caller: Caller, name: str) -> None:
         """End a session. Its stored workspace stays."""
+        uid = await self._check_own(caller, name)
         self._read.pop((caller.namespace, name), None)
         with _own_failures():
-            await self._sessions(caller).delete(name)
+            await self._sessions(caller).delete(name, uid=uid)
         await self._connections.drop(lambda key: key[:2] == (caller.namespace, name))  # type: ignore[index]
 
     async def close(self) -> None:
@@ -159,18 +186,24 @@ class ClusterBackend:
             is_ephemeral=new.is_ephemeral,
             own_labels={OWNER_LABEL: owner_label(caller)},
             annotations=write_notes(caller, new),
-            **new.options,
+            **{**new.options, "workspace": own_workspace(caller, new)},
         )
         created = await sessions.create(request)
+        uid = str(created["metadata"].get("uid") or "")
         try:
             await self._check_rank(caller, read_session(created))
             ready = await sessions.wait_ready(new.name, since=created, **self._waiting)
         except BaseException:
             # The client has no name to delete it by.
             with contextlib.suppress(SandboxError):
-                await sessions.delete(new.name)
+                # A later session may have the same name.
+                await sessions.delete(new.name, uid=uid)
             raise
         return self._keep(caller, read_session(ready))
+
+    async def _check_own(self, caller: Caller, name: str) -> str:
+        """Check that the caller may see a session, and return its uid; "" for a caller that sees all."""
+        return (await self.get(caller, name)).uid if caller.sees_own_only else ""
 
     async def _check_rank(self, caller: Caller, created: GatewaySession) -> None:
         """Check the count again, with what other replicas created meanwhile. The oldest sessions stay."""
@@ -180,6 +213,16 @@ class ClusterBackend:
         if created.uid in [each.uid for each in running[caller.max_sessions :]]:
             raise too_many(caller, caller.max_sessions)
 
+    async def _check_woken(self, caller: Caller, woken: GatewaySession) -> None:
+        """Check the count again, with what others have started meanwhile. If it is too high, suspend the session."""
+        with _own_failures():
+            try:
+                check_wake(caller, woken, await self._mine(caller))
+            except ResourceExhausted:
+                self._read.pop((caller.namespace, woken.info.name), None)
+                await self._sessions(caller).suspend(woken.info.name)
+                raise
+
     async def _mine(self, caller: Caller) -> Sequence[GatewaySession]:
         """Return the sessions of a caller, if they matter for its limits."""
         if caller.max_sessions is None:
@@ -187,12 +230,15 @@ class ClusterBackend:
         found = await self._sessions(caller).list({OWNER_LABEL: owner_label(caller)})
         return [read_session(each) for each in found]
 
-    async def _open(self, sessions: SessionApi, name: str, *, wake: bool) -> AsyncSandbox:
+    async def _open(self, caller: Caller, sessions: SessionApi, name: str, *, wake: bool) -> AsyncSandbox:
         if not wake:
             endpoint, resources = await sessions.connect(name)
             return AsyncSandbox(endpoint, name=name, resources=resources, control=ClusterControl(sessions, name))
-        await sessions.wake(name, **self._waiting)
-        waker = await Waker.open(sessions, name, **self._waiting)
+        # What was read some seconds ago may have changed.
+        if is_suspended(await self.get(caller, name)):
+            await self.resume(caller, name)
+        waker = await CountedWaker.open(sessions, name, **self._waiting)
+        waker.resume = functools.partial(self.resume, caller, name)
         return AsyncSandbox(waker.endpoint, name=name, waker=waker, control=waker.control)
 
     async def _changed(self, caller: Caller, name: str, change: Any) -> GatewaySession:

@@ -26,6 +26,7 @@ from sandbox_gateway.backends.limits import (
     check_count,
     check_deadline,
     check_resume,
+    check_visible,
     complete_new,
     is_suspended,
     refuse_suspended,
@@ -76,57 +77,58 @@ class LocalBackend:
             raise Conflict(f"there is a session {name} already, of another key", reason="ALREADY_EXISTS", field="name")
         return await self.resume(caller, name)
 
-    async def get(self, caller: Caller, name: str) -> GatewaySession:  # noqa: ARG002 - there is one namespace
+    async def get(self, caller: Caller, name: str) -> GatewaySession:
         """Return one session."""
-        return self._read(name)
+        return check_visible(caller, self._read(name))
 
-    async def list(self, caller: Caller, metadata: Mapping[str, str] | None = None) -> list[GatewaySession]:  # noqa: ARG002
+    async def list(self, caller: Caller, metadata: Mapping[str, str] | None = None) -> list[GatewaySession]:
         """Return the sessions that have all of these words."""
-        return select(self._all(), metadata)
+        return select(caller, self._all(), metadata)
 
     async def connect(self, caller: Caller, name: str, *, wake: bool = True) -> AsyncSandbox:
         """Return the shared connection."""
-        record = self._record(name)
+        record = self._own_record(caller, name)
         if record.phase is Phase.SUSPENDED:
             if not wake:
                 raise refuse_suspended(name)
-            check_count(caller, self._all())
+            await self.resume(caller, name)
         # With `wake` a connection follows its session to the next run. Without, each run has its own.
         run = "" if wake or record.run is None else record.run.token
         key = (name, record.uid, wake, run)
         return await self._connections.get(key, lambda: AsyncSandbox.connect(f"local/{name}", wake=wake))
 
-    async def suspend(self, caller: Caller, name: str) -> GatewaySession:  # noqa: ARG002
+    async def suspend(self, caller: Caller, name: str) -> GatewaySession:
         """Save a session and end its processes."""
-        self._record(name)
+        self._own_record(caller, name)
         return _session(await operations.suspend(name))
 
     async def resume(self, caller: Caller, name: str, seconds: float | None = None) -> GatewaySession:
         """Start a suspended session again."""
-        session = self._read(name)
+        session = await self.get(caller, name)
         if seconds is not None:
             check_resume(caller, session, seconds, dt.datetime.now(dt.UTC))
-        if is_suspended(session):
-            check_count(caller, self._all())
-        record = await operations.resume(name)
+        async with contextlib.nullcontext() if caller.max_sessions is None else self._counting:
+            if is_suspended(session):
+                check_count(caller, self._all(), session.uid)
+            record = await operations.resume(name)
         if seconds is not None:
             record = await operations.set_expiry(name, seconds)
         return _session(record)
 
     async def set_timeout(self, caller: Caller, name: str, seconds: float) -> dt.datetime:
         """Set the session's end."""
-        check_deadline(caller, self._read(name), seconds, dt.datetime.now(dt.UTC))
+        check_deadline(caller, await self.get(caller, name), seconds, dt.datetime.now(dt.UTC))
         record = await operations.set_expiry(name, min(seconds, MAX_SECONDS))
         return _session(record).info.expires_at or dt.datetime.now(dt.UTC)
 
-    async def logs(self, caller: Caller, name: str, tail: int) -> Mapping[str, str]:  # noqa: ARG002
+    async def logs(self, caller: Caller, name: str, tail: int) -> Mapping[str, str]:
         """Return the last lines of a session's logs."""
-        self._record(name)
+        self._own_record(caller, name)
         return await asyncio.to_thread(read_logs, name, tail)
 
-    async def delete(self, caller: Caller, name: str) -> None:  # noqa: ARG002
+    async def delete(self, caller: Caller, name: str) -> None:
         """End a session and remove its files."""
-        uid = self._record(name).uid
+        uid = self._own_record(caller, name).uid
         try:
             await operations.delete(name)
         finally:
@@ -138,6 +140,11 @@ class LocalBackend:
 
     def _read(self, name: str) -> GatewaySession:
         return _session(self._record(name))
+
+    def _own_record(self, caller: Caller, name: str) -> Record:
+        record = self._record(name)
+        check_visible(caller, _session(record))
+        return record
 
     def _record(self, name: str) -> Record:
         try:
@@ -168,6 +175,7 @@ def _request(caller: Caller, new: NewSession, *, shown: str) -> tuple[LocalReque
     keep_variables = bool(given.pop("keep_variables", False))
     if given.get("lifetime") is not None and new.seconds is None:
         new = replace(new, seconds=parse_duration(given["lifetime"], "lifetime").total_seconds())
+    notes = {"owner": caller.name, "key": caller.key_id, "metadata": dict(new.metadata), "template": shown}
     request = LocalRequest(
         new.name,
         # Other protocols know no end by idleness.
@@ -175,7 +183,7 @@ def _request(caller: Caller, new: NewSession, *, shown: str) -> tuple[LocalReque
         on_idle=given.get("on_idle", "suspend"),
         lifetime=min(_DEFAULT_SECONDS if new.seconds is None else new.seconds, MAX_SECONDS),
         on_expiry="delete" if new.is_ephemeral else new.on_timeout,
-        notes={_NOTES: {"owner": caller.name, "metadata": dict(new.metadata), "template": shown}},
+        notes={_NOTES: notes},
     )
     egress: Any = new.egress or "public"
     return request, complete({"env": dict(new.env), "egress": egress, "keep_variables": keep_variables}, LOCAL_DEFAULTS)
@@ -184,4 +192,5 @@ def _request(caller: Caller, new: NewSession, *, shown: str) -> tuple[LocalReque
 def _session(record: Record) -> GatewaySession:
     notes = record.notes.get(_NOTES) or {}
     info = replace(info_of(record), name=record.name, template=str(notes.get("template") or ""))
-    return GatewaySession(info, dict(notes.get("metadata") or {}), owner=str(notes.get("owner") or ""), uid=record.uid)
+    owner, key_id = str(notes.get("owner") or ""), str(notes.get("key") or "")
+    return GatewaySession(info, dict(notes.get("metadata") or {}), owner=owner, uid=record.uid, key_id=key_id)

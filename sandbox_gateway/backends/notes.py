@@ -7,8 +7,10 @@ import json
 import re
 from typing import TYPE_CHECKING, Any, Final
 
+from sandbox_client.errors import InvalidArgument
 from sandbox_client.lifecycle.session_info import read_session_info
 from sandbox_gateway.backend import GatewaySession
+from sandbox_gateway.backends.limits import check_bound
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,7 +32,8 @@ def owner_label(caller: Caller) -> str:
 
 def write_notes(caller: Caller, new: NewSession) -> dict[str, str]:
     """Return the annotations of a new session."""
-    return {ANNOTATION: json.dumps({"owner": caller.name, "metadata": dict(new.metadata)}, ensure_ascii=False)}
+    notes = {"owner": caller.name, "metadata": dict(new.metadata), "seconds": new.seconds, "key": caller.key_id}
+    return {ANNOTATION: json.dumps(notes, ensure_ascii=False)}
 
 
 def read_session(resource: Mapping[str, Any]) -> GatewaySession:
@@ -38,8 +41,11 @@ def read_session(resource: Mapping[str, Any]) -> GatewaySession:
     metadata = resource.get("metadata") or {}
     try:
         notes = json.loads((metadata.get("annotations") or {})[ANNOTATION])
-        owner = str(notes.get("owner") or "")
+        owner, key_id = str(notes.get("owner") or ""), str(notes.get("key") or "")
         words = {str(key): str(value) for key, value in (notes.get("metadata") or {}).items()}
-    except (KeyError, ValueError, AttributeError, TypeError, RecursionError):
-        owner, words = "", {}
-    return GatewaySession(read_session_info(resource), words, owner=owner, uid=str(metadata.get("uid") or ""))
+        seconds = None if notes.get("seconds") is None else check_bound(float(notes["seconds"]))
+    except (KeyError, ValueError, AttributeError, TypeError, RecursionError, OverflowError, InvalidArgument):
+        owner, key_id, words, seconds = "", "", {}, None
+    uid = str(metadata.get("uid") or "")
+    info = read_session_info(resource)
+    return GatewaySession(info, words, owner=owner, uid=uid, seconds=seconds, key_id=key_id)

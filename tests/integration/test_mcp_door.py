@@ -14,7 +14,7 @@ from mcp.shared.exceptions import MCPError
 
 from sandbox_gateway.doors.mcp.names import default_session
 from sandbox_gateway.gateway import Settings
-from tests.support.simple_gateway import RunningGateway
+from tests.support.simple_gateway import RunningGateway, SimpleAccess
 
 CHART = "import matplotlib.pyplot as p; p.plot([1, 2]); p.show()"
 
@@ -60,7 +60,7 @@ async def test_a_user_has_the_seven_tools_and_one_session(gateway, mode):
     # Another connection, and so maybe another replica, has the same session.
     async with connect(gateway, mode=mode) as client:
         assert await run(client, "print(x + 1)") == "42\n"
-    assert ("one", default_session("one")) in gateway.backend.sessions
+    assert ("one", default_session(SimpleAccess().derive("mcp-session", "one"))) in gateway.backend.sessions
 
 
 async def test_pictures_errors_and_progress_arrive(gateway, mode):

@@ -164,9 +164,16 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_DELETE(self):
         path, name, query = self.split()
+        content = self.rfile.read(int(self.headers["Content-Length"] or 0))
+        uid = (json.loads(content).get("preconditions") or {}).get("uid") if content else None
         self.server.writes.append(("DELETE", name, query))
         if self.server.refusal:
             self.failure(*self.server.refusal)
+        elif path.rstrip("/") == SESSIONS:
+            self.server.sessions.clear()
+            self.answer(200, {"kind": "Status", "status": "Success"})
+        elif uid and name in self.server.sessions and self.server.sessions[name]["metadata"].get("uid") != uid:
+            self.failure(409, "the UID in the precondition differs from the UID of the object")
         elif not path.startswith(SESSIONS) or self.server.sessions.pop(name, None) is None:
             self.failure(404, f'"{name}" not found')
         else:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import datetime as dt
+import hashlib
 import threading
 
 import uvicorn
@@ -77,9 +78,15 @@ class SimpleAccess:
     async def by_bearer(self, token, *, peer, namespace=""):
         return self._caller(token)
 
+    async def check_signer(self, request, *, peer):
+        await self.by_signature(request, peer=peer)
+
     async def by_signature(self, request, *, peer):
         given = dict(request.headers).get("authorization", "")
         return self._caller(given.partition("Credential=")[2].partition("/")[0])
+
+    def derive(self, purpose, text):
+        return hashlib.sha256(f"{purpose}/{text}".encode()).hexdigest()
 
     def _caller(self, key):
         if not key or key == "wrong":

@@ -50,6 +50,13 @@ Examples:
 @click.option("--oauth-issuer", metavar="URL", default="", help="OAuth issuer whose tokens serve as well as keys.")
 @click.option("--oauth-namespace", metavar="NAME", default="", help="Namespace of the sessions of its users.")
 @click.option(
+    "--proxy",
+    "proxies",
+    metavar="NETWORK",
+    multiple=True,
+    help="With --cluster: proxies whose header X-Forwarded-For names the client. Repeatable.",
+)
+@click.option(
     "--for",
     "clients",
     multiple=True,
@@ -68,6 +75,7 @@ def gateway(
     domain: str | None,
     oauth_issuer: str,
     oauth_namespace: str,
+    proxies: tuple[str, ...],
     clients: tuple[str, ...],
 ) -> None:
     """Serve sessions to clients of several protocols at one address.
@@ -93,11 +101,13 @@ def gateway(
         write(f"listening on {place}; {_LOCAL}\n")
         write(f'in another shell: eval "$(sandbox gateway env --listen {shlex.quote(place.partition("://")[2])})"\n')
 
+    if proxies and not (is_cluster and url):
+        raise click.UsageError("--proxy needs --cluster, and --url for the address at the proxy")
     if is_cluster:
         if oauth_issuer and not (url and oauth_namespace):
             raise click.UsageError("--oauth-issuer needs --url, for which its tokens are made, and --oauth-namespace")
-        issuer: Any = {"issuer": oauth_issuer, "issuer_namespace": oauth_namespace}
-        settings = Settings(url=url.rstrip("/"), domain=domain or "", **issuer) if url else None
+        more: Any = {"issuer": oauth_issuer, "issuer_namespace": oauth_namespace, "proxies": proxies}
+        settings = Settings(url=url.rstrip("/"), domain=domain or "", **more) if url else None
         place: Any = {"gateway_namespace": gateway_namespace, "settings": settings}
         started = serve.serve_cluster(
             listen, target.cluster, **place, on_listening=lambda place: write(f"listening on {place}\n")

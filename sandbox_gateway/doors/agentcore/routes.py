@@ -9,7 +9,7 @@ import uuid
 from typing import TYPE_CHECKING, Any, Final
 
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
@@ -18,16 +18,18 @@ from sandbox_gateway.doors.agentcore import interpreters, requests, sessions, to
 from sandbox_gateway.doors.agentcore.errors import ErrorForm, error_form
 from sandbox_gateway.doors.agentcore.event_stream import CONTENT_TYPE, encode_event, encode_exception, encode_json
 from sandbox_gateway.doors.agentcore.identifiers import check_session_id, read_interpreter
+from sandbox_gateway.doors.agentcore.request_bodies import RequestBodies
 from sandbox_gateway.gateway import SignedRequest
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
 
-    from starlette.requests import Request
     from starlette.routing import BaseRoute
+    from starlette.types import Receive, Scope, Send
 
     from sandbox_client import AsyncSandbox
     from sandbox_gateway.backend import Caller
+    from sandbox_gateway.doors.agentcore.request_bodies import RequestBody
     from sandbox_gateway.doors.agentcore.tools import Run
     from sandbox_gateway.gateway import Gateway
 
@@ -36,29 +38,43 @@ if TYPE_CHECKING:
 SESSION_HEADER: Final = "x-amzn-code-interpreter-session-id"
 MAX_BODY: Final = 1 << 20
 """Bytes of a request other than a tool's. The gateway's own limit allows a tool 100 MB of files as base64."""
-_SIGNED: Final = "AWS4-HMAC-SHA256 "
 _log: Final = logging.getLogger(__name__)
 
 
 def build_routes(gateway: Gateway) -> list[BaseRoute]:
     """Return the routes. AWS's SDKs reach them with `AWS_ENDPOINT_URL_BEDROCK_AGENTCORE` and `..._CONTROL`."""
     routes: list[BaseRoute] = []
+    bodies = RequestBodies()
     for method, path, operation in OPERATIONS.values():
         limit = None if operation is _invoke else MAX_BODY
-        routes.append(Route(path, _serve(gateway, operation), methods=[method], max_body_size=limit))
+        routes.append(Route(path, Endpoint(gateway, operation, bodies), methods=[method], max_body_size=limit))
     return routes
 
 
-def _serve(gateway: Gateway, operation: Operation) -> Callable[[Request], Awaitable[Response]]:
-    async def serve(request: Request) -> Response:
+class Endpoint:
+    """The ASGI application of one operation.
+
+    Args:
+        gateway: The sessions, and who may use them.
+        operation: The operation.
+        bodies: The bodies of all requests.
+    """
+
+    def __init__(self, gateway: Gateway, operation: Operation, bodies: RequestBodies) -> None:
+        self._gateway = gateway
+        self._operation = operation
+        self._bodies = bodies
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request. Its body counts until the end of the response, since a tool writes its files meanwhile."""
+        with self._bodies.open() as body:
+            response = await self._respond(Request(scope, receive), body)
+            await response(scope, receive, send)
+
+    async def _respond(self, request: Request, body: RequestBody) -> Response:
         request_id = str(uuid.uuid4())
         try:
-            # Bodies are large and part of what is signed, so they are not read in vain.
-            is_signed = request.headers.get("authorization", "").startswith(_SIGNED)
-            body = await request.body() if is_signed else b""
-            caller = await gateway.access.by_signature(_signed(request, body), peer=_peer(request))
-            request.state.caller = caller.name
-            response = await operation(gateway, caller, request, body)
+            response = await self._operate(request, body)
         except SandboxError as error:
             response = _error_response(error)
         except HTTPException as error:
@@ -72,7 +88,14 @@ def _serve(gateway: Gateway, operation: Operation) -> Callable[[Request], Awaita
         response.headers["x-amzn-RequestId"] = request_id
         return response
 
-    return serve
+    async def _operate(self, request: Request, body: RequestBody) -> Response:
+        access, peer = self._gateway.access, _peer(request)
+        # Bodies are large and part of what is signed, so only the owner of a key has one read.
+        await access.check_signer(_signed(request, b""), peer=peer)
+        content = await body.read(request)
+        caller = await access.by_signature(_signed(request, content), peer=peer)
+        request.state.caller = caller.name
+        return await self._operation(self._gateway, caller, request, content)
 
 
 async def _start_session(gateway: Gateway, caller: Caller, request: Request, body: bytes) -> Response:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sandbox_client import errors
 from sandbox_client.errors import InvalidArgument, SandboxError
 from sandbox_gateway.backend import NewSession
-from sandbox_gateway.backends.limits import OPTIONS
+from sandbox_gateway.backends.limits import OPTIONS, check_bound
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -48,7 +48,9 @@ def read_new(body: Any) -> NewSession:
     given = {name: value for name, value in read_object(body).items() if value is not None}
     if unknown := sorted(given.keys() - _FIELDS.keys() - OPTIONS):
         known = ", ".join([*_FIELDS, *sorted(OPTIONS)])
-        raise InvalidArgument(f"{unknown[0]!r} is not a field of a new session: they are {known}", field=unknown[0])
+        # JSON may have halves of characters, which an answer may not.
+        shown = unknown[0].encode(errors="replace").decode()
+        raise InvalidArgument(f"{unknown[0]!r} is not a field of a new session: they are {known}", field=shown)
     for name, types in _FIELDS.items():
         if name in given and (not isinstance(given[name], types) or isinstance(given[name], bool) != (types is bool)):
             raise InvalidArgument(f"{name} is of the wrong type", field=name)
@@ -73,14 +75,14 @@ def read_seconds(body: Any, *, is_needed: bool) -> float | None:
     """Return the field `seconds` of a body.
 
     Raises:
-        InvalidArgument: It is missing or no number.
+        InvalidArgument: It is missing, no number, or too large.
     """
     seconds = read_object(body).get("seconds")
     if seconds is None and not is_needed:
         return None
     if not isinstance(seconds, int | float) or isinstance(seconds, bool):
         raise InvalidArgument("seconds is not a number", field="seconds")
-    return float(seconds)
+    return check_bound(seconds)
 
 
 def write_session(session: GatewaySession) -> dict[str, Any]:

@@ -31,7 +31,7 @@ class Conversations:
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
-        self._kept: OrderedDict[tuple[str, str], _Kept] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, str, str], _Kept] = OrderedDict()
 
     def tools(self, caller: Caller, name: str) -> SandboxTools:
         """Return the tools of a session. It need not exist: the first call creates it."""
@@ -59,7 +59,8 @@ class Conversations:
         return kept.calls
 
     def _keep(self, caller: Caller, name: str) -> _Kept:
-        key = (caller.namespace, name)
+        # Callers with one namespace share its sessions, but for those that see only their own.
+        key = (caller.namespace, caller.name if caller.sees_own_only else "", name)
         kept = self._kept.get(key)
         if kept is None:
             opener = _Opener(self._backend, caller, name)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import mimetypes
 import posixpath
 import re
@@ -59,21 +57,20 @@ class StoredPath:
         return mimetypes.guess_type(self.path)[0]
 
 
-def default_session(caller: str) -> str:
+def default_session(digest: str) -> str:
     """Return the name of a user's own session.
 
     Args:
-        caller: The user's name, of any form.
+        digest: Hex digits that stand for the user. Otherwise another user could take the name first.
     """
-    digest = base64.b32encode(hashlib.sha256(caller.encode()).digest()).decode().lower()
     return f"mcp-{digest[:20]}"
 
 
-def choose_session(caller: str, header: str | None, arguments: Mapping[str, Any]) -> str:
+def choose_session(default: str, header: str | None, arguments: Mapping[str, Any]) -> str:
     """Return the name of the session that a request is for.
 
     Args:
-        caller: The user's name.
+        default: The name of the user's own session.
         header: The header `Sandbox-Session`, or None.
         arguments: The arguments of the tool.
 
@@ -86,7 +83,7 @@ def choose_session(caller: str, header: str | None, arguments: Mapping[str, Any]
         raise InvalidArgument(message, field=ARGUMENT)
     name = header if header is not None else given
     if name is None:
-        return default_session(caller)
+        return default
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         message = (
             f"{str(name)[:100]!r} cannot be the name of a session: use 1 to 63 small letters, digits and -, and begin "

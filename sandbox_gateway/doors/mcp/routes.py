@@ -15,12 +15,14 @@ from sandbox_client.errors import ResourceExhausted, SandboxError, Unauthenticat
 from sandbox_gateway.doors.mcp.conversations import Conversations
 from sandbox_gateway.doors.mcp.metadata import challenge, metadata_routes
 from sandbox_gateway.doors.mcp.missing import PATH
+from sandbox_gateway.doors.mcp.names import default_session
 from sandbox_gateway.doors.mcp.server import build_server
 
 if TYPE_CHECKING:
     from starlette.routing import BaseRoute
     from starlette.types import Receive, Scope, Send
 
+    from sandbox_gateway.backend import Caller
     from sandbox_gateway.gateway import Gateway, Settings
 
 MAX_REQUEST_BYTES: Final = 64 << 20
@@ -49,7 +51,11 @@ class Endpoint:
     def __init__(self, gateway: Gateway) -> None:
         self._access = gateway.access
         self._settings = gateway.settings
-        server = build_server(gateway.backend, Conversations(gateway.backend))
+
+        def own_session(caller: Caller) -> str:
+            return default_session(gateway.access.derive("mcp-session", caller.name))
+
+        server = build_server(gateway.backend, Conversations(gateway.backend), own_session)
         self._manager = StreamableHTTPSessionManager(
             app=server, stateless=True, max_request_body_size=MAX_REQUEST_BYTES
         )

@@ -26,6 +26,8 @@ from sandbox_gateway.doors.mcp.names import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sandbox_client.tools import ToolSpec
     from sandbox_gateway.backend import Backend, Caller
     from sandbox_gateway.doors.mcp.conversations import Conversations
@@ -36,18 +38,19 @@ _Context = ServerRequestContext[Any]
 _SCHEMAS: Final = {spec.name: with_session(spec).schema for spec in TOOL_SPECS}
 
 
-def build_server(backend: Backend, conversations: Conversations) -> Server[Any]:
+def build_server(backend: Backend, conversations: Conversations, own_session: Callable[[Caller], str]) -> Server[Any]:
     """Build the server.
 
     Args:
         backend: The sessions behind the gateway.
         conversations: The sessions that clients use.
+        own_session: Returns the name of a caller's own session.
     """
 
     async def list_tools(context: _Context, _params: Any) -> types.ListToolsResult:
         caller, header = _origin(context)
         try:
-            specs = await conversations.tools(caller, choose_session(caller.name, header, {})).specs()
+            specs = await conversations.tools(caller, choose_session(own_session(caller), header, {})).specs()
         except SandboxError as error:
             raise _protocol_error(error) from error
         return types.ListToolsResult(tools=[describe_tool(_shown(spec, header)) for spec in specs])
@@ -56,7 +59,7 @@ def build_server(backend: Backend, conversations: Conversations) -> Server[Any]:
         caller, header = _origin(context)
         arguments = dict(params.arguments or {})
         try:
-            calls = await conversations.calls(caller, choose_session(caller.name, header, arguments))
+            calls = await conversations.calls(caller, choose_session(own_session(caller), header, arguments))
         except SandboxError as error:
             return to_call_result(failure_of(error))
         arguments.pop(ARGUMENT, None)
@@ -71,7 +74,7 @@ def build_server(backend: Backend, conversations: Conversations) -> Server[Any]:
         caller, header = _origin(context)
         after = params.cursor if params is not None and params.cursor else ""
         try:
-            session = choose_session(caller.name, header, {})
+            session = choose_session(own_session(caller), header, {})
             files = await _stored_files(backend, caller, session)
         except SandboxError as error:
             raise _protocol_error(error) from error

@@ -11,7 +11,7 @@ from sandbox_client.local.named.registry import Registry
 from sandbox_gateway.backend import Caller, NewSession
 from sandbox_gateway.backends.local import LocalBackend
 
-ME, OTHER = Caller(name="me"), Caller(name="other")
+ME, OTHER = Caller(name="me", key_id="k1"), Caller(name="other")
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ async def test_the_life_of_a_session(backend):
     asked = NewSession(template="base", seconds=600, env={"GREETING": "hello"}, metadata={"user": "ada", "wörd": "ü"})
     made = await backend.create(ME, asked)
     name = made.info.name
-    assert (made.info.phase, made.info.template, made.owner) == ("Ready", "base", "me")
+    assert (made.info.phase, made.info.template, made.owner, made.key_id) == ("Ready", "base", "me", "k1")
     assert made.metadata == {"user": "ada", "wörd": "ü"}
     assert abs((made.info.expires_at - dt.datetime.now(dt.UTC)).total_seconds() - 600) < 30
 
@@ -110,3 +110,16 @@ async def test_what_this_machine_cannot_do_is_refused(backend):
     with pytest.raises(NotFound, match="sessions on this machine have none"):
         await backend.create(ME, NewSession(template="python-3.9"))
     assert Registry().names() == []
+
+
+async def test_a_user_of_an_issuer_sees_own_sessions_only(backend):
+    eve = Caller(name="user:oauth:eve", sees_own_only=True)
+    name = (await backend.create(ME, NewSession())).info.name
+    for call in (backend.get, backend.connect, backend.suspend, backend.resume, backend.delete):
+        with pytest.raises(NotFound):
+            await call(eve, name)
+    for call in (backend.set_timeout, backend.logs):
+        with pytest.raises(NotFound):
+            await call(eve, name, 5)
+    assert await backend.list(eve) == []
+    await backend.delete(ME, name)

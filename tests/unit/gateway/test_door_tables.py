@@ -69,7 +69,7 @@ def test_every_tool_of_the_mcp_door_is_in_the_table():
 
 
 def test_the_methods_of_the_mcp_door_are_those_of_the_table():
-    server = build_server(None, Conversations(None))
+    server = build_server(None, Conversations(None), str)
     methods = {name: supported for name, supported in table("mcp.md", "Feature").items() if "/" in name}
     assert len(methods) == 9
     assert {name: "yes" if server.get_request_handler(name) else "no" for name in methods} == methods

@@ -60,8 +60,8 @@ class Reviewer:
         return Caller(name="user:ada", namespace=namespace)
 
 
-def session(owner="ci", namespace="team-a", uid="u1", name="s1"):
-    return GatewaySession(SessionInfo(name, namespace), {}, owner=owner, uid=uid)
+def session(owner="ci", namespace="team-a", uid="u1", name="s1", key_id=STORED.id):
+    return GatewaySession(SessionInfo(name, namespace), {}, owner=owner, uid=uid, key_id=key_id)
 
 
 def test_a_key_has_the_form_of_e2bs_and_its_secret_only_the_hash():
@@ -117,6 +117,7 @@ async def test_a_key_is_its_caller():
         max_sessions=3,
         per_minute=10,
         max_seconds=60.0,
+        key_id=STORED.id,
     )
     assert keys.used == ["ci"]
 
@@ -151,6 +152,40 @@ async def test_no_token_is_reviewed_after_too_many_failures():
     assert reviewer.asked == 21
 
 
+async def test_a_login_that_was_right_goes_on_after_others_failures():
+    gate = Gatekeeper(Keys(STORED), b"s", Reviewer())
+    await gate.by_bearer("good", peer="proxy", namespace="n")
+    for number in range(25):
+        with pytest.raises((Unauthenticated, ResourceExhausted)):
+            await gate.by_bearer(f"bad{number}", peer="proxy")
+    assert (await gate.by_bearer("good", peer="proxy", namespace="n")).name == "user:ada"
+
+
+async def test_tokens_at_once_are_reviewed_within_the_limit():
+    class Slow(Reviewer):
+        async def review(self, token, namespace):
+            self.asked += 1
+            await asyncio.sleep(0.01)
+            raise Unauthenticated("bad token")
+
+    reviewer = Slow()
+    gate = Gatekeeper(Keys(STORED), b"s", reviewer)
+    bad = (gate.by_bearer(f"bad{number}", peer="p") for number in range(50))
+    results = await asyncio.gather(*bad, return_exceptions=True)
+    assert reviewer.asked == 20
+    assert {type(each) for each in results} == {Unauthenticated, ResourceExhausted}
+
+
+async def test_right_tokens_are_no_failures():
+    class All(Reviewer):
+        async def review(self, token, namespace):
+            return Caller(name=f"user:{token}", namespace=namespace)
+
+    gate = Gatekeeper(Keys(STORED), b"s", All())
+    for number in range(50):
+        assert (await gate.by_bearer(f"t{number}", peer="p")).name == f"user:t{number}"
+
+
 async def test_a_bearer_without_a_cluster_is_a_key():
     gate = Gatekeeper(Keys(STORED), b"s")
     assert (await gate.by_bearer(KEY, peer="p")).name == "ci"
@@ -163,7 +198,13 @@ def test_a_sessions_token_is_for_one_session_and_one_purpose():
     token = gate.session_token(session(), "envd")
     assert re.fullmatch(r"[0-9a-f]{64}", token)
     gate.check_session_token(session(), "envd", token)
-    others = [session(uid="u2"), session(name="s2"), session(namespace="team-b"), session(owner="other")]
+    others = [
+        session(uid="u2"),
+        session(name="s2"),
+        session(namespace="team-b"),
+        session(owner="other"),
+        session(key_id="k"),
+    ]
     for other, purpose in [*((each, "envd") for each in others), (session(), "traffic")]:
         with pytest.raises(Unauthenticated):
             gate.check_session_token(other, purpose, token)
@@ -178,9 +219,16 @@ async def test_a_sessions_token_ends_with_the_key_that_created_the_session():
     keys = Keys(STORED)
     gate = Gatekeeper(keys, b"s")
     assert (await gate.by_owner(session())).max_sessions == 3
-    assert await gate.by_owner(session(owner="user:ada")) == Caller(name="user:ada", namespace="team-a")
+    for owner in ("", "ci", "user:ada"):
+        with pytest.raises(Unauthenticated, match="without an API key"):
+            await gate.by_owner(session(owner=owner, key_id=""))
     with pytest.raises(Unauthenticated):
         await gate.by_owner(session(namespace="team-b"))
+    # A new key of the same name, after the old one was leaked.
+    keys.keys[:] = [dataclasses.replace(STORED, sha256=hash_key(new_key()))]
+    with pytest.raises(Unauthenticated, match="revoked"):
+        await gate.by_owner(session())
+    assert await gate.by_owner(session(key_id=keys.keys[0].id)) == keys.keys[0].caller
     keys.keys.clear()
     with pytest.raises(Unauthenticated, match="revoked"):
         await gate.by_owner(session())
@@ -211,7 +259,9 @@ def test_the_key_of_this_machine_is_made_once(tmp_path):
     assert [each.name for each in path.parent.iterdir()] == ["gateway.json"]
     [credentials] = loaded
     gate = Gatekeeper(LocalKeys(credentials), b"s")
-    assert asyncio.run(gate.by_key(credentials.api_key, peer="p")) == Caller(name="local")
+    assert asyncio.run(gate.by_key(credentials.api_key, peer="p")) == Caller(
+        name="local", key_id=ApiKey(name="local", sha256=hash_key(credentials.api_key)).id
+    )
     assert credentials.api_key not in repr(credentials)
 
 

@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Host, Route, Router
 
+from sandbox_client.errors import InvalidArgument
 from sandbox_gateway import app as gateway_app
 from sandbox_gateway import doors
 from sandbox_gateway.gateway import Gateway, Settings
@@ -144,3 +145,31 @@ def test_no_two_doors_have_the_same_path(gateway):
         for method in route.methods or ()
     ]
     assert len(places) == len(set(places))
+
+
+@pytest.mark.parametrize(
+    ("proxies", "forwarded", "expected"),
+    [
+        ((), b"6.6.6.6", "127.0.0.1"),
+        (("10.0.0.0/8",), b"6.6.6.6", "127.0.0.1"),
+        (("127.0.0.1",), b"6.6.6.6", "6.6.6.6"),
+        # A client may write the header too. The proxy's own entry is the last one.
+        (("127.0.0.0/8", "10.0.0.0/8"), b"1.1.1.1, 6.6.6.6, 10.1.2.3", "6.6.6.6"),
+    ],
+)
+async def test_a_proxy_that_was_named_names_the_client(monkeypatch, proxies, forwarded, expected):
+    async def show(request):
+        return PlainTextResponse(request.client.host)
+
+    door = types.ModuleType(f"{doors.__name__}.test_door")
+    door.build_routes = lambda _gateway: [Route("/x", show)]
+    monkeypatch.setitem(sys.modules, door.__name__, door)
+    app = gateway_app.build_app(
+        Gateway(backend=_Backend(), access=None, settings=Settings(proxies=proxies)), ["test_door"]
+    )
+    assert await ask(app, headers=[(b"x-forwarded-for", forwarded)]) == (200, expected)
+
+
+def test_a_proxy_is_an_address_or_a_network():
+    with pytest.raises(InvalidArgument, match=r"10\.0\.0\.0/8"):
+        Settings(proxies=("*",))

@@ -2,26 +2,32 @@
 
 import asyncio
 import base64
+import concurrent.futures
+import contextlib
 import copy
 import datetime as dt
+import itertools
 import json
 
 import pytest
 
 from sandbox_client.cluster.api import ClusterOptions, open_client
+from sandbox_client.cluster.sessions import SessionApi
 from sandbox_client.errors import (
     Conflict,
     FailedPrecondition,
     NotFound,
     ResourceExhausted,
+    SandboxError,
     SandboxUnavailable,
     SessionFailed,
 )
 from sandbox_gateway.backend import Caller, NewSession
 from sandbox_gateway.backends.cluster import ClusterBackend
 from sandbox_gateway.backends.notes import ANNOTATION, OWNER_LABEL, owner_label, read_session
+from sandbox_gateway.backends.starts import Starts
 
-ME = Caller(name="ci", namespace="team")
+ME = Caller(name="ci", namespace="team", key_id="k1")
 USER = Caller(name="user:system:serviceaccount:team:bot", namespace="team")
 
 
@@ -95,8 +101,10 @@ async def test_a_session_is_a_resource_with_the_clients_words(backend, api):
     assert json.loads(resource["metadata"]["annotations"][ANNOTATION]) == {
         "owner": "ci",
         "metadata": dict(made.metadata),
+        "seconds": 600,
+        "key": "k1",
     }
-    assert (made.info.phase, made.owner, made.uid) == ("Ready", "ci", "u1")
+    assert (made.info.phase, made.owner, made.uid, made.key_id) == ("Ready", "ci", "u1", "k1")
     assert made.metadata == {"user": "ada", "wörd": "ü"}
     assert await backend.get(ME, made.info.name) == made
     assert await backend.list(ME, {"user": "ada"}) == [made]
@@ -167,13 +175,65 @@ async def test_another_namespace_is_never_seen(backend):
     assert (await backend.get(ME, "s")).info.phase == "Ready"
 
 
-@pytest.mark.parametrize("name", ["../secrets", "..", "a/b", "s?x=1", "%2e%2e", "\n"])
+async def test_users_of_one_issuer_see_their_own_sessions_only(backend):
+    ada, eve = (Caller(name=f"user:oauth:{name}", namespace="team", sees_own_only=True) for name in ("ada", "eve"))
+    made = await backend.create(ada, NewSession(name="s"))
+    await backend.create(ME, NewSession(name="key"))
+    # Somebody's use of it must not make it visible for a moment.
+    await backend.connect(ada, "s")
+    for name in ("s", "key"):
+        for call in (backend.get, backend.connect, backend.suspend, backend.resume, backend.delete):
+            with pytest.raises(NotFound):
+                await call(eve, name)
+        for call in (backend.set_timeout, backend.logs):
+            with pytest.raises(NotFound):
+                await call(eve, name, 5)
+    assert await backend.list(eve) == []
+    assert await backend.list(ada) == [made]
+    assert len(await backend.list(ME)) == 2
+    with pytest.raises(Conflict):
+        await backend.create(eve, NewSession(name="s"))
+    await backend.delete(ada, "s")
+
+
+async def test_users_of_one_issuer_share_no_saved_files(backend):
+    ada, eve = (Caller(name=f"user:oauth:{name}", namespace="team", sees_own_only=True) for name in ("ada", "eve"))
+    saved = (await backend.create(ada, NewSession(name="s"))).info.workspace
+    await backend.delete(ada, "s")
+    # The files of a session outlast it, under the name of its workspace.
+    for new in (NewSession(name="s"), NewSession(options={"workspace": "s"}), NewSession(options={"workspace": saved})):
+        await backend.create(eve, new)
+    assert saved not in {each.info.workspace for each in await backend.list(eve)}
+    assert (await backend.create(ada, NewSession(name="again", options={"workspace": "s"}))).info.workspace == saved
+
+
+@pytest.mark.parametrize(
+    "name", ["../secrets", "..", ".", "", "./", "a/b", "s?x=1", "%2e%2e", "\n", "s\n", "S", "a" * 300]
+)
 async def test_a_name_leads_to_no_other_path(backend, api, name):
     await backend.create(ME, NewSession(name="s"))
     api.reads.clear()
-    with pytest.raises(NotFound):
-        await backend.get(ME, name)
-    assert not any("/secrets" in path.split("sandboxsessions/")[0] or path.endswith("/s") for path in api.reads)
+    api.writes.clear()
+    for call in (backend.get, backend.connect, backend.suspend, backend.resume, backend.delete):
+        with pytest.raises(NotFound):
+            await call(ME, name)
+    for call in (backend.set_timeout, backend.logs):
+        with pytest.raises(NotFound):
+            await call(ME, name, 5)
+    assert (api.reads, api.writes) == ([], [])
+    assert [*api.sessions] == ["s"]
+
+
+async def test_the_removal_of_a_failed_start_spares_a_later_session_of_the_name(backend, api, monkeypatch):
+    async def wait_ready(*_arguments, **_options):
+        # Meanwhile another client deletes it, and makes a new one of the name.
+        api.sessions["s"]["metadata"]["uid"] = "later"
+        raise SessionFailed("too late")
+
+    monkeypatch.setattr(SessionApi, "wait_ready", wait_ready)
+    with pytest.raises(SessionFailed, match="too late"):
+        await backend.create(ME, NewSession(name="s"))
+    assert [*api.sessions] == ["s"]
 
 
 async def test_counts_come_from_the_cluster(backend, api):
@@ -192,6 +252,94 @@ async def test_counts_come_from_the_cluster(backend, api):
     with pytest.raises(ResourceExhausted):
         await backend.connect(caller, next(iter(api.sessions)))
     await backend.create(USER, NewSession())
+
+
+@pytest.mark.parametrize("way", ["connect", "resume", "create"])
+async def test_a_session_that_was_suspended_at_its_end_is_woken_with_a_new_one(backend, api, way):
+    await backend.create(ME, NewSession(name="s", seconds=600, on_timeout="suspend"))
+    await backend.suspend(ME, "s")
+    api.sessions["s"]["spec"]["lifecycle"]["expiresAt"] = "2026-01-01T00:00:00Z"
+    api.operator(api.sessions["s"])
+    await (backend.create(ME, NewSession(name="s")) if way == "create" else getattr(backend, way)(ME, "s"))
+    session = await backend.get(ME, "s")
+    assert session.info.phase == "Ready"
+    assert 590 < (session.info.expires_at - dt.datetime.now(dt.UTC)).total_seconds() <= 601
+
+
+async def test_resumes_at_once_stay_within_the_limit(backend, api, monkeypatch):
+    caller = Caller(name="ci", namespace="team", max_sessions=2)
+    for name in "abcd":
+        await backend.create(caller, NewSession(name=name))
+        await backend.suspend(caller, name)
+    starts = itertools.count(10)
+
+    def operator(session):
+        Operator()(session)
+        if session["status"]["phase"] == "Ready":
+            session["status"]["startedAt"] = f"2026-01-01T00:00:{next(starts)}Z"
+
+    monkeypatch.setattr(api, "operator", operator)
+    replicas = [ClusterBackend(backend._client, {}, is_direct=True) for _ in range(4)]
+    wakes = [replicas[0].resume, replicas[1].connect, replicas[2].resume, replicas[3].connect]
+    results = await asyncio.gather(
+        *(wake(caller, name) for wake, name in zip(wakes, "abcd", strict=True)), return_exceptions=True
+    )
+    running = [name for name, each in api.sessions.items() if not each["spec"].get("suspended")]
+    assert 1 <= len(running) <= 2
+    assert sum(isinstance(each, ResourceExhausted) for each in results) == 4 - len(running)
+    await asyncio.gather(*(each.close() for each in replicas))
+
+
+async def test_a_shared_connection_wakes_its_session_within_the_limit(backend, api, agent):
+    caller = Caller(name="ci", namespace="team", max_sessions=1)
+    await backend.create(caller, NewSession(name="s"))
+    sandbox = await backend.connect(caller, "s")
+    await backend.suspend(caller, "s")
+    await backend.create(caller, NewSession(name="other"))
+    with pytest.raises(SandboxError, match="allows 1"):
+        await sandbox.waker._wake(sandbox.endpoint)
+    assert api.sessions["s"]["spec"]["suspended"]
+
+
+async def test_a_caller_starts_a_few_sessions_at_a_time(backend, monkeypatch):
+    running, most = 0, 0
+
+    async def wait_ready(_sessions, name, *, since, **_options):
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        await asyncio.sleep(0.01)
+        running -= 1
+        return since
+
+    monkeypatch.setattr(SessionApi, "wait_ready", wait_ready)
+    monkeypatch.setattr(backend, "_starts", Starts(limit=3))
+    await asyncio.gather(*(backend.create(ME, NewSession()) for _ in range(12)))
+    assert most == 3
+    assert backend._starts._queues == {}
+
+
+async def test_a_caller_that_starts_too_many_is_told_so():
+    starts = Starts(limit=1, seconds=0.01)
+    async with starts.slot(ME), starts.slot(USER):
+        with pytest.raises(ResourceExhausted, match="start now"):
+            async with starts.slot(ME):
+                raise AssertionError
+
+
+async def test_waits_for_a_start_leave_threads_for_short_calls(backend, api, monkeypatch):
+    api.watches_last = True
+    asyncio.get_running_loop().set_default_executor(concurrent.futures.ThreadPoolExecutor(1))
+    await backend.create(ME, NewSession(name="short"))
+    monkeypatch.setattr(api, "operator", lambda session: session["metadata"].update(uid="u", resourceVersion="1"))
+    slow = asyncio.create_task(backend.create(ME, NewSession(name="slow")))
+    await asyncio.sleep(1)
+    async with asyncio.timeout(1):
+        await backend.get(ME, "short")
+    assert not slow.done()
+    slow.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await slow
 
 
 async def test_a_session_that_does_not_start_is_removed(backend, api, operator):

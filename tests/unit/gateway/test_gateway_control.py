@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from sandbox_client import errors
-from sandbox_client.errors import InvalidArgument, NotFound, SandboxError
-from sandbox_client.gateway.api import _read_error, _read_info
+from sandbox_client.errors import InvalidArgument, NotFound, SandboxError, SandboxUnavailable
+from sandbox_client.gateway.api import GatewayApi, _read_error, _read_info
 from sandbox_client.gateway.place import GatewayPlace, find_gateway
-from sandbox_client.gateway.session import seconds_until
+from sandbox_client.gateway.session import GatewayWaker, seconds_until
 from sandbox_client.lifecycle.session_info import SessionInfo
+from sandbox_client.transport.endpoint import Endpoint, PodLife
 from sandbox_gateway.app import build_app
 from sandbox_gateway.backend import Caller, GatewaySession, NewSession
 from sandbox_gateway.backends.limits import OPTIONS, complete_new
@@ -228,3 +229,61 @@ def test_the_page_has_each_route_field_and_status():
     assert all(f"`{name}`" in answer for name in write_session(GatewaySession(INFO, {})))
     for class_, status in STATUS.items():
         assert re.search(rf"^\| [^|]*`{class_.__name__}`[^|]*\| {status}\b", page, re.MULTILINE), class_
+
+
+class Api:
+    def __init__(self, endpoint):
+        self.endpoint = endpoint
+
+    async def connect(self, name, *, wake, seconds):
+        return self.endpoint, False
+
+
+async def test_a_client_does_not_continue_in_a_later_session_of_the_name():
+    def endpoint(uid):
+        return Endpoint("127.0.0.1:1", "s", b"", f"token of {uid}", life=PodLife(uid, "pod", "now"))
+
+    waker = GatewayWaker(Api(endpoint("later")), "demo", endpoint("first"), timeout=5)
+    with pytest.raises(SandboxUnavailable, match="belongs to another session") as caught:
+        await waker._check(waker.endpoint, None)
+    assert caught.value.reason == "SESSION_OVER"
+    # After a refusal, the agent's own error says more.
+    await waker._check(waker.endpoint, SandboxUnavailable("draining", reason="DRAINING"))
+    assert waker.endpoint.token == "token of first"
+
+
+@pytest.mark.parametrize(("run", "uid"), [("u1/pod/now", "u1"), ("//", "of the session")])
+async def test_an_endpoint_has_its_sessions_uid(monkeypatch, run, uid):
+    place = {"address": "a:1", "server_name": "s", "ca_certificate": "", "token": "t", "run": run}
+
+    async def call(*_arguments, **_options):
+        return {"session": {"uid": "of the session"}, "endpoint": place}
+
+    monkeypatch.setattr(GatewayApi, "_call", call)
+    endpoint, _ = await GatewayApi(GatewayPlace("http://127.0.0.1:9", "k")).connect("s", wake=True, seconds=1)
+    assert endpoint.life.session_uid == uid
+    place["run"] = "no-run"
+    with pytest.raises(SandboxUnavailable, match="does not answer as a gateway does"):
+        await GatewayApi(GatewayPlace("http://127.0.0.1:9", "k")).connect("s", wake=True, seconds=1)
+
+
+@pytest.mark.parametrize("seconds", [10**400, 1e15, 0, -1])
+def test_seconds_are_bounded(seconds):
+    with pytest.raises(InvalidArgument, match="10 years") as caught:
+        read_seconds({"seconds": seconds}, is_needed=True)
+    assert caught.value.field == "seconds"
+
+
+def test_half_a_character_in_a_fields_name_can_be_answered():
+    with pytest.raises(InvalidArgument) as caught:
+        read_new(json.loads('{"a\\ud800": 1}'))
+    json.dumps(caught.value.to_dict(), ensure_ascii=False).encode()
+
+
+@pytest.mark.parametrize("name", ["", ".", ".."])
+async def test_a_name_that_shortens_a_path_is_not_sent(name):
+    api = GatewayApi(GatewayPlace("http://127.0.0.1:9", "k"))
+    for call in (api.info, api.delete):
+        with pytest.raises(NotFound):
+            await call(name)
+    api.close()

@@ -1,5 +1,6 @@
 """What a caller asks for, against the caller's limits."""
 
+import dataclasses
 import datetime as dt
 
 import pytest
@@ -12,9 +13,11 @@ from sandbox_gateway.backends.limits import (
     check_deadline,
     check_resume,
     check_seconds,
+    check_wake,
     complete_new,
     running_of,
     select,
+    wake_seconds,
 )
 
 NOW = dt.datetime(2026, 11, 30, 12, tzinfo=dt.UTC)
@@ -63,12 +66,58 @@ def test_a_template_that_the_caller_may_not_use_does_not_exist(template):
         ({"seconds": float("nan")}, "seconds"),
         ({"seconds": float("inf")}, "seconds"),
         ({"seconds": 61}, "seconds"),
+        ({"seconds": 10**400}, "seconds"),
+        ({"seconds": 1e15}, "seconds"),
+        ({"metadata": {"a": "\ud800"}}, "metadata"),
+        ({"metadata": {"\udfff": "a"}}, "metadata"),
+        ({"env": {"A": "x\ud800"}}, "env"),
+        ({"name": "\ud800"}, "name"),
+        ({"template": "\ud800"}, "template"),
     ],
 )
 def test_a_wrong_value_names_its_field(given, field):
     with pytest.raises(InvalidArgument) as caught:
         complete_new(Caller(name="me", max_seconds=60), NewSession(**given), ALIASES)
     assert caught.value.field == field
+
+
+@pytest.mark.parametrize("seconds", [10**400, 1e15, 10 * 366 * 24 * 3600])
+def test_no_session_lasts_for_centuries(seconds):
+    with pytest.raises(InvalidArgument, match="10 years") as caught:
+        complete_new(Caller(name="me"), NewSession(seconds=seconds), ALIASES)
+    assert caught.value.field == "seconds"
+
+
+def test_a_session_that_is_resumed_after_its_end_gets_its_time_again():
+    def seconds(caller, ago, **facts):
+        end = NOW - dt.timedelta(seconds=ago)
+        found = dataclasses.replace(session("a", is_suspended=True, expires_at=end), **facts)
+        return wake_seconds(caller, found, NOW)
+
+    assert seconds(Caller(name="me"), 1, seconds=600.0) == 600
+    assert seconds(Caller(name="me", max_seconds=60), 1, seconds=600.0) == 60
+    assert seconds(Caller(name="me", max_seconds=60), 1) == 60
+    assert seconds(Caller(name="me"), 1) == 3600
+    assert seconds(Caller(name="me"), -1, seconds=600.0) is None
+    assert wake_seconds(Caller(name="me"), session("a", expires_at=NOW - dt.timedelta(1)), NOW) is None
+    assert wake_seconds(Caller(name="me"), session("a", is_suspended=True), NOW) is None
+
+
+def test_of_sessions_that_are_resumed_at_once_the_latest_are_refused():
+    caller, sessions = (
+        Caller(name="me", max_sessions=2),
+        [session(name, age=age) for name, age in zip("abc", (9, 5, 1), strict=True)],
+    )
+    check_wake(caller, sessions[0], sessions)
+    check_wake(caller, sessions[1], sessions)
+    with pytest.raises(ResourceExhausted):
+        check_wake(caller, sessions[2], sessions)
+    check_wake(caller, dataclasses.replace(sessions[2], owner="you"), sessions)
+    # One that is being resumed counts already, but not itself.
+    waking = [session("a", phase="Suspended"), session("b")]
+    check_count(caller, waking, "uid-a")
+    with pytest.raises(ResourceExhausted):
+        check_count(caller, waking)
 
 
 def test_a_session_without_a_time_lasts_as_long_as_the_key_allows():
@@ -100,7 +149,8 @@ def test_only_own_sessions_that_run_count():
         session("young"),
         session("old", age=9),
         session("foreign", owner="you"),
-        session("asleep", phase="Suspended"),
+        session("asleep", phase="Suspended", is_suspended=True),
+        session("waking", owner="you", phase="Suspended"),
         session("to-sleep", is_suspended=True),
         session("broken", phase="Failed"),
         session("starting", phase="", age=5),
@@ -115,6 +165,6 @@ def test_only_own_sessions_that_run_count():
 
 def test_a_list_has_the_sessions_with_all_words_oldest_first():
     sessions = [session("b", metadata={"a": "1", "b": "2"}), session("a", age=3, metadata={"a": "1"}), session("c")]
-    assert [each.info.name for each in select(sessions, {"a": "1"})] == ["a", "b"]
-    assert [each.info.name for each in select(sessions, {"a": "1", "b": "2"})] == ["b"]
-    assert [each.info.name for each in select(sessions, None)] == ["a", "b", "c"]
+    assert [each.info.name for each in select(Caller(name="me"), sessions, {"a": "1"})] == ["a", "b"]
+    assert [each.info.name for each in select(Caller(name="me"), sessions, {"a": "1", "b": "2"})] == ["b"]
+    assert [each.info.name for each in select(Caller(name="me"), sessions, None)] == ["a", "b", "c"]

@@ -74,7 +74,7 @@ def reviewer(server):
 
 
 async def test_a_token_of_the_issuer_names_its_user(server, reviewer):
-    expected = Caller(name="user:oauth:ada", namespace="team", max_sessions=2)
+    expected = Caller(name="user:oauth:ada", namespace="team", max_sessions=2, sees_own_only=True)
     assert await reviewer.review(sign(server), "") == expected
     assert await reviewer.review(sign(server, CURVE, "two", "ES256"), "") == expected
     assert await reviewer.review(sign(server, aud=["x", AUDIENCE]), "other") == expected
@@ -157,11 +157,45 @@ async def test_an_issuer_without_metadata_of_its_own_is_unavailable(server, revi
 
 
 async def test_an_issuer_that_is_away_is_unavailable_and_later_asked_again(server, reviewer):
-    keys = server.documents.pop("/keys")
-    with pytest.raises((SandboxUnavailable, Unauthenticated)):
-        await reviewer.review(sign(server), "")
-    server.documents["/keys"] = keys
+    now = 0.0
+    reviewer = OAuthReviewer(reviewer._issuer, clock=lambda: now)
+    for path in ("/.well-known/openid-configuration", "/keys"):
+        document = server.documents.pop(path)
+        server.asked.clear()
+        for _ in range(5):
+            with pytest.raises(SandboxUnavailable):
+                await reviewer.review(sign(server), "")
+        # A failure counts for some time.
+        assert server.asked.count(path) == 1
+        server.documents[path] = document
+        now += 31
     assert (await reviewer.review(sign(server), "")).name == "user:oauth:ada"
+
+
+async def test_unknown_keys_are_looked_up_from_time_to_time(server, reviewer):
+    now = 0.0
+    reviewer = OAuthReviewer(reviewer._issuer, clock=lambda: now)
+    await reviewer.review(sign(server), "")
+    for number in range(5):
+        with pytest.raises((Unauthenticated, SandboxUnavailable)):
+            await reviewer.review(sign(server, kid=f"random{number}"), "")
+    assert server.asked.count("/keys") == 1
+    assert (await reviewer.review(sign(server), "")).name == "user:oauth:ada"
+
+
+async def test_an_issuer_that_hangs_keeps_no_other_calls_waiting(server, reviewer, monkeypatch):
+    released = threading.Event()
+    monkeypatch.setattr(_Handler, "do_GET", lambda _self: released.wait(10))
+    logins = [asyncio.create_task(reviewer.review(sign(server), "")) for _ in range(50)]
+    await asyncio.sleep(0.2)
+    try:
+        async with asyncio.timeout(1):
+            await asyncio.to_thread(time.monotonic)
+        assert not any(each.done() for each in logins)
+    finally:
+        released.set()
+        results = await asyncio.gather(*logins, return_exceptions=True)
+    assert {type(each) for each in results} == {SandboxUnavailable}
 
 
 async def test_keys_are_read_once_by_many_requests(server, reviewer):
