@@ -28,7 +28,14 @@ from sandbox_gateway.backends.limits import (
     select,
     too_many,
 )
-from sandbox_gateway.backends.notes import OWNER_LABEL, owner_label, read_session, write_notes
+from sandbox_gateway.backends.notes import (
+    ON_EXPIRY,
+    OWNER_LABEL,
+    owner_label,
+    read_kept_choice,
+    read_session,
+    write_notes,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -101,7 +108,10 @@ class ClusterBackend:
         if is_suspended(session):
             if not wake:
                 raise refuse_suspended(name)
-            check_count(caller, await self._mine(caller))
+            if read_kept_choice(session):
+                await self.resume(caller, name)
+            else:
+                check_count(caller, await self._mine(caller))
         # With `wake` a connection follows its session to the next pod. Without, each pod has its own.
         pod = None if wake else (session.info.pod, session.info.started_at)
         key = (caller.namespace, name, session.uid, pod)
@@ -109,18 +119,35 @@ class ClusterBackend:
         with _own_failures():
             return await self._connections.get(key, lambda: self._open(sessions, name, wake=wake))
 
-    async def suspend(self, caller: Caller, name: str) -> GatewaySession:
+    async def suspend(self, caller: Caller, name: str, *, keep: bool = False) -> GatewaySession:
         """Save a session and delete its pod."""
+        if keep:
+            session = await self.get(caller, name)
+            lifecycle = (session.info.resource.get("spec") or {}).get("lifecycle") or {}
+            choice = read_kept_choice(session) or lifecycle.get("onExpiry") or "Suspend"
+            spec = {"suspended": True, "lifecycle": {"expiresAt": None, "onExpiry": "Suspend"}}
+            with _own_failures():
+                await self._sessions(caller).patch(name, spec, {ON_EXPIRY: choice})
         return await self._changed(caller, name, self._cluster(caller).suspend(name))
 
     async def resume(self, caller: Caller, name: str, seconds: float | None = None) -> GatewaySession:
         """Start a suspended session again."""
         session = await self.get(caller, name)
+        choice = read_kept_choice(session)
+        if choice and seconds is None:
+            # Its end was removed. Without a new one it would outlast what the caller may have.
+            seconds = caller.max_seconds
         if seconds is not None:
             check_resume(caller, session, seconds, dt.datetime.now(dt.UTC))
         if is_suspended(session):
             check_count(caller, await self._mine(caller))
-        return await self._changed(caller, name, self._cluster(caller).resume(name, expires=seconds))
+        resumed = await self._changed(caller, name, self._cluster(caller).resume(name, expires=seconds))
+        if not choice:
+            return resumed
+        # Only now, so that no old end can delete it.
+        with _own_failures():
+            patch = ({"lifecycle": {"onExpiry": choice}}, {ON_EXPIRY: None})
+            return read_session(await self._sessions(caller).patch(name, *patch))
 
     async def set_timeout(self, caller: Caller, name: str, seconds: float) -> dt.datetime:
         """Set the session's end."""

@@ -96,8 +96,8 @@ class LocalBackend:
         key = (name, record.uid, wake, run)
         return await self._connections.get(key, lambda: AsyncSandbox.connect(f"local/{name}", wake=wake))
 
-    async def suspend(self, caller: Caller, name: str) -> GatewaySession:  # noqa: ARG002
-        """Save a session and end its processes."""
+    async def suspend(self, caller: Caller, name: str, *, keep: bool = False) -> GatewaySession:  # noqa: ARG002
+        """Save a session and end its processes. Its end counts only while it runs, so it is always kept."""
         self._record(name)
         return _session(await operations.suspend(name))
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 ANNOTATION: Final = "sandboxsessions.dev/gateway"
 """JSON with the session's owner and its client's metadata."""
 OWNER_LABEL: Final = "sandboxsessions.dev/gateway-caller"
+ON_EXPIRY: Final = "sandboxsessions.dev/gateway-on-expiry"
+"""What `spec.lifecycle.onExpiry` was before the session was suspended to be kept."""
 _LABEL: Final = re.compile(r"(?=.{1,63}$)[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?")
 
 
@@ -31,6 +33,13 @@ def owner_label(caller: Caller) -> str:
 def write_notes(caller: Caller, new: NewSession) -> dict[str, str]:
     """Return the annotations of a new session."""
     return {ANNOTATION: json.dumps({"owner": caller.name, "metadata": dict(new.metadata)}, ensure_ascii=False)}
+
+
+def read_kept_choice(session: GatewaySession) -> str:
+    """Return what happened at a session's end before it was suspended to be kept: `Delete`, `Suspend`, or ""."""
+    metadata = session.info.resource.get("metadata") or {}
+    choice = (metadata.get("annotations") or {}).get(ON_EXPIRY)
+    return choice if choice in ("Delete", "Suspend") else ""
 
 
 def read_session(resource: Mapping[str, Any]) -> GatewaySession:

@@ -131,7 +131,7 @@ class Control:
         session = await self._find(caller, request)
         if session.info.is_suspended:
             raise Conflict(f"sandbox {request.path_params['id']} is paused already", reason="ALREADY_PAUSED")
-        await self._gateway.backend.suspend(caller, self._name(caller, request))
+        await self._gateway.backend.suspend(caller, self._name(caller, request), keep=True)
         return Response(status_code=204)
 
     async def set_timeout(self, caller: Caller, request: Request) -> Response:
