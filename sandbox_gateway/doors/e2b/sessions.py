@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
+import weakref
 from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from sandbox_client.errors import FailedPrecondition, NotFound, SandboxUnavailable, Unauthenticated
 from sandbox_gateway.backend import Caller
+from sandbox_gateway.backends.limits import is_suspended
 from sandbox_gateway.doors.e2b import identity
-from sandbox_gateway.doors.e2b.control.bodies import wakes_by_traffic
+from sandbox_gateway.doors.e2b.control.bodies import wake_seconds, wakes_by_traffic
 from sandbox_gateway.doors.e2b.envd.paths import Place
 
 if TYPE_CHECKING:
@@ -56,7 +58,7 @@ class Sessions:
         """
         self._gateway = gateway
         self._places: OrderedDict[str, Place] = OrderedDict()
-        self._locks: dict[str, asyncio.Lock] = {}
+        self._locks: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
 
     async def open(self, request: Request, target: identity.Target) -> OpenSession:
         """Check a request's token, and connect to its session.
@@ -69,14 +71,15 @@ class Sessions:
         access, backend = self._gateway.access, self._gateway.backend
         caller = await access.by_owner(session)
         request.state.caller = caller.name
-        if session.info.is_suspended and not wakes_by_traffic(session.metadata):
-            raise SandboxMissingError
         name = session.info.name.removeprefix("local/")
-        try:
-            sandbox = await backend.connect(caller, name)
-        except NotFound:
-            raise SandboxMissingError from None
         key = f"{identity.sandbox_id(session.info)}/{session.uid}"
+        try:
+            if is_suspended(session):
+                await self._wake(caller, session, key)
+            # A connection that follows its session would resume it for a stream that a pause has ended.
+            sandbox = await backend.connect(caller, name, wake=False)
+        except (NotFound, FailedPrecondition):
+            raise SandboxMissingError from None
         return OpenSession(sandbox, await self._place(key, sandbox), key)
 
     async def check_running(self, request: Request, target: identity.Target) -> None:
@@ -88,7 +91,7 @@ class Sessions:
             Unauthenticated: The request has no token.
         """
         session = await self._authorize(request, target)
-        if session.info.is_suspended:
+        if is_suspended(session):
             raise SandboxMissingError
         caller = await self._gateway.access.by_owner(session)
         try:
@@ -100,6 +103,18 @@ class Sessions:
             raise SandboxMissingError from None
         except TimeoutError:
             raise SandboxUnavailable("the sandbox does not answer", reason="RUNTIME_UNAVAILABLE") from None
+
+    async def _wake(self, caller: Caller, session: GatewaySession, key: str) -> None:
+        """Resume a sandbox that was created to be resumed by traffic."""
+        if not wakes_by_traffic(session.metadata):
+            raise SandboxMissingError
+        backend, name = self._gateway.backend, session.info.name.removeprefix("local/")
+        async with self._locks.setdefault(key, asyncio.Lock()):
+            # Another request may have resumed it meanwhile.
+            if is_suspended(await backend.get(caller, name)):
+                seconds = wake_seconds(session.metadata)
+                bound = caller.max_seconds
+                await backend.resume(caller, name, seconds if bound is None else min(seconds, bound))
 
     async def _authorize(self, request: Request, target: identity.Target) -> GatewaySession:
         tokens = _given_tokens(request, target.port)
@@ -151,13 +166,11 @@ class Sessions:
 
     async def _place(self, key: str, sandbox: AsyncSandbox) -> Place:
         if key not in self._places:
-            lock = self._locks.setdefault(key, asyncio.Lock())
-            async with lock:
+            async with self._locks.setdefault(key, asyncio.Lock()):
                 if key not in self._places:
                     self._places[key] = await _find_place(sandbox)
                     while len(self._places) > _MAX_PLACES:
                         self._places.popitem(last=False)
-            self._locks.pop(key, None)
         return self._places[key]
 
 

@@ -69,6 +69,17 @@ def test_pause_and_resume_keep_files(new):
     assert sandbox.commands.run("cat kept.txt").stdout == "kept"
 
 
+@pytest.mark.parametrize("lifecycle", [None, {"on_timeout": "pause", "auto_resume": True}])
+def test_an_open_stream_does_not_undo_a_pause(new, lifecycle):
+    sandbox = new(timeout=600, **({"lifecycle": lifecycle} if lifecycle else {}))
+    handle = sandbox.commands.run("sleep 1000", background=True)
+    assert sandbox.pause()
+    with pytest.raises(Exception, match=r".+"):
+        handle.wait()
+    time.sleep(3)
+    assert sandbox.get_info().state == SandboxState.PAUSED
+
+
 def test_a_sandbox_pauses_at_its_end_and_wakes_by_traffic(new):
     sandbox = new(timeout=60, lifecycle={"on_timeout": "pause", "auto_resume": True})
     sandbox.files.write("kept.txt", "kept")

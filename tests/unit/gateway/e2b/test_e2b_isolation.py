@@ -61,7 +61,7 @@ ACCESS = Access()
 APP = Starlette(routes=build_routes(Gateway(backend=Backend(), access=ACCESS, settings=Settings(domain="x.test"))))
 
 
-async def send(method, path, query, headers):
+async def send(method, path, query, headers, *, app=None):
     """Return the status of a request, and the session that it has reached or None."""
     statuses = []
     scope = {
@@ -79,7 +79,7 @@ async def send(method, path, query, headers):
             statuses.append(message["status"])
 
     try:
-        await APP(scope, receive, respond)
+        await (app or APP)(scope, receive, respond)
     except Reached as reached:
         return None, reached.args[0]
     return statuses[0], None

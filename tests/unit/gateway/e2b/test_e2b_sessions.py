@@ -1,0 +1,82 @@
+"""How requests reach the session of their token: pauses, tokens, and lookups of those without a right."""
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+from starlette.applications import Starlette
+
+from sandbox_client.lifecycle.session_info import SessionInfo
+from sandbox_gateway.backend import Caller, GatewaySession
+from sandbox_gateway.doors.e2b import build_routes, identity
+from sandbox_gateway.gateway import Gateway
+from tests.unit.gateway.e2b.test_e2b_isolation import ACCESS, Access, Reached, send
+
+SESSION = GatewaySession(SessionInfo("box", namespace="team", phase="Ready"), {}, owner="key", uid="u1")
+ID = identity.sandbox_id(SESSION.info)
+TOKEN = ACCESS.session_token(SESSION, identity.ENVD)
+LIST = ("POST", "/process.Process/List", "")
+
+
+class Backend:
+    """One session, which notes what is done to it."""
+
+    def __init__(self, session=SESSION):
+        self.session, self.lookups, self.resumed, self.error = session, 0, [], None
+
+    async def get(self, caller, name):
+        self.lookups += 1
+        if self.error is not None:
+            raise self.error
+        return self.session
+
+    async def resume(self, caller, name, seconds=None):
+        self.resumed.append(seconds)
+        await asyncio.sleep(0)
+        self.session = replace(self.session, info=replace(self.session.info, is_suspended=False))
+        return self.session
+
+    async def connect(self, caller, name, *, wake=True):
+        raise Reached(wake)
+
+
+class Owners(Access):
+    """Access of a key with a limit, which can be revoked."""
+
+    caller = Caller(name="key", namespace="team")
+
+    async def by_owner(self, session):
+        return self.caller
+
+
+def app_of(backend, access=None):
+    return Starlette(routes=build_routes(Gateway(backend=backend, access=access or Owners())))
+
+
+async def ask(app, where=LIST, *, token=TOKEN, identifier=ID, port="49983", header="x-access-token"):
+    headers = [("e2b-sandbox-id", identifier), ("e2b-sandbox-port", port), (header, token)]
+    return await send(*where, headers, app=app)
+
+
+def paused(**metadata):
+    words = {f"e2b.dev/{key.replace('_', '-')}": value for key, value in metadata.items()}
+    return replace(SESSION, info=replace(SESSION.info, is_suspended=True), metadata=words)
+
+
+async def test_a_connection_never_resumes_its_sandbox():
+    assert await ask(app_of(Backend())) == (None, False)
+    backend = Backend(paused())
+    assert await ask(app_of(backend)) == (502, None)
+    assert backend.resumed == []
+
+
+@pytest.mark.parametrize(
+    ("lifetime", "bound", "expected"),
+    [("3600", None, 3600), ("5", None, 300), (None, None, 300), ("nan", None, 300), ("3600", 60.0, 60)],
+)
+async def test_traffic_resumes_a_sandbox_once_and_with_an_end(lifetime, bound, expected):
+    backend, access = Backend(paused(auto_resume="true", **({"timeout": lifetime} if lifetime else {}))), Owners()
+    access.caller = replace(access.caller, max_seconds=bound)
+    app = app_of(backend, access)
+    assert await asyncio.gather(*(ask(app) for _ in range(5))) == [(None, False)] * 5
+    assert backend.resumed == [expected]
