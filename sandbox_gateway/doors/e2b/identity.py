@@ -89,6 +89,16 @@ def read_target(headers: Mapping[str, str], host: str, path: str) -> Target | No
     return Target("", ENVD_PORT) if names_token or path == "/files" else None
 
 
+def takes_traffic_token(target: Target, path: str) -> bool:
+    """Return whether a token for requests to ports is enough. It must not run code, and not reach files.
+
+    The SDKs send no other token in the calls for contexts.
+    """
+    if target.port == INTERPRETER_PORT:
+        return path.strip("/").split("/")[0] == "contexts"
+    return target.port != ENVD_PORT
+
+
 def _target(identifier: str, port: str) -> Target | None:
     if not _ID.fullmatch(identifier.lower()) or not port.isascii() or not port.isdigit() or int(port) > _MAX_PORT:
         return None

@@ -117,7 +117,7 @@ class Sessions:
                 await backend.resume(caller, name, seconds if bound is None else min(seconds, bound))
 
     async def _authorize(self, request: Request, target: identity.Target) -> GatewaySession:
-        tokens = _given_tokens(request, target.port)
+        tokens = _given_tokens(request, target)
         signature = request.query_params.get("signature", "") if request.url.path == "/files" else ""
         if not tokens and not signature:
             raise Unauthenticated("unauthorized access, please provide a valid access token or signature")
@@ -174,10 +174,10 @@ class Sessions:
         return self._places[key]
 
 
-def _given_tokens(request: Request, port: int) -> list[tuple[str, str]]:
-    """Return the tokens of a request with their purposes. Only ports other than envd's take tokens for traffic."""
+def _given_tokens(request: Request, target: identity.Target) -> list[tuple[str, str]]:
+    """Return the tokens of a request with their purposes."""
     headers = {identity.ENVD: "x-access-token"}
-    if port != identity.ENVD_PORT:
+    if identity.takes_traffic_token(target, request.url.path):
         headers[identity.TRAFFIC] = "e2b-traffic-access-token"
     return [(purpose, token) for purpose, name in headers.items() if (token := request.headers.get(name, ""))]
 

@@ -71,6 +71,28 @@ async def test_a_connection_never_resumes_its_sandbox():
 
 
 @pytest.mark.parametrize(
+    ("port", "method", "path", "reaches"),
+    [
+        ("49999", "POST", "/execute", False),
+        ("49999", "POST", "//execute", False),
+        ("49999", "GET", "/health", False),
+        # The SDKs send no other token in these.
+        ("49999", "POST", "/contexts", True),
+        ("49999", "POST", "/contexts/a/restart", True),
+        ("49983", "POST", "/process.Process/Start", False),
+        ("49983", "POST", "/contexts", False),
+    ],
+)
+async def test_a_token_for_traffic_runs_no_code(port, method, path, reaches):
+    token = ACCESS.session_token(SESSION, identity.TRAFFIC)
+    status, reached = await ask(
+        app_of(Backend()), (method, path, ""), token=token, port=port, header="e2b-traffic-access-token"
+    )
+    assert (reached is not None) == reaches
+    assert reaches or status == 401
+
+
+@pytest.mark.parametrize(
     ("lifetime", "bound", "expected"),
     [("3600", None, 3600), ("5", None, 300), (None, None, 300), ("nan", None, 300), ("3600", 60.0, 60)],
 )
