@@ -120,6 +120,15 @@ def sign(path: str, operation: str, user: str, token: str, expiration: int | Non
     return "v1_" + base64.b64encode(digest).rstrip(b"=").decode()
 
 
+def is_signable(user: str) -> bool:
+    """Return whether a signature for this user name means one thing only.
+
+    `:` joins the signed parts. Only the path may contain it: all parts after it then have fixed places, counted from the
+    end.
+    """
+    return ":" not in user
+
+
 def is_same(given: str, expected: str) -> bool:
     """Return whether two secrets are equal, in constant time."""
     return hmac.compare_digest(given.encode(), expected.encode())

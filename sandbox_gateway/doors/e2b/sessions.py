@@ -156,8 +156,10 @@ class Sessions:
             return False
         seconds = int(expiration) if expiration else None
         token = self._gateway.access.session_token(session, identity.ENVD)
-        operation = "write" if request.method == "POST" else "read"
-        expected = identity.sign(query.get("path", ""), operation, query.get("username", ""), token, seconds)
+        operation, user = "write" if request.method == "POST" else "read", query.get("username", "")
+        if not identity.is_signable(user):
+            return False
+        expected = identity.sign(query.get("path", ""), operation, user, token, seconds)
         if not identity.is_same(signature, expected):
             return False
         if seconds is not None and seconds < time.time():

@@ -73,6 +73,22 @@ def test_names_are_random_or_follow_from_the_key():
         assert len(name) == 16
 
 
+PART = st.text(":a1", max_size=12) | st.sampled_from(["p:write:q", ":read:", "a:read:u"])
+SIGNED = st.tuples(
+    PART,
+    st.sampled_from(["read", "write"]),
+    PART,
+    st.sampled_from("ab").map(lambda each: each * 64),
+    st.none() | st.just(17),
+)
+
+
+@given(SIGNED, SIGNED)
+def test_a_signature_means_one_thing(one, other):
+    if identity.is_signable(one[2]) and identity.is_signable(other[2]):
+        assert (identity.sign(*one) == identity.sign(*other)) == (one == other)
+
+
 def test_a_signature_is_that_of_the_sdks():
     digest = hashlib.sha256(b"dir/a b.txt:read:user:token:1700000000").digest()
     expected = "v1_" + base64.b64encode(digest).decode().rstrip("=")

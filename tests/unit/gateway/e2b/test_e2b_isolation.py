@@ -132,6 +132,15 @@ def test_the_tokens_open_their_own_session():
         assert (status, reached) == (None, (session.info.name, session.info.namespace))
 
 
+def test_a_read_only_signature_of_an_odd_path_does_not_write():
+    token, headers = ACCESS.session_token(SESSIONS[0], identity.ENVD), [("e2b-sandbox-id", "a--one")]
+    signed = identity.sign("p:write:q", "read", "", token, None).replace("+", "%2B")
+    assert asyncio.run(send("GET", "/files", f"path=p:write:q&signature={signed}", headers))[1] == ("a", "one")
+    # The signed text is the same.
+    query = f"path=p&username=q:read:&signature={signed}"
+    assert asyncio.run(send("POST", "/files", query, headers)) == (401, None)
+
+
 def test_a_read_only_signature_does_not_write():
     token = ACCESS.session_token(SESSIONS[0], identity.ENVD)
     signed = identity.sign("p", "read", "", token, None).replace("+", "%2B")
