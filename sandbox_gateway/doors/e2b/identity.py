@@ -123,8 +123,8 @@ def sign(path: str, operation: str, user: str, token: str, expiration: int | Non
 def is_signable(user: str) -> bool:
     """Return whether a signature for this user name means one thing only.
 
-    `:` joins the signed parts. Only the path may contain it: all parts after it then have fixed places, counted from the
-    end.
+    `:` joins the signed parts. Only the path may contain it: all parts after the path then have fixed places, counted
+    from the end.
     """
     return ":" not in user
 
