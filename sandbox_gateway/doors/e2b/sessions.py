@@ -9,12 +9,13 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from sandbox_client.errors import FailedPrecondition, NotFound, SandboxUnavailable, Unauthenticated
+from sandbox_client.errors import FailedPrecondition, NotFound, SandboxError, SandboxUnavailable, Unauthenticated
 from sandbox_gateway.backend import Caller
 from sandbox_gateway.backends.limits import is_suspended
 from sandbox_gateway.doors.e2b import identity
 from sandbox_gateway.doors.e2b.control.bodies import wake_seconds, wakes_by_traffic
 from sandbox_gateway.doors.e2b.envd.paths import Place
+from sandbox_gateway.doors.e2b.lookups import Lookups
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -48,7 +49,11 @@ class OpenSession:
 
 
 class Sessions:
-    """The sessions, as requests to their hosts reach them."""
+    """The sessions, as requests to their hosts reach them.
+
+    Attributes:
+        lookups: The bound for requests without a right.
+    """
 
     def __init__(self, gateway: Gateway) -> None:
         """Remember the gateway.
@@ -57,6 +62,7 @@ class Sessions:
             gateway: The sessions and who may use them.
         """
         self._gateway = gateway
+        self.lookups = Lookups()
         self._places: OrderedDict[str, Place] = OrderedDict()
         self._locks: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
 
@@ -121,17 +127,24 @@ class Sessions:
         signature = request.query_params.get("signature", "") if request.url.path == "/files" else ""
         if not tokens and not signature:
             raise Unauthenticated("unauthorized access, please provide a valid access token or signature")
-        for session in await self._candidates(target):
-            if any(self._is_token(session, purpose, token) for purpose, token in tokens):
-                return session
+        proofs = [token for _, token in tokens] or [signature]
+        peer = request.client.host if request.client else ""
+        is_known = self.lookups.check(peer, target.sandbox_id, proofs)
+        for session in await self._candidates(target, is_known=is_known):
+            right = [token for purpose, token in tokens if self._is_token(session, purpose, token)]
             if not tokens and self._is_signed(session, request, signature):
+                right = [signature]
+            if right:
+                self.lookups.note_right(target.sandbox_id, right)
                 return session
+        if not is_known:
+            self.lookups.note_wrong(peer)
         # The answer must not tell whether there is such a session.
         if signature and not tokens:
             raise Unauthenticated("invalid signature")
         raise SandboxMissingError
 
-    async def _candidates(self, target: identity.Target) -> list[GatewaySession]:
+    async def _candidates(self, target: identity.Target, *, is_known: bool) -> list[GatewaySession]:
         backend = self._gateway.backend
         if not target.sandbox_id:
             # On a laptop only: in a cluster, each namespace has callers of its own.
@@ -139,7 +152,10 @@ class Sessions:
         namespace, name = identity.split_id(target.sandbox_id)
         try:
             return [await backend.get(Caller(name="e2b", namespace=namespace), name)]
-        except NotFound:
+        except SandboxError as error:
+            # Only those who had the right before may learn why.
+            if is_known and not isinstance(error, NotFound):
+                raise
             return []
 
     def _is_token(self, session: GatewaySession, purpose: str, token: str) -> bool:

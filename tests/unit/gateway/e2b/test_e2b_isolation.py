@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import hmac
+import itertools
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,6 +20,7 @@ SESSIONS = [
     GatewaySession(SessionInfo(name, namespace=space, phase="Ready"), {}, owner=space, uid=f"{name}/{space}")
     for name, space in NAMES
 ]
+PEERS = itertools.count()
 PURPOSES = [identity.ENVD, identity.TRAFFIC, "preview"]
 
 
@@ -61,13 +63,13 @@ ACCESS = Access()
 APP = Starlette(routes=build_routes(Gateway(backend=Backend(), access=ACCESS, settings=Settings(domain="x.test"))))
 
 
-async def send(method, path, query, headers, *, app=None):
+async def send(method, path, query, headers, *, app=None, peer="1.2.3.4"):
     """Return the status of a request, and the session that it has reached or None."""
     statuses = []
     scope = {
         "type": "http", "asgi": {"version": "3.0", "spec_version": "2.3"}, "http_version": "1.1", "method": method,
         "scheme": "http", "path": path, "raw_path": path.encode(), "query_string": query.encode(), "root_path": "",
-        "headers": [(name.encode(), value.encode()) for name, value in headers], "client": ("1.2.3.4", 5),
+        "headers": [(name.encode(), value.encode()) for name, value in headers], "client": (peer, 5),
         "server": ("x", 80),
     }  # fmt: skip
 
@@ -115,7 +117,7 @@ def test_a_request_reaches_the_session_of_its_token_or_none(method, path, data):
         operation = data.draw(st.sampled_from(["read", "write"]), "operation")
         query = f"path=p&signature={identity.sign('p', operation, '', token, None).replace('+', '%2B')}"
         holders.add(index)
-    status, reached = asyncio.run(send(method, path, query, headers))
+    status, reached = asyncio.run(send(method, path, query, headers, peer=str(next(PEERS))))
     if reached is not None:
         assert reached in {(SESSIONS[index].info.name, SESSIONS[index].info.namespace) for index in holders}
     else:

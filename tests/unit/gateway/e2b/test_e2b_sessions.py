@@ -6,9 +6,11 @@ from dataclasses import replace
 import pytest
 from starlette.applications import Starlette
 
+from sandbox_client.errors import InvalidArgument, PermissionDenied, ResourceExhausted, SandboxUnavailable
 from sandbox_client.lifecycle.session_info import SessionInfo
 from sandbox_gateway.backend import Caller, GatewaySession
 from sandbox_gateway.doors.e2b import build_routes, identity
+from sandbox_gateway.doors.e2b.lookups import MAX_FAILURES
 from sandbox_gateway.gateway import Gateway
 from tests.unit.gateway.e2b.test_e2b_isolation import ACCESS, Access, Reached, send
 
@@ -48,14 +50,17 @@ class Owners(Access):
     async def by_owner(self, session):
         return self.caller
 
+    async def by_key(self, key, *, peer):
+        return self.caller
+
 
 def app_of(backend, access=None):
     return Starlette(routes=build_routes(Gateway(backend=backend, access=access or Owners())))
 
 
-async def ask(app, where=LIST, *, token=TOKEN, identifier=ID, port="49983", header="x-access-token"):
+async def ask(app, where=LIST, *, token=TOKEN, identifier=ID, port="49983", header="x-access-token", peer="1.2.3.4"):
     headers = [("e2b-sandbox-id", identifier), ("e2b-sandbox-port", port), (header, token)]
-    return await send(*where, headers, app=app)
+    return await send(*where, headers, app=app, peer=peer)
 
 
 def paused(**metadata):
@@ -90,6 +95,45 @@ async def test_a_token_for_traffic_runs_no_code(port, method, path, reaches):
     )
     assert (reached is not None) == reaches
     assert reaches or status == 401
+
+
+async def test_wrong_tokens_cost_a_bounded_number_of_lookups():
+    backend = Backend()
+    app = app_of(backend)
+    assert await ask(app) == (None, False)
+    answers = [await ask(app, token=f"{index}") for index in range(MAX_FAILURES + 50)]
+    assert answers == [(502, None)] * MAX_FAILURES + [(429, None)] * 50
+    assert backend.lookups == MAX_FAILURES + 1
+    # Whoever was right before is not refused, and another address is not either.
+    assert await ask(app) == (None, False)
+    assert (await ask(app, token="wrong", peer="5.6.7.8"))[0] == 502
+    signed = [await ask(app, ("GET", "/files", f"signature={index}"), token="") for index in range(3)]
+    assert signed == [(429, None)] * 3
+
+
+async def test_a_token_that_was_just_handed_out_is_not_refused():
+    backend = Backend()
+    app = app_of(backend)
+    for index in range(MAX_FAILURES):
+        await ask(app, token=f"{index}")
+    assert (await ask(app))[0] == 429
+    assert (await send("GET", f"/sandboxes/{ID}", "", [("x-api-key", "k")], app=app))[0] == 200
+    assert await ask(app) == (None, False)
+
+
+@pytest.mark.parametrize(
+    "error", [InvalidArgument("x"), SandboxUnavailable("down"), PermissionDenied("no"), ResourceExhausted("slow")]
+)
+async def test_a_failed_lookup_tells_a_stranger_nothing(error):
+    backend = Backend()
+    backend.error = error
+    app = app_of(backend)
+    assert await ask(app, token="wrong") == (502, None)
+    backend.error = None
+    await ask(app)
+    backend.error = error
+    # Those who have the right learn why.
+    assert (await ask(app))[0] in {400, 403, 429, 503}
 
 
 @pytest.mark.parametrize(
