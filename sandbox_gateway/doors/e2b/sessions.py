@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+import logging
 import time
 import weakref
 from collections import OrderedDict
@@ -18,12 +20,15 @@ from sandbox_gateway.doors.e2b.envd.paths import Place
 from sandbox_gateway.doors.e2b.lookups import Lookups
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from starlette.requests import Request
 
     from sandbox_client import AsyncSandbox
     from sandbox_gateway.backend import GatewaySession
     from sandbox_gateway.gateway import Gateway
 
+_log: Final = logging.getLogger(__name__)
 _MAX_PLACES: Final = 10_000
 _HEALTH_SECONDS: Final = 4.0
 """Seconds that a healthy sandbox may take to answer. The SDKs wait for 5 s."""
@@ -41,11 +46,13 @@ class OpenSession:
         sandbox: The connection, which other requests share.
         place: Where its code runs.
         key: Tells it from all other sessions, also earlier ones of its name.
+        check_owner: Raises Unauthenticated if the key that created the session was revoked meanwhile.
     """
 
     sandbox: AsyncSandbox
     place: Place
     key: str
+    check_owner: Callable[[], Awaitable[None]]
 
 
 class Sessions:
@@ -86,7 +93,8 @@ class Sessions:
             sandbox = await backend.connect(caller, name, wake=False)
         except (NotFound, FailedPrecondition):
             raise SandboxMissingError from None
-        return OpenSession(sandbox, await self._place(key, sandbox), key)
+        check = functools.partial(self._check_owner, session)
+        return OpenSession(sandbox, await self._place(key, sandbox), key, check)
 
     async def check_running(self, request: Request, target: identity.Target) -> None:
         """Check that a request's session takes calls. It is not resumed.
@@ -109,6 +117,15 @@ class Sessions:
             raise SandboxMissingError from None
         except TimeoutError:
             raise SandboxUnavailable("the sandbox does not answer", reason="RUNTIME_UNAVAILABLE") from None
+
+    async def _check_owner(self, session: GatewaySession) -> None:
+        try:
+            await self._gateway.access.by_owner(session)
+        except Unauthenticated:
+            raise
+        except SandboxError as error:
+            # The keys cannot be read now. They were right before.
+            _log.warning("the owner of %s was not checked: %s", session.info.name, error)
 
     async def _wake(self, caller: Caller, session: GatewaySession, key: str) -> None:
         """Resume a sandbox that was created to be resumed by traffic."""

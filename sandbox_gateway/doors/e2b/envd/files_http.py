@@ -6,10 +6,11 @@ import contextlib
 import posixpath
 from typing import TYPE_CHECKING, Any, Final
 
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import JSONResponse, Response
 
-from sandbox_client.errors import InvalidArgument, NotFound, SandboxError
+from sandbox_client.errors import FailedPrecondition, InvalidArgument, NotFound, SandboxError
 from sandbox_gateway.doors.e2b import values
+from sandbox_gateway.doors.e2b.cut_off_response import CutOffResponse
 from sandbox_gateway.doors.e2b.envd.file_messages import write_metadata
 from sandbox_gateway.doors.e2b.envd.filesystem import read_entry
 from sandbox_gateway.doors.e2b.errors import file_error
@@ -54,8 +55,10 @@ async def download(session: OpenSession, request: Request) -> Response:
                     return
                 yield chunk[:left] if size else chunk
                 left -= len(chunk)
+        if left > 0:
+            raise FailedPrecondition(f"{path} became shorter while it was read", reason="FILE_CHANGED")
 
-    return StreamingResponse(content(), media_type="application/octet-stream", headers=headers)
+    return CutOffResponse(content(), media_type="application/octet-stream", headers=headers)
 
 
 async def upload(session: OpenSession, request: Request) -> Response:

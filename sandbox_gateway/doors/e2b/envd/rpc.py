@@ -139,6 +139,7 @@ async def _serve_stream(method: Stream, call: Call, request: Request) -> Respons
         method.handle(call),
         idle=method.idle,
         idle_seconds=protocol.read_keepalive(request.headers),
+        check=call.session.check_owner,
         seconds=call.seconds if method.is_limited else None,
     )
 

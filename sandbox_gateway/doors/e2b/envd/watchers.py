@@ -143,8 +143,8 @@ class Watchers:
                         started.set_result(None)
                         continue
                     if self._kept[session.key] >= self._max_events:
-                        message = f"more than {self._max_events} changes of this sandbox were not read"
-                        raise ResourceExhausted(message, reason="OUTPUT_LIMIT")
+                        text = f"more than {self._max_events} changes of this sandbox were not read"
+                        raise ResourceExhausted(text, reason="OUTPUT_LIMIT")
                     watcher.events.append(change)
                     self._kept[session.key] += 1
         except SandboxError as error:

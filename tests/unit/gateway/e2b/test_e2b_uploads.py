@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.requests import Request
 
-from sandbox_client.errors import InvalidArgument, ResourceExhausted
+from sandbox_client.errors import FailedPrecondition, InvalidArgument, ResourceExhausted
 from sandbox_gateway.doors.e2b.envd import protocol, rpc
 from sandbox_gateway.doors.e2b.envd.files_http import download
 from sandbox_gateway.doors.e2b.envd.paths import Place
@@ -118,6 +118,17 @@ async def test_a_call_with_two_messages_is_refused_at_the_second():
     with pytest.raises(InvalidArgument, match="one message"):
         await rpc._read_call(None, request, method, is_stream=True)
     assert len(left) == 48
+
+
+async def test_a_file_that_became_shorter_is_cut_off():
+    async def stream(_path, *, on_info):
+        on_info(SimpleNamespace(size=5))
+        yield b"abc"
+
+    sandbox = SimpleNamespace(files=SimpleNamespace(stream=stream))
+    answer = await download(SimpleNamespace(sandbox=sandbox, place=Place("/w")), request_of(query="path=a")[0])
+    with pytest.raises(FailedPrecondition, match="shorter"):
+        [chunk async for chunk in answer.body_iterator]
 
 
 @pytest.mark.parametrize(
