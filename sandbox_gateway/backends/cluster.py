@@ -108,10 +108,7 @@ class ClusterBackend:
         if is_suspended(session):
             if not wake:
                 raise refuse_suspended(name)
-            if read_kept_choice(session):
-                await self.resume(caller, name)
-            else:
-                check_count(caller, await self._mine(caller))
+            await self.resume(caller, name)
         # With `wake` a connection follows its session to the next pod. Without, each pod has its own.
         pod = None if wake else (session.info.pod, session.info.started_at)
         key = (caller.namespace, name, session.uid, pod)
@@ -133,21 +130,14 @@ class ClusterBackend:
     async def resume(self, caller: Caller, name: str, seconds: float | None = None) -> GatewaySession:
         """Start a suspended session again."""
         session = await self.get(caller, name)
-        choice = read_kept_choice(session)
-        if choice and seconds is None:
+        if seconds is None and read_kept_choice(session):
             # Its end was removed. Without a new one it would outlast what the caller may have.
             seconds = caller.max_seconds
         if seconds is not None:
             check_resume(caller, session, seconds, dt.datetime.now(dt.UTC))
         if is_suspended(session):
             check_count(caller, await self._mine(caller))
-        resumed = await self._changed(caller, name, self._cluster(caller).resume(name, expires=seconds))
-        if not choice:
-            return resumed
-        # Only now, so that no old end can delete it.
-        with _own_failures():
-            patch = ({"lifecycle": {"onExpiry": choice}}, {ON_EXPIRY: None})
-            return read_session(await self._sessions(caller).patch(name, *patch))
+        return await self._changed(caller, name, self._cluster(caller).resume(name, expires=seconds))
 
     async def set_timeout(self, caller: Caller, name: str, seconds: float) -> dt.datetime:
         """Set the session's end."""
@@ -224,8 +214,13 @@ class ClusterBackend:
     async def _changed(self, caller: Caller, name: str, change: Any) -> GatewaySession:
         self._read.pop((caller.namespace, name), None)
         with _own_failures():
-            info = await change
-            return read_session(info.resource)
+            session = read_session((await change).resource)
+            choice = read_kept_choice(session)
+            if not choice or is_suspended(session):
+                return session
+            # Only now that it has a new end: the old one would delete it.
+            patch = ({"lifecycle": {"onExpiry": choice}}, {ON_EXPIRY: None})
+            return read_session(await self._sessions(caller).patch(name, *patch))
 
     def _keep(self, caller: Caller, session: GatewaySession) -> GatewaySession:
         if len(self._read) > 10_000:  # noqa: PLR2004 - a bound for memory
