@@ -2,6 +2,7 @@
 
 import datetime as dt
 import json
+import os
 import time
 import urllib.error
 import urllib.request
@@ -26,7 +27,8 @@ def test_create_and_facts(new):
     assert info.metadata == {"who": "ada & bob", "ü": "=x"}
     assert 60 < (info.end_at - dt.datetime.now(dt.UTC)).total_seconds() <= 101
     assert sandbox.is_running()
-    assert sandbox.get_host(3000) == f"3000-{sandbox.sandbox_id}.sandboxes.test"
+    assert sandbox.get_host(3000) == f"3000-{sandbox.sandbox_id}.{os.environ['E2B_DOMAIN']}"
+    assert os.environ["E2B_DOMAIN"].startswith("sandboxes.test:")
     assert sandbox.get_metrics() == []
     assert sandbox.kill()
     assert not sandbox.is_running()
