@@ -125,7 +125,10 @@ class ClusterBackend:
             spec = {"suspended": True, "lifecycle": {"expiresAt": None, "onExpiry": "Suspend"}}
             with _own_failures():
                 await self._sessions(caller).patch(name, spec, {ON_EXPIRY: choice})
-        return await self._changed(caller, name, self._cluster(caller).suspend(name))
+        suspended = await self._changed(caller, name, self._cluster(caller).suspend(name))
+        # Their streams would look for the pod for some time. Connections that follow the session go on.
+        await self._connections.drop(lambda key: key[:2] == (caller.namespace, name) and key[3] is not None)  # type: ignore[index]
+        return suspended
 
     async def resume(self, caller: Caller, name: str, seconds: float | None = None) -> GatewaySession:
         """Start a suspended session again."""

@@ -132,6 +132,16 @@ async def test_a_suspended_session_is_resumed_or_refused(backend, api):
     assert 295 < (resumed.info.expires_at - dt.datetime.now(dt.UTC)).total_seconds() <= 302
 
 
+async def test_a_suspend_ends_the_calls_of_connections_that_do_not_follow(backend):
+    await backend.create(ME, NewSession(name="s"))
+    following, bound = await backend.connect(ME, "s"), await backend.connect(ME, "s", wake=False)
+    await bound.contexts.list()
+    await backend.suspend(ME, "s")
+    with pytest.raises(SandboxUnavailable, match="closed"):
+        await bound.contexts.list()
+    await following.contexts.list()
+
+
 @pytest.mark.parametrize("on_timeout", ["delete", "suspend"])
 async def test_a_session_that_is_kept_has_no_end_until_it_is_resumed(backend, api, on_timeout):
     choice = on_timeout.capitalize()
