@@ -11,7 +11,14 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from sandbox_client.errors import FailedPrecondition, NotFound, SandboxError, SandboxUnavailable, Unauthenticated
+from sandbox_client.errors import (
+    FailedPrecondition,
+    NotFound,
+    SandboxError,
+    SandboxUnavailable,
+    SessionFailed,
+    Unauthenticated,
+)
 from sandbox_gateway.backend import Caller
 from sandbox_gateway.backends.limits import is_suspended
 from sandbox_gateway.doors.e2b import identity
@@ -78,6 +85,7 @@ class Sessions:
 
         Raises:
             SandboxMissingError: There is no such session for this request.
+            SandboxUnavailable: It takes no calls now.
             Unauthenticated: The request has no token, or a signature that is wrong.
         """
         session = await self._authorize(request, target)
@@ -93,6 +101,9 @@ class Sessions:
             sandbox = await backend.connect(caller, name, wake=False)
         except (NotFound, FailedPrecondition):
             raise SandboxMissingError from None
+        except SessionFailed as error:
+            # Its pod is being replaced, for example: another attempt may succeed.
+            raise SandboxUnavailable(error.message, reason=error.reason) from None
         check = functools.partial(self._check_owner, session)
         return OpenSession(sandbox, await self._place(key, sandbox), key, check)
 
@@ -115,6 +126,8 @@ class Sessions:
                 await sandbox.contexts.list()
         except (NotFound, FailedPrecondition):
             raise SandboxMissingError from None
+        except SessionFailed as error:
+            raise SandboxUnavailable(error.message, reason=error.reason) from None
         except TimeoutError:
             raise SandboxUnavailable("the sandbox does not answer", reason="RUNTIME_UNAVAILABLE") from None
 

@@ -6,7 +6,14 @@ from dataclasses import replace
 import pytest
 from starlette.applications import Starlette
 
-from sandbox_client.errors import InvalidArgument, PermissionDenied, ResourceExhausted, SandboxUnavailable
+from sandbox_client.errors import (
+    FailedPrecondition,
+    InvalidArgument,
+    PermissionDenied,
+    ResourceExhausted,
+    SandboxUnavailable,
+    SessionFailed,
+)
 from sandbox_client.lifecycle.session_info import SessionInfo
 from sandbox_gateway.backend import Caller, GatewaySession
 from sandbox_gateway.doors.e2b import build_routes, identity
@@ -25,6 +32,7 @@ class Backend:
 
     def __init__(self, session=SESSION):
         self.session, self.lookups, self.resumed, self.error = session, 0, [], None
+        self.refusal = None
 
     async def get(self, caller, name):
         self.lookups += 1
@@ -39,7 +47,7 @@ class Backend:
         return self.session
 
     async def connect(self, caller, name, *, wake=True):
-        raise Reached(wake)
+        raise self.refusal or Reached(wake)
 
 
 class Owners(Access):
@@ -95,6 +103,16 @@ async def test_a_token_for_traffic_runs_no_code(port, method, path, reaches):
     )
     assert (reached is not None) == reaches
     assert reaches or status == 401
+
+
+async def test_a_sandbox_whose_pod_is_replaced_is_not_missing():
+    backend = Backend()
+    backend.refusal = SessionFailed("starting", reason="NOT_READY")
+    assert (await ask(app_of(backend)))[0] == 503
+    # It is not there for a health check, as with E2B: its port is closed.
+    assert (await ask(app_of(backend), ("GET", "/health", "")))[0] == 502
+    backend.refusal = FailedPrecondition("paused")
+    assert (await ask(app_of(backend)))[0] == 502
 
 
 async def test_wrong_tokens_cost_a_bounded_number_of_lookups():
