@@ -111,8 +111,15 @@ class Backend(Protocol):
             wake: Whether to resume a suspended session. Otherwise it is FailedPrecondition.
         """
 
-    async def suspend(self, caller: Caller, name: str) -> GatewaySession:
-        """Save the session and end its processes."""
+    async def suspend(self, caller: Caller, name: str, *, keep: bool = False) -> GatewaySession:
+        """Save the session and end its processes.
+
+        Args:
+            caller: Who calls.
+            name: The session's name.
+            keep: Whether its end no longer counts, so that it is not deleted then. `resume` restores what happens at
+                the end, which it has to set again.
+        """
 
     async def resume(self, caller: Caller, name: str, seconds: float | None = None) -> GatewaySession:
         """Start a suspended session again, and set its end if `seconds` is given."""

@@ -75,7 +75,7 @@ async def serve_local(
     _add_threads()
     with open_listener(host, port) as listener:
         url = _url(host, listener.getsockname()[1])
-        settings = Settings(url=url, domain=domain or "localhost", issuer=issuer)
+        settings = Settings(url=url, domain=_hosts(domain, listener.getsockname()[1]), issuer=issuer)
         await run(build_app(local_gateway(settings)), listener, url, on_listening)
 
 
@@ -173,7 +173,7 @@ def environment(listen: str, domain: str | None = None) -> dict[str, dict[str, s
         "e2b": {
             "E2B_API_URL": url,
             "E2B_SANDBOX_URL": url,
-            "E2B_DOMAIN": f"{domain or 'localhost'}:{port}",
+            "E2B_DOMAIN": _hosts(domain, port),
             "E2B_API_KEY": credentials.api_key,
         },
         "agentcore": {
@@ -260,6 +260,11 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address("127.0.0.1" if host == "localhost" else host).is_loopback
     except ValueError:
         return False
+
+
+def _hosts(domain: str | None, port: int) -> str:
+    """Return the domain of sessions' hosts, with the port at which a gateway on this machine serves them."""
+    return f"{domain or 'localhost'}:{port}"
 
 
 def _url(host: str, port: int) -> str:

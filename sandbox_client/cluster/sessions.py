@@ -157,14 +157,18 @@ class SessionApi:
         """
         return await self.patch(name, {"suspended": is_suspended})
 
-    async def patch(self, name: str, spec: Mapping[str, Any]) -> dict[str, Any]:
-        """Change fields of a session's spec, and return the session. None removes a field.
+    async def patch(
+        self, name: str, spec: Mapping[str, Any], annotations: Mapping[str, str | None] | None = None
+    ) -> dict[str, Any]:
+        """Change fields of a session's spec, and its annotations, and return the session. None removes one.
 
         Raises:
             NotFound: There is no session of that name.
             InvalidArgument: The API server refused a value, or does not know a field.
         """
-        patch = {"spec": spec}
+        patch: dict[str, Any] = {"spec": spec}
+        if annotations:
+            patch["metadata"] = {"annotations": annotations}
         patched: dict[str, Any] = await self._call(subject_of(name), "patch", name, patch, field_validation="Strict")
         return patched
 

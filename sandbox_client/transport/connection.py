@@ -37,6 +37,7 @@ class Connection(BaseConnection):
 
     def _create_stubs(self) -> None:
         self._is_closed = False
+        self._waits: set[asyncio.Timeout] = set()
         self._cancels: set[asyncio.Task[None]] = set()
         self._background: set[asyncio.Task[None]] = set()
         super()._create_stubs()
@@ -78,6 +79,9 @@ class Connection(BaseConnection):
         if self._cancels:
             await asyncio.wait(self._cancels, timeout=_CANCEL_WAIT)
         self._is_closed = True
+        for wait in self._waits:
+            # gRPC would let them wait on.
+            wait.reschedule(0)
         await super().close()
 
     async def sleep(self, seconds: float) -> None:
@@ -100,9 +104,15 @@ class Connection(BaseConnection):
 
     async def _is_connected(self, seconds: float) -> bool:
         try:
-            async with asyncio.timeout(seconds):
-                await self._channel.current.channel_ready()
+            async with asyncio.timeout(seconds) as wait:
+                self._waits.add(wait)
+                try:
+                    await self._channel.current.channel_ready()
+                finally:
+                    self._waits.discard(wait)
         except TimeoutError:
+            if self._is_closed:
+                raise _closed() from None
             return False
         except grpc.aio.UsageError:
             raise _closed() from None

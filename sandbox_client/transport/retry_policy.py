@@ -21,8 +21,8 @@ _FIRST_DELAY: Final = 0.2
 """Seconds before the first repeat. Each further failure adds the same amount."""
 _FAILURE_WINDOW: Final = 60.0
 """Seconds after which the earlier failures no longer count. A load balancer may cut every silent connection."""
-_FINAL_REASONS: Final = frozenset({"RUNTIME_UNAVAILABLE", "SESSION_OVER"})
-"""Reasons that mean that the cell or process no longer exists."""
+_FINAL_REASONS: Final = frozenset({"CLOSED", "RUNTIME_UNAVAILABLE", "SESSION_OVER"})
+"""Reasons that mean that the cell or process no longer exists, or cannot be reached any more."""
 _UNREACHABLE: Final = "UNREACHABLE"
 
 

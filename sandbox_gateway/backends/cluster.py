@@ -39,7 +39,14 @@ from sandbox_gateway.backends.limits import (
     too_many,
     wake_seconds,
 )
-from sandbox_gateway.backends.notes import OWNER_LABEL, owner_label, read_session, write_notes
+from sandbox_gateway.backends.notes import (
+    ON_EXPIRY,
+    OWNER_LABEL,
+    owner_label,
+    read_kept_choice,
+    read_session,
+    write_notes,
+)
 from sandbox_gateway.backends.starts import Starts
 from sandbox_gateway.backends.waking import CountedWaker
 
@@ -126,15 +133,28 @@ class ClusterBackend:
         with _own_failures():
             return await self._connections.get(key, lambda: self._open(caller, sessions, name, wake=wake))
 
-    async def suspend(self, caller: Caller, name: str) -> GatewaySession:
+    async def suspend(self, caller: Caller, name: str, *, keep: bool = False) -> GatewaySession:
         """Save a session and delete its pod."""
         await self._check_own(caller, name)
-        return await self._changed(caller, name, self._cluster(caller).suspend(name))
+        if keep:
+            session = await self.get(caller, name)
+            lifecycle = (session.info.resource.get("spec") or {}).get("lifecycle") or {}
+            choice = read_kept_choice(session) or lifecycle.get("onExpiry") or "Suspend"
+            spec = {"suspended": True, "lifecycle": {"expiresAt": None, "onExpiry": "Suspend"}}
+            with _own_failures():
+                await self._sessions(caller).patch(name, spec, {ON_EXPIRY: choice})
+        suspended = await self._changed(caller, name, self._cluster(caller).suspend(name))
+        # Their streams would look for the pod for some time. Connections that follow the session go on.
+        await self._connections.drop(lambda key: key[:2] == (caller.namespace, name) and key[3] is not None)  # type: ignore[index]
+        return suspended
 
     async def resume(self, caller: Caller, name: str, seconds: float | None = None) -> GatewaySession:
         """Start a suspended session again."""
         session = await self.get(caller, name)
         now = dt.datetime.now(dt.UTC)
+        if seconds is None and read_kept_choice(session):
+            # Its end was removed. Without a new one it would outlast what the caller may have.
+            seconds = caller.max_seconds
         if seconds is None:
             seconds = wake_seconds(caller, session, now)
         if seconds is not None:
@@ -244,8 +264,13 @@ class ClusterBackend:
     async def _changed(self, caller: Caller, name: str, change: Any) -> GatewaySession:
         self._read.pop((caller.namespace, name), None)
         with _own_failures():
-            info = await change
-            return read_session(info.resource)
+            session = read_session((await change).resource)
+            choice = read_kept_choice(session)
+            if not choice or is_suspended(session):
+                return session
+            # Only now that it has a new end: the old one would delete it.
+            patch = ({"lifecycle": {"onExpiry": choice}}, {ON_EXPIRY: None})
+            return read_session(await self._sessions(caller).patch(name, *patch))
 
     def _keep(self, caller: Caller, session: GatewaySession) -> GatewaySession:
         if len(self._read) > 10_000:  # noqa: PLR2004 - a bound for memory

@@ -97,10 +97,13 @@ class LocalBackend:
         key = (name, record.uid, wake, run)
         return await self._connections.get(key, lambda: AsyncSandbox.connect(f"local/{name}", wake=wake))
 
-    async def suspend(self, caller: Caller, name: str) -> GatewaySession:
-        """Save a session and end its processes."""
+    async def suspend(self, caller: Caller, name: str, *, keep: bool = False) -> GatewaySession:  # noqa: ARG002
+        """Save a session and end its processes. Its end counts only while it runs, so it is always kept."""
         self._own_record(caller, name)
-        return _session(await operations.suspend(name))
+        suspended = _session(await operations.suspend(name))
+        # Their streams would look for the agent for some time. Connections that follow the session go on.
+        await self._connections.drop(lambda key: key[:3] == (name, suspended.uid, False))  # type: ignore[index]
+        return suspended
 
     async def resume(self, caller: Caller, name: str, seconds: float | None = None) -> GatewaySession:
         """Start a suspended session again."""

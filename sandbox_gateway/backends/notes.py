@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 ANNOTATION: Final = "sandboxsessions.dev/gateway"
 """JSON with the session's owner and its client's metadata."""
 OWNER_LABEL: Final = "sandboxsessions.dev/gateway-caller"
+ON_EXPIRY: Final = "sandboxsessions.dev/gateway-on-expiry"
+"""What `spec.lifecycle.onExpiry` was before the session was suspended to be kept."""
 _LABEL: Final = re.compile(r"(?=.{1,63}$)[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?")
 
 
@@ -34,6 +36,13 @@ def write_notes(caller: Caller, new: NewSession) -> dict[str, str]:
     """Return the annotations of a new session."""
     notes = {"owner": caller.name, "metadata": dict(new.metadata), "seconds": new.seconds, "key": caller.key_id}
     return {ANNOTATION: json.dumps(notes, ensure_ascii=False)}
+
+
+def read_kept_choice(session: GatewaySession) -> str:
+    """Return what happened at a session's end before it was suspended to be kept: `Delete`, `Suspend`, or ""."""
+    metadata = session.info.resource.get("metadata") or {}
+    choice = (metadata.get("annotations") or {}).get(ON_EXPIRY)
+    return choice if choice in ("Delete", "Suspend") else ""
 
 
 def read_session(resource: Mapping[str, Any]) -> GatewaySession:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sandbox_gateway.doors.e2b.control.routes import build_control_routes
+from sandbox_gateway.doors.e2b.sessions import Sessions
 from sandbox_gateway.doors.e2b.traffic import SandboxTraffic
 
 if TYPE_CHECKING:
@@ -15,4 +16,5 @@ if TYPE_CHECKING:
 
 def build_routes(gateway: Gateway) -> list[BaseRoute]:
     """Return the routes of the control plane and of requests to sessions."""
-    return [SandboxTraffic(gateway), *build_control_routes(gateway)]
+    sessions = Sessions(gateway)
+    return [SandboxTraffic(sessions), *build_control_routes(gateway, sessions.lookups)]

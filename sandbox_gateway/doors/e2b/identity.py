@@ -29,7 +29,7 @@ _ALPHABET: Final = string.ascii_lowercase + string.digits
 _NAME_LENGTH: Final = 15
 _HOST: Final = re.compile(r"([0-9]{1,5})-([a-z0-9](?:[a-z0-9-]*[a-z0-9])?)\.")
 _CONTROL_PATHS: Final = ("/sandboxes", "/v2/", "/v3/", "/snapshots", "/templates")
-_ID: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,126}[a-z0-9])?")
+_ID: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,130}[a-z0-9])?")
 _MAX_PORT: Final = 65535
 
 
@@ -57,16 +57,32 @@ def new_name(caller: str, idempotency_key: str) -> str:
 def sandbox_id(info: SessionInfo) -> str:
     """Return the id by which E2B's clients know a session. It is a part of host names.
 
-    The id of a session in a cluster contains its namespace, because requests to a session carry no API key.
+    The id of a session in a cluster contains its namespace, because requests to a session carry no API key: it is
+    `NAME--NAMESPACE`. If one of the two has `--` itself, the length of the name follows, as in `a--b--team--4`.
     """
-    name = info.name.removeprefix("local/")
-    return f"{name}{_SEPARATOR}{info.namespace}" if info.namespace else name
+    return _join(info.name.removeprefix("local/"), info.namespace)
 
 
 def split_id(identifier: str) -> tuple[str, str]:
-    """Return the namespace ("" on a laptop) and the name of the session with this id."""
-    name, separator, namespace = identifier.rpartition(_SEPARATOR)
-    return (namespace, name) if separator else ("", identifier)
+    """Return the namespace ("" on a laptop) and the name of the session with this id.
+
+    Each id stands for one session, and each session has one id. Whatever is no id is the name of no session.
+    """
+    before, separator, last = identifier.rpartition(_SEPARATOR)
+    if not separator:
+        return "", identifier
+    choices = [(last, before)]
+    if last.isascii() and last.isdigit():
+        length = int(last[:4])
+        choices.append((before[length + len(_SEPARATOR) :], before[:length]))
+    # At most one of them has this id.
+    return next(((namespace, name) for namespace, name in choices if _join(name, namespace) == identifier), ("", ""))
+
+
+def _join(name: str, namespace: str) -> str:
+    if _SEPARATOR in name or _SEPARATOR in namespace:
+        return f"{name}{_SEPARATOR}{namespace}{_SEPARATOR}{len(name)}"
+    return f"{name}{_SEPARATOR}{namespace}" if namespace else name
 
 
 def read_target(headers: Mapping[str, str], host: str, path: str) -> Target | None:
@@ -89,6 +105,16 @@ def read_target(headers: Mapping[str, str], host: str, path: str) -> Target | No
     return Target("", ENVD_PORT) if names_token or path == "/files" else None
 
 
+def takes_traffic_token(target: Target, path: str) -> bool:
+    """Return whether a token for requests to ports is enough. It must not run code, and not reach files.
+
+    The SDKs send no other token in the calls for contexts.
+    """
+    if target.port == INTERPRETER_PORT:
+        return path.strip("/").split("/")[0] == "contexts"
+    return target.port != ENVD_PORT
+
+
 def _target(identifier: str, port: str) -> Target | None:
     if not _ID.fullmatch(identifier.lower()) or not port.isascii() or not port.isdigit() or int(port) > _MAX_PORT:
         return None
@@ -108,6 +134,15 @@ def sign(path: str, operation: str, user: str, token: str, expiration: int | Non
     parts = [path, operation, user, token, *([] if expiration is None else [str(expiration)])]
     digest = hashlib.sha256(":".join(parts).encode()).digest()
     return "v1_" + base64.b64encode(digest).rstrip(b"=").decode()
+
+
+def is_signable(user: str) -> bool:
+    """Return whether a signature for this user name means one thing only.
+
+    `:` joins the signed parts. Only the path may contain it: all parts after the path then have fixed places, counted
+    from the end.
+    """
+    return ":" not in user
 
 
 def is_same(given: str, expected: str) -> bool:

@@ -21,8 +21,6 @@ from sandbox_gateway.doors.e2b.unread_body import drain
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
-    from sandbox_gateway.gateway import Gateway
-
 MAX_FILE_BODY: Final = 5 << 30
 """Bytes of the files in one request. The session's own limits apply as well."""
 _KEY: Final = "e2b_target"
@@ -31,13 +29,13 @@ _KEY: Final = "e2b_target"
 class SandboxTraffic(BaseRoute):
     """Requests to envd and to the code interpreter of a session. Other ports belong to previews."""
 
-    def __init__(self, gateway: Gateway) -> None:
+    def __init__(self, sessions: Sessions) -> None:
         """Build the parts.
 
         Args:
-            gateway: The sessions and who may use them.
+            sessions: The sessions and who may use them.
         """
-        self._sessions = Sessions(gateway)
+        self._sessions = sessions
         self._large_files = RequestBodyLimitMiddleware(self._app, MAX_FILE_BODY)
         self._services: dict[int, Envd | Interpreter] = {
             identity.ENVD_PORT: Envd(),

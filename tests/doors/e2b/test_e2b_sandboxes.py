@@ -2,6 +2,7 @@
 
 import datetime as dt
 import json
+import os
 import time
 import urllib.error
 import urllib.request
@@ -26,7 +27,8 @@ def test_create_and_facts(new):
     assert info.metadata == {"who": "ada & bob", "ü": "=x"}
     assert 60 < (info.end_at - dt.datetime.now(dt.UTC)).total_seconds() <= 101
     assert sandbox.is_running()
-    assert sandbox.get_host(3000) == f"3000-{sandbox.sandbox_id}.sandboxes.test"
+    assert sandbox.get_host(3000) == f"3000-{sandbox.sandbox_id}.{os.environ['E2B_DOMAIN']}"
+    assert os.environ["E2B_DOMAIN"].startswith("sandboxes.test:")
     assert sandbox.get_metrics() == []
     assert sandbox.kill()
     assert not sandbox.is_running()
@@ -67,6 +69,17 @@ def test_pause_and_resume_keep_files(new):
     assert again.is_running()
     assert again.files.read("kept.txt") == "kept"
     assert sandbox.commands.run("cat kept.txt").stdout == "kept"
+
+
+@pytest.mark.parametrize("lifecycle", [None, {"on_timeout": "pause", "auto_resume": True}])
+def test_an_open_stream_does_not_undo_a_pause(new, lifecycle):
+    sandbox = new(timeout=600, **({"lifecycle": lifecycle} if lifecycle else {}))
+    handle = sandbox.commands.run("sleep 1000", background=True)
+    assert sandbox.pause()
+    with pytest.raises(Exception, match=r".+"):
+        handle.wait()
+    time.sleep(3)
+    assert sandbox.get_info().state == SandboxState.PAUSED
 
 
 def test_a_sandbox_pauses_at_its_end_and_wakes_by_traffic(new):

@@ -77,7 +77,7 @@ def test_a_call_that_was_never_sent_waits_for_nothing(clock):
         ReattachPolicy(60.0, clock).delay(unavailable("UNREACHABLE"), may_run=False)
 
 
-@pytest.mark.parametrize("reason", ["RUNTIME_UNAVAILABLE", "SESSION_OVER"])
+@pytest.mark.parametrize("reason", ["CLOSED", "RUNTIME_UNAVAILABLE", "SESSION_OVER"])
 def test_there_is_nothing_to_come_back_to_where_somebody_who_knows_says_so(clock, reason):
     with pytest.raises(SandboxUnavailable):
         ReattachPolicy(60.0, clock).delay(unavailable(reason), may_run=True)

@@ -24,7 +24,7 @@ from sandbox_client.errors import (
 )
 from sandbox_gateway.backend import Caller, NewSession
 from sandbox_gateway.backends.cluster import ClusterBackend
-from sandbox_gateway.backends.notes import ANNOTATION, OWNER_LABEL, owner_label, read_session
+from sandbox_gateway.backends.notes import ANNOTATION, ON_EXPIRY, OWNER_LABEL, owner_label, read_session
 from sandbox_gateway.backends.starts import Starts
 
 ME = Caller(name="ci", namespace="team", key_id="k1")
@@ -145,6 +145,43 @@ async def test_a_suspended_session_is_resumed_or_refused(backend, api):
     resumed = await backend.resume(ME, "s", 300)
     assert resumed.info.phase == "Ready"
     assert 295 < (resumed.info.expires_at - dt.datetime.now(dt.UTC)).total_seconds() <= 302
+
+
+async def test_a_suspend_ends_the_calls_of_connections_that_do_not_follow(backend):
+    await backend.create(ME, NewSession(name="s"))
+    following, bound = await backend.connect(ME, "s"), await backend.connect(ME, "s", wake=False)
+    await bound.contexts.list()
+    await backend.suspend(ME, "s")
+    with pytest.raises(SandboxUnavailable, match="closed"):
+        await bound.contexts.list()
+    await following.contexts.list()
+
+
+@pytest.mark.parametrize("on_timeout", ["delete", "suspend"])
+async def test_a_session_that_is_kept_has_no_end_until_it_is_resumed(backend, api, on_timeout):
+    choice = on_timeout.capitalize()
+    await backend.create(ME, NewSession(name="s", seconds=5, on_timeout=on_timeout))
+    # The second one does not take the first one's choice for the client's.
+    for _ in range(2):
+        await backend.suspend(ME, "s", keep=True)
+        assert api.sessions["s"]["spec"]["lifecycle"] == {"onExpiry": "Suspend"}
+        assert api.sessions["s"]["spec"]["suspended"] is True
+    resumed = await backend.resume(ME, "s", 600)
+    lifecycle = api.sessions["s"]["spec"]["lifecycle"]
+    assert (lifecycle["onExpiry"], ON_EXPIRY in api.sessions["s"]["metadata"]["annotations"]) == (choice, False)
+    assert dt.datetime.fromisoformat(lifecycle["expiresAt"]) > dt.datetime.now(dt.UTC) + dt.timedelta(seconds=500)
+    assert resumed.info.resource["spec"]["lifecycle"] == lifecycle
+
+
+@pytest.mark.parametrize("verb", ["resume", "connect"])
+async def test_a_kept_session_does_not_outlast_its_key(backend, api, verb):
+    bounded = Caller(name="ci", namespace="team", max_seconds=60)
+    await backend.create(bounded, NewSession(name="s", seconds=5))
+    await backend.suspend(bounded, "s", keep=True)
+    await getattr(backend, verb)(bounded, "s")
+    lifecycle = api.sessions["s"]["spec"]["lifecycle"]
+    assert lifecycle["onExpiry"] == "Delete"
+    assert dt.datetime.fromisoformat(lifecycle["expiresAt"]) < dt.datetime.now(dt.UTC) + dt.timedelta(seconds=65)
 
 
 async def test_the_end_can_be_moved(backend, api):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import datetime as dt
 import json
+import math
 import re
 import urllib.parse
 from dataclasses import dataclass, field
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 _RESERVED: Final = "e2b.dev/"
 _AUTO_RESUME: Final = f"{_RESERVED}auto-resume"
 _ON_TIMEOUT: Final = f"{_RESERVED}on-timeout"
+_TIMEOUT: Final = f"{_RESERVED}timeout"
+_WAKE_SECONDS: Final = 300.0
+"""Seconds that a sandbox which traffic resumes has at least."""
 _UNSUPPORTED: Final = ("mcp", "iam", "volumeMounts", "network")
 _KEY: Final = re.compile(r"[A-Za-z0-9-]{1,255}")
 _NEVER: Final = dt.datetime(9999, 12, 31, tzinfo=dt.UTC)
@@ -60,17 +64,18 @@ def read_create(message: dict[str, Any], *, caller: str, idempotency_key: str, d
         raise InvalidArgument(message_text, reason="INVALID_ARGUMENT", field="metadata")
     pauses = values.flag(message, "autoPause")
     resumes = values.flag(values.child(message, "autoResume"), "enabled")
+    seconds = read_seconds(message, default_seconds)
     allows_internet = values.flag(message, "allow_internet_access", default=True)
     return NewSession(
         name=identity.new_name(caller, idempotency_key),
         template=template,
-        seconds=read_seconds(message, default_seconds),
+        seconds=seconds,
         on_timeout="suspend" if pauses else "delete",
         env=values.text_map(message, "envVars"),
         metadata={
             **metadata,
             _ON_TIMEOUT: "pause" if pauses else "kill",
-            **({_AUTO_RESUME: "true"} if resumes else {}),
+            **({_AUTO_RESUME: "true", _TIMEOUT: str(int(seconds))} if resumes else {}),
         },
         egress="" if allows_internet else "none",
     )
@@ -84,6 +89,15 @@ def read_seconds(message: dict[str, Any], default: int | None = None, name: str 
 def wakes_by_traffic(metadata: Mapping[str, str]) -> bool:
     """Return whether a request to a paused sandbox resumes it."""
     return metadata.get(_AUTO_RESUME) == "true"
+
+
+def wake_seconds(metadata: Mapping[str, str]) -> float:
+    """Return the lifetime of a sandbox that traffic resumes: the one of its creation, if that is not very short."""
+    try:
+        seconds = float(metadata.get(_TIMEOUT, ""))
+    except ValueError:
+        return _WAKE_SECONDS
+    return max(seconds, _WAKE_SECONDS) if math.isfinite(seconds) else _WAKE_SECONDS
 
 
 def user_metadata(metadata: Mapping[str, str]) -> dict[str, str]:

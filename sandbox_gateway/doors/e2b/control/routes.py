@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from starlette.routing import BaseRoute
 
     from sandbox_gateway.backend import Caller, GatewaySession
+    from sandbox_gateway.doors.e2b.lookups import Lookups
     from sandbox_gateway.gateway import Gateway
 
 _V1_SECONDS: Final = 15
@@ -48,8 +49,9 @@ UNSUPPORTED: Final[Mapping[str, str]] = {
 class Control:
     """The handlers of the control plane."""
 
-    def __init__(self, gateway: Gateway) -> None:
+    def __init__(self, gateway: Gateway, lookups: Lookups) -> None:
         self._gateway = gateway
+        self._lookups = lookups
 
     async def authenticate(self, request: Request) -> Caller:
         """Return who calls.
@@ -97,7 +99,7 @@ class Control:
     async def get(self, caller: Caller, request: Request) -> Response:
         """Describe a sandbox."""
         session = await self._find(caller, request)
-        token = self._gateway.access.session_token(session, identity.ENVD)
+        token = self._token(session, identity.ENVD)
         return JSONResponse(bodies.detail_message(session, token=token, domain=self._gateway.settings.domain))
 
     async def kill(self, caller: Caller, request: Request) -> Response:
@@ -131,7 +133,7 @@ class Control:
         session = await self._find(caller, request)
         if session.info.is_suspended:
             raise Conflict(f"sandbox {request.path_params['id']} is paused already", reason="ALREADY_PAUSED")
-        await self._gateway.backend.suspend(caller, self._name(caller, request))
+        await self._gateway.backend.suspend(caller, self._name(caller, request), keep=True)
         return Response(status_code=204)
 
     async def set_timeout(self, caller: Caller, request: Request) -> Response:
@@ -157,14 +159,18 @@ class Control:
         return JSONResponse({"sandboxes": {}})
 
     def _connected(self, session: GatewaySession, status: int) -> Response:
-        access = self._gateway.access
         message = bodies.created_message(
             session,
-            token=access.session_token(session, identity.ENVD),
-            traffic_token=access.session_token(session, identity.TRAFFIC),
+            token=self._token(session, identity.ENVD),
+            traffic_token=self._token(session, identity.TRAFFIC),
             domain=self._gateway.settings.domain,
         )
         return JSONResponse(message, status_code=status)
+
+    def _token(self, session: GatewaySession, purpose: str) -> str:
+        token = self._gateway.access.session_token(session, purpose)
+        self._lookups.note_right(identity.sandbox_id(session.info), [token])
+        return token
 
     async def _find(self, caller: Caller, request: Request) -> GatewaySession:
         return await self._gateway.backend.get(caller, self._name(caller, request))
@@ -204,9 +210,14 @@ SUPPORTED: Final[Mapping[str, Any]] = {
 }
 
 
-def build_control_routes(gateway: Gateway) -> list[BaseRoute]:
-    """Return the routes of the control plane."""
-    control = Control(gateway)
+def build_control_routes(gateway: Gateway, lookups: Lookups) -> list[BaseRoute]:
+    """Return the routes of the control plane.
+
+    Args:
+        gateway: The sessions and who may use them.
+        lookups: Learns of each token that a client gets.
+    """
+    control = Control(gateway, lookups)
     handlers = {**SUPPORTED, **{route: functools.partial(_refuse, what) for route, what in UNSUPPORTED.items()}}
     return [_route(control, route, handler) for route, handler in handlers.items()]
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import posixpath
-import zlib
 from typing import TYPE_CHECKING, Any, Final
 
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import JSONResponse, Response
 
-from sandbox_client.errors import InvalidArgument, NotFound, SandboxError
+from sandbox_client.errors import FailedPrecondition, InvalidArgument, NotFound, SandboxError
 from sandbox_gateway.doors.e2b import values
+from sandbox_gateway.doors.e2b.cut_off_response import CutOffResponse
 from sandbox_gateway.doors.e2b.envd.file_messages import write_metadata
 from sandbox_gateway.doors.e2b.envd.filesystem import read_entry
 from sandbox_gateway.doors.e2b.errors import file_error
+from sandbox_gateway.doors.e2b.upload_bodies import FormReader, read_body
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Mapping
@@ -24,9 +25,9 @@ if TYPE_CHECKING:
     from sandbox_client.models.file_info import FileInfo
     from sandbox_gateway.doors.e2b.sessions import OpenSession
 
-_MAX_PARTS: Final = 1000
 _CHUNK: Final = 1 << 20
 _METADATA: Final = "x-metadata-"
+_forms: Final = FormReader()
 
 
 async def download(session: OpenSession, request: Request) -> Response:
@@ -38,16 +39,26 @@ async def download(session: OpenSession, request: Request) -> Response:
     first = await anext(chunks, b"")
     name = posixpath.basename(path).encode("ascii", "replace").decode().replace('"', "'")
     headers = {"Content-Disposition": f'inline; filename="{name}"'}
-    if infos:
-        headers["Content-Length"] = str(infos[0].size)
+    # Files of the kernel say 0, and have content nevertheless.
+    size = infos[0].size if infos else 0
+    if size:
+        headers["Content-Length"] = str(size)
 
     async def content() -> AsyncGenerator[bytes, None]:
+        left = size
         async with contextlib.aclosing(chunks):
-            yield first
+            yield first[:left] if size else first
+            left -= len(first)
             async for chunk in chunks:
-                yield chunk
+                # A log may have grown since its size was sent.
+                if size and left <= 0:
+                    return
+                yield chunk[:left] if size else chunk
+                left -= len(chunk)
+        if left > 0:
+            raise FailedPrecondition(f"{path} became shorter while it was read", reason="FILE_CHANGED")
 
-    return StreamingResponse(content(), media_type="application/octet-stream", headers=headers)
+    return CutOffResponse(content(), media_type="application/octet-stream", headers=headers)
 
 
 async def upload(session: OpenSession, request: Request) -> Response:
@@ -61,7 +72,7 @@ async def upload(session: OpenSession, request: Request) -> Response:
         path = request.query_params.get("path", "")
         if not path:
             raise InvalidArgument("path is missing", reason="INVALID_ARGUMENT", field="path")
-        written = [await _write(session, path, _body(request), metadata)]
+        written = [await _write(session, path, read_body(request), metadata)]
     else:
         written = await _write_form(session, request, metadata)
     return JSONResponse([await _describe(session, info) for info in written])
@@ -99,7 +110,7 @@ async def _write(
 async def _write_form(session: OpenSession, request: Request, metadata: Mapping[str, str]) -> list[FileInfo]:
     given = request.query_params.get("path")
     written: list[FileInfo] = []
-    async with request.form(max_files=_MAX_PARTS, max_fields=_MAX_PARTS) as form:
+    async with _forms.read(session.key, request) as form:
         uploads: list[Any] = [each for each in form.getlist("file") if not isinstance(each, str)]
         if given is not None and len(uploads) > 1:
             message = "path names one file, but the form has several: leave it out"
@@ -115,38 +126,6 @@ async def _write_form(session: OpenSession, request: Request, metadata: Mapping[
 async def _part(upload: UploadFile) -> AsyncGenerator[bytes, None]:
     while chunk := await upload.read(_CHUNK):
         yield chunk
-
-
-async def _body(request: Request) -> AsyncGenerator[bytes, None]:
-    encoding = request.headers.get("content-encoding", "identity").strip().lower()
-    if encoding in {"", "identity"}:
-        async for chunk in request.stream():
-            if chunk:
-                yield chunk
-        return
-    if encoding != "gzip":
-        message = f"the encoding {encoding} is not supported: use gzip or none"
-        raise InvalidArgument(message, reason="INVALID_ARGUMENT", field="Content-Encoding")
-    async for piece in _unpack(request.stream()):
-        yield piece
-
-
-async def _unpack(chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
-    unpacker = zlib.decompressobj(wbits=31)
-    try:
-        async for chunk in chunks:
-            data = chunk
-            # A few bytes may unpack to very many, so they come in pieces.
-            while data:
-                if piece := unpacker.decompress(data, _CHUNK):
-                    yield piece
-                data = unpacker.unconsumed_tail
-        if rest := unpacker.flush():
-            yield rest
-    except zlib.error:
-        raise InvalidArgument("the body is not gzip", reason="INVALID_ARGUMENT", field="body") from None
-    if not unpacker.eof:
-        raise InvalidArgument("the body ends too early", reason="INVALID_ARGUMENT", field="body")
 
 
 async def _describe(session: OpenSession, info: FileInfo) -> dict[str, Any]:

@@ -115,10 +115,15 @@ async def _read_call(session: OpenSession, request: Request, method: Unary | Str
         return Call(session, {}, seconds, requests)
     if not is_stream:
         return Call(session, read_object(await request.body()), seconds, requests)
-    messages = [message async for message in requests]
-    if len(messages) != 1:
+    found: dict[str, Any] | None = None
+    async for message in requests:
+        if found is not None:
+            found = None
+            break
+        found = message
+    if found is None:
         raise InvalidArgument("the call takes one message", reason="INVALID_ARGUMENT", field="body")
-    return Call(session, messages[0], seconds, requests)
+    return Call(session, found, seconds, requests)
 
 
 async def _requests(request: Request) -> AsyncIterator[dict[str, Any]]:
@@ -134,6 +139,7 @@ async def _serve_stream(method: Stream, call: Call, request: Request) -> Respons
         method.handle(call),
         idle=method.idle,
         idle_seconds=protocol.read_keepalive(request.headers),
+        check=call.session.check_owner,
         seconds=call.seconds if method.is_limited else None,
     )
 

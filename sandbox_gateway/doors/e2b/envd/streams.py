@@ -1,18 +1,21 @@
-"""Keeps a stream of answers alive: signs of life, a time limit, and an end when the client has gone."""
+"""Keeps a stream of answers alive: signs of life, a time limit, and an end when the client or its right has gone."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import time
 from typing import TYPE_CHECKING, Any, Final
 
 from sandbox_client.errors import DeadlineExceeded
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Coroutine
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 
 _END: Final = object()
+_NOTHING: Final = object()
+_CHECK_SECONDS: Final = 30.0
 _AHEAD: Final = 16
 """Messages that are read ahead of the client."""
 _tasks: Final[set[asyncio.Task[Any]]] = set()
@@ -27,7 +30,13 @@ def run_in_background(work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
 
 
 async def paced(
-    source: AsyncGenerator[Any, None], *, idle: Any, idle_seconds: float, seconds: float | None = None
+    source: AsyncGenerator[Any, None],
+    *,
+    idle: Any,
+    idle_seconds: float,
+    check: Callable[[], Awaitable[None]],
+    seconds: float | None = None,
+    check_seconds: float = _CHECK_SECONDS,
 ) -> AsyncGenerator[Any, None]:
     """Yield the messages of a source, and a sign of life when there is none for some time.
 
@@ -37,29 +46,41 @@ async def paced(
         source: The messages.
         idle: The sign of life.
         idle_seconds: Seconds without a message.
+        check: Checks now and then that the client may still have the stream. Its error ends the stream.
         seconds: Seconds until the end of the stream, or None for no limit.
+        check_seconds: Seconds between two checks.
 
     Raises:
         DeadlineExceeded: The time is over.
     """
     queue: asyncio.Queue[Any] = asyncio.Queue(_AHEAD)
-    deadline = None if seconds is None else time.monotonic() + seconds
+    now = time.monotonic()
+    deadline = math.inf if seconds is None else now + seconds
+    idle_at, check_at = now + idle_seconds, now + check_seconds
     pump = run_in_background(_pump(source, queue))
     try:
         while True:
-            left = idle_seconds if deadline is None else min(idle_seconds, deadline - time.monotonic())
-            try:
-                async with asyncio.timeout(max(left, 0)):
+            message = _NOTHING
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(max(min(idle_at, check_at, deadline) - now, 0)):
                     message = await queue.get()
-            except TimeoutError:
-                if deadline is not None and time.monotonic() >= deadline:
-                    raise DeadlineExceeded("the stream's time is over", reason="DEADLINE_EXCEEDED") from None
-                yield idle
-                continue
+            now = time.monotonic()
             if message is _END:
                 pump.result()
                 return
-            yield message
+            if message is _NOTHING and now >= deadline:
+                raise DeadlineExceeded("the stream's time is over", reason="DEADLINE_EXCEEDED")
+            if now >= check_at:
+                await check()
+                check_at = time.monotonic() + check_seconds
+            if message is not _NOTHING:
+                yield message
+            elif now >= idle_at:
+                yield idle
+            else:
+                continue
+            now = time.monotonic()
+            idle_at = now + idle_seconds
     finally:
         pump.cancel()
 

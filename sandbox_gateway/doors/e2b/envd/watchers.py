@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import secrets
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 _MAX_WATCHERS: Final = 64
 """Watchers of one session."""
 _MAX_EVENTS: Final = 10_000
+"""Changes that all watchers of one session keep for its clients."""
 _IDLE_SECONDS: Final = 600.0
 """Seconds after which a watcher ends if its client asks for nothing."""
 
@@ -73,10 +75,18 @@ class _Watcher:
 
 
 class Watchers:
-    """Watchers that keep the changes until their client asks. They belong to this process."""
+    """Watchers that keep the changes until their client asks. They belong to this process.
 
-    def __init__(self) -> None:
+    Args:
+        idle_seconds: Seconds after which a watcher ends if its client asks for nothing.
+        max_events: Changes that all watchers of one session keep.
+    """
+
+    def __init__(self, idle_seconds: float = _IDLE_SECONDS, max_events: int = _MAX_EVENTS) -> None:
+        self._idle_seconds = idle_seconds
+        self._max_events = max_events
         self._watchers: dict[str, _Watcher] = {}
+        self._kept: Counter[str] = Counter()
 
     async def create(self, session: OpenSession, message: dict[str, Any]) -> str:
         """Start a watcher, and return its id when it is active.
@@ -85,7 +95,6 @@ class Watchers:
             NotFound: There is no such folder.
             ResourceExhausted: The session has too many watchers.
         """
-        self._end_idle()
         if sum(each.session_key == session.key for each in self._watchers.values()) >= _MAX_WATCHERS:
             raise ResourceExhausted(f"a sandbox may have {_MAX_WATCHERS} watchers", reason="TOO_MANY_CALLS")
         started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -97,6 +106,7 @@ class Watchers:
         except BaseException:
             self._end(identifier)
             raise
+        self._end_if_idle(identifier)
         return identifier
 
     def read(self, session: OpenSession, identifier: str) -> list[dict[str, Any]]:
@@ -107,7 +117,7 @@ class Watchers:
         """
         watcher = self._get(session, identifier)
         watcher.asked_at = time.monotonic()
-        events, watcher.events = watcher.events, []
+        events = self._take(watcher)
         if watcher.task.done() and not events:
             self._end(identifier)
             watcher.task.result()
@@ -132,11 +142,11 @@ class Watchers:
                     if change is None:
                         started.set_result(None)
                         continue
+                    if self._kept[session.key] >= self._max_events:
+                        text = f"more than {self._max_events} changes of this sandbox were not read"
+                        raise ResourceExhausted(text, reason="OUTPUT_LIMIT")
                     watcher.events.append(change)
-                    if len(watcher.events) > _MAX_EVENTS:
-                        raise ResourceExhausted(f"more than {_MAX_EVENTS} changes were not read", reason="OUTPUT_LIMIT")
-                    if time.monotonic() - watcher.asked_at > _IDLE_SECONDS:
-                        self._end(identifier)
+                    self._kept[session.key] += 1
         except SandboxError as error:
             if started.done():
                 raise
@@ -151,9 +161,21 @@ class Watchers:
     def _end(self, identifier: str) -> None:
         if (watcher := self._watchers.pop(identifier, None)) is not None:
             watcher.task.cancel()
+            self._take(watcher)
 
-    def _end_idle(self) -> None:
-        now = time.monotonic()
-        for identifier, watcher in list(self._watchers.items()):
-            if now - watcher.asked_at > _IDLE_SECONDS:
-                self._end(identifier)
+    def _end_if_idle(self, identifier: str) -> None:
+        """End a watcher whose client has gone, or look again when that may be so."""
+        if (watcher := self._watchers.get(identifier)) is None:
+            return
+        left = watcher.asked_at + self._idle_seconds - time.monotonic()
+        if left <= 0:
+            self._end(identifier)
+        else:
+            asyncio.get_running_loop().call_later(left, self._end_if_idle, identifier)
+
+    def _take(self, watcher: _Watcher) -> list[dict[str, Any]]:
+        events, watcher.events = watcher.events, []
+        self._kept[watcher.session_key] -= len(events)
+        if not self._kept[watcher.session_key]:
+            del self._kept[watcher.session_key]
+        return events

@@ -10,12 +10,13 @@ import uuid
 import weakref
 from typing import TYPE_CHECKING, Any, Final
 
-from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from sandbox_client.errors import NotFound, SandboxError, SandboxUnavailable
 from sandbox_client.models.events import Completed, Stderr, Stdout
 from sandbox_client.models.results import CodeError, Result, Status
 from sandbox_gateway.doors.e2b import values
+from sandbox_gateway.doors.e2b.cut_off_response import CutOffResponse
 from sandbox_gateway.doors.e2b.envd.streams import paced
 from sandbox_gateway.doors.e2b.errors import interpreter_error
 from sandbox_gateway.doors.e2b.interpreter import environment, messages
@@ -85,14 +86,14 @@ class Interpreter:
                 raise NotFound(f"Context {cell.context_id} not found", reason="UNKNOWN_CONTEXT")
             language = found[cell.context_id]
         events = self._run(session, cell, language)
-        lines = paced(events, idle=messages.KEEPALIVE, idle_seconds=KEEPALIVE_SECONDS)
+        lines = paced(events, idle=messages.KEEPALIVE, idle_seconds=KEEPALIVE_SECONDS, check=session.check_owner)
 
         async def body() -> AsyncGenerator[bytes, None]:
             async with contextlib.aclosing(lines):
                 async for line in lines:
                     yield json.dumps(line, separators=(",", ":")).encode() + b"\n"
 
-        return StreamingResponse(body(), media_type="application/json")
+        return CutOffResponse(body(), media_type="application/json")
 
     async def _run(
         self, session: OpenSession, cell: messages.ExecuteRequest, language: str

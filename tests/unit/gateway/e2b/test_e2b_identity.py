@@ -12,17 +12,33 @@ from sandbox_gateway.doors.e2b import identity
 from sandbox_gateway.doors.e2b.identity import Target, read_target, split_id
 
 ID = identity.sandbox_id
-LABEL = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,18}[a-z0-9])?", fullmatch=True).filter(lambda text: "--" not in text)
+LABEL = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,18}[a-z0-9])?", fullmatch=True) | st.from_regex(
+    r"[a01](-{0,3}[a01]){0,4}", fullmatch=True
+)
 
 
 def test_an_id_contains_the_namespace_of_a_cluster():
     assert ID(SessionInfo("demo", namespace="team")) == "demo--team"
+    assert ID(SessionInfo("x", namespace="team--a")) == "x--team--a--1"
+    assert ID(SessionInfo("a--b")) == "a--b----4"
     assert ID(SessionInfo("local/demo")) == ID(SessionInfo("demo")) == "demo"
 
 
 @given(LABEL, st.just("") | LABEL)
 def test_an_id_leads_back_to_its_session(name, namespace):
     assert split_id(ID(SessionInfo(name, namespace=namespace))) == (namespace, name)
+
+
+@given(st.text("a01-", max_size=16))
+def test_what_is_no_id_leads_to_no_session(identifier):
+    namespace, name = split_id(identifier)
+    assert (namespace, name) == ("", "") or ID(SessionInfo(name, namespace=namespace)) == identifier
+
+
+def test_an_id_is_a_part_of_hosts():
+    long = "a" * 63
+    assert identity._ID.fullmatch(ID(SessionInfo(long, namespace=long)))
+    assert identity._ID.fullmatch(ID(SessionInfo("a--" + "b" * 60, namespace=long)))
 
 
 @given(LABEL, LABEL, st.integers(1, 65535))
@@ -71,6 +87,22 @@ def test_names_are_random_or_follow_from_the_key():
     for name in (identity.new_name("a", ""), identity.new_name("a", "k")):
         assert identity._ID.fullmatch(name)
         assert len(name) == 16
+
+
+PART = st.text(":a1", max_size=12) | st.sampled_from(["p:write:q", ":read:", "a:read:u"])
+SIGNED = st.tuples(
+    PART,
+    st.sampled_from(["read", "write"]),
+    PART,
+    st.sampled_from("ab").map(lambda each: each * 64),
+    st.none() | st.just(17),
+)
+
+
+@given(SIGNED, SIGNED)
+def test_a_signature_means_one_thing(one, other):
+    if identity.is_signable(one[2]) and identity.is_signable(other[2]):
+        assert (identity.sign(*one) == identity.sign(*other)) == (one == other)
 
 
 def test_a_signature_is_that_of_the_sdks():
