@@ -35,9 +35,12 @@ def is_up(url):
     return False
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def gateway():
-    """The address of a gateway with sessions on this machine. The environment leads E2B's SDK to it."""
+    """The address of a gateway with sessions on this machine. The environment leads E2B's SDK to it.
+
+    It ends with its module: tests elsewhere kill what the test process started without a mark.
+    """
     address = f"127.0.0.1:{free_port()}"
     path = os.pathsep.join(str(ROOT / each) for each in (".", "proto"))
     # A long path would be replaced by /tmp.
@@ -72,7 +75,7 @@ def delete_all():
             sdk.Sandbox.kill(info.sandbox_id)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def shared(gateway):
     """A sandbox for tests that leave nothing behind."""
     sandbox = sdk.Sandbox.create(timeout=1200, envs={"GREETING": "hello"})
