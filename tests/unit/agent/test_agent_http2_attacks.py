@@ -292,7 +292,8 @@ async def test_endless_headers_over_many_connections_cost_little_memory(process)
         await asyncio.sleep(0.1)
     await asyncio.gather(*attacking)
     print(f"{(peak - before) >> 20} MiB")  # noqa: T201 - the measurement
-    assert peak - before < MEMORY, f"{(peak - before) >> 20} MiB"
+    # 80 MiB on a quiet machine and 310 on a busy one, where filters are attached later; 1,280 without them.
+    assert peak - before < 400 << 20, f"{(peak - before) >> 20} MiB"
 
 
 async def test_the_first_call_of_a_connection_may_be_large(process, channel_options):
