@@ -106,8 +106,8 @@ def test_a_sound_cluster_passes_every_check_and_nothing_stays(platform: Platform
     findings = doctor()
     assert {check: finding["message"] for check, finding in findings.items() if finding["level"] != "ok"} == {}
     assert findings.keys() == {
-        "cluster", "clock", "CRDs", "stored objects", "operator", "versions", "permissions", "template", "RuntimeClass", "images",
-        "session", "cell", "storage", "network policies",
+        "cluster", "clock", "CRDs", "stored objects", "operator", "versions", "permissions", "template", "RuntimeClass",
+        "images", "session", "cell", "storage", "network policies",
     }  # fmt: skip
     poll("nothing of the doctor is left", lambda: not leftovers(kubectl), timeout=30)
     assert stored(platform) == before
