@@ -13,6 +13,7 @@ import botocore.exceptions
 import pytest
 import urllib3
 
+from sandbox_gateway.doors.agentcore import routes
 from tests.support.aws_model import reply_problems
 from tests.support.simple_gateway import RunningGateway
 
@@ -397,7 +398,8 @@ def test_a_body_that_is_too_large_is_refused(gateway, path, size):
     refused.value.close()
 
 
-def test_a_client_that_goes_away_cancels_nothing(client, session_id, invoke):
+def test_a_client_that_goes_away_cancels_nothing(client, session_id, invoke, monkeypatch):
+    monkeypatch.setattr(routes, "_ORDERED_SECONDS", 0.5)
     impatient = client.meta.config.merge(botocore.config.Config(read_timeout=2))
     keys = {"aws_access_key_id": "one", "aws_secret_access_key": "x", "region_name": "us-east-1"}
     other = boto3.client("bedrock-agentcore", endpoint_url=client.meta.endpoint_url, config=impatient, **keys)
@@ -413,6 +415,20 @@ def test_a_client_that_goes_away_cancels_nothing(client, session_id, invoke):
     other.close()
     # Cells run one after another.
     assert invoke("executeCode", code="finished")["structuredContent"]["stdout"] == "42"
+
+
+def test_a_call_whose_answer_is_not_read_is_done_before_the_next_one(client, session_id, invoke):
+    target = {"codeInterpreterIdentifier": SYSTEM, "sessionId": session_id}
+    for number in range(5):
+        invoke("executeCode", code="kept = 1")
+        arguments = {"code": "# Context cleared", "language": "python", "clearContext": True}
+        unread = client.invoke_code_interpreter(**target, name="executeCode", arguments=arguments)
+        content = [{"path": "unread.txt", "text": str(number)}]
+        other = client.invoke_code_interpreter(**target, name="writeFiles", arguments={"content": content})
+        assert "NameError" in invoke("executeCode", code="kept")["structuredContent"]["stderr"]
+        assert invoke("executeCommand", command="cat unread.txt")["structuredContent"]["stdout"] == str(number)
+        unread["stream"].close()
+        other["stream"].close()
 
 
 def test_calls_run_beside_each_other(client, session_id, invoke):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import hashlib
 import logging
 import uuid
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
@@ -22,7 +23,7 @@ from sandbox_gateway.doors.agentcore.request_bodies import RequestBodies
 from sandbox_gateway.gateway import SignedRequest
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 
     from starlette.routing import BaseRoute
     from starlette.types import Receive, Scope, Send
@@ -38,6 +39,11 @@ if TYPE_CHECKING:
 SESSION_HEADER: Final = "x-amzn-code-interpreter-session-id"
 MAX_BODY: Final = 1 << 20
 """Bytes of a request other than a tool's. The gateway's own limit allows a tool 100 MB of files as base64."""
+_MAX_WAITING: Final = 2
+"""Messages that wait for a slow client. Each may have 16 MiB."""
+_ORDERED_SECONDS: Final = 10.0
+_RUNNING: Final[set[asyncio.Task[Any]]] = set()
+ValueT = TypeVar("ValueT")
 _log: Final = logging.getLogger(__name__)
 
 
@@ -132,7 +138,9 @@ async def _invoke(gateway: Gateway, caller: Caller, request: Request, body: byte
     name = check_session_id(request.headers.get(SESSION_HEADER))
     # That it belongs to this code interpreter is not checked: it would cost a request to the API server.
     sandbox = await gateway.backend.connect(caller, name)
-    return StreamingResponse(_events(run, sandbox), media_type=CONTENT_TYPE, headers={SESSION_HEADER: name})
+    work = _Work(run, sandbox)
+    await work.begin()
+    return StreamingResponse(work.messages(), media_type=CONTENT_TYPE, headers={SESSION_HEADER: name})
 
 
 async def _create_interpreter(_gateway: Gateway, caller: Caller, _request: Request, body: bytes) -> Response:
@@ -166,19 +174,70 @@ OPERATIONS: Final[dict[str, tuple[str, str, Operation]]] = {
 """Method, path and function of each operation. The first path that matches counts."""
 
 
-async def _events(run: Run, sandbox: AsyncSandbox) -> AsyncGenerator[bytes, None]:
-    """Yield the messages of a tool's results. An error ends the stream as AWS's protocol demands."""
-    try:
-        async with contextlib.aclosing(run(sandbox)) as results:
-            async for result in results:
-                yield encode_event("result", encode_json(result))
-    except SandboxError as error:
-        form = error_form(error)
-        yield encode_exception(form.event_type, form.body)
-    except Exception:  # noqa: BLE001 - same
-        _log.exception("a tool failed")
-        form = error_form(SandboxUnavailable("the gateway failed while the tool ran; its log says why"))
-        yield encode_exception(form.event_type, form.body)
+class _Work:
+    """A tool that runs in a task of its own, so that a client that goes away does not cut it short.
+
+    Args:
+        run: Runs the tool and yields its results.
+        sandbox: The session.
+    """
+
+    def __init__(self, run: Run, sandbox: AsyncSandbox) -> None:
+        self._queue: asyncio.Queue[bytes] = asyncio.Queue(_MAX_WAITING)
+        _keep(self._put_all(run, sandbox))
+        self._first = _keep(self._queue.get())
+
+    async def begin(self) -> None:
+        """Wait for the first message, but not for long.
+
+        A client may send the next call without reading this one's answer, and expects that it is done. If nothing is
+        sent for a minute, SDKs repeat the call.
+        """
+        await asyncio.wait([self._first], timeout=_ORDERED_SECONDS)
+
+    async def messages(self) -> AsyncGenerator[bytes, None]:
+        """Yield the messages of the tool's results."""
+        message = None
+        try:
+            message = await asyncio.shield(self._first)
+            while message:
+                yield message
+                message = await self._queue.get()
+        finally:
+            if message != b"":
+                # Nothing reads the rest, so it must not wait.
+                _keep(self._discard())
+
+    async def _put_all(self, run: Run, sandbox: AsyncSandbox) -> None:
+        """Put all messages into the queue, and an empty one. An error ends them as AWS's protocol demands."""
+        try:
+            async with contextlib.aclosing(run(sandbox)) as results:
+                async for result in results:
+                    await self._queue.put(encode_event("result", encode_json(result)))
+        except SandboxError as error:
+            await self._queue.put(_exception(error))
+        except Exception:  # noqa: BLE001 - the client must get an error of its protocol
+            _log.exception("a tool failed")
+            fault = SandboxUnavailable("the gateway failed while the tool ran; its log says why")
+            await self._queue.put(_exception(fault))
+        await self._queue.put(b"")
+
+    async def _discard(self) -> None:
+        while await self._queue.get():
+            pass
+
+
+def _exception(error: SandboxError) -> bytes:
+    form = error_form(error)
+    return encode_exception(form.event_type, form.body)
+
+
+def _keep(work: Coroutine[Any, Any, ValueT]) -> asyncio.Task[ValueT]:
+    """Start a task and keep it alive, which the event loop itself does not do."""
+    task = asyncio.create_task(work)
+    _RUNNING.add(task)
+    task.add_done_callback(_RUNNING.discard)
+    return task
 
 
 def _interpreter(request: Request) -> Any:
