@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import hmac
 import re
 import secrets
 import string
@@ -143,8 +142,3 @@ def is_signable(user: str) -> bool:
     from the end.
     """
     return ":" not in user
-
-
-def is_same(given: str, expected: str) -> bool:
-    """Return whether two secrets are equal, in constant time."""
-    return hmac.compare_digest(given.encode(), expected.encode())

@@ -19,6 +19,7 @@ from sandbox_client.errors import (
     SessionFailed,
     Unauthenticated,
 )
+from sandbox_gateway.access.keys import is_same
 from sandbox_gateway.backend import Caller
 from sandbox_gateway.backends.limits import is_suspended
 from sandbox_gateway.doors.e2b import identity
@@ -206,7 +207,7 @@ class Sessions:
         if not identity.is_signable(user):
             return False
         expected = identity.sign(query.get("path", ""), operation, user, token, seconds)
-        if not identity.is_same(signature, expected):
+        if not is_same(signature, expected):
             return False
         if seconds is not None and seconds < time.time():
             raise Unauthenticated("signature is already expired")
