@@ -7,7 +7,7 @@ import contextlib
 import hashlib
 import logging
 import uuid
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
@@ -15,6 +15,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from sandbox_client.errors import InvalidArgument, SandboxError, SandboxUnavailable
+from sandbox_gateway.background import run_in_background
 from sandbox_gateway.doors.agentcore import interpreters, requests, sessions, tools
 from sandbox_gateway.doors.agentcore.errors import ErrorForm, error_form
 from sandbox_gateway.doors.agentcore.event_stream import CONTENT_TYPE, encode_event, encode_exception, encode_json
@@ -23,7 +24,7 @@ from sandbox_gateway.doors.agentcore.request_bodies import RequestBodies
 from sandbox_gateway.gateway import SignedRequest
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
+    from collections.abc import AsyncGenerator, Awaitable, Callable
 
     from starlette.routing import BaseRoute
     from starlette.types import Receive, Scope, Send
@@ -42,8 +43,6 @@ MAX_BODY: Final = 1 << 20
 _MAX_WAITING: Final = 2
 """Messages that wait for a slow client. Each may have 16 MiB."""
 _ORDERED_SECONDS: Final = 10.0
-_RUNNING: Final[set[asyncio.Task[Any]]] = set()
-ValueT = TypeVar("ValueT")
 _log: Final = logging.getLogger(__name__)
 
 
@@ -184,8 +183,8 @@ class _Work:
 
     def __init__(self, run: Run, sandbox: AsyncSandbox) -> None:
         self._queue: asyncio.Queue[bytes] = asyncio.Queue(_MAX_WAITING)
-        _keep(self._put_all(run, sandbox))
-        self._first = _keep(self._queue.get())
+        run_in_background(self._put_all(run, sandbox))
+        self._first = run_in_background(self._queue.get())
 
     async def begin(self) -> None:
         """Wait for the first message, but not for long.
@@ -206,7 +205,7 @@ class _Work:
         finally:
             if message != b"":
                 # Nothing reads the rest, so it must not wait.
-                _keep(self._discard())
+                run_in_background(self._discard())
 
     async def _put_all(self, run: Run, sandbox: AsyncSandbox) -> None:
         """Put all messages into the queue, and an empty one. An error ends them as AWS's protocol demands."""
@@ -230,14 +229,6 @@ class _Work:
 def _exception(error: SandboxError) -> bytes:
     form = error_form(error)
     return encode_exception(form.event_type, form.body)
-
-
-def _keep(work: Coroutine[Any, Any, ValueT]) -> asyncio.Task[ValueT]:
-    """Start a task and keep it alive, which the event loop itself does not do."""
-    task = asyncio.create_task(work)
-    _RUNNING.add(task)
-    task.add_done_callback(_RUNNING.discard)
-    return task
 
 
 def _interpreter(request: Request) -> Any:

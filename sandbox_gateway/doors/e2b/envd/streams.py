@@ -9,24 +9,16 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from sandbox_client.errors import DeadlineExceeded
+from sandbox_gateway.background import run_in_background
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
+    from collections.abc import AsyncGenerator, Awaitable, Callable
 
 _END: Final = object()
 _NOTHING: Final = object()
 _CHECK_SECONDS: Final = 30.0
 _AHEAD: Final = 16
 """Messages that are read ahead of the client."""
-_tasks: Final[set[asyncio.Task[Any]]] = set()
-
-
-def run_in_background(work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
-    """Start a task that continues when the request that started it is cancelled."""
-    task = asyncio.create_task(work)
-    _tasks.add(task)
-    task.add_done_callback(_forget)
-    return task
 
 
 async def paced(
@@ -94,10 +86,3 @@ async def _pump(source: AsyncGenerator[Any, None], queue: asyncio.Queue[Any]) ->
         await queue.put(_END)
         raise
     await queue.put(_END)
-
-
-def _forget(task: asyncio.Task[Any]) -> None:
-    _tasks.discard(task)
-    # The caller who wanted the result has it already, or has gone.
-    if not task.cancelled():
-        task.exception()

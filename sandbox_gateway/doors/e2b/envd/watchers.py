@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from sandbox_client.errors import NotFound, ResourceExhausted, SandboxError
+from sandbox_gateway.background import run_in_background
 from sandbox_gateway.doors.e2b import values
 from sandbox_gateway.doors.e2b.envd import file_messages as messages
-from sandbox_gateway.doors.e2b.envd.streams import run_in_background
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
