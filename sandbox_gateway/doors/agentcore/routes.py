@@ -15,6 +15,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from sandbox_client.errors import InvalidArgument, SandboxError, SandboxUnavailable
+from sandbox_gateway.access.requests import client_address
 from sandbox_gateway.background import run_in_background
 from sandbox_gateway.doors.agentcore import interpreters, requests, sessions, tools
 from sandbox_gateway.doors.agentcore.errors import ErrorForm, error_form
@@ -94,7 +95,7 @@ class Endpoint:
         return response
 
     async def _operate(self, request: Request, body: RequestBody) -> Response:
-        access, peer = self._gateway.access, _peer(request)
+        access, peer = self._gateway.access, client_address(request)
         # Bodies are large and part of what is signed, so only the owner of a key has one read.
         await access.check_signer(_signed(request, b""), peer=peer)
         content = await body.read(request)
@@ -266,7 +267,3 @@ def _signed(request: Request, body: bytes) -> SignedRequest:
         headers=headers,
         body_sha256=hashlib.sha256(body).hexdigest(),
     )
-
-
-def _peer(request: Request) -> str:
-    return request.client.host if request.client else ""

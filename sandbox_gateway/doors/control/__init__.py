@@ -10,6 +10,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from sandbox_client.errors import Conflict, InvalidArgument, NotFound, SandboxError, Unauthenticated
+from sandbox_gateway.access.requests import bearer_token, client_address
 from sandbox_gateway.backends.limits import is_suspended, refuse_suspended
 from sandbox_gateway.doors.control.messages import (
     read_new,
@@ -143,15 +144,15 @@ class ControlDoor:
         return Response(status_code=204)
 
     async def _caller(self, request: Request) -> Caller:
-        peer = request.client.host if request.client else ""
+        peer = client_address(request)
         if key := request.headers.get("x-api-key"):
             return await self._access.by_key(key, peer=peer)
-        scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not token.strip():
+        token = bearer_token(request)
+        if not token:
             message = "send an API key or a Kubernetes token in the header Authorization: Bearer"
             raise Unauthenticated(message, reason="UNAUTHENTICATED")
         namespace = request.headers.get("x-sandbox-namespace", "")
-        return await self._access.by_bearer(token.strip(), peer=peer, namespace=namespace)
+        return await self._access.by_bearer(token, peer=peer, namespace=namespace)
 
 
 def _name(request: Request) -> str:

@@ -20,6 +20,7 @@ from sandbox_client.errors import (
     Unauthenticated,
 )
 from sandbox_gateway.access.keys import is_same
+from sandbox_gateway.access.requests import client_address
 from sandbox_gateway.backend import Caller
 from sandbox_gateway.backends.limits import is_suspended
 from sandbox_gateway.doors.e2b import identity
@@ -159,7 +160,7 @@ class Sessions:
         if not tokens and not signature:
             raise Unauthenticated("unauthorized access, please provide a valid access token or signature")
         proofs = [token for _, token in tokens] or [signature]
-        peer = request.client.host if request.client else ""
+        peer = client_address(request)
         is_known = self.lookups.check(peer, target.sandbox_id, proofs)
         for session in await self._candidates(target, is_known=is_known):
             right = [token for purpose, token in tokens if self._is_token(session, purpose, token)]

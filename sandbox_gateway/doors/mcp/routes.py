@@ -12,6 +12,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from sandbox_client.errors import ResourceExhausted, SandboxError, Unauthenticated
+from sandbox_gateway.access.requests import bearer_token, client_address
 from sandbox_gateway.doors.mcp.conversations import Conversations
 from sandbox_gateway.doors.mcp.metadata import challenge, metadata_routes
 from sandbox_gateway.doors.mcp.missing import PATH
@@ -66,13 +67,12 @@ class Endpoint:
         """Serve a request of a caller who is known."""
         request = Request(scope, receive)
         try:
-            scheme, _, token = request.headers.get("authorization", "").partition(" ")
-            if scheme.lower() != "bearer" or not token.strip():
+            token = bearer_token(request)
+            if not token:
                 message = "the request has no token: send the header `Authorization: Bearer KEY`"
                 raise Unauthenticated(message, reason=_MISSING)
-            peer = request.client.host if request.client else ""
             namespace = request.headers.get(NAMESPACE_HEADER, "")
-            caller = await self._access.by_bearer(token.strip(), peer=peer, namespace=namespace)
+            caller = await self._access.by_bearer(token, peer=client_address(request), namespace=namespace)
         except SandboxError as error:
             await _refusal(error, self._settings)(scope, receive, send)
             return

@@ -10,6 +10,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from sandbox_client.errors import Conflict, NotFound, NotSupported, SandboxError, Unauthenticated
+from sandbox_gateway.access.requests import bearer_token, client_address
 from sandbox_gateway.doors.e2b import identity, values
 from sandbox_gateway.doors.e2b.control import bodies
 from sandbox_gateway.doors.e2b.errors import control_error
@@ -60,14 +61,14 @@ class Control:
             Unauthenticated: The key is missing or wrong.
         """
         access = self._gateway.access
-        peer = request.client.host if request.client else ""
+        peer = client_address(request)
         if key := request.headers.get("x-api-key", ""):
             caller = await access.by_key(key, peer=peer)
         else:
-            scheme, _, token = request.headers.get("authorization", "").partition(" ")
-            if scheme.lower() != "bearer" or not token:
+            token = bearer_token(request)
+            if not token:
                 raise Unauthenticated("the API key is missing: send it as X-API-KEY")
-            caller = await access.by_bearer(token.strip(), peer=peer)
+            caller = await access.by_bearer(token, peer=peer)
         request.state.caller = caller.name
         return caller
 
