@@ -18,7 +18,13 @@ from sandbox_gateway.doors.agentcore.identifiers import (
     read_interpreter,
     template_of_name,
 )
-from sandbox_gateway.doors.agentcore.requests import next_token, read_object, read_page, read_token
+from sandbox_gateway.doors.agentcore.requests import (
+    next_token,
+    read_object,
+    read_page,
+    read_token,
+    refuse_template_fields,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,7 +32,6 @@ if TYPE_CHECKING:
     from sandbox_gateway.backend import Caller
 
 TYPES: Final = ("SYSTEM", "CUSTOM")
-_UNSUPPORTED: Final = ("certificates", "filesystemConfigurations")
 _CREATED: Final = "1970-01-01T00:00:00Z"
 """The time of creation. Templates have one too, but a gateway need not be allowed to read templates."""
 
@@ -44,9 +49,7 @@ def create(caller: Caller, body: bytes) -> dict[str, Any]:
     name = check_text(value.get("name", ""), "name")
     network = value.get("networkConfiguration")
     mode = network.get("networkMode") if isinstance(network, dict) else None
-    for field in _UNSUPPORTED:
-        if value.get(field):
-            raise NotSupported(f"{field} needs AWS: set it in the SandboxTemplate, and leave it out here", field=field)
+    refuse_template_fields(value)
     if mode == "VPC":
         message = "networkMode VPC needs AWS: use SANDBOX or PUBLIC, and narrow the egress in the SandboxTemplate"
         raise NotSupported(message, field="networkConfiguration.networkMode")

@@ -109,14 +109,23 @@ def read_start(body: bytes) -> Start:
         NotSupported: It asks for certificates or file systems of AWS.
     """
     value = read_object(body)
-    for field in ("certificates", "filesystemConfigurations"):
-        if value.get(field):
-            raise NotSupported(f"{field} needs AWS: set it in the SandboxTemplate, and leave it out here", field=field)
+    refuse_template_fields(value)
     name = check_text(value.get("name", ""), "name")
     if len(name) > MAX_NAME:
         raise InvalidArgument(f"name has {len(name)} characters, at most {MAX_NAME} are allowed", field="name")
     seconds = read_number(value.get("sessionTimeoutSeconds", DEFAULT_SECONDS), "sessionTimeoutSeconds", MAX_SECONDS)
     return Start(name=name, seconds=seconds, client_token=read_token(value.get("clientToken", "")))
+
+
+def refuse_template_fields(value: Mapping[str, Any]) -> None:
+    """Refuse what only a template can have here.
+
+    Raises:
+        NotSupported: A request asks for certificates or file systems of AWS.
+    """
+    for field in ("certificates", "filesystemConfigurations"):
+        if value.get(field):
+            raise NotSupported(f"{field} needs AWS: set it in the SandboxTemplate, and leave it out here", field=field)
 
 
 def read_token(token: object) -> str:
