@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sandbox_client.errors import SandboxError
 from sandbox_client.models.context import Context, language_number, read_context
 from sandbox_client.models.readable import Listing
 from sandbox_client.models.saved_variables import read_kept_variables
 from sandbox_client.transport.arguments import checks_arguments, id_of
+from sandbox_client.transport.connection import Connection
 from sandbox_proto.v1 import interpreter_pb2
 
 if TYPE_CHECKING:
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import PurePosixPath
 
     from sandbox_client.models.saved_variables import KeptVariables
-    from sandbox_client.transport.connection import Connection
+    from sandbox_client.transport.endpoint import Endpoint
 
 
 @checks_arguments
@@ -90,3 +92,19 @@ class AsyncContexts:
         call = self._connection.interpreter.ListContexts
         response: interpreter_pb2.ListContextsResponse = await self._connection.unary(call, request, repeatable=True)
         return response
+
+
+async def kept_variables_at(endpoint: Endpoint) -> KeptVariables | None:
+    """Return which variables a session kept when it was resumed, over a connection of its own.
+
+    Returns:
+        None if it does not keep variables, or cannot say.
+    """
+    connection = Connection(endpoint)
+    try:
+        return await AsyncContexts(connection).kept_variables()
+    except SandboxError:
+        # The notice is then shorter, but the call can continue.
+        return None
+    finally:
+        await connection.close()

@@ -14,10 +14,9 @@ from sandbox_client.cluster.client import ClusterControl
 from sandbox_client.cluster.sessions import describe_failure, is_ready
 from sandbox_client.cluster.start_policy import UNSCHEDULABLE, StartWatch, describe_with_advice
 from sandbox_client.cluster.wake_policy import SessionFate, fate_of, is_draining, life_of
-from sandbox_client.contexts import AsyncContexts
+from sandbox_client.contexts import kept_variables_at
 from sandbox_client.errors import NotFound, SandboxError, SandboxUnavailable, SessionFailed
 from sandbox_client.models.saved_variables import MOVED, RESUMED, describe_wake
-from sandbox_client.transport.connection import Connection
 from sandbox_client.transport.waker import BaseWaker
 
 if TYPE_CHECKING:
@@ -150,18 +149,6 @@ class Waker(BaseWaker):
             raise SessionFailed(describe_with_advice(self._name, session), reason="NOT_READY")
         endpoint, route = await self._sessions.connect(self._name, session)
         retired, self._retired, self._route = self._retired, self._route, route
-        self.on_notice(await _notice(endpoint, what_happened))
+        self.on_notice(describe_wake(await kept_variables_at(endpoint), what_happened))
         self.endpoint = endpoint
         await retired.aclose()
-
-
-async def _notice(endpoint: Endpoint, what_happened: str) -> str:
-    connection = Connection(endpoint)
-    try:
-        variables = await AsyncContexts(connection).kept_variables()
-    except SandboxError:
-        # The notice is then shorter, but the call can continue.
-        variables = None
-    finally:
-        await connection.close()
-    return describe_wake(variables, what_happened)

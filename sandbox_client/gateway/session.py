@@ -8,13 +8,12 @@ import logging
 import secrets
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from sandbox_client.contexts import AsyncContexts
+from sandbox_client.contexts import kept_variables_at
 from sandbox_client.errors import InvalidArgument, NotFound, NotSupported, SandboxError, SandboxUnavailable
 from sandbox_client.gateway.api import GatewayApi
 from sandbox_client.lifecycle.control import SessionControl
 from sandbox_client.lifecycle.durations import parse_duration
 from sandbox_client.models.saved_variables import describe_wake
-from sandbox_client.transport.connection import Connection
 from sandbox_client.transport.waker import BaseWaker
 
 if TYPE_CHECKING:
@@ -119,7 +118,7 @@ class GatewayWaker(BaseWaker):
                 return
             if _is_another(endpoint, previous):
                 # It was resumed now, or by another client.
-                self.on_notice(await notice(endpoint))
+                self.on_notice(describe_wake(await kept_variables_at(endpoint)))
                 self.endpoint = endpoint
                 return
             # A session that is being saved is still where it was.
@@ -193,7 +192,8 @@ async def create(
 async def _connect(api: GatewayApi, name: str, *, wake: bool, seconds: float) -> Connected:
     endpoint, was_suspended = await api.connect(name, wake=wake, seconds=seconds + _MARGIN)
     waker = GatewayWaker(api, name, endpoint, timeout=seconds) if wake else None
-    return endpoint, waker, GatewayControl(api, name), await notice(endpoint) if was_suspended else ""
+    notice = describe_wake(await kept_variables_at(endpoint)) if was_suspended else ""
+    return endpoint, waker, GatewayControl(api, name), notice
 
 
 async def _undo(creation: asyncio.Future[SessionInfo], api: GatewayApi, name: str, *, is_own_name: bool) -> None:
@@ -228,18 +228,6 @@ async def list_sessions(place: GatewayPlace, labels: Mapping[str, str] | None) -
         return [each for each in await api.list() if (labels or {}).items() <= each.labels.items()]
     finally:
         api.close()
-
-
-async def notice(endpoint: Endpoint) -> str:
-    """Return a text that says what a resumed session kept and lost."""
-    connection = Connection(endpoint)
-    try:
-        return describe_wake(await AsyncContexts(connection).kept_variables())
-    except SandboxError:
-        # The notice is then shorter, but the call can continue.
-        return describe_wake(None)
-    finally:
-        await connection.close()
 
 
 def seconds_until(expires: Duration | dt.datetime) -> float:

@@ -9,14 +9,13 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Final
 
-from sandbox_client.contexts import AsyncContexts
+from sandbox_client.contexts import kept_variables_at
 from sandbox_client.errors import NotFound, SandboxError, SandboxUnavailable
 from sandbox_client.local.named.operations import find_ready
 from sandbox_client.local.named.record import Phase
 from sandbox_client.local.named.registry import Registry
 from sandbox_client.local.named.reports import endpoint_of
 from sandbox_client.models.saved_variables import RESUMED
-from sandbox_client.transport.connection import Connection
 from sandbox_client.transport.waker import BaseWaker
 
 if TYPE_CHECKING:
@@ -74,14 +73,7 @@ class LocalWaker(BaseWaker):
 
 async def wake_notice(endpoint: Endpoint) -> str:
     """Return a text that says what a resumed session kept and lost."""
-    connection = Connection(endpoint)
-    try:
-        variables = await AsyncContexts(connection).kept_variables()
-    except SandboxError:
-        # The notice is then shorter, but the call can continue.
-        variables = None
-    finally:
-        await connection.close()
+    variables = await kept_variables_at(endpoint)
     if variables is None:
         return f"{RESUMED}: its files were kept; variables and processes were lost"
     return f"{RESUMED}: its files were kept; processes were lost; {variables.describe()}"
