@@ -22,6 +22,19 @@ _CONNECT_SECONDS: Final = 10.0
 _SECONDS: Final = 30.0
 _TIMES: Final = ("created_at", "started_at", "last_active_at", "expires_at")
 _WORDS: Final = ("name", "namespace", "phase", "reason", "message", "template", "workspace", "egress")
+NEW_SESSION_FIELDS: Final = (
+    "template",
+    "env",
+    "egress",
+    "idle_timeout",
+    "lifetime",
+    "on_idle",
+    "resources",
+    "workspace",
+    "keep_variables",
+    "labels",
+)
+"""Fields of a new session besides its name, and whether it is ephemeral."""
 
 
 class GatewayApi:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from sandbox_client.contexts import kept_variables_at
 from sandbox_client.errors import InvalidArgument, NotFound, NotSupported, SandboxError, SandboxUnavailable
-from sandbox_client.gateway.api import GatewayApi
+from sandbox_client.gateway.api import NEW_SESSION_FIELDS, GatewayApi
 from sandbox_client.lifecycle.control import SessionControl
 from sandbox_client.lifecycle.durations import parse_duration
 from sandbox_client.models.saved_variables import describe_wake
@@ -30,18 +30,6 @@ _MARGIN: Final = 10.0
 """Seconds that the gateway has to report that a session did not start in time."""
 _UNDO_SECONDS: Final = 20.0
 """Time for a create that was given up to reach the gateway. Later, the operator deletes the session in the end."""
-_NEW: Final = (
-    "template",
-    "env",
-    "egress",
-    "idle_timeout",
-    "lifetime",
-    "on_idle",
-    "resources",
-    "workspace",
-    "keep_variables",
-    "labels",
-)
 
 
 Connected: TypeAlias = "tuple[Endpoint, GatewayWaker | None, GatewayControl, str]"
@@ -176,7 +164,11 @@ async def create(
     api = GatewayApi(place)
     # Chosen here, so that a session whose create was interrupted can be deleted.
     chosen = name if name is not None else f"sandbox-{secrets.token_hex(4)}"
-    new = {"name": chosen, "ephemeral": is_ephemeral or None, **{key: _to_json(options[key]) for key in _NEW}}
+    new = {
+        "name": chosen,
+        "ephemeral": is_ephemeral or None,
+        **{key: _to_json(options[key]) for key in NEW_SESSION_FIELDS},
+    }
     creation = asyncio.ensure_future(api.create(new, options["timeout"] + _MARGIN))
     try:
         created = (await asyncio.shield(creation)).name

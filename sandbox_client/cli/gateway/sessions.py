@@ -57,8 +57,9 @@ async def create(api: GatewayApi, request: SessionRequest, *, wait: bool, timeou
     if not wait:
         message = "a gateway answers when the session is Ready: leave out --no-wait"
         raise NotSupported(message, reason="NOT_SUPPORTED", field="wait")
-    names = ("name", "template", "env", "egress", "idle_timeout", "lifetime", "on_idle", "resources", "workspace")
-    new = {name: getattr(request, name) or None for name in (*names, "keep_variables", "labels")}
+    from sandbox_client.gateway.api import NEW_SESSION_FIELDS  # noqa: PLC0415 - slow to import
+
+    new = {name: getattr(request, name) or None for name in ("name", *NEW_SESSION_FIELDS)}
     return (await api.create(new, timeout)).name
 
 
