@@ -135,8 +135,9 @@ class ClusterBackend:
 
     async def suspend(self, caller: Caller, name: str, *, keep: bool = False) -> GatewaySession:
         """Save a session and delete its pod."""
-        await self._check_own(caller, name)
-        if keep:
+        if not keep:
+            await self._check_own(caller, name)
+        else:
             session = await self.get(caller, name)
             lifecycle = (session.info.resource.get("spec") or {}).get("lifecycle") or {}
             choice = read_kept_choice(session) or lifecycle.get("onExpiry") or "Suspend"
