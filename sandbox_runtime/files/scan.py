@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Final
 
 from sandbox_link.protocol import OperationError
 from sandbox_runtime.files.confined.errors import to_operation_error
-from sandbox_runtime.files.confined.info import Info, build_info, observe
+from sandbox_runtime.files.confined.info import Info, build_info, read_extras
 from sandbox_runtime.files.confined.left_out import MAX_STORED_PATH
+from sandbox_runtime.files.confined.metadata import NO_METADATA
 from sandbox_runtime.files.confined.open_beneath import STRICT
 from sandbox_runtime.files.confined.path_checks import Parts, join, to_text
 from sandbox_runtime.files.confined.walk import FOLDER_FLAGS, Walk, visit_tree
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from sandbox_runtime.files.scan_cache import Comparison
 
 
-_NONE: Final[Mapping[str, str]] = {}
 _PART_FILE_MAX_SECONDS: Final = 3600
 """Age from which a part file counts as abandoned, because the runtime that wrote it was killed."""
 
@@ -78,8 +78,7 @@ def _scan_top(parts: Parts, location: Location, scan: _Scan) -> Iterator[Info]:
     except FileNotFoundError as error:
         raise to_operation_error(error, "paths", join(parts)) from error
     if not stat.S_ISDIR(status.st_mode):
-        target = os.readlink(location.name, dir_fd=location.folder) if stat.S_ISLNK(status.st_mode) else b""
-        yield from scan.include(b"/".join(parts), status, target, observe(join(parts), location).get("metadata", {}))
+        yield from scan.include(b"/".join(parts), status, *read_extras(status, location))
         return
     base = os.open(location.name, FOLDER_FLAGS, dir_fd=location.folder)
     try:
@@ -122,7 +121,7 @@ class _Scan:
         self._left_out.add(path, error)
 
     def include(
-        self, path: bytes, status: os.stat_result, target: bytes = b"", metadata: Mapping[str, str] = _NONE
+        self, path: bytes, status: os.stat_result, target: bytes = b"", metadata: Mapping[str, str] = NO_METADATA
     ) -> Iterator[Info]:
         """Yield the info of something that a push saves, unless it is unchanged."""
         if len(path) > MAX_STORED_PATH:  # only a path that the caller named

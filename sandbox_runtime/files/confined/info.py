@@ -9,7 +9,7 @@ import pwd
 import stat
 from typing import TYPE_CHECKING, Any, Final
 
-from sandbox_runtime.files.confined.metadata import path_of, read_metadata
+from sandbox_runtime.files.confined.metadata import NO_METADATA, path_of, read_metadata
 from sandbox_runtime.files.confined.path_checks import to_text
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from sandbox_runtime.files.confined.open_beneath import Location
 
 Info = dict[str, Any]
-_NONE: Final[Mapping[str, str]] = {}
 _MAX_NS: Final = (1 << 63) - 1
 """The largest time in an info: the year 2262. A file may have any time, later ones count as this one."""
 
@@ -37,7 +36,7 @@ def build_info(
     status: os.stat_result,
     target: bytes = b"",
     *,
-    metadata: Mapping[str, str] = _NONE,
+    metadata: Mapping[str, str] = NO_METADATA,
     detailed: bool = False,
 ) -> Info:
     """Build an `info` object.
@@ -88,9 +87,18 @@ def observe(path: str, location: Location, *, detailed: bool = False) -> Info:
         OSError: Nothing is there.
     """
     status = location.stat()
-    target, metadata = b"", _NONE
-    if stat.S_ISLNK(status.st_mode):
-        target = os.readlink(location.name, dir_fd=location.folder)
-    elif stat.S_ISREG(status.st_mode):
-        metadata = read_metadata(path_of(location.folder, location.name))
+    target, metadata = read_extras(status, location)
     return build_info(path, status, target, metadata=metadata, detailed=detailed)
+
+
+def read_extras(status: os.stat_result, location: Location) -> tuple[bytes, Mapping[str, str]]:
+    """Return the target of the symlink, or the metadata of the regular file, with this status.
+
+    Raises:
+        OSError: The symlink is gone.
+    """
+    if stat.S_ISLNK(status.st_mode):
+        return os.readlink(location.name, dir_fd=location.folder), NO_METADATA
+    if stat.S_ISREG(status.st_mode):
+        return b"", read_metadata(path_of(location.folder, location.name))
+    return b"", NO_METADATA

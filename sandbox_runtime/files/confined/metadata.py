@@ -19,8 +19,8 @@ MAX_KEY: Final = 200
 """Bytes. The kernel allows 255 for the name with its namespace."""
 MAX_BYTES: Final = 3_000
 """Bytes of all keys and values. Some file systems give a file one block of 4 KiB for them."""
+NO_METADATA: Final[Mapping[str, str]] = {}
 _NAMESPACE: Final = "user."
-_NONE: Final[dict[str, str]] = {}
 _UNSUPPORTED: Final = frozenset({errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
 
 
@@ -57,7 +57,7 @@ def read_metadata(file: int | bytes) -> Mapping[str, str]:
     try:
         names = os.listxattr(file, follow_symlinks=follow)
         if not names:
-            return _NONE
+            return NO_METADATA
         found: dict[str, str] = {}
         room = MAX_BYTES
         for name in sorted(name for name in names if name.startswith(_NAMESPACE)):
@@ -66,7 +66,7 @@ def read_metadata(file: int | bytes) -> Mapping[str, str]:
             if key and room >= 0 and len(found) < MAX_KEYS:
                 found[key.decode()] = text.decode()
     except OSError:
-        return _NONE  # the file system has none, or the file was removed meanwhile
+        return NO_METADATA  # the file system has none, or the file was removed meanwhile
     return found
 
 

@@ -15,7 +15,7 @@ import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from sandbox_runtime.files.confined.metadata import path_of, read_metadata
+from sandbox_runtime.files.confined.metadata import NO_METADATA, path_of, read_metadata
 from sandbox_runtime.files.confined.path_checks import MAX_PATH_BYTES
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ _REMOVED: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EIN
 """Errors that mean that something was removed or replaced since its folder was read."""
 _ENCODING: Final = sys.getfilesystemencoding()
 """Encoding of the names from scandir. There are many, and os.fsencode takes five times as long."""
-_NONE: Final[Mapping[str, str]] = {}
 Identity = tuple[int, int]
 
 
@@ -48,7 +47,7 @@ class Visit(NamedTuple):
     status: os.stat_result
     target: bytes = b""
     leaving: bool = False
-    metadata: Mapping[str, str] = _NONE
+    metadata: Mapping[str, str] = NO_METADATA
 
 
 @dataclass(frozen=True, slots=True)
