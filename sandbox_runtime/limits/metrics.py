@@ -26,6 +26,8 @@ _TICKS: Final = os.sysconf("SC_CLK_TCK")
 _USER_TIME: Final = 11
 """Position of utime in /proc/PID/stat, behind the name; stime follows."""
 _LISTENING: Final = "0A"
+_INODE: Final = 9
+"""Position of a socket's inode in /proc/net/tcp."""
 _MAX_PORTS: Final = 1000
 _TABLES: Final = {"tcp": socket.AF_INET, "tcp6": socket.AF_INET6}
 
@@ -91,11 +93,7 @@ def _read_table(name: str, family: int) -> list[tuple[str, tuple[int, str]]]:
             rows = [line.split() for line in file][1:]
     except (OSError, ValueError):
         return []
-    return [
-        (row[9], _read_place(row[1], family))
-        for row in rows
-        if len(row) > len("0123456789") - 1 and row[3] == _LISTENING
-    ]
+    return [(row[_INODE], _read_place(row[1], family)) for row in rows if len(row) > _INODE and row[3] == _LISTENING]
 
 
 def _read_place(text: str, family: int) -> tuple[int, str]:

@@ -118,12 +118,8 @@ class BackgroundProcesses:
         """Write to the standard input of a process, or of a command of `run` that keeps it open."""
         is_end = channel.arguments.get("end") is True
         command = self._commands.inputs.get(read_id(channel.arguments))
-        process = None if command else self._named(channel.arguments)
-        data = await read_input(channel, "data", _MAX_INPUT)
-        if command is not None:
-            await command.write(data, end=is_end)
-        elif process is not None:
-            await process.send_input(data, end=is_end)
+        send = command.write if command else self._named(channel.arguments).send_input
+        await send(await read_input(channel, "data", _MAX_INPUT), end=is_end)
         return {}
 
     async def signal(self, channel: LinkChannel) -> dict[str, Any]:
