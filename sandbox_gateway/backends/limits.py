@@ -25,8 +25,6 @@ OPTIONS: Final = frozenset(
 """Keys of `NewSession.options`. `spec` is not among them: it could undo what the others check."""
 MAX_METADATA: Final = 64 << 10
 """Bytes of a session's metadata. An annotation holds 256 KiB, together with all others."""
-
-
 MAX_SECONDS: Final = 10 * 365 * 24 * 3600
 _WOKEN_SECONDS: Final = 3600.0
 """Time of a session that is resumed after its end, if nothing says how long it is to last."""

@@ -21,7 +21,7 @@ ANNOTATION: Final = "sandboxsessions.dev/gateway"
 """JSON with the session's owner and its client's metadata."""
 OWNER_LABEL: Final = "sandboxsessions.dev/gateway-caller"
 ON_EXPIRY: Final = "sandboxsessions.dev/gateway-on-expiry"
-"""What `spec.lifecycle.onExpiry` was before the session was suspended to be kept."""
+"""The value of `spec.lifecycle.onExpiry` from before a suspend that keeps the session."""
 _LABEL: Final = re.compile(r"(?=.{1,63}$)[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?")
 
 

@@ -42,9 +42,9 @@ _BATCH: Final = 500
 _MAX_EVENT: Final = 900_000
 _DISAPPEARED: Final = inotify.DELETE | inotify.MOVED_FROM
 _APPEARED: Final = inotify.CREATE | inotify.MOVED_TO
-Changes = dict[bytes, tuple[str, ...]]
-"""What happened to each path, in order."""
 _CHANGED: Final = inotify.MODIFY | inotify.CLOSE_WRITE | inotify.ATTRIB
+Changes = dict[bytes, tuple[str, ...]]
+"""The changes of each path, in order."""
 
 
 @dataclass(slots=True)

@@ -17,7 +17,7 @@ from tests.unit.operator.test_tenant_budgets import build
 
 MIB = 1 << 20
 COUNT = 12
-"""Objects of each kind. They have about 4 MB each as JSON, most of it metadata."""
+"""Objects of each kind. Each is about 4 MB of JSON, mostly metadata."""
 PEAK = 110 * MIB
 """Bytes that they may cost for a moment, an answer of 16 MiB and its objects included. Measured: 60 MiB."""
 REST = 90 * MIB

@@ -1,4 +1,4 @@
-"""What a session uses, through a local session for real."""
+"""Measure the resources that a local session uses."""
 
 from __future__ import annotations
 

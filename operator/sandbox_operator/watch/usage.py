@@ -47,7 +47,7 @@ class NamespaceUsage:
     def __init__(self, store: Store, limits: Mapping[str, NamespaceLimits], enqueue: Callable[[Key], None]) -> None:
         self._limits, self._enqueue = limits, enqueue
         self._used: defaultdict[str, Counter[str]] = defaultdict(Counter)
-        """What pods and reservations use, by namespace."""
+        """Resources that pods and reservations use, by namespace."""
         self._reserved: dict[Key, Need] = {}
         self._waiting: defaultdict[str, dict[Key, datetime]] = defaultdict(dict)
         """When each key began to wait, those that are woken next first."""

@@ -204,4 +204,4 @@ TOOLS: Final[dict[str, Callable[[Invocation], Run]]] = {
     "getTask": _get_task,
     "stopTask": _stop_task,
 }
-"""What checks the arguments of each tool, and returns what runs it."""
+"""A function for each tool. It checks the arguments and returns a function that runs the tool."""

@@ -1,4 +1,4 @@
-"""Stored metadata in sandboxes whose file system keeps none, or not all of it."""
+"""Push and restore metadata on file systems that cannot keep it, or can keep only a part."""
 
 import errno
 import os

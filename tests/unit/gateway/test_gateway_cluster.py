@@ -216,7 +216,7 @@ async def test_users_of_one_issuer_see_their_own_sessions_only(backend):
     ada, eve = (Caller(name=f"user:oauth:{name}", namespace="team", sees_own_only=True) for name in ("ada", "eve"))
     made = await backend.create(ada, NewSession(name="s"))
     await backend.create(ME, NewSession(name="key"))
-    # Somebody's use of it must not make it visible for a moment.
+    # The gateway now has the session in its cache. Others must still not see it.
     await backend.connect(ada, "s")
     for name in ("s", "key"):
         for call in (backend.get, backend.connect, backend.suspend, backend.resume, backend.delete):

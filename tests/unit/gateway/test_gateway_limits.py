@@ -1,4 +1,4 @@
-"""What a caller asks for, against the caller's limits."""
+"""Check requests against the limits of their caller."""
 
 import dataclasses
 import datetime as dt

@@ -70,7 +70,7 @@ async def test_a_pod_does_not_get_the_years_to_end_that_a_tenant_chose(world):
 
 @pytest.mark.parametrize("late", [timedelta(0), timedelta(seconds=50), timedelta(minutes=10), timedelta(days=9)])
 async def test_a_pod_whose_long_end_is_noticed_late_still_gets_its_grace_period(world, late):
-    """The API server counts a shorter grace period from the first request, the kubelet from when it hears of it."""
+    """The API server counts a shorter grace period from the first request, the kubelet from the news of it."""
     pod = await start(world)
     uid = pod["metadata"]["uid"]
     with mock.patch.object(world.kube, "watchers", []):

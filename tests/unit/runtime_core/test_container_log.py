@@ -1,4 +1,4 @@
-"""What user code can open of the runtime's first process in a container, whose descriptors lead to the node's log."""
+"""User code must not open the descriptors of a container's first process: they lead to the node's log."""
 
 import ctypes
 import os

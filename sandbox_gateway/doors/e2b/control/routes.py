@@ -44,7 +44,7 @@ UNSUPPORTED: Final[Mapping[str, str]] = {
     "GET /secrets": "secrets",
     "POST /secrets": "secrets",
 }
-"""What each route that is known, but not served, would be about."""
+"""Routes of E2B that are not served, each with the feature that an error names."""
 
 
 class Control:
